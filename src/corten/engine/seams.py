@@ -1,0 +1,222 @@
+"""What the engine asks of the rooms below it, each as a protocol, so that each can have a second implementation.
+
+Words used here:
+
+task        one run of a container: its first process and everything that descends from it
+supervisor  the process that owns a task; it outlives the daemon
+stream      a client's raw connection (after the HTTP upgrade); the supervisor serves it itself, the daemon only hands
+            the descriptor over, so an attached terminal does not notice the daemon's death either
+bundle      the directory of one container, with OCI's config.json in it
+
+A run, as the engine drives it:
+
+    mounts = snapshots.prepare(key, parent)                     # nothing is mounted yet
+    netns  = await launcher.network_namespace(id)               # pinned at /run/corten/netns/ID
+    task   = await runtime.create(Bundle(...), streams=[...])   # init waits, pid is known
+    await task.start()                                          # raises StartFailed(126 or 127)
+    exit   = await task.wait()                                  # also after a daemon's restart: runtime.adopt(id)
+    await task.delete()                                         # cgroups, sockets; idempotent
+    snapshots.remove(key)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from corten.spec.mounts import Mount
+
+Json = dict[str, Any]
+
+
+# ---------------------------------------------------------------------------------------------------- file trees
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    bytes: int
+    inodes: int
+
+
+class Snapshots(Protocol):
+    """Trees of files with parents. `name` is a committed, read-only tree; `key` an active, writable one.
+
+    Nothing here mounts: the answers are mounts for the runtime to do inside the container's own mount namespace.
+    All methods are synchronous and quick; `remove` of something absent does nothing.
+    """
+
+    def prepare(self, key: str, parent: str | None) -> tuple[Mount, ...]:
+        """Make a writable tree over `parent` (None: over nothing). Conflict when `key` exists."""
+
+    def mounts(self, key: str) -> tuple[Mount, ...]:
+        """The mounts of an active tree again. NotFound."""
+
+    def view(self, name: str) -> tuple[Mount, ...]:
+        """Read-only mounts of a committed tree. NotFound."""
+
+    def usage(self, key: str) -> Usage:
+        """What this tree alone holds, without its parents. Walks the disk."""
+
+    def remove(self, key: str) -> None:
+        """Take an active tree away. It is out of the way when this returns; its bytes may go a little later."""
+
+
+# --------------------------------------------------------------------------------------------------------- tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A client's connection to be served by a supervisor. The descriptor is the receiver's from now on.
+
+    `early` are bytes that the client sent behind its request head and that were already read. `mux` frames output as
+    Docker does for containers without a terminal (8-byte header: stream, 0, 0, 0, length big-endian).
+    `replay` is bytes to send first (the log, for attach?logs=1), already framed.
+    """
+
+    fd: int
+    stdin: bool = True
+    stdout: bool = True
+    stderr: bool = True
+    mux: bool = False
+    early: bytes = b""
+    detach_keys: bytes = b"\x10\x11"
+    replay: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """Where output is kept, in Docker's json-file format. `path` None keeps nothing (log driver "none")."""
+
+    path: Path | None
+    max_size: int = 50 * 1024 * 1024
+    max_file: int = 3
+    labels: Mapping[str, str] = field(default_factory=dict)  # goes into each record's "attrs"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Everything that a runtime needs to make a task."""
+
+    id: str
+    path: Path  # holds config.json (OCI runtime specification 1.2)
+    rootfs: tuple[Mount, ...]  # mounted by the runtime, in the container's mount namespace, on root.path
+    log: LogFile
+    terminal: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
+    console_size: tuple[int, int] = (0, 0)  # rows, columns
+    runtime: str = "corten"  # or the path of another OCI runtime binary
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a task, or an exec, ended. `status` is the exit code, or 128 + the signal."""
+
+    status: int
+    at: float  # seconds since the epoch
+    oom_killed: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecSpec:
+    """A further process in a running task. `process` is OCI's process object (args, env, cwd, user, capabilities ...).
+
+    `process["user"]["username"]`, when present, is Docker's USER[:GROUP] text and is looked up in the container's own
+    /etc/passwd and /etc/group by the runtime; `additionalGids` then come on top of what the group file says.
+    The same holds for config.json's process.
+    """
+
+    id: str
+    process: Json
+    terminal: bool = False
+    stdin: bool = False
+    console_size: tuple[int, int] = (0, 0)
+
+
+class Task(Protocol):
+    """One run. Methods raise Conflict when the task is in no state for it, NotFound when it is gone."""
+
+    id: str
+    pid: int
+
+    async def start(self) -> Mapping[str, float]:
+        """Let init execute the user's program; returns once it does. Phases of the start in seconds, by name.
+
+        Raises StartFailed with exit_code 127 or 126 and the reason. The task is then stopped; `delete` still has to be
+        called.
+        """
+
+    async def attach(self, stream: Stream) -> None:
+        """Serve this client from now on. Returns at once."""
+
+    async def exec(self, spec: ExecSpec, stream: Stream | None) -> int:
+        """Start a process; returns its pid (in the host's numbering). StartFailed as in `start`."""
+
+    async def wait_exec(self, exec_id: str) -> Exit: ...
+
+    async def signal(self, number: int, everyone: bool = False) -> None: ...
+
+    async def pause(self) -> None: ...
+
+    async def resume(self) -> None: ...
+
+    async def resize(self, rows: int, columns: int, exec_id: str | None = None) -> None: ...
+
+    async def update(self, resources: Json) -> None:
+        """Change limits while running; `resources` is OCI's linux.resources with only the fields to change."""
+
+    async def pids(self) -> Sequence[int]: ...
+
+    async def stats(self) -> Json:
+        """Counters in runc's `events --stats` shape: {"cpu": .., "memory": .., "pids": .., "blkio": ..}."""
+
+    async def wait(self) -> Exit:
+        """The end of this run. Any number of callers, also after it ended."""
+
+    async def delete(self) -> None:
+        """Take away what is left of an ended task: cgroups, socket, supervisor. Idempotent."""
+
+
+class Runtime(Protocol):
+    """Makes tasks. `on_event(id, kind, attributes)` is called for "oom", "exec_exit" and "detach"."""
+
+    on_event: Callable[[str, str, Json], None]
+
+    async def create(self, bundle: Bundle, streams: Sequence[Stream] = (), netns: str | None = None) -> Task: ...
+
+    async def adopt(self, bundle: Bundle) -> Task | None:
+        """The task of an earlier daemon: running, or ended with its exit on disk. None when there is no trace.
+
+        When its supervisor died without writing an exit, `wait` answers status 137 with an error that says so.
+        """
+
+
+# ------------------------------------------------------------------------------------------------------- network
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A network namespace that outlives its processes. `route` is a NETLINK_ROUTE socket descriptor inside it."""
+
+    path: Path
+    fd: int
+    route: int
+
+
+class NetworkNamespaces(Protocol):
+    """Made by the launcher, because the daemon never changes its own namespaces."""
+
+    async def create(self, name: str) -> Namespace:
+        """A new namespace, pinned at <exec-root>/netns/NAME, loopback up. The caller closes fd and route."""
+
+    async def open(self, name: str) -> Namespace: ...
+
+    async def remove(self, name: str) -> None: ...
+
+
+# ----------------------------------------------------------------------------------------------------- callbacks
+
+Notify = Callable[[Json], Awaitable[None]]

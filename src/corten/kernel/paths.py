@@ -1,0 +1,131 @@
+"""Paths below a root that somebody else controls: openat2(2), and what is built on it.
+
+A path string is never used on such a tree. `open_in` resolves one inside `root` as if root were `/` (absolute and
+`..` links stay inside, magic links are refused) and the answer is a file descriptor, which is what one then works
+with: a name that was resolved safely can be exchanged a moment later, a descriptor cannot.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+import time
+
+from corten.kernel import syscall as sys
+
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+_RACE_DEADLINE = 0.05  # seconds; a rename that races a `..` gives EAGAIN, three in a row is the most ever seen
+
+
+def openat2(dirfd: int, path: bytes | str, flags: int, mode: int = 0, resolve: int = 0) -> int:
+    """openat2(2). Returns a descriptor that is closed on exec. EAGAIN is retried for at most 50 ms."""
+    how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    raw = os.fsencode(path)
+    deadline = 0.0
+    while True:
+        try:
+            return sys.syscall("openat2", sys.SYS_openat2, dirfd, raw, how, len(how))
+        except OSError as error:
+            if error.errno != errno.EAGAIN:
+                raise
+            now = time.monotonic()
+            deadline = deadline or now + _RACE_DEADLINE
+            if now > deadline:
+                raise
+
+
+def open_in(root: int, path: bytes | str, flags: int = os.O_PATH, mode: int = 0) -> int:
+    """Open `path` inside the tree at descriptor `root`, as the tree's own processes would, and never outside it."""
+    raw = os.fsencode(path).lstrip(b"/") or b"."
+    return openat2(root, raw, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+
+
+def make_directories(root: int, path: bytes | str, mode: int = 0o755) -> int:
+    """`mkdir -p` of `path` inside `root`, following links that stay inside; returns an O_PATH descriptor of the last.
+
+    New directories are made one component at a time in a directory that is held open, so an exchange of a parent for
+    a link cannot move them. Raises NotADirectoryError when a component is something else, FileNotFoundError for a
+    dangling link.
+    """
+    parts = [p for p in os.fsencode(path).split(b"/") if p not in (b"", b".")]
+    for length in range(len(parts), -1, -1):  # the deepest that exists, links followed inside the root
+        try:
+            here = open_in(root, b"/".join(parts[:length]), os.O_PATH | os.O_DIRECTORY)
+            break
+        except FileNotFoundError:
+            if length == 0:
+                raise
+    for part in parts[length:]:
+        if part == b"..":
+            os.close(here)
+            raise FileNotFoundError(errno.ENOENT, f"no such directory: {os.fsdecode(path)!r}")
+        try:
+            try:
+                os.mkdir(part, mode, dir_fd=here)
+                made = True
+            except FileExistsError:
+                made = False
+            below = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+        except NotADirectoryError as error:
+            raise FileNotFoundError(errno.ENOENT, f"dangling link or file in the way: {os.fsdecode(path)!r}") from error
+        finally:
+            os.close(here)
+        here = below
+        if made:  # the caller's umask must not decide
+            chmod(here, mode)
+    return here
+
+
+def make_file(root: int, path: bytes | str, mode: int = 0o644) -> int:
+    """An O_PATH descriptor of `path` inside `root`; an empty regular file is made there when nothing is."""
+    try:
+        return open_in(root, path)
+    except FileNotFoundError:
+        parent, _, name = os.fsencode(path).rstrip(b"/").rpartition(b"/")
+        directory = make_directories(root, parent)
+        try:
+            made = os.open(
+                name, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, mode, dir_fd=directory
+            )
+            os.close(made)
+            return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        finally:
+            os.close(directory)
+
+
+def read_small(root: int, path: bytes | str, limit: int) -> bytes:
+    """The content of a regular file inside `root`, at most `limit` bytes.
+
+    Anything else that a hostile image may put there (a fifo, a device, something endless) is refused with
+    OSError(EINVAL) or OSError(EFBIG), without waiting for it.
+    """
+    fd = open_in(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, f"not a regular file: {os.fsdecode(path)!r}")
+        content = bytearray()
+        while chunk := os.read(fd, min(1 << 20, limit + 1 - len(content))):
+            content += chunk
+            if len(content) > limit:
+                raise OSError(errno.EFBIG, f"larger than {limit} bytes: {os.fsdecode(path)!r}")
+        return bytes(content)
+    finally:
+        os.close(fd)
+
+
+def chmod(fd: int, mode: int) -> None:
+    """chmod by descriptor, O_PATH included (through /proc/self/fd, which must be the real one)."""
+    os.chmod(f"/proc/self/fd/{fd}", mode)
+
+
+def reopen(fd: int, flags: int) -> int:
+    """A new descriptor of the same file as the O_PATH descriptor `fd`, with other flags."""
+    return os.open(f"/proc/self/fd/{fd}", flags | os.O_CLOEXEC)

@@ -1,0 +1,65 @@
+"""The door to the kernel: libc by ctypes, and system calls that libc does not wrap.
+
+`PyDLL` keeps the interpreter lock during a call. With `CDLL` another thread could hold the lock in the child of a
+clone(2) for ever, and an error number could be overwritten before it is read.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+
+libc = ctypes.PyDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+
+_X86 = platform.machine() == "x86_64"
+
+# Numbers from 424 on are the same on every architecture (Linux 5.1 unified them).
+SYS_pivot_root = 155 if _X86 else 41
+SYS_setns = 308 if _X86 else 268
+SYS_seccomp = 317 if _X86 else 277
+SYS_bpf = 321 if _X86 else 280
+SYS_execveat = 322 if _X86 else 281
+SYS_keyctl = 250 if _X86 else 219
+SYS_capget = 125 if _X86 else 90
+SYS_capset = 126 if _X86 else 91
+SYS_renameat2 = 316 if _X86 else 276
+SYS_pidfd_send_signal = 424
+SYS_open_tree = 428
+SYS_move_mount = 429
+SYS_fsopen = 430
+SYS_fsconfig = 431
+SYS_fsmount = 432
+SYS_fspick = 433
+SYS_pidfd_open = 434
+SYS_clone3 = 435
+SYS_close_range = 436
+SYS_openat2 = 437
+SYS_pidfd_getfd = 438
+SYS_mount_setattr = 442
+SYS_landlock_create_ruleset = 444
+SYS_landlock_add_rule = 445
+SYS_landlock_restrict_self = 446
+
+AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+
+
+def failure(call: str, *arguments: object) -> OSError:
+    """The `OSError` for the call that just failed: its text is the call as one would write it in C."""
+    errno = ctypes.get_errno()
+    words = ", ".join(repr(a.decode(errors="replace")) if isinstance(a, bytes) else str(a) for a in arguments)
+    return OSError(errno, f"{os.strerror(errno)} in {call}({words})")
+
+
+def syscall(call: str, number: int, *arguments: object) -> int:
+    """Do system call `number`; `call` is its name, for the error. ints go as C longs, bytes as pointers."""
+    result: int = libc.syscall(
+        ctypes.c_long(number), *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)
+    )
+    if result < 0:
+        raise failure(call, *arguments)
+    return result

@@ -1,0 +1,1 @@
+"""Immutable shapes of other people's formats: OCI, Docker's wire, references, digests, platforms. No I/O."""
