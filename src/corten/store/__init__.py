@@ -1,0 +1,1 @@
+"""What is kept: blobs, image records, leases, and the SQLite file with one writer."""

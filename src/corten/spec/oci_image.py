@@ -1,0 +1,190 @@
+"""Image manifests, indexes and configurations (OCI image specification 1.1; Docker image manifest v2, schema 2).
+
+Every document here comes from a registry or an archive, so each parse bounds and checks it, and refuses one that could
+be read in two ways (both `layers` and `manifests`: CVE-2021-41190). Raises Invalid for what is malformed and
+Unsupported for what is well-formed but not an image that can be run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from corten.errors import Invalid, Unsupported
+from corten.spec import digest as digests
+from corten.spec.platform import Platform, of
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+SCHEMA1 = (
+    "application/vnd.docker.distribution.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+)
+
+MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
+INDEXES = (OCI_INDEX, DOCKER_LIST)
+LAYERS = {
+    OCI_LAYER: "tar",
+    OCI_LAYER + "+gzip": "gzip",
+    OCI_LAYER + "+zstd": "zstd",
+    DOCKER_LAYER: "tar",
+    DOCKER_LAYER + ".gzip": "gzip",
+    DOCKER_LAYER + ".zstd": "zstd",
+}
+
+MAX_MANIFEST = 4 * 1024 * 1024
+MAX_CONFIG = 8 * 1024 * 1024
+MAX_LAYERS = 500  # overlay's own limit (OVL_MAX_STACK)
+MAX_INDEX = 10_000
+_MAX_SIZE = 1 << 50
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A pointer to a blob: what it is, its digest and its size in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+    platform: Platform | None = None
+
+    def to_json(self) -> Json:
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    media_type: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    media_type: str
+    manifests: tuple[Descriptor, ...]
+
+
+def parse_manifest(body: bytes, content_type: str = "") -> Manifest | Index:
+    """The manifest or index in `body`. `content_type` is what the registry called it; it may not contradict."""
+    document = parse_json(body, MAX_MANIFEST, "manifest")
+    declared = document.get("mediaType") or ""
+    served = content_type.partition(";")[0].strip().lower()
+    if document.get("schemaVersion") == 1 or served in SCHEMA1:
+        raise Unsupported("manifest schema 1 is not supported; push the image again with a current tool")
+    if document.get("schemaVersion") != 2:
+        raise Invalid("manifest has no schemaVersion 2")
+    if ("layers" in document or "config" in document) and "manifests" in document:
+        raise Invalid("ambiguous manifest: it has both layers and manifests")
+    known = MANIFESTS + INDEXES
+    if declared and served in known and declared != served:
+        raise Invalid(f"manifest says mediaType {str(declared)[:80]!r} but was served as {served!r}")
+    kind = declared or (served if served in known else "")
+    if "manifests" in document:
+        return _index(document, kind)
+    return _manifest(document, kind)
+
+
+def _index(document: Json, kind: str) -> Index:
+    if kind and kind not in INDEXES:
+        raise Invalid(f"document with manifests has mediaType {str(kind)[:80]!r}")
+    entries = document["manifests"]
+    if not isinstance(entries, list) or len(entries) > MAX_INDEX:
+        raise Invalid("index has no list of manifests, or too many")
+    return Index(kind or OCI_INDEX, tuple(descriptor(e) for e in entries))
+
+
+def _manifest(document: Json, kind: str) -> Manifest:
+    if kind and kind not in MANIFESTS:
+        raise Invalid(f"document with layers has mediaType {str(kind)[:80]!r}")
+    layers = document.get("layers")
+    if not isinstance(layers, list) or len(layers) > MAX_LAYERS:
+        raise Invalid(f"manifest has no list of layers, or more than {MAX_LAYERS}")
+    return Manifest(kind or OCI_MANIFEST, descriptor(document.get("config")), tuple(descriptor(e) for e in layers))
+
+
+def descriptor(document: Any) -> Descriptor:
+    """One descriptor, checked. `urls` and annotations are deliberately not kept: nothing may act on them."""
+    if not isinstance(document, dict):
+        raise Invalid("descriptor is not an object")
+    size, media_type = document.get("size"), document.get("mediaType") or ""
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < _MAX_SIZE:
+        raise Invalid(f"descriptor has an impossible size: {str(size)[:40]}")
+    if not isinstance(media_type, str) or len(media_type) > 255:
+        raise Invalid("descriptor has no usable mediaType")
+    return Descriptor(media_type, digests.check(document.get("digest")), size, of(document.get("platform")))
+
+
+def layer_compression(layer: Descriptor) -> str:
+    """ "tar", "gzip" or "zstd". Unsupported for foreign layers and for what is no file system layer."""
+    kind = LAYERS.get(layer.media_type)
+    if kind is not None:
+        return kind
+    if "foreign" in layer.media_type or "nondistributable" in layer.media_type:
+        raise Unsupported(f"layer {layer.digest} is foreign ({layer.media_type}) and can only come from its owner")
+    raise Unsupported(f"unsupported layer media type {layer.media_type!r} of {layer.digest}: not a container image")
+
+
+def parse_config(body: bytes) -> Json:
+    """An image configuration document with checked `rootfs.diff_ids`, `config` and `history`."""
+    document = parse_json(body, MAX_CONFIG, "image configuration")
+    rootfs = document.get("rootfs")
+    if not isinstance(rootfs, dict) or rootfs.get("type") != "layers":
+        raise Invalid("image configuration has no rootfs of type layers")
+    diff_ids = rootfs.get("diff_ids") or []
+    if not isinstance(diff_ids, list) or len(diff_ids) > MAX_LAYERS:
+        raise Invalid("image configuration has no list of diff_ids")
+    for diff_id in diff_ids:
+        digests.check(diff_id)
+    for key, kind in (("config", dict), ("history", list), ("architecture", str), ("os", str), ("created", str)):
+        if document.get(key) is not None and not isinstance(document[key], kind):
+            raise Invalid(f"image configuration has a {key} of the wrong type")
+    if not all(isinstance(entry, dict) for entry in document.get("history") or []):
+        raise Invalid("image configuration has a history entry of the wrong type")
+    return document
+
+
+def diff_ids(config: Json) -> tuple[str, ...]:
+    return tuple(config["rootfs"].get("diff_ids") or [])
+
+
+def chain_ids(diffs: Sequence[str]) -> tuple[str, ...]:
+    """The name of the tree after each layer (OCI image specification, config.md, "Layer ChainID")."""
+    chain: list[str] = []
+    for diff in diffs:
+        chain.append("sha256:" + hashlib.sha256(f"{chain[-1]} {diff}".encode()).hexdigest() if chain else diff)
+    return tuple(chain)
+
+
+def render_manifest(config: Descriptor, layers: Sequence[Descriptor], media_type: str = OCI_MANIFEST) -> bytes:
+    document = {
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "config": config.to_json(),
+        "layers": [layer.to_json() for layer in layers],
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def parse_json(body: bytes, limit: int, what: str) -> Json:
+    """A JSON object of at most `limit` bytes."""
+    if len(body) > limit:
+        raise Invalid(f"{what} is larger than {limit} bytes")
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"{what} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise Invalid(f"{what} is not a JSON object")
+    return document

@@ -1,0 +1,99 @@
+"""Platforms: `OS[/ARCHITECTURE[/VARIANT]]`, normalised, and which entry of an index fits one.
+
+Names are Go's GOOS and GOARCH (OCI image specification, image-index.md, "platform").
+"""
+
+from __future__ import annotations
+
+import platform as machine
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from corten.errors import Invalid
+
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "aarch64": "arm64",
+    "i386": "386",
+    "i486": "386",
+    "i586": "386",
+    "i686": "386",
+    "armhf": "arm",
+    "armv7l": "arm",
+    "armv6l": "arm",
+    "ppc64el": "ppc64le",
+}
+_VARIANTS = {"armhf": "v7", "armv7l": "v7", "armv6l": "v6"}
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    os: str
+    architecture: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(p for p in (self.os, self.architecture, self.variant) if p)
+
+
+def host() -> Platform:
+    return normal("linux", machine.machine())
+
+
+def normal(os: str, architecture: str, variant: str = "") -> Platform:
+    """The one spelling of a platform; arm64's only variant v8 and amd64's v1 are left out, arm is v7 by default."""
+    os, word, variant = os.lower(), architecture.lower(), variant.lower()
+    variant = variant or _VARIANTS.get(word, "")
+    architecture = _ARCHITECTURES.get(word, word)
+    if variant and not variant.startswith("v") and variant[0].isdigit():
+        variant = "v" + variant
+    if (architecture, variant) in (("arm64", "v8"), ("amd64", "v1")):
+        variant = ""
+    if architecture == "arm" and not variant:
+        variant = "v7"
+    return Platform("linux" if os == "" else os, architecture, variant)
+
+
+def parse(text: str) -> Platform:
+    """`linux/arm64/v8`, `arm64` or `linux`; what is missing is this machine's. Raises Invalid."""
+    parts = text.split("/")
+    if not 1 <= len(parts) <= 3 or not all(_WORD.fullmatch(p) for p in parts):
+        raise Invalid(f"invalid platform: {text[:80]!r}; want os/architecture[/variant]")
+    here = host()
+    if len(parts) == 1:
+        if parts[0].lower() in ("linux", "windows", "darwin", "freebsd"):
+            return normal(parts[0], here.architecture, here.variant)
+        return normal("linux", parts[0])
+    return normal(*parts)
+
+
+def of(document: Any) -> Platform | None:
+    """The platform that a descriptor's `platform` object or an image configuration names; None when it names none."""
+    if not isinstance(document, dict):
+        return None
+    words = [document.get(k) or "" for k in ("os", "architecture", "variant")]
+    if not all(isinstance(w, str) for w in words) or not words[1]:
+        return None
+    return normal(*words)
+
+
+def fits(offer: Platform, wanted: Platform) -> bool:
+    """Can a machine that asked for `wanted` run `offer`? An arm machine also runs older variants."""
+    if (offer.os, offer.architecture) != (wanted.os, wanted.architecture):
+        return False
+    if offer.architecture == "arm":
+        return offer.variant <= wanted.variant
+    return offer.variant in ("", wanted.variant)
+
+
+def choose(offers: Sequence[Platform | None], wanted: Platform) -> int | None:
+    """The index of the best fit: the exact one, then the newest variant below it. None when nothing fits."""
+    good = [i for i, offer in enumerate(offers) if offer is not None and fits(offer, wanted)]
+    exact = [i for i in good if offers[i] == wanted]
+    if exact or not good:
+        return exact[0] if exact else None
+    return max(good, key=lambda i: (str(offers[i]), -i))

@@ -1,0 +1,196 @@
+"""Content-addressed blobs: `blobs/ALGORITHM/HEX`, immutable, and `ingest/HEX.part` while they arrive.
+
+    ingest   a file that is being written and hashed; keyed by the digest it promises, so that a later attempt (also
+             of a later daemon) resumes from the byte it had
+    commit   the hash is right: fsync, rename, fsync of the directory. Only then is there a blob
+
+A part that turns out wrong is deleted; a blob that is there was verified once and is durable.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from corten.errors import Corrupt, Exhausted, NotFound
+from corten.spec import digest as digests
+
+_CHUNK = 1 << 20
+
+
+class Ingest:
+    """One blob on its way in. `write` and `commit` block on the disk: call them in a thread."""
+
+    def __init__(self, blobs: Blobs, part: Path, digest: str | None) -> None:
+        self._blobs = blobs
+        self._part = part
+        self.expected = digest
+        self._hash: Any = digests.hasher(digest or "sha256:" + "0" * 64)
+        self._fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self.offset = self._resume()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _resume(self) -> int:
+        offset = 0
+        while chunk := os.pread(self._fd, _CHUNK, offset):
+            self._hash.update(chunk)
+            offset += len(chunk)
+        os.lseek(self._fd, offset, os.SEEK_SET)
+        return offset
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Exhausted when the disk is full; what was written before stays for a later attempt."""
+        view = memoryview(data)
+        try:
+            while view:
+                done = os.write(self._fd, view)
+                self._hash.update(view[:done])
+                self.offset += done
+                view = view[done:]
+        except OSError as error:
+            raise _exhausted(error, self._part) from error
+
+    def restart(self) -> None:
+        """Forget what came so far."""
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        self._hash = digests.hasher(self.expected or "sha256:" + "0" * 64)
+        self.offset = 0
+
+    @property
+    def digest(self) -> str:
+        return f"{self._hash.name}:{self._hash.hexdigest()}"
+
+    def commit(self) -> str:
+        """Make it a blob; returns its digest. Corrupt, and the part is gone, when it is not what was promised."""
+        digest = self.digest
+        if self.expected not in (None, digest):
+            self.abort()
+            raise Corrupt(f"digest mismatch: wanted {self.expected}, got {digest}")
+        path = self._blobs.path(digest)
+        try:
+            os.fchmod(self._fd, 0o444)
+            os.fsync(self._fd)
+            os.rename(self._part, path)
+            sync_directory(path.parent)
+        except OSError as error:
+            raise _exhausted(error, self._part) from error
+        finally:
+            self.close()
+        return digest
+
+    def close(self) -> None:
+        """Stop here; the part stays and can be resumed. Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def abort(self) -> None:
+        """Stop here and keep nothing."""
+        self.close()
+        self._part.unlink(missing_ok=True)
+
+
+class Blobs:
+    """All methods are safe to call from any thread; two ingests of one digest at a time are the caller's to prevent."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._ingest = root / "ingest"
+        for directory in (root / "blobs" / "sha256", root / "blobs" / "sha512", self._ingest):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def path(self, digest: str) -> Path:
+        algorithm, value = digests.split(digest)
+        return self.root / "blobs" / algorithm / value
+
+    def has(self, digest: str) -> bool:
+        return self.path(digest).exists()
+
+    def size(self, digest: str) -> int:
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError as error:
+            raise NotFound(f"no such blob: {digest}") from error
+
+    def open(self, digest: str) -> int:
+        """A read-only descriptor; the caller closes it."""
+        try:
+            return os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise NotFound(f"no such blob: {digest}") from error
+
+    def read(self, digest: str, limit: int) -> bytes:
+        """A small blob, verified again. Corrupt when it is larger than `limit` bytes or not what it claims to be."""
+        fd = self.open(digest)
+        with os.fdopen(fd, "rb") as file:
+            data = file.read(limit + 1)
+        if len(data) > limit or digests.of(data, digests.split(digest)[0]) != digest:
+            raise Corrupt(f"blob {digest} is damaged; pull or load the image again")
+        return data
+
+    def ingest(self, digest: str | None = None) -> Ingest:
+        """Begin, or resume when `digest` was begun before. None: a blob whose digest is not known yet."""
+        name = digest.replace(":", "-") if digest else "new-" + secrets.token_hex(8)
+        try:
+            return Ingest(self, self._ingest / f"{name}.part", digest and digests.check(digest))
+        except OSError as error:
+            raise _exhausted(error, self._ingest) from error
+
+    def put(self, data: bytes, digest: str | None = None) -> str:
+        """A small blob at once. Returns its digest."""
+        name = digest or digests.of(data)
+        if self.has(name):
+            return name
+        ingest = self.ingest(name)
+        try:
+            ingest.restart()
+            ingest.write(data)
+            return ingest.commit()
+        except BaseException:
+            ingest.abort()
+            raise
+
+    def remove(self, digest: str) -> int:
+        """Take a blob away; returns the bytes freed, 0 when it was not there."""
+        path = self.path(digest)
+        with suppress(FileNotFoundError):
+            size = path.stat().st_size
+            path.unlink()
+            return size
+        return 0
+
+    def list(self) -> Iterator[str]:
+        for algorithm in ("sha256", "sha512"):
+            for name in os.listdir(self.root / "blobs" / algorithm):
+                if digests.is_digest(f"{algorithm}:{name}"):
+                    yield f"{algorithm}:{name}"
+
+    def sweep(self) -> None:
+        """At start: parts of unknown digest cannot be resumed by anybody; the others are kept for the next pull."""
+        for part in self._ingest.iterdir():
+            if part.name.startswith("new-"):
+                part.unlink(missing_ok=True)
+
+
+def sync_directory(path: Path) -> None:
+    """fsync(2) of a directory: makes a rename in it durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _exhausted(error: OSError, path: Path) -> Exception:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return Exhausted(f"no space left on device, writing {path}; free some disk or remove images")
+    return error

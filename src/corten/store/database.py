@@ -1,0 +1,118 @@
+"""The one SQLite file, `corten.db`: WAL, synchronous=NORMAL, one writer.
+
+A committed transaction survives kill -9; a power loss may take the last ones, but never half of one. The connection is
+shared by threads under one lock: a statement costs microseconds, a writer thread would cost more than it spares.
+
+Never open the file in a process that forks afterwards, and never open it by other means: closing any descriptor of
+it drops SQLite's POSIX locks (sqlite.org/howtocorrupt.html, 2.2 and 2.6).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from corten.errors import Corrupt, Exhausted, Unavailable
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE records (kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, id))"
+        " WITHOUT ROWID",
+        "CREATE TABLE images (id TEXT PRIMARY KEY, manifest TEXT NOT NULL, config TEXT NOT NULL, layers TEXT NOT NULL,"
+        " size INTEGER NOT NULL, created TEXT NOT NULL, added REAL NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE tags (name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images(id)) WITHOUT ROWID",
+        "CREATE INDEX tags_of_image ON tags(image)",
+        "CREATE TABLE image_digests (name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images(id)) WITHOUT ROWID",
+        "CREATE INDEX digests_of_image ON image_digests(image)",
+        "CREATE TABLE leases (id TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (id, kind, name))"
+        " WITHOUT ROWID",
+        "CREATE INDEX lease_of ON leases(kind, name)",
+    ),
+)
+
+
+class Database:
+    """`with db.write() as cursor:` is one transaction; `db.rows(sql, ...)` reads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._depth = 0
+        with _translated(path):
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+            try:
+                for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+                    self._connection.execute(f"PRAGMA {pragma}")
+                self._migrate()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _migrate(self) -> None:
+        version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise Corrupt(f"{self.path} was written by a newer version of this engine (schema {version})")
+        for number, steps in enumerate(MIGRATIONS[version:], version + 1):
+            with self.write() as cursor:
+                for step in steps:
+                    cursor.execute(step)
+                cursor.execute(f"PRAGMA user_version={number}")
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Cursor]:
+        """One transaction: committed when the block ends, rolled back when it raises. Nested blocks join the outer."""
+        with self._lock, _translated(self.path):
+            cursor = self._connection.cursor()
+            if self._depth == 0:
+                cursor.execute("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield cursor
+            except BaseException:
+                self._depth -= 1
+                if self._depth == 0 and self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            self._depth -= 1
+            if self._depth == 0:
+                try:
+                    cursor.execute("COMMIT")
+                except sqlite3.Error:
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._lock, _translated(self.path):
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        with self._lock, _translated(self.path):
+            found: tuple[Any, ...] | None = self._connection.execute(sql, parameters).fetchone()
+            return found
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours, by what a caller can do about them."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if name == "SQLITE_FULL":
+            raise Exhausted(f"no space left for {path}; remove images or containers, or free some disk") from error
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            raise Unavailable(f"{path} is locked by another process") from error
+        raise Unavailable(f"cannot use {path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InterfaceError):
+            raise
+        raise Corrupt(f"{path} is damaged: {error}") from error

@@ -1,0 +1,121 @@
+"""Image records: an image is its configuration's digest; tags and repository digests point at it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from corten.spec.oci_image import Descriptor, chain_ids, diff_ids
+from corten.store.database import Database
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """`manifest` is the digest of the manifest blob; `layers` are its descriptors in order, bottom first.
+
+    `size` is bytes of all layers unpacked; `added` seconds since the epoch of when it came here.
+    """
+
+    id: str
+    manifest: str
+    config: Json
+    layers: tuple[Descriptor, ...]
+    size: int
+    created: str
+    added: float
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        return chain_ids(diff_ids(self.config))
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        return (self.id, self.manifest, *(layer.digest for layer in self.layers))
+
+
+class ImageRecords:
+    """Names here are canonical: `docker.io/library/busybox:latest` for tags, `.../busybox@sha256:..` for digests."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, record: ImageRecord, tags: Sequence[str] = (), digests: Sequence[str] = ()) -> None:
+        """Keep the image and point these names at it, in one transaction."""
+        layers = json.dumps([layer.to_json() for layer in record.layers])
+        values = (record.id, record.manifest, json.dumps(record.config), layers, record.size, record.created)
+        with self._database.write() as cursor:
+            cursor.execute(
+                "INSERT INTO images VALUES (?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET"
+                " manifest=excluded.manifest, layers=excluded.layers, size=excluded.size",
+                (*values, record.added or time.time()),
+            )
+            cursor.executemany("INSERT OR REPLACE INTO tags VALUES (?,?)", [(tag, record.id) for tag in tags])
+            cursor.executemany("INSERT OR REPLACE INTO image_digests VALUES (?,?)", [(d, record.id) for d in digests])
+
+    def get(self, id: str) -> ImageRecord | None:
+        row = self._database.row("SELECT * FROM images WHERE id=?", (id,))
+        return None if row is None else _record(row)
+
+    def all(self) -> list[ImageRecord]:
+        """Newest creation first, as Docker lists them."""
+        return [_record(row) for row in self._database.rows("SELECT * FROM images ORDER BY created DESC, id")]
+
+    def with_prefix(self, prefix: str) -> list[str]:
+        """At most two ids `sha256:PREFIX...`: none, the one, or a sign that it is ambiguous."""
+        low = f"sha256:{prefix}"
+        rows = self._database.rows("SELECT id FROM images WHERE id>=? AND id<? LIMIT 2", (low, low + "g"))
+        return [row[0] for row in rows]
+
+    def by_tag(self, name: str) -> str | None:
+        row = self._database.row("SELECT image FROM tags WHERE name=?", (name,))
+        return None if row is None else str(row[0])
+
+    def by_digest(self, name: str) -> str | None:
+        row = self._database.row("SELECT image FROM image_digests WHERE name=?", (name,))
+        return None if row is None else str(row[0])
+
+    def tags(self, id: str) -> tuple[str, ...]:
+        return self._names("tags", id)
+
+    def digests(self, id: str) -> tuple[str, ...]:
+        return self._names("image_digests", id)
+
+    def names(self) -> dict[str, tuple[list[str], list[str]]]:
+        """id to (tags, digests) of every named image, in two queries however many there are."""
+        names: dict[str, tuple[list[str], list[str]]] = {}
+        for position, table in enumerate(("tags", "image_digests")):
+            for name, image in self._database.rows(f"SELECT name, image FROM {table} ORDER BY name"):
+                names.setdefault(image, ([], []))[position].append(name)
+        return names
+
+    def tag(self, name: str, id: str) -> None:
+        with self._database.write() as cursor:
+            cursor.execute("INSERT OR REPLACE INTO tags VALUES (?,?)", (name, id))
+
+    def untag(self, name: str) -> None:
+        """Forget a tag or a digest name."""
+        with self._database.write() as cursor:
+            cursor.execute("DELETE FROM tags WHERE name=?", (name,))
+            cursor.execute("DELETE FROM image_digests WHERE name=?", (name,))
+
+    def delete(self, id: str) -> None:
+        with self._database.write() as cursor:
+            for table in ("tags", "image_digests"):
+                cursor.execute(f"DELETE FROM {table} WHERE image=?", (id,))
+            cursor.execute("DELETE FROM images WHERE id=?", (id,))
+
+    def _names(self, table: str, id: str) -> tuple[str, ...]:
+        return tuple(
+            row[0] for row in self._database.rows(f"SELECT name FROM {table} WHERE image=? ORDER BY name", (id,))
+        )
+
+
+def _record(row: tuple[Any, ...]) -> ImageRecord:
+    id, manifest, config, layers, size, created, added = row
+    descriptors = tuple(Descriptor(e["mediaType"], e["digest"], e["size"]) for e in json.loads(layers))
+    return ImageRecord(id, manifest, json.loads(config), descriptors, size, created, added)

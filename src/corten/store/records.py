@@ -1,0 +1,41 @@
+"""Records of the other nouns (containers, networks, volumes, snapshots): (kind, id) to one JSON object."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from corten.store.database import Database
+
+Json = dict[str, Any]
+
+
+class Records:
+    """A write is durable against kill -9 when it returns. `put` replaces; `delete` of something absent does nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, kind: str, id: str, body: Json) -> None:
+        text = json.dumps(body, separators=(",", ":"))
+        with self._database.write() as cursor:
+            cursor.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", (kind, id, text))
+
+    def put_all(self, kind: str, bodies: dict[str, Json]) -> None:
+        """Several at once, all or none."""
+        rows = [(kind, id, json.dumps(body, separators=(",", ":"))) for id, body in bodies.items()]
+        with self._database.write() as cursor:
+            cursor.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", rows)
+
+    def get(self, kind: str, id: str) -> Json | None:
+        row = self._database.row("SELECT body FROM records WHERE kind=? AND id=?", (kind, id))
+        return None if row is None else json.loads(row[0])
+
+    def delete(self, kind: str, id: str) -> None:
+        with self._database.write() as cursor:
+            cursor.execute("DELETE FROM records WHERE kind=? AND id=?", (kind, id))
+
+    def list(self, kind: str) -> dict[str, Json]:
+        """id to body, in the order of ids."""
+        rows = self._database.rows("SELECT id, body FROM records WHERE kind=? ORDER BY id", (kind,))
+        return {id: json.loads(body) for id, body in rows}
