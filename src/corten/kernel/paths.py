@@ -48,7 +48,7 @@ def open_in(root: int, path: bytes | str, flags: int = os.O_PATH, mode: int = 0)
 
 
 def make_directories(root: int, path: bytes | str, mode: int = 0o755) -> int:
-    """`mkdir -p` of `path` inside `root`, following links that stay inside; returns an O_PATH descriptor of the last.
+    """`mkdir -p` of `path` inside `root`, following links that stay inside; returns a descriptor of the last.
 
     New directories are made one component at a time in a directory that is held open, so an exchange of a parent for
     a link cannot move them. Raises NotADirectoryError when a component is something else, FileNotFoundError for a
@@ -72,14 +72,15 @@ def make_directories(root: int, path: bytes | str, mode: int = 0o755) -> int:
                 made = True
             except FileExistsError:
                 made = False
-            below = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            # Not O_PATH: fchmod needs a real descriptor, and there may be no /proc yet to go through.
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
         except NotADirectoryError as error:
             raise FileNotFoundError(errno.ENOENT, f"dangling link or file in the way: {os.fsdecode(path)!r}") from error
         finally:
             os.close(here)
         here = below
         if made:  # the caller's umask must not decide
-            chmod(here, mode)
+            os.fchmod(here, mode)
     return here
 
 

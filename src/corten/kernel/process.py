@@ -1,0 +1,109 @@
+"""Processes and namespaces: clone3(2), setns(2), unshare(2), prctl(2), pidfds, and what is set before execve(2)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+from corten.kernel import syscall as sys
+
+CLONE_NEWTIME = 0x00000080
+CLONE_PIDFD = 0x00001000
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+CLONE_INTO_CGROUP = 0x200000000
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+_SIGCHLD = 17
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+
+_python = ctypes.pythonapi
+_libc = sys.libc
+_libc.prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
+
+
+def clone3(flags: int, cgroup: int = 0) -> tuple[int, int]:
+    """clone3(2) as fork: (0, -1) in the child, (pid, pidfd) in the parent. `cgroup` is a cgroup2 directory.
+
+    The interpreter is told, as os.fork tells it. Call it only where the process has one thread.
+    """
+    pidfd = ctypes.c_int(-1)
+    if cgroup:
+        flags |= CLONE_INTO_CGROUP
+    arguments = ctypes.create_string_buffer(
+        struct.pack("11Q", flags | CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, _SIGCHLD, 0, 0, 0, 0, 0, cgroup), 88
+    )
+    _python.PyOS_BeforeFork()
+    pid = _libc.syscall(ctypes.c_long(sys.SYS_clone3), arguments, ctypes.c_long(88))
+    if pid == 0:
+        _python.PyOS_AfterFork_Child()
+        return 0, -1
+    errno = ctypes.get_errno()
+    _python.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(errno, f"{os.strerror(errno)} in clone3({flags:#x})")
+    return pid, pidfd.value
+
+
+def unshare(flags: int) -> None:
+    if _libc.unshare(ctypes.c_int(flags)) < 0:
+        raise sys.failure("unshare", hex(flags))
+
+
+def setns(fd: int, flags: int = 0) -> None:
+    """Join the namespace of descriptor `fd`, or with a pidfd those of `flags` that the process is in."""
+    if _libc.setns(ctypes.c_int(fd), ctypes.c_int(flags)) < 0:
+        raise sys.failure("setns", fd, hex(flags))
+
+
+def prctl(option: int, value: int = 0) -> int:
+    result: int = _libc.prctl(option, value, 0, 0, 0)
+    if result < 0:
+        raise sys.failure("prctl", option, value)
+    return result
+
+
+def set_name(name: str) -> None:
+    """What ps and top show (15 bytes of it)."""
+    buffer = ctypes.create_string_buffer(name.encode()[:15])
+    _libc.prctl(PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0)
+
+
+def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
+    """Close the descriptors from `first` to `last` (close_range(2)): one call, however many there are."""
+    sys.syscall("close_range", sys.SYS_close_range, first, last, 0)
+
+
+def join_new_session_keyring() -> None:
+    """Give this process an empty session keyring, so that it does not share its parent's keys."""
+    sys.syscall("keyctl", sys.SYS_keyctl, _KEYCTL_JOIN_SESSION_KEYRING, None, 0, 0, 0)
+
+
+def set_hostname(name: str) -> None:
+    raw = name.encode()
+    if _libc.sethostname(raw, ctypes.c_size_t(len(raw))) < 0:
+        raise sys.failure("sethostname", name)
+
+
+def set_domainname(name: str) -> None:
+    raw = name.encode()
+    if _libc.setdomainname(raw, ctypes.c_size_t(len(raw))) < 0:
+        raise sys.failure("setdomainname", name)
+
+
+def start_time(pid: int) -> int:
+    """When the process began, in clock ticks since boot: with the pid it names one process for ever (proc(5))."""
+    with open(f"/proc/{pid}/stat", "rb") as stat:
+        return int(stat.read().rpartition(b")")[2].split()[19])

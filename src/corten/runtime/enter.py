@@ -1,0 +1,135 @@
+"""A further process in a running container (exec): like `init`, a visible ordered list, much shorter."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from corten.kernel import process as p
+from corten.kernel import pty
+from corten.runtime import messages
+from corten.runtime.init import close_all_but, fail, reset_signals, seal_imports
+from corten.runtime.plan import NAMESPACES
+from corten.runtime.program import Program
+
+_PROC_NAMES = {"mount": "mnt", "network": "net"}
+
+
+class Entry(NamedTuple):
+    """What to run, and where. `target` is the container's first process, by pid and by pidfd."""
+
+    process: dict[str, Any]
+    target: int
+    target_fd: int
+    namespaces: tuple[str, ...]  # those in which the target is not in ours, as /proc calls them
+    stdio: tuple[int, int, int] | None  # None: a terminal of the container's
+    console_size: tuple[int, int] = (0, 0)
+    keep: tuple[int, ...] = ()
+
+
+def foreign_namespaces(pid: int) -> tuple[str, ...]:
+    """The kinds of namespace, by their names in /proc, that `pid` does not share with this process."""
+    names = (_PROC_NAMES.get(kind, kind) for kind in NAMESPACES)
+    return tuple(name for name in names if _namespace(str(pid), name) != _namespace("self", name))
+
+
+def _namespace(pid: str, name: str) -> int:
+    try:
+        return os.stat(f"/proc/{pid}/ns/{name}").st_ino
+    except FileNotFoundError:  # a kernel without this kind
+        return 0
+
+
+class Enter:
+    """The child. `run` never returns."""
+
+    def __init__(self, entry: Entry, channel: socket.socket, seccomp: bytes | None) -> None:
+        self.entry = entry
+        self.channel = channel
+        self.userns = "user" in entry.namespaces
+        self.program = Program(entry.process, seccomp, self.userns)
+        self.stdio = entry.stdio
+
+    def run(self) -> None:
+        step = "begin"
+        try:
+            for step, do in STEPS:
+                do(self)
+        except BaseException as error:  # everything becomes a message: there is nobody above to handle it
+            fail(self.channel, step, error)
+        os._exit(125)
+
+    def leave_parent(self) -> None:
+        seal_imports()
+        close_all_but([self.channel.fileno(), self.entry.target_fd, *(self.entry.stdio or ()), *self.entry.keep])
+        reset_signals()
+        os.umask(0)
+        p.set_name("corten:exec")
+        p.prctl(p.PR_SET_DUMPABLE, 0)  # nobody inside may trace or read this process before its execve (CVE-2016-9962)
+
+    def wait_for_cgroup(self) -> None:
+        messages.expect(self.channel, messages.ENTERED)
+
+    def join_namespaces(self) -> None:
+        flags = 0
+        for kind, flag in NAMESPACES.items():
+            if _PROC_NAMES.get(kind, kind) in self.entry.namespaces and kind != "pid":
+                flags |= flag
+        os.setsid()
+        p.setns(self.entry.target_fd, flags)
+        os.chdir("/")
+        if self.userns:
+            os.setresgid(0, 0, 0)
+            os.setresuid(0, 0, 0)
+            p.prctl(p.PR_SET_DUMPABLE, 0)
+        p.join_new_session_keyring()
+
+    def open_console(self) -> None:
+        if self.stdio is not None:
+            return
+        devpts = os.open("/dev/pts", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        master, slave = pty.open_pair(devpts)
+        os.close(devpts)
+        if self.entry.console_size[0] and self.entry.console_size[1]:
+            pty.resize(master, *self.entry.console_size)
+        messages.send(self.channel, messages.CONSOLE, master)
+        os.close(master)
+        pty.take_controlling_terminal(slave)
+        self.stdio = (slave, slave, slave)
+
+    def find_identity(self) -> None:
+        self.program.find_identity()
+
+    def take_stdio(self) -> None:
+        assert self.stdio is not None
+        self.program.own_stdio(self.stdio)
+        for number, fd in enumerate(self.stdio):
+            os.dup2(fd, number)
+
+    def become_user(self) -> None:
+        self.program.become_user()
+
+    def find_executable(self) -> None:
+        self.program.find_executable()
+
+    def close_rest(self) -> None:
+        close_all_but([0, 1, 2, self.channel.fileno(), *self.entry.keep])
+
+    def execute(self) -> None:
+        self.program.execute()
+
+
+STEPS: tuple[tuple[str, Callable[[Enter], None]], ...] = (
+    ("leave parent", Enter.leave_parent),
+    ("cgroup", Enter.wait_for_cgroup),  # limited and accounted before it can do anything inside
+    ("join namespaces", Enter.join_namespaces),  # one setns: all or none; the root is the container's from here on
+    ("console", Enter.open_console),
+    ("find user", Enter.find_identity),
+    ("stdio", Enter.take_stdio),
+    ("become user", Enter.become_user),
+    ("find executable", Enter.find_executable),
+    ("close", Enter.close_rest),
+    ("execute", Enter.execute),
+)

@@ -1,0 +1,253 @@
+"""A container's first process, from clone3 to execve: one ordered list.
+
+The order is the design; each line of `STEPS` says why it stands where it stands. Nothing is imported from here on
+(the tree that `import` would read is about to become the image's, CVE-2019-14271), no traceback is printed (its source
+lines would be read from there as well), and every descriptor that is not this process's own is closed first.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from time import perf_counter
+from typing import NamedTuple
+
+from corten.kernel import process as p
+from corten.kernel import pty
+from corten.runtime import messages
+from corten.runtime.plan import NAMESPACES, Plan
+from corten.runtime.prepare import Prepared
+from corten.runtime.program import Program
+from corten.runtime.rootfs import Rootfs
+
+
+class Inheritance(NamedTuple):
+    """What the parent leaves to its child. All other descriptors are closed."""
+
+    channel: socket.socket
+    stdio: tuple[int, int, int] | None  # None: a terminal, which the child makes itself
+    prepared: Prepared
+    start_listener: socket.socket | None = None  # who starts it connects here (the OCI command line)
+    keep: tuple[int, ...] = ()  # passed on to the program, numbers from 3 on (--preserve-fds)
+    console_size: tuple[int, int] = (0, 0)
+
+
+class Init:
+    """The child. `run` never returns."""
+
+    def __init__(self, plan: Plan, inheritance: Inheritance, seccomp: bytes | None) -> None:
+        self.plan = plan
+        self.inheritance = inheritance
+        self.channel = inheritance.channel
+        self.rootfs = Rootfs(plan, inheritance.prepared)
+        self.program = Program(plan.spec["process"], seccomp, plan.userns)
+        self.timing: dict[str, float] = {}
+        self.console_slave = -1
+
+    def run(self) -> None:
+        """Do all steps, then execve. Does not return, whatever happens."""
+        step = "begin"
+        try:
+            before = perf_counter()
+            for step, do in STEPS:
+                do(self)
+                now = perf_counter()
+                self.timing[step] = now - before
+                before = now
+        except BaseException as error:  # everything becomes a message: there is nobody above to handle it
+            fail(self.channel, step, error)
+        os._exit(125)
+
+    # ---------------------------------------------------------------------------------------------- the steps
+
+    def leave_parent(self) -> None:
+        seal_imports()
+        inherited = self.inheritance
+        own = [self.channel.fileno(), *inherited.prepared.descriptors(), *inherited.keep, *(inherited.stdio or ())]
+        if inherited.start_listener:
+            own.append(inherited.start_listener.fileno())
+        close_all_but(own)
+        reset_signals()
+        os.umask(0)  # modes are given exactly; the program's own umask is set last
+        p.set_name("corten:init")
+
+    def map_ids(self) -> None:
+        if self.plan.id_map:
+            messages.expect(self.channel, messages.MAPPED)
+        for kind, path in self.plan.joins:
+            if kind == "user":
+                join(path, p.CLONE_NEWUSER)
+        if self.plan.userns:
+            os.setresgid(0, 0, 0)
+            os.setresuid(0, 0, 0)
+            os.setgroups([])
+            p.prctl(p.PR_SET_DUMPABLE, 0)  # changing ids put it back
+
+    def join_namespaces(self) -> None:
+        for kind, path in self.plan.joins:
+            if kind not in ("user", "pid", "time"):
+                join(path, NAMESPACES[kind])
+
+    def new_session(self) -> None:
+        os.setsid()
+        p.join_new_session_keyring()
+
+    def make_file_systems(self) -> None:
+        self.rootfs.make_file_systems()
+
+    def wait_for_cgroup(self) -> None:
+        messages.expect(self.channel, messages.ENTERED)
+        if self.plan.new_cgroup_namespace:
+            p.unshare(p.CLONE_NEWCGROUP)
+
+    def change_root(self) -> None:
+        self.rootfs.change_root()
+
+    def place_mounts(self) -> None:
+        self.rootfs.place_mounts()
+
+    def fill_dev(self) -> None:
+        self.rootfs.fill_dev()
+
+    def open_console(self) -> None:
+        if self.inheritance.stdio is not None:
+            return
+        master, self.console_slave = self.rootfs.open_console(self.inheritance.console_size)
+        messages.send(self.channel, messages.CONSOLE, master)
+        os.close(master)
+
+    def name_host(self) -> None:
+        spec = self.plan.spec
+        if spec.get("hostname"):
+            p.set_hostname(spec["hostname"])
+        if spec.get("domainname"):
+            p.set_domainname(spec["domainname"])
+
+    def write_sysctls(self) -> None:
+        self.rootfs.write_sysctls()
+
+    def make_work_directory(self) -> None:
+        self.rootfs.make_directory(self.program.cwd)
+
+    def protect_paths(self) -> None:
+        self.rootfs.protect_paths()
+
+    def take_stdio(self) -> None:
+        stdio = self.inheritance.stdio
+        if stdio is None:
+            stdio = (self.console_slave,) * 3
+            pty.take_controlling_terminal(self.console_slave)
+        self.program.own_stdio(stdio)
+        for number, fd in enumerate(stdio):
+            os.dup2(fd, number)
+
+    def find_identity(self) -> None:
+        self.program.find_identity()
+
+    def become_user(self) -> None:
+        self.program.become_user()
+
+    def find_executable(self) -> None:
+        self.program.find_executable()
+
+    def close_rest(self) -> None:
+        own = [0, 1, 2, self.channel.fileno(), *self.inheritance.keep]
+        if self.inheritance.start_listener:
+            own.append(self.inheritance.start_listener.fileno())
+        close_all_but(own)
+
+    def report_ready(self) -> None:
+        messages.send(self.channel, messages.READY, timing=self.timing)
+
+    def wait_for_start(self) -> None:
+        if self.inheritance.start_listener:
+            self.channel.close()
+            self.channel, _ = self.inheritance.start_listener.accept()
+            self.inheritance.start_listener.close()
+        messages.expect(self.channel, messages.START)
+
+    def execute(self) -> None:
+        self.program.execute()
+
+
+STEPS: tuple[tuple[str, Callable[[Init], None]], ...] = (
+    ("leave parent", Init.leave_parent),  # before anything of the container is touched: nothing of the host leaks in
+    ("map ids", Init.map_ids),  # being root of the user namespace is what allows all that follows
+    ("join namespaces", Init.join_namespaces),  # the host's /proc paths of them are still reachable
+    ("session", Init.new_session),
+    ("file systems", Init.make_file_systems),  # proc, sysfs, mqueue show the namespaces they are made in; with a user
+    # namespace the kernel wants to see the host's proc unobscured meanwhile: before the root changes
+    ("cgroup", Init.wait_for_cgroup),  # the parent's writes went on beside the steps above
+    ("change root", Init.change_root),  # from here on no path can lead to the host
+    ("mounts", Init.place_mounts),
+    ("devices", Init.fill_dev),  # after the mounts: /dev is one of them
+    ("console", Init.open_console),  # in the container's own devpts
+    ("hostname", Init.name_host),
+    ("sysctls", Init.write_sysctls),  # before /proc/sys becomes read-only
+    ("working directory", Init.make_work_directory),  # before the root becomes read-only, as Docker does at create
+    ("find user", Init.find_identity),  # /etc/passwd of the container, still as root
+    ("protect", Init.protect_paths),  # read-only and masked paths, read-only root: nothing is made from here on
+    ("stdio", Init.take_stdio),
+    ("become user", Init.become_user),  # seccomp without no_new_privs goes in here, before privileges go
+    ("find executable", Init.find_executable),  # as the user, who may not see what root sees
+    ("close", Init.close_rest),
+    ("ready", Init.report_ready),
+    ("start", Init.wait_for_start),
+    ("execute", Init.execute),  # seccomp with no_new_privs, then execve
+)
+
+
+def join(path: str, flag: int) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        p.setns(fd, flag)
+    finally:
+        os.close(fd)
+
+
+def seal_imports() -> None:
+    """Whatever is not loaded by now never will be: an import could read the image's files as code."""
+    sys.meta_path.clear()
+    sys.path_hooks.clear()
+    sys.path_importer_cache.clear()
+    sys.path.clear()
+
+
+def close_all_but(own: list[int]) -> None:
+    """Close every descriptor that is not listed; 0, 1 and 2 are kept too, as /dev/null of the launcher."""
+    first = 3
+    for fd in sorted(set(own)):
+        if fd > first:
+            p.close_range(first, fd - 1)
+        first = max(first, fd + 1)
+    p.close_range(first)
+
+
+_CATCHABLE = [n for n in range(1, 65) if n not in (signal.SIGKILL, signal.SIGSTOP, 32, 33)]
+
+
+def reset_signals() -> None:
+    """Default dispositions and an empty mask: execve keeps what is ignored, and Python ignores SIGPIPE."""
+    for number in _CATCHABLE:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def fail(channel: socket.socket, step: str, error: BaseException) -> None:
+    """Tell the parent why, as well as can be told without a traceback."""
+    code = getattr(error, "code", 125)
+    errno = getattr(error, "errno", 0) or 0
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, OSError) and error.filename:
+        text = f"{text}: {os.fsdecode(error.filename)}"
+    try:
+        messages.send(
+            channel, messages.FAILED, step=step, text=(text or type(error).__name__)[:4000], errno=errno,
+            code=code if isinstance(code, int) else 125,
+        )  # fmt: skip
+    except OSError:
+        pass  # the parent is gone, and with it everybody who could be told
+    os._exit(code if isinstance(code, int) and code else 125)

@@ -1,0 +1,79 @@
+"""What the parent and a container's first process say to one another before the program runs.
+
+A SOCK_SEQPACKET pair, one small JSON object a packet, in this order:
+
+    parent                                child
+    ------                                -----
+    (id maps are written)
+    Mapped                      →         only with a new user namespace: the child becomes its root
+    Entered                     →         it is in its cgroup, and hooks that belong here have run
+                                ←         Console, with the terminal's master      only with a terminal
+                                ←         Ready: everything is done but execve; with its phases' times
+    Start                       →
+                                ←         end of file: execve has happened (the socket closes on exec)
+
+Instead of any of its messages, and of the end of file, the child may send Failed, and is gone then.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import socket
+from typing import Any, NamedTuple
+
+MAPPED = "mapped"
+ENTERED = "entered"
+CONSOLE = "console"
+READY = "ready"
+START = "start"
+FAILED = "failed"
+
+_LIMIT = 16384  # a failure's text is cut well below it
+
+
+class ChildFailed(Exception):
+    """The child could not do `step`. `code` is 127 or 126 when it was the program's fault, else 125."""
+
+    def __init__(self, step: str, text: str, code: int = 125, errno: int = 0) -> None:
+        super().__init__(text if code != 125 else f"{step}: {text}")
+        self.step = step
+        self.code = code
+        self.errno = errno
+
+
+class Message(NamedTuple):
+    kind: str
+    body: dict[str, Any]
+    fd: int = -1
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def send(channel: socket.socket, kind: str, fd: int = -1, **body: Any) -> None:
+    packet = json.dumps({"kind": kind, **body}).encode()
+    fds = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))] if fd >= 0 else []
+    channel.sendmsg([packet], fds)
+
+
+def receive(channel: socket.socket) -> Message | None:
+    """The next message, None at the end of file. A Failed is raised as ChildFailed."""
+    packet, control, _, _ = channel.recvmsg(_LIMIT, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+    if not packet:
+        return None
+    body = json.loads(packet)
+    fd = array.array("i", control[0][2])[0] if control else -1
+    kind = body.pop("kind")
+    if kind == FAILED:
+        raise ChildFailed(body["step"], body["text"], body["code"], body["errno"])
+    return Message(kind, body, fd)
+
+
+def expect(channel: socket.socket, kind: str) -> Message:
+    """The next message, which must be of this kind; ChildFailed when the other side is gone."""
+    message = receive(channel)
+    if message is None or message.kind != kind:
+        raise ChildFailed(kind, "the process at the other end is gone" if message is None else f"got {message.kind}")
+    return message

@@ -1,0 +1,121 @@
+"""On the host, before there is a child: the root file system and every bind, as detached mounts.
+
+They exist only as descriptors: when the last one is closed they are gone, so a failure at any point leaves nothing on
+the host to unmount. Resolving host paths is done here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple
+
+from corten.kernel import mount as m
+from corten.kernel import syscall as sys
+from corten.runtime.mountplan import MountPlan
+from corten.runtime.plan import Plan
+
+DEFAULT_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+
+
+class CgroupMount(NamedTuple):
+    """One hierarchy as the container is to see it: below `name`, or itself when that is empty (cgroup v2)."""
+
+    name: str
+    path: str
+    links: tuple[str, ...] = ()
+
+
+class Prepared(NamedTuple):
+    """Descriptors of detached mounts; the parent closes them once the child has its copies."""
+
+    root: int
+    binds: dict[int, int]  # by index in plan.mounts
+    cgroups: tuple[tuple[CgroupMount, int], ...]
+    null: int  # a bind of the host's /dev/null, checked to be it: what files are masked with
+    devices: dict[str, int]  # binds of host devices, where the child may not make nodes (user namespace)
+
+    def descriptors(self) -> list[int]:
+        return [self.root, *self.binds.values(), *(fd for _, fd in self.cgroups), self.null, *self.devices.values()]
+
+    def close(self) -> None:
+        for fd in self.descriptors():
+            os.close(fd)
+
+
+def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...]) -> Prepared:
+    """Everything `plan` needs from the host. On failure nothing stays open."""
+    opened: list[int] = []
+
+    def keep(fd: int) -> int:
+        opened.append(fd)
+        return fd
+
+    try:
+        root = keep(_root(plan.root))
+        binds = {i: keep(bind(plan_)) for i, plan_ in enumerate(plan.mounts) if plan_.kind == "bind"}
+        wanted = cgroups if any(mount.kind == "cgroup" for mount in plan.mounts) else ()
+        hierarchies = tuple((cgroup, keep(_cgroup(cgroup))) for cgroup in wanted)
+        null = keep(_null())
+        devices = {path: keep(_private(path)) for path in _bound_devices(plan)}
+        return Prepared(root, binds, hierarchies, null, devices)
+    except BaseException:
+        for fd in opened:
+            os.close(fd)
+        raise
+
+
+def _root(mounts: tuple[MountPlan, ...]) -> int:
+    (mount,) = mounts
+    if mount.kind == "bind":
+        return bind(mount)
+    return m.new(mount.fstype, mount.data, mount.add, mount.source)
+
+
+def bind(plan: MountPlan) -> int:
+    """A detached bind with its attributes and propagation; its source is a path of the host."""
+    fd = m.clone(sys.AT_FDCWD, plan.source, plan.recursive)
+    try:
+        # A copy of a shared mount is its peer: what the container mounts below would appear on the host. Unless that
+        # is what was asked for, cut that way first.
+        if plan.propagation != m.MS_SHARED:
+            m.set_attributes(fd, propagation=plan.propagation or m.MS_SLAVE, recursive=True)
+        if plan.add or plan.clear:
+            m.set_attributes(fd, plan.add, plan.clear)
+        if plan.recursive_add or plan.recursive_clear:
+            m.set_attributes(fd, plan.recursive_add, plan.recursive_clear, recursive=True)
+        if plan.propagation == m.MS_SHARED:
+            m.set_attributes(fd, propagation=m.MS_SHARED, recursive=plan.propagation_recursive)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _private(path: str) -> int:
+    fd = m.clone(sys.AT_FDCWD, path)
+    m.set_attributes(fd, propagation=m.MS_PRIVATE)
+    return fd
+
+
+def _cgroup(cgroup: CgroupMount) -> int:
+    fd = _private(cgroup.path)
+    m.set_attributes(fd, m.MOUNT_ATTR_NOSUID | m.MOUNT_ATTR_NODEV | m.MOUNT_ATTR_NOEXEC)
+    return fd
+
+
+def _null() -> int:
+    """CVE-2025-31133: what masks files must be the null device itself, not something put in its place."""
+    fd = _private("/dev/null")
+    status = os.fstat(fd)
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
+        os.close(fd)
+        raise OSError(0, "/dev/null is not the null device")
+    return fd
+
+
+def _bound_devices(plan: Plan) -> list[str]:
+    if not plan.userns:
+        return []
+    listed = [device["path"] for device in (plan.spec.get("linux") or {}).get("devices") or ()]
+    return list(dict.fromkeys([f"/dev/{name}" for name, _, _ in DEFAULT_DEVICES] + listed))

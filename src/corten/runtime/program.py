@@ -1,0 +1,184 @@
+"""The last part of every start, the same for a container's first process and for exec: become the user, execve."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Any
+
+from corten.kernel import caps, seccomp
+from corten.kernel import process as p
+from corten.runtime import identity
+
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+GROUPS_ANNOTATION = "dev.corten.groups"
+
+
+class NotExecutable(Exception):
+    """The user's program cannot be executed; `code` is 127 when it is not there, else 126."""
+
+    def __init__(self, text: str, code: int, number: int) -> None:
+        super().__init__(text)
+        self.code = code
+        self.errno = number
+
+
+class Program:
+    """OCI's process object, executed step by step in the order of the callers' lists."""
+
+    def __init__(self, process: dict[str, Any], filter_: bytes | None, userns: bool) -> None:
+        self._process = process
+        self._filter = filter_
+        self._userns = userns
+        self._user: dict[str, Any] = process.get("user") or {}
+        self._args: list[str] = process.get("args") or []
+        self._environment = environment(process.get("env") or ())
+        self._identity = identity.Identity(0, 0, (), "/")
+        self._path = b""
+        self.cwd: str = process.get("cwd") or "/"
+
+    def find_identity(self) -> None:
+        """Numbers from the specification, or Docker's USER text looked up in the files of this root."""
+        user = self._user
+        text = user.get("username")
+        if text is None and not self._process.get("groupNames"):
+            groups = tuple(user.get("additionalGids") or ())
+            self._identity = identity.Identity(user.get("uid", 0), user.get("gid", 0), groups, "")
+        else:
+            root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            extra = (*map(str, user.get("additionalGids") or ()), *(self._process.get("groupNames") or ()))
+            text = f"{user.get('uid', 0)}:{user.get('gid', 0)}" if text is None else text
+            self._identity = identity.resolve(root, text, extra)
+            os.close(root)
+        if self._identity.home:
+            self._environment.setdefault(b"HOME", os.fsencode(self._identity.home))
+
+    def own_stdio(self, stdio: tuple[int, int, int]) -> None:
+        """Give the user what it writes to, so that /dev/stdout can be opened again; not /dev/null, which is shared."""
+        for fd in set(stdio):
+            status = os.fstat(fd)
+            if status.st_uid == self._identity.uid or status.st_rdev == os.makedev(1, 3):
+                continue
+            try:
+                os.fchown(fd, self._identity.uid, -1 if stat.S_ISCHR(status.st_mode) else self._identity.gid)
+            except OSError as error:  # a file of the caller's that is not ours to give (EPERM in a user namespace)
+                if error.errno not in (errno.EINVAL, errno.EPERM, errno.EROFS):
+                    raise
+
+    def become_user(self) -> None:
+        process, who = self._process, self._identity
+        capabilities = process.get("capabilities")
+        if process.get("noNewPrivileges"):
+            p.prctl(p.PR_SET_NO_NEW_PRIVS, 1)
+        elif self._filter is not None:
+            seccomp.load(self._filter)  # needs CAP_SYS_ADMIN, which is about to go
+        try:
+            os.chdir(self.cwd)
+        except PermissionError:
+            pass  # perhaps the user may: tried again below
+        if capabilities is not None:
+            caps.drop_bounding(capabilities.get("bounding") or ())
+        p.prctl(p.PR_SET_KEEPCAPS, 1)
+        self._set_groups(who)
+        os.setresgid(who.gid, who.gid, who.gid)
+        os.setresuid(who.uid, who.uid, who.uid)
+        self._enter_directory()
+        p.prctl(p.PR_SET_KEEPCAPS, 0)
+        if capabilities is not None:
+            self._set_capabilities(capabilities, who.uid)
+        p.prctl(p.PR_SET_DUMPABLE, 0)  # changing ids put it back; execve decides for the program
+        os.umask(self._user.get("umask", 0o022))
+
+    def _set_groups(self, who: identity.Identity) -> None:
+        try:
+            os.setgroups(list(who.groups))
+        except PermissionError:
+            if who.groups:  # a user namespace that may not (user_namespaces(7), "setgroups")
+                raise
+
+    def _enter_directory(self) -> None:
+        try:
+            os.chdir(self.cwd)
+            here = os.getcwd()
+        except FileNotFoundError as error:
+            # CVE-2024-21626: a directory that getcwd(2) cannot name is outside this root.
+            raise OSError(error.errno, f"the working directory {self.cwd!r} is not in the container") from error
+        except OSError as error:
+            raise NotExecutable(f'chdir to cwd ("{self.cwd}") set in config.json failed: {_words(error)}', 126,
+                                error.errno or 0) from error  # fmt: skip
+        if not here.startswith("/"):
+            raise OSError(0, f"the working directory {self.cwd!r} is not in the container")
+
+    def _set_capabilities(self, sets: dict[str, list[str]], uid: int) -> None:
+        effective, permitted = sets.get("effective") or (), sets.get("permitted") or ()
+        if uid != 0 and not sets.get("ambient"):
+            # What the kernel does at setuid + execve for a user without ambient capabilities; said outright, since
+            # keeping capabilities over setuid was ours.
+            effective, permitted = (), ()
+        caps.apply(
+            sets.get("bounding") or (), effective, permitted, sets.get("inheritable") or (), sets.get("ambient") or ()
+        )
+
+    def find_executable(self) -> None:
+        """Where execve will look, found as the user it will be; raises NotExecutable."""
+        name = self._args[0]
+        if not name:
+            raise NotExecutable('exec: "": no command', 127, errno.ENOENT)
+        if "/" in name:
+            self._path = os.fsencode(name)
+            self._check(name, self._path)
+            return
+        denied = False
+        for directory in self._environment.get(b"PATH", _DEFAULT_PATH.encode()).split(b":"):
+            candidate = (directory or b".") + b"/" + os.fsencode(name)
+            try:
+                if stat.S_ISREG(os.stat(candidate).st_mode):
+                    if os.access(candidate, os.X_OK):
+                        self._path = candidate
+                        return
+                    denied = True
+            except OSError:
+                continue
+        if denied:
+            raise NotExecutable(f'exec: "{name}": permission denied', 126, errno.EACCES)
+        raise NotExecutable(f'exec: "{name}": executable file not found in $PATH', 127, errno.ENOENT)
+
+    def _check(self, name: str, path: bytes) -> None:
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            code = 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
+            raise NotExecutable(f'exec: "{name}": stat {name}: {_words(error)}', code, error.errno or 0) from error
+        if stat.S_ISDIR(status.st_mode):
+            raise NotExecutable(f'exec: "{name}": is a directory', 126, errno.EISDIR)
+        if not os.access(path, os.X_OK):
+            raise NotExecutable(f'exec: "{name}": permission denied', 126, errno.EACCES)
+
+    def execute(self) -> None:
+        """execve. Returns only by an exception."""
+        arguments = [os.fsencode(a) for a in self._args]
+        if self._filter is not None and self._process.get("noNewPrivileges"):
+            seccomp.load(self._filter)
+        try:
+            os.execve(self._path, arguments, self._environment)
+        except OSError as error:
+            missing = error.errno == errno.ENOENT  # the interpreter of a script or of a dynamic executable
+            raise NotExecutable(
+                f"exec {os.fsdecode(self._path)}: {_words(error)}", 127 if missing else 126, error.errno or 0
+            ) from error
+
+
+def environment(env: Any) -> dict[bytes, bytes]:
+    """NAME=value texts as a mapping; the last of a name wins, and what has no '=' is dropped (CVE-2026-57231)."""
+    result: dict[bytes, bytes] = {}
+    for entry in env:
+        name, equals, value = os.fsencode(entry).partition(b"=")
+        if equals and name:
+            result[name] = value
+    return result
+
+
+def _words(error: OSError) -> str:
+    """Go's words for an errno, which Docker's client looks for to choose between 126 and 127."""
+    return os.strerror(error.errno or 0).lower()

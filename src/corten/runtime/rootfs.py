@@ -1,0 +1,316 @@
+"""The container's tree, built by the container's first process: file systems, root, mounts, devices, masks.
+
+Everything before `change_root` works on the host's tree and touches nothing of it; everything after has no other tree
+than the container's.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any
+
+from corten.kernel import mount as m
+from corten.kernel import paths, pty
+from corten.runtime.mountplan import MountPlan
+from corten.runtime.plan import Plan
+from corten.runtime.prepare import DEFAULT_DEVICES, Prepared
+
+_LINKS = (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
+          ("stderr", "/proc/self/fd/2"), ("core", "/proc/kcore"))  # fmt: skip
+_FILE_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+# Where the root rests for the instant between move_mount and pivot_root. Any directory that every host has and that
+# nothing needs meanwhile will do; the bundle's own is out of reach for the root of a user namespace.
+_LANDING = "/sys"
+
+_PROC_TARGETS = frozenset(  # lxcfs puts files over these; anything else below /proc is an attack on the masks
+    "/proc/" + name
+    for name in ["cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled"]
+)  # fmt: skip
+
+
+class Rootfs:
+    def __init__(self, plan: Plan, prepared: Prepared) -> None:
+        self._plan = plan
+        self._linux: dict[str, Any] = plan.spec.get("linux") or {}
+        self._prepared = prepared
+        self._made: dict[int, int] = {}  # new file systems, by index in plan.mounts
+        self._proc = -1
+        self._devpts = -1
+        self._root = -1
+
+    # ---------------------------------------------------------------------------- while the host's tree is there
+
+    def make_file_systems(self) -> None:
+        """Detached mounts of everything that is new."""
+        for index, mount in enumerate(self._plan.mounts):
+            if mount.kind != "new":
+                continue
+            fd = m.new(mount.fstype, mount.data, mount.add, mount.source)
+            self._made[index] = fd
+            if mount.fstype == "proc" and mount.target == "/proc":
+                self._proc = fd
+            elif mount.fstype == "devpts":
+                self._devpts = fd
+        if self._proc < 0 and self._linux.get("sysctl"):
+            self._proc = m.new("proc")
+
+    def change_root(self) -> None:
+        """Make the prepared tree `/`, and let the host's go."""
+        if not self._plan.private_mounts:
+            raise OSError(0, "a container needs a mount namespace of its own")
+        # What happens below must not reach the host; what the host mounts later may reach rslave binds.
+        m.set_propagation("/", m.MS_SLAVE)
+        root = self._prepared.root
+        m.move_to(root, _LANDING)
+        os.fchdir(root)
+        m.pivot_root(".", ".")  # the old root now lies over the new one, and "." is still the new
+        m.unmount(".", m.MNT_DETACH)
+        os.chdir("/")
+        self._root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        propagation = self._linux.get("rootfsPropagation")
+        if propagation in ("shared", "rshared"):
+            m.set_propagation("/", m.MS_SHARED)
+        elif propagation in ("private", "rprivate"):
+            m.set_propagation("/", m.MS_PRIVATE)
+
+    # -------------------------------------------------------------------------------- only the container's tree
+
+    def place_mounts(self) -> None:
+        for index, mount in enumerate(self._plan.mounts):
+            if mount.kind == "cgroup":
+                self._place_cgroups(mount)
+                continue
+            fd = self._prepared.binds.get(index, self._made.get(index, -1))
+            self._place(fd, mount)
+            if mount.kind == "new" and mount.propagation:
+                m.set_attributes(fd, propagation=mount.propagation, recursive=mount.propagation_recursive)
+
+    def _place(self, fd: int, mount: MountPlan) -> None:
+        target = os.path.normpath(mount.target)
+        if mount.kind == "bind" and target.startswith("/proc/") and target not in _PROC_TARGETS:
+            raise OSError(0, f"{target} cannot be mounted over: it is inside /proc")
+        if mount.fstype in ("proc", "sysfs"):
+            self._refuse_link(target)
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            where = paths.make_directories(self._root, target)
+        else:
+            where = paths.make_file(self._root, target)
+        try:
+            if mount.copy_up and mount.fstype == "tmpfs":
+                copy_up(where, fd)
+            m.move(fd, where)
+        except OSError as error:
+            raise OSError(error.errno, f"cannot mount {mount.source!r} on {target!r}: {error.strerror}") from error
+        finally:
+            os.close(where)
+
+    def _refuse_link(self, target: str) -> None:
+        """CVE-2019-19921: /proc and /sys must be ordinary directories, or what is written there goes elsewhere."""
+        try:
+            mode = os.lstat(target).st_mode
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(mode):
+            raise OSError(0, f"{target} in the image must be an ordinary directory")
+
+    def _place_cgroups(self, mount: MountPlan) -> None:
+        hierarchies = self._prepared.cgroups
+        where = paths.make_directories(self._root, mount.target)
+        try:
+            if len(hierarchies) == 1 and not hierarchies[0][0].name:
+                fd = hierarchies[0][1]
+                m.set_attributes(fd, mount.add | m.MOUNT_ATTR_NOSUID)
+                m.move(fd, where)
+                return
+            table = m.new("tmpfs", ("mode=755",), mount.add & ~m.MOUNT_ATTR_RDONLY, "tmpfs")
+            m.move(table, where)
+        finally:
+            os.close(where)
+        for cgroup, fd in hierarchies:
+            os.mkdir(cgroup.name, 0o755, dir_fd=table)
+            inside = os.open(cgroup.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=table)
+            if mount.add & m.MOUNT_ATTR_RDONLY:
+                m.set_attributes(fd, m.MOUNT_ATTR_RDONLY)
+            m.move(fd, inside)
+            os.close(inside)
+            for link in cgroup.links:
+                os.symlink(cgroup.name, link, dir_fd=table)
+        if mount.add & m.MOUNT_ATTR_RDONLY:
+            m.set_attributes(table, m.MOUNT_ATTR_RDONLY)
+        os.close(table)
+
+    def fill_dev(self) -> None:
+        """Nodes and links of /dev. Where the user has mounted a /dev of the host, that is left as it is."""
+        if any(mount.target == "/dev" and mount.kind == "bind" for mount in self._plan.mounts):
+            return
+        dev = paths.make_directories(self._root, "/dev")
+        listed = {device["path"]: device for device in self._linux.get("devices") or ()}
+        for name, major, minor in DEFAULT_DEVICES:
+            listed.setdefault(f"/dev/{name}", {"path": f"/dev/{name}", "type": "c", "major": major, "minor": minor,
+                                               "fileMode": 0o666})  # fmt: skip
+        for device in listed.values():
+            self._device(device)
+        for name, target in _LINKS:
+            if not (name == "core" and not os.path.lexists("/proc/kcore")):
+                _link(dev, name, target)
+        if self._devpts >= 0:
+            _unlink(dev, "ptmx")
+            _link(dev, "ptmx", "pts/ptmx")
+        os.close(dev)
+
+    def _device(self, device: dict[str, Any]) -> None:
+        path = device["path"]
+        parent, _, name = path.rpartition("/")
+        directory = paths.make_directories(self._root, parent)
+        try:
+            bound = self._prepared.devices.get(path)
+            if bound is not None:
+                where = paths.make_file(self._root, path)
+                m.move(bound, where)
+                os.close(where)
+                return
+            kind = _FILE_KINDS.get(device["type"])
+            if kind is None:
+                raise OSError(0, f"device {path} has the unknown type {device['type']!r}")
+            number = os.makedev(device.get("major", 0), device.get("minor", 0))
+            mode = device.get("fileMode")
+            try:
+                os.mknod(name, kind | (0o666 if mode is None else mode & 0o7777), number, dir_fd=directory)
+            except FileExistsError:
+                return
+            if device.get("uid") or device.get("gid"):
+                os.chown(name, device.get("uid") or 0, device.get("gid") or 0, dir_fd=directory, follow_symlinks=False)
+        finally:
+            os.close(directory)
+
+    def open_console(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(master, slave) of a new terminal of this container, which is also /dev/console."""
+        if self._devpts < 0:
+            raise OSError(0, "a terminal needs a devpts mount")
+        master, slave = pty.open_pair(self._devpts)
+        if size[0] and size[1]:
+            pty.resize(master, *size)
+        console = m.clone(slave)
+        where = paths.make_file(self._root, "/dev/console", 0o620)
+        m.move(console, where)
+        os.close(where)
+        os.close(console)
+        return master, slave
+
+    def write_sysctls(self) -> None:
+        """Through our own proc mount, by descriptor, crossing nothing (CVE-2025-52881)."""
+        for key, value in (self._linux.get("sysctl") or {}).items():
+            name = key if "/" in key else key.replace(".", "/")
+            flags = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_XDEV | paths.RESOLVE_NO_MAGICLINKS
+            fd = paths.openat2(self._proc, f"sys/{name}", os.O_WRONLY, 0, flags)
+            try:
+                os.write(fd, str(value).encode())
+            except OSError as error:
+                raise OSError(error.errno, f"cannot set sysctl {key}={value}: {error.strerror}") from error
+            finally:
+                os.close(fd)
+
+    def make_directory(self, path: str) -> None:
+        os.close(paths.make_directories(self._root, path))
+
+    def protect_paths(self) -> None:
+        for path in self._linux.get("readonlyPaths") or ():
+            self._make_readonly(path)
+        self._mask(self._linux.get("maskedPaths") or ())
+        if (self._plan.spec.get("root") or {}).get("readonly"):
+            m.set_attributes(self._root, m.MOUNT_ATTR_RDONLY)
+
+    def _make_readonly(self, path: str) -> None:
+        where = _existing(self._root, path)
+        if where < 0:
+            return
+        fd = m.clone(where, recursive=True)
+        m.set_attributes(fd, m.MOUNT_ATTR_RDONLY | m.MOUNT_ATTR_NOSUID | m.MOUNT_ATTR_NODEV | m.MOUNT_ATTR_NOEXEC)
+        m.move(fd, where)
+        os.close(fd)
+        os.close(where)
+
+    def _mask(self, masked: list[str] | tuple[str, ...]) -> None:
+        """Files become the null device, directories one shared, empty, read-only tmpfs."""
+        empty = -1
+        for path in dict.fromkeys(masked):
+            where = _existing(self._root, path)
+            if where < 0:
+                continue
+            if stat.S_ISDIR(os.fstat(where).st_mode):
+                if empty < 0:
+                    empty = m.new("tmpfs", ("nr_blocks=1", "nr_inodes=1"), m.MOUNT_ATTR_RDONLY, "tmpfs")
+                    fd = empty
+                else:
+                    fd = m.clone(empty)
+            else:
+                fd = m.clone(self._prepared.null)
+            m.move(fd, where)
+            os.close(where)
+            if fd != empty:
+                os.close(fd)
+        if empty >= 0:
+            os.close(empty)
+
+
+def _existing(root: int, path: str) -> int:
+    """An O_PATH descriptor of `path`, -1 when there is no such thing."""
+    try:
+        return paths.open_in(root, path)
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
+
+
+def _link(directory: int, name: str, target: str) -> None:
+    try:
+        os.symlink(target, name, dir_fd=directory)
+    except FileExistsError:
+        pass
+
+
+def _unlink(directory: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        pass
+
+
+def copy_up(source: int, target: int) -> None:
+    """Fill the new tmpfs `target` with what `source` holds, which it is about to hide."""
+    reader = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=source)
+    status = os.fstat(reader)
+    writer = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=target)
+    os.fchown(writer, status.st_uid, status.st_gid)
+    os.fchmod(writer, stat.S_IMODE(status.st_mode))
+    for name in os.listdir(reader):
+        _copy(reader, writer, name)
+    os.close(reader)
+    os.close(writer)
+
+
+def _copy(source: int, target: int, name: str) -> None:
+    status = os.stat(name, dir_fd=source, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+    elif stat.S_ISDIR(status.st_mode):
+        os.mkdir(name, 0o700, dir_fd=target)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        below, into = os.open(name, flags, dir_fd=source), os.open(name, flags, dir_fd=target)
+        copy_up(below, into)
+        os.close(below)
+        os.close(into)
+        return
+    elif stat.S_ISREG(status.st_mode):
+        reader = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+        writer = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
+        while os.sendfile(writer, reader, None, 1 << 20):
+            pass
+        os.close(reader)
+        os.close(writer)
+    else:
+        os.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
+    os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+    if not stat.S_ISLNK(status.st_mode):
+        os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=target)

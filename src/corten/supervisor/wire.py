@@ -1,0 +1,92 @@
+"""Frames between the daemon, the launcher and supervisors.
+
+A frame is a 4-byte big-endian length, then that many bytes of JSON: one object. Descriptors travel beside the bytes
+(SCM_RIGHTS) and an object says with "fds" how many of those that arrived are its own, in order. Requests carry "id"
+and "do"; an answer carries the same "id" and either "ok" or "error"; what was not asked for carries "event".
+
+The first thing a supervisor says on a connection is {"event": "hello", "version": V}. A daemon must speak the frames
+of every older version; what it does not know in an answer it ignores.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import socket
+import struct
+from collections import deque
+from typing import Any
+
+VERSION = 1
+MAX_FRAME = 16 << 20
+_MAX_FDS = 64
+
+Object = dict[str, Any]
+
+
+class ProtocolError(Exception):
+    """The other side does not speak this protocol; the connection is of no use any more."""
+
+
+def encode(message: Object) -> bytes:
+    body = json.dumps(message).encode()
+    if len(body) > MAX_FRAME:
+        raise ProtocolError(f"a frame of {len(body)} bytes is over the limit of {MAX_FRAME}")
+    return struct.pack(">I", len(body)) + body
+
+
+class Decoder:
+    """Bytes and descriptors in, objects out. A length is checked before anything is kept for it."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._fds: deque[int] = deque()
+
+    def feed(self, data: bytes, fds: list[int] | None = None) -> None:
+        self._buffer += data
+        self._fds.extend(fds or ())
+
+    def next(self) -> tuple[Object, list[int]] | None:
+        """The next whole object with its descriptors, which are the caller's now; None when there is none yet."""
+        if len(self._buffer) < 4:
+            return None
+        (length,) = struct.unpack_from(">I", self._buffer)
+        if length > MAX_FRAME:
+            raise ProtocolError(f"a frame of {length} bytes is announced; the limit is {MAX_FRAME}")
+        if len(self._buffer) < 4 + length:
+            return None
+        try:
+            message = json.loads(self._buffer[4 : 4 + length])
+            wanted = int(message.get("fds", 0))
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ProtocolError(f"not a JSON object: {error}") from error
+        del self._buffer[: 4 + length]
+        if wanted > len(self._fds):
+            raise ProtocolError(f"{wanted} descriptors are announced, {len(self._fds)} came")
+        return message, [self._fds.popleft() for _ in range(wanted)]
+
+
+def receive(connection: socket.socket, decoder: Decoder) -> bool:
+    """Read once from `connection` into `decoder`; False at the end. BlockingIOError as usual."""
+    data, control, _, _ = connection.recvmsg(1 << 16, socket.CMSG_SPACE(_MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC)
+    decoder.feed(data, descriptors(control))
+    return bool(data)
+
+
+def descriptors(control: list[tuple[int, int, bytes]]) -> list[int]:
+    fds = array.array("i")
+    for level, kind, data in control:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return list(fds)
+
+
+def send(connection: socket.socket, message: Object, fds: list[int] | None = None) -> None:
+    """Send one frame on a blocking connection. The descriptors stay the caller's to close."""
+    if fds:
+        message = {**message, "fds": len(fds)}
+    frame = encode(message)
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    sent = connection.sendmsg([frame], rights)
+    if sent < len(frame):
+        connection.sendall(frame[sent:])
