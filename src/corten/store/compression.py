@@ -14,7 +14,7 @@ import lzma
 import sys
 from typing import Any
 
-from isal import isal_zlib
+from isal import igzip_lib
 
 from corten.errors import Corrupt, Invalid
 
@@ -30,6 +30,7 @@ MAGIC = (
     (b"\xfd7zXZ\x00", "xz"),
 )
 _SKIPPABLE = (b"\x50\x2a\x4d\x18", 0x50, 0x5F)
+_ISAL_ERROR: type[Exception] = vars(igzip_lib)["IsalError"]  # a class; its stub says otherwise
 _OUT = 1 << 20  # most bytes out of one step, so that a bomb cannot fill memory
 _WINDOW_LOG_MAX = 27  # 128 MiB, what zstd itself takes without --long
 _XZ_MEMORY = 128 << 20
@@ -48,7 +49,7 @@ def detect(head: bytes) -> str:
 def _new(kind: str) -> Any:
     match kind:
         case "gzip":
-            return isal_zlib.decompressobj(31)
+            return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
         case "zstd":
             return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX})
         case "bzip2":
@@ -73,10 +74,7 @@ class Decoder:
         codec = self._codec
         if codec is None:
             return False
-        return bool(self._input) or not (codec.eof or self._hungry())
-
-    def _hungry(self) -> bool:
-        return True if self.kind == "gzip" else bool(self._codec.needs_input)  # type: ignore[union-attr]
+        return bool(self._input) or not (codec.eof or codec.needs_input)
 
     def feed(self, data: bytes) -> bytes:
         """At most about 1 MiB of output; while `pending`, call again with b""."""
@@ -93,12 +91,10 @@ class Decoder:
         self._started = self._started or bool(data)
         try:
             out: bytes = codec.decompress(data, _OUT)
-        except (isal_zlib.error, zstd.ZstdError, OSError, lzma.LZMAError, EOFError) as error:
+        except (_ISAL_ERROR, zstd.ZstdError, OSError, lzma.LZMAError, EOFError) as error:
             raise Corrupt(f"damaged {self.kind} stream: {error}") from error
         if codec.eof:
             self._input = codec.unused_data
-        elif self.kind == "gzip":
-            self._input = codec.unconsumed_tail
         return out
 
     def finish(self) -> None:
