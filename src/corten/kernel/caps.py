@@ -1,0 +1,154 @@
+"""Capabilities of this process: capabilities(7), capget(2), capset(2), prctl(2).
+
+A set is a frozenset of names as Docker and OCI write them, "CAP_CHOWN". The five sets of a thread, and the order in
+which they can be given away:
+
+    bounding     only shrinks; dropping needs CAP_SETPCAP in effect, so it comes first, while there still is some
+    (user)       setresuid(2) to another user empties effective, and permitted too unless PR_SET_KEEPCAPS was set;
+                 it belongs to the caller and comes between `drop_bounding` and `apply`
+    permitted, effective, inheritable   one capset(2)
+    ambient      may only hold what permitted and inheritable both hold, so it comes last; any later change of user
+                 empties it again
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Iterable
+from functools import cache
+from typing import NamedTuple
+
+from corten.kernel.syscall import SYS_capget, SYS_capset, failure, libc, syscall
+
+_WORDS = """
+    chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service
+    net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct
+    sys_admin sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write audit_control
+    setfcap mac_override mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore
+"""
+NAMES: tuple[str, ...] = tuple("CAP_" + word.upper() for word in _WORDS.split())  # the index is the number
+NUMBERS: dict[str, int] = {name: number for number, name in enumerate(NAMES)}
+
+_VERSION_3 = 0x20080522
+_PR_SET_KEEPCAPS = 8
+_PR_CAPBSET_READ = 23
+_PR_CAPBSET_DROP = 24
+_PR_CAP_AMBIENT = 47
+_AMBIENT_RAISE = 2
+_AMBIENT_CLEAR_ALL = 4
+
+
+class Sets(NamedTuple):
+    """What capget(2) and capset(2) exchange."""
+
+    effective: frozenset[str]
+    permitted: frozenset[str]
+    inheritable: frozenset[str]
+
+
+def mask(names: Iterable[str]) -> int:
+    """The bits of `names`. KeyError for a name that is none."""
+    bits = 0
+    for name in names:
+        bits |= 1 << NUMBERS[name]
+    return bits
+
+
+def unmask(bits: int) -> frozenset[str]:
+    """The names of `bits`; a capability newer than this table is left out."""
+    return frozenset(name for number, name in enumerate(NAMES) if bits >> number & 1)
+
+
+def _prctl(option: int, second: int = 0, third: int = 0) -> int:
+    result: int = libc.prctl(
+        ctypes.c_int(option), ctypes.c_ulong(second), ctypes.c_ulong(third), ctypes.c_ulong(0), ctypes.c_ulong(0)
+    )
+    if result < 0:
+        raise failure("prctl", option, second, third)
+    return result
+
+
+@cache
+def last_cap() -> int:
+    """The highest capability number of the running kernel (found without /proc, which may not be there)."""
+    number = 0
+    while libc.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(number + 1), 0, 0, 0) >= 0:
+        number += 1
+    return number
+
+
+def known() -> frozenset[str]:
+    """Every capability that both this table and the running kernel know."""
+    return frozenset(NAMES[: last_cap() + 1])
+
+
+def capget(pid: int = 0) -> Sets:
+    """The sets of a process, 0 for the calling thread."""
+    data = ctypes.create_string_buffer(24)
+    syscall("capget", SYS_capget, struct.pack("Ii", _VERSION_3, pid), data)
+    words = struct.unpack("6I", data.raw)
+    return Sets(*(unmask(words[i] | words[i + 3] << 32) for i in (0, 1, 2)))
+
+
+def effective() -> frozenset[str]:
+    """What the calling thread may do now."""
+    return capget().effective
+
+
+def capset(effective: Iterable[str], permitted: Iterable[str], inheritable: Iterable[str]) -> None:
+    """capset(2). EPERM when permitted would grow, or inheritable would grow beyond bounding."""
+    masks = (mask(effective), mask(permitted), mask(inheritable))
+    words = [m & 0xFFFFFFFF for m in masks] + [m >> 32 for m in masks]
+    syscall("capset", SYS_capset, struct.pack("Ii", _VERSION_3, 0), struct.pack("6I", *words))
+
+
+def bounding() -> frozenset[str]:
+    """The bounding set of the calling thread."""
+    return frozenset(name for name in known() if _prctl(_PR_CAPBSET_READ, NUMBERS[name]))
+
+
+def drop_bounding(keep: Iterable[str]) -> None:
+    """Take everything but `keep` out of the bounding set, also what is newer than our table.
+
+    What is not in it already costs no permission, so a second call by an unprivileged process is fine.
+    """
+    kept = mask(keep)
+    for number in range(last_cap() + 1):
+        if not kept >> number & 1 and _prctl(_PR_CAPBSET_READ, number):
+            _prctl(_PR_CAPBSET_DROP, number)
+
+
+def keep_over_setuid(keep: bool) -> None:
+    """PR_SET_KEEPCAPS: permitted survives the next change of user. execve clears the flag."""
+    _prctl(_PR_SET_KEEPCAPS, int(keep))
+
+
+def set_ambient(names: Iterable[str]) -> None:
+    """Make the ambient set exactly `names`."""
+    _prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
+    for name in names:
+        _prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, NUMBERS[name])
+
+
+def apply(
+    bounding: Iterable[str],
+    effective: Iterable[str],
+    permitted: Iterable[str],
+    inheritable: Iterable[str] = (),
+    ambient: Iterable[str] = (),
+) -> frozenset[str]:
+    """Take on these five sets, in the order that the kernel allows; see the module's text.
+
+    What this process does not have itself cannot be passed on: those names are left out, and returned, for a warning.
+    (A machine without CAP_SYS_RESOURCE still runs privileged containers.)
+    """
+    wanted = {"effective": mask(effective), "permitted": mask(permitted), "inheritable": mask(inheritable)}
+    have = mask(capget().permitted)
+    drop_bounding(bounding)
+    for name in wanted:
+        wanted[name] &= have
+    capset(*(unmask(bits) for bits in wanted.values()))
+    possible = wanted["permitted"] & wanted["inheritable"]
+    set_ambient(unmask(mask(ambient) & possible))
+    return unmask((mask(effective) | mask(permitted) | mask(inheritable)) & ~have)

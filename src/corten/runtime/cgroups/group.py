@@ -1,0 +1,378 @@
+"""The control group of one container, in every tree that the machine has.
+
+    group = create(layout, "/corten/ID", resources)     # group.warnings: what the machine cannot do
+    group.enter_self()          # in the container's first process, or group.enter(pid) from outside
+    group.update(resources); group.freeze(); group.thaw(); group.stats()
+    group.kill(); group.remove()                        # both idempotent
+    open(layout, "/corten/ID")                          # the same again, in a later process
+
+The handle holds one directory descriptor a tree (closed on exec, inherited over fork); `close` gives them back.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from corten.errors import Conflict, Failed, Invalid, NotFound
+from corten.kernel import cgroupfs
+from corten.kernel.cgroupfs import Hierarchy
+from corten.runtime.cgroups import devices, freezer, oom, v1, v2, words
+from corten.runtime.cgroups import stats as statistics
+from corten.runtime.cgroups.knobs import NOWHERE
+from corten.runtime.cgroups.layout import Layout
+
+Json = dict[str, Any]
+
+_REMOVE_DEADLINE = 2.0  # seconds; a group is busy for a moment after its last process was reaped
+_KILL_DEADLINE = 10.0
+_DELEGATED = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "memory.oom.group")
+
+
+class Cgroup:
+    """One container's group. Methods raise NotFound when the group has gone, and OSError as the kernel says."""
+
+    __slots__ = ("_directories", "layout", "path", "warnings")
+
+    def __init__(self, layout: Layout, path: str, directories: dict[Hierarchy, int]) -> None:
+        self.layout = layout
+        self.path = path
+        self.warnings: list[str] = []
+        self._directories = directories
+
+    # ------------------------------------------------------------------------------------------------ where it is
+
+    @property
+    def fd(self) -> int | None:
+        """The directory in the v2 tree, for clone3(2)'s CLONE_INTO_CGROUP. None on a machine without v2."""
+        unified = self.layout.unified
+        return self._directories.get(unified) if unified else None
+
+    def directory(self, controller: str) -> int:
+        """The descriptor of the directory in which this controller's files are, or NOWHERE."""
+        hierarchy = self.layout.of(controller)
+        return self._directories.get(hierarchy, NOWHERE) if hierarchy else NOWHERE
+
+    def paths(self) -> dict[str, str]:
+        """Directory of each controller (v1 names, "" for the v2 tree), as OCI's state and runc's `state` show it."""
+        found = {}
+        for hierarchy in self._directories:
+            for name in hierarchy.controllers if hierarchy.version == 1 else ("",):
+                found[name] = hierarchy.mountpoint + self.path
+        return found
+
+    # ---------------------------------------------------------------------------------------------------- members
+
+    def enter(self, pid: int, beside: int | None = None) -> None:
+        """Move a process with all its threads. Each tree waits for a grace period of the kernel, up to 15 ms in all
+        on an idle machine; `enter_self` and CLONE_INTO_CGROUP do not.
+
+        `beside` is a process of the container: where it has made groups of its own below a v2 group, this one takes
+        no process any more (EBUSY), and the new one goes where `beside` is.
+        """
+        for hierarchy, directory in self._directories.items():
+            try:
+                cgroupfs.write(directory, "cgroup.procs", pid)
+            except OSError as error:
+                if hierarchy.version == 1 or beside is None or error.errno not in (errno.EBUSY, errno.EOPNOTSUPP):
+                    raise
+                self._enter_beside(hierarchy, pid, beside)
+
+    def _enter_beside(self, hierarchy: Hierarchy, pid: int, beside: int) -> None:
+        path = cgroupfs.unified_path(beside)
+        if path != self.path and not path.startswith(self.path + "/"):
+            raise Conflict(f"process {beside} has left control group {self.path}")
+        directory = cgroupfs.open_directory(hierarchy.mountpoint + path)
+        try:
+            cgroupfs.write(directory, "cgroup.procs", pid)
+        finally:
+            os.close(directory)
+
+    def enter_self(self, unified: bool = True) -> None:
+        """Move the calling process, which must have a single thread: 40 us a tree.
+
+        A v1 tree's `tasks`, unlike cgroup.procs, moves one thread, and the kernel need not stop the others for that:
+        no grace period. The v2 tree has no such file; a process made by CLONE_INTO_CGROUP is there already and says
+        `unified=False`.
+        """
+        for hierarchy, directory in self._directories.items():
+            if hierarchy.version == 1:
+                cgroupfs.write(directory, "tasks", 0)
+            elif unified:
+                cgroupfs.write(directory, "cgroup.procs", 0)
+
+    def pids(self) -> list[int]:
+        """Everybody in the group and below it."""
+        return sorted(set(cgroupfs.pids(self._any())))
+
+    def _any(self) -> int:
+        """A tree in which to look for members. v2 when there is one: nothing inside a container can leave it."""
+        fd = self.fd
+        if fd is not None:
+            return fd
+        if not self._directories:
+            raise NotFound(f"control group {self.path} does not exist")
+        return self._directories[min(self._directories)]
+
+    # ----------------------------------------------------------------------------------------------------- limits
+
+    def update(self, resources: Json) -> list[str]:
+        """Set what `resources` (OCI's linux.resources) names and nothing else; the warnings of this call.
+
+        Invalid for a value that the kernel refuses, Conflict for a memory limit below what is in use.
+        """
+        warnings: list[str] = []
+        for first, second in _CONTROLLERS:
+            if _is_second(self.layout, first, second):
+                v2.SECTIONS[second](self.directory(second), resources, warnings)
+            else:
+                v1.SECTIONS[first](self.directory(first), resources, warnings)
+        self._unified(resources, warnings)
+        if resources.get("devices"):
+            self._devices(devices.parse(resources["devices"]) + devices.ALWAYS, warnings)
+        self.warnings += [warning for warning in warnings if warning not in self.warnings]
+        return warnings
+
+    def _unified(self, resources: Json, warnings: list[str]) -> None:
+        if self.layout.mode == "v2":
+            v2.unified(self.fd if self.fd is not None else NOWHERE, resources, warnings)
+        else:
+            warnings += [words.UNIFIED.format(file) for file in resources.get("unified") or ()]
+
+    def _devices(self, rules: tuple[devices.Rule, ...], warnings: list[str]) -> None:
+        directory = self.directory("devices")
+        if directory != NOWHERE:
+            now = devices.read_state(cgroupfs.read(directory, "devices.list"))
+            for file, lines in devices.transition(now, devices.settle(rules, warnings)):
+                cgroupfs.write(directory, file, *lines)
+        elif self.fd is not None:
+            v2.devices(self.fd, rules)
+        else:
+            warnings.append(words.DEVICES)
+
+    def delegate(self, uid: int, gid: int) -> None:
+        """Give the v2 group to the root of a container's user namespace, so that it can make groups below it."""
+        if self.fd is None:
+            return
+        os.fchown(self.fd, uid, gid)
+        for file in _DELEGATED:
+            try:
+                os.chown(file, uid, gid, dir_fd=self.fd)
+            except FileNotFoundError:  # memory.oom.group without a memory controller
+                pass
+
+    # ------------------------------------------------------------------------------------------ pause, watch, kill
+
+    def freeze(self) -> None:
+        """Stop everybody; returns when all have stopped. Failed when they do not."""
+        freezer.freeze(self.directory("freezer"), self.fd, self.path)
+
+    def thaw(self) -> None:
+        freezer.thaw(self.directory("freezer"), self.fd)
+
+    def frozen(self) -> bool:
+        return freezer.frozen(self.directory("freezer"), self.fd)
+
+    def stats(self) -> Json:
+        """Counters in the shape of runc's `events --stats`; see `stats`."""
+        return statistics.read(self.layout, self.directory, self.fd)
+
+    def oom_count(self) -> int:
+        """How many processes of this group the kernel has killed for want of memory."""
+        return oom.count(self.layout, self.directory("memory"), self.fd)
+
+    def oom_fd(self) -> int | None:
+        """A new descriptor that becomes readable when memory ran out; see `oom.watch`. None without the controller."""
+        return oom.watch(self.layout, self.directory("memory"), self.fd)
+
+    def kill(self) -> None:
+        """SIGKILL to everybody, also to those who fork meanwhile and those who are frozen. Returns when all have got
+        it; they may still have to be reaped. Failed when some are left after ten seconds."""
+        if self.fd is not None:
+            try:
+                cgroupfs.write(self.fd, "cgroup.kill", 1)
+                self.thaw()  # a v1 freezer holds them in spite of the signal
+                return
+            except FileNotFoundError:  # before Linux 5.14
+                pass
+            except OSError as error:
+                if error.errno == errno.ENODEV:
+                    return
+                raise
+        self._kill_each()
+
+    def _kill_each(self) -> None:
+        """Frozen, nobody can fork between being listed and being killed."""
+        deadline = time.monotonic() + _KILL_DEADLINE
+        while self._directories and self.pids():
+            try:
+                self.freeze()
+            except Failed:
+                pass  # somebody does not stop; those who do are killed below, and the rest in the next round
+            cgroupfs.signal_all(self._any())
+            self.thaw()
+            if time.monotonic() > deadline:
+                raise Failed(f"control group {self.path}: processes {self.pids()} do not end")
+            select.select([], [], [], 0.001)
+
+    # -------------------------------------------------------------------------------------------------------- end
+
+    def remove(self) -> None:
+        """Take the group away, with those that the container made below it. Absent is fine. EBUSY after two seconds
+        with processes in it."""
+        remove(self.layout, self.path)
+        self.close()
+
+    def close(self) -> None:
+        for directory in self._directories.values():
+            os.close(directory)
+        self._directories = {}
+
+
+_CONTROLLERS = (  # the same thing in v1 and in v2
+    ("memory", "memory"),
+    ("cpu", "cpu"),
+    ("cpuset", "cpuset"),
+    ("pids", "pids"),
+    ("blkio", "io"),
+    ("hugetlb", "hugetlb"),
+    ("rdma", "rdma"),
+    ("net_cls", "net_cls"),
+    ("net_prio", "net_prio"),
+)
+
+
+def _is_second(layout: Layout, first: str, second: str) -> bool:
+    """Whether v2's files are meant: where the controller is, or, when it is nowhere, where it would have to be."""
+    hierarchy = layout.of(first) or layout.of(second)
+    return hierarchy.version == 2 if hierarchy else layout.mode == "v2"
+
+
+def create(layout: Layout, path: str, resources: Json | None = None, *, in_userns: bool = False) -> Cgroup:
+    """Make the group in every tree and set `resources`, OCI's linux.resources; `path` is absolute, as "/corten/ID".
+
+    Empty leftovers at `path` are replaced; Conflict when processes are in them. On any failure nothing is left behind.
+    `in_userns` says that this engine itself has no rights over the whole machine: trees it may not write to are left
+    out, and devices are not limited (nodes are, by the user namespace).
+    """
+    check(path)
+    resources = dict(resources or {})
+    with ExitStack() as undo:
+        group = Cgroup(layout, path, {})
+        undo.callback(group.close)
+        for hierarchy in layout.hierarchies:
+            try:
+                made = _make(hierarchy, path)
+            except OSError as error:
+                if not in_userns or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                    raise
+                continue
+            group._directories[hierarchy] = made
+            undo.callback(cgroupfs.remove_tree, hierarchy.mountpoint + path)
+        rules = resources.pop("devices", None) or ()
+        group.update(resources)
+        if not in_userns:
+            # As runc: without rules of its own a container gets the harmless devices only.
+            group._devices(devices.parse(rules) + devices.ALWAYS, group.warnings)
+        undo.pop_all()
+        return group
+
+
+def _make(hierarchy: Hierarchy, path: str) -> int:
+    where = hierarchy.mountpoint + path
+    try:
+        os.mkdir(where, 0o755)
+    except FileNotFoundError:
+        _prepare_parents(hierarchy, path)
+        os.mkdir(where, 0o755)
+    except FileExistsError:
+        try:
+            cgroupfs.remove_tree(where)
+        except OSError as error:
+            raise Conflict(f"control group {where} is in use") from error
+        os.mkdir(where, 0o755)
+    directory = cgroupfs.open_directory(where)
+    if not _usable(hierarchy, directory):  # somebody else made the parent
+        _prepare_parents(hierarchy, path)
+        _inherit(hierarchy, directory, os.path.dirname(where))
+    return directory
+
+
+def _usable(hierarchy: Hierarchy, directory: int) -> bool:
+    if hierarchy.version == 2:
+        return hierarchy.controllers <= set(cgroupfs.read(directory, "cgroup.controllers").split())
+    if "cpuset" in hierarchy.controllers:
+        return all(cgroupfs.read(directory, file).strip() for file in ("cpuset.cpus", "cpuset.mems"))
+    return True
+
+
+def _prepare_parents(hierarchy: Hierarchy, path: str) -> None:
+    """Make the groups above, and prepare them so that making one below needs nothing but mkdir(2)."""
+    where = hierarchy.mountpoint
+    for name in ("", *path.strip("/").split("/")[:-1]):
+        above = where
+        if name:
+            where += "/" + name
+            try:
+                os.mkdir(where, 0o755)
+            except FileExistsError:
+                pass
+        directory = cgroupfs.open_directory(where)
+        try:
+            if hierarchy.version == 2:
+                v2.enable(directory)
+            elif name:
+                _inherit(hierarchy, directory, above)
+        finally:
+            os.close(directory)
+
+
+def _inherit(hierarchy: Hierarchy, directory: int, above: str) -> None:
+    if hierarchy.version == 1 and "cpuset" in hierarchy.controllers:
+        parent = cgroupfs.open_directory(above)
+        try:
+            v1.inherit_cpuset(directory, parent)
+        finally:
+            os.close(parent)
+
+
+def open(layout: Layout, path: str) -> Cgroup:
+    """The group that `create` made, in a later process. NotFound when no tree has it."""
+    check(path)
+    directories = {}
+    for hierarchy in layout.hierarchies:
+        try:
+            directories[hierarchy] = cgroupfs.open_directory(hierarchy.mountpoint + path)
+        except FileNotFoundError:
+            continue
+    if not directories:
+        raise NotFound(f"control group {path} does not exist")
+    return Cgroup(layout, path, directories)
+
+
+def remove(layout: Layout, path: str) -> None:
+    """`Cgroup.remove` without a handle."""
+    check(path)
+    deadline = time.monotonic() + _REMOVE_DEADLINE
+    for hierarchy in layout.hierarchies:
+        pause = 0.001
+        while True:
+            try:
+                cgroupfs.remove_tree(hierarchy.mountpoint + path)
+                break
+            except OSError as error:
+                if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                    raise
+            select.select([], [], [], pause)
+            pause = min(pause * 2, 0.05)
+
+
+def check(path: str) -> None:
+    """Invalid for a path that is not absolute, is the root, or leaves its tree."""
+    parts = path.split("/")
+    if parts[0] or len(parts) < 2 or any(part in ("", ".", "..") for part in parts[1:]) or "\n" in path:
+        raise Invalid(f"no control group path: {path!r}")

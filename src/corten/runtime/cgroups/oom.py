@@ -1,0 +1,71 @@
+"""Seeing that memory ran out: v1's eventfd on memory.oom_control, v2's memory.events."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+from corten.kernel import cgroupfs
+from corten.kernel.syscall import failure, libc
+from corten.runtime.cgroups.knobs import NOWHERE
+from corten.runtime.cgroups.layout import Layout
+
+_IN_MODIFY = 2
+_IN_CLOEXEC = 0o2000000
+_IN_NONBLOCK = 0o4000
+
+
+def _version(layout: Layout) -> int:
+    hierarchy = layout.of("memory")
+    return hierarchy.version if hierarchy else 0
+
+
+def count(layout: Layout, directory: int, unified: int | None) -> int:
+    """Processes killed by the kernel in this group, since it was made. 0 without a memory controller, or before 4.13.
+
+    Docker's rule for State.OOMKilled is that this is above 0 at the end.
+    """
+    if directory == NOWHERE:
+        return 0
+    file = "memory.events" if _version(layout) == 2 else "memory.oom_control"
+    try:
+        return cgroupfs.parse_flat(cgroupfs.read(directory, file)).get("oom_kill", 0)
+    except OSError as error:
+        if error.errno in (errno.ENODEV, errno.ENOENT):  # the group has gone
+            return 0
+        raise
+
+
+def watch(layout: Layout, directory: int, unified: int | None) -> int | None:
+    """A non-blocking descriptor that is readable after memory ran out, and possibly at other times (limits reached,
+    group removed): read 4096 bytes off it, then ask `count`. The caller closes it."""
+    if directory == NOWHERE:
+        return None
+    return _inotify(directory) if _version(layout) == 2 else _eventfd(directory)
+
+
+def _eventfd(directory: int) -> int:
+    event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    try:
+        control = os.open("memory.oom_control", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            cgroupfs.write(directory, "cgroup.event_control", f"{event} {control}")
+        finally:
+            os.close(control)
+    except OSError:
+        os.close(event)
+        raise
+    return event
+
+
+def _inotify(directory: int) -> int:
+    watcher: int = libc.inotify_init1(_IN_CLOEXEC | _IN_NONBLOCK)
+    if watcher < 0:
+        raise failure("inotify_init1", _IN_CLOEXEC | _IN_NONBLOCK)
+    path = f"/proc/self/fd/{directory}/memory.events".encode()
+    if libc.inotify_add_watch(watcher, path, ctypes.c_uint32(_IN_MODIFY)) < 0:
+        error = failure("inotify_add_watch", watcher, path, _IN_MODIFY)
+        os.close(watcher)
+        raise error
+    return watcher
