@@ -13,8 +13,6 @@ from typing import NamedTuple
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PAGE = 1 << 16
 _MOUNT_OPTIONS = frozenset(("rw", "ro", "xattr", "noprefix", "clone_children", "favordynmods", "cpuset_v2_mode"))
-    ["rw", "ro", "xattr", "noprefix", "clone_children", "favordynmods", "cpuset_v2_mode", "none"]
-)
 
 
 class Hierarchy(NamedTuple):
