@@ -1,0 +1,141 @@
+"""What run, start, attach and exec share: signals on their way to the container, its terminal's size, its exit code."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+
+from corten.cli import detach
+from corten.cli.errors import CommandError
+from corten.cli.terminal import SignalPipe, is_terminal, size
+from corten.client import containers
+from corten.client.errors import ApiError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from corten.cli.session import Session
+    from corten.client.api import Client
+    from corten.client.connection import Connection
+
+STDIN, STDOUT = 0, 1
+# All that a user can send and that makes sense elsewhere; KILL and STOP cannot be caught, CHLD, PIPE and URG are our own
+# business, and a fault of this program is no message to the container.
+FORWARDED = tuple(
+    int(number)
+    for number in (
+        signal.SIGHUP,
+        signal.SIGINT,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGALRM,
+        signal.SIGTERM,
+        signal.SIGCONT,
+        signal.SIGTSTP,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+        signal.SIGWINCH,
+    )
+)
+ENDING = (int(signal.SIGHUP), int(signal.SIGINT), int(signal.SIGQUIT), int(signal.SIGTERM))
+
+
+class Interrupted(Exception):
+    """A signal that is not forwarded arrived: undo what must be undone, then die by it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def check_terminal(attach_stdin: bool, tty: bool) -> None:
+    """A container's terminal needs one on our side, or input would never be what it expects. CommandError."""
+    if attach_stdin and tty and not is_terminal(STDIN):
+        raise CommandError("the input device is not a TTY")
+
+
+def detach_keys(session: Session, given: str) -> tuple[str, bytes]:
+    """(spelling for the daemon, bytes for us): the flag's, the configuration's, or the default."""
+    text = given or str(session.config.get("detachKeys", ""))
+    return text, detach.parse(text or detach.DEFAULT)
+
+
+def signal_pipe(forward: bool, tty: bool) -> SignalPipe:
+    """The signals to watch: all to forward, or those that would end us with the terminal still raw."""
+    numbers = FORWARDED if forward else (*ENDING, *((int(signal.SIGWINCH),) if tty else ()))
+    return SignalPipe(numbers)
+
+
+def forwarder(client: Client, ref: str, forward: bool, resize: Callable[[], None] | None) -> Callable[[int], None]:
+    """What to do with a signal: resize, send it on to the container, or end."""
+
+    def act(number: int) -> None:
+        if number == signal.SIGWINCH and resize is not None:
+            resize()
+        if forward:
+            try:
+                containers.kill(client, ref, signal.Signals(number).name.removeprefix("SIG"))
+            except ApiError:
+                # The container has ended or has not started: there is nobody to tell.
+                pass
+        elif number in ENDING:
+            raise Interrupted(number)
+
+    return act
+
+
+def resizer(client: Client, ref: str, call: Callable[[Client, str, int, int], None]) -> Callable[[], None]:
+    """Tell the container's terminal the size of ours."""
+
+    def resize() -> None:
+        height, width = size(STDOUT)
+        if not height and not width:
+            return
+        try:
+            call(client, ref, height, width)
+        except ApiError:
+            # It ended in the meantime; its exit code says the rest.
+            pass
+
+    return resize
+
+
+def exit_code(client: Client, waiting: Connection, signals: SignalPipe, on_signal: Callable[[int], None]) -> int:
+    """The container's exit code, from a wait that was begun before; signals are still dealt with."""
+    poll = select.poll()
+    poll.register(waiting.fileno(), select.POLLIN)
+    poll.register(signals.fileno(), select.POLLIN)
+    answer = None
+    while True:
+        if answer is not None and waiting.buffered():
+            break
+        ready = [fd for fd, _ in poll.poll()]
+        if signals.fileno() in ready:
+            for number in signals.take():
+                on_signal(number)
+        if waiting.fileno() in ready:
+            if answer is not None:
+                break
+            # The head comes at once, the body when the container has ended.
+            answer = client.begun(waiting, "POST")
+    result = answer.json()
+    answer.close()
+    if (result.get("Error") or {}).get("Message"):
+        raise CommandError(f"error waiting for container: {result['Error']['Message']}", 125)
+    return int(result["StatusCode"])
+
+
+def restore_and_die(number: int) -> int:
+    """128+n, for the case that the signal is blocked or ignored by whoever started us."""
+    from corten.cli.terminal import die_by
+
+    die_by(number)
+    return 128 + number
+
+
+def open_stdin_terminal(tty: bool, stdin: bool) -> int | None:
+    """The descriptor to put into raw mode, if any."""
+    return STDIN if tty and stdin and os.isatty(STDIN) else None

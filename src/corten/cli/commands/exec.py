@@ -1,0 +1,101 @@
+"""corten exec: run one more command in a running container."""
+
+from __future__ import annotations
+
+from corten.cli import attached
+from corten.cli.attached import STDIN, STDOUT, Interrupted
+from corten.cli.command import Command
+from corten.cli.errors import CommandError
+from corten.cli.flags import BOOL, LIST, STRING, flag
+from corten.cli.options.table import ENV
+from corten.cli.streams import Pump
+from corten.cli.terminal import Raw, is_terminal, size
+from corten.client import containers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from corten.cli.flags import Flags
+    from corten.cli.session import Session
+
+
+def run(session: Session, flags: Flags) -> int:
+    ref, *command = flags.words
+    keys, key_bytes = attached.detach_keys(session, flags.text("detach-keys"))
+    config = _config(flags, command, keys)
+    detach, tty = flags.on("detach"), flags.on("tty")
+    client = session.client
+    # A container that is not there is a better message than a terminal that is not there.
+    containers.inspect(client, ref)
+    if not detach:
+        attached.check_terminal(config["AttachStdin"], tty)
+    start: dict[str, Any] = {"Detach": detach, "Tty": tty}
+    if tty and is_terminal(STDOUT):
+        config["ConsoleSize"] = start["ConsoleSize"] = list(size(STDOUT))
+    exec_id = containers.exec_create(client, ref, config)
+    if detach:
+        containers.exec_start(client, exec_id, start)
+        return 0
+    try:
+        return _attach(session, exec_id, start, config, key_bytes)
+    except Interrupted as interrupted:
+        return attached.restore_and_die(interrupted.number)
+
+
+def _config(flags: Flags, command: list[str], keys: str) -> dict[str, Any]:
+    attach = not flags.on("detach")
+    config: dict[str, Any] = {
+        "Cmd": command,
+        "Tty": flags.on("tty"),
+        "AttachStdin": attach and flags.on("interactive"),
+        "AttachStdout": attach,
+        "AttachStderr": attach,
+        "Privileged": flags.on("privileged"),
+    }
+    for name, field in (("user", "User"), ("workdir", "WorkingDir")):
+        if flags.text(name):
+            config[field] = flags.text(name)
+    if keys:
+        config["DetachKeys"] = keys
+    if flags.many("env") or flags.many("env-file"):
+        from corten.cli.options import texts
+
+        config["Env"] = texts.environment(flags.many("env-file"), flags.many("env"))
+    return config
+
+
+def _attach(session: Session, exec_id: str, start: dict[str, Any], config: dict[str, Any], keys: bytes) -> int:
+    client, tty = session.client, bool(start["Tty"])
+    resize = attached.resizer(client, exec_id, containers.exec_resize) if tty and is_terminal(STDOUT) else None
+    act = attached.forwarder(client, "", False, resize)
+    raw = attached.open_stdin_terminal(tty, config["AttachStdin"])
+    with attached.signal_pipe(False, tty) as signals:
+        upgraded = containers.exec_attach(client, exec_id, start)
+        with Raw(raw):
+            if resize is not None:
+                resize()
+            stdin = STDIN if config["AttachStdin"] else None
+            if Pump(upgraded, stdin, tty, keys if raw is not None else b"", signals, act).run():
+                raise CommandError("exec attach failed: error on attach stdin: read escape sequence")
+    return int(containers.exec_inspect(client, exec_id)["ExitCode"] or 0)
+
+
+COMMAND = Command(
+    run,
+    "[OPTIONS] CONTAINER COMMAND [ARG...]",
+    "Run a command in a running container",
+    (
+        flag("detach", BOOL, "Run it in the background", "d"),
+        flag("detach-keys", STRING, "Keys that leave the command running (ctrl-p,ctrl-q)"),
+        flag("env", ENV, "Set an environment variable", "e"),
+        flag("env-file", LIST, "Read environment variables from a file"),
+        flag("interactive", BOOL, "Keep STDIN open", "i"),
+        flag("privileged", BOOL, "Give the command every privilege"),
+        flag("tty", BOOL, "Give it a terminal", "t"),
+        flag("user", STRING, "User, by name or number (name[:group])", "u"),
+        flag("workdir", STRING, "Working directory", "w"),
+    ),
+    least=2,
+    interspersed=False,
+)

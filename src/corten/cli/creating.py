@@ -1,0 +1,83 @@
+"""Creating a container for `run` and `create`: the ID file, the pull of a missing image, the warnings."""
+
+from __future__ import annotations
+
+import os
+
+from corten.cli import pulling
+from corten.cli.errors import CommandError
+from corten.cli.output import STDERR, err
+from corten.client import containers
+from corten.client.errors import ApiError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from corten.cli.flags import Flags
+    from corten.cli.session import Session
+
+PULL_CHOICES = ("always", "missing", "never", "")
+
+
+def create(session: Session, flags: Flags, body: dict[str, Any]) -> str:
+    """The new container's id. CommandError (125) for what the flags ask wrongly, ApiError from the daemon."""
+    choice = flags.text("pull")
+    if choice not in PULL_CHOICES:
+        raise CommandError(f'invalid pull option: \'{choice}\': must be one of "always", "missing" or "never"', 125)
+    path = flags.text("cidfile")
+    file = _open_id_file(path) if path else None
+    try:
+        answer = _create(session, flags, body, choice)
+        if file is not None:
+            os.write(file, answer["Id"].encode())
+    except BaseException:
+        if file is not None:
+            os.unlink(path)
+        raise
+    finally:
+        if file is not None:
+            os.close(file)
+    for warning in answer.get("Warnings") or ():
+        err(f"WARNING: {warning}")
+    return str(answer["Id"])
+
+
+def _open_id_file(path: str) -> int:
+    try:
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        message = f"container ID file found, make sure the other container isn't running or delete {path}"
+        raise CommandError(message, 125) from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CommandError(f"failed to create the container ID file: open {path}: {reason}", 125) from None
+
+
+def _create(session: Session, flags: Flags, body: dict[str, Any], choice: str) -> dict[str, Any]:
+    name, platform, image = flags.text("name"), flags.text("platform"), body["Image"]
+    client = session.client
+    asked = platform if client.at_least("1.41") else ""
+    if choice == "always":
+        _pull(session, flags, image, platform)
+    try:
+        return containers.create(client, name, body, asked)
+    except ApiError as error:
+        if error.status != 404 or choice != "missing" or not _lacks_image(error, image):
+            raise
+    if not flags.on("quiet"):
+        # The tag is named even when the user left it to its default.
+        shown = image if pulling.split(image)[1] else f"{image}:{pulling.DEFAULT_TAG}"
+        err(f"Unable to find image '{shown}' locally")
+    _pull(session, flags, image, platform)
+    return containers.create(client, name, body, asked)
+
+
+def _lacks_image(error: ApiError, image: str) -> bool:
+    """A 404 may also name a network or a container to join. The API has no field that tells them apart."""
+    text = str(error).lower()
+    return "no such image" in text or ("image" in text and image.lower() in text and "not found" in text)
+
+
+def _pull(session: Session, flags: Flags, image: str, platform: str) -> None:
+    pulling.pull(session, image, STDERR, platform, quiet=flags.on("quiet"))

@@ -1,0 +1,118 @@
+"""The entry point: global flags, the command's module, its flags, its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from corten.cli import table
+from corten.cli.errors import CommandError, UsageError
+from corten.cli.flags import BOOL, STRING, HelpWanted, flag, parse
+from corten.cli.output import err, out
+from corten.cli.session import Session
+from corten.client.errors import ApiError, Unreachable
+from corten.errors import CortenError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from corten.cli.command import Command
+    from corten.cli.flags import Flags
+
+GLOBAL_FLAGS = (
+    flag("config", STRING, "Directory of the client's configuration"),
+    flag("debug", BOOL, "Show where an error came from", "D"),
+    flag("host", STRING, "Socket of the engine to talk to", "H"),
+    flag("log-level", STRING, "Accepted and not used", "l", hidden=True),
+    flag("version", BOOL, "Show the version and end", "v"),
+)
+
+
+def entry() -> None:
+    """Ends the process itself: all output is written by then, and tearing the interpreter down costs milliseconds."""
+    # Without these, Ctrl-C would be a traceback and a closed pipe an error message.
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os._exit(main(sys.argv[1:]))
+
+
+def main(words: list[str]) -> int:
+    """Run one command line and answer its exit code."""
+    try:
+        flags = parse(GLOBAL_FLAGS, words, interspersed=False)
+    except UsageError as error:
+        err(f"{error}\nSee 'corten --help'.")
+        return 125
+    except HelpWanted:
+        return _help("")
+    if flags.on("version"):
+        from corten import __version__
+
+        out(f"Corten version {__version__}")
+        return 0
+    if flags.text("config"):
+        os.environ["CORTEN_CONFIG"] = flags.text("config")
+    return _dispatch(flags)
+
+
+def _dispatch(flags: Flags) -> int:
+    words = flags.words
+    if not words:
+        return _help("")
+    path, rest = words[0], words[1:]
+    if path == "help":
+        return _help(" ".join(rest))
+    if path in table.GROUPS:
+        if not rest or rest[0] in ("--help", "-h"):
+            return _help(path)
+        path, rest = f"{path} {rest[0]}", rest[1:]
+    found = table.find(path)
+    if found is None:
+        err(f"corten: '{path}' is not a corten command.\nSee 'corten --help'")
+        return 1
+    module = __import__(f"corten.cli.commands.{found.module}", fromlist=["COMMAND"])
+    command: Command = module.COMMAND
+    return _perform(command, Session(path, flags.text("host"), flags.on("debug")), rest)
+
+
+def _perform(command: Command, session: Session, words: list[str]) -> int:
+    try:
+        flags = parse(command.flags, words, command.interspersed)
+        command.check_words(session.path, flags.words)
+        return command.run(session, flags)
+    except HelpWanted as wanted:
+        if wanted.deprecated:
+            err("Flag shorthand -h has been deprecated, use --help")
+        return _help(session.path)
+    except (CortenError, OSError) as error:
+        if session.debug:
+            import traceback
+
+            err(traceback.format_exc(), end="")
+        return _report(error, command, session.path)
+
+
+def _report(error: CortenError | OSError, command: Command, path: str) -> int:
+    """Say what went wrong as Docker's client says it, and choose the exit code."""
+    if isinstance(error, UsageError):
+        err(f"{error}\nSee 'corten {path} --help'.")
+        return 125
+    if isinstance(error, CommandError):
+        if str(error):
+            # Docker's codes of what never came to run are shown with a pointer to the help.
+            hinted = error.code in (125, 126, 127)
+            err(f"corten: {error}.\nSee 'corten {path} --help'." if hinted else str(error))
+        return error.code
+    message = f"Error response from daemon: {error}" if isinstance(error, ApiError) else str(error)
+    if command.failure == 1 or isinstance(error, Unreachable):
+        err(message)
+        return command.failure
+    err(f"corten: {message}.\nSee 'corten {path} --help'.")
+    return command.failure
+
+
+def _help(path: str) -> int:
+    from corten.cli import usage
+
+    return usage.show(path, GLOBAL_FLAGS)

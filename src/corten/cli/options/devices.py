@@ -1,0 +1,100 @@
+"""Devices: --device, cgroup rules, and the block-IO limits that name a device."""
+
+from __future__ import annotations
+
+from corten.cli.units import parse_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def parse_gpus(text: str) -> str:
+    raise ValueError("GPUs are not supported by Corten; give device nodes with --device instead")
+
+
+def parse_device(text: str) -> str:
+    """Only checked here; `device` takes it apart. A CDI name (vendor/class=device) passes as it is."""
+    if not is_cdi(text):
+        device(text)
+    return text
+
+
+def is_cdi(text: str) -> bool:
+    """vendor.com/class=device"""
+    kind, equals, name = text.partition("=")
+    vendor, slash, device_class = kind.partition("/")
+    return bool(equals and slash and name and vendor and device_class and not text.startswith("/"))
+
+
+def device(text: str) -> dict[str, str]:
+    """/dev/x[:/dev/y][:rwm] to Docker's DeviceMapping. ValueError."""
+    parts = text.split(":")
+    if len(parts) > 3:
+        raise ValueError(f"bad format for path: {text}")
+    source, target, mode = parts[0], parts[0], "rwm"
+    if len(parts) == 2:
+        if is_mode(parts[1]):
+            mode = parts[1]
+        else:
+            target = parts[1]
+    elif len(parts) == 3:
+        target, mode = parts[1], parts[2]
+        if not is_mode(mode):
+            raise ValueError(f"bad mode specified: {mode}")
+    for path in (source, target):
+        if not path.startswith("/"):
+            raise ValueError(f"{path} is not an absolute path")
+    return {"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": mode}
+
+
+def is_mode(text: str) -> bool:
+    return bool(text) and set(text) <= set("rwm") and len(set(text)) == len(text)
+
+
+def parse_cgroup_rule(text: str) -> str:
+    """ "c 1:3 rwm", "b 8:* r", "a *:* rwm" """
+    parts = text.split(" ")
+    if len(parts) == 3 and parts[0] in ("a", "b", "c") and 0 < len(parts[2]) <= 3 and set(parts[2]) <= set("rwm"):
+        major, colon, minor = parts[1].partition(":")
+        if colon and all(number == "*" or number.isdigit() for number in (major, minor)):
+            return text
+    raise ValueError(f"invalid device cgroup format '{text}'")
+
+
+def _path_and_value(text: str) -> tuple[str, str]:
+    path, colon, value = text.partition(":")
+    if not colon or not path:
+        raise ValueError(f"bad format: {text}")
+    if not path.startswith("/dev/"):
+        raise ValueError(f"bad format for device path: {text}")
+    return path, value
+
+
+def parse_weight(text: str) -> dict[str, Any]:
+    path, value = _path_and_value(text)
+    if not value.isdigit() or (int(value) != 0 and not 10 <= int(value) <= 1000):
+        raise ValueError(f"invalid weight for device: {text}")
+    return {"Path": path, "Weight": int(value)}
+
+
+def parse_bps(text: str) -> dict[str, Any]:
+    path, value = _path_and_value(text)
+    try:
+        rate = parse_bytes(value)
+    except ValueError:
+        raise ValueError(
+            f"invalid rate for device: {text}. The correct format is <device-path>:<number>[<unit>]. "
+            "Number must be a positive integer. Unit is optional and can be kb, mb, or gb"
+        ) from None
+    return {"Path": path, "Rate": rate}
+
+
+def parse_iops(text: str) -> dict[str, Any]:
+    path, value = _path_and_value(text)
+    if not value.isdigit():
+        raise ValueError(
+            f"invalid rate for device: {text}. The correct format is <device-path>:<number>. "
+            "Number must be a positive integer"
+        )
+    return {"Path": path, "Rate": int(value)}

@@ -1,0 +1,34 @@
+"""Text and bytes to the terminal, unbuffered and whole: nothing is lost when a command ends by `os._exit`."""
+
+from __future__ import annotations
+
+import os
+
+STDOUT, STDERR = 1, 2
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write everything; BrokenPipeError when the reader has gone."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            # The terminal was left non-blocking by another program that shares it.
+            _wait_writable(fd)
+
+
+def out(text: str, end: str = "\n") -> None:
+    write_all(STDOUT, (text + end).encode("utf-8", "surrogateescape"))
+
+
+def err(text: str, end: str = "\n") -> None:
+    write_all(STDERR, (text + end).encode("utf-8", "surrogateescape"))
+
+
+def _wait_writable(fd: int) -> None:
+    import select
+
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    poll.poll()

@@ -1,0 +1,41 @@
+"""Pulling with progress, for `pull` and for `run` and `create` of an image that is not there."""
+
+from __future__ import annotations
+
+from corten.cli import progress, userconfig
+from corten.client import images
+from corten.client.api import checked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from corten.cli.session import Session
+
+DEFAULT_TAG = "latest"
+
+
+def split(reference: str) -> tuple[str, str]:
+    """(repository, tag or digest); the second is empty when there is none."""
+    repository, at, digest = reference.partition("@")
+    if at:
+        return repository, digest
+    head, colon, tag = reference.rpartition(":")
+    # A colon in front of a slash belongs to the registry's port.
+    return (head, tag) if colon and "/" not in tag else (reference, "")
+
+
+def pull(
+    session: Session, reference: str, fd: int, platform: str = "", every: bool = False, quiet: bool = False
+) -> None:
+    """Pull one image, or every tag of a repository, and show it on `fd`. ApiError, StreamError."""
+    repository, tag = split(reference)
+    credentials = userconfig.credentials(session.config, userconfig.registry_of(repository))
+    wanted = "" if every else tag or DEFAULT_TAG
+    answer = images.pull(session.client, repository, wanted, platform, credentials)
+    try:
+        if quiet:
+            for document in answer.documents():
+                checked(document)
+        else:
+            progress.show(answer.documents(), fd)
+    finally:
+        answer.close()

@@ -1,0 +1,160 @@
+"""Moving bytes between the user's descriptors and an upgraded connection, in one thread, until the output ends.
+
+Input is passed on only as fast as the daemon takes it, and output is read meanwhile, so neither side can block the
+other. The end of input half-closes the connection; the output goes on.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import select
+
+from corten.cli.detach import Watcher
+from corten.cli.errors import CommandError
+from corten.cli.output import STDERR, STDOUT, write_all
+from corten.client.stdcopy import STDERR as ERROR_STREAM
+from corten.client.stdcopy import SYSTEM_ERROR, Frames
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from corten.cli.terminal import SignalPipe
+    from corten.client.api import Upgraded
+
+BLOCK = 1 << 16
+
+
+class Pump:
+    """One attached session. `run` answers True when the user typed the detach keys, False when the output ended."""
+
+    def __init__(
+        self,
+        upgraded: Upgraded,
+        stdin: int | None,
+        tty: bool,
+        keys: bytes = b"",
+        signals: SignalPipe | None = None,
+        on_signal: Callable[[int], None] | None = None,
+    ) -> None:
+        self._sock = upgraded.sock
+        self._early = upgraded.early
+        self._stdin = stdin
+        self._frames = None if tty else Frames()
+        self._watcher = Watcher(keys)
+        self._signals = signals
+        self._on_signal = on_signal
+        self._pending = b""
+        self._poll = select.poll()
+
+    def run(self) -> bool:
+        self._sock.setblocking(False)
+        self._poll.register(self._sock.fileno(), select.POLLIN)
+        if self._signals is not None:
+            self._poll.register(self._signals.fileno(), select.POLLIN)
+        if self._stdin is not None:
+            self._poll.register(self._stdin, select.POLLIN)
+        else:
+            self._half_close()
+        try:
+            if self._early:
+                self._show(self._early)
+            return self._loop()
+        finally:
+            self._sock.close()
+
+    def _loop(self) -> bool:
+        while True:
+            for fd, events in self._poll.poll():
+                if fd == self._sock.fileno():
+                    if events & select.POLLOUT:
+                        self._flush()
+                    if events & ~select.POLLOUT and not self._receive():
+                        return False
+                elif self._signals is not None and fd == self._signals.fileno():
+                    self._deliver_signals()
+                elif fd == self._stdin and self._take_input():
+                    return True
+
+    def _receive(self) -> bool:
+        """Show what came; False at the end of the output."""
+        try:
+            data = self._sock.recv(BLOCK)
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
+        if not data:
+            return False
+        self._show(data)
+        return True
+
+    def _show(self, data: bytes) -> None:
+        if self._frames is None:
+            write_all(STDOUT, data)
+            return
+        for stream, part in self._frames.feed(data):
+            if stream == SYSTEM_ERROR:
+                raise CommandError(f"error from daemon in stream: {part.decode('utf-8', 'replace')}")
+            write_all(STDERR if stream == ERROR_STREAM else STDOUT, part)
+
+    def _deliver_signals(self) -> None:
+        if self._signals is None or self._on_signal is None:
+            return
+        for number in self._signals.take():
+            self._on_signal(number)
+
+    def _take_input(self) -> bool:
+        """Read the user's input once; True when it held the detach keys."""
+        assert self._stdin is not None
+        try:
+            data = os.read(self._stdin, BLOCK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            # EIO: a background job may not read the terminal, or the terminal is gone.
+            data = b""
+        if not data:
+            self._end_input()
+            return False
+        data = self._watcher.feed(data)
+        if self._watcher.found:
+            return True
+        self._pending += data
+        self._flush()
+        return False
+
+    def _flush(self) -> None:
+        """Send what is pending; while some of it is, input is not read and the socket is watched for room."""
+        try:
+            while self._pending:
+                self._pending = self._pending[self._sock.send(self._pending) :]
+        except BlockingIOError:
+            pass
+        except (BrokenPipeError, ConnectionResetError):
+            # The container no longer reads; its last output may still be on its way.
+            self._pending = b""
+            self._drop_stdin()
+        self._poll.modify(self._sock.fileno(), select.POLLIN | (select.POLLOUT if self._pending else 0))
+        if self._stdin is not None:
+            if self._pending:
+                self._poll.modify(self._stdin, 0)
+            else:
+                self._poll.modify(self._stdin, select.POLLIN)
+
+    def _end_input(self) -> None:
+        self._drop_stdin()
+        self._half_close()
+
+    def _drop_stdin(self) -> None:
+        if self._stdin is not None:
+            self._poll.unregister(self._stdin)
+            self._stdin = None
+
+    def _half_close(self) -> None:
+        try:
+            self._sock.shutdown(_socket.SHUT_WR)
+        except OSError:
+            # Already closed by the other side: reading will tell.
+            pass

@@ -1,0 +1,70 @@
+"""Every command, one line each: its module, its spellings, what it does. A new command is one file and one line here."""
+
+from __future__ import annotations
+
+COMMANDS = """
+attach | attach, container attach | Attach your terminal's streams to a running container
+create | create, container create | Create a container
+exec | exec, container exec | Run a command in a running container
+inspect | inspect | Show everything known about an object
+inspect_container | container inspect | Show everything known about containers
+kill | kill, container kill | Kill running containers
+logs | logs, container logs | Show a container's output
+ps | ps, container ls, container list, container ps | List containers
+pause | pause, container pause | Suspend all processes of containers
+port | port, container port | List published ports
+rename | rename, container rename | Rename a container
+restart | restart, container restart | Restart containers
+rm | rm, container rm, container remove | Remove containers
+run | run, container run | Create a container from an image and run it
+start | start, container start | Start stopped containers
+stop | stop, container stop | Stop running containers
+top | top, container top | List the processes of a container
+unpause | unpause, container unpause | Resume all processes of containers
+update | update, container update | Change the limits of containers
+wait | wait, container wait | Wait until containers stop and print their exit codes
+images | images, image ls, image list | List images
+inspect_image | image inspect | Show everything known about images
+import | import, image import | Make an image of a root file system's tar
+load | load, image load | Load images from a tar
+pull | pull, image pull | Get an image from a registry
+rmi | rmi, image rm, image remove | Remove images
+tag | tag, image tag | Give an image another name
+events | events, system events | Show what happens in the engine
+info | info, system info | Show the state of the engine
+version | version | Show the versions of client and engine
+daemon | daemon | Run the engine (cortend)
+"""
+
+GROUPS = {
+    "builder": "Manage builds",
+    "container": "Manage containers",
+    "image": "Manage images",
+    "network": "Manage networks",
+    "system": "Manage the engine",
+    "volume": "Manage volumes",
+}
+
+
+class Entry:
+    """One line of the table. `paths[0]` is the name under which it is listed."""
+
+    __slots__ = ("module", "paths", "short")
+
+    def __init__(self, module: str, paths: list[str], short: str) -> None:
+        self.module = module
+        self.paths = paths
+        self.short = short
+
+
+def entries() -> list[Entry]:
+    found = []
+    for line in COMMANDS.strip().splitlines():
+        module, paths, short = (part.strip() for part in line.split("|"))
+        found.append(Entry(module, [path.strip() for path in paths.split(",")], short))
+    return found
+
+
+def find(path: str) -> Entry | None:
+    """The entry of "run" or "container ls"."""
+    return next((entry for entry in entries() if path in entry.paths), None)

@@ -1,0 +1,77 @@
+"""Times as users write them, and as Docker shows them."""
+
+from __future__ import annotations
+
+import time
+
+from corten.cli.errors import CommandError
+from corten.cli.units import parse_duration
+
+# From the most to the least precise spelling, as strptime(3) writes them.
+SHAPES = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")
+
+
+def timestamp(text: str, what: str, now: float | None = None) -> str:
+    """UNIX seconds, with a fraction when there is one, of a moment or of a duration ago. CommandError."""
+    try:
+        ago = parse_duration(text)
+    except ValueError:
+        pass
+    else:
+        nanoseconds = int((time.time() if now is None else now) * 1e9) - ago
+        return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09d}"
+    seconds, _, fraction = text.partition(".")
+    if seconds.lstrip("-").isdigit() and (not fraction or fraction.isdigit()):
+        return text
+    try:
+        whole, nanos = parse_moment(text)
+    except ValueError:
+        raise CommandError(f'invalid value for "{what}": failed to parse value as time or duration: {text!r}') from None
+    return f"{whole}.{nanos:09d}"
+
+
+def parse_moment(text: str) -> tuple[int, int]:
+    """(seconds, nanoseconds) since 1970 of RFC 3339, or a shortening of it in local time. ValueError."""
+    body, offset = _split_zone(text)
+    body, _, fraction = body.partition(".")
+    for shape in SHAPES:
+        try:
+            parsed = time.strptime(body, shape)
+        except ValueError:
+            continue
+        nanos = int(fraction[:9].ljust(9, "0")) if fraction else 0
+        if offset is None:
+            return int(time.mktime(parsed)), nanos
+        return _timegm(parsed) - offset, nanos
+    raise ValueError(f"{text!r} is no time")
+
+
+def _split_zone(text: str) -> tuple[str, int | None]:
+    """The time without its zone, and the zone's offset in seconds."""
+    if text.endswith("Z"):
+        return text[:-1], 0
+    if len(text) > 16 and text[-6] in "+-" and text[-3] == ":":
+        sign = -1 if text[-6] == "-" else 1
+        return text[:-6], sign * (int(text[-5:-3]) * 3600 + int(text[-2:]) * 60)
+    return text, None
+
+
+def _timegm(moment: time.struct_time) -> int:
+    """Seconds since 1970 of a UTC time (days from civil, proleptic Gregorian)."""
+    year, month = moment.tm_year, moment.tm_mon
+    year -= month <= 2
+    era = year // 400
+    of_era = year - era * 400
+    of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + moment.tm_mday - 1
+    days = era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
+    return days * 86400 + moment.tm_hour * 3600 + moment.tm_min * 60 + moment.tm_sec
+
+
+def go_time(seconds: int) -> str:
+    """Go's default text of a local time: 2006-01-02 15:04:05 -0700 MST."""
+    local = time.localtime(seconds)
+    return time.strftime("%Y-%m-%d %H:%M:%S %z ", local) + (local.tm_zone or "UTC")
+
+
+def since(seconds: float) -> float:
+    return time.time() - seconds

@@ -1,0 +1,62 @@
+"""The user's config.json, Docker's format: $CORTEN_CONFIG, $DOCKER_CONFIG, or ~/.docker is its directory."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+
+from corten.cli.errors import CommandError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+HUB = "https://index.docker.io/v1/"
+
+
+def path(environ: dict[str, str] | os._Environ[str]) -> str:
+    directory = environ.get("CORTEN_CONFIG") or environ.get("DOCKER_CONFIG")
+    return os.path.join(directory or os.path.join(environ.get("HOME", "/root"), ".docker"), "config.json")
+
+
+def load(environ: dict[str, str] | os._Environ[str]) -> dict[str, Any]:
+    """Empty when there is no such file; CommandError when there is one that cannot be used."""
+    where = path(environ)
+    try:
+        with open(where, "rb") as file:
+            config = json.load(file)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return {}
+    except ValueError as error:
+        raise CommandError(f"{where} is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise CommandError(f"{where} is not a JSON object")
+    return config
+
+
+def credentials(config: dict[str, Any], registry: str) -> str:
+    """The X-Registry-Auth header for `registry` (a host name): base64url of JSON, or "" when none are stored."""
+    auths = config.get("auths") or {}
+    key = HUB if registry == "docker.io" else registry
+    entry = auths.get(key) or auths.get(f"https://{registry}") or {}
+    user, password = entry.get("username", ""), entry.get("password", "")
+    if entry.get("auth"):
+        try:
+            user, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
+        except ValueError:
+            raise CommandError(f"the stored credentials of {key} cannot be read; log in again") from None
+    answer = {"username": user, "password": password.rstrip("\0"), "serveraddress": key}
+    if entry.get("identitytoken"):
+        answer = {"identitytoken": entry["identitytoken"], "serveraddress": key}
+    if not user and "identitytoken" not in answer:
+        return ""
+    return base64.urlsafe_b64encode(json.dumps(answer).encode()).decode()
+
+
+def registry_of(reference: str) -> str:
+    """The registry's host in an image reference; "docker.io" when it names none."""
+    first, slash, _ = reference.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
+        return "docker.io" if first == "index.docker.io" else first
+    return "docker.io"

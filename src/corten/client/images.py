@@ -1,0 +1,88 @@
+"""Requests about images. A name may contain slashes; they stay slashes in the path."""
+
+from __future__ import annotations
+
+from corten.client.containers import filters, truth
+from corten.client.http import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from corten.client.api import Answer, Client, Json
+
+# base64url of "{}": no credentials.
+NO_CREDENTIALS = "e30="
+
+
+def _at(name: str, what: str = "") -> str:
+    return f"/images/{quote(name, b'/:@')}{what}"
+
+
+def listing(client: Client, everything: bool = False, wanted: dict[str, list[str]] | None = None) -> list[Json]:
+    answer: list[Json] = client.call(
+        "GET", "/images/json", {"all": truth(everything), "filters": filters(wanted or {})}
+    )
+    return answer
+
+
+def inspect(client: Client, name: str, platform: str = "") -> Json:
+    """`platform` is the JSON of an OCI platform (API 1.49)."""
+    answer: Json = client.call("GET", _at(name, "/json"), {"platform": platform or None})
+    return answer
+
+
+def pull(client: Client, repository: str, tag: str, platform: str = "", credentials: str = "") -> Answer:
+    """A stream of progress documents. An empty `tag` pulls every tag. `credentials` is base64url JSON."""
+    query = {"fromImage": repository, "platform": platform or None, "tag": tag or None}
+    return client.stream("POST", "/images/create", query, None, {"X-Registry-Auth": credentials or NO_CREDENTIALS})
+
+
+def push(client: Client, name: str, tag: str, platform: str = "", credentials: str = "") -> Answer:
+    query = {"platform": platform or None, "tag": tag or None}
+    return client.stream("POST", _at(name, "/push"), query, None, {"X-Registry-Auth": credentials or NO_CREDENTIALS})
+
+
+def load(client: Client, body: Iterable[bytes], quiet: bool) -> Answer:
+    """A stream of progress documents; the body is a tar as `save` makes it."""
+    return client.stream("POST", "/images/load", {"quiet": "1" if quiet else "0"}, body)
+
+
+def save(client: Client, names: list[str], platform: str = "") -> Answer:
+    """A tar of the images. The key `names` repeats, which is why the path carries the query itself."""
+    keys = "&".join(f"names={quote(name)}" for name in names)
+    extra = f"&platform={quote(platform)}" if platform else ""
+    return client.stream("GET", f"/images/get?{keys}{extra}")
+
+
+def import_(client: Client, query: dict[str, str | list[str] | None], body: Iterable[bytes] | None) -> Answer:
+    """Make an image of a root file system's tar; `query` has fromSrc, repo, tag, message, platform, changes."""
+    pairs = []
+    for key, value in query.items():
+        for one in value if isinstance(value, list) else [value]:
+            if one:
+                pairs.append(f"{key}={quote(one)}")
+    return client.stream("POST", "/images/create?" + "&".join(pairs), None, body)
+
+
+def tag(client: Client, name: str, repository: str, tag: str) -> None:
+    client.call("POST", _at(name, "/tag"), {"repo": repository, "tag": tag or None})
+
+
+def remove(client: Client, name: str, force: bool, no_prune: bool, platforms: list[str] | None = None) -> list[Json]:
+    """[{"Untagged": name} or {"Deleted": id}, ...]"""
+    pairs = [f"platforms={quote(platform)}" for platform in platforms or []]
+    pairs += ["force=1"] if force else []
+    pairs += ["noprune=1"] if no_prune else []
+    answer: list[Json] = client.call("DELETE", _at(name) + ("?" + "&".join(pairs) if pairs else ""))
+    return answer
+
+
+def history(client: Client, name: str) -> list[Json]:
+    answer: list[Json] = client.call("GET", _at(name, "/history"))
+    return answer
+
+
+def prune(client: Client, wanted: dict[str, list[str]]) -> Json:
+    answer: Json = client.call("POST", "/images/prune", {"filters": filters(wanted)})
+    return answer

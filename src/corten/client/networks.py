@@ -1,0 +1,42 @@
+"""Requests about networks."""
+
+from __future__ import annotations
+
+from corten.client.containers import filters, truth
+from corten.client.http import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from corten.client.api import Client, Json
+
+
+def listing(client: Client, wanted: dict[str, list[str]] | None = None) -> list[Json]:
+    answer: list[Json] = client.call("GET", "/networks", {"filters": filters(wanted or {})})
+    return answer
+
+
+def inspect(client: Client, name: str, verbose: bool = False) -> Json:
+    answer: Json = client.call("GET", f"/networks/{quote(name)}", {"verbose": truth(verbose)})
+    return answer
+
+
+def create(client: Client, config: Json) -> Json:
+    answer: Json = client.call("POST", "/networks/create", None, config)
+    return answer
+
+
+def remove(client: Client, name: str) -> None:
+    client.call("DELETE", f"/networks/{quote(name)}")
+
+
+def connect(client: Client, name: str, config: Json) -> None:
+    client.call("POST", f"/networks/{quote(name)}/connect", None, config)
+
+
+def disconnect(client: Client, name: str, container: str, force: bool) -> None:
+    client.call("POST", f"/networks/{quote(name)}/disconnect", None, {"Container": container, "Force": force})
+
+
+def prune(client: Client, wanted: dict[str, list[str]]) -> Json:
+    answer: Json = client.call("POST", "/networks/prune", {"filters": filters(wanted)})
+    return answer

@@ -1,0 +1,35 @@
+"""Requests about volumes."""
+
+from __future__ import annotations
+
+from corten.client.containers import filters, truth
+from corten.client.http import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from corten.client.api import Client, Json
+
+
+def listing(client: Client, wanted: dict[str, list[str]] | None = None) -> Json:
+    """{"Volumes": [...] or null, "Warnings": [...] or null}"""
+    answer: Json = client.call("GET", "/volumes", {"filters": filters(wanted or {})})
+    return answer
+
+
+def inspect(client: Client, name: str) -> Json:
+    answer: Json = client.call("GET", f"/volumes/{quote(name)}")
+    return answer
+
+
+def create(client: Client, config: Json) -> Json:
+    answer: Json = client.call("POST", "/volumes/create", None, config)
+    return answer
+
+
+def remove(client: Client, name: str, force: bool) -> None:
+    client.call("DELETE", f"/volumes/{quote(name)}", {"force": truth(force)})
+
+
+def prune(client: Client, wanted: dict[str, list[str]]) -> Json:
+    answer: Json = client.call("POST", "/volumes/prune", {"filters": filters(wanted)})
+    return answer
