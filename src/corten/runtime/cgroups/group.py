@@ -57,6 +57,22 @@ class Cgroup:
         hierarchy = self.layout.of(controller)
         return self._directories.get(hierarchy, NOWHERE) if hierarchy else NOWHERE
 
+    def descriptors(self) -> list[int]:
+        """The directories of all trees: what a child must keep open to call `enter_self`."""
+        return list(self._directories.values())
+
+    def mounts(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        """(name, directory, links) of each tree, as a container's /sys/fs/cgroup shows them; one without a name when
+        there is only v2."""
+        if self.layout.mode == "v2":
+            return [("", hierarchy.mountpoint + self.path, ()) for hierarchy in self._directories]
+        found = []
+        for hierarchy in self._directories:
+            name = os.path.basename(hierarchy.mountpoint)
+            links = tuple(c for c in sorted(hierarchy.controllers) if hierarchy.version == 1 and "," in name)
+            found.append((name, hierarchy.mountpoint + self.path, links))
+        return found
+
     def paths(self) -> dict[str, str]:
         """Directory of each controller (v1 names, "" for the v2 tree), as OCI's state and runc's `state` show it."""
         found = {}
