@@ -11,7 +11,7 @@ bundle      the directory of one container, with OCI's config.json in it
 A run, as the engine drives it:
 
     mounts = snapshots.prepare(key, parent)                     # nothing is mounted yet
-    netns  = await launcher.network_namespace(id)               # pinned at /run/corten/netns/ID
+    netns  = await namespaces.create(id)                        # held by a descriptor, pinned nowhere
     task   = await runtime.create(Bundle(...), streams=[...])   # init waits, pid is known
     await task.start()                                          # raises StartFailed(126 or 127)
     exit   = await task.wait()                                  # also after a daemon's restart: runtime.adopt(id)
@@ -21,6 +21,7 @@ A run, as the engine drives it:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,7 +186,7 @@ class Runtime(Protocol):
 
     on_event: Callable[[str, str, Json], None]
 
-    async def create(self, bundle: Bundle, streams: Sequence[Stream] = (), netns: str | None = None) -> Task: ...
+    async def create(self, bundle: Bundle, streams: Sequence[Stream] = ()) -> Task: ...
 
     async def adopt(self, bundle: Bundle) -> Task | None:
         """The task of an earlier daemon: running, or ended with its exit on disk. None when there is no trace.
@@ -198,23 +199,43 @@ class Runtime(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class IdMap:
+    """Contents for uid_map and gid_map (user_namespaces(7))."""
+
+    uids: str
+    gids: str
+
+
+@dataclass(frozen=True, slots=True)
 class Namespace:
-    """A network namespace that outlives its processes. `route` is a NETLINK_ROUTE socket descriptor inside it."""
+    """A network namespace, held open by `fd` and by the processes in it; it is pinned nowhere, so a crash leaves none.
+
+    `path` names it for a specification's "namespaces" as long as `fd` is open. `route` is a NETLINK_ROUTE socket inside
+    it. `user` is the user namespace that owns it, when it was made with an id map (with the descriptor behind that
+    path), and belongs into the specification as well.
+    """
 
     path: Path
     fd: int
     route: int
+    user: Path | None = None
+    user_fd: int = -1
+
+    def close(self) -> None:
+        """Let go. The namespace lives on while a process is in it."""
+        for fd in (self.fd, self.route, self.user_fd):
+            if fd >= 0:
+                os.close(fd)
 
 
 class NetworkNamespaces(Protocol):
     """Made by the launcher, because the daemon never changes its own namespaces."""
 
-    async def create(self, name: str) -> Namespace:
-        """A new namespace, pinned at <exec-root>/netns/NAME, loopback up. The caller closes fd and route."""
+    async def create(self, name: str, id_map: IdMap | None = None) -> Namespace:
+        """A new namespace, loopback up. The caller closes it."""
 
-    async def open(self, name: str) -> Namespace: ...
-
-    async def remove(self, name: str) -> None: ...
+    async def open(self, path: Path) -> Namespace:
+        """The namespace at `path` (/proc/PID/ns/net). NotFound."""
 
 
 # ----------------------------------------------------------------------------------------------------- callbacks

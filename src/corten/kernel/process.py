@@ -10,6 +10,7 @@ from corten.kernel import syscall as sys
 
 CLONE_NEWTIME = 0x00000080
 CLONE_PIDFD = 0x00001000
+CLONE_PARENT = 0x00008000
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -37,13 +38,14 @@ _libc.prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_u
 def clone3(flags: int, cgroup: int = 0) -> tuple[int, int]:
     """clone3(2) as fork: (0, -1) in the child, (pid, pidfd) in the parent. `cgroup` is a cgroup2 directory.
 
-    The interpreter is told, as os.fork tells it. Call it only where the process has one thread.
+    With CLONE_PARENT the child is its grandparent's, which then is who gets SIGCHLD. The interpreter is told, as os.fork tells it. Call it only where the process has one thread.
     """
     pidfd = ctypes.c_int(-1)
     if cgroup:
         flags |= CLONE_INTO_CGROUP
+    signal = 0 if flags & CLONE_PARENT else _SIGCHLD  # inherited from the caller with CLONE_PARENT, clone3 insists
     arguments = ctypes.create_string_buffer(
-        struct.pack("11Q", flags | CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, _SIGCHLD, 0, 0, 0, 0, 0, cgroup), 88
+        struct.pack("11Q", flags | CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, signal, 0, 0, 0, 0, 0, cgroup), 88
     )
     _python.PyOS_BeforeFork()
     pid = _libc.syscall(ctypes.c_long(sys.SYS_clone3), arguments, ctypes.c_long(88))

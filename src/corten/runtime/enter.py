@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from corten.kernel import process as p
 from corten.kernel import pty
 from corten.runtime import messages
+from corten.runtime.cgroups import Cgroup
 from corten.runtime.init import close_all_but, fail, reset_signals, seal_imports
 from corten.runtime.plan import NAMESPACES
 from corten.runtime.program import Program
@@ -45,8 +46,12 @@ def _namespace(pid: str, name: str) -> int:
 class Enter:
     """The child. `run` never returns."""
 
-    def __init__(self, entry: Entry, channel: socket.socket, seccomp: bytes | None) -> None:
+    def __init__(
+        self, entry: Entry, channel: socket.socket, cgroup: Cgroup, inside: bool, seccomp: bytes | None
+    ) -> None:
         self.entry = entry
+        self.cgroup = cgroup
+        self.inside = inside  # of the v2 group, by clone3; or the parent sees to it
         self.channel = channel
         self.userns = "user" in entry.namespaces
         self.program = Program(entry.process, seccomp, self.userns)
@@ -55,7 +60,8 @@ class Enter:
     def run(self) -> None:
         step = "begin"
         try:
-            for step, do in STEPS:
+            for name, do in STEPS:
+                step = name
                 do(self)
         except BaseException as error:  # everything becomes a message: there is nobody above to handle it
             fail(self.channel, step, error)
@@ -63,14 +69,18 @@ class Enter:
 
     def leave_parent(self) -> None:
         seal_imports()
-        close_all_but([self.channel.fileno(), self.entry.target_fd, *(self.entry.stdio or ()), *self.entry.keep])
+        own = self.cgroup.descriptors()
+        close_all_but([*own, self.channel.fileno(), self.entry.target_fd, *(self.entry.stdio or ()), *self.entry.keep])
         reset_signals()
         os.umask(0)
         p.set_name("corten:exec")
         p.prctl(p.PR_SET_DUMPABLE, 0)  # nobody inside may trace or read this process before its execve (CVE-2016-9962)
 
-    def wait_for_cgroup(self) -> None:
-        messages.expect(self.channel, messages.ENTERED)
+    def enter_cgroup(self) -> None:
+        self.cgroup.enter_self(unified=False)
+
+    def wait_for_parent(self) -> None:
+        messages.expect(self.channel, messages.LIMITED)
 
     def join_namespaces(self) -> None:
         flags = 0
@@ -123,7 +133,8 @@ class Enter:
 
 STEPS: tuple[tuple[str, Callable[[Enter], None]], ...] = (
     ("leave parent", Enter.leave_parent),
-    ("cgroup", Enter.wait_for_cgroup),  # limited and accounted before it can do anything inside
+    ("cgroup", Enter.enter_cgroup),  # limited and accounted before it can do anything inside
+    ("parent", Enter.wait_for_parent),
     ("join namespaces", Enter.join_namespaces),  # one setns: all or none; the root is the container's from here on
     ("console", Enter.open_console),
     ("find user", Enter.find_identity),

@@ -18,7 +18,8 @@ from typing import NamedTuple
 from corten.kernel import process as p
 from corten.kernel import pty
 from corten.runtime import messages
-from corten.runtime.plan import NAMESPACES, Plan
+from corten.runtime.cgroups import Cgroup
+from corten.runtime.plan import BORN_IN, NAMESPACES, Plan
 from corten.runtime.prepare import Prepared
 from corten.runtime.program import Program
 from corten.runtime.rootfs import Rootfs
@@ -38,10 +39,11 @@ class Inheritance(NamedTuple):
 class Init:
     """The child. `run` never returns."""
 
-    def __init__(self, plan: Plan, inheritance: Inheritance, seccomp: bytes | None) -> None:
+    def __init__(self, plan: Plan, inheritance: Inheritance, cgroup: Cgroup, seccomp: bytes | None) -> None:
         self.plan = plan
         self.inheritance = inheritance
         self.channel = inheritance.channel
+        self.cgroup = cgroup
         self.rootfs = Rootfs(plan, inheritance.prepared)
         self.program = Program(plan.spec["process"], seccomp, plan.userns)
         self.timing: dict[str, float] = {}
@@ -66,7 +68,13 @@ class Init:
     def leave_parent(self) -> None:
         seal_imports()
         inherited = self.inheritance
-        own = [self.channel.fileno(), *inherited.prepared.descriptors(), *inherited.keep, *(inherited.stdio or ())]
+        own = [
+            self.channel.fileno(),
+            *self.cgroup.descriptors(),
+            *inherited.prepared.descriptors(),
+            *inherited.keep,
+            *(inherited.stdio or ()),
+        ]
         if inherited.start_listener:
             own.append(inherited.start_listener.fileno())
         close_all_but(own)
@@ -74,12 +82,14 @@ class Init:
         os.umask(0)  # modes are given exactly; the program's own umask is set last
         p.set_name("corten:init")
 
+    def enter_cgroup(self) -> None:
+        self.cgroup.enter_self(unified=False)
+        if self.plan.new_cgroup_namespace:
+            p.unshare(p.CLONE_NEWCGROUP)
+
     def map_ids(self) -> None:
         if self.plan.id_map:
             messages.expect(self.channel, messages.MAPPED)
-        for kind, path in self.plan.joins:
-            if kind == "user":
-                join(path, p.CLONE_NEWUSER)
         if self.plan.userns:
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
@@ -87,9 +97,9 @@ class Init:
             p.prctl(p.PR_SET_DUMPABLE, 0)  # changing ids put it back
 
     def join_namespaces(self) -> None:
-        for kind, path in self.plan.joins:
-            if kind not in ("user", "pid", "time"):
-                join(path, NAMESPACES[kind])
+        for kind, fd in self.inheritance.prepared.namespaces.items():
+            if kind not in BORN_IN:
+                p.setns(fd, NAMESPACES[kind])
 
     def new_session(self) -> None:
         os.setsid()
@@ -98,10 +108,8 @@ class Init:
     def make_file_systems(self) -> None:
         self.rootfs.make_file_systems()
 
-    def wait_for_cgroup(self) -> None:
-        messages.expect(self.channel, messages.ENTERED)
-        if self.plan.new_cgroup_namespace:
-            p.unshare(p.CLONE_NEWCGROUP)
+    def wait_for_parent(self) -> None:
+        messages.expect(self.channel, messages.LIMITED)
 
     def change_root(self) -> None:
         self.rootfs.change_root()
@@ -175,12 +183,13 @@ class Init:
 
 STEPS: tuple[tuple[str, Callable[[Init], None]], ...] = (
     ("leave parent", Init.leave_parent),  # before anything of the container is touched: nothing of the host leaks in
+    ("cgroup", Init.enter_cgroup),  # limited and accounted from the beginning; the files are the host root's to write
     ("map ids", Init.map_ids),  # being root of the user namespace is what allows all that follows
-    ("join namespaces", Init.join_namespaces),  # the host's /proc paths of them are still reachable
+    ("join namespaces", Init.join_namespaces),
     ("session", Init.new_session),
     ("file systems", Init.make_file_systems),  # proc, sysfs, mqueue show the namespaces they are made in; with a user
     # namespace the kernel wants to see the host's proc unobscured meanwhile: before the root changes
-    ("cgroup", Init.wait_for_cgroup),  # the parent's writes went on beside the steps above
+    ("parent", Init.wait_for_parent),  # its work went on beside the steps above
     ("change root", Init.change_root),  # from here on no path can lead to the host
     ("mounts", Init.place_mounts),
     ("devices", Init.fill_dev),  # after the mounts: /dev is one of them
@@ -198,14 +207,6 @@ STEPS: tuple[tuple[str, Callable[[Init], None]], ...] = (
     ("start", Init.wait_for_start),
     ("execute", Init.execute),  # seccomp with no_new_privs, then execve
 )
-
-
-def join(path: str, flag: int) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        p.setns(fd, flag)
-    finally:
-        os.close(fd)
 
 
 def seal_imports() -> None:

@@ -6,7 +6,7 @@ A SOCK_SEQPACKET pair, one small JSON object a packet, in this order:
     ------                                -----
     (id maps are written)
     Mapped                      →         only with a new user namespace: the child becomes its root
-    Entered                     →         it is in its cgroup, and hooks that belong here have run
+    Limited                     →         its rlimits are set, and hooks that belong here have run
                                 ←         Console, with the terminal's master      only with a terminal
                                 ←         Ready: everything is done but execve; with its phases' times
     Start                       →
@@ -23,7 +23,7 @@ import socket
 from typing import Any, NamedTuple
 
 MAPPED = "mapped"
-ENTERED = "entered"
+LIMITED = "limited"
 CONSOLE = "console"
 READY = "ready"
 START = "start"

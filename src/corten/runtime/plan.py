@@ -19,6 +19,8 @@ NAMESPACES: dict[str, int] = {
     "time": p.CLONE_NEWTIME,
 }
 
+BORN_IN = ("user", "pid", "time")  # a process is born into these; the others it joins itself
+
 
 class InvalidSpec(ValueError):
     """The configuration contradicts itself or the specification; the message says where."""

@@ -11,9 +11,12 @@ import stat
 from typing import NamedTuple
 
 from corten.kernel import mount as m
+from corten.kernel import process as p
 from corten.kernel import syscall as sys
 from corten.runtime.mountplan import MountPlan
 from corten.runtime.plan import Plan
+
+_VIEWS = "/sys"  # a directory that every host has and a supervisor does not need
 
 DEFAULT_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 
@@ -34,9 +37,11 @@ class Prepared(NamedTuple):
     cgroups: tuple[tuple[CgroupMount, int], ...]
     null: int  # a bind of the host's /dev/null, checked to be it: what files are masked with
     devices: dict[str, int]  # binds of host devices, where the child may not make nodes (user namespace)
+    namespaces: dict[str, int]  # to be joined, by kind
 
     def descriptors(self) -> list[int]:
-        return [self.root, *self.binds.values(), *(fd for _, fd in self.cgroups), self.null, *self.devices.values()]
+        binds = (*self.binds.values(), *(fd for _, fd in self.cgroups), *self.devices.values())
+        return [self.root, self.null, *binds, *self.namespaces.values()]
 
     def close(self) -> None:
         for fd in self.descriptors():
@@ -52,24 +57,64 @@ def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...]) -> Prepared:
         return fd
 
     try:
-        root = keep(_root(plan.root))
+        namespaces = {kind: keep(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for kind, path in plan.joins}
+        root = keep(_root(plan.root, namespaces.get("user", -1)))
         binds = {i: keep(bind(plan_)) for i, plan_ in enumerate(plan.mounts) if plan_.kind == "bind"}
         wanted = cgroups if any(mount.kind == "cgroup" for mount in plan.mounts) else ()
         hierarchies = tuple((cgroup, keep(_cgroup(cgroup))) for cgroup in wanted)
         null = keep(_null())
         devices = {path: keep(_private(path)) for path in _bound_devices(plan)}
-        return Prepared(root, binds, hierarchies, null, devices)
+        return Prepared(root, binds, hierarchies, null, devices, namespaces)
     except BaseException:
         for fd in opened:
             os.close(fd)
         raise
 
 
-def _root(mounts: tuple[MountPlan, ...]) -> int:
+def _root(mounts: tuple[MountPlan, ...], userns: int) -> int:
+    """The root file system. Trees that an engine keeps belong to the host's ids: for a container that joins a user
+    namespace they are shown with that namespace's."""
     (mount,) = mounts
     if mount.kind == "bind":
-        return bind(mount)
-    return m.new(mount.fstype, mount.data, mount.add, mount.source)
+        fd = bind(mount)
+        if userns >= 0 and mount.idmap:
+            m.set_attributes(fd, m.MOUNT_ATTR_IDMAP, recursive=True, userns=userns)
+        return fd
+    data = mapped_layers(mount.data, userns) if userns >= 0 and mount.fstype == "overlay" else mount.data
+    return m.new(mount.fstype, data, mount.add, mount.source)
+
+
+def mapped_layers(options: tuple[str, ...], userns: int) -> tuple[str, ...]:
+    """The options of an overlay over id-mapped views of its layers (Linux 5.19).
+
+    Overlay takes its layers by path, so the views need one: they are put into a mount namespace that this process
+    makes for itself, and nobody else sees. upperdir and workdir must share a mount, so their parent is mapped.
+    """
+    words = dict(option.partition("=")[::2] for option in options)
+    p.unshare(p.CLONE_NEWNS)
+    m.set_propagation("/", m.MS_SLAVE)
+    tree = m.new("tmpfs", ("mode=700",))
+    m.move_to(tree, _VIEWS)
+    names = []
+    for number, layer in enumerate(words["lowerdir"].split(":")):
+        names.append(_mapped_view(layer, f"{_VIEWS}/{number}", userns))
+    words["lowerdir"] = ":".join(names)
+    if "upperdir" in words:
+        parent, upper = os.path.split(words["upperdir"])
+        view = _mapped_view(parent, f"{_VIEWS}/upper", userns)
+        words["upperdir"] = f"{view}/{upper}"
+        words["workdir"] = f"{view}/{os.path.basename(words['workdir'])}"
+    os.close(tree)
+    return tuple(f"{key}={value}" if value else key for key, value in words.items())
+
+
+def _mapped_view(path: str, target: str, userns: int) -> str:
+    fd = m.clone(sys.AT_FDCWD, path)
+    m.set_attributes(fd, m.MOUNT_ATTR_IDMAP, propagation=m.MS_PRIVATE, userns=userns)
+    os.mkdir(target)
+    m.move_to(fd, target)
+    os.close(fd)
+    return target
 
 
 def bind(plan: MountPlan) -> int:

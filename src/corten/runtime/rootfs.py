@@ -234,25 +234,36 @@ class Rootfs:
 
     def _mask(self, masked: list[str] | tuple[str, ...]) -> None:
         """Files become the null device, directories one shared, empty, read-only tmpfs."""
-        empty = -1
+        null, empty = _Cover(self._prepared.null), _Cover(-1)
         for path in dict.fromkeys(masked):
             where = _existing(self._root, path)
             if where < 0:
                 continue
             if stat.S_ISDIR(os.fstat(where).st_mode):
-                if empty < 0:
-                    empty = m.new("tmpfs", ("nr_blocks=1", "nr_inodes=1"), m.MOUNT_ATTR_RDONLY, "tmpfs")
-                    fd = empty
-                else:
-                    fd = m.clone(empty)
+                if empty.fd < 0:
+                    empty.fd = m.new("tmpfs", ("nr_blocks=1", "nr_inodes=1"), m.MOUNT_ATTR_RDONLY, "tmpfs")
+                empty.put(where)
             else:
-                fd = m.clone(self._prepared.null)
-            m.move(fd, where)
+                null.put(where)
             os.close(where)
-            if fd != empty:
-                os.close(fd)
-        if empty >= 0:
-            os.close(empty)
+
+
+class _Cover:
+    """A mount to hide things with: the first time itself, then copies of where it was put.
+
+    (Before Linux 6.15 a mount that is nowhere yet cannot be copied.)
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._placed = False
+
+    def put(self, where: int) -> None:
+        fd = m.clone(self.fd) if self._placed else self.fd
+        m.move(fd, where)
+        if self._placed:
+            os.close(fd)
+        self._placed = True
 
 
 def _existing(root: int, path: str) -> int:

@@ -11,7 +11,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from corten.kernel import process as p
@@ -46,11 +46,12 @@ def spawn(
     `hooks` is called with the pid when the namespaces exist and the root has not changed yet.
     """
     ours, theirs = messages.pair()
-    init = Init(plan, inheritance(theirs), seccomp)
-    with joined(plan.joins, ("pid", "time")):
-        pid, pidfd = p.clone3(plan.clone_flags)
-    if pid == 0:
-        init.run()
+    init = Init(plan, inheritance(theirs), cgroup, seccomp)
+    namespaces = init.inheritance.prepared.namespaces
+    with joined(namespaces):
+        pid, pidfd = _clone(plan.clone_flags, namespaces.get("user", -1), cgroup.fd or 0)
+        if pid == 0:
+            init.run()  # never returns
     theirs.close()
     console = -1
     try:
@@ -58,11 +59,10 @@ def spawn(
             write_id_map(pid, plan.id_map.uids, plan.id_map.gids)
             messages.send(ours, messages.MAPPED)
         warnings = apply_limits(pid, plan.spec.get("process") or {})
-        cgroup.enter(pid)
         if hooks:
             hooks(pid)
-        messages.send(ours, messages.ENTERED)
-        if inheritance_terminal(init):
+        messages.send(ours, messages.LIMITED)
+        if init.inheritance.stdio is None:
             console = messages.expect(ours, messages.CONSOLE).fd
         ready = messages.expect(ours, messages.READY)
     except BaseException as error:
@@ -70,10 +70,6 @@ def spawn(
         _discard(pid, pidfd, ours, console)
         raise reason from (None if reason is error else error)
     return Spawned(pid, pidfd, ours, console, ready.body["timing"], tuple(warnings))
-
-
-def inheritance_terminal(init: Init) -> bool:
-    return init.inheritance.stdio is None
 
 
 def start(channel: socket.socket) -> None:
@@ -87,29 +83,48 @@ def start(channel: socket.socket) -> None:
         raise ChildFailed("start", f"unexpected {message.kind}")
 
 
-def enter(entry: Entry, cgroup: Cgroup, seccomp: bytes | None) -> Spawned:
-    """A further process in a running container; when this returns, its program runs. Raises ChildFailed."""
+class Entering(NamedTuple):
+    """A further process on its way into a container. The caller owns all three."""
+
+    pid: int
+    pidfd: int
+    channel: socket.socket
+    warnings: tuple[str, ...]
+
+
+def enter(entry: Entry, cgroup: Cgroup, seccomp: bytes | None) -> Entering:
+    """Begin a further process in a running container; what it says next comes by `channel` and is not waited for.
+
+    Console may come (with a terminal), then the end of file: its program runs. Or Failed, raised as ChildFailed.
+    """
     ours, theirs = messages.pair()
-    child = Enter(entry, theirs, seccomp)
-    with joined(((kind, f"/proc/{entry.target}/ns/{kind}") for kind in ("pid",) if kind in entry.namespaces), ("pid",)):
-        pid, pidfd = p.clone3(0)
-    if pid == 0:
-        child.run()
+    pids = os.open(f"/proc/{entry.target}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    with joined({"pid": pids} if "pid" in entry.namespaces else {}):
+        pid, pidfd, inside = _clone_into(cgroup)
+        if pid == 0:
+            Enter(entry, theirs, cgroup, inside, seccomp).run()  # never returns
+    os.close(pids)
     theirs.close()
-    console = -1
     try:
         warnings = apply_limits(pid, entry.process)
-        cgroup.enter(pid)
-        messages.send(ours, messages.ENTERED)
-        if entry.stdio is None:
-            console = messages.expect(ours, messages.CONSOLE).fd
-        messages.receive(ours)  # end of file: execve has happened; a failure is raised
-        ours.close()
+        if not inside:
+            cgroup.enter(pid, beside=entry.target)
+        messages.send(ours, messages.LIMITED)
     except BaseException as error:
         reason = _reason(ours, error)
-        _discard(pid, pidfd, ours, console)
+        _discard(pid, pidfd, ours, -1)
         raise reason from (None if reason is error else error)
-    return Spawned(pid, pidfd, ours, console, {}, tuple(warnings))
+    return Entering(pid, pidfd, ours, tuple(warnings))
+
+
+def _clone_into(cgroup: Cgroup) -> tuple[int, int, bool]:
+    """(pid, pidfd, whether the v2 group is entered). A v2 group with groups of its own takes no process (EBUSY)."""
+    try:
+        return *p.clone3(0, cgroup.fd or 0), True
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.EOPNOTSUPP):
+            raise
+    return *p.clone3(0), False
 
 
 def _reason(channel: socket.socket, error: BaseException) -> BaseException:
@@ -140,29 +155,59 @@ def _discard(pid: int, pidfd: int, channel: socket.socket, console: int) -> None
 
 
 class joined:
-    """While in this context, children are born in the namespaces of these kinds; this process stays where it is."""
+    """While in this context, children are born in these namespaces; this process itself stays where it is."""
 
-    def __init__(self, joins: Iterable[tuple[str, str]], kinds: tuple[str, ...]) -> None:
-        self._joins = [(kind, path) for kind, path in joins if kind in kinds]
+    def __init__(self, namespaces: dict[str, int]) -> None:
+        self._joins = [(kind, fd) for kind, fd in namespaces.items() if kind in ("pid", "time")]
         self._own: list[tuple[int, int]] = []
 
     def __enter__(self) -> None:
-        for kind, path in self._joins:
-            flag = NAMESPACES[kind]
+        for kind, fd in self._joins:
             own = os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
-            self._own.append((own, flag))
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                p.setns(fd, flag)
-            finally:
-                os.close(fd)
+            self._own.append((own, NAMESPACES[kind]))
+            p.setns(fd, NAMESPACES[kind])
 
     def __exit__(self, *_: object) -> None:
-        if not self._own:
-            return
         for own, flag in self._own:
             p.setns(own, flag)
             os.close(own)
+
+
+def _clone(flags: int, userns: int, cgroup: int) -> tuple[int, int]:
+    """clone3, by way of the user namespace `userns` when there is one.
+
+    New namespaces belong to the user namespace of whoever makes them, and this process cannot leave its own and come
+    back. So a go-between joins it, makes the child as this process's (CLONE_PARENT), and ends.
+    """
+    if userns < 0:
+        return p.clone3(flags, cgroup)
+    ours, theirs = socket.socketpair()
+    between, between_fd = p.clone3(0)
+    if between == 0:
+        try:
+            p.setns(userns, p.CLONE_NEWUSER)
+            pid, pidfd = p.clone3(flags | p.CLONE_PARENT, cgroup)
+            if pid == 0:
+                return 0, -1
+            socket.send_fds(theirs, [b"."], [pidfd])
+        except OSError as error:
+            theirs.send(f"{error.errno} {error.strerror}".encode())
+        os._exit(0)
+    theirs.close()
+    os.waitpid(between, 0)
+    os.close(between_fd)
+    answer, fds, _, _ = socket.recv_fds(ours, 4096, 1)
+    ours.close()
+    if not fds:
+        number, _, text = answer.decode().partition(" ")
+        raise OSError(int(number or 0), f"cannot make a process in the user namespace: {text}")
+    return _pid_of(fds[0]), fds[0]
+
+
+def _pid_of(pidfd: int) -> int:
+    """The process's number here, whatever it is where it was made (proc(5), fdinfo)."""
+    with open(f"/proc/self/fdinfo/{pidfd}") as info:
+        return next(int(line.split()[1]) for line in info if line.startswith("Pid:"))
 
 
 def write_id_map(pid: int, uids: str, gids: str) -> None:

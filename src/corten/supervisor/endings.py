@@ -1,0 +1,72 @@
+"""How a run ended, on disk before anybody is told: exit.json, and state.json while it runs.
+
+exit.json stands in the bundle: {"status": 0..255, "at": seconds, "oom_killed": bool, "error": ""}. It is written, synced,
+renamed and its directory synced, so it is whole or absent. state.json stands beside the supervisor's socket, in a
+directory that a reboot empties, and names the processes for good: a pid with its start time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+EXIT = "exit.json"
+STATE = "state.json"
+SOCKET = "supervisor.sock"
+
+
+def write_exit(bundle: str, ending: dict[str, Any]) -> None:
+    directory = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _write(directory, EXIT, ending, durable=True)
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def read_exit(bundle: str) -> dict[str, Any] | None:
+    return _read(os.path.join(bundle, EXIT))
+
+
+def remove_exit(bundle: str) -> None:
+    try:
+        os.unlink(os.path.join(bundle, EXIT))
+    except FileNotFoundError:
+        pass
+
+
+def write_state(directory: str, state: dict[str, Any]) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _write(fd, STATE, state, durable=False)
+    finally:
+        os.close(fd)
+
+
+def read_state(directory: str) -> dict[str, Any] | None:
+    return _read(os.path.join(directory, STATE))
+
+
+def _write(directory: int, name: str, content: dict[str, Any], durable: bool) -> None:
+    temporary = f".{name}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(temporary, flags, 0o600, dir_fd=directory)
+    try:
+        os.write(fd, json.dumps(content).encode())
+        if durable:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    try:
+        with open(path, "rb") as file:
+            content: dict[str, Any] = json.load(file)
+            return content
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return None  # torn by a crash before its rename could be: as good as absent

@@ -1,0 +1,195 @@
+"""Another OCI runtime's binary (runc, crun, corten-oci, ...), as a supervisor drives it.
+
+The root file system is mounted in a mount namespace of the supervisor's own, so that it is gone with the supervisor
+and never seen by the host. What needs no binary (signals, freezing, limits, statistics) is done as for our own runtime,
+by pidfd and control group.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Any
+
+from corten.kernel import mount as m
+from corten.kernel import process as p
+from corten.runtime import cgroups, identity, messages, mountplan
+from corten.runtime.cgroups import Cgroup
+from corten.runtime.messages import ChildFailed
+from corten.runtime.prepare import bind
+from corten.runtime.spawn import Entering
+from corten.supervisor.created import Created
+from corten.supervisor.output import Stdio
+
+Json = dict[str, Any]
+
+_MISSING = ("executable file not found", "no such file or directory")
+_DENIED = ("permission denied", "is a directory", "exec format error")
+
+
+class External:
+    """One container made by the binary request["runtime"]."""
+
+    def __init__(self, request: Json) -> None:
+        self._binary: str = request["runtime"]
+        self._id: str = request["id"]
+        self._directory: str = request["run"]
+        self._rootfs = request["rootfs"]
+        with open(os.path.join(request["bundle"], "config.json"), "rb") as file:
+            self.spec: Json = json.load(file)
+        linux = self.spec.get("linux") or {}
+        self._cgroup_path = linux.get("cgroupsPath") or f"/corten/{self._id}"
+        self.own_pids = any(n["type"] == "pid" and not n.get("path") for n in linux.get("namespaces") or ())
+        self.cgroup: Cgroup | None = None
+        self._root = os.path.join(self._directory, "rootfs")
+
+    def create(self, stdio: Stdio, console_size: tuple[int, int]) -> Created:
+        """`RUNTIME create`. Raises ChildFailed with what the binary said."""
+        p.prctl(p.PR_SET_CHILD_SUBREAPER, 1)  # the binary ends, and its child becomes ours
+        self._mount_root()
+        self._write_bundle()
+        pid_file = os.path.join(self._directory, "pid")
+        arguments = ["create", "--bundle", self._directory, "--pid-file", pid_file]
+        console = _ConsoleSocket(self._directory) if stdio.terminal else None
+        if console:
+            arguments += ["--console-socket", console.path]
+        try:
+            self._run("create", [*arguments, self._id], stdio.child)
+            pid = _read_pid(pid_file)
+            pidfd = os.pidfd_open(pid)
+            master = console.accept() if console else -1
+        finally:
+            if console:
+                console.close()
+        self.cgroup = cgroups.open(cgroups.detect(), self._cgroup_path)
+        return Created(pid, pidfd, master, {}, ())
+
+    def _mount_root(self) -> None:
+        p.unshare(p.CLONE_NEWNS)
+        m.set_propagation("/", m.MS_SLAVE)
+        (plan,) = (mountplan.parse(entry) for entry in self._rootfs)
+        os.makedirs(self._root)
+        fd = bind(plan) if plan.kind == "bind" else m.new(plan.fstype, plan.data, plan.add, plan.source)
+        m.move_to(fd, self._root)
+        os.close(fd)
+
+    def _write_bundle(self) -> None:
+        """The specification without our extensions: names of users and groups have become numbers."""
+        spec = {**self.spec, "root": {**(self.spec.get("root") or {}), "path": self._root}}
+        spec["process"] = self._numeric(spec["process"])
+        with open(os.path.join(self._directory, "config.json"), "w") as file:
+            json.dump(spec, file)
+
+    def _numeric(self, process: Json) -> Json:
+        user = dict(process.get("user") or {})
+        text, names = user.pop("username", None), process.get("groupNames") or ()
+        result = {key: value for key, value in process.items() if key != "groupNames"}
+        if text is not None or names:
+            root = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                who = identity.resolve(root, text or "", (*map(str, user.get("additionalGids") or ()), *names))
+            finally:
+                os.close(root)
+            user |= {"uid": who.uid, "gid": who.gid, "additionalGids": list(who.groups)}
+        result["user"] = user
+        return result
+
+    def start(self) -> None:
+        self._run("start", ["start", self._id], None)
+
+    def enter(self, request: Json, stdio: Stdio, target: int, target_fd: int) -> Entering:
+        """`RUNTIME exec --detach`, which unlike our own is waited for."""
+        process_file = os.path.join(self._directory, f"exec-{request['id']}.json")
+        pid_file = process_file + ".pid"
+        with open(process_file, "w") as file:
+            json.dump(self._numeric(request["process"]), file)
+        arguments = ["exec", "--detach", "--process", process_file, "--pid-file", pid_file]
+        console = _ConsoleSocket(self._directory) if stdio.terminal else None
+        if console:
+            arguments += ["--tty", "--console-socket", console.path]
+        ours, theirs = messages.pair()
+        try:
+            self._run("exec", [*arguments, self._id], stdio.child)
+            pid = _read_pid(pid_file)
+            if console:
+                master = console.accept()
+                messages.send(theirs, messages.CONSOLE, master)
+                os.close(master)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.unlink(process_file)
+            if console:
+                console.close()
+        return Entering(pid, os.pidfd_open(pid), ours, ())
+
+    def delete(self) -> None:
+        try:
+            self._run("delete", ["delete", "--force", self._id], None)
+        finally:
+            if self.cgroup:
+                self.cgroup.remove()
+                self.cgroup = None
+            m.unmount(self._root, m.MNT_DETACH)
+
+    def _run(self, step: str, arguments: list[str], stdio: tuple[int, int, int] | None) -> None:
+        """Run the binary and wait. Its log says why it failed; nothing else of it does."""
+        log = os.path.join(self._directory, "runtime.log")
+        state = os.path.join(self._directory, "runtime")
+        command = [self._binary, "--root", state, "--log", log, "--log-format", "json", *arguments]
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fds = stdio or (null, null, null)
+            actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
+            pid = os.posix_spawn(self._binary, command, {"PATH": os.defpath}, file_actions=actions)
+        finally:
+            os.close(null)
+        _, status = os.waitpid(pid, 0)
+        if status:
+            text = _last_error(log) or f"{self._binary} {step} exited with {os.waitstatus_to_exitcode(status)}"
+            raise ChildFailed(step, text, _code(text))
+
+
+def _code(text: str) -> int:
+    """What a container reports when its program cannot run. The binary's words are all there is to tell by."""
+    if any(words in text for words in _MISSING):
+        return 127
+    return 126 if any(words in text for words in _DENIED) else 125
+
+
+def _last_error(log: str) -> str:
+    try:
+        with open(log, "rb") as file:
+            lines = [json.loads(line) for line in file.read()[-65536:].splitlines() if line.startswith(b"{")]
+    except (OSError, ValueError):
+        return ""
+    return next((str(line.get("msg", "")) for line in reversed(lines) if line.get("level") in ("error", "fatal")), "")
+
+
+def _read_pid(path: str) -> int:
+    with open(path) as file:
+        return int(file.read())
+
+
+class _ConsoleSocket:
+    """Where the binary sends the master of the terminal that it makes (runc's `--console-socket`)."""
+
+    def __init__(self, directory: str) -> None:
+        self.path = os.path.join(directory, "console.sock")
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(self.path)
+        self._listener.listen(1)
+        self._listener.settimeout(10)
+
+    def accept(self) -> int:
+        connection, _ = self._listener.accept()
+        with connection:
+            _, fds, _, _ = socket.recv_fds(connection, 4096, 1)
+        return fds[0]
+
+    def close(self) -> None:
+        self._listener.close()
+        os.unlink(self.path)

@@ -1,0 +1,72 @@
+"""The launcher: one small process with everything loaded, from which others are forked.
+
+The daemon starts it before it has any thread, and never forks itself. A request is one frame with its descriptors, the
+first of which is a socket of the request's own: whoever is forked for it answers there, so the launcher itself never
+writes, never waits, and keeps no state. It ends when the daemon does; what it forked does not.
+
+It runs from a sealed interpreter (`seal`), so that what enters a container has an executable that no container can
+write to (CVE-2019-5736), and has itself marked undumpable, which its children inherit.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from corten.kernel import process as p
+from corten.supervisor import supervise, wire
+from corten.supervisor.namespaces import make_namespaces, open_namespaces
+from corten.supervisor.workers import copy_up, unpack
+
+Json = dict[str, Any]
+
+_DO: dict[str, Callable[[Json, list[int]], None]] = {
+    "supervise": supervise.main,
+    "make namespaces": make_namespaces,
+    "open namespaces": open_namespaces,
+    "unpack": unpack,
+    "copy up": copy_up,
+}
+
+
+def main(fd: int) -> None:
+    """Serve the daemon at the other end of `fd` until it is gone."""
+    p.set_name("corten:launcher")
+    p.prctl(p.PR_SET_DUMPABLE, 0)
+    os.setsid()  # the daemon's terminal is not the containers': no Ctrl-C, no SIGHUP from there
+    os.chdir("/")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are nobody's to wait for
+    gc.collect()
+    gc.freeze()  # what is there now is never visited again, so its pages stay shared with the children
+    daemon = socket.socket(fileno=fd)
+    decoder = wire.Decoder()
+    while wire.receive(daemon, decoder):
+        while frame := decoder.next():
+            _fork(daemon, *frame)
+
+
+def _fork(daemon: socket.socket, request: Json, fds: list[int]) -> None:
+    """A child for this request; the descriptors are its own."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            daemon.close()
+            _DO[request["do"]](request, fds)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+        os._exit(1)
+    for fd in fds:
+        os.close(fd)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

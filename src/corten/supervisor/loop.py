@@ -1,0 +1,64 @@
+"""A supervisor's event loop: epoll and a table of callbacks. (asyncio would be 10 MB in every supervisor.)"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+HANGUP = select.EPOLLHUP | select.EPOLLERR
+
+
+class Loop:
+    """Descriptors to callbacks. A callback gets the event bits; end of file and errors count as readable."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, Callable[[int], None]] = {}
+        self._timers: list[tuple[float, Callable[[], None]]] = []
+        self._stopped = False
+
+    def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
+        """Call back on `events` of `fd`, replacing what was watched there; 0 pauses without forgetting."""
+        if fd in self._callbacks:
+            self._epoll.modify(fd, events)
+        else:
+            self._epoll.register(fd, events)
+        self._callbacks[fd] = callback
+
+    def forget(self, fd: int) -> None:
+        """Stop watching; to be called before `fd` is closed. Nothing happens when it was not watched."""
+        if self._callbacks.pop(fd, None):
+            self._epoll.unregister(fd)
+
+    def after(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._timers.append((time.monotonic() + seconds, callback))
+        self._timers.sort(key=lambda timer: timer[0])
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def run(self) -> None:
+        while not self._stopped:
+            self.step(-1)
+
+    def step(self, longest: float) -> bool:
+        """One round, waiting at most `longest` seconds (-1: for ever); False when nothing happened."""
+        if self._timers:
+            until = max(0.0, self._timers[0][0] - time.monotonic())
+            longest = until if longest < 0 else min(longest, until)
+        events = self._epoll.poll(longest)
+        for fd, bits in events:
+            callback = self._callbacks.get(fd)
+            if callback:  # an earlier callback of this round may have forgotten it
+                callback(bits)
+        due = [t for t in self._timers if t[0] <= time.monotonic()]
+        self._timers = self._timers[len(due) :]
+        for _, timer in due:
+            timer()
+        return bool(events or due)
+
+    def close(self) -> None:
+        self._epoll.close()

@@ -1,0 +1,95 @@
+"""Network namespaces, and user namespaces that own them, made before there is a container.
+
+They are held by descriptors and pinned nowhere: what holds a namespace open dies with its process, so there is nothing
+to unmount after a crash. Together with a namespace comes a rtnetlink socket that was opened inside it: through it the
+daemon configures addresses and routes without ever entering.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+from typing import Any
+
+from corten.kernel import process as p
+from corten.runtime.spawn import write_id_map
+from corten.supervisor import wire
+
+Json = dict[str, Any]
+
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
+_IFF_RUNNING = 0x40
+
+
+def make_namespaces(request: Json, fds: list[int]) -> None:
+    """Answer with [network namespace, rtnetlink socket] and, with `id_map`, the user namespace. Does not return.
+
+    `id_map` is {"uids": TEXT, "gids": TEXT} as uid_map wants it; the network namespace is then that user namespace's,
+    so that the container's root may configure it.
+    """
+    reply = socket.socket(fileno=fds[0])
+    id_map = request.get("id_map")
+    try:
+        own: list[int] = []
+        if id_map:
+            own.append(_enter_new_userns(id_map))
+        p.unshare(p.CLONE_NEWNET)
+        _loopback_up()
+        wire.send(reply, {"ok": True}, [_open_self("net"), _route_socket(), *own])
+    except OSError as error:
+        wire.send(reply, {"error": {"text": str(error.strerror), "errno": error.errno or 0}})
+    os._exit(0)
+
+
+def open_namespaces(request: Json, fds: list[int]) -> None:
+    """The same for the network namespace at descriptor fds[1], which is there already."""
+    reply = socket.socket(fileno=fds[0])
+    try:
+        p.setns(fds[1], p.CLONE_NEWNET)
+        wire.send(reply, {"ok": True}, [fds[1], _route_socket()])
+    except OSError as error:
+        wire.send(reply, {"error": {"text": str(error.strerror), "errno": error.errno or 0}})
+    os._exit(0)
+
+
+def _enter_new_userns(id_map: Json) -> int:
+    """Be root of a new user namespace. The map must be written from outside it: by a child forked before."""
+    ready, go = socket.socketpair()
+    us = os.getpid()
+    if os.fork() == 0:
+        go.close()
+        ready.recv(1)
+        try:
+            write_id_map(us, id_map["uids"], id_map["gids"])
+        except OSError as error:
+            ready.send(struct.pack("i", error.errno or 1))
+        else:
+            ready.send(struct.pack("i", 0))
+        os._exit(0)
+    ready.close()
+    p.unshare(p.CLONE_NEWUSER)
+    go.send(b".")
+    (errno,) = struct.unpack("i", go.recv(4))
+    if errno:
+        raise OSError(errno, f"{os.strerror(errno)} in writing the id maps")
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    return _open_self("user")
+
+
+def _open_self(kind: str) -> int:
+    return os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _route_socket() -> int:
+    route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    route.bind((0, 0))
+    return route.detach()
+
+
+def _loopback_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP | _IFF_RUNNING))

@@ -1,0 +1,178 @@
+"""Where a process's output goes: the log and the attached clients. And where its input comes from."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from corten.kernel import pty
+from corten.supervisor.clients import CHUNK, Client, Sink
+from corten.supervisor.logfile import LogFile
+from corten.supervisor.loop import READ, Loop
+
+_NAMES = {1: "stdout", 2: "stderr"}
+
+
+class Stdio:
+    """The descriptors of one process, on our side: a terminal's master, or three pipes.
+
+    `child` is what the process gets; it is closed here with `started`, once the process has it.
+    """
+
+    def __init__(self, terminal: bool, stdin: bool) -> None:
+        self.terminal = terminal
+        self.child: tuple[int, int, int] | None = None
+        self.stdin = -1
+        self.outputs: dict[int, int] = {}  # our descriptor: stream
+        self.console = -1
+        if terminal:
+            return
+        out, out_child = os.pipe2(os.O_CLOEXEC)
+        err, err_child = os.pipe2(os.O_CLOEXEC)
+        if stdin:
+            in_child, self.stdin = os.pipe2(os.O_CLOEXEC)
+        else:
+            in_child = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self.child = (in_child, out_child, err_child)
+        self.outputs = {out: 1, err: 2}
+
+    def started(self, console: int) -> None:
+        for fd in self.child or ():
+            os.close(fd)
+        self.child = ()  # type: ignore[assignment]
+        if self.terminal:
+            self.console = console
+            self.outputs = {console: 1}
+
+    def close(self) -> None:
+        for fd in (*(self.child or ()), *self.outputs):
+            os.close(fd)
+        if self.stdin >= 0:
+            os.close(self.stdin)
+        self.outputs, self.stdin, self.child = {}, -1, ()  # type: ignore[assignment]
+
+
+class Output:
+    """Pumps one process: always drains it, whoever listens or not."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        stdio: Stdio,
+        log: LogFile | None,
+        spill: str,
+        wants_stdin: bool,
+        stdin_once: bool,
+        detached: Callable[[], None],
+        drained: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._stdio = stdio
+        self._log = log
+        self._spill = spill
+        self._stdin_once = stdin_once
+        self._detached = detached
+        self._drained = drained
+        self._open = dict(stdio.outputs)
+        self.clients: list[Client] = []
+        self._sink: Sink | None = None
+        if wants_stdin:
+            terminal = stdio.terminal
+            self._sink = Sink(loop, os.dup(stdio.console) if terminal else stdio.stdin, closes=not terminal)
+            stdio.stdin = -1  # the sink's to close
+        for fd in self._open:
+            os.set_blocking(fd, False)
+            loop.watch(fd, READ, lambda _, fd=fd: self._read(fd))  # type: ignore[misc]
+
+    @property
+    def draining(self) -> bool:
+        """Whether output may still come."""
+        return bool(self._open)
+
+    def attach(self, connection: socket.socket, options: dict[str, Any]) -> None:
+        if not self._stdio.terminal:
+            options = {**options, "detach_keys": ""}  # Docker's keys are for terminals only: pipes carry any byte
+        client = Client(self._loop, connection, options, self._sink, self._spill, self._client_closed)
+        self.clients.append(client)
+        if not self._open:
+            client.finish()
+
+    def _client_closed(self, client: Client, why: str) -> None:
+        ended = why == "end of input"
+        if client.took_input and self._stdin_once and self._sink and why != "detach" and not self._stdio.terminal:
+            self._sink.end()
+        if ended:
+            return
+        if client in self.clients:
+            self.clients.remove(client)
+        if why == "detach":
+            self._detached()
+
+    def _read(self, fd: int) -> None:
+        stream = self._open[fd]
+        try:
+            data = os.read(fd, CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:  # EIO: the last process has closed the terminal's other side
+            data = b""
+        if data:
+            self._deliver(stream, data)
+            return
+        self._end(fd)
+
+    def _deliver(self, stream: int, data: bytes) -> None:
+        for client in tuple(self.clients):
+            client.output(stream, data)
+        if self._log:
+            self._log.write(_NAMES[stream], data)
+
+    def _end(self, fd: int) -> None:
+        self._loop.forget(fd)
+        del self._open[fd]
+        if not self._open:
+            self._drained()
+
+    def drain(self) -> None:
+        """Take what is in the pipes now, and stop: the process has ended, and others may hold them open for ever."""
+        for fd in tuple(self._open):
+            while fd in self._open:
+                before = self._pending(fd)
+                if not before:
+                    self._end(fd)
+                    break
+                self._read(fd)
+
+    def _pending(self, fd: int) -> bool:
+        try:
+            data = os.read(fd, CHUNK)
+        except OSError:
+            return False
+        if data:
+            self._deliver(self._open[fd], data)
+        return bool(data)
+
+    def finish(self) -> None:
+        """Nothing more will come: clients are closed as they catch up."""
+        for client in tuple(self.clients):
+            client.finish()
+
+    @property
+    def busy(self) -> bool:
+        return any(client.busy for client in self.clients)
+
+    def resize(self, rows: int, columns: int) -> None:
+        if self._stdio.console >= 0:
+            pty.resize(self._stdio.console, rows, columns)
+
+    def close(self) -> None:
+        for client in tuple(self.clients):
+            client.close("finished")
+        for fd in tuple(self._open):
+            self._loop.forget(fd)
+        self._open.clear()
+        if self._sink:
+            self._sink.close()
+        self._stdio.close()

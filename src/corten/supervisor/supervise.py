@@ -1,0 +1,498 @@
+"""One container's owner, from its creation to its end.
+
+It is forked from the launcher, outlives it and the daemon, and is the only parent of the container's first process.
+Any number of daemons may connect to its socket, one after the other or at once; what each may ask is in `_DO`.
+Whatever happens, three things hold: the container's output is always drained, its end is on disk before it is told,
+and this process ends with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from corten.errors import CortenError
+from corten.kernel import process as p
+from corten.runtime import messages
+from corten.runtime.messages import ChildFailed
+from corten.supervisor import endings, wire
+from corten.supervisor.external import External
+from corten.supervisor.logfile import LogFile
+from corten.supervisor.loop import READ, WRITE, Loop
+from corten.supervisor.native import Native, timed
+from corten.supervisor.output import Output, Stdio
+
+Json = dict[str, Any]
+
+_LINGER = 3600.0  # seconds that a client which still reads may take to have the last of the output
+
+
+class Connection:
+    """One daemon's connection: frames in, frames out, never waiting."""
+
+    def __init__(self, loop: Loop, sock: socket.socket, received: Callable[[Connection, Json, list[int]], None],
+                 lost: Callable[[Connection], None]) -> None:  # fmt: skip
+        self._loop = loop
+        self._socket = sock
+        self._received = received
+        self._lost = lost
+        self._decoder = wire.Decoder()
+        self._out = bytearray()
+        self.alive = True
+        sock.setblocking(False)
+        loop.watch(sock.fileno(), READ, self._ready)
+
+    def send(self, message: Json) -> None:
+        if self.alive:
+            self._out += wire.encode(message)
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._out:
+                del self._out[: self._socket.send(self._out)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.close()
+            return
+        self._loop.watch(self._socket.fileno(), READ | (WRITE if self._out else 0), self._ready)
+
+    def _ready(self, events: int) -> None:
+        if events & WRITE:
+            self._flush()
+        if events & ~WRITE and self.alive:
+            try:
+                more = wire.receive(self._socket, self._decoder)
+                while frame := self._decoder.next():
+                    self._received(self, *frame)
+            except BlockingIOError:
+                return
+            except (OSError, wire.ProtocolError):
+                more = False
+            if not more:
+                self.close()
+
+    def close(self) -> None:
+        if self.alive:
+            self.alive = False
+            self._loop.forget(self._socket.fileno())
+            self._socket.close()
+            self._lost(self)
+
+
+class Exec:
+    """A further process in the container."""
+
+    def __init__(self, name: str, stdio: Stdio) -> None:
+        self.name = name
+        self.stdio = stdio
+        self.pid = 0
+        self.pidfd = -1
+        self.console = -1
+        self.output: Output | None = None
+        self.status: int | None = None
+
+
+class Supervisor:
+    def __init__(self, request: Json, fds: list[int]) -> None:
+        self._request = request
+        self._loop = Loop()
+        self._directory: str = request["run"]
+        self._terminal = bool(request.get("terminal"))
+        self._connections: list[Connection] = []
+        self._execs: dict[str, Exec] = {}
+        self._pid = 0
+        self._pidfd = -1
+        self._oom_fd = -1
+        self._output: Output | None = None
+        self._ended = False
+        self._started = False
+        self._paused = False
+        self._control = socket.socket(fileno=fds[0])
+        self._first_clients = list(zip(fds[1:], request.get("streams") or ()))
+        self._listener: socket.socket | None = None
+
+    # -------------------------------------------------------------------------------------------------- begin
+
+    def run(self) -> None:
+        """Own the container until it has ended. Returns when there is nothing left to do."""
+        p.set_name("corten:super")
+        first = Connection(self._loop, self._control, self._received, self._lost)
+        self._connections.append(first)
+        try:
+            timing: dict[str, float] = {}
+            with timed(timing, "supervisor: create"):
+                created = self._create()
+        except (ChildFailed, CortenError, OSError, ValueError, KeyError) as error:
+            remove_directory(self._directory)
+            first.send({"event": "failed", **_failure(error)})
+            return
+        first.send(
+            {"event": "created", "version": wire.VERSION, "pid": created.pid, "timing": {**created.timing, **timing},
+             "warnings": list(created.warnings)}
+        )  # fmt: skip
+        self._loop.run()
+        self._linger()
+
+    def _create(self) -> Any:
+        request = self._request
+        os.makedirs(self._directory, 0o700, exist_ok=True)
+        endings.remove_exit(request["bundle"])
+        external = request.get("runtime", "corten") != "corten"
+        self._container = External(request) if external else Native(request)
+        stdio = Stdio(self._terminal, bool(request.get("open_stdin")))
+        try:
+            rows, columns = request.get("console_size") or (0, 0)
+            created = self._container.create(stdio, (rows, columns))
+        except BaseException:
+            stdio.close()
+            self._delete()
+            raise
+        stdio.started(created.console)
+        self._pid, self._pidfd = created.pid, created.pidfd
+        log = request.get("log") or {}
+        self._log = LogFile(log.get("path") or "", log.get("max_size") or 0, log.get("max_file") or 1,
+                            log.get("attrs") or "")  # fmt: skip
+        self._output = Output(
+            self._loop, stdio, self._log, self._directory, bool(request.get("open_stdin")),
+            bool(request.get("stdin_once")), lambda: self._tell({"event": "detach"}), lambda: None,
+        )  # fmt: skip
+        for fd, options in self._first_clients:
+            self._output.attach(socket.socket(fileno=fd), options)
+        self._first_clients = []
+        self._loop.watch(self._pidfd, READ, lambda _: self._end())
+        self._watch_oom()
+        self._listen()
+        endings.write_state(
+            self._directory,
+            {"pid": self._pid, "start_time": p.start_time(self._pid), "supervisor": os.getpid()},
+        )
+        return created
+
+    def _listen(self) -> None:
+        """The socket is made in a directory that only root may enter."""
+        path = os.path.join(self._directory, endings.SOCKET)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        directory = os.open(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:  # by descriptor: a socket's path must not be longer than 107 bytes
+            self._listener.bind(f"/proc/self/fd/{directory}/{endings.SOCKET}")
+        finally:
+            os.close(directory)
+        os.chmod(path, 0o600)
+        self._listener.listen(8)
+        self._listener.setblocking(False)
+        self._loop.watch(self._listener.fileno(), READ, self._accept)
+
+    def _accept(self, _: int) -> None:
+        assert self._listener is not None
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        connection = Connection(self._loop, sock, self._received, self._lost)
+        self._connections.append(connection)
+        connection.send(
+            {"event": "hello", "version": wire.VERSION, "pid": self._pid, "started": self._started,
+             "paused": self._paused, "execs": {e.name: {"pid": e.pid, "status": e.status} for e in self._execs.values()}}
+        )  # fmt: skip
+
+    def _lost(self, connection: Connection) -> None:
+        self._connections.remove(connection)
+        if not self._started and not self._connections:
+            # Nobody is left who could start what was created: its daemon died in between.
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def _tell(self, message: Json) -> None:
+        for connection in tuple(self._connections):
+            connection.send(message)
+
+    # ----------------------------------------------------------------------------------------------- requests
+
+    def _received(self, connection: Connection, message: Json, fds: list[int]) -> None:
+        number = message.get("id", 0)
+        try:
+            do = _DO.get(message.get("do", ""))
+            if do is None:
+                raise ValueError(f"unknown request {message.get('do')!r}")
+            answer = do(self, message, fds, lambda reply: connection.send({"id": number, **reply}))
+            if answer is not None:
+                connection.send({"id": number, "ok": answer})
+        except (ChildFailed, CortenError, OSError, ValueError, KeyError) as error:
+            connection.send({"id": number, "error": _failure(error)})
+        except Exception as error:  # a bug must not take the container down with it
+            traceback.print_exc()
+            connection.send({"id": number, "error": _failure(error)})
+        finally:
+            for fd in fds:  # those that were not taken
+                if fd >= 0:
+                    os.close(fd)
+
+    def _start(self, message: Json, fds: list[int], reply: Any) -> Json:
+        timing: dict[str, float] = {}
+        with timed(timing, "execve"):
+            self._container.start()
+        self._started = True
+        return {"timing": timing}
+
+    def _attach(self, message: Json, fds: list[int], reply: Any) -> Json:
+        assert self._output is not None
+        (fd,) = fds
+        fds[0] = -1
+        self._output.attach(socket.socket(fileno=fd), message["stream"])
+        return {}
+
+    def _signal(self, message: Json, fds: list[int], reply: Any) -> Json:
+        number = int(message["signal"])
+        if message.get("all") and self._container.cgroup:
+            for pid in self._container.cgroup.pids():
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    pass
+        else:
+            signal.pidfd_send_signal(self._pidfd, number)
+        if number == signal.SIGKILL and self._paused:
+            self._resume(message, fds, reply)  # a frozen process does not die
+        return {}
+
+    def _pause(self, message: Json, fds: list[int], reply: Any) -> Json:
+        self._group.freeze()
+        self._paused = True
+        return {}
+
+    def _resume(self, message: Json, fds: list[int], reply: Any) -> Json:
+        self._group.thaw()
+        self._paused = False
+        return {}
+
+    def _resize(self, message: Json, fds: list[int], reply: Any) -> Json:
+        name = message.get("exec")
+        output = self._execs[name].output if name else self._output
+        if output:
+            output.resize(int(message["rows"]), int(message["columns"]))
+        return {}
+
+    def _update(self, message: Json, fds: list[int], reply: Any) -> Json:
+        return {"warnings": self._group.update(message["resources"])}
+
+    def _pids(self, message: Json, fds: list[int], reply: Any) -> list[int]:
+        return self._group.pids()
+
+    def _stats(self, message: Json, fds: list[int], reply: Any) -> Json:
+        return self._group.stats()
+
+    @property
+    def _group(self) -> Any:
+        if self._container.cgroup is None:
+            raise ValueError("the container has no control group")
+        return self._container.cgroup
+
+    # --------------------------------------------------------------------------------------------------- exec
+
+    def _exec(self, message: Json, fds: list[int], reply: Callable[[Json], None]) -> None:
+        """Begin a process; the answer goes out when its program runs, or cannot. Nothing is waited for meanwhile:
+        the container's output must be drained even when a working directory hangs."""
+        request = message["exec"]
+        stdio = Stdio(bool(request.get("terminal")), bool(request.get("stdin")))
+        exec_ = Exec(request["id"], stdio)
+        try:
+            entering = self._container.enter(request, stdio, self._pid, self._pidfd)
+        except BaseException:
+            stdio.close()
+            raise
+        exec_.pid, exec_.pidfd = entering.pid, entering.pidfd
+        client = (fds[0], message["stream"]) if fds else None
+        if fds:
+            fds[0] = -1
+
+        def said(_: int) -> None:
+            try:
+                word = messages.receive(entering.channel)
+                if word is not None and word.kind == messages.CONSOLE:
+                    exec_.console = word.fd
+                    return
+                failure = None
+            except (ChildFailed, OSError) as error:
+                failure = error
+            self._loop.forget(entering.channel.fileno())
+            entering.channel.close()
+            if failure:
+                self._exec_failed(exec_, client, failure, reply)
+            else:
+                self._exec_runs(exec_, request, client, reply)
+
+        self._loop.watch(entering.channel.fileno(), READ, said)
+
+    def _exec_failed(self, exec_: Exec, client: Any, failure: Exception, reply: Callable[[Json], None]) -> None:
+        os.waitpid(exec_.pid, 0)
+        os.close(exec_.pidfd)
+        exec_.stdio.close()
+        if exec_.console >= 0:
+            os.close(exec_.console)
+        body = _failure(failure)
+        if client:
+            with socket.socket(fileno=client[0]) as connection:
+                _say(connection, f"OCI runtime exec failed: {body['text']}\r\n", client[1])
+        reply({"error": body})
+
+    def _exec_runs(self, exec_: Exec, request: Json, client: Any, reply: Callable[[Json], None]) -> None:
+        self._execs[exec_.name] = exec_
+        exec_.stdio.started(exec_.console)
+        exec_.output = Output(
+            self._loop, exec_.stdio, None, self._directory, bool(request.get("stdin")), True,
+            lambda: self._tell({"event": "detach", "exec": exec_.name}), lambda: None,
+        )  # fmt: skip
+        if client:
+            exec_.output.attach(socket.socket(fileno=client[0]), client[1])
+        self._loop.watch(exec_.pidfd, READ, lambda _: self._exec_end(exec_))
+        reply({"ok": {"pid": exec_.pid}})
+
+    def _exec_end(self, exec_: Exec) -> None:
+        self._loop.forget(exec_.pidfd)
+        exec_.status = reap(exec_.pidfd)
+        exec_.pidfd = -1
+        assert exec_.output is not None
+        exec_.output.drain()
+        exec_.output.finish()
+        self._tell({"event": "exec_exit", "exec": exec_.name, "status": exec_.status})
+        self._loop.after(0.0 if not exec_.output.busy else _LINGER, exec_.output.close)
+
+    # ---------------------------------------------------------------------------------------------------- end
+
+    def _watch_oom(self) -> None:
+        fd = self._container.cgroup.oom_fd() if self._container.cgroup else None
+        if fd is not None:
+            self._oom_fd = fd
+            self._loop.watch(fd, READ, self._oom)
+
+    def _oom(self, _: int) -> None:
+        try:
+            os.read(self._oom_fd, 4096)
+        except BlockingIOError:
+            return
+        if not self._ended and self._group.oom_count() > 0:
+            self._tell({"event": "oom"})
+
+    def _end(self) -> None:
+        """The container's first process is gone."""
+        assert self._output is not None
+        self._ended = True
+        self._loop.forget(self._pidfd)
+        status = reap(self._pidfd)
+        oom = bool(self._container.cgroup and self._container.cgroup.oom_count())
+        if not self._container.own_pids and self._container.cgroup:
+            self._container.cgroup.kill()  # without a PID namespace of its own the rest would live on
+        self._output.drain()
+        self._log.close()
+        for exec_ in self._execs.values():
+            if exec_.pidfd >= 0:
+                self._exec_end(exec_)
+        ending = {"status": status, "at": time.time(), "oom_killed": oom, "error": ""}
+        if self._started:
+            endings.write_exit(self._request["bundle"], ending)
+        if oom:
+            self._tell({"event": "oom"})
+        self._tell({"event": "exit", **ending})
+        self._output.finish()
+        self._delete()
+        if self._listener:
+            self._loop.forget(self._listener.fileno())
+            self._listener.close()
+        remove_directory(self._directory)
+        for connection in tuple(self._connections):  # what they have been told last still waits in the socket
+            connection.close()
+        self._loop.stop()
+
+    def _delete(self) -> None:
+        """Whatever cannot be taken away now is swept by the next daemon; the end must be told all the same."""
+        try:
+            self._container.delete()
+        except (OSError, CortenError, ChildFailed):
+            traceback.print_exc()
+
+    def _linger(self) -> None:
+        """Clients that have not read everything yet keep this process a little longer."""
+        outputs = [o for o in (self._output, *(e.output for e in self._execs.values())) if o]
+        deadline = time.monotonic() + _LINGER
+        while any(o.busy for o in outputs) and time.monotonic() < deadline:
+            self._loop.step(1.0)
+        for output in outputs:
+            output.close()
+
+
+_DO: dict[str, Callable[[Supervisor, Json, list[int], Any], Any]] = {
+    "start": Supervisor._start,
+    "attach": Supervisor._attach,
+    "exec": Supervisor._exec,
+    "signal": Supervisor._signal,
+    "pause": Supervisor._pause,
+    "resume": Supervisor._resume,
+    "resize": Supervisor._resize,
+    "update": Supervisor._update,
+    "pids": Supervisor._pids,
+    "stats": Supervisor._stats,
+}
+
+
+def remove_directory(path: str) -> None:
+    """The run directory and the files in it; what cannot be removed stays for the daemon's sweep."""
+    try:
+        for entry in os.scandir(path):
+            if entry.is_dir(follow_symlinks=False):
+                remove_directory(entry.path)
+            else:
+                os.unlink(entry.path)
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            traceback.print_exc()
+
+
+def reap(pidfd: int) -> int:
+    """Collect a child that has ended: its exit code, or 128 + the signal that killed it. Closes `pidfd`."""
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    os.close(pidfd)
+    assert result is not None
+    return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
+
+
+def _failure(error: BaseException) -> Json:
+    """An error as the daemon gets it; `kind` is the class's name, `code` what a container would report."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, OSError) and error.filename:
+        text = f"{text}: {os.fsdecode(error.filename)}"
+    return {
+        "kind": type(error).__name__,
+        "text": text or type(error).__name__,
+        "code": getattr(error, "code", 125),
+        "errno": getattr(error, "errno", 0) or 0,
+    }
+
+
+def _say(connection: socket.socket, text: str, options: Json) -> None:
+    data = text.encode()
+    header = b"\x01\0\0\0" + len(data).to_bytes(4, "big") if options.get("mux") else b""
+    try:
+        connection.sendall(header + data)
+    except OSError:
+        pass  # the client went away; the answer to the daemon tells the same
+
+
+def main(request: Json, fds: list[int]) -> None:
+    """A supervisor's life, in a process forked for it. Never returns."""
+    status = 1
+    try:
+        Supervisor(request, fds).run()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,59 @@
+"""Short-lived children that touch trees of images: unpacking a layer, filling a new volume."""
+
+from __future__ import annotations
+
+import os
+import socket
+import traceback
+from typing import Any
+
+from corten.errors import CortenError
+from corten.kernel import mount as m
+from corten.kernel import paths
+from corten.kernel import process as p
+from corten.layers import worker
+from corten.runtime import mountplan
+from corten.runtime.rootfs import copy_up as copy_tree
+from corten.supervisor import wire
+
+Json = dict[str, Any]
+
+
+def unpack(request: Json, fds: list[int]) -> None:
+    """Apply the tar stream fds[1] to the directory fds[2]; answer with what `layers.worker.unpack` returns."""
+    reply = socket.socket(fileno=fds[0])
+    _answer(reply, lambda: worker.unpack(fds[2], fds[1]))
+
+
+def copy_up(request: Json, fds: list[int]) -> None:
+    """Fill the empty volume fds[1] with what the image has at request["path"]; nothing when it has no directory there.
+
+    The image's tree is mounted for this process alone and entered by pivot_root: a link in it leads nowhere else.
+    """
+    reply = socket.socket(fileno=fds[0])
+
+    def fill() -> Json:
+        (root,) = (mountplan.parse(entry) for entry in request["rootfs"])
+        tree = m.clone(-100, root.source) if root.kind == "bind" else m.new(root.fstype, root.data, root.add)
+        p.unshare(p.CLONE_NEWNS)
+        try:
+            source = paths.open_in(tree, request["path"], os.O_PATH | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            return {"copied": False}
+        os.umask(0)
+        copy_tree(source, fds[1])
+        return {"copied": True}
+
+    _answer(reply, fill)
+
+
+def _answer(reply: socket.socket, work: Any) -> None:
+    try:
+        answer = {"ok": work()}
+    except (CortenError, OSError, ValueError) as error:
+        answer = {"error": {"kind": type(error).__name__, "text": str(error), "errno": getattr(error, "errno", 0) or 0}}
+    except Exception as error:
+        traceback.print_exc()
+        answer = {"error": {"kind": type(error).__name__, "text": repr(error), "errno": 0}}
+    wire.send(reply, answer)
+    os._exit(0)

@@ -1,0 +1,116 @@
+"""The launcher process, seen from the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from corten.errors import Failed, Unavailable
+from corten.supervisor import wire
+from corten.supervisor.seal import sealed_executable
+
+Json = dict[str, Any]
+
+_BOOT = """\
+import sys
+sys.path.insert(0, sys.argv[2])
+from corten.supervisor.launcher import main
+main(int(sys.argv[1]))
+"""
+
+
+class Launcher:
+    """One launcher. `start` it before this process has threads: it is forked from here by posix_spawn(3)."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._socket: socket.socket | None = None
+        self.pid = 0
+
+    def start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        package = str(Path(__file__).resolve().parents[2])
+        interpreter = os.path.realpath(sys.executable)
+        arguments = [interpreter, "-I", "-S", "-B", "-c", _BOOT, "3", package]
+        executable = sealed_executable()
+        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self.pid = os.posix_spawn(
+                f"/proc/self/fd/{executable}",  # closed on exec: the path is resolved before that
+                arguments,
+                {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, null, 0),
+                    (os.POSIX_SPAWN_DUP2, log, 1),
+                    (os.POSIX_SPAWN_DUP2, log, 2),
+                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+                ],
+            )
+        finally:
+            for fd in (executable, log, null):
+                os.close(fd)
+            theirs.close()
+        self._socket = ours
+
+    def send(self, request: Json, fds: list[int]) -> None:
+        """One request; the descriptors stay the caller's to close. The launcher reads at once, so this is quick."""
+        if self._socket is None:
+            raise Unavailable("the launcher has not been started")
+        try:
+            wire.send(self._socket, request, fds)
+        except OSError as error:
+            raise Unavailable("the launcher process is gone; restart the daemon") from error
+
+    async def ask(self, request: Json, fds: list[int]) -> tuple[Json, list[int]]:
+        """A request with one answer: the answer and the descriptors that came with it. Failed when there is none."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.setblocking(False)
+        try:
+            try:
+                self.send(request, [theirs.fileno(), *fds])
+            finally:
+                theirs.close()
+            return await _answer(ours)
+        finally:
+            ours.close()
+
+    def close(self) -> None:
+        """Let the launcher end. What it forked lives on."""
+        if self._socket:
+            self._socket.close()
+            self._socket = None
+        if self.pid:
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+
+
+async def _answer(connection: socket.socket) -> tuple[Json, list[int]]:
+    decoder = wire.Decoder()
+    while True:
+        await readable(connection)
+        if not wire.receive(connection, decoder):
+            raise Failed("a helper process of the launcher ended without an answer; see launcher.log")
+        frame = decoder.next()
+        if frame:
+            return frame
+
+
+async def readable(connection: socket.socket) -> None:
+    """Wait until `connection` can be read."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(connection.fileno(), wake)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(connection.fileno())

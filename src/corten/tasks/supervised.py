@@ -1,0 +1,364 @@
+"""Runtime and Task over supervisors: one connection to each, from its birth or from a restarted daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from corten.engine.seams import Bundle, ExecSpec, Exit, Stream
+from corten.errors import Conflict, CortenError, Exhausted, Failed, Invalid, NotFound, StartFailed, Unsupported
+from corten.supervisor import endings, wire
+from corten.tasks.launcher import Launcher
+from corten.tasks.workers import mount_entry
+
+Json = dict[str, Any]
+
+_ENGINE_ERRORS = {c.__name__: c for c in (Conflict, Exhausted, Failed, Invalid, NotFound, Unsupported)}
+
+
+class Supervisors:
+    """`engine.seams.Runtime`."""
+
+    def __init__(self, launcher: Launcher, run: Path, cache: Path) -> None:
+        self._launcher = launcher
+        self._run = run  # <exec-root>/containers, with a directory for each task that lives
+        self._cache = cache  # compiled seccomp filters
+        self.on_event: Callable[[str, str, Json], None] = lambda *_: None
+
+    async def create(self, bundle: Bundle, streams: Sequence[Stream] = ()) -> SupervisedTask:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        task = SupervisedTask(self, bundle, ours)
+        try:
+            self._launcher.send(self._request(bundle, streams), [theirs.fileno(), *(s.fd for s in streams)])
+        except BaseException:
+            task.close()
+            raise
+        finally:
+            theirs.close()
+            for stream in streams:
+                os.close(stream.fd)
+        await task.created()
+        return task
+
+    def _request(self, bundle: Bundle, streams: Sequence[Stream]) -> Json:
+        log = bundle.log
+        return {
+            "do": "supervise",
+            "id": bundle.id,
+            "bundle": str(bundle.path),
+            "run": str(self._run / bundle.id),
+            "cache": str(self._cache),
+            "rootfs": [mount_entry(mount) for mount in bundle.rootfs],
+            "log": {
+                "path": str(log.path) if log.path else "",
+                "max_size": log.max_size,
+                "max_file": log.max_file,
+                "attrs": _attrs(log.labels),
+            },
+            "terminal": bundle.terminal,
+            "open_stdin": bundle.open_stdin,
+            "stdin_once": bundle.stdin_once,
+            "console_size": list(bundle.console_size),
+            "runtime": bundle.runtime,
+            "streams": [stream_options(stream) for stream in streams],
+        }
+
+    async def adopt(self, bundle: Bundle) -> SupervisedTask | None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        path = self._run / bundle.id / endings.SOCKET
+        try:
+            directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                connection.connect(f"/proc/self/fd/{directory}/{endings.SOCKET}")
+            finally:
+                os.close(directory)
+        except OSError:
+            connection.close()
+            return self._ended(bundle)
+        task = SupervisedTask(self, bundle, connection)
+        try:
+            await task.adopted()
+        except CortenError:  # it ended between our connecting and its greeting
+            return self._ended(bundle)
+        return task
+
+    def _ended(self, bundle: Bundle) -> SupervisedTask | None:
+        ending = endings.read_exit(str(bundle.path))
+        if ending is None and not (self._run / bundle.id).exists():
+            return None
+        task = SupervisedTask(self, bundle, None)
+        task.end(_exit(ending) if ending else _lost())
+        return task
+
+    def tell(self, task_id: str, kind: str, attributes: Json) -> None:
+        self.on_event(task_id, kind, attributes)
+
+
+class SupervisedTask:
+    """`engine.seams.Task`."""
+
+    def __init__(self, runtime: Supervisors, bundle: Bundle, connection: socket.socket | None) -> None:
+        self._runtime = runtime
+        self._bundle = bundle
+        self.id = bundle.id
+        self.pid = 0
+        self.started = False
+        self.paused = False
+        self.timing: dict[str, float] = {}
+        self.warnings: list[str] = []
+        self._loop = asyncio.get_running_loop()
+        self._exit: asyncio.Future[Exit] = self._loop.create_future()
+        self._first: asyncio.Future[Json] = self._loop.create_future()
+        self._gone = asyncio.Event()
+        self._requests: dict[int, asyncio.Future[Any]] = {}
+        self._execs: dict[str, asyncio.Future[Exit]] = {}
+        self._number = 0
+        self._decoder = wire.Decoder()
+        self._socket = connection
+        self._out = bytearray()
+        if connection:
+            connection.setblocking(False)
+            self._loop.add_reader(connection.fileno(), self._read)
+        else:
+            self._gone.set()
+
+    # ------------------------------------------------------------------------------------------ the connection
+
+    def _read(self) -> None:
+        assert self._socket is not None
+        try:
+            more = wire.receive(self._socket, self._decoder)
+            while frame := self._decoder.next():
+                self._received(frame[0])
+        except BlockingIOError:
+            return
+        except (OSError, wire.ProtocolError):
+            more = False
+        if not more:
+            self.close()
+
+    def _received(self, message: Json) -> None:
+        event = message.get("event")
+        if event is None:
+            future = self._requests.pop(message["id"], None)
+            if future and not future.done():
+                future.set_result(message)
+        elif event in ("created", "failed", "hello"):
+            if not self._first.done():
+                self._first.set_result(message)
+        elif event == "exit":
+            self.end(_exit(message))
+        elif event == "exec_exit":
+            self._exec_ended(message["exec"], int(message["status"]))
+        else:
+            attributes = {"exec": message["exec"]} if "exec" in message else {}
+            self._runtime.tell(self.id, event, attributes)
+
+    def _exec_ended(self, name: str, status: int) -> None:
+        future = self._execs.setdefault(name, self._loop.create_future())
+        if not future.done():
+            future.set_result(Exit(status, time.time()))
+            self._runtime.tell(self.id, "exec_exit", {"exec": name, "status": status})
+
+    def close(self) -> None:
+        """The supervisor is gone, or we let go of it."""
+        if self._socket is None:
+            return
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_writer(self._socket.fileno())
+        self._socket.close()
+        self._socket = None
+        self._gone.set()
+        for future in self._requests.values():
+            if not future.done():
+                future.set_exception(Conflict(f"container {self.id} is not running"))
+        self._requests.clear()
+        if not self._first.done():
+            self._first.set_exception(Failed("the container's supervisor ended without a word; see launcher.log"))
+            self._first.exception()  # nobody may be waiting
+        ending = endings.read_exit(str(self._bundle.path))
+        self.end(_exit(ending) if ending else _lost())
+
+    def end(self, ending: Exit) -> None:
+        if not self._exit.done():
+            self._exit.set_result(ending)
+
+    async def _ask(self, do: str, fds: list[int] | None = None, **body: Any) -> Any:
+        if self._socket is None:
+            raise Conflict(f"container {self.id} is not running")
+        self._number += 1
+        future: asyncio.Future[Json] = self._loop.create_future()
+        self._requests[self._number] = future
+        message = {"id": self._number, "do": do, **body}
+        if fds:
+            self._socket.setblocking(True)  # a frame with descriptors must go in one piece; it is small
+            try:
+                wire.send(self._socket, message, fds)
+            finally:
+                self._socket.setblocking(False)
+        else:
+            self._out += wire.encode(message)
+            self._flush()
+        answer = await future
+        if "error" in answer:
+            raise _failure(answer["error"])
+        return answer["ok"]
+
+    def _flush(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            while self._out:
+                del self._out[: self._socket.send(self._out)]
+        except BlockingIOError:
+            self._loop.add_writer(self._socket.fileno(), self._flush)
+            return
+        except OSError:
+            self.close()
+            return
+        self._loop.remove_writer(self._socket.fileno())
+
+    # ------------------------------------------------------------------------------------------------ begin
+
+    async def created(self) -> None:
+        message = await self._first
+        if message["event"] == "failed":
+            await self._gone.wait()
+            raise _failure(message)
+        self.pid = int(message["pid"])
+        self.timing.update(message["timing"])
+        self.warnings.extend(message["warnings"])
+
+    async def adopted(self) -> None:
+        message = await self._first
+        self.pid = int(message["pid"])
+        self.started, self.paused = bool(message["started"]), bool(message["paused"])
+        for name, state in message["execs"].items():
+            future: asyncio.Future[Exit] = self._loop.create_future()
+            self._execs[name] = future
+            if state["status"] is not None:
+                future.set_result(Exit(int(state["status"]), time.time()))
+
+    async def start(self) -> Mapping[str, float]:
+        answer = await self._ask("start")
+        self.started = True
+        self.timing.update(answer["timing"])
+        return self.timing
+
+    # ------------------------------------------------------------------------------------------ while it runs
+
+    async def attach(self, stream: Stream) -> None:
+        try:
+            await self._ask("attach", [stream.fd], stream=stream_options(stream))
+        finally:
+            os.close(stream.fd)
+
+    async def exec(self, spec: ExecSpec, stream: Stream | None) -> int:
+        request = {
+            "id": spec.id,
+            "process": spec.process,
+            "terminal": spec.terminal,
+            "stdin": spec.stdin,
+            "console_size": list(spec.console_size),
+        }
+        self._execs.setdefault(spec.id, self._loop.create_future())
+        try:
+            if stream is None:
+                answer = await self._ask("exec", exec=request)
+            else:
+                answer = await self._ask("exec", [stream.fd], exec=request, stream=stream_options(stream))
+        except BaseException:
+            self._execs.pop(spec.id, None)
+            raise
+        finally:
+            if stream is not None:
+                os.close(stream.fd)
+        return int(answer["pid"])
+
+    async def wait_exec(self, exec_id: str) -> Exit:
+        if exec_id not in self._execs:
+            raise NotFound(f"no such exec: {exec_id}")
+        future = self._execs[exec_id]
+        gone = asyncio.ensure_future(self._gone.wait())
+        try:
+            await asyncio.wait(
+                (gone, asyncio.ensure_future(asyncio.shield(future))), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            gone.cancel()
+        return future.result() if future.done() else Exit(137, time.time(), error="the container has ended")
+
+    async def signal(self, number: int, everyone: bool = False) -> None:
+        await self._ask("signal", signal=number, all=everyone)
+
+    async def pause(self) -> None:
+        await self._ask("pause")
+        self.paused = True
+
+    async def resume(self) -> None:
+        await self._ask("resume")
+        self.paused = False
+
+    async def resize(self, rows: int, columns: int, exec_id: str | None = None) -> None:
+        await self._ask("resize", rows=rows, columns=columns, exec=exec_id)
+
+    async def update(self, resources: Json) -> None:
+        answer = await self._ask("update", resources=resources)
+        self.warnings = list(answer["warnings"])
+
+    async def pids(self) -> Sequence[int]:
+        pids: list[int] = await self._ask("pids")
+        return pids
+
+    async def stats(self) -> Json:
+        stats: Json = await self._ask("stats")
+        return stats
+
+    # ---------------------------------------------------------------------------------------------------- end
+
+    async def wait(self) -> Exit:
+        return await asyncio.shield(self._exit)
+
+    async def delete(self) -> None:
+        """Wait until the supervisor has taken everything away; end it first when it was created and never started."""
+        if self._socket and not self.started:
+            await self.signal(9)
+        await self._gone.wait()
+
+
+def stream_options(stream: Stream) -> Json:
+    return {
+        "stdin": stream.stdin,
+        "stdout": stream.stdout,
+        "stderr": stream.stderr,
+        "mux": stream.mux,
+        "early": stream.early.hex(),
+        "detach_keys": stream.detach_keys.hex(),
+        "replay": stream.replay.hex(),
+    }
+
+
+def _attrs(labels: Mapping[str, str]) -> str:
+    return json.dumps(dict(labels)) if labels else ""
+
+
+def _exit(ending: Json) -> Exit:
+    return Exit(int(ending["status"]), float(ending["at"]), bool(ending["oom_killed"]), str(ending["error"]))
+
+
+def _lost() -> Exit:
+    return Exit(137, time.time(), error="the container's supervisor was killed; its exit status is lost")
+
+
+def _failure(body: Json) -> CortenError:
+    """An error that a supervisor or its child reported. `code` 126 and 127 are the program's fault."""
+    kind, text, code = body.get("kind", ""), str(body.get("text", "")), int(body.get("code", 125))
+    if kind in _ENGINE_ERRORS:
+        return _ENGINE_ERRORS[kind](text)
+    return StartFailed(text, code)

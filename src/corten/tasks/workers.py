@@ -1,0 +1,50 @@
+"""Work on image trees, done by confined children of the launcher."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from corten.errors import Corrupt, Exhausted, Failed, Invalid
+from corten.spec.mounts import Mount
+from corten.tasks.launcher import Launcher
+
+Json = dict[str, Any]
+
+_ERRORS = {"Corrupt": Corrupt, "Invalid": Invalid, "Exhausted": Exhausted}
+
+
+class LauncherWorkers:
+    """`store`'s and the engine's workers."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+
+    async def unpack(self, tree: Path, source_fd: int) -> Json:
+        """Apply the uncompressed tar stream of `source_fd` to the directory `tree`."""
+        return await self._in_directory({"do": "unpack"}, tree, [source_fd])
+
+    async def copy_up(self, volume: Path, rootfs: Sequence[Mount], path: str) -> bool:
+        """Fill the empty directory `volume` with what the image has at `path`; False when it has nothing there."""
+        request = {"do": "copy up", "path": path, "rootfs": [mount_entry(mount) for mount in rootfs]}
+        answer = await self._in_directory(request, volume, [])
+        return bool(answer["copied"])
+
+    async def _in_directory(self, request: Json, directory: Path, fds: list[int]) -> Json:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            answer, _ = await self._launcher.ask(request, [*fds, fd])
+        finally:
+            os.close(fd)
+        if "error" in answer:
+            error = answer["error"]
+            raise _ERRORS.get(error["kind"], Failed)(error["text"])
+        ok: Json = answer["ok"]
+        return ok
+
+
+def mount_entry(mount: Mount) -> Json:
+    """A `Mount` as the specification writes it."""
+    return {"type": mount.type, "source": mount.source, "destination": mount.target, "options": list(mount.options)}
