@@ -6,6 +6,7 @@ to the very directory that is held open, and NAME is one component that is not f
 
 from __future__ import annotations
 
+import errno
 import os
 
 OPAQUE = b"trusted.overlay.opaque"  # Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories"
@@ -34,17 +35,17 @@ def all_at(dirfd: int, name: bytes) -> dict[bytes, bytes]:
     try:
         names = list_at(dirfd, name)
     except OSError as error:
-        if error.errno == 95:  # ENOTSUP
+        if error.errno == errno.ENOTSUP:
             return {}
         raise
     return {attribute: get_at(dirfd, name, attribute) for attribute in names}
 
 
-def is_opaque(fd: int) -> bool:
+def is_opaque_at(dirfd: int, name: bytes) -> bool:
     """Does this directory hide what lies below it in an overlay? Needs CAP_SYS_ADMIN to be seen."""
     try:
-        return os.getxattr(fd, OPAQUE) == b"y"
+        return get_at(dirfd, name, OPAQUE) == b"y"
     except OSError as error:
-        if error.errno in (61, 95):  # ENODATA, ENOTSUP
+        if error.errno in (errno.ENODATA, errno.ENOTSUP):
             return False
         raise

@@ -35,7 +35,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class Applied(NamedTuple):
     """`size` is the bytes of all files as they measure, `inodes` how many things were made.
 
-    `implied` are directories without an entry of their own, outermost first; `links` are (path, target) of hard links
+    `implied` are directories without an entry of their own, outermost first, b"" for the root itself; `links` are (path, target) of hard links
     to something that this layer does not have.
     """
 
@@ -45,13 +45,15 @@ class Applied(NamedTuple):
     links: tuple[tuple[bytes, bytes], ...]
 
 
-def apply(root: int, source: Source, limits: Limits = Limits()) -> Applied:  # noqa: B008 (immutable)
+def apply(root: int, source: Source, limits: Limits, umask: int | None = None) -> Applied:
     """Apply the uncompressed tar stream `source` to the empty directory `root`. The stream is read to its end.
+
+    `umask` is the calling process's, None to look it up.
 
     Raises Invalid for an entry that is refused, Corrupt for a stream that is no tar, Exhausted when the disk is full,
     OSError for what else the kernel says. The tree is then good for nothing.
     """
-    layer = _Layer(root, source, limits)
+    layer = _Layer(root, source, limits, _umask() if umask is None else umask)
     try:
         for entry in entries(source, limits):
             layer.add(entry)
@@ -80,18 +82,18 @@ def clean(name: bytes, depth: int) -> list[bytes]:
 
 
 class _Layer:
-    def __init__(self, root: int, source: Source, limits: Limits) -> None:
+    def __init__(self, root: int, source: Source, limits: Limits, umask: int) -> None:
         self._root = root
         self._source = source
         self._limits = limits
         self._directories: dict[bytes, int] = {}  # path to descriptor, in the order of use
         self._times: dict[bytes, int] = {}
-        self._umask = _umask()
+        self._umask = umask
         self._stale = False
         self._links = 0
         self.size = 0
         self.inodes = 0
-        self.implied: dict[bytes, None] = {}
+        self.implied: dict[bytes, None] = {b"": None}  # the root, until it has an entry
         self.links: list[tuple[bytes, bytes]] = []
 
     def add(self, entry: Entry) -> None:
@@ -114,6 +116,7 @@ class _Layer:
         if not parts:
             if entry.type != tar.DIRECTORY:
                 raise Invalid("the root of a layer is not a directory")
+            self.implied.pop(b"", None)
             self._describe_directory(self._root, entry)
             self._times[b""] = entry.mtime
             return

@@ -1,0 +1,102 @@
+"""Confinement of a process that reads hostile bytes: it can change one tree, and nothing else.
+
+Landlock takes away every file outside the tree (and, as a landlocked task, mount(2) and friends altogether), a network
+namespace of its own every socket's other end, resource limits the rest. What the process keeps of root is what making
+files of any owner and kind needs. Not to be undone: for a process that ends after its work.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import resource
+import struct
+from typing import NamedTuple
+
+from corten.kernel import syscall as sys
+
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAPBSET_DROP = 24
+_CLONE_NEWNET, _CLONE_NEWIPC = 0x40000000, 0x08000000
+_RULE_PATH_BENEATH = 1
+_CREATE_RULESET_VERSION = 1
+# Access rights by Landlock ABI (linux/landlock.h): 13 bits in the first, REFER in 2, TRUNCATE in 3, IOCTL_DEV in 5.
+_ACCESS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
+_EXECUTE, _IOCTL_DEV = 1, 1 << 15
+# CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, MKNOD, SETFCAP; SYS_ADMIN for trusted.overlay.opaque.
+_KEEP = sum(1 << bit for bit in (0, 1, 2, 3, 4, 21, 27, 31))
+_CAPABILITY_V3 = 0x20080522
+
+
+class Confinement(NamedTuple):
+    """What could be had: Landlock's ABI (0: the kernel has none), and whether the network is gone."""
+
+    landlock: int
+    network: bool
+
+
+def confine(tree: int, memory: int = 1 << 30, files: int = 2048) -> Confinement:
+    """Confine the calling process to the directory `tree`. `memory` bounds address space in bytes.
+
+    A kernel without Landlock, or a machine that permits no new namespace, is told in the answer; what does work must
+    not fail, so anything else raises OSError.
+    """
+    network = _unshare()
+    for limit, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_NOFILE, files),
+        (resource.RLIMIT_NPROC, 0),
+    ):
+        hard = resource.getrlimit(limit)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (value, value))
+    if sys.libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise sys.failure("prctl", "PR_SET_NO_NEW_PRIVS")
+    landlock = _landlock(tree)
+    _drop_capabilities()
+    return Confinement(landlock, network)
+
+
+def _unshare() -> bool:
+    if sys.libc.unshare(_CLONE_NEWNET | _CLONE_NEWIPC) == 0:
+        return True
+    if ctypes.get_errno() in (errno.EPERM, errno.EINVAL, errno.ENOSPC):
+        return False
+    raise sys.failure("unshare", "CLONE_NEWNET|CLONE_NEWIPC")
+
+
+def _landlock(tree: int) -> int:
+    try:
+        abi = sys.syscall("landlock_create_ruleset", sys.SYS_landlock_create_ruleset, None, 0, _CREATE_RULESET_VERSION)
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP):
+            return 0
+        raise
+    handled = _ACCESS[max(known for known in _ACCESS if known <= abi)]
+    attributes = struct.pack("Q", handled)
+    ruleset = sys.syscall("landlock_create_ruleset", sys.SYS_landlock_create_ruleset, attributes, len(attributes), 0)
+    try:
+        rule = struct.pack("=Qi", handled & ~(_EXECUTE | _IOCTL_DEV), tree)
+        sys.syscall("landlock_add_rule", sys.SYS_landlock_add_rule, ruleset, _RULE_PATH_BENEATH, rule, 0)
+        sys.syscall("landlock_restrict_self", sys.SYS_landlock_restrict_self, ruleset, 0)
+    finally:
+        os.close(ruleset)
+    return abi
+
+
+def _drop_capabilities() -> None:
+    """Only what unpacking needs stays permitted. The bounding set first: dropping from it needs CAP_SETPCAP."""
+    header = struct.pack("Ii", _CAPABILITY_V3, 0)
+    data = ctypes.create_string_buffer(24)
+    sys.syscall("capget", sys.SYS_capget, header, data)
+    words = struct.unpack("6I", data.raw)
+    permitted = words[1] | words[4] << 32
+    if permitted >> 8 & 1:
+        for number in range(64):
+            if not _KEEP >> number & 1 and sys.libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0):
+                break  # EINVAL: behind the kernel's last capability
+    keep = permitted & _KEEP
+    low, high = keep & 0xFFFFFFFF, keep >> 32
+    sys.syscall("capset", sys.SYS_capset, header, struct.pack("6I", low, low, 0, high, high, 0))

@@ -1,0 +1,123 @@
+"""What a layer that was applied by itself still owes its parents.
+
+A tar may hold `tmp/x` without `tmp/`: the directory that was made for it stands before the one below, whose mode and
+owner must not change by that. And a hard link may lead to a file of a lower layer, which is then copied up, as the
+kernel does when a file in an overlay gets a link.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+
+from corten.errors import Invalid
+from corten.kernel import paths, xattr
+from corten.layers import whiteout
+
+_CHUNK = 1 << 20
+
+
+def settle(tree: int, parents: Sequence[int], implied: Sequence[bytes], links: Sequence[tuple[bytes, bytes]]) -> None:
+    """Finish the layer at `tree`; `parents` are descriptors of the layers below, nearest first.
+
+    Raises Invalid when a link's target is nowhere, OSError from the kernel.
+    """
+    for path in implied:
+        found = _below(parents, path)
+        if found is None:
+            continue
+        try:
+            if stat.S_ISDIR(os.fstat(found).st_mode):
+                _copy_directory(tree, path, found)
+        finally:
+            os.close(found)
+    for path, target in links:
+        _link(tree, parents, path, target)
+
+
+def _below(parents: Sequence[int], path: bytes) -> int | None:
+    """An O_PATH descriptor of what `path` is in the nearest parent that has a say; None when it is nowhere.
+
+    Each component is looked at: a whiteout, a link, a file or an opaque directory hides everything deeper down.
+    """
+    parts = path.split(b"/") if path else []
+    for parent in parents:
+        here, opaque = os.dup(parent), False
+        for part in parts:
+            try:
+                below = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            except (FileNotFoundError, NotADirectoryError):
+                opaque = opaque or _hides(here)
+                os.close(here)
+                break
+            opaque = opaque or _hides(here)
+            os.close(here)
+            here = below
+        else:
+            if whiteout.is_whiteout(os.fstat(here)):
+                os.close(here)
+                return None
+            return here
+        if opaque:
+            return None
+    return None
+
+
+def _hides(fd: int) -> bool:
+    """Does this thing keep what lies below it, in further layers, from being seen?"""
+    if not stat.S_ISDIR(os.fstat(fd).st_mode):
+        return True
+    return xattr.is_opaque_at(fd, b".")
+
+
+def _copy_directory(tree: int, path: bytes, source: int) -> None:
+    target = paths.openat2(
+        tree, path or b".", os.O_RDONLY | os.O_DIRECTORY, 0, paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS
+    )
+    try:
+        status = os.fstat(source)
+        os.fchown(target, status.st_uid, status.st_gid)
+        os.fchmod(target, stat.S_IMODE(status.st_mode))
+        for key, value in xattr.all_at(source, b".").items():
+            if not key.startswith(whiteout.PRIVATE_XATTRS):
+                os.setxattr(target, key, value)
+        os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    finally:
+        os.close(target)
+
+
+def _link(tree: int, parents: Sequence[int], path: bytes, target: bytes) -> None:
+    found = _below(parents, target)
+    if found is None:
+        raise Invalid(f"hard link to a file that does not exist: {target[:200]!r}")
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            raise Invalid(f"hard link to a lower layer's {target[:200]!r}, which is no regular file")
+        parent, _, name = path.rpartition(b"/")
+        directory = paths.open_in(tree, parent, os.O_PATH | os.O_DIRECTORY)
+        try:
+            _copy_file(found, directory, name)
+        finally:
+            os.close(directory)
+    finally:
+        os.close(found)
+
+
+def _copy_file(source: int, directory: int, name: bytes) -> None:
+    data = paths.reopen(source, os.O_RDONLY)
+    try:
+        copy = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
+        try:
+            status = os.fstat(data)
+            while os.copy_file_range(data, copy, _CHUNK):
+                pass
+            os.fchown(copy, status.st_uid, status.st_gid)
+            os.fchmod(copy, stat.S_IMODE(status.st_mode))
+            for key in os.listxattr(data):
+                os.setxattr(copy, key, os.getxattr(data, key))
+            os.utime(copy, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        finally:
+            os.close(copy)
+    finally:
+        os.close(data)

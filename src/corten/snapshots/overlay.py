@@ -1,0 +1,122 @@
+"""Trees by overlayfs: one directory for each layer, and a writable one for each container (kernel, overlayfs.rst).
+
+A container's mount is `lowerdir=TOP:...:BOTTOM`, `upperdir` and `workdir`. Whoever mounts gives each lower directory
+by itself (fsconfig `lowerdir+`), or works from the common parent with relative paths: one string of 127 absolute paths
+can be longer than the 4 KiB that mount(2) takes. Redirects, metacopies and the index are off: they would make a
+layer's content depend on attributes and inode numbers that do not travel in a tar.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from corten.errors import Corrupt
+from corten.layers import inherit
+from corten.layers import tree as trees
+from corten.snapshots.shelf import Draft, Shelf, Table, Tree, Usage
+from corten.spec.mounts import Mount
+
+_OFF = ("index=off", "redirect_dir=off", "metacopy=off")
+
+
+class Overlay:
+    """`Snapshots` of the engine, and what puts layers in: `receive`, unpack into the draft, `commit` or `discard`."""
+
+    def __init__(self, root: Path, table: Table) -> None:
+        self._shelf = Shelf(root, table)
+
+    # ---------------------------------------------------------------------------------------------- trees to use
+
+    def prepare(self, key: str, parent: str | None) -> tuple[Mount, ...]:
+        lower = self._shelf.lineage(parent) if parent is not None else []
+        draft = self._shelf.new(work=True)
+        try:
+            if lower:
+                _like(self._shelf.files(lower[0]), draft.path)
+            self._shelf.add(key, Tree(draft.directory, parent, False, 0))
+        except BaseException:
+            self._shelf.discard(draft)
+            raise
+        return self.mounts(key)
+
+    def mounts(self, key: str) -> tuple[Mount, ...]:
+        tree = self._shelf.get(key)
+        upper = str(self._shelf.files(tree))
+        if tree.parent is None:
+            return (Mount("bind", upper, "/", ("rbind", "rw")),)
+        lower = self._lower(self._shelf.lineage(tree.parent))
+        options = (f"lowerdir={lower}", f"upperdir={upper}", f"workdir={self._shelf.work(tree)}", *_OFF)
+        return (Mount("overlay", "overlay", "/", options),)
+
+    def view(self, name: str) -> tuple[Mount, ...]:
+        lower = self._shelf.lineage(name)
+        if len(lower) == 1:  # overlay wants two at least
+            return (Mount("bind", str(self._shelf.files(lower[0])), "/", ("rbind", "ro")),)
+        return (Mount("overlay", "overlay", "/", ("ro", f"lowerdir={self._lower(lower)}", *_OFF)),)
+
+    def usage(self, key: str) -> Usage:
+        return self._shelf.usage(key)
+
+    def remove(self, key: str) -> None:
+        self._shelf.remove(key)
+
+    def _lower(self, lineage: Sequence[Tree]) -> str:
+        return ":".join(str(self._shelf.files(tree)) for tree in lineage)
+
+    # ---------------------------------------------------------------------------------------------- layers coming in
+
+    def receive(self) -> Draft:
+        """An empty tree for one layer. It need not have its parent yet: layers unpack side by side."""
+        return self._shelf.new(work=False)
+
+    def commit(
+        self,
+        draft: Draft,
+        name: str,
+        parent: str | None,
+        size: int,
+        implied: Sequence[bytes] = (),
+        links: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        """Make the unpacked draft the tree `name`. The caller has synced its files to disk (`shelf.sync`).
+
+        `implied` and `links` are the unpacker's answer. Conflict when `name` exists; then the draft is discarded.
+        """
+        try:
+            if parent is not None and (implied or links):
+                self._settle(draft, parent, implied, links)
+            elif links:
+                raise Corrupt(f"layer has a hard link to a file that does not exist: {links[0][1]!r}")
+            self._shelf.add(name, Tree(draft.directory, parent, True, size))
+        except BaseException:
+            self._shelf.discard(draft)
+            raise
+
+    def _settle(
+        self, draft: Draft, parent: str, implied: Sequence[bytes], links: Sequence[tuple[bytes, bytes]]
+    ) -> None:
+        opened: list[int] = []
+        try:
+            for path in (draft.path, *(self._shelf.files(tree) for tree in self._shelf.lineage(parent))):
+                opened.append(trees.open_directory(os.fsencode(path)))
+            inherit.settle(opened[0], opened[1:], implied, links)
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+    def discard(self, draft: Draft) -> None:
+        self._shelf.discard(draft)
+
+    @property
+    def shelf(self) -> Shelf:
+        """The trees themselves: sizes, parents, what is in use."""
+        return self._shelf
+
+
+def _like(model: Path, made: Path) -> None:
+    """The root of an overlay looks as its uppermost directory does."""
+    status = os.stat(model)
+    os.chown(made, status.st_uid, status.st_gid)
+    os.chmod(made, status.st_mode & 0o7777)

@@ -1,0 +1,202 @@
+"""Where trees lie on disk and who their parents are; shared by the drivers, which say how a tree is seen.
+
+    <root>/ID/fs     the tree itself, or what it changes      ID is short: 127 of these paths go into one mount
+    <root>/ID/work   overlay's scratch directory, for writable trees
+    <root>/.trash    on its way out
+
+A tree without a record is not there: `sweep` takes it away. The record is written after the tree is on disk.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from corten.errors import Conflict, NotFound
+from corten.layers import tree as trees
+from corten.snapshots.trash import Trash
+
+Json = dict[str, Any]
+KIND = "snapshot"
+# syncfs takes seconds: unlike the kernel room's library, this one gives the interpreter lock back meanwhile.
+_libc = ctypes.CDLL(None, use_errno=True)
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class Table(Protocol):
+    """Durable records: (kind, id) to a JSON object."""
+
+    def put(self, kind: str, id: str, body: Json) -> None: ...
+
+    def delete(self, kind: str, id: str) -> None: ...
+
+    def list(self, kind: str) -> dict[str, Json]: ...
+
+
+class Tree(NamedTuple):
+    """`size` is the bytes of its files as they measure, for committed trees."""
+
+    directory: str
+    parent: str | None
+    committed: bool
+    size: int
+
+
+class Usage(NamedTuple):
+    """Bytes allocated on disk, and how many things there are."""
+
+    bytes: int
+    inodes: int
+
+
+class Draft(NamedTuple):
+    """A layer on its way in: an empty tree to unpack into, unknown to everybody until it is committed."""
+
+    directory: str
+    path: Path
+
+
+class Shelf:
+    """All trees are in memory: finding one costs nothing. Safe from any thread."""
+
+    def __init__(self, root: Path, table: Table) -> None:
+        self.root = root
+        root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._table = table
+        self._lock = threading.RLock()
+        self._trash = Trash(root / ".trash")
+        self._trees = {key: Tree(*body["tree"]) for key, body in table.list(KIND).items()}
+        self._children: dict[str, int] = {}
+        for tree in self._trees.values():
+            self._count(tree.parent, 1)
+        numbers = (int(name, 36) for name in os.listdir(root) if set(name) <= set(_DIGITS) and len(name) < 12)
+        self._next = max(numbers, default=-1) + 1
+
+    def get(self, key: str) -> Tree:
+        tree = self._trees.get(key)
+        if tree is None:
+            raise NotFound(f"no such snapshot: {key}")
+        return tree
+
+    def has(self, key: str) -> bool:
+        return key in self._trees
+
+    def keys(self, committed: bool) -> list[str]:
+        with self._lock:
+            return [key for key, tree in self._trees.items() if tree.committed == committed]
+
+    def files(self, tree: Tree | Draft) -> Path:
+        return self.root / tree.directory / "fs"
+
+    def work(self, tree: Tree) -> Path:
+        return self.root / tree.directory / "work"
+
+    def lineage(self, name: str) -> list[Tree]:
+        """The committed tree `name` and those below it, topmost first."""
+        trees: list[Tree] = []
+        current: str | None = name
+        while current is not None:
+            tree = self.get(current)
+            if not tree.committed:
+                raise Conflict(f"snapshot {current} is writable and cannot be a parent")
+            trees.append(tree)
+            current = tree.parent
+        return trees
+
+    def new(self, work: bool) -> Draft:
+        """Directories for one more tree."""
+        with self._lock:
+            name = _base36(self._next)
+            self._next += 1
+        path = self.root / name
+        # 0711 lets a user namespace's root through to the tree and lets nobody list it.
+        os.mkdir(path, 0o711)
+        os.chmod(path, 0o711)
+        for part in ("fs", "work") if work else ("fs",):
+            os.mkdir(path / part, 0o755)
+        os.chmod(path / "fs", 0o755)
+        return Draft(name, path / "fs")
+
+    def add(self, key: str, tree: Tree) -> None:
+        """Conflict when `key` is taken. Durable when it returns."""
+        with self._lock:
+            if key in self._trees:
+                raise Conflict(f"snapshot {key} already exists")
+            self._table.put(KIND, key, {"tree": list(tree)})
+            self._trees[key] = tree
+            self._count(tree.parent, 1)
+
+    def remove(self, key: str) -> None:
+        """Conflict when trees stand on it. Does nothing when it is absent."""
+        with self._lock:
+            tree = self._trees.get(key)
+            if tree is None:
+                return
+            if self._children.get(key):
+                raise Conflict(f"snapshot {key} is the parent of {self._children[key]} others")
+            self._forget(key)
+        self._trash.take(self.root / tree.directory)
+
+    def discard(self, draft: Draft) -> None:
+        self._trash.take(self.root / draft.directory)
+
+    def sweep(self) -> None:
+        """At start: trees without a record go, and so do records without a tree."""
+        with self._lock:
+            for key in [key for key, tree in self._trees.items() if not self.files(tree).is_dir()]:
+                self._forget(key)
+            known = {tree.directory for tree in self._trees.values()}
+            for name in os.listdir(self.root):
+                if name not in known and not name.startswith("."):
+                    self._trash.take(self.root / name)
+
+    def _forget(self, key: str) -> None:
+        tree = self._trees.pop(key)
+        self._table.delete(KIND, key)
+        self._count(tree.parent, -1)
+
+    def usage(self, key: str) -> Usage:
+        top = trees.open_directory(os.fsencode(self.files(self.get(key))))
+        try:
+            return Usage(*trees.usage(top))
+        finally:
+            os.close(top)
+
+    def ancestors_in_use(self) -> set[str]:
+        """Every committed tree that a writable one stands on, directly or not."""
+        used: set[str] = set()
+        with self._lock:
+            for tree in self._trees.values():
+                current = None if tree.committed else tree.parent
+                while current is not None and current not in used:
+                    used.add(current)
+                    below = self._trees.get(current)
+                    current = below.parent if below else None
+        return used
+
+    def sync(self) -> None:
+        """syncfs(2): everything unpacked so far is on disk."""
+        fd = trees.open_directory(os.fsencode(self.root))
+        try:
+            if _libc.syncfs(fd):
+                error = ctypes.get_errno()
+                raise OSError(error, f"{os.strerror(error)} in syncfs({str(self.root)!r})")
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        self._trash.close()
+
+    def _count(self, parent: str | None, change: int) -> None:
+        if parent is not None:
+            self._children[parent] = self._children.get(parent, 0) + change
+
+
+def _base36(number: int) -> str:
+    text = _DIGITS[number % 36]
+    while number := number // 36:
+        text = _DIGITS[number % 36] + text
+    return text

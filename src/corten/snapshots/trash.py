@@ -1,0 +1,63 @@
+"""Taking trees away: out of the way at once by a rename, their bytes a little later in a thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from pathlib import Path
+
+from corten.layers import tree
+
+_log = logging.getLogger(__name__)
+
+
+class Trash:
+    """A directory whose content is on its way out. What a crash left in it is taken away by the next one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.mkdir(mode=0o700, exist_ok=True)
+        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._count = 0
+        for name in os.listdir(path):
+            self._later(os.fsencode(name))
+
+    def take(self, victim: Path) -> None:
+        """Rename `victim`, which is on the same file system, into the trash. Does nothing when it is absent."""
+        with self._lock:
+            self._count += 1
+            name = f"{os.getpid()}-{self._count}"
+        try:
+            os.rename(victim, self._path / name)
+        except FileNotFoundError:
+            return
+        self._later(name.encode())
+
+    def _later(self, name: bytes) -> None:
+        self._queue.put(name)
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="corten-trash", daemon=True)
+                self._thread.start()
+
+    def _work(self) -> None:
+        top = tree.open_directory(os.fsencode(self._path))
+        try:
+            while (name := self._queue.get()) is not None:
+                try:
+                    tree.remove(top, name)
+                except OSError as error:  # it stays, out of everybody's way, for the next start
+                    _log.warning("cannot remove %s/%s: %s", self._path, os.fsdecode(name), error)
+        finally:
+            os.close(top)
+
+    def close(self) -> None:
+        """Finish what is queued, then stop the thread."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            thread.join()
