@@ -1,0 +1,158 @@
+"""One request as a route's function sees it: path parameters, query, body, version; and the answers it can give."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from corten import __version__
+from corten.api.errors import TooLarge
+from corten.api.versions import Version
+from corten.engine import clock
+from corten.engine.engine import Engine
+from corten.engine.filters import Filters
+from corten.engine.system import API_VERSION
+from corten.errors import Invalid
+
+Json = dict[str, Any]
+MAX_BODY = 4 << 20
+MAX_DEPTH = 200
+#: On every answer.
+HEADERS = {
+    "Api-Version": API_VERSION,
+    "Docker-Experimental": "false",
+    "Ostype": "linux",
+    "Server": f"Corten/{__version__} (linux)",
+}
+_JSON_TYPE = re.compile(r"application/json\s*(;|\Z)", re.IGNORECASE)
+_FALSE = frozenset({"", "0", "no", "false", "none"})
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}\Z")
+_encoder = msgspec.json.Encoder()
+
+
+class Call:
+    """A request that was routed. Everything that reads from it raises Invalid for nonsense."""
+
+    __slots__ = ("engine", "path", "query", "request", "version")
+
+    def __init__(self, request: web.BaseRequest, engine: Engine, version: Version, path: Mapping[str, str]) -> None:
+        self.request = request
+        self.engine = engine
+        self.version = version
+        self.path = path
+        self.query = request.rel_url.query
+
+    def text(self, name: str, default: str = "") -> str:
+        return self.query.get(name, default)
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """Docker's idea of a boolean: anything but "", 0, no, false and none is true."""
+        value = self.query.get(name)
+        return default if value is None else value.strip().lower() not in _FALSE
+
+    def integer(self, name: str, default: int | None = None) -> int | None:
+        value = self.query.get(name)
+        if value is None or value == "":
+            return default
+        if not _INTEGER.match(value):
+            raise Invalid(f'invalid value for {name}: "{value}" is not a number')
+        return int(value)
+
+    def time(self, name: str) -> int:
+        """Nanoseconds since the epoch; 0 when it is not given."""
+        value = self.query.get(name, "")
+        return clock.parse_time(value) if value not in ("", "0") else 0
+
+    def filters(self) -> Filters:
+        """The query's `filters`: {"key": ["value"]}, or {"key": {"value": true}} from old clients."""
+        return decode_filters(self.query.get("filters", ""))
+
+    async def body(self, optional: bool = False) -> Json:
+        """The JSON object in the body. Without a body Invalid, or {} when `optional`. TooLarge."""
+        data = await read_body(self.request)
+        if data or self.request.headers.get("Content-Type"):
+            check_json_type(self.request.headers.get("Content-Type", ""), bool(data))
+        if not data.strip():
+            if optional:
+                return {}
+            raise Invalid("invalid JSON: got EOF while reading request body")
+        return decode_object(data)
+
+    def header_json(self, name: str) -> Json:
+        """A header of base64url JSON, as X-Registry-Auth; {} when it is missing or empty. Invalid."""
+        value = self.request.headers.get(name, "")
+        if not value:
+            return {}
+        try:
+            data = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+        except (binascii.Error, ValueError):
+            raise Invalid(f"invalid {name} header: not base64url") from None
+        return decode_object(data) if data.strip() else {}
+
+
+async def read_body(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:
+    """The whole body. TooLarge above `limit` bytes, without reading further."""
+    if (request.content_length or 0) > limit:
+        raise TooLarge(f"request body too large: the limit is {limit} bytes")
+    pieces, size = [], 0
+    async for piece in request.content.iter_any():
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(f"request body too large: the limit is {limit} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def check_json_type(content_type: str, has_body: bool) -> None:
+    """Docker takes no other type for JSON: a form that a browser posts is refused here."""
+    if not content_type:
+        if has_body:
+            raise Invalid("malformed Content-Type header (): mime: no media type")
+        return
+    if not _JSON_TYPE.match(content_type.strip()):
+        raise Invalid(f"unsupported Content-Type header ({content_type}): must be 'application/json'")
+
+
+def decode_object(data: bytes) -> Json:
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Invalid(f"invalid JSON: {error}") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Invalid("invalid JSON: the body must be an object")
+    return value
+
+
+def decode_filters(text: str) -> Filters:
+    if not text:
+        return Filters()
+    try:
+        return Filters(msgspec.json.decode(text, type=dict[str, list[str]]))
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:
+        old = msgspec.json.decode(text, type=dict[str, dict[str, bool]])
+    except (msgspec.DecodeError, RecursionError):
+        raise Invalid(f"invalid filter: {text[:200]}") from None
+    return Filters({key: [value for value, on in values.items() if on] for key, values in old.items()})
+
+
+def json_answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    body = _encoder.encode(value) + b"\n"
+    return web.Response(status=status, body=body, headers=headers, content_type="application/json")
+
+
+def empty(status: int = 204, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, headers=headers)
+
+
+def encode_line(value: object) -> bytes:
+    return _encoder.encode(value) + b"\n"

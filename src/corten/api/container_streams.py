@@ -1,0 +1,95 @@
+"""/containers: attach, logs and stats."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from corten.api.call import Call, encode_line
+from corten.api.hijack import FRAMED, RAW, Hijacked, take
+from corten.api.routes import Route
+from corten.api.streams import begin, pieces
+from corten.api.versions import STREAM_TYPES
+from corten.engine import container_attach, container_stats, container_wait, logs
+from corten.engine.container import Container
+from corten.engine.seams import Stream
+from corten.errors import Invalid, Unsupported
+
+__all__ = ["ROUTES", "begin"]
+
+
+async def attach(call: Call) -> web.StreamResponse:
+    """The connection becomes the container's; the supervisor serves it from then on."""
+    container = call.engine.containers.get(call.path["id"])
+    keys = container_attach.detach_keys(call.text("detachKeys"))
+    container_attach.check_attachable(container)
+    live, replay = call.flag("stream"), call.flag("logs")
+    mux = not container.record.tty
+    taken = await take(call.request, framed=mux, stream_types=call.version >= STREAM_TYPES)
+    stream = Stream(
+        taken.fd,
+        stdin=call.flag("stdin") and bool(container.record.config.get("OpenStdin")),
+        stdout=call.flag("stdout"),
+        stderr=call.flag("stderr"),
+        mux=mux,
+        early=taken.early,
+        detach_keys=keys,
+    )
+    await container_attach.attach(call.engine.containers, container, stream, live, replay)
+    return Hijacked()
+
+
+async def container_logs(call: Call) -> web.StreamResponse:
+    """Not hijacked: a chunked body of the same frames."""
+    container = call.engine.containers.get(call.path["id"])
+    wanted = _selection(call, container)
+    path = container.log_path
+    if path is None:
+        raise Unsupported("configured logging driver does not support reading")
+    kind = (FRAMED if wanted.mux else RAW) if call.version >= STREAM_TYPES else RAW
+    ended = container_wait.future(container, "next-exit") if wanted.follow else None
+    try:
+        answer = await begin(call, kind)
+        return await pieces(answer, logs.read(path, wanted, ended))
+    finally:
+        if ended is not None:
+            ended.cancel()
+
+
+def _selection(call: Call, container: Container) -> logs.Selection:
+    stdout, stderr = call.flag("stdout"), call.flag("stderr")
+    if not (stdout or stderr):
+        raise Invalid("Bad parameters: you must choose at least one stream")
+    tail = call.text("tail", "all")
+    return logs.Selection(
+        stdout=stdout,
+        stderr=stderr,
+        since=call.time("since"),
+        until=call.time("until"),
+        tail=int(tail) if tail.isascii() and tail.isdigit() and len(tail) < 19 else None,
+        follow=call.flag("follow") and container.record.state.has_task,
+        timestamps=call.flag("timestamps"),
+        details=call.flag("details"),
+        mux=not container.record.tty,
+    )
+
+
+async def stats(call: Call) -> web.StreamResponse:
+    stream, one_shot = call.flag("stream", True), call.flag("one-shot")
+    if stream and one_shot:
+        raise Invalid("cannot have stream=true and one-shot=true")
+    container = call.engine.containers.get(call.path["id"])
+
+    async def lines() -> AsyncIterator[bytes]:
+        async for sample in container_stats.stats(call.engine.containers, container, stream, one_shot):
+            yield encode_line(sample)
+
+    return await pieces(await begin(call, "application/json"), lines())
+
+
+ROUTES = (
+    Route("POST", "/containers/{id}/attach", attach),
+    Route("GET", "/containers/{id}/logs", container_logs, stream=True),
+    Route("GET", "/containers/{id}/stats", stats, stream=True),
+)

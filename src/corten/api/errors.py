@@ -1,0 +1,52 @@
+"""Which HTTP status each class of error has: the only place that knows."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+
+from corten import errors
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[type[errors.CortenError], int] = {
+    errors.NotFound: 404,
+    errors.Invalid: 400,
+    errors.Conflict: 409,
+    errors.NotModified: 304,
+    errors.Forbidden: 403,
+    errors.Unauthorized: 401,
+    errors.Unavailable: 503,
+    errors.Unsupported: 501,
+    errors.Exhausted: 500,
+    errors.Corrupt: 500,
+    errors.Failed: 500,
+}
+
+
+class TooLarge(errors.Invalid):
+    """The body is larger than this engine reads."""
+
+
+def status(error: BaseException) -> int:
+    """The status of an error; 500 for one that nobody raised on purpose."""
+    if isinstance(error, TooLarge):
+        return 413
+    if isinstance(error, errors.StartFailed):  # what the client asked to run cannot be run: Docker says 400
+        return 400 if error.exit_code in (126, 127) else 500
+    return next((code for kind in type(error).__mro__ if (code := STATUS.get(kind))), 500)
+
+
+def message(error: BaseException) -> str:
+    """What a client is told. Errors that nobody raised on purpose are logged with their trace."""
+    if isinstance(error, errors.CortenError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno:
+        log.warning("a system call failed: %s", error, exc_info=error)
+        reason = (
+            "no space left on device" if error.errno == errno.ENOSPC else (error.strerror or os.strerror(error.errno))
+        )
+        return f"{reason}: {error.filename}" if error.filename else reason
+    log.error("a request failed in a way nobody foresaw", exc_info=error)
+    return f"internal error: {type(error).__name__}: {error}"

@@ -1,0 +1,103 @@
+"""/exec, and /containers/ID/exec."""
+
+from __future__ import annotations
+
+import os
+
+from aiohttp import web
+
+from corten.api.call import Call, json_answer
+from corten.api.containers import size_of_terminal
+from corten.api.errors import message
+from corten.api.hijack import Hijacked, take
+from corten.api.routes import Route
+from corten.api.versions import STREAM_TYPES
+from corten.engine.container_attach import DETACH_KEYS, detach_keys, send
+from corten.engine.execs import Exec
+from corten.engine.seams import Stream
+from corten.errors import CortenError, Invalid
+
+
+async def create(call: Call) -> web.StreamResponse:
+    container = call.engine.containers.get(call.path["id"])
+    body = await call.body()
+    _check(body)
+    return json_answer({"Id": call.engine.execs.create(container, body).id}, 201)
+
+
+def _check(body: dict[str, object]) -> None:
+    for key in ("Cmd", "Env"):
+        value = body.get(key)
+        if value is not None and not (isinstance(value, list) and all(isinstance(word, str) for word in value)):
+            raise Invalid(f"invalid JSON: {key} must be a list of strings")
+    for key in ("User", "WorkingDir", "DetachKeys"):
+        if not isinstance(body.get(key) or "", str):
+            raise Invalid(f"invalid JSON: {key} must be a string")
+    detach_keys(str(body.get("DetachKeys") or ""))
+
+
+async def start(call: Call) -> web.StreamResponse:
+    """Detached: answered when it runs. Otherwise the connection is taken first, and errors go into it."""
+    body = await call.body(optional=True)
+    execs = call.engine.execs
+    exec = execs.get(call.path["id"])
+    execs.check_startable(exec)
+    size = _console_size(body) or _console_size(exec.config) or (0, 0)
+    if body.get("Detach"):
+        await execs.start(exec, None, size)
+        return web.Response(status=200)
+    mux = not exec.tty
+    taken = await take(call.request, framed=mux, stream_types=call.version >= STREAM_TYPES)
+    text = str(exec.config.get("DetachKeys") or "")
+    stream = Stream(
+        taken.fd,
+        stdin=bool(exec.config.get("AttachStdin")),
+        stdout=bool(exec.config.get("AttachStdout")),
+        stderr=bool(exec.config.get("AttachStderr")),
+        mux=mux,
+        early=taken.early,
+        detach_keys=detach_keys(text) if text else DETACH_KEYS,
+    )
+    await _start_into(call, exec, stream, size)
+    return Hijacked()
+
+
+async def _start_into(call: Call, exec: Exec, stream: Stream, size: tuple[int, int]) -> None:
+    """A program that cannot be started says so in the client's stream, as its only output."""
+    spare = os.dup(stream.fd)  # the stream's own descriptor is the supervisor's from now on
+    try:
+        await call.engine.execs.start(exec, stream, size)
+    except (CortenError, OSError) as error:
+        text = f"{message(error)}\r\n".encode()
+        frame = b"\x01\0\0\0" + len(text).to_bytes(4, "big") + text if stream.mux else text
+        try:
+            await send(spare, frame)
+        except OSError:  # it has gone, and does not want to know
+            return
+    finally:
+        os.close(spare)
+
+
+def _console_size(body: dict[str, object]) -> tuple[int, int] | None:
+    size = body.get("ConsoleSize")
+    if isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and 0 < n < 65536 for n in size):
+        return size[0], size[1]
+    return None
+
+
+async def resize(call: Call) -> web.StreamResponse:
+    rows, columns = size_of_terminal(call)
+    await call.engine.execs.resize(call.engine.execs.get(call.path["id"]), rows, columns)
+    return web.Response(status=200)
+
+
+async def inspect(call: Call) -> web.StreamResponse:
+    return json_answer(await call.engine.execs.inspect(call.engine.execs.get(call.path["id"])))
+
+
+ROUTES = (
+    Route("POST", "/containers/{id}/exec", create),
+    Route("POST", "/exec/{id}/start", start),
+    Route("POST", "/exec/{id}/resize", resize),
+    Route("GET", "/exec/{id}/json", inspect),
+)

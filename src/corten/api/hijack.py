@@ -1,0 +1,147 @@
+"""Taking a client's connection out of aiohttp's hands, as attach and exec do.
+
+This is the only module that touches aiohttp's inner workings: three overrides (`data_received`, `eof_received`,
+`finish_response`) and two private attributes (`_message_tail`, `_upgraded`). tests/contract/test_hijack.py holds what
+must stay true.
+
+How it goes. aiohttp's parser keeps the bytes behind a request's head only for "Upgrade: websocket"; for "tcp" it drops
+them. So the head of a request that may be hijacked (by its path) is rewritten before the parser sees it: it gets
+"Upgrade: websocket", and what the client really asked for goes into `ASKED`. The parser then reads head and body as
+always and leaves everything behind them in `_message_tail`. A handler that hijacks sends the answer's head itself,
+takes those bytes, duplicates the socket's descriptor and returns `Hijacked`; aiohttp then closes its own descriptor,
+which does not end the connection. A handler that does not hijack answers as always, and aiohttp parses the rest as the
+next request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from typing import Any, NamedTuple
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_protocol import RequestHandler
+
+from corten.errors import Unsupported
+
+ASKED = "X-Corten-Upgrade"
+RAW, FRAMED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
+MAX_HEAD = 2 << 20
+_END = b"\r\n\r\n"
+_CANDIDATE = re.compile(
+    rb"(?:\r?\n)*POST\s+(?:http://[^/\s]*)?(?:/v[0-9.]+)?/(?:containers/[^\s?]+/attach|exec/[^\s?]+/start)[?\s]"
+)
+_HEADER = re.compile(rb"\r\n(upgrade|connection|x-corten-upgrade):([^\r\n]*)", re.IGNORECASE)
+_FLUSH_PATIENCE = 10.0
+
+
+class Taken(NamedTuple):
+    """A connection that is ours now: `fd` (non-blocking, the taker closes it) and what the client sent already."""
+
+    fd: int
+    early: bytes
+
+
+class Connection(RequestHandler):
+    """One client connection. See the module for what it adds."""
+
+    __slots__ = ("_head", "_last_payload", "ended")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head = b""
+        self._last_payload: Any = None
+        self.ended = False  # the client has sent all that it will send
+
+    def data_received(self, data: bytes) -> None:
+        if self._upgraded or not self._between_requests():
+            self._feed(data)
+            return
+        self._head += data
+        end = self._head.find(_END)
+        if end < 0 and len(self._head) <= MAX_HEAD:
+            return  # a head in several pieces: it can only be rewritten whole
+        head, self._head = self._head, b""
+        self._feed(rewrite(head[:end]) + head[end:] if end >= 0 and _CANDIDATE.match(head) else head)
+
+    def _between_requests(self) -> bool:
+        """True when the next byte begins a request: the last one that was begun has its whole body."""
+        return self._last_payload is None or self._last_payload.is_eof()
+
+    def _feed(self, data: bytes) -> None:
+        before = len(self._messages)
+        super().data_received(data)
+        if len(self._messages) > before:
+            self._last_payload = self._messages[-1][1]
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """True keeps the connection open for writing: a client that only closed its sending side reads on."""
+        self.ended = True
+        return self._upgraded
+
+    async def finish_response(self, request: Any, resp: Any, start_time: float | None) -> tuple[Any, bool]:
+        if self.ended and not isinstance(resp, Hijacked):
+            resp.force_close()  # nobody will send a next request here
+        return await super().finish_response(request, resp, start_time)
+
+
+def rewrite(head: bytes) -> bytes:
+    """A request's head (without the empty line) made to look like a websocket upgrade; `ASKED` holds the original."""
+    asked = b""
+    for name, value in _HEADER.findall(head):
+        if name.lower() == b"upgrade":
+            asked = value.strip()
+    kept = _HEADER.sub(b"", head)
+    return kept + b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + ASKED.encode() + b": " + asked
+
+
+class Hijacked(web.StreamResponse):
+    """What a handler returns after `take`: there is nothing more to answer on this connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.force_close()
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return
+
+
+async def take(request: web.BaseRequest, framed: bool, stream_types: bool) -> Taken:
+    """Answer 101 (200 when the client did not ask for an upgrade) and take the connection.
+
+    `framed` output announces itself in Content-Type where the API version has that (`stream_types`) and the client
+    upgraded. ConnectionResetError when the client has gone.
+    """
+    protocol, transport = request.protocol, request.transport
+    if transport is None or not isinstance(protocol, Connection):
+        raise ConnectionResetError("the client has gone")
+    upgrade = request.headers.get(ASKED, "")
+    if transport.get_extra_info("sslcontext") is not None:
+        raise Unsupported("attach and exec over TLS are not supported: use the unix socket or ssh")
+    transport.pause_reading()
+    transport.write(head(upgrade, framed and stream_types))
+    await _flushed(transport)
+    early, protocol._message_tail = protocol._message_tail, b""
+    return Taken(os.dup(transport.get_extra_info("socket").fileno()), early)
+
+
+def head(upgrade: str, framed: bool) -> bytes:
+    """The answer's head, byte for byte what clients of dockerd see."""
+    if not upgrade:
+        return f"HTTP/1.1 200 OK\r\nContent-Type: {RAW}\r\n\r\n".encode()
+    kind = FRAMED if framed else RAW
+    return f"HTTP/1.1 101 UPGRADED\r\nContent-Type: {kind}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".encode()
+
+
+async def _flushed(transport: asyncio.WriteTransport) -> None:
+    """Wait until the kernel has all that was written; nearly always it has at once."""
+    deadline = asyncio.get_running_loop().time() + _FLUSH_PATIENCE
+    while transport.get_write_buffer_size():
+        if transport.is_closing() or asyncio.get_running_loop().time() > deadline:
+            raise ConnectionResetError("the client does not read")
+        await asyncio.sleep(0.005)

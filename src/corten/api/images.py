@@ -1,0 +1,70 @@
+"""/images."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from corten.api.call import Call, json_answer
+from corten.api.routes import Route
+from corten.api.streams import progress
+from corten.api.versions import NO_VIRTUAL_SIZE, Version
+from corten.errors import Invalid, Unsupported
+
+Json = dict[str, Any]
+
+
+async def list_images(call: Call) -> web.StreamResponse:
+    images = await asyncio.to_thread(call.engine.images.list, call.filters(), call.flag("all"))
+    return json_answer([image_for(call.version, image) for image in images])
+
+
+def image_for(version: Version, image: Json) -> Json:
+    """Below 1.44 there is a VirtualSize, the same as Size."""
+    return image if version >= NO_VIRTUAL_SIZE else {**image, "VirtualSize": image["Size"]}
+
+
+async def inspect(call: Call) -> web.StreamResponse:
+    return json_answer(image_for(call.version, call.engine.images.inspect(call.path["name"])))
+
+
+async def history(call: Call) -> web.StreamResponse:
+    return json_answer(call.engine.images.history(call.path["name"]))
+
+
+async def create(call: Call) -> web.StreamResponse:
+    """Pull (`fromImage`) or import (`fromSrc`), as a stream of messages."""
+    name, tag = call.text("fromImage"), call.text("tag")
+    if name:
+        source = call.engine.images.pull(name, tag, call.text("platform"), call.header_json("X-Registry-Auth"))
+        return await progress(call, source)
+    if not call.text("fromSrc"):
+        raise Invalid("an image to pull (fromImage) or to import (fromSrc) has to be named")
+    raise Unsupported("importing is not supported yet")
+
+
+async def tag(call: Call) -> web.StreamResponse:
+    call.engine.images.tag(call.path["name"], call.text("repo"), call.text("tag"))
+    return web.Response(status=201)
+
+
+async def remove(call: Call) -> web.StreamResponse:
+    removed = call.engine.images.remove(call.path["name"], call.flag("force"), call.flag("noprune"))
+    return json_answer(removed)
+
+
+async def search(call: Call) -> web.StreamResponse:
+    raise Unsupported("searching a registry is not supported")
+
+
+ROUTES = (
+    Route("GET", "/images/json", list_images),
+    Route("POST", "/images/create", create, stream=True),
+    Route("GET", "/images/search", search),
+    Route("GET", "/images/{name:all}/json", inspect),
+    Route("GET", "/images/{name:all}/history", history),
+    Route("POST", "/images/{name:all}/tag", tag),
+    Route("DELETE", "/images/{name:all}", remove),
+)

@@ -1,0 +1,113 @@
+"""The REST API as an aiohttp server: from a request to its route's function, and from an error to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+from aiohttp import web
+
+from corten.api import containers, distribution, events, execs, images, networks, system, versions, volumes
+from corten.api.call import HEADERS, Call, json_answer
+from corten.api.errors import message, status
+from corten.api.hijack import Connection
+from corten.api.origin import refuse_browsers
+from corten.api.routes import Route, Router
+from corten.engine.engine import Engine
+from corten.errors import CortenError
+
+log = logging.getLogger(__name__)
+MAX_LINE, MAX_FIELD = 1 << 16, 1 << 20  # docker build sends its whole registry configuration in one header
+_TABLES = (
+    system.ROUTES,
+    containers.ROUTES,
+    execs.ROUTES,
+    images.ROUTES,
+    networks.ROUTES,
+    volumes.ROUTES,
+    events.ROUTES,
+    distribution.ROUTES,
+)
+
+
+class Api(web.Server):
+    """The API of one engine; a protocol factory for `loop.create_unix_server` and the like.
+
+    api = Api(engine)
+    server = await loop.create_unix_server(api, sock=listening_socket)
+    ...
+    server.close(); await api.shutdown(seconds)
+
+    `trusted_hosts` are further names by which this daemon may be called over TCP.
+    """
+
+    def __init__(self, engine: Engine, trusted_hosts: tuple[str, ...] = ()) -> None:
+        super().__init__(self._answer, handler_cancellation=True)
+        self._engine = engine
+        self._trusted_hosts = trusted_hosts
+        self._router = Router(*_TABLES)
+        self._unfinished: set[asyncio.Task[Any]] = set()
+
+    def __call__(self) -> Connection:
+        return Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_FIELD,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=3600.0,
+            tcp_keepalive=False,
+        )
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            answer = await self._route(request)
+        except asyncio.CancelledError:
+            raise
+        except ConnectionError:  # the client has gone in the middle
+            raise
+        except Exception as error:
+            answer = _error_answer(error)
+        if not answer.prepared:
+            answer.headers.update(HEADERS)
+        return answer
+
+    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
+        refuse_browsers(request, self._trusted_hosts)
+        version, path = versions.split(request.rel_url.raw_path)
+        found = self._router.find(request.method, path)
+        if found is None:
+            return json_answer({"message": "page not found"}, 404)
+        route, parameters = found
+        call = Call(request, self._engine, version, parameters)
+        if route.stream:
+            return await route.function(call)
+        return await self._complete(route, call)
+
+    async def _complete(self, route: Route, call: Call) -> web.StreamResponse:
+        """A change that was begun is completed, even when the client goes meanwhile."""
+        task = asyncio.ensure_future(route.function(call))
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+        task.add_done_callback(_seen)
+        return await asyncio.shield(task)
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Nobody may be left to see the outcome: then it is only logged."""
+    if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, CortenError):
+        log.debug("a request ended with %r", error)
+
+
+def _error_answer(error: Exception) -> web.Response:
+    code = status(error)
+    if code == 304:
+        return web.Response(status=304)
+    text = json.dumps({"message": message(error)}) + "\n"
+    answer = web.Response(status=code, text=text, content_type="application/json")
+    if code == 413:
+        answer.force_close()  # the rest of the body is not read
+    return answer

@@ -1,0 +1,45 @@
+"""Answers that go on: chunked, each piece sent at once, errors in the stream once it has begun."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+from aiohttp import web
+
+from corten.api.call import HEADERS, Call, encode_line
+from corten.api.errors import message
+from corten.errors import CortenError
+
+
+async def begin(call: Call, content_type: str, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
+    """Send the head now, so that the client knows that it is heard."""
+    answer = web.StreamResponse(headers={"Content-Type": content_type, **HEADERS, **(headers or {})})
+    await answer.prepare(call.request)
+    return answer
+
+
+async def pieces(answer: web.StreamResponse, source: AsyncIterator[bytes]) -> web.StreamResponse:
+    """Send all of `source`. An error in it cuts the answer short: there is no other way to tell the client."""
+    async for piece in source:
+        await answer.write(piece)
+    await answer.write_eof()
+    return answer
+
+
+async def progress(call: Call, source: AsyncIterator[object]) -> web.StreamResponse:
+    """Docker's JSON messages, one a line. An error before the first is a plain error; after it, it is a message."""
+    iterator = aiter(source)
+    first = await anext(iterator, None)
+    answer = await begin(call, "application/json")
+    if first is not None:
+        await answer.write(encode_line(first))
+    try:
+        async for item in iterator:
+            await answer.write(encode_line(item))
+    except (CortenError, OSError) as error:
+        if isinstance(error, ConnectionError):
+            raise
+        text = message(error)
+        await answer.write(encode_line({"errorDetail": {"message": text}, "error": text}))
+    await answer.write_eof()
+    return answer

@@ -1,0 +1,56 @@
+"""/_ping, /version, /info, /system/df, /auth."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from corten.api.call import Call, json_answer
+from corten.api.routes import Route
+from corten.api.versions import DF_TYPES
+from corten.errors import Invalid, Unsupported
+
+_DF_TYPES = frozenset({"container", "image", "volume", "build-cache"})
+_PING = {
+    "Builder-Version": "1",  # the classic builder: clients stay away from BuildKit's session
+    "Swarm": "inactive",
+    "Cache-Control": "no-cache, no-store, must-revalidate",
+    "Pragma": "no-cache",
+}
+
+
+async def ping(call: Call) -> web.StreamResponse:
+    return web.Response(text="OK", headers=_PING, content_type="text/plain")
+
+
+async def ping_head(call: Call) -> web.StreamResponse:
+    return web.Response(headers={**_PING, "Content-Length": "0"}, content_type="text/plain")
+
+
+async def version(call: Call) -> web.StreamResponse:
+    return json_answer(call.engine.system.version())
+
+
+async def info(call: Call) -> web.StreamResponse:
+    return json_answer(await call.engine.system.info())
+
+
+async def disk_usage(call: Call) -> web.StreamResponse:
+    types = frozenset(call.query.getall("type", [])) if call.version >= DF_TYPES else frozenset()
+    for type in types - _DF_TYPES:
+        raise Invalid(f"unknown object type: {type}")
+    return json_answer(await call.engine.system.disk_usage(types))
+
+
+async def auth(call: Call) -> web.StreamResponse:
+    await call.body()
+    raise Unsupported("logging in through the daemon is not supported: credentials go with each pull")
+
+
+ROUTES = (
+    Route("GET", "/_ping", ping),
+    Route("HEAD", "/_ping", ping_head),
+    Route("GET", "/version", version),
+    Route("GET", "/info", info),
+    Route("GET", "/system/df", disk_usage),
+    Route("POST", "/auth", auth),
+)

@@ -1,0 +1,54 @@
+"""API versions: the prefix of a path, its bounds in Docker's words, and what differs between versions."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from corten.engine.system import API_VERSION, MIN_API_VERSION
+from corten.errors import Invalid
+
+_PREFIX = re.compile(r"/v([0-9]{1,4})\.([0-9]{1,4})(?=/|\Z)")
+
+
+class Version(NamedTuple):
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+def parse(text: str) -> Version:
+    major, _, minor = text.partition(".")
+    return Version(int(major), int(minor))
+
+
+NEWEST, OLDEST = parse(API_VERSION), parse(MIN_API_VERSION)
+
+# What came with which version, by the name that code here asks for.
+WAIT_FLUSHES = Version(1, 30)  # wait answers its head at once
+STREAM_TYPES = Version(1, 42)  # attach, exec and logs tell framed output from raw
+STOP_SIGNAL = Version(1, 42)  # stop and restart take a signal
+NO_VIRTUAL_SIZE = Version(1, 44)  # images have no VirtualSize
+PLATFORM_AT_CREATE = Version(1, 41)
+PRUNE_NAMED_VOLUMES = Version(1, 42)  # below, prune takes named volumes too
+HEALTH_START_INTERVAL = Version(1, 44)
+DF_TYPES = Version(1, 42)
+CONSOLE_SIZE = Version(1, 42)
+
+
+def split(path: str) -> tuple[Version, str]:
+    """The version that a path asks for (the newest when none) and the rest of the path. Invalid outside the bounds."""
+    found = _PREFIX.match(path)
+    if found is None:
+        return NEWEST, path
+    version = Version(int(found[1]), int(found[2]))
+    if version > NEWEST:
+        raise Invalid(f"client version {version} is too new. Maximum supported API version is {NEWEST}")
+    if version < OLDEST:
+        raise Invalid(
+            f"client version {version} is too old. Minimum supported API version is {OLDEST}, "
+            "please upgrade your client to a newer version"
+        )
+    return version, path[found.end() :]

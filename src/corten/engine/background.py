@@ -1,0 +1,41 @@
+"""Work that goes on behind an answer: it is awaited by `settle`, and an error in it is logged, never lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class Background:
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Start `work`. `name` says in the log what failed."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed: %s", task.get_name(), error, exc_info=error)
+
+    async def settle(self) -> None:
+        """Wait until nothing is under way, including what is begun meanwhile; failures go to the log."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+
+class Forever(Background):
+    """Work that ends by itself only when what it watches ends; `cancel` ends it."""
+
+    async def cancel(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await self.settle()

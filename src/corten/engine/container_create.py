@@ -1,0 +1,144 @@
+"""Making a container: what the client asked for over what its image says, checked, and recorded."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corten.engine import clock, names, records
+from corten.engine.container import Container
+from corten.engine.oci_facts import Json, MountPoint
+from corten.engine.oci_merge import command_line, merge_config
+from corten.engine.oci_mount_points import mount_points, volumes_from
+from corten.engine.oci_namespaces import joins
+from corten.engine.parts import Parts
+from corten.engine.peers import Image
+from corten.engine.validate import check_create
+from corten.engine.validate_defaults import normalize_host_config
+from corten.errors import Conflict, Invalid
+
+if TYPE_CHECKING:
+    from corten.engine.containers import Containers
+
+_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
+
+
+async def create(
+    containers: Containers, name: str, config: Json, host_config: Json, networking: Json, platform: str = ""
+) -> tuple[Container, list[str]]:
+    """A new container in state "created", and warnings. Invalid, NotFound (image), Conflict (name)."""
+    parts = containers.parts
+    checked_name = check_name(name) if name else ""
+    image = parts.images.resolve(config.get("Image") or "")
+    config = merge_config(image.config, config)
+    warnings = check_create(config, host_config, networking, parts.facts)
+    host_config = normalize_host_config(host_config, parts.facts)
+    if not command_line(config):
+        raise Invalid("no command specified")
+    if checked_name:
+        check_free(containers, checked_name)
+    record = _record(containers, checked_name, image, config, host_config, networking)
+    container = Container(record, parts.containers_root / record.id)
+    containers.add(container)  # the name is taken from here on
+    try:
+        _prepare(containers, container, host_config)
+        records.save(parts.table, record)
+    except BaseException:
+        containers.drop(container)
+        unprepare(parts, container)
+        raise
+    parts.events.publish("container", "create", record.id, container.attributes())
+    return container, warnings
+
+
+def check_name(name: str) -> str:
+    """The name without its leading slash. Invalid."""
+    if not _NAME.match(name):
+        raise Invalid(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    return name.removeprefix("/")
+
+
+def check_free(containers: Containers, name: str) -> None:
+    if (holder := containers.by_name.get(name)) is not None:
+        raise Conflict(
+            f'Conflict. The container name "/{name}" is already in use by container "{holder.id}". '
+            "You have to remove (or rename) that container to be able to reuse that name."
+        )
+
+
+def _record(
+    containers: Containers, name: str, image: Image, config: Json, host_config: Json, networking: Json
+) -> records.Record:
+    id = secrets.token_hex(32)
+    while id[:12].isdigit():  # a hostname of digits only is taken for a number by some programs
+        id = secrets.token_hex(32)
+    words = command_line(config)
+    if not config.get("Hostname"):
+        config["Hostname"] = id[:12]
+    return records.Record(
+        id=id,
+        name=name or names.unused(containers.by_name),
+        created=clock.now(),
+        image=config.get("Image") or image.id,
+        image_id=image.id,
+        chain_id=image.chain_id,
+        path=words[0],
+        args=words[1:],
+        config=config,
+        host_config=host_config,
+        networks=wanted_networks(host_config, networking),
+    )
+
+
+def wanted_networks(host_config: Mapping[str, object], networking: Mapping[str, Json | None]) -> dict[str, Json]:
+    """Endpoint settings by network: the one of NetworkMode first, then the others that the client named."""
+    mode = str(host_config.get("NetworkMode") or "default")
+    if joins(mode):
+        return {}
+    asked = {name: settings or {} for name, settings in (networking.get("EndpointsConfig") or {}).items()}
+    first = "bridge" if mode == "default" else mode
+    settings = asked.pop(mode, None) or asked.pop(first, None) or {}
+    return {first: settings, **asked}
+
+
+def _prepare(containers: Containers, container: Container, host_config: Json) -> None:
+    parts, record = containers.parts, container.record
+    borrowed = {}
+    for text in host_config.get("VolumesFrom") or ():
+        name, _ = volumes_from(text)
+        borrowed[name] = containers.get(name).record.mounts
+    points = mount_points(record.config, host_config, borrowed, lambda path: Path(path).exists())
+    for point in points:  # one by one: what was held when a later one fails is let go by `unprepare`
+        record.mounts.append(_with_source(parts, container, point))
+    container.bundle.mkdir(mode=0o710, parents=True)
+    parts.snapshots.prepare(record.id, record.chain_id)
+
+
+def _with_source(parts: Parts, container: Container, point: MountPoint) -> MountPoint:
+    """Volumes are made now, and held."""
+    if point.type == "volume":
+        volume = parts.volumes.create(point.name, point.driver, point.driver_options, point.labels)
+        parts.volumes.hold(volume.name, container.id)
+        return replace(point, name=volume.name, source=str(parts.volumes.path(volume.name)))
+    return point
+
+
+def unprepare(parts: Parts, container: Container) -> None:
+    """Take away what an unsuccessful create had made."""
+    let_go_volumes(parts, container, anonymous_volumes=True)
+    parts.snapshots.remove(container.id)
+    shutil.rmtree(container.bundle, ignore_errors=True)
+
+
+def let_go_volumes(parts: Parts, container: Container, anonymous_volumes: bool) -> None:
+    """Named volumes stay; anonymous ones go when asked, unless another container shares them."""
+    for point in container.record.mounts:
+        if point.type == "volume":
+            parts.volumes.let_go(point.name, container.id)
+            if anonymous_volumes and point.anonymous and not parts.volumes.users(point.name):
+                parts.volumes.remove(point.name, force=True)

@@ -1,0 +1,109 @@
+"""A container's endpoints: connected at its start, and while it runs by POST /networks/ID/connect."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corten.engine import container_files, records
+from corten.engine.container import Container
+from corten.engine.oci_namespaces import own_network
+from corten.engine.records import Record
+from corten.engine.seams import Json, Namespace
+from corten.errors import Conflict, Forbidden, NotFound
+
+if TYPE_CHECKING:
+    from corten.engine.containers import Containers
+
+
+def own_namespace(record: Record) -> bool:
+    return own_network(record.host_config)
+
+
+def names_of(container: Container, settings: Json) -> list[str]:
+    """What other containers of a network may call this one: its name, the short id, aliases."""
+    record = container.record
+    wanted = [record.name, record.id[:12], *(settings.get("Aliases") or ())]
+    return list(dict.fromkeys(wanted))
+
+
+async def connect_all(
+    containers: Containers, container: Container, namespace: Namespace, stack: AsyncExitStack
+) -> None:
+    for index, (network, settings) in enumerate(container.record.networks.items()):
+        await _connect(containers, container, namespace, network, settings, index)
+        stack.push_async_callback(disconnect_endpoint, containers, container, network)
+
+
+async def _connect(
+    containers: Containers, container: Container, namespace: Namespace, network: str, settings: Json, index: int
+) -> None:
+    host, config = container.record.host_config, container.record.config
+    container.endpoints[network] = await containers.parts.networks.connect(
+        network,
+        container.id,
+        namespace,
+        settings,
+        host.get("PortBindings") or {},
+        list(config.get("ExposedPorts") or {}),
+        bool(host.get("PublishAllPorts")),
+        names_of(container, settings),
+        index,
+    )
+
+
+async def adopt_all(containers: Containers, container: Container, stack: AsyncExitStack) -> None:
+    """The endpoints that an earlier daemon connected for the run that goes on."""
+    for network, record in container.record.endpoints.items():
+        container.endpoints[network] = await containers.parts.networks.adopt(record, container.id)
+        stack.push_async_callback(disconnect_endpoint, containers, container, network)
+
+
+async def disconnect_endpoint(containers: Containers, container: Container, network: str) -> None:
+    """Does nothing when a client disconnected it before."""
+    if (endpoint := container.endpoints.pop(network, None)) is not None:
+        await containers.parts.networks.disconnect(endpoint)
+
+
+async def connect(containers: Containers, container: Container, network: str, settings: Json) -> None:
+    """POST /networks/ID/connect; `network` is a name. Forbidden without a namespace of its own."""
+    async with container.lock:
+        record = container.record
+        if not own_namespace(record):
+            raise Forbidden("container sharing network namespace with another container or host cannot be connected")
+        if network in record.networks and record.state.has_task:
+            raise Forbidden(f"endpoint with name {record.name} already exists in network {network}")
+        if record.state.has_task:
+            namespace = await containers.parts.namespaces.open(Path(f"/proc/{record.state.pid}/ns/net"))
+            try:
+                await _connect(containers, container, namespace, network, settings, len(container.endpoints))
+            finally:
+                namespace.close()
+            assert container.release is not None
+            container.release.push_async_callback(disconnect_endpoint, containers, container, network)
+        record.networks.pop("none", None)
+        record.networks[network] = settings
+        _changed(containers, container)
+
+
+async def disconnect(containers: Containers, container: Container, network: str, force: bool = False) -> None:
+    async with container.lock:
+        record = container.record
+        if network not in record.networks:
+            if force:
+                return
+            raise NotFound(f"container {container.id} is not connected to network {network}")
+        if record.host_config.get("NetworkMode") == "host":
+            raise Conflict("cannot disconnect a container from the host's network")
+        await disconnect_endpoint(containers, container, network)
+        del record.networks[network]
+        _changed(containers, container)
+
+
+def _changed(containers: Containers, container: Container) -> None:
+    record = container.record
+    if record.state.has_task:
+        record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
+        container_files.write_hosts(containers, container)
+    records.save(containers.parts.table, record)

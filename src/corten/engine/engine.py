@@ -1,0 +1,73 @@
+"""The engine: Docker's nouns as attributes, and its own beginning and end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from corten.engine.container import Container
+from corten.engine.containers import Containers
+from corten.engine.execs import Execs
+from corten.engine.parts import Parts
+from corten.engine.seams import Json
+from corten.engine.system import System
+from corten.errors import CortenError, NotFound
+
+
+class Engine:
+    """One daemon's engine; it knows no HTTP.
+
+    engine = Engine(parts)
+    await engine.open()          # takes up what an earlier daemon left
+    container, warnings = await engine.containers.create("web", {"Image": "nginx"}, {}, {})
+    await container_start.start(engine.containers, container)
+    await engine.close()         # containers go on running
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.events = parts.events
+        self.volumes = parts.volumes
+        self.images: Any = parts.images
+        self.networks: Any = parts.networks
+        self.containers = Containers(parts)
+        self.execs = Execs(self.containers)
+        self.system = System(self)
+        self.containers.probe = self._probe
+
+    async def open(self) -> None:
+        self.parts.changing.spawn(asyncio.to_thread(self.volumes.empty_bin), "erasing removed volumes")
+        await self.containers.restore()
+
+    async def settle(self) -> None:
+        """Wait for everything that goes on behind the answers given so far."""
+        await self.parts.changing.settle()
+
+    async def close(self) -> None:
+        """Let go of the containers, which go on running, and complete what is under way."""
+        await self.parts.watching.cancel()
+        await self.settle()
+        for container in self.containers.by_id.values():
+            container.close_pending()
+
+    async def _probe(self, container: Container, command: list[str], seconds: float) -> tuple[int, str]:
+        """One health check: exit code and output."""
+        config: Json = {"Cmd": command, "AttachStdout": True, "AttachStderr": True}
+        try:
+            return await self.execs.capture(container, config, seconds)
+        except CortenError as error:
+            return -1, str(error)
+
+    def image_count(self) -> int:
+        return len(self.images.list())
+
+    def image_size(self, id: str) -> int:
+        try:
+            return int(self.images.resolve(id).size)
+        except NotFound:
+            return 0
+
+    async def image_usage(self) -> tuple[int, list[Json]]:
+        """LayersSize and the images of /system/df."""
+        images = await asyncio.to_thread(self.images.list)
+        return sum(image.get("Size", 0) for image in images), images

@@ -1,0 +1,64 @@
+"""What the engine is built from: the rooms below it, and the nouns that containers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from corten.engine.background import Background, Forever
+from corten.engine.events import Events
+from corten.engine.oci_facts import HostFacts
+from corten.engine.peers import Images, Networks
+from corten.engine.records import Table
+from corten.engine.seams import Json, NetworkNamespaces, Runtime, Snapshots
+from corten.engine.volumes import Volumes
+
+
+def no_filter(capabilities: Sequence[str]) -> Json | None:
+    """Containers without a system call filter: for machines whose kernel has none."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The daemon's settings, as far as they show in the API or change what the engine does."""
+
+    data_root: Path
+    exec_root: Path
+    driver: str = "overlay"
+    labels: tuple[str, ...] = ()
+    debug: bool = False
+    stop_timeout: int = 10
+    log_max_size: int = 50 * 1024 * 1024
+    log_max_file: int = 3
+    insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+    security_options: tuple[str, ...] = ("name=seccomp,profile=builtin",)
+    runtimes: Mapping[str, str] = field(default_factory=lambda: {"corten": "corten-oci"})  # name -> path
+    warnings: tuple[str, ...] = ()
+    address_pools: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """`seccomp` gives OCI's linux.seccomp for a container with these capabilities. `changing` is work whose end matters
+    (it is awaited at shutdown), `watching` work that ends with what it watches (it is cancelled)."""
+
+    settings: Settings
+    facts: HostFacts
+    table: Table
+    snapshots: Snapshots
+    runtime: Runtime
+    namespaces: NetworkNamespaces
+    images: Images
+    networks: Networks
+    events: Events
+    volumes: Volumes
+    seccomp: Callable[[Sequence[str]], Json | None] = no_filter
+    changing: Background = field(default_factory=Background)
+    watching: Forever = field(default_factory=Forever)
+
+    @property
+    def containers_root(self) -> Path:
+        return self.settings.data_root / "containers"

@@ -1,0 +1,221 @@
+"""What the daemon says of itself and its machine: version, info, disk usage."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import threading
+from typing import TYPE_CHECKING
+
+from corten import __version__
+from corten.engine import clock
+from corten.engine.container_list import summary
+from corten.engine.container_stats import total_memory
+from corten.engine.seams import Json, Usage
+
+if TYPE_CHECKING:
+    from corten.engine.container import Container
+    from corten.engine.engine import Engine
+
+API_VERSION, MIN_API_VERSION = "1.50", "1.24"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+class System:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._id = _identity()
+
+    def version(self) -> Json:
+        """GET /version."""
+        machine, kernel = os.uname().machine, os.uname().release
+        details = {
+            "ApiVersion": API_VERSION,
+            "Arch": _ARCHITECTURES.get(machine, machine),
+            "KernelVersion": kernel,
+            "MinAPIVersion": MIN_API_VERSION,
+            "Os": "linux",
+            "PythonVersion": platform.python_version(),
+        }
+        return {
+            "Platform": {"Name": "Corten"},
+            "Components": [{"Name": "Engine", "Version": __version__, "Details": details}],
+            "Version": __version__,
+            "ApiVersion": API_VERSION,
+            "MinAPIVersion": MIN_API_VERSION,
+            "GitCommit": "",
+            "GoVersion": "",
+            "Os": "linux",
+            "Arch": details["Arch"],
+            "KernelVersion": kernel,
+            "BuildTime": "",
+        }
+
+    async def info(self) -> Json:
+        """GET /info."""
+        engine = self._engine
+        settings, facts = engine.parts.settings, engine.parts.facts
+        images = await asyncio.to_thread(engine.image_count)
+        return {
+            "ID": self._id,
+            **self._counts(),
+            "Images": images,
+            "Driver": settings.driver,
+            "DriverStatus": [],
+            "Plugins": {
+                "Volume": ["local"],
+                "Network": ["bridge", "host", "none"],
+                "Authorization": None,
+                "Log": ["json-file", "none"],
+            },
+            **_controls(facts.controls),
+            "Debug": settings.debug,
+            "NFd": len(os.listdir("/proc/self/fd")),
+            "NGoroutines": len(asyncio.all_tasks()) + threading.active_count(),
+            "NEventsListener": len(engine.events),
+            "SystemTime": clock.rfc3339(clock.now()),
+            "LoggingDriver": facts.default_log_driver,
+            "CgroupDriver": "cgroupfs",
+            "CgroupVersion": str(facts.cgroup_version),
+            **_machine(),
+            "DockerRootDir": str(settings.data_root),
+            "IndexServerAddress": "https://index.docker.io/v1/",
+            "RegistryConfig": self._registries(),
+            "GenericResources": None,
+            "HttpProxy": os.environ.get("HTTP_PROXY", ""),
+            "HttpsProxy": os.environ.get("HTTPS_PROXY", ""),
+            "NoProxy": os.environ.get("NO_PROXY", ""),
+            "Labels": list(settings.labels),
+            "ExperimentalBuild": False,
+            "ServerVersion": __version__,
+            "Runtimes": {name: {"path": path} for name, path in settings.runtimes.items()},
+            "DefaultRuntime": facts.default_runtime,
+            "Swarm": _NO_SWARM,
+            "LiveRestoreEnabled": True,
+            "Isolation": "",
+            "InitBinary": facts.init_path.rpartition("/")[2],
+            "ContainerdCommit": {"ID": "", "Expected": ""},
+            "RuncCommit": {"ID": "", "Expected": ""},
+            "InitCommit": {"ID": "", "Expected": ""},
+            "SecurityOptions": list(settings.security_options),
+            "DefaultAddressPools": [{"Base": base, "Size": size} for base, size in settings.address_pools] or None,
+            "CDISpecDirs": [],
+            "Warnings": list(settings.warnings) or None,
+        }
+
+    def _counts(self) -> Json:
+        states = [container.record.state.status for container in self._engine.containers.by_id.values()]
+        running, paused = states.count("running") + states.count("restarting"), states.count("paused")
+        return {
+            "Containers": len(states),
+            "ContainersRunning": running,
+            "ContainersPaused": paused,
+            "ContainersStopped": len(states) - running - paused,
+        }
+
+    def _registries(self) -> Json:
+        settings = self._engine.parts.settings
+        hub = {"Name": "docker.io", "Mirrors": list(settings.registry_mirrors), "Secure": True, "Official": True}
+        others = {
+            name: {"Name": name, "Mirrors": [], "Secure": False, "Official": False}
+            for name in settings.insecure_registries
+        }
+        return {
+            "AllowNondistributableArtifactsCIDRs": None,
+            "AllowNondistributableArtifactsHostnames": None,
+            "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
+            "IndexConfigs": {"docker.io": hub, **others},
+            "Mirrors": list(settings.registry_mirrors) or None,
+        }
+
+    async def disk_usage(self, types: frozenset[str]) -> Json:
+        """GET /system/df; `types` of container, image, volume, build-cache, or none for all. Walks the disk."""
+        engine, every = self._engine, not types
+        shown: Json = {"LayersSize": 0, "Images": None, "Containers": None, "Volumes": None, "BuildCache": None}
+        if every or "image" in types:
+            shown["LayersSize"], shown["Images"] = await engine.image_usage()
+        if every or "container" in types:
+            shown["Containers"] = [
+                summary(engine.containers, c) | await sizes(engine, c) for c in list(engine.containers.by_id.values())
+            ]
+        if every or "volume" in types:
+            volumes = engine.volumes.list()
+            shown["Volumes"] = [await asyncio.to_thread(engine.volumes.shown, volume, True) for volume in volumes]
+        if every or "build-cache" in types:
+            shown["BuildCache"] = []
+        return shown
+
+
+async def sizes(engine: Engine, container: Container) -> Json:
+    """SizeRw and SizeRootFs. Walks the disk, in a thread."""
+    usage: Usage = await asyncio.to_thread(engine.parts.snapshots.usage, container.id)
+    image_size = engine.image_size(container.record.image_id)
+    return {"SizeRw": usage.bytes, "SizeRootFs": usage.bytes + image_size}
+
+
+_NO_SWARM: Json = {
+    "NodeID": "",
+    "NodeAddr": "",
+    "LocalNodeState": "inactive",
+    "ControlAvailable": False,
+    "Error": "",
+    "RemoteManagers": None,
+}
+
+
+def _controls(controls: frozenset[str]) -> Json:
+    cfs = "cpu_cfs" in controls
+    return {
+        "MemoryLimit": "memory" in controls,
+        "SwapLimit": "swap" in controls,
+        "KernelMemoryTCP": False,
+        "CpuCfsPeriod": cfs,
+        "CpuCfsQuota": cfs,
+        "CPUShares": "cpu_shares" in controls,
+        "CPUSet": "cpuset" in controls,
+        "PidsLimit": "pids" in controls,
+        "OomKillDisable": "oom_kill_disable" in controls,
+        "IPv4Forwarding": _switch("/proc/sys/net/ipv4/ip_forward"),
+        "BridgeNfIptables": _switch("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+        "BridgeNfIp6tables": _switch("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
+    }
+
+
+def _switch(path: str) -> bool:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip() == "1"
+    except OSError:
+        return False
+
+
+def _machine() -> Json:
+    names = _os_release()
+    host = os.uname()
+    return {
+        "KernelVersion": host.release,
+        "OperatingSystem": names.get("PRETTY_NAME", "Linux"),
+        "OSVersion": names.get("VERSION_ID", ""),
+        "OSType": "linux",
+        "Architecture": host.machine,
+        "NCPU": len(os.sched_getaffinity(0)),
+        "MemTotal": total_memory(),
+        "Name": host.nodename,
+    }
+
+
+def _os_release() -> dict[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+def _identity() -> str:
+    """The same for one machine as long as it lives; "" where systemd never made an id."""
+    try:
+        with open("/etc/machine-id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

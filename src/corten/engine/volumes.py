@@ -1,0 +1,229 @@
+"""Volumes: directories of the engine's that outlive containers, at <data-root>/volumes/NAME/_data."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from corten.engine import clock
+from corten.engine.background import Background
+from corten.engine.events import Events
+from corten.engine.filters import Filters
+from corten.engine.records import Table
+from corten.errors import Conflict, Invalid, NotFound, Unsupported
+
+Json = dict[str, Any]
+KIND = "volume"
+_BIN = ".removed"  # no volume can have this name
+ANONYMOUS = "com.docker.volume.anonymous"
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
+_LIST_KEYS = frozenset({"dangling", "driver", "label", "name"})
+_PRUNE_KEYS = frozenset({"all", "label", "label!"})
+
+
+class Volume(msgspec.Struct, omit_defaults=True):
+    """`options` are the local driver's: {"type": "none", "o": "bind", "device": "/srv"} binds a directory."""
+
+    name: str
+    created: int
+    driver: str = "local"
+    labels: dict[str, str] = {}
+    options: dict[str, str] = {}
+
+    @property
+    def anonymous(self) -> bool:
+        return ANONYMOUS in self.labels
+
+
+class Volumes:
+    """All volumes, and which containers refer to them. Only `size` and `prune` walk the disk."""
+
+    def __init__(self, root: Path, table: Table, events: Events, background: Background) -> None:
+        self._root = root
+        self._table = table
+        self._events = events
+        self._background = background
+        self._users: dict[str, set[str]] = {}
+        self._all = {id: msgspec.convert(body, Volume) for id, body in table.list(KIND).items()}
+
+    def create(
+        self,
+        name: str = "",
+        driver: str = "",
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Volume:
+        """The volume `name`, made when there is none; with no name a new anonymous one. Invalid, Conflict, NotFound."""
+        if driver not in ("", "local"):
+            raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+        if name and not _NAME.match(name):
+            raise Invalid(
+                f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+                '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
+            )
+        if (known := self._all.get(name)) is not None:
+            if options and dict(options) != known.options:
+                raise Conflict(f"volume {name} already exists with other options")
+            return known
+        _check_options(name, options or {})
+        given = dict(labels or {})
+        if not name:
+            name, given = secrets.token_hex(32), {**given, ANONYMOUS: ""}
+        return self._make(Volume(name, clock.now(), labels=given, options=dict(options or {})))
+
+    def _make(self, volume: Volume) -> Volume:
+        data = self._root / volume.name / "_data"
+        data.parent.mkdir(mode=0o701, parents=True, exist_ok=True)
+        data.mkdir(mode=0o755, exist_ok=True)
+        self._table.put(KIND, volume.name, msgspec.to_builtins(volume))
+        self._all[volume.name] = volume
+        self._events.publish("volume", "create", volume.name, {"driver": volume.driver})
+        return volume
+
+    def get(self, name: str) -> Volume:
+        if (volume := self._all.get(name)) is None:
+            raise NotFound(f"get {name}: no such volume")
+        return volume
+
+    def path(self, name: str) -> Path:
+        """The directory that containers get: the volume's own, or what its options bind."""
+        volume = self.get(name)
+        if "bind" in volume.options.get("o", "").split(","):
+            return Path(volume.options["device"])
+        return self._root / name / "_data"
+
+    def hold(self, name: str, container: str) -> None:
+        """`container` refers to the volume, which now cannot be removed. Repeating it does nothing."""
+        self._users.setdefault(name, set()).add(container)
+
+    def let_go(self, name: str, container: str) -> None:
+        users = self._users.get(name, set())
+        users.discard(container)
+        if not users:
+            self._users.pop(name, None)
+
+    def users(self, name: str) -> frozenset[str]:
+        return frozenset(self._users.get(name, ()))
+
+    def remove(self, name: str, force: bool = False) -> None:
+        """NotFound (not with `force`), and Conflict while a container refers to it."""
+        if name not in self._all:
+            if force:
+                return
+            raise NotFound(f"get {name}: no such volume")
+        if users := self._users.get(name):
+            raise Conflict(f"remove {name}: volume is in use - [{', '.join(sorted(users))}]")
+        volume = self._all.pop(name)
+        self._table.delete(KIND, name)
+        self._throw_away(name)
+        self._events.publish("volume", "destroy", name, {"driver": volume.driver})
+
+    def _throw_away(self, name: str) -> None:
+        """Out of the way at once; the files go behind the answer, and at the latest with the next daemon."""
+        bin = self._root / _BIN
+        bin.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            os.rename(self._root / name, bin / secrets.token_hex(8))
+        except FileNotFoundError:  # its directory was taken away by hand
+            return
+        self._background.spawn(asyncio.to_thread(self.empty_bin), f"erasing volume {name}")
+
+    def empty_bin(self) -> None:
+        """Erase what was thrown away. Blocks."""
+        shutil.rmtree(self._root / _BIN, ignore_errors=True)
+
+    def list(self, filters: Filters | None = None) -> list[Volume]:
+        wanted = filters or Filters()
+        wanted.check(_LIST_KEYS)
+        dangling = wanted.flag("dangling") if "dangling" in wanted else None
+        names = wanted.get("name")
+        return [
+            volume
+            for name, volume in sorted(self._all.items())
+            if (dangling is None or dangling != bool(self._users.get(name)))
+            and (names is None or any(part in name for part in names))
+            and wanted.allows("driver", volume.driver)
+            and wanted.match_labels("label", volume.labels)
+        ]
+
+    async def prune(self, filters: Filters | None = None) -> tuple[Sequence[str], int]:
+        """Remove what nobody refers to: anonymous volumes, with `all` named ones too. Their names and bytes."""
+        wanted = filters or Filters()
+        wanted.check(_PRUNE_KEYS)
+        every, removed, freed = wanted.flag("all"), [], 0
+        for name, volume in sorted(self._all.items()):
+            if not (every or volume.anonymous) or wanted.excludes_labels("label!", volume.labels):
+                continue
+            if name in self._users or not wanted.match_labels("label", volume.labels):
+                continue
+            size = await asyncio.to_thread(self.size, name)
+            if name in self._users or name not in self._all:  # taken, or removed, while we counted
+                continue
+            self.remove(name)
+            removed.append(name)
+            freed += size
+        self._events.publish("volume", "prune", "", {"reclaimed": str(freed)})
+        return removed, freed
+
+    def size(self, name: str) -> int:
+        """Bytes of its files, each link counted once."""
+        return disk_usage(self._root / name / "_data")
+
+    def shown(self, volume: Volume, usage: bool = False) -> Json:
+        """Docker's Volume object; `usage` adds UsageData, which walks the disk."""
+        shown: Json = {
+            "CreatedAt": clock.rfc3339(volume.created // clock.SECOND * clock.SECOND),
+            "Driver": volume.driver,
+            "Labels": volume.labels or None,
+            "Mountpoint": str(self._root / volume.name / "_data"),
+            "Name": volume.name,
+            "Options": volume.options or None,
+            "Scope": "local",
+        }
+        if usage:
+            shown["UsageData"] = {"RefCount": len(self.users(volume.name)), "Size": self.size(volume.name)}
+        return shown
+
+
+def disk_usage(top: Path) -> int:
+    """Bytes of the regular files and links below `top`, without following anything; 0 when it is not there."""
+    total, seen = 0, set()
+    for directory, _, files in os.walk(top):
+        for entry in _stats(directory, files):
+            if entry.st_nlink > 1:
+                if (entry.st_dev, entry.st_ino) in seen:
+                    continue
+                seen.add((entry.st_dev, entry.st_ino))
+            total += entry.st_size
+    return total
+
+
+def _stats(directory: str, files: Iterable[str]) -> Iterable[os.stat_result]:
+    for name in files:
+        try:
+            yield os.lstat(os.path.join(directory, name))
+        except FileNotFoundError:  # it went while we walked
+            continue
+
+
+def _check_options(name: str, options: Mapping[str, str]) -> None:
+    """The local driver binds directories here; what needs a mount of its own in the daemon is refused."""
+    if not options:
+        return
+    for key in options:
+        if key not in ("type", "o", "device", "size"):
+            raise Invalid(f'create {name}: invalid option: "{key}"')
+    if "bind" not in options.get("o", "").split(","):
+        raise Unsupported(
+            f"create {name}: volumes of type {options.get('type') or 'none'} cannot be mounted; bind a directory"
+        )
+    if not os.path.isabs(options.get("device", "")):
+        raise Invalid(f'create {name}: missing device in volume options: give an absolute path, as "device=/srv/data"')
