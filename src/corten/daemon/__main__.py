@@ -1,0 +1,5 @@
+"""`python -m corten.daemon`."""
+
+from corten.daemon.main import entry
+
+entry()

@@ -1,0 +1,248 @@
+"""The daemon's settings: dockerd's flags, dockerd's JSON file, one frozen value.
+
+A setting may be given by flag or in the file, not by both. Flags and keys of dockerd that have no meaning here are
+taken and ignored, so that an existing command line and daemon.json work; unknown ones are refused by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from corten.errors import Invalid
+
+Json = dict[str, Any]
+
+DEFAULT_FILE = Path("/etc/corten/daemon.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Names are dockerd's, with underscores."""
+
+    hosts: tuple[str, ...] = ()
+    data_root: Path = Path("/var/lib/corten")
+    exec_root: Path = Path("/run/corten")
+    pidfile: Path | None = None
+    group: str = "corten"
+    bridge: str = "corten0"
+    bip: str = ""
+    fixed_cidr: str = ""
+    mtu: int = 1500
+    ipv6: bool = False
+    default_address_pools: tuple[Json, ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_opts: tuple[str, ...] = ()
+    debug: bool = False
+    log_level: str = "info"
+    labels: tuple[str, ...] = ()
+    log_driver: str = "json-file"
+    log_opts: Mapping[str, str] = field(default_factory=dict)
+    insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+    max_concurrent_downloads: int = 3
+    userns_remap: str = ""
+    storage_driver: str = ""
+    cgroup_parent: str = "/corten"
+    default_runtime: str = "corten"
+    runtimes: Mapping[str, str] = field(default_factory=dict)
+    default_shm_size: str = "64m"
+    default_ipc_mode: str = "private"
+    default_cgroupns_mode: str = ""
+    default_ulimits: Mapping[str, Json] = field(default_factory=dict)
+    init: bool = False
+    init_path: str = ""
+    no_new_privileges: bool = False
+    seccomp_profile: str = ""
+    shutdown_timeout: int = 15
+    tls: bool = False
+    tlsverify: bool = False
+    tlscacert: str = ""
+    tlscert: str = ""
+    tlskey: str = ""
+    metrics_addr: str = ""
+
+
+# What dockerd knows and this engine does otherwise, by design (docs/compatibility.md says how).
+_IGNORED_BOOL = frozenset(
+    "live-restore iptables ip6tables ip-forward ip-masq userland-proxy icc selinux-enabled experimental "
+    "raw-logs allow-nondistributable-artifacts bridge-accept-fwmark ip-forward-no-drop allow-direct-routing".split()
+)
+_IGNORED_VALUE = frozenset(
+    "containerd containerd-namespace containerd-plugins-namespace userland-proxy-path exec-opt exec-opts "
+    "storage-opt storage-opts max-concurrent-uploads max-download-attempts oom-score-adjust network-control-plane-mtu "
+    "default-gateway default-gateway-v6 fixed-cidr-v6 ip host-gateway-ip log-format api-cors-header features builder "
+    "cluster-advertise cluster-store cpu-rt-period cpu-rt-runtime firewall-backend authorization-plugin "
+    "authorization-plugins cdi-spec-dir cdi-spec-dirs proxies http-proxy https-proxy no-proxy swarm-default-advertise-addr "
+    "metrics-addr default-network-opt default-network-opts min-api-version node-generic-resource".split()
+)
+_LISTS = {  # flag, which may be repeated: field
+    "host": "hosts",
+    "dns": "dns",
+    "dns-search": "dns_search",
+    "dns-opt": "dns_opts",
+    "label": "labels",
+    "insecure-registry": "insecure_registries",
+    "registry-mirror": "registry_mirrors",
+    "default-address-pool": "default_address_pools",
+}
+_MAPS = {"log-opt": "log_opts", "add-runtime": "runtimes", "default-ulimit": "default_ulimits"}
+_SHORT = {"host": "-H", "debug": "-D", "group": "-G", "log-level": "-l", "pidfile": "-p", "bridge": "-b"}
+_HELP = {
+    "host": "where to listen: unix://PATH, tcp://ADDRESS:PORT or fd:// (default unix://<exec-root>/corten.sock)",
+    "data-root": "everything that is kept",
+    "exec-root": "everything that a reboot may take",
+    "group": "group that may use the unix socket",
+    "bridge": "bridge of the default network; none for no default network",
+    "bip": "the bridge's address and subnet, as 172.17.0.1/16",
+    "config-file": "JSON file of settings",
+    "userns-remap": 'user namespace of containers: "default", or user[:group] of /etc/subuid',
+    "add-runtime": "NAME=PATH of another OCI runtime",
+}
+
+
+def load(arguments: Sequence[str]) -> tuple[Config, bool]:
+    """The configuration, and whether it is only to be checked (`--validate`). Raises Invalid; `--help` exits."""
+    given = vars(_parser().parse_args(list(arguments)))
+    validate = bool(given.pop("validate", False))
+    file = given.pop("config_file", None)
+    flags = _from_flags(given)
+    keys = _from_file(Path(file), must_exist=True) if file else _from_file(DEFAULT_FILE, must_exist=False)
+    both = sorted(set(flags) & set(keys))
+    if both:
+        names = ", ".join(name.replace("_", "-") for name in both)
+        raise Invalid(f"given both by flag and in the configuration file: {names}")
+    try:
+        return _checked(Config(**{**keys, **flags})), validate
+    except TypeError as error:
+        raise Invalid(f"configuration: {error}") from error
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise Invalid(f"{message}; see 'cortend --help'")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="cortend", description="The Corten daemon. It takes dockerd's flags.", argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )  # fmt: skip
+    parser.add_argument("--config-file", metavar="FILE", help=_HELP["config-file"])
+    parser.add_argument("--validate", action="store_true", help="check the configuration and exit")
+    parser.add_argument("-v", "--version", action="version", version=f"Corten version {_version()}")
+    for item in fields(Config):
+        name = item.name.replace("_", "-")
+        if item.name in _LISTS.values() or item.name in _MAPS.values():
+            continue
+        words = [_SHORT[name], f"--{name}"] if name in _SHORT else [f"--{name}"]
+        if item.type == "bool":
+            parser.add_argument(*words, nargs="?", const=True, type=_bool, metavar="BOOL", help=_HELP.get(name))
+        else:
+            kind = {"int": int}.get(str(item.type), str)
+            parser.add_argument(*words, type=kind, help=_HELP.get(name), metavar=str(item.type).split()[0].upper())
+    for flag, name in (_LISTS | _MAPS).items():
+        words = [_SHORT[flag], f"--{flag}"] if flag in _SHORT else [f"--{flag}"]
+        parser.add_argument(*words, dest=name, action="append", help=_HELP.get(flag), metavar="VALUE")
+    for flag in sorted(_IGNORED_BOOL):
+        parser.add_argument(f"--{flag}", dest="_ignored", nargs="?", const=True, help=argparse.SUPPRESS)
+    for flag in sorted(_IGNORED_VALUE - {"metrics-addr", "exec-opts", "storage-opts"}):
+        parser.add_argument(f"--{flag}", dest="_ignored", help=argparse.SUPPRESS)
+    return parser
+
+
+def _version() -> str:
+    from corten import __version__
+
+    return __version__
+
+
+def _bool(text: str) -> bool:
+    if text.lower() in ("1", "t", "true"):
+        return True
+    if text.lower() in ("0", "f", "false"):
+        return False
+    raise argparse.ArgumentTypeError(f"not a boolean: {text!r}")
+
+
+def _from_flags(given: Json) -> Json:
+    given.pop("_ignored", None)
+    for name in _MAPS.values():
+        if name in given:
+            given[name] = dict(_pair(entry) for entry in given[name])
+    if "default_ulimits" in given:
+        given["default_ulimits"] = {name: _ulimit(name, text) for name, text in given["default_ulimits"].items()}
+    if "default_address_pools" in given:
+        given["default_address_pools"] = [dict(_pair(p) for p in text.split(",")) for text in given["default_address_pools"]]
+    return _converted(given)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise Invalid(f"not NAME=VALUE: {text!r}")
+    return name, value
+
+
+def _ulimit(name: str, text: str) -> Json:
+    soft, _, hard = text.partition(":")
+    try:
+        return {"Name": name, "Soft": int(soft), "Hard": int(hard or soft)}
+    except ValueError:
+        raise Invalid(f"not a limit: {name}={text}") from None
+
+
+def _from_file(path: Path, must_exist: bool) -> Json:
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        if must_exist:
+            raise Invalid(f"configuration file {path} does not exist") from None
+        return {}
+    except (OSError, ValueError) as error:
+        raise Invalid(f"configuration file {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise Invalid(f"configuration file {path}: not a JSON object")
+    return _from_keys(content, path)
+
+
+def _from_keys(content: Json, path: Path) -> Json:
+    known = {item.name.replace("_", "-"): item.name for item in fields(Config)}
+    known |= {"default-ulimits": "default_ulimits", "runtimes": "runtimes"}
+    unknown = sorted(set(content) - set(known) - _IGNORED_BOOL - _IGNORED_VALUE - {"tls"})
+    if unknown:
+        raise Invalid(f"configuration file {path}: unknown keys: {', '.join(unknown)}")
+    keys = {known[key]: value for key, value in content.items() if key in known}
+    if "runtimes" in keys:
+        keys["runtimes"] = {name: entry["path"] for name, entry in keys["runtimes"].items()}
+    return _converted(keys)
+
+
+def _converted(given: Json) -> Json:
+    for name in ("data_root", "exec_root", "pidfile"):
+        if name in given:
+            given[name] = Path(given[name]).absolute()
+    for name in _LISTS.values():
+        if name in given:
+            given[name] = tuple(given[name])
+    return given
+
+
+def _checked(config: Config) -> Config:
+    if config.log_driver not in ("json-file", "none"):
+        raise Invalid(f"logger: no log driver named '{config.log_driver}' is registered")
+    if config.default_runtime not in ("corten", *config.runtimes):
+        raise Invalid(f"default runtime {config.default_runtime!r} is not among the runtimes")
+    for name, path in config.runtimes.items():
+        if not Path(path).is_absolute():
+            raise Invalid(f"runtime {name}: {path!r} is not an absolute path")
+    if not config.cgroup_parent.startswith("/"):
+        raise Invalid(f"cgroup-parent must be an absolute path: {config.cgroup_parent!r}")
+    if config.storage_driver not in ("", "overlay", "overlay2", "copy", "vfs"):
+        raise Invalid(f"storage driver {config.storage_driver!r} is none of overlay2, vfs")
+    return config

@@ -1,0 +1,162 @@
+"""What this machine can do, found once at the daemon's start."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from pathlib import Path
+
+from corten.daemon.config import Config
+from corten.engine.oci_facts import DeviceNode, HostFacts, IdMap
+from corten.errors import Invalid, Unsupported
+from corten.kernel import caps
+from corten.runtime import cgroups
+from corten.runtime.cgroups.support import support
+
+_INITS = ("/usr/bin/tini-static", "/usr/bin/docker-init", "/usr/bin/tini", "/usr/libexec/podman/catatonit")
+_CONTROLS = {  # a name of HostFacts.controls: what `cgroups.support` calls it
+    "memory": "MemoryLimit",
+    "swap": "SwapLimit",
+    "reservation": "MemoryReservation",
+    "swappiness": "MemorySwappiness",
+    "oom_kill_disable": "OomKillDisable",
+    "cpu_shares": "CPUShares",
+    "cpu_cfs": "CpuCfsQuota",
+    "cpu_rt": "CPURealtime",
+    "cpuset": "CPUSet",
+    "pids": "PidsLimit",
+    "blkio_weight": "BlkioWeight",
+    "blkio_weight_device": "BlkioWeightDevice",
+    "blkio_read_bps": "BlkioReadBpsDevice",
+    "blkio_write_bps": "BlkioWriteBpsDevice",
+    "blkio_read_iops": "BlkioReadIOpsDevice",
+    "blkio_write_iops": "BlkioWriteIOpsDevice",
+    "devices": "Devices",
+}
+MINIMUM_KERNEL = (5, 12)  # mount_setattr(2)
+
+
+def check_machine() -> None:
+    """Raises Unsupported where the engine cannot work at all: not root, kernel too old, no control groups."""
+    if os.geteuid() != 0:
+        raise Unsupported("the daemon must be started as root (try: sudo cortend)")
+    release = os.uname().release
+    version = tuple(int(part) for part in release.split("-")[0].split(".")[:2])
+    if version < MINIMUM_KERNEL:
+        raise Unsupported(f"Linux {release} is too old: the engine needs {'.'.join(map(str, MINIMUM_KERNEL))} or newer")
+    if not cgroups.detect().hierarchies:
+        raise Unsupported("no control groups are mounted (mount -t cgroup2 cgroup2 /sys/fs/cgroup)")
+
+
+def gather(config: Config) -> tuple[HostFacts, tuple[str, ...]]:
+    """The facts, and what is to be said about them in `info`."""
+    layout = cgroups.detect()
+    can, warnings = support(layout)
+    known = caps.known() & caps.bounding()
+    uids, gids = _remap(config.userns_remap)
+    facts = HostFacts(
+        capabilities=tuple(sorted(known)),
+        cpus=os.cpu_count() or 1,
+        cpuset_cpus=_ranges("/sys/devices/system/cpu/online"),
+        cpuset_mems=_ranges("/sys/devices/system/node/online"),
+        cgroup_version=layout.version,
+        controls=frozenset(name for name, key in _CONTROLS.items() if can.get(key)),
+        time_namespace=os.path.exists("/proc/self/ns/time"),
+        cgroup_namespace=os.path.exists("/proc/self/ns/cgroup"),
+        uid_map=uids,
+        gid_map=gids,
+        thermal_paths=tuple(sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle"))),
+        init_path=config.init_path or next((path for path in _INITS if os.path.exists(path)), ""),
+        init_args=("--",),
+        devices=host_devices,
+        runtimes=frozenset({"corten", *config.runtimes}),
+        default_runtime=config.default_runtime,
+        default_init=config.init,
+        default_shm_size=byte_size(config.default_shm_size),
+        default_ipc_mode=config.default_ipc_mode,
+        default_cgroupns_mode=config.default_cgroupns_mode,
+        default_log_driver=config.log_driver,
+        default_log_options=config.log_opts,
+        default_ulimits=config.default_ulimits,
+        default_no_new_privileges=config.no_new_privileges,
+    )
+    if "CAP_SYS_RESOURCE" not in known:
+        warnings = (*warnings, "WARNING: No CAP_SYS_RESOURCE: limits above the daemon's own cannot be raised")
+    return facts, tuple(warnings)
+
+
+def host_devices(path: str) -> list[DeviceNode]:
+    """The device at `path`, or all devices below that directory; OSError when there is none."""
+    if stat.S_ISDIR(os.stat(path).st_mode):
+        below = [os.path.join(top, name) for top, _, names in os.walk(path) for name in names]
+        return [node for child in sorted(below) if (node := _device(child))]
+    node = _device(path)
+    if node is None:
+        raise OSError(19, "not a device node", path)
+    return [node]
+
+
+_SKIPPED = ("/dev/pts/", "/dev/shm/", "/dev/fd/", "/dev/mqueue/", "/dev/.lxc", "/dev/console")
+
+
+def _device(path: str) -> DeviceNode | None:
+    if path.startswith(_SKIPPED):
+        return None
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    kind = "c" if stat.S_ISCHR(status.st_mode) else "b" if stat.S_ISBLK(status.st_mode) else ""
+    if not kind:
+        return None
+    major, minor = os.major(status.st_rdev), os.minor(status.st_rdev)
+    return DeviceNode(path, kind, major, minor, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
+
+def _ranges(path: str) -> frozenset[int]:
+    """A list as "0-3,8" in a file of the kernel's; {0} when there is no such file."""
+    try:
+        text = Path(path).read_text().strip()
+    except OSError:
+        return frozenset({0})
+    numbers: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        numbers.update(range(int(first), int(last or first) + 1))
+    return frozenset(numbers)
+
+
+def _remap(setting: str) -> tuple[tuple[IdMap, ...], tuple[IdMap, ...]]:
+    """The id maps of `--userns-remap`: the first range of the user in /etc/subuid, and of the group in /etc/subgid."""
+    if not setting:
+        return (), ()
+    user, _, group = setting.partition(":")
+    if user == "default":
+        user = group = "dockremap"
+    return _subordinate(Path("/etc/subuid"), user), _subordinate(Path("/etc/subgid"), group or user)
+
+
+def _subordinate(path: Path, name: str) -> tuple[IdMap, ...]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    found, inside = [], 0
+    for line in lines:
+        owner, _, rest = line.strip().partition(":")
+        first, _, count = rest.partition(":")
+        if owner == name and first.isdigit() and count.isdigit():
+            found.append(IdMap(inside, int(first), int(count)))
+            inside += int(count)
+    if not found:
+        raise Invalid(f"userns-remap: {name} has no range in {path} (add a line such as {name}:100000:65536)")
+    return tuple(found)
+
+
+def byte_size(text: str) -> int:
+    """ "64m" in bytes."""
+    units = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+    number = text.lower().removesuffix("b") or "0"
+    factor = units.get(number[-1], 1)
+    try:
+        return int(float(number.rstrip("kmgb")) * factor)
+    except ValueError:
+        raise Invalid(f"not a size: {text!r}") from None

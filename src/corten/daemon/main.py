@@ -1,0 +1,133 @@
+"""The daemon's life: configuration, lock, launcher, engine, sockets; then signals until it is told to end.
+
+The order matters. The launcher is started before this process has a thread or a database, because it is forked from
+here. The engine takes up what an earlier daemon left before anybody can connect. At the end clients are let go first,
+then the engine; containers go on running and are found again by the next daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from corten.daemon import assemble, config, facts, sockets
+from corten.daemon.config import Config
+from corten.daemon.lock import lock
+from corten.errors import CortenError
+from corten.tasks.launcher import Launcher
+
+log = logging.getLogger("cortend")
+
+
+
+def entry() -> None:
+    """The command `cortend`."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the daemon until it is told to end. Exit status: 0, or 1 with one line on standard error."""
+    try:
+        settings, only_check = config.load(arguments)
+        if only_check:
+            print("configuration OK")
+            return 0
+        facts.check_machine()
+        _log_to_stderr(settings)
+        return _run(settings)
+    except CortenError as error:
+        print(f"cortend: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"cortend: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(settings: Config) -> int:
+    make_directories(settings)
+    locks = [lock(settings.data_root), lock(settings.exec_root)]
+    raise_file_limit()
+    launcher = Launcher(settings.exec_root / "launcher.log")
+    launcher.start()
+    try:
+        if settings.pidfile:
+            settings.pidfile.write_text(f"{os.getpid()}\n")
+        asyncio.run(_serve(settings, launcher))
+    finally:
+        launcher.close()
+        if settings.pidfile:
+            settings.pidfile.unlink(missing_ok=True)
+        for fd in locks:
+            os.close(fd)
+    return 0
+
+
+async def _serve(settings: Config, launcher: Launcher) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    listening = sockets.listeners(settings)
+    daemon = await assemble.assemble(settings, launcher)
+    loop.add_signal_handler(signal.SIGHUP, daemon.reload)
+    servers = []
+    for listener in listening:
+        servers.append(await loop.create_server(daemon.api, sock=listener.socket, ssl=listener.tls, backlog=512))
+        log.info("API listens on %s", listener.address)
+    notify_ready()
+    gc.collect()
+    gc.freeze()  # what the start has made stays: later collections need not look at it
+    log.info("daemon is ready, process %d", os.getpid())
+    await ended.wait()
+    log.info("daemon ends; containers go on")
+    for server in servers:
+        server.close()
+    await daemon.close(settings.shutdown_timeout)
+
+
+def make_directories(settings: Config) -> None:
+    """The roots: others may pass through to what they are given, and list nothing (API-05 of the security notes)."""
+    for path, mode in (
+        (settings.data_root, 0o711),
+        (settings.data_root / "containers", 0o711),
+        (settings.exec_root, 0o711),
+        (settings.exec_root / "containers", 0o700),
+        (settings.exec_root / "seccomp", 0o700),
+    ):
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(mode)
+
+
+def raise_file_limit() -> None:
+    """A connection and a supervisor's socket for each of thousands of containers: as many files as may be."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def notify_ready() -> None:
+    """Tell systemd, when it asked (sd_notify(3))."""
+    import socket
+
+    address = os.environ.pop("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
+        except OSError as error:
+            log.warning("cannot notify %s: %s", address, error)
+
+
+def _log_to_stderr(settings: Config) -> None:
+    level = logging.DEBUG if settings.debug else settings.log_level.upper()
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+

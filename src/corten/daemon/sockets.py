@@ -1,0 +1,122 @@
+"""Where clients connect: unix sockets, TCP with certificates, sockets that a supervisor of services passed."""
+
+from __future__ import annotations
+
+import grp
+import os
+import socket
+import ssl
+from pathlib import Path
+from typing import NamedTuple
+
+from corten.daemon.config import Config
+from corten.errors import Conflict, Invalid
+
+_FIRST_PASSED = 3  # sd_listen_fds(3)
+
+
+class Listener(NamedTuple):
+    """A socket that listens already; `tls` for those on which clients must show a certificate."""
+
+    address: str
+    socket: socket.socket
+    tls: ssl.SSLContext | None = None
+
+
+def listeners(config: Config) -> list[Listener]:
+    """All of `config.hosts`, by default the unix socket in the exec root. Closes what it opened when one fails."""
+    opened: list[Listener] = []
+    try:
+        for host in config.hosts or (f"unix://{config.exec_root}/corten.sock",):
+            opened += _listen(host, config)
+    except BaseException:
+        for listener in opened:
+            listener.socket.close()
+        raise
+    return opened
+
+
+def _listen(host: str, config: Config) -> list[Listener]:
+    scheme, separator, rest = host.partition("://")
+    if not separator:
+        raise Invalid(f"not an address to listen on: {host!r} (unix://PATH, tcp://ADDRESS:PORT or fd://)")
+    if scheme == "unix":
+        return [Listener(host, _unix(Path(rest), config.group))]
+    if scheme == "tcp":
+        return [_tcp(host, rest, config)]
+    if scheme == "fd":
+        return _passed()
+    raise Invalid(f"unknown scheme in {host!r}: use unix, tcp or fd")
+
+
+def _unix(path: Path, group: str) -> socket.socket:
+    """The socket is born inaccessible and given to the group before anybody can connect."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _take_place(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    os.fchmod(sock.fileno(), 0o600)  # a socket file takes its mode from here: there is no moment in which it is open
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:  # by descriptor: a socket's path must not be longer than 107 bytes
+        sock.bind(f"/proc/self/fd/{directory}/{path.name}")
+    finally:
+        os.close(directory)
+    try:
+        os.chown(path, 0, grp.getgrnam(group).gr_gid if not group.isdigit() else int(group))
+        os.chmod(path, 0o660)
+    except (KeyError, PermissionError):
+        os.chmod(path, 0o600)  # no such group: root only
+    sock.listen(512)
+    sock.setblocking(False)
+    return sock
+
+
+def _take_place(path: Path) -> None:
+    """Remove the socket of a daemon that is gone; Conflict when somebody answers there."""
+    if not path.is_socket():
+        if path.exists():
+            raise Conflict(f"{path} is not a socket; remove it or listen elsewhere")
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink()
+            return
+    raise Conflict(f"another daemon listens on {path}; give this one -H of its own")
+
+
+def _tcp(host: str, address: str, config: Config) -> Listener:
+    """Whoever can speak to this socket is root on this machine: without client certificates it is refused."""
+    if not config.tlsverify:
+        raise Invalid(f"{host}: listening on TCP needs --tlsverify with --tlscacert, --tlscert and --tlskey")
+    name, _, port = address.rpartition(":")
+    if not port.isdigit():
+        raise Invalid(f"{host}: no port")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(config.tlscert, config.tlskey)
+        context.load_verify_locations(config.tlscacert)  # this authority alone, not those of the system
+    except OSError as error:
+        raise Invalid(f"{host}: cannot read the certificates: {error}") from error
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        sock = socket.create_server((name.strip("[]"), int(port)), family=socket.AF_INET6 if ":" in name else socket.AF_INET)
+    except OSError as error:
+        raise Conflict(f"cannot listen on {host}: {error.strerror}") from error
+    sock.setblocking(False)
+    return Listener(host, sock, context)
+
+
+def _passed() -> list[Listener]:
+    """Socket activation: LISTEN_FDS descriptors from 3 on, when they are meant for this process."""
+    count = int(os.environ.get("LISTEN_FDS", "0")) if os.environ.get("LISTEN_PID") == str(os.getpid()) else 0
+    if not count:
+        raise Invalid("fd://: no sockets were passed; start cortend by its systemd socket unit, or use unix://")
+    found = []
+    for fd in range(_FIRST_PASSED, _FIRST_PASSED + count):
+        os.set_inheritable(fd, False)
+        sock = socket.socket(fileno=fd)
+        sock.setblocking(False)
+        found.append(Listener(f"fd://{fd}", sock))
+    return found
