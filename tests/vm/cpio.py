@@ -16,7 +16,9 @@ class Archive:
         self._inode = 0
         self._seen: set[str] = set()
 
-    def _entry(self, name: str, mode: int, content: bytes = b"", mtime: int = 0, device: tuple[int, int] = (0, 0)) -> None:
+    def _entry(
+        self, name: str, mode: int, content: bytes = b"", mtime: int = 0, device: tuple[int, int] = (0, 0)
+    ) -> None:
         self._inode += 1
         raw = name.encode() + b"\0"
         fields = (self._inode, mode, 0, 0, 1, mtime, len(content), 0, 0, *device, len(raw), 0)

@@ -35,15 +35,10 @@ _KERNEL = "linux-image-cloud-amd64"
 _MODULES = ("virtio_pci", "virtio_blk", "overlay", "bfq")
 _PACKAGE = Path(__file__).parents[2] / "src" / "corten"
 _NOT_NEEDED = frozenset(
-    "test tests idlelib tkinter turtledemo lib2to3 ensurepip pydoc_data distutils site-packages dist-packages "
-    "lib-dynload unittest venv curses dbm wsgiref config-3.11-x86_64-linux-gnu".split()
+    ("test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "pydoc_data", "distutils", "unittest")
+    + ("site-packages", "dist-packages", "lib-dynload", "venv", "curses", "dbm", "wsgiref")
 )
-_EXTENSIONS = ("_ctypes", "_json", "_hashlib", "_posixsubprocess", "_contextvars", "resource", "termios", "mmap", "_queue",
-               "_asyncio", "_ssl", "_uuid", "_sqlite3", "_bz2", "_lzma", "_decimal", "_typing", "_multiprocessing",
-               "fcntl", "select", "_socket", "math", "_struct", "array", "zlib", "grp", "_random", "_bisect", "_heapq",
-               "_datetime", "_pickle", "_opcode", "_statistics", "binascii", "_csv", "syslog", "unicodedata", "_sha256",
-               "_sha512", "_sha1", "_md5", "_blake2", "_sha3", "_elementtree", "pyexpat", "_zoneinfo", "_crypt", "spwd",
-               "_posixshmem", "cmath", "_lsprof", "_codecs_jp", "_multibytecodec", "_xxsubinterpreters")  # fmt: skip
+_EXTENSIONS_NOT_NEEDED = ("_test", "_xx", "xx", "_tkinter", "_curses", "_dbm", "_gdbm", "nis", "ossaudio", "readline")
 
 _INIT = """#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
@@ -193,7 +188,7 @@ def _put(archive: Archive, path: str, source: Source) -> None:
 
 
 def prepare_kernel(cache: Path) -> tuple[Path, tuple[Path, ...]]:
-    """Debian's cloud kernel and the modules that a guest needs, dependencies first. GuestFailed when apt cannot get it."""
+    """Debian's cloud kernel and the modules that a guest needs, dependencies first. GuestFailed without apt's help."""
     ready = cache / "kernel"
     if not (ready / "order").exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -291,7 +286,7 @@ def _fill(archive: Archive, modules: Sequence[Path]) -> None:
     stdlib = Path(sysconfig.get_path("stdlib"))
     archive.copy(str(stdlib), stdlib, _NOT_NEEDED)
     for extension in sorted((stdlib / "lib-dynload").glob("*.so")):
-        if extension.name.split(".")[0] in _EXTENSIONS:
+        if not extension.name.startswith(_EXTENSIONS_NOT_NEEDED):
             archive.copy(str(extension), extension)
             _libraries(archive, extension)
     _libraries(archive, python)

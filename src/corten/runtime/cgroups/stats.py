@@ -111,7 +111,7 @@ def _memory2(directory: int) -> Json:
         "limit": _number(directory, "memory.max"),
         "usage": _number(directory, "memory.current"),
         "max": _number(directory, "memory.peak"),
-        "failcnt": parse_flat(_text(directory, "memory.events")).get("max", 0),
+        "failcnt": parse_flat(_text(directory, "memory.events")).get("oom", 0),
     }
     swap, limit = _number(directory, "memory.swap.current"), _number(directory, "memory.swap.max")
     both = UNLIMITED if UNLIMITED in (limit, usage["limit"]) else limit + usage["limit"]
