@@ -73,10 +73,6 @@ class Cgroup:
             found.append((name, hierarchy.mountpoint + self.path, links))
         return found
 
-    def descriptors(self) -> tuple[int, ...]:
-        """All that the handle holds, for who decides what a child may keep open."""
-        return tuple(self._directories.values())
-
     def paths(self) -> dict[str, str]:
         """Directory of each controller (v1 names, "" for the v2 tree), as OCI's state and runc's `state` show it."""
         found = {}
