@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from corten.client.connection import Connection
 
 STDIN, STDOUT = 0, 1
-# All that a user can send and that makes sense elsewhere; KILL and STOP cannot be caught, CHLD, PIPE and URG are our own
-# business, and a fault of this program is no message to the container.
+# All that a user can send and that makes sense elsewhere. KILL and STOP cannot be caught, CHLD, PIPE and URG are our
+# own business, and a fault of this program is no message to the container.
 FORWARDED = tuple(
     int(number)
     for number in (

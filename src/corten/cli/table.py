@@ -1,4 +1,7 @@
-"""Every command, one line each: its module, its spellings, what it does. A new command is one file and one line here."""
+"""Every command, one line each: its module, its spellings, what it does.
+
+A new command is one file under `commands` and one line here.
+"""
 
 from __future__ import annotations
 

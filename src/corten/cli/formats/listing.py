@@ -109,7 +109,7 @@ def render(shape: Shape, rows: Iterable[Row], template: str, columns: Sequence[s
 
 def mentions(template: str, field: str) -> bool:
     """Whether a template may use a field that costs the daemon something to compute."""
-    return f".{field}" in template or template.strip() == "json"
+    return f".{field}" in template or "json .}" in template.replace(" }", "}")
 
 
 def parse_filters(specs: Iterable[str]) -> dict[str, list[str]]:

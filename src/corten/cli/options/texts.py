@@ -1,4 +1,4 @@
-"""Values that are checked texts: environment, labels, key=value pairs, hosts, addresses; ValueError says what is wrong."""
+"""Texts that are checked: environment, labels, key=value pairs, hosts, addresses. ValueError says what is wrong."""
 
 from __future__ import annotations
 
