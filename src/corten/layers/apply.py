@@ -35,7 +35,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class Applied(NamedTuple):
     """`size` is the bytes of all files as they measure, `inodes` how many things were made.
 
-    `implied` are directories without an entry of their own, outermost first, b"" for the root itself; `links` are (path, target) of hard links
+    `implied` are directories without an entry of their own, outermost first, b"" for the root itself. `links` are
+    (path, target) of hard links
     to something that this layer does not have.
     """
 

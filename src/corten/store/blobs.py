@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ class Ingest:
         self._part = part
         self.expected = digest
         self._hash: Any = digests.hasher(digest or "sha256:" + "0" * 64)
+        self._lock = threading.RLock()  # a cancelled caller may close while a thread still writes
         self._fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self.offset = self._resume()
@@ -49,14 +51,15 @@ class Ingest:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Exhausted when the disk is full; what was written before stays for a later attempt."""
         view = memoryview(data)
-        try:
-            while view:
-                done = os.write(self._fd, view)
-                self._hash.update(view[:done])
-                self.offset += done
-                view = view[done:]
-        except OSError as error:
-            raise _exhausted(error, self._part) from error
+        with self._lock:
+            try:
+                while view:
+                    done = os.write(self._fd, view)
+                    self._hash.update(view[:done])
+                    self.offset += done
+                    view = view[done:]
+            except OSError as error:
+                raise _exhausted(error, self._part) from error
 
     def restart(self) -> None:
         """Forget what came so far."""
@@ -76,6 +79,7 @@ class Ingest:
             self.abort()
             raise Corrupt(f"digest mismatch: wanted {self.expected}, got {digest}")
         path = self._blobs.path(digest)
+        self._lock.acquire()
         try:
             os.fchmod(self._fd, 0o444)
             os.fsync(self._fd)
@@ -85,13 +89,15 @@ class Ingest:
             raise _exhausted(error, self._part) from error
         finally:
             self.close()
+            self._lock.release()
         return digest
 
     def close(self) -> None:
         """Stop here; the part stays and can be resumed. Idempotent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
 
     def abort(self) -> None:
         """Stop here and keep nothing."""

@@ -1,0 +1,1 @@
+"""The client of OCI distribution 1.1 and Docker's registry API v2."""

@@ -1,0 +1,99 @@
+"""Credentials and challenges: RFC 9110 `WWW-Authenticate`, and the token protocol of the distribution project
+(docs "Token Authentication Specification" and "OAuth2 Token Authentication")."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from corten.errors import Invalid, Unauthorized
+from corten.registry.client.endpoints import Endpoint, host_name, is_loopback
+from corten.spec.reference import DEFAULT_DOMAIN
+
+_CHALLENGE = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9_-]*)(?=\s|$)")
+_PARAMETER = re.compile(r'\s*,?\s*([A-Za-z][A-Za-z0-9_-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client sent in X-Registry-Auth. Empty strings are absent. `repr` shows no secret."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+    registry_token: str = field(default="", repr=False)
+
+    @property
+    def basic(self) -> str:
+        """The value of a basic Authorization header; "" without a user."""
+        if not self.username and not self.password:
+            return ""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+
+def credentials(document: Mapping[str, Any] | None, domain: str) -> Credentials:
+    """Credentials for `domain`. Those that name another registry are for that one and are not used (exact host)."""
+    document = document or {}
+    values = {}
+    for key in ("username", "password", "identitytoken", "registrytoken", "serveraddress", "auth"):
+        value = document.get(key) or ""
+        if not isinstance(value, str) or len(value) > 1 << 16 or "\n" in value or "\r" in value:
+            raise Invalid(f"registry credentials have a malformed {key}")
+        values[key] = value
+    if values["serveraddress"] and _server(values["serveraddress"]) != _server(domain):
+        return Credentials()
+    if values["auth"] and not values["username"]:
+        values["username"], values["password"] = _decoded(values["auth"])
+    return Credentials(values["username"], values["password"], values["identitytoken"], values["registrytoken"])
+
+
+def _decoded(text: str) -> tuple[str, str]:
+    try:
+        user, _, password = base64.b64decode(text).decode().partition(":")
+    except ValueError as error:
+        raise Invalid("registry credentials have a malformed auth") from error
+    return user, password
+
+
+def _server(address: str) -> str:
+    host = address.rpartition("://")[2].partition("/")[0].lower()
+    return DEFAULT_DOMAIN if host in _HUB_NAMES else host
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    scheme: str  # lower case
+    parameters: Mapping[str, str]
+
+
+def challenges(headers: Sequence[str]) -> list[Challenge]:
+    """Every challenge in these WWW-Authenticate headers; what cannot be understood is left out."""
+    found: list[Challenge] = []
+    for header in headers:
+        at = 0
+        while match := _CHALLENGE.match(header, at):
+            at = match.end()
+            parameters: dict[str, str] = {}
+            while part := _PARAMETER.match(header, at):
+                at = part.end()
+                value = re.sub(r"\\(.)", r"\1", part[2]) if part[2] is not None else part[3]
+                parameters.setdefault(part[1].lower(), value)
+            found.append(Challenge(match[1].lower(), parameters))
+    return found
+
+
+def check_realm(realm: str, endpoint: Endpoint) -> str:
+    """The realm itself when credentials may go there (CVE-2026-33540): https, or http on this very machine for a
+    registry that is itself spoken to without TLS. Raises Unauthorized."""
+    parts = urlsplit(realm)
+    host = parts.hostname or ""
+    plain = parts.scheme == "http" and endpoint.insecure
+    plain = plain and (is_loopback(host) or host == host_name(endpoint.host))
+    if (parts.scheme == "https" or plain) and host and "@" not in parts.netloc and realm.isprintable():
+        return realm
+    raise Unauthorized(f"registry {endpoint.host} sends to an authentication server that cannot be trusted: {realm!r}")

@@ -1,0 +1,232 @@
+"""Pulling: manifests, and blobs straight into the blob store, a few at a time for the whole daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+import corten
+from corten.errors import Corrupt, Failed
+from corten.registry.client.auth import credentials
+from corten.registry.client.endpoints import Endpoints
+from corten.registry.client.errors import Refused
+from corten.registry.client.repository import Repository, Waiting, translate
+from corten.spec import digest as digests
+from corten.spec import oci_image
+from corten.spec.oci_image import Descriptor
+from corten.spec.reference import Reference
+from corten.store.blobs import Blobs, Ingest
+
+DOWNLOADS = 3  # as dockerd's max-concurrent-downloads
+_BATCH = 2 << 20  # bytes that go to the disk thread at once
+_ACCEPT = ", ".join(oci_image.MANIFESTS + oci_image.INDEXES)
+_STALL = 60.0  # seconds without a byte
+
+Progress = Callable[[int], None]  # told how many bytes are there
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A manifest or index as it was served; `digest` is what its bytes hash to."""
+
+    body: bytes
+    content_type: str
+    digest: str
+
+
+class Registry:
+    """The daemon's one client. `close` it inside the event loop that used it."""
+
+    def __init__(
+        self, blobs: Blobs, insecure: Sequence[str] = (), downloads: int = DOWNLOADS, pause: float = 1.0
+    ) -> None:
+        self._blobs = blobs
+        self._endpoints = Endpoints(insecure)
+        self._pause = pause
+        self._slots = asyncio.Semaphore(downloads)
+        self._busy: dict[str, asyncio.Lock] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    def repository(self, reference: Reference, auth: Mapping[str, Any] | None) -> Repository:
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(
+                auto_decompress=False,  # digests and ranges are of what was sent
+                trust_env=True,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=1 << 20,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=_STALL),
+                headers={"User-Agent": f"corten/{corten.__version__}"},
+            )
+        known = credentials(auth, reference.domain)
+        return Repository(self._session, self._endpoints.find(reference.domain), reference, known, self._pause)
+
+    async def manifest(self, repository: Repository, reference: Reference) -> Fetched:
+        """What a tag or digest names. NotFound, Unauthorized, Unavailable, Failed; Corrupt when the digest is not right."""
+        wanted = reference.digest or reference.tag
+        try:
+            body, headers = await repository.small(f"manifests/{wanted}", {"Accept": _ACCEPT}, oci_image.MAX_MANIFEST)
+        except Refused as error:
+            raise translate(error, reference.familiar, repository.name) from error
+        digest = digests.of(body, digests.split(reference.digest)[0] if reference.digest else "sha256")
+        if reference.digest and digest != reference.digest:
+            raise Corrupt(f"manifest verification failed for digest {reference.digest}: got {digest}")
+        claimed = headers.get("Docker-Content-Digest", "")
+        if digests.is_digest(claimed) and claimed != digests.of(body, digests.split(claimed)[0]):
+            raise Corrupt(f"registry says that {reference.familiar} is {claimed}, but it is {digest}")
+        return Fetched(body, headers.get("Content-Type", ""), digest)
+
+    async def tags(self, repository: Repository, reference: Reference) -> list[str]:
+        """Every tag of the repository, over all pages (at most 100,000)."""
+        tags: list[str] = []
+        last = ""
+        while len(tags) < 100_000:
+            page = await self._page(repository, reference, last)
+            if not page or (last and page[-1] == last):
+                break
+            tags += page
+            last = page[-1]
+        return tags
+
+    async def _page(self, repository: Repository, reference: Reference, last: str) -> list[str]:
+        query = "tags/list?n=1000" + (f"&last={last}" if last else "")
+        try:
+            body, _ = await repository.small(query, {"Accept": "application/json"}, oci_image.MAX_MANIFEST)
+        except Refused as error:
+            raise translate(error, reference.familiar, repository.name) from error
+        try:
+            tags = json.loads(body).get("tags") or []
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise Failed(f"registry gives no list of tags for {repository.name}") from error
+        return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+
+    # ----------------------------------------------------------------------------------------------------- blobs
+
+    async def blob(
+        self,
+        repository: Repository,
+        blob: Descriptor,
+        progress: Progress | None = None,
+        waiting: Waiting | None = None,
+    ) -> None:
+        """Have the blob in the store, verified. What a former attempt got is kept; one download of a digest at a time.
+
+        Raises NotFound, Unavailable, Failed, Exhausted; Corrupt when the registry serves something else.
+        """
+        async with self._only(blob.digest):
+            if self._blobs.has(blob.digest):
+                return
+            async with self._slots:
+                await self._download(repository, blob, progress or (lambda done: None), waiting)
+
+    @asynccontextmanager
+    async def _only(self, digest: str) -> AsyncIterator[None]:
+        lock = self._busy.setdefault(digest, asyncio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.locked() and self._busy.get(digest) is lock:
+                del self._busy[digest]
+
+    async def _download(
+        self, repository: Repository, blob: Descriptor, progress: Progress, waiting: Waiting | None
+    ) -> None:
+        ingest = await asyncio.to_thread(self._blobs.ingest, blob.digest)
+        resumed = ingest.offset > 0
+        try:
+            try:
+                await self._fill(repository, blob, ingest, progress, waiting)
+            except Corrupt:
+                if not resumed:
+                    raise
+                ingest = await asyncio.to_thread(self._blobs.ingest, blob.digest)  # the old part was bad: once anew
+                await self._fill(repository, blob, ingest, progress, waiting)
+        except Refused as error:
+            raise translate(error, blob.digest, repository.name) from error
+        finally:
+            await asyncio.shield(asyncio.to_thread(ingest.close))
+
+    async def _fill(
+        self, repository: Repository, blob: Descriptor, ingest: Ingest, progress: Progress, waiting: Waiting | None
+    ) -> None:
+        async def once() -> None:
+            await self._receive(repository, blob, ingest, progress)
+
+        if ingest.offset > blob.size:
+            ingest.restart()
+        if ingest.offset < blob.size or blob.size == 0:
+            await repository.retry(once, waiting)
+        await asyncio.to_thread(ingest.commit)
+
+    async def _receive(self, repository: Repository, blob: Descriptor, ingest: Ingest, progress: Progress) -> None:
+        start = ingest.offset
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        try:
+            await self._answer(repository, blob, ingest, progress, start, headers)
+        except Refused as error:
+            if error.refusal.status != 416 or not start:
+                raise
+            await asyncio.to_thread(ingest.restart)
+            await self._answer(repository, blob, ingest, progress, 0, {})
+        if ingest.offset < blob.size:
+            raise aiohttp.ClientPayloadError(f"{blob.digest} ended after {ingest.offset} of {blob.size} bytes")
+
+    async def _answer(
+        self,
+        repository: Repository,
+        blob: Descriptor,
+        ingest: Ingest,
+        progress: Progress,
+        start: int,
+        headers: Mapping[str, str],
+    ) -> None:
+        async with repository.get(f"blobs/{blob.digest}", headers) as response:
+            if start and not _continues(response, start, blob.size):
+                if response.status == 206:
+                    raise Failed(f"registry answers the wrong range of {blob.digest}")
+                await asyncio.to_thread(ingest.restart)
+            await _pour(response, ingest, blob, progress)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+def _continues(response: aiohttp.ClientResponse, start: int, size: int) -> bool:
+    return response.status == 206 and response.headers.get("Content-Range", "").replace(" ", "") in (
+        f"bytes{start}-{size - 1}/{size}",
+        f"bytes{start}-{size - 1}/*",
+    )
+
+
+async def _pour(response: aiohttp.ClientResponse, ingest: Ingest, blob: Descriptor, progress: Progress) -> None:
+    """The body into the ingest. The disk thread writes and hashes one batch while the next one arrives."""
+    batch: list[bytes] = []
+    held = 0
+    there = ingest.offset
+    writing: asyncio.Task[None] | None = None
+    try:
+        async for chunk in response.content.iter_any():
+            batch.append(chunk)
+            held += len(chunk)
+            if there + held > blob.size:
+                raise Corrupt(f"{blob.digest} is longer than the {blob.size} bytes that its manifest says")
+            progress(there + held)
+            if held >= _BATCH:
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(asyncio.to_thread(ingest.write, b"".join(batch)))
+                there, held, batch = there + held, 0, []
+    finally:
+        if writing is not None:
+            await asyncio.wait({writing})
+        if batch and (writing is None or writing.exception() is None):
+            await asyncio.to_thread(ingest.write, b"".join(batch))
+    if writing is not None:
+        writing.result()

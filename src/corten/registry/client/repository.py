@@ -1,0 +1,227 @@
+"""One repository of one registry: authorised requests, redirects, retries.
+
+A request goes out anonymously; a 401 says how to authorise, and the answer is kept for the requests that follow. A
+redirect to another origin loses every credential (CVE-2020-15157), and one from https to http is not followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeVar
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import aiohttp
+
+from corten.errors import CortenError, Failed, Unauthorized
+from corten.registry.client import errors
+from corten.registry.client.auth import Challenge, Credentials, challenges, check_realm
+from corten.registry.client.endpoints import Endpoint
+from corten.registry.client.errors import Refusal, Refused
+from corten.spec.reference import Reference
+
+MAX_REDIRECTS = 10
+ATTEMPTS = 5
+_MAX_TOKEN = 1 << 20
+_MAX_ERROR = 64 << 10
+_RETRY = (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, TimeoutError)
+T = TypeVar("T")
+Waiting = Callable[[float], None]  # told how many seconds a retry waits
+
+
+class Repository:
+    """`pause` is the first wait between attempts, in seconds; it doubles each time."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        endpoint: Endpoint,
+        reference: Reference,
+        credentials: Credentials,
+        pause: float = 1.0,
+    ) -> None:
+        self._session = session
+        self._endpoint = endpoint
+        self._path = reference.path
+        self.name = reference.familiar_name
+        self._credentials = credentials
+        self._pause = pause
+        self._authorization = f"Bearer {credentials.registry_token}" if credentials.registry_token else ""
+        self._authorizing = asyncio.Lock()
+        self._scheme = endpoint.schemes[0]
+        self._reached = False
+        self._probed = len(endpoint.schemes) == 1
+
+    def url(self, rest: str) -> str:
+        return f"{self._scheme}://{self._endpoint.host}/v2/{self._path}/{rest}"
+
+    async def small(self, rest: str, headers: Mapping[str, str], limit: int) -> tuple[bytes, Mapping[str, str]]:
+        """A bounded body and its headers, with retries. Raises Refused, or a CortenError about the connection."""
+
+        async def once() -> tuple[bytes, Mapping[str, str]]:
+            async with self.get(rest, headers) as response:
+                body = await read_at_most(response, limit)
+                return body, response.headers
+
+        return await self.retry(once)
+
+    async def retry(self, once: Callable[[], Awaitable[T]], waiting: Waiting | None = None) -> T:
+        """Call `once` until it works, at most ATTEMPTS times. What time cannot mend is raised at once."""
+        for attempt in range(ATTEMPTS):
+            wait = self._pause * 2**attempt * random.uniform(0.8, 1.2)
+            try:
+                return await once()
+            except Refused as error:
+                if error.refusal.status not in errors.RETRY_STATUS or attempt == ATTEMPTS - 1:
+                    raise
+                wait = error.refusal.retry_after if error.refusal.retry_after is not None else wait
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                # A registry that never answered is most likely not there; one that did may be restarting.
+                absent = isinstance(error, aiohttp.ClientConnectorError) and not self._reached
+                hopeless = absent or not isinstance(error, _RETRY)
+                if hopeless or attempt == ATTEMPTS - 1:
+                    raise errors.connection_error(error, f"{self._scheme}://{self._endpoint.host}/v2/") from error
+            if waiting is not None:
+                waiting(wait)
+            await asyncio.sleep(wait)
+        raise AssertionError("the last attempt returns or raises")
+
+    @asynccontextmanager
+    async def get(self, rest: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A successful answer to one GET, authorised when it has to be. Raises Refused for every other status."""
+        if not self._probed:
+            await self._probe()
+        used = self._authorization
+        response = await self._follow(self.url(rest), headers, used)
+        try:
+            if response.status == 401:
+                asked = challenges(response.headers.getall("WWW-Authenticate", []))
+                refused = await _refusal(response)
+                await self._authorize(asked, refused, used)
+                response = await self._follow(self.url(rest), headers, self._authorization)
+            if response.status not in (200, 206):
+                raise Refused(await _refusal(response))
+            yield response
+        finally:
+            response.close()
+
+    async def _probe(self) -> None:
+        """Of a registry that was configured as insecure: does it speak TLS?"""
+        for scheme in self._endpoint.schemes:
+            self._scheme = scheme
+            try:
+                async with self._session.get(
+                    f"{scheme}://{self._endpoint.host}/v2/", ssl=self._tls(), allow_redirects=False
+                ):
+                    break
+            except (aiohttp.ClientError, OSError):
+                continue
+        self._probed = True
+
+    def _tls(self) -> ssl.SSLContext | bool:
+        return self._endpoint.verify  # False: aiohttp verifies nothing
+
+    async def _follow(self, url: str, headers: Mapping[str, str], authorization: str) -> aiohttp.ClientResponse:
+        origin = _origin(url)
+        for _ in range(MAX_REDIRECTS):
+            same = _origin(url) == origin
+            sent = {"Accept-Encoding": "identity", **headers}
+            if same and authorization:
+                sent["Authorization"] = authorization
+            tls = self._tls() if same else True
+            response = await self._session.get(url, headers=sent, ssl=tls, allow_redirects=False)
+            self._reached = True
+            if response.status not in (301, 302, 303, 307, 308):
+                return response
+            target = urljoin(url, response.headers.get("Location", ""))
+            response.close()
+            parts = urlsplit(target)
+            downgrade = urlsplit(url).scheme == "https" and parts.scheme == "http"
+            if parts.scheme not in ("http", "https") or downgrade or "@" in parts.netloc or not parts.netloc:
+                raise Failed(f"registry {self._endpoint.host} redirects to where it must not: {target[:200]!r}")
+            url = target
+        raise Failed(f"registry {self._endpoint.host} redirects more than {MAX_REDIRECTS} times")
+
+    # --------------------------------------------------------------------------------------------- authorisation
+
+    async def _authorize(self, asked: list[Challenge], refused: Refusal, used: str) -> None:
+        """Find an Authorization that meets a challenge. `used` is the one that was just refused."""
+        async with self._authorizing:
+            if self._authorization != used:
+                return  # another request of this pull has renewed it meanwhile
+            for challenge in asked:
+                if challenge.scheme == "bearer" and "realm" in challenge.parameters:
+                    self._authorization = "Bearer " + await self._token(challenge)
+                    return
+            basic = self._credentials.basic
+            if basic and basic != used and any(challenge.scheme == "basic" for challenge in asked):
+                self._authorization = basic
+                return
+        raise Refused(refused)
+
+    async def _token(self, challenge: Challenge) -> str:
+        realm = check_realm(challenge.parameters["realm"], self._endpoint)
+        scope = challenge.parameters.get("scope") or f"repository:{self._path}:pull"
+        fields = {"scope": scope, "service": challenge.parameters.get("service", "")}
+        tls = self._tls() if _origin(realm)[1:2] == _origin(self.url(""))[1:2] else True
+        if self._credentials.identity_token:
+            form = {
+                **fields,
+                "grant_type": "refresh_token",
+                "client_id": "corten",
+                "refresh_token": self._credentials.identity_token,
+            }
+            call = self._session.post(realm, data=form, ssl=tls, allow_redirects=False)
+        else:
+            basic = self._credentials.basic
+            url = realm + ("&" if "?" in realm else "?") + urlencode({k: v for k, v in fields.items() if v})
+            headers = {"Authorization": basic} if basic else {}
+            call = self._session.get(url, headers=headers, ssl=tls, allow_redirects=False)
+        async with call as response:
+            if response.status != 200:
+                raise Refused(await _refusal(response))
+            return _token_of(await read_at_most(response, _MAX_TOKEN))
+
+
+def _token_of(body: bytes) -> str:
+    try:
+        document = json.loads(body)
+        token = document.get("token") or document.get("access_token")
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise Unauthorized("the authentication server's answer is no token") from error
+    if not isinstance(token, str) or not token.isprintable() or " " in token or not token.isascii():
+        raise Unauthorized("the authentication server's answer is no token")
+    return token
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> Refusal:
+    try:
+        body = await response.content.read(_MAX_ERROR)
+    except aiohttp.ClientError:
+        body = b""
+    finally:
+        response.close()
+    return errors.refusal(response.status, response.headers, body)
+
+
+async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The whole body. Failed when it is larger than `limit` bytes."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            raise Failed(f"registry answer is larger than {limit} bytes")
+    return bytes(body)
+
+
+def translate(error: Refused, shown: str, repository: str) -> CortenError:
+    return errors.manifest_error(error.refusal, shown, repository)
