@@ -1,0 +1,85 @@
+"""An endpoint: a container's place in one network, as it is reported and as it is stored."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Everything that has to be known to report it, to take it away, and to adopt it in a later daemon.
+
+    `interface` is the device in the container, `host_interface` its other end; both have `ifindex`, each in its own
+    namespace. `ports` is Docker's NetworkSettings.Ports: {"80/tcp": [{"HostIp", "HostPort"}], "81/tcp": None}.
+    `settings_in` is the EndpointSettings that the client asked with. Empty strings and zeros where a network has none.
+    """
+
+    network_id: str
+    network_name: str
+    endpoint_id: str
+    container_id: str
+    container_name: str = ""
+    interface: str = ""
+    host_interface: str = ""
+    ifindex: int = 0
+    mac: str = ""
+    address: str = ""
+    prefix: int = 0
+    gateway: str = ""
+    address6: str = ""
+    prefix6: int = 0
+    gateway6: str = ""
+    ports: dict[str, list[dict[str, str]] | None] = field(default_factory=dict)
+    aliases: list[str] = field(default_factory=list)
+    dns_names: list[str] = field(default_factory=list)
+    gw_priority: int = 0
+    settings_in: Json = field(default_factory=dict)
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Json) -> Endpoint:
+        """Keys of a newer version are left out."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{key: value for key, value in record.items() if key in known})
+
+    @property
+    def record(self) -> Json:
+        return self.to_json()
+
+    @property
+    def settings(self) -> Json:
+        """Docker's EndpointSettings, as in NetworkSettings.Networks of a running container."""
+        asked = self.settings_in
+        return {
+            "IPAMConfig": asked.get("IPAMConfig"),
+            "Links": asked.get("Links"),
+            "Aliases": asked.get("Aliases"),
+            "MacAddress": self.mac,
+            "DriverOpts": asked.get("DriverOpts"),
+            "GwPriority": self.gw_priority,
+            "NetworkID": self.network_id,
+            "EndpointID": self.endpoint_id,
+            "Gateway": self.gateway,
+            "IPAddress": self.address,
+            "IPPrefixLen": self.prefix,
+            "IPv6Gateway": self.gateway6,
+            "GlobalIPv6Address": self.address6,
+            "GlobalIPv6PrefixLen": self.prefix6,
+            "DNSNames": self.dns_names or None,
+        }
+
+    @property
+    def attached(self) -> Json:
+        """As in Containers of GET /networks/ID."""
+        return {
+            "Name": self.container_name,
+            "EndpointID": self.endpoint_id,
+            "MacAddress": self.mac,
+            "IPv4Address": f"{self.address}/{self.prefix}" if self.address else "",
+            "IPv6Address": f"{self.address6}/{self.prefix6}" if self.address6 else "",
+        }

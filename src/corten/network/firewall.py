@@ -1,0 +1,297 @@
+"""The firewall as desired state: one nftables table of this daemon's, replaced whole or changed by elements.
+
+    raw         prerouting: nothing from a container to 127.0.0.0/8 (route_localnet is on for the bridges' sake)
+    prerouting  destination is this host: look the port up and send it to its container
+    output      the same for this host's own connections, its loopback included
+    postrouting masquerade: what leaves the bridges, hairpins, and the host's loopback
+    forward     what may pass between bridges and the world; everything that is not about our bridges is let alone
+
+The table is inet, named after the daemon's bridge, and owned by the daemon's socket where the kernel knows that (Linux
+6.9): then nobody else can flush it, and it stays when the daemon dies. Elsewhere a flush is noticed and repaired.
+Accepting a packet here does not overrule another table's drop: on a host whose own FORWARD policy is drop, its
+administrator has to let the bridge pass there (`foreign_drops` finds such chains).
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from corten.errors import Conflict
+from corten.kernel import nft
+from corten.kernel.netlink import NETLINK_NETFILTER, Request, Socket
+from corten.kernel.nft import Element, Set, Table
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+Verb = Callable[[Table, str, Sequence[Element]], list[Request]]
+
+PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": 132}
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """What the firewall knows of a network. `icc`: its containers may talk; `masquerade`: they leave as the host."""
+
+    name: str
+    subnets: tuple[IPNetwork, ...]
+    internal: bool = False
+    icc: bool = True
+    masquerade: bool = True
+
+
+class Published(NamedTuple):
+    """`host_ip` may be unspecified (0.0.0.0 or ::): every address of this host of that family."""
+
+    protocol: str
+    host_ip: IPAddress
+    host_port: int
+    address: IPAddress
+    port: int
+
+
+_PAIR = (nft.IFNAME, nft.IFNAME)
+_SETS = (
+    Set("bridges", (nft.IFNAME,)),
+    Set("internal", (nft.IFNAME,)),
+    Set("same", _PAIR),
+    Set("icc", _PAIR),
+    Set("masquerade4", (nft.IPV4_ADDR,), interval=True),
+    Set("masquerade6", (nft.IPV6_ADDR,), interval=True),
+    Set("ports4", (nft.INET_PROTO, nft.IPV4_ADDR, nft.INET_SERVICE), (nft.IPV4_ADDR, nft.INET_SERVICE)),
+    Set("ports6", (nft.INET_PROTO, nft.IPV6_ADDR, nft.INET_SERVICE), (nft.IPV6_ADDR, nft.INET_SERVICE)),
+    Set("ports4_any", (nft.INET_PROTO, nft.INET_SERVICE), (nft.IPV4_ADDR, nft.INET_SERVICE)),
+    Set("ports6_any", (nft.INET_PROTO, nft.INET_SERVICE), (nft.IPV6_ADDR, nft.INET_SERVICE)),
+)
+
+
+def ruleset(table: Table, flags: int, bridges: Iterable[Bridge], published: Iterable[Published]) -> list[Request]:
+    """The whole table, to be made where none is."""
+    requests = [nft.new_table(table, flags)]
+    requests += [nft.new_set(table, definition, number) for number, definition in enumerate(_SETS, 1)]
+    requests += _chains(table)
+    requests += _rules(table)
+    for name, elements in _bridge_elements(list(bridges)).items():
+        requests += nft.add_elements(table, name, elements)
+    for name, elements in port_elements(published).items():
+        requests += nft.add_elements(table, name, elements)
+    return requests
+
+
+def _chains(table: Table) -> list[Request]:
+    return [
+        nft.base_chain(table, "raw", "filter", nft.PREROUTING, -300),
+        nft.base_chain(table, "prerouting", "nat", nft.PREROUTING, -100),
+        nft.base_chain(table, "output", "nat", nft.OUTPUT, -100),
+        nft.base_chain(table, "postrouting", "nat", nft.POSTROUTING, 100),
+        nft.base_chain(table, "forward", "filter", nft.FORWARD, 0),
+        nft.chain(table, "ports"),
+    ]
+
+
+def _rules(table: Table) -> list[Request]:
+    from_us = nft.meta(nft.IIFNAME, 0) + nft.lookup("bridges", 0)
+    to_us = nft.meta(nft.OIFNAME, 0) + nft.lookup("bridges", 0)
+    not_from_us = nft.meta(nft.IIFNAME, 0) + nft.lookup("bridges", 0, inverted=True)
+    not_to_us = nft.meta(nft.OIFNAME, 0) + nft.lookup("bridges", 0, inverted=True)
+    pair = nft.meta(nft.IIFNAME, 0) + nft.meta(nft.OIFNAME, 4)
+    translated = nft.ct(nft.CT_STATUS, 0) + nft.any_bit(0, nft.STATUS_DNAT)
+    known = nft.ct(nft.CT_STATE, 0) + nft.any_bit(0, nft.STATE_ESTABLISHED | nft.STATE_RELATED)
+    ipv4, ipv6 = _family(nft.NFPROTO_IPV4), _family(nft.NFPROTO_IPV6)
+    to_loopback = ipv4 + nft.network_header(16, 1, 0) + nft.compare(0, b"\x7f")
+    from_loopback = ipv4 + nft.network_header(12, 1, 0) + nft.compare(0, b"\x7f")
+    from_loopback6 = ipv6 + nft.network_header(8, 16, 0) + nft.compare(0, socket.inet_pton(socket.AF_INET6, "::1"))
+    not_lo = nft.meta(nft.IIFNAME, 0) + nft.compare(0, nft.ifname("lo"), nft.NEQ)
+    to_this_host = nft.fib_daddr_type(0) + nft.compare(0, nft.ADDRTYPE_LOCAL.to_bytes(4, sys.byteorder))
+    accept, drop, masquerade = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP), nft.masquerade()
+    to_ports = to_this_host + nft.verdict(nft.JUMP, "ports")
+    rows: list[tuple[str, bytes]] = [
+        ("raw", from_us + to_loopback + drop),
+        # a neighbour must not reach what is published on 127.0.0.1: the kernel's own check comes after this hook
+        ("prerouting", to_loopback + not_lo + nft.verdict(nft.RETURN)),
+        ("prerouting", to_ports),
+        ("output", to_ports),
+        *(("ports", row) for row in _port_rules(ipv4, ipv6)),
+        ("postrouting", from_loopback + to_us + masquerade),
+        ("postrouting", from_loopback6 + to_us + masquerade),
+        ("postrouting", pair + nft.lookup("same", 0) + translated + masquerade),
+        ("postrouting", ipv4 + nft.network_header(12, 4, 0) + nft.lookup("masquerade4", 0) + not_to_us + masquerade),
+        ("postrouting", ipv6 + nft.network_header(8, 16, 0) + nft.lookup("masquerade6", 0) + not_to_us + masquerade),
+        ("forward", not_from_us + not_to_us + accept),
+        ("forward", pair + nft.lookup("icc", 0) + accept),
+        ("forward", known + accept),
+        ("forward", nft.meta(nft.IIFNAME, 0) + nft.lookup("internal", 0) + drop),
+        ("forward", nft.meta(nft.OIFNAME, 0) + nft.lookup("internal", 0) + drop),
+        ("forward", to_us + translated + accept),
+        ("forward", to_us + drop),  # other networks of ours, and the world to ports that are not published
+    ]
+    return [nft.rule(table, chain, expressions) for chain, expressions in rows]
+
+
+def _port_rules(ipv4: bytes, ipv6: bytes) -> list[bytes]:
+    """A port published on one address comes before the same port published on all."""
+    protocol = nft.meta(nft.L4PROTO, 0)
+    four, six = nft.dnat(nft.NFPROTO_IPV4, 0, 1), nft.dnat(nft.NFPROTO_IPV6, 0, 4)
+    return [
+        ipv4
+        + protocol
+        + nft.network_header(16, 4, 1)
+        + nft.transport_header(2, 2, 2)
+        + nft.lookup("ports4", 0, into=0)
+        + four,
+        ipv4 + protocol + nft.transport_header(2, 2, 1) + nft.lookup("ports4_any", 0, into=0) + four,
+        ipv6
+        + protocol
+        + nft.network_header(24, 16, 1)
+        + nft.transport_header(2, 2, 5)
+        + nft.lookup("ports6", 0, into=0)
+        + six,
+        ipv6 + protocol + nft.transport_header(2, 2, 1) + nft.lookup("ports6_any", 0, into=0) + six,
+    ]
+
+
+def _family(family: int) -> bytes:
+    return nft.meta(nft.NFPROTO, 0) + nft.compare(0, bytes((family,)))
+
+
+def _bridge_elements(bridges: Sequence[Bridge]) -> dict[str, list[Element]]:
+    def names(chosen: Iterable[Bridge]) -> list[Element]:
+        return [Element(nft.ifname(b.name)) for b in chosen]
+
+    def pairs(chosen: Iterable[Bridge]) -> list[Element]:
+        return [Element(nft.ifname(b.name) * 2) for b in chosen]
+
+    hidden = [s for b in bridges if b.masquerade and not b.internal for s in b.subnets]
+    return {
+        "bridges": names(bridges),
+        "internal": names(b for b in bridges if b.internal),
+        "same": pairs(bridges),
+        "icc": pairs(b for b in bridges if b.icc),
+        "masquerade4": [e for s in hidden if s.version == 4 for e in _interval(s)],
+        "masquerade6": [e for s in hidden if s.version == 6 for e in _interval(s)],
+    }
+
+
+def _interval(subnet: IPNetwork) -> list[Element]:
+    beyond = int(subnet.broadcast_address) + 1
+    size = subnet.max_prefixlen // 8
+    start = Element(subnet.network_address.packed)
+    if beyond >> (8 * size):  # it reaches the end of the address space: the interval stays open
+        return [start]
+    return [start, Element(beyond.to_bytes(size, "big"), end=True)]
+
+
+def port_elements(published: Iterable[Published]) -> dict[str, list[Element]]:
+    """Elements by the name of their map."""
+    found: dict[str, list[Element]] = {}
+    for one in published:
+        protocol = bytes((PROTOCOLS[one.protocol],))
+        data = nft.value(one.address.packed, nft.port(one.port))
+        version = one.address.version
+        if one.host_ip.is_unspecified:
+            element = Element(nft.value(protocol, nft.port(one.host_port)), data)
+            found.setdefault(f"ports{version}_any", []).append(element)
+        else:
+            element = Element(nft.value(protocol, one.host_ip.packed, nft.port(one.host_port)), data)
+            found.setdefault(f"ports{version}", []).append(element)
+    return found
+
+
+class Firewall:
+    """The table in the kernel. Methods are synchronous: 0.2 ms for ports, some ms for a whole replacement."""
+
+    def __init__(self, name: str) -> None:
+        """`name` is the table's, private to this daemon."""
+        self.table = Table(nft.NFPROTO_INET, name)
+        self.bridges: dict[str, Bridge] = {}
+        self.published: set[Published] = set()
+        self._flags = nft.NFT_TABLE_F_OWNER | nft.NFT_TABLE_F_PERSIST
+        self._transactions = nft.Transactions()
+        self.watch = Socket(NETLINK_NETFILTER)
+        self.watch.join(nft.NFNLGRP_NFTABLES)
+
+    def close(self) -> None:
+        """The table stays."""
+        self._transactions.close()
+        self.watch.close()
+
+    @property
+    def owned(self) -> bool:
+        """The kernel keeps others from changing the table."""
+        return bool(self._flags)
+
+    def claim(self) -> None:
+        """Make the table ours, empty when it was not there. Conflict when another daemon holds it."""
+        try:
+            self._transactions.commit([nft.new_table(self.table, self._flags)])
+        except OSError as error:
+            if error.errno == errno.EPERM:
+                raise Conflict(
+                    f"nftables table {self.table.name} belongs to another process: "
+                    "is a daemon with the same bridge running?"
+                ) from error
+            if not self._flags or not nft.unsupported(error):
+                raise
+            self._flags = 0
+            self.claim()
+
+    def replace(self) -> None:
+        """Put the desired state in place of whatever the table holds, in one step."""
+        self.claim()
+        whole = ruleset(self.table, self._flags, self.bridges.values(), self.published)
+        self._transactions.commit([nft.delete_table(self.table), *whole])
+
+    def remove(self) -> None:
+        """Take the table away."""
+        self.claim()
+        self._transactions.commit([nft.delete_table(self.table)])
+
+    def publish(self, ports: Sequence[Published]) -> None:
+        """Add ports; all of them or none."""
+        if not ports:
+            return
+        self._change(nft.add_elements, ports)
+        self.published.update(ports)
+
+    def unpublish(self, ports: Sequence[Published]) -> None:
+        """Idempotent. A table that was flushed meanwhile is restored, without these ports."""
+        gone = [port for port in ports if port in self.published]
+        if not gone:
+            return
+        self.published.difference_update(gone)
+        try:
+            self._change(nft.delete_elements, gone)
+        except FileNotFoundError:
+            self.replace()
+
+    def _change(self, verb: Verb, ports: Sequence[Published]) -> None:
+        requests: list[Request] = []
+        for name, elements in port_elements(ports).items():
+            requests += verb(self.table, name, elements)
+        self._transactions.commit(requests)
+
+    def disturbed(self) -> bool:
+        """Somebody else changed the table since the last call (call it when `watch` is readable)."""
+        ours = self._transactions.socket.port
+        try:
+            heard = self.watch.notifications()
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            return True  # notifications were lost: better to look
+        return any(m.port != ours and nft.changed_table(m) == self.table.name for m in heard)
+
+    def foreign_drops(self) -> list[str]:
+        """Other tables' chains that drop what they do not allow to be forwarded, as "family table chain"."""
+        families = {nft.NFPROTO_IPV4: "ip", nft.NFPROTO_IPV6: "ip6", nft.NFPROTO_INET: "inet"}
+        return [
+            f"{families[c.family]} {c.table} {c.name}"
+            for c in self._transactions.chains()
+            if c.hook == nft.FORWARD and c.policy == nft.DROP and c.family in families
+        ]

@@ -1,0 +1,287 @@
+"""Published ports: what was asked for, which host ports that becomes, and holding them against everybody else.
+
+A published port is translated by the firewall; no packet reaches the socket that holds it. The socket is there so that
+no other program can take the port, and so that taking a port which somebody has is an error at once. It does not listen
+(except see `_hold`): should the firewall be gone, a client is refused instead of waiting.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import re
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from corten.errors import Failed, Invalid
+from corten.network.firewall import PROTOCOLS, Published
+
+Json = dict[str, Any]
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_SPEC = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+class Wish(NamedTuple):
+    """A container's port to be published. `first` 0 means any free port; otherwise the first free one of the range."""
+
+    port: int
+    protocol: str
+    host_ip: str
+    first: int
+    last: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.port}/{self.protocol}"
+
+
+class Key(NamedTuple):
+    protocol: str
+    ip: IPAddress
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where ports of an endpoint lead, and who it is, for errors. An address is None where the network has none."""
+
+    name: str
+    endpoint_id: str
+    v4: IPAddress | None
+    v6: IPAddress | None
+
+
+def parse_port(text: str) -> tuple[int, str]:
+    """ "80/tcp", or "80" for tcp. Invalid otherwise."""
+    number, _, protocol = text.partition("/")
+    protocol = protocol.lower() or "tcp"
+    if protocol not in PROTOCOLS:
+        raise Invalid(f"invalid port specification {text!r}: protocol is none of tcp, udp, sctp")
+    first, last = _range(number, text)
+    if first != last or not first:
+        raise Invalid(f"invalid port specification {text!r}")
+    return first, protocol
+
+
+def _range(text: str, whole: str) -> tuple[int, int]:
+    match = _SPEC.fullmatch(text)
+    if not match:
+        raise Invalid(f"invalid port specification {whole!r}")
+    first = int(match[1])
+    last = int(match[2] or match[1])
+    if not first <= last <= 65535:
+        raise Invalid(f"invalid port specification {whole!r}: not a port or a range of ports up to 65535")
+    return first, last
+
+
+def wishes(bindings: Mapping[str, Any] | None, exposed: Iterable[str], publish_all: bool) -> list[Wish]:
+    """HostConfig.PortBindings, and with `publish_all` every exposed port without a binding. Sorted by port. Invalid."""
+    found = []
+    for key, rows in (bindings or {}).items():
+        port, protocol = parse_port(key)
+        for row in rows or [{}]:
+            asked = str(row.get("HostPort") or "0")
+            first, last = _range(asked, asked)
+            found.append(Wish(port, protocol, _host_ip(row.get("HostIp") or ""), first, last))
+    if publish_all:
+        bound = {wish.name for wish in found}
+        for text in exposed:
+            port, protocol = parse_port(text)
+            if f"{port}/{protocol}" not in bound:
+                found.append(Wish(port, protocol, "", 0, 0))
+    return sorted(found, key=lambda w: (w.protocol, w.port, w.first))
+
+
+def _host_ip(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text)) if text else ""
+    except ValueError as error:
+        raise Invalid(f"invalid IP address in a port binding: {text!r}") from error
+
+
+def report(exposed: Iterable[str], published: Iterable[Published]) -> dict[str, list[dict[str, str]] | None]:
+    """NetworkSettings.Ports: every exposed port, null when it is not published."""
+    found: dict[str, list[dict[str, str]] | None] = {"{}/{}".format(*parse_port(text)): None for text in exposed}
+    for one in published:
+        key = f"{one.port}/{one.protocol}"
+        row = {"HostIp": str(one.host_ip), "HostPort": str(one.host_port)}
+        found[key] = [*(found.get(key) or []), row]
+    return found
+
+
+def published_again(ports: Mapping[str, list[dict[str, str]] | None], target: Target) -> list[Published]:
+    """The opposite of `report`, for an endpoint of an earlier daemon."""
+    found = []
+    for key, rows in ports.items():
+        port, protocol = parse_port(key)
+        for row in rows or []:
+            host_ip = ipaddress.ip_address(row["HostIp"])
+            address = target.v4 if host_ip.version == 4 else target.v6
+            if address is not None:
+                found.append(Published(protocol, host_ip, int(row["HostPort"]), address, port))
+    return found
+
+
+class Reservations:
+    """The host ports that this daemon holds."""
+
+    def __init__(self, host_ip: str = "") -> None:
+        """`host_ip` is what an empty HostIp means; empty: every address."""
+        self._held: dict[Key, tuple[socket.socket | None, str]] = {}
+        self._host_ip = host_ip
+        self._cursor = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def take(self, wishes: Sequence[Wish], target: Target) -> list[Published]:
+        """Reserve host ports for every wish, or none. Failed with Docker's words when one cannot be had."""
+        found: list[Published] = []
+        try:
+            for wish in wishes:
+                found += self._take(wish, target)
+        except BaseException:
+            self.release(found)
+            raise
+        return found
+
+    def retake(self, published: Iterable[Published], owner: str) -> list[str]:
+        """Hold ports of an earlier daemon again. What somebody took meanwhile is answered as a list of complaints."""
+        complaints = []
+        for one in published:
+            key = Key(one.protocol, one.host_ip, one.host_port)
+            try:
+                self._hold([key], owner)
+            except OSError as error:
+                complaints.append(f"port {one.host_port}/{one.protocol} on {one.host_ip}: {error.strerror}")
+        return complaints
+
+    def release(self, published: Iterable[Published]) -> None:
+        """Idempotent; the ports are free for everybody when this returns."""
+        for one in published:
+            held, _ = self._held.pop(Key(one.protocol, one.host_ip, one.host_port), (None, ""))
+            if held is not None:
+                held.close()
+
+    def _take(self, wish: Wish, target: Target) -> list[Published]:
+        ips = _host_addresses(wish.host_ip or self._host_ip, target)
+        last: OSError | None = None
+        for port in _candidates(wish, self._ephemeral):
+            keys = [Key(wish.protocol, ip, port) for ip in ips]
+            try:
+                self._hold(keys, target.name)
+            except OSError as error:
+                last = error
+                if error.errno != errno.EADDRINUSE:
+                    break
+                continue
+            return [Published(k.protocol, k.ip, k.port, _leads(target, k.ip), wish.port) for k in keys]
+        raise self._refused(wish, ips[0], target, last)
+
+    def _refused(self, wish: Wish, ip: IPAddress, target: Target, error: OSError | None) -> Failed:
+        start = f"driver failed programming external connectivity on endpoint {target.name} ({target.endpoint_id}): "
+        where = f"[{ip}]" if ip.version == 6 else str(ip)
+        if error is not None and error.errno != errno.EADDRINUSE:
+            return Failed(f"{start}Bind for {where}:{wish.first} failed: {(error.strerror or str(error)).lower()}")
+        if wish.first != wish.last or not wish.first:
+            return Failed(f"{start}Bind for {where} failed: all ports are allocated")
+        holder = self._holder(wish, ip)
+        by = f" (by container {holder})" if holder else ""
+        return Failed(f"{start}Bind for {where}:{wish.first} failed: port is already allocated{by}")
+
+    def _holder(self, wish: Wish, ip: IPAddress) -> str:
+        for key, (_, owner) in self._held.items():
+            same = key.ip == ip or key.ip.is_unspecified or ip.is_unspecified
+            if key.protocol == wish.protocol and key.port == wish.first and same and key.ip.version == ip.version:
+                return owner
+        return ""
+
+    def _hold(self, keys: Sequence[Key], owner: str) -> None:
+        done: list[Key] = []
+        try:
+            for key in keys:
+                if key in self._held:
+                    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+                self._held[key] = (_hold(key), owner)
+                done.append(key)
+        except OSError:
+            for key in done:
+                held, _ = self._held.pop(key)
+                if held is not None:
+                    held.close()
+            raise
+
+    def _ephemeral(self) -> Iterator[int]:
+        """Every port of the machine's ephemeral range, beginning behind the one that was given last."""
+        first, last = (int(word) for word in _LOCAL_PORTS.read_text().split())
+        count = last - first + 1
+        start = self._cursor
+        for step in range(count):
+            offset = (start + step) % count
+            self._cursor = offset + 1
+            yield first + offset
+
+
+def _candidates(wish: Wish, ephemeral: Any) -> Iterator[int]:
+    return iter(range(wish.first, wish.last + 1)) if wish.first else ephemeral()
+
+
+def _host_addresses(host_ip: str, target: Target) -> list[IPAddress]:
+    """Nothing means every address of the families that the endpoint has."""
+    if not host_ip:
+        found: list[IPAddress] = []
+        if target.v4 is not None:
+            found.append(ipaddress.IPv4Address(0))
+        if target.v6 is not None:
+            found.append(ipaddress.IPv6Address(0))
+        return found
+    ip = ipaddress.ip_address(host_ip)
+    if (target.v4 if ip.version == 4 else target.v6) is None:
+        raise Invalid(f"port binding to {ip}: the container's network has no IPv{ip.version} address to send it to")
+    return [ip]
+
+
+def _leads(target: Target, ip: IPAddress) -> IPAddress:
+    address = target.v4 if ip.version == 4 else target.v6
+    assert address is not None  # _host_addresses saw to it
+    return address
+
+
+def _hold(key: Key) -> socket.socket | None:
+    """A socket bound to the port, so that nobody else can bind it. None where the machine has no SCTP: nobody can.
+
+    Not SO_REUSEADDR: another program that sets it could then bind as well. That makes connections in TIME_WAIT an
+    obstacle, though, which they are not for a server; so in that case try again as a server would, listening.
+    """
+    family = socket.AF_INET if key.ip.version == 4 else socket.AF_INET6
+    kind = socket.SOCK_DGRAM if key.protocol == "udp" else socket.SOCK_STREAM
+    try:
+        return _bound(family, kind, key, reuse=False)
+    except OSError as error:
+        if key.protocol == "sctp" and error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
+            return None
+        if key.protocol != "tcp" or error.errno != errno.EADDRINUSE:
+            raise
+        return _bound(family, kind, key, reuse=True)
+
+
+def _bound(family: int, kind: int, key: Key, reuse: bool) -> socket.socket:
+    held = socket.socket(family, kind, PROTOCOLS[key.protocol])
+    try:
+        if family == socket.AF_INET6:
+            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if reuse:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind((str(key.ip), key.port))
+        if reuse:
+            held.listen(0)
+    except BaseException:
+        held.close()
+        raise
+    return held
