@@ -70,16 +70,22 @@ class Config:
 
 # What dockerd knows and this engine does otherwise, by design (docs/compatibility.md says how).
 _IGNORED_BOOL = frozenset(
-    "live-restore iptables ip6tables ip-forward ip-masq userland-proxy icc selinux-enabled experimental "
-    "raw-logs allow-nondistributable-artifacts bridge-accept-fwmark ip-forward-no-drop allow-direct-routing".split()
+    (
+        "live-restore iptables ip6tables ip-forward ip-masq userland-proxy icc selinux-enabled experimental raw-logs "
+        "allow-nondistributable-artifacts bridge-accept-fwmark ip-forward-no-drop allow-direct-routing"
+    ).split()
 )
 _IGNORED_VALUE = frozenset(
-    "containerd containerd-namespace containerd-plugins-namespace userland-proxy-path exec-opt exec-opts "
-    "storage-opt storage-opts max-concurrent-uploads max-download-attempts oom-score-adjust network-control-plane-mtu "
-    "default-gateway default-gateway-v6 fixed-cidr-v6 ip host-gateway-ip log-format api-cors-header features builder "
-    "cluster-advertise cluster-store cpu-rt-period cpu-rt-runtime firewall-backend authorization-plugin "
-    "authorization-plugins cdi-spec-dir cdi-spec-dirs proxies http-proxy https-proxy no-proxy swarm-default-advertise-addr "
-    "metrics-addr default-network-opt default-network-opts min-api-version node-generic-resource".split()
+    (
+        "containerd containerd-namespace containerd-plugins-namespace userland-proxy-path exec-opt exec-opts "
+        "storage-opt storage-opts max-concurrent-uploads max-download-attempts oom-score-adjust "
+        "network-control-plane-mtu "
+        "default-gateway default-gateway-v6 fixed-cidr-v6 ip host-gateway-ip log-format api-cors-header features "
+        "builder cluster-advertise cluster-store cpu-rt-period cpu-rt-runtime firewall-backend authorization-plugin "
+        "authorization-plugins cdi-spec-dir cdi-spec-dirs proxies http-proxy https-proxy no-proxy "
+        "swarm-default-advertise-addr metrics-addr default-network-opt default-network-opts "
+        "min-api-version node-generic-resource"
+    ).split()
 )
 _LISTS = {  # flag, which may be repeated: field
     "host": "hosts",
@@ -178,7 +184,9 @@ def _from_flags(given: Json) -> Json:
     if "default_ulimits" in given:
         given["default_ulimits"] = {name: _ulimit(name, text) for name, text in given["default_ulimits"].items()}
     if "default_address_pools" in given:
-        given["default_address_pools"] = [dict(_pair(p) for p in text.split(",")) for text in given["default_address_pools"]]
+        given["default_address_pools"] = [
+            dict(_pair(p) for p in text.split(",")) for text in given["default_address_pools"]
+        ]
     return _converted(given)
 
 

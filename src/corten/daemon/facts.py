@@ -32,7 +32,6 @@ _CONTROLS = {  # a name of HostFacts.controls: what `cgroups.support` calls it
     "blkio_write_bps": "BlkioWriteBpsDevice",
     "blkio_read_iops": "BlkioReadIOpsDevice",
     "blkio_write_iops": "BlkioWriteIOpsDevice",
-    "devices": "Devices",
 }
 MINIMUM_KERNEL = (5, 12)  # mount_setattr(2)
 
@@ -52,7 +51,8 @@ def check_machine() -> None:
 def gather(config: Config) -> tuple[HostFacts, tuple[str, ...]]:
     """The facts, and what is to be said about them in `info`."""
     layout = cgroups.detect()
-    can, warnings = support(layout)
+    can = support(layout)
+    warnings = tuple(can["Warnings"])
     known = caps.known() & caps.bounding()
     uids, gids = _remap(config.userns_remap)
     facts = HostFacts(
@@ -61,7 +61,7 @@ def gather(config: Config) -> tuple[HostFacts, tuple[str, ...]]:
         cpuset_cpus=_ranges("/sys/devices/system/cpu/online"),
         cpuset_mems=_ranges("/sys/devices/system/node/online"),
         cgroup_version=layout.version,
-        controls=frozenset(name for name, key in _CONTROLS.items() if can.get(key)),
+        controls=frozenset({"devices", *(name for name, key in _CONTROLS.items() if can[key])}),
         time_namespace=os.path.exists("/proc/self/ns/time"),
         cgroup_namespace=os.path.exists("/proc/self/ns/cgroup"),
         uid_map=uids,
@@ -83,7 +83,7 @@ def gather(config: Config) -> tuple[HostFacts, tuple[str, ...]]:
     )
     if "CAP_SYS_RESOURCE" not in known:
         warnings = (*warnings, "WARNING: No CAP_SYS_RESOURCE: limits above the daemon's own cannot be raised")
-    return facts, tuple(warnings)
+    return facts, warnings
 
 
 def host_devices(path: str) -> list[DeviceNode]:

@@ -21,7 +21,9 @@ def lock(root: Path) -> int:
     except BlockingIOError:
         owner = os.pread(fd, 32, 0).decode().strip() or "unknown"
         os.close(fd)
-        raise Conflict(f"{root} is in use by another daemon (process {owner}); give this one roots of its own") from None
+        raise Conflict(
+            f"{root} is in use by another daemon (process {owner}); give this one roots of its own"
+        ) from None
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd

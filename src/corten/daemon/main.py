@@ -24,7 +24,6 @@ from corten.tasks.launcher import Launcher
 log = logging.getLogger("cortend")
 
 
-
 def entry() -> None:
     """The command `cortend`."""
     sys.exit(main(sys.argv[1:]))
@@ -129,5 +128,3 @@ def _log_to_stderr(settings: Config) -> None:
     level = logging.DEBUG if settings.debug else settings.log_level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-
-

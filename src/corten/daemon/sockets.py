@@ -101,7 +101,9 @@ def _tcp(host: str, address: str, config: Config) -> Listener:
         raise Invalid(f"{host}: cannot read the certificates: {error}") from error
     context.verify_mode = ssl.CERT_REQUIRED
     try:
-        sock = socket.create_server((name.strip("[]"), int(port)), family=socket.AF_INET6 if ":" in name else socket.AF_INET)
+        sock = socket.create_server(
+            (name.strip("[]"), int(port)), family=socket.AF_INET6 if ":" in name else socket.AF_INET
+        )
     except OSError as error:
         raise Conflict(f"cannot listen on {host}: {error.strerror}") from error
     sock.setblocking(False)

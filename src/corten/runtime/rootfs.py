@@ -25,9 +25,11 @@ _FILE_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": sta
 _LANDING = "/sys"
 
 _PROC_TARGETS = frozenset(  # lxcfs puts files over these; anything else below /proc is an attack on the masks
-    "/proc/" + name
-    for name in ["cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled"]
-)  # fmt: skip
+    f"/proc/{name}"
+    for name in (
+        "cpuinfo diskstats meminfo stat swaps uptime loadavg slabinfo sys/kernel/ns_last_pid sys/crypto/fips_enabled"
+    ).split()
+)
 
 
 class Rootfs:

@@ -21,6 +21,7 @@ from typing import Any
 from corten.errors import CortenError
 from corten.kernel import process as p
 from corten.runtime import messages
+from corten.runtime.cgroups import Cgroup
 from corten.runtime.messages import ChildFailed
 from corten.supervisor import endings, wire
 from corten.supervisor.external import External
@@ -200,9 +201,15 @@ class Supervisor:
         connection = Connection(self._loop, sock, self._received, self._lost)
         self._connections.append(connection)
         connection.send(
-            {"event": "hello", "version": wire.VERSION, "pid": self._pid, "started": self._started,
-             "paused": self._paused, "execs": {e.name: {"pid": e.pid, "status": e.status} for e in self._execs.values()}}
-        )  # fmt: skip
+            {
+                "event": "hello",
+                "version": wire.VERSION,
+                "pid": self._pid,
+                "started": self._started,
+                "paused": self._paused,
+                "execs": {exec_.name: {"pid": exec_.pid, "status": exec_.status} for exec_ in self._execs.values()},
+            }
+        )
 
     def _lost(self, connection: Connection) -> None:
         self._connections.remove(connection)
@@ -290,7 +297,7 @@ class Supervisor:
         return self._group.stats()
 
     @property
-    def _group(self) -> Any:
+    def _group(self) -> Cgroup:
         if self._container.cgroup is None:
             raise ValueError("the container has no control group")
         return self._container.cgroup

@@ -168,8 +168,9 @@ def program(rules: Sequence[Rule]) -> bytes:
     for rule in reversed(rules):
         _one(code, rule)
         if rule.type == "a":
-            break  # nothing before it can matter
-    code.exit(0)
+            break  # nothing before it can matter, and the kernel refuses code that is never reached
+    else:
+        code.exit(0)
     return code.assemble()
 
 

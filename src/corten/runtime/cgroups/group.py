@@ -150,8 +150,9 @@ class Cgroup:
         self._unified(resources, warnings)
         if resources.get("devices"):
             self._devices(devices.parse(resources["devices"]) + devices.ALWAYS, warnings)
-        self.warnings += [warning for warning in warnings if warning not in self.warnings]
-        return warnings
+        once = list(dict.fromkeys(warnings))  # two knobs may lack for the same reason
+        self.warnings += [warning for warning in once if warning not in self.warnings]
+        return once
 
     def _unified(self, resources: Json, warnings: list[str]) -> None:
         if self.layout.mode == "v2":

@@ -1,0 +1,69 @@
+"""exec: a further process in a container."""
+
+from __future__ import annotations
+
+import json
+import os
+from argparse import Namespace
+from typing import Any
+
+from corten.errors import Conflict, Invalid
+from corten.oci import state
+from corten.oci.create import filter_of, send_console, write_pid
+from corten.runtime import messages, spawn
+from corten.runtime.enter import Entry, foreign_namespaces
+
+Json = dict[str, Any]
+
+
+def exec_(arguments: Namespace) -> int:
+    """0 when detached, else the process's exit status."""
+    container = state.find(arguments.root, arguments.id)
+    if container.status() not in ("running", "created"):
+        raise Conflict(f"cannot exec in a container that is {container.status()}: {arguments.id}")
+    process = _process(arguments, container.spec())
+    terminal = bool(process.get("terminal"))
+    if terminal and not arguments.console_socket:
+        raise Invalid("a terminal needs --console-socket")
+    target_fd = os.pidfd_open(container.pid)
+    keep = tuple(range(3, 3 + arguments.preserve_fds))
+    entry = Entry(process, container.pid, target_fd, foreign_namespaces(container.pid),
+                  None if terminal else (0, 1, 2), (0, 0), keep)  # fmt: skip
+    entering = spawn.enter(entry, container.cgroup(), filter_of(container.spec(), arguments.root))
+    if terminal:
+        send_console(arguments.console_socket, messages.expect(entering.channel, messages.CONSOLE).fd)
+    messages.receive(entering.channel)  # end of file: it runs; a failure is raised
+    if arguments.pid_file:
+        write_pid(arguments.pid_file, entering.pid)
+    if arguments.detach:
+        return 0
+    _, status = os.waitpid(entering.pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _process(arguments: Namespace, spec: Json) -> Json:
+    """What is to run: a file, or words on the command line over the container's own process."""
+    if arguments.process:
+        with open(arguments.process, "rb") as file:
+            process: Json = json.load(file)
+        return process
+    if not arguments.args:
+        raise Invalid("exec needs a program, or --process")
+    process = dict(spec["process"])
+    process |= {"args": arguments.args, "terminal": arguments.tty}
+    if arguments.cwd:
+        process["cwd"] = arguments.cwd
+    process["env"] = [*(process.get("env") or ()), *arguments.env]
+    if arguments.user:
+        uid, _, gid = arguments.user.partition(":")
+        process["user"] = {"uid": int(uid), "gid": int(gid or 0)}
+    if arguments.additional_gids:
+        process["user"] = {**process.get("user", {}), "additionalGids": arguments.additional_gids}
+    if arguments.cap:
+        sets = process.get("capabilities") or {}
+        names = ("bounding", "effective", "permitted")
+        process["capabilities"] = {**sets, **{n: [*(sets.get(n) or ()), *arguments.cap] for n in names}}
+    if arguments.no_new_privs:
+        process["noNewPrivileges"] = True
+    return process
