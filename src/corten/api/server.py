@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from typing import Any
 
@@ -106,8 +105,7 @@ def _error_answer(error: Exception) -> web.Response:
     code = status(error)
     if code == 304:
         return web.Response(status=304)
-    text = json.dumps({"message": message(error)}) + "\n"
-    answer = web.Response(status=code, text=text, content_type="application/json")
+    answer = json_answer({"message": message(error)}, code)
     if code == 413:
         answer.force_close()  # the rest of the body is not read
     return answer

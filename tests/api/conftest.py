@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine_daemon import Connection, Daemon
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    with Daemon(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def http(daemon: Daemon) -> Iterator[Connection]:
+    connection = Connection(daemon)
+    yield connection
+    connection.close()
