@@ -23,7 +23,7 @@ class Command:
     errors introduced by "corten: ".
     """
 
-    __slots__ = ("failure", "flags", "interspersed", "least", "most", "run", "short", "usage")
+    __slots__ = ("failure", "flags", "interspersed", "least", "most", "raw", "run", "short", "usage")
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class Command:
         most: int = ANY,
         interspersed: bool = True,
         failure: int = 1,
+        raw: bool = False,
     ) -> None:
         self.run = run
         self.usage = usage
@@ -44,6 +45,8 @@ class Command:
         self.most = most
         self.interspersed = interspersed
         self.failure = failure
+        # Its words are another program's: no flag is looked for in them.
+        self.raw = raw
 
     def check_words(self, path: str, words: Sequence[str]) -> None:
         """CommandError in Docker's words when there are too few or too many."""

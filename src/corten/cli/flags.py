@@ -118,6 +118,7 @@ UINT16 = Kind("uint16", 0, _integer("ParseUint", 0, 65535))
 UINT64 = Kind("uint", 0, _integer("ParseUint", 0, 2 * INT64 - 1))
 FLOAT = Kind("float", 0.0, _float)
 LIST = Kind("list", (), _same, many=True)
+FILTER = lazy("filter", (), "formats.listing", "check_filter", many=True)
 BYTES = lazy("bytes", 0, "units", "parse_bytes")
 DURATION = lazy("duration", 0, "units", "parse_duration")
 

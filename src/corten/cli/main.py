@@ -78,7 +78,7 @@ def _dispatch(flags: Flags) -> int:
 
 def _perform(command: Command, session: Session, words: list[str]) -> int:
     try:
-        flags = parse(command.flags, words, command.interspersed)
+        flags = parse(command.flags, ["--", *words] if command.raw else words, command.interspersed)
         command.check_words(session.path, flags.words)
         return command.run(session, flags)
     except HelpWanted as wanted:

@@ -26,7 +26,7 @@ def timestamp(text: str, what: str, now: float | None = None) -> str:
     try:
         whole, nanos = parse_moment(text)
     except ValueError:
-        raise CommandError(f'invalid value for "{what}": failed to parse value as time or duration: {text!r}') from None
+        raise CommandError(f'invalid value for "{what}": failed to parse value as time or duration: "{text}"') from None
     return f"{whole}.{nanos:09d}"
 
 
@@ -73,5 +73,10 @@ def go_time(seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S %z ", local) + (local.tm_zone or "UTC")
 
 
-def since(seconds: float) -> float:
-    return time.time() - seconds
+def go_nano(nanoseconds: int) -> str:
+    """RFC 3339 with nine decimals, local time: 2006-01-02T15:04:05.000000000Z07:00."""
+    seconds, fraction = divmod(nanoseconds, 10**9)
+    local = time.localtime(seconds)
+    zone = time.strftime("%z", local)
+    shown = "Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}"
+    return time.strftime("%Y-%m-%dT%H:%M:%S", local) + f".{fraction:09d}{shown}"

@@ -114,6 +114,15 @@ class Client:
             return head, _loads(content)
         return head, None
 
+    def raw(self, method: str, path: str, query: Query | None = None) -> bytes:
+        """Like `call`, with the body of the answer as it came. ApiError."""
+        target = self._target(path, query)
+        connection = self._short()
+        head = self._send(connection, method, target, None, None)
+        content = connection.rest()
+        _raise_for(head, content)
+        return content
+
     def stream(
         self,
         method: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corten.cli.command import Command
 from corten.cli.errors import CommandError
-from corten.cli.flags import BOOL, LIST, STRING, flag
+from corten.cli.flags import BOOL, FILTER, STRING, flag
 from corten.cli.formats import listing
 from corten.cli.formats.image import COLUMNS, DIGEST_COLUMNS, IMAGE, rows
 from corten.client import images
@@ -50,7 +50,7 @@ COMMAND = Command(
     (
         flag("all", BOOL, "Intermediate images as well", "a"),
         flag("digests", BOOL, "Show digests"),
-        flag("filter", LIST, "Only those that match (name=value)", "f"),
+        flag("filter", FILTER, "Only those that match (name=value)", "f"),
         flag("format", STRING, "'table', 'table TEMPLATE', 'json', or a Go template"),
         flag("no-trunc", BOOL, "Do not shorten what is shown"),
         flag("quiet", BOOL, "Only IDs", "q"),

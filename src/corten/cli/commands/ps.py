@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten.cli.command import Command
-from corten.cli.flags import BOOL, INT, LIST, STRING, flag
+from corten.cli.flags import BOOL, FILTER, INT, STRING, flag
 from corten.cli.formats import listing
 from corten.cli.formats.container import COLUMNS, CONTAINER
 from corten.client import containers
@@ -35,7 +35,7 @@ COMMAND = Command(
     "List containers",
     (
         flag("all", BOOL, "Those that do not run as well", "a"),
-        flag("filter", LIST, "Only those that match (name=value)", "f"),
+        flag("filter", FILTER, "Only those that match (name=value)", "f"),
         flag("format", STRING, "'table', 'table TEMPLATE', 'json', or a Go template"),
         flag("last", INT, "The newest so many, running or not", "n", default=-1),
         flag("latest", BOOL, "The newest, running or not", "l"),

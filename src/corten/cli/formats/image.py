@@ -54,7 +54,7 @@ IMAGE = Shape(
         "CreatedAt": lambda row: go_time(row.data.get("Created") or 0),
         "Size": lambda row: human_size(row.data.get("Size") or 0, 3),
         "Containers": lambda row: "N/A" if row.data.get("Containers", -1) == -1 else str(row.data["Containers"]),
-        "VirtualSize": lambda row: human_size(row.data.get("Size") or 0, 3),
+        "VirtualSize": lambda row: human_size(row.data.get("VirtualSize") or row.data.get("Size") or 0),
         "SharedSize": _unknown_or_size("SharedSize"),
         "UniqueSize": _unique,
     },

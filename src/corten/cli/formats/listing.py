@@ -112,18 +112,20 @@ def mentions(template: str, field: str) -> bool:
     return f".{field}" in template or "json .}" in template.replace(" }", "}")
 
 
-def parse_filters(specs: Iterable[str]) -> dict[str, list[str]]:
-    """--filter name=value, repeated. CommandError."""
-    from corten.cli.errors import CommandError
+def check_filter(text: str) -> str:
+    """ValueError unless it is name=value, or empty."""
+    if text and "=" not in text:
+        raise ValueError("bad format of filter (expected name=value)")
+    return text
 
+
+def parse_filters(specs: Iterable[str]) -> dict[str, list[str]]:
+    """--filter name=value, repeated, as name -> values."""
     wanted: dict[str, list[str]] = {}
     for spec in specs:
-        if not spec:
-            continue
         name, equals, value = spec.partition("=")
-        if not equals:
-            raise CommandError(f"invalid argument {spec!r}: bad format of filter (expected name=value)", 125)
-        wanted.setdefault(name.strip().lower(), []).append(value.strip())
+        if equals:
+            wanted.setdefault(name.strip().lower(), []).append(value.strip())
     return wanted
 
 

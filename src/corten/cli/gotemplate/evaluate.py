@@ -225,7 +225,9 @@ class _Run:
                 raise self._fail(node, f"{name} is not a method but has arguments")
             if name in receiver:
                 return receiver[name]
-            if self._strict:
+            if name in (zeros := getattr(receiver, "zeros", {})):
+                return zeros[name]
+            if self._strict or zeros:
                 raise self._fail(node, f"map has no entry for key {printing.quoted(name)}")
             return MISSING
         found = self._struct_field(node, receiver, name)

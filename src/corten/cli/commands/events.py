@@ -1,0 +1,82 @@
+"""corten events: what happens in the engine, as it happens."""
+
+from __future__ import annotations
+
+from corten.cli.command import Command
+from corten.cli.flags import FILTER, STRING, flag
+from corten.cli.formats.listing import parse_filters
+from corten.cli.output import out
+from corten.cli.times import go_nano, timestamp
+from corten.client import system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from corten.cli.flags import Flags
+    from corten.cli.session import Session
+
+    Json = dict[str, Any]
+
+
+def run(session: Session, flags: Flags) -> int:
+    render = _renderer(flags.text("format"))
+    since, until = flags.text("since"), flags.text("until")
+    answer = system.events(
+        session.client,
+        timestamp(since, "since") if since else "",
+        timestamp(until, "until") if until else "",
+        parse_filters(flags.many("filter")),
+    )
+    for event in answer.documents():
+        out(render(event))
+    answer.close()
+    return 0
+
+
+def _renderer(template: str) -> Callable[[Json], str]:
+    if not template:
+        return line
+    from corten.cli.gotemplate.documents import one
+
+    return lambda event: one(template, _fields(event))
+
+
+def _fields(event: Json) -> Json:
+    """The event under the names that a template knows; its JSON stays the daemon's."""
+    from corten.cli.formats.typed import Typed
+
+    found = Typed(event)
+    names = {"Status": "status", "ID": "id", "From": "from", "Scope": "scope", "Time": "time", "TimeNano": "timeNano"}
+    found.zeros = {name: event.get(field, "") for name, field in names.items()}
+    return found
+
+
+def line(event: Json) -> str:
+    """TIME TYPE ACTION ID (name=value, ...)"""
+    shown = ""
+    if event.get("timeNano"):
+        shown = go_nano(event["timeNano"]) + " "
+    elif event.get("time"):
+        shown = go_nano(event["time"] * 10**9) + " "
+    actor = event.get("Actor") or {}
+    shown += f"{event.get('Type', '')} {event.get('Action', '')} {actor.get('ID', '')}"
+    attributes = actor.get("Attributes") or {}
+    if attributes:
+        shown += " (" + ", ".join(f"{name}={attributes[name]}" for name in sorted(attributes)) + ")"
+    return shown
+
+
+COMMAND = Command(
+    run,
+    "[OPTIONS]",
+    "Show what happens in the engine",
+    (
+        flag("filter", FILTER, "Only those that match (name=value)", "f"),
+        flag("format", STRING, "'json', or a Go template"),
+        flag("since", STRING, "Those since this time as well"),
+        flag("until", STRING, "Up to this time"),
+    ),
+    most=0,
+)

@@ -1,0 +1,105 @@
+"""corten version: the versions of client and engine."""
+
+from __future__ import annotations
+
+from corten.cli import about
+from corten.cli.command import Command
+from corten.cli.flags import STRING, flag
+from corten.cli.output import err, out
+from corten.client import system
+from corten.client.api import MAX_VERSION
+from corten.client.errors import ApiError, Unreachable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from corten.cli.flags import Flags
+    from corten.cli.session import Session
+
+# Details of a component that have their own place in the page, with their titles.
+TITLES = {"ApiVersion": "API version", "GoVersion": "Go version", "GitCommit": "Git commit", "BuildTime": "Built"}
+LABEL, COMPONENT_LABEL = 18, 17
+
+
+def run(session: Session, flags: Flags) -> int:
+    failure: Unreachable | ApiError | None = None
+    server: dict[str, Any] | None = None
+    negotiated = MAX_VERSION
+    try:
+        negotiated = session.client.version
+        server = system.version(session.client)
+    except (Unreachable, ApiError) as error:
+        failure = error
+    client = about.client(negotiated)
+    if flags.text("format"):
+        from corten.cli.gotemplate.documents import one
+
+        out(one(flags.text("format"), {"Client": client, "Server": server}))
+    else:
+        out(_page(client, server))
+    if failure is not None:
+        err(str(failure))
+        return 1
+    return 0
+
+
+def _page(client: dict[str, Any], server: dict[str, Any] | None) -> str:
+    spoken = client["ApiVersion"]
+    if spoken != client["DefaultAPIVersion"]:
+        spoken += f" (downgraded from {client['DefaultAPIVersion']})"
+    lines = [
+        "Client:",
+        _line(" Version:", client["Version"]),
+        _line(" API version:", spoken),
+        _line(" Python version:", about.PYTHON),
+        _line(" OS/Arch:", f"{client['Os']}/{client['Arch']}"),
+    ]
+    if server is not None:
+        lines += ["", *_server(server)]
+    return "\n".join(lines)
+
+
+def _line(title: str, value: str) -> str:
+    return f"{title.ljust(LABEL)} {value}".rstrip()
+
+
+def _server(server: dict[str, Any]) -> list[str]:
+    platform = (server.get("Platform") or {}).get("Name", "")
+    lines = [f"Server: {platform}".rstrip() if platform else "Server:"]
+    for component in server.get("Components") or [_lone_engine(server)]:
+        lines += _component(component)
+    return lines
+
+
+def _lone_engine(server: dict[str, Any]) -> dict[str, Any]:
+    """A daemon that is too old to list its components is one itself."""
+    details = {name: str(value) for name, value in server.items() if isinstance(value, str | bool)}
+    return {"Name": "Engine", "Version": server.get("Version", ""), "Details": details}
+
+
+def _component(component: dict[str, Any]) -> list[str]:
+    details = dict(component.get("Details") or {})
+    lines = [f" {component['Name']}:", _detail("Version", component.get("Version", ""))]
+    if component["Name"] != "Engine":
+        return lines + [_detail(name, value) for name, value in sorted(details.items())]
+    minimum = details.get("MinAPIVersion")
+    if minimum and "ApiVersion" in details:
+        details["ApiVersion"] += f" (minimum version {minimum})"
+    lines += [_detail(title, details[name]) for name, title in TITLES.items() if name in details]
+    lines.append(_detail("OS/Arch", f"{details.get('Os', '')}/{details.get('Arch', '')}"))
+    lines.append(_detail("Experimental", details.get("Experimental", "false")))
+    return lines
+
+
+def _detail(title: str, value: str) -> str:
+    return f"  {(title + ':').ljust(COMPONENT_LABEL)}{value}".rstrip()
+
+
+COMMAND = Command(
+    run,
+    "[OPTIONS]",
+    "Show the versions of client and engine",
+    (flag("format", STRING, "'json', or a Go template", "f"),),
+    most=0,
+)

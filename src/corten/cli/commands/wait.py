@@ -1,0 +1,28 @@
+"""corten wait: wait until containers stop, and print their exit codes."""
+
+from __future__ import annotations
+
+from corten.cli.command import Command
+from corten.cli.each import each
+from corten.cli.output import err, out
+from corten.client import containers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from corten.cli.flags import Flags
+    from corten.cli.session import Session
+
+
+def run(session: Session, flags: Flags) -> int:
+    def wait(name: str) -> None:
+        answer = session.client.begun(containers.begin_wait(session.client, name), "POST")
+        result = answer.json()
+        answer.close()
+        if (result.get("Error") or {}).get("Message"):
+            err(str(result["Error"]["Message"]))
+        out(str(result["StatusCode"]))
+
+    return each(flags.words, wait, echo=False)
+
+
+COMMAND = Command(run, "CONTAINER [CONTAINER...]", "Wait until containers stop and print their exit codes", least=1)

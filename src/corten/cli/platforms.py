@@ -1,0 +1,20 @@
+"""Platforms: os/arch/variant as people write it, and the JSON that newer parts of the API want."""
+
+from __future__ import annotations
+
+import json
+
+from corten.cli.errors import CommandError
+
+
+def as_json(text: str) -> str:
+    """linux/arm64/v8 to OCI's {"os", "architecture", "variant"}; empty stays empty. CommandError."""
+    if not text:
+        return ""
+    parts = text.lower().split("/")
+    if len(parts) > 3 or not all(parts):
+        raise CommandError(f"invalid platform: {text!r} is not os/arch or os/arch/variant")
+    if len(parts) == 1:
+        parts = ["linux", *parts]
+    names = ("os", "architecture", "variant")
+    return json.dumps(dict(zip(names, parts, strict=False)), separators=(",", ":"))
