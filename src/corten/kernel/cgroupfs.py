@@ -39,7 +39,8 @@ def hierarchies(mountinfo: str) -> tuple[Hierarchy, ...]:
         if words[0] == "cgroup2":
             found.setdefault(None, Hierarchy(path, 2, _offered(path)))
         else:
-            ours = frozenset(words[2].split(",")) - _MOUNT_OPTIONS
+            options = frozenset(words[2].split(",")) - _MOUNT_OPTIONS
+            ours = frozenset(option for option in options if not option.startswith("release_agent="))
             found.setdefault(ours, Hierarchy(path, 1, ours))
     return tuple(sorted(found.values(), key=lambda tree: tree.version))
 
