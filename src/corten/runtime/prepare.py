@@ -80,31 +80,41 @@ def _root(mounts: tuple[MountPlan, ...], userns: int) -> int:
         if userns >= 0 and mount.idmap:
             m.set_attributes(fd, m.MOUNT_ATTR_IDMAP, recursive=True, userns=userns)
         return fd
-    data = mapped_layers(mount.data, userns) if userns >= 0 and mount.fstype == "overlay" else mount.data
-    return m.new(mount.fstype, data, mount.add, mount.source)
+    if userns >= 0 and mount.fstype == "overlay":
+        return _mapped_overlay(mount, userns)
+    return m.new(mount.fstype, mount.data, mount.add, mount.source)
 
 
-def mapped_layers(options: tuple[str, ...], userns: int) -> tuple[str, ...]:
-    """The options of an overlay over id-mapped views of its layers (Linux 5.19).
+def _mapped_overlay(mount: MountPlan, userns: int) -> int:
+    """An overlay over id-mapped views of its layers (Linux 5.19).
 
     Overlay takes its layers by path, so the views need one: they are put into a mount namespace that this process
-    makes for itself, and nobody else sees. upperdir and workdir must share a mount, so their parent is mapped.
+    makes for itself, for as long as that takes. Overlay keeps its own copies of them.
+    """
+    options = _mapped_layers(mount.data, userns)
+    try:
+        return m.new(mount.fstype, options, mount.add, mount.source)
+    finally:
+        m.unmount(_VIEWS, m.MNT_DETACH)
+
+
+def _mapped_layers(options: tuple[str, ...], userns: int) -> tuple[str, ...]:
+    """The same options with the lower layers shown by their views.
+
+    The upper layer is not mapped: overlay writes to it with the host's root as mounter, whom a mapped mount would not
+    know. It holds the namespace's ids as they are on the host, beginning with its top directory.
     """
     words = dict(option.partition("=")[::2] for option in options)
     p.unshare(p.CLONE_NEWNS)
     m.set_propagation("/", m.MS_SLAVE)
     tree = m.new("tmpfs", ("mode=700",))
     m.move_to(tree, _VIEWS)
-    names = []
-    for number, layer in enumerate(words["lowerdir"].split(":")):
-        names.append(_mapped_view(layer, f"{_VIEWS}/{number}", userns))
-    words["lowerdir"] = ":".join(names)
-    if "upperdir" in words:
-        parent, upper = os.path.split(words["upperdir"])
-        view = _mapped_view(parent, f"{_VIEWS}/upper", userns)
-        words["upperdir"] = f"{view}/{upper}"
-        words["workdir"] = f"{view}/{os.path.basename(words['workdir'])}"
     os.close(tree)
+    layers = enumerate(words["lowerdir"].split(":"))
+    words["lowerdir"] = ":".join(_mapped_view(layer, f"{_VIEWS}/{number}", userns) for number, layer in layers)
+    if "upperdir" in words:
+        top = os.stat(f"{_VIEWS}/0")  # the root's owner, as the namespace is to see it
+        os.chown(words["upperdir"], top.st_uid, top.st_gid)
     return tuple(f"{key}={value}" if value else key for key, value in words.items())
 
 
