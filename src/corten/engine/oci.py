@@ -27,12 +27,14 @@ from __future__ import annotations
 from corten.engine.oci_devices import device_rules_and_nodes
 from corten.engine.oci_facts import DeviceNode, HostFacts, IdMap, Json, MountPoint, SpecInputs
 from corten.engine.oci_merge import command_line, merge_config
-from corten.engine.oci_mount_points import mount_points, parse_mount, parse_volume
+from corten.engine.oci_mount_parse import parse_mount, parse_volume
+from corten.engine.oci_mount_points import mount_points
 from corten.engine.oci_mounts import bundle_files, mounts, root_propagation
 from corten.engine.oci_namespaces import id_maps, namespaces, remapped, sysctls
 from corten.engine.oci_process import GROUPS_ANNOTATION, container_process, exec_process, named_groups
 from corten.engine.oci_resources import resources
 from corten.engine.oci_security import SecurityOptions, capabilities, hidden_paths, parse_security_options
+from corten.engine.oci_update import update_resources
 
 __all__ = [
     "DeviceNode",
@@ -51,6 +53,7 @@ __all__ = [
     "parse_mount",
     "parse_security_options",
     "parse_volume",
+    "update_resources",
 ]
 
 OCI_VERSION = "1.2.0"

@@ -60,8 +60,9 @@ def _asked(inputs: SpecInputs, facts: HostFacts) -> list[Json]:
     for destination, source in inputs.files.items():
         if destination not in taken:
             result.append(_bind(source, destination, ["rbind", *mode, "rprivate"]))
-    if inputs.shm_path is not None and "/dev/shm" not in taken:
-        result.append(_bind(inputs.shm_path, "/dev/shm", ["rbind", "rprivate"]))
+    shm = "/dev/shm" if host.get("IpcMode") == "host" else inputs.shm_path
+    if shm is not None and "/dev/shm" not in taken:
+        result.append(_bind(shm, "/dev/shm", ["rbind", "rprivate"]))
     result.sort(key=lambda mount: _depth(mount["destination"]))
     return result
 
@@ -76,7 +77,8 @@ def _defaults(inputs: SpecInputs, facts: HostFacts) -> Iterable[Json]:
             if host.get("IpcMode") == "none":
                 continue
             options.append(f"size={host.get('ShmSize') or facts.default_shm_size}")
-        elif destination == "/dev/mqueue" and host.get("IpcMode") == "host":
+        elif destination == "/dev/mqueue" and host.get("IpcMode") == "host" and remapped(host, facts):
+            # a user namespace may not mount the queues of an ipc namespace that it does not own
             yield _bind("/dev/mqueue", "/dev/mqueue", ["rbind", "rprivate"])
             continue
         elif kind in ("sysfs", "cgroup") and (privileged or (kind == "cgroup" and writable_cgroups)):

@@ -48,4 +48,5 @@ def _key(word: str) -> str:
     name, equals, value = word.partition("=")
     if equals and value and name in _DATA:
         return name
-    raise Invalid(f'invalid tmpfs option ["{word}"]')
+    shown = f'"{name}" "{value}"' if equals else f'"{word}"'
+    raise Invalid(f"invalid tmpfs option [{shown}]")

@@ -9,6 +9,7 @@ from corten.engine.oci_facts import HostFacts, Json
 from corten.engine.oci_namespaces import cgroup_namespace
 from corten.engine.oci_resources import memory_swap
 from corten.engine.oci_security import MASKED_PATHS, READONLY_PATHS
+from corten.engine.validate_controls import missing_controls
 
 #: What a field that was not sent looks like; Go's zero value of its type, in Docker's order.
 _ZERO: tuple[tuple[str, Any], ...] = (
@@ -77,7 +78,7 @@ _ZERO: tuple[tuple[str, Any], ...] = (
     ("ReadonlyPaths", None),
 )
 #: Left out of inspect while unset, as Go's omitempty does.
-_OPTIONAL = ("Annotations", "Mounts", "Tmpfs", "Sysctls", "StorageOpt", "Init", "KernelMemory", "KernelMemoryTCP")
+_OPTIONAL = ("Annotations", "Mounts", "Tmpfs", "Sysctls", "StorageOpt", "Init")
 
 
 def normalize_host_config(host_config: Mapping[str, Any] | None, facts: HostFacts) -> Json:
@@ -89,6 +90,7 @@ def normalize_host_config(host_config: Mapping[str, Any] | None, facts: HostFact
         value = asked.get(key)
         result[key] = (list(zero) if isinstance(zero, tuple) else zero) if value is None else value
     result.update({key: asked[key] for key in _OPTIONAL if asked.get(key) is not None})
+    result.update(missing_controls(result, facts)[1])
     _fill_modes(result, facts)
     _fill_limits(result, facts)
     _fill_logging(result, facts)

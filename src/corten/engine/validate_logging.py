@@ -1,0 +1,72 @@
+"""Log drivers and their options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from corten.errors import Invalid
+
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([kKmMgGtTpP])?(?:[iI])?[bB]?", re.ASCII)
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+_COMMON = frozenset({"mode", "max-buffer-size"})
+_JSON_FILE = frozenset({"max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag"})
+_OPTIONS = {"json-file": _JSON_FILE, "local": frozenset({"max-file", "max-size", "compress"}), "none": frozenset()}
+
+
+def check_logging(log: Mapping[str, Any], default_driver: str) -> None:
+    """HostConfig.LogConfig: the driver is known, its options too, and their values can be used."""
+    driver = log.get("Type") or default_driver
+    options: Mapping[str, str] = log.get("Config") or {}
+    if driver not in _OPTIONS:
+        raise Invalid(f'error looking up logging plugin {driver}: plugin "{driver}" not found')
+    if driver == "none":
+        return
+    _check_mode(options)
+    for key, value in options.items():
+        if key not in _OPTIONS[driver] and key not in _COMMON:
+            raise Invalid(f"unknown log opt '{key}' for {driver} log driver")
+        if key in _VALUES:
+            _VALUES[key](value)
+
+
+def size(text: str) -> int:
+    """Bytes of "10m", "1.5 GiB", "512": units of 1024, as Docker's log options take them."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise Invalid(f"invalid size: '{text}'")
+    return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+
+
+def _check_mode(options: Mapping[str, str]) -> None:
+    mode = options.get("mode") or "blocking"
+    if mode not in ("blocking", "non-blocking"):
+        raise Invalid(f"logger: logging mode not supported: {mode}")
+    if "max-buffer-size" in options and mode != "non-blocking":
+        raise Invalid("logger: max-buffer-size option is only supported with 'mode=non-blocking'")
+
+
+def _check_size(text: str) -> None:
+    if text != "-1":
+        size(text)
+
+
+def _check_count(text: str) -> None:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Invalid(f"invalid max-file: '{text}' is not a number")
+    if int(text) < 1:
+        raise Invalid("max-file cannot be less than 1")
+
+
+def _check_boolean(text: str) -> None:
+    if text.lower() not in ("true", "false", "1", "0", "t", "f"):
+        raise Invalid(f"invalid compress: '{text}' is neither true nor false")
+
+
+_VALUES: dict[str, Callable[[str], None]] = {
+    "max-size": _check_size,
+    "max-buffer-size": _check_size,
+    "max-file": _check_count,
+    "compress": _check_boolean,
+}
