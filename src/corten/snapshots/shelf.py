@@ -153,6 +153,14 @@ class Shelf:
                 if name not in known and not name.startswith("."):
                     self._trash.take(self.root / name)
 
+    def remove_if_childless(self, key: str) -> bool:
+        """`remove`, unless trees stand on it; says whether it is gone."""
+        with self._lock:
+            if self._children.get(key):
+                return False
+            self.remove(key)
+            return True
+
     def _forget(self, key: str) -> None:
         tree = self._trees.pop(key)
         self._table.delete(KIND, key)

@@ -13,6 +13,7 @@ import errno
 import os
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -34,10 +35,11 @@ class Ingest:
         self._hash: Any = digests.hasher(digest or "sha256:" + "0" * 64)
         self._lock = threading.RLock()  # a cancelled caller may close while a thread still writes
         self._fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        blobs.in_use.add(part.name)
         try:
             self.offset = self._resume()
         except BaseException:
-            os.close(self._fd)
+            self.close()
             raise
 
     def _resume(self) -> int:
@@ -98,6 +100,7 @@ class Ingest:
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
+                self._blobs.in_use.discard(self._part.name)
 
     def abort(self) -> None:
         """Stop here and keep nothing."""
@@ -111,6 +114,7 @@ class Blobs:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._ingest = root / "ingest"
+        self.in_use: set[str] = set()  # parts that an ingest has open
         for directory in (root / "blobs" / "sha256", root / "blobs" / "sha512", self._ingest):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -174,11 +178,29 @@ class Blobs:
             return size
         return 0
 
+    def time(self, digest: str) -> float:
+        """When it came, in seconds since the epoch; 0 when it is absent."""
+        with suppress(FileNotFoundError):
+            return self.path(digest).stat().st_mtime
+        return 0.0
+
     def list(self) -> Iterator[str]:
         for algorithm in ("sha256", "sha512"):
             for name in os.listdir(self.root / "blobs" / algorithm):
                 if digests.is_digest(f"{algorithm}:{name}"):
                     yield f"{algorithm}:{name}"
+
+    def remove_parts(self, older_than: float) -> int:
+        """Take away what was begun and not touched for so many seconds, unless somebody is at it. Bytes freed."""
+        freed = 0
+        limit = time.time() - older_than
+        for part in self._ingest.iterdir():
+            with suppress(FileNotFoundError):
+                status = part.stat()
+                if status.st_mtime <= limit and part.name not in self.in_use:
+                    part.unlink()
+                    freed += status.st_size
+        return freed
 
     def sweep(self) -> None:
         """At start: parts of unknown digest cannot be resumed by anybody; the others are kept for the next pull."""

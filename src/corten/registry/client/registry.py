@@ -67,7 +67,7 @@ class Registry:
         return Repository(self._session, self._endpoints.find(reference.domain), reference, known, self._pause)
 
     async def manifest(self, repository: Repository, reference: Reference) -> Fetched:
-        """What a tag or digest names. NotFound, Unauthorized, Unavailable, Failed; Corrupt when the digest is not right."""
+        """What a tag or digest names. NotFound, Unauthorized, Unavailable, Failed; Corrupt: wrong digest."""
         wanted = reference.digest or reference.tag
         try:
             body, headers = await repository.small(f"manifests/{wanted}", {"Accept": _ACCEPT}, oci_image.MAX_MANIFEST)

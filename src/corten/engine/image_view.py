@@ -1,0 +1,173 @@
+"""Images as Docker's API shows them: list, inspect, history. Shapes of API 1.50; older ones are the api room's."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from corten.engine import clock
+from corten.engine.filters import Filters
+from corten.errors import Invalid
+from corten.spec.oci_image import chain_ids, diff_ids
+from corten.spec.reference import parse
+from corten.store.images import ImageRecord
+
+Json = dict[str, Any]
+FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
+_CONFIG: Json = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": None,
+    "Cmd": None,
+    "Image": "",
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": None,
+}
+
+
+def familiar(name: str) -> str:
+    """A canonical name as people write it."""
+    return parse(name).familiar
+
+
+def summary(record: ImageRecord, tags: Iterable[str], digests: Iterable[str], shared: int = -1) -> Json:
+    """One row of the list. `shared` is bytes in layers that other images have too, -1 when nobody asked."""
+    return {
+        "Containers": -1,
+        "Created": seconds(record.created),
+        "Id": record.id,
+        "Labels": (record.config.get("config") or {}).get("Labels"),
+        "ParentId": "",
+        "RepoDigests": [familiar(name) for name in digests],
+        "RepoTags": [familiar(name) for name in tags],
+        "SharedSize": shared,
+        "Size": record.size,
+    }
+
+
+def details(record: ImageRecord, tags: Iterable[str], digests: Iterable[str], driver: Json) -> Json:
+    """The answer to inspect. `driver` is GraphDriver."""
+    config = record.config
+    shown: Json = {
+        "Id": record.id,
+        "RepoTags": [familiar(name) for name in tags],
+        "RepoDigests": [familiar(name) for name in digests],
+        "Parent": "",
+        "Comment": _comment(config),
+        "Created": record.created,
+        "DockerVersion": config.get("docker_version") or "",
+        "Author": config.get("author") or "",
+        "Config": {**_CONFIG, **(config.get("config") or {})},
+        "Architecture": config.get("architecture") or "",
+        "Os": config.get("os") or "",
+        "Size": record.size,
+        "GraphDriver": driver,
+        "RootFS": {"Type": "layers", "Layers": list(diff_ids(config))},
+        "Metadata": {"LastTagTime": datetime.fromtimestamp(record.added).astimezone().isoformat()},
+    }
+    for key, name in (("variant", "Variant"), ("os.version", "OsVersion")):
+        if config.get(key):
+            shown[name] = config[key]
+    return shown
+
+
+def _comment(config: Json) -> str:
+    history = config.get("history") or [{}]
+    return str(config.get("comment") or history[-1].get("comment") or "")
+
+
+def history(record: ImageRecord, tags: Iterable[str], sizes: Mapping[str, int]) -> list[Json]:
+    """Newest first. `sizes` is bytes by chain id. An image without history has one line for each layer."""
+    chain = list(chain_ids(diff_ids(record.config)))
+    entries = record.config.get("history") or [{} for _ in chain]
+    rows: list[Json] = []
+    for entry in entries:
+        empty = bool(entry.get("empty_layer")) or not chain
+        rows.append(
+            {
+                "Id": "<missing>",
+                "Created": seconds(entry.get("created") or ""),
+                "CreatedBy": entry.get("created_by") or "",
+                "Tags": None,
+                "Size": 0 if empty else sizes.get(chain[0], 0),
+                "Comment": entry.get("comment") or "",
+            }
+        )
+        if not empty:
+            chain.pop(0)
+    rows.reverse()
+    if rows:
+        rows[0].update(Id=record.id, Tags=[familiar(name) for name in tags] or None)
+    return rows
+
+
+def seconds(text: str) -> int:
+    """RFC 3339 to seconds since the epoch; 0 for what is no time (it is the image's own claim)."""
+    try:
+        return clock.parse_time(text) // clock.SECOND if text[:1].isdigit() and "-" in text else 0
+    except Invalid:
+        return 0
+
+
+def select(
+    rows: Iterable[tuple[ImageRecord, list[str], list[str]]], filters: Filters, created: Mapping[str, int]
+) -> list[tuple[ImageRecord, list[str], list[str]]]:
+    """The rows that all filters let through. `created` is the creation time of the images that before and since name.
+
+    A `reference` filter also takes away the names that do not match, as Docker does.
+    """
+    filters.check(FILTERS)
+    dangling = filters.flag("dangling") if "dangling" in filters else None
+    kept = []
+    for record, tags, digests in rows:
+        labels = (record.config.get("config") or {}).get("Labels") or {}
+        at = seconds(record.created)
+        if not filters.match_labels("label", labels) or filters.excludes_labels("label!", labels):
+            continue
+        if any(at >= created[name] for name in filters.get("before", ())):
+            continue
+        if any(at <= created[name] for name in filters.get("since", ())):
+            continue
+        if any(at >= _until(value) for value in filters.get("until", ())):
+            continue
+        if dangling is not None and dangling != (not tags and not digests):
+            continue
+        if "reference" in filters:
+            tags = [name for name in tags if matches(name, filters["reference"])]
+            digests = [name for name in digests if matches(name, filters["reference"])]
+            if not tags and not digests:
+                continue
+        kept.append((record, tags, digests))
+    return kept
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Does a canonical name match one of these globs, in its familiar form, with or without its tag?"""
+    reference = parse(name)
+    forms = (reference.familiar, reference.familiar_name, str(reference), reference.name)
+    return any(_glob(form, pattern) for form in forms for pattern in patterns)
+
+
+def _glob(text: str, pattern: str) -> bool:
+    """path.Match: `*` does not cross a slash."""
+    parts, wanted = text.split("/"), pattern.split("/")
+    return len(parts) == len(wanted) and all(fnmatch.fnmatchcase(p, w) for p, w in zip(parts, wanted))
+
+
+def _until(text: str) -> float:
+    try:
+        return clock.parse_time(text) / clock.SECOND
+    except Invalid as error:
+        raise Invalid(f"invalid filter 'until={text}'") from error

@@ -1,0 +1,1 @@
+"""What tests about images share: workers, stores, tars, registries."""
