@@ -221,6 +221,14 @@ def test_profiles_that_are_none(profile: dict[str, Any], error: type[Exception])
         seccomp.compile(profile)
 
 
+def test_flags() -> None:
+    assert seccomp.flags({}) == {}
+    given_flags = ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
+    assert seccomp.flags({"flags": given_flags}) == {"log": True, "spec_allow": True}
+    with pytest.raises(Invalid):
+        seccomp.flags({"flags": ["SECCOMP_FILTER_FLAG_FAST"]})
+
+
 def test_cached(tmp_path: Path) -> None:
     text = json.dumps(profiles.default(DOCKER, os.uname().machine, os.uname().release)).encode()
     program = seccomp.compile(json.loads(text))
