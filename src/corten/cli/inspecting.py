@@ -51,7 +51,10 @@ class _Shower:
         self._documents: list[str] = []
         self._source = template
         self.broken = False
-        self._lenient, self._strict = (None, None) if self._plain or self._json else self._compiled()
+        self._lenient: Template | None = None
+        self._strict: Template | None = None
+        if not (self._plain or self._json):
+            self._lenient, self._strict = self._compiled()
 
     def _compiled(self) -> tuple[Template, Template]:
         from corten.cli.gotemplate import documents

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from corten.client.errors import BadAnswer
 from corten.client.http import quote
 
 TYPE_CHECKING = False
@@ -184,7 +185,9 @@ def archive_put(client: Client, ref: str, path: str, body: Iterable[bytes], copy
 
 def exec_create(client: Client, ref: str, config: Json) -> str:
     """The id of a new exec."""
-    answer: Any = client.call("POST", _at(ref, "/exec"), None, config)
+    answer: Any = client.call("POST", _at(ref, "/exec"), None, config) or {}
+    if not answer.get("Id"):
+        raise BadAnswer("the daemon gave the exec no ID")
     return str(answer["Id"])
 
 

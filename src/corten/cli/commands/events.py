@@ -45,12 +45,10 @@ def _renderer(template: str) -> Callable[[Json], str]:
 
 def _fields(event: Json) -> Json:
     """The event under the names that a template knows; its JSON stays the daemon's."""
-    from corten.cli.formats.typed import Typed
+    from corten.cli.formats.typed import struct
 
-    found = Typed(event)
     names = {"Status": "status", "ID": "id", "From": "from", "Scope": "scope", "Time": "time", "TimeNano": "timeNano"}
-    found.zeros = {name: event.get(field, "") for name, field in names.items()}
-    return found
+    return struct(event, "*events.Message", {name: event.get(field, "") for name, field in names.items()})
 
 
 def line(event: Json) -> str:

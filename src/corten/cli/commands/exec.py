@@ -47,6 +47,7 @@ def _config(flags: Flags, command: list[str], keys: str) -> dict[str, Any]:
     attach = not flags.on("detach")
     config: dict[str, Any] = {
         "Cmd": command,
+        "Detach": not attach,
         "Tty": flags.on("tty"),
         "AttachStdin": attach and flags.on("interactive"),
         "AttachStdout": attach,

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from corten.cli.session import Session
 
 
+# Fields that a daemon may leave out.
+OPTIONAL = ("Warnings", "CDISpecDirs", "FirewallBackend", "DiscoveredDevices", "ProductLicense", "DefaultAddressPools")
+
+
 def run(session: Session, flags: Flags) -> int:
     failure: Unreachable | ApiError | None = None
     server: dict[str, Any] = {}
@@ -27,9 +31,11 @@ def run(session: Session, flags: Flags) -> int:
     client = {"Debug": session.debug, **about.client(""), "Plugins": [], "Warnings": None}
     del client["ApiVersion"]
     if flags.text("format"):
+        from corten.cli.formats.typed import struct
         from corten.cli.gotemplate.documents import one
 
-        out(one(flags.text("format"), {**server, "ClientInfo": client}))
+        shown = struct({**server, "ClientInfo": client}, "system.dockerInfo", dict.fromkeys(OPTIONAL, None))
+        out(one(flags.text("format"), shown))
         if failure is None:
             return 0
     else:

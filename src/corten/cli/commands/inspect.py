@@ -32,7 +32,7 @@ def run(session: Session, flags: Flags) -> int:
     if "type" in flags and wanted not in PATHS:
         if wanted in ELSEWHERE:
             raise CommandError(f"objects of type {wanted!r} do not exist here: they belong to swarm or plugins")
-        raise CommandError(f'unknown type: {wanted!r}: must be one of "container", "image", "network", "volume"')
+        raise CommandError(f'unknown type: "{wanted}": must be one of "container", "image", "network", "volume"')
 
     def fetch(kind: str, name: str) -> bytes:
         query = {"size": truth(size)} if kind == "container" else None

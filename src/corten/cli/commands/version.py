@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from corten.cli import about
 from corten.cli.command import Command
 from corten.cli.flags import STRING, flag
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 # Details of a component that have their own place in the page, with their titles.
 TITLES = {"ApiVersion": "API version", "GoVersion": "Go version", "GitCommit": "Git commit", "BuildTime": "Built"}
-LABEL, COMPONENT_LABEL = 18, 17
+LABEL, COMPONENT_LABEL = 19, 18
 
 
 def run(session: Session, flags: Flags) -> int:
@@ -83,6 +85,8 @@ def _component(component: dict[str, Any]) -> list[str]:
     lines = [f" {component['Name']}:", _detail("Version", component.get("Version", ""))]
     if component["Name"] != "Engine":
         return lines + [_detail(name, value) for name, value in sorted(details.items())]
+    if details.get("BuildTime"):
+        details["BuildTime"] = ansic(details["BuildTime"])
     minimum = details.get("MinAPIVersion")
     if minimum and "ApiVersion" in details:
         details["ApiVersion"] += f" (minimum version {minimum})"
@@ -92,8 +96,16 @@ def _component(component: dict[str, Any]) -> list[str]:
     return lines
 
 
+def ansic(moment: str) -> str:
+    """2026-05-07T21:09:36.000000000+00:00 as Thu May  7 21:09:36 2026; other texts stay as they are."""
+    try:
+        return time.asctime(time.strptime(moment[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return moment
+
+
 def _detail(title: str, value: str) -> str:
-    return f"  {(title + ':').ljust(COMPONENT_LABEL)}{value}".rstrip()
+    return f"  {(title + ':').ljust(COMPONENT_LABEL)}{value}"
 
 
 COMMAND = Command(

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 POINTERS = frozenset(
-    "Health Healthcheck Init StopTimeout OomKillDisable PidsLimit MemorySwappiness IPAMConfig BindOptions VolumeOptions "
-    "TmpfsOptions ImageOptions DriverConfig SizeRw SizeRootFs ImageManifestDescriptor Container ContainerConfig Config "
-    "State HostConfig NetworkSettings UsageData ClusterVolume Descriptor".split()
+    "Health Healthcheck Init StopTimeout OomKillDisable PidsLimit MemorySwappiness IPAMConfig BindOptions "
+    "VolumeOptions TmpfsOptions ImageOptions DriverConfig SizeRw SizeRootFs ImageManifestDescriptor Container "
+    "ContainerConfig Config State HostConfig NetworkSettings UsageData ClusterVolume Descriptor".split()
 )
 MAPS = frozenset(
     "Labels ExposedPorts Volumes PortBindings Tmpfs Sysctls StorageOpt Annotations DriverOpts Ports Networks Options "
@@ -72,8 +72,10 @@ class Typed(dict[str, object]):
     A name that is neither there nor among the zeros of a struct that has some is an error, as in Go.
     """
 
-    __slots__ = ("zeros",)
+    __slots__ = ("go_name", "zeros")
     zeros: dict[str, Any]
+    # The name of Go's type, for objects that Docker never looks at as bare JSON.
+    go_name: str
 
 
 def typed(name: str, value: Any) -> Any:
@@ -90,3 +92,10 @@ def typed(name: str, value: Any) -> Any:
         found.zeros = OPTIONAL.get(name, {})
         return found
     return value
+
+
+def struct(value: dict[str, Any], go_name: str, zeros: dict[str, Any]) -> Typed:
+    """`value` as the struct of that name; other fields than its own and those of `zeros` are errors."""
+    found = Typed(value)
+    found.zeros, found.go_name = zeros, go_name
+    return found

@@ -227,6 +227,8 @@ class _Run:
                 return receiver[name]
             if name in (zeros := getattr(receiver, "zeros", {})):
                 return zeros[name]
+            if go_name := getattr(receiver, "go_name", ""):
+                raise self._fail(node, f"can't evaluate field {name} in type {go_name}")
             if self._strict or zeros:
                 raise self._fail(node, f"map has no entry for key {printing.quoted(name)}")
             return MISSING

@@ -13,13 +13,6 @@ def parse_gpus(text: str) -> str:
     raise ValueError("GPUs are not supported by Corten; give device nodes with --device instead")
 
 
-def parse_device(text: str) -> str:
-    """Only checked here; `device` takes it apart. A CDI name (vendor/class=device) passes as it is."""
-    if not is_cdi(text):
-        device(text)
-    return text
-
-
 def is_cdi(text: str) -> bool:
     """vendor.com/class=device"""
     kind, equals, name = text.partition("=")

@@ -98,17 +98,8 @@ def _take_field(mount: Json, field: str) -> None:
     if not key:
         raise ValueError(f"invalid field '{field}' must be a key=value pair")
     if not equals and key not in LONE:
-        if _known(key):
-            raise ValueError(f"invalid field '{field}' must be a key=value pair")
-        raise ValueError(f"unknown option '{key}' in '{field}'")
-    if equals and not value and key not in ("readonly", "ro"):
-        raise ValueError(f"invalid value for '{key}': value is empty")
+        raise ValueError(f"invalid field '{field}' must be a key=value pair")
     _store(mount, key, value if equals else "true", field)
-
-
-def _known(key: str) -> bool:
-    others = ("type", "source", "src", "target", "dst", "destination", "consistency", "bind-recursive")
-    return key in SECTIONS or key in others or key in ("volume-label", "volume-driver", "volume-opt")
 
 
 def _store(mount: Json, key: str, value: str, field: str) -> None:
@@ -132,14 +123,14 @@ def _store(mount: Json, key: str, value: str, field: str) -> None:
         section, name, kind = SECTIONS[key]
         mount.setdefault(section, {})[name] = _converted(key, kind, value)
     else:
-        raise ValueError(f"unknown option '{key}' in '{field}'")
+        raise ValueError(f"unexpected key '{key}' in '{field}'")
 
 
 def _boolean(key: str, value: str) -> bool:
     try:
         return boolean(value)
     except ValueError:
-        raise ValueError(f"invalid value for '{key}': invalid boolean value (\"{value}\")") from None
+        raise ValueError(f"invalid value for {key}: {value}") from None
 
 
 def _converted(key: str, kind: str, value: str) -> Any:

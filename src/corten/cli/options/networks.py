@@ -90,8 +90,9 @@ def endpoints(flags: Flags) -> tuple[str, dict[str, Json]]:
     """(NetworkMode, EndpointsConfig). CommandError when options contradict each other."""
     chosen = [*flags.value("network"), *flags.value("net")]
     first_options = _first_options(flags)
-    if not chosen:
-        return "default", {"default": first_options} if first_options else {}
+    chosen = chosen or [Attachment("default", {})]
+    if first_options.get("Aliases") and not is_user_defined(chosen[0].name):
+        raise CommandError("network-scoped aliases are only supported for user-defined networks", 125)
     kinds = {is_user_defined(one.name) for one in chosen}
     if len(kinds) > 1:
         raise CommandError(
@@ -138,7 +139,7 @@ def _merged(one: Attachment, options: Json) -> Json:
         options = {key: value for key, value in options.items() if key != "Links"}
     names = {
         "Aliases": "--network-alias and per-network alias",
-        "MacAddress": "--mac-address and per-network mac-address",
+        "MacAddress": "--mac-address and per-network MAC address",
     }
     for field, what in names.items():
         if field in one.endpoint and field in options:

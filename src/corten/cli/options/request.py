@@ -77,8 +77,18 @@ RESOURCES = {
 }
 
 
+# --flag, what its messages call it, the modes it has besides container:NAME
+MODES = (
+    ("pid", "PID", ("host",)),
+    ("uts", "UTS", ("host",)),
+    ("userns", "USER", ("host",)),
+    ("cgroupns", "CGROUP", ("host", "private")),
+)
+
+
 def create(flags: Flags, image: str, command: list[str], detach: bool = False) -> Json:
     """The whole body. CommandError (125) for values and combinations that cannot work."""
+    _check_modes(flags)
     config = _config(flags, image, command, detach)
     host = _host_config(flags)
     _mounts(flags, config, host)
@@ -166,24 +176,27 @@ def _host_config(flags: Flags) -> Json:
     if flags.on("rm") and host["RestartPolicy"]["Name"] not in ("no", ""):
         raise CommandError("conflicting options: cannot specify both --restart and --rm", 125)
     if storage := flags.many("storage-opt"):
-        host["StorageOpt"] = _strict_pairs(storage, "storage option")
+        host["StorageOpt"] = _storage(storage)
     if flags.text("log-driver") or flags.many("log-opt"):
         host["LogConfig"] = _log(flags)
-    return host | _modes(flags) | _security(flags) | _devices(flags)
+    for field in ("CapAdd", "CapDrop"):
+        if field in host:
+            host[field] = [_capability(name) for name in host[field]]
+    return host | _security(flags) | _devices(flags)
 
 
-def _modes(flags: Flags) -> Json:
-    for name, allowed in (
-        ("pid", ("host",)),
-        ("uts", ("host",)),
-        ("userns", ("host",)),
-        ("cgroupns", ("host", "private")),
-    ):
+def _check_modes(flags: Flags) -> None:
+    for name, kind, allowed in MODES:
         value = flags.text(name)
         shared = name == "pid" and value.startswith("container:") and len(value) > len("container:")
         if value and value not in allowed and not shared:
-            raise CommandError(f"--{name}: invalid {name.upper()} mode", 125)
-    return {}
+            raise CommandError(f"--{name}: invalid {kind} mode", 125)
+
+
+def _capability(name: str) -> str:
+    """net_admin and NET_ADMIN are CAP_NET_ADMIN; ALL stays."""
+    upper = name.strip().upper()
+    return upper if upper == "ALL" or upper.startswith("CAP_") else f"CAP_{upper}"
 
 
 def _security(flags: Flags) -> Json:
@@ -205,7 +218,10 @@ def _devices(flags: Flags) -> Json:
 
     specs = flags.many("device")
     names = [spec for spec in specs if devices.is_cdi(spec)]
-    found: Json = {"Devices": [devices.device(spec) for spec in specs if not devices.is_cdi(spec)]}
+    try:
+        found: Json = {"Devices": [devices.device(spec) for spec in specs if not devices.is_cdi(spec)]}
+    except ValueError as error:
+        raise CommandError(str(error), 125) from None
     if names:
         found["DeviceRequests"] = [
             {"Driver": "cdi", "Count": 0, "DeviceIDs": names, "Capabilities": None, "Options": None}
@@ -214,17 +230,16 @@ def _devices(flags: Flags) -> Json:
 
 
 def _log(flags: Flags) -> Json:
-    options = _strict_pairs(flags.many("log-opt"), "logging option")
+    options = texts.pairs(flags.many("log-opt"))
     driver = flags.text("log-driver")
     if driver == "none" and options:
         raise CommandError("invalid logging opts for driver none", 125)
     return {"Type": driver, "Config": options}
 
 
-def _strict_pairs(values: list[str], what: str) -> dict[str, str]:
-    for value in values:
-        if "=" not in value:
-            raise CommandError(f"invalid {what} {value!r}: it must be name=value", 125)
+def _storage(values: list[str]) -> dict[str, str]:
+    if not all("=" in value for value in values):
+        raise CommandError("invalid storage option", 125)
     return texts.pairs(values)
 
 

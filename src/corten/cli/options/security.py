@@ -31,7 +31,7 @@ def _option(spec: str) -> str:
         # Docker's old spelling, "label:disable".
         name, separator, value = spec.partition(":")
         if not separator:
-            raise CommandError(f"invalid --security-opt: {json.dumps(spec)}", 125)
+            raise CommandError(f"Invalid --security-opt: {json.dumps(spec)}", 125)
     if name == "seccomp" and value not in ("unconfined", "builtin"):
         return f"seccomp={_profile(value)}"
     return spec

@@ -12,7 +12,8 @@ ENV = lazy("list", (), "options.texts", "parse_env", many=True)
 MOUNT = lazy("mount", (), "options.mounts", "parse_mount", many=True)
 NETWORK = lazy("network", (), "options.networks", "parse_network", many=True)
 ATTACH = lazy("list", (), "options.texts", "parse_attach", many=True)
-DEVICE = lazy("list", (), "options.devices", "parse_device", many=True)
+SYSCTL = lazy("map", (), "options.texts", "parse_sysctl", many=True)
+LABEL = lazy("list", (), "options.texts", "parse_label", many=True)
 CGROUP_RULE = lazy("list", (), "options.devices", "parse_cgroup_rule", many=True)
 WEIGHT = lazy("list", (), "options.devices", "parse_weight", many=True)
 BPS = lazy("list", (), "options.devices", "parse_bps", many=True)
@@ -44,7 +45,7 @@ CONTAINER_FLAGS = (
     flag("cpus", CPUS, "How many CPUs' worth of time"),
     flag("cpuset-cpus", STRING, "CPUs it may run on (0-3, 0,1)"),
     flag("cpuset-mems", STRING, "Memory nodes it may use (0-3, 0,1)"),
-    flag("device", DEVICE, "Add a device of the host (path[:path[:rwm]])"),
+    flag("device", LIST, "Add a device of the host (path[:path[:rwm]])"),
     flag("device-cgroup-rule", CGROUP_RULE, "Add a rule to the allowed devices (c 1:3 rwm)"),
     flag("device-read-bps", BPS, "Limit reads from a device, bytes per second"),
     flag("device-read-iops", IOPS, "Limit reads from a device, operations per second"),
@@ -77,7 +78,7 @@ CONTAINER_FLAGS = (
     flag("ipc", STRING, "IPC namespace: private, shareable, none, host or container:NAME"),
     flag("isolation", STRING, "Isolation technology"),
     flag("kernel-memory", BYTES, "Limit of kernel memory", hidden=True),
-    flag("label", LIST, "Attach a label", "l"),
+    flag("label", LABEL, "Attach a label", "l"),
     flag("label-file", LIST, "Read labels from a file"),
     flag("link", LINK, "Link to another container"),
     flag("link-local-ip", ADDRESS, "Link-local address"),
@@ -114,7 +115,7 @@ CONTAINER_FLAGS = (
     flag("stop-signal", STRING, "Signal that asks it to stop"),
     flag("stop-timeout", INT, "Seconds it has for stopping"),
     flag("storage-opt", LIST, "Option of the storage driver"),
-    flag("sysctl", MAP, "Set a kernel parameter of its namespaces"),
+    flag("sysctl", SYSCTL, "Set a kernel parameter of its namespaces"),
     flag("tmpfs", LIST, "Mount a tmpfs"),
     flag("tty", BOOL, "Give it a terminal", "t"),
     flag("ulimit", ULIMIT, "Limit of a resource (nofile=1024:2048)"),

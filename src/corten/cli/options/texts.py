@@ -12,12 +12,32 @@ if TYPE_CHECKING:
 
 
 def parse_env(text: str) -> str:
-    """NAME=VALUE, or NAME for our own variable; a name without a value here is left as it is and dropped later."""
+    """NAME=VALUE, or NAME for our own variable; a name that we have no value for makes the engine unset it."""
     name, equals, _ = text.partition("=")
     if not name:
         raise ValueError(f"invalid environment variable: {text}")
     if not equals and name in os.environ:
         return f"{name}={os.environ[name]}"
+    return text
+
+
+SYSCTLS = frozenset(
+    f"kernel.{name}" for name in ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced")
+)
+SYSCTL_PREFIXES = ("net.", "fs.mqueue.")
+
+
+def parse_sysctl(text: str) -> str:
+    """NAME=VALUE of a parameter that belongs to a namespace; others would change the host."""
+    name, equals, _ = text.partition("=")
+    if not equals or not (name in SYSCTLS or name.startswith(SYSCTL_PREFIXES)):
+        raise ValueError(f"sysctl '{text}' is not allowed")
+    return text
+
+
+def parse_label(text: str) -> str:
+    if text.startswith("="):
+        raise ValueError(f"invalid label '{text}': empty name")
     return text
 
 
@@ -51,7 +71,7 @@ def parse_extra_host(text: str) -> str:
 
 def parse_address(text: str) -> str:
     if not is_address(text.strip()):
-        raise ValueError(f"{text} is not an ip address")
+        raise ValueError(f"IP address is not correctly formatted: {text}")
     return text.strip()
 
 
@@ -97,9 +117,8 @@ def json_quote(text: str) -> str:
 
 
 def environment(files: Iterable[str], values: Iterable[str]) -> list[str]:
-    """Files first, then flags; names without a value that we do not have either are left out."""
-    entries = [line for file in files for line in read_lines(file, os.environ.get)]
-    return entries + [value for value in values if "=" in value]
+    """Files first, then flags."""
+    return [line for file in files for line in read_lines(file, os.environ.get)] + list(values)
 
 
 def labels(files: Iterable[str], values: Iterable[str]) -> dict[str, str]:
