@@ -343,6 +343,26 @@ def case_kill_everybody(layout: Layout, path: str) -> None:
         wait_until(lambda: made.pids() == [])
 
 
+def case_kill_without_cgroup_kill(layout: Layout, path: str) -> None:
+    """As runc makes groups on a hybrid machine: nobody is in the v2 tree; and as on kernels before 5.14."""
+    if layout.mode == "v2":
+        raise Lacking("all processes are in the v2 tree")
+    with group(layout, path) as made:
+        pid = os.fork()
+        if not pid:
+            for hierarchy in layout.hierarchies:
+                if hierarchy.version == 1:
+                    with open(f"{hierarchy.mountpoint}{path}/tasks", "w") as file:
+                        file.write("0")
+            while True:
+                os.fork()
+                sleep_forever()
+        wait_until(lambda: len(made.pids()) > 1)
+        made.kill()
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        assert made.pids() == []
+
+
 def case_nested(layout: Layout, path: str) -> None:
     with group(layout, path) as made:
         pid = start(made, sleep_forever)
@@ -684,6 +704,27 @@ def case_unified_map(layout: Layout, path: str) -> None:
             except Invalid:
                 continue
             raise AssertionError(bad)
+
+
+def case_process_in_the_way(layout: Layout, path: str) -> None:
+    """v2 gives a group with processes no controllers for its children: a warning, and the container runs."""
+    if layout.mode != "v2":
+        raise Lacking("not v2 alone")
+    parent = layout.hierarchies[0].mountpoint + os.path.dirname(path)
+    os.mkdir(parent)
+    pid = os.fork()
+    if not pid:
+        sleep_forever()
+    try:
+        with open(parent + "/cgroup.procs", "w") as file:
+            file.write(str(pid))
+        with group(layout, path, {"pids": {"limit": 3}, "memory": {"limit": 64 * MB}}) as made:
+            assert words.MEMORY in made.warnings
+            assert inside(made, lambda: None) == 0
+            assert made.stats()["memory"]["usage"] == {"limit": 0, "usage": 0, "max": 0, "failcnt": 0}
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def case_files_are_closed(layout: Layout, path: str) -> None:

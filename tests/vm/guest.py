@@ -32,7 +32,7 @@ Json = dict[str, Any]
 Source = str | bytes | Path  # content, or what to copy
 
 _KERNEL = "linux-image-cloud-amd64"
-_MODULES = ("virtio_pci", "virtio_blk", "overlay", "bfq")
+_MODULES = ("virtio_pci", "virtio_blk", "overlay", "bfq")  # always; `modules=` adds "veth", "bridge", "nf_tables" ...
 _PACKAGE = Path(__file__).parents[2] / "src" / "corten"
 _NOT_NEEDED = frozenset(
     ("test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "pydoc_data", "distutils", "unittest")
@@ -105,7 +105,8 @@ def missing() -> str:
 
 
 class Guest:
-    """`cache` keeps the kernel. `disks` are sizes in bytes; they appear as /dev/vda, /dev/vdb, empty."""
+    """`cache` keeps the kernel. `disks` are sizes in bytes; they appear as /dev/vda, /dev/vdb, empty. `modules` are
+    loaded beside those for the disks and overlay, with what they depend on."""
 
     def __init__(
         self,
@@ -114,6 +115,7 @@ class Guest:
         memory: int = 512 << 20,
         processors: int = 2,
         disks: Sequence[int] = (),
+        modules: Sequence[str] = (),
         kernel_arguments: str = "",
         timeout: float = 100,
     ) -> None:
@@ -121,6 +123,7 @@ class Guest:
         self.memory = memory
         self.processors = processors
         self.disks = disks
+        self.modules = (*_MODULES, *modules)
         self.kernel_arguments = kernel_arguments
         self.timeout = timeout
         self.console = ""
@@ -131,13 +134,14 @@ class Guest:
 
         GuestFailed when the machine did not get to the script's end in time.
         """
-        kernel, modules = prepare_kernel(self.cache)
+        kernel = prepare_kernel(self.cache)
         with tempfile.TemporaryDirectory(prefix="corten-guest-") as name:
             work = Path(name)
             image = work / "initramfs"
             with image.open("wb") as out:
-                out.write(_base(self.cache, modules))
+                out.write(_base(self.cache))
                 archive = Archive(out)
+                _put_modules(archive, kernel, self.modules)
                 archive.file("/guest/script.py", script.encode())
                 for path, source in (files or {}).items():
                     _put(archive, path, source)
@@ -187,10 +191,10 @@ def _put(archive: Archive, path: str, source: Source) -> None:
 # ---------------------------------------------------------------------------------------------------------- kernel
 
 
-def prepare_kernel(cache: Path) -> tuple[Path, tuple[Path, ...]]:
-    """Debian's cloud kernel and the modules that a guest needs, dependencies first. GuestFailed without apt's help."""
+def prepare_kernel(cache: Path) -> Path:
+    """Debian's cloud kernel; its modules are beside it, in "modules". GuestFailed when apt cannot get it."""
     ready = cache / "kernel"
-    if not (ready / "order").exists():
+    if not ready.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as name:
             fresh = Path(name) / "kernel"
@@ -198,9 +202,9 @@ def prepare_kernel(cache: Path) -> tuple[Path, tuple[Path, ...]]:
             try:
                 fresh.rename(ready)
             except OSError:  # another run was quicker
-                if not (ready / "order").exists():
+                if not ready.exists():
                     raise
-    return ready / "vmlinuz", tuple(ready / name for name in (ready / "order").read_text().split())
+    return ready / "vmlinuz"
 
 
 def _download(directory: Path) -> Path:
@@ -220,10 +224,9 @@ def _output(command: list[str], directory: Path) -> str:
 
 
 def _unpack(package: Path, into: Path) -> None:
-    """vmlinuz, and those of its modules that are wanted, as flat files."""
-    into.mkdir()
-    everything = into / "all"
-    everything.mkdir()
+    """vmlinuz, and all modules as flat files."""
+    modules = into / "modules"
+    modules.mkdir(parents=True)
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
@@ -233,14 +236,16 @@ def _unpack(package: Path, into: Path) -> None:
                 if content is not None and name.startswith("vmlinuz-"):
                     (into / "vmlinuz").write_bytes(content.read())
                 elif content is not None and name.endswith(".ko"):
-                    (everything / name.replace("-", "_")).write_bytes(content.read())
+                    (modules / name.replace("-", "_")).write_bytes(content.read())
+
+
+def _put_modules(archive: Archive, kernel: Path, names: Sequence[str]) -> None:
     order: list[str] = []
-    for name in _MODULES:
-        _with_dependencies(everything, name, order)
-    for name in order:
-        (everything / name).rename(into / name)
-    shutil.rmtree(everything)
-    (into / "order").write_text("\n".join(order))
+    for name in names:
+        _with_dependencies(kernel.parent / "modules", name, order)
+    for file in order:
+        archive.copy(f"/modules/{file}", kernel.parent / "modules" / file)
+    archive.file("/modules/order", "\n".join(order).encode())
 
 
 def _with_dependencies(modules: Path, name: str, order: list[str]) -> None:
@@ -259,14 +264,14 @@ def _with_dependencies(modules: Path, name: str, order: list[str]) -> None:
 # ------------------------------------------------------------------------------------------------------- initramfs
 
 
-def _base(cache: Path, modules: Sequence[Path]) -> bytes:
-    """Everything that does not change from run to run: busybox, Python, modules. Kept in the cache."""
+def _base(cache: Path) -> bytes:
+    """What does not change from run to run: busybox and Python. Kept in the cache."""
     version = f"{sys.version_info.major}{sys.version_info.minor}{sys.version_info.micro}"
     kept = cache / f"base-{version}-{int(Path(__file__).stat().st_mtime)}.cpio"
     if not kept.exists():
         with tempfile.NamedTemporaryFile(dir=cache, delete=False) as out:
             archive = Archive(out)  # type: ignore[arg-type]
-            _fill(archive, modules)
+            _fill(archive)
             archive.end()
         for old in cache.glob("base-*.cpio"):
             old.unlink(missing_ok=True)
@@ -274,7 +279,7 @@ def _base(cache: Path, modules: Sequence[Path]) -> bytes:
     return kept.read_bytes()
 
 
-def _fill(archive: Archive, modules: Sequence[Path]) -> None:
+def _fill(archive: Archive) -> None:
     for directory in ("/proc", "/sys", "/dev", "/tmp", "/run", "/etc", "/root", "/bin"):
         archive.directory(directory)
     archive.device("/dev/console", 5, 1)
@@ -290,9 +295,6 @@ def _fill(archive: Archive, modules: Sequence[Path]) -> None:
             archive.copy(str(extension), extension)
             _libraries(archive, extension)
     _libraries(archive, python)
-    for module in modules:
-        archive.copy(f"/modules/{module.name}", module)
-    archive.file("/modules/order", "\n".join(module.name for module in modules).encode())
     archive.file("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
     archive.file("/etc/group", b"root:x:0:\n")
     archive.file("/guest/main.py", _MAIN.encode())

@@ -307,6 +307,25 @@ def _test(condition: Condition, bits: int) -> Test:
     return upper + lower if wide else lower
 
 
+_FLAGS = {
+    "SECCOMP_FILTER_FLAG_LOG": "log",
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": "spec_allow",
+    "SECCOMP_FILTER_FLAG_TSYNC": "",  # a process about to execute a program has one thread
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": "",  # about an agent's answers, and there is no agent
+}
+
+
+def flags(seccomp: Json) -> dict[str, bool]:
+    """The profile's flags as keyword arguments for `corten.kernel.seccomp.load`. Invalid for one that is none."""
+    found = {}
+    for name in seccomp.get("flags") or ():
+        if name not in _FLAGS:
+            raise Invalid(f"no such seccomp flag: {name!r}")
+        if _FLAGS[name]:
+            found[_FLAGS[name]] = True
+    return found
+
+
 # ----------------------------------------------------------------------------------------------------------- caching
 
 

@@ -18,7 +18,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from corten.errors import Conflict, Failed, Invalid, NotFound
+from corten.errors import Conflict, Failed, Invalid, NotFound, Unsupported
 from corten.kernel import cgroupfs
 from corten.kernel.cgroupfs import Hierarchy
 from corten.runtime.cgroups import devices, freezer, oom, v1, v2, words
@@ -123,16 +123,15 @@ class Cgroup:
 
     def pids(self) -> list[int]:
         """Everybody in the group and below it."""
-        return sorted(set(cgroupfs.pids(self._any())))
+        return sorted(set().union(*(cgroupfs.pids(directory) for directory in self._members())))
 
-    def _any(self) -> int:
-        """A tree in which to look for members. v2 when there is one: nothing inside a container can leave it."""
-        fd = self.fd
-        if fd is not None:
-            return fd
+    def _members(self) -> list[int]:
+        """Trees in which to look for members: the v2 one, because nothing inside a container can leave it, and one of
+        v1, because other runtimes put nobody into v2 where there is v1."""
         if not self._directories:
             raise NotFound(f"control group {self.path} does not exist")
-        return self._directories[min(self._directories)]
+        first = min((h for h in self._directories if h.version == 1), default=None)
+        return [self._directories[h] for h in (first, self.layout.unified) if h is not None and h in self._directories]
 
     # ----------------------------------------------------------------------------------------------------- limits
 
@@ -209,28 +208,33 @@ class Cgroup:
     def kill(self) -> None:
         """SIGKILL to everybody, also to those who fork meanwhile and those who are frozen. Returns when all have got
         it; they may still have to be reaped. Failed when some are left after ten seconds."""
-        if self.fd is not None:
-            try:
-                cgroupfs.write(self.fd, "cgroup.kill", 1)
-                self.thaw()  # a v1 freezer holds them in spite of the signal
-                return
-            except FileNotFoundError:  # before Linux 5.14
-                pass
-            except OSError as error:
-                if error.errno == errno.ENODEV:
-                    return
+        if not self._directories:
+            return
+        if self.fd is None or not self._kill_at_once(self.fd) or set(self.pids()) - set(cgroupfs.pids(self.fd)):
+            self._kill_each()  # also when somebody is in v1's trees only
+
+    def _kill_at_once(self, unified: int) -> bool:
+        """v2's cgroup.kill. False when the kernel (before 5.14) has none."""
+        try:
+            cgroupfs.write(unified, "cgroup.kill", 1)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno != errno.ENODEV:  # the group has gone
                 raise
-        self._kill_each()
+        self.thaw()  # a v1 freezer holds them in spite of the signal
+        return True
 
     def _kill_each(self) -> None:
         """Frozen, nobody can fork between being listed and being killed."""
         deadline = time.monotonic() + _KILL_DEADLINE
-        while self._directories and self.pids():
+        while self.pids():
             try:
                 self.freeze()
-            except Failed:
-                pass  # somebody does not stop; those who do are killed below, and the rest in the next round
-            cgroupfs.signal_all(self._any())
+            except (Failed, Unsupported):
+                pass  # somebody does not stop, or nothing can be stopped: what forks meanwhile dies in the next round
+            for directory in self._members():
+                cgroupfs.signal_all(directory)
             self.thaw()
             if time.monotonic() > deadline:
                 raise Failed(f"control group {self.path}: processes {self.pids()} do not end")
