@@ -1,0 +1,171 @@
+"""The rooms, put together. Nothing but constructors and what ties one room's callback to another's method."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Collection
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from corten.api.server import Api
+from corten.daemon import facts as machine
+from corten.daemon.config import Config
+from corten.daemon.facts import byte_size
+from corten.engine.background import Background
+from corten.engine.engine import Engine
+from corten.engine.events import Events
+from corten.engine.images import Images
+from corten.engine.networks import Networks
+from corten.engine.oci_facts import HostFacts
+from corten.engine.parts import Parts, Settings
+from corten.engine.seams import Json
+from corten.engine.volumes import Volumes
+from corten.network.config import NetworkConfig
+from corten.network.ipam import DEFAULT_POOLS, Pool
+from corten.registry.client.registry import Registry
+from corten.snapshots.copying import Copying
+from corten.snapshots.overlay import Overlay
+from corten.spec import seccomp
+from corten.store.blobs import Blobs
+from corten.store.database import Database
+from corten.store.records import Records
+from corten.tasks.launcher import Launcher
+from corten.tasks.namespaces import LauncherNamespaces
+from corten.tasks.supervised import Supervisors
+from corten.tasks.workers import LauncherWorkers
+
+log = logging.getLogger("cortend")
+
+
+class Daemon:
+    """The assembled engine behind its API."""
+
+    def __init__(self, config: Config, engine: Engine, database: Database, networks: Networks) -> None:
+        self.config = config
+        self.engine = engine
+        self.api = Api(engine)
+        self._database = database
+        self._networks = networks
+
+    async def open(self) -> None:
+        """Take up what an earlier daemon left. Networks first: running containers hold addresses and ports."""
+        await self._networks.setup()
+        await self.engine.open()
+        await self._networks.reconcile()
+
+    async def close(self, patience: float) -> None:
+        """Let clients go, complete what is under way, close the store. Containers go on running."""
+        await self.api.shutdown(patience)
+        await self.engine.close()
+        await self.engine.images.close()
+        await self._networks.close()
+        self._database.close()
+
+    def reload(self) -> None:
+        """SIGHUP."""
+        log.info("reload: nothing in the running configuration can change yet")
+        self.engine.events.publish("daemon", "reload", os.uname().nodename, {})
+
+
+async def assemble(config: Config, launcher: Launcher) -> Daemon:
+    facts, warnings = machine.gather(config)
+    database = Database(config.data_root / "corten.db")
+    records = Records(database)
+    events = Events()
+    workers = LauncherWorkers(launcher)
+    trees = _trees(config, records)
+    changing = Background()
+    volumes = Volumes(config.data_root / "volumes", records, events, changing)
+    networks = Networks(records, _network_config(config), events.publish)
+    images = _images(config, database, trees, workers)
+    images.on_event = lambda action, id, attributes: events.publish("image", action, id, attributes)
+    parts = Parts(
+        settings=_settings(config, facts, warnings),
+        facts=facts,
+        table=records,
+        snapshots=trees,
+        runtime=Supervisors(launcher, config.exec_root / "containers", config.exec_root / "seccomp"),
+        namespaces=LauncherNamespaces(launcher),
+        images=images,
+        networks=networks,
+        events=events,
+        volumes=volumes,
+        seccomp=seccomp_profile(config.seccomp_profile),
+        changing=changing,
+    )
+    engine = Engine(parts)
+    daemon = Daemon(config, engine, database, networks)
+    await daemon.open()
+    return daemon
+
+
+def _trees(config: Config, records: Records) -> Overlay | Copying:
+    root = config.data_root / "snapshots"
+    return Copying(root, records) if config.storage_driver in ("copy", "vfs") else Overlay(root, records)
+
+
+def _images(config: Config, database: Database, trees: Overlay | Copying, workers: LauncherWorkers) -> Images:
+    blobs = Blobs(config.data_root / "content")
+    registry = Registry(blobs, config.insecure_registries, config.max_concurrent_downloads)
+    images = Images(database, blobs, trees, workers, registry)
+    images.recover()
+    return images
+
+
+def _network_config(config: Config) -> NetworkConfig:
+    pools = tuple(Pool(pool["base"], int(pool["size"])) for pool in config.default_address_pools)
+    return NetworkConfig(
+        bridge=config.bridge,
+        bip=config.bip,
+        fixed_cidr=config.fixed_cidr,
+        mtu=config.mtu,
+        ipv6=config.ipv6,
+        pools=pools or DEFAULT_POOLS,
+        tag=config.bridge if config.bridge != "none" else _tag(config.data_root),
+    )
+
+
+def _tag(root: Path) -> str:
+    """A short name for a daemon that has no bridge of its own to be told apart by."""
+    return hashlib.sha256(str(root).encode()).hexdigest()[:6]
+
+
+def _settings(config: Config, facts: HostFacts, warnings: tuple[str, ...]) -> Settings:
+    return Settings(
+        data_root=config.data_root,
+        exec_root=config.exec_root,
+        driver="vfs" if config.storage_driver in ("copy", "vfs") else "overlay2",
+        labels=config.labels,
+        debug=config.debug,
+        log_max_size=byte_size(config.log_opts["max-size"]) if "max-size" in config.log_opts else 50 << 20,
+        log_max_file=int(config.log_opts.get("max-file", "3")),
+        insecure_registries=config.insecure_registries,
+        registry_mirrors=config.registry_mirrors,
+        security_options=(
+            "name=seccomp,profile=builtin",
+            *(("name=userns",) if facts.uid_map else ()),
+            "name=cgroupns",
+        ),
+        runtimes={"corten": "corten-oci", **config.runtimes},
+        warnings=warnings,
+    )
+
+
+def seccomp_profile(path: str) -> Callable[[Collection[str]], Json | None]:
+    """The daemon's profile for containers that bring none: Docker's, the one in the file `path`, or none at all."""
+    machine, kernel = os.uname().machine, os.uname().release
+    if path == "unconfined":
+        return lambda capabilities: None
+    custom = msgspec.json.decode(Path(path).read_bytes()) if path not in ("", "builtin") else None
+
+    @lru_cache(maxsize=64)
+    def resolved(capabilities: frozenset[str]) -> Json | None:
+        if custom is None:
+            return seccomp.default(capabilities, machine, kernel)
+        return seccomp.resolve(custom, capabilities, machine, kernel)
+
+    return lambda capabilities: resolved(frozenset(capabilities))
