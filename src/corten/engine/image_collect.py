@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from corten.engine.image_chain import LayerTrees
 from corten.store.blobs import Blobs
@@ -24,14 +24,8 @@ class Collector:
         """Take away an image's record, and of its trees and blobs those that nothing else needs. The trees' names."""
         self._records.delete(record.id)
         gone = self.trees()
-        self._blobs_of(record)
+        self.discard(record.blobs)
         return [name for name in reversed(record.chain) if name in gone]
-
-    def _blobs_of(self, record: ImageRecord) -> None:
-        needed = self._needed_blobs()
-        needed |= self._leases.held("blob", record.blobs)
-        for digest in set(record.blobs) - needed:
-            self._blobs.remove(digest)
 
     def _needed_blobs(self) -> set[str]:
         return {digest for record in self._records.all() for digest in record.blobs}
@@ -55,6 +49,12 @@ class Collector:
         names: Sequence[str] = [digest for digest in self._blobs.list() if digest not in needed]
         leased = self._leases.held("blob", names)
         return sum(self._blobs.remove(d) for d in names if d not in leased and self._blobs.time(d) <= limit)
+
+    def discard(self, digests: Iterable[str]) -> None:
+        """Take away those of these blobs that nothing needs."""
+        names = set(digests) - self._needed_blobs()
+        for digest in names - self._leases.held("blob", names):
+            self._blobs.remove(digest)
 
     def everything(self, older_than: float = 0) -> int:
         self.trees()

@@ -76,7 +76,7 @@ class Puller:
         self, repository: Repository, reference: Reference, wanted: Platform | None, emit: Emit, lease: Lease
     ) -> None:
         top = await self._registry.manifest(repository, reference)
-        emit(status(f"Pulling from {reference.path}", reference.digest or reference.tag))
+        emit({"status": f"Pulling from {reference.path}", "id": reference.digest or reference.tag})
         fetched, manifest = await self._for_platform(repository, reference, top, wanted)
         lease.add("blob", fetched.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers))
         image = await self._plan(repository, fetched, manifest)

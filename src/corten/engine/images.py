@@ -14,6 +14,8 @@ from corten.engine.image_builtin import REFERENCE as BUILTIN
 from corten.engine.image_builtin import Builtin
 from corten.engine.image_chain import Chains, LayerTrees
 from corten.engine.image_collect import RESUMABLE, Collector
+from corten.engine.image_import import Importer
+from corten.engine.image_load import Loader
 from corten.engine.image_progress import Emit, status, stream
 from corten.engine.image_pull import Puller
 from corten.engine.image_remove import Remover, Users
@@ -74,7 +76,10 @@ class Images:
         self._driver = driver
         self._collector = Collector(blobs, self._records, self._leases, trees)
         self._builtin = Builtin(blobs, self._records, self._leases, trees)
-        self._chains = Chains(trees, Unpacker(blobs, trees, workers))
+        unpacker = Unpacker(blobs, trees, workers)
+        self._chains = Chains(trees, unpacker)
+        self._loader = Loader(blobs, self._records, self._leases, trees, self._chains, self._collector, self._loaded)
+        self._importer = Importer(blobs, self._records, self._leases, trees, unpacker, self._collector, self._imported)
         self._remover = Remover(self._records, users, self._collector.delete, self._event)
         self._puller = Puller(
             registry, blobs, self._records, self._leases, trees, self._chains, self._pulled, self._collector.everything
@@ -192,6 +197,7 @@ class Images:
         return self._puller.pull(reference, platform, auth)
 
     async def _pull_builtin(self, emit: Emit) -> None:
+        emit({"status": f"Pulling from {BUILTIN.path}", "id": BUILTIN.tag})
         new = self._records.by_tag(str(BUILTIN)) is None
         id = await asyncio.to_thread(self._builtin.ensure)
         emit(status(f"{BUILTIN.familiar_name} is built in: it is made from this machine's static busybox"))
@@ -203,6 +209,31 @@ class Images:
 
     def _pulled(self, reference: Reference) -> None:
         self._event("pull", reference.familiar, {"name": reference.familiar_name})
+
+    def load(self, body: AsyncIterator[bytes], quiet: bool = False) -> AsyncIterator[Json]:
+        """Images from a docker-archive or an OCI image layout, compressed or not."""
+        return self._loader.load(body, quiet)
+
+    def _loaded(self, id: str, names: Sequence[str]) -> None:
+        self._event("load", id, {"name": names[0] if names else id})
+
+    def import_(
+        self,
+        body: AsyncIterator[bytes],
+        repo: str = "",
+        tag: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+        platform: str | None = None,
+    ) -> AsyncIterator[Json]:
+        """An image from the tar of a root file system. The one message has the id. Raises Invalid at once."""
+        name = named(repo, tag).tagged if repo else None
+        if name is not None and name.digest:
+            raise Invalid("cannot import digest reference")
+        return self._importer.import_(body, name, message, changes, platform)
+
+    def _imported(self, id: str, name: str) -> None:
+        self._event("import", id, {"name": name or id})
 
     def tag(self, ref: str, repo: str, tag: str) -> None:
         """Give the image one more name; a name that another image had is taken from it."""

@@ -1,9 +1,10 @@
-"""Reading a tar stream from a descriptor: a buffer for headers and small files, splice(2) for large ones."""
+"""Reading a tar stream: a buffer for headers and small files, and for large ones splice(2) from a pipe."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable, Iterator
 
 from corten.errors import Corrupt
 
@@ -12,14 +13,18 @@ _SPLICE = 1 << 20
 
 
 class Source:
-    """`exactly` gives bytes, `copy` moves them into a file, `skip` drops them. Corrupt when the stream ends early."""
+    """`exactly` gives bytes, `copy` moves them into a file, `skip` drops them. Corrupt when the stream ends early.
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    `origin` is a descriptor, or a function that fills a buffer and says how far (0 at the end).
+    """
+
+    def __init__(self, origin: int | Callable[[memoryview], int]) -> None:
+        self._fd = origin if isinstance(origin, int) else -1
+        self._read = (lambda view: os.readv(origin, [view])) if isinstance(origin, int) else origin
         self._buffer = bytearray(_SIZE)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
-        self._can_splice = True
+        self._can_splice = self._fd >= 0
         self.offset = 0  # bytes handed out so far
 
     def _fill(self) -> int:
@@ -30,7 +35,7 @@ class Source:
             kept = self._end - self._start
             self._view[:kept] = bytes(self._view[self._start : self._end])
             self._start, self._end = 0, kept
-        got = os.readv(self._fd, [self._view[self._end :]])
+        got = self._read(self._view[self._end :])
         self._end += got
         return got
 
@@ -84,6 +89,19 @@ class Source:
         if not done:
             raise Corrupt("tar stream is truncated")
         return done
+
+    def pieces(self, count: int) -> Iterator[memoryview]:
+        """The next `count` bytes, piece by piece; each is good until the next one."""
+        while count:
+            ready = min(self._end - self._start, count)
+            if ready:
+                start = self._start
+                self._start += ready
+                self.offset += ready
+                count -= ready
+                yield self._view[start : start + ready]
+            elif not self._fill():
+                raise Corrupt("tar stream is truncated")
 
     def skip(self, count: int) -> None:
         self.offset += count

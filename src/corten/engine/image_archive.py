@@ -1,0 +1,190 @@
+"""Archives that clients send: a request body as a tar that a thread reads, member by member into the blob store."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TypeVar
+
+from corten.errors import Corrupt, Failed, Invalid
+from corten.layers.entries import Limits, entries
+from corten.layers.header import LINK, REGULAR, SYMLINK
+from corten.layers.source import Source
+from corten.spec import digest as digests
+from corten.spec.oci_image import MAX_MANIFEST
+from corten.store.blobs import Blobs, Ingest
+from corten.store.compression import Decoder, detect
+from corten.store.leases import Lease
+
+T = TypeVar("T")
+_WAITING = 16  # pieces of a body between the event loop and the thread
+_DOCUMENTS = ("manifest.json", "index.json", "oci-layout")
+
+
+class Feed:
+    """Pieces of bytes from the event loop to one thread."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[bytes | None] = queue.Queue(_WAITING)
+        self._rest = b""
+        self._ended = False
+
+    async def put(self, piece: bytes | None, reader: asyncio.Task[T]) -> None:
+        """Hand over a piece, None at the end. Gives up when the reader has ended."""
+        while not reader.done():
+            try:
+                self._queue.put_nowait(piece)
+                return
+            except queue.Full:
+                await asyncio.wait({reader}, timeout=0.002)
+
+    def pieces(self) -> Iterator[bytes]:
+        while not self._ended and (piece := self._queue.get()) is not None:
+            yield piece
+        self._ended = True
+
+    def decoded(self, keep: tuple[str, ...] = ()) -> Iterator[bytes]:
+        """Decompressed, unless the kind is one of `keep`."""
+        source = self.pieces()
+        head = b""
+        for piece in source:
+            head += piece
+            if len(head) >= 8:
+                break
+        kind = detect(head)
+        decoder = Decoder("tar" if kind in keep else kind)
+        yield from _decode(decoder, head)
+        for piece in source:
+            yield from _decode(decoder, piece)
+        decoder.finish()
+
+
+def _decode(decoder: Decoder, piece: bytes) -> Iterator[bytes]:
+    yield decoder.feed(piece)
+    while decoder.pending:
+        yield decoder.feed(b"")
+
+
+def reader_of(pieces: Iterator[bytes]) -> Callable[[memoryview], int]:
+    """An origin for `Source`."""
+    rest = memoryview(b"")
+
+    def read(view: memoryview) -> int:
+        nonlocal rest
+        while not rest:
+            piece = next(pieces, None)
+            if piece is None:
+                return 0
+            rest = memoryview(piece)
+        count = min(len(view), len(rest))
+        view[:count] = rest[:count]
+        rest = rest[count:]
+        return count
+
+    return read
+
+
+async def consume(body: AsyncIterator[bytes], work: Callable[[Feed], T]) -> T:
+    """Run `work` in a thread on the body. A body that breaks off ends the feed early, which the thread then reports."""
+    feed = Feed()
+    reader: asyncio.Task[T] = asyncio.create_task(asyncio.to_thread(work, feed))
+    try:
+        async for piece in body:
+            if reader.done():
+                break
+            await feed.put(bytes(piece), reader)
+    finally:
+        await asyncio.shield(_end(feed, reader))
+    return reader.result()
+
+
+async def _end(feed: Feed, reader: asyncio.Task[T]) -> None:
+    await feed.put(None, reader)
+    await asyncio.wait({reader})
+
+
+class Archive:
+    """What was in a tar: files as blobs by their name, small documents as bytes, links by their name.
+
+    No name of the archive is ever a path of ours.
+    """
+
+    def __init__(self, blobs: Blobs, lease: Lease) -> None:
+        self._blobs = blobs
+        self._lease = lease
+        self._links: dict[str, str] = {}
+        self.files: dict[str, str] = {}
+        self.documents: dict[str, bytes] = {}
+        self.new: set[str] = set()
+
+    def read(self, feed: Feed) -> None:
+        """Take in the whole tar. Corrupt, Invalid, Exhausted."""
+        source = Source(reader_of(feed.decoded()))
+        for entry in entries(source, Limits()):
+            name = _clean(entry.name.decode(errors="surrogateescape"))
+            if entry.type in (SYMLINK, LINK):
+                target = entry.link.decode(errors="surrogateescape")
+                above = name.rpartition("/")[0] + "/" if entry.type == SYMLINK else ""
+                self._links[name] = _clean(above + target)
+            elif entry.type == REGULAR and name in _DOCUMENTS:
+                if entry.size > MAX_MANIFEST:
+                    raise Invalid(f"{name} is larger than {MAX_MANIFEST} bytes")
+                self.documents[name] = source.exactly(entry.size)
+            elif entry.type == REGULAR and entry.parts is None:
+                self.files[name] = self._blob(source, name, entry.size)
+        source.drain()
+
+    def _blob(self, source: Source, name: str, size: int) -> str:
+        folder, _, value = name.rpartition("/")
+        digest = f"{folder.rpartition('/')[2]}:{value}" if folder.startswith("blobs/") else ""
+        if digests.is_digest(digest):
+            self._lease.add("blob", digest)
+            if self._blobs.has(digest):
+                source.skip(size)
+                return digest
+        # Written under a name of its own: a pull may be fetching the very same blob.
+        ingest = self._blobs.ingest()
+        try:
+            found = self._fill(ingest, source, size)
+        except BaseException:
+            ingest.abort()
+            raise
+        if digests.is_digest(digest) and digest.startswith("sha256:") and found != digest:
+            raise Corrupt(f"archive member {name} is not what its name says")
+        return found
+
+    def _fill(self, ingest: Ingest, source: Source, size: int) -> str:
+        for piece in source.pieces(size):
+            ingest.write(piece)
+        self._lease.add("blob", ingest.digest)
+        self.new.add(ingest.digest)
+        if self._blobs.has(ingest.digest):
+            digest = ingest.digest
+            ingest.abort()
+            return digest
+        return ingest.commit()
+
+    def find(self, name: object) -> str:
+        """The digest of a member, links followed. Failed when it is not there."""
+        if not isinstance(name, str):
+            raise Invalid("archive names a member by something that is no string")
+        current = _clean(name)
+        for _ in range(8):
+            if current in self.files:
+                return self.files[current]
+            if current not in self._links:
+                break
+            current = self._links[current]
+        raise Failed(f"archive has no {name[:200]!r}, which its manifest names")
+
+
+def _clean(name: str) -> str:
+    """A member's name without `.` and `..`; it is only ever compared with others."""
+    parts: list[str] = []
+    for part in name.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
