@@ -84,6 +84,16 @@ def test_what_is_not_ours_is_left_out_and_named() -> None:
     assert in_child(work) == "['CAP_SYS_ADMIN']"
 
 
+def test_bounding_needs_setpcap() -> None:
+    def work() -> object:
+        caps.apply(caps.known(), ["CAP_CHOWN"], ["CAP_CHOWN"])
+        caps.drop_bounding(caps.bounding())
+        caps.drop_bounding(["CAP_CHOWN"])
+        return "dropped"
+
+    assert "PermissionError" in in_child(work)
+
+
 def test_unknown_name() -> None:
     with pytest.raises(KeyError):
         caps.mask(["CAP_FLY"])

@@ -191,12 +191,13 @@ SECTIONS: dict[str, v1.Section] = {
 def enable(directory: int) -> None:
     """Hand every controller that this group has on to its children.
 
-    The kernel refuses one as long as processes live in a group that is not the root (EBUSY: "no internal processes"),
-    or realtime threads exist (cpu). It is then missing below, and a limit that needs it becomes a warning.
+    A group other than the root that has processes gets nothing enabled: memory and io refuse (EBUSY, "no internal
+    processes"), and the others would make it a threaded domain, below which no container can live. Realtime threads
+    anywhere keep cpu from being enabled. What is missing below becomes a warning when a limit needs it.
     """
     has = set(cgroupfs.read(directory, "cgroup.controllers").split())
     missing = sorted(has - set(cgroupfs.read(directory, "cgroup.subtree_control").split()))
-    if not missing:
+    if not missing or _is_occupied(directory):
         return
     try:
         cgroupfs.write(directory, "cgroup.subtree_control", " ".join(f"+{name}" for name in missing))
@@ -207,3 +208,11 @@ def enable(directory: int) -> None:
             except OSError as error:
                 if error.errno not in (errno.EBUSY, errno.EINVAL, errno.ENOENT, errno.EOPNOTSUPP, errno.EPERM):
                     raise
+
+
+def _is_occupied(directory: int) -> bool:
+    try:
+        cgroupfs.read(directory, "cgroup.type")
+    except FileNotFoundError:  # the root, to which the rule does not apply
+        return False
+    return bool(cgroupfs.pids(directory, deep=False))
