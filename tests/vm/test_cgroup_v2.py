@@ -13,7 +13,7 @@ from vm import guest
 SCRIPT = """
 import os, traceback
 os.environ["CORTEN_GUEST"] = "1"
-import cgroup_cases
+from kernel import cgroup_cases
 from corten.runtime import cgroups
 from guest import report
 layout = cgroups.detect()
@@ -40,7 +40,8 @@ def results(pytestconfig: pytest.Config) -> list[dict[str, Any]]:
         guest.prepare_kernel(machine.cache)
     except guest.GuestFailed as failed:
         pytest.skip(f"no kernel for the guest: {failed}")
-    return machine.run(SCRIPT, {"/guest/cgroup_cases.py": Path(cgroup_cases.__file__)})
+    cases = Path(cgroup_cases.__file__).parent.glob("cgroup_*.py")
+    return machine.run(SCRIPT, {f"/guest/kernel/{file.name}": file for file in cases})
 
 
 def test_layout(results: list[dict[str, Any]]) -> None:

@@ -18,17 +18,16 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from corten.errors import Conflict, Failed, Invalid, NotFound, Unsupported
+from corten.errors import Conflict, Failed, NotFound, Unsupported
 from corten.kernel import cgroupfs
 from corten.kernel.cgroupfs import Hierarchy
-from corten.runtime.cgroups import devices, freezer, oom, v1, v2, words
+from corten.runtime.cgroups import devices, freezer, oom, tree, v1, v2, words
 from corten.runtime.cgroups import stats as statistics
 from corten.runtime.cgroups.knobs import NOWHERE
 from corten.runtime.cgroups.layout import Layout
 
 Json = dict[str, Any]
 
-_REMOVE_DEADLINE = 2.0  # seconds; a group is busy for a moment after its last process was reaped
 _KILL_DEADLINE = 10.0
 _DELEGATED = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "memory.oom.group")
 
@@ -245,7 +244,7 @@ class Cgroup:
     def remove(self) -> None:
         """Take the group away, with those that the container made below it. Absent is fine. EBUSY after two seconds
         with processes in it."""
-        remove(self.layout, self.path)
+        tree.remove(self.layout, self.path)
         self.close()
 
     def close(self) -> None:
@@ -280,14 +279,14 @@ def create(layout: Layout, path: str, resources: Json | None = None, *, in_usern
     `in_userns` says that this engine itself has no rights over the whole machine: trees it may not write to are left
     out, and devices are not limited (nodes are, by the user namespace).
     """
-    check(path)
+    tree.check(path)
     resources = dict(resources or {})
     with ExitStack() as undo:
         group = Cgroup(layout, path, {})
         undo.callback(group.close)
         for hierarchy in layout.hierarchies:
             try:
-                made = _make(hierarchy, path)
+                made = tree.make(hierarchy, path)
             except OSError as error:
                 if not in_userns or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                     raise
@@ -303,67 +302,9 @@ def create(layout: Layout, path: str, resources: Json | None = None, *, in_usern
         return group
 
 
-def _make(hierarchy: Hierarchy, path: str) -> int:
-    where = hierarchy.mountpoint + path
-    try:
-        os.mkdir(where, 0o755)
-    except FileNotFoundError:
-        _prepare_parents(hierarchy, path)
-        os.mkdir(where, 0o755)
-    except FileExistsError:
-        try:
-            cgroupfs.remove_tree(where)
-        except OSError as error:
-            raise Conflict(f"control group {where} is in use") from error
-        os.mkdir(where, 0o755)
-    directory = cgroupfs.open_directory(where)
-    if not _usable(hierarchy, directory):  # somebody else made the parent
-        _prepare_parents(hierarchy, path)
-        _inherit(hierarchy, directory, os.path.dirname(where))
-    return directory
-
-
-def _usable(hierarchy: Hierarchy, directory: int) -> bool:
-    if hierarchy.version == 2:
-        return hierarchy.controllers <= set(cgroupfs.read(directory, "cgroup.controllers").split())
-    if "cpuset" in hierarchy.controllers:
-        return all(cgroupfs.read(directory, file).strip() for file in ("cpuset.cpus", "cpuset.mems"))
-    return True
-
-
-def _prepare_parents(hierarchy: Hierarchy, path: str) -> None:
-    """Make the groups above, and prepare them so that making one below needs nothing but mkdir(2)."""
-    where = hierarchy.mountpoint
-    for name in ("", *path.strip("/").split("/")[:-1]):
-        above = where
-        if name:
-            where += "/" + name
-            try:
-                os.mkdir(where, 0o755)
-            except FileExistsError:
-                pass
-        directory = cgroupfs.open_directory(where)
-        try:
-            if hierarchy.version == 2:
-                v2.enable(directory)
-            elif name:
-                _inherit(hierarchy, directory, above)
-        finally:
-            os.close(directory)
-
-
-def _inherit(hierarchy: Hierarchy, directory: int, above: str) -> None:
-    if hierarchy.version == 1 and "cpuset" in hierarchy.controllers:
-        parent = cgroupfs.open_directory(above)
-        try:
-            v1.inherit_cpuset(directory, parent)
-        finally:
-            os.close(parent)
-
-
 def open(layout: Layout, path: str) -> Cgroup:
     """The group that `create` made, in a later process. NotFound when no tree has it."""
-    check(path)
+    tree.check(path)
     directories = {}
     for hierarchy in layout.hierarchies:
         try:
@@ -373,27 +314,3 @@ def open(layout: Layout, path: str) -> Cgroup:
     if not directories:
         raise NotFound(f"control group {path} does not exist")
     return Cgroup(layout, path, directories)
-
-
-def remove(layout: Layout, path: str) -> None:
-    """`Cgroup.remove` without a handle."""
-    check(path)
-    deadline = time.monotonic() + _REMOVE_DEADLINE
-    for hierarchy in layout.hierarchies:
-        pause = 0.001
-        while True:
-            try:
-                cgroupfs.remove_tree(hierarchy.mountpoint + path)
-                break
-            except OSError as error:
-                if error.errno != errno.EBUSY or time.monotonic() > deadline:
-                    raise
-            select.select([], [], [], pause)
-            pause = min(pause * 2, 0.05)
-
-
-def check(path: str) -> None:
-    """Invalid for a path that is not absolute, is the root, or leaves its tree."""
-    parts = path.split("/")
-    if parts[0] or len(parts) < 2 or any(part in ("", ".", "..") for part in parts[1:]) or "\n" in path:
-        raise Invalid(f"no control group path: {path!r}")
