@@ -235,6 +235,19 @@ class Socket:
         acknowledged = [r._replace(flags=r.flags | NLM_F_ACK) for r in requests]
         raise_first(requests, self.answers(acknowledged))
 
+    def ask(self, request: Request) -> tuple[Message | None, Answer | None]:
+        """For one object: the message that describes it, or the kernel's answer why there is none."""
+        self._flush()
+        sequence = self._sequence
+        self._sequence += 1
+        self._socket.send(encode([request], sequence))
+        while (data := self._receive()) is not None:
+            for message in messages(data):
+                if message.sequence == sequence:
+                    found = answer(message) if message.kind == NLMSG_ERROR else None
+                    return (None, found) if found else (message, None)
+        return None, None
+
     def dump(self, request: Request) -> list[Message]:
         """All objects of a kind. Repeats when the kernel says that the list changed while it was read."""
         for _ in range(10):

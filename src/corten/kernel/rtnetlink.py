@@ -7,6 +7,7 @@ Source: rtnetlink(7), include/uapi/linux/{if_link,if_addr,rtnetlink,neighbour}.h
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import struct
@@ -20,6 +21,7 @@ from corten.kernel.netlink import (
     Socket,
     attribute,
     attributes,
+    failure,
     nest,
     string,
     text,
@@ -198,6 +200,16 @@ def isolate_port(index: int) -> Request:
 def links(route: Socket) -> list[Link]:
     """Every link of the socket's namespace."""
     return [_link(m.body) for m in route.dump(Request("list links", RTM_GETLINK, 0, _ifinfo()))]
+
+
+def link_name(route: Socket, index: int) -> str | None:
+    """The name of the device with that number, or None."""
+    message, answer = route.ask(Request(f"get link {index}", RTM_GETLINK, 0, _ifinfo(index)))
+    if message is None:
+        if answer is not None and answer.number not in (0, errno.ENODEV):
+            raise failure(answer.number, f"get link {index}", answer.explanation)
+        return None
+    return _link(message.body).name
 
 
 def _link(body: bytes) -> Link:

@@ -214,12 +214,18 @@ class Firewall:
         self._flags = nft.NFT_TABLE_F_OWNER | nft.NFT_TABLE_F_PERSIST
         self._transactions = nft.Transactions()
         self.watch = Socket(NETLINK_NETFILTER)
-        self.watch.join(nft.NFNLGRP_NFTABLES)
 
     def close(self) -> None:
         """The table stays."""
         self._transactions.close()
         self.watch.close()
+
+    def observe(self) -> None:
+        """From now on `watch` becomes readable when a table changes."""
+        self.watch.join(nft.NFNLGRP_NFTABLES)
+
+    def present(self) -> bool:
+        return self.table in self._transactions.tables()
 
     @property
     def owned(self) -> bool:
@@ -257,6 +263,10 @@ class Firewall:
         if not ports:
             return
         self._change(nft.add_elements, ports)
+        self.published.update(ports)
+
+    def expect(self, ports: Sequence[Published]) -> None:
+        """The kernel has these already (an earlier daemon put them there), or gets them at the next `replace`."""
         self.published.update(ports)
 
     def unpublish(self, ports: Sequence[Published]) -> None:

@@ -140,12 +140,15 @@ class Reservations:
     def __len__(self) -> int:
         return len(self._held)
 
-    def take(self, wishes: Sequence[Wish], target: Target) -> list[Published]:
-        """Reserve host ports for every wish, or none. Failed with Docker's words when one cannot be had."""
+    def take(self, wishes: Sequence[Wish], target: Target, host_ip: str = "") -> list[Published]:
+        """Reserve host ports for every wish, or none. Failed with Docker's words when one cannot be had.
+
+        `host_ip` is what an empty HostIp means here, before the general one.
+        """
         found: list[Published] = []
         try:
             for wish in wishes:
-                found += self._take(wish, target)
+                found += self._take(wish, target, host_ip)
         except BaseException:
             self.release(found)
             raise
@@ -169,8 +172,8 @@ class Reservations:
             if held is not None:
                 held.close()
 
-    def _take(self, wish: Wish, target: Target) -> list[Published]:
-        ips = _host_addresses(wish.host_ip or self._host_ip, target)
+    def _take(self, wish: Wish, target: Target, host_ip: str) -> list[Published]:
+        ips = _host_addresses(wish.host_ip or host_ip or self._host_ip, target)
         last: OSError | None = None
         for port in _candidates(wish, self._ephemeral):
             keys = [Key(wish.protocol, ip, port) for ip in ips]

@@ -1,0 +1,409 @@
+"""Networks: Docker's noun, over the parts of the network room.
+
+A network is a stored `Definition`; what is in the kernel (bridges, one nftables table) is derived from the definitions
+and from the endpoints that are connected, and can be made again from them at any time.
+
+    networks = Networks(table, NetworkConfig(bridge="corten0"), events.publish)
+    await networks.setup()                  # at the daemon's start
+    await networks.adopt(record, id)        # for every container that kept running meanwhile
+    await networks.reconcile()              # sweeps what belongs to nobody
+    endpoint = await networks.connect("bridge", id, namespace, {}, {"80/tcp": [{}]}, [], False, ["web"])
+    await networks.disconnect(endpoint)     # idempotent
+"""
+
+from __future__ import annotations
+
+import builtins
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from corten.engine import clock
+from corten.engine.filters import Filters
+from corten.engine.records import Table
+from corten.engine.seams import Json, Namespace
+from corten.errors import Conflict, Forbidden, Invalid, NotFound
+from corten.network import definition as define
+from corten.network import files, subnets
+from corten.network.addresses import Addresses, Wanted, wanted
+from corten.network.config import NetworkConfig
+from corten.network.definition import Definition
+from corten.network.endpoint import Endpoint
+from corten.network.live import Live, lease_of, published, rank
+from corten.network.ports import Reservations, Target, Wish, report, wishes
+from corten.network.wiring import Wiring, lead
+
+KIND = "network"
+LIST_FILTERS = frozenset(("dangling", "driver", "id", "label", "name", "scope", "type"))
+PRUNE_FILTERS = frozenset(("until", "label", "label!"))
+
+Publish = Callable[[str, str, str, Mapping[str, str]], None]  # events: type, action, id, attributes
+
+
+class Networks:
+    """`warnings` and `changes` (sysctls that were set on this host) are for `info`."""
+
+    def __init__(self, records: Table, config: NetworkConfig, notify_event: Publish) -> None:
+        self.config = config
+        self._table = records
+        self._notify = notify_event
+        self._networks: dict[str, Live] = {}
+        self._reservations = Reservations(config.host_ip)
+        self._wiring = Wiring(config.label)
+        self.warnings = self._wiring.warnings
+        self.changes = self._wiring.changes
+
+    # ------------------------------------------------------------------------------------------------- lifecycle
+
+    async def setup(self) -> None:
+        """At the daemon's start: records, default bridge, devices, firewall, ip_forward. Leaves running traffic alone.
+
+        Conflict when another daemon uses the same bridge; Failed, Unsupported when the machine cannot do it.
+        """
+        for body in self._table.list(KIND).values():
+            definition = Definition.from_json(body)
+            self._networks[definition.id] = Live(definition, Addresses(definition))
+        for name, driver in (("host", "host"), ("none", "null")):
+            if self._named(name) is None:
+                made = Definition(secrets.token_hex(32), name, clock.rfc3339(clock.now()), driver, ipv4=False)
+                self._store(Live(made, Addresses(made)))
+        self._setup_default()
+        for live in self._bridged():
+            self._wiring.ensure(live, now=False)
+
+    def _setup_default(self) -> None:
+        """The network "bridge" as the configuration wants it; a subnet that was chosen before is kept."""
+        old = self._named("bridge")
+        if self.config.has_default:
+            fresh = self._default(old.definition if old is not None else None)
+            if old is None or fresh != old.definition:
+                self._store(Live(fresh, Addresses(fresh)))
+        elif old is not None:
+            self._forget(old)
+
+    def _default(self, old: Definition | None) -> Definition:
+        config = self.config
+        options = {
+            define.DEFAULT_BRIDGE: "true",
+            define.ICC: str(config.icc).lower(),
+            define.MASQUERADE: str(config.masquerade).lower(),
+            define.HOST_BINDING: config.host_ip or "0.0.0.0",
+            define.BRIDGE_NAME: config.bridge,
+            define.MTU: str(config.mtu or 1500),
+        }
+        wish = Definition(
+            id=old.id if old is not None else secrets.token_hex(32),
+            name="bridge",
+            created=old.created if old is not None else clock.rfc3339(clock.now()),
+            ipv6=config.ipv6,
+            options=options,
+        )
+        route = self._wiring.bridges.route
+        wish = replace(wish, ranges=subnets.default_ranges(old.ranges if old is not None else (), config, route))
+        return replace(wish, ranges=self._ranges(wish))
+
+    async def reconcile(self) -> None:
+        """After the last `adopt`: sweep what belongs to nobody. The first `connect` does it when nobody did."""
+        known = {live.definition.bridge for live in self._bridged()}
+        known |= {e.host_interface for live in self._networks.values() for e in live.endpoints.values()}
+        await self._wiring.reconcile(known)
+
+    async def settle(self) -> None:
+        """Everything that was disconnected is really gone when this returns."""
+        await self._wiring.reaper.settle()
+
+    async def close(self) -> None:
+        """At the daemon's end. Networks, rules and endpoints stay for the next daemon."""
+        await self.settle()
+        for live in self._networks.values():
+            for endpoint in live.endpoints.values():
+                self._reservations.release(published(endpoint))
+        self._wiring.close()
+
+    # ------------------------------------------------------------------------------------------------- endpoints
+
+    async def connect(
+        self,
+        network: str,
+        container_id: str,
+        namespace: Namespace,
+        settings: Json,
+        port_bindings: Json,
+        exposed: Sequence[str],
+        publish_all: bool,
+        names: Sequence[str],
+        index: int = 0,
+    ) -> Endpoint:
+        """Put a container into a network. Nothing is left when it fails.
+
+        `settings` is Docker's EndpointSettings; `names` are what it is called, its name first; `index` numbers its
+        interfaces. NotFound, Invalid, Forbidden (connected already, address in use), Exhausted, Failed (port in use).
+        """
+        live = self.find(network)
+        name = names[0] if names else container_id[:12]
+        if any(e.container_id == container_id for e in live.endpoints.values()):
+            raise Forbidden(f"endpoint with name {name} already exists in network {live.definition.name}")
+        if live.definition.driver != "bridge":
+            return self._remember(live, live.bare(container_id, name, settings))
+        if not self._wiring.reconciled:
+            await self.reconcile()
+        wish = wanted(live.definition, settings)
+        if live.occupied(wish):  # a container that restarts asks for what its last run is about to give back
+            await self.settle()
+        wants = [] if live.definition.internal else wishes(port_bindings, exposed, publish_all)
+        with ExitStack() as undo:
+            lease = live.addresses.lease(wish)
+            undo.callback(live.addresses.release, lease)
+            prefix = self._wiring.bridges.prefix
+            endpoint = live.endpoint(lease, wish, container_id, names, settings, index, prefix)
+            endpoint = self._publish(live, endpoint, wants, exposed, undo)
+            endpoint = self._plug(live, endpoint, wish, namespace)
+            undo.pop_all()
+        return self._remember(live, endpoint)
+
+    def _publish(
+        self, live: Live, endpoint: Endpoint, wants: Sequence[Wish], exposed: Sequence[str], undo: ExitStack
+    ) -> Endpoint:
+        lease = lease_of(endpoint)
+        target = Target(endpoint.container_name, endpoint.endpoint_id, lease.v4, lease.v6)
+        taken = self._reservations.take(wants, target, live.host_binding)
+        undo.callback(self._reservations.release, taken)
+        self._wiring.firewall.publish(taken)
+        undo.callback(self._wiring.firewall.unpublish, taken)
+        return replace(endpoint, ports=report(exposed, taken))
+
+    def _plug(self, live: Live, endpoint: Endpoint, wish: Wanted, namespace: Namespace) -> Endpoint:
+        best = self._leader(endpoint.container_id)
+        plug = live.plug(endpoint, wish, best is None or rank(endpoint) < rank(best))
+        index = self._wiring.plug(live.definition.bridge, endpoint, plug, namespace.fd, namespace.route)
+        return replace(endpoint, ifindex=index)
+
+    def _remember(self, live: Live, endpoint: Endpoint) -> Endpoint:
+        live.endpoints[endpoint.endpoint_id] = endpoint
+        self._event("connect", live.definition, endpoint.container_id)
+        return endpoint
+
+    def _leader(self, container_id: str) -> Endpoint | None:
+        """The endpoint that gives a container its default route."""
+        routed = [e for e in self.of_container(container_id) if e.gateway or e.gateway6]
+        return min(routed, key=rank, default=None)
+
+    async def disconnect(self, endpoint: Endpoint, namespace: Namespace | None = None) -> None:
+        """Take an endpoint away. Idempotent. Ports are free at once; the device may take a moment (see `settle`).
+
+        With `namespace` the container goes on without this network: the device is gone when this returns, and the
+        default route leads through the best network that is left.
+        """
+        live = self._networks.get(endpoint.network_id)
+        if live is None or live.endpoints.pop(endpoint.endpoint_id, None) is None:
+            return
+        ports = published(endpoint)
+        if ports:
+            self._wiring.firewall.unpublish(ports)
+            self._reservations.release(ports)
+        if endpoint.host_interface:
+            addresses, lease = live.addresses, lease_of(endpoint)
+            self._wiring.unplug(endpoint, lambda: addresses.release(lease))
+        self._event("disconnect", live.definition, endpoint.container_id)
+        if namespace is not None:
+            await self.settle()
+            best = self._leader(endpoint.container_id)
+            if best is not None:
+                lead(best, namespace.route)
+
+    async def adopt(self, record: Json | Endpoint, container_id: str) -> Endpoint:
+        """The endpoint of a run that outlived an earlier daemon: its addresses and ports are in use again.
+
+        A port that somebody took meanwhile is a warning: the rule stands, the container goes on. NotFound when the
+        network is gone.
+        """
+        endpoint = record if isinstance(record, Endpoint) else Endpoint.from_json(record)
+        live = self._networks.get(endpoint.network_id)
+        if live is None:
+            raise NotFound(f"network {endpoint.network_name} of container {container_id} is gone")
+        if endpoint.endpoint_id in live.endpoints:
+            return endpoint
+        live.addresses.adopt(endpoint)
+        live.endpoints[endpoint.endpoint_id] = endpoint
+        ports = published(endpoint)
+        complaints = self._reservations.retake(ports, endpoint.container_name)
+        self.warnings += [f"container {endpoint.container_name}: {complaint}" for complaint in complaints]
+        if ports:
+            self._wiring.firewall.expect(ports)
+            if self._wiring.reconciled:
+                self._wiring.firewall.replace()
+        return endpoint
+
+    def of_container(self, container_id: str) -> builtins.list[Endpoint]:
+        return [e for n in self._networks.values() for e in n.endpoints.values() if e.container_id == container_id]
+
+    def rename(self, container_id: str, name: str) -> None:
+        """A container has another name now: network inspect shows it."""
+        for live in self._networks.values():
+            for id, endpoint in live.endpoints.items():
+                if endpoint.container_id == container_id:
+                    live.endpoints[id] = replace(endpoint, container_name=name)
+
+    def validate(self, network: str, settings: Json) -> Definition:
+        """At create, before anything is connected: the network is there and could give what is asked. Invalid."""
+        found = self.find(network).definition
+        wanted(found, settings)
+        return found
+
+    # ------------------------------------------------------------------------------------------------ API's noun
+
+    def find(self, reference: str) -> Live:
+        """By id, name, or the start of an id, in this order. NotFound; Invalid when the start fits several.
+
+        "default" is the default bridge, or none where the daemon has no default bridge.
+        """
+        if reference == "default":
+            reference = "bridge" if self.config.has_default else "none"
+        found = self._networks.get(reference) or self._named(reference)
+        if found is not None:
+            return found
+        matches = [n for id, n in self._networks.items() if reference and id.startswith(reference)]
+        if len(matches) > 1:
+            raise Invalid(f"network {reference} is ambiguous ({len(matches)} matches found based on ID prefix)")
+        if not matches:
+            raise NotFound(f"network {reference} not found")
+        return matches[0]
+
+    def list(self, filters: Filters | None = None) -> builtins.list[Json]:
+        """Docker's list: without the containers. Invalid for a filter that Docker does not know."""
+        chosen = filters or Filters()
+        chosen.check(LIST_FILTERS)
+        return [n.definition.wire({}) for n in self._networks.values() if _matches(n, chosen)]
+
+    def inspect(self, reference: str, verbose: bool = False, scope: str = "") -> Json:
+        live = self.find(reference)
+        if scope not in ("", "local"):
+            raise NotFound(f"network {reference} not found")
+        shown = live.definition.wire({e.container_id: e.attached for e in live.endpoints.values()})
+        return {**shown, "Services": {}} if verbose else shown
+
+    async def create(self, request: Json) -> Json:
+        """POST /networks/create. Conflict for a name in use, Forbidden for a subnet in use, and see `from_request`."""
+        wish = define.from_request(request, secrets.token_hex(32), clock.rfc3339(clock.now()))
+        if self._named(wish.name) is not None:
+            raise Conflict(f"network with name {wish.name} already exists")
+        if any(live.definition.bridge == wish.bridge for live in self._bridged()):
+            raise Conflict(f"bridge {wish.bridge} is used by another network")
+        made = replace(wish, ranges=self._ranges(wish))
+        live = Live(made, Addresses(made))
+        try:
+            self._wiring.ensure(live)
+            self._store(live)
+        except BaseException:
+            await self._wiring.dismantle(live)
+            raise
+        self._event("create", made)
+        return {"Id": made.id, "Warning": ""}
+
+    async def remove(self, reference: str) -> None:
+        """DELETE /networks/ID. Forbidden for a predefined network and while containers are connected."""
+        live = self.find(reference)
+        made = live.definition
+        if made.predefined:
+            raise Forbidden(f"{made.name} is a pre-defined network and cannot be removed")
+        if live.endpoints:
+            rows = ", ".join(f'name:"{e.container_name}" id:"{e.endpoint_id[:12]}"' for e in live.endpoints.values())
+            raise Forbidden(f"error while removing network: network {made.name} has active endpoints ({rows})")
+        self._forget(live)
+        await self._wiring.dismantle(live)
+        self._event("destroy", made)
+
+    async def prune(self, filters: Filters | None = None) -> Json:
+        """POST /networks/prune: what nobody is connected to, but the predefined ones."""
+        chosen = filters or Filters()
+        chosen.check(PRUNE_FILTERS)
+        until = chosen.one("until")
+        limit = clock.parse_time(until) if until is not None else None
+        unused = [n.definition for n in self._networks.values() if not n.definition.predefined and not n.endpoints]
+        deleted = []
+        for made in unused:
+            young = limit is not None and clock.parse_time(made.created) > limit
+            labelled = chosen.match_labels("label", made.labels) and not chosen.excludes_labels("label!", made.labels)
+            if labelled and not young:
+                await self.remove(made.id)
+                deleted.append(made.name)
+        self._notify("network", "prune", "", {"reclaimed": "0"})
+        return {"NetworksDeleted": deleted}
+
+    # ----------------------------------------------------------------------------------------------------- files
+
+    @property
+    def host_gateway(self) -> str:
+        """What "host-gateway" in an extra host means: this host's address on the default bridge; empty without one."""
+        live = self._named("bridge")
+        return str(live.addresses.v4.gateway) if live is not None and live.addresses.v4 is not None else ""
+
+    def hosts_file(
+        self, endpoints: Sequence[Endpoint], hostname: str, domainname: str = "", extra: Iterable[str] = ()
+    ) -> str:
+        """/etc/hosts of a container; with the host's network the host's own text, and `extra`."""
+        if self._on_host(endpoints):
+            rows = [files.parse_extra_host(entry) for entry in extra]
+            own = {"host-gateway": self.host_gateway or "127.0.0.1"}
+            return self.config.hosts.read_text() + "".join(f"{own.get(a, a)}\t{n}\n" for n, a in rows)
+        addresses = [a for e in endpoints for a in (e.address, e.address6)]
+        return files.hosts(addresses, hostname, domainname, extra, self.host_gateway)
+
+    def resolv_conf(
+        self,
+        endpoints: Sequence[Endpoint],
+        servers: Sequence[str] = (),
+        search: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> str:
+        """/etc/resolv.conf of a container; with the host's network and no wishes the host's own text."""
+        try:
+            host = self.config.resolv_conf.read_text(errors="replace")
+        except FileNotFoundError:
+            host = ""
+        if self._on_host(endpoints) and not (servers or search or options):
+            return host
+        return files.resolv_conf(host, servers, search, options)
+
+    def _on_host(self, endpoints: Sequence[Endpoint]) -> bool:
+        return any(self._networks[e.network_id].definition.driver == "host" for e in endpoints)
+
+    # --------------------------------------------------------------------------------------------------- private
+
+    def _named(self, name: str) -> Live | None:
+        return next((n for n in self._networks.values() if n.definition.name == name), None)
+
+    def _bridged(self) -> builtins.list[Live]:
+        return [n for n in self._networks.values() if n.definition.driver == "bridge"]
+
+    def _store(self, live: Live) -> None:
+        self._table.put(KIND, live.definition.id, live.definition.to_json())
+        self._networks[live.definition.id] = live
+
+    def _forget(self, live: Live) -> None:
+        self._table.delete(KIND, live.definition.id)
+        del self._networks[live.definition.id]
+
+    def _ranges(self, wish: Definition) -> tuple[define.Range, ...]:
+        others = [n for n in self._networks.values() if n.definition.id != wish.id]
+        return subnets.chosen(wish, others, self.config, self._wiring.bridges.route)
+
+    def _event(self, action: str, made: Definition, container: str = "") -> None:
+        attributes = {"name": made.name, "type": made.driver}
+        if container:
+            attributes["container"] = container
+        self._notify("network", action, made.id, attributes)
+
+
+def _matches(live: Live, filters: Filters) -> bool:
+    made = live.definition
+    kind = "builtin" if made.predefined else "custom"
+    dangling = not live.endpoints and not made.predefined
+    return (
+        all(filters.allows(key, value) for key, value in (("driver", made.driver), ("scope", "local"), ("type", kind)))
+        and ("dangling" not in filters or filters.flag("dangling") == dangling)
+        and ("id" not in filters or any(value in made.id for value in filters["id"]))
+        and ("name" not in filters or any(value in made.name for value in filters["name"]))
+        and filters.match_labels("label", made.labels)
+    )

@@ -1,0 +1,196 @@
+"""The bridge driver: devices and addresses in this host's namespace, and an endpoint's half in the container's.
+
+Everything is synchronous and takes less than a millisecond, but `delete`: the kernel waits for an RCU grace period
+under its global network lock (10 to 20 ms), so that belongs into a thread, with a socket of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import ipaddress
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from corten.errors import Conflict, Failed, Unsupported
+from corten.kernel import rtnetlink
+from corten.kernel.netlink import Request, Socket
+from corten.kernel.rtnetlink import IPAddress, Link
+
+_IPV4, _IPV6 = Path("/proc/sys/net/ipv4"), Path("/proc/sys/net/ipv6")
+
+Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+
+def interface(address: IPAddress, prefix: int) -> Interface:
+    return ipaddress.ip_interface(f"{address}/{prefix}")
+
+
+def mac_of(address: IPAddress) -> str:
+    """02:42 and the address (the last four bytes of an IPv6 one).
+
+    An address that is used again then keeps its MAC, and nobody's ARP table goes stale.
+    """
+    return (b"\x02\x42" + address.packed[-4:]).hex(":")
+
+
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """One end of an endpoint: the device in the container with what it gets. A gateway None adds no default route."""
+
+    name: str
+    mac: str
+    interfaces: tuple[Interface, ...]
+    gateways: tuple[IPAddress, ...] = ()
+    mtu: int = 0
+    isolated: bool = False
+
+
+class Bridges:
+    """The devices of one daemon. `tag` marks them, so that several daemons do not sweep each other's."""
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        self.prefix = "v" + hashlib.sha256(tag.encode()).hexdigest()[:5]
+        self.route = Socket()
+        self.has_ipv6 = _IPV6.exists()
+        self._next = random.randrange(1 << 16, 1 << 22)  # device numbers that the kernel is not near to
+        self._masters: dict[str, int] = {}
+
+    def close(self) -> None:
+        self.route.close()
+
+    def forward(self) -> str:
+        """Let this host route IPv4. Answers what was changed, for the log; empty when it did already."""
+        return _write(_IPV4 / "ip_forward", "1")
+
+    def forward6(self) -> str:
+        """The same for IPv6. An interface that learns its own routes from advertisements keeps doing so."""
+        if (_IPV6 / "conf/all/forwarding").read_text().strip() == "1":
+            return ""
+        for accept in _IPV6.glob("conf/*/accept_ra"):
+            if accept.read_text().strip() == "1" and accept.parent.name not in ("all", "default", "lo"):
+                _write(accept, "2")  # 1 would mean: not when forwarding
+        return _write(_IPV6 / "conf/all/forwarding", "1")
+
+    def ensure(self, name: str, gateways: Sequence[Interface], mtu: int = 0, ours: bool = True) -> None:
+        """The bridge is there, up, with these addresses. Another kind of device of that name is a Conflict."""
+        link = self.find(name)
+        if link is None:
+            self.route.request(rtnetlink.bridge(name, mac_of(gateways[0].ip), mtu))
+            link = self.find(name)
+            if link is None:
+                raise Failed(f"bridge {name} was made and is gone again")
+            if ours:
+                self.route.request(rtnetlink.alias(link.ifindex, self.mark))
+        elif link.kind != "bridge":
+            raise Conflict(f"device {name} exists and is no bridge: choose another bridge name")
+        self._masters[name] = link.ifindex
+        self._quiet(name, any(g.version == 6 for g in gateways))
+        present = {a.interface for a in rtnetlink.addresses(self.route) if a.ifindex == link.ifindex}
+        missing = [g for g in gateways if g not in present]
+        self.route.request(
+            *(rtnetlink.address(link.ifindex, g) for g in missing),
+            rtnetlink.route_localnet(link.ifindex),
+            rtnetlink.up(link.ifindex),
+        )
+
+    @property
+    def mark(self) -> str:
+        """The alias of our bridges."""
+        return f"corten {self.tag}"
+
+    def _quiet(self, name: str, ipv6: bool) -> None:
+        """No IPv6 but what we give it, and no advertisement of a container moves this host's routes."""
+        if self.has_ipv6:
+            _write(_IPV6 / "conf" / name / "accept_ra", "0")
+            _write(_IPV6 / "conf" / name / "disable_ipv6", "0" if ipv6 else "1")
+
+    def find(self, name: str) -> Link | None:
+        return next((link for link in rtnetlink.links(self.route) if link.name == name), None)
+
+    def attach(self, bridge: str, host_name: str, netns: int, inside: Socket, plug: Plug) -> int:
+        """Make a pair and put its inner end to use; returns the device number, the same in both namespaces.
+
+        `netns` is the container's namespace, `inside` a socket in it. What was made is taken away when this fails.
+        """
+        master = self._masters[bridge]
+        for _ in range(50):
+            index = self._number()
+            try:
+                self.route.request(
+                    rtnetlink.veth(host_name, index, master, plug.name, plug.mac, netns, plug.mtu),
+                    *([rtnetlink.no_link_local(index)] if self.has_ipv6 else []),
+                    *([rtnetlink.isolate_port(index)] if plug.isolated else []),
+                    rtnetlink.up(index),
+                )
+            except OSError as error:
+                if error.errno == errno.EBUSY:  # somebody has a device of that number
+                    continue
+                if error.errno == errno.EEXIST:
+                    raise Conflict(f"interface {plug.name} exists in the container already") from error
+                if error.errno in (errno.ENODEV, errno.EINVAL) and self.find(bridge) is None:
+                    raise Failed(f"bridge {bridge} was deleted; restart the daemon to have it made again") from error
+                if error.errno == errno.EOPNOTSUPP:
+                    raise Unsupported(f"this kernel cannot make veth pairs: {error.strerror}") from error
+                raise
+            break
+        else:
+            raise Failed("no free device number was found in 50 tries")
+        try:
+            inside.request(*_inner(index, plug, self.has_ipv6))
+        except BaseException:
+            self.route.request(rtnetlink.delete_link(index))
+            raise
+        return index
+
+    def _number(self) -> int:
+        self._next = self._next + 1 if self._next < 1 << 24 else 1 << 16
+        return self._next
+
+    def alive(self, index: int, name: str) -> bool:
+        """The device is still there (a number can be given again, a name cannot be ours again)."""
+        return rtnetlink.link_name(self.route, index) == name
+
+    def leftovers(self, known: set[str]) -> list[Link]:
+        """Host ends of ours that belong to no endpoint in `known`, and marked bridges that are not in it."""
+        return [
+            link
+            for link in rtnetlink.links(self.route)
+            if link.name not in known
+            and ((link.kind == "veth" and link.name.startswith(self.prefix)) or link.alias == self.mark)
+        ]
+
+
+def _inner(index: int, plug: Plug, has_ipv6: bool) -> list[Request]:
+    requests = []
+    if has_ipv6 and not any(i.version == 6 for i in plug.interfaces):
+        requests.append(rtnetlink.no_link_local(index))  # an IPv4 network gives no IPv6 address, not even fe80::
+    requests += [rtnetlink.address(index, i) for i in plug.interfaces]
+    requests.append(rtnetlink.up(index))
+    requests += [rtnetlink.route(index, gateway, replace=True) for gateway in plug.gateways]
+    return requests
+
+
+def delete(route: Socket, indexes: Sequence[int]) -> None:
+    """Take devices away. Slow, see above; one that is gone is fine."""
+    for index in indexes:
+        try:
+            route.request(rtnetlink.delete_link(index))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+
+
+def _write(path: Path, value: str) -> str:
+    """Set a sysctl; answers "name = value", or nothing when it had that value. Failed where /proc/sys is read-only."""
+    try:
+        if path.read_text().strip() == value:
+            return ""
+        path.write_text(value)
+    except OSError as error:
+        name = ".".join(path.parts[3:])
+        raise Failed(f"cannot set sysctl {name} = {value}: {error.strerror}") from error
+    return f"{'.'.join(path.parts[3:])} = {value}"

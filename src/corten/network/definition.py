@@ -1,0 +1,267 @@
+"""What a network is: the stored record, made from Docker's create request and rendered in Docker's shape."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from corten.errors import Forbidden, Invalid, NotFound, Unsupported
+from corten.network.ipam import IPAddress, IPNetwork, Subnet
+
+Json = dict[str, Any]
+
+PREDEFINED = ("bridge", "host", "none")
+DRIVERS = ("bridge", "host", "null")
+
+BRIDGE_NAME = "com.docker.network.bridge.name"
+DEFAULT_BRIDGE = "com.docker.network.bridge.default_bridge"
+ICC = "com.docker.network.bridge.enable_icc"
+MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+HOST_BINDING = "com.docker.network.bridge.host_binding_ipv4"
+MTU = "com.docker.network.driver.mtu"
+INTERFACE_PREFIX = "com.docker.network.container_iface_prefix"
+GATEWAY_MODES = ("com.docker.network.bridge.gateway_mode_ipv4", "com.docker.network.bridge.gateway_mode_ipv6")
+
+_TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
+_FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """One entry of IPAM.Config. Texts; empty where the client left the choice to us."""
+
+    subnet: str = ""
+    ip_range: str = ""
+    gateway: str = ""
+    auxiliary: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def version(self) -> int:
+        return 6 if ":" in (self.subnet or self.gateway or self.ip_range) else 4
+
+    def pool(self) -> Subnet:
+        """The allocator of this range, the gateway taken. Invalid when its parts do not fit together."""
+        network = parse_subnet(self.subnet)
+        return Subnet(
+            network,
+            parse_address(self.gateway, "gateway") if self.gateway else None,
+            parse_subnet(self.ip_range) if self.ip_range else None,
+            {name: parse_address(text, f"auxiliary address {name}") for name, text in self.auxiliary.items()},
+        )
+
+    def wire(self) -> Json:
+        found: Json = {"Subnet": self.subnet}
+        if self.ip_range:
+            found["IPRange"] = self.ip_range
+        if self.gateway:
+            found["Gateway"] = self.gateway
+        if self.auxiliary:
+            found["AuxiliaryAddresses"] = dict(self.auxiliary)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A network as it is stored. `created` is RFC 3339. `chosen` ranges have subnet and gateway filled in."""
+
+    id: str
+    name: str
+    created: str
+    driver: str = "bridge"
+    internal: bool = False
+    attachable: bool = False
+    ipv4: bool = True
+    ipv6: bool = False
+    options: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    ipam_driver: str = "default"
+    ipam_options: dict[str, str] | None = None
+    ranges: tuple[Range, ...] = ()
+    user_ranges: bool = False  # the client gave the subnets: only then it may give containers their addresses
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Json) -> Definition:
+        known = {f.name for f in fields(cls)}
+        values = {key: value for key, value in record.items() if key in known}
+        values["ranges"] = tuple(Range(**r) for r in record.get("ranges", ()))
+        return cls(**values)
+
+    @property
+    def predefined(self) -> bool:
+        return self.name in PREDEFINED
+
+    @property
+    def default_bridge(self) -> bool:
+        return self.name == "bridge"
+
+    @property
+    def bridge(self) -> str:
+        """The device's name. Docker's scheme, so that people recognise it."""
+        return self.options.get(BRIDGE_NAME) or f"br-{self.id[:12]}"
+
+    @property
+    def icc(self) -> bool:
+        return truth(self.options, ICC, True)
+
+    @property
+    def masquerade(self) -> bool:
+        return truth(self.options, MASQUERADE, True)
+
+    @property
+    def mtu(self) -> int:
+        """Bytes; 0 leaves it to the kernel."""
+        text = self.options.get(MTU, "0")
+        if not text.isdigit() or not (text == "0" or 68 <= int(text) <= 65535):
+            raise Invalid(f"invalid MTU {text!r}: a number from 68 to 65535 is needed")
+        return int(text)
+
+    def wire(self, containers: Mapping[str, Json]) -> Json:
+        """Docker's Network."""
+        return {
+            "Name": self.name,
+            "Id": self.id,
+            "Created": self.created,
+            "Scope": "local",
+            "Driver": self.driver,
+            "EnableIPv4": self.ipv4,
+            "EnableIPv6": self.ipv6,
+            "IPAM": {
+                "Driver": self.ipam_driver,
+                "Options": self.ipam_options,
+                "Config": [r.wire() for r in self.ranges],
+            },
+            "Internal": self.internal,
+            "Attachable": self.attachable,
+            "Ingress": False,
+            "ConfigFrom": {"Network": ""},
+            "ConfigOnly": False,
+            "Containers": dict(containers),
+            "Options": dict(self.options),
+            "Labels": dict(self.labels),
+        }
+
+
+def truth(options: Mapping[str, str], key: str, default: bool) -> bool:
+    """An option that is a yes or no. Invalid for other words."""
+    text = options.get(key, "")
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    if text:
+        raise Invalid(f"invalid value {text!r} for option {key}: true or false is needed")
+    return default
+
+
+def parse_subnet(text: str) -> IPNetwork:
+    """A subnet in CIDR notation, host bits cleared as Docker does. Invalid."""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise Invalid(f"invalid CIDR address: {text!r}") from error
+    if "/" not in text:
+        raise Invalid(f"invalid CIDR address: {text!r} has no prefix length")
+    return network
+
+
+def parse_address(text: str, what: str = "address") -> IPAddress:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError as error:
+        raise Invalid(f"invalid {what}: {text!r} is not an IP address") from error
+
+
+def from_request(request: Json, id: str, created: str) -> Definition:
+    """Docker's NetworkCreateRequest, checked as far as that goes without knowing other networks.
+
+    Forbidden for a predefined name, NotFound for a driver that is not there, Invalid, Unsupported.
+    """
+    name = str(request.get("Name") or "")
+    if not name.strip() or not name.isprintable() or len(name) > 255:
+        raise Invalid(f"invalid network name: {name!r}")
+    if name in PREDEFINED:
+        raise Forbidden(f"operation is not permitted on predefined {name} network")
+    driver = str(request.get("Driver") or "bridge")
+    _check_driver(driver, request)
+    ipam = request.get("IPAM") or {}
+    if (ipam.get("Driver") or "default") != "default":
+        raise NotFound(f"could not find plugin {ipam['Driver']} in v1 plugin registry: plugin not found")
+    made = Definition(
+        id=id,
+        name=name,
+        created=created,
+        driver=driver,
+        internal=bool(request.get("Internal")),
+        attachable=bool(request.get("Attachable")),
+        ipv4=request.get("EnableIPv4") is not False,
+        ipv6=bool(request.get("EnableIPv6")),
+        options=_texts(request.get("Options"), "option"),
+        labels=_texts(request.get("Labels"), "label"),
+        ipam_options=_texts(ipam.get("Options"), "IPAM option") or None,
+        ranges=tuple(_range(entry) for entry in ipam.get("Config") or [] if any(entry.values())),
+        user_ranges=any(entry.get("Subnet") for entry in ipam.get("Config") or []),
+    )
+    _check(made)
+    return made
+
+
+def _check_driver(driver: str, request: Json) -> None:
+    if driver in ("host", "null"):
+        raise Forbidden(f'only one instance of "{driver}" network is allowed')
+    if driver == "overlay":
+        raise Forbidden("this node is not a swarm manager: overlay networks need a swarm")
+    if driver not in DRIVERS:
+        raise NotFound(f"could not find plugin {driver} in v1 plugin registry: plugin not found")
+    if request.get("ConfigOnly") or (request.get("ConfigFrom") or {}).get("Network"):
+        raise Unsupported("config-only networks are not available: give the configuration to the network itself")
+    if request.get("Ingress"):
+        raise Forbidden("this node is not a swarm manager: ingress networks need a swarm")
+
+
+def _range(entry: Json) -> Range:
+    auxiliary = entry.get("AuxiliaryAddresses") or entry.get("AuxAddress") or {}
+    network = parse_subnet(str(entry["Subnet"])) if entry.get("Subnet") else None
+    if network is None and any(entry.get(key) for key in ("Gateway", "IPRange")):
+        raise Invalid("every ip-range or gateway must have a corresponding subnet")
+    range = parse_subnet(str(entry["IPRange"])) if entry.get("IPRange") else None
+    gateway = str(entry.get("Gateway") or "").partition("/")[0]
+    return Range(
+        subnet=str(network) if network is not None else "",
+        ip_range=str(range) if range is not None else "",
+        gateway=str(parse_address(gateway, "gateway")) if gateway else "",
+        auxiliary=_texts(auxiliary, "auxiliary address"),
+    )
+
+
+def _texts(values: Any, what: str) -> dict[str, str]:
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
+        raise Invalid(f"{what}s must be texts by name")
+    return dict(values)
+
+
+def _check(made: Definition) -> None:
+    if not made.ipv4 and not made.ipv6:
+        raise Invalid("IPv4 or IPv6 must be enabled")
+    for version in (4, 6):
+        found = [r for r in made.ranges if r.subnet and r.version == version]
+        if len(found) > 1:
+            raise Invalid(f"bridge networks have one IPv{version} subnet, {len(found)} were given")
+        if found and not (made.ipv4 if version == 4 else made.ipv6):
+            raise Invalid(f"subnet {found[0].subnet} was given, and IPv{version} is not enabled for the network")
+        for one in found:
+            one.pool()  # its parts fit together
+    if len(made.bridge) > 15 or "/" in made.bridge or made.bridge in (".", ".."):
+        raise Invalid(f"invalid bridge name {made.bridge!r}: at most 15 bytes, no slash")
+    if any(c.isspace() or not c.isprintable() for c in made.bridge):
+        raise Invalid(f"invalid bridge name {made.bridge!r}")
+    for key in GATEWAY_MODES:
+        if made.options.get(key, "nat") != "nat":
+            raise Unsupported(f"option {key}={made.options[key]}: only nat is available")
+    _ = (made.icc, made.masquerade, made.mtu)  # each raises Invalid

@@ -1,0 +1,131 @@
+"""A network in use, and how an endpoint of it comes about. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from corten.errors import Failed, Invalid
+from corten.network import definition as define
+from corten.network.addresses import Addresses, Lease, Wanted
+from corten.network.bridge import Plug, interface, mac_of
+from corten.network.definition import Definition
+from corten.network.endpoint import Endpoint
+from corten.network.firewall import Bridge, Published
+from corten.network.ports import Target, published_again
+
+Json = dict[str, Any]
+
+_IFNAME = "com.docker.network.endpoint.ifname"
+
+
+@dataclass(slots=True)
+class Live:
+    """A network with what is in use of it."""
+
+    definition: Definition
+    addresses: Addresses
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)  # by endpoint id
+
+    @property
+    def wall(self) -> Bridge:
+        """What the firewall has to know."""
+        made = self.definition
+        subnets = tuple(s.network for s in self.addresses.subnets)
+        return Bridge(made.bridge, subnets, made.internal, made.icc, made.masquerade)
+
+    @property
+    def host_binding(self) -> str:
+        """What an empty HostIp means on this network; empty for every address."""
+        text = self.definition.options.get(define.HOST_BINDING, "")
+        return "" if text == "0.0.0.0" else text
+
+    def occupied(self, wish: Wanted) -> bool:
+        """An address that is asked for is in use."""
+        pools = ((self.addresses.v4, wish.v4), (self.addresses.v6, wish.v6))
+        return any(pool is not None and ip is not None and pool.in_use(ip) for pool, ip in pools)
+
+    def bare(self, container_id: str, name: str, settings: Json) -> Endpoint:
+        """An endpoint of host or none: nothing in it but that it is there."""
+        made = self.definition
+        return Endpoint(made.id, made.name, secrets.token_hex(32), container_id, name, settings_in=dict(settings))
+
+    def endpoint(
+        self,
+        lease: Lease,
+        wish: Wanted,
+        container_id: str,
+        names: Sequence[str],
+        settings: Json,
+        index: int,
+        host_prefix: str,
+    ) -> Endpoint:
+        """An endpoint that is not plugged in yet and publishes nothing. Invalid for the name of its interface."""
+        made, pools = self.definition, self.addresses
+        first = lease.v4 or lease.v6
+        if first is None:
+            raise Failed(f"network {made.name} has no addresses")
+        id = secrets.token_hex(32)
+        aliases = [str(alias) for alias in settings.get("Aliases") or []]
+        routed = not made.internal
+        return Endpoint(
+            network_id=made.id,
+            network_name=made.name,
+            endpoint_id=id,
+            container_id=container_id,
+            container_name=names[0] if names else container_id[:12],
+            interface=_interface_name(made, settings, index),
+            host_interface=host_prefix + id[:9],
+            mac=wish.mac or mac_of(first),
+            address=str(lease.v4 or ""),
+            prefix=pools.v4.prefix if pools.v4 is not None else 0,
+            gateway=str(pools.v4.gateway) if pools.v4 is not None and routed else "",
+            address6=str(lease.v6 or ""),
+            prefix6=pools.v6.prefix if pools.v6 is not None else 0,
+            gateway6=str(pools.v6.gateway) if pools.v6 is not None and routed else "",
+            aliases=aliases,
+            dns_names=[] if made.default_bridge else list(dict.fromkeys([*names, *aliases, container_id[:12]])),
+            gw_priority=int(settings.get("GwPriority") or 0),
+            settings_in=dict(settings),
+        )
+
+    def plug(self, endpoint: Endpoint, wish: Wanted, leads: bool) -> Plug:
+        """The device of an endpoint. `leads`: it gives the container its default route."""
+        made = self.definition
+        interfaces = [
+            interface(ipaddress.ip_address(address), prefix)
+            for address, prefix in ((endpoint.address, endpoint.prefix), (endpoint.address6, endpoint.prefix6))
+            if address
+        ]
+        interfaces += [interface(address, 16 if address.version == 4 else 64) for address in wish.link_local]
+        gateways = tuple(ipaddress.ip_address(text) for text in (endpoint.gateway, endpoint.gateway6) if text and leads)
+        return Plug(endpoint.interface, endpoint.mac, tuple(interfaces), gateways, made.mtu, not made.icc)
+
+
+def _interface_name(made: Definition, settings: Json, index: int) -> str:
+    options = settings.get("DriverOpts") or {}
+    name = str(options.get(_IFNAME) or f"{made.options.get(define.INTERFACE_PREFIX) or 'eth'}{index}")
+    if not 0 < len(name.encode()) <= 15 or "/" in name or name in (".", "..") or any(c.isspace() for c in name):
+        raise Invalid(f"invalid interface name {name!r}: at most 15 bytes, no slash, no space")
+    return name
+
+
+def rank(endpoint: Endpoint) -> tuple[int, str]:
+    """The smallest of a container's endpoints gives it its default route: highest priority, then first name."""
+    return -endpoint.gw_priority, endpoint.network_name
+
+
+def lease_of(endpoint: Endpoint) -> Lease:
+    return Lease(
+        ipaddress.ip_address(endpoint.address) if endpoint.address else None,
+        ipaddress.ip_address(endpoint.address6) if endpoint.address6 else None,
+    )
+
+
+def published(endpoint: Endpoint) -> list[Published]:
+    lease = lease_of(endpoint)
+    target = Target(endpoint.container_name, endpoint.endpoint_id, lease.v4, lease.v6)
+    return published_again(endpoint.ports, target)

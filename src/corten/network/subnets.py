@@ -1,0 +1,88 @@
+"""Which subnets a new network gets: those that its maker gave, or free ones of the pools."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from corten.errors import Forbidden, Invalid
+from corten.kernel import rtnetlink
+from corten.kernel.netlink import Socket
+from corten.network import definition as define
+from corten.network.config import NetworkConfig
+from corten.network.definition import Definition, Range
+from corten.network.ipam import IPNetwork, Pool, choose, overlapping, ula_pool
+from corten.network.live import Live
+
+
+def chosen(wish: Definition, others: Iterable[Live], config: NetworkConfig, route: Socket) -> tuple[Range, ...]:
+    """The ranges of a network with subnet and gateway filled in.
+
+    A given subnet must not overlap another network's (Forbidden); a host route in its way is the giver's decision.
+    A chosen one avoids both (Exhausted, naming what is in the way).
+    """
+    ours = {
+        subnet.network: f"network {live.definition.name} ({subnet.network})"
+        for live in others
+        for subnet in live.addresses.subnets
+    }
+    found = []
+    for version, enabled in ((4, wish.ipv4), (6, wish.ipv6)):
+        if not enabled:
+            continue
+        given = next((r for r in wish.ranges if r.version == version and r.subnet), None)
+        if given is None:
+            pools = config.pools if version == 4 else _ula(config)
+            given = Range(str(choose(pools, {**_host(route, wish.bridge), **ours}, version)))
+        elif (holder := overlapping(define.parse_subnet(given.subnet), ours)) is not None:
+            raise Forbidden(
+                f"invalid pool request: Pool overlaps with other one on this address space: {given.subnet} and {holder}"
+            )
+        found.append(replace(given, gateway=str(given.pool().gateway)))
+    return tuple(found)
+
+
+def _ula(config: NetworkConfig) -> list[Pool]:
+    """The daemon's own IPv6 pool: from the machine's id and the daemon's label, so that it stays the same."""
+    given = [pool for pool in config.pools if pool.base.version == 6]
+    try:
+        machine = Path("/etc/machine-id").read_bytes()
+    except OSError:
+        machine = b""
+    return given or [ula_pool(hashlib.sha256(machine + config.label.encode()).digest())]
+
+
+def _host(route: Socket, but: str) -> dict[IPNetwork, str]:
+    """This host's addresses and routes, but the default route and those of the bridge `but`, with their holders."""
+    names = {link.ifindex: link.name for link in rtnetlink.links(route)}
+    found: dict[IPNetwork, str] = {}
+    for one in rtnetlink.routes(route):
+        if one.destination.prefixlen and names.get(one.ifindex) != but:
+            found[one.destination] = f"route {one.destination} by {names.get(one.ifindex, '?')}"
+    for address in rtnetlink.addresses(route):
+        if names.get(address.ifindex) != but:
+            found[address.interface.network] = f"{names.get(address.ifindex, '?')} ({address.interface})"
+    return found
+
+
+def default_ranges(old: tuple[Range, ...], config: NetworkConfig, route: Socket) -> tuple[Range, ...]:
+    """For the default bridge: --bip, or the addresses of a bridge that is there already, or what was chosen before."""
+    own = [config.bip] if config.bip else _present(config.bridge, route)
+    found = old
+    for text in own:
+        try:
+            address = ipaddress.ip_interface(text)
+        except ValueError as error:
+            raise Invalid(f"invalid address of the default bridge: {text!r}") from error
+        given = Range(str(address.network), config.fixed_cidr, str(address.ip))
+        found = (given, *(r for r in found if r.version != address.version))
+    return tuple(r for r in found if r.version == 4 or config.ipv6)
+
+
+def _present(bridge: str, route: Socket) -> list[str]:
+    index = next((link.ifindex for link in rtnetlink.links(route) if link.name == bridge), None)
+    present = [a.interface for a in rtnetlink.addresses(route) if a.ifindex == index]
+    return [str(i) for i in present if i.version == 4][:1]

@@ -1,0 +1,141 @@
+"""What is in the kernel of this host's networks: bridges, devices, the firewall; made, repaired, swept.
+
+One object per daemon. It opens the firewall when the first bridge network needs it, so a daemon without networks
+changes nothing on its host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Callable, Iterable
+
+from corten.kernel import rtnetlink
+from corten.kernel.netlink import Socket
+from corten.network.bridge import Bridges, Plug, delete
+from corten.network.endpoint import Endpoint
+from corten.network.firewall import Firewall
+from corten.network.live import Live
+from corten.network.reaper import Reaper
+
+_RESTORE_PAUSE = 0.2  # seconds between two repairs: somebody who flushes in a loop must not take the daemon's time
+
+
+class Wiring:
+    """`changes` are sysctls that were set, `warnings` what an administrator should know, both for `info`."""
+
+    def __init__(self, label: str) -> None:
+        self.warnings: list[str] = []
+        self.changes: list[str] = []
+        self.bridges = Bridges(label)
+        self.reaper = Reaper(self.bridges)
+        self._name = f"corten-{label}"
+        self._firewall: Firewall | None = None
+        self._restore: asyncio.TimerHandle | None = None
+        self.reconciled = False
+
+    def close(self) -> None:
+        """Everything in the kernel stays, for the next daemon."""
+        if self._restore is not None:
+            self._restore.cancel()
+        if self._firewall is not None:
+            asyncio.get_running_loop().remove_reader(self._firewall.watch.fileno())
+            self._firewall.close()
+        self.reaper.close()
+        self.bridges.close()
+
+    @property
+    def firewall(self) -> Firewall:
+        """The table, claimed. An existing one is left as it is, until `reconcile`: traffic goes on meanwhile.
+
+        Conflict when another daemon holds it.
+        """
+        if self._firewall is not None:
+            return self._firewall
+        self._changed(self.bridges.forward())
+        wall = Firewall(self._name)
+        try:
+            existed = wall.present()
+            wall.claim()
+            if not existed:
+                wall.replace()
+        except BaseException:
+            wall.close()
+            raise
+        self._firewall = wall
+        self.warnings += [
+            f"nftables chain {chain} drops what it does not allow to be forwarded: let the bridges pass there"
+            for chain in wall.foreign_drops()
+        ]
+        if not wall.owned:
+            wall.observe()
+            asyncio.get_running_loop().add_reader(wall.watch.fileno(), self._disturbance)
+        return wall
+
+    def _disturbance(self) -> None:
+        """Somebody else changed our table (`nft flush ruleset`, a firewall's reload): put it back."""
+        wall = self._firewall
+        if wall is None or not wall.disturbed() or self._restore is not None:
+            return
+        wall.replace()
+        self._restore = asyncio.get_running_loop().call_later(_RESTORE_PAUSE, self._restore_again)
+
+    def _restore_again(self) -> None:
+        """What happened during the pause was read and not acted on; one replacement covers it."""
+        self._restore = None
+        if self._firewall is not None:
+            self._firewall.replace()
+
+    def _changed(self, sysctl: str) -> None:
+        if sysctl:
+            self.changes.append(sysctl)
+
+    def ensure(self, live: Live, now: bool = True) -> None:
+        """Device and rules of a bridge network; without `now` the rules come with the next replacement."""
+        made = live.definition
+        if made.ipv6:
+            self._changed(self.bridges.forward6())
+        self.bridges.ensure(made.bridge, live.addresses.gateways, made.mtu)
+        self.firewall.bridges[made.bridge] = live.wall
+        if now:
+            self.firewall.replace()
+
+    async def dismantle(self, live: Live) -> None:
+        """The opposite. A bridge that somebody else made stays."""
+        name = live.definition.bridge
+        wall = self._firewall
+        if wall is not None and wall.bridges.pop(name, None) is not None:
+            wall.replace()
+        link = self.bridges.find(name)
+        if link is not None and link.alias == self.bridges.mark:
+            await asyncio.to_thread(_delete_all, [link.ifindex])
+
+    async def reconcile(self, known: Iterable[str]) -> None:
+        """The kernel holds what is wanted, and of our devices only those in `known`."""
+        self.reconciled = True
+        if self._firewall is not None:
+            self._firewall.replace()
+        stale = [link.ifindex for link in self.bridges.leftovers(set(known))]
+        if stale:
+            await asyncio.to_thread(_delete_all, stale)
+
+    def plug(self, bridge: str, endpoint: Endpoint, plug: Plug, netns: int, route: int) -> int:
+        """Connect; `netns` and `route` are descriptors of the container's namespace and of a socket in it."""
+        with Socket(fd=route) as inside:
+            return self.bridges.attach(bridge, endpoint.host_interface, netns, inside, plug)
+
+    def unplug(self, endpoint: Endpoint, release: Callable[[], None]) -> None:
+        """The device goes, now or with its namespace; `release` is called then."""
+        self.reaper.add(endpoint.host_interface, endpoint.ifindex, release)
+
+
+def lead(endpoint: Endpoint, route: int) -> None:
+    """Let this endpoint give the container its default route; `route` is a socket's descriptor in its namespace."""
+    gateways = [ipaddress.ip_address(text) for text in (endpoint.gateway, endpoint.gateway6) if text]
+    with Socket(fd=route) as inside:
+        inside.request(*(rtnetlink.route(endpoint.ifindex, gateway, replace=True) for gateway in gateways))
+
+
+def _delete_all(indexes: list[int]) -> None:
+    with Socket() as route:
+        delete(route, indexes)

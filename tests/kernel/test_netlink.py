@@ -1,0 +1,162 @@
+"""rtnetlink against this kernel, with pyroute2 as the second opinion, in throw-away namespaces."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+from collections.abc import Iterator
+
+import pytest
+from pyroute2 import IPRoute
+
+import netns
+from corten.kernel import rtnetlink
+from corten.kernel.netlink import Request, Socket
+
+
+@pytest.fixture
+def host() -> Iterator[netns.Net]:
+    net = netns.Net()
+    with net.entered():
+        yield net
+    net.close()
+
+
+@pytest.fixture
+def box() -> Iterator[netns.Net]:
+    net = netns.Net()
+    yield net
+    net.close()
+
+
+def _bridge(host: netns.Net, name: str = "br0") -> int:
+    host.route.request(rtnetlink.bridge(name, "02:42:00:00:00:01", 1400))
+    return next(link.ifindex for link in rtnetlink.links(host.route) if link.name == name)
+
+
+def test_a_pair_is_made_in_one_message_with_both_ends_in_place(host: netns.Net, box: netns.Net) -> None:
+    master = _bridge(host)
+    host.route.request(
+        rtnetlink.veth("v0", 4711, master, "eth0", "02:42:ac:11:00:02", box.fd, 1400), rtnetlink.up(4711)
+    )
+    box.route.request(
+        rtnetlink.no_link_local(4711),
+        rtnetlink.address(4711, ipaddress.ip_interface("172.17.0.2/16")),
+        rtnetlink.up(4711),
+        rtnetlink.route(4711, ipaddress.ip_address("172.17.0.1")),
+    )
+    with IPRoute() as oracle:
+        (outer,) = oracle.get_links(4711)
+        assert outer.get("ifname") == "v0"
+        assert outer.get("master") == master
+        assert outer.get(("linkinfo", "kind")) == "veth"
+    with box.entered(), IPRoute() as oracle:
+        (inner,) = oracle.get_links(4711)
+        assert (inner.get("ifname"), inner.get("address"), inner.get("mtu")) == ("eth0", "02:42:ac:11:00:02", 1400)
+        (address,) = oracle.get_addr(index=4711)
+        assert (address.get("local"), address["prefixlen"], address.get("broadcast")) == (
+            "172.17.0.2",
+            16,
+            "172.17.255.255",
+        )
+        (default,) = oracle.get_default_routes()
+        assert (default.get("gateway"), default.get("oif")) == ("172.17.0.1", 4711)
+
+
+def test_links_addresses_and_routes_as_the_oracle_sees_them(host: netns.Net) -> None:
+    with IPRoute() as oracle:
+        oracle.link("add", ifname="a0", kind="veth", peer="b0")
+        index = oracle.link_lookup(ifname="a0")[0]
+        oracle.addr("add", index=index, address="10.9.0.1", prefixlen=24)
+        oracle.addr("add", index=index, address="fd00:9::1", prefixlen=64)
+        oracle.link("set", index=index, state="up", ifalias="some words")
+        oracle.route("add", dst="10.10.0.0/16", gateway="10.9.0.9")
+    (found,) = [link for link in rtnetlink.links(host.route) if link.name == "a0"]
+    assert (found.ifindex, found.kind, found.up, found.alias) == (index, "veth", True, "some words")
+    addresses = {str(a.interface) for a in rtnetlink.addresses(host.route) if a.ifindex == index}
+    assert {"10.9.0.1/24", "fd00:9::1/64"} <= addresses
+    routes = {str(r.destination): r for r in rtnetlink.routes(host.route)}
+    assert str(routes["10.10.0.0/16"].gateway) == "10.9.0.9"
+    assert routes["10.9.0.0/24"].ifindex == index
+    assert rtnetlink.link_name(host.route, index) == "a0"
+    assert rtnetlink.link_name(host.route, 99999) is None
+
+
+def test_bridge_settings(host: netns.Net, box: netns.Net) -> None:
+    master = _bridge(host)
+    host.route.request(rtnetlink.route_localnet(master), rtnetlink.alias(master, "corten x"))
+    host.route.request(rtnetlink.veth("v0", 4711, master, "eth0", "02:42:ac:11:00:02", box.fd))
+    host.route.request(rtnetlink.isolate_port(4711), rtnetlink.no_link_local(4711), rtnetlink.up(4711))
+    assert open("/proc/sys/net/ipv4/conf/br0/route_localnet").read().strip() == "1"
+    assert open("/proc/sys/net/ipv6/conf/v0/addr_gen_mode").read().strip() == "1"
+    with IPRoute() as oracle:
+        (port,) = oracle.get_links(4711)
+        assert port.get(("linkinfo", "info_slave_data", "isolated")) == 1
+        (bridge,) = oracle.get_links(master)
+        assert bridge.get("ifalias") == "corten x"
+        assert bridge.get("address") == "02:42:00:00:00:01"
+
+
+def test_an_ipv4_device_gets_no_ipv6_address(host: netns.Net, box: netns.Net) -> None:
+    master = _bridge(host)
+    host.route.request(rtnetlink.up(master))
+    host.route.request(rtnetlink.veth("v0", 4711, master, "eth0", "02:42:ac:11:00:02", box.fd))
+    host.route.request(rtnetlink.no_link_local(4711), rtnetlink.up(4711))
+    box.route.request(rtnetlink.no_link_local(4711), rtnetlink.up(4711))
+    assert [a for a in rtnetlink.addresses(box.route) if a.ifindex == 4711] == []
+    assert [a for a in rtnetlink.addresses(host.route) if a.ifindex == 4711] == []
+
+
+def test_default_route_is_replaced_and_deleted(host: netns.Net, box: netns.Net) -> None:
+    master = _bridge(host)
+    for number, ip in ((4711, "10.1.0.2/24"), (4712, "10.2.0.2/24")):
+        host.route.request(rtnetlink.veth(f"v{number}", number, master, f"eth{number}", "02:42:ac:11:00:02", box.fd))
+        box.route.request(rtnetlink.address(number, ipaddress.ip_interface(ip)), rtnetlink.up(number))
+    box.route.request(rtnetlink.route(4711, ipaddress.ip_address("10.1.0.1"), replace=True))
+    box.route.request(rtnetlink.route(4712, ipaddress.ip_address("10.2.0.1"), replace=True))
+    defaults = [r for r in rtnetlink.routes(box.route) if r.destination.prefixlen == 0]
+    assert [str(r.gateway) for r in defaults] == ["10.2.0.1"]
+    box.route.request(rtnetlink.delete_route(4712))
+    assert [r for r in rtnetlink.routes(box.route) if r.destination.prefixlen == 0] == []
+
+
+def test_a_permanent_neighbour(host: netns.Net) -> None:
+    index = _bridge(host)
+    host.route.request(rtnetlink.up(index))
+    host.route.request(rtnetlink.neighbour(index, ipaddress.ip_address("10.3.0.9"), "02:00:00:00:00:09"))
+    with IPRoute() as oracle:
+        (entry,) = oracle.get_neighbours(ifindex=index, dst="10.3.0.9")
+        assert entry.get("lladdr") == "02:00:00:00:00:09"
+
+
+def test_an_error_has_the_errno_the_request_and_the_kernels_words(host: netns.Net) -> None:
+    _bridge(host)
+    with pytest.raises(FileExistsError, match="create bridge br0"):
+        _bridge(host)
+    with pytest.raises(OSError) as refused:
+        host.route.request(rtnetlink.delete_link(name="nothing0"))
+    assert refused.value.errno == errno.ENODEV
+    with pytest.raises(OSError, match=r"\(.+\) in add route") as explained:
+        host.route.request(rtnetlink.route(1, ipaddress.ip_address("192.0.2.99")))
+    assert explained.value.errno in (errno.ENETUNREACH, errno.EINVAL)
+
+
+def test_later_requests_are_done_although_one_failed(host: netns.Net) -> None:
+    index = _bridge(host)
+    with pytest.raises(OSError):
+        host.route.request(rtnetlink.delete_link(424242), rtnetlink.up(index))
+    assert next(link for link in rtnetlink.links(host.route) if link.ifindex == index).up
+
+
+def test_a_socket_made_elsewhere_stays_in_its_namespace(host: netns.Net, box: netns.Net) -> None:
+    with Socket(fd=box.route.fileno()) as again:
+        assert [link.name for link in rtnetlink.links(again)] == ["lo"]
+        again.request(rtnetlink.bridge("inner0", "02:00:00:00:00:01"))
+    assert "inner0" in [link.name for link in rtnetlink.links(box.route)]  # and closing it left the original open
+    assert "inner0" not in [link.name for link in rtnetlink.links(host.route)]
+
+
+def test_an_unknown_message_is_refused_and_not_waited_for(host: netns.Net) -> None:
+    with pytest.raises(OSError) as refused:
+        host.route.request(Request("nonsense", 4095, 0, bytes(16)))
+    assert refused.value.errno == errno.EOPNOTSUPP

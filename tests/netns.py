@@ -1,0 +1,129 @@
+"""Throw-away network namespaces for tests: a host, its neighbours, and containers, all in this process.
+
+The calling thread enters a namespace and comes back; sockets stay in the namespace that they were made in.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from corten.engine.seams import Namespace
+from corten.kernel import rtnetlink
+from corten.kernel.netlink import Socket
+from corten.kernel.syscall import failure, libc
+
+CLONE_NEWNET = 0x40000000
+_libc: ctypes.PyDLL = libc
+
+
+def _unshare() -> None:
+    if _libc.unshare(CLONE_NEWNET):
+        raise failure("unshare", "CLONE_NEWNET")
+
+
+def _setns(fd: int) -> None:
+    if _libc.setns(fd, CLONE_NEWNET):
+        raise failure("setns", fd, "CLONE_NEWNET")
+
+
+def here() -> int:
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+class Net:
+    """A network namespace with its loopback up."""
+
+    def __init__(self) -> None:
+        back = here()
+        try:
+            _unshare()
+            self.fd = here()
+            self.route = Socket()
+            self.route.request(rtnetlink.up(1))
+        finally:
+            _setns(back)
+            os.close(back)
+
+    def close(self) -> None:
+        self.route.close()
+        os.close(self.fd)
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        back = here()
+        _setns(self.fd)
+        try:
+            yield
+        finally:
+            _setns(back)
+            os.close(back)
+
+    @property
+    def namespace(self) -> Namespace:
+        return Namespace(Path(f"/proc/self/fd/{self.fd}"), self.fd, self.route.fileno())
+
+    def run(self, *command: str) -> str:
+        """The output of a program in this namespace; fails when it does."""
+        with self.entered():
+            done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return done.stdout
+
+    def listen(self, address: str, port: int, protocol: str = "tcp") -> socket.socket:
+        kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with self.entered():
+            made = socket.socket(family, kind)
+        made.settimeout(5)
+        if protocol == "tcp":
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((address, port))
+        if protocol == "tcp":
+            made.listen()
+        return made
+
+    def connect(self, address: str, port: int, timeout: float = 2.0) -> socket.socket:
+        """A TCP connection from here. OSError when it is refused, TimeoutError when nothing answers."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with self.entered():
+            made = socket.socket(family, socket.SOCK_STREAM)
+        made.settimeout(timeout)
+        try:
+            made.connect((address, port))
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def reaches(self, address: str, port: int, timeout: float = 0.3) -> bool:
+        try:
+            self.connect(address, port, timeout).close()
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def inside(net: Net) -> Iterator[Net]:
+    with net.entered():
+        yield net
+
+
+def wire(one: Net, other: Net, one_address: str, other_address: str, names: tuple[str, str] = ("up0", "up0")) -> None:
+    """A cable between two namespaces, with addresses in one subnet."""
+    with one.entered(), Socket() as route:
+        index = 100 + sum(link.ifindex >= 100 for link in rtnetlink.links(route))
+        number = index
+        while rtnetlink.link_name(route, number) or rtnetlink.link_name(other.route, number):
+            number += 1
+        mac = (b"\x02\x99" + os.urandom(4)).hex(":")
+        pair = rtnetlink.veth(names[0], number, 0, names[1], mac, other.fd)
+        route.request(pair, rtnetlink.address(number, ipaddress.ip_interface(one_address)), rtnetlink.up(number))
+    other.route.request(rtnetlink.address(number, ipaddress.ip_interface(other_address)), rtnetlink.up(number))
