@@ -17,7 +17,7 @@ import socket
 import struct
 import termios
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ class FakeImages:
             "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "FROM_IMAGE=yes"],
             "Labels": {"of": "image"},
         }
-        self.all = [FakeImage("sha256:" + "ab" * 32, config, "sha256:chain", ["test:latest"])]
+        self.all = [FakeImage("sha256:" + "ab" * 32, {"config": config}, "sha256:chain", ["test:latest"])]
 
     def resolve(self, reference: str) -> FakeImage:
         name = reference if ":" in reference else f"{reference}:latest"
@@ -107,7 +107,10 @@ class FakeImages:
                 return image
         raise NotFound(f"No such image: {name}")
 
-    def list(self, filters: object = None, every: bool = False) -> list[Json]:
+    def collect(self) -> None:
+        return
+
+    def list(self, filters: object = None, every: bool = False, shared: bool = False) -> list[Json]:
         return [{"Id": i.id, "RepoTags": i.repo_tags, "Size": i.size, "Created": i.created} for i in self.all]
 
     def inspect(self, reference: str) -> Json:
@@ -120,6 +123,17 @@ class FakeEndpoint:
     settings: Json
     ports: Json
     record: Json
+
+
+@dataclass
+class FakeDefinition:
+    id: str
+    name: str
+
+
+@dataclass
+class FakeNetwork:
+    definition: FakeDefinition
 
 
 class FakeNetworks:
@@ -138,8 +152,7 @@ class FakeNetworks:
         names: Sequence[str],
         index: int,
     ) -> FakeEndpoint:
-        if network not in ("bridge", "none", "other"):
-            raise NotFound(f"network {network} not found")
+        self.find(network)
         self.connected.setdefault(network, set()).add(container_id)
         address = "172.17.0.2" if network != "none" else ""
         shown = {"NetworkID": network * 8, "EndpointID": "e" * 64, "IPAddress": address, "IPPrefixLen": 16}
@@ -147,12 +160,41 @@ class FakeNetworks:
             {**settings, **shown}, {**dict.fromkeys(exposed), **port_bindings}, {"network": network, "id": container_id}
         )
 
-    async def disconnect(self, endpoint: FakeEndpoint) -> None:
+    async def disconnect(self, endpoint: FakeEndpoint, namespace: Namespace | None = None) -> None:
         self.connected[endpoint.record["network"]].discard(endpoint.record["id"])
 
     async def adopt(self, record: Json, container_id: str) -> FakeEndpoint:
         self.connected.setdefault(record["network"], set()).add(container_id)
         return FakeEndpoint({"NetworkID": record["network"] * 8}, {}, record)
+
+    async def settle(self) -> None:
+        return
+
+    def find(self, reference: str) -> FakeNetwork:
+        name = {"default": "bridge"}.get(reference, reference)
+        if name not in ("bridge", "none", "other", "host"):
+            raise NotFound(f"network {name} not found")
+        return FakeNetwork(FakeDefinition(name * 8, name))
+
+    def validate(self, network: str, settings: Json) -> FakeDefinition:
+        return self.find(network).definition
+
+    def rename(self, container_id: str, name: str) -> None:
+        return
+
+    def hosts_file(
+        self, endpoints: Sequence[FakeEndpoint], hostname: str, domainname: str = "", extra: Iterable[str] = ()
+    ) -> str:
+        return "".join(f"{endpoint.settings['IPAddress']}\t{hostname}\n" for endpoint in endpoints)
+
+    def resolv_conf(
+        self,
+        endpoints: Sequence[FakeEndpoint],
+        servers: Sequence[str] = (),
+        search: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> str:
+        return "".join(f"nameserver {server}\n" for server in servers)
 
     def list(self, filters: object = None) -> list[Json]:
         return [{"Name": name, "Id": name * 8} for name in ("bridge", "none", "other")]

@@ -17,7 +17,8 @@ Json = dict[str, Any]
 
 
 async def list_images(call: Call) -> web.StreamResponse:
-    images = await asyncio.to_thread(call.engine.images.list, call.filters(), call.flag("all"))
+    every, shared = call.flag("all"), call.flag("shared-size")
+    images = await asyncio.to_thread(call.engine.images.list, call.filters(), every, shared)
     return json_answer([image_for(call.version, image) for image in images])
 
 
@@ -36,9 +37,10 @@ async def history(call: Call) -> web.StreamResponse:
 
 async def create(call: Call) -> web.StreamResponse:
     """Pull (`fromImage`) or import (`fromSrc`), as a stream of messages."""
-    name, tag = call.text("fromImage"), call.text("tag")
+    name = call.text("fromImage")
     if name:
-        source = call.engine.images.pull(name, tag, call.text("platform"), call.header_json("X-Registry-Auth"))
+        auth = call.header_json("X-Registry-Auth")
+        source = call.engine.images.pull(name, call.text("tag"), call.text("platform"), auth)
         return await progress(call, source)
     if not call.text("fromSrc"):
         raise Invalid("an image to pull (fromImage) or to import (fromSrc) has to be named")
@@ -51,7 +53,7 @@ async def tag(call: Call) -> web.StreamResponse:
 
 
 async def remove(call: Call) -> web.StreamResponse:
-    removed = call.engine.images.remove(call.path["name"], call.flag("force"), call.flag("noprune"))
+    removed = await call.engine.images.remove(call.path["name"], call.flag("force"), call.flag("noprune"))
     return json_answer(removed)
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
-from corten.api.call import Call, json_answer
+from corten.api.call import Call, empty, json_answer
 from corten.api.routes import Route
+from corten.engine import container_network
+from corten.engine.container import Container
+from corten.errors import Invalid, NotFound
 
 
 async def list_networks(call: Call) -> web.StreamResponse:
@@ -13,10 +18,60 @@ async def list_networks(call: Call) -> web.StreamResponse:
 
 
 async def inspect(call: Call) -> web.StreamResponse:
-    return json_answer(call.engine.networks.inspect(call.path["id"]))
+    return json_answer(call.engine.networks.inspect(call.path["id"], call.flag("verbose"), call.text("scope")))
+
+
+async def create(call: Call) -> web.StreamResponse:
+    return json_answer(await call.engine.networks.create(await call.body()), 201)
+
+
+async def remove(call: Call) -> web.StreamResponse:
+    await call.engine.networks.remove(call.path["id"])
+    return empty()
+
+
+async def prune(call: Call) -> web.StreamResponse:
+    return json_answer(await call.engine.networks.prune(call.filters()))
+
+
+async def connect(call: Call) -> web.StreamResponse:
+    body = await call.body()
+    network, container = _both(call, body)
+    settings = body.get("EndpointConfig") or {}
+    if not isinstance(settings, dict):
+        raise Invalid("invalid JSON: EndpointConfig must be an object")
+    await container_network.connect(call.engine.containers, container, network, settings)
+    return web.Response(status=200)
+
+
+async def disconnect(call: Call) -> web.StreamResponse:
+    body = await call.body()
+    force = bool(body.get("Force"))
+    try:
+        network, container = _both(call, body)
+    except NotFound:
+        if force:
+            return web.Response(status=200)
+        raise
+    await container_network.disconnect(call.engine.containers, container, network, force)
+    return web.Response(status=200)
+
+
+def _both(call: Call, body: dict[str, Any]) -> tuple[str, Container]:
+    """The network's name, and the container. NotFound, Invalid."""
+    reference = body.get("Container")
+    if not isinstance(reference, str):
+        raise Invalid("invalid JSON: Container must be a string")
+    name = call.engine.networks.find(call.path["id"]).definition.name
+    return name, call.engine.containers.get(reference)
 
 
 ROUTES = (
     Route("GET", "/networks", list_networks),
+    Route("POST", "/networks/create", create),
+    Route("POST", "/networks/prune", prune),
     Route("GET", "/networks/{id}", inspect),
+    Route("DELETE", "/networks/{id}", remove),
+    Route("POST", "/networks/{id}/connect", connect),
+    Route("POST", "/networks/{id}/disconnect", disconnect),
 )

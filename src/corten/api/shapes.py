@@ -17,9 +17,10 @@ _KERNEL_MEMORY_GONE = Version(1, 42)
 def container_config(body: Json, version: Version) -> tuple[Json, Json, Json]:
     """(Config, HostConfig, NetworkingConfig) of a create request: the last two are members of the first. Invalid."""
     config = dict(body)
-    host, networking = config.pop("HostConfig", None) or {}, config.pop("NetworkingConfig", None) or {}
+    host, networking = config.pop("HostConfig", None), config.pop("NetworkingConfig", None)
+    host, networking = {} if host is None else host, {} if networking is None else networking
     if not config and not host:
-        raise Invalid("config cannot be empty in order to create a container")
+        raise Invalid("Config cannot be empty in order to create a container")
     if not isinstance(host, dict) or not isinstance(networking, dict):
         raise Invalid("invalid JSON: HostConfig and NetworkingConfig must be objects")
     host = dict(host)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,14 +16,34 @@ from corten.engine.oci_merge import command_line, merge_config
 from corten.engine.oci_mount_points import mount_points, volumes_from
 from corten.engine.oci_namespaces import joins
 from corten.engine.parts import Parts
-from corten.engine.peers import Image
-from corten.engine.validate import check_create
+from corten.engine.peers import Image, Networks
+from corten.engine.validate import check_create, check_types
 from corten.engine.validate_defaults import normalize_host_config
-from corten.errors import Conflict, Invalid
+from corten.errors import Conflict, Invalid, NotFound
 
 if TYPE_CHECKING:
     from corten.engine.containers import Containers
 
+#: What inspect shows of a Config when nobody said anything.
+_UNSET: Json = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": [],
+    "Cmd": None,
+    "Image": "",
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": {},
+}
 _NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 
 
@@ -34,12 +53,11 @@ async def create(
     """A new container in state "created", and warnings. Invalid, NotFound (image), Conflict (name)."""
     parts = containers.parts
     checked_name = check_name(name) if name else ""
+    check_types(config, host_config, networking)
     image = parts.images.resolve(config.get("Image") or "")
-    config = merge_config(image.config, config)
+    config = {**_UNSET, **merge_config(image.config.get("config") or {}, config)}
     warnings = check_create(config, host_config, networking, parts.facts)
     host_config = normalize_host_config(host_config, parts.facts)
-    if not command_line(config):
-        raise Invalid("no command specified")
     if checked_name:
         check_free(containers, checked_name)
     record = _record(containers, checked_name, image, config, host_config, networking)
@@ -91,19 +109,36 @@ def _record(
         args=words[1:],
         config=config,
         host_config=host_config,
-        networks=wanted_networks(host_config, networking),
+        networks=wanted_networks(containers.parts.networks, host_config, networking),
     )
 
 
-def wanted_networks(host_config: Mapping[str, object], networking: Mapping[str, Json | None]) -> dict[str, Json]:
-    """Endpoint settings by network: the one of NetworkMode first, then the others that the client named."""
-    mode = str(host_config.get("NetworkMode") or "default")
+def wanted_networks(networks: Networks, host_config: Json, networking: Json) -> dict[str, Json]:
+    """Endpoint settings by the network's name: that of NetworkMode first, then the others that the client named.
+
+    A network that is not there is the start's business, as with dockerd; one that cannot give what is asked is refused.
+    """
+    mode = host_config.get("NetworkMode") or "default"
     if joins(mode):
         return {}
-    asked = {name: settings or {} for name, settings in (networking.get("EndpointsConfig") or {}).items()}
-    first = "bridge" if mode == "default" else mode
-    settings = asked.pop(mode, None) or asked.pop(first, None) or {}
-    return {first: settings, **asked}
+    asked = {
+        _name(networks, ref): settings or {} for ref, settings in (networking.get("EndpointsConfig") or {}).items()
+    }
+    first = _name(networks, mode)
+    wanted = {first: asked.pop(first, {}), **asked}
+    for name, settings in wanted.items():
+        try:
+            networks.validate(name, settings)
+        except NotFound:
+            continue
+    return wanted
+
+
+def _name(networks: Networks, reference: str) -> str:
+    try:
+        return networks.find(reference).definition.name
+    except NotFound:
+        return reference
 
 
 def _prepare(containers: Containers, container: Container, host_config: Json) -> None:

@@ -100,7 +100,7 @@ def endpoint_settings(container: Container, network: str) -> Json:
     """What it is now while it is connected, and otherwise what the client wants it to be."""
     if (endpoint := container.endpoints.get(network)) is not None:
         return endpoint.settings
-    wanted = container.record.networks[network]
+    wanted = container.record.networks.get(network, {})
     empty: Json = {
         "IPAMConfig": None,
         "Links": None,

@@ -11,6 +11,7 @@ from corten.engine.container import Container
 from corten.engine.container_inspect import endpoint_settings, ports
 from corten.engine.filters import Filters
 from corten.engine.oci_mount_points import inspect_mount
+from corten.engine.peers import Images
 from corten.engine.records import Record
 from corten.engine.references import familiar, same_repository
 from corten.engine.seams import Json
@@ -180,13 +181,13 @@ _MAKERS: dict[str, Callable[[Containers, frozenset[str]], _Test]] = {
 }
 
 
-def summary(containers: Containers, container: Container) -> Json:
+def summary(names: ImageNames, container: Container) -> Json:
     """Docker's ContainerSummary, without sizes."""
     record = container.record
     return {
         "Id": record.id,
         "Names": ["/" + record.name],
-        "Image": _shown_image(containers, record),
+        "Image": names.of(record),
         "ImageID": record.image_id,
         "Command": " ".join([record.path, *map(_quoted, record.args)]),
         "Created": record.created // clock.SECOND,
@@ -205,13 +206,23 @@ def _quoted(word: str) -> str:
     return f"'{word}'" if " " in word else word
 
 
-def _shown_image(containers: Containers, record: Record) -> str:
-    """The reference, unless it means another image by now: then the id."""
-    try:
-        same = containers.parts.images.resolve(record.image).id == record.image_id
-    except (NotFound, Invalid):
-        same = False
-    return record.image if same else record.image_id
+class ImageNames:
+    """How images are called in one list: the reference that was used, unless it means another image by now."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._ids: dict[str, str] = {}
+
+    def of(self, record: Record) -> str:
+        if record.image not in self._ids:
+            self._ids[record.image] = self._id(record.image)
+        return record.image if self._ids[record.image] == record.image_id else record.image_id
+
+    def _id(self, reference: str) -> str:
+        try:
+            return self._images.resolve(reference).id
+        except (NotFound, Invalid):
+            return ""
 
 
 def _summary_ports(container: Container) -> list[Json]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from corten.errors import Conflict, Forbidden, NotFound
 
 if TYPE_CHECKING:
     from corten.engine.containers import Containers
+
+HOST = Namespace(Path("/proc/1/ns/net"), -1, -1)  # nothing is ever done in it
 
 
 def own_namespace(record: Record) -> bool:
@@ -29,10 +32,11 @@ def names_of(container: Container, settings: Json) -> list[str]:
 
 
 async def connect_all(
-    containers: Containers, container: Container, namespace: Namespace, stack: AsyncExitStack
+    containers: Containers, container: Container, namespace: Namespace | None, stack: AsyncExitStack
 ) -> None:
+    """Every wanted network, in order. Without a namespace of its own only "host" can be wanted."""
     for index, (network, settings) in enumerate(container.record.networks.items()):
-        await _connect(containers, container, namespace, network, settings, index)
+        await _connect(containers, container, namespace or HOST, network, settings, index)
         stack.push_async_callback(disconnect_endpoint, containers, container, network)
 
 
@@ -60,10 +64,12 @@ async def adopt_all(containers: Containers, container: Container, stack: AsyncEx
         stack.push_async_callback(disconnect_endpoint, containers, container, network)
 
 
-async def disconnect_endpoint(containers: Containers, container: Container, network: str) -> None:
+async def disconnect_endpoint(
+    containers: Containers, container: Container, network: str, namespace: Namespace | None = None
+) -> None:
     """Does nothing when a client disconnected it before."""
     if (endpoint := container.endpoints.pop(network, None)) is not None:
-        await containers.parts.networks.disconnect(endpoint)
+        await containers.parts.networks.disconnect(endpoint, namespace)
 
 
 async def connect(containers: Containers, container: Container, network: str, settings: Json) -> None:
@@ -75,11 +81,8 @@ async def connect(containers: Containers, container: Container, network: str, se
         if network in record.networks and record.state.has_task:
             raise Forbidden(f"endpoint with name {record.name} already exists in network {network}")
         if record.state.has_task:
-            namespace = await containers.parts.namespaces.open(Path(f"/proc/{record.state.pid}/ns/net"))
-            try:
+            async with _opened(containers, container) as namespace:
                 await _connect(containers, container, namespace, network, settings, len(container.endpoints))
-            finally:
-                namespace.close()
             assert container.release is not None
             container.release.push_async_callback(disconnect_endpoint, containers, container, network)
         record.networks.pop("none", None)
@@ -96,7 +99,9 @@ async def disconnect(containers: Containers, container: Container, network: str,
             raise NotFound(f"container {container.id} is not connected to network {network}")
         if record.host_config.get("NetworkMode") == "host":
             raise Conflict("cannot disconnect a container from the host's network")
-        await disconnect_endpoint(containers, container, network)
+        if network in container.endpoints:
+            async with _opened(containers, container) as namespace:
+                await disconnect_endpoint(containers, container, network, namespace)
         del record.networks[network]
         _changed(containers, container)
 
@@ -105,5 +110,14 @@ def _changed(containers: Containers, container: Container) -> None:
     record = container.record
     if record.state.has_task:
         record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
-        container_files.write_hosts(containers, container)
+        container_files.write_network(containers, container)
     records.save(containers.parts.table, record)
+
+
+@asynccontextmanager
+async def _opened(containers: Containers, container: Container) -> AsyncIterator[Namespace]:
+    namespace = await containers.parts.namespaces.open(Path(f"/proc/{container.record.state.pid}/ns/net"))
+    try:
+        yield namespace
+    finally:
+        namespace.close()

@@ -78,6 +78,10 @@ async def _erase(parts: Parts, container: Container) -> None:
     parts.snapshots.remove(container.id)
     await asyncio.to_thread(shutil.rmtree, container.bundle, ignore_errors=True)
     records.forget(parts.table, container.id)
+    try:
+        parts.images.resolve(container.record.image_id)
+    except NotFound:
+        await asyncio.to_thread(parts.images.collect)
 
 
 async def prune(containers: Containers, filters: Filters, until: int) -> tuple[list[str], int]:

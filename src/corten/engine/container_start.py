@@ -90,8 +90,7 @@ async def adopt(containers: Containers, container: Container) -> bool:
     if task is None and not record.endpoints:
         return False
     async with AsyncExitStack() as stack:
-        if container_network.own_namespace(record):
-            await container_network.adopt_all(containers, container, stack)
+        await container_network.adopt_all(containers, container, stack)
         if task is not None:
             unseen(parts, container, stack, task.delete, "task")
         container.release = stack.pop_all()
@@ -123,7 +122,7 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
         namespaces = _joined(containers, record.host_config)
         _make_sources(container)
         rootfs = parts.snapshots.mounts(record.id)
-        container_files.write(container, parts.settings)
+        container_files.prepare(container)
     async with AsyncExitStack() as held:
         namespace = await _network_namespace(parts, container, held, phases)
         if namespace is not None:
@@ -136,7 +135,7 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
         bundle = make_bundle(container, parts, rootfs=rootfs)
         task = await _side_by_side(containers, container, stack, phases, bundle, namespace)
     with phases.phase("hosts"):
-        container_files.write_hosts(containers, container)
+        container_files.write_network(containers, container)
     with phases.phase("start"):
         for name, seconds in (await task.start()).items():
             phases.seconds[f"start.{name}"] = seconds
@@ -182,9 +181,8 @@ async def _side_by_side(
             return await parts.runtime.create(bundle, container.take_pending())
 
     async def connect() -> None:
-        if namespace is not None:
-            with phases.phase("network"):
-                await container_network.connect_all(containers, container, namespace, stack)
+        with phases.phase("network"):
+            await container_network.connect_all(containers, container, namespace, stack)
 
     creating, connecting = asyncio.ensure_future(create()), asyncio.ensure_future(connect())
     await asyncio.wait({creating, connecting})

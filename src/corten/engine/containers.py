@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from corten.engine import container_exit, container_remove, container_start, container_stop, records
 from corten.engine.container import Container
 from corten.engine.container_create import check_free, check_name, create
-from corten.engine.container_list import select, summary
+from corten.engine.container_list import ImageNames, select, summary
 from corten.engine.filters import Filters
 from corten.engine.parts import Parts
 from corten.engine.seams import Json
@@ -64,7 +65,14 @@ class Containers:
         return await create(self, name, config, host_config, networking, platform)
 
     def list(self, every: bool = False, limit: int = 0, filters: Filters | None = None) -> list[Json]:
-        return [summary(self, container) for container in select(self, every, limit, filters or Filters())]
+        """Docker's list, youngest first; see `container_list.select`."""
+        chosen = select(self, every, limit, filters or Filters())
+        names = ImageNames(self.parts.images)
+        return [summary(names, container) for container in chosen]
+
+    def users_of_image(self, id: str) -> Sequence[tuple[str, bool]]:
+        """(container, does it run) for each container of the image."""
+        return [(c.id, c.record.state.running) for c in self.by_id.values() if c.record.image_id == id]
 
     async def rename(self, container: Container, name: str) -> None:
         """Invalid, Conflict."""
@@ -80,6 +88,7 @@ class Containers:
             del self.by_name[old]
             record.name = new
             self.by_name[new] = container
+            self.parts.networks.rename(record.id, new)
             records.save(self.parts.table, record)
             self.parts.events.publish("container", "rename", record.id, container.attributes(oldName="/" + old))
 

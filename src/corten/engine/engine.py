@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 from corten.engine.container import Container
@@ -42,6 +43,7 @@ class Engine:
     async def settle(self) -> None:
         """Wait for everything that goes on behind the answers given so far."""
         await self.parts.changing.settle()
+        await self.parts.networks.settle()
 
     async def close(self) -> None:
         """Let go of the containers, which go on running, and complete what is under way."""
@@ -69,5 +71,7 @@ class Engine:
 
     async def image_usage(self) -> tuple[int, list[Json]]:
         """LayersSize and the images of /system/df."""
-        images = await asyncio.to_thread(self.images.list)
+        images = await asyncio.to_thread(self.images.list, None, True, True)
+        users = Counter(container.record.image_id for container in self.containers.by_id.values())
+        images = [{**image, "Containers": users[image["Id"]]} for image in images]
         return sum(image.get("Size", 0) for image in images), images

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from corten.engine.seams import Json, Namespace
 
 
 class Image(Protocol):
-    """One image of the store. `chain_id` names the snapshot of its layers; None for an image without layers."""
+    """One image of the store. `config` is OCI's whole configuration document, `chain_id` names the tree of its layers
+    (None for an image without layers)."""
 
     @property
     def id(self) -> str: ...
@@ -24,8 +25,11 @@ class Image(Protocol):
 
 
 class Images(Protocol):
-    def resolve(self, reference: str) -> Image:
+    def resolve(self, ref: str) -> Image:
         """The image of a name, an id or the start of one. NotFound with Docker's words."""
+
+    def collect(self) -> None:
+        """Take away layers that nothing needs; asked for when a container goes whose image is gone."""
 
 
 class Endpoint(Protocol):
@@ -40,7 +44,21 @@ class Endpoint(Protocol):
         """What `adopt` needs to know this endpoint again in a later daemon."""
 
 
+class Definition(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+
+
+class Network(Protocol):
+    @property
+    def definition(self) -> Definition: ...
+
+
 class Networks(Protocol):
+    """`corten.engine.networks.Networks` says what each does."""
+
     async def connect(
         self,
         network: str,
@@ -51,10 +69,29 @@ class Networks(Protocol):
         exposed: Sequence[str],
         publish_all: bool,
         names: Sequence[str],
-        index: int,
+        index: int = 0,
     ) -> Endpoint: ...
 
-    async def disconnect(self, endpoint: Endpoint) -> None: ...
+    async def disconnect(self, endpoint: Any, namespace: Namespace | None = None) -> None: ...
 
-    async def adopt(self, record: Json, container_id: str) -> Endpoint:
-        """The endpoint of a run that outlived an earlier daemon."""
+    async def adopt(self, record: Json, container_id: str) -> Endpoint: ...
+
+    async def settle(self) -> None: ...
+
+    def find(self, reference: str) -> Network: ...
+
+    def validate(self, network: str, settings: Json) -> Definition: ...
+
+    def rename(self, container_id: str, name: str) -> None: ...
+
+    def hosts_file(
+        self, endpoints: Sequence[Any], hostname: str, domainname: str = "", extra: Iterable[str] = ()
+    ) -> str: ...
+
+    def resolv_conf(
+        self,
+        endpoints: Sequence[Any],
+        servers: Sequence[str] = (),
+        search: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> str: ...

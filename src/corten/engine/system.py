@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from corten import __version__
 from corten.engine import clock
-from corten.engine.container_list import summary
+from corten.engine.container_list import ImageNames, summary
 from corten.engine.container_stats import total_memory
 from corten.engine.seams import Json, Usage
 
@@ -122,11 +122,11 @@ class System:
             for name in settings.insecure_registries
         }
         return {
-            "AllowNondistributableArtifactsCIDRs": None,
-            "AllowNondistributableArtifactsHostnames": None,
+            "AllowNondistributableArtifactsCIDRs": [],
+            "AllowNondistributableArtifactsHostnames": [],
             "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
             "IndexConfigs": {"docker.io": hub, **others},
-            "Mirrors": list(settings.registry_mirrors) or None,
+            "Mirrors": list(settings.registry_mirrors),
         }
 
     async def disk_usage(self, types: frozenset[str]) -> Json:
@@ -136,9 +136,8 @@ class System:
         if every or "image" in types:
             shown["LayersSize"], shown["Images"] = await engine.image_usage()
         if every or "container" in types:
-            shown["Containers"] = [
-                summary(engine.containers, c) | await sizes(engine, c) for c in list(engine.containers.by_id.values())
-            ]
+            names, containers = ImageNames(engine.images), list(engine.containers.by_id.values())
+            shown["Containers"] = [summary(names, c) | await sizes(engine, c) for c in containers]
         if every or "volume" in types:
             volumes = engine.volumes.list()
             shown["Volumes"] = [await asyncio.to_thread(engine.volumes.shown, volume, True) for volume in volumes]
