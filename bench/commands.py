@@ -1,0 +1,42 @@
+"""Running the clients: a failed command is one line with its last words."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from bench.measure import Failed
+
+SECONDS = 120
+
+
+def run(command: Sequence[str], environ: Mapping[str, str] | None = None) -> str:
+    """Standard output of a command that succeeded. Raises Failed for any other, or after two minutes."""
+    try:
+        done = subprocess.run(
+            command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{_short(command)}: no end after {SECONDS} s") from None
+    if done.returncode:
+        words = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise Failed(f"{_short(command)}: status {done.returncode}: {words[-1] if words else 'no message'}")
+    return done.stdout
+
+
+def count(command: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
+    """How many bytes the command wrote to standard output. Raises Failed where it failed."""
+    total = 0
+    with subprocess.Popen(
+        command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+    ) as process:
+        assert process.stdout is not None
+        while data := process.stdout.read(1 << 16):
+            total += len(data)
+    if process.returncode:
+        raise Failed(f"{_short(command)}: status {process.returncode}")
+    return total
+
+
+def _short(command: Sequence[str]) -> str:
+    return " ".join(command[:4])

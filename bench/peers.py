@@ -1,0 +1,242 @@
+"""The engines under comparison, each private: dockerd, cortend, podman, runc, and a registry for them to pull from.
+
+A daemon is started under a reaper, so that everything it leaves to init is still ours to count and to end. `absent`
+engines keep their reason; a work then shows it in its row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import commands, image, processes, sandbox
+from bench.measure import Failed
+from bench.wire import Connection
+
+START_SECONDS = 30
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(slots=True)
+class Daemon:
+    """A running daemon with the image `bench/busybox` in it."""
+
+    name: str
+    socket: Path
+    log: Path
+    reaper: subprocess.Popen[bytes]
+    environ: Mapping[str, str] = field(default_factory=dict)  # for a client that should talk to it
+
+    def connect(self) -> Connection:
+        return Connection(self.socket)
+
+    def processes(self) -> list[int]:
+        """The daemon and everything it started that is no container."""
+        return processes.engine(self.reaper.pid)
+
+    def stop(self) -> None:
+        """End its running containers, then the daemon, then whatever is left of it."""
+        with contextlib.suppress(OSError, Failed), self.connect() as api:
+            for container in api.ask("GET", "/containers/json"):
+                api.raw("DELETE", f"/containers/{container['Id']}?force=1")
+        started = processes.descendants(self.reaper.pid, processes.parents())
+        if started:
+            os.kill(started[0], signal.SIGTERM)
+        deadline = time.monotonic() + 20
+        while self.reaper.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+            if started and started[0] not in processes.parents():
+                break
+        processes.kill_all(self.reaper.pid)
+        self.reaper.wait(10)
+
+
+def dockerd(place: Path) -> Daemon:
+    """Debian's dockerd with everything under `place`. Raises Failed where it is missing or does not start."""
+    _need("dockerd")
+    flags = [
+        "--data-root", str(place / "data"), "--exec-root", str(place / "exec"), "--pidfile", str(place / "pid"),
+        "--bip", "172.29.1.1/24", "--cgroup-parent", f"/{_cgroup(place)}/dockerd",
+    ]  # fmt: skip
+    return _start("dockerd", ["dockerd", *flags], place)
+
+
+def cortend(place: Path) -> Daemon:
+    """This tree's daemon, the same way."""
+    command = python().parent / "cortend"
+    if not command.exists():
+        raise Failed("not installed")
+    flags = [
+        "--data-root", str(place / "data"), "--exec-root", str(place / "exec"), "--pidfile", str(place / "pid"),
+        "--bridge", "cortenbench0", "--bip", "172.29.2.1/24", "--cgroup-parent", f"/{_cgroup(place)}/corten",
+    ]  # fmt: skip
+    return _start("Corten", [str(command), *flags], place)
+
+
+def python() -> Path:
+    """The interpreter of Corten's virtual environment: the one that the program was called with."""
+    return Path(os.environ.get(sandbox.PYTHON, sys.executable))
+
+
+def own_client() -> list[str]:
+    """Corten's command line as the launcher script in the tree starts it, without that script's shell."""
+    return [str(python()), "-I", "-S", str(ROOT / "scripts/corten.py")]
+
+
+def docker_client() -> str:
+    """Docker's own client. Raises Failed where it is missing."""
+    return _need("docker")
+
+
+def _start(name: str, command: Sequence[str], place: Path) -> Daemon:
+    place.mkdir(parents=True)
+    socket, log = place / "api.sock", place / "log"
+    reaper = [sys.executable, str(Path(__file__).with_name("reaper.py"))]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*reaper, *command, "-H", f"unix://{socket}"], stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
+    environ = dict(os.environ, DOCKER_HOST=f"unix://{socket}", CORTEN_HOST=f"unix://{socket}")
+    daemon = Daemon(name, socket, log, process, environ)
+    try:
+        _wait_until_ready(daemon)
+        with daemon.connect() as api:
+            api.ask("POST", f"/images/create?fromSrc=-&repo={image.NAME}&tag=latest", _archive(place))
+            api.ask("GET", f"/images/{image.NAME}/json")
+    except (Failed, OSError) as error:
+        daemon.stop()
+        raise Failed(f"does not start: {error}") from error
+    return daemon
+
+
+def _wait_until_ready(daemon: Daemon) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, Failed), daemon.connect() as api:
+            api.ask("GET", "/_ping")
+            return
+        if daemon.reaper.poll() is not None:
+            break
+        time.sleep(0.02)
+    lines = daemon.log.read_text(errors="replace").strip().splitlines()
+    raise Failed(lines[-1] if lines else "no word from it")
+
+
+@dataclass(frozen=True, slots=True)
+class Podman:
+    """Podman without a daemon: `command` is what goes before the subcommand."""
+
+    command: tuple[str, ...]
+    parent: str
+
+    def run(self, *words: str) -> str:
+        """`podman run WORDS` on the image."""
+        return commands.run([*self.command, "run", "--cgroup-parent", self.parent, *words])
+
+
+def podman(place: Path) -> Podman:
+    """Debian's podman with its own stores and the image. Raises Failed where it is missing or refuses."""
+    _need("podman")
+    place.mkdir(parents=True)
+    command = (
+        "podman", "--root", str(place / "root"), "--runroot", str(place / "run"), "--tmpdir", str(place / "tmp"),
+        "--cgroup-manager", "cgroupfs", "--events-backend", "file",
+    )  # fmt: skip
+    tar = place / "image.tar"
+    tar.write_bytes(_archive(place))
+    commands.run([*command, "import", str(tar), image.NAME])
+    return Podman(command, f"/{_cgroup(place)}/podman")
+
+
+@dataclass(frozen=True, slots=True)
+class Runc:
+    """A bundle for bare runc: no image, no network set up, no log, nobody who keeps its state."""
+
+    root: Path
+    bundle: Path
+
+    def run(self, name: str) -> str:
+        return commands.run(["runc", "--root", str(self.root), "run", "--bundle", str(self.bundle), name])
+
+
+def runc(place: Path) -> Runc:
+    """runc's own default configuration, `true` in place of a shell. Raises Failed where runc is missing."""
+    _need("runc")
+    bundle = place / "bundle"
+    bundle.mkdir(parents=True)
+    (bundle / "rootfs").symlink_to(place.parent / "rootfs")
+    commands.run(["runc", "spec", "--bundle", str(bundle)])
+    config = bundle / "config.json"
+    spec = json.loads(config.read_text())
+    spec["process"] |= {"terminal": False, "args": ["true"]}
+    spec["root"]["path"] = str(place.parent / "rootfs")
+    spec["linux"]["cgroupsPath"] = f"/{_cgroup(place)}/runc"
+    config.write_text(json.dumps(spec))
+    return Runc(place / "state", bundle)
+
+
+@dataclass(slots=True)
+class Registry:
+    """docker-registry on the loopback of the private network namespace."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+def registry(place: Path) -> Registry:
+    """Debian's docker-registry with its store under `place`. Raises Failed where it is missing or does not start."""
+    _need("docker-registry")
+    place.mkdir(parents=True)
+    address = "127.0.0.1:5000"
+    config = {
+        "version": 0.1, "log": {"level": "error"}, "http": {"addr": address},
+        "storage": {"filesystem": {"rootdirectory": str(place / "store")}, "delete": {"enabled": True}},
+    }  # fmt: skip
+    (place / "config.yml").write_text(json.dumps(config))  # YAML is a superset of JSON
+    with (place / "log").open("wb") as out:
+        process = subprocess.Popen(
+            ["docker-registry", "serve", str(place / "config.yml")], stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
+    _wait_for_port(5000, process)
+    return Registry(address, process)
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    import socket
+
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    raise Failed("docker-registry does not start")
+
+
+def _need(command: str) -> str:
+    found = shutil.which(command)
+    if found is None:
+        raise Failed("not installed")
+    return found
+
+
+def _archive(place: Path) -> bytes:
+    return image.archive(place.parent / "rootfs")
+
+
+def _cgroup(place: Path) -> str:
+    return sandbox.cgroup_name(place.parent)

@@ -1,0 +1,83 @@
+"""An engine's processes, as /proc shows them (proc(5)), and what memory they stand for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def parents() -> dict[int, int]:
+    """Process: its parent, for all that are visible."""
+    found = {}
+    for entry in PROC.iterdir():
+        if entry.name.isdecimal():
+            try:
+                stat = (entry / "stat").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it ended between the listing and the look
+            found[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    return found
+
+
+def descendants(top: int, table: dict[int, int]) -> list[int]:
+    """Children, their children and so on, parents first."""
+    found: list[int] = []
+    layer = [top]
+    while layer:
+        layer = [pid for pid, parent in table.items() if parent in layer]
+        found += layer
+    return found
+
+
+def engine(top: int) -> list[int]:
+    """Descendants of `top` in our process namespace: what runs in another one is a container's, not the engine's."""
+    ours = os.readlink("/proc/self/ns/pid")
+    return [pid for pid in descendants(top, parents()) if _namespace(pid) == ours]
+
+
+def pss(pids: list[int]) -> float:
+    """Proportional set size of all of them together, in MB of 2**20 bytes."""
+    return sum(map(_pss_kb, pids)) / 1024
+
+
+def names(pids: list[int]) -> dict[str, int]:
+    """How many there are of each command name."""
+    counts: dict[str, int] = {}
+    for pid in pids:
+        try:
+            name = (PROC / str(pid) / "comm").read_text().strip()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def kill_all(top: int, seconds: float = 10) -> None:
+    """SIGKILL to every descendant of `top` until none is left, containers' processes included."""
+    deadline = time.monotonic() + seconds
+    while (left := descendants(top, parents())) and time.monotonic() < deadline:
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.01)
+
+
+def _namespace(pid: int) -> str:
+    try:
+        return os.readlink(PROC / str(pid) / "ns/pid")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _pss_kb(pid: int) -> int:
+    try:
+        rollup = (PROC / str(pid) / "smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")), 0)

@@ -1,0 +1,72 @@
+"""A place of its own to measure in: new mount, network, process and IPC namespaces, and one scratch directory.
+
+All daemons and their clients live inside; their bridges, firewall rules, mounts and processes end with the namespaces.
+What the peers keep in fixed places (/etc/docker/key.json, /var/lib/cni, /run, /dev/shm) goes to overlays and tmpfs.
+Outside remain the scratch directory and the control groups, which `outside` removes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+INSIDE = "CORTEN_BENCH_SCRATCH"  # the scratch directory; set only inside
+PYTHON = "CORTEN_BENCH_PYTHON"  # the interpreter that the program was called with
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def outside(arguments: Sequence[str]) -> int:
+    """Run the program again inside, wait, clear what is left; its exit status."""
+    scratch = Path(tempfile.mkdtemp(prefix="corten-bench-"))
+    # A copy, so that no page of the program is shared with the interpreters whose memory it measures.
+    python = shutil.copy(Path(sys.executable).resolve(), scratch / "python")
+    flags = ["--mount", "--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
+    command = ["unshare", *flags, python, "-m", "bench", *arguments]
+    root = Path(__file__).parents[1]
+    environ = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(scratch / "home"),
+        "LANG": "C.UTF-8", "PYTHONPATH": str(root), INSIDE: str(scratch), PYTHON: sys.executable,
+    }  # fmt: skip
+    (scratch / "home").mkdir()
+    try:
+        return subprocess.run(command, env=environ).returncode
+    finally:
+        remove_cgroups(cgroup_name(scratch))
+        shutil.rmtree(scratch)
+
+
+def cgroup_name(scratch: Path) -> str:
+    """Every engine's containers are placed under this one."""
+    return scratch.name
+
+
+def prepare(scratch: Path) -> None:
+    """Inside: loopback up, private /run and /dev/shm, and changes to /etc and /var/lib that are thrown away."""
+    _run("ip", "link", "set", "lo", "up")
+    for place in ("/run", "/dev/shm"):
+        _run("mount", "-t", "tmpfs", "-o", "mode=1777" if place == "/dev/shm" else "mode=755", "bench", place)
+    for place in ("/etc", "/var/lib"):
+        upper = scratch / "over" / place.strip("/").replace("/", "-")
+        work = upper.with_suffix(".work")
+        upper.mkdir(parents=True)
+        work.mkdir()
+        _run("mount", "-t", "overlay", "-o", f"lowerdir={place},upperdir={upper},workdir={work}", "bench", place)
+    # The peers' settings on this machine must not decide the race.
+    for settings in ("/etc/docker/daemon.json", "/etc/corten/daemon.json"):
+        Path(settings).unlink(missing_ok=True)
+
+
+def remove_cgroups(name: str) -> None:
+    """Remove the tree `name` from every hierarchy; the processes in it have ended."""
+    for top in (*CGROUPS.glob(f"*/{name}"), CGROUPS / name):
+        for directory, _, _ in os.walk(top, topdown=False):
+            os.rmdir(directory)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)

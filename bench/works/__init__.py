@@ -1,0 +1,8 @@
+"""The works, one module each, in the order of the table."""
+
+from __future__ import annotations
+
+from bench.stage import Work
+from bench.works import cycle, execs, logs, many, memory, ps, pull, run
+
+ALL: tuple[Work, ...] = (run.WORK, cycle.WORK, execs.WORK, many.WORK, memory.WORK, logs.WORK, ps.WORK, pull.WORK)

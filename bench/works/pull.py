@@ -1,0 +1,102 @@
+"""Pull an image from a registry on the loopback, and load the same from an archive."""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+import tarfile
+from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+from bench import commands, image, peers
+from bench.measure import Failed, Subject, Table, alternate
+from bench.peers import Daemon
+from bench.stage import Stage, Work
+
+REPOSITORY = "bench/weight"
+
+
+def measure(stage: Stage) -> list[Table]:
+    """Two tables. The image is removed before every turn, so that everything has to be moved again."""
+    megabytes = 4 if stage.quick else 32
+    archive = stage.scratch / "weight.tar"
+    archive.write_bytes(_docker_archive(stage.scratch / "weight", megabytes))
+    runs = stage.runs(5, 2)
+    what = f"an image of {megabytes} MB that does not compress, in one layer"
+    pulled = _pulls(stage, archive, runs, what)
+    loads = [_load(name, daemon, archive) for name, daemon in stage.daemons().items()]
+    loaded = alternate([*loads, *stage.absent_rows()], runs)
+    return [pulled, Table("load from an archive", loaded, "dockerd", note=f"`docker load` of {what}.")]
+
+
+def _pulls(stage: Stage, archive: Path, runs: int, what: str) -> Table:
+    try:
+        registry = peers.registry(stage.scratch / "registry")
+    except Failed as error:
+        absent = [Subject(name, absent=f"docker-registry {error}") for name in ("dockerd", "Corten")]
+        return Table("pull from a registry on the loopback", alternate(absent, 0), "dockerd")
+    reference = f"{registry.address}/{REPOSITORY}:latest"
+    try:
+        _push(archive, reference)
+        subjects = [_pull(name, daemon, reference) for name, daemon in stage.daemons().items()]
+        rows = alternate([*subjects, *stage.absent_rows()], runs)
+    finally:
+        registry.stop()
+    note = f"`docker pull` of {what}, from docker-registry."
+    return Table("pull from a registry on the loopback", rows, "dockerd", note=note)
+
+
+def _push(archive: Path, reference: str) -> None:
+    source, target = f"docker-archive:{archive}", f"docker://{reference}"
+    commands.run(["skopeo", "copy", "--insecure-policy", "--dest-tls-verify=false", source, target])
+
+
+def _pull(name: str, daemon: Daemon, reference: str) -> Subject:
+    return _client(name, daemon, ["pull", "-q", reference], partial(_remove, daemon, reference))
+
+
+def _load(name: str, daemon: Daemon, archive: Path) -> Subject:
+    return _client(name, daemon, ["load", "-q", "-i", str(archive)], partial(_remove, daemon, f"{REPOSITORY}:latest"))
+
+
+def _client(name: str, daemon: Daemon, words: list[str], before: Callable[[], None]) -> Subject:
+    try:
+        command = [peers.docker_client(), *words]
+    except Failed as error:
+        return Subject(name, absent=f"docker client {error}")
+    return Subject(name, partial(commands.run, command, daemon.environ), before)
+
+
+def _remove(daemon: Daemon, reference: str) -> None:
+    """Forget the image, where it is there."""
+    with daemon.connect() as api:
+        status, _, content = api.raw("DELETE", f"/images/{reference}?force=1")
+    if status not in (200, 404):
+        raise Failed(f"cannot remove {reference}: {status} {content.decode(errors='replace').strip()}")
+
+
+def _docker_archive(place: Path, megabytes: int) -> bytes:
+    """What `docker save` writes for an image of one layer (Docker image specification 1.2)."""
+    image.tree(place)
+    image.weigh(place, megabytes)
+    layer = image.archive(place)
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    config = json.dumps({
+        "architecture": machine, "os": "linux", "config": {"Cmd": ["sh"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(layer).hexdigest()}"]},
+    }).encode()  # fmt: skip
+    name = f"{sha256(config).hexdigest()}.json"
+    manifest = json.dumps([{"Config": name, "RepoTags": [f"{REPOSITORY}:latest"], "Layers": ["layer/layer.tar"]}])
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for member, content in ((name, config), ("layer/layer.tar", layer), ("manifest.json", manifest.encode())):
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+WORK = Work("pull", measure)
