@@ -10,9 +10,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from corten.engine.oci_facts import Json
-from corten.engine.validate_schema import check_image_config, check_types
+from corten.engine.validate_schema import CONFIG, check_image_config, check_types
 
 _FROM_IMAGE_WHEN_EMPTY = ("User", "WorkingDir", "StopSignal", "Shell")
+#: What a field that nobody set looks like in inspect.
+_ZERO: Json = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": None,
+    "Cmd": None,
+    "Image": "",
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": None,
+}
 _HEALTH_FIELDS = ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
 
 
@@ -26,15 +46,17 @@ def merge_config(image_config: Mapping[str, Any], config: Mapping[str, Any]) -> 
     image_config = _without_null_labels(image_config)
     check_image_config(image_config)
     check_types(config, None, None)
-    merged: Json = dict(config)
+    known = {key: value for key, value in config.items() if value is not None and key in CONFIG.fields}
+    merged: Json = {**_ZERO, **known}
     for key in _FROM_IMAGE_WHEN_EMPTY:
         if not merged.get(key) and image_config.get(key):
             merged[key] = image_config[key]
     merged["Env"] = _merge_env(image_config.get("Env") or (), config.get("Env") or ())
     merged["Labels"] = {**(image_config.get("Labels") or {}), **(config.get("Labels") or {})}
-    for key in ("ExposedPorts", "Volumes"):
-        united = {**(image_config.get(key) or {}), **(config.get(key) or {})}
-        merged[key] = united or None
+    merged["Volumes"] = {**(image_config.get("Volumes") or {}), **(config.get("Volumes") or {})} or None
+    ports = {**(image_config.get("ExposedPorts") or {}), **(config.get("ExposedPorts") or {})}
+    if ports:
+        merged["ExposedPorts"] = ports
     _merge_command(merged, image_config)
     health = _merge_health(image_config.get("Healthcheck"), config.get("Healthcheck"))
     if health is not None:
@@ -44,7 +66,7 @@ def merge_config(image_config: Mapping[str, Any], config: Mapping[str, Any]) -> 
 
 def command_line(config: Mapping[str, Any]) -> list[str]:
     """Entrypoint and Cmd as one argument list; the first is the program."""
-    return [*_words(config.get("Entrypoint")), *_words(config.get("Cmd"))]
+    return [*(_words(config.get("Entrypoint")) or ()), *(_words(config.get("Cmd")) or ())]
 
 
 def override_env(base: Iterable[str], overrides: Iterable[str]) -> list[str]:
@@ -79,15 +101,16 @@ def _merge_env(image: Iterable[object], asked: Sequence[str]) -> list[str]:
 
 
 def _merge_command(merged: Json, image_config: Mapping[str, Any]) -> None:
-    if not merged.get("Entrypoint"):
-        if not merged.get("Cmd"):
-            merged["Cmd"] = image_config.get("Cmd")
+    entrypoint, command = _words(merged["Entrypoint"]), _words(merged["Cmd"])
+    if not entrypoint:
+        if not command:
+            command = _words(image_config.get("Cmd"))
             if image_config.get("ArgsEscaped"):
                 merged["ArgsEscaped"] = True
-        if merged.get("Entrypoint") is None:
-            merged["Entrypoint"] = image_config.get("Entrypoint")
-    elif merged["Entrypoint"] == [""]:
-        merged["Entrypoint"] = None
+        if entrypoint is None:
+            entrypoint = _words(image_config.get("Entrypoint"))
+    merged["Entrypoint"] = None if entrypoint == [""] else entrypoint
+    merged["Cmd"] = command
 
 
 def _merge_health(image: Mapping[str, Any] | None, asked: Mapping[str, Any] | None) -> Json | None:
@@ -103,8 +126,6 @@ def _merge_health(image: Mapping[str, Any] | None, asked: Mapping[str, Any] | No
     return merged
 
 
-def _words(value: object) -> list[str]:
+def _words(value: Any) -> list[str] | None:
     """Docker takes a list, or one string that stands for a list of one."""
-    if isinstance(value, str):
-        return [value]
-    return [str(word) for word in value] if isinstance(value, list) else []
+    return [value] if isinstance(value, str) else value

@@ -25,7 +25,7 @@ def container_process(inputs: SpecInputs, facts: HostFacts) -> Json:
         "args": _arguments(config, host, facts),
         "env": environment(config, inputs.linked_env),
         "cwd": config.get("WorkingDir") or "/",
-        "capabilities": capability_sets(capabilities(host, facts)),
+        "capabilities": capability_sets(capabilities(host, facts), _may_be_root(config.get("User") or "")),
         "noNewPrivileges": security.no_new_privileges,
         "oomScoreAdj": host.get("OomScoreAdj") or 0,
     }
@@ -96,18 +96,18 @@ def exec_process(
     widens them. Groups that are names are still read from the container's annotations.
     """
     tty = bool(exec_config.get("Tty"))
+    account = exec_config.get("User") or config.get("User") or ""
+    names = facts.capabilities if exec_config.get("Privileged") else spec["process"]["capabilities"]["bounding"]
     process: Json = {
         "terminal": tty,
-        "user": user(exec_config.get("User") or config.get("User") or "", host_config.get("GroupAdd") or ()),
+        "user": user(account, host_config.get("GroupAdd") or ()),
         "args": list(exec_config.get("Cmd") or ()),
         "env": override_env(environment(config, linked_env, tty), exec_config.get("Env") or ()),
         "cwd": exec_config.get("WorkingDir") or config.get("WorkingDir") or "/",
-        "capabilities": spec["process"]["capabilities"],
+        "capabilities": capability_sets(names, _may_be_root(account)),
         "noNewPrivileges": spec["process"].get("noNewPrivileges", False),
         "oomScoreAdj": spec["process"].get("oomScoreAdj", 0),
     }
-    if exec_config.get("Privileged"):
-        process["capabilities"] = capability_sets(facts.capabilities)
     if spec["process"].get("rlimits"):
         process["rlimits"] = spec["process"]["rlimits"]
     size = exec_config.get("ConsoleSize")
@@ -119,6 +119,12 @@ def exec_process(
 def _arguments(config: Mapping[str, Any], host: Mapping[str, Any], facts: HostFacts) -> list[str]:
     words = command_line(config)
     return [INIT_IN_CONTAINER, *facts.init_args, "--", *words] if runs_init(host, facts) else words
+
+
+def _may_be_root(text: str) -> bool:
+    """False for a number that is not 0. What a name stands for is known to the runtime only."""
+    name = text.partition(":")[0]
+    return not _is_id(name) or int(name) == 0
 
 
 def _is_id(text: str) -> bool:

@@ -18,8 +18,14 @@ _THROTTLES = {
 
 
 def resources(host: Mapping[str, Any], facts: HostFacts) -> Json:
-    """linux.resources without its device list; groups and fields that are unset are left out."""
-    groups = {"memory": memory(host), "cpu": cpu(host), "blockIO": block_io(host, facts)}
+    """linux.resources without its device list; groups and fields that are unset are left out.
+
+    A new container's swap is unlimited anyway, so -1 is left out too: there may be no file to write it to.
+    """
+    limits = memory(host)
+    if limits.get("swap") == -1:
+        del limits["swap"]
+    groups = {"memory": limits, "cpu": cpu(host), "blockIO": block_io(host, facts)}
     result: Json = {name: group for name, group in groups.items() if group}
     limit = host.get("PidsLimit")
     if limit is not None:

@@ -176,9 +176,13 @@ def capabilities(host_config: Mapping[str, Any], facts: HostFacts) -> list[str]:
     return base + [name for name in dict.fromkeys(adds) if name not in base]
 
 
-def capability_sets(names: Sequence[str]) -> dict[str, list[str]]:
-    """OCI's process.capabilities: inheritable and ambient stay out, which means empty."""
-    return {"bounding": list(names), "effective": list(names), "permitted": list(names)}
+def capability_sets(names: Sequence[str], root: bool = True) -> dict[str, list[str]]:
+    """OCI's process.capabilities: inheritable and ambient stay out, which means empty.
+
+    A user other than root holds none, as after execve(2); the bounding set says what set-user-ID programs may get.
+    """
+    sets = {"bounding": list(names)}
+    return {**sets, "effective": list(names), "permitted": list(names)} if root else sets
 
 
 def hidden_paths(host_config: Mapping[str, Any], facts: HostFacts) -> tuple[list[str], list[str]]:

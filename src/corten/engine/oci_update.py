@@ -58,7 +58,7 @@ def update_resources(
         updated["PidsLimit"] = None
     if policy.get("Name"):
         updated["RestartPolicy"] = {"Name": policy["Name"], "MaximumRetryCount": policy.get("MaximumRetryCount") or 0}
-    return updated, _changed(changes, host_config, facts), warnings
+    return updated, _changed(changes, facts), warnings
 
 
 def _possible(changes: Json, facts: HostFacts) -> Json:
@@ -109,9 +109,12 @@ def _check_conflicts(old: Mapping[str, Any], changes: Json, policy: Mapping[str,
         raise Invalid("Minimum memoryswap limit should be larger than memory limit, see usage")
 
 
-def _changed(changes: Json, old: Mapping[str, Any], facts: HostFacts) -> Json:
-    """A new memory limit alone must not widen swap to twice of it, as it would at create."""
-    asked = dict(changes)
-    if asked.get("Memory") and not asked.get("MemorySwap"):
-        asked["MemorySwap"] = old.get("MemorySwap") or 0
-    return resources(asked, facts)
+def _changed(changes: Json, facts: HostFacts) -> Json:
+    """A new memory limit alone leaves swap as it is, where at create it would set it to twice the limit."""
+    result = resources(changes, facts)
+    swap = changes.get("MemorySwap")
+    if swap:
+        result.setdefault("memory", {})["swap"] = swap
+    elif "memory" in result:
+        result["memory"].pop("swap", None)
+    return result

@@ -35,6 +35,8 @@ _LIMITS: tuple[tuple[str, str, str, Any], ...] = (
         f"Your kernel does not support PIDs limit capabilities {_UNMOUNTED} PIDs limit discarded.",
         None,
     ),
+    # a Windows limit: no Linux machine has this control
+    ("cpu_percent", "CpuPercent", "linux does not support CPU percent. Percent discarded.", 0),
     ("cpu_shares", "CpuShares", f"Your kernel does not support CPU shares {_UNMOUNTED} Shares discarded.", 0),
     ("cpu_cfs", "CpuPeriod", f"Your kernel does not support CPU CFS scheduler {_UNMOUNTED} CPU period discarded.", 0),
     ("cpu_cfs", "CpuQuota", f"Your kernel does not support CPU CFS scheduler {_UNMOUNTED} CPU quota discarded.", 0),

@@ -77,6 +77,7 @@ _ZERO: tuple[tuple[str, Any], ...] = (
     ("MaskedPaths", None),
     ("ReadonlyPaths", None),
 )
+_DEVICE = {"PathOnHost": "", "PathInContainer": "", "CgroupPermissions": ""}
 #: Left out of inspect while unset, as Go's omitempty does.
 _OPTIONAL = ("Annotations", "Mounts", "Tmpfs", "Sysctls", "StorageOpt", "Init")
 
@@ -111,7 +112,11 @@ def _fill_modes(result: Json, facts: HostFacts) -> None:
         privileged_v1 = result["Privileged"] and facts.cgroup_version == 1
         result["CgroupnsMode"] = "host" if privileged_v1 else cgroup_namespace(result, facts)
     result["Runtime"] = result["Runtime"] or facts.default_runtime
-    result["PortBindings"] = result["PortBindings"] or {}
+    result["PortBindings"] = {
+        port: [{"HostIp": place.get("HostIp") or "", "HostPort": place.get("HostPort") or ""} for place in places or ()]
+        for port, places in (result["PortBindings"] or {}).items()
+    }
+    result["Devices"] = [{**_DEVICE, **mapping} for mapping in result["Devices"] or ()]
 
 
 def _fill_limits(result: Json, facts: HostFacts) -> None:
@@ -119,6 +124,8 @@ def _fill_limits(result: Json, facts: HostFacts) -> None:
     result["MemorySwap"] = memory_swap(result)
     if result["OomKillDisable"] is None and facts.cgroup_version == 1:
         result["OomKillDisable"] = False
+    if result["MemorySwappiness"] == -1:
+        result["MemorySwappiness"] = None
     if result["PidsLimit"] is not None and result["PidsLimit"] <= 0:
         result["PidsLimit"] = None
 
