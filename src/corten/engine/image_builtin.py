@@ -17,6 +17,7 @@ from pathlib import Path
 
 from corten.engine import image_keep
 from corten.engine.image_chain import LayerTrees
+from corten.engine.image_collect import Collector
 from corten.errors import NotFound, Unsupported
 from corten.layers import write
 from corten.layers.apply import Applied, apply
@@ -28,7 +29,6 @@ from corten.spec import oci_image, platform
 from corten.spec.oci_image import Descriptor, Manifest
 from corten.spec.reference import Reference
 from corten.store.blobs import Blobs
-from corten.store.images import ImageRecords
 from corten.store.leases import Leases
 
 REFERENCE = Reference("docker.io", "corten/busybox", "latest")
@@ -55,11 +55,11 @@ _FILES = (
 class Builtin:
     """Make the image; safe from any thread, and it is made once."""
 
-    def __init__(self, blobs: Blobs, records: ImageRecords, leases: Leases, trees: LayerTrees) -> None:
+    def __init__(self, blobs: Blobs, leases: Leases, trees: LayerTrees, collector: Collector) -> None:
         self._blobs = blobs
-        self._records = records
         self._leases = leases
         self._trees = trees
+        self._collector = collector
         self._lock = threading.Lock()
         self._places = PLACES
 
@@ -67,7 +67,7 @@ class Builtin:
         """The image's id; it is there and tagged when this returns. NotFound when the machine has no static busybox."""
         with self._lock:
             name = str(REFERENCE)
-            known = self._records.by_tag(name)
+            known = self._collector.records.by_tag(name)
             return known if known is not None else self._make(name)
 
     def _make(self, name: str) -> str:
@@ -89,7 +89,7 @@ class Builtin:
                 self._apply(blob.digest)
             image = image_keep.plan(manifest, digests.of(body), config)
             digest_name = f"{REFERENCE.name}@{image.manifest}"
-            image_keep.keep(self._records, self._trees, image, [name], [digest_name])
+            image_keep.keep(self._collector, self._trees, image, [name], [digest_name])
         return image.id
 
     def _apply(self, diff_id: str) -> None:

@@ -16,24 +16,24 @@ RESUMABLE = 24 * 3600.0  # seconds that what an interrupted pull got is kept for
 class Collector:
     def __init__(self, blobs: Blobs, records: ImageRecords, leases: Leases, trees: LayerTrees) -> None:
         self._blobs = blobs
-        self._records = records
+        self.records = records
         self._leases = leases
         self._trees = trees
 
     def delete(self, record: ImageRecord) -> list[str]:
         """Take away an image's record, and of its trees and blobs those that nothing else needs. The trees' names."""
-        self._records.delete(record.id)
+        self.records.delete(record.id)
         gone = self.trees()
         self.discard(record.blobs)
         return [name for name in reversed(record.chain) if name in gone]
 
     def _needed_blobs(self) -> set[str]:
-        return {digest for record in self._records.all() for digest in record.blobs}
+        return {digest for record in self.records.all() for digest in record.blobs}
 
     def trees(self) -> set[str]:
         """Take away every committed tree that is part of no image, under no container and in no work in flight."""
         shelf = self._trees.shelf
-        keep = {name for record in self._records.all() for name in record.chain} | shelf.ancestors_in_use()
+        keep = {name for record in self.records.all() for name in record.chain} | shelf.ancestors_in_use()
         idle = set(shelf.keys(True)) - keep
         idle -= self._leases.held("snapshot", idle)
         gone: set[str] = set()

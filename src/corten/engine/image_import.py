@@ -22,7 +22,6 @@ from corten.spec.oci_image import Descriptor, Manifest
 from corten.spec.reference import Reference
 from corten.store.blobs import Blobs
 from corten.store.compression import detect
-from corten.store.images import ImageRecords
 from corten.store.leases import Lease, Leases
 
 Json = dict[str, Any]
@@ -35,7 +34,6 @@ class Importer:
     def __init__(
         self,
         blobs: Blobs,
-        records: ImageRecords,
         leases: Leases,
         trees: LayerTrees,
         unpacker: Unpacker,
@@ -43,7 +41,6 @@ class Importer:
         imported: Callable[[str, str], None],
     ) -> None:
         self._blobs = blobs
-        self._records = records
         self._leases = leases
         self._trees = trees
         self._unpacker = unpacker
@@ -146,5 +143,5 @@ class Importer:
         for data in (text, body):
             self._blobs.put(data)
         plan = image_keep.plan(manifest, digests.of(body), text)
-        image_keep.keep(self._records, self._trees, plan, [str(name)] if name else [], [])
+        image_keep.keep(self._collector, self._trees, plan, [str(name)] if name else [], [])
         return plan.id

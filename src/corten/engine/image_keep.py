@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from corten.engine.image_chain import Layer, LayerTrees, layers_of
+from corten.engine.image_collect import Collector
 from corten.errors import Invalid
 from corten.spec import oci_image
 from corten.spec.oci_image import Descriptor
-from corten.store.images import ImageRecord, ImageRecords
+from corten.store.images import ImageRecord
 
 Json = dict[str, Any]
 
@@ -37,10 +38,16 @@ def plan(manifest: oci_image.Manifest, manifest_digest: str, config: bytes) -> P
     return Plan(manifest.config.digest, manifest_digest, document, tuple(layers_of(manifest.layers, diffs)))
 
 
-def keep(records: ImageRecords, trees: LayerTrees, image: Plan, tags: Sequence[str], digests: Sequence[str]) -> None:
-    """Make the record, once all trees are there. Durable when it returns."""
+def keep(collector: Collector, trees: LayerTrees, image: Plan, tags: Sequence[str], digests: Sequence[str]) -> None:
+    """Make the record, once all trees are there. Durable when it returns.
+
+    An image that was here in another form (its layers compressed otherwise) is now kept in this one.
+    """
     size = sum(trees.shelf.get(layer.chain_id).size for layer in image.layers)
     blobs: tuple[Descriptor, ...] = tuple(layer.blob for layer in image.layers)
     created = image.config.get("created") or "0001-01-01T00:00:00Z"
     record = ImageRecord(image.id, image.manifest, image.config, blobs, size, created, time.time())
-    records.put(record, tags, digests)
+    known = collector.records.get(image.id)
+    collector.records.put(record, tags, digests)
+    if known is not None and known.blobs != record.blobs:
+        collector.discard(known.blobs)

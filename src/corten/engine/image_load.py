@@ -19,7 +19,6 @@ from corten.spec.oci_image import Descriptor, Index, Manifest
 from corten.spec.reference import Reference, parse
 from corten.store.blobs import Blobs
 from corten.store.compression import detect
-from corten.store.images import ImageRecords
 from corten.store.leases import Lease, Leases
 
 Json = dict[str, Any]
@@ -34,7 +33,6 @@ class Loader:
     def __init__(
         self,
         blobs: Blobs,
-        records: ImageRecords,
         leases: Leases,
         trees: LayerTrees,
         chains: Chains,
@@ -42,7 +40,6 @@ class Loader:
         loaded: Callable[[str, list[str]], None],
     ) -> None:
         self._blobs = blobs
-        self._records = records
         self._leases = leases
         self._trees = trees
         self._chains = chains
@@ -78,7 +75,7 @@ class Loader:
             """It came with the archive."""
 
         await self._chains.build(plan.layers, fetch, loading)
-        image_keep.keep(self._records, self._trees, plan, [str(name) for name in names], [])
+        image_keep.keep(self._collector, self._trees, plan, [str(name) for name in names], [])
         for name in names:
             emit({"stream": f"Loaded image: {name.familiar}\n"})
         if not names:

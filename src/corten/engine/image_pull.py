@@ -7,6 +7,7 @@ from typing import Any
 
 from corten.engine import image_keep
 from corten.engine.image_chain import Chains, LayerTrees
+from corten.engine.image_collect import Collector
 from corten.engine.image_progress import Emit, Meter, status, stream
 from corten.errors import Exhausted, Invalid, NotFound
 from corten.registry.client.registry import Fetched, Registry
@@ -36,8 +37,8 @@ class Puller:
         leases: Leases,
         trees: LayerTrees,
         chains: Chains,
+        collector: Collector,
         pulled: Callable[[Reference], None],
-        make_room: Callable[[], object],
     ) -> None:
         self._registry = registry
         self._blobs = blobs
@@ -46,7 +47,7 @@ class Puller:
         self._trees = trees
         self._chains = chains
         self._pulled = pulled
-        self._make_room = make_room
+        self._collector = collector
 
     def pull(self, reference: Reference, platform: str | None, auth: Json | None) -> AsyncIterator[Json]:
         """Docker's messages. A reference with neither tag nor digest means every tag of the repository."""
@@ -68,7 +69,7 @@ class Puller:
                 await self._get(repository, reference, wanted, emit, lease)
             except Exhausted:
                 lease.release()
-                self._make_room()
+                self._collector.everything()
                 raise
         self._pulled(reference)
 
@@ -91,7 +92,7 @@ class Puller:
         name = str(reference)
         new = (self._records.by_digest(name) if reference.digest else self._records.by_tag(name)) != image.id
         tags = [] if reference.digest else [name]
-        image_keep.keep(self._records, self._trees, image, tags, [f"{reference.name}@{top.digest}"])
+        image_keep.keep(self._collector, self._trees, image, tags, [f"{reference.name}@{top.digest}"])
         emit(status(f"Digest: {top.digest}"))
         done = "Downloaded newer image" if new else "Image is up to date"
         emit(status(f"Status: {done} for {reference.familiar}"))

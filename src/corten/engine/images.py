@@ -75,14 +75,14 @@ class Images:
         self._registry = registry
         self._driver = driver
         self._collector = Collector(blobs, self._records, self._leases, trees)
-        self._builtin = Builtin(blobs, self._records, self._leases, trees)
+        self._builtin = Builtin(blobs, self._leases, trees, self._collector)
         unpacker = Unpacker(blobs, trees, workers)
         self._chains = Chains(trees, unpacker)
-        self._loader = Loader(blobs, self._records, self._leases, trees, self._chains, self._collector, self._loaded)
-        self._importer = Importer(blobs, self._records, self._leases, trees, unpacker, self._collector, self._imported)
+        self._loader = Loader(blobs, self._leases, trees, self._chains, self._collector, self._loaded)
+        self._importer = Importer(blobs, self._leases, trees, unpacker, self._collector, self._imported)
         self._remover = Remover(self._records, users, self._collector.delete, self._event)
         self._puller = Puller(
-            registry, blobs, self._records, self._leases, trees, self._chains, self._pulled, self._collector.everything
+            registry, blobs, self._records, self._leases, trees, self._chains, self._collector, self._pulled
         )
 
     def recover(self) -> None:
