@@ -34,8 +34,8 @@ PRIVILEGED_RULES: tuple[Json, ...] = ({"allow": True, "access": "rwm"},)
 def device_rules_and_nodes(host: Mapping[str, Any], facts: HostFacts) -> tuple[list[Json], list[Json]]:
     """(linux.resources.devices, linux.devices). Invalid when an asked device does not exist."""
     if host.get("Privileged"):
-        return list(PRIVILEGED_RULES), _privileged_nodes(host, facts)
-    rules, nodes = list(DEFAULT_RULES), []
+        return [dict(rule) for rule in PRIVILEGED_RULES], _privileged_nodes(host, facts)
+    rules, nodes = [dict(rule) for rule in DEFAULT_RULES], []
     for mapping in host.get("Devices") or ():
         for node, inside in _mapped(mapping, facts):
             nodes.append(_node(node, inside))
@@ -63,9 +63,12 @@ def permissions(mapping: Mapping[str, Any]) -> str:
 
 
 def _privileged_nodes(host: Mapping[str, Any], facts: HostFacts) -> list[Json]:
-    """Every device of the host; --device still decides where a node appears."""
-    renamed = {m["PathOnHost"]: m["PathInContainer"] for m in host.get("Devices") or () if m.get("PathInContainer")}
-    return [_node(node, renamed.get(node.path, node.path)) for node in facts.devices("/dev")]
+    """Every device of the host, and those of --device once more where they are to have another place."""
+    nodes = [_node(node, node.path) for node in _devices("/dev", facts)]
+    for mapping in host.get("Devices") or ():
+        if mapping.get("PathInContainer") not in (None, "", mapping["PathOnHost"]):
+            nodes += [_node(node, inside) for node, inside in _mapped(mapping, facts)]
+    return nodes
 
 
 def _mapped(mapping: Mapping[str, Any], facts: HostFacts) -> list[tuple[DeviceNode, str]]:

@@ -69,7 +69,8 @@ class HostFacts:
 
     capabilities   names with CAP_ that both the kernel and the daemon's bounding set have
     controls       subset of ALL_CONTROLS
-    devices        host path -> the device itself, or all devices below a directory; OSError when there is none
+    devices        host path -> the device itself, or all devices below a directory; OSError when there is none. "/dev"
+                   leaves out what belongs to the host's own mounts: console, pts, shm, fd, mqueue
     uid_map        the daemon's userns-remap; empty when containers share the host's ids
     thermal_paths  existing /sys/devices/system/cpu/cpuN/thermal_throttle, masked beside Docker's fixed list
     init_path      the init binary of `--init` on the host; "" when there is none

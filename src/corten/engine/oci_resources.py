@@ -9,12 +9,15 @@ from corten.engine.oci_facts import HostFacts, Json
 from corten.errors import Invalid
 
 _CFS_PERIOD = 100_000  # microseconds; the kernel's default, in which NanoCpus is expressed
-_THROTTLES = {
-    "BlkioDeviceReadBps": "throttleReadBpsDevice",
-    "BlkioDeviceWriteBps": "throttleWriteBpsDevice",
-    "BlkioDeviceReadIOps": "throttleReadIOPSDevice",
-    "BlkioDeviceWriteIOps": "throttleWriteIOPSDevice",
-}
+
+#: (field of HostConfig, OCI's name, what each entry says)
+_PER_DEVICE = (
+    ("BlkioWeightDevice", "weightDevice", "Weight"),
+    ("BlkioDeviceReadBps", "throttleReadBpsDevice", "Rate"),
+    ("BlkioDeviceWriteBps", "throttleWriteBpsDevice", "Rate"),
+    ("BlkioDeviceReadIOps", "throttleReadIOPSDevice", "Rate"),
+    ("BlkioDeviceWriteIOps", "throttleWriteIOPSDevice", "Rate"),
+)
 
 
 def resources(host: Mapping[str, Any], facts: HostFacts) -> Json:
@@ -82,13 +85,10 @@ def block_io(host: Mapping[str, Any], facts: HostFacts) -> Json:
     result: Json = {}
     if host.get("BlkioWeight"):
         result["weight"] = host["BlkioWeight"]
-    if host.get("BlkioWeightDevice"):
-        result["weightDevice"] = [
-            _block(entry["Path"], facts, weight=entry["Weight"]) for entry in host["BlkioWeightDevice"]
-        ]
-    for key, name in _THROTTLES.items():
+    for key, name, unit in _PER_DEVICE:
         if host.get(key):
-            result[name] = [_block(entry["Path"], facts, rate=entry["Rate"]) for entry in host[key]]
+            value = unit.lower()
+            result[name] = [_block(entry["Path"], facts, **{value: entry.get(unit) or 0}) for entry in host[key]]
     return result
 
 

@@ -7,7 +7,7 @@ are right, nothing is larger than it may be, and no text holds what would break 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corten.engine import signals
@@ -19,12 +19,12 @@ from corten.engine.validate_defaults import normalize_host_config
 from corten.engine.validate_logging import check_logging
 from corten.engine.validate_network import check_mac, check_network
 from corten.engine.validate_resources import check_resources, check_restart_policy, check_ulimits
-from corten.engine.validate_schema import check_types
+from corten.engine.validate_schema import check_exec_types, check_types
 from corten.engine.validate_security import check_security
-from corten.engine.validate_text import check_line, check_word
+from corten.engine.validate_text import check_line, check_word, one_line
 from corten.errors import Invalid, Unsupported
 
-__all__ = ["check_create", "check_name", "check_types", "normalize_host_config"]
+__all__ = ["check_create", "check_exec", "check_name", "check_types", "normalize_host_config"]
 
 _NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+", re.ASCII)
 _HOSTNAME_MAX = 64  # of sethostname(2)
@@ -50,10 +50,18 @@ def check_create(
     Raises Invalid, or Unsupported for what this engine leaves out. Asks nobody else: whether other containers, networks
     and bind sources exist is the engine's to find out.
     """
-    check_types(config, host_config, networking)
-    host, networks = host_config or {}, networking or {}
-    if name:
-        check_name(name)
+    try:
+        check_types(config, host_config, networking)
+        if name:
+            check_name(name)
+        return _check_all(config, host_config or {}, networking or {}, facts)
+    except Invalid as error:
+        raise Invalid(one_line(str(error))) from error
+
+
+def _check_all(
+    config: Mapping[str, Any], host: Mapping[str, Any], networks: Mapping[str, Any], facts: HostFacts
+) -> list[str]:
     _check_config(config)
     _check_healthcheck(config.get("Healthcheck") or {})
     check_restart_policy(host.get("RestartPolicy") or {})
@@ -69,18 +77,40 @@ def check_create(
 def _check_config(config: Mapping[str, Any]) -> None:
     if not command_line(config):
         raise Invalid("no command specified")
+    _check_program(config)
+    for noun, key in (("hostname", "Hostname"), ("domainname", "Domainname")):
+        check_word(noun, config.get(key) or "", _HOSTNAME_MAX)
+    check_mac(config.get("MacAddress") or "")
+    if config.get("StopSignal"):
+        _check_signal(config["StopSignal"])
+
+
+def check_exec(body: Mapping[str, Any]) -> None:
+    """The body of POST /containers/ID/exec."""
+    try:
+        check_exec_types(body)
+        if not body.get("Cmd"):
+            raise Invalid("No exec command specified")
+        _check_program(body)
+        _check_console(body.get("ConsoleSize") or ())
+    except Invalid as error:
+        raise Invalid(one_line(str(error))) from error
+
+
+def _check_program(config: Mapping[str, Any]) -> None:
+    """What a container's Config and an exec have in common."""
     directory = config.get("WorkingDir") or ""
     if directory and not directory.startswith("/"):
         raise Invalid(f"the working directory '{directory}' is invalid, it needs to be an absolute path")
     for entry in config.get("Env") or ():
         if not entry or entry.startswith("="):
             raise Invalid(f"invalid environment variable: {entry}")
-    for noun, key in (("hostname", "Hostname"), ("domainname", "Domainname")):
-        check_word(noun, config.get(key) or "", _HOSTNAME_MAX)
     check_user(config.get("User") or "")
-    check_mac(config.get("MacAddress") or "")
-    if config.get("StopSignal"):
-        _check_signal(config["StopSignal"])
+
+
+def _check_console(size: Sequence[int]) -> None:
+    if any(not 0 <= number <= 0xFFFF for number in size) or len(size) not in (0, 2):
+        raise Invalid(f"invalid console size: {list(size)}")
 
 
 def check_user(text: str) -> None:
@@ -120,9 +150,7 @@ def _check_host(host: Mapping[str, Any], facts: HostFacts) -> None:
         raise Invalid(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
     _check_engine(host, facts)
     _check_words(host)
-    size = host.get("ConsoleSize") or ()
-    if any(not 0 <= number <= 0xFFFF for number in size) or len(size) not in (0, 2):
-        raise Invalid(f"invalid console size: {size}")
+    _check_console(host.get("ConsoleSize") or ())
     check_logging(host.get("LogConfig") or {}, facts.default_log_driver)
 
 

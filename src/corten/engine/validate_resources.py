@@ -16,6 +16,13 @@ _RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", re.ASCII)
 _ULIMITS = frozenset(
     "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
 )
+_PER_DEVICE = (
+    "BlkioWeightDevice",
+    "BlkioDeviceReadBps",
+    "BlkioDeviceWriteBps",
+    "BlkioDeviceReadIOps",
+    "BlkioDeviceWriteIOps",
+)
 _POLICIES = ("", "no", "always", "unless-stopped", "on-failure")
 
 
@@ -30,15 +37,23 @@ def check_resources(asked: Mapping[str, Any], facts: HostFacts, update: bool = F
     weight = host.get("BlkioWeight") or 0
     if weight and not 10 <= weight <= 1000:
         raise Invalid("Range of blkio weight is from 10 to 1000")
-    for entry in host.get("BlkioWeightDevice") or ():
-        if not 10 <= (entry or {}).get("Weight", 0) <= 1000:
-            raise Invalid("Range of blkio weight is from 10 to 1000")
+    _check_devices(host)
     if host.get("OomKillDisable") and not host.get("Memory"):
         warnings.append(
             "OOM killer is disabled for the container, but no memory limit is set, "
             "this can result in the system running out of resources."
         )
     return warnings
+
+
+def _check_devices(host: Mapping[str, Any]) -> None:
+    """Block devices are given by path; that they exist is seen when the document is made."""
+    for key in _PER_DEVICE:
+        for entry in host.get(key) or ():
+            if not (entry.get("Path") or "").startswith("/"):
+                raise Invalid(f"bad format for path: {entry.get('Path') or ''}")
+            if key == "BlkioWeightDevice" and not 10 <= (entry.get("Weight") or 0) <= 1000:
+                raise Invalid("Range of blkio weight is from 10 to 1000")
 
 
 def _check_memory(host: Mapping[str, Any], update: bool) -> None:

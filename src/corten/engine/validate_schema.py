@@ -232,6 +232,24 @@ NETWORKING = Record(
     "network.NetworkingConfig",
     {"EndpointsConfig": Table(_ENDPOINT, "map[string]*network.EndpointSettings")},
 )
+EXEC = Record(
+    "ExecConfig",
+    "types.ExecConfig",
+    {
+        "User": STRING,
+        "Privileged": BOOL,
+        "Tty": BOOL,
+        "ConsoleSize": Items(Number("uint", 0, 2**64 - 1), "[2]uint"),
+        "AttachStdin": BOOL,
+        "AttachStderr": BOOL,
+        "AttachStdout": BOOL,
+        "Detach": BOOL,
+        "DetachKeys": STRING,
+        "Env": STRINGS,
+        "WorkingDir": STRING,
+        "Cmd": STRINGS,
+    },
+)
 UPDATE = Record("UpdateConfig", "container.UpdateConfig", {**RESOURCES, "RestartPolicy": _RESTART})
 
 
@@ -249,3 +267,7 @@ def check_image_config(config: Any) -> None:
 
 def check_update_types(body: Any) -> None:
     check_type(body, UPDATE, "UpdateConfig", "")
+
+
+def check_exec_types(body: Any) -> None:
+    check_type(body, EXEC, "ExecConfig", "")
