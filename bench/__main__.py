@@ -1,4 +1,4 @@
-"""`python -m bench [--quick] [--only NAME ...] [--runs N] [--write]`."""
+"""`python -m bench [--quick] [--only NAME ...] [--runs N] [--run-on-disk] [--write]`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     if sandbox.INSIDE not in os.environ:
         return sandbox.outside(arguments)
     scratch = Path(os.environ[sandbox.INSIDE])
-    sandbox.prepare(scratch)
+    sandbox.prepare(scratch, options.run_on_disk)
     try:
         image.tree(scratch / "rootfs")
     except Failed as error:
@@ -47,13 +47,14 @@ def _parser() -> argparse.ArgumentParser:
     names = [work.name for work in ALL]
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of: {', '.join(names)}")
     parser.add_argument("--runs", type=int, help="so many repetitions of every work")
+    parser.add_argument("--run-on-disk", action="store_true", help="/run on the disk; it is a tmpfs otherwise")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     return parser
 
 
 def _measure(options: argparse.Namespace, stage: Stage) -> None:
     begin = time.monotonic()
-    about = f"## Machine\n\n{machine.description()}\n"
+    about = f"## Machine\n\n{machine.description()}\n- /run is on {'the disk' if options.run_on_disk else 'a tmpfs'}\n"
     print(about, flush=True)
     chosen = [work for work in ALL if not options.only or work.name in options.only]
     texts: dict[str, str] = {}

@@ -1,12 +1,15 @@
-"""The image that all engines run: the machine's static busybox, as a tar of a root file system and unpacked."""
+"""The image that all engines run: the machine's static busybox, as an archive to load and as a directory."""
 
 from __future__ import annotations
 
 import io
+import json
 import os
+import platform
 import shutil
 import subprocess
 import tarfile
+from hashlib import sha256
 from pathlib import Path
 
 from bench.measure import Failed
@@ -36,12 +39,31 @@ def tree(root: Path) -> Path:
     return root
 
 
-def archive(root: Path) -> bytes:
-    """The same as a tar, for `import`."""
+def layer_of(root: Path) -> bytes:
+    """The tree as a tar."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name in sorted(os.listdir(root)):
             tar.add(root / name, arcname=name)
+    return out.getvalue()
+
+
+def docker_archive(root: Path, reference: str) -> bytes:
+    """What `docker save` writes for an image of one layer (Docker image specification 1.2)."""
+    layer = layer_of(root)
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    config = json.dumps({
+        "architecture": machine, "os": "linux", "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(layer).hexdigest()}"]},
+    }).encode()  # fmt: skip
+    name = f"{sha256(config).hexdigest()}.json"
+    manifest = json.dumps([{"Config": name, "RepoTags": [reference], "Layers": ["layer/layer.tar"]}])
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for member, content in ((name, config), ("layer/layer.tar", layer), ("manifest.json", manifest.encode())):
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
     return out.getvalue()
 
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+REST = 0.2  # seconds; an engine clears up after its answer, and the next one's clock must not pay for that
+
 
 class Failed(Exception):
     """A subject could not do the work; the message is one line that says which step and why."""
@@ -84,8 +86,11 @@ class Table:
         return None if ratio is None else ratio <= target.limit
 
 
-def alternate(subjects: Sequence[Subject], runs: int, warm_up: int = 1) -> tuple[Row, ...]:
-    """Let every subject do its work `runs` times in turn, after `warm_up` turns that do not count; milliseconds."""
+def alternate(subjects: Sequence[Subject], runs: int, warm_up: int = 1, rest: float = REST) -> tuple[Row, ...]:
+    """Let every subject do its work `runs` times in turn, after `warm_up` turns that do not count; milliseconds.
+
+    Between two turns is a `rest` of seconds.
+    """
     values: dict[str, list[float]] = {subject.name: [] for subject in subjects}
     remarks = {subject.name: subject.absent for subject in subjects}
     for turn in range(-warm_up, runs):
@@ -93,6 +98,7 @@ def alternate(subjects: Sequence[Subject], runs: int, warm_up: int = 1) -> tuple
             if remarks[subject.name]:
                 continue
             try:
+                time.sleep(rest)
                 took = _one(subject)
             except (Failed, OSError) as error:
                 remarks[subject.name] = f"failed: {error}"

@@ -64,7 +64,7 @@ def dockerd(place: Path) -> Daemon:
     """Debian's dockerd with everything under `place`. Raises Failed where it is missing or does not start."""
     _need("dockerd")
     flags = [
-        "--data-root", str(place / "data"), "--exec-root", str(place / "exec"), "--pidfile", str(place / "pid"),
+        "--data-root", str(place / "data"), "--exec-root", str(_state(place)), "--pidfile", str(place / "pid"),
         "--bip", "172.29.1.1/24", "--cgroup-parent", f"/{_cgroup(place)}/dockerd",
     ]  # fmt: skip
     return _start("dockerd", ["dockerd", *flags], place)
@@ -76,7 +76,7 @@ def cortend(place: Path) -> Daemon:
     if not command.exists():
         raise Failed("not installed")
     flags = [
-        "--data-root", str(place / "data"), "--exec-root", str(place / "exec"), "--pidfile", str(place / "pid"),
+        "--data-root", str(place / "data"), "--exec-root", str(_state(place)), "--pidfile", str(place / "pid"),
         "--bridge", "cortenbench0", "--bip", "172.29.2.1/24", "--cgroup-parent", f"/{_cgroup(place)}/corten",
     ]  # fmt: skip
     return _start("Corten", [str(command), *flags], place)
@@ -110,7 +110,7 @@ def _start(name: str, command: Sequence[str], place: Path) -> Daemon:
     try:
         _wait_until_ready(daemon)
         with daemon.connect() as api:
-            api.ask("POST", f"/images/create?fromSrc=-&repo={image.NAME}&tag=latest", _archive(place))
+            api.ask("POST", "/images/load?quiet=1", _archive(place))
             api.ask("GET", f"/images/{image.NAME}/json")
     except (Failed, OSError) as error:
         daemon.stop()
@@ -144,16 +144,20 @@ class Podman:
 
 
 def podman(place: Path) -> Podman:
-    """Debian's podman with its own stores and the image. Raises Failed where it is missing or refuses."""
+    """Debian's podman with its own stores and the image. Raises Failed where it is missing or refuses.
+
+    Its runtime is runc, as dockerd's is: crun refuses the hybrid layout of control groups.
+    """
     _need("podman")
     place.mkdir(parents=True)
     command = (
-        "podman", "--root", str(place / "root"), "--runroot", str(place / "run"), "--tmpdir", str(place / "tmp"),
-        "--cgroup-manager", "cgroupfs", "--events-backend", "file",
+        "podman", "--root", str(place / "root"), "--runroot", str(_state(place) / "run"),
+        "--tmpdir", str(_state(place) / "tmp"),
+        "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "runc",
     )  # fmt: skip
     tar = place / "image.tar"
     tar.write_bytes(_archive(place))
-    commands.run([*command, "import", str(tar), image.NAME])
+    commands.run([*command, "load", "-q", "-i", str(tar)])
     return Podman(command, f"/{_cgroup(place)}/podman")
 
 
@@ -181,7 +185,7 @@ def runc(place: Path) -> Runc:
     spec["root"]["path"] = str(place.parent / "rootfs")
     spec["linux"]["cgroupsPath"] = f"/{_cgroup(place)}/runc"
     config.write_text(json.dumps(spec))
-    return Runc(place / "state", bundle)
+    return Runc(_state(place), bundle)
 
 
 @dataclass(slots=True)
@@ -235,7 +239,12 @@ def _need(command: str) -> str:
 
 
 def _archive(place: Path) -> bytes:
-    return image.archive(place.parent / "rootfs")
+    return image.docker_archive(place.parent / "rootfs", f"{image.NAME}:latest")
+
+
+def _state(place: Path) -> Path:
+    """Where an engine keeps what a reboot may take: under /run, as by default."""
+    return Path("/run/bench") / place.name
 
 
 def _cgroup(place: Path) -> str:

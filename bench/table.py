@@ -11,7 +11,7 @@ HEAD = ("subject", "median", "min", "max", "runs", "ratio", "target", "reached")
 
 
 def markdown(table: Table) -> str:
-    """The table under a heading, with its note."""
+    """The table under a heading, with its note; below it why rows have no figures."""
     lines = [[*HEAD]]
     lines[0][1] = f"median {table.unit}"
     lines[0][5] = f"ratio to {table.base}"
@@ -19,7 +19,8 @@ def markdown(table: Table) -> str:
     text = f"### {table.title}\n\n"
     if table.note:
         text += f"{table.note}\n\n"
-    return text + grid(lines) + "\n"
+    remarks = "".join(f"- {row.name}: {row.remark}\n" for row in table.rows if row.remark)
+    return text + grid(lines) + "\n" + (f"\n{remarks}" if remarks else "")
 
 
 def grid(lines: Sequence[Sequence[str]]) -> str:
@@ -40,7 +41,7 @@ def _cells(table: Table, row: Row) -> list[str]:
     target = table.target(row)
     goal = limit(target, table) if target else ""
     if not row.values:
-        return [f"{row.name}: {row.remark}", "", "", "", "", "", goal, "not measured" if goal else ""]
+        return [row.name, "-", "", "", "", "", goal, "not measured" if goal else ""]
     ratio = table.ratio(row)
     reached = table.reached(row)
     return [

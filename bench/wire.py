@@ -64,11 +64,11 @@ class Connection:
         if fields.get("transfer-encoding", "").lower() == "chunked":
             return b"".join(iter(self._chunk, b""))
         if "content-length" in fields:
-            return self._reader.read(int(fields["content-length"]))
-        return self._reader.read()
+            return bytes(self._reader.read(int(fields["content-length"])))
+        return bytes(self._reader.read())
 
     def _chunk(self) -> bytes:
         size = int(self._reader.readline().split(b";")[0], 16)
-        data = self._reader.read(size)
+        data = bytes(self._reader.read(size))
         self._reader.readline()
         return data

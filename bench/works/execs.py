@@ -18,7 +18,7 @@ def measure(stage: Stage) -> list[Table]:
             try:
                 identity = containers.enter_context(running(stage.daemon(name)))
             except Failed as error:
-                subjects.append(Subject(title, absent=str(error)))
+                subjects += [Subject(row, absent=str(error)) for row in (title, OWN) if row == title or title == CORTEN]
                 continue
             subjects += with_docker(stage, {name: title}, "exec", identity, "true")
             if name == "Corten":

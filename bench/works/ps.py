@@ -44,14 +44,14 @@ def _by_client(stage: Stage, number: int, unready: dict[str, str]) -> Table:
 
 
 def _by_request(stage: Stage, number: int, unready: dict[str, str]) -> Table:
-    subjects = stage.absent_rows()
+    subjects: list[Subject] = []
     with contextlib.ExitStack() as connections:
         for name, daemon in stage.daemons().items():
             if name in unready:
                 subjects.append(Subject(name, absent=unready[name]))
                 continue
             subjects.append(Subject(name, partial(_list, connections.enter_context(daemon.connect()), number)))
-        rows: tuple[Row, ...] = alternate(subjects, stage.runs(9, 3))
+        rows: tuple[Row, ...] = alternate([*subjects, *stage.absent_rows()], stage.runs(9, 3))
     title = f"GET /containers/json?all=1 with {number:,} containers"
     return Table(title, rows, "dockerd", (Target("Corten", 1, "dockerd"),))
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import json
-import platform
-import tarfile
 from collections.abc import Callable
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 from bench import commands, image, peers
@@ -23,7 +18,9 @@ def measure(stage: Stage) -> list[Table]:
     """Two tables. The image is removed before every turn, so that everything has to be moved again."""
     megabytes = 4 if stage.quick else 32
     archive = stage.scratch / "weight.tar"
-    archive.write_bytes(_docker_archive(stage.scratch / "weight", megabytes))
+    tree = image.tree(stage.scratch / "weight")
+    image.weigh(tree, megabytes)
+    archive.write_bytes(image.docker_archive(tree, f"{REPOSITORY}:latest"))
     runs = stage.runs(5, 2)
     what = f"an image of {megabytes} MB that does not compress, in one layer"
     pulled = _pulls(stage, archive, runs, what)
@@ -76,27 +73,6 @@ def _remove(daemon: Daemon, reference: str) -> None:
         status, _, content = api.raw("DELETE", f"/images/{reference}?force=1")
     if status not in (200, 404):
         raise Failed(f"cannot remove {reference}: {status} {content.decode(errors='replace').strip()}")
-
-
-def _docker_archive(place: Path, megabytes: int) -> bytes:
-    """What `docker save` writes for an image of one layer (Docker image specification 1.2)."""
-    image.tree(place)
-    image.weigh(place, megabytes)
-    layer = image.archive(place)
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    config = json.dumps({
-        "architecture": machine, "os": "linux", "config": {"Cmd": ["sh"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(layer).hexdigest()}"]},
-    }).encode()  # fmt: skip
-    name = f"{sha256(config).hexdigest()}.json"
-    manifest = json.dumps([{"Config": name, "RepoTags": [f"{REPOSITORY}:latest"], "Layers": ["layer/layer.tar"]}])
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for member, content in ((name, config), ("layer/layer.tar", layer), ("manifest.json", manifest.encode())):
-            info = tarfile.TarInfo(member)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return out.getvalue()
 
 
 WORK = Work("pull", measure)
