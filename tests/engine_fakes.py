@@ -301,7 +301,7 @@ class Program:
         try:
             self.process = await asyncio.create_subprocess_exec(*args, env=env, start_new_session=True, **pipes)
         except (FileNotFoundError, PermissionError) as error:
-            self.finish(Exit(127, time.time()))
+            self.log.close()
             code = 127 if isinstance(error, FileNotFoundError) else 126
             text = "executable file not found in $PATH" if code == 127 else "permission denied"
             raise StartFailed(f'exec: "{args[0]}": {text}', code) from None
@@ -412,7 +412,12 @@ class FakeTask:
 
     async def exec(self, spec: ExecSpec, stream: Stream | None) -> int:
         program = Program(spec.process, spec.terminal, spec.stdin, LogFile(None), [stream] if stream else [])
-        await program.start()
+        try:
+            await program.start()
+        except StartFailed as error:
+            for client in program.clients:
+                client.sock.send(f"OCI runtime exec failed: {error}".encode())
+            raise
         self.execs[spec.id] = program
         return program.pid
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -21,6 +21,7 @@ from corten.engine.system import API_VERSION
 from corten.errors import Invalid
 
 Json = dict[str, Any]
+T = TypeVar("T")
 MAX_BODY = 4 << 20
 MAX_DEPTH = 200
 #: On every answer.
@@ -129,6 +130,14 @@ def decode_object(data: bytes) -> Json:
     if not isinstance(value, dict):
         raise Invalid("invalid JSON: the body must be an object")
     return value
+
+
+def typed(body: Json, kind: type[T]) -> T:
+    """The body as `kind`, whose fields it may leave out and add to. Invalid when one has another type."""
+    try:
+        return msgspec.convert(body, kind)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"invalid JSON: {error}") from None
 
 
 def decode_filters(text: str) -> Filters:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
+import msgspec
 from aiohttp import web
 
-from corten.api.call import Call, json_answer
+from corten.api.call import Call, json_answer, typed
 from corten.api.containers import size_of_terminal
 from corten.api.errors import message
 from corten.api.hijack import Hijacked, take
@@ -15,25 +16,30 @@ from corten.api.versions import STREAM_TYPES
 from corten.engine.container_attach import DETACH_KEYS, detach_keys, send
 from corten.engine.execs import Exec
 from corten.engine.seams import Stream
-from corten.errors import CortenError, Invalid
+from corten.errors import CortenError, StartFailed
+
+
+class ExecWish(msgspec.Struct):
+    """What is looked at in Docker's ExecConfig."""
+
+    Cmd: list[str] | None = None
+    Env: list[str] | None = None
+    User: str | None = None
+    WorkingDir: str | None = None
+    DetachKeys: str | None = None
+    AttachStdin: bool | None = None
+    AttachStdout: bool | None = None
+    AttachStderr: bool | None = None
+    Tty: bool | None = None
+    Privileged: bool | None = None
 
 
 async def create(call: Call) -> web.StreamResponse:
     container = call.engine.containers.get(call.path["id"])
     body = await call.body()
-    _check(body)
+    wish = typed(body, ExecWish)
+    detach_keys(wish.DetachKeys or "")
     return json_answer({"Id": call.engine.execs.create(container, body).id}, 201)
-
-
-def _check(body: dict[str, object]) -> None:
-    for key in ("Cmd", "Env"):
-        value = body.get(key)
-        if value is not None and not (isinstance(value, list) and all(isinstance(word, str) for word in value)):
-            raise Invalid(f"invalid JSON: {key} must be a list of strings")
-    for key in ("User", "WorkingDir", "DetachKeys"):
-        if not isinstance(body.get(key) or "", str):
-            raise Invalid(f"invalid JSON: {key} must be a string")
-    detach_keys(str(body.get("DetachKeys") or ""))
 
 
 async def start(call: Call) -> web.StreamResponse:
@@ -63,10 +69,13 @@ async def start(call: Call) -> web.StreamResponse:
 
 
 async def _start_into(call: Call, exec: Exec, stream: Stream, size: tuple[int, int]) -> None:
-    """A program that cannot be started says so in the client's stream, as its only output."""
+    """What goes wrong now can only be said in the client's stream. A program that cannot be started is the supervisor's
+    to report: it has the stream by then."""
     spare = os.dup(stream.fd)  # the stream's own descriptor is the supervisor's from now on
     try:
         await call.engine.execs.start(exec, stream, size)
+    except StartFailed:
+        return
     except (CortenError, OSError) as error:
         text = f"{message(error)}\r\n".encode()
         frame = b"\x01\0\0\0" + len(text).to_bytes(4, "big") + text if stream.mux else text

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import msgspec
 from aiohttp import web
 
-from corten.api.call import Call, empty, json_answer
+from corten.api.call import Call, empty, json_answer, typed
 from corten.api.routes import Route
 from corten.api.versions import PRUNE_NAMED_VOLUMES
 from corten.engine.filters import Filters
 from corten.errors import Unsupported
+
+
+class VolumeWish(msgspec.Struct):
+    """Docker's VolumeCreateOptions."""
+
+    Name: str | None = None
+    Driver: str | None = None
+    DriverOpts: dict[str, str] | None = None
+    Labels: dict[str, str] | None = None
 
 
 async def list_volumes(call: Call) -> web.StreamResponse:
@@ -18,11 +28,9 @@ async def list_volumes(call: Call) -> web.StreamResponse:
 
 
 async def create(call: Call) -> web.StreamResponse:
-    body = await call.body(optional=True)
+    wish = typed(await call.body(optional=True), VolumeWish)
     volumes = call.engine.volumes
-    volume = volumes.create(
-        body.get("Name") or "", body.get("Driver") or "", body.get("DriverOpts") or {}, body.get("Labels") or {}
-    )
+    volume = volumes.create(wish.Name or "", wish.Driver or "", wish.DriverOpts, wish.Labels)
     return json_answer(volumes.shown(volume), 201)
 
 

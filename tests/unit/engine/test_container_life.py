@@ -1,0 +1,310 @@
+"""Containers over the fake runtime: states, policies, waiting, removal, and what a restart of the daemon keeps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from corten.engine import (
+    container_exit,
+    container_inspect,
+    container_remove,
+    container_start,
+    container_stop,
+    container_wait,
+)
+from corten.engine.container import Container
+from corten.engine.engine import Engine
+from corten.engine.filters import Filters
+from corten.engine.records import Record, State
+from corten.errors import Conflict, Invalid, NotFound, NotModified, StartFailed
+from engine_fakes import FakeRuntime, MemoryTable, make_engine
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
+    engine = make_engine(tmp_path)
+    await engine.open()
+    yield engine
+    for container in list(engine.containers.by_id.values()):
+        if container.record.state.status != "removing":
+            await container_remove.remove(engine.containers, container, force=True)
+    await engine.settle()
+    await engine.close()
+    assert not engine.parts.snapshots.active  # type: ignore[attr-defined]
+    assert not any(engine.parts.networks.connected.values())  # type: ignore[attr-defined]
+    assert not engine.parts.runtime.tasks  # type: ignore[attr-defined]
+    assert list(tmp_path.glob("containers/*")) == []
+    assert not [key for key in engine.parts.table.rows if key[0] == "container"]  # type: ignore[attr-defined]
+
+
+async def make(engine: Engine, *command: str, name: str = "", **host: Any) -> Container:
+    config = {"Image": "test", "Cmd": list(command) or ["true"]}
+    container, _ = await engine.containers.create(name, config, host, {})
+    return container
+
+
+async def run(engine: Engine, *command: str, **host: Any) -> Container:
+    container = await make(engine, *command, **host)
+    await container_start.start(engine.containers, container)
+    return container
+
+
+async def ended(container: Container) -> int:
+    async with asyncio.timeout(10):
+        return (await container_wait.future(container, "not-running")).status
+
+
+def status(container: Container) -> str:
+    return container.record.state.status
+
+
+async def test_whole_life(engine: Engine) -> None:
+    container = await make(engine, "sh", "-c", "exit 3", name="box")
+    assert status(container) == "created"
+    timing = await container_start.start(engine.containers, container)
+    assert timing["total"] > 0 and {"create", "start", "network"} <= timing.keys()
+    assert await ended(container) == 3
+    assert status(container) == "exited"
+    await container_remove.remove(engine.containers, container)
+    with pytest.raises(NotFound):
+        engine.containers.get("box")
+    actions = [e["Action"] for e in engine.events.history if e["Type"] == "container"]
+    assert actions == ["create", "start", "die", "destroy"]
+
+
+async def test_create_takes_from_the_image(engine: Engine) -> None:
+    container, _ = await engine.containers.create("", {"Image": "test", "Env": ["A=b"]}, {}, {})
+    assert container.record.path == "true"
+    assert set(container.record.config["Env"]) >= {"A=b", "FROM_IMAGE=yes"}
+    assert container.record.config["Hostname"] == container.id[:12]
+    assert "_" in container.record.name
+
+
+async def test_failed_create_leaves_nothing(engine: Engine, tmp_path: Path) -> None:
+    host = {"Binds": ["data:/data"], "VolumesFrom": ["nobody"]}
+    with pytest.raises(NotFound):
+        await engine.containers.create("box", {"Image": "test"}, host, {})
+    with pytest.raises(NotFound):
+        await engine.containers.create("box", {"Image": "missing"}, {}, {})
+    assert not engine.containers.by_name
+
+
+async def test_names(engine: Engine) -> None:
+    box = await make(engine, name="/box")
+    with pytest.raises(Conflict, match="is already in use"):
+        await make(engine, name="box")
+    with pytest.raises(Invalid):
+        await make(engine, name="a/b")
+    other = await make(engine, name="other")
+    with pytest.raises(Conflict):
+        await engine.containers.rename(other, "box")
+    await engine.containers.rename(box, "third")
+    assert engine.containers.get("third") is box is engine.containers.get(box.id[:10])
+    with pytest.raises(NotFound):
+        engine.containers.get("box")
+
+
+async def test_states_forbid(engine: Engine) -> None:
+    container = await make(engine, "sleep", "60")
+    for verb in (container_stop.kill, container_stop.pause, container_stop.unpause):
+        with pytest.raises(Conflict):
+            await verb(engine.containers, container)
+    with pytest.raises(NotModified):
+        await container_stop.stop(engine.containers, container)
+    await container_start.start(engine.containers, container)
+    with pytest.raises(NotModified):
+        await container_start.start(engine.containers, container)
+    with pytest.raises(Conflict, match="container is running"):
+        await container_remove.remove(engine.containers, container)
+    await container_stop.pause(engine.containers, container)
+    with pytest.raises(Conflict, match="try unpause instead"):
+        await container_start.start(engine.containers, container)
+    await container_stop.kill(engine.containers, container)
+    assert await ended(container) == 137
+
+
+async def test_stop_sends_the_stop_signal_then_kills(engine: Engine) -> None:
+    ready = "echo ready; while :; do sleep 0.02; done"
+    polite = await run(engine, "sh", "-c", f"trap 'exit 5' USR1; {ready}")
+    deaf = await run(engine, "sh", "-c", f"trap '' TERM; {ready}")
+    for container in (polite, deaf):
+        await output(container)
+    polite.record.config["StopSignal"] = "SIGUSR1"
+    await container_stop.stop(engine.containers, polite, 10)
+    await container_stop.stop(engine.containers, deaf, 0)
+    assert [c.record.state.exit_code for c in (polite, deaf)] == [5, 137]
+
+
+async def output(container: Container) -> None:
+    """Wait until the container has written something."""
+    assert container.log_path is not None
+    async with asyncio.timeout(10):
+        while not container.log_path.exists() or not container.log_path.stat().st_size:
+            await asyncio.sleep(0.01)
+
+
+async def test_program_that_cannot_start(engine: Engine) -> None:
+    container = await make(engine, "no-such-program")
+    with pytest.raises(StartFailed):
+        await container_start.start(engine.containers, container)
+    assert (status(container), container.record.state.exit_code) == ("created", 127)
+    assert "not found" in container.record.state.error
+    await engine.settle()
+    assert not engine.parts.runtime.tasks  # type: ignore[attr-defined]
+
+
+async def test_automatic_removal(engine: Engine) -> None:
+    container = await make(engine, "sh", "-c", "exit 4", AutoRemove=True, Binds=["/anonymous"])
+    removed = container_wait.future(container, "removed")
+    await container_start.start(engine.containers, container)
+    async with asyncio.timeout(10):
+        assert (await removed).status == 4
+    assert not engine.containers.by_id
+    assert not engine.volumes.list()
+
+
+async def test_wait_conditions(engine: Engine) -> None:
+    container = await make(engine, "sh", "-c", "exit 6")
+    assert container_wait.future(container, "not-running").done()
+    next_exit = container_wait.future(container, "next-exit")
+    removed = container_wait.future(container, "removed")
+    await container_start.start(engine.containers, container)
+    assert (await next_exit).status == 6
+    assert not removed.done()
+    await container_remove.remove(engine.containers, container)
+    assert (await removed).status == 6
+    with pytest.raises(Invalid):
+        container_wait.condition("sometime")
+
+
+async def test_restart_on_failure_counts(engine: Engine) -> None:
+    policy = {"Name": "on-failure", "MaximumRetryCount": 2}
+    container = await make(engine, "sh", "-c", "exit 1", RestartPolicy=policy)
+    for _ in range(3):
+        dead = container_wait.future(container, "next-exit")
+        if status(container) == "created":
+            await container_start.start(engine.containers, container)
+        await dead
+    assert (status(container), container.record.restart_count) == ("exited", 2)
+
+
+async def test_stopping_ends_restarting(engine: Engine) -> None:
+    container = await make(engine, "false", RestartPolicy={"Name": "always"})
+    dead = container_wait.future(container, "next-exit")
+    await container_start.start(engine.containers, container)
+    await dead
+    assert status(container) == "restarting"
+    shown = container_inspect.state(container)
+    assert shown["Running"] and shown["Restarting"]
+    await container_stop.stop(engine.containers, container)
+    assert status(container) == "exited" and container.record.stopped
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "stopped", "again"),
+    [
+        ("no", 1, False, False),
+        ("always", 0, False, True),
+        ("always", 0, True, False),
+        ("unless-stopped", 1, False, True),
+        ("unless-stopped", 1, True, False),
+        ("on-failure", 0, False, False),
+        ("on-failure", 1, False, True),
+    ],
+)
+def test_policies(policy: str, code: int, stopped: bool, again: bool) -> None:
+    host = {"RestartPolicy": {"Name": policy, "MaximumRetryCount": 0}}
+    record = Record("i", "n", 1, "img", "id", None, "true", [], {}, host, stopped=stopped)
+    assert container_exit.wants_restart(record, code) is again
+
+
+async def test_volumes(engine: Engine) -> None:
+    first = await make(engine, Binds=["data:/data", "/anonymous"])
+    second = await make(engine, VolumesFrom=[first.id])
+    assert [p.destination for p in second.record.mounts] == ["/data", "/anonymous"]
+    with pytest.raises(Conflict, match="volume is in use"):
+        engine.volumes.remove("data")
+    await container_remove.remove(engine.containers, first, volumes=True)
+    assert len(engine.volumes.list()) == 2  # the second still uses both
+    await container_remove.remove(engine.containers, second, volumes=True)
+    assert [v.name for v in engine.volumes.list()] == ["data"]
+    names, _ = await engine.volumes.prune(Filters({"all": ["true"]}))
+    assert names == ["data"]
+
+
+async def test_concurrent_starts_start_once(engine: Engine) -> None:
+    container = await make(engine, "sleep", "60")
+    starts = [container_start.start(engine.containers, container) for _ in range(5)]
+    outcomes = await asyncio.gather(*starts, return_exceptions=True)
+    assert sum(isinstance(o, NotModified) for o in outcomes) == 4
+    assert sum(isinstance(o, dict) for o in outcomes) == 1
+
+
+async def test_oom_is_remembered(engine: Engine) -> None:
+    container = await run(engine, "sleep", "60")
+    engine.parts.runtime.on_event(container.id, "oom", {})
+    await container_stop.kill(engine.containers, container)
+    await ended(container)
+    assert container_inspect.state(container)["OOMKilled"]
+    assert [e for e in engine.events.history if e["Action"] == "oom"]
+
+
+async def test_health(engine: Engine) -> None:
+    check = {"Test": ["CMD-SHELL", "test -e $MARK"], "Interval": 20_000_000, "Retries": 1}
+    mark = engine.parts.settings.data_root / "mark"
+    config = {"Image": "test", "Cmd": ["sleep", "60"], "Healthcheck": check, "Env": [f"MARK={mark}"]}
+    container, _ = await engine.containers.create("", config, {}, {})
+    await container_start.start(engine.containers, container)
+    assert container_inspect.state(container)["Health"]["Status"] == "starting"
+    source = engine.events.listen(since=1, filters=Filters({"event": ["health_status"]}))
+    async with asyncio.timeout(10):
+        assert (await anext(source))["Action"] == "health_status: unhealthy"
+        mark.touch()
+        assert (await anext(source))["Action"] == "health_status: healthy"
+    await source.aclose()
+    assert container_inspect.state(container)["Health"]["Log"][-1]["ExitCode"] == 0
+
+
+async def test_an_earlier_daemons_containers(tmp_path: Path) -> None:
+    """One runs on, one ended meanwhile, one is to be started, one removal was cut short, one is lost."""
+    table, runtime = MemoryTable(), FakeRuntime()
+    old = make_engine(tmp_path, table, runtime)
+    await old.open()
+    await run(old, "sleep", "60", name="lasting")
+    brief = await run(old, "sh", "-c", "read x; exit 8", name="brief")
+    await ended(brief)
+    brief.record.state = State("running", pid=1, started_at=1)
+    always = await make(old, "sleep", "60", name="always", RestartPolicy={"Name": "always"})
+    always.record.state = State("exited", started_at=1, finished_at=2)
+    half = await make(old, name="half")
+    half.record.state.status = "removing"
+    for container in (brief, always, half):
+        table.put("container", container.id, msgspec.to_builtins(container.record))
+    await old.close()
+
+    new = make_engine(tmp_path, table, runtime)
+    new.parts.snapshots.active.update(old.parts.snapshots.active)  # type: ignore[attr-defined]
+    await new.open()
+    await new.settle()
+    assert status(new.containers.get("lasting")) == "running"
+    assert new.containers.get("lasting").endpoints.keys() == {"bridge"}
+    assert status(new.containers.get("brief")) == "exited"
+    with pytest.raises(NotFound):
+        new.containers.get("half")
+    async with asyncio.timeout(10):
+        async for event in new.events.listen(since=1):
+            if event["Action"] == "start":
+                break
+    assert status(new.containers.get("always")) == "running"
+    await container_stop.kill(new.containers, new.containers.get("lasting"))
+    assert await ended(new.containers.get("lasting")) == 137
+    for container in list(new.containers.by_id.values()):
+        await container_remove.remove(new.containers, container, force=True)
+    await new.close()
+    assert not table.list("container")

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from corten.engine import clock
+from corten.engine.events import HISTORY, QUEUE, Events, matcher
+from corten.engine.filters import Filters
+from corten.errors import Invalid
+
+
+def test_labels() -> None:
+    filters = Filters({"label": ["a", "b=1"], "label!": ["c"]})
+    assert filters.match_labels("label", {"a": "x", "b": "1"})
+    assert not filters.match_labels("label", {"a": "x", "b": "2"})
+    assert filters.excludes_labels("label!", {"c": ""})
+    assert not filters.excludes_labels("label!", {"a": ""})
+
+
+def test_flags() -> None:
+    assert Filters({"dangling": ["1"]}).flag("dangling")
+    assert not Filters({"dangling": ["false"]}).flag("dangling", True)
+    assert Filters().flag("dangling", True)
+    for values in (["maybe"], ["true", "false"]):
+        with pytest.raises(Invalid):
+            Filters({"dangling": values}).flag("dangling")
+
+
+def test_unknown_key() -> None:
+    with pytest.raises(Invalid, match="invalid filter 'colour'"):
+        Filters({"colour": ["red"]}).check({"name"})
+
+
+def message(events: Events, *what: Any) -> dict[str, Any]:
+    events.publish(*what)
+    return events.history[-1]
+
+
+def test_shape() -> None:
+    start = message(Events(), "container", "start", "id1", {"image": "busybox", "name": "n"})
+    assert start["status"] == start["Action"] == "start"
+    assert (start["id"], start["from"], start["scope"]) == ("id1", "busybox", "local")
+    assert start["Actor"] == {"ID": "id1", "Attributes": {"image": "busybox", "name": "n"}}
+    assert start["timeNano"] // clock.SECOND == start["time"]
+    assert "status" not in message(Events(), "network", "create", "id2", {})
+
+
+@pytest.mark.parametrize(
+    ("filters", "matches"),
+    [
+        ({}, True),
+        ({"type": ["container"]}, True),
+        ({"type": ["image", "container"]}, True),
+        ({"type": ["image"]}, False),
+        ({"event": ["exec_create"]}, True),
+        ({"event": ["exec_create: ls"]}, True),
+        ({"event": ["exec_start"]}, False),
+        ({"container": ["web"]}, True),
+        ({"container": ["abc"]}, True),
+        ({"container": ["other"]}, False),
+        ({"image": ["busybox"]}, True),
+        ({"image": ["busybox:latest"]}, True),
+        ({"image": ["alpine"]}, False),
+        ({"label": ["a=b"]}, True),
+        ({"label": ["a=c"]}, False),
+        ({"type": ["container"], "container": ["other"]}, False),
+        ({"network": ["web"]}, False),
+    ],
+)
+def test_matching(filters: dict[str, list[str]], matches: bool) -> None:
+    attributes = {"image": "busybox", "name": "web", "a": "b"}
+    event = message(Events(), "container", "exec_create: ls", "abcdef", attributes)
+    assert matcher(Filters(filters))(event) is matches
+
+
+async def test_replay_then_live() -> None:
+    events = Events()
+    events.publish("container", "create", "1")
+    source = events.listen(since=1)
+    assert (await anext(source))["Action"] == "create"
+    waiting = asyncio.ensure_future(anext(source))
+    await asyncio.sleep(0)
+    events.publish("container", "start", "1")
+    assert (await waiting)["Action"] == "start"
+    await source.aclose()
+    assert len(events) == 0
+
+
+async def test_until_ends_the_stream() -> None:
+    events = Events()
+    events.publish("container", "create", "1")
+    seen = [e["Action"] async for e in events.listen(since=1, until=clock.now() + clock.SECOND // 50)]
+    assert seen == ["create"]
+
+
+async def test_history_and_queues_are_bounded() -> None:
+    events = Events()
+    slow = events.listen(since=1)
+    events.publish("container", "create", "first")
+    await anext(slow)
+    for number in range(QUEUE + 10):
+        events.publish("container", "create", str(number))
+    assert len(events.history) == HISTORY
+    assert len(events) == 0  # it was cut off
+    assert len([event async for event in slow]) == QUEUE
