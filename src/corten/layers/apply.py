@@ -356,8 +356,10 @@ class _Layer:
         for path, mtime in self._times.items():
             try:
                 fd = paths.open_in(self._root, path, os.O_RDONLY | os.O_DIRECTORY)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # replaced by a later entry
+            except OSError as error:
+                if error.errno in _REFUSED:
+                    continue  # replaced by a later entry, if only by a link that leads nowhere
+                raise
             try:
                 os.utime(fd, ns=(mtime, mtime))
             finally:

@@ -17,7 +17,7 @@ from corten.layers.source import Source
 
 _XATTR = b"SCHILY.xattr."
 _MAX_ID = 0xFFFFFFFE  # 0xFFFFFFFF means "leave it" to chown(2)
-_MAX_TIME = (1 << 33) * 10**9  # the year 2242; ext4 ends in 2446, and utimensat must not overflow
+_MAX_TIME = (1 << 34) * 10**9  # the year 2514; ext4 ends in 2446, and utimensat must not overflow
 
 
 class Limits(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any
 
 from corten.errors import Invalid
 
-_WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ARCHITECTURES = {
     "x86_64": "amd64",
     "x86-64": "amd64",

@@ -1,0 +1,178 @@
+"""What every driver of trees does: overlay and copies. Mounted for real, in a mount namespace of the test's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corten.errors import Conflict, NotFound
+from corten.snapshots.copying import Copying
+from corten.snapshots.overlay import Overlay
+from corten.spec.mounts import Mount
+from corten.store.database import Database
+from corten.store.records import Records
+from image_parts import tars
+from image_parts.trees import unpack
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and owners need root")
+
+_IN_NAMESPACE = r"""
+import ctypes, json, os, sys
+mounts, at, program = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
+libc = ctypes.CDLL(None, use_errno=True)
+def check(result):
+    if result: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+check(libc.unshare(0x20000))
+check(libc.mount(b"none", b"/", None, 0x44000, None))
+for kind, source, target, options in mounts:
+    where = (at + target).rstrip("/").encode()
+    if kind == "bind":
+        check(libc.mount(source.encode(), where, None, 0x5000, None))
+        if "ro" in options: check(libc.mount(None, where, None, 0x1000 | 0x20 | 1, None))
+    else:
+        root = os.path.commonpath([o.split("=")[1].split(":")[0] for o in options if "dir=/" in o])
+        os.chdir(root)
+        data = ",".join(o for o in options if o != "ro").replace(root + "/", "")
+        assert len(data) < 4096, len(data)
+        check(libc.mount(b"overlay", where, b"overlay", 1 if "ro" in options else 0, data.encode()))
+os.chdir(at)
+exec(program)
+"""
+
+
+def inside(mounts: Sequence[Mount], at: Path, program: str) -> str:
+    """Run Python where the mounts are; its standard output."""
+    at.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _IN_NAMESPACE, json.dumps(mounts), str(at), program],
+        capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(params=[Overlay, Copying])
+def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    database = Database(tmp_path / "db")
+    driver = request.param(tmp_path / "snapshots", Records(database))
+    yield driver
+    driver.shelf.close()
+    database.close()
+
+
+def layer(driver: Any, name: str, parent: str | None, *entries: bytes) -> None:
+    draft = driver.receive()
+    applied = unpack(draft.path, tars.archive(*entries))
+    driver.commit(draft, name, parent, applied.size, applied.implied, applied.links)
+
+
+@pytest.fixture
+def image(driver: Any) -> str:
+    layer(driver, "one", None, tars.directory(".", 0o751), tars.directory("tmp", 0o1777, uid=3), tars.file("tmp/a", b"1"),
+          tars.file("gone"), tars.directory("cleared"), tars.file("cleared/old"), tars.file("bin/tool", b"tool", mode=0o4755))  # fmt: skip
+    layer(driver, "two", "one", tars.file("tmp/b", b"2"), tars.file(".wh.gone", b""),
+          tars.file("cleared/.wh..wh..opq", b""), tars.file("cleared/new"), tars.link("bin/alias", "bin/tool"))  # fmt: skip
+    return "two"
+
+
+def test_layers_make_one_tree(driver: Any, image: str, tmp_path: Path) -> None:
+    program = """
+print(sorted(os.listdir(".")), sorted(os.listdir("tmp")), os.listdir("cleared"))
+s = os.stat("tmp"); print(oct(s.st_mode & 0o7777), s.st_uid)
+s = os.stat("bin/alias"); print(oct(s.st_mode & 0o7777), open("bin/alias").read())
+print(oct(os.stat(".").st_mode & 0o7777))
+"""
+    expected = (
+        "['bin', 'cleared', 'tmp'] ['a', 'b'] ['new']\n"
+        "0o1777 3\n"  # the second layer has no entry for tmp, and the first one's word stands
+        "0o4755 tool\n"  # a hard link to a file of the layer below
+        "0o751\n"
+    )
+    assert inside(driver.view(image), tmp_path / "m", program) == expected
+    assert inside(driver.prepare("c", image), tmp_path / "m", program) == expected
+
+
+def test_a_view_is_read_only_and_an_active_tree_is_its_own(driver: Any, image: str, tmp_path: Path) -> None:
+    refused = inside(driver.view(image), tmp_path / "m", "try: open('x', 'w')\nexcept OSError as e: print(e.errno)")
+    assert refused == "30\n"
+    single = inside(driver.view("one"), tmp_path / "m", "try: open('x', 'w')\nexcept OSError as e: print(e.errno)")
+    assert single == "30\n"
+    mounts = driver.prepare("c1", image)
+    driver.prepare("c2", image)
+    inside(mounts, tmp_path / "m", "open('x', 'w').write('mine'); os.unlink('tmp/a')")
+    assert inside(driver.mounts("c1"), tmp_path / "m", "print(open('x').read(), os.listdir('tmp'))") == "mine ['b']\n"
+    seen = inside(driver.mounts("c2"), tmp_path / "m", "print(os.path.exists('x'), os.path.exists('tmp/a'))")
+    assert seen == "False True\n"
+    assert driver.usage("c1").inodes > driver.usage("c2").inodes or isinstance(driver, Copying)
+
+
+def test_a_tree_over_nothing(driver: Any, tmp_path: Path) -> None:
+    inside(driver.prepare("c", None), tmp_path / "m", "os.mkdir('a')")
+    assert inside(driver.mounts("c"), tmp_path / "m", "print(os.listdir('.'))") == "['a']\n"
+
+
+def test_names(driver: Any, image: str) -> None:
+    driver.prepare("c", image)
+    with pytest.raises(Conflict):
+        driver.prepare("c", image)
+    with pytest.raises(NotFound):
+        driver.prepare("d", "absent")
+    with pytest.raises(Conflict):
+        driver.prepare("d", "c")  # a writable tree is nobody's parent
+    with pytest.raises(NotFound):
+        driver.mounts("absent")
+    with pytest.raises(Conflict):
+        driver.remove(image)  # c stands on it
+    driver.remove("c")
+    driver.remove("c")
+    with pytest.raises(NotFound):
+        driver.mounts("c")
+    driver.remove("two")
+    driver.remove("one")
+    driver.shelf.close()
+    assert os.listdir(driver.shelf.root) == [".trash"]
+    assert os.listdir(driver.shelf.root / ".trash") == []
+
+
+def test_after_a_crash(driver: Any, image: str, tmp_path: Path) -> None:
+    driver.prepare("c", image)
+    driver.receive()  # interrupted while unpacking
+    table = Records(Database(tmp_path / "db"))
+    again = type(driver)(tmp_path / "snapshots", table)
+    again.shelf.sweep()
+    again.shelf.close()
+    table._database.close()
+    count = 3
+    assert len([name for name in os.listdir(tmp_path / "snapshots") if name != ".trash"]) == count
+    assert again.mounts("c") == driver.mounts("c")
+    assert again.shelf.ancestors_in_use() == {"one", "two"}
+
+
+def test_127_layers_fit(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db")
+    overlay = Overlay(tmp_path / "snapshots", Records(database))
+    parent = None
+    for number in range(127):
+        layer(overlay, str(number), parent, tars.file(f"f{number}"))
+        parent = str(number)
+    mounts = overlay.prepare("c", parent)
+    assert inside(mounts, tmp_path / "m", "print(len(os.listdir('.')))") == "127\n"
+    overlay.shelf.close()
+    database.close()
+
+
+def test_a_hard_link_to_nothing_is_refused(driver: Any, image: str) -> None:
+    from corten.errors import CortenError
+
+    before = driver.shelf.keys(True)
+    with pytest.raises(CortenError):
+        layer(driver, "three", image, tars.link("x", "gone"))  # deleted by the second layer
+    with pytest.raises(CortenError):
+        layer(driver, "four", None, tars.link("x", "nothing"))
+    assert driver.shelf.keys(True) == before

@@ -1,0 +1,72 @@
+"""A registry that answers as a test wants it to, on a loopback port of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from corten.spec.oci_image import OCI_MANIFEST
+
+from .stores import Made, digest
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
+
+
+class Scripted:
+    """Serves `manifests` (tag or digest to (type, bytes)) and `blobs`. `before` may answer, or raise, first."""
+
+    def __init__(self) -> None:
+        self.manifests: dict[str, tuple[str, bytes]] = {}
+        self.blobs: dict[str, bytes] = {}
+        self.requests: list[web.Request] = []
+        self.before: Handler | None = None
+        self.host = ""
+
+    def add(self, tag: str, image: Made) -> str:
+        self.manifests[tag] = self.manifests[digest(image.manifest)] = (OCI_MANIFEST, image.manifest)
+        self.blobs.update(image.blobs)
+        return digest(image.manifest)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
+        if self.before is not None:
+            early = await self.before(request)
+            if early is not None:
+                return early
+        kind, _, name = request.path.rpartition("/")
+        if kind.endswith("/manifests") and name in self.manifests:
+            media_type, data = self.manifests[name]
+            return web.Response(body=data, headers={"Content-Type": media_type, "Docker-Content-Digest": digest(data)})
+        if kind.endswith("/blobs") and name in self.blobs:
+            return self._blob(request, self.blobs[name])
+        code = "MANIFEST_UNKNOWN" if kind.endswith("/manifests") else "BLOB_UNKNOWN"
+        return web.json_response(
+            {"errors": [{"code": code, "message": code.lower().replace("_", " ")}]}, status=404
+        )
+
+    def _blob(self, request: web.Request, data: bytes) -> web.Response:
+        wanted = request.headers.get("Range", "")
+        if not wanted:
+            return web.Response(body=data)
+        start = int(wanted.removeprefix("bytes=").rstrip("-"))
+        headers = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
+        return web.Response(body=data[start:], status=206, headers=headers)
+
+
+@asynccontextmanager
+async def scripted() -> AsyncIterator[Scripted]:
+    registry = Scripted()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", registry.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    registry.host = f"127.0.0.1:{port}"
+    try:
+        yield registry
+    finally:
+        await runner.cleanup()

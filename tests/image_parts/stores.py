@@ -1,0 +1,95 @@
+"""An `Images` on a directory of its own, and images for it to pull."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from corten.engine.image_unpack import Workers
+from corten.engine.images import Images, no_users
+from corten.registry.client.registry import Registry
+from corten.snapshots.overlay import Overlay
+from corten.spec import oci_image, platform
+from corten.store.blobs import Blobs
+from corten.store.database import Database
+from corten.store.records import Records
+
+from .workers import ForkWorkers
+
+
+class Store:
+    """Everything below `Images`, on `root`; can be closed and opened again on the same directory."""
+
+    def __init__(self, root: Path, workers: Workers | None = None, users: Any = no_users) -> None:
+        root.mkdir(exist_ok=True)
+        self.root = root
+        self.database = Database(root / "corten.db")
+        self.blobs = Blobs(root / "content")
+        self.trees = Overlay(root / "snapshots", Records(self.database))
+        self.registry = Registry(self.blobs, pause=0.01)
+        self.images = Images(self.database, self.blobs, self.trees, workers or ForkWorkers(), self.registry, users)
+        self.images.recover()
+
+    async def close(self) -> None:
+        await self.images.close()
+        self.trees.shelf.close()
+        self.database.close()
+
+    def leftovers(self) -> list[str]:
+        """Blobs, parts and trees on disk, for tests that want none."""
+        self.trees.shelf.close()
+        return sorted(
+            str(path.relative_to(self.root))
+            for pattern in ("content/blobs/*/*", "content/ingest/*", "snapshots/*", "snapshots/.trash/*")
+            for path in self.root.glob(pattern)
+            if path.name != ".trash"
+        )
+
+
+def digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+class Made:
+    """An image as blobs: manifest, configuration, layers (gzip)."""
+
+    def __init__(self, tars: Sequence[bytes], architecture: str = "", config: dict[str, Any] | None = None) -> None:
+        here = platform.host()
+        self.layers = [gzip.compress(tar, 1, mtime=0) for tar in tars]
+        document = {
+            "architecture": architecture or here.architecture,
+            "os": "linux",
+            "config": config or {"Cmd": ["sh"]},
+            "rootfs": {"type": "layers", "diff_ids": [digest(tar) for tar in tars]},
+        }
+        self.config = json.dumps(document).encode()
+        kinds = [oci_image.OCI_LAYER + "+gzip"] * len(self.layers)
+        self.manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": oci_image.OCI_MANIFEST,
+                "config": entry(oci_image.OCI_CONFIG, self.config),
+                "layers": [entry(kind, layer) for kind, layer in zip(kinds, self.layers)],
+            }
+        ).encode()
+
+    @property
+    def blobs(self) -> dict[str, bytes]:
+        return {digest(data): data for data in (self.config, *self.layers)}
+
+
+def entry(kind: str, data: bytes) -> dict[str, Any]:
+    return {"mediaType": kind, "digest": digest(data), "size": len(data)}
+
+
+async def collect(messages: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [message async for message in messages]
+
+
+async def body(data: bytes, piece: int = 1 << 16) -> AsyncIterator[bytes]:
+    for at in range(0, len(data), piece):
+        yield data[at : at + piece]

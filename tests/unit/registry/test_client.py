@@ -1,0 +1,284 @@
+"""The client against a registry that misbehaves on purpose (1.5 of the security reference)."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from corten.errors import Corrupt, CortenError, Failed, Invalid, NotFound, Unauthorized, Unavailable
+from corten.registry.client.auth import challenges, check_realm, credentials
+from corten.registry.client.endpoints import Endpoints
+from corten.registry.client.registry import Registry
+from corten.spec.oci_image import OCI_LAYER, Descriptor
+from corten.spec.reference import parse
+from corten.store.blobs import Blobs
+from image_parts.registries import Scripted, scripted
+from image_parts.stores import Made, digest
+
+DATA = bytes(range(256)) * 20_000
+
+
+@pytest.fixture
+async def server():
+    async with scripted() as registry:
+        registry.add("1", Made([b"layer"]))
+        registry.blobs[digest(DATA)] = DATA
+        yield registry
+
+
+@pytest.fixture
+async def client(tmp_path: Path):
+    registry = Registry(Blobs(tmp_path), pause=0.01)
+    yield registry
+    await registry.close()
+
+
+async def blob(client: Registry, server: Scripted, data: bytes = DATA, auth: Any = None, size: int | None = None) -> None:
+    repository = client.repository(parse(f"{server.host}/a/b:1"), auth)
+    await client.blob(repository, Descriptor(OCI_LAYER, digest(data), len(data) if size is None else size))
+
+
+async def manifest(client: Registry, server: Scripted, tag: str = "1", auth: Any = None) -> bytes:
+    reference = parse(f"{server.host}/a/b:{tag}")
+    return (await client.manifest(client.repository(reference, auth), reference)).body
+
+
+def test_which_registries_may_do_without_tls() -> None:
+    plain = Endpoints()
+    assert plain.find("docker.io").schemes == ("https",)
+    assert plain.find("docker.io").host == "registry-1.docker.io"
+    for host in ("localhost", "localhost:5000", "127.0.0.1:5000", "127.8.9.1", "[::1]:5000"):
+        assert plain.find(host).schemes == ("http",)
+    for host in ("localhost.evil.com", "127.0.0.1.evil.com", "10.0.0.1:5000", "registry.local"):
+        assert plain.find(host).schemes == ("https",)
+    some = Endpoints(["10.0.0.0/8", "registry.local:5000"])
+    assert some.find("10.1.2.3:5000").insecure
+    assert some.find("registry.local:5000").insecure
+    assert not some.find("registry.local:5001").insecure
+    with pytest.raises(Invalid):
+        Endpoints(["10.0.0.0/99"])
+
+
+async def test_what_is_there(client: Registry, server: Scripted, tmp_path: Path) -> None:
+    assert await manifest(client, server) == server.manifests["1"][1]
+    await blob(client, server)
+    assert client._blobs.read(digest(DATA), len(DATA)) == DATA
+
+
+async def test_what_is_not_there(client: Registry, server: Scripted) -> None:
+    with pytest.raises(NotFound, match=r"manifest for .*/a/b:2 not found: manifest unknown: manifest unknown"):
+        await manifest(client, server, "2")
+
+
+async def test_nobody_at_home(client: Registry) -> None:
+    reference = parse("127.0.0.1:1/a:b")
+    with pytest.raises(Failed, match=r'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused'):
+        await client.manifest(client.repository(reference, None), reference)
+
+
+async def test_wrong_digests_keep_nothing(client: Registry, server: Scripted) -> None:
+    server.blobs[digest(b"wanted")] = b"served"
+    with pytest.raises(Corrupt, match="digest mismatch"):
+        await blob(client, server, b"wanted")
+    server.manifests[digest(b"x")] = server.manifests["1"]
+    reference = parse(f"{server.host}/a/b@{digest(b'x')}")
+    with pytest.raises(Corrupt, match="verification failed"):
+        await client.manifest(client.repository(reference, None), reference)
+    assert not list(client._blobs.list())
+    assert not list((client._blobs.root / "ingest").iterdir())
+
+
+async def test_too_long(client: Registry, server: Scripted) -> None:
+    with pytest.raises(Corrupt, match="longer"):
+        await blob(client, server, size=1000)
+
+
+async def test_server_errors_and_rate_limits_are_tried_again(client: Registry, server: Scripted) -> None:
+    answers = [web.Response(status=503), web.Response(status=429, headers={"Retry-After": "0"}), web.Response(status=500)]
+
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        return answers.pop() if answers else None
+
+    server.before = before
+    await blob(client, server)
+    assert client._blobs.has(digest(DATA))
+    assert len(server.requests) == 4
+
+
+async def test_giving_up(client: Registry, server: Scripted) -> None:
+    async def before(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=502)
+
+    server.before = before
+    with pytest.raises(Unavailable, match="502"):
+        await manifest(client, server)
+    assert len(server.requests) == 5
+
+
+async def test_a_broken_connection_is_resumed_where_it_broke(client: Registry, server: Scripted) -> None:
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        if len(server.requests) > 2:
+            return None
+        response = web.StreamResponse(headers={"Content-Length": str(len(DATA))})
+        if "Range" in request.headers:
+            return None
+        await response.prepare(request)
+        await response.write(DATA[:3_000_000])
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    server.before = before
+    await blob(client, server)
+    assert client._blobs.read(digest(DATA), len(DATA)) == DATA
+    assert server.requests[-1].headers["Range"].startswith("bytes=")
+
+
+@pytest.mark.parametrize("part", [DATA[:1000], b"wrong" * 100, DATA + b"more"])
+async def test_parts_of_an_earlier_daemon(client: Registry, server: Scripted, part: bytes) -> None:
+    ingest = client._blobs.ingest(digest(DATA))
+    ingest.write(part)
+    ingest.close()
+    await blob(client, server)
+    assert client._blobs.read(digest(DATA), len(DATA)) == DATA
+    if part == DATA[:1000]:
+        assert server.requests[0].headers["Range"] == "bytes=1000-"
+
+
+async def test_a_registry_that_ignores_ranges(client: Registry, server: Scripted) -> None:
+    ingest = client._blobs.ingest(digest(DATA))
+    ingest.write(DATA[:1000])
+    ingest.close()
+
+    async def before(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=DATA)
+
+    server.before = before
+    await blob(client, server)
+    assert client._blobs.has(digest(DATA))
+
+
+# ---------------------------------------------------------------------------------------------------- authorisation
+
+
+def bearer(server: Scripted, realm: str | None = None, accept: str = "good") -> None:
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        if request.path == "/token":
+            basic = request.headers.get("Authorization", "")
+            token = "good" if basic in ("", "Basic " + base64.b64encode(b"u:p").decode()) else "bad"
+            return web.json_response({"token": token})
+        if request.headers.get("Authorization") == f"Bearer {accept}":
+            return None
+        where = realm or f"http://{server.host}/token"
+        challenge = f'Bearer realm="{where}",service="s",scope="repository:a/b:pull"'
+        return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+
+    server.before = before
+
+
+async def test_tokens(client: Registry, server: Scripted) -> None:
+    bearer(server)
+    await manifest(client, server, auth={"username": "u", "password": "p"})
+    token = next(r for r in server.requests if r.path == "/token")
+    assert token.query["scope"] == "repository:a/b:pull"
+    assert token.query["service"] == "s"
+    await blob(client, server)  # anonymous tokens too
+
+
+async def test_refused(client: Registry, server: Scripted) -> None:
+    bearer(server, accept="nothing")
+    with pytest.raises(NotFound, match=r"pull access denied for .*may require 'docker login'"):
+        await manifest(client, server)
+    assert len(server.requests) < 8
+
+
+async def test_basic(client: Registry, server: Scripted) -> None:
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        if "Authorization" in request.headers:
+            return None
+        return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="here"'})
+
+    server.before = before
+    with pytest.raises(NotFound):
+        await manifest(client, server)
+    await manifest(client, server, auth={"username": "u", "password": "p"})
+    with pytest.raises(CortenError):  # credentials of another registry stay at home
+        await manifest(client, server, auth={"username": "u", "password": "p", "serveraddress": "other.example"})
+
+
+@pytest.mark.parametrize("realm", ["http://evil.example/token", "http://169.254.169.254/token", "ftp://x/", "https://u:p@x/", "x"])
+async def test_realms_that_get_nothing(client: Registry, server: Scripted, realm: str) -> None:
+    bearer(server, realm)
+    with pytest.raises(Unauthorized, match="cannot be trusted"):
+        await manifest(client, server, auth={"username": "u", "password": "p"})
+    with pytest.raises(Unauthorized):
+        check_realm("http://127.0.0.1/token", Endpoints().find("registry.example"))
+
+
+async def test_redirects_lose_credentials(client: Registry, server: Scripted) -> None:
+    async with scripted() as other:
+        other.blobs = server.blobs
+
+        async def before(request: web.Request) -> web.StreamResponse | None:
+            if "Authorization" not in request.headers:
+                return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
+            if "/blobs/" in request.path:
+                return web.Response(status=307, headers={"Location": f"http://{other.host}{request.path}"})
+            return None
+
+        server.before = before
+        await blob(client, server, auth={"username": "u", "password": "p"})
+        assert [r.headers.get("Authorization") for r in other.requests] == [None]
+
+
+@pytest.mark.parametrize("target", ["ftp://x/y", "file:///etc/passwd", "http://u:p@127.0.0.1/", "http:///x"])
+async def test_redirects_that_are_not_followed(client: Registry, server: Scripted, target: str) -> None:
+    async def before(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": target})
+
+    server.before = before
+    with pytest.raises(Failed):
+        await blob(client, server)
+
+
+async def test_redirect_loop(client: Registry, server: Scripted) -> None:
+    async def before(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": request.path})
+
+    server.before = before
+    with pytest.raises(Failed, match="redirects more than"):
+        await blob(client, server)
+
+
+async def test_huge_manifests(client: Registry, server: Scripted) -> None:
+    server.manifests["1"] = ("application/json", bytes(5 << 20))
+    with pytest.raises(Failed, match="larger"):
+        await manifest(client, server)
+
+
+async def test_all_tags(client: Registry, server: Scripted) -> None:
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        tags = ["a", "b", "c"]
+        last = request.query.get("last", "")
+        return web.json_response({"name": "a/b", "tags": [t for t in tags if t > last][:2]})
+
+    server.before = before
+    reference = parse(f"{server.host}/a/b")
+    assert await client.tags(client.repository(reference, None), reference) == ["a", "b", "c"]
+
+
+def test_challenges() -> None:
+    found = challenges(['Basic realm="a, b", Bearer realm="https://x/?a=\\"1\\"",scope=s', "Negotiate"])
+    assert [c.scheme for c in found] == ["basic", "bearer", "negotiate"]
+    assert found[1].parameters == {"realm": 'https://x/?a="1"', "scope": "s"}
+
+
+def test_secrets_are_not_shown() -> None:
+    known = credentials({"username": "u", "password": "hunter2", "identitytoken": "tok"}, "docker.io")
+    assert "hunter2" not in repr(known)
+    assert "tok" not in repr(known)
+    with pytest.raises(Invalid):
+        credentials({"password": "a\nb"}, "docker.io")

@@ -1,0 +1,162 @@
+import bz2
+import gzip
+import lzma
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+from corten.errors import Corrupt, Invalid, NotFound
+from corten.spec import digest as digests
+from corten.store.blobs import Blobs
+from corten.store.compression import Decoder, detect, zstd
+from corten.store.database import MIGRATIONS, Database
+from corten.store.leases import Leases
+from corten.store.records import Records
+
+
+@pytest.fixture
+def database(tmp_path: Path):
+    database = Database(tmp_path / "corten.db")
+    yield database
+    database.close()
+
+
+def test_records(database: Database) -> None:
+    records = Records(database)
+    records.put("container", "b", {"n": 1})
+    records.put("container", "a", {"n": 2})
+    records.put("network", "a", {})
+    assert list(records.list("container").items()) == [("a", {"n": 2}), ("b", {"n": 1})]
+    records.delete("container", "a")
+    records.delete("container", "a")
+    assert records.get("container", "a") is None
+    assert records.get("network", "a") == {}
+
+
+def test_a_write_that_fails_is_undone(database: Database) -> None:
+    records = Records(database)
+    with pytest.raises(ZeroDivisionError), database.write():
+        records.put("container", "a", {})
+        raise ZeroDivisionError
+    assert records.list("container") == {}
+    records.put("container", "b", {})  # the connection is still good
+    assert list(records.list("container")) == ["b"]
+
+
+def test_a_newer_or_damaged_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    Database(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version={len(MIGRATIONS) + 1}")
+    connection.close()
+    with pytest.raises(Corrupt, match="newer"):
+        Database(path)
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(Corrupt):
+        Database(path)
+
+
+def test_leases(database: Database) -> None:
+    leases = Leases(database)
+    with leases.hold() as lease:
+        lease.add("blob", "x", "y")
+        assert leases.held("blob", ["x", "z"]) == {"x"}
+    assert leases.held("blob", ["x"]) == set()
+
+
+def test_blobs_exist_only_when_right(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    digest = digests.of(b"hello")
+    ingest = blobs.ingest(digest)
+    ingest.write(b"hellx")
+    with pytest.raises(Corrupt):
+        ingest.commit()
+    assert not blobs.has(digest)
+    assert not list((tmp_path / "ingest").iterdir())
+    ingest = blobs.ingest(digest)
+    ingest.write(b"hello")
+    assert ingest.commit() == digest
+    assert blobs.read(digest, 10) == b"hello"
+    assert blobs.size(digest) == 5
+    with pytest.raises(Corrupt):
+        blobs.read(digest, 4)
+    assert list(blobs.list()) == [digest]
+    assert blobs.remove(digest) == 5
+    assert blobs.remove(digest) == 0
+    with pytest.raises(NotFound):
+        blobs.open(digest)
+
+
+def test_an_ingest_resumes(tmp_path: Path) -> None:
+    digest = digests.of(b"hello world")
+    first = Blobs(tmp_path).ingest(digest)
+    first.write(b"hello ")
+    first.close()
+    blobs = Blobs(tmp_path)  # another daemon
+    blobs.sweep()
+    second = blobs.ingest(digest)
+    assert second.offset == 6
+    second.write(b"world")
+    assert second.commit() == digest
+
+
+def test_unknown_ingests_are_swept_and_old_parts_removed(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    ingest = blobs.ingest()
+    ingest.write(b"abc")
+    assert blobs.remove_parts(0) == 0  # somebody is at it
+    ingest.close()
+    blobs.sweep()
+    assert os.listdir(tmp_path / "ingest") == []
+    part = blobs.ingest(digests.of(b"x"))
+    part.write(b"abc")
+    part.close()
+    assert blobs.remove_parts(3600) == 0
+    assert blobs.remove_parts(0) == 3
+
+
+@pytest.mark.parametrize("bad", ["sha256:../../etc/passwd", "sha256:" + "A" * 64, "sha256:" + "a" * 63, "md5:" + "a" * 32, "x", ""])
+def test_a_digest_is_no_path(tmp_path: Path, bad: str) -> None:
+    with pytest.raises(Invalid):
+        Blobs(tmp_path).path(bad)
+
+
+DATA = os.urandom(1000) + bytes(3_000_000) + os.urandom(1000)
+STREAMS = {
+    "gzip": gzip.compress(DATA[:100]) + gzip.compress(DATA[100:]),
+    "zstd": zstd.compress(DATA[:100]) + zstd.compress(DATA[100:]),
+    "bzip2": bz2.compress(DATA),
+    "xz": lzma.compress(DATA),
+    "tar": DATA,
+}
+
+
+def decode(kind: str, stream: bytes, piece: int) -> bytes:
+    decoder, out = Decoder(kind), []
+    for at in range(0, len(stream), piece):
+        out.append(decoder.feed(stream[at : at + piece]))
+        while decoder.pending:
+            out.append(decoder.feed(b""))
+            assert len(out[-1]) <= 1 << 20
+    decoder.finish()
+    return b"".join(out)
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize("piece", [997, 1 << 22])
+def test_decoders(kind: str, piece: int) -> None:
+    stream = STREAMS[kind]
+    assert detect(stream[:8]) == (kind if kind != "tar" else detect(DATA[:8]))
+    assert decode(kind, stream, piece) == DATA
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd", "bzip2", "xz"])
+def test_broken_streams(kind: str) -> None:
+    stream = STREAMS[kind]
+    with pytest.raises(Corrupt):
+        decode(kind, stream[:-5], 1 << 16)
+    with pytest.raises(Corrupt):
+        decode(kind, stream[:4] + b"\xff" * 50 + stream[54:], 1 << 16)
+    with pytest.raises(Corrupt):
+        decode(kind, b"", 1)
