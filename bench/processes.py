@@ -44,16 +44,12 @@ def pss(pids: list[int]) -> float:
     return sum(map(_pss_kb, pids)) / 1024
 
 
-def names(pids: list[int]) -> dict[str, int]:
-    """How many there are of each command name."""
-    counts: dict[str, int] = {}
+def by_name(pids: list[int]) -> str:
+    """Which commands these are, how many of each and how much memory together: `10 containerd-shim 38.1 MB, ...`."""
+    kinds: dict[str, list[int]] = {}
     for pid in pids:
-        try:
-            name = (PROC / str(pid) / "comm").read_text().strip()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        counts[name] = counts.get(name, 0) + 1
-    return counts
+        kinds.setdefault(_name(pid), []).append(pid)
+    return ", ".join(f"{len(of_kind)} {name} {pss(of_kind):.1f} MB" for name, of_kind in sorted(kinds.items()))
 
 
 def kill_all(top: int, seconds: float = 10) -> None:
@@ -66,6 +62,13 @@ def kill_all(top: int, seconds: float = 10) -> None:
             except ProcessLookupError:
                 continue
         time.sleep(0.01)
+
+
+def _name(pid: int) -> str:
+    try:
+        return (PROC / str(pid) / "comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return "ended"
 
 
 def _namespace(pid: int) -> str:

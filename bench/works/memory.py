@@ -33,7 +33,7 @@ def measure(stage: Stage) -> list[Table]:
         seen.append(f"{name}: {kinds}")
     note = (
         f"PSS of the daemon and all it started outside of containers, {SAMPLES} looks. "
-        f"Processes with {number} containers: {'; '.join(seen)}."
+        f"Processes without and with {number} containers: {'. '.join(seen)}."
     )
     return [
         Table("engine memory, idle", tuple(idle), "dockerd", (Target("Corten", 60),), "MB", note),
@@ -43,15 +43,16 @@ def measure(stage: Stage) -> list[Table]:
 
 
 def _look(daemon: Daemon, number: int) -> tuple[tuple[float, ...], tuple[float, ...], str]:
-    """MB without containers, MB with `number` of them, and which processes these were then."""
+    """MB without containers, MB with `number` of them, and which processes stood for it both times."""
     before = _samples(daemon)
+    kinds = processes.by_name(daemon.processes())
     started = start_many(daemon, number)
     try:
         after = _samples(daemon)
-        kinds = processes.names(daemon.processes())
+        kinds += f"; then {processes.by_name(daemon.processes())}"
     finally:
         remove_many(daemon, started)
-    return before, after, ", ".join(f"{count} {name}" for name, count in sorted(kinds.items()))
+    return before, after, kinds
 
 
 def _samples(daemon: Daemon) -> tuple[float, ...]:

@@ -22,3 +22,10 @@ def test_memory_of_this_process_and_of_one_that_ended() -> None:
     ours = processes.pss([os.getpid()])
     assert 1 < ours < 1000
     assert processes.pss([os.getpid(), 2**22 + 1]) < ours * 2
+
+
+def test_processes_are_counted_by_their_name() -> None:
+    (one,) = processes.by_name([os.getpid()]).split(", ")
+    two = processes.by_name([os.getpid(), os.getpid()])
+    assert one.startswith("1 ") and one.endswith(" MB")
+    assert two.startswith("2 ")
