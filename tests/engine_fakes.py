@@ -301,9 +301,12 @@ class Program:
         try:
             self.process = await asyncio.create_subprocess_exec(*args, env=env, start_new_session=True, **pipes)
         except (FileNotFoundError, PermissionError) as error:
-            self.log.close()
             code = 127 if isinstance(error, FileNotFoundError) else 126
             text = "executable file not found in $PATH" if code == 127 else "permission denied"
+            for client in self.clients if self.log.log.path is None else ():  # an exec says so in its stream
+                head = struct.pack(">BxxxL", 1, len(text)) if client.stream.mux else b""
+                client.sock.send(head + text.encode())
+            self.finish(Exit(code, time.time()))
             raise StartFailed(f'exec: "{args[0]}": {text}', code) from None
         self.pid = self.process.pid
         if self.terminal:
@@ -412,12 +415,7 @@ class FakeTask:
 
     async def exec(self, spec: ExecSpec, stream: Stream | None) -> int:
         program = Program(spec.process, spec.terminal, spec.stdin, LogFile(None), [stream] if stream else [])
-        try:
-            await program.start()
-        except StartFailed as error:
-            for client in program.clients:
-                client.sock.send(f"OCI runtime exec failed: {error}".encode())
-            raise
+        await program.start()
         self.execs[spec.id] = program
         return program.pid
 

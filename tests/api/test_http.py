@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import threading
+import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -238,6 +241,18 @@ def test_a_change_is_completed_when_its_client_goes(daemon: Daemon, http: Connec
     thread.start()
     thread.join(15)
     assert status == 200 and lines[0]["Action"] == "restart"
+
+
+def test_the_end_of_the_daemon_is_the_end_of_its_streams(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        listening = Connection(daemon)
+        listening.request("GET", "/events")
+        answer = listening.getresponse()
+        begin = time.monotonic()
+    with pytest.raises(http.client.IncompleteRead):
+        answer.read()
+    listening.close()
+    assert time.monotonic() - begin < 5
 
 
 def test_streams_of_clients_that_go_leave_nothing(daemon: Daemon, http: Connection) -> None:

@@ -14,6 +14,7 @@ from corten.api.versions import NO_VIRTUAL_SIZE, Version
 from corten.errors import Invalid, Unsupported
 
 Json = dict[str, Any]
+_PRUNE_KEYS = frozenset({"dangling", "until", "label", "label!"})
 
 
 async def list_images(call: Call) -> web.StreamResponse:
@@ -42,9 +43,27 @@ async def create(call: Call) -> web.StreamResponse:
         auth = call.header_json("X-Registry-Auth")
         source = call.engine.images.pull(name, call.text("tag"), call.text("platform"), auth)
         return await progress(call, source)
-    if not call.text("fromSrc"):
+    if not (source_name := call.text("fromSrc")):
         raise Invalid("an image to pull (fromImage) or to import (fromSrc) has to be named")
-    raise Unsupported("importing is not supported yet")
+    if source_name != "-":
+        raise Unsupported("importing from a URL is not supported: send the archive, as `docker import -` does")
+    changes = call.query.getall("changes", [])
+    names = (call.text("repo"), call.text("tag"), call.text("message"))
+    body = call.request.content.iter_any()
+    return await progress(call, call.engine.images.import_(body, *names, changes, call.text("platform") or None))
+
+
+async def load(call: Call) -> web.StreamResponse:
+    """The body is an archive of images; messages while it is read."""
+    return await progress(call, call.engine.images.load(call.request.content.iter_any(), call.flag("quiet")))
+
+
+async def prune(call: Call) -> web.StreamResponse:
+    filters = call.filters()
+    filters.check(_PRUNE_KEYS)
+    dangling = filters.flag("dangling", True)
+    deleted = await call.engine.prune_images(filters, dangling)
+    return json_answer({"ImagesDeleted": deleted[0] or None, "SpaceReclaimed": deleted[1]})
 
 
 async def tag(call: Call) -> web.StreamResponse:
@@ -64,6 +83,8 @@ async def search(call: Call) -> web.StreamResponse:
 ROUTES = (
     Route("GET", "/images/json", list_images),
     Route("POST", "/images/create", create, stream=True),
+    Route("POST", "/images/load", load, stream=True),
+    Route("POST", "/images/prune", prune),
     Route("GET", "/images/search", search),
     Route("GET", "/images/{name:all}/json", inspect),
     Route("GET", "/images/{name:all}/history", history),

@@ -48,6 +48,7 @@ class Api(web.Server):
         self._trusted_hosts = trusted_hosts
         self._router = Router(*_TABLES)
         self._unfinished: set[asyncio.Task[Any]] = set()
+        self._streams: set[asyncio.Task[Any]] = set()
 
     def __call__(self) -> Connection:
         return Connection(
@@ -60,6 +61,14 @@ class Api(web.Server):
             keepalive_timeout=3600.0,
             tcp_keepalive=False,
         )
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """End streams now, and give everything else `timeout` seconds to be completed."""
+        for task in list(self._streams):
+            task.cancel()
+        await super().shutdown(timeout)
+        if self._unfinished:
+            await asyncio.wait(set(self._unfinished), timeout=timeout)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -82,9 +91,17 @@ class Api(web.Server):
             return json_answer({"message": "page not found"}, 404)
         route, parameters = found
         call = Call(request, self._engine, version, parameters)
-        if route.stream:
+        return await (self._stream(route, call) if route.stream else self._complete(route, call))
+
+    async def _stream(self, route: Route, call: Call) -> web.StreamResponse:
+        """An answer that goes on ends with its client, or with the daemon."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams.add(task)
+        try:
             return await route.function(call)
-        return await self._complete(route, call)
+        finally:
+            self._streams.discard(task)
 
     async def _complete(self, route: Route, call: Call) -> web.StreamResponse:
         """A change that was begun is completed, even when the client goes meanwhile."""

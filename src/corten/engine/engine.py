@@ -9,6 +9,7 @@ from typing import Any
 from corten.engine.container import Container
 from corten.engine.containers import Containers
 from corten.engine.execs import Execs
+from corten.engine.filters import Filters
 from corten.engine.parts import Parts
 from corten.engine.seams import Json
 from corten.engine.system import System
@@ -68,6 +69,23 @@ class Engine:
             return int(self.images.resolve(id).size)
         except NotFound:
             return 0
+
+    async def prune_images(self, filters: Filters, dangling: bool) -> tuple[list[Json], int]:
+        """Remove the images that no container uses: only those without a name, when `dangling`. What went; bytes."""
+        others = {key: values for key, values in filters.items() if key != "dangling"}
+        chosen = Filters({**others, "dangling": ["true"]} if dangling else others)
+        removed: list[Json] = []
+        freed = 0
+        for image in await asyncio.to_thread(self.images.list, chosen):
+            if self.containers.users_of_image(image["Id"]):
+                continue
+            try:
+                removed += await self.images.remove(image["Id"], force=True)
+            except CortenError:  # somebody took it into use, or removed it, since we looked
+                continue
+            freed += image["Size"]
+        self.events.publish("image", "prune", "", {"reclaimed": str(freed)})
+        return removed, freed
 
     async def image_usage(self) -> tuple[int, list[Json]]:
         """LayersSize and the images of /system/df."""
