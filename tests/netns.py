@@ -82,11 +82,15 @@ class Net:
         with self.entered():
             made = socket.socket(family, kind)
         made.settimeout(5)
-        if protocol == "tcp":
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((address, port))
-        if protocol == "tcp":
-            made.listen()
+        try:
+            if protocol == "tcp":
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((address, port))
+            if protocol == "tcp":
+                made.listen()
+        except BaseException:
+            made.close()
+            raise
         return made
 
     def connect(self, address: str, port: int, timeout: float = 2.0) -> socket.socket:
@@ -110,20 +114,14 @@ class Net:
         return True
 
 
-@contextmanager
-def inside(net: Net) -> Iterator[Net]:
-    with net.entered():
-        yield net
-
-
 def wire(one: Net, other: Net, one_address: str, other_address: str, names: tuple[str, str] = ("up0", "up0")) -> None:
     """A cable between two namespaces, with addresses in one subnet."""
     with one.entered(), Socket() as route:
-        index = 100 + sum(link.ifindex >= 100 for link in rtnetlink.links(route))
-        number = index
-        while rtnetlink.link_name(route, number) or rtnetlink.link_name(other.route, number):
-            number += 1
+        number = 100 + 2 * sum(link.ifindex >= 100 for link in rtnetlink.links(route))
         mac = (b"\x02\x99" + os.urandom(4)).hex(":")
-        pair = rtnetlink.veth(names[0], number, 0, names[1], mac, other.fd)
+        pair = rtnetlink.veth(names[0], number, 0, names[1], number + 1, mac, other.fd)
         route.request(pair, rtnetlink.address(number, ipaddress.ip_interface(one_address)), rtnetlink.up(number))
-    other.route.request(rtnetlink.address(number, ipaddress.ip_interface(other_address)), rtnetlink.up(number))
+        there = number + 1
+        other.route.request(rtnetlink.address(there, ipaddress.ip_interface(other_address)), rtnetlink.up(there))
+        rtnetlink.settle_carrier(route, names[0])
+        rtnetlink.settle_carrier(other.route, names[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pyroute2 import IPRoute
@@ -37,13 +38,13 @@ def _bridge(host: netns.Net, name: str = "br0") -> int:
 def test_a_pair_is_made_in_one_message_with_both_ends_in_place(host: netns.Net, box: netns.Net) -> None:
     master = _bridge(host)
     host.route.request(
-        rtnetlink.veth("v0", 4711, master, "eth0", "02:42:ac:11:00:02", box.fd, 1400), rtnetlink.up(4711)
+        rtnetlink.veth("v0", 4711, master, "eth0", 4712, "02:42:ac:11:00:02", box.fd, 1400), rtnetlink.up(4711)
     )
     box.route.request(
-        rtnetlink.no_link_local(4711),
-        rtnetlink.address(4711, ipaddress.ip_interface("172.17.0.2/16")),
-        rtnetlink.up(4711),
-        rtnetlink.route(4711, ipaddress.ip_address("172.17.0.1")),
+        rtnetlink.no_link_local(4712),
+        rtnetlink.address(4712, ipaddress.ip_interface("172.17.0.2/16")),
+        rtnetlink.up(4712),
+        rtnetlink.route(4712, ipaddress.ip_address("172.17.0.1")),
     )
     with IPRoute() as oracle:
         (outer,) = oracle.get_links(4711)
@@ -51,16 +52,16 @@ def test_a_pair_is_made_in_one_message_with_both_ends_in_place(host: netns.Net, 
         assert outer.get("master") == master
         assert outer.get(("linkinfo", "kind")) == "veth"
     with box.entered(), IPRoute() as oracle:
-        (inner,) = oracle.get_links(4711)
+        (inner,) = oracle.get_links(4712)
         assert (inner.get("ifname"), inner.get("address"), inner.get("mtu")) == ("eth0", "02:42:ac:11:00:02", 1400)
-        (address,) = oracle.get_addr(index=4711)
+        (address,) = oracle.get_addr(index=4712)
         assert (address.get("local"), address["prefixlen"], address.get("broadcast")) == (
             "172.17.0.2",
             16,
             "172.17.255.255",
         )
         (default,) = oracle.get_default_routes()
-        assert (default.get("gateway"), default.get("oif")) == ("172.17.0.1", 4711)
+        assert (default.get("gateway"), default.get("oif")) == ("172.17.0.1", 4712)
 
 
 def test_links_addresses_and_routes_as_the_oracle_sees_them(host: netns.Net) -> None:
@@ -85,13 +86,15 @@ def test_links_addresses_and_routes_as_the_oracle_sees_them(host: netns.Net) -> 
 def test_bridge_settings(host: netns.Net, box: netns.Net) -> None:
     master = _bridge(host)
     host.route.request(rtnetlink.route_localnet(master), rtnetlink.alias(master, "corten x"))
-    host.route.request(rtnetlink.veth("v0", 4711, master, "eth0", "02:42:ac:11:00:02", box.fd))
+    host.route.request(rtnetlink.veth("v0", 4711, master, "eth0", 4712, "02:42:ac:11:00:02", box.fd))
     host.route.request(rtnetlink.isolate_port(4711), rtnetlink.no_link_local(4711), rtnetlink.up(4711))
-    assert open("/proc/sys/net/ipv4/conf/br0/route_localnet").read().strip() == "1"
-    assert open("/proc/sys/net/ipv6/conf/v0/addr_gen_mode").read().strip() == "1"
+    host.route.request(rtnetlink.hairpin_port(4711))
+    assert Path("/proc/sys/net/ipv4/conf/br0/route_localnet").read_text().strip() == "1"
+    assert Path("/proc/sys/net/ipv6/conf/v0/addr_gen_mode").read_text().strip() == "1"
+    port = host.run("bridge", "-d", "link", "show", "dev", "v0")
+    assert "isolated on" in port
+    assert "hairpin on" in port
     with IPRoute() as oracle:
-        (port,) = oracle.get_links(4711)
-        assert port.get(("linkinfo", "info_slave_data", "isolated")) == 1
         (bridge,) = oracle.get_links(master)
         assert bridge.get("ifalias") == "corten x"
         assert bridge.get("address") == "02:42:00:00:00:01"
@@ -100,23 +103,25 @@ def test_bridge_settings(host: netns.Net, box: netns.Net) -> None:
 def test_an_ipv4_device_gets_no_ipv6_address(host: netns.Net, box: netns.Net) -> None:
     master = _bridge(host)
     host.route.request(rtnetlink.up(master))
-    host.route.request(rtnetlink.veth("v0", 4711, master, "eth0", "02:42:ac:11:00:02", box.fd))
+    host.route.request(rtnetlink.veth("v0", 4711, master, "eth0", 4712, "02:42:ac:11:00:02", box.fd))
     host.route.request(rtnetlink.no_link_local(4711), rtnetlink.up(4711))
-    box.route.request(rtnetlink.no_link_local(4711), rtnetlink.up(4711))
-    assert [a for a in rtnetlink.addresses(box.route) if a.ifindex == 4711] == []
+    box.route.request(rtnetlink.no_link_local(4712), rtnetlink.up(4712))
+    assert [a for a in rtnetlink.addresses(box.route) if a.ifindex == 4712] == []
     assert [a for a in rtnetlink.addresses(host.route) if a.ifindex == 4711] == []
 
 
 def test_default_route_is_replaced_and_deleted(host: netns.Net, box: netns.Net) -> None:
     master = _bridge(host)
     for number, ip in ((4711, "10.1.0.2/24"), (4712, "10.2.0.2/24")):
-        host.route.request(rtnetlink.veth(f"v{number}", number, master, f"eth{number}", "02:42:ac:11:00:02", box.fd))
-        box.route.request(rtnetlink.address(number, ipaddress.ip_interface(ip)), rtnetlink.up(number))
-    box.route.request(rtnetlink.route(4711, ipaddress.ip_address("10.1.0.1"), replace=True))
-    box.route.request(rtnetlink.route(4712, ipaddress.ip_address("10.2.0.1"), replace=True))
+        host.route.request(
+            rtnetlink.veth(f"v{number}", number, master, f"eth{number}", number + 100, "02:42:ac:11:00:02", box.fd)
+        )
+        box.route.request(rtnetlink.address(number + 100, ipaddress.ip_interface(ip)), rtnetlink.up(number + 100))
+    box.route.request(rtnetlink.route(4811, ipaddress.ip_address("10.1.0.1"), replace=True))
+    box.route.request(rtnetlink.route(4812, ipaddress.ip_address("10.2.0.1"), replace=True))
     defaults = [r for r in rtnetlink.routes(box.route) if r.destination.prefixlen == 0]
     assert [str(r.gateway) for r in defaults] == ["10.2.0.1"]
-    box.route.request(rtnetlink.delete_route(4712))
+    box.route.request(rtnetlink.delete_route(4812))
     assert [r for r in rtnetlink.routes(box.route) if r.destination.prefixlen == 0] == []
 
 

@@ -7,7 +7,9 @@ Source: rtnetlink(7), include/uapi/linux/{if_link,if_addr,rtnetlink,neighbour}.h
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import fcntl
 import ipaddress
 import socket
 import struct
@@ -44,7 +46,7 @@ IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_NET_NS_FD = 20, 26, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
 IFLA_BR_STP_STATE = 5
-IFLA_BRPORT_ISOLATED = 33
+IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
 IFLA_MACVLAN_MODE = 1
 IFLA_IPVLAN_MODE = 1
 IFLA_INET_CONF = 1
@@ -124,15 +126,17 @@ def bridge(name: str, mac: str, mtu: int = 0) -> Request:
     return Request(f"create bridge {name}", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
 
 
-def veth(name: str, index: int, master: int, peer: str, mac: str, netns: int, mtu: int = 0) -> Request:
+def veth(name: str, index: int, master: int, peer: str, peer_index: int, mac: str, netns: int, mtu: int = 0) -> Request:
     """Both ends of a pair in one message: `name` is a port of `master`, `peer` is in the namespace `netns` (a fd).
 
-    Both get the given index, in their own namespaces, so that nobody has to ask for it (EBUSY when it is taken).
-    A device placed at its creation costs nothing; one that is moved into a namespace later costs 12 to 20 ms.
+    The numbers are given so that nobody has to ask for them (EBUSY when one is taken). They must differ: the kernel
+    puts off by up to a second what it hears from a device whose other end has its own number (linkwatch), and the
+    bridge would not forward before. A device placed at its creation costs nothing; one that is moved into a namespace
+    later costs 12 to 20 ms.
     """
     size = u32(IFLA_MTU, mtu) if mtu else b""
     other = (
-        _ifinfo(index)
+        _ifinfo(peer_index)
         + string(IFLA_IFNAME, peer)
         + attribute(IFLA_ADDRESS, mac_bytes(mac))
         + size
@@ -197,6 +201,13 @@ def isolate_port(index: int) -> Request:
     return Request(f"isolate bridge port {index}", RTM_NEWLINK, 0, _ifinfo(index) + info)
 
 
+def hairpin_port(index: int) -> Request:
+    """A bridge port that may be given its own frames back, when they are addressed to it."""
+    data = nest(IFLA_INFO_SLAVE_DATA, u8(IFLA_BRPORT_MODE, 1))
+    info = nest(IFLA_LINKINFO, string(IFLA_INFO_SLAVE_KIND, "bridge"), data)
+    return Request(f"set hairpin mode on port {index}", RTM_NEWLINK, 0, _ifinfo(index) + info)
+
+
 def links(route: Socket) -> list[Link]:
     """Every link of the socket's namespace."""
     return [_link(m.body) for m in route.dump(Request("list links", RTM_GETLINK, 0, _ifinfo()))]
@@ -210,6 +221,18 @@ def link_name(route: Socket, index: int) -> str | None:
             raise failure(answer.number, f"get link {index}", answer.explanation)
         return None
     return _link(message.body).name
+
+
+def settle_carrier(route: Socket, name: str) -> bool:
+    """Whether the device has its carrier, which the kernel acts upon before it answers (ethtool's GLINK).
+
+    A device whose carrier has just come up sends and forwards nothing until a kernel thread has heard of it; a packet
+    in that time is lost, and the next try is a second later.
+    """
+    value = ctypes.create_string_buffer(struct.pack("=II", 0xA, 0), 8)  # ETHTOOL_GLINK
+    request = struct.pack("16sP16x", name.encode(), ctypes.addressof(value))
+    fcntl.ioctl(route.fileno(), 0x8946, request)  # SIOCETHTOOL
+    return value.raw[4] != 0
 
 
 def _link(body: bytes) -> Link:

@@ -19,7 +19,11 @@ from corten.kernel import rtnetlink
 from corten.kernel.netlink import Request, Socket
 from corten.kernel.rtnetlink import IPAddress, Link
 
+_FRAMES = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 _IPV4, _IPV6 = Path("/proc/sys/net/ipv4"), Path("/proc/sys/net/ipv6")
+
+# A bridge asks for neighbours with its link-local address. One that it makes itself is unusable for its first second.
+_GATEWAY6 = ipaddress.IPv6Interface("fe80::1/64")
 
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
@@ -36,6 +40,18 @@ def mac_of(address: IPAddress) -> str:
     return (b"\x02\x42" + address.packed[-4:]).hex(":")
 
 
+def inner_index(index: int) -> int:
+    """The number of the container's end, from the host end's."""
+    return index + 1
+
+
+def link_local_of(mac: str) -> Interface:
+    """fe80:: and the modified EUI-64 of a MAC (RFC 4291, appendix A)."""
+    raw = rtnetlink.mac_bytes(mac)
+    low = bytes((raw[0] ^ 2,)) + raw[1:3] + b"\xff\xfe" + raw[3:]
+    return ipaddress.IPv6Interface((b"\xfe\x80" + bytes(6) + low, 64))
+
+
 @dataclass(frozen=True, slots=True)
 class Plug:
     """One end of an endpoint: the device in the container with what it gets. A gateway None adds no default route."""
@@ -46,6 +62,7 @@ class Plug:
     gateways: tuple[IPAddress, ...] = ()
     mtu: int = 0
     isolated: bool = False
+    publishes: bool = False
 
 
 class Bridges:
@@ -56,7 +73,7 @@ class Bridges:
         self.prefix = "v" + hashlib.sha256(tag.encode()).hexdigest()[:5]
         self.route = Socket()
         self.has_ipv6 = _IPV6.exists()
-        self._next = random.randrange(1 << 16, 1 << 22)  # device numbers that the kernel is not near to
+        self._next = random.randrange(1 << 16, 1 << 22, 2)  # device numbers that the kernel is not near to
         self._masters: dict[str, int] = {}
 
     def close(self) -> None:
@@ -90,8 +107,12 @@ class Bridges:
         self._masters[name] = link.ifindex
         self._quiet(name, any(g.version == 6 for g in gateways))
         present = {a.interface for a in rtnetlink.addresses(self.route) if a.ifindex == link.ifindex}
-        missing = [g for g in gateways if g not in present]
+        wanted = [*gateways]
+        if any(g.version == 6 for g in gateways):
+            wanted.append(_GATEWAY6)
+        missing = [w for w in wanted if w not in present]
         self.route.request(
+            *([rtnetlink.no_link_local(link.ifindex)] if self.has_ipv6 else []),
             *(rtnetlink.address(link.ifindex, g) for g in missing),
             rtnetlink.route_localnet(link.ifindex),
             rtnetlink.up(link.ifindex),
@@ -112,7 +133,7 @@ class Bridges:
         return next((link for link in rtnetlink.links(self.route) if link.name == name), None)
 
     def attach(self, bridge: str, host_name: str, netns: int, inside: Socket, plug: Plug) -> int:
-        """Make a pair and put its inner end to use; returns the device number, the same in both namespaces.
+        """Make a pair and put its inner end to use; returns the host end's number (see `inner_index`).
 
         `netns` is the container's namespace, `inside` a socket in it. What was made is taken away when this fails.
         """
@@ -121,9 +142,10 @@ class Bridges:
             index = self._number()
             try:
                 self.route.request(
-                    rtnetlink.veth(host_name, index, master, plug.name, plug.mac, netns, plug.mtu),
+                    rtnetlink.veth(host_name, index, master, plug.name, inner_index(index), plug.mac, netns, plug.mtu),
                     *([rtnetlink.no_link_local(index)] if self.has_ipv6 else []),
                     *([rtnetlink.isolate_port(index)] if plug.isolated else []),
+                    *([rtnetlink.hairpin_port(index)] if plug.publishes and self._filters_frames() else []),
                     rtnetlink.up(index),
                 )
             except OSError as error:
@@ -140,15 +162,24 @@ class Bridges:
         else:
             raise Failed("no free device number was found in 50 tries")
         try:
-            inside.request(*_inner(index, plug, self.has_ipv6))
+            inside.request(*_inner(inner_index(index), plug, self.has_ipv6))
+            rtnetlink.settle_carrier(inside, plug.name)
+            rtnetlink.settle_carrier(self.route, host_name)
         except BaseException:
             self.route.request(rtnetlink.delete_link(index))
             raise
         return index
 
     def _number(self) -> int:
-        self._next = self._next + 1 if self._next < 1 << 24 else 1 << 16
+        self._next = self._next + 2 if self._next < 1 << 24 else 1 << 16
         return self._next
+
+    def _filters_frames(self) -> bool:
+        """br_netfilter is on: published ports are translated within the bridge, and one's own comes back as a frame."""
+        try:
+            return _FRAMES.read_text().strip() == "1"
+        except FileNotFoundError:
+            return False
 
     def alive(self, index: int, name: str) -> bool:
         """The device is still there (a number can be given again, a name cannot be ours again)."""
@@ -166,8 +197,12 @@ class Bridges:
 
 def _inner(index: int, plug: Plug, has_ipv6: bool) -> list[Request]:
     requests = []
-    if has_ipv6 and not any(i.version == 6 for i in plug.interfaces):
-        requests.append(rtnetlink.no_link_local(index))  # an IPv4 network gives no IPv6 address, not even fe80::
+    if (
+        has_ipv6
+    ):  # an IPv4 network gives no IPv6 address, not even fe80::; an IPv6 one gives it without a probing second
+        requests.append(rtnetlink.no_link_local(index))
+    if any(i.version == 6 and not i.ip.is_link_local for i in plug.interfaces):
+        requests.append(rtnetlink.address(index, link_local_of(plug.mac)))
     requests += [rtnetlink.address(index, i) for i in plug.interfaces]
     requests.append(rtnetlink.up(index))
     requests += [rtnetlink.route(index, gateway, replace=True) for gateway in plug.gateways]

@@ -14,7 +14,8 @@ class NetworkConfig:
     """`bridge` "none" means no default bridge; then `tag` has to tell daemons of one host apart.
 
     `bip` is the default bridge's own address with its prefix length, `fixed_cidr` the part of its subnet that is
-    for containers; `host_ip` is what an empty HostIp of a published port means (empty: every address); `mtu` 0 is the kernel's.
+    for containers; `host_ip` is what an empty HostIp of a published port means (empty: every
+    address); `mtu` 0 is the kernel's.
     """
 
     bridge: str = "corten0"

@@ -12,9 +12,9 @@ Json = dict[str, Any]
 class Endpoint:
     """Everything that has to be known to report it, to take it away, and to adopt it in a later daemon.
 
-    `interface` is the device in the container, `host_interface` its other end; both have `ifindex`, each in its own
-    namespace. `ports` is Docker's NetworkSettings.Ports: {"80/tcp": [{"HostIp", "HostPort"}], "81/tcp": None}.
-    `settings_in` is the EndpointSettings that the client asked with. Empty strings and zeros where a network has none.
+    `interface` is the device in the container, `host_interface` its other end, `ifindex` that one's number. `ports` is
+    Docker's NetworkSettings.Ports: {"80/tcp": [{"HostIp", "HostPort"}], "81/tcp": None}. `settings_in` is the
+    EndpointSettings that the client asked with. Empty strings and zeros where a network has none.
     """
 
     network_id: str

@@ -64,6 +64,8 @@ _SETS = (
     Set("icc", _PAIR),
     Set("masquerade4", (nft.IPV4_ADDR,), interval=True),
     Set("masquerade6", (nft.IPV6_ADDR,), interval=True),
+    Set("local4", (nft.IPV4_ADDR,), interval=True),
+    Set("local6", (nft.IPV6_ADDR,), interval=True),
     Set("ports4", (nft.INET_PROTO, nft.IPV4_ADDR, nft.INET_SERVICE), (nft.IPV4_ADDR, nft.INET_SERVICE)),
     Set("ports6", (nft.INET_PROTO, nft.IPV6_ADDR, nft.INET_SERVICE), (nft.IPV6_ADDR, nft.INET_SERVICE)),
     Set("ports4_any", (nft.INET_PROTO, nft.INET_SERVICE), (nft.IPV4_ADDR, nft.INET_SERVICE)),
@@ -106,7 +108,7 @@ def _rules(table: Table) -> list[Request]:
     ipv4, ipv6 = _family(nft.NFPROTO_IPV4), _family(nft.NFPROTO_IPV6)
     to_loopback = ipv4 + nft.network_header(16, 1, 0) + nft.compare(0, b"\x7f")
     from_loopback = ipv4 + nft.network_header(12, 1, 0) + nft.compare(0, b"\x7f")
-    from_loopback6 = ipv6 + nft.network_header(8, 16, 0) + nft.compare(0, socket.inet_pton(socket.AF_INET6, "::1"))
+    to_loopback6 = ipv6 + nft.network_header(24, 16, 0) + nft.compare(0, ipaddress.IPv6Address("::1").packed)
     not_lo = nft.meta(nft.IIFNAME, 0) + nft.compare(0, nft.ifname("lo"), nft.NEQ)
     to_this_host = nft.fib_daddr_type(0) + nft.compare(0, nft.ADDRTYPE_LOCAL.to_bytes(4, sys.byteorder))
     accept, drop, masquerade = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP), nft.masquerade()
@@ -116,11 +118,23 @@ def _rules(table: Table) -> list[Request]:
         # a neighbour must not reach what is published on 127.0.0.1: the kernel's own check comes after this hook
         ("prerouting", to_loopback + not_lo + nft.verdict(nft.RETURN)),
         ("prerouting", to_ports),
+        # the kernel drops what comes back to ::1 from outside; refused at once, a client goes on to 127.0.0.1
+        ("output", to_loopback6 + nft.verdict(nft.RETURN)),
         ("output", to_ports),
         *(("ports", row) for row in _port_rules(ipv4, ipv6)),
         ("postrouting", from_loopback + to_us + masquerade),
-        ("postrouting", from_loopback6 + to_us + masquerade),
+        # Hairpin: the answer has to come back through this host. With br_netfilter a frame that stays on its bridge
+        # is here without an input device; a connection between two networks has one, and keeps its source.
         ("postrouting", pair + nft.lookup("same", 0) + translated + masquerade),
+        ("postrouting", from_us + translated + to_us + nft.verdict(nft.RETURN)),
+        (
+            "postrouting",
+            ipv4 + nft.network_header(12, 4, 0) + nft.lookup("local4", 0) + to_us + translated + masquerade,
+        ),
+        (
+            "postrouting",
+            ipv6 + nft.network_header(8, 16, 0) + nft.lookup("local6", 0) + to_us + translated + masquerade,
+        ),
         ("postrouting", ipv4 + nft.network_header(12, 4, 0) + nft.lookup("masquerade4", 0) + not_to_us + masquerade),
         ("postrouting", ipv6 + nft.network_header(8, 16, 0) + nft.lookup("masquerade6", 0) + not_to_us + masquerade),
         ("forward", not_from_us + not_to_us + accept),
@@ -167,12 +181,15 @@ def _bridge_elements(bridges: Sequence[Bridge]) -> dict[str, list[Element]]:
     def pairs(chosen: Iterable[Bridge]) -> list[Element]:
         return [Element(nft.ifname(b.name) * 2) for b in chosen]
 
+    every = [s for b in bridges for s in b.subnets]
     hidden = [s for b in bridges if b.masquerade and not b.internal for s in b.subnets]
     return {
         "bridges": names(bridges),
         "internal": names(b for b in bridges if b.internal),
         "same": pairs(bridges),
         "icc": pairs(b for b in bridges if b.icc),
+        "local4": [e for s in every if s.version == 4 for e in _interval(s)],
+        "local6": [e for s in every if s.version == 6 for e in _interval(s)],
         "masquerade4": [e for s in hidden if s.version == 4 for e in _interval(s)],
         "masquerade6": [e for s in hidden if s.version == 6 for e in _interval(s)],
     }

@@ -102,7 +102,8 @@ class Live:
         ]
         interfaces += [interface(address, 16 if address.version == 4 else 64) for address in wish.link_local]
         gateways = tuple(ipaddress.ip_address(text) for text in (endpoint.gateway, endpoint.gateway6) if text and leads)
-        return Plug(endpoint.interface, endpoint.mac, tuple(interfaces), gateways, made.mtu, not made.icc)
+        publishes = any(endpoint.ports.values())
+        return Plug(endpoint.interface, endpoint.mac, tuple(interfaces), gateways, made.mtu, not made.icc, publishes)
 
 
 def _interface_name(made: Definition, settings: Json, index: int) -> str:

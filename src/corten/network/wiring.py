@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from corten.kernel import rtnetlink
 from corten.kernel.netlink import Socket
-from corten.network.bridge import Bridges, Plug, delete
+from corten.network.bridge import Bridges, Plug, delete, inner_index
 from corten.network.endpoint import Endpoint
 from corten.network.firewall import Firewall
 from corten.network.live import Live
@@ -132,8 +132,9 @@ class Wiring:
 def lead(endpoint: Endpoint, route: int) -> None:
     """Let this endpoint give the container its default route; `route` is a socket's descriptor in its namespace."""
     gateways = [ipaddress.ip_address(text) for text in (endpoint.gateway, endpoint.gateway6) if text]
+    index = inner_index(endpoint.ifindex)
     with Socket(fd=route) as inside:
-        inside.request(*(rtnetlink.route(endpoint.ifindex, gateway, replace=True) for gateway in gateways))
+        inside.request(*(rtnetlink.route(index, gateway, replace=True) for gateway in gateways))
 
 
 def _delete_all(indexes: list[int]) -> None:
