@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from corten.errors import Conflict, NotFound
 from corten.snapshots.copying import Copying
 from corten.snapshots.overlay import Overlay
@@ -74,10 +75,16 @@ def layer(driver: Any, name: str, parent: str | None, *entries: bytes) -> None:
 
 @pytest.fixture
 def image(driver: Any) -> str:
-    layer(driver, "one", None, tars.directory(".", 0o751), tars.directory("tmp", 0o1777, uid=3), tars.file("tmp/a", b"1"),
-          tars.file("gone"), tars.directory("cleared"), tars.file("cleared/old"), tars.file("bin/tool", b"tool", mode=0o4755))  # fmt: skip
-    layer(driver, "two", "one", tars.file("tmp/b", b"2"), tars.file(".wh.gone", b""),
-          tars.file("cleared/.wh..wh..opq", b""), tars.file("cleared/new"), tars.link("bin/alias", "bin/tool"))  # fmt: skip
+    layer(
+        driver, "one", None,
+        tars.directory(".", 0o751), tars.directory("tmp", 0o1777, uid=3), tars.file("tmp/a", b"1"), tars.file("gone"),
+        tars.directory("cleared"), tars.file("cleared/old"), tars.file("bin/tool", b"tool", mode=0o4755),
+    )  # fmt: skip
+    layer(
+        driver, "two", "one",
+        tars.file("tmp/b", b"2"), tars.file(".wh.gone", b""), tars.file("cleared/.wh..wh..opq", b""),
+        tars.file("cleared/new"), tars.link("bin/alias", "bin/tool"),
+    )  # fmt: skip
     return "two"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from corten.errors import CortenError, Exhausted, Invalid
 from corten.layers import header as tar
 from corten.layers import write
@@ -39,8 +40,10 @@ def tree(tmp_path: Path) -> Iterator[Path]:
 
 
 TARGETS = ["..", "../canary", "../../../../canary", "/", "/canary", ".", "", "self", "../tree", "a/../../canary",
-           "x" * 255, "x" * 256, "y/" * 2040, "y/" * 2100, "/proc/self/root", "/proc/self/cwd/..", "dangling/no", "canary\udc80"]  # fmt: skip
-NAMES = ["a", "a/b", "a/b/secret", "self", "../canary/secret", "/../canary/new", "a/../../canary/new", "./a", "a/", "a//b",
+           "x" * 255, "x" * 256, "y/" * 2040, "y/" * 2100,
+           "/proc/self/root", "/proc/self/cwd/..", "dangling/no", "canary\udc80"]  # fmt: skip
+NAMES = ["a", "a/b", "a/b/secret", "self", "../canary/secret", "/../canary/new",
+         "a/../../canary/new", "./a", "a/", "a//b",
          ".", "..", "/", ".wh.a", ".wh..wh..opq", ".wh..", ".wh...", ".wh.", "a/.wh..wh.x", "a/.wh.b", "a/.wh.b/c",
          "a/.wh..", "x" * 255, "x" * 256, "n\udc80n", "z/" * 1030 + "f"]  # fmt: skip
 
@@ -83,7 +86,9 @@ def test_every_name_stays_inside(tree: Path, name: str, kind: str) -> None:
         pass
 
 
-@pytest.mark.parametrize("name", ["../x", "a/../../x", "/../x", "..", ".wh..", ".wh...", ".wh.", "a/.wh..", ".wh.b/c", "x" * 256])
+@pytest.mark.parametrize(
+    "name", ["../x", "a/../../x", "/../x", "..", ".wh..", ".wh...", ".wh.", "a/.wh..", ".wh.b/c", "x" * 256]
+)
 def test_names_that_are_refused(tree: Path, name: str) -> None:
     with pytest.raises(Invalid):
         unpack(tree, tars.directory("a") + tars.file(name))
@@ -133,7 +138,10 @@ def test_overlay_attributes_are_not_an_images_to_set(tree: Path) -> None:
         (b"".join(tars.file(str(n), b"") for n in range(50)), Limits(inodes=20)),
         (tars.file("a/" * 30 + "f"), Limits(inodes=20)),
         (tars.file("a/" * 30 + "f"), Limits(depth=20)),
-        (write._pax(b"a", {b"GNU.sparse.map": b"", b"GNU.sparse.size": b"%d" % (1 << 61)}) + tars.file("s", b""), Limits()),
+        (
+            write._pax(b"a", {b"GNU.sparse.map": b"", b"GNU.sparse.size": b"%d" % (1 << 61)}) + tars.file("s", b""),
+            Limits(),
+        ),
         (write.header(b"f", size=(1 << 62) - 1), Limits()),
     ],
 )
@@ -183,7 +191,9 @@ def test_a_link_to_what_only_a_lower_layer_has(tree: Path) -> None:
 
 @pytest.mark.parametrize("target", ["/bin/tool", "bin/tool", "./bin/../bin/tool"])
 def test_absolute_and_odd_hard_links(tree: Path, target: str) -> None:
-    applied = unpack(tree, tars.file("bin/tool", b"x") + tars.link("bin/other", target) + tars.link("bin/tool", "bin/tool"))
+    applied = unpack(
+        tree, tars.file("bin/tool", b"x") + tars.link("bin/other", target) + tars.link("bin/tool", "bin/tool")
+    )
     assert applied.links == ()
     assert os.stat(tree / "bin/other").st_ino == os.stat(tree / "bin/tool").st_ino
 
@@ -210,7 +220,14 @@ def test_setuid_capabilities_owners_times_and_devices(tree: Path) -> None:
     unpack(
         tree,
         tars.directory("d", mode=0o2775, uid=5, gid=6, mtime=10**18)
-        + tars.file("d/su", mode=0o6755, uid=1000, gid=4_000_000_000, mtime=10**18 + 5, xattrs={b"security.capability": capability})
+        + tars.file(
+            "d/su",
+            mode=0o6755,
+            uid=1000,
+            gid=4_000_000_000,
+            mtime=10**18 + 5,
+            xattrs={b"security.capability": capability},
+        )
         + write.header(b"d/null", tar.CHAR, mode=0o666, major=1, minor=3)
         + write.header(b"d/sda", tar.BLOCK_DEVICE, mode=0o660, major=8, minor=0)
         + write.header(b"d/pipe", tar.FIFO, mode=0o1222),
@@ -232,7 +249,8 @@ def test_whiteouts(tree: Path) -> None:
         tars.file("gone/.wh.lower", b"") + tars.file("cleared/.wh..wh..opq", b"") + tars.file("cleared/kept")
         + tars.file(".wh..wh.plnk", b"") + tars.file("here") + tars.file(".wh.here", b"")
         + tars.directory("dir") + tars.file("dir/in") + tars.file(".wh.dir", b"")
-        + tars.file(".wh.again", b"") + tars.directory("again") + tars.file(".wh.file", b"") + tars.file("file", b"new"),
+        + tars.file(".wh.again", b"") + tars.directory("again") + tars.file(".wh.file", b"")
+        + tars.file("file", b"new"),
     )  # fmt: skip
     assert os.lstat(tree / "gone/lower").st_rdev == 0
     assert stat.S_ISCHR(os.lstat(tree / "gone/lower").st_mode)
@@ -247,7 +265,17 @@ def test_whiteouts(tree: Path) -> None:
 
 
 def test_names_that_are_only_strange(tree: Path) -> None:
-    names = [b"./with/./dots", b"/absolute", b"new\nline", b"\xff\xfe", b"-rf", b"...", b"a/b/../c", b"x" * 255, "日本".encode()]
+    names = [
+        b"./with/./dots",
+        b"/absolute",
+        b"new\nline",
+        b"\xff\xfe",
+        b"-rf",
+        b"...",
+        b"a/b/../c",
+        b"x" * 255,
+        "日本".encode(),
+    ]
     unpack(tree, b"".join(tars.file(name, name[:5]) for name in names))
     raw = os.fsencode(tree)
     for name in (b"with/dots", b"absolute", b"new\nline", b"\xff\xfe", b"-rf", b"...", b"a/c", b"x" * 255):

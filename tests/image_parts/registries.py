@@ -42,9 +42,7 @@ class Scripted:
         if kind.endswith("/blobs") and name in self.blobs:
             return self._blob(request, self.blobs[name])
         code = "MANIFEST_UNKNOWN" if kind.endswith("/manifests") else "BLOB_UNKNOWN"
-        return web.json_response(
-            {"errors": [{"code": code, "message": code.lower().replace("_", " ")}]}, status=404
-        )
+        return web.json_response({"errors": [{"code": code, "message": code.lower().replace("_", " ")}]}, status=404)
 
     def _blob(self, request: web.Request, data: bytes) -> web.Response:
         wanted = request.headers.get("Range", "")

@@ -11,7 +11,7 @@ from corten.layers.entries import Limits
 from corten.layers.source import Source
 
 
-def unpack(tree: Path, data: bytes, limits: Limits = Limits()) -> Applied:
+def unpack(tree: Path, data: bytes, limits: Limits | None = None) -> Applied:
     """Apply a tar in this process, unconfined: for layers of the test's own."""
     tree.mkdir(exist_ok=True)
     reader, writer = os.pipe()
@@ -27,7 +27,7 @@ def unpack(tree: Path, data: bytes, limits: Limits = Limits()) -> Applied:
                 os._exit(0)
         os.close(writer)
         try:
-            return apply(root, Source(reader), limits)
+            return apply(root, Source(reader), limits or Limits())
         finally:
             os.close(reader)
             os.waitpid(pid, 0)
@@ -50,6 +50,15 @@ def listing(tree: Path) -> dict[str, tuple[object, ...]]:
                 content = path.read_bytes()
             elif kind in (stat.S_IFCHR, stat.S_IFBLK):
                 content = status.st_rdev
-            attributes = {a: os.getxattr(path, a, follow_symlinks=False) for a in os.listxattr(path, follow_symlinks=False)}
-            found[str(path.relative_to(tree))] = (kind, status.st_mode & 0o7777, status.st_uid, status.st_gid, content, attributes)
+            attributes = {
+                a: os.getxattr(path, a, follow_symlinks=False) for a in os.listxattr(path, follow_symlinks=False)
+            }
+            found[str(path.relative_to(tree))] = (
+                kind,
+                status.st_mode & 0o7777,
+                status.st_uid,
+                status.st_gid,
+                content,
+                attributes,
+            )
     return found

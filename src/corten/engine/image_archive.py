@@ -27,8 +27,12 @@ class Feed:
 
     def __init__(self) -> None:
         self._queue: queue.Queue[bytes | None] = queue.Queue(_WAITING)
-        self._rest = b""
         self._ended = False
+        self._broken = False
+
+    def break_off(self) -> None:
+        """What comes next is not the end: the reader meets Corrupt there."""
+        self._broken = True
 
     async def put(self, piece: bytes | None, reader: asyncio.Task[T]) -> None:
         """Hand over a piece, None at the end. Gives up when the reader has ended."""
@@ -43,6 +47,8 @@ class Feed:
         while not self._ended and (piece := self._queue.get()) is not None:
             yield piece
         self._ended = True
+        if self._broken:
+            raise Corrupt("the request's body broke off")
 
     def decoded(self, keep: tuple[str, ...] = ()) -> Iterator[bytes]:
         """Decompressed, unless the kind is one of `keep`."""
@@ -86,7 +92,7 @@ def reader_of(pieces: Iterator[bytes]) -> Callable[[memoryview], int]:
 
 
 async def consume(body: AsyncIterator[bytes], work: Callable[[Feed], T]) -> T:
-    """Run `work` in a thread on the body. A body that breaks off ends the feed early, which the thread then reports."""
+    """Run `work` in a thread on the body. When the body raises, `work` is made to fail, and that error goes on."""
     feed = Feed()
     reader: asyncio.Task[T] = asyncio.create_task(asyncio.to_thread(work, feed))
     try:
@@ -94,6 +100,9 @@ async def consume(body: AsyncIterator[bytes], work: Callable[[Feed], T]) -> T:
             if reader.done():
                 break
             await feed.put(bytes(piece), reader)
+    except BaseException:
+        feed.break_off()
+        raise
     finally:
         await asyncio.shield(_end(feed, reader))
     return reader.result()

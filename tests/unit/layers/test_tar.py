@@ -7,13 +7,14 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from corten.errors import Corrupt, CortenError, Invalid
 from corten.layers import header as tar
 from corten.layers import write
 from corten.layers.entries import Entry, Limits, entries
 from corten.layers.source import Source
-from hypothesis import given
-from hypothesis import strategies as st
 from image_parts import tars
 
 
@@ -22,9 +23,9 @@ def source(data: bytes) -> Source:
     return Source(stream.readinto)
 
 
-def read(data: bytes, limits: Limits = Limits()) -> list[tuple[Entry, bytes]]:
+def read(data: bytes, limits: Limits | None = None) -> list[tuple[Entry, bytes]]:
     stream = source(data)
-    return [(entry, stream.exactly(entry.size)) for entry in entries(stream, limits)]
+    return [(entry, stream.exactly(entry.size)) for entry in entries(stream, limits or Limits())]
 
 
 LONG = "d" * 90 + "/" + "é" * 60 + "/" + "n" * 150
@@ -56,7 +57,7 @@ def test_formats_of_others(form: int) -> None:
 def test_sparse_files_of_gnu_tar(tmp_path: Path, version: str) -> None:
     path = tmp_path / "sparse"
     with path.open("wb") as file:
-        for at in range(0, 40):
+        for at in range(40):
             file.seek(at * 1_000_000)
             file.write(b"data%d" % at)
         file.truncate(50_000_000)
@@ -75,15 +76,17 @@ def test_sparse_files_of_gnu_tar(tmp_path: Path, version: str) -> None:
 
 
 @given(
-    name=st.text(min_size=1, max_size=300).filter(lambda t: "\0" not in t and not t.endswith("/")).map(
-        lambda t: t.encode("utf-8", "surrogateescape") if t.isprintable() else b"x"
-    ),
+    name=st.text(min_size=1, max_size=300)
+    .filter(lambda t: "\0" not in t and not t.endswith("/"))
+    .map(lambda t: t.encode("utf-8", "surrogateescape") if t.isprintable() else b"x"),
     uid=st.integers(0, 2**32 - 2),
     mtime=st.integers(-(10**18), 8 * 10**18),
     xattr=st.binary(max_size=100),
 )
 def test_what_we_write_we_read(name: bytes, uid: int, mtime: int, xattr: bytes) -> None:
-    data = write.header(name, size=3, uid=uid, gid=uid, mtime=mtime, xattrs={b"user.a": xattr}) + b"abc" + write.padding(3)
+    data = (
+        write.header(name, size=3, uid=uid, gid=uid, mtime=mtime, xattrs={b"user.a": xattr}) + b"abc" + write.padding(3)
+    )
     ((entry, content),) = read(data + write.END)
     assert (entry.name, entry.uid, entry.gid, entry.mtime) == (name, uid, uid, mtime)
     assert (content, entry.xattrs) == (b"abc", {b"user.a": xattr})
@@ -136,7 +139,8 @@ def header(**fields: bytes) -> bytes:
         write._pax(b"a", {b"mtime": b"1e9"}) + header(),
         write._pax(b"a", {b"path": b"a\0b"}) + header(),
         write._pax(b"a", {b"uid": b"4294967295"}) + header(),
-        write._pax(b"a", {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0", b"GNU.sparse.realsize": b"9"}) + header(),
+        write._pax(b"a", {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0", b"GNU.sparse.realsize": b"9"})
+        + header(),
         write._pax(b"a", {b"GNU.sparse.map": b"0,1,0,1", b"GNU.sparse.size": b"9"}) + header(size=b"00000000002"),
         write._pax(b"a", {b"GNU.sparse.map": b"5,1", b"GNU.sparse.size": b"2"}) + header(size=b"00000000001"),
         write._pax(b"a", {b"GNU.sparse.map": b"", b"GNU.sparse.size": b"%d" % (1 << 60)}) + header(),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+
 from corten.errors import Corrupt, CortenError, Failed, Invalid, NotFound, Unauthorized, Unavailable
 from corten.registry.client.auth import challenges, check_realm, credentials
 from corten.registry.client.endpoints import Endpoints
@@ -36,7 +37,9 @@ async def client(tmp_path: Path):
     await registry.close()
 
 
-async def blob(client: Registry, server: Scripted, data: bytes = DATA, auth: Any = None, size: int | None = None) -> None:
+async def blob(
+    client: Registry, server: Scripted, data: bytes = DATA, auth: Any = None, size: int | None = None
+) -> None:
     repository = client.repository(parse(f"{server.host}/a/b:1"), auth)
     await client.blob(repository, Descriptor(OCI_LAYER, digest(data), len(data) if size is None else size))
 
@@ -75,7 +78,9 @@ async def test_what_is_not_there(client: Registry, server: Scripted) -> None:
 
 async def test_nobody_at_home(client: Registry) -> None:
     reference = parse("127.0.0.1:1/a:b")
-    with pytest.raises(Failed, match=r'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused'):
+    with pytest.raises(
+        Failed, match=r'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused'
+    ):
         await client.manifest(client.repository(reference, None), reference)
 
 
@@ -97,7 +102,11 @@ async def test_too_long(client: Registry, server: Scripted) -> None:
 
 
 async def test_server_errors_and_rate_limits_are_tried_again(client: Registry, server: Scripted) -> None:
-    answers = [web.Response(status=503), web.Response(status=429, headers={"Retry-After": "0"}), web.Response(status=500)]
+    answers = [
+        web.Response(status=503),
+        web.Response(status=429, headers={"Retry-After": "0"}),
+        web.Response(status=500),
+    ]
 
     async def before(request: web.Request) -> web.StreamResponse | None:
         return answers.pop() if answers else None
@@ -209,7 +218,9 @@ async def test_basic(client: Registry, server: Scripted) -> None:
         await manifest(client, server, auth={"username": "u", "password": "p", "serveraddress": "other.example"})
 
 
-@pytest.mark.parametrize("realm", ["http://evil.example/token", "http://169.254.169.254/token", "ftp://x/", "https://u:p@x/", "x"])
+@pytest.mark.parametrize(
+    "realm", ["http://evil.example/token", "http://169.254.169.254/token", "ftp://x/", "https://u:p@x/", "x"]
+)
 async def test_realms_that_get_nothing(client: Registry, server: Scripted, realm: str) -> None:
     bearer(server, realm)
     with pytest.raises(Unauthorized, match="cannot be trusted"):

@@ -2,6 +2,7 @@ import json
 from typing import Any
 
 import pytest
+
 from corten.errors import Invalid, Unsupported
 from corten.spec import oci_image, platform
 from corten.spec.oci_image import Index, Manifest, parse_manifest
@@ -21,7 +22,12 @@ def parse(document: Any, content_type: str = "") -> Manifest | Index:
 
 def test_good_documents() -> None:
     assert isinstance(parse(manifest(), oci_image.OCI_MANIFEST + "; charset=utf-8"), Manifest)
-    index = parse({"schemaVersion": 2, "manifests": [{"digest": D, "size": 1, "platform": {"os": "linux", "architecture": "arm64"}}]})
+    index = parse(
+        {
+            "schemaVersion": 2,
+            "manifests": [{"digest": D, "size": 1, "platform": {"os": "linux", "architecture": "arm64"}}],
+        }
+    )
     assert isinstance(index, Index)
     assert index.manifests[0].platform == Platform("linux", "arm64")
 
@@ -76,7 +82,9 @@ def test_chain_ids() -> None:
     assert oci_image.chain_ids([]) == ()
 
 
-@pytest.mark.parametrize("rootfs", [None, {}, {"type": "windows"}, {"type": "layers", "diff_ids": ["x"]}, {"type": "layers", "diff_ids": 1}])
+@pytest.mark.parametrize(
+    "rootfs", [None, {}, {"type": "windows"}, {"type": "layers", "diff_ids": ["x"]}, {"type": "layers", "diff_ids": 1}]
+)
 def test_bad_configs(rootfs: Any) -> None:
     with pytest.raises(Invalid):
         oci_image.parse_config(json.dumps({"rootfs": rootfs}).encode())

@@ -1,8 +1,9 @@
 import pytest
-from corten.errors import Invalid
-from corten.spec.reference import parse
 from hypothesis import given
 from hypothesis import strategies as st
+
+from corten.errors import Invalid
+from corten.spec.reference import parse
 
 HEX = "a" * 64
 
@@ -35,7 +36,8 @@ def test_names(text: str, canonical: str, familiar: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "Busybox", "a//b", "/a", "a/", "a:", "a:b:c", "a@sha256:abc", f"a@md5:{HEX}", HEX, "../x", "a/../b", "a b", "-a/b",
+    ["", "Busybox", "a//b", "/a", "a/", "a:", "a:b:c", "a@sha256:abc", f"a@md5:{HEX}", HEX, "../x", "a/../b", "a b",
+     "-a/b",
      "a.b-/c", "r.io/" + "a" * 256, "a:" + "t" * 129, "a\n", "a:t\n", "r.io:port/a", "a\0"],
 )  # fmt: skip
 def test_refused(text: str) -> None:

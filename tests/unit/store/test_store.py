@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+
 from corten.errors import Corrupt, Invalid, NotFound
 from corten.spec import digest as digests
 from corten.store.blobs import Blobs
@@ -116,7 +117,9 @@ def test_unknown_ingests_are_swept_and_old_parts_removed(tmp_path: Path) -> None
     assert blobs.remove_parts(0) == 3
 
 
-@pytest.mark.parametrize("bad", ["sha256:../../etc/passwd", "sha256:" + "A" * 64, "sha256:" + "a" * 63, "md5:" + "a" * 32, "x", ""])
+@pytest.mark.parametrize(
+    "bad", ["sha256:../../etc/passwd", "sha256:" + "A" * 64, "sha256:" + "a" * 63, "md5:" + "a" * 32, "x", ""]
+)
 def test_a_digest_is_no_path(tmp_path: Path, bad: str) -> None:
     with pytest.raises(Invalid):
         Blobs(tmp_path).path(bad)
