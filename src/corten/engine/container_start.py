@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from corten.engine import clock, container_exit, container_files, container_network, records
+from corten.engine import clock, container_exit, container_files, container_network, container_remove, records
 from corten.engine.container import Container
 from corten.engine.container_health import make_probe, watch
 from corten.engine.oci import SpecInputs, bundle_files, capabilities, container_spec
@@ -37,7 +37,12 @@ async def start(containers: Containers, container: Container) -> dict[str, float
     async with container.lock:
         _check_startable(container)
         await container.settled()
-        return await start_locked(containers, container)
+        try:
+            return await start_locked(containers, container)
+        except BaseException:
+            if container.record.host_config.get("AutoRemove"):  # or a client that waits for its removal waits for ever
+                await container_remove.remove_locked(containers, container, volumes=True)
+            raise
 
 
 def _check_startable(container: Container) -> None:
