@@ -392,7 +392,10 @@ class Program:
     def signal(self, number: int) -> None:
         if self.exit.done() or not self.pid:
             raise NotFound("it has ended")
-        os.killpg(self.pid, number)
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError as error:
+            raise NotFound("it has ended") from error
 
 
 class FakeTask:

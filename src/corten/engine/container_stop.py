@@ -143,4 +143,7 @@ async def _send(containers: Containers, container: Container, number: int) -> No
         raise Conflict(f"container {container.id} is not running") from error
     containers.parts.events.publish("container", "kill", container.id, container.attributes(signal=str(number)))
     if container.record.state.status == "paused":
-        await unpause(containers, container)
+        try:
+            await unpause(containers, container)
+        except (Conflict, NotFound):  # the signal has ended it already
+            return
