@@ -69,7 +69,7 @@ class Images:
     ) -> None:
         self.on_event: Callable[[str, str, dict[str, str]], None] = lambda action, id, attributes: None
         self._records = ImageRecords(database)
-        self._leases = Leases(database)
+        self._leases = Leases()
         self._blobs = blobs
         self._trees = trees
         self._registry = registry
@@ -87,7 +87,6 @@ class Images:
 
     def recover(self) -> None:
         """At start: work in flight of an earlier daemon is over; what it left is taken away, or kept to be resumed."""
-        self._leases.clear()
         self._blobs.sweep()
         self._trees.shelf.sweep()
         self._collector.everything(RESUMABLE)

@@ -329,7 +329,10 @@ class _Layer:
             if self._links > _MAX_LINKS:
                 raise Invalid("too many links to follow")
             above = [] if target.startswith(b"/") else parts[:-1]
-            return os.dup(self._directory(b"/".join(_inside(above, target))))
+            inside = _inside(above, target)
+            if len(inside) > self._limits.depth:
+                raise Invalid(f"link leads deeper than {self._limits.depth} directories")
+            return os.dup(self._directory(b"/".join(inside)))
         self._count()
         fd = self._new_directory(dirfd, name)
         try:

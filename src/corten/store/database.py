@@ -28,11 +28,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX tags_of_image ON tags(image)",
         "CREATE TABLE image_digests (name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images(id)) WITHOUT ROWID",
         "CREATE INDEX digests_of_image ON image_digests(image)",
-        "CREATE TABLE leases (id TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (id, kind, name))"
-        " WITHOUT ROWID",
-        "CREATE INDEX lease_of ON leases(kind, name)",
     ),
 )
+
+
+_RESERVE = 1 << 20  # bytes
 
 
 class Database:
@@ -48,6 +48,7 @@ class Database:
                 for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
                     self._connection.execute(f"PRAGMA {pragma}")
                 self._migrate()
+                self._reserve()
             except BaseException:
                 self._connection.close()
                 raise
@@ -61,6 +62,19 @@ class Database:
                 for step in steps:
                     cursor.execute(step)
                 cursor.execute(f"PRAGMA user_version={number}")
+
+    def _reserve(self) -> None:
+        """Let both files have room that is theirs, so that a full disk does not keep anybody from removing things.
+
+        A megabyte is written and deleted: the database keeps the pages as free ones, and the log, once its content has
+        been moved over, is written from its beginning again.
+        """
+        with self.write() as cursor:
+            cursor.execute("CREATE TABLE reserve (filling BLOB)")
+            cursor.execute("INSERT INTO reserve VALUES (zeroblob(?))", (_RESERVE,))
+        with self.write() as cursor:
+            cursor.execute("DROP TABLE reserve")
+        self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Cursor]:

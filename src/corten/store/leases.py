@@ -4,42 +4,42 @@
         lease.add("blob", digest)          # before looking whether it is there
         ...
                                            # from here on only images keep it
-A lease of a daemon that died means nothing any more: `clear` at start.
+
+They are in memory: the work of a daemon that died is over, and giving a lease back must not need room on a full disk.
 """
 
 from __future__ import annotations
 
-import secrets
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from corten.store.database import Database
-
 
 class Lease:
-    def __init__(self, database: Database, id: str) -> None:
-        self._database = database
-        self.id = id
+    """Safe from any thread."""
+
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
+        self._names: set[tuple[str, str]] = set()
 
     def add(self, kind: str, *names: str) -> None:
-        with self._database.write() as cursor:
-            rows = [(self.id, kind, name) for name in names]
-            cursor.executemany("INSERT OR IGNORE INTO leases VALUES (?, ?, ?)", rows)
+        self._leases.change(self._names, {(kind, name) for name in names}, 1)
 
     def release(self) -> None:
-        with self._database.write() as cursor:
-            cursor.execute("DELETE FROM leases WHERE id=?", (self.id,))
+        """Give everything back. Idempotent."""
+        self._leases.change(self._names, set(self._names), -1)
 
 
 class Leases:
     """kind is "blob" or "snapshot"; name a digest or a chain id."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count: dict[tuple[str, str], int] = {}
 
     @contextmanager
     def hold(self) -> Iterator[Lease]:
-        lease = Lease(self._database, secrets.token_hex(8))
+        lease = Lease(self)
         try:
             yield lease
         finally:
@@ -47,9 +47,17 @@ class Leases:
 
     def held(self, kind: str, names: Iterable[str]) -> set[str]:
         """Those of `names` that some lease holds."""
-        leased = {row[0] for row in self._database.rows("SELECT name FROM leases WHERE kind=?", (kind,))}
-        return leased.intersection(names)
+        with self._lock:
+            return {name for name in names if (kind, name) in self._count}
 
-    def clear(self) -> None:
-        with self._database.write() as cursor:
-            cursor.execute("DELETE FROM leases")
+    def change(self, own: set[tuple[str, str]], names: set[tuple[str, str]], step: int) -> None:
+        """Count `names` up for, or down from, the lease whose set is `own`."""
+        with self._lock:
+            for name in names - own if step > 0 else names & own:
+                self._count[name] = self._count.get(name, 0) + step
+                if not self._count[name]:
+                    del self._count[name]
+            if step > 0:
+                own |= names
+            else:
+                own -= names

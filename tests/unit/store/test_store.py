@@ -3,11 +3,12 @@ import gzip
 import lzma
 import os
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from corten.errors import Corrupt, Invalid, NotFound
+from corten.errors import Corrupt, Exhausted, Invalid, NotFound
 from corten.spec import digest as digests
 from corten.store.blobs import Blobs
 from corten.store.compression import Decoder, detect, zstd
@@ -58,12 +59,38 @@ def test_a_newer_or_damaged_file_is_refused(tmp_path: Path) -> None:
         Database(path)
 
 
-def test_leases(database: Database) -> None:
-    leases = Leases(database)
-    with leases.hold() as lease:
+def test_leases() -> None:
+    leases = Leases()
+    with leases.hold() as lease, leases.hold() as other:
         lease.add("blob", "x", "y")
+        lease.add("blob", "x")
+        other.add("blob", "x")
         assert leases.held("blob", ["x", "z"]) == {"x"}
+        lease.release()
+        lease.release()
+        assert leases.held("blob", ["x", "y"]) == {"x"}
     assert leases.held("blob", ["x"]) == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_full_disk_does_not_keep_anybody_from_removing(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", tmp_path], check=True)
+    try:
+        database = Database(tmp_path / "db")
+        records = Records(database)
+        records.put_all("container", {str(n): {"text": "x" * 500} for n in range(500)})
+        with pytest.raises(OSError), (tmp_path / "filling").open("wb") as file:
+            file.write(bytes(16 << 20))
+        for n in range(250):
+            records.delete("container", str(n))
+        records.put("container", "new", {})
+        assert len(records.list("container")) == 251
+        with pytest.raises(Exhausted, match="no space left"):
+            records.put_all("container", {str(n): {"text": "x" * 5000} for n in range(2000)})
+        assert len(records.list("container")) == 251
+        database.close()
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_blobs_exist_only_when_right(tmp_path: Path) -> None:
