@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -249,3 +252,42 @@ async def test_data_is_sent_only_when_the_head_was_read(server: Server) -> None:
     assert first.endswith(b"\r\n\r\n")
     assert await asyncio.to_thread(sock.recv, 65536) == b"early"
     sock.close()
+
+
+async def test_over_tls(server: Server, tmp_path: Path) -> None:
+    """TLS cannot be given away with a descriptor: it is relayed, in both directions, to its end."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl (Debian package openssl)")
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=t -keyout key -out crt"
+    )
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "crt", tmp_path / "key")
+    handlers = web.Server(server.answer, handler_cancellation=True)
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_server(
+        lambda: Connection(handlers, loop=loop, access_log=None), "127.0.0.1", ssl=context
+    )
+    port = listening.sockets[0].getsockname()[1]
+    trust = ssl.create_default_context(cafile=tmp_path / "crt")
+    trust.check_hostname = False
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust)
+    data = os.urandom(1 << 20) * 4
+    writer.write(head() + b"early")
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 UPGRADED")
+    assert await reader.readexactly(5) == b"early"
+    sending = asyncio.ensure_future(_send(writer, data))
+    assert await asyncio.wait_for(reader.readexactly(len(data)), 20) == data
+    await sending
+    writer.close()
+    await writer.wait_closed()
+    await asyncio.to_thread(server.threads[0].join, 10)
+    assert not server.threads[0].is_alive()  # the other side saw the end
+    listening.close()
+    await handlers.shutdown(1)
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(data)
+    await writer.drain()

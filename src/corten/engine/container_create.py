@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shutil
@@ -97,7 +98,7 @@ def _record(
         id = secrets.token_hex(32)
     words = command_line(config)
     if not config.get("Hostname"):
-        config["Hostname"] = id[:12]
+        config["Hostname"] = os.uname().nodename if host_config.get("NetworkMode") == "host" else id[:12]
     return records.Record(
         id=id,
         name=name or names.unused(containers.by_name),

@@ -43,15 +43,17 @@ async def connect_all(
 async def _connect(
     containers: Containers, container: Container, namespace: Namespace, network: str, settings: Json, index: int
 ) -> None:
+    """Ports are published on the first network that can: a port of the host leads to one place."""
     host, config = container.record.host_config, container.record.config
+    published = any(any(endpoint.ports.values()) for endpoint in container.endpoints.values())
     container.endpoints[network] = await containers.parts.networks.connect(
         network,
         container.id,
         namespace,
         settings,
-        host.get("PortBindings") or {},
+        {} if published else host.get("PortBindings") or {},
         list(config.get("ExposedPorts") or {}),
-        bool(host.get("PublishAllPorts")),
+        bool(host.get("PublishAllPorts")) and not published,
         names_of(container, settings),
         index,
     )

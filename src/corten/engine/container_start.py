@@ -22,7 +22,7 @@ from corten.engine.oci import SpecInputs, bundle_files, capabilities, container_
 from corten.engine.oci_namespaces import joins, remapped
 from corten.engine.parts import Parts
 from corten.engine.phases import Phases
-from corten.engine.seams import Bundle, IdMap, Json, LogFile, Namespace, Task
+from corten.engine.seams import Bundle, IdMap, LogFile, Namespace, Task
 from corten.errors import Conflict, CortenError, Invalid, NotModified, StartFailed
 from corten.spec.mounts import Mount
 
@@ -124,7 +124,7 @@ def _note_failure(parts: Parts, container: Container, error: BaseException) -> N
 async def _acquire(containers: Containers, container: Container, stack: AsyncExitStack, phases: Phases) -> Task:
     parts, record = containers.parts, container.record
     with phases.phase("prepare"):
-        namespaces = _joined(containers, record.host_config)
+        namespaces = _joined(containers, container)
         _make_sources(container)
         rootfs = parts.snapshots.mounts(record.id)
         container_files.prepare(container)
@@ -213,14 +213,16 @@ def unseen(
     stack.callback(set_off)
 
 
-def _joined(containers: Containers, host_config: Json) -> dict[str, str]:
+def _joined(containers: Containers, container: Container) -> dict[str, str]:
     """Paths of the namespaces of other containers that this one shares. Conflict when one does not run."""
     found = {}
     for kind, field in (("network", "NetworkMode"), ("pid", "PidMode"), ("ipc", "IpcMode")):
-        if name := joins(host_config.get(field)):
+        if name := joins(container.record.host_config.get(field)):
             other = containers.get(name)
             if not other.record.state.has_task:
                 raise Conflict(f"cannot join {kind} of a non running container: {other.id}")
+            if kind == "network":  # one network, one name in it
+                container.record.config["Hostname"] = other.record.config.get("Hostname")
             found[kind] = f"/proc/{other.record.state.pid}/ns/{'net' if kind == 'network' else kind}"
     return found
 
