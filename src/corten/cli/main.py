@@ -29,12 +29,19 @@ GLOBAL_FLAGS = (
 
 def entry() -> None:
     """Ends the process itself: all output is written by then, and tearing the interpreter down costs milliseconds."""
-    # Without these, Ctrl-C would be a traceback and a closed pipe an error message.
     import signal
 
+    # Otherwise Ctrl-C would be a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os._exit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+    except BrokenPipeError:
+        # Whoever read our output has had enough; end as any program would. SIGPIPE itself stays ignored until here,
+        # because a daemon that closes its socket must not end us.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
+        code = 128 + signal.SIGPIPE
+    os._exit(code)
 
 
 def main(words: list[str]) -> int:
@@ -85,6 +92,8 @@ def _perform(command: Command, session: Session, words: list[str]) -> int:
         if wanted.deprecated:
             err("Flag shorthand -h has been deprecated, use --help")
         return _help(session.path)
+    except BrokenPipeError:
+        raise
     except (CortenError, OSError) as error:
         if session.debug:
             import traceback

@@ -46,6 +46,7 @@ class Pump:
         self._signals = signals
         self._on_signal = on_signal
         self._pending = b""
+        self._watched = stdin is not None
         self._poll = select.poll()
 
     def run(self) -> bool:
@@ -116,7 +117,9 @@ class Pump:
             # EIO: a background job may not read the terminal, or the terminal is gone.
             data = b""
         if not data:
-            self._end_input()
+            # Input is read only while nothing is pending, so that all of it has been sent by now.
+            self._stop_input()
+            self._half_close()
             return False
         data = self._watcher.feed(data)
         if self._watcher.found:
@@ -135,22 +138,22 @@ class Pump:
         except (BrokenPipeError, ConnectionResetError):
             # The container no longer reads; its last output may still be on its way.
             self._pending = b""
-            self._drop_stdin()
+            self._stop_input()
         self._poll.modify(self._sock.fileno(), select.POLLIN | (select.POLLOUT if self._pending else 0))
-        if self._stdin is not None:
-            if self._pending:
-                self._poll.modify(self._stdin, 0)
-            else:
-                self._poll.modify(self._stdin, select.POLLIN)
-
-    def _end_input(self) -> None:
-        self._drop_stdin()
-        self._half_close()
-
-    def _drop_stdin(self) -> None:
-        if self._stdin is not None:
+        if self._stdin is None:
+            return
+        if not self._pending:
+            self._poll.register(self._stdin, select.POLLIN)
+        elif self._watched:
+            # Not events=0: a hang-up would be reported all the same, and its data read without end.
             self._poll.unregister(self._stdin)
-            self._stdin = None
+        self._watched = not self._pending
+
+    def _stop_input(self) -> None:
+        """Read no more of the user's input."""
+        if self._stdin is not None and self._watched:
+            self._poll.unregister(self._stdin)
+        self._stdin = None
 
     def _half_close(self) -> None:
         try:

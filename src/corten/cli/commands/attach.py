@@ -8,7 +8,7 @@ from corten.cli.command import Command
 from corten.cli.errors import CommandError
 from corten.cli.flags import BOOL, STRING, flag
 from corten.cli.streams import Pump
-from corten.cli.terminal import Raw, is_terminal
+from corten.cli.terminal import Raw, is_terminal, size
 from corten.client import containers
 
 TYPE_CHECKING = False
@@ -47,10 +47,13 @@ def _attach(session: Session, flags: Flags) -> int:
         upgraded = containers.attach(client, ref, stdin, True, True, keys)
         with Raw(raw):
             if resize is not None:
+                # A shell draws its prompt again only when the size changes.
+                height, width = size(STDOUT)
+                containers.resize(client, ref, height + 1, width + 1)
                 resize()
             typed = key_bytes if raw is not None else b""
             if Pump(upgraded, STDIN if stdin else None, tty, typed, signals, act).run():
-                return 0
+                raise CommandError("read escape sequence")
         return attached.exit_code(client, waiting, signals, act)
 
 

@@ -78,7 +78,7 @@ def _attach(session: Session, exec_id: str, start: dict[str, Any], config: dict[
                 resize()
             stdin = STDIN if config["AttachStdin"] else None
             if Pump(upgraded, stdin, tty, keys if raw is not None else b"", signals, act).run():
-                raise CommandError("exec attach failed: error on attach stdin: read escape sequence")
+                raise CommandError("read escape sequence")
     return int(containers.exec_inspect(client, exec_id)["ExitCode"] or 0)
 
 
