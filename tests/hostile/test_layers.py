@@ -19,6 +19,7 @@ from corten.layers import write
 from corten.layers.entries import Limits
 from corten.layers.tree import remove
 from image_parts import tars
+from image_parts.disks import small_disk
 from image_parts.trees import listing, unpack
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
@@ -155,15 +156,8 @@ def test_bombs(tree: Path, data: bytes, limits: Limits) -> None:
 
 
 def test_a_full_disk_says_so(tree: Path) -> None:
-    import subprocess
-
-    tree.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tree], check=True)
-    try:
-        with pytest.raises(Exhausted, match="no space left"):
-            unpack(tree, tars.file("big", bytes(3_000_000)))
-    finally:
-        subprocess.run(["umount", tree], check=True)
+    with small_disk(tree, 1), pytest.raises(Exhausted, match="no space left"):
+        unpack(tree, tars.file("big", bytes(3_000_000)))
 
 
 # ------------------------------------------------------------------------------- odd, and to be kept working

@@ -32,7 +32,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
-_RESERVE = 1 << 20  # bytes
+_CHECKPOINT = 512  # pages of 4 KiB that the log holds before they are moved over
+_RESERVE = (_CHECKPOINT + 64) * 4096  # bytes
 
 
 class Database:
@@ -45,7 +46,13 @@ class Database:
         with _translated(path):
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
             try:
-                for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+                for pragma in (
+                    "journal_mode=WAL",
+                    "synchronous=NORMAL",
+                    "foreign_keys=ON",
+                    "temp_store=MEMORY",
+                    f"wal_autocheckpoint={_CHECKPOINT}",
+                ):
                     self._connection.execute(f"PRAGMA {pragma}")
                 self._migrate()
                 self._reserve()
@@ -66,8 +73,8 @@ class Database:
     def _reserve(self) -> None:
         """Let both files have room that is theirs, so that a full disk does not keep anybody from removing things.
 
-        A megabyte is written and deleted: the database keeps the pages as free ones, and the log, once its content has
-        been moved over, is written from its beginning again.
+        As much as the log may hold is written and deleted: the database keeps the pages as free ones, and the log, once
+        its content has been moved over, is written from its beginning again.
         """
         with self.write() as cursor:
             cursor.execute("CREATE TABLE reserve (filling BLOB)")
