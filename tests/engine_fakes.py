@@ -27,7 +27,8 @@ from corten.engine.engine import Engine
 from corten.engine.events import Events
 from corten.engine.oci_facts import HostFacts
 from corten.engine.parts import Parts, Settings
-from corten.engine.seams import Bundle, ExecSpec, Exit, IdMap, LogFile, Namespace, Stream, Usage
+from corten.engine.seams import Bundle, ExecSpec, Exit, IdMap, LogFile, Namespace, Stream
+from corten.snapshots.shelf import Usage
 from corten.engine.volumes import Volumes
 from corten.errors import Conflict, NotFound, StartFailed
 from corten.spec.mounts import Mount

@@ -7,19 +7,22 @@ and closes: it stands for the supervisor, which serves clients without the daemo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from corten.api.hijack import Connection, Hijacked, take
+from corten.api.tls import TlsFront
 
 ATTACH = "/v1.41/containers/abc/attach"
 
@@ -254,40 +257,87 @@ async def test_data_is_sent_only_when_the_head_was_read(server: Server) -> None:
     sock.close()
 
 
-async def test_over_tls(server: Server, tmp_path: Path) -> None:
-    """TLS cannot be given away with a descriptor: it is relayed, in both directions, to its end."""
+@pytest.fixture
+async def tls(server: Server, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[socket.socket]]]:
+    """Opens TLS connections to the same server, as blocking sockets."""
     if shutil.which("openssl") is None:
         pytest.skip("no openssl (Debian package openssl)")
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=t -keyout key -out crt"
-    )
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=t -keyout key -out crt"
     subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "crt", tmp_path / "key")
     handlers = web.Server(server.answer, handler_cancellation=True)
     loop = asyncio.get_running_loop()
-    listening = await loop.create_server(
-        lambda: Connection(handlers, loop=loop, access_log=None), "127.0.0.1", ssl=context
-    )
-    port = listening.sockets[0].getsockname()[1]
+
+    def connection() -> Connection:
+        return Connection(handlers, loop=loop, access_log=None)
+
+    listening = await loop.create_server(TlsFront(connection, context), "127.0.0.1")
     trust = ssl.create_default_context(cafile=tmp_path / "crt")
     trust.check_hostname = False
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust)
-    data = os.urandom(1 << 20) * 4
-    writer.write(head() + b"early")
-    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 UPGRADED")
-    assert await reader.readexactly(5) == b"early"
-    sending = asyncio.ensure_future(_send(writer, data))
-    assert await asyncio.wait_for(reader.readexactly(len(data)), 20) == data
-    await sending
-    writer.close()
-    await writer.wait_closed()
-    await asyncio.to_thread(server.threads[0].join, 10)
-    assert not server.threads[0].is_alive()  # the other side saw the end
+
+    def connect() -> ssl.SSLSocket:
+        plain = socket.create_connection(listening.sockets[0].getsockname(), 10)
+        return trust.wrap_socket(plain)
+
+    yield lambda: asyncio.to_thread(connect)
     listening.close()
     await handlers.shutdown(1)
 
 
-async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
-    writer.write(data)
-    await writer.drain()
+async def test_tls_carries_plain_requests(tls: Callable[[], Awaitable[ssl.SSLSocket]]) -> None:
+    sock = await tls()
+    for _ in range(2):
+        await asyncio.to_thread(sock.sendall, b"POST /plain HTTP/1.1\r\nHost: d\r\nContent-Length: 3\r\n\r\nabc")
+        answer = await asyncio.to_thread(sock.recv, 65536)
+        assert answer.endswith(b"\r\n\r\n3")
+    sock.close()
+
+
+async def test_tls_hijack_with_half_close(tls: Callable[[], Awaitable[ssl.SSLSocket]], tmp_path: Path) -> None:
+    """Go's clients send TLS's close_notify to end their side, and read on."""
+    sample = await tls()
+    reader, writer = await asyncio.open_connection(*sample.getpeername())
+    sample.close()
+    trust = ssl.create_default_context(cafile=tmp_path / "crt")
+    trust.check_hostname = False
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trust.wrap_bio(incoming, outgoing)
+
+    async def step(call: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                result = call()
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+                incoming.write(await reader.read(65536))
+                continue
+            writer.write(outgoing.read())
+            return result
+
+    await step(client.do_handshake)
+    data = os.urandom(100_000)
+    await step(lambda: client.write(head() + data))
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.unwrap()  # sends close_notify; the answer to it comes behind the output
+    writer.write(outgoing.read())
+    got = b""
+    async with asyncio.timeout(10):
+        try:
+            while not got.endswith(b"bye"):
+                got += await step(lambda: client.read(65536))
+        except ssl.SSLError as error:
+            raise AssertionError(got[:200]) from error
+    writer.close()
+    assert body_of(got) == data + b"bye"
+
+
+async def test_tls_garbage_is_refused(tls: Callable[[], Awaitable[ssl.SSLSocket]]) -> None:
+    sock = await tls()
+    address = sock.getpeername()
+    sock.close()
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"GET / HTTP/1.1\r\nHost: d\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert b"HTTP" not in answer
+    writer.close()

@@ -28,7 +28,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_protocol import RequestHandler
 
-from corten.api.relay import relay
+from corten.errors import Unsupported
 
 ASKED = "X-Corten-Upgrade"
 RAW, FRAMED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
@@ -125,13 +125,12 @@ async def take(request: web.BaseRequest, framed: bool, stream_types: bool) -> Ta
     if transport is None or not isinstance(protocol, Connection):
         raise ConnectionResetError("the client has gone")
     upgrade = request.headers.get(ASKED, "")
+    if transport.get_extra_info("sslcontext") is not None:
+        raise Unsupported("attach and exec need corten.api.tls.TlsFront before the API, not asyncio's TLS")
     transport.pause_reading()
     transport.write(head(upgrade, framed and stream_types))
     await _read_by_client(transport)
     early, protocol._message_tail = protocol._message_tail, b""
-    if transport.get_extra_info("sslcontext") is not None:
-        protocol.transport = None  # it is the relay's now; aiohttp must not close it
-        return Taken(await relay(transport, protocol), early)
     return Taken(os.dup(transport.get_extra_info("socket").fileno()), early)
 
 

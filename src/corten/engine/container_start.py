@@ -229,7 +229,7 @@ def _joined(containers: Containers, container: Container) -> dict[str, str]:
 
 def _inputs(parts: Parts, container: Container, namespaces: dict[str, str]) -> SpecInputs:
     record = container.record
-    parent = record.host_config.get("CgroupParent") or "/corten"
+    parent = record.host_config.get("CgroupParent") or parts.settings.cgroup_parent
     return SpecInputs(
         id=record.id,
         name=record.name,

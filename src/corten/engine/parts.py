@@ -30,6 +30,7 @@ class Settings:
     labels: tuple[str, ...] = ()
     debug: bool = False
     stop_timeout: int = 10
+    cgroup_parent: str = "/corten"
     log_max_size: int = 50 * 1024 * 1024
     log_max_file: int = 3
     insecure_registries: tuple[str, ...] = ()

@@ -12,7 +12,8 @@ from corten import __version__
 from corten.engine import clock
 from corten.engine.container_list import ImageNames, summary
 from corten.engine.container_stats import total_memory
-from corten.engine.seams import Json, Usage
+from corten.engine.seams import Json
+from corten.snapshots.shelf import Usage
 
 if TYPE_CHECKING:
     from corten.engine.container import Container
