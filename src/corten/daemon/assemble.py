@@ -18,6 +18,7 @@ from corten.daemon.facts import byte_size
 from corten.engine.background import Background
 from corten.engine.engine import Engine
 from corten.engine.events import Events
+from corten.engine.image_remove import Users
 from corten.engine.images import Images
 from corten.engine.networks import Networks
 from corten.engine.oci_facts import HostFacts
@@ -44,12 +45,15 @@ log = logging.getLogger("cortend")
 class Daemon:
     """The assembled engine behind its API."""
 
-    def __init__(self, config: Config, engine: Engine, database: Database, networks: Networks) -> None:
+    def __init__(
+        self, config: Config, engine: Engine, database: Database, networks: Networks, namespaces: LauncherNamespaces
+    ) -> None:
         self.config = config
         self.engine = engine
         self.api = Api(engine)
         self._database = database
         self._networks = networks
+        self._namespaces = namespaces
 
     async def open(self) -> None:
         """Take up what an earlier daemon left. Networks first: running containers hold addresses and ports."""
@@ -63,6 +67,7 @@ class Daemon:
         await self.engine.close()
         await self.engine.images.close()
         await self._networks.close()
+        await self._namespaces.close()
         self._database.close()
 
     def reload(self) -> None:
@@ -79,9 +84,16 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     workers = LauncherWorkers(launcher)
     trees = _trees(config, records)
     changing = Background()
+    namespaces = LauncherNamespaces(launcher)
     volumes = Volumes(config.data_root / "volumes", records, events, changing)
     networks = Networks(records, _network_config(config), events.publish)
-    images = _images(config, database, trees, workers)
+
+    def users(image: str) -> list[tuple[str, bool]]:
+        """Who keeps an image from being removed; asked only once there is an engine."""
+        found = (c.record for c in engine.containers.by_id.values() if c.record.image_id == image)
+        return [(record.id, record.state.running) for record in found]
+
+    images = _images(config, database, trees, workers, users)
     images.on_event = lambda action, id, attributes: events.publish("image", action, id, attributes)
     parts = Parts(
         settings=_settings(config, facts, warnings),
@@ -89,7 +101,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         table=records,
         snapshots=trees,
         runtime=Supervisors(launcher, config.exec_root / "containers", config.exec_root / "seccomp"),
-        namespaces=LauncherNamespaces(launcher),
+        namespaces=namespaces,
         images=images,
         networks=networks,
         events=events,
@@ -98,7 +110,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         changing=changing,
     )
     engine = Engine(parts)
-    daemon = Daemon(config, engine, database, networks)
+    daemon = Daemon(config, engine, database, networks, namespaces)
     await daemon.open()
     return daemon
 
@@ -108,10 +120,12 @@ def _trees(config: Config, records: Records) -> Overlay | Copying:
     return Copying(root, records) if config.storage_driver in ("copy", "vfs") else Overlay(root, records)
 
 
-def _images(config: Config, database: Database, trees: Overlay | Copying, workers: LauncherWorkers) -> Images:
+def _images(
+    config: Config, database: Database, trees: Overlay | Copying, workers: LauncherWorkers, users: Users
+) -> Images:
     blobs = Blobs(config.data_root / "content")
     registry = Registry(blobs, config.insecure_registries, config.max_concurrent_downloads)
-    images = Images(database, blobs, trees, workers, registry)
+    images = Images(database, blobs, trees, workers, registry, users)
     images.recover()
     return images
 
@@ -141,6 +155,7 @@ def _settings(config: Config, facts: HostFacts, warnings: tuple[str, ...]) -> Se
         driver="vfs" if config.storage_driver in ("copy", "vfs") else "overlay2",
         labels=config.labels,
         debug=config.debug,
+        cgroup_parent=config.cgroup_parent,
         log_max_size=byte_size(config.log_opts["max-size"]) if "max-size" in config.log_opts else 50 << 20,
         log_max_file=int(config.log_opts.get("max-file", "3")),
         insecure_registries=config.insecure_registries,

@@ -27,18 +27,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from corten.snapshots.shelf import Usage
 from corten.spec.mounts import Mount
 
 Json = dict[str, Any]
 
 
 # ---------------------------------------------------------------------------------------------------- file trees
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    bytes: int
-    inodes: int
 
 
 class Snapshots(Protocol):

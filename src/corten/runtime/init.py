@@ -7,8 +7,8 @@ lines would be read from there as well), and every descriptor that is not this p
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -227,14 +227,17 @@ def close_all_but(own: list[int]) -> None:
     p.close_range(first)
 
 
-_CATCHABLE = [n for n in range(1, 65) if n not in (signal.SIGKILL, signal.SIGSTOP, 32, 33)]
+_CATCHABLE = [n for n in range(1, 65) if n not in (_signal.SIGKILL, _signal.SIGSTOP, 32, 33)]
 
 
 def reset_signals() -> None:
-    """Default dispositions and an empty mask: execve keeps what is ignored, and Python ignores SIGPIPE."""
+    """Default dispositions and an empty mask: execve keeps what is ignored, and Python ignores SIGPIPE.
+
+    By `_signal`: the functions of `signal` make an enumeration's member of each answer, 0.3 ms for all of them.
+    """
     for number in _CATCHABLE:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
 
 
 def fail(channel: socket.socket, step: str, error: BaseException) -> None:

@@ -12,7 +12,7 @@ from corten.kernel import process as p
 from corten.runtime import identity
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-GROUPS_ANNOTATION = "dev.corten.groups"
+_GROUPS_ANNOTATION = "dev.corten.groups"  # names of further groups, comma separated, to be looked up in the container
 
 
 class NotExecutable(Exception):
@@ -167,6 +167,12 @@ class Program:
             raise NotExecutable(
                 f"exec {os.fsdecode(self._path)}: {_words(error)}", 127 if missing else 126, error.errno or 0
             ) from error
+
+
+def with_group_names(process: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    """`process` with the group names that the container's annotation adds to every process of its."""
+    names = (spec.get("annotations") or {}).get(_GROUPS_ANNOTATION, "")
+    return {**process, "groupNames": names.split(",")} if names else process
 
 
 def environment(env: Any) -> dict[bytes, bytes]:

@@ -18,6 +18,7 @@ from corten.runtime import cgroups, identity, messages, mountplan
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.messages import ChildFailed
 from corten.runtime.prepare import bind
+from corten.runtime.program import with_group_names
 from corten.runtime.spawn import Entering
 from corten.supervisor.created import Created
 from corten.supervisor.output import Stdio
@@ -77,7 +78,7 @@ class External:
     def _write_bundle(self) -> None:
         """The specification without our extensions: names of users and groups have become numbers."""
         spec = {**self.spec, "root": {**(self.spec.get("root") or {}), "path": self._root}}
-        spec["process"] = self._numeric(spec["process"])
+        spec["process"] = self._numeric(with_group_names(spec["process"], spec))
         with open(os.path.join(self._directory, "config.json"), "w") as file:
             json.dump(spec, file)
 
@@ -103,7 +104,7 @@ class External:
         process_file = os.path.join(self._directory, f"exec-{request['id']}.json")
         pid_file = process_file + ".pid"
         with open(process_file, "w") as file:
-            json.dump(self._numeric(request["process"]), file)
+            json.dump(self._numeric(with_group_names(request["process"], self.spec)), file)
         arguments = ["exec", "--detach", "--process", process_file, "--pid-file", pid_file]
         console = _ConsoleSocket(self._directory) if stdio.terminal else None
         if console:

@@ -15,6 +15,7 @@ from corten.runtime.enter import Entry, foreign_namespaces
 from corten.runtime.init import Inheritance
 from corten.runtime.plan import plan
 from corten.runtime.prepare import CgroupMount, prepare
+from corten.runtime.program import with_group_names
 from corten.runtime.spawn import Entering, Spawned
 from corten.supervisor.created import Created
 from corten.supervisor.output import Stdio
@@ -30,6 +31,7 @@ class Native:
         self._bundle = request["bundle"]
         with open(os.path.join(self._bundle, "config.json"), "rb") as file:
             self.spec: Json = json.load(file)
+        self.spec["process"] = with_group_names(self.spec["process"], self.spec)
         linux = self.spec.get("linux") or {}
         self._cgroup_path = linux.get("cgroupsPath") or f"/corten/{request['id']}"
         self._resources = linux.get("resources") or {}
@@ -85,7 +87,7 @@ class Native:
     def enter(self, request: Json, stdio: Stdio, target: int, target_fd: int) -> Entering:
         assert self.cgroup is not None
         entry = Entry(
-            request["process"], target, target_fd, foreign_namespaces(target), stdio.child,
+            with_group_names(request["process"], self.spec), target, target_fd, foreign_namespaces(target), stdio.child,
             tuple(request.get("console_size") or (0, 0)),
         )  # fmt: skip
         return spawn.enter(entry, self.cgroup, self._seccomp)
