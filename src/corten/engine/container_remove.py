@@ -35,6 +35,8 @@ async def remove(
             raise Conflict(_still_runs(container))
         await container_stop.kill_for_removal(containers, container)
     async with container.lock:
+        if container.gone and force:  # --rm was quicker than we, once it was killed
+            return
         if container.gone:
             raise NotFound(f"No such container: {container.id}")
         if container.record.state.running:

@@ -169,6 +169,12 @@ async def test_automatic_removal(engine: Engine) -> None:
     assert not engine.volumes.list()
 
 
+async def test_forced_removal_of_what_removes_itself(engine: Engine) -> None:
+    container = await run(engine, "sleep", "60", AutoRemove=True)
+    await container_remove.remove(engine.containers, container, force=True)
+    assert container.gone
+
+
 async def test_wait_conditions(engine: Engine) -> None:
     container = await make(engine, "sh", "-c", "exit 6")
     assert container_wait.future(container, "not-running").done()
