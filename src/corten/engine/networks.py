@@ -31,7 +31,9 @@ from corten.network.config import NetworkConfig
 from corten.network.definition import Definition
 from corten.network.endpoint import Endpoint
 from corten.network.live import Live, lease_of, published, rank
+from corten.network.naming import Naming
 from corten.network.ports import Reservations, Target, Wish, report, wishes
+from corten.network.resolver import Sockets
 from corten.network.wiring import Wiring, lead
 
 KIND = "network"
@@ -51,6 +53,7 @@ class Networks:
         self._networks: dict[str, Live] = {}
         self._reservations = Reservations(config.host_ip)
         self._wiring = Wiring(config.label)
+        self._naming = Naming(self._connected, config.resolv_conf)
         self.warnings = self._wiring.warnings
         self.changes = self._wiring.changes
 
@@ -115,6 +118,7 @@ class Networks:
 
     async def close(self) -> None:
         """At the daemon's end. Networks, rules and endpoints stay for the next daemon."""
+        await self._naming.close()
         await self.settle()
         for live in self._networks.values():
             for endpoint in live.endpoints.values():
@@ -180,7 +184,7 @@ class Networks:
         return replace(endpoint, ifindex=index)
 
     def _remember(self, live: Live, endpoint: Endpoint) -> Endpoint:
-        live.endpoints[endpoint.endpoint_id] = endpoint
+        live.add(endpoint)
         self._event("connect", live.definition, endpoint.container_id)
         return endpoint
 
@@ -196,12 +200,14 @@ class Networks:
         default route leads through the best network that is left.
         """
         live = self._networks.get(endpoint.network_id)
-        if live is None or live.endpoints.pop(endpoint.endpoint_id, None) is None:
+        if live is None or not live.drop(endpoint.endpoint_id):
             return
         ports = published(endpoint)
         if ports:
             self._wiring.firewall.unpublish(ports)
             self._reservations.release(ports)
+        if not self.of_container(endpoint.container_id):
+            await self._naming.end(endpoint.container_id)
         if endpoint.host_interface:
             addresses, lease = live.addresses, lease_of(endpoint)
             self._wiring.unplug(endpoint, lambda: addresses.release(lease))
@@ -225,7 +231,7 @@ class Networks:
         if endpoint.endpoint_id in live.endpoints:
             return endpoint
         live.addresses.adopt(endpoint)
-        live.endpoints[endpoint.endpoint_id] = endpoint
+        live.add(endpoint)
         ports = published(endpoint)
         complaints = self._reservations.retake(ports, endpoint.container_name)
         self.warnings += [f"container {endpoint.container_name}: {complaint}" for complaint in complaints]
@@ -235,15 +241,32 @@ class Networks:
                 self._wiring.firewall.replace()
         return endpoint
 
+    def wants_names(self, container_id: str) -> bool:
+        """It is in a user-defined network and has no name server yet: time for `serve_names`."""
+        user = any(not live.definition.predefined for live, _ in self._connected(container_id))
+        return user and container_id not in self._naming
+
+    async def serve_names(self, container_id: str, sockets: Sockets, servers: Sequence[str] = ()) -> None:
+        """Start the name server at 127.0.0.11 of a container; `servers` are what --dns gave it.
+
+        After a daemon's restart as well, with new sockets. It ends with the container's last endpoint.
+        """
+        await self._naming.serve(container_id, sockets, servers)
+
+    def _connected(self, container_id: str) -> builtins.list[tuple[Live, Endpoint]]:
+        found = [(live, e) for live in self._networks.values() for e in live.endpoints.values()]
+        return [(live, endpoint) for live, endpoint in found if endpoint.container_id == container_id]
+
     def of_container(self, container_id: str) -> builtins.list[Endpoint]:
         return [e for n in self._networks.values() for e in n.endpoints.values() if e.container_id == container_id]
 
     def rename(self, container_id: str, name: str) -> None:
         """A container has another name now: network inspect shows it."""
         for live in self._networks.values():
-            for id, endpoint in live.endpoints.items():
+            for endpoint in tuple(live.endpoints.values()):
                 if endpoint.container_id == container_id:
-                    live.endpoints[id] = replace(endpoint, container_name=name)
+                    names = [name if n == endpoint.container_name else n for n in endpoint.dns_names]
+                    live.add(replace(endpoint, container_name=name, dns_names=names))
 
     def validate(self, network: str, settings: Json) -> Definition:
         """At create, before anything is connected: the network is there and could give what is asked. Invalid."""
@@ -357,14 +380,15 @@ class Networks:
         search: Sequence[str] = (),
         options: Sequence[str] = (),
     ) -> str:
-        """/etc/resolv.conf of a container; with the host's network and no wishes the host's own text."""
+        """/etc/resolv.conf of a container: our name server where it has one; on the host's network the host's text."""
         try:
             host = self.config.resolv_conf.read_text(errors="replace")
         except FileNotFoundError:
             host = ""
         if self._on_host(endpoints) and not (servers or search or options):
             return host
-        return files.resolv_conf(host, servers, search, options)
+        embedded = any(e.container_id in self._naming for e in endpoints)
+        return files.resolv_conf(host, servers, search, options, embedded)
 
     def _on_host(self, endpoints: Sequence[Endpoint]) -> bool:
         return any(self._networks[e.network_id].definition.driver == "host" for e in endpoints)

@@ -165,6 +165,7 @@ class Bridges:
             inside.request(*_inner(inner_index(index), plug, self.has_ipv6))
             rtnetlink.settle_carrier(inside, plug.name)
             rtnetlink.settle_carrier(self.route, host_name)
+            rtnetlink.settle_carrier(self.route, bridge)  # its first port gives it its own
         except BaseException:
             self.route.request(rtnetlink.delete_link(index))
             raise

@@ -87,7 +87,7 @@ def upstreams(host: str, servers: Sequence[str] = (), ipv6: bool = True) -> list
     """The servers to be asked: those given, or the host's that a container can reach, or public ones."""
     if servers:
         return list(servers)
-    found = [server for server in _nameservers(host) if _reachable(server, ipv6)]
+    found = [server for server in nameservers(host) if _reachable(server, ipv6)]
     return found or list(PUBLIC_SERVERS)
 
 
@@ -98,7 +98,8 @@ def _reachable(server: str, ipv6: bool) -> bool:
     return address.version == 4 or (ipv6 and not address.is_link_local)
 
 
-def _nameservers(text: str) -> list[str]:
+def nameservers(text: str) -> list[str]:
+    """The servers of a resolv.conf, in order."""
     found = []
     for words in _lines(text):
         if words[0] == "nameserver" and len(words) > 1:

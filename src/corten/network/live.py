@@ -28,7 +28,27 @@ class Live:
 
     definition: Definition
     addresses: Addresses
-    endpoints: dict[str, Endpoint] = field(default_factory=dict)  # by endpoint id
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)  # by endpoint id; changed by `add` and `drop`
+    _names: dict[str, list[Endpoint]] | None = None
+
+    def add(self, endpoint: Endpoint) -> None:
+        """A new endpoint, or another state of a known one."""
+        self.endpoints[endpoint.endpoint_id] = endpoint
+        self._names = None
+
+    def drop(self, endpoint_id: str) -> bool:
+        """False when it is not there."""
+        self._names = None
+        return self.endpoints.pop(endpoint_id, None) is not None
+
+    def named(self, name: str) -> list[Endpoint]:
+        """Whose name or alias that is (in lower case), alone or followed by a dot and the network's name."""
+        if self._names is None:
+            self._names = {}
+            for endpoint in self.endpoints.values():
+                for known in dict.fromkeys(n.lower() for n in endpoint.dns_names):
+                    self._names.setdefault(known, []).append(endpoint)
+        return self._names.get(name) or self._names.get(name.removesuffix(f".{self.definition.name.lower()}")) or []
 
     @property
     def wall(self) -> Bridge:

@@ -1,0 +1,250 @@
+"""The name server at 127.0.0.11, asked by programs' own way: sockets to port 53 in the container's namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corten.engine.networks import Networks
+from corten.network.config import NetworkConfig
+from corten.network.endpoint import Endpoint
+from corten.network.resolver import Sockets
+from netns import Net
+
+UPSTREAM = "192.0.2.53"
+
+
+@pytest.fixture
+def host() -> Iterator[Net]:
+    net = Net()
+    with net.entered():
+        net.run("ip", "addr", "add", f"{UPSTREAM}/32", "dev", "lo")
+        yield net
+    net.close()
+
+
+@pytest.fixture
+def dnsmasq(host: Net, tmp_path: Path) -> Iterator[Path]:
+    """A real upstream, with a log of what it was asked."""
+    log = tmp_path / "queries"
+    try:
+        with host.entered():
+            server = subprocess.Popen(
+                ["dnsmasq", "-k", "-p", "53", "-a", UPSTREAM, "-z", "-R", "-h", "-u", "root", "-C", "/dev/null", "-q"]
+                + [f"--log-facility={log}", f"--pid-file={tmp_path}/pid", "--address=/example.org/198.51.100.7"]
+                + ["--txt-record=long.example.org," + ",".join(["x" * 250] * 8)],
+            )
+    except FileNotFoundError:
+        pytest.skip("dnsmasq is not installed")
+    try:
+        for _ in range(500):
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+                if probe.connect_ex((UPSTREAM, 53)) == 0:
+                    break
+            threading.Event().wait(0.01)
+        yield log
+    finally:
+        server.terminate()
+        server.wait()
+
+
+class Table(dict[str, Any]):
+    def put(self, kind: str, id: str, body: Any) -> None:
+        self[id] = body
+
+    def delete(self, kind: str, id: str) -> None:
+        self.pop(id, None)
+
+    def list(self, kind: str) -> dict[str, Any]:
+        return dict(self)
+
+
+def sockets(net: Net) -> Sockets:
+    with net.entered():
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        netfilter = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+    udp.bind(("127.0.0.11", 0))
+    tcp.bind(("127.0.0.11", 0))
+    tcp.listen(16)
+    return Sockets(udp.detach(), tcp.detach(), netfilter.detach())
+
+
+class World:
+    def __init__(self, tmp_path: Path) -> None:
+        self.resolv_conf = tmp_path / "resolv.conf"
+        self.resolv_conf.write_text(f"nameserver {UPSTREAM}\n")
+        self.networks = Networks(Table(), NetworkConfig(bridge="ct0", resolv_conf=self.resolv_conf), lambda *e: None)
+        self.boxes: list[Net] = []
+
+    async def run(self, name: str, network: str, box: Net | None = None, **settings: Any) -> tuple[Net, Endpoint]:
+        net = box or Net()
+        if box is None:
+            self.boxes.append(net)
+        id = name.ljust(64, "0")
+        index = len(self.networks.of_container(id))
+        endpoint = await self.networks.connect(network, id, net.namespace, settings, {}, [], False, [name], index)
+        if self.networks.wants_names(id):
+            await self.networks.serve_names(id, sockets(net))
+        return net, endpoint
+
+
+@pytest.fixture
+async def world(host: Net, tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path)
+    await made.networks.setup()
+    await made.networks.create({"Name": "shop"})
+    yield made
+    await made.networks.close()
+    for box in made.boxes:
+        box.close()
+
+
+async def ask(net: Net, name: str, kind: str = "A", *options: str) -> list[str]:
+    """dig's answer, sorted; its status when that is not NOERROR."""
+
+    def dig() -> str:
+        with net.entered():
+            command = [
+                "dig",
+                "@127.0.0.11",
+                "+tries=1",
+                "+time=4",
+                "+noall",
+                "+answer",
+                "+comments",
+                *options,
+                name,
+                kind,
+            ]
+            return subprocess.run(command, capture_output=True, text=True).stdout
+
+    text = await asyncio.to_thread(dig)
+    status = text.partition("status: ")[2].partition(",")[0]
+    rows = [line.split(None, 4)[4] for line in text.splitlines() if line and not line.startswith(";")]
+    return sorted(rows) if status == "NOERROR" else [status or text]
+
+
+@pytest.fixture(autouse=True)
+def _needs_dig() -> None:
+    try:
+        subprocess.run(["dig", "-v"], capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("dig is not installed (bind9-dnsutils)")
+
+
+@pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
+async def test_names_of_a_network(world: World, transport: str) -> None:
+    web, first = await world.run("web", "shop", Aliases=["front", "both"])
+    _, second = await world.run("db", "shop", Aliases=["both"])
+    assert await ask(web, "db", "A", transport) == [second.address]
+    assert await ask(web, "DB.shop", "A", transport) == [second.address]
+    assert await ask(web, "front", "A", transport) == [first.address]
+    assert await ask(web, second.container_id[:12], "A", transport) == [second.address]
+    assert await ask(web, "both", "A", transport) == sorted([first.address, second.address])
+    assert await ask(web, "db", "AAAA", transport) == []  # the name exists
+    assert await ask(web, "db", "MX", transport) == []
+    reverse = ipaddress.ip_address(second.address).reverse_pointer
+    assert await ask(web, reverse, "PTR", transport) == ["db.shop."]
+    text = world.networks.resolv_conf([first])
+    assert text == "nameserver 127.0.0.11\noptions ndots:0\n"
+
+
+async def test_other_names_are_forwarded_and_ours_never(world: World, dnsmasq: Path) -> None:
+    web, _ = await world.run("web", "shop")
+    await world.run("db", "shop")
+    assert await ask(web, "example.org") == ["198.51.100.7"]
+    assert await ask(web, "example.org", "A", "+tcp") == ["198.51.100.7"]
+    (text,) = await ask(web, "long.example.org", "TXT")  # too long for UDP: dig asks again by TCP
+    assert len(text) > 2000
+    assert await ask(web, "nobody.invalid") in (["NXDOMAIN"], ["REFUSED"])
+    for kind in ("A", "AAAA", "MX", "TXT"):
+        await ask(web, "db", kind)
+    asked = dnsmasq.read_text()
+    assert "example.org" in asked
+    assert " db " not in asked
+
+
+async def test_the_hosts_servers_are_followed(world: World, dnsmasq: Path) -> None:
+    world.resolv_conf.write_text("nameserver 192.0.2.99\n")  # nobody
+    web, _ = await world.run("web", "shop")
+    world.resolv_conf.write_text(f"nameserver {UPSTREAM}\n")
+    assert await ask(web, "example.org") == ["198.51.100.7"]
+
+
+@pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
+async def test_an_internal_network_leaks_no_question(world: World, dnsmasq: Path, transport: str) -> None:
+    await world.networks.create({"Name": "vault", "Internal": True})
+    box, _ = await world.run("safe", "vault")
+    _, other = await world.run("lock", "vault")
+    assert await ask(box, "lock", "A", transport) == [other.address]
+    assert await ask(box, "secret.example.org", "A", transport) == ["REFUSED"]
+    assert await ask(box, "secret.example.org", "A", transport, "+dnssec") == ["REFUSED"]
+    assert "secret" not in (dnsmasq.read_text() if dnsmasq.exists() else "")
+    _, second = await world.run("safe", "shop", box)
+    assert await ask(box, "secret.example.org", "A", transport) == ["198.51.100.7"]
+    await world.networks.disconnect(second, box.namespace)
+    assert await ask(box, "secret.example.org", "A", transport) == ["REFUSED"]
+
+
+async def test_names_of_other_networks_are_unknown(world: World, dnsmasq: Path) -> None:
+    await world.networks.create({"Name": "other"})
+    web, _ = await world.run("web", "shop")
+    both, _ = await world.run("both", "shop")
+    await world.run("far", "other")
+    assert await ask(web, "far") in (["NXDOMAIN"], ["REFUSED"])
+    _, there = await world.run("both", "other", both)
+    (found,) = await ask(both, "far")
+    assert found.startswith(there.address.rpartition(".")[0])
+
+
+async def test_links(world: World) -> None:
+    _, db = await world.run("db", "shop")
+    web, _ = await world.run("web", "shop", Links=["db:storage"])
+    other, _ = await world.run("other", "shop")
+    assert await ask(web, "storage") == [db.address]
+    assert await ask(other, "storage") != [db.address]
+
+
+async def test_a_container_can_have_port_53_itself(world: World) -> None:
+    web, first = await world.run("web", "shop")
+    for protocol in ("udp", "tcp"):
+        own = web.listen("0.0.0.0", 53, protocol)
+        assert await ask(web, "web") == [first.address]
+        own.close()
+
+
+async def test_garbage_is_survived(world: World) -> None:
+    web, first = await world.run("web", "shop")
+    with web.entered():
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for data in (
+        b"",
+        b"x",
+        bytes(12),
+        b"\xff" * 600,
+        struct.pack(">HHHHHH", 1, 0x100, 1, 0, 0, 0) + b"\xc0\x0c\0\1\0\1",
+    ):
+        udp.sendto(data, ("127.0.0.11", 53))
+    udp.close()
+    web.connect("127.0.0.11", 53).close()
+    assert await ask(web, "web") == [first.address]
+
+
+async def test_the_namespace_is_let_go(world: World) -> None:
+    web, endpoint = await world.run("web", "shop")
+    peer, _ = await world.run("peer", "shop")
+    await world.networks.disconnect(endpoint)
+    await world.networks.settle()
+    assert await ask(peer, "web") != [endpoint.address]
+    assert not world.networks.wants_names(endpoint.container_id)
+    assert web.blocked("127.0.0.11", 53)
