@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from corten.api.tls import TlsFront
 from corten.daemon import assemble, config, facts, sockets
 from corten.daemon.config import Config
 from corten.daemon.lock import lock
@@ -76,7 +77,8 @@ async def _serve(settings: Config, launcher: Launcher) -> None:
     loop.add_signal_handler(signal.SIGHUP, daemon.reload)
     servers = []
     for listener in listening:
-        servers.append(await loop.create_server(daemon.api, sock=listener.socket, ssl=listener.tls, backlog=512))
+        front = TlsFront(daemon.api, listener.tls) if listener.tls else daemon.api
+        servers.append(await loop.create_server(front, sock=listener.socket, backlog=512))
         log.info("API listens on %s", listener.address)
     notify_ready()
     gc.collect()
