@@ -15,6 +15,7 @@ from corten.api.server import Api
 from corten.daemon import facts as machine
 from corten.daemon.config import Config
 from corten.daemon.facts import byte_size
+from corten.daemon.sweep import sweep
 from corten.engine.background import Background
 from corten.engine.engine import Engine
 from corten.engine.events import Events
@@ -83,6 +84,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     events = Events()
     workers = LauncherWorkers(launcher)
     trees = _trees(config, records)
+    sweep(config.data_root, config.exec_root, config.cgroup_parent, records, trees.shelf)
     changing = Background()
     namespaces = LauncherNamespaces(launcher)
     volumes = Volumes(config.data_root / "volumes", records, events, changing)

@@ -34,6 +34,7 @@ class Inheritance(NamedTuple):
     start_listener: socket.socket | None = None  # who starts it connects here (the OCI command line)
     keep: tuple[int, ...] = ()  # passed on to the program, numbers from 3 on (--preserve-fds)
     console_size: tuple[int, int] = (0, 0)
+    dies_with_parent: bool = False  # for a parent that stays: without it nobody would take the output or see the end
 
 
 class Init:
@@ -158,6 +159,10 @@ class Init:
     def become_user(self) -> None:
         self.program.become_user()
 
+    def bind_to_parent(self) -> None:
+        if self.inheritance.dies_with_parent:
+            p.prctl(p.PR_SET_PDEATHSIG, _signal.SIGKILL)
+
     def find_executable(self) -> None:
         self.program.find_executable()
 
@@ -201,6 +206,8 @@ STEPS: tuple[tuple[str, Callable[[Init], None]], ...] = (
     ("protect", Init.protect_paths),  # read-only and masked paths, read-only root: nothing is made from here on
     ("stdio", Init.take_stdio),
     ("become user", Init.become_user),  # seccomp without no_new_privs goes in here, before privileges go
+    # Changing ids cleared it; a parent that is dead by now is noticed at "start".
+    ("parent's death", Init.bind_to_parent),
     ("find executable", Init.find_executable),  # as the user, who may not see what root sees
     ("close", Init.close_rest),
     ("ready", Init.report_ready),

@@ -7,6 +7,7 @@ a directory that a reboot empties, and names the processes for good: a pid with 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from typing import Any
@@ -14,6 +15,18 @@ from typing import Any
 EXIT = "exit.json"
 STATE = "state.json"
 SOCKET = "supervisor.sock"
+_ROOM = 4096  # bytes
+
+
+def reserve_exit(bundle: str) -> None:
+    """Remove the last run's exit.json, and let this run's have its room now: at its end the disk may be full."""
+    remove_exit(bundle)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(os.path.join(bundle, _temporary(EXIT)), flags, 0o600)
+    try:
+        os.write(fd, bytes(_ROOM))
+    finally:
+        os.close(fd)
 
 
 def write_exit(bundle: str, ending: dict[str, Any]) -> None:
@@ -49,16 +62,23 @@ def read_state(directory: str) -> dict[str, Any] | None:
 
 
 def _write(directory: int, name: str, content: dict[str, Any], durable: bool) -> None:
-    temporary = f".{name}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    temporary = _temporary(name)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW  # not O_TRUNC: it may be room that was reserved
     fd = os.open(temporary, flags, 0o600, dir_fd=directory)
     try:
-        os.write(fd, json.dumps(content).encode())
+        data = json.dumps(content).encode()
+        if os.write(fd, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), temporary)
+        os.ftruncate(fd, len(data))
         if durable:
             os.fsync(fd)
     finally:
         os.close(fd)
     os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def _temporary(name: str) -> str:
+    return f".{name}.tmp"
 
 
 def _read(path: str) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from corten.kernel import process as p
+from corten.runtime.init import close_all_but
 from corten.supervisor import supervise, wire
 from corten.supervisor.namespaces import make_namespaces, open_namespaces
 from corten.supervisor.workers import copy_up, unpack
@@ -53,12 +54,17 @@ def main(fd: int) -> None:
 
 
 def _fork(daemon: socket.socket, request: Json, fds: list[int]) -> None:
-    """A child for this request; the descriptors are its own."""
+    """A child for this request; the descriptors are its own.
+
+    Everything else is closed there: the socket to the daemon, and descriptors of requests that came at the same time.
+    A supervisor lives for months, and whoever waits for the end of a descriptor that it holds would wait as long.
+    """
     pid = os.fork()
     if pid == 0:
         try:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            daemon.close()
+            daemon.detach()
+            close_all_but(fds)
             _DO[request["do"]](request, fds)
         except BaseException:
             traceback.print_exc()

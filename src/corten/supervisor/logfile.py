@@ -46,7 +46,7 @@ class LogFile:
 
     def write(self, stream: str, data: bytes) -> None:
         """Keep `data`; the last, unfinished line waits for its end or for 16 KiB."""
-        if self._fd < 0:
+        if not self._path:
             return
         data = self._rest[stream] + data
         whole = data.rfind(b"\n") + 1
@@ -63,7 +63,7 @@ class LogFile:
     def flush(self) -> None:
         """Write unfinished lines as they are: the container has ended."""
         for stream, rest in self._rest.items():
-            if rest and self._fd >= 0:
+            if rest:
                 self._records(stream, b"", [rest])
             self._rest[stream] = b""
 
@@ -83,9 +83,11 @@ class LogFile:
         self._append(text.encode("utf-8", "replace"), len(lines) + sum(map(len, pieces)))
 
     def _append(self, record: bytes, content: int) -> None:
-        if self._size and self._size + len(record) > self._max_size > 0:
-            self._rotate()
         try:
+            if self._fd < 0:
+                self._open()
+            if self._size and self._size + len(record) > self._max_size > 0:
+                self._rotate()
             written = os.write(self._fd, record)
             self._size += written
             if written < len(record):  # the disk became full in the middle: the torn record must not spoil the next
@@ -99,6 +101,7 @@ class LogFile:
 
     def _rotate(self) -> None:
         os.close(self._fd)
+        self._fd = -1  # and stays so when the new file cannot be made: the next record tries again
         for number in range(self._max_file - 1, 0, -1):
             older = self._path if number == 1 else f"{self._path}.{number - 1}"
             try:

@@ -54,7 +54,9 @@ class Native:
             with timed(timing, "init"):
                 child = spawn.spawn(
                     plan_,
-                    lambda channel: Inheritance(channel, stdio.child, prepared, console_size=console_size),
+                    lambda channel: Inheritance(
+                        channel, stdio.child, prepared, console_size=console_size, dies_with_parent=True
+                    ),
                     self.cgroup,
                     self._seccomp,
                 )

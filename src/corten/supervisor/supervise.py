@@ -146,7 +146,7 @@ class Supervisor:
     def _create(self) -> Any:
         request = self._request
         os.makedirs(self._directory, 0o700, exist_ok=True)
-        endings.remove_exit(request["bundle"])
+        endings.reserve_exit(request["bundle"])
         external = request.get("runtime", "corten") != "corten"
         self._container = External(request) if external else Native(request)
         stdio = Stdio(self._terminal, bool(request.get("open_stdin")))
@@ -404,7 +404,7 @@ class Supervisor:
                 self._exec_end(exec_)
         ending = {"status": status, "at": time.time(), "oom_killed": oom, "error": ""}
         if self._started:
-            endings.write_exit(self._request["bundle"], ending)
+            self._write_exit(ending)
         if oom:
             self._tell({"event": "oom"})
         self._tell({"event": "exit", **ending})
@@ -417,6 +417,13 @@ class Supervisor:
         for connection in tuple(self._connections):  # what they have been told last still waits in the socket
             connection.close()
         self._loop.stop()
+
+    def _write_exit(self, ending: Json) -> None:
+        """A disk that refuses it must not keep the end from those who are connected."""
+        try:
+            endings.write_exit(self._request["bundle"], ending)
+        except OSError:
+            traceback.print_exc()
 
     def _delete(self) -> None:
         """Whatever cannot be taken away now is swept by the next daemon; the end must be told all the same."""

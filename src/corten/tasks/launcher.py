@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import sys
@@ -15,6 +16,8 @@ from corten.supervisor.seal import sealed_executable
 
 Json = dict[str, Any]
 
+log = logging.getLogger(__name__)
+
 _BOOT = """\
 import sys
 sys.path.insert(0, sys.argv[2])
@@ -24,7 +27,10 @@ main(int(sys.argv[1]))
 
 
 class Launcher:
-    """One launcher. `start` it before this process has threads: it is forked from here by posix_spawn(3)."""
+    """One launcher, and another when it was killed: it has no state, and what it forked does not need it.
+
+    `start` it before this process has threads, databases and connections: later it is only a second choice.
+    """
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -63,8 +69,17 @@ class Launcher:
             raise Unavailable("the launcher has not been started")
         try:
             wire.send(self._socket, request, fds)
+        except (BrokenPipeError, ConnectionResetError):  # nobody has read it
+            self._start_again()
+            wire.send(self._socket, request, fds)
+
+    def _start_again(self) -> None:
+        log.warning("the launcher process %d is gone; starting another", self.pid)
+        self.close()
+        try:
+            self.start()
         except OSError as error:
-            raise Unavailable("the launcher process is gone; restart the daemon") from error
+            raise Unavailable(f"the launcher process is gone and cannot be started again: {error}") from error
 
     async def ask(self, request: Json, fds: list[int]) -> tuple[Json, list[int]]:
         """A request with one answer: the answer and the descriptors that came with it. Failed when there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import time
@@ -14,10 +15,13 @@ from typing import Any
 from corten.engine.seams import Bundle, ExecSpec, Exit, Stream
 from corten.errors import Conflict, CortenError, Exhausted, Failed, Invalid, NotFound, StartFailed, Unsupported
 from corten.supervisor import endings, wire
+from corten.tasks import leftovers
 from corten.tasks.launcher import Launcher
 from corten.tasks.workers import mount_entry
 
 Json = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 _ENGINE_ERRORS = {c.__name__: c for c in (Conflict, Exhausted, Failed, Invalid, NotFound, Unsupported)}
 
@@ -43,8 +47,15 @@ class Supervisors:
             theirs.close()
             for stream in streams:
                 os.close(stream.fd)
-        await task.created()
+        try:
+            await task.created()
+        except CortenError:
+            await task.take_away()
+            raise
         return task
+
+    def run_directory(self, id: str) -> Path:
+        return self._run / id
 
     def _request(self, bundle: Bundle, streams: Sequence[Stream]) -> Json:
         log = bundle.log
@@ -330,6 +341,15 @@ class SupervisedTask:
         if self._socket and not self.started:
             await self.signal(9)
         await self._gone.wait()
+        await self.take_away()
+
+    async def take_away(self) -> None:
+        """Do what a supervisor that was killed did not come to."""
+        run = self._runtime.run_directory(self.id)
+        if not run.exists():
+            return
+        for left in await asyncio.to_thread(leftovers.remove, run, self._bundle.path):
+            log.warning("container %s: its supervisor left %s; taken away", self.id, left)
 
 
 def stream_options(stream: Stream) -> Json:

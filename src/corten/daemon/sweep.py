@@ -1,0 +1,94 @@
+"""What an earlier daemon or boot left behind and nobody owns any more; taken away before anything is adopted.
+
+Ours is what carries the id of a container of ours: a record, a bundle, or a directory below our exec root. Everything
+else is somebody else's, another daemon's with the same cgroup parent for instance, and is not touched. Bridges, devices
+and firewall rules are swept by the network room, layers on their way in by the image store.
+
+    directory below the exec root   no supervisor listens there any more          removed, with its control group
+    control group of a container    no supervisor, whatever the record says       killed and removed
+    bundle                          no record: the create was not completed       removed
+    writable tree                   no record                                     removed
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from corten.engine import records
+from corten.engine.records import Table
+from corten.runtime import cgroups
+from corten.tasks import leftovers
+
+log = logging.getLogger("cortend")
+
+_ID = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class Trees(Protocol):
+    def keys(self, committed: bool) -> list[str]: ...
+
+    def remove(self, key: str) -> None: ...
+
+
+def sweep(data_root: Path, exec_root: Path, cgroup_parent: str, table: Table, trees: Trees) -> list[str]:
+    """Take away what is stale. What was done, one line each; they are in the daemon's log as well."""
+    known = table.list(records.KIND)
+    bundles, runs = data_root / "containers", exec_root / "containers"
+    said: list[str] = []
+    running = {id for id in _names(runs) if leftovers.supervised(runs / id)}
+    said += [f"container {id} runs and has no record: left alone" for id in sorted(running - known.keys())]
+    stale = {id: f"{cgroup_parent}/{id}" for id in _names(runs) - running if _ID.match(id)}
+    stale |= _groups({*known, *_names(bundles), *_names(runs)} - running, _parents(known, cgroup_parent))
+    for id, group in sorted(stale.items()):
+        said += [f"container {id}: {what}" for what in leftovers.remove(runs / id, bundles / id, group)]
+    said += _bundles(bundles, known.keys() | running)
+    said += _trees(trees, known.keys() | running)
+    for line in said:
+        log.warning("sweep: %s", line)
+    return said
+
+
+def _names(directory: Path) -> set[str]:
+    try:
+        return {name for name in os.listdir(directory) if _ID.match(name)}
+    except FileNotFoundError:
+        return set()
+
+
+def _parents(known: Mapping[str, dict[str, Any]], default: str) -> set[str]:
+    """Where containers of ours may have their control groups."""
+    chosen = {str((body.get("host_config") or {}).get("CgroupParent") or default) for body in known.values()}
+    return {parent if parent.startswith("/") else "/" + parent for parent in chosen | {default}}
+
+
+def _groups(ids: set[str], parents: Iterable[str]) -> dict[str, str]:
+    """Control groups that are there for one of `ids`: id to path. Two listings a tree, however many ids there are."""
+    found = {}
+    for hierarchy in cgroups.detect().hierarchies:
+        for parent in parents:
+            found.update({id: f"{parent}/{id}" for id in ids & _names(Path(hierarchy.mountpoint + parent))})
+    return found
+
+
+def _bundles(bundles: Path, owned: Iterable[str]) -> list[str]:
+    said = []
+    for id in sorted(_names(bundles) - set(owned)):
+        try:
+            shutil.rmtree(bundles / id)
+            said.append(f"bundle {id}, which no container has")
+        except OSError as error:
+            said.append(f"bundle {id} could not be removed: {error}")
+    return said
+
+
+def _trees(trees: Trees, owned: Iterable[str]) -> list[str]:
+    lost = sorted(key for key in set(trees.keys(committed=False)) - set(owned) if _ID.match(key))
+    for key in lost:
+        trees.remove(key)
+    return [f"writable tree {key}, which no container has" for key in lost]

@@ -1,0 +1,81 @@
+"""What is left of a run whose supervisor died: processes, control groups, its directory below the exec root.
+
+A supervisor takes these away itself at the end of its container. Killed, it cannot; the container's first process dies
+with it (PR_SET_PDEATHSIG) unless it has changed that for itself, and processes of a container without a PID namespace
+of its own stay in any case. The control group holds them all.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import socket
+from pathlib import Path
+
+from corten.errors import CortenError, NotFound
+from corten.runtime import cgroups
+from corten.supervisor import endings
+
+
+def supervised(run: Path) -> bool:
+    """A supervisor listens in the directory `run`; also True for one that is only too busy to take a connection."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            directory = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        try:  # by descriptor: a socket's path must not be longer than 107 bytes
+            probe.connect(f"/proc/self/fd/{directory}/{endings.SOCKET}")
+        except OSError as error:
+            return error.errno not in (errno.ENOENT, errno.ECONNREFUSED)
+        finally:
+            os.close(directory)
+    return True
+
+
+def cgroup_path(bundle: Path) -> str | None:
+    """Where the bundle's specification puts the container; None when there is none to be read."""
+    try:
+        spec = json.loads((bundle / "config.json").read_bytes())
+        return str(spec["linux"]["cgroupsPath"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remove_cgroup(path: str) -> tuple[int, bool]:
+    """Kill everybody in it and take it away in every tree: how many were there, and whether it was there at all."""
+    layout = cgroups.detect()
+    try:
+        group = cgroups.open(layout, path)
+    except NotFound:
+        return 0, False
+    try:
+        members = len(group.pids())
+        group.kill()
+    finally:
+        group.close()
+    cgroups.remove(layout, path)
+    return members, True
+
+
+def remove(run: Path, bundle: Path, default_cgroup: str = "") -> list[str]:
+    """All of it, where no supervisor lives. What was there, in words; OSError and CortenError become words as well."""
+    said: list[str] = []
+    path = cgroup_path(bundle) or default_cgroup
+    if path:
+        try:
+            members, was_there = remove_cgroup(path)
+            if was_there:
+                said.append(f"control group {path}" + (f" with {members} processes" if members else ""))
+        except (CortenError, OSError) as error:
+            said.append(f"control group {path} could not be removed: {error}")
+    if run.exists():
+        try:
+            shutil.rmtree(run)
+            said.append(f"directory {run}")
+        except OSError as error:
+            said.append(f"directory {run} could not be removed: {error}")
+    return said
