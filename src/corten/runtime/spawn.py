@@ -40,16 +40,18 @@ def spawn(
     cgroup: Cgroup,
     seccomp: bytes | None,
     hooks: Callable[[int], None] | None = None,
+    siblings: list[int] | None = None,
 ) -> Spawned:
     """A first process for `plan`, brought to the point where only execve is left. Raises ChildFailed or OSError.
 
-    `hooks` is called with the pid when the namespaces exist and the root has not changed yet.
+    `hooks` is called with the pid when the namespaces exist and the root has not changed yet. With `siblings`, who is
+    born here is a child of this process's parent, which has to collect them: their pids are appended.
     """
     ours, theirs = messages.pair()
     init = Init(plan, inheritance(theirs), cgroup, seccomp)
     namespaces = init.inheritance.prepared.namespaces
     with joined(namespaces):
-        pid, pidfd = _clone(plan.clone_flags, namespaces.get("user", -1), cgroup.fd or 0)
+        pid, pidfd = _clone(plan.clone_flags, namespaces.get("user", -1), cgroup.fd or 0, siblings)
         if pid == 0:
             init.run()  # never returns
     theirs.close()
@@ -67,7 +69,7 @@ def spawn(
         ready = messages.expect(ours, messages.READY)
     except BaseException as error:
         reason = _reason(ours, error)
-        _discard(pid, pidfd, ours, console)
+        _discard(pid, pidfd, ours, console, siblings)
         raise reason from (None if reason is error else error)
     return Spawned(pid, pidfd, ours, console, ready.body["timing"], tuple(warnings))
 
@@ -92,7 +94,7 @@ class Entering(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def enter(entry: Entry, cgroup: Cgroup, seccomp: bytes | None) -> Entering:
+def enter(entry: Entry, cgroup: Cgroup, seccomp: bytes | None, siblings: list[int] | None = None) -> Entering:
     """Begin a further process in a running container; what it says next comes by `channel` and is not waited for.
 
     Console may come (with a terminal), then the end of file: its program runs. Or Failed, raised as ChildFailed.
@@ -100,7 +102,7 @@ def enter(entry: Entry, cgroup: Cgroup, seccomp: bytes | None) -> Entering:
     ours, theirs = messages.pair()
     pids = os.open(f"/proc/{entry.target}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     with joined({"pid": pids} if "pid" in entry.namespaces else {}):
-        pid, pidfd, inside = _clone_into(cgroup)
+        pid, pidfd, inside = _clone_into(cgroup, siblings)
         if pid == 0:
             Enter(entry, theirs, cgroup, inside, seccomp).run()  # never returns
     os.close(pids)
@@ -112,19 +114,29 @@ def enter(entry: Entry, cgroup: Cgroup, seccomp: bytes | None) -> Entering:
         messages.send(ours, messages.LIMITED)
     except BaseException as error:
         reason = _reason(ours, error)
-        _discard(pid, pidfd, ours, -1)
+        _discard(pid, pidfd, ours, -1, siblings)
         raise reason from (None if reason is error else error)
     return Entering(pid, pidfd, ours, tuple(warnings))
 
 
-def _clone_into(cgroup: Cgroup) -> tuple[int, int, bool]:
+def _clone_into(cgroup: Cgroup, siblings: list[int] | None) -> tuple[int, int, bool]:
     """(pid, pidfd, whether the v2 group is entered). A v2 group with groups of its own takes no process (EBUSY)."""
     try:
-        return *p.clone3(0, cgroup.fd or 0), True
+        return *_born(0, cgroup.fd or 0, siblings), True
     except OSError as error:
         if error.errno not in (errno.EBUSY, errno.EOPNOTSUPP):
             raise
-    return *p.clone3(0), False
+    return *_born(0, 0, siblings), False
+
+
+def _born(flags: int, cgroup: int, siblings: list[int] | None) -> tuple[int, int]:
+    """clone3; the child is ours, or with `siblings` our parent's."""
+    if siblings is None:
+        return p.clone3(flags, cgroup)
+    pid, pidfd = p.clone3(flags | p.CLONE_PARENT, cgroup)
+    if pid:
+        siblings.append(pid)
+    return pid, pidfd
 
 
 def _reason(channel: socket.socket, error: BaseException) -> BaseException:
@@ -142,12 +154,13 @@ def _reason(channel: socket.socket, error: BaseException) -> BaseException:
     return error
 
 
-def _discard(pid: int, pidfd: int, channel: socket.socket, console: int) -> None:
+def _discard(pid: int, pidfd: int, channel: socket.socket, console: int, siblings: list[int] | None) -> None:
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except ProcessLookupError:
         pass
-    os.waitpid(pid, 0)
+    if siblings is None:
+        os.waitpid(pid, 0)
     os.close(pidfd)
     channel.close()
     if console >= 0:
@@ -173,16 +186,16 @@ class joined:
             os.close(own)
 
 
-def _clone(flags: int, userns: int, cgroup: int) -> tuple[int, int]:
+def _clone(flags: int, userns: int, cgroup: int, siblings: list[int] | None) -> tuple[int, int]:
     """clone3, by way of the user namespace `userns` when there is one.
 
     New namespaces belong to the user namespace of whoever makes them, and this process cannot leave its own and come
     back. So a go-between joins it, makes the child as this process's (CLONE_PARENT), and ends.
     """
     if userns < 0:
-        return p.clone3(flags, cgroup)
+        return _born(flags, cgroup, siblings)
     ours, theirs = socket.socketpair()
-    between, between_fd = p.clone3(0)
+    between, between_fd = _born(0, 0, siblings)
     if between == 0:
         try:
             p.setns(userns, p.CLONE_NEWUSER)
@@ -194,14 +207,18 @@ def _clone(flags: int, userns: int, cgroup: int) -> tuple[int, int]:
             theirs.send(f"{error.errno} {error.strerror}".encode())
         os._exit(0)
     theirs.close()
-    os.waitpid(between, 0)
+    if siblings is None:
+        os.waitpid(between, 0)
     os.close(between_fd)
     answer, fds, _, _ = socket.recv_fds(ours, 4096, 1)
     ours.close()
     if not fds:
         number, _, text = answer.decode().partition(" ")
         raise OSError(int(number or 0), f"cannot make a process in the user namespace: {text}")
-    return _pid_of(fds[0]), fds[0]
+    pid = _pid_of(fds[0])
+    if siblings is not None:
+        siblings.append(pid)
+    return pid, fds[0]
 
 
 def _pid_of(pidfd: int) -> int:

@@ -6,10 +6,14 @@ from typing import NamedTuple
 
 
 class Created(NamedTuple):
-    """A container whose program has not been executed yet. The caller owns pidfd and console (-1: no terminal)."""
+    """A container whose program has not been executed yet. The caller owns the descriptors.
+
+    `console` is the terminal's master, -1 without one; `oom` becomes readable when memory ran out, -1 when nobody says.
+    """
 
     pid: int
     pidfd: int
     console: int
     timing: dict[str, float]
     warnings: tuple[str, ...]
+    oom: int = -1

@@ -64,7 +64,8 @@ class External:
             if console:
                 console.close()
         self.cgroup = cgroups.open(cgroups.detect(), self._cgroup_path)
-        return Created(pid, pidfd, master, {}, ())
+        oom = self.cgroup.oom_fd()
+        return Created(pid, pidfd, master, {}, (), -1 if oom is None else oom)
 
     def _mount_root(self) -> None:
         p.unshare(p.CLONE_NEWNS)

@@ -23,11 +23,13 @@ from corten.kernel import process as p
 from corten.runtime import messages
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.messages import ChildFailed
-from corten.supervisor import endings, wire
+from corten.supervisor import endings, failures, wire
 from corten.supervisor.external import External
+from corten.supervisor.failures import Reported
 from corten.supervisor.logfile import LogFile
 from corten.supervisor.loop import READ, WRITE, Loop
-from corten.supervisor.native import Native, timed
+from corten.supervisor.maker import timed
+from corten.supervisor.native import Native
 from corten.supervisor.output import Output, Stdio
 
 Json = dict[str, Any]
@@ -132,9 +134,9 @@ class Supervisor:
             timing: dict[str, float] = {}
             with timed(timing, "supervisor: create"):
                 created = self._create()
-        except (ChildFailed, CortenError, OSError, ValueError, KeyError) as error:
+        except (*failures.EXPECTED, Reported) as error:
             remove_directory(self._directory)
-            first.send({"event": "failed", **_failure(error)})
+            first.send({"event": "failed", **failures.describe(error)})
             return
         first.send(
             {"event": "created", "version": wire.VERSION, "pid": created.pid, "timing": {**created.timing, **timing},
@@ -170,7 +172,9 @@ class Supervisor:
             self._output.attach(socket.socket(fileno=fd), options)
         self._first_clients = []
         self._loop.watch(self._pidfd, READ, lambda _: self._end())
-        self._watch_oom()
+        self._oom_fd = created.oom
+        if self._oom_fd >= 0:
+            self._loop.watch(self._oom_fd, READ, self._oom)
         self._listen()
         endings.write_state(
             self._directory,
@@ -232,11 +236,11 @@ class Supervisor:
             answer = do(self, message, fds, lambda reply: connection.send({"id": number, **reply}))
             if answer is not None:
                 connection.send({"id": number, "ok": answer})
-        except (ChildFailed, CortenError, OSError, ValueError, KeyError) as error:
-            connection.send({"id": number, "error": _failure(error)})
+        except (*failures.EXPECTED, Reported) as error:
+            connection.send({"id": number, "error": failures.describe(error)})
         except Exception as error:  # a bug must not take the container down with it
             traceback.print_exc()
-            connection.send({"id": number, "error": _failure(error)})
+            connection.send({"id": number, "error": failures.describe(error)})
         finally:
             for fd in fds:  # those that were not taken
                 if fd >= 0:
@@ -344,7 +348,7 @@ class Supervisor:
         exec_.stdio.close()
         if exec_.console >= 0:
             os.close(exec_.console)
-        body = _failure(failure)
+        body = failures.describe(failure)
         if client:
             with socket.socket(fileno=client[0]) as connection:
                 _say(connection, f"OCI runtime exec failed: {body['text']}\r\n", client[1])
@@ -373,12 +377,6 @@ class Supervisor:
         self._loop.after(0.0 if not exec_.output.busy else _LINGER, exec_.output.close)
 
     # ---------------------------------------------------------------------------------------------------- end
-
-    def _watch_oom(self) -> None:
-        fd = self._container.cgroup.oom_fd() if self._container.cgroup else None
-        if fd is not None:
-            self._oom_fd = fd
-            self._loop.watch(fd, READ, self._oom)
 
     def _oom(self, _: int) -> None:
         try:
@@ -476,19 +474,6 @@ def reap(pidfd: int) -> int:
     os.close(pidfd)
     assert result is not None
     return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
-
-
-def _failure(error: BaseException) -> Json:
-    """An error as the daemon gets it; `kind` is the class's name, `code` what a container would report."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    if isinstance(error, OSError) and error.filename:
-        text = f"{text}: {os.fsdecode(error.filename)}"
-    return {
-        "kind": type(error).__name__,
-        "text": text or type(error).__name__,
-        "code": getattr(error, "code", 125),
-        "errno": getattr(error, "errno", 0) or 0,
-    }
 
 
 def _say(connection: socket.socket, text: str, options: Json) -> None:

@@ -1,0 +1,164 @@
+"""Short-lived processes that make a supervisor's children for it.
+
+Reading a specification and turning it into mounts and system calls takes a megabyte or two of Python objects, needed
+for some milliseconds; a supervisor lives for months. So both `make` and `enter` run in a process forked for the
+purpose, whose children are born as the supervisor's own (CLONE_PARENT). It answers with descriptors, and its memory
+goes with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from corten.runtime import cgroups, mountplan, spawn
+from corten.runtime import seccomp as filters
+from corten.runtime.enter import Entry, foreign_namespaces
+from corten.runtime.init import Inheritance
+from corten.runtime.plan import plan
+from corten.runtime.prepare import CgroupMount, prepare
+from corten.runtime.program import with_group_names
+from corten.supervisor import failures, wire
+
+Json = dict[str, Any]
+Answer = tuple[Json, list[int]]
+
+
+def in_child(work: Callable[[list[int]], Answer]) -> Answer:
+    """What `work` answers, with copies of its descriptors, done in a process of its own.
+
+    `work` appends the pids of everybody it gives birth to. Those that do not live on are collected here: all of them
+    when it fails, and what the answer lists as "strays". Raises Reported.
+    """
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        _answer(theirs, work)
+    theirs.close()
+    decoder = wire.Decoder()
+    with ours:
+        frame = None
+        while frame is None and wire.receive(ours, decoder):
+            frame = decoder.next()
+    os.waitpid(pid, 0)
+    if frame is None:
+        raise failures.Reported({"kind": "Failed", "text": "the maker was killed", "code": 125, "errno": 0})
+    body, fds = frame
+    for stray in body["strays"]:
+        os.waitpid(stray, 0)
+    if "error" in body:
+        raise failures.Reported(body["error"])
+    return body, fds
+
+
+def _answer(reply: socket.socket, work: Callable[[list[int]], Answer]) -> None:
+    born: list[int] = []
+    try:
+        body, fds = work(born)
+        wire.send(reply, {**body, "strays": [pid for pid in born if pid != body["pid"]]}, fds)
+    except failures.EXPECTED as error:
+        wire.send(reply, {"error": failures.describe(error), "strays": born})
+    os._exit(0)
+
+
+def make(request: Json, stdio: tuple[int, int, int] | None, size: tuple[int, int], born: list[int]) -> Answer:
+    """A container, ready but for execve: [pidfd, channel, terminal's master or none, out-of-memory descriptor or none].
+
+    Undoes what it did when it fails.
+    """
+    timing: dict[str, float] = {}
+    with timed(timing, "plan"):
+        spec = _read(request)
+        plan_ = plan(spec, _root(request, spec))
+        filter_ = _filter(request, spec)
+    with timed(timing, "cgroup"):
+        linux = spec.get("linux") or {}
+        path = linux.get("cgroupsPath") or f"/corten/{request['id']}"
+        group = cgroups.create(cgroups.detect(), path, linux.get("resources") or {})
+    try:
+        with timed(timing, "mounts on the host side"):
+            prepared = prepare(plan_, tuple(CgroupMount(*mount) for mount in group.mounts()))
+        with timed(timing, "init"):
+            child = spawn.spawn(
+                plan_,
+                lambda channel: Inheritance(channel, stdio, prepared, console_size=size, dies_with_parent=True),
+                group,
+                filter_,
+                siblings=born,
+            )
+        oom = group.oom_fd()
+    except BaseException:
+        group.kill()
+        group.remove()
+        raise
+    timing.update({f"init: {step}": seconds for step, seconds in child.timing.items()})
+    own_pids = any(n["type"] == "pid" and not n.get("path") for n in linux.get("namespaces") or ())
+    body = {
+        "pid": child.pid,
+        "cgroup": path,
+        "own_pids": own_pids,
+        "timing": timing,
+        "warnings": [*group.warnings, *child.warnings],
+        "console": child.console >= 0,
+        "oom": oom is not None,
+    }
+    fds = [
+        child.pidfd,
+        child.channel.detach(),
+        *([child.console] if child.console >= 0 else []),
+        *([oom] if oom else []),
+    ]
+    return body, fds
+
+
+def enter(
+    request: Json, exec_: Json, stdio: tuple[int, int, int] | None, target: tuple[int, int, str], born: list[int]
+) -> Answer:
+    """A further process on its way into the container: [pidfd, channel]. `target` is (pid, pidfd, cgroup path)."""
+    spec = _read(request)
+    pid, pidfd, path = target
+    rows, columns = exec_.get("console_size") or (0, 0)
+    process = with_group_names(exec_["process"], spec)
+    entry = Entry(process, pid, pidfd, foreign_namespaces(pid), stdio, (rows, columns))
+    group = cgroups.open(cgroups.detect(), path)
+    entering = spawn.enter(entry, group, _filter(request, spec), siblings=born)
+    return {"pid": entering.pid}, [entering.pidfd, entering.channel.detach()]
+
+
+def _read(request: Json) -> Json:
+    with open(os.path.join(request["bundle"], "config.json"), "rb") as file:
+        spec: Json = json.load(file)
+    spec["process"] = with_group_names(spec["process"], spec)
+    return spec
+
+
+def _root(request: Json, spec: Json) -> tuple[mountplan.MountPlan, ...]:
+    given = request.get("rootfs")
+    if given:
+        return tuple(mountplan.parse(entry) for entry in given)
+    path = os.path.join(request["bundle"], (spec.get("root") or {}).get("path") or "rootfs")
+    return (mountplan.parse({"destination": "/", "source": path, "options": ["rbind", "rslave"]}),)
+
+
+def _filter(request: Json, spec: Json) -> bytes | None:
+    section = (spec.get("linux") or {}).get("seccomp")
+    return filters.cached(json.dumps(section).encode(), Path(request["cache"])) if section else None
+
+
+class timed:
+    """Adds the seconds spent in the context to `timing[name]`."""
+
+    def __init__(self, timing: dict[str, float], name: str) -> None:
+        self._timing, self._name, self._begin = timing, name, 0.0
+
+    def __enter__(self) -> None:
+        self._begin = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._timing[self._name] = self._timing.get(self._name, 0.0) + time.perf_counter() - self._begin
