@@ -8,7 +8,9 @@ Outside remain the scratch directory and the control groups, which `outside` rem
 from __future__ import annotations
 
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,11 +35,44 @@ def outside(arguments: Sequence[str]) -> int:
         "LANG": "C.UTF-8", "PYTHONPATH": str(root), INSIDE: str(scratch), PYTHON: sys.executable,
     }  # fmt: skip
     (scratch / "home").mkdir()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    # In a session of its own: Ctrl-C is for this process, which ends the other with all that it started.
+    process = subprocess.Popen(command, env=environ, start_new_session=True)
     try:
-        return subprocess.run(command, env=environ).returncode
+        _wait(os.pidfd_open(process.pid))  # not process.wait(): an exception in there may leave its lock taken
+        return process.wait()
     finally:
+        _end(process)
         remove_cgroups(cgroup_name(scratch))
         shutil.rmtree(scratch)
+
+
+def _stop(number: int, _: object) -> None:
+    """One signal ends the program; more must not disturb the clearing up."""
+    for other in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(other, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
+def _wait(pidfd: int) -> None:
+    """Until the process has ended; closes its descriptor."""
+    try:
+        select.select([pidfd], [], [])
+    finally:
+        os.close(pidfd)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill what still runs, and wait: a namespace's first process is gone after all others (pid_namespaces(7))."""
+    if process.poll() is not None:
+        return
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    pidfds = [os.pidfd_open(int(pid)) for pid in children]
+    process.kill()
+    process.wait()
+    for pidfd in pidfds:
+        _wait(pidfd)
 
 
 def cgroup_name(scratch: Path) -> str:

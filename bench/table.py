@@ -43,10 +43,10 @@ def _cells(table: Table, row: Row) -> list[str]:
     if not row.values:
         return [row.name, "-", "", "", "", "", goal, "not measured" if goal else ""]
     ratio = table.ratio(row)
-    reached = table.reached(row)
+    reached = {None: "not measured" if goal else "", True: "yes", False: "no"}[table.reached(row)]
     return [
         row.name, number(row.median), number(min(row.values)), number(max(row.values)), str(len(row.values)),
-        "" if ratio is None else f"{ratio:.3f}", goal, {None: "", True: "yes", False: "no"}[reached],
+        "" if ratio is None else f"{ratio:.3f}", goal, reached,
     ]  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -52,19 +51,30 @@ def _push(archive: Path, reference: str) -> None:
 
 
 def _pull(name: str, daemon: Daemon, reference: str) -> Subject:
-    return _client(name, daemon, ["pull", "-q", reference], partial(_remove, daemon, reference))
+    return _client(name, daemon, ["pull", "-q", reference], reference)
 
 
 def _load(name: str, daemon: Daemon, archive: Path) -> Subject:
-    return _client(name, daemon, ["load", "-q", "-i", str(archive)], partial(_remove, daemon, f"{REPOSITORY}:latest"))
+    return _client(name, daemon, ["load", "-q", "-i", str(archive)], f"{REPOSITORY}:latest")
 
 
-def _client(name: str, daemon: Daemon, words: list[str], before: Callable[[], None]) -> Subject:
+def _client(name: str, daemon: Daemon, words: list[str], reference: str) -> Subject:
     try:
         command = [peers.docker_client(), *words]
     except Failed as error:
         return Subject(name, absent=f"docker client {error}")
-    return Subject(name, partial(commands.run, command, daemon.environ), before)
+    return Subject(
+        name,
+        partial(commands.run, command, daemon.environ),
+        before=partial(_remove, daemon, reference),
+        after=partial(_check, daemon, reference),
+    )
+
+
+def _check(daemon: Daemon, reference: str) -> None:
+    """Raises Failed where the image is not there."""
+    with daemon.connect() as api:
+        api.ask("GET", f"/images/{reference}/json")
 
 
 def _remove(daemon: Daemon, reference: str) -> None:

@@ -33,6 +33,12 @@ def test_reasons_stand_below_the_table() -> None:
     assert text.endswith("|\n\n- podman: not installed\n")
 
 
+def test_a_target_without_the_base_is_not_measured() -> None:
+    rows = (Row("dockerd", remark="not installed"), Row("Corten", (1.0,)))
+    alone = Table("run", rows, "dockerd", RESULT.targets)
+    assert cells(table.markdown(alone), "Corten")[-3:] == ["", "≤ 1/5", "not measured"]
+
+
 def test_columns_are_aligned() -> None:
     lines = [line for line in table.markdown(RESULT).splitlines() if line.startswith("|")]
     assert len({len(line) for line in lines}) == 1
