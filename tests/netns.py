@@ -6,11 +6,14 @@ The calling thread enters a namespace and comes back; sockets stay in the namesp
 from __future__ import annotations
 
 import ctypes
+import errno
 import ipaddress
 import os
+import select
 import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -116,6 +119,27 @@ class Net:
         except OSError:
             return False
         return True
+
+
+def passing(probes: Sequence[tuple[Net, str, int]]) -> list[bool]:
+    """Which of these TCP connections can be made; all are tried at the same time (see `Net.blocked`)."""
+    trying: dict[socket.socket, int] = {}
+    for number, (net, address, port) in enumerate(probes):
+        with net.entered():
+            made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        made.setblocking(False)
+        started = made.connect_ex((address, port)) in (0, errno.EINPROGRESS)
+        trying[made] = number if started else -1  # no route, for one
+    passed = [False] * len(probes)
+    deadline = time.monotonic() + 0.6
+    waiting = {made for made, number in trying.items() if number >= 0}
+    while waiting and (left := deadline - time.monotonic()) > 0:
+        for made in select.select([], waiting, [], left)[1]:
+            passed[trying[made]] = made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+            waiting.discard(made)
+    for made in trying:
+        made.close()
+    return passed
 
 
 def wire(one: Net, other: Net, one_address: str, other_address: str, names: tuple[str, str] = ("up0", "up0")) -> None:

@@ -3,12 +3,13 @@
 neighbour 192.0.2.9 ---- 192.0.2.1 host ---- bridges ---- containers
 """
 
+# ruff: noqa: F401, F811 - fixtures are imported
+
 from __future__ import annotations
 
 import ipaddress
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,93 +23,7 @@ from corten.kernel import rtnetlink
 from corten.network.config import NetworkConfig
 from corten.network.endpoint import Endpoint
 from netns import Net
-
-Json = dict[str, Any]
-
-
-class Table:
-    """Records, in memory; as JSON, so that nothing that cannot be stored gets by."""
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], Json] = {}
-
-    def put(self, kind: str, id: str, body: Json) -> None:
-        import json
-
-        self.rows[kind, id] = json.loads(json.dumps(body))
-
-    def delete(self, kind: str, id: str) -> None:
-        self.rows.pop((kind, id), None)
-
-    def list(self, kind: str) -> Mapping[str, Json]:
-        return {id: body for (k, id), body in self.rows.items() if k == kind}
-
-
-@pytest.fixture
-def host() -> Iterator[Net]:
-    net = Net()
-    with net.entered():
-        yield net
-    net.close()
-
-
-@pytest.fixture
-def neighbour(host: Net) -> Iterator[Net]:
-    net = Net()
-    netns.wire(host, net, "192.0.2.1/24", "192.0.2.9/24")
-    net.route.request(rtnetlink.route(_index(net, "up0"), ipaddress.ip_address("192.0.2.1")))
-    yield net
-    net.close()
-
-
-def _index(net: Net, name: str) -> int:
-    return next(link.ifindex for link in rtnetlink.links(net.route) if link.name == name)
-
-
-class World:
-    """A daemon's networks, and the containers in them."""
-
-    def __init__(self, host: Net, config: NetworkConfig | None = None) -> None:
-        self.host = host
-        self.table = Table()
-        self.events: list[tuple[str, str, str, Mapping[str, str]]] = []
-        self.containers: list[Net] = []
-        self.config = config or NetworkConfig(bridge="ct0")
-        self.networks = self._new()
-
-    def _new(self) -> Networks:
-        return Networks(self.table, self.config, lambda *event: self.events.append(event))
-
-    async def restart(self) -> None:
-        """As after kill -9: nothing is taken down, sockets close."""
-        await self.networks.close()
-        self.networks = self._new()
-        await self.networks.setup()
-
-    async def run(
-        self, name: str, network: str = "bridge", ports: Json | None = None, net: Net | None = None, **settings: Any
-    ) -> tuple[Net, Endpoint]:
-        box = net or Net()
-        if net is None:
-            self.containers.append(box)
-        index = sum(link.name.startswith("eth") for link in rtnetlink.links(box.route))
-        endpoint = await self.networks.connect(
-            network, name.ljust(64, "0"), box.namespace, settings, ports or {}, ["80/tcp"], False, [name], index
-        )
-        return box, endpoint
-
-    def leftovers(self) -> list[str]:
-        return [link.name for link in rtnetlink.links(self.host.route) if link.kind == "veth" and link.name != "up0"]
-
-
-@pytest.fixture
-async def world(host: Net) -> AsyncIterator[World]:
-    made = World(host)
-    await made.networks.setup()
-    yield made
-    await made.networks.close()
-    for box in made.containers:
-        box.close()
+from network_world import Json, Table, World, host, index_of, neighbour, world
 
 
 def _bound(port: int, ip: str = "") -> Json:
@@ -180,7 +95,7 @@ async def test_a_published_port_is_reached_from_everywhere(frames: str, world: W
 async def test_what_is_not_published_is_not_reached_from_outside(world: World, neighbour: Net) -> None:
     web, endpoint = await world.run("web", ports=_bound(8080, "127.0.0.1"))
     servers = [web.listen("0.0.0.0", 80), web.listen("0.0.0.0", 81)]
-    up = _index(neighbour, "up0")
+    up = index_of(neighbour, "up0")
     neighbour.route.request(
         rtnetlink.route(up, ipaddress.ip_address("192.0.2.1"), ipaddress.ip_network("172.17.0.0/16"))
     )
@@ -199,7 +114,7 @@ async def test_what_is_not_published_is_not_reached_from_outside(world: World, n
 async def test_a_container_does_not_reach_the_hosts_loopback(world: World) -> None:
     box, _ = await world.run("box")
     server = world.host.listen("127.0.0.5", 9000)
-    index = _index(box, "eth0")
+    index = index_of(box, "eth0")
     box.route.request(rtnetlink.route_localnet(index))
     # in the local table a loopback route wins; a container that is root can make itself another one
     box.run("ip", "route", "replace", "table", "local", "unicast", "127.0.0.5", "via", "172.17.0.1", "dev", "eth0")
@@ -239,6 +154,39 @@ async def test_udp_is_published(world: World, neighbour: Net) -> None:
     assert (question, client.recvfrom(100)) == (b"question", (b"answer", ("192.0.2.1", 5353)))
     client.close()
     server.close()
+
+
+async def test_a_client_that_keeps_sending_reaches_the_new_container(world: World, neighbour: Net) -> None:
+    """UDP flows outlive what they led to: without forgetting them a client stays with the dead address, or the host."""
+    with neighbour.entered():
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.sendto(b"early", ("192.0.2.1", 5353))  # before anything is published
+    for number in range(3):
+        box, endpoint = await world.run(f"dns{number}", ports={"53/udp": [{"HostPort": "5353"}]})
+        server = box.listen("0.0.0.0", 53, "udp")
+        client.sendto(b"question", ("192.0.2.1", 5353))
+        assert server.recvfrom(100)[0] == b"question"
+        server.close()
+        await world.networks.disconnect(endpoint)
+    client.close()
+
+
+async def test_flows_are_forgotten_with_their_container(world: World, neighbour: Net) -> None:
+    web, endpoint = await world.run("web", ports=_bound(8080))
+    other, _ = await world.run("other", ports=_bound(8081))
+    servers = [web.listen("0.0.0.0", 80), other.listen("0.0.0.0", 80)]
+    clients = [neighbour.connect("192.0.2.1", port) for port in (8080, 8081)]
+
+    def flows(port: int) -> int:
+        return Path("/proc/thread-self/net/nf_conntrack").read_text().count(f"dport={port} ")
+
+    assert (flows(8080), flows(8081)) == (1, 1)
+    await world.networks.disconnect(endpoint)
+    await world.networks.settle()
+    assert (flows(8080), flows(8081)) == (0, 1)
+    assert world.networks.warnings == []
+    for made in [*servers, *clients]:
+        made.close()
 
 
 async def test_disconnect_is_idempotent_and_leaves_nothing(world: World) -> None:
@@ -451,7 +399,7 @@ async def test_an_internal_network_has_no_way_out(frames: str, world: World, nei
     assert (first.gateway, first.settings["Gateway"]) == ("", "")
     assert one.blocked("192.0.2.9", 7000)
     gateway = ipaddress.ip_address(world.networks.inspect("in")["IPAM"]["Config"][0]["Gateway"])
-    one.route.request(rtnetlink.route(_index(one, "eth0"), gateway))  # also when it gives itself a route
+    one.route.request(rtnetlink.route(index_of(one, "eth0"), gateway))  # also when it gives itself a route
     assert one.blocked("192.0.2.9", 7000)
     web, _ = await world.run("web", ports=_bound(8081))
     listening = web.listen("0.0.0.0", 80)
@@ -472,7 +420,7 @@ async def test_without_icc_containers_do_not_talk(frames: str, world: World) -> 
     assert one.blocked("172.17.0.1", 8080) == (frames == "1")
     one.route.request(  # nor by way of the gateway
         rtnetlink.route(
-            _index(one, "eth0"), ipaddress.ip_address(second.gateway), ipaddress.ip_network(f"{second.address}/32")
+            index_of(one, "eth0"), ipaddress.ip_address(second.gateway), ipaddress.ip_network(f"{second.address}/32")
         )
     )
     assert one.blocked(second.address, 80)

@@ -24,8 +24,8 @@ from corten.engine.filters import Filters
 from corten.engine.records import Table
 from corten.engine.seams import Json, Namespace
 from corten.errors import Conflict, Forbidden, Invalid, NotFound
+from corten.network import audit, files, subnets
 from corten.network import definition as define
-from corten.network import files, subnets
 from corten.network.addresses import Addresses, Wanted, wanted
 from corten.network.config import NetworkConfig
 from corten.network.definition import Definition
@@ -173,7 +173,7 @@ class Networks:
         target = Target(endpoint.container_name, endpoint.endpoint_id, lease.v4, lease.v6)
         taken = self._reservations.take(wants, target, live.host_binding)
         undo.callback(self._reservations.release, taken)
-        self._wiring.firewall.publish(taken)
+        self._wiring.publish(taken)
         undo.callback(self._wiring.firewall.unpublish, taken)
         return replace(endpoint, ports=report(exposed, taken))
 
@@ -353,6 +353,10 @@ class Networks:
                 deleted.append(made.name)
         self._notify("network", "prune", "", {"reclaimed": "0"})
         return {"NetworksDeleted": deleted}
+
+    def audit(self) -> builtins.list[Json]:
+        """What is reachable from where: {"Container", "Network", "Port", "Via", "From"} for every way there is."""
+        return [way.to_json() for way in audit.ways(self._networks.values())]
 
     # ----------------------------------------------------------------------------------------------------- files
 

@@ -25,6 +25,17 @@ class Pool:
     size: int
 
 
+def parse_pool(base: str, size: int) -> Pool:
+    """A pool from the configuration's words. Invalid."""
+    try:
+        network = ipaddress.ip_network(base)
+    except ValueError as error:
+        raise Invalid(f"invalid address pool {base!r}: {error}") from error
+    if not network.prefixlen <= size <= network.max_prefixlen:
+        raise Invalid(f"invalid address pool {base!r}: size {size} is not from {network.prefixlen} on")
+    return Pool(network, size)
+
+
 def _pools(*rows: tuple[str, int]) -> tuple[Pool, ...]:
     return tuple(Pool(ipaddress.ip_network(base), size) for base, size in rows)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from corten.kernel import rtnetlink
-from corten.kernel.netlink import Socket
+from corten.kernel import conntrack, rtnetlink
+from corten.kernel.netlink import NETLINK_NETFILTER, Socket
 from corten.network.bridge import Bridges, Plug, delete, inner_index
 from corten.network.endpoint import Endpoint
-from corten.network.firewall import Firewall
+from corten.network.firewall import Firewall, Published
 from corten.network.live import Live
 from corten.network.reaper import Reaper
 
@@ -31,6 +31,7 @@ class Wiring:
         self.reaper = Reaper(self.bridges)
         self._name = f"corten-{label}"
         self._firewall: Firewall | None = None
+        self._flows: Socket | None = Socket(NETLINK_NETFILTER)
         self._restore: asyncio.TimerHandle | None = None
         self.reconciled = False
 
@@ -41,6 +42,8 @@ class Wiring:
         if self._firewall is not None:
             asyncio.get_running_loop().remove_reader(self._firewall.watch.fileno())
             self._firewall.close()
+        if self._flows is not None:
+            self._flows.close()
         self.reaper.close()
         self.bridges.close()
 
@@ -125,8 +128,34 @@ class Wiring:
             return self.bridges.attach(bridge, endpoint.host_interface, netns, inside, plug)
 
     def unplug(self, endpoint: Endpoint, release: Callable[[], None]) -> None:
-        """The device goes, now or with its namespace; `release` is called then."""
-        self.reaper.add(endpoint.host_interface, endpoint.ifindex, release)
+        """The device goes, now or with its namespace; then its flows are forgotten, and `release` is called."""
+
+        def gone() -> None:
+            for text in (endpoint.address, endpoint.address6):
+                if text:
+                    self._forget(conntrack.forget_address, ipaddress.ip_address(text))
+            release()
+
+        self.reaper.add(endpoint.host_interface, endpoint.ifindex, gone)
+
+    def publish(self, ports: Sequence[Published]) -> None:
+        """All or none. A client that kept sending UDP to such a port before is translated from now on."""
+        self.firewall.publish(ports)
+        for one in ports:
+            if one.protocol == "udp":
+                family = conntrack.AF_INET if one.host_ip.version == 4 else conntrack.AF_INET6
+                self._forget(conntrack.forget_udp_port, family, one.host_port)
+
+    def _forget(self, what: Callable[..., None], *which: object) -> None:
+        """A kernel without this part of connection tracking is told of once, and works but for stale flows."""
+        if self._flows is None:
+            return
+        try:
+            what(self._flows, *which)
+        except OSError as error:
+            self.warnings.append(f"flows of containers that ended cannot be forgotten: {error}")
+            self._flows.close()
+            self._flows = None
 
 
 def lead(endpoint: Endpoint, route: int) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.errors import Exhausted, Forbidden, Invalid
-from corten.network.ipam import DEFAULT_POOLS, Pool, Subnet, choose, overlapping, ula_pool
+from corten.network.ipam import DEFAULT_POOLS, Pool, Subnet, choose, overlapping, parse_pool, ula_pool
 
 ip, net = ipaddress.ip_address, ipaddress.ip_network
 
@@ -120,3 +120,10 @@ def test_ula() -> None:
     first = choose([pool], {}, 6)
     assert str(choose([pool], {first: "a"}, 6)) == "fd01:203:405:1::/64"
     assert overlapping(first, {net("10.0.0.0/8"): "x", net("fd01:203:405::/52"): "y"}) == "y"
+
+
+def test_a_pool_in_words() -> None:
+    assert parse_pool("10.0.0.0/8", 24) == Pool(net("10.0.0.0/8"), 24)
+    for base, size in (("10.0.0.0/8", 7), ("10.0.0.0/8", 33), ("10.0.0.1/8", 24), ("x", 24)):
+        with pytest.raises(Invalid, match="address pool"):
+            parse_pool(base, size)

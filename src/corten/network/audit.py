@@ -1,0 +1,69 @@
+"""What is reachable from where, from the same facts that the firewall is made of. Pure.
+
+Places: "host" is this machine itself, "outside" any other machine that can send packets here, a network's name stands
+for the containers in it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from corten.network.endpoint import Endpoint
+from corten.network.live import Live
+
+Json = dict[str, Any]
+
+HOST, OUTSIDE = "host", "outside"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to a container. `port` is "80/tcp", or "*" for every port; `via` is the address to send to."""
+
+    container: str
+    network: str
+    port: str
+    via: str
+    sources: tuple[str, ...]
+
+    def to_json(self) -> Json:
+        return {
+            "Container": self.container,
+            "Network": self.network,
+            "Port": self.port,
+            "Via": self.via,
+            "From": list(self.sources),
+        }
+
+
+def ways(networks: Iterable[Live]) -> list[Way]:
+    """Every way to every connected container, in a stable order."""
+    bridged = [n for n in networks if n.definition.driver == "bridge"]
+    with_a_way_out = sorted(n.definition.name for n in bridged if not n.definition.internal)
+    found = []
+    for live in bridged:
+        for endpoint in live.endpoints.values():
+            found += _direct(live, endpoint)
+            found += _published(live, endpoint, with_a_way_out)
+    return sorted(found, key=lambda w: (w.network, w.container, w.port, w.via))
+
+
+def _direct(live: Live, endpoint: Endpoint) -> list[Way]:
+    made = live.definition
+    sources = (HOST, made.name) if made.icc else (HOST,)
+    addresses = [text for text in (endpoint.address, endpoint.address6) if text]
+    return [Way(endpoint.container_name, made.name, "*", text, sources) for text in addresses]
+
+
+def _published(live: Live, endpoint: Endpoint, networks: Sequence[str]) -> list[Way]:
+    found = []
+    for port, rows in endpoint.ports.items():
+        for row in rows or ():
+            ip = ipaddress.ip_address(row["HostIp"])
+            via = f"[{ip}]:{row['HostPort']}" if ip.version == 6 else f"{ip}:{row['HostPort']}"
+            sources = (HOST,) if ip.is_loopback else (HOST, OUTSIDE, *networks)
+            found.append(Way(endpoint.container_name, live.definition.name, port, via, sources))
+    return found

@@ -1,0 +1,105 @@
+"""A simulated host with a daemon's networks on it, for tests.
+
+neighbour 192.0.2.9 ---- 192.0.2.1 host ---- bridges ---- containers
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+import netns
+from corten.engine.networks import Networks
+from corten.kernel import rtnetlink
+from corten.network.config import NetworkConfig
+from corten.network.endpoint import Endpoint
+from netns import Net
+
+Json = dict[str, Any]
+
+
+class Table:
+    """Records, in memory; as JSON, so that nothing that cannot be stored gets by."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], Json] = {}
+
+    def put(self, kind: str, id: str, body: Json) -> None:
+        self.rows[kind, id] = json.loads(json.dumps(body))
+
+    def delete(self, kind: str, id: str) -> None:
+        self.rows.pop((kind, id), None)
+
+    def list(self, kind: str) -> Mapping[str, Json]:
+        return {id: body for (k, id), body in self.rows.items() if k == kind}
+
+
+@pytest.fixture
+def host() -> Iterator[Net]:
+    net = Net()
+    with net.entered():
+        yield net
+    net.close()
+
+
+@pytest.fixture
+def neighbour(host: Net) -> Iterator[Net]:
+    net = Net()
+    netns.wire(host, net, "192.0.2.1/24", "192.0.2.9/24")
+    net.route.request(rtnetlink.route(index_of(net, "up0"), ipaddress.ip_address("192.0.2.1")))
+    yield net
+    net.close()
+
+
+def index_of(net: Net, name: str) -> int:
+    return next(link.ifindex for link in rtnetlink.links(net.route) if link.name == name)
+
+
+class World:
+    """A daemon's networks, and the containers in them."""
+
+    def __init__(self, host: Net, config: NetworkConfig | None = None) -> None:
+        self.host = host
+        self.table = Table()
+        self.events: list[tuple[str, str, str, Mapping[str, str]]] = []
+        self.containers: list[Net] = []
+        self.config = config or NetworkConfig(bridge="ct0")
+        self.networks = self._new()
+
+    def _new(self) -> Networks:
+        return Networks(self.table, self.config, lambda *event: self.events.append(event))
+
+    async def restart(self) -> None:
+        """As after kill -9: nothing is taken down, sockets close."""
+        await self.networks.close()
+        self.networks = self._new()
+        await self.networks.setup()
+
+    async def run(
+        self, name: str, network: str = "bridge", ports: Json | None = None, net: Net | None = None, **settings: Any
+    ) -> tuple[Net, Endpoint]:
+        box = net or Net()
+        if net is None:
+            self.containers.append(box)
+        index = sum(link.name.startswith("eth") for link in rtnetlink.links(box.route))
+        endpoint = await self.networks.connect(
+            network, name.ljust(64, "0"), box.namespace, settings, ports or {}, ["80/tcp"], False, [name], index
+        )
+        return box, endpoint
+
+    def leftovers(self) -> list[str]:
+        return [link.name for link in rtnetlink.links(self.host.route) if link.kind == "veth" and link.name != "up0"]
+
+
+@pytest.fixture
+async def world(host: Net) -> AsyncIterator[World]:
+    made = World(host)
+    await made.networks.setup()
+    yield made
+    await made.networks.close()
+    for box in made.containers:
+        box.close()
