@@ -16,6 +16,7 @@ from corten.spec.digest import short
 from corten.spec.oci_image import Descriptor, chain_ids
 
 Json = dict[str, Any]
+_FLUSH = 0.5  # seconds
 Fetch = Callable[[Descriptor], Awaitable[None]]
 
 
@@ -103,6 +104,7 @@ class Chains:
 
     async def _fill(self, missing: Sequence[Layer], fetch: Fetch, emit: Emit) -> None:
         tasks = [asyncio.create_task(self._one(layer, fetch, emit)) for layer in missing]
+        flushing = asyncio.create_task(self._flush())
         try:
             unpacked = await asyncio.gather(*tasks)
             await asyncio.to_thread(self._trees.shelf.sync)
@@ -112,7 +114,15 @@ class Chains:
                 if not task.cancelled() and task.exception() is None:
                     self._trees.discard(task.result().draft)
             raise
+        finally:
+            await _stop([flushing])
         await asyncio.to_thread(self._commit, missing, unpacked)
+
+    async def _flush(self) -> None:
+        """Let the disk work while we do: the kernel by itself would begin to write when all is unpacked, or later."""
+        while True:
+            await asyncio.sleep(_FLUSH)
+            await asyncio.to_thread(self._trees.shelf.sync)
 
     async def _one(self, layer: Layer, fetch: Fetch, emit: Emit) -> Unpacked:
         await fetch(layer.blob)
