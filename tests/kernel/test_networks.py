@@ -280,6 +280,63 @@ async def test_what_nobody_adopts_is_swept(world: World, neighbour: Net) -> None
     server.close()
 
 
+async def test_a_bridge_that_was_deleted_is_made_again(world: World) -> None:
+    one, first = await world.run("one")
+    world.host.run("ip", "link", "delete", "ct0")
+    two, second = await world.run("two")
+    server = one.listen("0.0.0.0", 80)
+    assert two.reaches(first.address, 80)
+    assert world.host.reaches(first.address, 80)
+    assert second.address == "172.17.0.3"
+    server.close()
+
+
+async def test_a_bridge_that_went_while_no_daemon_ran(world: World) -> None:
+    one, first = await world.run("one")
+    await world.networks.close()
+    world.host.run("ip", "link", "delete", "ct0")
+    world.networks = world._new()
+    await world.networks.setup()
+    await world.networks.adopt(first.record, first.container_id)
+    await world.networks.reconcile()
+    server = one.listen("0.0.0.0", 80)
+    assert world.host.reaches(first.address, 80)
+    server.close()
+
+
+async def test_a_bridge_of_somebody_else_is_used_and_left_alone(host: Net) -> None:
+    host.run("ip", "link", "add", "br9", "type", "bridge")
+    host.run("ip", "addr", "add", "10.50.0.1/24", "dev", "br9")
+    host.run("ip", "addr", "add", "fd00:50::1/64", "dev", "br9", "nodad")
+    world = World(host, NetworkConfig(bridge="br9"))
+    await world.networks.setup()
+    assert world.networks.inspect("bridge")["IPAM"]["Config"] == [{"Subnet": "10.50.0.0/24", "Gateway": "10.50.0.1"}]
+    _, endpoint = await world.run("one")
+    assert endpoint.address == "10.50.0.2"
+    await world.networks.reconcile()
+    shown = host.run("ip", "addr", "show", "dev", "br9")
+    assert "10.50.0.1/24" in shown
+    assert "fd00:50::1/64" in shown
+    await world.networks.close()
+    for box in world.containers:
+        box.close()
+
+
+async def test_another_bip_takes_effect(host: Net) -> None:
+    world = World(host, NetworkConfig(bridge="ct0", bip="10.50.0.1/24"))
+    await world.networks.setup()
+    world.config = NetworkConfig(bridge="ct0", bip="10.51.0.9/16", fixed_cidr="10.51.7.0/24")
+    await world.restart()
+    shown = host.run("ip", "-4", "addr", "show", "dev", "ct0")
+    assert "10.51.0.9/16" in shown
+    assert "10.50.0.1" not in shown
+    _, endpoint = await world.run("one")
+    assert (endpoint.address, endpoint.gateway) == ("10.51.7.0", "10.51.0.9")
+    await world.networks.close()
+    for box in world.containers:
+        box.close()
+
+
 async def test_two_daemons_with_one_bridge_are_refused(world: World) -> None:
     second = Networks(Table(), world.config, lambda *event: None)
     with pytest.raises(Conflict, match="corten-ct0 belongs to another process"):

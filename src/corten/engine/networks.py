@@ -111,6 +111,8 @@ class Networks:
         known = {live.definition.bridge for live in self._bridged()}
         known |= {e.host_interface for live in self._networks.values() for e in live.endpoints.values()}
         await self._wiring.reconcile(known)
+        for live in self._bridged():  # a bridge that was gone at setup has lost its ports
+            self._wiring.bridges.rejoin(live.definition.bridge, [e.ifindex for e in live.endpoints.values()])
 
     async def settle(self) -> None:
         """Everything that was disconnected is really gone when this returns."""
@@ -180,7 +182,7 @@ class Networks:
     def _plug(self, live: Live, endpoint: Endpoint, wish: Wanted, namespace: Namespace) -> Endpoint:
         best = self._leader(endpoint.container_id)
         plug = live.plug(endpoint, wish, best is None or rank(endpoint) < rank(best))
-        index = self._wiring.plug(live.definition.bridge, endpoint, plug, namespace.fd, namespace.route)
+        index = self._wiring.plug(live, endpoint, plug, namespace.fd, namespace.route)
         return replace(endpoint, ifindex=index)
 
     def _remember(self, live: Live, endpoint: Endpoint) -> Endpoint:
@@ -213,7 +215,7 @@ class Networks:
             self._wiring.unplug(endpoint, lambda: addresses.release(lease))
         self._event("disconnect", live.definition, endpoint.container_id)
         if namespace is not None:
-            await self.settle()
+            await self._wiring.reaper.finish(endpoint.host_interface)
             best = self._leader(endpoint.container_id)
             if best is not None:
                 lead(best, namespace.route)

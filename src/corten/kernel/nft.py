@@ -343,7 +343,7 @@ class Transactions:
         return found
 
     def elements(self, table: Table, name: str) -> list[Element]:
-        """ENOENT when there is no such table or set."""
+        """ENOENT when there is no such table or set. (The kernel may list one twice while a set is growing.)"""
         body = string(1, table.name) + string(2, name)
         found = []
         for message in self._list(NFT_MSG_GETSETELEM, table.family, body, f"list set {name}"):
@@ -351,7 +351,7 @@ class Transactions:
                 values = attributes(raw)
                 data = attributes(values[2]).get(1, b"") if 2 in values else b""
                 found.append(Element(attributes(values[1])[1], data, bool(values.get(3, b"\0\0\0\0")[-1] & 1)))
-        return found
+        return list(dict.fromkeys(found))
 
     def _list(self, kind: int, family: int, body: bytes, name: str) -> list[Message]:
         request = Request(f"nft {name}", _SUBSYSTEM | kind, 0, struct.pack(">BBH", family, 0, 0) + body)

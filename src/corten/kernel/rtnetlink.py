@@ -42,7 +42,7 @@ RTM_NEWNEIGH, RTM_DELNEIGH = 28, 29
 IFF_UP = 0x1
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
-IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_NET_NS_FD = 20, 26, 28
+IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD = 20, 26, 27, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
 IFLA_BR_STP_STATE = 5
@@ -182,6 +182,21 @@ def delete_link(index: int = 0, name: str = "") -> Request:
     return Request(f"delete link {name or index}", RTM_DELLINK, 0, body)
 
 
+def group(index: int, number: int) -> Request:
+    """Put a device into a group; `delete_group` then takes many away in the time of one."""
+    return Request(f"set group of {index}", RTM_SETLINK, 0, _ifinfo(index) + u32(IFLA_GROUP, number))
+
+
+def delete_group(number: int) -> Request:
+    """Every device of the group. ENODEV when it is empty."""
+    return Request(f"delete link group {number}", RTM_DELLINK, 0, _ifinfo() + u32(IFLA_GROUP, number))
+
+
+def enslave(index: int, master: int) -> Request:
+    """Make a device a port of a bridge; master 0 takes it out."""
+    return Request(f"set master of {index} to {master}", RTM_SETLINK, 0, _ifinfo(index) + u32(IFLA_MASTER, master))
+
+
 def no_link_local(index: int) -> Request:
     """Give the device no IPv6 address of its own accord (EAFNOSUPPORT when the kernel has no IPv6)."""
     mode = nest(socket.AF_INET6, u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE))
@@ -268,6 +283,13 @@ def address(index: int, interface: ipaddress.IPv4Interface | ipaddress.IPv6Inter
     if interface.version == 4 and interface.network.prefixlen < 31:
         body += attribute(IFA_BROADCAST, interface.network.broadcast_address.packed)
     return Request(f"add address {interface} to {index}", RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def delete_address(index: int, interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> Request:
+    """EADDRNOTAVAIL when the device does not have it."""
+    body = _IFADDRMSG.pack(_family(interface.ip), interface.network.prefixlen, 0, 0, index)
+    body += attribute(IFA_LOCAL, interface.ip.packed)
+    return Request(f"delete address {interface} of {index}", RTM_DELADDR, 0, body)
 
 
 def route(

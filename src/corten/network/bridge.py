@@ -40,6 +40,10 @@ def mac_of(address: IPAddress) -> str:
     return (b"\x02\x42" + address.packed[-4:]).hex(":")
 
 
+class BridgeGone(Failed):
+    """Somebody else deleted the bridge."""
+
+
 def inner_index(index: int) -> int:
     """The number of the container's end, from the host end's."""
     return index + 1
@@ -92,40 +96,52 @@ class Bridges:
                 _write(accept, "2")  # 1 would mean: not when forwarding
         return _write(_IPV6 / "conf/all/forwarding", "1")
 
-    def ensure(self, name: str, gateways: Sequence[Interface], mtu: int = 0, ours: bool = True) -> None:
-        """The bridge is there, up, with these addresses. Another kind of device of that name is a Conflict."""
-        link = self.find(name)
-        if link is None:
-            self.route.request(rtnetlink.bridge(name, mac_of(gateways[0].ip), mtu))
-            link = self.find(name)
-            if link is None:
-                raise Failed(f"bridge {name} was made and is gone again")
-            if ours:
-                self.route.request(rtnetlink.alias(link.ifindex, self.mark))
-        elif link.kind != "bridge":
+    def ensure(self, name: str, gateways: Sequence[Interface], mtu: int = 0) -> None:
+        """The bridge is there, up, with these addresses. Another kind of device of that name is a Conflict.
+
+        A bridge that somebody else made keeps what else it has; ours has nothing else.
+        """
+        link = self.find(name) or self._make(name, gateways, mtu)
+        if link.kind != "bridge":
             raise Conflict(f"device {name} exists and is no bridge: choose another bridge name")
         self._masters[name] = link.ifindex
-        self._quiet(name, any(g.version == 6 for g in gateways))
-        present = {a.interface for a in rtnetlink.addresses(self.route) if a.ifindex == link.ifindex}
         wanted = [*gateways]
         if any(g.version == 6 for g in gateways):
             wanted.append(_GATEWAY6)
-        missing = [w for w in wanted if w not in present]
-        self.route.request(
-            *([rtnetlink.no_link_local(link.ifindex)] if self.has_ipv6 else []),
-            *(rtnetlink.address(link.ifindex, g) for g in missing),
-            rtnetlink.route_localnet(link.ifindex),
-            rtnetlink.up(link.ifindex),
-        )
+        present = [a.interface for a in rtnetlink.addresses(self.route) if a.ifindex == link.ifindex]
+        requests = []
+        if link.alias == self.mark:
+            self._quiet(name, link.ifindex, any(g.version == 6 for g in gateways))
+            requests += [rtnetlink.delete_address(link.ifindex, p) for p in present if p not in wanted]
+        requests += [rtnetlink.address(link.ifindex, w) for w in wanted if w not in present]
+        self.route.request(*requests, rtnetlink.route_localnet(link.ifindex), rtnetlink.up(link.ifindex))
+
+    def _make(self, name: str, gateways: Sequence[Interface], mtu: int) -> Link:
+        self.route.request(rtnetlink.bridge(name, mac_of(gateways[0].ip), mtu))
+        link = self.find(name)
+        if link is None:
+            raise Failed(f"bridge {name} was made and is gone again")
+        self.route.request(rtnetlink.alias(link.ifindex, self.mark))
+        return link._replace(alias=self.mark)
+
+    def rejoin(self, name: str, indexes: Sequence[int]) -> None:
+        """Ports that lost their bridge are its ports again; one that is gone is fine."""
+        for index in indexes:
+            try:
+                self.route.request(rtnetlink.enslave(index, self._masters[name]))
+            except OSError as error:
+                if error.errno != errno.ENODEV:
+                    raise
 
     @property
     def mark(self) -> str:
         """The alias of our bridges."""
         return f"corten {self.tag}"
 
-    def _quiet(self, name: str, ipv6: bool) -> None:
+    def _quiet(self, name: str, index: int, ipv6: bool) -> None:
         """No IPv6 but what we give it, and no advertisement of a container moves this host's routes."""
         if self.has_ipv6:
+            self.route.request(rtnetlink.no_link_local(index))
             _write(_IPV6 / "conf" / name / "accept_ra", "0")
             _write(_IPV6 / "conf" / name / "disable_ipv6", "0" if ipv6 else "1")
 
@@ -153,8 +169,8 @@ class Bridges:
                     continue
                 if error.errno == errno.EEXIST:
                     raise Conflict(f"interface {plug.name} exists in the container already") from error
-                if error.errno in (errno.ENODEV, errno.EINVAL) and self.find(bridge) is None:
-                    raise Failed(f"bridge {bridge} was deleted; restart the daemon to have it made again") from error
+                if self.find(bridge) is None:
+                    raise BridgeGone(f"bridge {bridge} was deleted") from error
                 if error.errno == errno.EOPNOTSUPP:
                     raise Unsupported(f"this kernel cannot make veth pairs: {error.strerror}") from error
                 raise
@@ -211,10 +227,12 @@ def _inner(index: int, plug: Plug, has_ipv6: bool) -> list[Request]:
 
 
 def delete(route: Socket, indexes: Sequence[int]) -> None:
-    """Take devices away. Slow, see above; one that is gone is fine."""
-    for index in indexes:
+    """Take devices away. Slow, see above, but many take hardly longer than one. What is gone is fine."""
+    number = random.randrange(1 << 20, 1 << 31)  # a group that nobody else's devices are in
+    requests = [rtnetlink.group(index, number) for index in indexes] + [rtnetlink.delete_group(number)]
+    for request in requests:
         try:
-            route.request(rtnetlink.delete_link(index))
+            route.request(request)
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise

@@ -58,6 +58,10 @@ class Reaper:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
+    async def finish(self, name: str) -> None:
+        """This device is gone when this returns."""
+        await self._delete([d for d in self._doomed if d.name == name])
+
     async def _run(self) -> None:
         while self._doomed:
             await asyncio.sleep(_LOOK_EVERY)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from corten.kernel import conntrack, rtnetlink
 from corten.kernel.netlink import NETLINK_NETFILTER, Socket
-from corten.network.bridge import Bridges, Plug, delete, inner_index
+from corten.network.bridge import BridgeGone, Bridges, Plug, delete, inner_index
 from corten.network.endpoint import Endpoint
 from corten.network.firewall import Firewall, Published
 from corten.network.live import Live
@@ -122,10 +122,23 @@ class Wiring:
         if stale:
             await asyncio.to_thread(_delete_all, stale)
 
-    def plug(self, bridge: str, endpoint: Endpoint, plug: Plug, netns: int, route: int) -> int:
-        """Connect; `netns` and `route` are descriptors of the container's namespace and of a socket in it."""
+    def plug(self, live: Live, endpoint: Endpoint, plug: Plug, netns: int, route: int) -> int:
+        """Connect; `netns` and `route` are descriptors of the container's namespace and of a socket in it.
+
+        A bridge that was deleted behind our back is made again, with the ports that it had.
+        """
+        name = live.definition.bridge
         with Socket(fd=route) as inside:
-            return self.bridges.attach(bridge, endpoint.host_interface, netns, inside, plug)
+            try:
+                return self.bridges.attach(name, endpoint.host_interface, netns, inside, plug)
+            except BridgeGone:
+                self.repair(live)
+                return self.bridges.attach(name, endpoint.host_interface, netns, inside, plug)
+
+    def repair(self, live: Live) -> None:
+        """Make a network's bridge again, and its containers ports of it."""
+        self.ensure(live, now=False)
+        self.bridges.rejoin(live.definition.bridge, [e.ifindex for e in live.endpoints.values()])
 
     def unplug(self, endpoint: Endpoint, release: Callable[[], None]) -> None:
         """The device goes, now or with its namespace; then its flows are forgotten, and `release` is called."""
