@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from corten.cli.session import Session
-    from corten.client.api import Client
-    from corten.client.connection import Connection
+    from corten.client.api import Answer, Client
 
 STDIN, STDOUT = 0, 1
 # All that a user can send and that makes sense elsewhere. KILL and STOP cannot be caught, CHLD, PIPE and URG are our
@@ -103,29 +102,50 @@ def resizer(client: Client, ref: str, call: Callable[[Client, str, int, int], No
     return resize
 
 
-def exit_code(client: Client, waiting: Connection, signals: SignalPipe, on_signal: Callable[[int], None]) -> int:
-    """The container's exit code, from a wait that was begun before; signals are still dealt with."""
-    poll = select.poll()
-    poll.register(waiting.fileno(), select.POLLIN)
-    poll.register(signals.fileno(), select.POLLIN)
-    answer = None
-    while True:
-        if answer is not None and waiting.buffered():
-            break
-        ready = [fd for fd, _ in poll.poll()]
-        if signals.fileno() in ready:
-            for number in signals.take():
-                on_signal(number)
-        if waiting.fileno() in ready:
-            if answer is not None:
-                break
-            # The head comes at once, the body when the container has ended.
-            answer = client.begun(waiting, "POST")
-    result = answer.json()
-    answer.close()
-    if (result.get("Error") or {}).get("Message"):
-        raise CommandError(f"error waiting for container: {result['Error']['Message']}", 125)
-    return int(result["StatusCode"])
+class ExitWatch:
+    """A wait for a container's exit, asked for before the start so that none can be missed. `close` it, or `code`."""
+
+    def __init__(self, client: Client, ref: str, condition: str = "") -> None:
+        self._client = client
+        self._waiting = containers.begin_wait(client, ref, condition)
+        self._answer: Answer | None = None
+
+    def registered(self) -> None:
+        """Return once the daemon is waiting: it sends the head of its answer at once (API 1.30). ApiError."""
+        if self._client.at_least("1.30"):
+            self._read_head()
+
+    def code(self, signals: SignalPipe, on_signal: Callable[[int], None]) -> int:
+        """The exit code; signals are dealt with until it comes. CommandError when the daemon could not tell."""
+        poll = select.poll()
+        poll.register(self._waiting.fileno(), select.POLLIN)
+        poll.register(signals.fileno(), select.POLLIN)
+        while self._answer is None or not self._waiting.buffered():
+            ready = [fd for fd, _ in poll.poll()]
+            if signals.fileno() in ready:
+                for number in signals.take():
+                    on_signal(number)
+            if self._waiting.fileno() in ready:
+                if self._answer is not None:
+                    break
+                self._read_head()
+        return self.result()
+
+    def result(self) -> int:
+        """The exit code, however long it takes."""
+        result = self._read_head().json()
+        self.close()
+        if (result.get("Error") or {}).get("Message"):
+            raise CommandError(f"error waiting for container: {result['Error']['Message']}", 125)
+        return int(result["StatusCode"])
+
+    def close(self) -> None:
+        self._waiting.close()
+
+    def _read_head(self) -> Answer:
+        if self._answer is None:
+            self._answer = self._client.begun(self._waiting, "POST")
+        return self._answer
 
 
 def restore_and_die(number: int) -> int:

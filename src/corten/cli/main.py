@@ -100,6 +100,8 @@ def _perform(command: Command, session: Session, words: list[str]) -> int:
 
             err(traceback.format_exc(), end="")
         return _report(error, command, session.path)
+    finally:
+        session.close()
 
 
 def _report(error: CortenError | OSError, command: Command, path: str) -> int:

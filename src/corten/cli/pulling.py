@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corten.cli import progress, userconfig
+from corten.cli import progress
 from corten.client import images
 from corten.client.api import checked
 
@@ -27,6 +27,8 @@ def pull(
     session: Session, reference: str, fd: int, platform: str = "", every: bool = False, quiet: bool = False
 ) -> None:
     """Pull one image, or every tag of a repository, and show it on `fd`. ApiError, StreamError."""
+    from corten.cli import userconfig
+
     repository, tag = split(reference)
     credentials = userconfig.credentials(session.config, userconfig.registry_of(repository))
     wanted = "" if every else tag or DEFAULT_TAG

@@ -46,3 +46,7 @@ class Session:
 
             self._config = userconfig.load(os.environ)
         return self._config
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()

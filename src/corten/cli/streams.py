@@ -121,12 +121,9 @@ class Pump:
             self._stop_input()
             self._half_close()
             return False
-        data = self._watcher.feed(data)
-        if self._watcher.found:
-            return True
-        self._pending += data
+        self._pending += self._watcher.feed(data)
         self._flush()
-        return False
+        return self._watcher.found
 
     def _flush(self) -> None:
         """Send what is pending; while some of it is, input is not read and the socket is watched for room."""

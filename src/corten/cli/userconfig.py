@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 
@@ -37,6 +36,9 @@ def load(environ: dict[str, str] | os._Environ[str]) -> dict[str, Any]:
 
 def credentials(config: dict[str, Any], registry: str) -> str:
     """The X-Registry-Auth header for `registry` (a host name): base64url of JSON, or "" when none are stored."""
+    # Not at the top: most commands read the configuration and know no registry.
+    import base64
+
     auths = config.get("auths") or {}
     key = HUB if registry == "docker.io" else registry
     entry = auths.get(key) or auths.get(f"https://{registry}") or {}

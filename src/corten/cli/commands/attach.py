@@ -43,7 +43,7 @@ def _attach(session: Session, flags: Flags) -> int:
     act = attached.forwarder(client, ref, forward, resize)
     raw = attached.open_stdin_terminal(tty, stdin)
     with attached.signal_pipe(forward, tty) as signals:
-        waiting = containers.begin_wait(client, ref)
+        watch = attached.ExitWatch(client, ref)
         upgraded = containers.attach(client, ref, stdin, True, True, keys)
         with Raw(raw):
             if resize is not None:
@@ -53,8 +53,9 @@ def _attach(session: Session, flags: Flags) -> int:
                 resize()
             typed = key_bytes if raw is not None else b""
             if Pump(upgraded, STDIN if stdin else None, tty, typed, signals, act).run():
+                watch.close()
                 raise CommandError("read escape sequence")
-        return attached.exit_code(client, waiting, signals, act)
+        return watch.code(signals, act)
 
 
 def _check_state(state: dict[str, object]) -> None:

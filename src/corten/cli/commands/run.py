@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from corten.cli.attached import ExitWatch
     from corten.cli.flags import Flags
     from corten.cli.session import Session
     from corten.client.api import Upgraded
-    from corten.client.connection import Connection
 
     Json = dict[str, Any]
 
@@ -109,18 +109,22 @@ class _Run:
         act = attached.forwarder(self._session.client, self._id, forward, resize)
         raw = attached.open_stdin_terminal(tty, body["AttachStdin"])
         with attached.signal_pipe(forward, tty) as signals:
+            watch = attached.ExitWatch(
+                self._session.client, self._id, "removed" if self._flags.on("rm") else "next-exit"
+            )
             upgraded = self._attach(keys[0])
-            waiting = self._begin_wait()
+            watch.registered()
             self._phases.done("attach and wait")
             with Raw(raw):
-                self._start(upgraded, waiting)
+                self._start(upgraded, watch)
                 if resize is not None:
                     resize()
                 detached = self._pump(upgraded, keys[1] if raw is not None else b"", signals, act)
             self._phases.done("run")
             if detached:
+                watch.close()
                 return 0
-            code = attached.exit_code(self._session.client, waiting, signals, act)
+            code = watch.code(signals, act)
             self._phases.done("wait and clean up")
             return code
 
@@ -131,25 +135,23 @@ class _Run:
             return None
         return containers.attach(self._session.client, self._id, stdin, stdout, stderr, keys)
 
-    def _begin_wait(self) -> Connection:
-        condition = "removed" if self._flags.on("rm") else "next-exit"
-        return containers.begin_wait(self._session.client, self._id, condition)
-
     def _pump(self, upgraded: Upgraded | None, keys: bytes, signals: SignalPipe, act: Callable[[int], None]) -> bool:
         if upgraded is None:
             return False
         stdin = STDIN if self._body["AttachStdin"] else None
         return Pump(upgraded, stdin, self._body["Tty"], keys, signals, act).run()
 
-    def _start(self, upgraded: Upgraded | None = None, waiting: Connection | None = None) -> None:
+    def _start(self, upgraded: Upgraded | None = None, watch: ExitWatch | None = None) -> None:
         try:
             head = containers.start(self._session.client, self._id, self._flags.text("detach-keys"))
         except ApiError as error:
             if upgraded is not None:
                 upgraded.sock.close()
-            if waiting is not None and self._flags.on("rm"):
-                # The daemon removes what did not start; its name is free again when we return.
-                self._session.client.begun(waiting, "POST").json()
+            if watch is not None:
+                if self._flags.on("rm"):
+                    # The daemon removes what did not start; its name is free again when we return.
+                    watch.result()
+                watch.close()
             raise _refusal(error) from error
         self._phases.done("start")
         timing = head.headers.get("x-corten-timing")

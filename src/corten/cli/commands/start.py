@@ -59,17 +59,19 @@ def _attached(session: Session, flags: Flags, name: str, keys: tuple[str, bytes]
     act = attached.forwarder(client, ref, forward, resize)
     raw = attached.open_stdin_terminal(tty, stdin)
     with attached.signal_pipe(forward, tty) as signals:
-        upgraded = containers.attach(client, ref, stdin, True, True, keys[0])
         removed = bool((config.get("HostConfig") or {}).get("AutoRemove"))
-        waiting = containers.begin_wait(client, ref, "removed" if removed else "next-exit")
+        watch = attached.ExitWatch(client, ref, "removed" if removed else "next-exit")
+        upgraded = containers.attach(client, ref, stdin, True, True, keys[0])
+        watch.registered()
         with Raw(raw):
             containers.start(client, ref, keys[0])
             if resize is not None:
                 resize()
             typed = keys[1] if raw is not None else b""
             if Pump(upgraded, STDIN if stdin else None, tty, typed, signals, act).run():
+                watch.close()
                 return 0
-        return attached.exit_code(client, waiting, signals, act)
+        return watch.code(signals, act)
 
 
 COMMAND = Command(

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from corten.client import address
+from corten.client.errors import Unreachable
+from corten.errors import Invalid
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "host", "port", "base"),
+    [
+        ("unix:///run/x.sock", "/run/x.sock", "", 0, ""),
+        ("tcp://h:99", "", "h", 99, ""),
+        ("tcp://h", "", "h", 2375, ""),
+        ("h:99", "", "h", 99, ""),
+        ("tcp://[::1]:5/base/", "", "::1", 5, "/base"),
+        ("tcp://[::1]", "", "::1", 2375, ""),
+        ("http://h:1", "", "h", 1, ""),
+    ],
+)
+def test_hosts_are_parsed(url: str, path: str, host: str, port: int, base: str) -> None:
+    found = address.parse(url)
+    assert (found.path, found.host, found.port, found.base) == (path, host, port, base)
+
+
+@pytest.mark.parametrize("url", ["ssh://h", "tcp://h:x", "npipe://x"])
+def test_other_hosts_are_refused(url: str) -> None:
+    with pytest.raises(Invalid):
+        address.parse(url)
+
+
+def test_the_flag_wins_over_our_variable_and_that_over_dockers() -> None:
+    both = {"CORTEN_HOST": "c", "DOCKER_HOST": "d"}
+    assert address.chosen("f", both) == "f"
+    assert address.chosen("", both) == "c"
+    assert address.chosen("", {"DOCKER_HOST": "d"}) == "d"
+    assert address.chosen("", {}) == address.DEFAULT
+
+
+def test_an_absent_daemon_is_told_how_to_start(tmp_path: Path) -> None:
+    url = f"unix://{tmp_path}/none.sock"
+    with pytest.raises(Unreachable, match=r"is it running\? start it with: corten daemon") as caught:
+        address.connect(address.parse(url))
+    assert caught.value.absent and url in str(caught.value)
+
+
+def test_a_socket_nobody_listens_on_is_an_absent_daemon(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "dead.sock"))
+    with pytest.raises(Unreachable) as caught:
+        address.connect(address.parse(f"unix://{tmp_path}/dead.sock"))
+    assert caught.value.absent
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_a_socket_without_permission_names_its_group(tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        path.chmod(0o660)
+        reading, writing = os.pipe()
+        # In a child, because the credentials cannot be had back without keeping privileges around.
+        if (pid := os.fork()) == 0:
+            try:
+                for parent in [*tmp_path.parents][:3]:
+                    parent.chmod(0o755)
+                tmp_path.chmod(0o755)
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+                address.connect(address.parse(f"unix://{path}"))
+            except Unreachable as error:
+                os.write(writing, f"{error.absent} {error}".encode())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        message = os.read(reading, 4096).decode()
+        os.close(reading)
+        os.waitpid(pid, 0)
+    assert message.startswith("False permission denied") and "'root'" in message
