@@ -263,6 +263,26 @@ async def test_a_restarted_daemon_adopts_and_traffic_never_stops(world: World, n
     server.close()
 
 
+async def test_a_daemon_that_ends_without_containers_leaves_nothing(host: Net) -> None:
+    world = World(host)
+    await world.networks.setup()
+    await world.networks.create({"Name": "mine"})
+    before = world.networks.list()
+    _, endpoint = await world.run("one", "mine", ports=_bound(8080))
+    await world.networks.disconnect(endpoint)
+    await world.networks.close()
+    assert [link.name for link in rtnetlink.links(host.route)] == ["lo"]
+    assert host.run("nft", "list", "tables") == ""
+    world.networks = world._new()
+    await world.networks.setup()  # and the next one has the same networks
+    assert world.networks.list() == before
+    _, again = await world.run("one", "mine")
+    assert again.address == endpoint.address
+    await world.networks.close()
+    for box in world.containers:
+        box.close()
+
+
 async def test_what_nobody_adopts_is_swept(world: World, neighbour: Net) -> None:
     web, endpoint = await world.run("web", ports=_bound(8080))
     server = web.listen("0.0.0.0", 80)

@@ -119,12 +119,15 @@ class Networks:
         await self._wiring.reaper.settle()
 
     async def close(self) -> None:
-        """At the daemon's end. Networks, rules and endpoints stay for the next daemon."""
+        """At the daemon's end. What connected containers need stays; without any, nothing stays."""
         await self._naming.close()
         await self.settle()
         for live in self._networks.values():
             for endpoint in live.endpoints.values():
                 self._reservations.release(published(endpoint))
+        bridged = self._bridged()
+        if not any(live.endpoints for live in bridged):
+            await self._wiring.purge(live.definition.bridge for live in bridged)
         self._wiring.close()
 
     # ------------------------------------------------------------------------------------------------- endpoints

@@ -113,6 +113,15 @@ class Wiring:
         if link is not None and link.alias == self.bridges.mark:
             await asyncio.to_thread(_delete_all, [link.ifindex])
 
+    async def purge(self, bridges: Iterable[str]) -> None:
+        """Take the table away, and those bridges that are ours."""
+        if self._firewall is not None:
+            self._firewall.remove()
+        found = [self.bridges.find(name) for name in bridges]
+        ours = [link.ifindex for link in found if link is not None and link.alias == self.bridges.mark]
+        if ours:
+            await asyncio.to_thread(_delete_all, ours)
+
     async def reconcile(self, known: Iterable[str]) -> None:
         """The kernel holds what is wanted, and of our devices only those in `known`."""
         self.reconciled = True
