@@ -20,9 +20,11 @@ class Collector:
         self._leases = leases
         self._trees = trees
 
-    def delete(self, record: ImageRecord) -> list[str]:
-        """Take away an image's record, and of its trees and blobs those that nothing else needs. The trees' names."""
-        self.records.delete(record.id)
+    def leave(self, record: ImageRecord) -> list[str]:
+        """After an image's record is gone: take away those of its trees and blobs that nothing else needs.
+
+        The names of the trees, topmost first.
+        """
         gone = self.trees()
         self.discard(record.blobs)
         return [name for name in reversed(record.chain) if name in gone]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,10 @@ class _Obstacle:
 
 
 class Remover:
-    """`delete(record)` takes the image's record away and answers with the trees that went with it."""
+    """`delete(record)` takes away what only this image needed, and answers with the names of the trees among it.
+
+    Users are asked and events are told in the event loop's thread.
+    """
 
     def __init__(
         self,
@@ -44,7 +48,7 @@ class Remover:
         self._delete = delete
         self._on_event = on_event
 
-    def remove(self, record: ImageRecord, name: str | None, force: bool) -> list[Json]:
+    async def remove(self, record: ImageRecord, name: str | None, force: bool) -> list[Json]:
         """Remove one image. `name` is the canonical name that was asked for, None when it was an id.
 
         The answer is Docker's list of {"Untagged": ..} and {"Deleted": ..}. Conflict.
@@ -69,7 +73,8 @@ class Remover:
                 raise obstacle.error(record.id)
         for other in self._names(record):
             self._untag(record, other, done)
-        trees = self._delete(record)
+        self._records.delete(record.id)  # at once, so that nobody begins to use it; the bytes go in a thread
+        trees = await asyncio.to_thread(self._delete, record)
         self._on_event("delete", record.id, {"name": record.id})
         return [*done, {"Deleted": record.id}, *({"Deleted": tree} for tree in trees)]
 

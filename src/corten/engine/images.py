@@ -80,7 +80,7 @@ class Images:
         self._chains = Chains(trees, unpacker)
         self._loader = Loader(blobs, self._leases, trees, self._chains, self._collector, self._loaded)
         self._importer = Importer(blobs, self._leases, trees, unpacker, self._collector, self._imported)
-        self._remover = Remover(self._records, users, self._collector.delete, self._event)
+        self._remover = Remover(self._records, users, self._collector.leave, self._event)
         self._puller = Puller(
             registry, blobs, self._records, self._leases, trees, self._chains, self._collector, self._pulled
         )
@@ -246,7 +246,7 @@ class Images:
     async def remove(self, ref: str, force: bool = False, noprune: bool = False) -> Rows:
         """[{"Untagged": ..}, {"Deleted": ..}]. NotFound, Conflict. `noprune` is about parents that we do not have."""
         record, name = self._find_for_removal(ref)
-        return await asyncio.to_thread(self._remover.remove, record, name, force)
+        return await self._remover.remove(record, name, force)
 
     def _find_for_removal(self, ref: str) -> tuple[ImageRecord, str | None]:
         try:
