@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import NamedTuple
 
 
@@ -16,4 +17,5 @@ class Created(NamedTuple):
     console: int
     timing: dict[str, float]
     warnings: tuple[str, ...]
+    listener: socket.socket  # where daemons connect
     oom: int = -1

@@ -20,6 +20,7 @@ from corten.runtime.messages import ChildFailed
 from corten.runtime.prepare import bind
 from corten.runtime.program import with_group_names
 from corten.runtime.spawn import Entering
+from corten.supervisor import place
 from corten.supervisor.created import Created
 from corten.supervisor.output import Stdio
 
@@ -36,8 +37,9 @@ class External:
         self._binary: str = request["runtime"]
         self._id: str = request["id"]
         self._directory: str = request["run"]
+        self._bundle: str = request["bundle"]
         self._rootfs = request["rootfs"]
-        with open(os.path.join(request["bundle"], "config.json"), "rb") as file:
+        with open(os.path.join(self._bundle, "config.json"), "rb") as file:
             self.spec: Json = json.load(file)
         linux = self.spec.get("linux") or {}
         self._cgroup_path = linux.get("cgroupsPath") or f"/corten/{self._id}"
@@ -47,6 +49,7 @@ class External:
 
     def create(self, stdio: Stdio, console_size: tuple[int, int]) -> Created:
         """`RUNTIME create`. Raises ChildFailed with what the binary said."""
+        place.prepare(self._directory, self._bundle)
         p.prctl(p.PR_SET_CHILD_SUBREAPER, 1)  # the binary ends, and its child becomes ours
         self._mount_root()
         self._write_bundle()
@@ -65,7 +68,8 @@ class External:
                 console.close()
         self.cgroup = cgroups.open(cgroups.detect(), self._cgroup_path)
         oom = self.cgroup.oom_fd()
-        return Created(pid, pidfd, master, {}, (), -1 if oom is None else oom)
+        listener = place.settle(self._directory, pid, os.getpid())
+        return Created(pid, pidfd, master, {}, (), listener, -1 if oom is None else oom)
 
     def _mount_root(self) -> None:
         p.unshare(p.CLONE_NEWNS)

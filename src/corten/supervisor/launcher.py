@@ -23,6 +23,7 @@ from corten.kernel import process as p
 from corten.runtime.init import close_all_but
 from corten.supervisor import supervise, wire
 from corten.supervisor.namespaces import make_namespaces, open_namespaces
+from corten.supervisor.warmup import warm_up
 from corten.supervisor.workers import copy_up, unpack
 
 Json = dict[str, Any]
@@ -43,6 +44,7 @@ def main(fd: int) -> None:
     os.setsid()  # the daemon's terminal is not the containers': no Ctrl-C, no SIGHUP from there
     os.chdir("/")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warm_up()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are nobody's to wait for
     gc.collect()
     gc.freeze()  # what is there now is never visited again, so its pages stay shared with the children

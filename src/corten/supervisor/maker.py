@@ -23,7 +23,7 @@ from corten.runtime.init import Inheritance
 from corten.runtime.plan import plan
 from corten.runtime.prepare import CgroupMount, prepare
 from corten.runtime.program import with_group_names
-from corten.supervisor import failures, wire
+from corten.supervisor import failures, place, wire
 
 Json = dict[str, Any]
 Answer = tuple[Json, list[int]]
@@ -68,11 +68,13 @@ def _answer(reply: socket.socket, work: Callable[[list[int]], Answer]) -> None:
 
 
 def make(request: Json, stdio: tuple[int, int, int] | None, size: tuple[int, int], born: list[int]) -> Answer:
-    """A container, ready but for execve: [pidfd, channel, terminal's master or none, out-of-memory descriptor or none].
+    """A container, ready but for execve: [pidfd, channel, listener, terminal's master or none, out of memory or none].
 
     Undoes what it did when it fails.
     """
     timing: dict[str, float] = {}
+    supervisor = os.getppid()
+    place.prepare(request["run"], request["bundle"])
     with timed(timing, "plan"):
         spec = _read(request)
         plan_ = plan(spec, _root(request, spec))
@@ -93,6 +95,7 @@ def make(request: Json, stdio: tuple[int, int, int] | None, size: tuple[int, int
                 siblings=born,
             )
         oom = group.oom_fd()
+        listener = place.settle(request["run"], child.pid, supervisor)
     except BaseException:
         group.kill()
         group.remove()
@@ -108,13 +111,8 @@ def make(request: Json, stdio: tuple[int, int, int] | None, size: tuple[int, int
         "console": child.console >= 0,
         "oom": oom is not None,
     }
-    fds = [
-        child.pidfd,
-        child.channel.detach(),
-        *([child.console] if child.console >= 0 else []),
-        *([oom] if oom else []),
-    ]
-    return body, fds
+    optional = [fd for fd in (child.console, -1 if oom is None else oom) if fd >= 0]
+    return body, [child.pidfd, child.channel.detach(), listener.detach(), *optional]
 
 
 def enter(

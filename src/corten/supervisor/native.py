@@ -40,11 +40,12 @@ class Native:
         """Everything up to execve. Raises Reported; what was done is undone then."""
         body, fds = maker.in_child(lambda born: maker.make(self._request, stdio.child, console_size, born))
         self._path, self.own_pids = body["cgroup"], body["own_pids"]
-        pidfd, channel, *rest = fds
+        pidfd, channel, listener, *rest = fds
         self._channel = socket.socket(fileno=channel)
         console = rest.pop(0) if body["console"] else -1
         oom = rest.pop(0) if body["oom"] else -1
-        return Created(body["pid"], pidfd, console, body["timing"], tuple(body["warnings"]), oom)
+        where = socket.socket(fileno=listener)
+        return Created(body["pid"], pidfd, console, body["timing"], tuple(body["warnings"]), where, oom)
 
     def start(self) -> None:
         """execve. Raises ChildFailed with code 127 or 126."""

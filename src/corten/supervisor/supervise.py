@@ -147,8 +147,6 @@ class Supervisor:
 
     def _create(self) -> Any:
         request = self._request
-        os.makedirs(self._directory, 0o700, exist_ok=True)
-        endings.reserve_exit(request["bundle"])
         external = request.get("runtime", "corten") != "corten"
         self._container = External(request) if external else Native(request)
         stdio = Stdio(self._terminal, bool(request.get("open_stdin")))
@@ -175,26 +173,9 @@ class Supervisor:
         self._oom_fd = created.oom
         if self._oom_fd >= 0:
             self._loop.watch(self._oom_fd, READ, self._oom)
-        self._listen()
-        endings.write_state(
-            self._directory,
-            {"pid": self._pid, "start_time": p.start_time(self._pid), "supervisor": os.getpid()},
-        )
-        return created
-
-    def _listen(self) -> None:
-        """The socket is made in a directory that only root may enter."""
-        path = os.path.join(self._directory, endings.SOCKET)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        directory = os.open(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:  # by descriptor: a socket's path must not be longer than 107 bytes
-            self._listener.bind(f"/proc/self/fd/{directory}/{endings.SOCKET}")
-        finally:
-            os.close(directory)
-        os.chmod(path, 0o600)
-        self._listener.listen(8)
-        self._listener.setblocking(False)
+        self._listener = created.listener
         self._loop.watch(self._listener.fileno(), READ, self._accept)
+        return created
 
     def _accept(self, _: int) -> None:
         assert self._listener is not None
