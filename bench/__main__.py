@@ -24,7 +24,10 @@ milliseconds: those are of this machine, and of what else it did. A ratio that g
 
 def main(arguments: list[str]) -> int:
     """Exit status: 0, or 1 where the machine cannot do it at all."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.write and options.only:
+        parser.error("--write takes all works: a page with some of them would replace the whole one")
     if os.geteuid() != 0:
         print("bench: containers, bridges and control groups take root: use sudo", file=sys.stderr)
         return 1
@@ -48,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of: {', '.join(names)}")
     parser.add_argument("--runs", type=int, help="so many repetitions of every work")
     parser.add_argument("--run-on-disk", action="store_true", help="/run on the disk; it is a tmpfs otherwise")
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md; with all works")
     return parser
 
 
@@ -66,7 +69,7 @@ def _measure(options: argparse.Namespace, stage: Stage) -> None:
         stage.close()
     print(f"{time.monotonic() - begin:.0f} s in all", file=sys.stderr)
     if options.write:
-        scale = "A quick run: small works, few repetitions.\n" if options.quick else ""
+        scale = "\nA quick run: small works, few repetitions.\n" if options.quick else ""
         PAGE.write_text("\n".join((INTRODUCTION + scale, about, *(texts[work.name] for work in chosen))))
 
 

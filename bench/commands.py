@@ -19,9 +19,14 @@ def run(command: Sequence[str], environ: Mapping[str, str] | None = None) -> str
     except subprocess.TimeoutExpired:
         raise Failed(f"{_short(command)}: no end after {SECONDS} s") from None
     if done.returncode:
-        words = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise Failed(f"{_short(command)}: status {done.returncode}: {words[-1] if words else 'no message'}")
+        raise Failed(f"{_short(command)}: status {done.returncode}: {last_words(done.stderr or done.stdout)}")
     return done.stdout
+
+
+def last_words(text: str) -> str:
+    """The last line that says something about the case: clients end with a hint at `--help`, which does not."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and "--help" not in line]
+    return lines[-1] if lines else "no message"
 
 
 def count(command: Sequence[str], environ: Mapping[str, str] | None = None) -> int:

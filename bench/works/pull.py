@@ -39,6 +39,8 @@ def _pulls(stage: Stage, archive: Path, runs: int, what: str) -> Table:
         _push(archive, reference)
         subjects = [_pull(name, daemon, reference) for name, daemon in stage.daemons().items()]
         rows = alternate([*subjects, *stage.absent_rows()], runs)
+        for daemon in stage.daemons().values():
+            _remove(daemon, reference)  # else the loads would find the layer in place
     finally:
         registry.stop()
     note = f"`docker pull` of {what}, from docker-registry."
