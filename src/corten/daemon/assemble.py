@@ -109,6 +109,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         events=events,
         volumes=volumes,
         seccomp=seccomp_profile(config.seccomp_profile),
+        copy_up=workers.copy_up,
         changing=changing,
     )
     engine = Engine(parts)
@@ -172,17 +173,21 @@ def _settings(config: Config, facts: HostFacts, warnings: tuple[str, ...]) -> Se
     )
 
 
-def seccomp_profile(path: str) -> Callable[[Collection[str]], Json | None]:
-    """The daemon's profile for containers that bring none: Docker's, the one in the file `path`, or none at all."""
+def seccomp_profile(path: str) -> Callable[[str, Collection[str]], Json | None]:
+    """What containers get that bring no profile of their own ("") is the one in the file `path`, none at all when that
+    is "unconfined", or Docker's. A container's own is the text of a profile, or "builtin" for Docker's."""
     machine, kernel = os.uname().machine, os.uname().release
-    if path == "unconfined":
-        return lambda capabilities: None
-    custom = msgspec.json.decode(Path(path).read_bytes()) if path not in ("", "builtin") else None
+    own = "" if path in ("", "builtin", "unconfined") else Path(path).read_text()
 
     @lru_cache(maxsize=64)
-    def resolved(capabilities: frozenset[str]) -> Json | None:
-        if custom is None:
+    def resolved(text: str, capabilities: frozenset[str]) -> Json | None:
+        if not text:
             return seccomp.default(capabilities, machine, kernel)
-        return seccomp.resolve(custom, capabilities, machine, kernel)
+        return seccomp.resolve(msgspec.json.decode(text), capabilities, machine, kernel)
 
-    return lambda capabilities: resolved(frozenset(capabilities))
+    def chosen(profile: str, capabilities: Collection[str]) -> Json | None:
+        if not profile and path == "unconfined":
+            return None
+        return resolved("" if profile == "builtin" else profile or own, frozenset(capabilities))
+
+    return chosen

@@ -20,7 +20,9 @@ from corten.engine.parts import Parts
 from corten.engine.peers import Image, Networks
 from corten.engine.validate import check_create, check_types
 from corten.engine.validate_defaults import normalize_host_config
+from corten.engine.volume_content import fill_volumes
 from corten.errors import Conflict, Invalid, NotFound
+from corten.spec import platform as platforms
 
 if TYPE_CHECKING:
     from corten.engine.containers import Containers
@@ -56,6 +58,7 @@ async def create(
     checked_name = check_name(name) if name else ""
     check_types(config, host_config, networking)
     image = parts.images.resolve(config.get("Image") or "")
+    _check_platform(config.get("Image") or "", image, platform)
     config = {**_UNSET, **merge_config(image.config.get("config") or {}, config)}
     warnings = check_create(config, host_config, networking, parts.facts)
     host_config = normalize_host_config(host_config, parts.facts)
@@ -66,6 +69,7 @@ async def create(
     containers.add(container)  # the name is taken from here on
     try:
         _prepare(containers, container, host_config)
+        await fill_volumes(parts, container)
         records.save(parts.table, record)
     except BaseException:
         containers.drop(container)
@@ -88,6 +92,17 @@ def check_free(containers: Containers, name: str) -> None:
             f'Conflict. The container name "/{name}" is already in use by container "{holder.id}". '
             "You have to remove (or rename) that container to be able to reuse that name."
         )
+
+
+def _check_platform(reference: str, image: Image, platform: str) -> None:
+    """NotFound when the image at hand is for another platform than the one asked for: the client then pulls."""
+    actual = platforms.of(image.config)
+    if not platform or actual is None or platforms.fits(actual, platforms.parse(platform)):
+        return
+    raise NotFound(
+        f"image with reference {reference} was found but its platform ({actual}) does not match the specified "
+        f"platform ({platform})"
+    )
 
 
 def _record(

@@ -18,11 +18,11 @@ import msgspec
 from corten.engine import clock, container_exit, container_files, container_network, container_remove, records
 from corten.engine.container import Container
 from corten.engine.container_health import make_probe, watch
-from corten.engine.oci import SpecInputs, bundle_files, capabilities, container_spec
+from corten.engine.oci import SpecInputs, bundle_files, capabilities, container_spec, parse_security_options
 from corten.engine.oci_namespaces import joins, remapped
 from corten.engine.parts import Parts
 from corten.engine.phases import Phases
-from corten.engine.seams import Bundle, IdMap, LogFile, Namespace, Task
+from corten.engine.seams import Bundle, IdMap, Json, LogFile, Namespace, Task
 from corten.errors import Conflict, CortenError, Invalid, NotModified, StartFailed
 from corten.spec.mounts import Mount
 
@@ -135,7 +135,8 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
             if namespace.user is not None:
                 namespaces["user"] = str(namespace.user)
         with phases.phase("specification"):
-            spec = container_spec(_inputs(parts, container, namespaces), parts.facts)
+            inputs = _inputs(parts, container, namespaces, _shared_memory(containers, record.host_config))
+            spec = container_spec(inputs, parts.facts)
             (container.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
         bundle = make_bundle(container, parts, rootfs=rootfs)
         task = await _side_by_side(containers, container, stack, phases, bundle, namespace)
@@ -223,11 +224,27 @@ def _joined(containers: Containers, container: Container) -> dict[str, str]:
                 raise Conflict(f"cannot join {kind} of a non running container: {other.id}")
             if kind == "network":  # one network, one name in it
                 container.record.config["Hostname"] = other.record.config.get("Hostname")
+            if kind == "ipc":
+                _check_shareable(other)
             found[kind] = f"/proc/{other.record.state.pid}/ns/{'net' if kind == 'network' else kind}"
     return found
 
 
-def _inputs(parts: Parts, container: Container, namespaces: dict[str, str]) -> SpecInputs:
+def _check_shareable(other: Container) -> None:
+    """Conflict for an IPC namespace that its container keeps to itself (or has none of)."""
+    mode = other.record.host_config.get("IpcMode")
+    if mode not in ("shareable", "host") and not joins(mode):
+        raise Conflict(f"cannot join IPC of container {other.id}: its IPC mode is {mode}, start it with shareable")
+
+
+def _shared_memory(containers: Containers, host_config: Json) -> str | None:
+    """/dev/shm of the container whose IPC namespace is joined, as the runtime finds it; None for one of its own."""
+    if not (name := joins(host_config.get("IpcMode"))):
+        return None
+    return f"/proc/{containers.get(name).record.state.pid}/root/dev/shm"
+
+
+def _inputs(parts: Parts, container: Container, namespaces: dict[str, str], shm: str | None) -> SpecInputs:
     record = container.record
     parent = record.host_config.get("CgroupParent") or parts.settings.cgroup_parent
     return SpecInputs(
@@ -239,9 +256,17 @@ def _inputs(parts: Parts, container: Container, namespaces: dict[str, str]) -> S
         files=bundle_files(str(container.bundle)),
         mounts=record.mounts,
         namespaces=namespaces,
-        seccomp=parts.seccomp(capabilities(record.host_config, parts.facts)),
+        seccomp=_seccomp(parts, record.host_config),
+        shm_path=shm,
         cgroup_path=f"{parent if parent.startswith('/') else '/' + parent}/{record.id}",
     )
+
+
+def _seccomp(parts: Parts, host_config: Json) -> Json | None:
+    profile = parse_security_options(host_config.get("SecurityOpt")).seccomp
+    if profile == "unconfined" or host_config.get("Privileged"):
+        return None
+    return parts.seccomp(profile, capabilities(host_config, parts.facts))
 
 
 def make_bundle(container: Container, parts: Parts, rootfs: tuple[Mount, ...] = ()) -> Bundle:

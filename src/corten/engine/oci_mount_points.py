@@ -76,7 +76,7 @@ def inspect_mount(point: MountPoint) -> Json:
 def _borrowed(text: str, known: Mapping[str, Sequence[MountPoint]]) -> dict[str, MountPoint]:
     container, mode = volumes_from(text)
     writable = "ro" not in mode.split(",")
-    points = (replace(point, rw=point.rw and writable, nocopy=False, create=False) for point in known[container])
+    points = (replace(point, rw=point.rw and writable, nocopy=True, create=False) for point in known[container])
     return {point.destination: point for point in points}
 
 

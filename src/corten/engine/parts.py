@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +13,17 @@ from corten.engine.peers import Images, Networks
 from corten.engine.records import Table
 from corten.engine.seams import Json, NetworkNamespaces, Runtime, Snapshots
 from corten.engine.volumes import Volumes
+from corten.spec.mounts import Mount
 
 
-def no_filter(capabilities: Sequence[str]) -> Json | None:
+def no_filter(profile: str, capabilities: Sequence[str]) -> Json | None:
     """Containers without a system call filter: for machines whose kernel has none."""
     return None
+
+
+async def no_copy(volume: Path, rootfs: Sequence[Mount], path: str) -> bool:
+    """New volumes stay empty."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +49,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """`seccomp` gives OCI's linux.seccomp for a container with these capabilities. `changing` is work whose end matters
-    (it is awaited at shutdown), `watching` work that ends with what it watches (it is cancelled)."""
+    """What each part is for.
+
+    seccomp    (profile, capabilities) -> OCI's linux.seccomp; the profile is "" for the daemon's own, "builtin", or text
+    copy_up    (volume, rootfs, path): fills an empty directory with what a tree has at `path`
+    changing   work whose end matters: it is awaited at shutdown
+    watching   work that ends with what it watches: it is cancelled
+    """
 
     settings: Settings
     facts: HostFacts
@@ -56,7 +67,8 @@ class Parts:
     networks: Networks
     events: Events
     volumes: Volumes
-    seccomp: Callable[[Sequence[str]], Json | None] = no_filter
+    seccomp: Callable[[str, Sequence[str]], Json | None] = no_filter
+    copy_up: Callable[[Path, Sequence[Mount], str], Awaitable[bool]] = no_copy
     changing: Background = field(default_factory=Background)
     watching: Forever = field(default_factory=Forever)
 

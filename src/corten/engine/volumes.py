@@ -52,6 +52,7 @@ class Volumes:
         self._events = events
         self._background = background
         self._users: dict[str, set[str]] = {}
+        self.filling = asyncio.Lock()  # two containers made at the same time may share an empty volume
         self._all = {id: msgspec.convert(body, Volume) for id, body in table.list(KIND).items()}
 
     def create(

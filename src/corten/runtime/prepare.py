@@ -7,15 +7,18 @@ the host to unmount. Resolving host paths is done here and nowhere else.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from typing import NamedTuple
 
 from corten.kernel import mount as m
+from corten.kernel import paths
 from corten.kernel import process as p
 from corten.kernel import syscall as sys
 from corten.runtime.mountplan import MountPlan
 from corten.runtime.plan import Plan
 
+_ELSEWHERE = re.compile(r"/proc/([0-9]+)/root(/.+)")
 _VIEWS = "/sys"  # a directory that every host has and a supervisor does not need
 
 DEFAULT_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
@@ -129,7 +132,11 @@ def _mapped_view(path: str, target: str, userns: int) -> str:
 
 def bind(plan: MountPlan) -> int:
     """A detached bind with its attributes and propagation; its source is a path of the host."""
-    fd = m.clone(sys.AT_FDCWD, plan.source, plan.recursive)
+    elsewhere = _ELSEWHERE.fullmatch(plan.source)
+    if elsewhere:
+        fd = _foreign(elsewhere[1], elsewhere[2], plan.recursive)
+    else:
+        fd = m.clone(sys.AT_FDCWD, plan.source, plan.recursive)
     try:
         # A copy of a shared mount is its peer: what the container mounts below would appear on the host. Unless that
         # is what was asked for, cut that way first.
@@ -145,6 +152,30 @@ def bind(plan: MountPlan) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def _foreign(pid: str, path: str, recursive: bool) -> int:
+    """A copy of a mount of another container (/dev/shm of an IPC namespace that is shared).
+
+    Mounts can only be copied from inside their namespace (open_tree(2), EINVAL), and links in another container's tree
+    may lead nowhere but into that tree.
+    """
+    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    there = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    back = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    place = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        where = paths.open_in(root, path)
+        p.setns(there, p.CLONE_NEWNS)
+        try:
+            return m.clone(where, recursive=recursive)
+        finally:
+            p.setns(back, p.CLONE_NEWNS)
+            os.fchdir(place)
+            os.close(where)
+    finally:
+        for fd in (root, there, back, place):
+            os.close(fd)
 
 
 def _private(path: str) -> int:
