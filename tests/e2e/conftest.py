@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e_parts import census, clients
+from e2e_parts.clients import Client
+from e2e_parts.cortend import Cortend
+from e2e_parts.terminal import Terminal
+
+HERE = Path(__file__).parent
+NEEDED = ("ip", "nft", "busybox")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = [program for program in NEEDED if not shutil.which(program)]
+    why = "needs root" if os.geteuid() != 0 else f"needs {', '.join(missing)}" if missing else ""
+    for item in items:
+        if HERE in item.path.parents and why:
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cortend]:
+    """One for all tests of a worker: every test leaves it as it was, which is checked."""
+    running = Cortend(tmp_path_factory.mktemp("e2e"))
+    running.start()
+    try:
+        running.warm_up()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Containers and volumes that a test made are removed; then the machine has to be as it was before."""
+    if "daemon" not in request.fixturenames:
+        yield
+        return
+    daemon: Cortend = request.getfixturevalue("daemon")
+    before = census.settled(daemon)
+    yield
+    daemon.remove_everything()
+    left = census.difference(before, daemon)
+    assert not left, f"left behind (come, gone): {left}"
+
+
+def _client(name: str, daemon: Cortend) -> Client:
+    known = clients.available()
+    if name not in known:
+        pytest.skip(f"no {name} client (Debian package docker.io)")
+    return Client(name, known[name], daemon.address, daemon.root)
+
+
+@pytest.fixture
+def docker(daemon: Cortend, nothing_left: None) -> Iterator[Client]:
+    """The newest docker client of this machine."""
+    client = _client("docker", daemon)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def corten(daemon: Cortend, nothing_left: None) -> Iterator[Client]:
+    """Our own command line."""
+    client = _client("corten", daemon)
+    yield client
+    client.close()
+
+
+@pytest.fixture(params=["docker", "corten"])
+def cli(request: pytest.FixtureRequest, daemon: Cortend, nothing_left: None) -> Iterator[Client]:
+    """The docker client, and ours."""
+    client = _client(request.param, daemon)
+    yield client
+    client.close()
+
+
+@pytest.fixture(params=["docker", "docker-old", "corten"])
+def every(request: pytest.FixtureRequest, daemon: Cortend, nothing_left: None) -> Iterator[Client]:
+    """Each command line, the docker client of API 1.41 among them."""
+    client = _client(request.param, daemon)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def terminal(nothing_left: None) -> Iterator[Callable[..., Terminal]]:
+    """Opens terminals with a command line of a client in them; they are closed at the end."""
+    opened: list[Terminal] = []
+
+    def open_(client: Client, *arguments: str, **options: Any) -> Terminal:
+        opened.append(Terminal([*client.command, *arguments], client.env, **options))
+        return opened[-1]
+
+    yield open_
+    for one in opened:
+        one.__exit__()

@@ -1,0 +1,171 @@
+"""`run`: streams, exit codes, and the flags about the program itself, seen from inside the container."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from e2e_parts.clients import Client
+from e2e_parts.cortend import IMAGE, Cortend
+
+
+def test_streams_are_apart_and_the_exit_code_is_the_programs(every: Client) -> None:
+    done = every("run", "--rm", IMAGE, "sh", "-c", "echo out; echo err >&2; exit 7", code=7)
+    assert (done.out, done.err) == ("out\n", "err\n")
+    assert every.out("ps", "-aq") == ""
+
+
+def test_input_is_passed_on_and_ends_with_half_close(every: Client) -> None:
+    """The program sees the end of its input, and what it then says still arrives."""
+    text = "x" * 1_000_000
+    done = every("run", "--rm", "-i", IMAGE, "sh", "-c", "wc -c; echo late; cat /dev/null", input=text)
+    assert done.out.split() == ["1000000", "late"]
+    assert every("run", "--rm", "-i", IMAGE, "cat", input=text).out == text
+
+
+def test_output_that_ends_before_the_input(cli: Client) -> None:
+    """A program that closes its output, reads on, and then tells by its exit code what it got."""
+    script = "exec >&- 2>&-; n=$(wc -c); test $n = 5 && exit 9; exit 1"
+    cli("run", "--rm", "-i", IMAGE, "sh", "-c", script, input="12345", code=9)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["sh", "-c", "exit 0"], 0),
+        (["sh", "-c", "exit 255"], 255),
+        (["sh", "-c", "kill -TERM $$"], 128 + 15),
+        (["sh", "-c", "kill -KILL $$"], 0),  # pid 1 cannot kill itself
+        (["no-such-program"], 127),
+        (["/no/such/program"], 127),
+        (["/etc"], 126),
+        (["/etc/passwd"], 126),
+    ],
+)
+def test_exit_codes(cli: Client, words: list[str], code: int) -> None:
+    if words[-1] == "kill -TERM $$":
+        words = ["sh", "-c", "sh -c 'kill -TERM $$'; exit $?"]
+    done = cli("run", "--rm", IMAGE, *words, code=code)
+    if code in (126, 127):
+        assert ("executable file not found" in done.err or "no such file" in done.err) == (code == 127), done.err
+        assert len(done.err.strip().splitlines()[0]) < 300
+
+
+def test_a_program_that_cannot_start_leaves_a_created_container(cli: Client) -> None:
+    cli("run", "--name", "broken", IMAGE, "no-such-program", code=127)
+    state = json.loads(cli.out("inspect", "--format", "{{json .State}}", "broken"))
+    assert (state["Status"], state["ExitCode"]) == ("created", 127)
+    assert "no-such-program" in state["Error"]
+
+
+def test_flags_that_are_refused(cli: Client) -> None:
+    for words in (["--no-such-flag"], ["-m", "much"], ["-p", "x:y:z:1"], ["--env-file", "/no/such/file"]):
+        done = cli("run", *words, IMAGE, "true", code=125)
+        assert done.err and done.out == "", words
+
+
+def test_detached_prints_the_id(every: Client) -> None:
+    id = every.out("run", "-d", "--name", "back", IMAGE, "sleep", "100")
+    assert len(id) == 64
+    assert every.out("ps", "-q", "--no-trunc") == id
+    assert every.out("rm", "-f", "back") == "back"
+
+
+def test_environment(cli: Client, tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("# comment\nFROM_FILE=a b  c\n\nHOME\nNOT_SET_HERE\n")
+    flags = ["-e", "A=1=2", "-e", "EMPTY=", "--env-file", str(tmp_path / "env"), "-h", "box"]
+    lines = cli.out("run", "--rm", *flags, IMAGE, "env").splitlines()
+    assert {"A=1=2", "EMPTY=", "FROM_FILE=a b  c", "HOSTNAME=box"} < set(lines)
+    assert not [line for line in lines if line.startswith("NOT_SET_HERE")]
+    assert any(line.startswith("PATH=/usr/local/sbin:") for line in lines)
+
+
+def test_user_directory_hostname_groups(cli: Client) -> None:
+    flags = ["-u", "1000:1001", "-w", "/new/dir", "-h", "host.example", "--group-add", "7", "--group-add", "tty"]
+    script = "id -u; id -g; id -G; pwd; hostname; cat /proc/1/oom_score_adj"
+    done = cli.out("run", "--rm", *flags, "--oom-score-adj", "321", IMAGE, "sh", "-c", script).splitlines()
+    assert (done[0], done[1], done[3], done[4], done[5]) == ("1000", "1001", "/new/dir", "host.example", "321")
+    assert {"1001", "7"} <= set(done[2].split())
+
+
+def test_users_that_are_not_there(cli: Client) -> None:
+    done = cli("run", "--rm", "-u", "nosuchuser", IMAGE, "true", code=None)
+    assert done.code in (125, 126) and "nosuchuser" in done.err
+    done = cli("run", "--rm", "-u", "0:nosuchgroup", IMAGE, "true", code=None)
+    assert done.code in (125, 126) and "nosuchgroup" in done.err
+
+
+def test_entrypoint(cli: Client) -> None:
+    assert cli.out("run", "--rm", "--entrypoint", "echo", IMAGE, "a", "b") == "a b"
+    assert cli.out("run", "--rm", "--entrypoint", "/bin/echo", IMAGE) == ""
+
+
+def test_init_reaps_and_passes_signals(cli: Client) -> None:
+    script = "(sleep 0.01 &) ; sleep 0.3; ps -o pid,stat,comm; exit 3"
+    done = cli("run", "--rm", "--init", IMAGE, "sh", "-c", script, code=3)
+    first = done.out.splitlines()[1].split()
+    assert first[0] == "1" and first[-1] in ("docker-init", "tini-static", "init"), done.out
+    assert " Z " not in done.out
+    id = cli.out("run", "-d", "--init", IMAGE, "sleep", "100")  # sleep as pid 1 would not die of SIGTERM
+    cli("stop", "-t", "9", id)
+    assert cli.out("inspect", "-f", "{{.State.ExitCode}}", id) == "143"
+
+
+def test_labels_annotations_and_name(cli: Client, tmp_path: Path) -> None:
+    (tmp_path / "labels").write_text("from=file\n")
+    flags = ["--name", "tagged", "-l", "a=1", "--label", "b", "--label-file", str(tmp_path / "labels")]
+    cli("create", *flags, IMAGE, "true")
+    labels = json.loads(cli.out("inspect", "-f", "{{json .Config.Labels}}", "tagged"))
+    assert labels == {"a": "1", "b": "", "from": "file"}
+
+
+def test_cidfile(cli: Client, tmp_path: Path) -> None:
+    file = tmp_path / "cid"
+    id = cli.out("run", "-d", "--cidfile", str(file), IMAGE, "sleep", "100")
+    assert file.read_text() == id
+    done = cli("run", "--cidfile", str(file), IMAGE, "true", code=125)
+    assert str(file) in done.err
+    assert cli.out("ps", "-aq", "--no-trunc") == id
+
+
+def test_pull_policy_and_platform(cli: Client) -> None:
+    cli("run", "--rm", "--pull", "never", IMAGE, "true")
+    done = cli("run", "--rm", "--pull", "never", "nosuch:1", "true", code=125)
+    assert "nosuch:1" in done.err
+    done = cli("run", "--rm", "--platform", "linux/s390x", "--pull", "never", IMAGE, "true", code=125)
+    assert "s390x" in done.err
+
+
+def test_removed_when_its_client_is_killed(cli: Client, daemon: Cortend) -> None:
+    """--rm is the daemon's business."""
+    process = cli.popen("run", "--rm", "--name", "orphan", IMAGE, "sh", "-c", "echo up; sleep 0.5")
+    assert process.stdout is not None and process.stdout.readline() == b"up\n"
+    cli.close()
+    with daemon.connection() as http:
+        http.ask("POST", "/containers/orphan/wait?condition=removed")
+    assert daemon.containers() == []
+
+
+def test_signals_are_passed_on(cli: Client) -> None:
+    script = "trap 'echo got; exit 5' USR1; echo up; while :; do sleep 0.05; done"
+    process = cli.popen("run", "--rm", IMAGE, "sh", "-c", script)
+    assert process.stdout is not None and process.stdout.readline() == b"up\n"
+    process.send_signal(10)
+    assert process.stdout.readline() == b"got\n"
+    assert process.wait(10) == 5
+
+
+def test_signals_are_not_passed_on_without_sig_proxy(corten: Client) -> None:
+    """(docker's client then waits for the container.)"""
+    process = corten.popen("run", "--sig-proxy=false", "--name", "calm", IMAGE, "sh", "-c", "echo up; sleep 100")
+    assert process.stdout is not None and process.stdout.readline() == b"up\n"
+    process.send_signal(15)
+    process.wait(10)
+    assert corten.out("inspect", "-f", "{{.State.Status}}", "calm") == "running"
+
+
+def test_timing_is_a_table(corten: Client) -> None:
+    done = corten("run", "--rm", "--timing", IMAGE, "true")
+    assert "start" in done.err + done.out and "ms" in done.err + done.out

@@ -1,0 +1,1 @@
+"""What the end-to-end tests share: a real daemon, the clients, terminals, and the count of what is left over."""

@@ -1,0 +1,176 @@
+"""What a daemon holds on the machine, counted: equal before and after a test, or the test has left something behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+from e2e_parts.cortend import Cortend
+
+SETTLE = 10.0  # seconds that work behind an answer may take on a busy machine
+Census = dict[str, list[str]]
+
+
+def take(daemon: Cortend) -> Census:
+    """Each kind of thing, as sorted lines that say which."""
+    processes = _processes(daemon)
+    return {
+        "mounts": _mounts(daemon),
+        "processes": processes,
+        "network namespaces": _namespaces(daemon),
+        "links": _links(daemon),
+        "firewall": _firewall(daemon),
+        "cgroups": _cgroups(daemon),
+        "exec root": _below(daemon.exec / "containers"),
+        "bundles": _names(daemon.data / "containers"),
+        "snapshots": _names(daemon.data / "snapshots") + _names(daemon.data / "snapshots" / ".trash"),
+        "volumes": [name for name in _names(daemon.data / "volumes") if name != ".removed"],
+        "records": _records(daemon),
+        "daemon's files": _files(daemon.pid),
+        "launcher's files": [f"{pid}: {line}" for pid in _children(daemon.pid) for line in _files(pid)],
+    }
+
+
+def settled(daemon: Cortend) -> Census:
+    """`take`, once two in a row are the same: a daemon that has just answered may still be at work."""
+    last, deadline = take(daemon), time.monotonic() + SETTLE
+    while (now := take(daemon)) != last and time.monotonic() < deadline:
+        last = now
+    return now
+
+
+def difference(before: Census, daemon: Cortend) -> dict[str, tuple[list[str], list[str]]]:
+    """What has come and what has gone, by kind, once work behind the answers had its time; empty when all is equal."""
+    deadline = time.monotonic() + SETTLE
+    while True:
+        changed = {}
+        for kind, now in take(daemon).items():
+            come, gone = Counter(now) - Counter(before[kind]), Counter(before[kind]) - Counter(now)
+            if come or gone:
+                changed[kind] = (sorted(come.elements()), sorted(gone.elements()))
+        if not changed or time.monotonic() > deadline:
+            return changed
+        time.sleep(0.05)
+
+
+def _mounts(daemon: Cortend) -> list[str]:
+    """In this mount namespace, and in those of the daemon and its launcher."""
+    found = []
+    for pid in (os.getpid(), daemon.pid, *_children(daemon.pid)):
+        lines = _text(Path(f"/proc/{pid}/mountinfo")).splitlines()
+        found += [f"{pid}: {line.split(' - ')[0].split(' ', 3)[3]}" for line in lines if str(daemon.root) in line]
+    return sorted(found)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in _text(Path(f"/proc/{pid}/task/{pid}/children")).split()]
+
+
+def _processes(daemon: Cortend) -> list[str]:
+    """The daemon's children and theirs, processes that carry its mark, and whatever is in its cgroups."""
+    found: set[int] = set()
+    parents, marked = {}, f"CORTEN_E2E={daemon.name}".encode()
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        status = _text(Path(f"/proc/{entry}/stat"))
+        if not status:
+            continue
+        parents[int(entry)] = int(status.rpartition(")")[2].split()[1])
+        if marked in _bytes(Path(f"/proc/{entry}/environ")).split(b"\0") or daemon.cgroup + "/" in _text(
+            Path(f"/proc/{entry}/cgroup")
+        ):
+            found.add(int(entry))
+    below = {daemon.pid}
+    while more := {pid for pid, parent in parents.items() if parent in below} - below:
+        below |= more
+    return sorted(f"{pid} {_text(Path(f'/proc/{pid}/comm')).strip()}" for pid in found | below)
+
+
+def _namespaces(daemon: Cortend) -> list[str]:
+    """Kinds of the namespaces that the daemon or its launcher holds by a descriptor; others live by their processes.
+
+    Which they are does not matter: the daemon keeps one in store for the next start.
+    """
+    links = [_link(fd) for pid in (daemon.pid, *_children(daemon.pid)) for fd in _fds(pid)]
+    return sorted(link.partition(":[")[0] for link in links if link.startswith(("net:[", "user:[", "mnt:[")))
+
+
+def _links(daemon: Cortend) -> list[str]:
+    return _names(Path(f"/sys/class/net/{daemon.bridge}/brif"))
+
+
+def _firewall(daemon: Cortend) -> list[str]:
+    """Every line of every table whose name carries the daemon's: chains, rules, sets and their elements."""
+    found = []
+    for table in _nft("tables").splitlines():
+        if daemon.bridge in table:
+            found += [line.strip() for line in _nft(*table.split()).splitlines() if line.strip()]
+    return sorted(found)
+
+
+def _nft(*what: str) -> str:
+    return subprocess.run(["nft", "list", *what], capture_output=True, text=True, timeout=10).stdout
+
+
+def _cgroups(daemon: Cortend) -> list[str]:
+    parents = [Path(line.split()[1]) for line in _text(Path("/proc/mounts")).splitlines() if " cgroup" in line]
+    found = []
+    for parent in parents:
+        top = Path(f"{parent}{daemon.cgroup}")
+        found += [str(child) for child in top.glob("**/") if child != top]
+    return sorted(found)
+
+
+def _records(daemon: Cortend) -> list[str]:
+    images = [f"image {tag}" for image in daemon.get("/images/json") for tag in image["RepoTags"] or [image["Id"]]]
+    return sorted(
+        [f"container {container['Names']}" for container in daemon.containers()]
+        + [f"volume {volume['Name']}" for volume in daemon.get("/volumes")["Volumes"] or ()]
+        + [f"network {network['Name']}" for network in daemon.get("/networks")]
+        + images
+    )
+
+
+def _files(pid: int) -> list[str]:
+    """Open files by kind; sockets have no names, so their number is what can be compared."""
+    return sorted(link.split(":[")[0] for fd in _fds(pid) if (link := _link(fd)))
+
+
+def _fds(pid: int) -> list[str]:
+    try:
+        return [f"/proc/{pid}/fd/{fd}" for fd in os.listdir(f"/proc/{pid}/fd")]
+    except FileNotFoundError:
+        return []
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        return ""
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return []
+
+
+def _below(directory: Path) -> list[str]:
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+
+
+def _text(path: Path) -> str:
+    return _bytes(path).decode(errors="replace")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return b""

@@ -1,0 +1,121 @@
+"""A real cortend with everything of its own: roots, socket, bridge, cgroup parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from e2e_parts.http import Connection
+
+PROJECT = Path(__file__).resolve().parents[2]
+CORTEND = Path(sys.executable).parent / "cortend"
+IMAGE = "corten/busybox"
+
+
+class Cortend:
+    """Started by `start`, ended by `stop`. The bridge is taken away at the end, as a daemon leaves it to the next."""
+
+    def __init__(self, root: Path, *flags: str, program: Sequence[str] = ()) -> None:
+        self.root = root
+        self.name = f"ce{secrets.token_hex(3)}"
+        self.data, self.exec, self.socket = root / "d", root / "r", root / "s"
+        self.address = f"unix://{self.socket}"
+        self.bridge, self.cgroup = self.name, f"/{self.name}"
+        self.log = root / "log"
+        self._flags = flags
+        self._program = list(program) or [str(CORTEND)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def command(self) -> list[str]:
+        own = ["--data-root", str(self.data), "--exec-root", str(self.exec), "-H", self.address]
+        net = ["--bridge", self.bridge, "--cgroup-parent", self.cgroup, "--group", "root"]
+        return [*self._program, *own, *net, *self._flags]
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        environment = {**os.environ, "CORTEN_E2E": self.name}
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )
+        deadline = time.monotonic() + 20
+        while not self._answers():
+            assert self._process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        try:
+            with self.connection() as http:
+                return http.ask("GET", "/_ping")[0] == 200
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """End the daemon; its containers, which would go on, are removed first."""
+        if self._process is None:
+            return
+        try:
+            if self._process.poll() is None:
+                self.remove_everything()
+                self._process.terminate()
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(5)
+            raise
+        finally:
+            self._process = None
+            subprocess.run(["ip", "link", "delete", self.bridge], capture_output=True, timeout=10)
+
+    def warm_up(self) -> None:
+        """One container, so that what a daemon makes once and keeps (image, cgroup, namespace in store) is there."""
+        status, made = self.ask("POST", "/containers/create", {"Image": IMAGE, "Cmd": ["true"]})
+        assert status == 201, made
+        assert self.ask("POST", f"/containers/{made['Id']}/start")[0] == 204
+        assert self.ask("POST", f"/containers/{made['Id']}/wait")[0] == 200
+        self.remove_everything()
+
+    def connection(self) -> Connection:
+        return Connection(self.socket)
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """One request on a connection of its own: status, and the answer as JSON or text."""
+        with self.connection() as http:
+            return http.ask(method, path, body, **headers)
+
+    def get(self, path: str) -> Any:
+        status, answer = self.ask("GET", path)
+        assert status == 200, (path, status, answer)
+        return answer
+
+    def containers(self) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = self.get("/containers/json?all=1")
+        return listed
+
+    def remove_everything(self) -> None:
+        """Containers, volumes and networks; images stay."""
+        with self.connection() as http:
+            for container in http.ask("GET", "/containers/json?all=1")[1]:
+                http.ask("DELETE", f"/containers/{container['Id']}?force=1&v=1")
+            for volume in http.ask("GET", "/volumes")[1]["Volumes"] or ():
+                http.ask("DELETE", f"/volumes/{volume['Name']}?force=1")
+
+    def events(self, since: float, **filters: Any) -> list[dict[str, Any]]:
+        """What has happened from `since` until now."""
+        wanted = json.dumps({key: [value] if isinstance(value, str) else value for key, value in filters.items()})
+        status, text = self.ask("GET", f"/events?since={since:.9f}&until={time.time():.9f}&filters={wanted}")
+        assert status == 200, text
+        return [json.loads(line) for line in (json.dumps(text) if isinstance(text, dict) else text).splitlines()]
