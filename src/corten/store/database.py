@@ -77,6 +77,7 @@ class Database:
         its content has been moved over, is written from its beginning again.
         """
         with self.write() as cursor:
+            cursor.execute("DROP TABLE IF EXISTS reserve")  # a daemon may have been killed between the two
             cursor.execute("CREATE TABLE reserve (filling BLOB)")
             cursor.execute("INSERT INTO reserve VALUES (zeroblob(?))", (_RESERVE,))
         with self.write() as cursor:

@@ -23,6 +23,7 @@ Json = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
+_GREETING = 3.0  # seconds that a supervisor gets to say who it is
 _ENGINE_ERRORS = {c.__name__: c for c in (Conflict, Exhausted, Failed, Invalid, NotFound, Unsupported)}
 
 
@@ -247,7 +248,23 @@ class SupervisedTask:
         self.warnings.extend(message["warnings"])
 
     async def adopted(self) -> None:
-        message = await self._first
+        """Its supervisor has greeted us, or is too busy to: then state.json says what has to be known, and it is the
+        daemon's again when it does. (One that hangs, in the kernel perhaps, must not keep all others waiting.)"""
+        self._first.add_done_callback(self._greeted)
+        done, _ = await asyncio.wait({self._first}, timeout=_GREETING)
+        if done:
+            self._first.result()
+            return
+        state = endings.read_state(str(self._runtime.run_directory(self.id)))
+        if state is None:
+            raise Failed(f"the supervisor of container {self.id} does not answer")
+        log.warning("container %s: its supervisor does not answer; going on without", self.id)
+        self.pid, self.started = int(state["pid"]), True
+
+    def _greeted(self, first: asyncio.Future[Json]) -> None:
+        if first.cancelled() or first.exception():
+            return
+        message = first.result()
         self.pid = int(message["pid"])
         self.started, self.paused = bool(message["started"]), bool(message["paused"])
         for name, state in message["execs"].items():

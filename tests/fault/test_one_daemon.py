@@ -1,0 +1,116 @@
+"""A second daemon in the first one's place is refused, and a daemon that is told to end does so at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from fault_parts.fragile import Fragile, until
+
+
+def refused(second: Fragile, seconds: float = 5) -> str:
+    """What a daemon says that ends at once with status 1; it is killed when it does not."""
+    began = time.monotonic()
+    try:
+        done = subprocess.run(second.command, capture_output=True, text=True, timeout=20)
+    finally:
+        subprocess.run(["ip", "link", "delete", second.bridge], capture_output=True, timeout=10)
+    assert done.returncode == 1, done
+    assert time.monotonic() - began < seconds
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("shared", ["data", "exec", "socket"])
+def test_second_daemon(daemon: Fragile, tmp_path: Path, shared: str) -> None:
+    id = daemon.run("sleep", "1000")
+    second = Fragile(tmp_path)
+    setattr(second, shared, getattr(daemon, shared))
+    second.address = f"unix://{second.socket}"
+    said = refused(second)
+    assert str(getattr(daemon, shared)) in said and said.count("\n") == 1, said
+    assert daemon.state(id)["Running"] and daemon.inside(id, "true") == (0, "")
+
+
+def test_second_daemon_by_another_name_of_the_directory(daemon: Fragile, tmp_path: Path) -> None:
+    second = Fragile(tmp_path)
+    second.data = tmp_path / "link"
+    second.data.symlink_to(daemon.data)
+    assert "in use by another daemon" in refused(second)
+    assert daemon.outcome("true") == (0, "")
+
+
+def test_second_daemon_on_the_same_bridge(daemon: Fragile, tmp_path: Path) -> None:
+    id = daemon.run("sleep", "1000")
+    second = Fragile(tmp_path)
+    bridge, second.bridge = second.bridge, daemon.bridge
+    command = second.command
+    second.bridge = bridge  # what `refused` takes away
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done
+    assert daemon.bridge in done.stderr
+    assert daemon.inside(id, "true") == (0, "")
+    assert daemon.outcome("true") == (0, "")
+
+
+def test_socket_of_a_dead_daemon_is_taken(daemon: Fragile) -> None:
+    daemon.kill()
+    assert daemon.socket.is_socket()
+    daemon.start()
+    assert daemon.outcome("true") == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ends_at_once_with_open_streams(daemon: Fragile, number: signal.Signals) -> None:
+    """events, attach, logs -f, wait, exec: none of them keeps the daemon; containers go on."""
+    id = daemon.run("sh", "-c", "while :; do echo x; usleep 10000; done", OpenStdin=True)
+    streams = [daemon.connection() for _ in range(4)]
+    paths = ("/events", f"/containers/{id}/logs?follow=1&stdout=1", f"/containers/{id}/stats")
+    for connection, path in zip(streams, paths):
+        connection.request("GET", path)
+    streams[3].request("POST", f"/containers/{id}/wait")
+    attached = daemon.attach(id)
+    assert attached.recv(100)
+    pid = daemon.state(id)["Pid"]
+    assert daemon._process is not None
+    began = time.monotonic()
+    os.kill(daemon.pid, number)
+    assert daemon._process.wait(10) == 0
+    assert time.monotonic() - began < 3
+    assert "Traceback" not in daemon.log.read_text()
+    assert attached.recv(100), "an attached client is the supervisor's"
+    for connection in streams:
+        connection.close()
+    attached.close()
+    daemon.start()
+    assert daemon.state(id)["Pid"] == pid
+
+
+def test_told_twice(daemon: Fragile) -> None:
+    assert daemon._process is not None
+    daemon._process.terminate()
+    daemon._process.terminate()
+    assert daemon._process.wait(10) == 0
+    daemon.start()
+
+
+def test_killed_while_it_starts(daemon: Fragile) -> None:
+    """In the middle of taking up what was left, at several moments."""
+    id = daemon.run("sleep", "1000")
+    pid = daemon.state(id)["Pid"]
+    daemon.kill()
+    for moment in (0.1, 0.2, 0.3, 0.4):
+        process = subprocess.Popen(daemon.command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(moment)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.wait(10)
+    daemon.start()
+    until(lambda: daemon.state(id)["Pid"] == pid, "it runs")
+    assert daemon.inside(id, "true") == (0, "")
