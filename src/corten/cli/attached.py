@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 
 from corten.cli import detach
 from corten.cli.errors import CommandError
+from corten.cli.signals import NAMES, NUMBERS
 from corten.cli.terminal import SignalPipe, is_terminal, size
 from corten.client import containers
 from corten.client.errors import ApiError
@@ -22,24 +22,9 @@ if TYPE_CHECKING:
 STDIN, STDOUT = 0, 1
 # All that a user can send and that makes sense elsewhere. KILL and STOP cannot be caught, CHLD, PIPE and URG are our
 # own business, and a fault of this program is no message to the container.
-FORWARDED = tuple(
-    int(number)
-    for number in (
-        signal.SIGHUP,
-        signal.SIGINT,
-        signal.SIGQUIT,
-        signal.SIGUSR1,
-        signal.SIGUSR2,
-        signal.SIGALRM,
-        signal.SIGTERM,
-        signal.SIGCONT,
-        signal.SIGTSTP,
-        signal.SIGTTIN,
-        signal.SIGTTOU,
-        signal.SIGWINCH,
-    )
-)
-ENDING = (int(signal.SIGHUP), int(signal.SIGINT), int(signal.SIGQUIT), int(signal.SIGTERM))
+FORWARDED = tuple(number for number, name in NAMES.items() if name != "PIPE")
+ENDING = tuple(NUMBERS[name] for name in ("HUP", "INT", "QUIT", "TERM"))
+WINCH = NUMBERS["WINCH"]
 
 
 class Interrupted(Exception):
@@ -64,7 +49,7 @@ def detach_keys(session: Session, given: str) -> tuple[str, bytes]:
 
 def signal_pipe(forward: bool, tty: bool) -> SignalPipe:
     """The signals to watch: all to forward, or those that would end us with the terminal still raw."""
-    numbers = FORWARDED if forward else (*ENDING, *((int(signal.SIGWINCH),) if tty else ()))
+    numbers = FORWARDED if forward else (*ENDING, *((WINCH,) if tty else ()))
     return SignalPipe(numbers)
 
 
@@ -72,11 +57,11 @@ def forwarder(client: Client, ref: str, forward: bool, resize: Callable[[], None
     """What to do with a signal: resize, send it on to the container, or end."""
 
     def act(number: int) -> None:
-        if number == signal.SIGWINCH and resize is not None:
+        if number == WINCH and resize is not None:
             resize()
         if forward:
             try:
-                containers.kill(client, ref, signal.Signals(number).name.removeprefix("SIG"))
+                containers.kill(client, ref, NAMES[number])
             except ApiError:
                 # The container has ended or has not started: there is nobody to tell.
                 pass

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from corten.cli import table
+from corten.cli import signals, table
 from corten.cli.errors import CommandError, UsageError
 from corten.cli.flags import BOOL, STRING, HelpWanted, flag, parse
 from corten.cli.output import err, out
 from corten.cli.session import Session
+from corten.cli.terminal import die_by
 from corten.client.errors import ApiError, Unreachable
 from corten.errors import CortenError
 
@@ -29,18 +30,15 @@ GLOBAL_FLAGS = (
 
 def entry() -> None:
     """Ends the process itself: all output is written by then, and tearing the interpreter down costs milliseconds."""
-    import signal
-
     # Otherwise Ctrl-C would be a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signals.handle(signals.NUMBERS["INT"], signals.DEFAULT)
     try:
         code = main(sys.argv[1:])
     except BrokenPipeError:
         # Whoever read our output has had enough; end as any program would. SIGPIPE itself stays ignored until here,
         # because a daemon that closes its socket must not end us.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGPIPE)
-        code = 128 + signal.SIGPIPE
+        die_by(signals.NUMBERS["PIPE"])
+        code = 128 + signals.NUMBERS["PIPE"]
     os._exit(code)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
+
+from corten.cli import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ class SignalPipe:
     def __init__(self, numbers: Iterable[int]) -> None:
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._former: dict[int, Any] = {}
-        self._former_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._former_wakeup = signals.wake(self._write)
         for number in numbers:
-            self._former[number] = signal.signal(number, _noted)
+            self._former[number] = signals.handle(number, _noted)
 
     def __enter__(self) -> SignalPipe:
         return self
@@ -97,9 +98,9 @@ class SignalPipe:
             return []
 
     def close(self) -> None:
-        signal.set_wakeup_fd(self._former_wakeup)
+        signals.wake(self._former_wakeup)
         for number, handler in self._former.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+            signals.handle(number, handler if handler is not None else signals.DEFAULT)
         self._former.clear()
         os.close(self._read)
         os.close(self._write)
@@ -111,5 +112,5 @@ def _noted(_number: int, _frame: FrameType | None) -> None:
 
 def die_by(number: int) -> None:
     """End as the signal would have ended us, so that a shell sees it."""
-    signal.signal(number, signal.SIG_DFL)
+    signals.handle(number, signals.DEFAULT)
     os.kill(os.getpid(), number)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from corten.cli.errors import CommandError
+from corten.client import quickjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def load(environ: dict[str, str] | os._Environ[str]) -> dict[str, Any]:
     where = path(environ)
     try:
         with open(where, "rb") as file:
-            config = json.load(file)
+            config = quickjson.loads(file.read())
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
     except ValueError as error:
@@ -53,7 +53,7 @@ def credentials(config: dict[str, Any], registry: str) -> str:
         answer = {"identitytoken": entry["identitytoken"], "serveraddress": key}
     if not user and "identitytoken" not in answer:
         return ""
-    return base64.urlsafe_b64encode(json.dumps(answer).encode()).decode()
+    return base64.urlsafe_b64encode(quickjson.dumps(answer).encode()).decode()
 
 
 def registry_of(reference: str) -> str:

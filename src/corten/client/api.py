@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from corten.client import http
+from corten.client import http, quickjson
 from corten.client.address import Address
 from corten.client.connection import Connection
 from corten.client.errors import ApiError, BadAnswer, StreamError
@@ -201,7 +199,7 @@ class Client:
         all_headers = {"Host": self.address.host or "corten", "User-Agent": USER_AGENT, **(headers or {})}
         data: bytes | Iterable[bytes] = b""
         if isinstance(body, dict | list):
-            data = json.dumps(body, separators=(",", ":")).encode()
+            data = quickjson.dumps(body).encode()
             all_headers.setdefault("Content-Type", "application/json")
         elif body is not None:
             data = body
@@ -229,7 +227,7 @@ def checked(document: Json) -> Json:
 
 def _loads(data: bytes) -> Any:
     try:
-        return json.loads(data)
+        return quickjson.loads(data)
     except ValueError:
         raise BadAnswer(f"the daemon's answer is not JSON: {data[:80]!r}") from None
 
@@ -240,7 +238,7 @@ def _raise_for(head: http.Head, content: bytes) -> None:
     text = content.decode("utf-8", "replace").strip()
     if head.headers.get("content-type", "").startswith("application/json"):
         try:
-            text = str(json.loads(content)["message"])
+            text = str(quickjson.loads(content)["message"])
         except (ValueError, KeyError, TypeError):
             pass
     raise ApiError(head.status, text or f"{head.status} {head.reason}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from corten.client import quickjson
 from corten.client.errors import BadAnswer
 from corten.client.http import quote
 
@@ -30,7 +29,7 @@ def filters(wanted: dict[str, list[str]]) -> str | None:
     """The `filters` query parameter (name -> values that match), or None for no filter."""
     if not wanted:
         return None
-    return json.dumps({name: dict.fromkeys(values, True) for name, values in wanted.items()}, separators=(",", ":"))
+    return quickjson.dumps({name: dict.fromkeys(values, True) for name, values in wanted.items()})
 
 
 def listing(

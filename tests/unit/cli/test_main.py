@@ -94,8 +94,9 @@ sys.path.insert(0, {str(SOURCE)!r})
 from corten.cli.main import main
 words = "run --rm -p 80:80 -v /a:/b -e A=1 busybox true".split()
 main(["-H", "unix://{tmp_path}/none.sock", *words])
-heavy = {{"typing", "argparse", "dataclasses", "logging", "subprocess", "asyncio", "socket", "http", "urllib", "tempfile",
-         "selectors", "threading", "shutil", "pathlib", "inspect", "base64", "decimal", "ssl"}}
+heavy = {{"json", "re", "enum", "functools", "collections", "signal", "typing", "argparse", "dataclasses", "logging",
+         "subprocess", "asyncio", "socket", "http", "urllib", "tempfile", "selectors", "threading", "shutil",
+         "pathlib", "inspect", "base64", "decimal", "ssl"}}
 commands = [name for name in sys.modules if name.startswith("corten.cli.commands.")]
 print(sorted(heavy & set(sys.modules)), commands)
 """

@@ -18,7 +18,7 @@ def run(_session: Session, flags: Flags) -> int:
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     search = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = f"{root}{os.pathsep}{search}" if search else root
-    os.execv(sys.executable, [sys.executable, "-m", "corten.daemon", *flags.words])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "corten.daemon", *flags.words])
 
 
 COMMAND = Command(run, "[OPTIONS]", "Run the engine (cortend)", raw=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 from corten.cli import attached, creating
@@ -15,7 +14,7 @@ from corten.cli.options.table import CONTAINER_FLAGS
 from corten.cli.output import err, out
 from corten.cli.streams import Pump
 from corten.cli.terminal import Raw, SignalPipe, is_terminal, size
-from corten.client import containers
+from corten.client import containers, quickjson
 from corten.client.errors import ApiError
 
 TYPE_CHECKING = False
@@ -156,7 +155,7 @@ class _Run:
         self._phases.done("start")
         timing = head.headers.get("x-corten-timing")
         if timing:
-            self._daemon = json.loads(timing)
+            self._daemon = quickjson.loads(timing)
         elif self._flags.on("timing"):
             self._daemon = self._inspected_timing()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 from corten.cli.formats.listing import Row, Shape, ellipsis, short_id
 from corten.cli.times import go_time
 from corten.cli.units import human_duration, human_size
+from corten.client import quickjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _image(row: Row) -> str:
 
 def _command(row: Row) -> str:
     command = row.data.get("Command") or ""
-    return json.dumps(command if row.full else ellipsis(command, COMMAND_WIDTH), ensure_ascii=False)
+    return quickjson.quote(command if row.full else ellipsis(command, COMMAND_WIDTH))
 
 
 def _running_for(row: Row) -> str:

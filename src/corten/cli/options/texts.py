@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from corten.cli.errors import CommandError
+from corten.client import quickjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,9 +112,7 @@ def is_address(text: str) -> bool:
 
 def json_quote(text: str) -> str:
     """Go's %q for ordinary text."""
-    import json
-
-    return json.dumps(text, ensure_ascii=False)
+    return quickjson.quote(text)
 
 
 def environment(files: Iterable[str], values: Iterable[str]) -> list[str]:
