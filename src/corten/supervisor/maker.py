@@ -100,7 +100,7 @@ def make(request: Json, stdio: tuple[int, int, int] | None, size: tuple[int, int
         group.kill()
         group.remove()
         raise
-    timing.update({f"init: {step}": seconds for step, seconds in child.timing.items()})
+    timing.update({f"init.{step}": seconds for step, seconds in child.timing.items()})
     own_pids = any(n["type"] == "pid" and not n.get("path") for n in linux.get("namespaces") or ())
     body = {
         "pid": child.pid,

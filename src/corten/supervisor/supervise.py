@@ -132,16 +132,15 @@ class Supervisor:
         self._connections.append(first)
         try:
             timing: dict[str, float] = {}
-            with timed(timing, "supervisor: create"):
+            with timed(timing, "supervisor"):
                 created = self._create()
         except (*failures.EXPECTED, Reported) as error:
             remove_directory(self._directory)
             first.send({"event": "failed", **failures.describe(error)})
             return
-        first.send(
-            {"event": "created", "version": wire.VERSION, "pid": created.pid, "timing": {**created.timing, **timing},
-             "warnings": list(created.warnings)}
-        )  # fmt: skip
+        timing |= {f"supervisor.{name}": seconds for name, seconds in created.timing.items()}
+        hello = {"event": "created", "version": wire.VERSION, "pid": created.pid}
+        first.send({**hello, "timing": timing, "warnings": list(created.warnings)})
         self._loop.run()
         self._linger()
 
