@@ -28,9 +28,10 @@ from corten.engine.events import Events
 from corten.engine.oci_facts import HostFacts
 from corten.engine.parts import Parts, Settings
 from corten.engine.seams import Bundle, ExecSpec, Exit, IdMap, LogFile, Namespace, Stream
-from corten.snapshots.shelf import Usage
 from corten.engine.volumes import Volumes
 from corten.errors import Conflict, NotFound, StartFailed
+from corten.network.resolver import Sockets
+from corten.snapshots.shelf import Usage
 from corten.spec.mounts import Mount
 
 Json = dict[str, Any]
@@ -171,6 +172,12 @@ class FakeNetworks:
     async def settle(self) -> None:
         return
 
+    def wants_names(self, container_id: str) -> bool:
+        return False
+
+    async def serve_names(self, container_id: str, sockets: Sockets, servers: Sequence[str] = ()) -> None:
+        raise AssertionError("nobody wants names here")
+
     def find(self, reference: str) -> FakeNetwork:
         name = {"default": "bridge"}.get(reference, reference)
         if name not in ("bridge", "none", "other", "host"):
@@ -207,7 +214,7 @@ class FakeNamespaces:
             Path("/proc/self/ns/net"), os.open("/dev/null", os.O_RDONLY), os.open("/dev/null", os.O_RDONLY)
         )
 
-    async def open(self, path: Path) -> Namespace:
+    async def open(self, path: Path, names: bool = False) -> Namespace:
         return await self.create("")
 
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from corten.engine.container import Container
+from corten.engine.container_links import host_entries
 from corten.engine.oci_namespaces import joins
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def write_network(containers: Containers, container: Container) -> None:
         return
     networks, endpoints = containers.parts.networks, list(container.endpoints.values())
     names = (config.get("Hostname") or "", config.get("Domainname") or "")
-    _put(container, "hosts", networks.hosts_file(endpoints, *names, host.get("ExtraHosts") or ()))
+    extra = [*(host.get("ExtraHosts") or ()), *host_entries(containers, container)]
+    _put(container, "hosts", networks.hosts_file(endpoints, *names, extra))
     wishes = (host.get(key) or () for key in ("Dns", "DnsSearch", "DnsOptions"))
     _put(container, "resolv.conf", networks.resolv_conf(endpoints, *wishes))
 

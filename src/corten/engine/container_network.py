@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -12,10 +14,14 @@ from corten.engine.container import Container
 from corten.engine.oci_namespaces import own_network
 from corten.engine.records import Record
 from corten.engine.seams import Json, Namespace
-from corten.errors import Conflict, Forbidden, NotFound
+from corten.engine.validate_network import check_endpoint
+from corten.errors import Conflict, CortenError, Forbidden, Invalid, NotFound
+from corten.network.resolver import Sockets
 
 if TYPE_CHECKING:
     from corten.engine.containers import Containers
+
+log = logging.getLogger(__name__)
 
 HOST = Namespace(Path("/proc/1/ns/net"), -1, -1)  # nothing is ever done in it
 
@@ -38,6 +44,16 @@ async def connect_all(
     for index, (network, settings) in enumerate(container.record.networks.items()):
         await _connect(containers, container, namespace or HOST, network, settings, index)
         stack.push_async_callback(disconnect_endpoint, containers, container, network)
+    if namespace is not None:
+        await _serve_names(containers, container, namespace)
+
+
+async def _serve_names(containers: Containers, container: Container, namespace: Namespace) -> None:
+    """A name server for a container in a user-defined network that has none yet."""
+    networks = containers.parts.networks
+    if namespace.names and networks.wants_names(container.id):
+        sockets = Sockets(*map(os.dup, namespace.names))  # the name server's own: it outlives this handle
+        await networks.serve_names(container.id, sockets, container.record.host_config.get("Dns") or ())
 
 
 async def _connect(
@@ -66,6 +82,16 @@ async def adopt_all(containers: Containers, container: Container, stack: AsyncEx
         stack.push_async_callback(disconnect_endpoint, containers, container, network)
 
 
+async def serve_again(containers: Containers, container: Container) -> None:
+    """The name server of an adopted container ended with the earlier daemon, and its rules point nowhere."""
+    if own_namespace(container.record) and containers.parts.networks.wants_names(container.id):
+        try:
+            async with _opened(containers, container) as namespace:
+                await _serve_names(containers, container, namespace)
+        except (CortenError, OSError) as error:  # it runs, and ended perhaps just now
+            log.warning("container %s has no name server: %s", container.id, error)
+
+
 async def disconnect_endpoint(
     containers: Containers, container: Container, network: str, namespace: Namespace | None = None
 ) -> None:
@@ -76,20 +102,42 @@ async def disconnect_endpoint(
 
 async def connect(containers: Containers, container: Container, network: str, settings: Json) -> None:
     """POST /networks/ID/connect; `network` is a name. Forbidden without a namespace of its own."""
+    check_endpoint(settings)
     async with container.lock:
         record = container.record
-        if not own_namespace(record):
-            raise Forbidden("container sharing network namespace with another container or host cannot be connected")
+        _check_connectable(containers, container, network, settings)
         if network in record.networks and record.state.has_task:
             raise Forbidden(f"endpoint with name {record.name} already exists in network {network}")
         if record.state.has_task:
             async with _opened(containers, container) as namespace:
-                await _connect(containers, container, namespace, network, settings, len(container.endpoints))
+                await _connect(containers, container, namespace, network, settings, _free_index(container))
+                await _serve_names(containers, container, namespace)
             assert container.release is not None
             container.release.push_async_callback(disconnect_endpoint, containers, container, network)
-        record.networks.pop("none", None)
         record.networks[network] = settings
         _changed(containers, container)
+
+
+def _check_connectable(containers: Containers, container: Container, network: str, settings: Json) -> None:
+    record = container.record
+    if not own_namespace(record):
+        raise Forbidden("container sharing network namespace with another container or host cannot be connected")
+    if container.gone or record.state.status in ("removing", "dead"):
+        raise Conflict(f"container {container.id} is marked for removal and cannot be connected")
+    if network == "host":
+        raise Invalid("container cannot be connected to host network: it needs a network namespace of its own")
+    if record.networks and ("none" in record.networks or network == "none"):
+        raise Invalid(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        )
+    containers.parts.networks.validate(network, settings)
+
+
+def _free_index(container: Container) -> int:
+    """The lowest number that no interface has: of three networks the middle one may have been disconnected."""
+    names = [str(endpoint.record.get("interface") or "") for endpoint in container.endpoints.values()]
+    taken = {name[len(name.rstrip("0123456789")) :] for name in names}
+    return next(n for n in range(len(names) + 1) if str(n) not in taken)
 
 
 async def disconnect(containers: Containers, container: Container, network: str, force: bool = False) -> None:
@@ -118,7 +166,8 @@ def _changed(containers: Containers, container: Container) -> None:
 
 @asynccontextmanager
 async def _opened(containers: Containers, container: Container) -> AsyncIterator[Namespace]:
-    namespace = await containers.parts.namespaces.open(Path(f"/proc/{container.record.state.pid}/ns/net"))
+    path = Path(f"/proc/{container.record.state.pid}/ns/net")
+    namespace = await containers.parts.namespaces.open(path, names=True)
     try:
         yield namespace
     finally:

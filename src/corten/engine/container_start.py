@@ -18,6 +18,7 @@ import msgspec
 from corten.engine import clock, container_exit, container_files, container_network, container_remove, records
 from corten.engine.container import Container
 from corten.engine.container_health import make_probe, watch
+from corten.engine.container_links import linked
 from corten.engine.oci import SpecInputs, bundle_files, capabilities, container_spec, parse_security_options
 from corten.engine.oci_namespaces import joins, remapped
 from corten.engine.parts import Parts
@@ -103,6 +104,7 @@ async def adopt(containers: Containers, container: Container) -> bool:
         return False
     container.task = task
     container.began()
+    await container_network.serve_again(containers, container)
     _watch(containers, container, task)
     return True
 
@@ -125,6 +127,7 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
     parts, record = containers.parts, container.record
     with phases.phase("prepare"):
         namespaces = _joined(containers, container)
+        linked(containers, container)
         _make_sources(container)
         rootfs = parts.snapshots.mounts(record.id)
         container_files.prepare(container)

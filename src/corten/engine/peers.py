@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from corten.engine.seams import Json, Namespace
+from corten.network.resolver import Sockets
 
 
 class Image(Protocol):
@@ -77,6 +78,10 @@ class Networks(Protocol):
     async def adopt(self, record: Json, container_id: str) -> Endpoint: ...
 
     async def settle(self) -> None: ...
+
+    def wants_names(self, container_id: str) -> bool: ...
+
+    async def serve_names(self, container_id: str, sockets: Sockets, servers: Sequence[str] = ()) -> None: ...
 
     def find(self, reference: str) -> Network: ...
 

@@ -207,7 +207,8 @@ class Namespace:
 
     `path` names it for a specification's "namespaces" as long as `fd` is open. `route` is a NETLINK_ROUTE socket inside
     it. `user` is the user namespace that owns it, when it was made with an id map (with the descriptor behind that
-    path), and belongs into the specification as well.
+    path), and belongs into the specification as well. `names` are three sockets inside for a name server: UDP and
+    listening TCP at 127.0.0.11, any port, and NETLINK_NETFILTER; empty when it was opened without.
     """
 
     path: Path
@@ -215,10 +216,11 @@ class Namespace:
     route: int
     user: Path | None = None
     user_fd: int = -1
+    names: tuple[int, ...] = ()
 
     def close(self) -> None:
         """Let go. The namespace lives on while a process is in it."""
-        for fd in (self.fd, self.route, self.user_fd):
+        for fd in (self.fd, self.route, self.user_fd, *self.names):
             if fd >= 0:
                 os.close(fd)
 
@@ -227,10 +229,10 @@ class NetworkNamespaces(Protocol):
     """Made by the launcher, because the daemon never changes its own namespaces."""
 
     async def create(self, name: str, id_map: IdMap | None = None) -> Namespace:
-        """A new namespace, loopback up. The caller closes it."""
+        """A new namespace, loopback up, with `names`. The caller closes it."""
 
-    async def open(self, path: Path) -> Namespace:
-        """The namespace at `path` (/proc/PID/ns/net). NotFound."""
+    async def open(self, path: Path, names: bool = False) -> Namespace:
+        """The namespace at `path` (/proc/PID/ns/net); its `names` only on request. NotFound."""
 
 
 # ----------------------------------------------------------------------------------------------------- callbacks

@@ -2,7 +2,7 @@
 
 They are held by descriptors and pinned nowhere: what holds a namespace open dies with its process, so there is nothing
 to unmount after a crash. Together with a namespace comes a rtnetlink socket that was opened inside it: through it the
-daemon configures addresses and routes without ever entering.
+daemon configures addresses and routes without ever entering. On request three sockets more, for a name server.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ from corten.supervisor import wire
 
 Json = dict[str, Any]
 
+_NAME_SERVER = "127.0.0.11"
+_NETLINK_NETFILTER = 12
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
 _IFF_RUNNING = 0x40
 
 
 def make_namespaces(request: Json, fds: list[int]) -> None:
-    """Answer with [network namespace, rtnetlink socket] and, with `id_map`, the user namespace. Does not return.
+    """Answer with [network namespace, rtnetlink socket, *name sockets] and, with `id_map`, the user namespace behind.
 
-    `id_map` is {"uids": TEXT, "gids": TEXT} as uid_map wants it; the network namespace is then that user namespace's,
-    so that the container's root may configure it.
+    The name sockets are there when `names` is true. `id_map` is {"uids": TEXT, "gids": TEXT} as uid_map wants it; the
+    network namespace is then that user namespace's, so that the container's root may configure it. Does not return.
     """
     reply = socket.socket(fileno=fds[0])
     id_map = request.get("id_map")
@@ -37,8 +39,9 @@ def make_namespaces(request: Json, fds: list[int]) -> None:
         if id_map:
             own.append(_enter_new_userns(id_map))
         p.unshare(p.CLONE_NEWNET)
+        _refuse_advertisements()
         _loopback_up()
-        wire.send(reply, {"ok": True}, [_open_self("net"), _route_socket(), *own])
+        wire.send(reply, {"ok": True}, [_open_self("net"), _route_socket(), *_name_sockets(request), *own])
     except OSError as error:
         wire.send(reply, {"error": {"text": str(error.strerror), "errno": error.errno or 0}})
     os._exit(0)
@@ -49,7 +52,7 @@ def open_namespaces(request: Json, fds: list[int]) -> None:
     reply = socket.socket(fileno=fds[0])
     try:
         p.setns(fds[1], p.CLONE_NEWNET)
-        wire.send(reply, {"ok": True}, [fds[1], _route_socket()])
+        wire.send(reply, {"ok": True}, [fds[1], _route_socket(), *_name_sockets(request)])
     except OSError as error:
         wire.send(reply, {"error": {"text": str(error.strerror), "errno": error.errno or 0}})
     os._exit(0)
@@ -88,6 +91,31 @@ def _route_socket() -> int:
     route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     route.bind((0, 0))
     return route.detach()
+
+
+def _name_sockets(request: Json) -> list[int]:
+    """What a name server inside needs: UDP, and TCP listening, at 127.0.0.11 and any port; NETLINK_NETFILTER."""
+    if not request.get("names"):
+        return []
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    udp.bind((_NAME_SERVER, 0))
+    tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    tcp.bind((_NAME_SERVER, 0))
+    tcp.listen(128)
+    netfilter = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    netfilter.bind((0, 0))
+    return [udp.detach(), tcp.detach(), netfilter.detach()]
+
+
+def _refuse_advertisements() -> None:
+    """Devices that come later take no route from a neighbour's router advertisement (CVE-2020-13401)."""
+    for name in ("all", "default"):
+        try:
+            fd = os.open(f"/proc/sys/net/ipv6/conf/{name}/accept_ra", os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # a kernel without IPv6
+            return
+        os.write(fd, b"0")
+        os.close(fd)
 
 
 def _loopback_up() -> None:

@@ -35,10 +35,12 @@ class LauncherNamespaces:
 
     async def _make(self, name: str, id_map: IdMap | None) -> Namespace:
         maps = {"uids": id_map.uids, "gids": id_map.gids} if id_map else None
-        answer, fds = await self._launcher.ask({"do": "make namespaces", "name": name, "id_map": maps}, [])
+        answer, fds = await self._launcher.ask(
+            {"do": "make namespaces", "name": name, "id_map": maps, "names": True}, []
+        )
         if "error" in answer:
             raise Failed(f"cannot make a network namespace: {answer['error']['text']}")
-        return _namespace(fds)
+        return _namespace(fds, names=True)
 
     async def _fill(self) -> None:
         try:
@@ -47,18 +49,18 @@ class LauncherNamespaces:
         except CortenError as error:  # the next start makes its own, and says so if it cannot
             log.warning("cannot keep a network namespace ready: %s", error)
 
-    async def open(self, path: Path) -> Namespace:
+    async def open(self, path: Path, names: bool = False) -> Namespace:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise NotFound(f"no network namespace at {path}") from error
         try:
-            answer, fds = await self._launcher.ask({"do": "open namespaces"}, [fd])
+            answer, fds = await self._launcher.ask({"do": "open namespaces", "names": names}, [fd])
         finally:
             os.close(fd)
         if "error" in answer:
             raise Failed(f"cannot enter the network namespace {path}: {answer['error']['text']}")
-        return _namespace(fds)
+        return _namespace(fds, names)
 
     async def close(self) -> None:
         """Let go of what was kept ready."""
@@ -68,11 +70,12 @@ class LauncherNamespaces:
             self._spare.popleft().close()
 
 
-def _namespace(fds: list[int]) -> Namespace:
+def _namespace(fds: list[int], names: bool) -> Namespace:
     def path(fd: int) -> Path:
         return Path(f"/proc/{os.getpid()}/fd/{fd}")
 
-    network, route, *user = fds
+    network, route, *more = fds
+    sockets, user = (tuple(more[:3]), more[3:]) if names else ((), more)
     if user:
-        return Namespace(path(network), network, route, path(user[0]), user[0])
-    return Namespace(path(network), network, route)
+        return Namespace(path(network), network, route, path(user[0]), user[0], sockets)
+    return Namespace(path(network), network, route, names=sockets)

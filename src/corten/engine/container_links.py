@@ -1,0 +1,44 @@
+"""--link on the default network: names in /etc/hosts. In user-defined networks the name server knows links."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from corten.engine.container import Container
+from corten.errors import Conflict
+
+if TYPE_CHECKING:
+    from corten.engine.containers import Containers
+
+
+def linked(containers: Containers, container: Container) -> list[tuple[str, Container]]:
+    """(alias, container) of each link. NotFound for a container that is gone, Conflict for one that does not run."""
+    found = []
+    for text in container.record.host_config.get("Links") or ():
+        target, _, alias = text.partition(":")
+        other = containers.get(target)
+        if not other.record.state.has_task:
+            name = (alias or other.record.name).rpartition("/")[2]
+            raise Conflict(
+                f"Cannot link to a non running container: /{other.record.name} AS /{container.record.name}/{name}"
+            )
+        found.append(((alias or target).rpartition("/")[2], other))
+    return found
+
+
+def host_entries(containers: Containers, container: Container) -> list[str]:
+    """ "name:address" for every name of every linked container that runs, on a network that both are in."""
+    entries = []
+    for text in container.record.host_config.get("Links") or ():
+        target, _, alias = text.partition(":")
+        other = containers.by_name.get(target.removeprefix("/")) or containers.by_id.get(target)
+        if other is None or (address := _address(container, other)) == "":
+            continue
+        names = ((alias or target).rpartition("/")[2], other.record.config.get("Hostname") or "", other.record.name)
+        entries += [f"{name}:{address}" for name in dict.fromkeys(names) if name]
+    return entries
+
+
+def _address(container: Container, other: Container) -> str:
+    shared = (other.endpoints[name] for name in container.endpoints if name in other.endpoints)
+    return next((address for e in shared if (address := e.settings.get("IPAddress") or "")), "")
