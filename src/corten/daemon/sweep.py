@@ -5,6 +5,7 @@ else is somebody else's, another daemon's with the same cgroup parent for instan
 and firewall rules are swept by the network room, layers on their way in by the image store.
 
     directory below the exec root   no supervisor listens there any more          removed, with its control group
+    supervisor, container           the record knows of no start                  killed, as if it had not been started
     control group of a container    no supervisor, whatever the record says       killed and removed
     bundle                          no record: the create was not completed       removed
     writable tree                   no record                                     removed
@@ -27,6 +28,7 @@ from corten.tasks import leftovers
 
 log = logging.getLogger("cortend")
 
+_WITH_TASK = ("running", "paused")
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -43,6 +45,7 @@ def sweep(data_root: Path, exec_root: Path, cgroup_parent: str, table: Table, tr
     said: list[str] = []
     running = {id for id in _names(runs) if leftovers.supervised(runs / id)}
     said += [f"container {id} runs and has no record: left alone" for id in sorted(running - known.keys())]
+    said += _unacknowledged(running & known.keys(), known, runs, bundles)
     stale = {id: f"{cgroup_parent}/{id}" for id in _names(runs) - running if _ID.match(id)}
     stale |= _groups({*known, *_names(bundles), *_names(runs)} - running, _parents(known, cgroup_parent))
     for id, group in sorted(stale.items()):
@@ -52,6 +55,18 @@ def sweep(data_root: Path, exec_root: Path, cgroup_parent: str, table: Table, tr
     for line in said:
         log.warning("sweep: %s", line)
     return said
+
+
+def _unacknowledged(running: set[str], known: Mapping[str, dict[str, Any]], runs: Path, bundles: Path) -> list[str]:
+    """Starts that a daemon did not live to record: nobody was told of them, so they have not happened."""
+    started = {id for id in running if (known[id].get("state") or {}).get("status") not in _WITH_TASK}
+    for id in started:
+        leftovers.kill(bundles / id)
+    return [
+        f"container {id}: a start that was not completed"
+        for id in sorted(started)
+        if leftovers.ended(runs / id) or leftovers.remove(runs / id, bundles / id)
+    ]
 
 
 def _names(directory: Path) -> set[str]:

@@ -129,6 +129,8 @@ class Containers:
                     self._start_again(container)
         except (CortenError, OSError) as error:
             log.error("container %s could not be restored: %s", container.id, error)
+        except Exception:  # a bug that one container's state brings out must not keep all others from their daemon
+            log.exception("container %s could not be restored", container.id)
 
     async def _adopt(self, container: Container) -> None:
         """A running task goes on; one that ended meanwhile is ended here, with what its supervisor wrote down."""

@@ -39,7 +39,9 @@ def write_exit(bundle: str, ending: dict[str, Any]) -> None:
 
 
 def read_exit(bundle: str) -> dict[str, Any] | None:
-    return _read(os.path.join(bundle, EXIT))
+    """None when there is none, or what there is has not been written by `write_exit`."""
+    ending = _read(os.path.join(bundle, EXIT))
+    return ending if ending is not None and ending.keys() >= {"status", "at", "oom_killed", "error"} else None
 
 
 def remove_exit(bundle: str) -> None:
@@ -84,8 +86,8 @@ def _temporary(name: str) -> str:
 def _read(path: str) -> dict[str, Any] | None:
     try:
         with open(path, "rb") as file:
-            content: dict[str, Any] = json.load(file)
-            return content
+            content = json.load(file)
+            return content if isinstance(content, dict) else None
     except FileNotFoundError:
         return None
     except ValueError:

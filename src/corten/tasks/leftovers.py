@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import socket
+import time
 from pathlib import Path
 
 from corten.errors import CortenError, NotFound
@@ -59,6 +60,29 @@ def remove_cgroup(path: str) -> tuple[int, bool]:
         group.close()
     cgroups.remove(layout, path)
     return members, True
+
+
+def kill(bundle: Path) -> None:
+    """SIGKILL to everybody in the container's control group; its supervisor takes the rest away."""
+    if path := cgroup_path(bundle):
+        try:
+            group = cgroups.open(cgroups.detect(), path)
+        except NotFound:
+            return
+        try:
+            group.kill()
+        finally:
+            group.close()
+
+
+def ended(run: Path, seconds: float = 5.0) -> bool:
+    """Its supervisor has taken the directory away, within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while run.exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def remove(run: Path, bundle: Path, default_cgroup: str = "") -> list[str]:
