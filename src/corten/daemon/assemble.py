@@ -27,7 +27,7 @@ from corten.engine.parts import Parts, Settings
 from corten.engine.seams import Json
 from corten.engine.volumes import Volumes
 from corten.network.config import NetworkConfig
-from corten.network.ipam import DEFAULT_POOLS, Pool
+from corten.network.ipam import DEFAULT_POOLS, parse_pool
 from corten.registry.client.registry import Registry
 from corten.snapshots.copying import Copying
 from corten.snapshots.overlay import Overlay
@@ -87,6 +87,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     sweep(config.data_root, config.exec_root, config.cgroup_parent, records, trees.shelf)
     changing = Background()
     namespaces = LauncherNamespaces(launcher)
+    runtime = Supervisors(launcher, config.exec_root / "containers")
     volumes = Volumes(config.data_root / "volumes", records, events, changing)
     networks = Networks(records, _network_config(config), events.publish)
 
@@ -102,7 +103,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         facts=facts,
         table=records,
         snapshots=trees,
-        runtime=Supervisors(launcher, config.exec_root / "containers", config.exec_root / "seccomp"),
+        runtime=runtime,
         namespaces=namespaces,
         images=images,
         networks=networks,
@@ -134,13 +135,16 @@ def _images(
 
 
 def _network_config(config: Config) -> NetworkConfig:
-    pools = tuple(Pool(pool["base"], int(pool["size"])) for pool in config.default_address_pools)
+    pools = tuple(parse_pool(pool["base"], int(pool["size"])) for pool in config.default_address_pools)
     return NetworkConfig(
         bridge=config.bridge,
         bip=config.bip,
         fixed_cidr=config.fixed_cidr,
         mtu=config.mtu,
         ipv6=config.ipv6,
+        icc=config.icc,
+        masquerade=config.ip_masq,
+        host_ip=config.ip,
         pools=pools or DEFAULT_POOLS,
         tag=config.bridge if config.bridge != "none" else _tag(config.data_root),
     )

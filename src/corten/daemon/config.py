@@ -7,6 +7,7 @@ taken and ignored, so that an existing command line and daemon.json work; unknow
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from corten.errors import Invalid
+from corten.network.ipam import parse_pool
 
 Json = dict[str, Any]
 
@@ -34,6 +36,9 @@ class Config:
     fixed_cidr: str = ""
     mtu: int = 1500
     ipv6: bool = False
+    icc: bool = True
+    ip_masq: bool = True
+    ip: str = ""
     default_address_pools: tuple[Json, ...] = ()
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
@@ -71,7 +76,7 @@ class Config:
 # What dockerd knows and this engine does otherwise, by design (docs/compatibility.md says how).
 _IGNORED_BOOL = frozenset(
     (
-        "live-restore iptables ip6tables ip-forward ip-masq userland-proxy icc selinux-enabled experimental raw-logs "
+        "live-restore iptables ip6tables ip-forward userland-proxy selinux-enabled experimental raw-logs "
         "allow-nondistributable-artifacts bridge-accept-fwmark ip-forward-no-drop allow-direct-routing"
     ).split()
 )
@@ -80,7 +85,7 @@ _IGNORED_VALUE = frozenset(
         "containerd containerd-namespace containerd-plugins-namespace userland-proxy-path exec-opt exec-opts "
         "storage-opt storage-opts max-concurrent-uploads max-download-attempts oom-score-adjust "
         "network-control-plane-mtu "
-        "default-gateway default-gateway-v6 fixed-cidr-v6 ip host-gateway-ip log-format api-cors-header features "
+        "default-gateway default-gateway-v6 fixed-cidr-v6 host-gateway-ip log-format api-cors-header features "
         "builder cluster-advertise cluster-store cpu-rt-period cpu-rt-runtime firewall-backend authorization-plugin "
         "authorization-plugins cdi-spec-dir cdi-spec-dirs proxies http-proxy https-proxy no-proxy "
         "swarm-default-advertise-addr metrics-addr default-network-opt default-network-opts "
@@ -106,6 +111,10 @@ _HELP = {
     "group": "group that may use the unix socket",
     "bridge": "bridge of the default network; none for no default network",
     "bip": "the bridge's address and subnet, as 172.17.0.1/16",
+    "icc": "containers of the default network reach one another (default true)",
+    "ip": "address of this host at which ports are published when none is said (default 0.0.0.0)",
+    "ip-masq": "traffic that leaves the default network has this host's address (default true)",
+    "default-address-pool": "base=SUBNET,size=BITS: where subnets of new networks come from; may be repeated",
     "config-file": "JSON file of settings",
     "userns-remap": 'user namespace of containers: "default", or user[:group] of /etc/subuid',
     "add-runtime": "NAME=PATH of another OCI runtime",
@@ -242,6 +251,9 @@ def _converted(given: Json) -> Json:
 
 
 def _checked(config: Config) -> Config:
+    _check_pools(config.default_address_pools)
+    if config.ip and not _is_address(config.ip):
+        raise Invalid(f"ip is not an address: {config.ip!r}")
     if config.log_driver not in ("json-file", "none"):
         raise Invalid(f"logger: no log driver named '{config.log_driver}' is registered")
     if config.default_runtime not in ("corten", *config.runtimes):
@@ -254,3 +266,18 @@ def _checked(config: Config) -> Config:
     if config.storage_driver not in ("", "overlay", "overlay2", "copy", "vfs"):
         raise Invalid(f"storage driver {config.storage_driver!r} is none of overlay2, vfs")
     return config
+
+
+def _check_pools(pools: Sequence[Json]) -> None:
+    for pool in pools:
+        if set(pool) != {"base", "size"} or not str(pool["size"]).isdigit():
+            raise Invalid(f"default-address-pool needs base=SUBNET,size=BITS: {pool}")
+        parse_pool(str(pool["base"]), int(pool["size"]))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -68,7 +68,6 @@ def gather(config: Config) -> tuple[HostFacts, tuple[str, ...]]:
         gid_map=gids,
         thermal_paths=tuple(sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle"))),
         init_path=config.init_path or next((path for path in _INITS if os.path.exists(path)), ""),
-        init_args=("--",),
         devices=host_devices,
         runtimes=frozenset({"corten", *config.runtimes}),
         default_runtime=config.default_runtime,

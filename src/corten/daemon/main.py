@@ -98,7 +98,6 @@ def make_directories(settings: Config) -> None:
         (settings.data_root / "containers", 0o711),
         (settings.exec_root, 0o711),
         (settings.exec_root / "containers", 0o700),
-        (settings.exec_root / "seccomp", 0o700),
     ):
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(mode)

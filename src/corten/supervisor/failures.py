@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from corten.errors import CortenError
@@ -19,6 +20,13 @@ class Reported(Exception):
     def __init__(self, body: Json) -> None:
         super().__init__(body["text"])
         self.body = body
+
+
+def print_exception() -> None:
+    """The exception being handled, to standard error, by the interpreter itself: the module `traceback` would bring
+    a tokenizer and more into every supervisor."""
+    sys.__excepthook__(*sys.exc_info())
+    sys.stderr.flush()
 
 
 def describe(error: BaseException) -> Json:

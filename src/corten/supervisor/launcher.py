@@ -15,13 +15,13 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 from corten.kernel import process as p
 from corten.runtime.init import close_all_but
 from corten.supervisor import supervise, wire
+from corten.supervisor.failures import print_exception
 from corten.supervisor.namespaces import make_namespaces, open_namespaces
 from corten.supervisor.warmup import warm_up
 from corten.supervisor.workers import copy_up, unpack
@@ -69,8 +69,7 @@ def _fork(daemon: socket.socket, request: Json, fds: list[int]) -> None:
             close_all_but(fds)
             _DO[request["do"]](request, fds)
         except BaseException:
-            traceback.print_exc()
-            sys.stderr.flush()
+            print_exception()
         os._exit(1)
     for fd in fds:
         os.close(fd)

@@ -13,11 +13,9 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from corten.runtime import cgroups, mountplan, spawn
-from corten.runtime import seccomp as filters
 from corten.runtime.enter import Entry, foreign_namespaces
 from corten.runtime.init import Inheritance
 from corten.runtime.plan import plan
@@ -29,11 +27,23 @@ Json = dict[str, Any]
 Answer = tuple[Json, list[int]]
 
 
+_MAX_FILTER = 4096 * 8  # bytes; the kernel takes 4,096 instructions
+
+_ended: list[int] = []
+
+
+def collect() -> None:
+    """Wait for the processes of `in_child` that have answered."""
+    while _ended:
+        os.waitpid(_ended.pop(), 0)
+
+
 def in_child(work: Callable[[list[int]], Answer]) -> Answer:
     """What `work` answers, with copies of its descriptors, done in a process of its own.
 
     `work` appends the pids of everybody it gives birth to. Those that do not live on are collected here: all of them
-    when it fails, and what the answer lists as "strays". Raises Reported.
+    when it fails, and what the answer lists as "strays". The process itself is left to `collect`: its memory takes a
+    millisecond to go, and somebody waits for the answer. Raises Reported.
     """
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -46,7 +56,7 @@ def in_child(work: Callable[[list[int]], Answer]) -> Answer:
         frame = None
         while frame is None and wire.receive(ours, decoder):
             frame = decoder.next()
-    os.waitpid(pid, 0)
+    _ended.append(pid)
     if frame is None:
         raise failures.Reported({"kind": "Failed", "text": "the maker was killed", "code": 125, "errno": 0})
     body, fds = frame
@@ -67,7 +77,18 @@ def _answer(reply: socket.socket, work: Callable[[list[int]], Answer]) -> None:
     os._exit(0)
 
 
-def make(request: Json, stdio: tuple[int, int, int] | None, size: tuple[int, int], born: list[int]) -> Answer:
+class Target(NamedTuple):
+    """The container that a further process is to enter."""
+
+    pid: int
+    pidfd: int
+    cgroup: str
+    filter_fd: int
+
+
+def make(
+    request: Json, filter_fd: int, stdio: tuple[int, int, int] | None, size: tuple[int, int], born: list[int]
+) -> Answer:
     """A container, ready but for execve: [pidfd, channel, listener, terminal's master or none, out of memory or none].
 
     Undoes what it did when it fails.
@@ -78,7 +99,6 @@ def make(request: Json, stdio: tuple[int, int, int] | None, size: tuple[int, int
     with timed(timing, "plan"):
         spec = _read(request)
         plan_ = plan(spec, _root(request, spec))
-        filter_ = _filter(request, spec)
     with timed(timing, "cgroup"):
         linux = spec.get("linux") or {}
         path = linux.get("cgroupsPath") or f"/corten/{request['id']}"
@@ -91,7 +111,7 @@ def make(request: Json, stdio: tuple[int, int, int] | None, size: tuple[int, int
                 plan_,
                 lambda channel: Inheritance(channel, stdio, prepared, console_size=size, dies_with_parent=True),
                 group,
-                filter_,
+                _filter(filter_fd),
                 siblings=born,
             )
         oom = group.oom_fd()
@@ -115,17 +135,14 @@ def make(request: Json, stdio: tuple[int, int, int] | None, size: tuple[int, int
     return body, [child.pidfd, child.channel.detach(), listener.detach(), *optional]
 
 
-def enter(
-    request: Json, exec_: Json, stdio: tuple[int, int, int] | None, target: tuple[int, int, str], born: list[int]
-) -> Answer:
-    """A further process on its way into the container: [pidfd, channel]. `target` is (pid, pidfd, cgroup path)."""
+def enter(request: Json, exec_: Json, stdio: tuple[int, int, int] | None, target: Target, born: list[int]) -> Answer:
+    """A further process on its way into the container: [pidfd, channel]."""
     spec = _read(request)
-    pid, pidfd, path = target
     rows, columns = exec_.get("console_size") or (0, 0)
     process = with_group_names(exec_["process"], spec)
-    entry = Entry(process, pid, pidfd, foreign_namespaces(pid), stdio, (rows, columns))
-    group = cgroups.open(cgroups.detect(), path)
-    entering = spawn.enter(entry, group, _filter(request, spec), siblings=born)
+    entry = Entry(process, target.pid, target.pidfd, foreign_namespaces(target.pid), stdio, (rows, columns))
+    group = cgroups.open(cgroups.detect(), target.cgroup)
+    entering = spawn.enter(entry, group, _filter(target.filter_fd), siblings=born)
     return {"pid": entering.pid}, [entering.pidfd, entering.channel.detach()]
 
 
@@ -144,9 +161,8 @@ def _root(request: Json, spec: Json) -> tuple[mountplan.MountPlan, ...]:
     return (mountplan.parse({"destination": "/", "source": path, "options": ["rbind", "rslave"]}),)
 
 
-def _filter(request: Json, spec: Json) -> bytes | None:
-    section = (spec.get("linux") or {}).get("seccomp")
-    return filters.cached(json.dumps(section).encode(), Path(request["cache"])) if section else None
+def _filter(fd: int) -> bytes | None:
+    return os.pread(fd, _MAX_FILTER, 0) if fd >= 0 else None
 
 
 class timed:

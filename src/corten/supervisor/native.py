@@ -19,8 +19,9 @@ Json = dict[str, Any]
 class Native:
     """One container made by `corten.runtime`. Nothing of its specification is kept here; see `maker`."""
 
-    def __init__(self, request: Json) -> None:
+    def __init__(self, request: Json, filter_fd: int) -> None:
         self._request = request
+        self._filter_fd = filter_fd  # the compiled system call filter, -1 for none
         self._channel: socket.socket | None = None
         self._group: Cgroup | None = None
         self._path = ""
@@ -38,7 +39,9 @@ class Native:
 
     def create(self, stdio: Stdio, console_size: tuple[int, int]) -> Created:
         """Everything up to execve. Raises Reported; what was done is undone then."""
-        body, fds = maker.in_child(lambda born: maker.make(self._request, stdio.child, console_size, born))
+        body, fds = maker.in_child(
+            lambda born: maker.make(self._request, self._filter_fd, stdio.child, console_size, born)
+        )
         self._path, self.own_pids = body["cgroup"], body["own_pids"]
         pidfd, channel, listener, *rest = fds
         self._channel = socket.socket(fileno=channel)
@@ -54,7 +57,7 @@ class Native:
 
     def enter(self, request: Json, stdio: Stdio, target: int, target_fd: int) -> Entering:
         """Begin a further process. Raises Reported."""
-        where = (target, target_fd, self._path)
+        where = maker.Target(target, target_fd, self._path, self._filter_fd)
         body, fds = maker.in_child(lambda born: maker.enter(self._request, request, stdio.child, where, born))
         pidfd, channel = fds
         return Entering(body["pid"], pidfd, socket.socket(fileno=channel), ())

@@ -12,9 +12,7 @@ import errno
 import os
 import signal
 import socket
-import sys
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -23,9 +21,9 @@ from corten.kernel import process as p
 from corten.runtime import messages
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.messages import ChildFailed
-from corten.supervisor import endings, failures, wire
+from corten.supervisor import endings, failures, maker, wire
 from corten.supervisor.external import External
-from corten.supervisor.failures import Reported
+from corten.supervisor.failures import Reported, print_exception
 from corten.supervisor.logfile import LogFile
 from corten.supervisor.loop import READ, WRITE, Loop
 from corten.supervisor.maker import timed
@@ -119,8 +117,10 @@ class Supervisor:
         self._ended = False
         self._started = False
         self._paused = False
-        self._control = socket.socket(fileno=fds[0])
-        self._first_clients = list(zip(fds[1:], request.get("streams") or ()))
+        control, *rest = fds
+        self._control = socket.socket(fileno=control)
+        self._filter_fd = rest.pop(0) if request.get("filter") else -1
+        self._first_clients = list(zip(rest, request.get("streams") or ()))
         self._listener: socket.socket | None = None
 
     # -------------------------------------------------------------------------------------------------- begin
@@ -137,17 +137,19 @@ class Supervisor:
         except (*failures.EXPECTED, Reported) as error:
             remove_directory(self._directory)
             first.send({"event": "failed", **failures.describe(error)})
+            maker.collect()
             return
         timing |= {f"supervisor.{name}": seconds for name, seconds in created.timing.items()}
         hello = {"event": "created", "version": wire.VERSION, "pid": created.pid}
         first.send({**hello, "timing": timing, "warnings": list(created.warnings)})
+        maker.collect()
         self._loop.run()
         self._linger()
 
     def _create(self) -> Any:
         request = self._request
         external = request.get("runtime", "corten") != "corten"
-        self._container = External(request) if external else Native(request)
+        self._container = External(request) if external else Native(request, self._filter_fd)
         stdio = Stdio(self._terminal, bool(request.get("open_stdin")))
         try:
             rows, columns = request.get("console_size") or (0, 0)
@@ -219,9 +221,10 @@ class Supervisor:
         except (*failures.EXPECTED, Reported) as error:
             connection.send({"id": number, "error": failures.describe(error)})
         except Exception as error:  # a bug must not take the container down with it
-            traceback.print_exc()
+            print_exception()
             connection.send({"id": number, "error": failures.describe(error)})
         finally:
+            maker.collect()
             for fd in fds:  # those that were not taken
                 if fd >= 0:
                     os.close(fd)
@@ -401,14 +404,14 @@ class Supervisor:
         try:
             endings.write_exit(self._request["bundle"], ending)
         except OSError:
-            traceback.print_exc()
+            print_exception()
 
     def _delete(self) -> None:
         """Whatever cannot be taken away now is swept by the next daemon; the end must be told all the same."""
         try:
             self._container.delete()
         except (OSError, CortenError, ChildFailed):
-            traceback.print_exc()
+            print_exception()
 
     def _linger(self) -> None:
         """Clients that have not read everything yet keep this process a little longer."""
@@ -445,7 +448,7 @@ def remove_directory(path: str) -> None:
         os.rmdir(path)
     except OSError as error:
         if error.errno != errno.ENOENT:
-            traceback.print_exc()
+            print_exception()
 
 
 def reap(pidfd: int) -> int:
@@ -472,6 +475,5 @@ def main(request: Json, fds: list[int]) -> None:
         Supervisor(request, fds).run()
         status = 0
     except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
+        print_exception()
     os._exit(status)

@@ -13,7 +13,7 @@ import socket
 from corten.supervisor import wire
 from corten.supervisor.logfile import LogFile
 from corten.supervisor.loop import Loop
-from corten.supervisor.maker import in_child
+from corten.supervisor.maker import collect, in_child
 from corten.supervisor.output import Output, Stdio
 from corten.supervisor.supervise import Connection
 
@@ -27,6 +27,7 @@ def warm_up() -> None:
         _output()
     for _ in range(2):
         in_child(lambda born: ({"pid": 0}, []))
+        collect()
 
 
 def _frames() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import traceback
 from typing import Any
 
 from corten.errors import CortenError
@@ -15,6 +14,7 @@ from corten.layers import worker
 from corten.runtime import mountplan
 from corten.runtime.rootfs import copy_up as copy_tree
 from corten.supervisor import wire
+from corten.supervisor.failures import print_exception
 
 Json = dict[str, Any]
 
@@ -53,7 +53,7 @@ def _answer(reply: socket.socket, work: Any) -> None:
     except (CortenError, OSError, ValueError) as error:
         answer = {"error": {"kind": type(error).__name__, "text": str(error), "errno": getattr(error, "errno", 0) or 0}}
     except Exception as error:
-        traceback.print_exc()
+        print_exception()
         answer = {"error": {"kind": type(error).__name__, "text": repr(error), "errno": 0}}
     wire.send(reply, answer)
     os._exit(0)

@@ -16,6 +16,7 @@ from corten.engine.seams import Bundle, ExecSpec, Exit, Stream
 from corten.errors import Conflict, CortenError, Exhausted, Failed, Invalid, NotFound, StartFailed, Unsupported
 from corten.supervisor import endings, wire
 from corten.tasks import leftovers
+from corten.tasks.filters import Filters
 from corten.tasks.launcher import Launcher
 from corten.tasks.workers import mount_entry
 
@@ -30,17 +31,20 @@ _ENGINE_ERRORS = {c.__name__: c for c in (Conflict, Exhausted, Failed, Invalid, 
 class Supervisors:
     """`engine.seams.Runtime`."""
 
-    def __init__(self, launcher: Launcher, run: Path, cache: Path) -> None:
+    def __init__(self, launcher: Launcher, run: Path) -> None:
         self._launcher = launcher
         self._run = run  # <exec-root>/containers, with a directory for each task that lives
-        self._cache = cache  # compiled seccomp filters
+        self._filters = Filters()
         self.on_event: Callable[[str, str, Json], None] = lambda *_: None
 
     async def create(self, bundle: Bundle, streams: Sequence[Stream] = ()) -> SupervisedTask:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         task = SupervisedTask(self, bundle, ours)
         try:
-            self._launcher.send(self._request(bundle, streams), [theirs.fileno(), *(s.fd for s in streams)])
+            filter_ = self._filters.descriptor(bundle.path) if bundle.runtime == "corten" else None
+            request = {**self._request(bundle, streams), "filter": filter_ is not None}
+            optional = [] if filter_ is None else [filter_]
+            self._launcher.send(request, [theirs.fileno(), *optional, *(s.fd for s in streams)])
         except BaseException:
             task.close()
             raise
@@ -65,7 +69,6 @@ class Supervisors:
             "id": bundle.id,
             "bundle": str(bundle.path),
             "run": str(self._run / bundle.id),
-            "cache": str(self._cache),
             "rootfs": [mount_entry(mount) for mount in bundle.rootfs],
             "log": {
                 "path": str(log.path) if log.path else "",
@@ -107,6 +110,9 @@ class Supervisors:
         task = SupervisedTask(self, bundle, None)
         task.end(_exit(ending) if ending else _lost())
         return task
+
+    def close(self) -> None:
+        self._filters.close()
 
     def tell(self, task_id: str, kind: str, attributes: Json) -> None:
         self.on_event(task_id, kind, attributes)
