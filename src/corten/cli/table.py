@@ -33,6 +33,27 @@ load | load, image load | Load images from a tar
 pull | pull, image pull | Get an image from a registry
 rmi | rmi, image rm, image remove | Remove images
 tag | tag, image tag | Give an image another name
+container_prune | container prune | Remove stopped containers
+commit | commit, container commit | Make an image of a container
+diff | diff, container diff | Show what a container changed in its file system
+export | export, container export | Write the file system of a container as a tar
+history | history, image history | Show how an image came about
+image_prune | image prune | Remove images that nothing needs
+push | push, image push | Send an image to a registry
+save | save, image save | Write images as a tar
+network_connect | network connect | Connect a container to a network
+network_create | network create | Make a network
+network_disconnect | network disconnect | Disconnect a container from a network
+inspect_network | network inspect | Show everything known about networks
+network_ls | network ls, network list | List networks
+network_prune | network prune | Remove networks that nothing uses
+network_rm | network rm, network remove | Remove networks
+volume_create | volume create | Make a volume
+inspect_volume | volume inspect | Show everything known about volumes
+volume_ls | volume ls, volume list | List volumes
+volume_prune | volume prune | Remove volumes that nothing uses
+volume_rm | volume rm, volume remove | Remove volumes
+df | system df | Show what takes how much of the disk
 events | events, system events | Show what happens in the engine
 info | info, system info | Show the state of the engine
 version | version | Show the versions of client and engine

@@ -80,3 +80,15 @@ def go_nano(nanoseconds: int) -> str:
     zone = time.strftime("%z", local)
     shown = "Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}"
     return time.strftime("%Y-%m-%dT%H:%M:%S", local) + f".{fraction:09d}{shown}"
+
+
+def go_moment(text: str) -> str:
+    """RFC 3339 as Go prints a time: 2006-01-02 15:04:05.999999999 +0000 UTC; what is no moment stays as it is."""
+    body, offset = _split_zone(text)
+    whole, _, fraction = body.partition(".")
+    if offset is None or "T" not in whole:
+        return text
+    digits = fraction.rstrip("0")
+    sign = "-" if offset < 0 else "+"
+    zone = f"{sign}{abs(offset) // 3600:02d}{abs(offset) // 60 % 60:02d}"
+    return f"{whole.replace('T', ' ')}{'.' + digits if digits else ''} {zone} {'UTC' if offset == 0 else zone}"

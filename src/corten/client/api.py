@@ -44,12 +44,16 @@ class Answer:
         self.head = head
 
     def parts(self) -> Iterator[bytes]:
-        yield from self.connection.parts()
+        """The body as it comes; the connection is closed at its end, and when it breaks off."""
+        try:
+            yield from self.connection.parts()
+        finally:
+            self.close()
 
     def documents(self) -> Iterator[Json]:
         """The JSON documents of a progress or event stream, one per line."""
         pending = b""
-        for part in self.connection.parts():
+        for part in self.parts():
             *lines, pending = (pending + part).split(b"\n")
             for line in lines:
                 if line.strip():

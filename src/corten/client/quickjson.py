@@ -26,14 +26,18 @@ class _Context:
     memo: dict[str, str] = {}
 
 
+def _refuse(value: object) -> Any:
+    raise TypeError(f"{type(value).__name__} cannot be said in JSON")
+
+
 _scan: Any = None
 _encode: Any = None
 _quote: Any = None
 try:
     import _json
 
-    _scan = _json.make_scanner(_Context)
-    _encode = _json.make_encoder(None, None, _json.encode_basestring_ascii, None, ":", ",", False, False, True)
+    _scan = _json.make_scanner(_Context)  # type: ignore[arg-type]
+    _encode = _json.make_encoder(None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, True)
     _quote = _json.encode_basestring
 except (ImportError, AttributeError, TypeError):
     import json

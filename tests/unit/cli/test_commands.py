@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from unit.cli.scripted import Daemon, frame, reply, stream
+from unit.cli.scripted import Daemon, Request, frame, reply, stream
 
 Corten = Callable[..., tuple[int, str, str]]
 
@@ -317,3 +318,89 @@ def test_version_and_info(daemon: Daemon, corten: Corten) -> None:
     assert (code, err) == (0, "WARNING: no swap\n") and " Total Memory: 1GiB\n" in out
     assert corten("info", "-f", "{{.NCPU}}")[1] == "2\n"
     assert "can't evaluate field Foo in type system.dockerInfo" in corten("info", "-f", "{{.Foo}}")[2]
+
+
+def test_networks(daemon: Daemon, corten: Corten) -> None:
+    listed = [
+        {"Id": "f" * 64, "Name": "n10", "Driver": "bridge", "Scope": "local", "Created": "2026-11-23T05:04:33.97Z"},
+        {"Id": "e" * 64, "Name": "n9", "Driver": "bridge", "Scope": "local", "Labels": {"a": "b"}},
+    ]
+    daemon.on("GET /networks", reply(200, listed))
+    assert corten("network", "ls")[1].splitlines() == [
+        "NETWORK ID     NAME      DRIVER    SCOPE",
+        "eeeeeeeeeeee   n9        bridge    local",
+        "ffffffffffff   n10       bridge    local",
+    ]
+    assert corten("network", "ls", "--format", "{{.Name}} {{.CreatedAt}}")[1].splitlines()[1] == (
+        "n10 2026-11-23 05:04:33.97 +0000 UTC"
+    )
+    daemon.on("GET /networks/n10", reply(200, listed[0]))
+    assert corten("network", "inspect", "-f", "{{.Created}}", "n10")[1] == "2026-11-23 05:04:33.97 +0000 UTC\n"
+    daemon.on("POST /networks/n9/connect", reply(200))
+    assert corten("network", "connect", "--alias", "x", "--ip", "1.2.3.4", "n9", "box") == (0, "", "")
+    assert daemon.requests[-1].json() == {
+        "Container": "box",
+        "EndpointConfig": {"IPAMConfig": {"IPv4Address": "1.2.3.4"}, "Aliases": ["x"]},
+    }
+
+
+def test_creating_a_network_sorts_addresses_into_subnets(daemon: Daemon, corten: Corten) -> None:
+    daemon.on("POST /networks/create", reply(201, {"Id": "n", "Warning": ""}))
+    subnets = ["--subnet", "10.1.0.0/16", "--subnet", "fd00::/64"]
+    inside = ["--gateway", "fd00::1", "--ip-range", "10.1.5.0/24", "--aux-address", "r=10.1.0.9"]
+    assert corten("network", "create", "--ipv6", "-o", "k=v", *subnets, *inside, "net") == (0, "n\n", "")
+    sent = daemon.requests[-1].json()
+    assert sent["IPAM"]["Config"] == [
+        {"Subnet": "10.1.0.0/16", "IPRange": "10.1.5.0/24", "AuxiliaryAddresses": {"r": "10.1.0.9"}},
+        {"Subnet": "fd00::/64", "Gateway": "fd00::1"},
+    ]
+    assert (sent["EnableIPv6"], sent["Options"], "EnableIPv4" in sent) == (True, {"k": "v"}, False)
+    code, _, err = corten("network", "create", "--subnet", "10.1.0.0/16", "--gateway", "10.2.0.1", "net")
+    assert (code, err) == (1, "no matching subnet for gateway 10.2.0.1\n")
+
+
+def test_volumes(daemon: Daemon, corten: Corten) -> None:
+    daemon.on("GET /volumes", reply(200, {"Volumes": [{"Name": "v", "Driver": "local"}], "Warnings": None}))
+    daemon.on("POST /volumes/create", reply(201, {"Name": "v"}))
+    daemon.on("POST /volumes/prune", reply(200, {"VolumesDeleted": ["v"], "SpaceReclaimed": 1500}))
+    assert corten("volume", "ls")[1] == "DRIVER    VOLUME NAME\nlocal     v\n"
+    assert corten("volume", "create", "-o", "type=tmpfs", "v")[1] == "v\n"
+    assert daemon.requests[-1].json() == {"Driver": "local", "DriverOpts": {"type": "tmpfs"}, "Labels": {}, "Name": "v"}
+    assert corten("volume", "prune", "-f")[1] == "Deleted Volumes:\nv\n\nTotal reclaimed space: 1.5kB\n"
+
+
+def test_saving_leaves_a_whole_file_or_none(daemon: Daemon, corten: Corten, tmp_path: Path) -> None:
+    target = tmp_path / "out.tar"
+    daemon.on("GET /images/get", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntar")
+    assert corten("save", "-o", str(target), "a", "b:1") == (0, "", "")
+    assert (target.read_bytes(), daemon.requests[-1].query) == (b"tar", "names=a&names=b%3A1")
+    target.unlink()
+
+    def cut(_request: Request, connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nta")
+        connection.shutdown(socket.SHUT_RDWR)
+
+    daemon.on("GET /images/get", cut)
+    assert corten("save", "-o", str(target), "a")[0] == 1
+    assert [one.name for one in tmp_path.iterdir() if "tar" in one.name] == []
+
+
+def test_disk_usage(daemon: Daemon, corten: Corten) -> None:
+    usage = {
+        "LayersSize": 2000000,
+        "Images": [
+            {"Id": "sha256:a", "Size": 1500000, "SharedSize": 0, "Containers": 1, "RepoTags": ["x:1"], "Created": 0},
+            {"Id": "sha256:b", "Size": 500000, "SharedSize": 0, "Containers": 0, "RepoTags": [], "Created": 0},
+        ],
+        "Containers": [{"State": "exited", "SizeRw": 10}],
+        "Volumes": [{"Name": "v", "UsageData": {"Size": 5, "RefCount": 1}}],
+        "BuildCache": None,
+    }
+    daemon.on("GET /system/df", reply(200, usage))
+    assert corten("system", "df")[1].splitlines() == [
+        "TYPE            TOTAL     ACTIVE    SIZE      RECLAIMABLE",
+        "Images          2         1         2MB       500kB (25%)",
+        "Containers      1         0         10B       10B (100%)",
+        "Local Volumes   1         1         5B        0B (0%)",
+        "Build Cache     0         0         0B        0B",
+    ]

@@ -129,6 +129,21 @@ def parse_filters(specs: Iterable[str]) -> dict[str, list[str]]:
     return wanted
 
 
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A sort key by which x9 comes before x10."""
+    key = []
+    digits = ""
+    for char in name + "\0":
+        if char.isascii() and char.isdigit():
+            digits += char
+            continue
+        if digits:
+            key.append((0, int(digits), ""))
+            digits = ""
+        key.append((1, 0, char))
+    return key
+
+
 def ellipsis(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
 

@@ -7,7 +7,7 @@ decide. The field lists follow the API's specification (ContainerInspectResponse
 
 from __future__ import annotations
 
-from corten.cli.gotemplate.printing import NilList, NilMap
+from corten.cli.gotemplate.printing import Moment, NilList, NilMap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ def typed(name: str, value: Any) -> Any:
         return [None if one is None else typed(inner, one) for one in value]
     if isinstance(value, dict):
         found = Typed({key: typed(key, one) for key, one in value.items()})
+        if name == "network" and isinstance(value.get("Created"), str):
+            found["Created"] = Moment(value["Created"])
         found.zeros = OPTIONAL.get(name, {})
         return found
     return value

@@ -24,6 +24,12 @@ class NilMap(dict[str, object]):
     """A nil map: empty, prints as map[] and is null in JSON."""
 
 
+class Moment(str):
+    """A time: RFC 3339 in JSON, but printed as Go prints a time.Time."""
+
+    __slots__ = ()
+
+
 MISSING = Missing()
 VERB = re.compile(r"%([+\-# 0]*)(\*|\d+)?(?:\.(\*|\d+)?)?(?:\[(\d+)\])?(.)?", re.DOTALL)
 DOTTED = re.compile(r"%[^a-zA-Z%]*\.")
@@ -37,6 +43,10 @@ def text(value: Any) -> str:
         return "<nil>"
     if value is True or value is False:
         return "true" if value else "false"
+    if isinstance(value, Moment):
+        from corten.cli.times import go_moment
+
+        return go_moment(value)
     if isinstance(value, str):
         return value
     if isinstance(value, float):

@@ -1,0 +1,27 @@
+"""What the prune commands share: the question before, the sum after."""
+
+from __future__ import annotations
+
+import os
+
+from corten.cli.output import out
+from corten.cli.units import human_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def confirmed(warning: str) -> bool:
+    """Ask on the terminal; anything but y or Y is no."""
+    out(f"WARNING! {warning}\nAre you sure you want to continue? [y/N] ", end="")
+    answer = b""
+    while not answer.endswith(b"\n") and (byte := os.read(0, 1)):
+        answer += byte
+    return answer.strip().lower() == b"y"
+
+
+def reclaimed(title: str, lines: list[str] | None, answer: dict[str, Any]) -> None:
+    """The list of what is gone, and the space that is free again."""
+    text = "\n".join([title, *lines, "", ""]) if lines else ""
+    out(f"{text}Total reclaimed space: {human_size(answer.get('SpaceReclaimed') or 0)}")
