@@ -40,9 +40,10 @@ class Fragile(Cortend):
 
     @property
     def launcher(self) -> int:
-        return until(lambda: [pid for pid in census._children(self.pid) if name(pid) == "corten:launcher"], "launcher")[
-            0
-        ]
+        def found() -> list[int]:
+            return [pid for pid in census._children(self.pid) if name(pid) == "corten:launcher"]
+
+        return until(found, "a launcher")[0]
 
     def create(self, *command: str, name: str = "", host: dict[str, Any] | None = None, **config: Any) -> str:
         body = {"Image": IMAGE, "Cmd": list(command), "HostConfig": host or {}, **config}
@@ -68,6 +69,10 @@ class Fragile(Cortend):
     def wait(self, id: str, seconds: float = 20) -> dict[str, Any]:
         """Its state, once it has ended."""
         return until(lambda: (s := self.state(id))["Status"] == "exited" and s, f"the end of {id[:12]}", seconds)
+
+    def wait_running(self, id: str) -> int:
+        """Its first process, once it runs."""
+        return until(lambda: (s := self.state(id))["Running"] and int(s["Pid"]), f"the start of {id[:12]}")
 
     def supervisor(self, id: str) -> int:
         return parent(self.state(id)["Pid"])
@@ -133,10 +138,6 @@ def frames(data: bytes) -> list[tuple[int, str]]:
 
 def leftovers(before: census.Census, daemon: Cortend) -> dict[str, Any]:
     """`census.difference`, for a daemon that may be another process by now."""
-    return {kind: change for kind, change in _settled_difference(before, daemon).items()}
-
-
-def _settled_difference(before: census.Census, daemon: Cortend) -> dict[str, Any]:
     deadline = time.monotonic() + census.SETTLE
     while True:
         now = comparable(census.take(daemon))
