@@ -190,6 +190,9 @@ class FakeNetworks:
     def rename(self, container_id: str, name: str) -> None:
         return
 
+    def named_endpoints(self, container_id: str) -> Sequence[tuple[str, FakeEndpoint]]:
+        return []
+
     def hosts_file(
         self, endpoints: Sequence[FakeEndpoint], hostname: str, domainname: str = "", extra: Iterable[str] = ()
     ) -> str:

@@ -21,6 +21,12 @@ async def inspect(call: Call) -> web.StreamResponse:
     return json_answer(call.engine.networks.inspect(call.path["id"], call.flag("verbose"), call.text("scope")))
 
 
+async def audit(call: Call) -> web.StreamResponse:
+    """Ours: what is reachable from where, for one network, or for all under the name "*"."""
+    reference = call.path["id"]
+    return json_answer(call.engine.networks.audit("" if reference == "*" else reference))
+
+
 async def create(call: Call) -> web.StreamResponse:
     return json_answer(await call.engine.networks.create(await call.body()), 201)
 
@@ -72,6 +78,7 @@ ROUTES = (
     Route("POST", "/networks/prune", prune),
     Route("GET", "/networks/{id}", inspect),
     Route("DELETE", "/networks/{id}", remove),
+    Route("GET", "/networks/{id}/audit", audit),
     Route("POST", "/networks/{id}/connect", connect),
     Route("POST", "/networks/{id}/disconnect", disconnect),
 )

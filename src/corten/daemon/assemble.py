@@ -145,6 +145,9 @@ def _network_config(config: Config) -> NetworkConfig:
         icc=config.icc,
         masquerade=config.ip_masq,
         host_ip=config.ip,
+        dns=config.dns,
+        dns_search=config.dns_search,
+        dns_options=config.dns_opts,
         pools=pools or DEFAULT_POOLS,
         tag=config.bridge if config.bridge != "none" else _tag(config.data_root),
     )

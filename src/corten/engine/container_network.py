@@ -82,6 +82,15 @@ async def adopt_all(containers: Containers, container: Container, stack: AsyncEx
         stack.push_async_callback(disconnect_endpoint, containers, container, network)
 
 
+def renamed(containers: Containers, container: Container) -> None:
+    """Its endpoints, here and on disk, carry the name that it has now."""
+    networks, record = containers.parts.networks, container.record
+    networks.rename(record.id, record.name)
+    container.endpoints |= {name: e for name, e in networks.named_endpoints(record.id) if name in container.endpoints}
+    if record.state.has_task:
+        record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
+
+
 async def serve_again(containers: Containers, container: Container) -> None:
     """The name server of an adopted container ended with the earlier daemon, and its rules point nowhere."""
     if own_namespace(container.record) and containers.parts.networks.wants_names(container.id):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from corten.engine import container_exit, container_remove, container_start, container_stop, records
+from corten.engine import container_exit, container_network, container_remove, container_start, container_stop, records
 from corten.engine.container import Container
 from corten.engine.container_create import check_free, check_name, create
 from corten.engine.container_list import ImageNames, select, summary
@@ -88,7 +88,7 @@ class Containers:
             del self.by_name[old]
             record.name = new
             self.by_name[new] = container
-            self.parts.networks.rename(record.id, new)
+            container_network.renamed(self, container)
             records.save(self.parts.table, record)
             self.parts.events.publish("container", "rename", record.id, container.attributes(oldName="/" + old))
 

@@ -256,7 +256,7 @@ class Networks:
 
         After a daemon's restart as well, with new sockets. It ends with the container's last endpoint.
         """
-        await self._naming.serve(container_id, sockets, servers)
+        await self._naming.serve(container_id, sockets, servers or self.config.dns)
 
     def _connected(self, container_id: str) -> builtins.list[tuple[Live, Endpoint]]:
         found = [(live, e) for live in self._networks.values() for e in live.endpoints.values()]
@@ -264,6 +264,10 @@ class Networks:
 
     def of_container(self, container_id: str) -> builtins.list[Endpoint]:
         return [e for n in self._networks.values() for e in n.endpoints.values() if e.container_id == container_id]
+
+    def named_endpoints(self, container_id: str) -> builtins.list[tuple[str, Endpoint]]:
+        """A container's endpoints as they are now, each with its network's name."""
+        return [(endpoint.network_name, endpoint) for endpoint in self.of_container(container_id)]
 
     def rename(self, container_id: str, name: str) -> None:
         """A container has another name now: network inspect shows it."""
@@ -359,9 +363,14 @@ class Networks:
         self._notify("network", "prune", "", {"reclaimed": "0"})
         return {"NetworksDeleted": deleted}
 
-    def audit(self) -> builtins.list[Json]:
-        """What is reachable from where: {"Container", "Network", "Port", "Via", "From"} for every way there is."""
-        return [way.to_json() for way in audit.ways(self._networks.values())]
+    def audit(self, reference: str = "") -> builtins.list[Json]:
+        """What is reachable from where: {"Container", "Network", "Port", "Via", "From"} for every way there is.
+
+        With `reference` only the ways to containers of that network. NotFound.
+        """
+        wanted = self.find(reference).definition.name if reference else ""
+        ways = audit.ways(self._networks.values())
+        return [way.to_json() for way in ways if wanted in ("", way.network)]
 
     # ----------------------------------------------------------------------------------------------------- files
 
@@ -390,8 +399,11 @@ class Networks:
         options: Sequence[str] = (),
     ) -> str:
         """/etc/resolv.conf of a container: our name server where it has one; on the host's network the host's text."""
+        config = self.config
+        servers, search = servers or config.dns, search or config.dns_search
+        options = options or config.dns_options
         try:
-            host = self.config.resolv_conf.read_text(errors="replace")
+            host = config.resolv_conf.read_text(errors="replace")
         except FileNotFoundError:
             host = ""
         if self._on_host(endpoints) and not (servers or search or options):

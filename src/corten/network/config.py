@@ -14,8 +14,8 @@ class NetworkConfig:
     """`bridge` "none" means no default bridge; then `tag` has to tell daemons of one host apart.
 
     `bip` is the default bridge's own address with its prefix length, `fixed_cidr` the part of its subnet that is
-    for containers; `host_ip` is what an empty HostIp of a published port means (empty: every
-    address); `mtu` 0 is the kernel's.
+    for containers; `host_ip` is what an empty HostIp of a published port means (empty: every address); `mtu` 0 is the
+    kernel's; `dns`, `dns_search` and `dns_options` are for containers that bring none of their own.
     """
 
     bridge: str = "corten0"
@@ -27,6 +27,9 @@ class NetworkConfig:
     masquerade: bool = True
     host_ip: str = ""
     ipv6: bool = False
+    dns: Sequence[str] = ()
+    dns_search: Sequence[str] = ()
+    dns_options: Sequence[str] = ()
     tag: str = ""
     resolv_conf: Path = Path("/etc/resolv.conf")
     hosts: Path = Path("/etc/hosts")
