@@ -41,6 +41,7 @@ history | history, image history | Show how an image came about
 image_prune | image prune | Remove images that nothing needs
 push | push, image push | Send an image to a registry
 save | save, image save | Write images as a tar
+network_audit | network audit | Show who can reach which container
 network_connect | network connect | Connect a container to a network
 network_create | network create | Make a network
 network_disconnect | network disconnect | Disconnect a container from a network

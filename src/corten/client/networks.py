@@ -20,6 +20,12 @@ def inspect(client: Client, name: str, verbose: bool = False) -> Json:
     return answer
 
 
+def audit(client: Client, name: str) -> list[Json]:
+    """Ways to the containers of a network: Container, Network, Port, Via, From. "*" stands for all networks."""
+    answer: list[Json] = client.call("GET", f"/networks/{quote(name)}/audit")
+    return answer
+
+
 def create(client: Client, config: Json) -> Json:
     answer: Json = client.call("POST", "/networks/create", None, config)
     return answer
