@@ -10,6 +10,7 @@ it drops SQLite's POSIX locks (sqlite.org/howtocorrupt.html, 2.2 and 2.6).
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -77,16 +78,16 @@ class Database:
         """Let both files have room that is theirs, so that a full disk does not keep anybody from removing things.
 
         As much as the log may hold is written and deleted: the database keeps the pages as free ones, and the log, once
-        its content has been moved over, is written from its beginning again. On a disk that is full already this uses
-        the room that an earlier daemon reserved, or is left undone.
+        its content has been moved over, is written from its beginning again. On a disk that is nearly full it is left
+        undone: half of it would be in the way of the room that an earlier daemon may have reserved.
         """
         self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
-        try:
-            self._fill_and_empty()
-        except Exhausted as error:
-            log.warning("%s", error)
-
-    def _fill_and_empty(self) -> None:
+        disk = os.statvfs(self.path.parent)
+        if disk.f_bavail * disk.f_frsize < 3 * _RESERVE:
+            log.warning(
+                "%s: less than %d bytes are free, none are set aside for removing things", self.path, 3 * _RESERVE
+            )
+            return
         with self.write() as cursor:
             cursor.execute("DROP TABLE IF EXISTS reserve")  # a daemon may have been killed between the two
             cursor.execute("CREATE TABLE reserve (filling BLOB)")
