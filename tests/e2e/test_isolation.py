@@ -136,7 +136,7 @@ def test_a_profile_from_a_file(cli: Client, tmp_path: Path) -> None:
 
 
 def test_masks_and_read_only_paths(cli: Client) -> None:
-    done = cli("run", "--rm", IMAGE, "sh", "-c", "wc -c < /proc/interrupts; echo 1 > /proc/sys/kernel/sysrq", code=1)
+    done = cli("run", "--rm", IMAGE, "sh", "-c", "wc -c < /proc/interrupts; echo 1 > /proc/sys/kernel/panic", code=1)
     assert done.out.split() == ["0"]
     assert "Read-only file system" in done.err
     script = "wc -c < /proc/interrupts; grep -c -E ' /proc/[a-z]+ ' /proc/mounts || true"

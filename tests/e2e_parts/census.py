@@ -136,8 +136,12 @@ def _records(daemon: Cortend) -> list[str]:
 
 
 def _files(pid: int) -> list[str]:
-    """Open files by kind; sockets have no names, so their number is what can be compared."""
-    return sorted(link.split(":[")[0] for fd in _fds(pid) if (link := _link(fd)))
+    """Open files by kind, and unix sockets by the path that they are bound to."""
+    unix = {}
+    for line in _text(Path("/proc/net/unix")).splitlines()[1:]:
+        words = line.split()
+        unix[f"socket:[{words[6]}]"] = " ".join(["unix", *words[7:]])
+    return sorted(unix.get(link, link.split(":[")[0]) for fd in _fds(pid) if (link := _link(fd)))
 
 
 def _fds(pid: int) -> list[str]:

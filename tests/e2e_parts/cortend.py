@@ -112,6 +112,7 @@ class Cortend:
                 http.ask("DELETE", f"/containers/{container['Id']}?force=1&v=1")
             for volume in http.ask("GET", "/volumes")[1]["Volumes"] or ():
                 http.ask("DELETE", f"/volumes/{volume['Name']}?force=1")
+            http.ask("POST", "/networks/prune")
 
     def events(self, since: float, **filters: Any) -> list[dict[str, Any]]:
         """What has happened from `since` until now."""

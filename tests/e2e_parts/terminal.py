@@ -16,6 +16,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Self
 
+_WHERE = "\x1b[6n"  # "where is the cursor?", which terminals answer: busybox's shell asks with each prompt
+
 
 class Terminal:
     """`command` as the foreground session of a new terminal of `size` rows and columns."""
@@ -62,6 +64,26 @@ class Terminal:
         self.seen = self.seen[match.end() :]
         return match
 
+    def insist(self, key: str, pattern: str) -> None:
+        """Type `key` until `pattern` shows: a shell that is just starting a program takes it for itself."""
+        for _ in range(30):
+            self.type(key)
+            try:
+                self.expect(pattern, 0.5)
+                return
+            except AssertionError:
+                continue
+        raise AssertionError(f"no {pattern!r} after {key!r} in {self.seen!r}")
+
+    def shows(self, text: str, timeout: float) -> bool:
+        """Whether `text` comes to be seen in that time."""
+        deadline = time.monotonic() + timeout
+        while text not in self.seen:
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._read(left):
+                return False
+        return True
+
     def _read(self, timeout: float) -> bool:
         if not select.select([self.fd], [], [], timeout)[0]:
             return False
@@ -69,7 +91,10 @@ class Terminal:
             piece = os.read(self.fd, 65536)
         except OSError:  # EIO: nobody has the other side open any more
             return False
-        self.seen += piece.decode(errors="replace")
+        text = piece.decode(errors="replace")
+        for _ in range(text.count(_WHERE)):
+            os.write(self.fd, b"\x1b[24;1R")
+        self.seen += text.replace(_WHERE, "")
         return bool(piece)
 
     def wait(self, timeout: float = 15) -> int:

@@ -1,0 +1,125 @@
+"""exec and attach, without a terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from e2e_parts.clients import Client
+from e2e_parts.cortend import IMAGE, Cortend
+
+
+@pytest.fixture
+def running(docker: Client) -> Iterator[str]:
+    docker("run", "-d", "--name", "target", "-e", "OWN=1", "-w", "/tmp", IMAGE, "sleep", "1000")
+    yield "target"
+
+
+def test_exec(every: Client, running: str) -> None:
+    done = every("exec", running, "sh", "-c", "echo out; echo err >&2; exit 9", code=9)
+    assert (done.out, done.err) == ("out\n", "err\n")
+
+
+def test_exec_input_with_half_close(cli: Client, running: str) -> None:
+    text = "y" * 500_000
+    assert cli("exec", "-i", running, "sh", "-c", "wc -c; echo late", input=text).out.split() == ["500000", "late"]
+    assert cli("exec", running, "cat", input=text).out == ""
+
+
+def test_exec_flags(cli: Client, running: str) -> None:
+    flags = ["-e", "NEW=2", "-u", "1000:1000", "-w", "/etc"]
+    out = cli.out("exec", *flags, running, "sh", "-c", "echo $OWN $NEW $(id -u):$(id -g) $(pwd)")
+    assert out == "1 2 1000:1000 /etc"
+    assert cli.out("exec", running, "pwd") == "/tmp"
+    status = "grep CapEff /proc/self/status"
+    assert cli.out("exec", running, "sh", "-c", status).endswith("a80425fb")
+    assert not cli.out("exec", "--privileged", running, "sh", "-c", status).endswith("a80425fb")
+
+
+def test_exec_is_in_the_containers_namespaces_and_cgroup(cli: Client, running: str) -> None:
+    for kind in ("mnt", "pid", "net", "ipc", "uts", "cgroup"):
+        script = f"readlink /proc/1/ns/{kind}; readlink /proc/self/ns/{kind}"
+        first, second = cli.out("exec", running, "sh", "-c", script).split()
+        assert first == second, kind
+    script = "md5sum < /proc/1/cgroup; md5sum < /proc/self/cgroup"
+    first, second = cli.out("exec", running, "sh", "-c", script).splitlines()
+    assert first == second
+    assert cli.out("exec", running, "sh", "-c", "ls /proc/self/fd | wc -l") == "4"
+
+
+def test_exec_that_cannot_start(cli: Client, running: str) -> None:
+    done = cli("exec", running, "no-such-program", code=127)
+    assert "not found" in done.err + done.out
+    cli("exec", running, "/etc/passwd", code=126)
+    assert "nosuch" in cli("exec", "nosuch", "true", code=1).err
+    cli("stop", "-t", "0", running)
+    assert "not running" in cli("exec", running, "true", code=1).err
+
+
+def test_exec_in_the_background(cli: Client, running: str) -> None:
+    assert cli.out("exec", "-d", running, "sh", "-c", "sleep 0.05; touch /tmp/done") == ""
+    cli("exec", running, "sh", "-c", "until test -e /tmp/done; do sleep 0.01; done")
+
+
+def test_exec_by_the_api(docker: Client, daemon: Cortend, running: str) -> None:
+    with daemon.connection() as http:
+        status, made = http.ask("POST", f"/containers/{running}/exec", {"Cmd": ["sh", "-c", "exit 4"]})
+        assert status == 201
+        assert http.ask("GET", f"/exec/{made['Id']}/json")[1]["Running"] is False
+        assert http.ask("POST", f"/exec/{made['Id']}/start", {"Detach": True})[0] == 200
+        for _ in range(500):
+            shown = http.ask("GET", f"/exec/{made['Id']}/json")[1]
+            if shown["ExitCode"] is not None and not shown["Running"]:
+                break
+            time.sleep(0.01)
+        assert shown["ExitCode"] == 4
+        assert http.ask("POST", f"/exec/{made['Id']}/start", {"Detach": True})[0] == 409
+        assert http.ask("POST", "/exec/nosuch/start", {})[0] == 404
+
+
+def test_an_exec_ends_with_its_container(docker: Client, running: str) -> None:
+    process = docker.popen("exec", running, "sh", "-c", "echo up; sleep 1000")
+    assert process.stdout is not None and process.stdout.readline() == b"up\n"
+    docker("kill", running)
+    assert process.wait(10) == 137
+
+
+def test_many_execs_at_once(corten: Client, running: str) -> None:
+    processes = [corten.popen("exec", running, "sh", "-c", f"sleep 0.1; echo {number}") for number in range(12)]
+    assert [process.stdout.read() for process in processes if process.stdout] == [b"%d\n" % n for n in range(12)]
+    assert [process.wait(10) for process in processes] == [0] * 12
+
+
+def test_attach(cli: Client) -> None:
+    script = "while read line; do echo got $line; test $line = end && exit 8; done"
+    cli("run", "-d", "-i", "--name", "listener", IMAGE, "sh", "-c", script)
+    first, second = cli.popen("attach", "listener"), cli.popen("attach", "--no-stdin", "listener")
+    assert first.stdin is not None and first.stdout is not None and second.stdout is not None
+    deadline = time.monotonic() + 10
+    while json.loads(cli.out("inspect", "-f", "{{json .State.Running}}", "listener")) and time.monotonic() < deadline:
+        first.stdin.write(b"a\n")
+        first.stdin.flush()
+        if second.stdout in _readable(second.stdout):
+            break
+    first.stdin.write(b"end\n")
+    first.stdin.flush()
+    assert first.wait(10) == second.wait(10) == 8
+    assert first.stdout.read().endswith(b"got end\n") and second.stdout.read().endswith(b"got end\n")
+    assert "stopped container" in cli("attach", "listener", code=1).err
+    assert "nosuch" in cli("attach", "nosuch", code=1).err
+
+
+def _readable(stream: object) -> list[object]:
+    import select
+
+    return select.select([stream], [], [], 0.1)[0]
+
+
+def test_stdin_stays_open_for_the_next_client(docker: Client) -> None:
+    docker("create", "-i", "--name", "keep", IMAGE, "sh", "-c", "read a; read b; echo $a $b")
+    docker("start", "keep")
+    done = docker("attach", "keep", input="one\ntwo\n")
+    assert done.out == "one two\n"

@@ -1,0 +1,114 @@
+"""logs, and output that is too much, too long or not read."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import time
+
+from e2e_parts.clients import Client
+from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.http import hijack
+
+
+def test_logs(every: Client) -> None:
+    every("run", "--name", "said", IMAGE, "sh", "-c", "echo one; echo two >&2; printf three")
+    done = every("logs", "said")
+    assert (done.out, done.err) == ("one\nthree", "two\n")
+    assert every("logs", "-n", "1", "said").out == "three"
+    assert every("logs", "--tail", "0", "said").out == ""
+    stamped = every("logs", "-t", "said").out.splitlines()
+    assert len(stamped) == 2 and stamped[0].endswith("Z one") and stamped[0][:2] == "20"
+
+
+def test_logs_of_a_time(cli: Client) -> None:
+    cli("run", "--name", "timed", IMAGE, "sh", "-c", "echo early; sleep 0.3; echo late")
+    stamps = [line.split()[0] for line in cli.out("logs", "-t", "timed").splitlines()]
+    assert cli("logs", "--since", stamps[1], "timed").out == "late\n"
+    assert cli("logs", "--until", stamps[0], "timed").out == "early\n"
+    assert cli("logs", "--since", "10m", "timed").out == "early\nlate\n"
+    assert cli("logs", "--until", "10m", "timed").out == ""
+
+
+def test_logs_follow_ends_with_the_container(cli: Client) -> None:
+    cli("run", "-d", "--name", "talk", IMAGE, "sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.1; done; echo end >&2")
+    done = cli("logs", "-f", "talk")
+    assert (done.out, done.err) == ("1\n2\n3\n", "end\n")
+    assert cli("logs", "-f", "-n", "1", "talk").out == ""  # the last line is the one of stderr
+
+
+def test_logs_follow_goes_on_over_a_restart(docker: Client) -> None:
+    docker("run", "-d", "--name", "again", IMAGE, "sh", "-c", "echo run; sleep 1000")
+    process = docker.popen("logs", "-f", "again")
+    assert process.stdout is not None and process.stdout.readline() == b"run\n"
+    docker("stop", "-t", "0", "again")
+    assert process.wait(10) == 0
+    docker("start", "again")
+    for _ in range(200):
+        if docker("logs", "again").out == "run\nrun\n":
+            break
+        time.sleep(0.02)
+    assert docker("logs", "again").out == "run\nrun\n"
+
+
+def test_logs_of_nothing(cli: Client) -> None:
+    assert "nosuch" in cli("logs", "nosuch", code=1).err
+    cli("create", "--name", "quiet", IMAGE, "true")
+    assert cli("logs", "quiet").out == ""
+    cli("run", "--name", "none", "--log-driver", "none", IMAGE, "echo", "x")
+    assert "does not support reading" in cli("logs", "none", code=1).err
+
+
+def test_the_file_is_dockers_json(docker: Client) -> None:
+    docker("run", "--name", "file", "--log-opt", "labels=a", "-l", "a=1", IMAGE, "sh", "-c", "echo 'ä\"\\'; echo e >&2")
+    path = docker.out("inspect", "-f", "{{.LogPath}}", "file")
+    with open(path) as file:
+        records = [json.loads(line) for line in file]
+    assert sorted((record["stream"], record["log"]) for record in records) == [("stderr", "e\n"), ("stdout", 'ä"\\\n')]
+    assert records[0]["attrs"] == {"a": "1"} and records[0]["time"].endswith("Z")
+
+
+def test_rotation(docker: Client) -> None:
+    limits = ["--log-opt", "max-size=64k", "--log-opt", "max-file=2"]
+    docker("run", "--name", "wheel", *limits, IMAGE, "sh", "-c", "seq 1 20000")
+    lines = docker.out("logs", "wheel").splitlines()
+    assert lines[-1] == "20000" and 500 < len(lines) < 20000
+    assert lines == [str(number) for number in range(int(lines[0]), 20001)]
+
+
+def test_a_line_of_a_hundred_megabytes(docker: Client) -> None:
+    """Without a newline: it is kept in pieces, nobody's memory grows with it, and it is read back whole."""
+    size = 100 << 20
+    script = f"head -c {size} /dev/zero | tr '\\0' x"
+    docker("run", "-d", "--name", "long", "--log-opt", "max-size=-1", IMAGE, "sh", "-c", script)
+    assert docker("wait", "long", timeout=60).out.strip() == "0"
+    process = docker.popen("logs", "long")
+    assert process.stdout is not None
+    count = 0
+    while piece := process.stdout.read(1 << 20):
+        count += len(piece)
+        assert not piece.strip(b"x")
+    assert count == size
+
+
+def test_a_client_that_never_reads_holds_nobody_up(docker: Client, daemon: Cortend) -> None:
+    docker("create", "--name", "loud", IMAGE, "sh", "-c", "head -c 30000000 /dev/zero | tr '\\0' x; echo; echo end")
+    with hijack(daemon.socket, "/containers/loud/attach?stream=1&stdout=1&stderr=1") as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        docker("start", "loud")
+        assert docker("wait", "loud").out == "0\n"
+        # and what was not read is still there for the reading
+        total = 0
+        while head := _exactly(deaf, 8):
+            length = struct.unpack(">I", head[4:])[0]
+            assert len(_exactly(deaf, length)) == length
+            total += length
+        assert total == 30000000 + 1 + 4
+
+
+def _exactly(sock: socket.socket, length: int) -> bytes:
+    data = b""
+    while len(data) < length and (piece := sock.recv(length - len(data))):
+        data += piece
+    return data

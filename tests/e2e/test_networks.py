@@ -1,0 +1,374 @@
+"""Networks between real containers: names, addresses, walls, and changes while they run."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e_parts.clients import Client
+from e2e_parts.cortend import IMAGE, Cortend
+from fault_parts.fragile import Fragile, until
+
+SERVE = "echo hello from $0 >/tmp/index.html; exec httpd -f -p 80 -h /tmp"
+
+
+def subnet() -> str:
+    """Three numbers of a /24 that nobody else uses."""
+    return f"10.{secrets.randbelow(100) + 100}.{secrets.randbelow(256)}"
+
+
+@pytest.fixture
+def net(docker: Client) -> Callable[..., str]:
+    """Makes a network with these flags; answers its name. The end of the test takes it away."""
+
+    def make(*flags: str) -> str:
+        name = f"n{secrets.token_hex(3)}"
+        docker("network", "create", *flags, name)
+        return name
+
+    return make
+
+
+def serve(client: Client, name: str, *flags: str) -> None:
+    """A container with a web server on port 80."""
+    client("run", "-d", "--name", name, *flags, IMAGE, "sh", "-c", SERVE, name)
+    until(lambda: client("exec", name, "wget", "-qO-", "127.0.0.1", code=None).code == 0, f"{name} serves")
+
+
+def ask(client: Client, name: str, host: str, code: int | None = 0) -> str:
+    """What the web server `host` says to the container `name`."""
+    return client("exec", name, "wget", "-T", "3", "-qO-", f"http://{host}/", code=code).out.strip()
+
+
+def idle(client: Client, name: str, *flags: str) -> None:
+    client("run", "-d", "--name", name, *flags, IMAGE, "sleep", "1000")
+
+
+def inside(client: Client, name: str, *command: str) -> str:
+    return client.out("exec", name, *command)
+
+
+def address(client: Client, name: str, network: str) -> str:
+    networks = json.loads(client.out("inspect", "--format", "{{json .NetworkSettings.Networks}}", name))
+    return str(networks[network]["IPAddress"])
+
+
+def resolves(client: Client, asker: str, name: str) -> bool:
+    return client("exec", asker, "nslookup", name, code=None).code == 0
+
+
+# ------------------------------------------------------------------------------------------------------------ names
+
+
+def test_containers_find_each_other_by_name_alias_and_id(docker: Client, net: Callable[..., str]) -> None:
+    network = net()
+    serve(docker, "web", "--network", network, "--network-alias", "shop")
+    idle(docker, "asker", "--network", network)
+    id = docker.out("inspect", "--format", "{{.Id}}", "web")
+    for name in ("web", "shop", f"web.{network}", id[:12], "WEB"):
+        assert ask(docker, "asker", name) == "hello from web"
+    assert inside(docker, "asker", "cat", "/etc/resolv.conf").splitlines()[0] == "nameserver 127.0.0.11"
+    assert not resolves(docker, "asker", "nobody-is-called-so")
+    found = inside(docker, "asker", "nslookup", address(docker, "web", network))
+    assert f"web.{network}" in found
+
+
+def test_one_alias_of_several_containers_has_all_addresses(docker: Client, net: Callable[..., str]) -> None:
+    network = net()
+    for name in ("one", "two"):
+        idle(docker, name, "--network", network, "--network-alias", "pool")
+    found = inside(docker, "one", "nslookup", "pool")
+    assert all(address(docker, name, network) in found for name in ("one", "two"))
+    docker("rm", "-f", "two")
+    assert not resolves(docker, "one", "two")
+
+
+def test_a_container_that_starts_again_is_found_again(docker: Client, net: Callable[..., str]) -> None:
+    network = net()
+    serve(docker, "web", "--network", network)
+    idle(docker, "asker", "--network", network)
+    docker("stop", "-t", "0", "web")
+    assert not resolves(docker, "asker", "web")
+    docker("start", "web")
+    until(lambda: ask(docker, "asker", "web", code=None) == "hello from web", "web serves again")
+
+
+def test_rename_is_known_at_once(docker: Client, net: Callable[..., str]) -> None:
+    network = net()
+    idle(docker, "old", "--network", network)
+    idle(docker, "asker", "--network", network)
+    docker("rename", "old", "new")
+    assert resolves(docker, "asker", "new") and not resolves(docker, "asker", "old")
+    assert "new" in docker.out("network", "inspect", network)
+    assert json.loads(docker.out("inspect", "new"))[0]["NetworkSettings"]["Networks"][network]["DNSNames"][0] == "new"
+
+
+def test_the_default_network_has_no_names_but_links(docker: Client) -> None:
+    serve(docker, "web")
+    done = docker("run", "--rm", "--link", "web:db", IMAGE, "sh", "-c", "wget -qO- http://db; cat /etc/resolv.conf")
+    assert "hello from web" in done.out and "127.0.0.11" not in done.out
+    assert docker("run", "--rm", IMAGE, "ping", "-c1", "-W1", "web", code=None).code != 0
+    docker("stop", "-t", "0", "web")
+    assert "Cannot link to a non running container" in docker("run", "--link", "web:db", IMAGE, code=125).err
+
+
+def test_links_in_a_network_are_names_of_one_container(docker: Client, net: Callable[..., str]) -> None:
+    network = net()
+    serve(docker, "web", "--network", network)
+    idle(docker, "linked", "--network", network, "--link", "web:db")
+    idle(docker, "other", "--network", network)
+    assert ask(docker, "linked", "db") == "hello from web"
+    assert not resolves(docker, "other", "db")
+
+
+# ------------------------------------------------------------------------------------------------------------ walls
+
+
+def test_networks_do_not_reach_each_other(docker: Client, net: Callable[..., str]) -> None:
+    here, there = net(), net()
+    serve(docker, "web", "--network", there)
+    idle(docker, "asker", "--network", here)
+    assert not resolves(docker, "asker", "web")
+    assert ask(docker, "asker", address(docker, "web", there), code=1) == ""
+    docker("network", "connect", here, "web")
+    assert ask(docker, "asker", "web") == "hello from web"
+
+
+def test_an_internal_network_has_no_way_out(docker: Client, net: Callable[..., str]) -> None:
+    inner, outer = net("--internal"), net()
+    serve(docker, "web", "--network", inner)
+    serve(docker, "outside", "--network", outer)
+    idle(docker, "asker", "--network", inner)
+    assert ask(docker, "asker", "web") == "hello from web"
+    assert ask(docker, "asker", address(docker, "outside", outer), code=1) == ""
+    assert "default" not in inside(docker, "asker", "ip", "route")
+    begun = time.monotonic()
+    assert not resolves(docker, "asker", "example.com")
+    assert time.monotonic() - begun < 5  # refused, not waited for
+
+
+def test_without_icc_neighbours_are_strangers(docker: Client, net: Callable[..., str]) -> None:
+    network = net("-o", "com.docker.network.bridge.enable_icc=false")
+    serve(docker, "web", "--network", network)
+    idle(docker, "asker", "--network", network)
+    assert ask(docker, "asker", address(docker, "web", network), code=1) == ""
+
+
+def test_a_container_takes_no_router_advertisements(docker: Client) -> None:
+    idle(docker, "one")
+    for device in ("all", "default", "eth0"):
+        assert inside(docker, "one", "cat", f"/proc/sys/net/ipv6/conf/{device}/accept_ra") == "0"
+
+
+# -------------------------------------------------------------------------------------------------------- addresses
+
+
+def test_static_addresses(docker: Client, net: Callable[..., str]) -> None:
+    three = subnet()
+    network = net("--subnet", f"{three}.0/24", "--gateway", f"{three}.254", "--ip-range", f"{three}.128/25")
+    idle(docker, "fixed", "--network", network, "--ip", f"{three}.7")
+    idle(docker, "free", "--network", network)
+    assert address(docker, "fixed", network) == f"{three}.7"
+    assert address(docker, "free", network) == f"{three}.128"
+    assert f"default via {three}.254" in inside(docker, "fixed", "ip", "route")
+    taken = docker("run", "--rm", "--network", network, "--ip", f"{three}.7", IMAGE, "true", code=125)
+    assert "already in use" in taken.err
+    docker("restart", "-t", "0", "fixed")
+    assert address(docker, "fixed", network) == f"{three}.7"
+
+
+def test_two_families(docker: Client, net: Callable[..., str]) -> None:
+    network = net("--ipv6")
+    serve(docker, "web", "--network", network)
+    idle(docker, "asker", "--network", network)
+    shown = json.loads(docker.out("inspect", "web"))[0]["NetworkSettings"]["Networks"][network]
+    assert shown["GlobalIPv6Address"].startswith("fd")
+    assert shown["GlobalIPv6Address"] in inside(docker, "asker", "nslookup", "web")
+    docker("exec", "asker", "ping", "-6", "-c1", "-W2", shown["GlobalIPv6Address"])
+
+
+def test_ports_are_published_on_user_defined_networks(docker: Client, net: Callable[..., str]) -> None:
+    serve(docker, "web", "--network", net(), "-p", "127.0.0.1::80")
+    place = docker.out("port", "web", "80")
+    with urllib.request.urlopen(f"http://{place}/", timeout=5) as answer:
+        assert answer.read() == b"hello from web\n"
+
+
+# ------------------------------------------------------------------------------------------------- while it runs
+
+
+def test_connect_and_disconnect_a_running_container(cli: Client, docker: Client, net: Callable[..., str]) -> None:
+    three = subnet()
+    first, second = net(), net("--subnet", f"{three}.0/24")
+    serve(docker, "web", "--network", first)
+    idle(docker, "asker", "--network", second)
+    cli("network", "connect", "--alias", "shop", "--ip", f"{three}.9", second, "web")
+    assert ask(docker, "asker", "shop") == "hello from web"
+    assert address(cli, "web", second) == f"{three}.9"
+    assert f"{three}.9" in inside(docker, "web", "cat", "/etc/hosts")
+    old = address(docker, "web", first)
+    cli("network", "disconnect", first, "web")
+    assert f"default via {three}.1" in inside(docker, "web", "ip", "route")
+    assert old not in inside(docker, "web", "cat", "/etc/hosts")
+    assert list(json.loads(cli.out("inspect", "--format", "{{json .NetworkSettings.Networks}}", "web"))) == [second]
+    cli("network", "disconnect", second, "web")
+    assert inside(docker, "web", "ip", "-o", "link").count("\n") == 0
+    assert not resolves(docker, "asker", "shop")
+
+
+def test_a_container_of_the_default_network_gets_names_when_connected(docker: Client, net: Callable[..., str]) -> None:
+    network = net()
+    serve(docker, "web", "--network", network)
+    idle(docker, "asker")
+    assert "127.0.0.11" not in inside(docker, "asker", "cat", "/etc/resolv.conf")
+    docker("network", "connect", network, "asker")
+    assert ask(docker, "asker", "web") == "hello from web"
+
+
+def test_a_network_wished_for_while_stopped_is_there_at_the_start(docker: Client, net: Callable[..., str]) -> None:
+    first, second = net(), net()
+    docker("create", "--name", "web", "--network", first, IMAGE, "sleep", "1000")
+    docker("network", "connect", second, "web")
+    docker("start", "web")
+    assert address(docker, "web", first) and address(docker, "web", second)
+    assert inside(docker, "web", "ip", "-o", "link").count("eth") == 2
+
+
+def test_gateway_priority(daemon: Cortend, docker: Client, net: Callable[..., str]) -> None:
+    first, second = net(), net()
+    docker("run", "-d", "--name", "one", "--network", first, IMAGE, "sleep", "1000")
+    body = {"Container": "one", "EndpointConfig": {"GwPriority": 5}}
+    assert daemon.ask("POST", f"/networks/{second}/connect", body)[0] == 200
+    gateway = json.loads(docker.out("inspect", "one"))[0]["NetworkSettings"]["Networks"][second]["Gateway"]
+    assert f"default via {gateway}" in inside(docker, "one", "ip", "route")
+
+
+# -------------------------------------------------------------------------------------------------- noun and errors
+
+
+def test_events_and_listing(docker: Client, daemon: Cortend, net: Callable[..., str]) -> None:
+    since = time.time()
+    network = net("--label", "tier=front")
+    idle(docker, "one", "--network", network)
+    docker("rm", "-f", "one")
+    docker("network", "rm", network)
+    seen = [e for e in daemon.events(since, type="network") if e["Actor"]["Attributes"]["name"] == network]
+    assert [e["Action"] for e in seen] == ["create", "connect", "disconnect", "destroy"]
+    assert network not in docker.out("network", "ls")
+    other = net("--label", "tier=front")
+    assert docker.out("network", "ls", "--filter", "label=tier=front", "--format", "{{.Name}}") == other
+    assert other not in docker.out("network", "ls", "--filter", "type=builtin", "--format", "{{.Name}}").split()
+    assert docker.out("network", "ls", "-f", "driver=host", "--format", "{{.Name}} {{.Driver}}") == "host host"
+
+
+def test_errors_have_dockers_statuses(daemon: Cortend, docker: Client, net: Callable[..., str]) -> None:
+    network = net("--subnet", f"{(three := subnet())}.0/24")
+    idle(docker, "one", "--network", network)
+    idle(docker, "hosted", "--network", "host")
+    idle(docker, "alone", "--network", "none")
+
+    def status(method: str, path: str, body: Any = None) -> int:
+        code, answer = daemon.ask(method, path, body)
+        assert code < 400 or answer["message"], answer
+        return code
+
+    def create(**fields: Any) -> int:
+        return status("POST", "/networks/create", {"Name": f"x{secrets.token_hex(3)}", **fields})
+
+    def connect(name: str, container: str, **settings: Any) -> int:
+        return status("POST", f"/networks/{name}/connect", {"Container": container, "EndpointConfig": settings})
+
+    assert create(Name=network) == 409
+    assert create(Name="bridge") == 403
+    assert create(Name="") == 400
+    assert create(Driver="nope") == 404
+    assert create(IPAM={"Config": [{"Subnet": "10.0.0.0/33"}]}) == 400
+    assert create(IPAM={"Config": [{"Subnet": f"{three}.0/25"}]}) == 403
+    assert create(Options={"com.docker.network.driver.mtu": "12"}) == 400
+    assert status("DELETE", f"/networks/{network}") == 403
+    assert status("DELETE", "/networks/bridge") == 403
+    assert status("DELETE", "/networks/nope") == 404
+    assert status("GET", "/networks/nope") == 404
+    assert status("GET", "/networks?filters=" + '{"nope":["x"]}') == 400
+    assert connect("nope", "one") == 404
+    assert connect(network, "nope") == 404
+    assert connect(network, "one") == 403
+    assert connect("host", "one") == 400
+    assert connect(network, "hosted") == 403
+    assert connect(network, "alone") == 400
+    second = net("--subnet", f"{(other := subnet())}.0/24")
+    assert connect(second, "one", IPAMConfig={"IPv4Address": f"{three}.77"}) == 400
+    assert connect(second, "one", IPAMConfig={"IPv4Address": "x"}) == 400
+    assert connect("bridge", "one", IPAMConfig={"IPv4Address": f"{other}.77"}) == 400
+    assert connect(second, "one", Aliases=["a b"]) == 400
+    assert status("POST", f"/networks/{second}/disconnect", {"Container": "one"}) == 404
+    assert status("POST", f"/networks/{second}/disconnect", {"Container": "one", "Force": True}) == 200
+    assert inside(docker, "one", "ip", "-o", "link").count("eth") == 1  # and every refused one left nothing
+
+
+def test_prune_takes_what_nobody_uses(docker: Client, net: Callable[..., str]) -> None:
+    used, unused, kept = net(), net(), net("--label", "keep")
+    idle(docker, "one", "--network", used)
+    assert docker.out("network", "prune", "-f", "--filter", "label!=keep").split()[-1] == unused
+    left = docker.out("network", "ls", "--format", "{{.Name}}").split()
+    assert used in left and kept in left and unused not in left
+
+
+def test_audit_shows_who_reaches_whom(corten: Client, docker: Client, net: Callable[..., str]) -> None:
+    network = net()
+    idle(docker, "web", "--network", network, "-p", "127.0.0.1::80")
+    rows = [json.loads(line) for line in corten.out("network", "audit", "--format", "json", network).splitlines()]
+    place = docker.out("port", "web", "80")
+    assert {(row["Port"], row["Via"], row["From"]) for row in rows} == {
+        ("*", address(docker, "web", network), f"host, {network}"),
+        ("80/tcp", place, "host"),
+    }
+    assert corten("network", "audit", "nope", code=1).err == "Error response from daemon: network nope not found\n"
+
+
+# ------------------------------------------------------------------------------------------------- another daemon
+
+
+@pytest.fixture
+def fragile(tmp_path: Path) -> Iterator[Fragile]:
+    daemon = Fragile(tmp_path)
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+def test_names_and_ports_outlive_the_daemon(fragile: Fragile) -> None:
+    assert fragile.ask("POST", "/networks/create", {"Name": "inner"})[0] == 201
+    host = {"NetworkMode": "inner", "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1"}]}}
+    web = fragile.run("sh", "-c", SERVE, "web", name="web", host=host)
+    loop = "while true; do wget -T 2 -qO- http://site/ || echo none; sleep 0.1; done"
+    asker = fragile.run("sh", "-c", loop, name="asker", host={"NetworkMode": "inner"})
+    assert fragile.ask("POST", "/containers/web/rename?name=site")[0] == 204
+    port = fragile.get(f"/containers/{web}/json")["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"]
+
+    def served() -> bool:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+            return bool(answer.read() == b"hello from web\n")
+
+    def heard(since: float) -> bool:
+        log = fragile.ask("GET", f"/containers/{asker}/logs?stdout=1&since={since:.9f}")[1]
+        return "hello from web" in str(log)
+
+    until(lambda: heard(0), "the other container is found")
+    assert served()
+    fragile.kill()
+    assert served()  # the kernel needs no daemon
+    fragile.start()
+    assert served()
+    since = time.time()
+    until(lambda: heard(since), "the other container is found again")
+    again = fragile.get(f"/containers/{web}/json")
+    assert again["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"] == port
+    assert "site" in str(fragile.get("/networks/inner")["Containers"])
