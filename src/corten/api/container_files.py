@@ -1,39 +1,78 @@
-"""/containers: what is done to a container's file tree. Refused with 501 until the engine can do it safely."""
+"""/containers: what is done to a container's file tree; and /commit."""
 
 from __future__ import annotations
 
+import base64
+import json
+from typing import Any
+
 from aiohttp import web
 
-from corten.api.call import Call
+from corten.api.call import Call, json_answer
 from corten.api.routes import Route
-from corten.errors import Unsupported
+from corten.api.streams import begin, pieces
+from corten.engine import clock
+from corten.engine.image_commit import Request
+
+Json = dict[str, Any]
+_STAT = "X-Docker-Container-Path-Stat"
 
 
-async def archive(call: Call) -> web.StreamResponse:
-    call.engine.containers.get(call.path["id"])
-    raise Unsupported("copying to and from containers is not supported yet: use exec with tar, or a volume")
+def _stat_header(found: Json) -> dict[str, str]:
+    shown = {**found, "mtime": clock.rfc3339(found["mtime"])}
+    return {_STAT: base64.b64encode(json.dumps(shown).encode()).decode()}
+
+
+async def look(call: Call) -> web.StreamResponse:
+    container = call.engine.containers.get(call.path["id"])
+    found = await call.engine.trees.look(container, call.text("path"))
+    return web.Response(headers=_stat_header(found))
+
+
+async def fetch(call: Call) -> web.StreamResponse:
+    container = call.engine.containers.get(call.path["id"])
+    async with call.engine.trees.fetch(container, call.text("path")) as (found, data):
+        return await pieces(await begin(call, "application/x-tar", _stat_header(found)), data)
+
+
+async def put(call: Call) -> web.StreamResponse:
+    container = call.engine.containers.get(call.path["id"])
+    strict, owners = call.flag("noOverwriteDirNonDir"), call.flag("copyUIDGID")
+    await call.engine.trees.put(container, call.text("path"), call.request.content.iter_any(), strict, owners)
+    return web.Response()
 
 
 async def changes(call: Call) -> web.StreamResponse:
-    call.engine.containers.get(call.path["id"])
-    raise Unsupported("listing the changes of a container is not supported yet")
+    container = call.engine.containers.get(call.path["id"])
+    return json_answer(await call.engine.trees.changes(container))
 
 
 async def export(call: Call) -> web.StreamResponse:
-    call.engine.containers.get(call.path["id"])
-    raise Unsupported("exporting a container is not supported yet")
+    container = call.engine.containers.get(call.path["id"])
+    async with call.engine.trees.export(container) as data:
+        call.engine.events.publish("container", "export", container.id, container.attributes())
+        return await pieces(await begin(call, "application/octet-stream"), data)
 
 
 async def commit(call: Call) -> web.StreamResponse:
-    call.engine.containers.get(call.text("container"))
-    raise Unsupported("committing a container is not supported yet")
+    container = call.engine.containers.get(call.text("container"))
+    wanted = Request(
+        repo=call.text("repo"),
+        tag=call.text("tag"),
+        author=call.text("author"),
+        comment=call.text("comment"),
+        changes=tuple(line for text in call.query.getall("changes", []) for line in text.split("\n") if line.strip()),
+        pause=call.flag("pause", True),
+        config=await call.body(optional=True),
+    )
+    return json_answer({"Id": await call.engine.commit(container, wanted)}, 201)
 
 
 ROUTES = (
-    Route("HEAD", "/containers/{id}/archive", archive),
-    Route("GET", "/containers/{id}/archive", archive),
-    Route("PUT", "/containers/{id}/archive", archive),
+    Route("HEAD", "/containers/{id}/archive", look),
+    Route("GET", "/containers/{id}/archive", fetch, stream=True),
+    Route("PUT", "/containers/{id}/archive", put, stream=True),
     Route("GET", "/containers/{id}/changes", changes),
-    Route("GET", "/containers/{id}/export", export),
+    Route("GET", "/containers/{id}/export", export, stream=True),
     Route("POST", "/commit", commit),
 )

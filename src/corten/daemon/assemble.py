@@ -38,6 +38,7 @@ from corten.store.records import Records
 from corten.tasks.launcher import Launcher
 from corten.tasks.namespaces import LauncherNamespaces
 from corten.tasks.supervised import Supervisors
+from corten.tasks.trees import LauncherTrees
 from corten.tasks.workers import LauncherWorkers
 
 log = logging.getLogger("cortend")
@@ -111,6 +112,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         volumes=volumes,
         seccomp=seccomp_profile(config.seccomp_profile),
         copy_up=workers.copy_up,
+        tree_work=LauncherTrees(launcher),
         changing=changing,
     )
     engine = Engine(parts)

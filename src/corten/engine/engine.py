@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
+from corten.engine import container_stop
 from corten.engine.container import Container
+from corten.engine.container_tree import ContainerTrees, Trees
 from corten.engine.containers import Containers
 from corten.engine.execs import Execs
 from corten.engine.filters import Filters
+from corten.engine.image_commit import Request
 from corten.engine.parts import Parts
 from corten.engine.seams import Json
 from corten.engine.system import System
@@ -34,6 +37,7 @@ class Engine:
         self.networks: Any = parts.networks
         self.containers = Containers(parts)
         self.execs = Execs(self.containers)
+        self.trees = ContainerTrees(cast(Trees, parts.snapshots), parts.tree_work)
         self.system = System(self)
         self.containers.probe = self._probe
 
@@ -60,6 +64,29 @@ class Engine:
             return await self.execs.capture(container, config, seconds)
         except CortenError as error:
             return -1, str(error)
+
+    async def commit(self, container: Container, wanted: Request) -> str:
+        """An image of what the container is now; its id. It stands still meanwhile, unless told otherwise."""
+        pausing = wanted.pause and container.record.state.status == "running"
+        if pausing:
+            await container_stop.pause(self.containers, container)
+        still = [pausing]
+
+        def go_on() -> None:
+            if still.pop():
+                self.parts.changing.spawn(container_stop.unpause(self.containers, container), "going on after a commit")
+            still.append(False)
+
+        record = container.record
+        try:
+            async with self.trees.layer(container) as layer:
+                id: str = await self.images.commit(record.image_id, layer, wanted, record.config, go_on)
+        finally:
+            go_on()
+        name = f"{wanted.repo}:{wanted.tag or 'latest'}" if wanted.repo else ""
+        attributes = container.attributes(comment=wanted.comment, imageID=id, imageRef=name)
+        self.events.publish("container", "commit", container.id, attributes)
+        return id
 
     def image_count(self) -> int:
         return len(self.images.list())

@@ -22,7 +22,7 @@ _HEALTH = {
 
 def apply_changes(config: Json, changes: Iterable[str]) -> Json:
     """A copy of an image's `config` with these instructions done. Invalid, naming the instruction."""
-    result = json.loads(json.dumps(config))
+    result: Json = json.loads(json.dumps(config))
     for change in changes:
         word, _, rest = change.strip().partition(" ")
         rest = rest.strip()

@@ -14,13 +14,14 @@ from corten.engine.image_builtin import REFERENCE as BUILTIN
 from corten.engine.image_builtin import Builtin
 from corten.engine.image_chain import Chains, LayerTrees
 from corten.engine.image_collect import RESUMABLE, Collector
+from corten.engine.image_commit import Committer, Request
 from corten.engine.image_import import Importer
 from corten.engine.image_load import Loader
 from corten.engine.image_progress import Emit, status, stream
 from corten.engine.image_pull import Puller
 from corten.engine.image_remove import Remover, Users
 from corten.engine.image_unpack import Unpacker, Workers
-from corten.errors import Invalid, NotFound
+from corten.errors import Conflict, Invalid, NotFound
 from corten.registry.client.registry import Registry
 from corten.spec.reference import Reference, parse
 from corten.store.blobs import Blobs
@@ -80,6 +81,7 @@ class Images:
         self._chains = Chains(trees, unpacker)
         self._loader = Loader(blobs, self._leases, trees, self._chains, self._collector, self._loaded)
         self._importer = Importer(blobs, self._leases, trees, unpacker, self._collector, self._imported)
+        self._committer = Committer(blobs, self._leases, trees, unpacker, self._collector)
         self._remover = Remover(self._records, users, self._collector.leave, self._event)
         self._puller = Puller(
             registry, blobs, self._records, self._leases, trees, self._chains, self._collector, self._pulled
@@ -233,6 +235,22 @@ class Images:
 
     def _imported(self, id: str, name: str) -> None:
         self._event("import", id, {"name": name or id})
+
+    async def commit(
+        self, image: str, layer: AsyncIterator[bytes], wanted: Request, config: Json, settled: Callable[[], None]
+    ) -> str:
+        """A new image on top of `image` ("" for none); its id. `layer` is the tar of what is new. Invalid, Conflict."""
+        name = named(wanted.repo, wanted.tag).tagged if wanted.repo else None
+        if name is not None and name.digest:
+            raise Invalid("refusing to create a tag with a digest reference")
+        parent = self._records.get(image) if image else None
+        if image and parent is None:
+            raise Conflict(f"image {image} of the container is gone; it can be exported, but not committed")
+        words = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
+        id = await self._committer.commit(parent, layer, name, wanted, config, " ".join(words), settled)
+        if name is not None:
+            self._event("tag", id, {"name": name.familiar})
+        return id
 
     def tag(self, ref: str, repo: str, tag: str) -> None:
         """Give the image one more name; a name that another image had is taken from it."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from corten.engine.background import Background, Forever
+from corten.engine.container_tree import NoTreeWork, TreeWork
 from corten.engine.events import Events
 from corten.engine.oci_facts import HostFacts
 from corten.engine.peers import Images, Networks
@@ -51,8 +52,9 @@ class Settings:
 class Parts:
     """What each part is for.
 
-    seccomp    (profile, capabilities) -> OCI's linux.seccomp; the profile is "" for the daemon's own, "builtin", or text
+    seccomp    (profile, capabilities) -> OCI's linux.seccomp; a profile is "" for the daemon's own, "builtin", or text
     copy_up    (volume, rootfs, path): fills an empty directory with what a tree has at `path`
+    tree_work  processes that look into a container's tree for cp, diff, export and commit
     changing   work whose end matters: it is awaited at shutdown
     watching   work that ends with what it watches: it is cancelled
     """
@@ -69,6 +71,7 @@ class Parts:
     volumes: Volumes
     seccomp: Callable[[str, Sequence[str]], Json | None] = no_filter
     copy_up: Callable[[Path, Sequence[Mount], str], Awaitable[bool]] = no_copy
+    tree_work: TreeWork = field(default_factory=NoTreeWork)
     changing: Background = field(default_factory=Background)
     watching: Forever = field(default_factory=Forever)
 

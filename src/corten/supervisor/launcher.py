@@ -20,7 +20,7 @@ from typing import Any
 
 from corten.kernel import process as p
 from corten.runtime.init import close_all_but
-from corten.supervisor import supervise, wire
+from corten.supervisor import supervise, trees, wire
 from corten.supervisor.failures import print_exception
 from corten.supervisor.namespaces import make_namespaces, open_namespaces
 from corten.supervisor.warmup import warm_up
@@ -34,6 +34,12 @@ _DO: dict[str, Callable[[Json, list[int]], None]] = {
     "open namespaces": open_namespaces,
     "unpack": unpack,
     "copy up": copy_up,
+    "tree look": trees.look,
+    "tree fetch": trees.fetch,
+    "tree put": trees.put,
+    "tree export": trees.export,
+    "tree changes": trees.changes,
+    "tree layer": trees.layer,
 }
 
 
