@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,10 +20,12 @@ from corten.engine.container import Container
 from corten.engine.container_health import make_probe, watch
 from corten.engine.container_links import linked
 from corten.engine.oci import SpecInputs, bundle_files, capabilities, container_spec, parse_security_options
+from corten.engine.oci_facts import MountPoint
 from corten.engine.oci_namespaces import joins, remapped
 from corten.engine.parts import Parts
 from corten.engine.phases import Phases
 from corten.engine.seams import Bundle, IdMap, Json, LogFile, Namespace, Task
+from corten.engine.volume_content import with_subpaths
 from corten.errors import Conflict, CortenError, Invalid, NotModified, StartFailed
 from corten.spec.mounts import Mount
 
@@ -138,7 +140,8 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
             if namespace.user is not None:
                 namespaces["user"] = str(namespace.user)
         with phases.phase("specification"):
-            inputs = _inputs(parts, container, namespaces, _shared_memory(containers, record.host_config))
+            shared = _shared_memory(containers, record.host_config)
+            inputs = _inputs(parts, container, namespaces, shared, with_subpaths(record.mounts, held))
             spec = container_spec(inputs, parts.facts)
             (container.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
         bundle = make_bundle(container, parts, rootfs=rootfs)
@@ -247,7 +250,9 @@ def _shared_memory(containers: Containers, host_config: Json) -> str | None:
     return f"/proc/{containers.get(name).record.state.pid}/root/dev/shm"
 
 
-def _inputs(parts: Parts, container: Container, namespaces: dict[str, str], shm: str | None) -> SpecInputs:
+def _inputs(
+    parts: Parts, container: Container, namespaces: dict[str, str], shm: str | None, mounts: Sequence[MountPoint]
+) -> SpecInputs:
     record = container.record
     parent = record.host_config.get("CgroupParent") or parts.settings.cgroup_parent
     return SpecInputs(
@@ -257,7 +262,7 @@ def _inputs(parts: Parts, container: Container, namespaces: dict[str, str], shm:
         host_config=record.host_config,
         bundle=container.bundle,
         files=bundle_files(str(container.bundle)),
-        mounts=record.mounts,
+        mounts=mounts,
         namespaces=namespaces,
         seccomp=_seccomp(parts, record.host_config),
         shm_path=shm,
