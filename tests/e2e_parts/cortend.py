@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -79,6 +80,9 @@ class Cortend:
         finally:
             self._process = None
             subprocess.run(["ip", "link", "delete", self.bridge], capture_output=True, timeout=10)
+            for group in [*Path("/sys/fs/cgroup").glob(f"*/{self.name}"), Path("/sys/fs/cgroup") / self.name]:
+                with contextlib.suppress(FileNotFoundError):
+                    group.rmdir()
 
     def warm_up(self) -> None:
         """One container, so that what a daemon makes once and keeps (image, cgroup, namespace in store) is there."""

@@ -1,4 +1,4 @@
-"""POST /containers/ID/update: limits and the restart policy, at once where the container runs."""
+"""POST /containers/ID/update: limits, published ports, the restart policy, at once where the container runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from corten.engine import records
 from corten.engine.container import Container
+from corten.engine.container_ports import republish
 from corten.engine.oci_update import update_resources
 from corten.engine.seams import Json
 from corten.errors import Conflict
@@ -20,7 +21,9 @@ async def update(containers: Containers, container: Container, body: Json) -> li
         record, parts = container.record, containers.parts
         if container.gone or record.state.status in ("removing", "dead"):
             raise Conflict(f"container {container.id} is marked for removal and cannot be updated")
-        host, resources, warnings = update_resources(record.host_config, body, parts.facts, container.id)
+        _, resources, _ = update_resources(record.host_config, body, parts.facts, container.id)
+        await republish(containers, container, body)
+        host, _, warnings = update_resources(record.host_config, body, parts.facts, container.id)
         if resources and container.task is not None:
             await container.task.update(resources)
         record.host_config = host

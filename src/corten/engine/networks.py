@@ -30,9 +30,10 @@ from corten.network.addresses import Addresses, Wanted, wanted
 from corten.network.config import NetworkConfig
 from corten.network.definition import Definition
 from corten.network.endpoint import Endpoint
+from corten.network.firewall import Published
 from corten.network.live import Live, lease_of, published, rank
 from corten.network.naming import Naming
-from corten.network.ports import Reservations, Target, Wish, report, wishes
+from corten.network.ports import Reservations, Target, Wish, matching, report, wishes
 from corten.network.resolver import Sockets
 from corten.network.wiring import Wiring, lead
 
@@ -166,21 +167,57 @@ class Networks:
             undo.callback(live.addresses.release, lease)
             prefix = self._wiring.bridges.prefix
             endpoint = live.endpoint(lease, wish, container_id, names, settings, index, prefix)
-            endpoint = self._publish(live, endpoint, wants, exposed, undo)
+            endpoint = replace(endpoint, ports=report(exposed, self._publish(live, endpoint, wants, undo)))
             endpoint = self._plug(live, endpoint, wish, namespace)
             undo.pop_all()
         return self._remember(live, endpoint)
 
     def _publish(
-        self, live: Live, endpoint: Endpoint, wants: Sequence[Wish], exposed: Sequence[str], undo: ExitStack
-    ) -> Endpoint:
+        self, live: Live, endpoint: Endpoint, wants: Sequence[Wish], undo: ExitStack
+    ) -> builtins.list[Published]:
         lease = lease_of(endpoint)
         target = Target(endpoint.container_name, endpoint.endpoint_id, lease.v4, lease.v6)
         taken = self._reservations.take(wants, target, live.host_binding)
         undo.callback(self._reservations.release, taken)
         self._wiring.publish(taken)
         undo.callback(self._wiring.firewall.unpublish, taken)
-        return replace(endpoint, ports=report(exposed, taken))
+        return taken
+
+    async def republish(self, container_id: str, adds: Json, removes: Json, exposed: Sequence[str]) -> Endpoint:
+        """Publish other ports of a connected container; both are PortMaps, `removes` goes first. All or nothing.
+
+        NotFound for what is not published, Conflict without a network that can publish, Failed (port in use).
+        Connections through a port that is taken away go on until their end.
+        """
+        live, endpoint = self._publisher(container_id)
+        before = published(endpoint)
+        gone = matching(before, removes)
+        with ExitStack() as undo:
+            self._unpublish(gone)
+            undo.callback(self._publish_again, gone, endpoint.container_name)
+            taken = self._publish(live, endpoint, wishes(adds, (), False), undo)
+            undo.pop_all()
+        kept = [one for one in before if one not in gone]
+        changed = replace(endpoint, ports=report(exposed, [*kept, *taken]))
+        self._wiring.bridges.hairpin(endpoint.ifindex)
+        live.add(changed)
+        return changed
+
+    def _publisher(self, container_id: str) -> tuple[Live, Endpoint]:
+        """The network that publishes a container's ports, or could."""
+        able = [(n, e) for n, e in self._connected(container_id) if e.host_interface and not n.definition.internal]
+        if not able:
+            raise Conflict(f"container {container_id} has no network that can publish ports")
+        return next((pair for pair in able if any(pair[1].ports.values())), able[0])
+
+    def _unpublish(self, ports: Sequence[Published]) -> None:
+        if ports:
+            self._wiring.firewall.unpublish(ports)
+            self._reservations.release(ports)
+
+    def _publish_again(self, ports: Sequence[Published], owner: str) -> None:
+        self.warnings += [f"container {owner}: {text}" for text in self._reservations.retake(ports, owner)]
+        self._wiring.publish(ports)
 
     def _plug(self, live: Live, endpoint: Endpoint, wish: Wanted, namespace: Namespace) -> Endpoint:
         best = self._leader(endpoint.container_id)
@@ -207,10 +244,7 @@ class Networks:
         live = self._networks.get(endpoint.network_id)
         if live is None or not live.drop(endpoint.endpoint_id):
             return
-        ports = published(endpoint)
-        if ports:
-            self._wiring.firewall.unpublish(ports)
-            self._reservations.release(ports)
+        self._unpublish(published(endpoint))
         if not self.of_container(endpoint.container_id):
             await self._naming.end(endpoint.container_id)
         if endpoint.host_interface:

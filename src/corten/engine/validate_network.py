@@ -25,7 +25,7 @@ def check_network(config: Mapping[str, Any], host: Mapping[str, Any], networking
         check_endpoint(endpoint or {})
     for port in config.get("ExposedPorts") or {}:
         _check_port(port)
-    _check_bindings(host.get("PortBindings") or {})
+    check_bindings(host.get("PortBindings") or {})
     _check_resolver(host)
     _check_mode(config, host, mode)
     if mode == "host" and host.get("PortBindings"):
@@ -74,7 +74,8 @@ def _check_port(text: str) -> None:
     parse_port(text)
 
 
-def _check_bindings(bindings: Mapping[str, Any]) -> None:
+def check_bindings(bindings: Mapping[str, Any]) -> None:
+    """A PortMap. Invalid."""
     total = 0
     for port, places in bindings.items():
         parse_port(port)

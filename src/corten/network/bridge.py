@@ -187,6 +187,11 @@ class Bridges:
             raise
         return index
 
+    def hairpin(self, index: int) -> None:
+        """A port that publishes from now on: its own packets may come back to it, where that is the bridge's doing."""
+        if self._filters_frames():
+            self.route.request(rtnetlink.hairpin_port(index))
+
     def _number(self) -> int:
         self._next = self._next + 2 if self._next < 1 << 24 else 1 << 16
         return self._next

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from corten.errors import Failed, Invalid
+from corten.errors import Failed, Invalid, NotFound
 from corten.network.firewall import PROTOCOLS, Published
 
 Json = dict[str, Any]
@@ -125,6 +125,29 @@ def published_again(ports: Mapping[str, list[dict[str, str]] | None], target: Ta
             address = target.v4 if host_ip.version == 4 else target.v6
             if address is not None:
                 found.append(Published(protocol, host_ip, int(row["HostPort"]), address, port))
+    return found
+
+
+def matching(published: Sequence[Published], bindings: Mapping[str, Any]) -> list[Published]:
+    """Those of `published` that a PortMap names; a port without rows, and a row without port or address, name all.
+
+    NotFound for what names none.
+    """
+    found: list[Published] = []
+    for key, rows in bindings.items():
+        port, protocol = parse_port(key)
+        for row in rows or [{}]:
+            ip, host_port = _host_ip(row.get("HostIp") or ""), str(row.get("HostPort") or "")
+            named = [
+                one
+                for one in published
+                if (one.port, one.protocol) == (port, protocol)
+                and ip in ("", str(one.host_ip))
+                and host_port in ("", "0", str(one.host_port))
+            ]
+            if not named:
+                raise NotFound(f"port {key} is not published{f' as {host_port}' if host_port else ''}")
+            found += [one for one in named if one not in found]
     return found
 
 

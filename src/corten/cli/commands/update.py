@@ -1,11 +1,12 @@
-"""corten update: change the limits of containers."""
+"""corten update: change the limits and the published ports of containers."""
 
 from __future__ import annotations
 
 from corten.cli.command import Command
 from corten.cli.each import each
 from corten.cli.errors import CommandError
-from corten.cli.flags import BYTES, INT, STRING, UINT16, flag
+from corten.cli.flags import BYTES, INT, LIST, STRING, UINT16, flag
+from corten.cli.options.ports import published
 from corten.cli.options.request import RESOURCES, restart_policy
 from corten.cli.options.table import CPUS, MEMORY_SWAP
 from corten.cli.output import err
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from corten.cli.flags import Flags
     from corten.cli.session import Session
 
+PUBLISHED = {"publish-add": "PublishAdd", "publish-rm": "PublishRm"}
+
 
 def run(session: Session, flags: Flags) -> int:
     if not flags.given:
@@ -23,6 +26,9 @@ def run(session: Session, flags: Flags) -> int:
     body = {field: flags.value(name) for name, field in RESOURCES.items() if name in flags}
     if "restart" in flags:
         body["RestartPolicy"] = restart_policy(flags.text("restart"))
+    for name, field in PUBLISHED.items():
+        if name in flags:
+            body[field] = published(flags.many(name))[1]
     warnings: list[str] = []
 
     def update(name: str) -> None:
@@ -37,7 +43,7 @@ def run(session: Session, flags: Flags) -> int:
 COMMAND = Command(
     run,
     "[OPTIONS] CONTAINER [CONTAINER...]",
-    "Change the limits of containers",
+    "Change the limits and the published ports of containers",
     (
         flag("blkio-weight", UINT16, "Share of block IO, 10 to 1000, 0 for no limit"),
         flag("cpu-period", INT, "Length of a CFS scheduler period in microseconds"),
@@ -53,6 +59,8 @@ COMMAND = Command(
         flag("memory-reservation", BYTES, "Soft limit of memory"),
         flag("memory-swap", MEMORY_SWAP, "Limit of memory and swap together, -1 for no limit of swap"),
         flag("pids-limit", INT, "Limit of processes, -1 for none"),
+        flag("publish-add", LIST, "Publish a port, at once: [[ADDRESS:]HOST:]CONTAINER[/PROTOCOL]"),
+        flag("publish-rm", LIST, "Publish a port no longer: [[ADDRESS:]HOST:]CONTAINER[/PROTOCOL]"),
         flag("restart", STRING, "Restart policy"),
     ),
     least=1,

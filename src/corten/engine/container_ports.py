@@ -1,0 +1,79 @@
+"""Published ports that change while a container runs: PublishAdd and PublishRm of POST /containers/ID/update (ours).
+
+Both have the shape of HostConfig.PortBindings. A port without rows in PublishRm takes all of its bindings away; a row
+takes those that it names. What changes at a running container is kept for its next start as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from corten.engine.container import Container
+from corten.engine.oci_namespaces import own_network
+from corten.engine.seams import Json
+from corten.engine.validate_network import check_bindings
+from corten.errors import Conflict, Invalid, NotFound
+
+if TYPE_CHECKING:
+    from corten.engine.containers import Containers
+
+FIELDS = ("PublishAdd", "PublishRm")
+
+
+async def republish(containers: Containers, container: Container, body: Json) -> None:
+    """All of it or nothing; the caller holds the lock and saves the record. Invalid, NotFound, Conflict, Failed."""
+    adds, removes = (_bindings(body, field) for field in FIELDS)
+    if not adds and not removes:
+        return
+    record = container.record
+    if not own_network(record.host_config):
+        raise Conflict(f"container {container.id} has no network of its own to publish ports of")
+    exposed = {**(record.config.get("ExposedPorts") or {}), **{port: {} for port in adds}}
+    wished = _without(container, removes)
+    if container.endpoints:
+        changed = await containers.parts.networks.republish(container.id, adds, removes, list(exposed))
+        container.endpoints[changed.record["network_name"]] = changed
+        record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
+    for port, rows in adds.items():
+        wished[port] = [*wished.get(port, ()), *rows]
+    record.config = {**record.config, "ExposedPorts": exposed}
+    record.host_config = {**record.host_config, "PortBindings": wished}
+
+
+def _bindings(body: Json, field: str) -> dict[str, list[Json]]:
+    """With the protocol in each port's name. Invalid."""
+    given = body.get(field) or {}
+    if not isinstance(given, dict) or not all(isinstance(rows or [], list) for rows in given.values()):
+        raise Invalid(f"invalid JSON: {field} must be bindings by port")
+    rows_of = {port if "/" in port else f"{port}/tcp": list(rows or []) for port, rows in given.items()}
+    if not all(isinstance(row, dict) for rows in rows_of.values() for row in rows):
+        raise Invalid(f"invalid JSON: a binding in {field} must be an object")
+    check_bindings(rows_of)
+    if field == "PublishAdd":
+        return {port: rows or [{"HostIp": "", "HostPort": ""}] for port, rows in rows_of.items()}
+    return rows_of
+
+
+def _without(container: Container, removes: Mapping[str, list[Json]]) -> dict[str, list[Json]]:
+    """HostConfig.PortBindings without what is removed. NotFound for what is not there."""
+    wished = {port: list(rows or []) for port, rows in (container.record.host_config.get("PortBindings") or {}).items()}
+    for port, rows in removes.items():
+        before = wished.pop(port, [])
+        kept = [one for one in before if rows and not any(_names(row, one) for row in rows)]
+        if kept:
+            wished[port] = kept
+        if len(kept) == len(before) and not _is_published(container, port):
+            raise NotFound(f"container {container.record.name} does not publish port {port}")
+    return wished
+
+
+def _names(row: Mapping[str, Any], binding: Mapping[str, Any]) -> bool:
+    """A binding whose port was the kernel's choice goes with any port that is named: it says nothing to go by."""
+    free = str(binding.get("HostPort") or "0") == "0"
+    port, ip = row.get("HostPort") or "", row.get("HostIp") or ""
+    return (free or not port or port == binding.get("HostPort")) and (not ip or ip == binding.get("HostIp"))
+
+
+def _is_published(container: Container, port: str) -> bool:
+    return any(endpoint.ports.get(port) for endpoint in container.endpoints.values())
