@@ -60,20 +60,23 @@ def _without(container: Container, removes: Mapping[str, list[Json]]) -> dict[st
     wished = {port: list(rows or []) for port, rows in (container.record.host_config.get("PortBindings") or {}).items()}
     for port, rows in removes.items():
         before = wished.pop(port, [])
-        kept = [one for one in before if rows and not any(_names(row, one) for row in rows)]
+        kept = [one for one in before if rows and not any(_names(row, one, _places(container, port)) for row in rows)]
         if kept:
             wished[port] = kept
-        if len(kept) == len(before) and not _is_published(container, port):
+        if len(kept) == len(before) and not _places(container, port):
             raise NotFound(f"container {container.record.name} does not publish port {port}")
     return wished
 
 
-def _names(row: Mapping[str, Any], binding: Mapping[str, Any]) -> bool:
-    """A binding whose port was the kernel's choice goes with any port that is named: it says nothing to go by."""
-    free = str(binding.get("HostPort") or "0") == "0"
-    port, ip = row.get("HostPort") or "", row.get("HostIp") or ""
-    return (free or not port or port == binding.get("HostPort")) and (not ip or ip == binding.get("HostIp"))
+def _names(row: Mapping[str, Any], binding: Mapping[str, Any], places: list[Json]) -> bool:
+    """Whether the row of a removal means this binding. One whose port was our choice is known by where it led."""
+    port, ip = str(row.get("HostPort") or ""), row.get("HostIp") or ""
+    own_port, own_ip = str(binding.get("HostPort") or "0"), binding.get("HostIp") or ""
+    if own_port == "0" and port:
+        return any(p["HostPort"] == port and own_ip in ("", p["HostIp"]) and ip in ("", p["HostIp"]) for p in places)
+    return port in ("", own_port) and ip in ("", own_ip)
 
 
-def _is_published(container: Container, port: str) -> bool:
-    return any(endpoint.ports.get(port) for endpoint in container.endpoints.values())
+def _places(container: Container, port: str) -> list[Json]:
+    """Where the port is published now."""
+    return [row for endpoint in container.endpoints.values() for row in endpoint.ports.get(port) or ()]
