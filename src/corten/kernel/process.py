@@ -83,6 +83,12 @@ def set_name(name: str) -> None:
     _libc.prctl(PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0)
 
 
+def default_signal(number: int) -> None:
+    """SIG_DFL, by rt_sigaction(2) itself: libc does not let anybody touch the signals it uses internally."""
+    action = bytes(32)  # struct kernel_sigaction: handler, flags, restorer, mask
+    sys.syscall("rt_sigaction", sys.SYS_rt_sigaction, number, action, None, 8)
+
+
 def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
     """Close the descriptors from `first` to `last` (close_range(2)): one call, however many there are."""
     sys.syscall("close_range", sys.SYS_close_range, first, last, 0)

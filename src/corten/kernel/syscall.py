@@ -21,6 +21,7 @@ SYS_setns = 308 if _X86 else 268
 SYS_seccomp = 317 if _X86 else 277
 SYS_bpf = 321 if _X86 else 280
 SYS_execveat = 322 if _X86 else 281
+SYS_rt_sigaction = 13 if _X86 else 134
 SYS_keyctl = 250 if _X86 else 219
 SYS_capget = 125 if _X86 else 90
 SYS_capset = 126 if _X86 else 91

@@ -234,7 +234,8 @@ def close_all_but(own: list[int]) -> None:
     p.close_range(first)
 
 
-_CATCHABLE = [n for n in range(1, 65) if n not in (_signal.SIGKILL, _signal.SIGSTOP, 32, 33)]
+_LIBC_OWN = (32, 33)
+_CATCHABLE = [n for n in range(1, 65) if n not in (_signal.SIGKILL, _signal.SIGSTOP, *_LIBC_OWN)]
 
 
 def reset_signals() -> None:
@@ -244,6 +245,8 @@ def reset_signals() -> None:
     """
     for number in _CATCHABLE:
         _signal.signal(number, _signal.SIG_DFL)
+    for number in _LIBC_OWN:  # glibc's posix_spawn, by which the launcher began, ignores them
+        p.default_signal(number)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
 
 

@@ -1,0 +1,48 @@
+"""Fixtures of tests/fault and tests/hostile; their conftest.py imports them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from e2e_parts import census
+from fault_parts.fragile import Fragile, comparable, leftovers
+
+NEEDED = ("ip", "nft", "busybox")
+
+
+def lacking() -> str:
+    """Why these tests cannot run here; empty when they can."""
+    import os
+
+    missing = [program for program in NEEDED if not shutil.which(program)]
+    return "needs root" if os.geteuid() != 0 else f"needs {', '.join(missing)}" if missing else ""
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fragile]:
+    """One daemon's roots for the tests of a file; the daemon in them dies and comes back."""
+    if why := lacking():
+        pytest.skip(why)
+    fragile = Fragile(tmp_path_factory.mktemp("fault"))
+    fragile.start()
+    try:
+        fragile.create("true", name="warm")
+        fragile.remove_everything()
+        yield fragile
+    finally:
+        fragile.stop()
+
+
+@pytest.fixture
+def daemon(standing: Fragile) -> Iterator[Fragile]:
+    """After each test the machine is as it was before, but for images."""
+    before = comparable(census.settled(standing))
+    yield standing
+    if standing._process is None or standing._process.poll() is not None:
+        standing.start()
+    standing.remove_everything()
+    left = leftovers(before, standing)
+    assert not left, f"left behind (come, gone): {left}"
