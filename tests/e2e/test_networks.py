@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from e2e_parts.clients import Client
-from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.clients import Client, execute
+from e2e_parts.cortend import CORTEND, IMAGE, Cortend
 from fault_parts.fragile import Fragile, until
 
 SERVE = "echo hello from $0 >/tmp/index.html; exec httpd -f -p 80 -h /tmp"
@@ -245,6 +245,13 @@ def fetched(place: str) -> str:
         return str(answer.read().decode().strip())
 
 
+def fetched_or_none(place: str) -> str | None:
+    try:
+        return fetched(place)
+    except OSError:
+        return None
+
+
 def test_published_ports_change_while_it_runs(corten: Client, docker: Client, net: Callable[..., str]) -> None:
     serve(docker, "web", "--network", net(), "-p", "127.0.0.1::80")
     first = docker.out("port", "web", "80")
@@ -399,3 +406,48 @@ def test_names_and_ports_outlive_the_daemon(fragile: Fragile) -> None:
     again = fragile.get(f"/containers/{web}/json")
     assert again["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"] == port
     assert "site" in str(fragile.get("/networks/inner")["Containers"])
+
+
+@pytest.fixture
+def secluded(tmp_path: Path) -> Iterator[Fragile]:
+    """A daemon whose host is a network namespace of its own: there its firewall may be taken away."""
+    script = 'ip link set lo up; exec "$0" "$@"'
+    daemon = Fragile(tmp_path, program=["unshare", "-n", "sh", "-c", script, str(CORTEND)])
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+def test_a_flushed_firewall_is_repaired(secluded: Fragile) -> None:
+    host = ["nsenter", "-t", str(secluded.pid), "-n"]
+    secluded.run("sh", "-c", SERVE, "web", name="web", host={"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}})
+    fetch = [*host, "curl", "-s", "-m", "2", "http://127.0.0.1:8080/"]
+    until(lambda: execute(fetch).out == "hello from web\n", "the port answers")
+    before = execute([*host, "nft", "list", "ruleset"]).out
+    assert "corten" in before
+    assert execute([*host, "nft", "flush", "ruleset"]).code == 0
+    until(lambda: execute([*host, "nft", "list", "ruleset"]).out == before, "every rule is back")
+    assert execute(fetch).out == "hello from web\n"
+
+
+def test_flags_about_the_default_network(tmp_path: Path) -> None:
+    """The pool, the address of published ports, no talk between containers, a name server and a search list."""
+    three = subnet()
+    flags = ["--default-address-pool", f"base={three}.0/24,size=28", "--icc=false", "--ip", "127.0.0.3"]
+    daemon = Fragile(tmp_path, *flags, "--dns", "192.0.2.53", "--dns-search", "corp.example")
+    daemon.start()
+    try:
+        ports = {"PortBindings": {"80/tcp": [{}]}}
+        web = daemon.run("sh", "-c", SERVE, "web", name="web", host=ports)
+        shown = daemon.get(f"/containers/{web}/json")["NetworkSettings"]
+        assert shown["IPAddress"].startswith(f"{three}.") and shown["IPPrefixLen"] == 28
+        place = shown["Ports"]["80/tcp"][0]
+        assert place["HostIp"] == "127.0.0.3"
+        until(lambda: fetched_or_none(f"127.0.0.3:{place['HostPort']}") == "hello from web", "the port answers")
+        script = f"cat /etc/resolv.conf; timeout 2 wget -qO- http://{shown['IPAddress']}/ || echo walled"
+        asker = daemon.run("sh", "-c", script)
+        daemon.ask("POST", f"/containers/{asker}/wait")
+        said = str(daemon.ask("GET", f"/containers/{asker}/logs?stdout=1")[1])
+        assert "nameserver 192.0.2.53" in said and "search corp.example" in said and "walled" in said
+    finally:
+        daemon.stop()
