@@ -40,7 +40,15 @@ _NOT_NEEDED = frozenset(
 )
 _EXTENSIONS_NOT_NEEDED = ("_test", "_xx", "xx", "_tkinter", "_curses", "_dbm", "_gdbm", "nis", "ossaudio", "readline")
 
+# The kernel lets nobody leave the initial file system by pivot_root(2), so the first thing is a root of our own.
 _INIT = """#!/bin/busybox sh
+if [ ! -e /own-root ]; then
+    /bin/busybox mkdir /own-root
+    /bin/busybox mount -t tmpfs -o size=80% root /own-root
+    for entry in /*; do [ "$entry" = /own-root ] || /bin/busybox cp -a "$entry" /own-root/; done
+    /bin/busybox mkdir /own-root/own-root
+    exec /bin/busybox switch_root /own-root /init
+fi
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sys /sys
 /bin/busybox mount -t devtmpfs dev /dev

@@ -31,7 +31,8 @@ class Wiring:
         self.reaper = Reaper(self.bridges)
         self._name = f"corten-{label}"
         self._firewall: Firewall | None = None
-        self._flows: Socket | None = Socket(NETLINK_NETFILTER)
+        self._flows: Socket | None = None  # opened when first needed: a kernel may have no netfilter, and no network
+        self._forgets = True
         self._restore: asyncio.TimerHandle | None = None
         self.reconciled = False
 
@@ -170,14 +171,14 @@ class Wiring:
 
     def _forget(self, what: Callable[..., None], *which: object) -> None:
         """A kernel without this part of connection tracking is told of once, and works but for stale flows."""
-        if self._flows is None:
+        if not self._forgets:
             return
         try:
+            self._flows = self._flows or Socket(NETLINK_NETFILTER)
             what(self._flows, *which)
         except OSError as error:
             self.warnings.append(f"flows of containers that ended cannot be forgotten: {error}")
-            self._flows.close()
-            self._flows = None
+            self._forgets = False
 
 
 def lead(endpoint: Endpoint, route: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from collections import deque
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from corten.tasks.launcher import Launcher
 
 log = logging.getLogger(__name__)
 
+_NETLINK_NETFILTER = 12
 _SPARE = 2  # namespaces kept ready once somebody has used one: making one takes 3 ms, a start altogether some 20
 
 
@@ -24,6 +26,7 @@ class LauncherNamespaces:
         self._launcher = launcher
         self._spare: deque[Namespace] = deque()
         self._filling: asyncio.Task[None] | None = None
+        self._names = _has_netfilter()
 
     async def create(self, name: str, id_map: IdMap | None = None) -> Namespace:
         if id_map is not None:
@@ -36,11 +39,11 @@ class LauncherNamespaces:
     async def _make(self, name: str, id_map: IdMap | None) -> Namespace:
         maps = {"uids": id_map.uids, "gids": id_map.gids} if id_map else None
         answer, fds = await self._launcher.ask(
-            {"do": "make namespaces", "name": name, "id_map": maps, "names": True}, []
+            {"do": "make namespaces", "name": name, "id_map": maps, "names": self._names}, []
         )
         if "error" in answer:
             raise Failed(f"cannot make a network namespace: {answer['error']['text']}")
-        return _namespace(fds, names=True)
+        return _namespace(fds, self._names)
 
     async def _fill(self) -> None:
         try:
@@ -68,6 +71,15 @@ class LauncherNamespaces:
             await asyncio.wait([self._filling])
         while self._spare:
             self._spare.popleft().close()
+
+
+def _has_netfilter() -> bool:
+    """Whether this kernel has what a name server inside a namespace needs."""
+    try:
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER).close()
+    except OSError:
+        return False
+    return True
 
 
 def _namespace(fds: list[int], names: bool) -> Namespace:
