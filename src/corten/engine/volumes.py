@@ -138,8 +138,10 @@ class Volumes:
         self._background.spawn(asyncio.to_thread(self.empty_bin), f"erasing volume {name}")
 
     def empty_bin(self) -> None:
-        """Erase what was thrown away. Blocks."""
-        shutil.rmtree(self._root / _BIN, ignore_errors=True)
+        """Erase what was thrown away. Blocks. The bin itself stays: another removal may be about to put something in."""
+        bin = self._root / _BIN
+        for name in os.listdir(bin) if bin.is_dir() else ():
+            shutil.rmtree(bin / name, ignore_errors=True)
 
     def list(self, filters: Filters | None = None) -> list[Volume]:
         wanted = filters or Filters()
