@@ -126,11 +126,12 @@ def _cgroups(daemon: Cortend) -> list[str]:
 
 
 def _records(daemon: Cortend) -> list[str]:
-    images = [f"image {tag}" for image in daemon.get("/images/json") for tag in image["RepoTags"] or [image["Id"]]]
+    ask = daemon.ask_quietly
+    images = [f"image {tag}" for image in ask("/images/json") for tag in image["RepoTags"] or [image["Id"]]]
     return sorted(
-        [f"container {container['Names']}" for container in daemon.containers()]
-        + [f"volume {volume['Name']}" for volume in daemon.get("/volumes")["Volumes"] or ()]
-        + [f"network {network['Name']}" for network in daemon.get("/networks")]
+        [f"container {container['Names']}" for container in ask("/containers/json?all=1")]
+        + [f"volume {volume['Name']}" for volume in ask("/volumes")["Volumes"] or ()]
+        + [f"network {network['Name']}" for network in ask("/networks")]
         + images
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import secrets
@@ -33,6 +34,7 @@ class Cortend:
         self._flags = flags
         self._program = list(program) or [str(CORTEND)]
         self._process: subprocess.Popen[bytes] | None = None
+        self._kept: Connection | None = None
 
     @property
     def command(self) -> list[str]:
@@ -59,8 +61,8 @@ class Cortend:
 
     def _answers(self) -> bool:
         try:
-            with self.connection() as http:
-                return http.ask("GET", "/_ping")[0] == 200
+            with self.connection() as connection:
+                return connection.ask("GET", "/_ping")[0] == 200
         except OSError:
             return False
 
@@ -68,6 +70,8 @@ class Cortend:
         """End the daemon; its containers, which would go on, are removed first."""
         if self._process is None:
             return
+        if self._kept is not None:
+            self._kept.close()
         try:
             if self._process.poll() is None:
                 self.remove_everything()
@@ -97,13 +101,24 @@ class Cortend:
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """One request on a connection of its own: status, and the answer as JSON or text."""
-        with self.connection() as http:
-            return http.ask(method, path, body, **headers)
+        with self.connection() as connection:
+            return connection.ask(method, path, body, **headers)
 
     def get(self, path: str) -> Any:
         status, answer = self.ask("GET", path)
         assert status == 200, (path, status, answer)
         return answer
+
+    def ask_quietly(self, path: str) -> Any:
+        """`get` on a connection that is kept, so that counting the daemon's descriptors does not change them."""
+        for _ in range(2):
+            self._kept = self._kept or self.connection()
+            try:
+                return self._kept.ask("GET", path)[1]
+            except (OSError, http.client.HTTPException):  # the daemon may close what is idle
+                self._kept.close()
+                self._kept = None
+        raise AssertionError(f"no answer to {path}: {self.log.read_text()}")
 
     def containers(self) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = self.get("/containers/json?all=1")
@@ -111,12 +126,12 @@ class Cortend:
 
     def remove_everything(self) -> None:
         """Containers, volumes and networks; images stay."""
-        with self.connection() as http:
-            for container in http.ask("GET", "/containers/json?all=1")[1]:
-                http.ask("DELETE", f"/containers/{container['Id']}?force=1&v=1")
-            for volume in http.ask("GET", "/volumes")[1]["Volumes"] or ():
-                http.ask("DELETE", f"/volumes/{volume['Name']}?force=1")
-            http.ask("POST", "/networks/prune")
+        with self.connection() as connection:
+            for container in connection.ask("GET", "/containers/json?all=1")[1]:
+                connection.ask("DELETE", f"/containers/{container['Id']}?force=1&v=1")
+            for volume in connection.ask("GET", "/volumes")[1]["Volumes"] or ():
+                connection.ask("DELETE", f"/volumes/{volume['Name']}?force=1")
+            connection.ask("POST", "/networks/prune")
 
     def events(self, since: float, **filters: Any) -> list[dict[str, Any]]:
         """What has happened from `since` until now."""

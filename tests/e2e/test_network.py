@@ -1,0 +1,183 @@
+"""Networks as containers and their users see them: modes, names, published ports."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from e2e_parts.clients import Client, execute
+from e2e_parts.cortend import IMAGE, Cortend
+
+SERVE = "echo hello > /tmp/index.html; exec httpd -f -p 80 -h /tmp"
+
+
+def inside(client: Client, *flags: str, script: str, code: int = 0) -> str:
+    return client("run", "--rm", *flags, IMAGE, "sh", "-c", script, code=code).out.strip()
+
+
+def fetch(url: str, *prefix: str) -> str:
+    """What curl gets; "" when nothing answers."""
+    return execute([*prefix, "curl", "-s", "--retry", "20", "--retry-connrefused", "--retry-delay", "0",
+                    "--retry-max-time", "5", "-m", "5", url]).out.strip()  # fmt: skip
+
+
+def published(client: Client, name: str, port: str = "80/tcp") -> int:
+    return int(client.out("port", name, port).splitlines()[0].rpartition(":")[2])
+
+
+@pytest.fixture
+def neighbour(daemon: Cortend) -> Iterator[tuple[str, ...]]:
+    """Another host: a network namespace with a cable to this one. The command prefix, and our address as it sees it."""
+    name = f"n{daemon.name[2:]}"
+    ours, theirs = f"{name}a", f"{name}b"
+    second = 1 + int(daemon.name[2:4], 16) % 250
+    commands = [
+        ["ip", "netns", "add", name],
+        ["ip", "link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name],
+        ["ip", "addr", "add", f"198.18.{second}.1/24", "dev", ours],
+        ["ip", "link", "set", ours, "up"],
+        ["ip", "-n", name, "addr", "add", f"198.18.{second}.2/24", "dev", theirs],
+        ["ip", "-n", name, "link", "set", theirs, "up"],
+    ]
+    try:
+        for command in commands:
+            done = execute(command)
+            if done.code:
+                pytest.skip(f"cannot make a neighbour: {done.err}")
+        yield (f"198.18.{second}.1", "ip", "netns", "exec", name)
+    finally:
+        execute(["ip", "netns", "delete", name])
+        execute(["ip", "link", "delete", ours])
+
+
+def test_published_ports(cli: Client, neighbour: tuple[str, ...]) -> None:
+    cli("run", "-d", "--name", "web", "-p", "80", IMAGE, "sh", "-c", SERVE)
+    port = published(cli, "web")
+    assert fetch(f"http://127.0.0.1:{port}/") == "hello"
+    address, *prefix = neighbour
+    assert fetch(f"http://{address}:{port}/", *prefix) == "hello"
+    own = cli.out("inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "web")
+    assert fetch(f"http://{own}/") == "hello"
+    cli("stop", "-t", "0", "web")
+    assert execute(["curl", "-s", "-m", "1", f"http://127.0.0.1:{port}/"]).code != 0
+
+
+def test_a_port_on_loopback_only(cli: Client, neighbour: tuple[str, ...]) -> None:
+    cli("run", "-d", "--name", "web", "-p", "127.0.0.1::80", IMAGE, "sh", "-c", SERVE)
+    port = published(cli, "web")
+    assert fetch(f"http://127.0.0.1:{port}/") == "hello"
+    address, *prefix = neighbour
+    assert execute([*prefix, "curl", "-s", "-m", "1", f"http://{address}:{port}/"]).code != 0
+
+
+def test_publish_all_and_expose(cli: Client) -> None:
+    cli("run", "-d", "--name", "web", "-P", "--expose", "80", "--expose", "90-91/udp", IMAGE, "sh", "-c", SERVE)
+    lines = cli.out("port", "web").splitlines()
+    assert {line.split(" ")[0] for line in lines} == {"80/tcp", "90/udp", "91/udp"}
+    assert fetch(f"http://127.0.0.1:{published(cli, 'web')}/") == "hello"
+
+
+def test_udp(docker: Client) -> None:
+    echo = "import socket; s = socket.socket(2, 2); s.bind(('', 7))\nwhile True: s.sendto(*s.recvfrom(999))"
+    flags = ["-p", "127.0.0.1::7/udp", "-v", "/:/host:ro"]
+    docker("run", "-d", "--name", "echo", *flags, IMAGE, "chroot", "/host", "/usr/bin/python3", "-c", echo)
+    port = published(docker, "echo", "7/udp")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.3)
+        for _ in range(20):
+            sock.sendto(b"ping", ("127.0.0.1", port))
+            try:
+                assert sock.recv(100) == b"ping"
+                return
+            except (TimeoutError, ConnectionRefusedError):
+                continue
+    raise AssertionError("no answer")
+
+
+def test_a_port_in_use(cli: Client) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = cli("run", "-d", "--name", "late", "-p", f"127.0.0.1:{port}:80", IMAGE, "sleep", "100", code=125)
+        assert str(port) in done.err and ("in use" in done.err or "allocated" in done.err)
+    cli("start", "late")
+    done = cli("run", "-d", "-p", f"127.0.0.1:{port}:80", IMAGE, "sleep", "100", code=125)
+    assert str(port) in done.err
+
+
+def test_modes(cli: Client) -> None:
+    assert inside(cli, "--network", "none", script="ls /sys/class/net").split() == ["lo"]
+    assert inside(cli, script="ls /sys/class/net").split() == ["eth0", "lo"]
+    import os
+
+    assert set(inside(cli, "--network", "host", script="ls /sys/class/net").split()) >= {"lo"}
+    assert inside(cli, "--network", "host", script="hostname") == os.uname().nodename
+    cli("run", "-d", "--name", "first", "-p", "127.0.0.1::80", IMAGE, "sh", "-c", SERVE)
+    script = "until wget -q -O - http://127.0.0.1/; do sleep 0.02; done; hostname; cat /etc/hostname"
+    out = inside(cli, "--network", "container:first", script=script).split()
+    assert out[0] == "hello" and out[1] == out[2] == cli.out("ps", "-q", "--no-trunc", "--filter", "name=first")[:12]
+    assert "nosuch" in cli("run", "--rm", "--network", "container:nosuch", IMAGE, "true", code=125).err
+    assert "nosuch" in cli("run", "--rm", "--network", "nosuch", IMAGE, "true", code=125).err
+    assert cli("run", "--rm", "--network", "container:first", "-p", "80", IMAGE, "true", code=125).err
+
+
+def test_containers_reach_each_other_and_the_host(docker: Client, daemon: Cortend) -> None:
+    docker("run", "-d", "--name", "web", "-p", "80", IMAGE, "sh", "-c", SERVE)
+    own = docker.out("inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "web")
+    gateway = docker.out("inspect", "-f", "{{.NetworkSettings.Networks.bridge.Gateway}}", "web")
+    get = "until wget -q -O - http://{}/; do sleep 0.02; done"
+    assert inside(docker, script=get.format(own)) == "hello"
+    assert inside(docker, script=get.format(f"{gateway}:{published(docker, 'web')}")) == "hello"
+
+
+def test_names_and_addresses(cli: Client) -> None:
+    flags = [
+        "-h",
+        "box",
+        "--add-host",
+        "db:10.1.2.3",
+        "--dns",
+        "10.9.8.7",
+        "--dns-search",
+        "example.org",
+        "--dns-opt",
+        "ndots:3",
+    ]
+    hosts, resolv = inside(cli, *flags, script="cat /etc/hosts; echo ---; cat /etc/resolv.conf").split("---")
+    assert "10.1.2.3\tdb" in hosts and "\tbox" in hosts and "127.0.0.1\tlocalhost" in hosts
+    assert "nameserver 10.9.8.7" in resolv and "search example.org" in resolv and "options ndots:3" in resolv
+    mac = inside(cli, "--mac-address", "02:11:22:33:44:55", script="cat /sys/class/net/eth0/address")
+    assert mac == "02:11:22:33:44:55"
+
+
+def test_networks_of_its_own(docker: Client, daemon: Cortend) -> None:
+    status, made = daemon.ask("POST", "/networks/create", {"Name": "extra", "CheckDuplicate": True})
+    assert status == 201, made
+    try:
+        docker("run", "-d", "--name", "web", "--network", "extra", "--network-alias", "www", IMAGE, "sh", "-c", SERVE)
+        shown = json.loads(docker.out("inspect", "-f", "{{json .NetworkSettings.Networks}}", "web"))
+        assert list(shown) == ["extra"] and shown["extra"]["IPAddress"]
+        own = shown["extra"]["IPAddress"]
+        get = f"until wget -q -O - http://{own}/; do sleep 0.02; done"
+        assert inside(docker, "--network", "extra", script=get) == "hello"
+        assert inside(docker, script=f"wget -q -T 1 -O - http://{own}/ || echo no") == "no"
+        assert daemon.ask("DELETE", "/networks/extra")[0] in (403, 409)
+        docker("rm", "-f", "web")
+    finally:
+        assert daemon.ask("DELETE", "/networks/extra")[0] == 204
+
+
+def test_starts_side_by_side_have_addresses_of_their_own(corten: Client, daemon: Cortend) -> None:
+    script = "cat /sys/class/net/eth0/address; read line"
+    processes = [corten.popen("run", "--rm", "-i", IMAGE, "sh", "-c", script) for _ in range(20)]
+    seen = {process.stdout.readline() for process in processes if process.stdout}
+    assert len(seen) == 20 and b"" not in seen
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    assert [process.wait(20) for process in processes] == [0] * 20

@@ -1,0 +1,102 @@
+"""Limits as the kernel has them, and what happens when they are reached."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from e2e_parts.clients import Client
+from e2e_parts.cortend import IMAGE, Cortend
+
+V1 = Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists()
+pytestmark = pytest.mark.skipif(not V1, reason="no cgroup v1 here (the v2 paths are tested in tests/vm)")
+
+
+def limits(client: Client, *flags: str, files: str) -> list[str]:
+    script = f"cd /sys/fs/cgroup; cat {files}"
+    return client("run", "--rm", *flags, IMAGE, "sh", "-c", script).out.split()
+
+
+def test_memory(cli: Client) -> None:
+    files = "memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes"
+    assert limits(cli, "-m", "32m", files=files) == [str(32 << 20), str(64 << 20)]
+    assert limits(cli, "-m", "32m", "--memory-swap", "48m", files=files) == [str(32 << 20), str(48 << 20)]
+    reserved = "memory/memory.soft_limit_in_bytes"
+    assert limits(cli, "-m", "32m", "--memory-reservation", "16m", files=reserved) == [str(16 << 20)]
+
+
+def test_cpu(cli: Client) -> None:
+    flags = ["--cpus", "1.5", "--cpu-shares", "512", "--cpuset-cpus", "0"]
+    files = "cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us cpu/cpu.shares cpuset/cpuset.cpus"
+    assert limits(cli, *flags, files=files) == ["150000", "100000", "512", "0"]
+    assert "cpus" in cli("run", "--rm", "--cpuset-cpus", "77", IMAGE, "true", code=125).err.lower()
+
+
+def test_pids(cli: Client) -> None:
+    assert limits(cli, "--pids-limit", "20", files="pids/pids.max") == ["20"]
+    script = "for i in $(seq 1 50); do sleep 5 & done"
+    done = cli("run", "--rm", "--pids-limit", "10", IMAGE, "sh", "-c", script, code=None)
+    assert "can't fork" in done.err or "Resource temporarily unavailable" in done.err
+
+
+def test_block_devices(cli: Client) -> None:
+    disks = [disk for disk in Path("/sys/block").glob("*d?") if Path("/dev", disk.name).exists()]
+    if not disks:
+        pytest.skip("no disk here")
+    name = f"/dev/{disks[0].name}"
+    number = (disks[0] / "dev").read_text().strip()
+    flags = ["--device-read-bps", f"{name}:1mb", "--device-write-iops", f"{name}:100"]
+    info = json.loads(cli.out("info", "--format", "{{json .}}"))
+    if not info.get("BlkioReadBpsDevice", True):
+        pytest.skip("this kernel has no throttling of block devices")
+    found = limits(cli, *flags, files="blkio/blkio.throttle.read_bps_device blkio/blkio.throttle.write_iops_device")
+    assert found == [number, str(1 << 20), number, "100"]
+
+
+def test_what_the_machine_lacks_is_a_warning(docker: Client) -> None:
+    script = "cat /sys/fs/cgroup/blkio/blkio.bfq.weight /sys/fs/cgroup/blkio/blkio.weight 2>/dev/null"
+    done = docker("run", "--rm", "--blkio-weight", "300", IMAGE, "sh", "-c", script, code=None)
+    assert "300" in done.out.split() or "weight" in done.err.lower()
+
+
+def test_refused_limits(cli: Client) -> None:
+    assert "Minimum memory limit" in cli("run", "--rm", "-m", "1m", IMAGE, "true", code=125).err
+    assert cli("run", "--rm", "--memory-swap", "1g", IMAGE, "true", code=125).err
+    assert cli("run", "--rm", "--cpus", "1000", IMAGE, "true", code=125).err
+    assert cli("run", "--rm", "--blkio-weight", "5000", IMAGE, "true", code=125).err
+
+
+def test_out_of_memory_is_visible(cli: Client, daemon: Cortend) -> None:
+    began = time.time()
+    eat = "a=x; while :; do a=$a$a$a$a; done"
+    cli("run", "--name", "hungry", "-m", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", eat, code=137)
+    state = json.loads(cli.out("inspect", "-f", "{{json .State}}", "hungry"))
+    assert (state["OOMKilled"], state["ExitCode"], state["Status"]) == (True, 137, "exited")
+    actions = [event["Action"] for event in daemon.events(began, event=["oom", "die"], container="hungry")]
+    assert actions[0] == "oom" and actions[-1] == "die"
+
+
+def test_out_of_memory_of_a_child(docker: Client, daemon: Cortend) -> None:
+    """The container lives on, and it is still said."""
+    began = time.time()
+    eat = "sh -c 'a=x; while :; do a=$a$a$a$a; done'; echo $?; sleep 0.1"
+    done = docker("run", "--name", "parent", "-m", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", eat)
+    assert done.out == "137\n"
+    assert daemon.events(began, event="oom", container="parent")
+
+
+def test_stats(docker: Client) -> None:
+    docker("run", "-d", "--name", "measured", "-m", "64m", IMAGE, "sleep", "1000")
+    line = json.loads(docker.out("stats", "--no-stream", "--format", "{{json .}}", "measured"))
+    assert line["Name"] == "measured" and "64MiB" in line["MemUsage"] and line["PIDs"] == "1"
+
+
+def test_shares_of_a_parent(docker: Client, daemon: Cortend) -> None:
+    script = "cat /proc/self/cgroup | grep memory"
+    out = docker.out("run", "--rm", "--cgroup-parent", f"{daemon.cgroup}/sub", IMAGE, "sh", "-c", script)
+    assert out.split(":")[2].startswith(f"{daemon.cgroup}/sub/")
+    for group in Path("/sys/fs/cgroup").glob(f"*{daemon.cgroup}/sub"):  # the parent is the user's, as with dockerd
+        group.rmdir()
