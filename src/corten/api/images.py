@@ -7,9 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
-from corten.api.call import Call, json_answer
+from corten.api.call import Call, decode_object, json_answer
 from corten.api.routes import Route
-from corten.api.streams import progress
+from corten.api.streams import begin, pieces, progress
 from corten.api.versions import NO_VIRTUAL_SIZE, Version
 from corten.errors import Invalid, Unsupported
 
@@ -76,6 +76,34 @@ async def remove(call: Call) -> web.StreamResponse:
     return json_answer(removed)
 
 
+async def save(call: Call) -> web.StreamResponse:
+    """One image, or the query's `names`."""
+    names = [call.path["name"]] if "name" in call.path else call.query.getall("names", [])
+    data = call.engine.images.save(names, platform(call))
+    return await pieces(await begin(call, "application/x-tar"), data)
+
+
+def platform(call: Call) -> str | None:
+    """`platform` as the JSON object that API 1.48 sends, or as text; as text, None when it is not given."""
+    value = call.text("platform")
+    if not value.startswith("{"):
+        return value or None
+    found = decode_object(value.encode())
+    parts = [found.get("os") or "linux", found.get("architecture") or "", found.get("variant") or ""]
+    return "/".join(str(part) for part in parts if part)
+
+
+async def push(call: Call) -> web.StreamResponse:
+    auth = call.header_json("X-Registry-Auth")
+    return await progress(call, call.engine.images.push(call.path["name"], call.text("tag"), auth))
+
+
+async def login(call: Call) -> web.StreamResponse:
+    """POST /auth."""
+    await call.engine.images.login(await call.body())
+    return json_answer({"Status": "Login Succeeded", "IdentityToken": ""})
+
+
 async def search(call: Call) -> web.StreamResponse:
     raise Unsupported("searching a registry is not supported")
 
@@ -86,6 +114,10 @@ ROUTES = (
     Route("POST", "/images/load", load, stream=True),
     Route("POST", "/images/prune", prune),
     Route("GET", "/images/search", search),
+    Route("GET", "/images/get", save, stream=True),
+    Route("GET", "/images/{name:all}/get", save, stream=True),
+    Route("POST", "/images/{name:all}/push", push, stream=True),
+    Route("POST", "/auth", login),
     Route("GET", "/images/{name:all}/json", inspect),
     Route("GET", "/images/{name:all}/history", history),
     Route("POST", "/images/{name:all}/tag", tag),

@@ -130,7 +130,9 @@ def _images(
     config: Config, database: Database, trees: Overlay | Copying, workers: LauncherWorkers, users: Users
 ) -> Images:
     blobs = Blobs(config.data_root / "content")
-    registry = Registry(blobs, config.insecure_registries, config.max_concurrent_downloads)
+    registry = Registry(
+        blobs, config.insecure_registries, config.max_concurrent_downloads, mirrors=config.registry_mirrors
+    )
     images = Images(database, blobs, trees, workers, registry, users)
     images.recover()
     return images

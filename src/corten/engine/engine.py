@@ -102,7 +102,7 @@ class Engine:
         others = {key: values for key, values in filters.items() if key != "dangling"}
         chosen = Filters({**others, "dangling": ["true"]} if dangling else others)
         removed: list[Json] = []
-        freed = 0
+        before = self.images.layers_size()
         for image in await asyncio.to_thread(self.images.list, chosen):
             if self.containers.users_of_image(image["Id"]):
                 continue
@@ -110,7 +110,7 @@ class Engine:
                 removed += await self.images.remove(image["Id"], force=True)
             except CortenError:  # somebody took it into use, or removed it, since we looked
                 continue
-            freed += image["Size"]
+        freed = max(0, before - self.images.layers_size())
         self.events.publish("image", "prune", "", {"reclaimed": str(freed)})
         return removed, freed
 
@@ -119,4 +119,4 @@ class Engine:
         images = await asyncio.to_thread(self.images.list, None, True, True)
         users = Counter(container.record.image_id for container in self.containers.by_id.values())
         images = [{**image, "Containers": users[image["Id"]]} for image in images]
-        return sum(image.get("Size", 0) for image in images), images
+        return self.images.layers_size(), images

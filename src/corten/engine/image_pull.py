@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from corten.engine import image_keep
 from corten.engine.image_chain import Chains, LayerTrees
 from corten.engine.image_collect import Collector
 from corten.engine.image_progress import Emit, Meter, status, stream
-from corten.errors import Exhausted, Invalid, NotFound
+from corten.errors import CortenError, Exhausted, Invalid, NotFound
 from corten.registry.client.registry import Fetched, Registry
 from corten.registry.client.repository import Repository
 from corten.spec import oci_image
@@ -23,6 +24,7 @@ from corten.store.images import ImageRecords
 from corten.store.leases import Lease, Leases
 
 Json = dict[str, Any]
+_log = logging.getLogger(__name__)
 _NESTED = 3  # an index in an index in an index
 
 
@@ -54,10 +56,18 @@ class Puller:
         wanted = platforms.parse(platform) if platform else None
 
         async def work(emit: Emit) -> None:
-            repository = self._registry.repository(reference, auth)
             if reference.tag or reference.digest:
-                await self._one(repository, reference, wanted, emit)
+                for mirror in self._registry.mirrors(reference):
+                    try:
+                        await self._registry.manifest(mirror, reference)
+                    except CortenError as error:  # whatever it is: the mirrored registry itself is asked next
+                        _log.info("mirror of %s: %s", reference.familiar, error)
+                        continue
+                    await self._one(mirror, reference, wanted, emit)
+                    return
+                await self._one(self._registry.repository(reference, auth), reference, wanted, emit)
                 return
+            repository = self._registry.repository(reference, auth)
             for tag in await self._registry.tags(repository, reference):
                 await self._one(repository, reference.with_tag(tag), wanted, emit)
 

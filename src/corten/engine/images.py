@@ -19,10 +19,13 @@ from corten.engine.image_import import Importer
 from corten.engine.image_load import Loader
 from corten.engine.image_progress import Emit, status, stream
 from corten.engine.image_pull import Puller
+from corten.engine.image_push import Pusher
 from corten.engine.image_remove import Remover, Users
+from corten.engine.image_save import save
 from corten.engine.image_unpack import Unpacker, Workers
 from corten.errors import Conflict, Invalid, NotFound
 from corten.registry.client.registry import Registry
+from corten.spec import platform as platforms
 from corten.spec.reference import Reference, parse
 from corten.store.blobs import Blobs
 from corten.store.database import Database
@@ -81,6 +84,7 @@ class Images:
         self._chains = Chains(trees, unpacker)
         self._loader = Loader(blobs, self._leases, trees, self._chains, self._collector, self._loaded)
         self._importer = Importer(blobs, self._leases, trees, unpacker, self._collector, self._imported)
+        self._pusher = Pusher(registry, blobs, self._records, self._leases, self._pushed)
         self._committer = Committer(blobs, self._leases, trees, unpacker, self._collector)
         self._remover = Remover(self._records, users, self._collector.leave, self._event)
         self._puller = Puller(
@@ -235,6 +239,61 @@ class Images:
 
     def _imported(self, id: str, name: str) -> None:
         self._event("import", id, {"name": name or id})
+
+    def save(self, refs: Sequence[str], platform: str | None = None) -> AsyncIterator[bytes]:
+        """A tar that `load` takes. A repository without a tag stands for all its tags. NotFound at once."""
+        wanted = platforms.parse(platform) if platform else None
+        chosen: dict[str, tuple[ImageRecord, dict[str, None]]] = {}
+        for ref in refs:
+            for record, tag in self._named(ref):
+                actual = platforms.of(record.config)
+                if wanted is not None and actual is not None and not platforms.fits(actual, wanted):
+                    raise NotFound(f"image {_shown(ref)} is here for {actual}, not for {wanted}")
+                chosen.setdefault(record.id, (record, {}))[1].update({tag: None} if tag else {})
+        if not chosen:
+            raise Invalid("no image was named")
+        for record, _ in chosen.values():
+            self._event("save", record.id, {"name": record.id})
+        return save(self._blobs, self._leases, [(record, [*tags]) for record, tags in chosen.values()])
+
+    def _named(self, ref: str) -> Sequence[tuple[ImageRecord, str | None]]:
+        try:
+            reference = parse(ref)
+        except Invalid:
+            reference = None
+        if reference is not None and not reference.tag and not reference.digest:
+            tags = [name for names in self._records.names().values() for name in names[0]]
+            several = [name for name in tags if parse(name).name == reference.name]
+            if several:
+                return [(self._find(name)[0], name) for name in several]
+        record, name = self._find(ref)
+        return [(record, name if name is not None and "@" not in name else None)]
+
+    def push(self, repo: str, tag: str = "", auth: Json | None = None) -> AsyncIterator[Json]:
+        """Docker's messages while it pushes; every tag of the repository without `tag`. NotFound, Invalid at once."""
+        reference = named(repo, tag)
+        if reference.digest:
+            raise Invalid("cannot push a digest reference")
+        if reference.tag and self._records.by_tag(str(reference)):
+            return self._pusher.push([(reference, self._find(str(reference))[0])], auth)
+        tags = [] if reference.tag else [tag for names in self._records.names().values() for tag in names[0]]
+        known = [parse(name) for name in tags if parse(name).name == reference.name]
+        if not known:
+            raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
+        return self._pusher.push([(each, self._find(str(each))[0]) for each in known], auth)
+
+    def _pushed(self, reference: Reference) -> None:
+        self._event("push", reference.familiar, {"name": reference.familiar_name})
+
+    async def login(self, auth: Json) -> None:
+        """Unauthorized, Failed, Unavailable."""
+        await self._registry.login(auth)
+
+    def layers_size(self) -> int:
+        """Bytes of all layers that images have, each counted once."""
+        shelf = self._trees.shelf
+        names = {name for record in self._records.all() for name in record.chain}
+        return sum(shelf.get(name).size for name in names if shelf.has(name))
 
     async def commit(
         self, image: str, layer: AsyncIterator[bytes], wanted: Request, config: Json, settled: Callable[[], None]

@@ -16,7 +16,7 @@ from corten.spec.reference import DEFAULT_DOMAIN
 
 _CHALLENGE = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9_-]*)(?=\s|$)")
 _PARAMETER = re.compile(r'\s*,?\s*([A-Za-z][A-Za-z0-9_-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
-_HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
+HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def _decoded(text: str) -> tuple[str, str]:
 
 def _server(address: str) -> str:
     host = address.rpartition("://")[2].partition("/")[0].lower()
-    return DEFAULT_DOMAIN if host in _HUB_NAMES else host
+    return DEFAULT_DOMAIN if host in HUB_NAMES else host
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,16 @@ neither on this machine nor configured as insecure is spoken to by verified TLS 
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from corten.errors import Invalid
 from corten.spec.reference import DEFAULT_DOMAIN
 
 _HUB = "registry-1.docker.io"
+CERTIFICATES = (Path("/etc/corten/certs.d"), Path("/etc/docker/certs.d"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class Endpoint:
     host: str
     schemes: tuple[str, ...]
     verify: bool
+    tls: ssl.SSLContext | None = None  # with the authorities and client certificates of a certs.d directory
 
     @property
     def insecure(self) -> bool:
@@ -30,9 +34,17 @@ class Endpoint:
 
 
 class Endpoints:
-    """`insecure` holds hosts, `host:port`s and networks in CIDR form, as dockerd's --insecure-registry."""
+    """`insecure` holds hosts, `host:port`s and networks in CIDR form, as dockerd's --insecure-registry; `mirrors` URLs,
+    as its --registry-mirror; `certificates` directories with one directory for each `host:port` (certs.d)."""
 
-    def __init__(self, insecure: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        insecure: Sequence[str] = (),
+        mirrors: Sequence[str] = (),
+        certificates: Sequence[Path] = CERTIFICATES,
+    ) -> None:
+        self._certificates = tuple(certificates)
+        self.mirrors = tuple(self._mirror(url) for url in mirrors)
         self._hosts: set[str] = set()
         self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
         for entry in insecure:
@@ -48,11 +60,19 @@ class Endpoints:
         """The endpoint of a reference's domain."""
         host = _HUB if domain == DEFAULT_DOMAIN else domain
         name = host_name(host)
+        tls = client_tls(self._certificates, (host, domain))
         if self._configured(host.lower(), name):
             return Endpoint(host, ("https", "http"), False)
         if is_loopback(name):
-            return Endpoint(host, ("http",), True)
-        return Endpoint(host, ("https",), True)
+            return Endpoint(host, ("https",) if tls else ("http",), True, tls)
+        return Endpoint(host, ("https",), True, tls)
+
+    def _mirror(self, url: str) -> Endpoint:
+        """A mirror of Docker Hub, which says itself whether it is spoken to by TLS."""
+        scheme, separator, host = url.rstrip("/").partition("://")
+        if scheme not in ("http", "https") or not separator or not host or "/" in host or "@" in host:
+            raise Invalid(f"registry mirror {url!r} is no http:// or https:// URL of a host")
+        return Endpoint(host, (scheme,), True, client_tls(self._certificates, (host,)))
 
     def _configured(self, host: str, name: str) -> bool:
         if host in self._hosts or name in self._hosts:
@@ -62,6 +82,25 @@ class Endpoints:
         except ValueError:
             return False
         return any(address in network for network in self._networks)
+
+
+def client_tls(directories: Sequence[Path], hosts: Sequence[str]) -> ssl.SSLContext | None:
+    """What HOST:PORT's directory says: *.crt are authorities besides the system's, *.cert with *.key our own
+    certificate. None when there is no such directory. Invalid, naming the file."""
+    for directory in (base / host for base in directories for host in hosts):
+        if "/" in directory.name or not directory.is_dir():
+            continue
+        context = ssl.create_default_context()
+        for file in sorted(directory.iterdir()):
+            try:
+                if file.suffix == ".crt":
+                    context.load_verify_locations(cafile=file)
+                elif file.suffix == ".cert":
+                    context.load_cert_chain(file, file.with_suffix(".key"))
+            except (ssl.SSLError, OSError) as error:
+                raise Invalid(f"certificate {file} cannot be used: {error}") from error
+        return context
+    return None
 
 
 def host_name(host: str) -> str:

@@ -71,6 +71,17 @@ def manifest_error(refusal: Refusal, shown: str, repository: str) -> CortenError
     return other_error(refusal)
 
 
+def push_error(refusal: Refusal, repository: str) -> CortenError:
+    """The error for something that could not be put into a repository."""
+    if refusal.status in (401, 403) or refusal.code in ("DENIED", "UNAUTHORIZED"):
+        if refusal.code == "UNAUTHORIZED" and refusal.message:
+            return Unauthorized(f"unauthorized: {refusal.message}")
+        return Unauthorized(f"denied: {refusal.message or 'requested access to the resource is denied'}")
+    if refusal.status == 404:
+        return NotFound(f"repository {repository} not found: {refusal.text}")
+    return other_error(refusal)
+
+
 def access_denied(refusal: Refusal, repository: str) -> CortenError:
     if refusal.code == "UNAUTHORIZED" and refusal.message:
         return Unauthorized(f"pull access denied for {repository}: unauthorized: {refusal.message}")

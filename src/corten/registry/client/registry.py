@@ -7,20 +7,21 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 import corten
-from corten.errors import Corrupt, Failed
-from corten.registry.client.auth import credentials
-from corten.registry.client.endpoints import Endpoints
+from corten.errors import Corrupt, Failed, Unauthorized
+from corten.registry.client.auth import HUB_NAMES, Credentials, credentials
+from corten.registry.client.endpoints import CERTIFICATES, Endpoints
 from corten.registry.client.errors import Refused
 from corten.registry.client.repository import Repository, Waiting, translate
 from corten.spec import digest as digests
 from corten.spec import oci_image
 from corten.spec.oci_image import Descriptor
-from corten.spec.reference import Reference
+from corten.spec.reference import DEFAULT_DOMAIN, Reference
 from corten.store.blobs import Blobs, Ingest
 
 DOWNLOADS = 3  # as dockerd's max-concurrent-downloads
@@ -44,16 +45,46 @@ class Registry:
     """The daemon's one client. `close` it inside the event loop that used it."""
 
     def __init__(
-        self, blobs: Blobs, insecure: Sequence[str] = (), downloads: int = DOWNLOADS, pause: float = 1.0
+        self,
+        blobs: Blobs,
+        insecure: Sequence[str] = (),
+        downloads: int = DOWNLOADS,
+        pause: float = 1.0,
+        mirrors: Sequence[str] = (),
+        certificates: Sequence[Path] = CERTIFICATES,
     ) -> None:
         self._blobs = blobs
-        self._endpoints = Endpoints(insecure)
+        self._endpoints = Endpoints(insecure, mirrors, certificates)
         self._pause = pause
         self._slots = asyncio.Semaphore(downloads)
         self._busy: dict[str, asyncio.Lock] = {}
         self._session: aiohttp.ClientSession | None = None
 
     def repository(self, reference: Reference, auth: Mapping[str, Any] | None) -> Repository:
+        known = credentials(auth, reference.domain)
+        return Repository(self._client(), self._endpoints.find(reference.domain), reference, known, self._pause)
+
+    def mirrors(self, reference: Reference) -> list[Repository]:
+        """Where else the repository may be had, to be asked first. Docker Hub's credentials are not for them."""
+        known = self._endpoints.mirrors if reference.domain == DEFAULT_DOMAIN else ()
+        return [Repository(self._client(), each, reference, Credentials(), self._pause) for each in known]
+
+    async def login(self, auth: Mapping[str, Any]) -> None:
+        """Try the credentials at the registry that they name (Docker Hub's, when none). Unauthorized."""
+        address = str(auth.get("serveraddress") or DEFAULT_DOMAIN).rpartition("://")[2].partition("/")[0]
+        domain = DEFAULT_DOMAIN if address in HUB_NAMES else address
+        known = credentials({**auth, "serveraddress": domain}, domain)
+        endpoint = self._endpoints.find(domain)
+        try:
+            await Repository(self._client(), endpoint, None, known, self._pause).check()
+        except Refused as error:
+            text = f"login attempt to {endpoint.schemes[0]}://{endpoint.host}/v2/ failed with status: "
+            status = error.refusal.status
+            if status in (401, 403):
+                raise Unauthorized(f"{text}{status} Unauthorized") from error
+            raise Failed(f"{text}{status} {error.refusal.text}") from error
+
+    def _client(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
                 auto_decompress=False,  # digests and ranges are of what was sent
@@ -63,8 +94,7 @@ class Registry:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=_STALL),
                 headers={"User-Agent": f"corten/{corten.__version__}"},
             )
-        known = credentials(auth, reference.domain)
-        return Repository(self._session, self._endpoints.find(reference.domain), reference, known, self._pause)
+        return self._session
 
     async def manifest(self, repository: Repository, reference: Reference) -> Fetched:
         """What a tag or digest names. NotFound, Unauthorized, Unavailable, Failed; Corrupt: wrong digest."""

@@ -16,6 +16,7 @@ from typing import TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import aiohttp
+from yarl import URL
 
 from corten.errors import CortenError, Failed, Unauthorized
 from corten.registry.client import errors
@@ -30,24 +31,26 @@ _MAX_TOKEN = 1 << 20
 _MAX_ERROR = 64 << 10
 _RETRY = (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, TimeoutError)
 T = TypeVar("T")
+Body = bytes | AsyncIterator[bytes]
 Waiting = Callable[[float], None]  # told how many seconds a retry waits
 
 
 class Repository:
-    """`pause` is the first wait between attempts, in seconds; it doubles each time."""
+    """`pause` is the first wait between attempts, in seconds; it doubles each time. Without a reference it is good only
+    for `check`."""
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
         endpoint: Endpoint,
-        reference: Reference,
+        reference: Reference | None,
         credentials: Credentials,
         pause: float = 1.0,
     ) -> None:
         self._session = session
         self._endpoint = endpoint
-        self._path = reference.path
-        self.name = reference.familiar_name
+        self._path = reference.path if reference else ""
+        self.name = reference.familiar_name if reference else ""
         self._credentials = credentials
         self._pause = pause
         self._authorization = f"Bearer {credentials.registry_token}" if credentials.registry_token else ""
@@ -109,6 +112,59 @@ class Repository:
         finally:
             response.close()
 
+    @asynccontextmanager
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: Callable[[], Body] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A successful answer to a request that changes something, or to HEAD. `body` makes it anew for each attempt.
+
+        `url` may be on another origin (a registry says where an upload goes): credentials are not sent there.
+        """
+        if not self._probed:
+            place = url.partition("://")[2]
+            await self._probe()
+            url = f"{self._scheme}://{place}"
+        used = self._authorization
+        response = await self._request(method, url, headers, body, used)
+        try:
+            if response.status == 401:
+                asked = challenges(response.headers.getall("WWW-Authenticate", []))
+                refused = await _refusal(response)
+                await self._authorize(asked, refused, used, "pull,push")
+                response = await self._request(method, url, headers, body, self._authorization)
+            there = method == "HEAD" and response.status in (302, 307)  # its content is elsewhere
+            if not (200 <= response.status < 300 or there):
+                raise Refused(await _refusal(response))
+            yield response
+        finally:
+            response.close()
+
+    async def _request(
+        self, method: str, url: str, headers: Mapping[str, str], body: Callable[[], Body] | None, authorization: str
+    ) -> aiohttp.ClientResponse:
+        origin, home = _origin(url), _origin(self.url(""))
+        if home[0] == "https" and origin[0] != "https":
+            raise Failed(f"registry {self._endpoint.host} sends an upload to where it must not: {url[:200]!r}")
+        sent = dict(headers)
+        if origin == home and authorization:
+            sent["Authorization"] = authorization
+        tls = self._tls() if origin == home else True
+        data = body() if body is not None else None
+        response = await self._session.request(
+            method, URL(url, encoded=True), headers=sent, data=data, ssl=tls, allow_redirects=False
+        )
+        self._reached = True
+        return response
+
+    async def check(self) -> None:
+        """Are the credentials good? Raises Refused when not."""
+
+        async def once() -> None:
+            async with self.send("GET", f"{self._scheme}://{self._endpoint.host}/v2/", {}):
+                return
+
+        await self.retry(once)
+
     async def _probe(self) -> None:
         """Of a registry that was configured as insecure: does it speak TLS?"""
         for scheme in self._endpoint.schemes:
@@ -123,7 +179,7 @@ class Repository:
         self._probed = True
 
     def _tls(self) -> ssl.SSLContext | bool:
-        return self._endpoint.verify  # False: aiohttp verifies nothing
+        return self._endpoint.tls or self._endpoint.verify  # False: aiohttp verifies nothing
 
     async def _follow(self, url: str, headers: Mapping[str, str], authorization: str) -> aiohttp.ClientResponse:
         origin = _origin(url)
@@ -148,14 +204,14 @@ class Repository:
 
     # --------------------------------------------------------------------------------------------- authorisation
 
-    async def _authorize(self, asked: list[Challenge], refused: Refusal, used: str) -> None:
+    async def _authorize(self, asked: list[Challenge], refused: Refusal, used: str, actions: str = "pull") -> None:
         """Find an Authorization that meets a challenge. `used` is the one that was just refused."""
         async with self._authorizing:
             if self._authorization != used:
                 return  # another request of this pull has renewed it meanwhile
             for challenge in asked:
                 if challenge.scheme == "bearer" and "realm" in challenge.parameters:
-                    self._authorization = "Bearer " + await self._token(challenge)
+                    self._authorization = "Bearer " + await self._token(challenge, actions)
                     return
             basic = self._credentials.basic
             if basic and basic != used and any(challenge.scheme == "basic" for challenge in asked):
@@ -163,14 +219,14 @@ class Repository:
                 return
         raise Refused(refused)
 
-    async def _token(self, challenge: Challenge) -> str:
+    async def _token(self, challenge: Challenge, actions: str) -> str:
         realm = check_realm(challenge.parameters["realm"], self._endpoint)
-        scope = challenge.parameters.get("scope") or f"repository:{self._path}:pull"
+        scope = challenge.parameters.get("scope") or (f"repository:{self._path}:{actions}" if self._path else "")
         fields = {"scope": scope, "service": challenge.parameters.get("service", "")}
         tls = self._tls() if _origin(realm)[1:2] == _origin(self.url(""))[1:2] else True
         if self._credentials.identity_token:
             form = {
-                **fields,
+                **{key: value for key, value in fields.items() if value},
                 "grant_type": "refresh_token",
                 "client_id": "corten",
                 "refresh_token": self._credentials.identity_token,

@@ -1,0 +1,101 @@
+"""Saving: images as one tar that is both a docker-archive (manifest.json) and an OCI image layout (index.json).
+
+Blobs are written as they are kept, layers compressed as they came: every reader of either format takes that, and what
+is loaded again has the digests it had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from corten.errors import NotFound
+from corten.layers import write
+from corten.layers.header import DIRECTORY, REGULAR
+from corten.spec import digest as digests
+from corten.spec import oci_image, platform
+from corten.spec.reference import parse
+from corten.store.blobs import Blobs
+from corten.store.images import ImageRecord
+from corten.store.leases import Leases
+
+Json = dict[str, Any]
+_PIECE = 1 << 20
+_EPOCH = 0  # times of members: the same images give the same archive
+
+
+async def save(
+    blobs: Blobs, leases: Leases, images: Sequence[tuple[ImageRecord, Sequence[str]]]
+) -> AsyncIterator[bytes]:
+    """The tar. `images` are records with the canonical tags that each is saved under (none: by its id alone)."""
+    with leases.hold() as lease:
+        for record, _ in images:
+            lease.add("blob", *record.blobs)
+        missing = [digest for record, _ in images for digest in record.blobs if not blobs.has(digest)]
+        if missing:
+            raise NotFound(f"blob {missing[0]} of the image is gone; pull or load the image again")
+        for name in ("blobs/", "blobs/sha256/"):
+            yield write.header(name.encode(), DIRECTORY, mode=0o755, mtime=_EPOCH)
+        for digest in dict.fromkeys(digest for record, _ in images for digest in record.blobs):
+            async for piece in _member(blobs, digest):
+                yield piece
+        for name, document in _documents(blobs, images):
+            body = json.dumps(document, separators=(",", ":")).encode()
+            yield write.header(name.encode(), REGULAR, mode=0o644, size=len(body), mtime=_EPOCH) + body
+            yield write.padding(len(body))
+        yield write.END
+
+
+async def _member(blobs: Blobs, digest: str) -> AsyncIterator[bytes]:
+    fd = blobs.open(digest)
+    try:
+        size = os.fstat(fd).st_size
+        yield write.header(_path(digest).encode(), REGULAR, mode=0o644, size=size, mtime=_EPOCH)
+        while piece := await asyncio.to_thread(os.read, fd, _PIECE):
+            yield piece
+        yield write.padding(size)
+    finally:
+        os.close(fd)
+
+
+def _documents(blobs: Blobs, images: Sequence[tuple[ImageRecord, Sequence[str]]]) -> list[tuple[str, Any]]:
+    repositories: Json = {}
+    for record, tags in images:
+        for tag in tags:
+            name = parse(tag)
+            top = record.layers[-1].digest if record.layers else record.id
+            repositories.setdefault(name.familiar_name, {})[name.tag] = digests.split(top)[1]
+    manifests = [entry for record, tags in images for entry in _entries(blobs, record, tags)]
+    return [
+        ("index.json", {"schemaVersion": 2, "mediaType": oci_image.OCI_INDEX, "manifests": manifests}),
+        ("manifest.json", [_docker(record, tags) for record, tags in images]),
+        ("oci-layout", {"imageLayoutVersion": "1.0.0"}),
+        *([("repositories", repositories)] if repositories else []),
+    ]
+
+
+def _docker(record: ImageRecord, tags: Sequence[str]) -> Json:
+    return {
+        "Config": _path(record.id),
+        "RepoTags": [parse(tag).familiar for tag in tags] or None,
+        "Layers": [_path(layer.digest) for layer in record.layers],
+    }
+
+
+def _entries(blobs: Blobs, record: ImageRecord, tags: Sequence[str]) -> list[Json]:
+    """One entry of the index for each name."""
+    media_type = oci_image.parse_manifest(blobs.read(record.manifest, oci_image.MAX_MANIFEST)).media_type
+    entry: Json = {"mediaType": media_type, "digest": record.manifest, "size": blobs.size(record.manifest)}
+    described = platform.of(record.config)
+    if described is not None:
+        entry["platform"] = {"architecture": described.architecture, "os": described.os}
+    names = [{"io.containerd.image.name": tag, "org.opencontainers.image.ref.name": parse(tag).tag} for tag in tags]
+    return [{**entry, "annotations": name} for name in names] or [entry]
+
+
+def _path(digest: str) -> str:
+    algorithm, value = digests.split(digest)
+    return f"blobs/{algorithm}/{value}"
