@@ -112,6 +112,9 @@ class FakeImages:
     def collect(self) -> None:
         return
 
+    def layers_size(self) -> int:
+        return sum(image.size for image in self.all)
+
     def list(self, filters: object = None, every: bool = False, shared: bool = False) -> list[Json]:
         return [{"Id": i.id, "RepoTags": i.repo_tags, "Size": i.size, "Created": i.created} for i in self.all]
 
