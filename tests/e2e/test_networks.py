@@ -275,6 +275,30 @@ def test_published_ports_change_while_it_runs(corten: Client, docker: Client, ne
     assert json.loads(docker.out("inspect", "web"))[0]["NetworkSettings"]["Ports"] == {"80/tcp": None}
 
 
+def test_a_rate_is_kept_to_and_changed_while_it_runs(corten: Client, docker: Client, net: Callable[..., str]) -> None:
+    """A limit can be measured without a clock's tolerance in one direction: nothing is ever faster than it."""
+    network = net()
+    script = "dd if=/dev/zero of=/tmp/big bs=1024 count=512 2>/dev/null; exec httpd -f -p 80 -h /tmp"
+    docker("run", "-d", "--name", "web", "--network", network, IMAGE, "sh", "-c", script)
+    corten("run", "-d", "--name", "slow", "--network", network, "--net-rate", "ingress=4mbit", IMAGE, "sleep", "1000")
+
+    def seconds() -> float:
+        begun = time.monotonic()
+        assert inside(docker, "slow", "sh", "-c", "wget -qO- http://web/big | wc -c") == "524288"
+        return time.monotonic() - begun
+
+    until(lambda: docker("exec", "web", "wget", "-qO-", "127.0.0.1/big", code=None).code == 0, "web serves")
+    assert seconds() > 0.9  # 512 KiB at 4 Mbit/s take 1.05 s, less what may go at once
+    corten("update", "--net-rate", "none", "slow")
+    assert seconds() < 0.9
+    corten("update", "--net-rate", "egress=4mbit", "web")
+    assert seconds() > 0.9
+    docker("restart", "-t", "0", "web")
+    until(lambda: docker("exec", "web", "wget", "-qO-", "127.0.0.1/big", code=None).code == 0, "web serves again")
+    assert seconds() > 0.9
+    assert "netem" in corten("update", "--net-rate", "delay=5ms", "web", code=1).err
+
+
 def test_gateway_priority(daemon: Cortend, docker: Client, net: Callable[..., str]) -> None:
     first, second = net(), net()
     docker("run", "-d", "--name", "one", "--network", first, IMAGE, "sleep", "1000")

@@ -16,6 +16,7 @@ from corten.engine.records import Record
 from corten.engine.seams import Json, Namespace
 from corten.engine.validate_network import check_endpoint
 from corten.errors import Conflict, CortenError, Forbidden, Invalid, NotFound
+from corten.network import rate
 from corten.network.resolver import Sockets
 
 if TYPE_CHECKING:
@@ -45,7 +46,24 @@ async def connect_all(
         await _connect(containers, container, namespace or HOST, network, settings, index)
         stack.push_async_callback(disconnect_endpoint, containers, container, network)
     if namespace is not None:
+        _shape(containers, container, namespace)
         await _serve_names(containers, container, namespace)
+
+
+def _shape(containers: Containers, container: Container, namespace: Namespace) -> None:
+    if limits := container.record.host_config.get("NetRate"):
+        containers.parts.networks.shape(container.id, limits, namespace)
+
+
+async def change_rate(containers: Containers, container: Container, limits: str) -> None:
+    """POST /containers/ID/update with NetRate; the caller holds the lock. Invalid, Unsupported."""
+    if limits and not own_namespace(container.record):
+        raise Conflict(f"container {container.id} has no network of its own to limit the rate of")
+    rate.parse(limits)
+    if container.record.state.has_task and own_namespace(container.record):
+        async with _opened(containers, container) as namespace:
+            containers.parts.networks.shape(container.id, limits, namespace)
+    container.record.host_config = {**container.record.host_config, "NetRate": limits}
 
 
 async def _serve_names(containers: Containers, container: Container, namespace: Namespace) -> None:
@@ -120,6 +138,7 @@ async def connect(containers: Containers, container: Container, network: str, se
         if record.state.has_task:
             async with _opened(containers, container) as namespace:
                 await _connect(containers, container, namespace, network, settings, _free_index(container))
+                _shape(containers, container, namespace)
                 await _serve_names(containers, container, namespace)
             assert container.release is not None
             container.release.push_async_callback(disconnect_endpoint, containers, container, network)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from corten.engine import records
 from corten.engine.container import Container
+from corten.engine.container_network import change_rate
 from corten.engine.container_ports import republish
 from corten.engine.oci_update import update_resources
 from corten.engine.seams import Json
@@ -23,6 +24,8 @@ async def update(containers: Containers, container: Container, body: Json) -> li
             raise Conflict(f"container {container.id} is marked for removal and cannot be updated")
         _, resources, _ = update_resources(record.host_config, body, parts.facts, container.id)
         await republish(containers, container, body)
+        if body.get("NetRate") is not None:
+            await change_rate(containers, container, body["NetRate"])
         host, _, warnings = update_resources(record.host_config, body, parts.facts, container.id)
         if resources and container.task is not None:
             await container.task.update(resources)

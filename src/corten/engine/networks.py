@@ -24,7 +24,7 @@ from corten.engine.filters import Filters
 from corten.engine.records import Table
 from corten.engine.seams import Json, Namespace
 from corten.errors import Conflict, Forbidden, Invalid, NotFound
-from corten.network import audit, files, subnets
+from corten.network import audit, files, rate, subnets
 from corten.network import definition as define
 from corten.network.addresses import Addresses, Wanted, wanted
 from corten.network.config import NetworkConfig
@@ -234,6 +234,11 @@ class Networks:
         """The endpoint that gives a container its default route."""
         routed = [e for e in self.of_container(container_id) if e.gateway or e.gateway6]
         return min(routed, key=rank, default=None)
+
+    def shape(self, container_id: str, limits: str, namespace: Namespace) -> None:
+        """Limit the rate of all of a container's devices, see `network.rate`. Invalid, Unsupported."""
+        wish = rate.parse(limits)
+        self._wiring.shape(self.of_container(container_id), wish, namespace.route)
 
     async def disconnect(self, endpoint: Endpoint, namespace: Namespace | None = None) -> None:
         """Take an endpoint away. Idempotent. Ports are free at once; the device may take a moment (see `settle`).

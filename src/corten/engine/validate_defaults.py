@@ -79,7 +79,7 @@ _ZERO: tuple[tuple[str, Any], ...] = (
 )
 _DEVICE = {"PathOnHost": "", "PathInContainer": "", "CgroupPermissions": ""}
 #: Left out of inspect while unset, as Go's omitempty does.
-_OPTIONAL = ("Annotations", "Mounts", "Tmpfs", "Sysctls", "StorageOpt", "Init")
+_OPTIONAL = ("Annotations", "NetRate", "Mounts", "Tmpfs", "Sysctls", "StorageOpt", "Init")
 
 
 def normalize_host_config(host_config: Mapping[str, Any] | None, facts: HostFacts) -> Json:

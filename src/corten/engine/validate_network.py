@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from corten.engine.oci_namespaces import joins
+from corten.engine.oci_namespaces import joins, own_network
 from corten.engine.validate_text import check_word
 from corten.errors import Invalid
+from corten.network import rate
 
 _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", re.ASCII)
@@ -28,6 +29,8 @@ def check_network(config: Mapping[str, Any], host: Mapping[str, Any], networking
     check_bindings(host.get("PortBindings") or {})
     _check_resolver(host)
     _check_mode(config, host, mode)
+    if rate.parse(host.get("NetRate") or "") != (0, 0) and not own_network(host):
+        raise Invalid("conflicting options: net rate and a network that is not the container's own")
     if mode == "host" and host.get("PortBindings"):
         return ["Published ports are discarded when using host network mode"]
     return []

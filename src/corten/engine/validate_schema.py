@@ -128,6 +128,7 @@ HOST_CONFIG = Record(
         "Binds": STRINGS,
         "ContainerIDFile": STRING,
         "LogConfig": Record("LogConfig", "container.LogConfig", {"Type": STRING, "Config": TEXTS}),
+        "NetRate": STRING,
         "NetworkMode": Plain("container.NetworkMode"),
         "PortBindings": _BINDINGS,
         "RestartPolicy": _RESTART,
@@ -250,7 +251,7 @@ EXEC = Record(
         "Cmd": STRINGS,
     },
 )
-UPDATE = Record("UpdateConfig", "container.UpdateConfig", {**RESOURCES, "RestartPolicy": _RESTART})
+UPDATE = Record("UpdateConfig", "container.UpdateConfig", {**RESOURCES, "RestartPolicy": _RESTART, "NetRate": STRING})
 
 
 def check_types(config: Any, host_config: Any, networking: Any) -> None:

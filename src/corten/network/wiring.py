@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from corten.kernel import conntrack, rtnetlink
 from corten.kernel.netlink import NETLINK_NETFILTER, Socket
+from corten.network import rate
 from corten.network.bridge import BridgeGone, Bridges, Plug, delete, inner_index
 from corten.network.endpoint import Endpoint
 from corten.network.firewall import Firewall, Published
 from corten.network.live import Live
+from corten.network.rate import Rate
 from corten.network.reaper import Reaper
 
 _RESTORE_PAUSE = 0.2  # seconds between two repairs: somebody who flushes in a loop must not take the daemon's time
@@ -149,6 +151,14 @@ class Wiring:
         """Make a network's bridge again, and its containers ports of it."""
         self.ensure(live, now=False)
         self.bridges.rejoin(live.definition.bridge, [e.ifindex for e in live.endpoints.values()])
+
+    def shape(self, endpoints: Iterable[Endpoint], wish: Rate, route: int) -> None:
+        """Limit what goes in and out; `route` is a socket's descriptor in the container's namespace."""
+        with Socket(fd=route) as inside:
+            for endpoint in endpoints:
+                if endpoint.host_interface:
+                    rate.apply(self.bridges.route, endpoint.ifindex, wish.ingress)
+                    rate.apply(inside, inner_index(endpoint.ifindex), wish.egress)
 
     def unplug(self, endpoint: Endpoint, release: Callable[[], None]) -> None:
         """The device goes, now or with its namespace; then its flows are forgotten, and `release` is called."""

@@ -29,6 +29,8 @@ def run(session: Session, flags: Flags) -> int:
     for name, field in PUBLISHED.items():
         if name in flags:
             body[field] = published(flags.many(name))[1]
+    if "net-rate" in flags:
+        body["NetRate"] = flags.text("net-rate")
     warnings: list[str] = []
 
     def update(name: str) -> None:
@@ -58,6 +60,7 @@ COMMAND = Command(
         flag("memory", BYTES, "Limit of memory", "m"),
         flag("memory-reservation", BYTES, "Soft limit of memory"),
         flag("memory-swap", MEMORY_SWAP, "Limit of memory and swap together, -1 for no limit of swap"),
+        flag("net-rate", STRING, "Limit of network traffic: 10mbit, egress=10mbit,ingress=1gbit, or none"),
         flag("pids-limit", INT, "Limit of processes, -1 for none"),
         flag("publish-add", LIST, "Publish a port, at once: [[ADDRESS:]HOST:]CONTAINER[/PROTOCOL]"),
         flag("publish-rm", LIST, "Publish a port no longer: [[ADDRESS:]HOST:]CONTAINER[/PROTOCOL]"),

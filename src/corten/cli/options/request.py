@@ -44,6 +44,7 @@ HOST_FIELDS = {
     "shm-size": "ShmSize",
     "isolation": "Isolation",
     "runtime": "Runtime",
+    "net-rate": "NetRate",
     "rm": "AutoRemove",
     "cgroup-parent": "CgroupParent",
     "device-cgroup-rule": "DeviceCgroupRules",

@@ -93,6 +93,7 @@ CONTAINER_FLAGS = (
     flag("name", STRING, "Name of the container"),
     flag("net", NETWORK, "Connect to a network", hidden=True),
     flag("net-alias", LIST, "Another name of it in the network", hidden=True),
+    flag("net-rate", STRING, "Limit of network traffic: 10mbit, or egress=10mbit,ingress=1gbit"),
     flag("network", NETWORK, "Connect to a network"),
     flag("network-alias", LIST, "Another name of it in the network"),
     flag("no-healthcheck", BOOL, "Ignore the image's HEALTHCHECK"),

@@ -1,0 +1,40 @@
+"""tc(8) over rtnetlink: the queue in front of a device, as requests for `netlink.Socket`.
+
+A token bucket (tbf) lets `rate` bytes a second through, `burst` of them at once, and keeps what waits in a queue of
+`limit` bytes; what does not fit is dropped. Source: include/uapi/linux/pkt_sched.h, tc-tbf(8).
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from corten.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Request, attribute, nest, string, u32
+
+RTM_NEWQDISC, RTM_DELQDISC = 36, 37
+TC_H_ROOT = 0xFFFFFFFF
+TCA_KIND, TCA_OPTIONS = 1, 2
+TCA_TBF_PARMS, TCA_TBF_RATE64, TCA_TBF_BURST = 1, 4, 6
+TC_LINKLAYER_ETHERNET = 1
+_HANDLE = 0x10000  # 1:
+_LARGEST = 0xFFFFFFFF
+
+_TCMSG = struct.Struct("=BxxxiIII")
+_RATESPEC = struct.Struct("=BBHhHI")  # cell_log, link layer, overhead, cell_align, mpu, rate
+_TBF = struct.Struct(f"={_RATESPEC.size}s{_RATESPEC.size}sIII")  # rate, peak rate, limit, buffer, mtu
+
+
+def token_bucket(index: int, rate: int, burst: int, limit: int) -> Request:
+    """Bytes a second, bytes, bytes. It takes the place of the queue that the device has."""
+    spec = _RATESPEC.pack(0, TC_LINKLAYER_ETHERNET, 0, 0, 0, min(rate, _LARGEST))
+    options = attribute(TCA_TBF_PARMS, _TBF.pack(spec, bytes(_RATESPEC.size), limit, 0, 0)) + u32(TCA_TBF_BURST, burst)
+    if rate > _LARGEST:
+        options += attribute(TCA_TBF_RATE64, struct.pack("=Q", rate))
+    body = _TCMSG.pack(socket.AF_UNSPEC, index, _HANDLE, TC_H_ROOT, 0)
+    body += string(TCA_KIND, "tbf") + nest(TCA_OPTIONS, options)
+    return Request(f"set rate of {index} to {rate} bytes/s", RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body)
+
+
+def no_queue(index: int) -> Request:
+    """Take the device's own queue away again. ENOENT when it has none."""
+    return Request(f"remove queue of {index}", RTM_DELQDISC, 0, _TCMSG.pack(socket.AF_UNSPEC, index, 0, TC_H_ROOT, 0))
