@@ -1,0 +1,90 @@
+"""An engine of `engine_fakes` behind a unix socket, in a thread of its own, for clients that block."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from corten.api.server import Api
+from corten.engine.engine import Engine
+from engine_fakes import MemoryTable, make_engine
+
+
+class Daemon:
+    """Used as a context manager; `address` is for DOCKER_HOST."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.socket = str(root / "s")
+        self.address = f"unix://{self.socket}"
+        self.engine: Engine
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run)
+        self._ready = threading.Event()
+        self._stop = asyncio.Event()
+
+    def __enter__(self) -> Daemon:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        with contextlib.closing(self._loop):
+            self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        self.engine = make_engine(self.root, MemoryTable())
+        await self.engine.open()
+        api = Api(self.engine)
+        server = await self._loop.create_unix_server(api, self.socket)
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        await api.shutdown(1)
+        for container in list(self.engine.containers.by_id.values()):
+            if container.task is not None:
+                with contextlib.suppress(Exception):
+                    await container.task.signal(9)
+                    await container.task.wait()
+        await self.engine.close()
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run something in the daemon's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+
+
+class Connection(http.client.HTTPConnection):
+    """One kept-alive connection to the daemon."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        super().__init__("docker", timeout=20)
+        self._path = daemon.socket
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(20)
+        self.sock.connect(self._path)
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """Status and decoded JSON (or text) of one request; a body that is no bytes is sent as JSON."""
+        data = body
+        if body is not None and not isinstance(body, bytes):
+            data, headers = json.dumps(body).encode(), {"Content-Type": "application/json", **headers}
+        self.request(method, path, data, headers)
+        answer = self.getresponse()
+        text = answer.read()
+        self.headers = answer.headers
+        is_json = (answer.headers.get("Content-Type") or "").startswith("application/json")
+        return answer.status, json.loads(text) if text and is_json else text.decode()
