@@ -1,0 +1,84 @@
+"""What a registry has to know of a manifest: what it needs, what it is about, what kind of artifact it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from corten.errors import Invalid
+from corten.spec import digest as digests
+from corten.spec.oci_image import MAX_INDEX, MAX_MANIFEST, parse_json
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """`blobs` have to be in the repository already; `subject` is a digest or "", and need not be there."""
+
+    media_type: str
+    blobs: tuple[str, ...]
+    subject: str
+    artifact_type: str
+    annotations: Json
+
+
+def check_manifest(body: bytes, content_type: str) -> Checked:
+    """Invalid for what is no manifest of OCI's or Docker's form."""
+    document = parse_json(body, MAX_MANIFEST, "manifest")
+    served = content_type.partition(";")[0].strip().lower()
+    declared = document.get("mediaType") or ""
+    if not isinstance(declared, str) or (declared and served and declared.lower() != served):
+        raise Invalid("manifest invalid: its mediaType is not the Content-Type that it is sent with")
+    if document.get("schemaVersion") != 2:
+        raise Invalid("manifest invalid: it has no schemaVersion 2")
+    if "manifests" in document and ("layers" in document or "config" in document):
+        raise Invalid("manifest invalid: it has both layers and manifests")
+    blobs = [] if "manifests" in document else [*_list(document, "layers"), *_list(document, "blobs")]
+    config = document.get("config")
+    if config is not None:
+        blobs.append(config)
+    _list(document, "manifests")
+    kept = [entry for entry in blobs if not (isinstance(entry, dict) and entry.get("urls"))]  # foreign: elsewhere
+    subject = document.get("subject")
+    annotations = document.get("annotations") or {}
+    return Checked(
+        declared or served or "application/vnd.oci.image.manifest.v1+json",
+        tuple(_digest(entry) for entry in kept),
+        _digest(subject) if subject is not None else "",
+        _artifact_type(document, config),
+        annotations if isinstance(annotations, dict) else {},
+    )
+
+
+def _list(document: Json, key: str) -> list[Any]:
+    found = document.get(key) or []
+    if not isinstance(found, list) or len(found) > MAX_INDEX:
+        raise Invalid(f"manifest invalid: {key} is no list, or too long")
+    for entry in found:
+        _digest(entry)
+    return found
+
+
+def _digest(entry: Any) -> str:
+    if not isinstance(entry, dict):
+        raise Invalid("manifest invalid: a descriptor is no object")
+    return digests.check(entry.get("digest"))
+
+
+def _artifact_type(document: Json, config: Any) -> str:
+    """Its own, or for an image manifest without one its configuration's type (specification, "Listing Referrers")."""
+    own = document.get("artifactType") or ""
+    if not own and isinstance(config, dict):
+        own = config.get("mediaType") or ""
+    return own if isinstance(own, str) else ""
+
+
+def descriptor_of(manifest: Checked, digest: str, body: bytes) -> Json:
+    """A referrer as it is listed."""
+    shown: Json = {"mediaType": manifest.media_type, "digest": digest, "size": len(body)}
+    if manifest.artifact_type:
+        shown["artifactType"] = manifest.artifact_type
+    if manifest.annotations:
+        shown["annotations"] = manifest.annotations
+    return shown
