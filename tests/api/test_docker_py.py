@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import warnings
 from collections.abc import Iterator
 
 import docker
@@ -17,6 +19,9 @@ def client(daemon: Daemon) -> Iterator[docker.DockerClient]:
     client = docker.DockerClient(base_url=daemon.address, timeout=20)
     yield client
     client.close()
+    with warnings.catch_warnings():  # docker-py leaves the sockets of streams to the garbage collector
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def test_run(client: docker.DockerClient) -> None:
