@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from e2e_parts import census
+from e2e_parts.cortend import IMAGE
 from fault_parts.fragile import Fragile, comparable, leftovers
 
 NEEDED = ("ip", "nft", "busybox")
@@ -15,8 +17,6 @@ NEEDED = ("ip", "nft", "busybox")
 
 def lacking() -> str:
     """Why these tests cannot run here; empty when they can."""
-    import os
-
     missing = [program for program in NEEDED if not shutil.which(program)]
     return "needs root" if os.geteuid() != 0 else f"needs {', '.join(missing)}" if missing else ""
 
@@ -38,11 +38,14 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fragile]:
 
 @pytest.fixture
 def daemon(standing: Fragile) -> Iterator[Fragile]:
-    """After each test the machine is as it was before, but for images."""
+    """After each test the machine is as it was before."""
     before = comparable(census.settled(standing))
     yield standing
     if standing._process is None or standing._process.poll() is not None:
         standing.start()
     standing.remove_everything()
+    for image in standing.get("/images/json"):
+        if f"{IMAGE}:latest" not in image["RepoTags"]:
+            standing.ask("DELETE", f"/images/{image['Id']}?force=1")
     left = leftovers(before, standing)
     assert not left, f"left behind (come, gone): {left}"

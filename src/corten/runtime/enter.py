@@ -85,15 +85,25 @@ class Enter:
     def join_namespaces(self) -> None:
         flags = 0
         for kind, flag in NAMESPACES.items():
-            if _PROC_NAMES.get(kind, kind) in self.entry.namespaces and kind != "pid":
+            if _PROC_NAMES.get(kind, kind) in self.entry.namespaces:
                 flags |= flag
-        os.setsid()
         p.setns(self.entry.target_fd, flags)
         os.chdir("/")
         if self.userns:
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
             p.prctl(p.PR_SET_DUMPABLE, 0)
+
+    def be_born(self) -> None:
+        """Go on as a child in the container's PID namespace, which is the parent's child as this process was."""
+        close_all_but([self.channel.fileno(), *(self.entry.stdio or ()), *self.entry.keep])
+        pid, pidfd = p.clone3(p.CLONE_PARENT)
+        if pid:
+            messages.send(self.channel, messages.BORN, pidfd)
+            os._exit(0)
+
+    def new_session(self) -> None:
+        os.setsid()
         p.join_new_session_keyring()
 
     def open_console(self) -> None:
@@ -136,6 +146,10 @@ STEPS: tuple[tuple[str, Callable[[Enter], None]], ...] = (
     ("cgroup", Enter.enter_cgroup),  # limited and accounted before it can do anything inside
     ("parent", Enter.wait_for_parent),
     ("join namespaces", Enter.join_namespaces),  # one setns: all or none; the root is the container's from here on
+    # Only now can the container see this process. Who may trace in there (CAP_SYS_PTRACE) gets at whatever it can see:
+    # it has no root, no directory and no descriptor of the host's any more.
+    ("birth", Enter.be_born),
+    ("session", Enter.new_session),
     ("console", Enter.open_console),
     ("find user", Enter.find_identity),
     ("stdio", Enter.take_stdio),

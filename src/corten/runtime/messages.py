@@ -12,6 +12,9 @@ A SOCK_SEQPACKET pair, one small JSON object a packet, in this order:
     Start                       →
                                 ←         end of file: execve has happened (the socket closes on exec)
 
+For a further process (exec) the order is Limited; Born, with the pidfd of the process that goes on from there; Console;
+the end of file.
+
 Instead of any of its messages, and of the end of file, the child may send Failed, and is gone then.
 """
 
@@ -26,6 +29,7 @@ MAPPED = "mapped"
 LIMITED = "limited"
 CONSOLE = "console"
 READY = "ready"
+BORN = "born"
 START = "start"
 FAILED = "failed"
 

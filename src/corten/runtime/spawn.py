@@ -100,23 +100,26 @@ def enter(entry: Entry, cgroup: Cgroup, seccomp: bytes | None, siblings: list[in
     Console may come (with a terminal), then the end of file: its program runs. Or Failed, raised as ChildFailed.
     """
     ours, theirs = messages.pair()
-    pids = os.open(f"/proc/{entry.target}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    with joined({"pid": pids} if "pid" in entry.namespaces else {}):
-        pid, pidfd, inside = _clone_into(cgroup, siblings)
-        if pid == 0:
-            Enter(entry, theirs, cgroup, inside, seccomp).run()  # never returns
-    os.close(pids)
+    pid, pidfd, inside = _clone_into(cgroup, siblings)
+    if pid == 0:
+        Enter(entry, theirs, cgroup, inside, seccomp).run()  # never returns
     theirs.close()
     try:
         warnings = apply_limits(pid, entry.process)
         if not inside:
             cgroup.enter(pid, beside=entry.target)
         messages.send(ours, messages.LIMITED)
+        born = messages.expect(ours, messages.BORN).fd
     except BaseException as error:
         reason = _reason(ours, error)
         _discard(pid, pidfd, ours, -1, siblings)
         raise reason from (None if reason is error else error)
-    return Entering(pid, pidfd, ours, tuple(warnings))
+    os.close(pidfd)
+    if siblings is None:
+        os.waitpid(pid, 0)
+        return Entering(_pid_of(born), born, ours, tuple(warnings))
+    siblings.append(_pid_of(born))
+    return Entering(siblings[-1], born, ours, tuple(warnings))
 
 
 def _clone_into(cgroup: Cgroup, siblings: list[int] | None) -> tuple[int, int, bool]:
