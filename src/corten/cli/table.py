@@ -59,6 +59,7 @@ events | events, system events | Show what happens in the engine
 info | info, system info | Show the state of the engine
 version | version | Show the versions of client and engine
 daemon | daemon | Run the engine (cortend)
+registry | registry serve | Serve images to any OCI client
 """
 
 GROUPS = {
@@ -66,6 +67,7 @@ GROUPS = {
     "container": "Manage containers",
     "image": "Manage images",
     "network": "Manage networks",
+    "registry": "Run a registry",
     "system": "Manage the engine",
     "volume": "Manage volumes",
 }
