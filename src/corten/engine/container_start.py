@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from corten.engine.container import Container
 from corten.engine.container_health import make_probe, watch
 from corten.engine.container_links import linked
 from corten.engine.oci import SpecInputs, bundle_files, capabilities, container_spec, parse_security_options
-from corten.engine.oci_facts import MountPoint
+from corten.engine.oci_facts import HostFacts, MountPoint
 from corten.engine.oci_namespaces import joins, remapped
 from corten.engine.parts import Parts
 from corten.engine.phases import Phases
@@ -142,7 +143,7 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
         with phases.phase("specification"):
             shared = _shared_memory(containers, record.host_config)
             inputs = _inputs(parts, container, namespaces, shared, with_subpaths(record.mounts, held))
-            spec = container_spec(inputs, parts.facts)
+            spec = container_spec(inputs, _facts(parts, record.host_config))
             (container.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
         bundle = make_bundle(container, parts, rootfs=rootfs)
         task = await _side_by_side(containers, container, stack, phases, bundle, namespace)
@@ -268,6 +269,12 @@ def _inputs(
         shm_path=shm,
         cgroup_path=f"{parent if parent.startswith('/') else '/' + parent}/{record.id}",
     )
+
+
+def _facts(parts: Parts, host_config: Json) -> HostFacts:
+    """runc before 1.2 refuses a namespace that it has not heard of."""
+    ours = runtime_path(parts, host_config.get("Runtime") or "") == "corten"
+    return parts.facts if ours else replace(parts.facts, time_namespace=False)
 
 
 def _seccomp(parts: Parts, host_config: Json) -> Json | None:

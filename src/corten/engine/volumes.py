@@ -138,7 +138,7 @@ class Volumes:
         self._background.spawn(asyncio.to_thread(self.empty_bin), f"erasing volume {name}")
 
     def empty_bin(self) -> None:
-        """Erase what was thrown away. Blocks. The bin itself stays: another removal may be about to put something in."""
+        """Erase what was thrown away. Blocks. The bin stays: another removal may be about to put something in."""
         bin = self._root / _BIN
         for name in os.listdir(bin) if bin.is_dir() else ():
             shutil.rmtree(bin / name, ignore_errors=True)

@@ -184,7 +184,9 @@ class _ConsoleSocket:
     """Where the binary sends the master of the terminal that it makes (runc's `--console-socket`)."""
 
     def __init__(self, directory: str) -> None:
-        self.path = os.path.join(directory, "console.sock")
+        # By a descriptor: the name of a unix socket has 107 bytes, and the directory's alone may be longer.
+        self._directory = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.path = f"/proc/{os.getpid()}/fd/{self._directory}/console.sock"
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self.path)
         self._listener.listen(1)
@@ -199,3 +201,4 @@ class _ConsoleSocket:
     def close(self) -> None:
         self._listener.close()
         os.unlink(self.path)
+        os.close(self._directory)
