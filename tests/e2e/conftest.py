@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cortend]:
+def daemon() -> Iterator[Cortend]:
     """One for all tests of a worker: every test leaves it as it was, which is checked."""
-    running = Cortend(tmp_path_factory.mktemp("e2e"))
-    running.start()
+    root = Path(tempfile.mkdtemp(prefix="ce-"))
+    root.chmod(0o755)  # others may see that there is a socket, as below /run
+    running = Cortend(root)
     try:
+        running.start()
         running.warm_up()
         yield running
     finally:
         running.stop()
+        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

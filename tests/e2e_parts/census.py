@@ -11,6 +11,8 @@ from pathlib import Path
 from e2e_parts.cortend import Cortend
 
 SETTLE = 10.0  # seconds that work behind an answer may take on a busy machine
+_LISTENING = "0A"
+_KEPT = "/memfd:corten-seccomp"  # compiled filters: one for each profile that was ever asked for
 Census = dict[str, list[str]]
 
 
@@ -137,12 +139,20 @@ def _records(daemon: Cortend) -> list[str]:
 
 
 def _files(pid: int) -> list[str]:
-    """Open files by kind, and unix sockets by the path that they are bound to."""
-    unix = {}
+    """Open files by kind, and unix sockets by the path that they are bound to.
+
+    Connections to a registry are left out: they are kept for a while for the next request.
+    """
+    names = {}
     for line in _text(Path("/proc/net/unix")).splitlines()[1:]:
         words = line.split()
-        unix[f"socket:[{words[6]}]"] = " ".join(["unix", *words[7:]])
-    return sorted(unix.get(link, link.split(":[")[0]) for fd in _fds(pid) if (link := _link(fd)))
+        names[f"socket:[{words[6]}]"] = " ".join(["unix", *words[7:]])
+    for table in ("tcp", "tcp6"):
+        for line in _text(Path(f"/proc/net/{table}")).splitlines()[1:]:
+            words = line.split()
+            names[f"socket:[{words[9]}]"] = "" if words[3] != _LISTENING else f"listening {words[1]}"
+    links = [link for fd in _fds(pid) if (link := _link(fd)) and not link.startswith(_KEPT)]
+    return sorted(name for link in links if (name := names.get(link, link.split(":[")[0])))
 
 
 def _fds(pid: int) -> list[str]:
