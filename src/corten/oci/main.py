@@ -61,7 +61,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="corten-oci", description="An OCI container runtime (specification 1.2).")
+    parser = _Parser(
+        prog="corten-oci",
+        description="An OCI container runtime (specification 1.2).",
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # --version is two lines, and others read them
+    )
     version = f"corten-oci version {__version__}\nspec: {state.OCI_VERSION}"
     parser.add_argument("-v", "--version", action="version", version=version)
     parser.add_argument("--root", default=_DEFAULT_ROOT, help="where the state of containers is kept")
