@@ -199,7 +199,7 @@ class Supervisor:
 
     def _lost(self, connection: Connection) -> None:
         self._connections.remove(connection)
-        if not self._started and not self._connections:
+        if not self._started and not self._ended and not self._connections:
             # Nobody is left who could start what was created: its daemon died in between.
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 

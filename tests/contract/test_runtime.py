@@ -1,0 +1,212 @@
+"""One suite for the seam `Runtime` and `Task`, run on our own runtime and on runc under the same supervisor."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from corten.engine.seams import Bundle, ExecSpec, LogFile, Stream
+from corten.errors import Conflict, StartFailed
+from corten.oci.template import template
+from corten.runtime import cgroups
+from corten.spec.mounts import Mount
+from corten.tasks.launcher import Launcher
+from corten.tasks.supervised import SupervisedTask, Supervisors
+
+BUSYBOX = "/bin/busybox"
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not os.path.exists(BUSYBOX), reason="needs Debian's busybox-static"),
+]
+
+
+class World:
+    """A launcher, a runtime, and bundles to make tasks of."""
+
+    def __init__(self, root: Path, runtime: str) -> None:
+        self.root = root
+        self.runtime = runtime
+        self.launcher = Launcher(root / "launcher.log")
+        self.launcher.start()
+        (root / "run").mkdir()
+        self.supervisors = Supervisors(self.launcher, root / "run")
+        self.events: list[tuple[str, str, dict[str, Any]]] = []
+        self.supervisors.on_event = lambda *event: self.events.append(event)
+        self.tree = root / "tree"
+        for directory in ("bin", "etc"):
+            (self.tree / directory).mkdir(parents=True)
+        shutil.copy(BUSYBOX, self.tree / "bin/busybox")
+        for applet in ("sh", "cat", "sleep", "id", "echo", "head", "stty"):
+            (self.tree / "bin" / applet).symlink_to("busybox")
+        (self.tree / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nbob:x:1000:1000::/:/bin/sh\n")
+        self.count = 0
+
+    def bundle(self, *command: str, **options: Any) -> Bundle:
+        self.count += 1
+        name = f"{self.root.name}-{self.count}"
+        path = self.root / name
+        for directory in (path, path / "upper", path / "work"):
+            directory.mkdir()
+        spec = template()
+        spec["process"] |= {"args": list(command), "terminal": options.get("terminal", False), "noNewPrivileges": False}
+        spec["root"] = {"path": "rootfs"}
+        spec["linux"]["cgroupsPath"] = f"/corten-contract/{name}"
+        (path / "config.json").write_text(json.dumps(spec))
+        layers = (f"lowerdir={self.tree}", f"upperdir={path / 'upper'}", f"workdir={path / 'work'}")
+        rootfs = (Mount("overlay", "overlay", "/", layers),)
+        return Bundle(name, path, rootfs, LogFile(path / "log"), runtime=self.runtime, **options)
+
+    async def started(self, *command: str, **options: Any) -> SupervisedTask:
+        task = await self.supervisors.create(self.bundle(*command, **options))
+        await task.start()
+        return task
+
+    def log(self, task: SupervisedTask) -> str:
+        lines = (self.root / task.id / "log").read_text().splitlines()
+        return "".join(json.loads(line)["log"] for line in lines)
+
+
+@pytest_asyncio.fixture(params=["corten", "/usr/sbin/runc"])
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    if request.param != "corten" and not os.path.exists(request.param):
+        pytest.skip(f"needs {request.param} (Debian's runc)")
+    world = World(tmp_path, request.param)
+    yield world
+    world.supervisors.close()
+    world.launcher.close()
+    assert list((tmp_path / "run").iterdir()) == []
+    assert (tmp_path / "launcher.log").read_text() == ""
+    for name in os.listdir(tmp_path):
+        for hierarchy in cgroups.detect().hierarchies:
+            assert not os.path.exists(f"{hierarchy.mountpoint}/corten-contract/{name}")
+    for hierarchy in cgroups.detect().hierarchies:
+        try:
+            os.rmdir(f"{hierarchy.mountpoint}/corten-contract")
+        except OSError:
+            pass  # another test's
+
+
+async def test_output_is_logged_and_the_status_told(world: World) -> None:
+    task = await world.started("sh", "-c", "echo out; echo err >&2; exit 3")
+    ending = await task.wait()
+    await task.delete()
+    assert ending.status == 3 and not ending.oom_killed
+    assert sorted(world.log(task).split()) == ["err", "out"]
+    assert await task.wait() == ending
+
+
+@pytest.mark.parametrize(("command", "code"), [("nosuch", 127), ("/etc/passwd", 126), ("/etc", 126)])
+async def test_what_cannot_be_executed_has_its_code(world: World, command: str, code: int) -> None:
+    with pytest.raises(StartFailed) as failed:
+        task = await world.supervisors.create(world.bundle(command))
+        await task.start()
+    assert failed.value.exit_code == code
+
+
+async def test_a_signal_ends_it(world: World) -> None:
+    task = await world.started("sleep", "1000")
+    await task.signal(signal.SIGKILL)
+    assert (await task.wait()).status == 137
+    await task.delete()
+    with pytest.raises(Conflict):
+        await task.signal(signal.SIGTERM)
+
+
+async def test_attached_before_the_start_nothing_is_missed(world: World) -> None:
+    ours, theirs = socket.socketpair()
+    bundle = world.bundle("cat", open_stdin=True, stdin_once=True)
+    task = await world.supervisors.create(bundle, [Stream(theirs.detach(), mux=True, early=b"early ")])
+    await task.start()
+    with ours:
+        ours.sendall(b"late")
+        ours.shutdown(socket.SHUT_WR)
+        assert (await task.wait()).status == 0
+        await task.delete()
+        received = b""
+        while data := ours.recv(4096):
+            received += data
+    payload = b""
+    while received:
+        size = int.from_bytes(received[4:8], "big")
+        assert received[0] == 1
+        payload, received = payload + received[8 : 8 + size], received[8 + size :]
+    assert payload == b"early late"
+
+
+async def test_exec_as_a_user_with_its_own_status(world: World) -> None:
+    task = await world.started("sleep", "1000")
+    ours, theirs = socket.socketpair()
+    process = {"args": ["sh", "-c", "id -u; exit 7"], "env": ["PATH=/bin"], "cwd": "/", "user": {"username": "bob"}}
+    pid = await task.exec(ExecSpec("e1", process), Stream(theirs.detach()))
+    assert pid > 1
+    assert (await task.wait_exec("e1")).status == 7
+    with ours:
+        assert ours.recv(100) == b"1000\n"
+    with pytest.raises(StartFailed) as failed:
+        await task.exec(ExecSpec("e2", {**process, "args": ["nosuch"]}), None)
+    assert failed.value.exit_code == 127
+    await task.signal(signal.SIGKILL)
+    await task.wait()
+    await task.delete()
+    assert ("exec_exit", {"exec": "e1", "status": 7}) in [event[1:] for event in world.events]
+
+
+async def test_paused_limited_counted(world: World) -> None:
+    task = await world.started("sleep", "1000")
+    assert list(await task.pids()) == [task.pid]
+    await task.pause()
+    assert task.paused
+    await task.resume()
+    await task.update({"pids": {"limit": 33}})
+    assert (await task.stats())["pids"]["limit"] == 33
+    await task.signal(signal.SIGKILL)
+    await task.wait()
+    await task.delete()
+
+
+async def test_a_terminal_has_its_size(world: World) -> None:
+    ours, theirs = socket.socketpair()
+    bundle = world.bundle("sh", "-c", "stty size; cat", terminal=True, open_stdin=True, console_size=(24, 80))
+    task = await world.supervisors.create(bundle, [Stream(theirs.detach())])
+    await task.resize(31, 97)
+    await task.start()
+    with ours:
+        text = b""
+        while b"31 97" not in text:
+            text += ours.recv(100)
+        ours.sendall(b"\x10\x11")  # the detach keys
+        while ours.recv(100):
+            pass
+    await task.signal(signal.SIGKILL)
+    await task.wait()
+    await task.delete()
+    assert "detach" in [kind for _, kind, _ in world.events]
+
+
+async def test_a_later_daemon_finds_it_again(world: World) -> None:
+    bundle = world.bundle("sleep", "1000")
+    task = await world.supervisors.create(bundle)
+    await task.start()
+    later = Supervisors(world.launcher, world.root / "run")
+    again = await later.adopt(bundle)
+    assert again is not None and again.pid == task.pid and again.started
+    await again.signal(signal.SIGKILL)
+    assert (await again.wait()).status == (await task.wait()).status == 137
+    await task.delete()
+    await again.delete()
+    ended = await later.adopt(bundle)
+    assert ended is not None and (await ended.wait()).status == 137
+
+
+async def test_created_and_never_started_leaves_nothing(world: World) -> None:
+    task = await world.supervisors.create(world.bundle("sleep", "1000"))
+    await task.delete()
