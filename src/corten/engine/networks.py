@@ -21,9 +21,10 @@ from dataclasses import replace
 
 from corten.engine import clock
 from corten.engine.filters import Filters
+from corten.engine.network_filters import LIST_FILTERS, PRUNE_FILTERS, matches
 from corten.engine.records import Table
 from corten.engine.seams import Json, Namespace
-from corten.errors import Conflict, Forbidden, Invalid, NotFound
+from corten.errors import Conflict, CortenError, Forbidden, Invalid, NotFound
 from corten.network import audit, files, rate, subnets
 from corten.network import definition as define
 from corten.network.addresses import Addresses, Wanted, wanted
@@ -38,8 +39,6 @@ from corten.network.resolver import Sockets
 from corten.network.wiring import Wiring, lead
 
 KIND = "network"
-LIST_FILTERS = frozenset(("dangling", "driver", "id", "label", "name", "scope", "type"))
-PRUNE_FILTERS = frozenset(("until", "label", "label!"))
 
 Publish = Callable[[str, str, str, Mapping[str, str]], None]  # events: type, action, id, attributes
 
@@ -75,6 +74,11 @@ class Networks:
         self._setup_default()
         for live in self._bridged():
             self._wiring.ensure(live, now=False)
+        for live in self._stacked():
+            try:
+                self._wiring.ensure(live)
+            except CortenError as error:  # its parent may come later: a start looks again
+                self.warnings.append(f"network {live.definition.name}: {error}")
 
     def _setup_default(self) -> None:
         """The network "bridge" as the configuration wants it; a subnet that was chosen before is kept."""
@@ -109,7 +113,7 @@ class Networks:
 
     async def reconcile(self) -> None:
         """After the last `adopt`: sweep what belongs to nobody. The first `connect` does it when nobody did."""
-        known = {live.definition.bridge for live in self._bridged()}
+        known = {live.definition.device for live in (*self._bridged(), *self._stacked())}
         known |= {e.host_interface for live in self._networks.values() for e in live.endpoints.values()}
         await self._wiring.reconcile(known)
         for live in self._bridged():  # a bridge that was gone at setup has lost its ports
@@ -126,9 +130,9 @@ class Networks:
         for live in self._networks.values():
             for endpoint in live.endpoints.values():
                 self._reservations.release(published(endpoint))
-        bridged = self._bridged()
-        if not any(live.endpoints for live in bridged):
-            await self._wiring.purge(live.definition.bridge for live in bridged)
+        wired = [*self._bridged(), *self._stacked()]
+        if not any(live.endpoints for live in wired):
+            await self._wiring.purge(live.definition.device for live in wired)
         self._wiring.close()
 
     # ------------------------------------------------------------------------------------------------- endpoints
@@ -154,14 +158,16 @@ class Networks:
         name = names[0] if names else container_id[:12]
         if any(e.container_id == container_id for e in live.endpoints.values()):
             raise Forbidden(f"endpoint with name {name} already exists in network {live.definition.name}")
-        if live.definition.driver != "bridge":
+        if live.definition.driver in ("host", "null"):
             return self._remember(live, live.bare(container_id, name, settings))
         if not self._wiring.reconciled:
             await self.reconcile()
         wish = wanted(live.definition, settings)
         if live.occupied(wish):  # a container that restarts asks for what its last run is about to give back
             await self.settle()
-        wants = [] if live.definition.internal else wishes(port_bindings, exposed, publish_all)
+        wants = (
+            [] if live.definition.internal or live.definition.stacked else wishes(port_bindings, exposed, publish_all)
+        )
         with ExitStack() as undo:
             lease = live.addresses.lease(wish)
             undo.callback(live.addresses.release, lease)
@@ -175,6 +181,8 @@ class Networks:
     def _publish(
         self, live: Live, endpoint: Endpoint, wants: Sequence[Wish], undo: ExitStack
     ) -> builtins.list[Published]:
+        if not wants:
+            return []
         lease = lease_of(endpoint)
         target = Target(endpoint.container_name, endpoint.endpoint_id, lease.v4, lease.v6)
         taken = self._reservations.take(wants, target, live.host_binding)
@@ -255,12 +263,16 @@ class Networks:
         if endpoint.host_interface:
             addresses, lease = live.addresses, lease_of(endpoint)
             self._wiring.unplug(endpoint, lambda: addresses.release(lease))
+        elif endpoint.interface:
+            if namespace is not None:
+                self._wiring.unstack(endpoint, namespace.route)
+            live.addresses.release(lease_of(endpoint))
         self._event("disconnect", live.definition, endpoint.container_id)
         if namespace is not None:
             await self._wiring.reaper.finish(endpoint.host_interface)
             best = self._leader(endpoint.container_id)
             if best is not None:
-                lead(best, namespace.route)
+                lead(self._networks[best.network_id].definition, best, namespace.route)
 
     async def adopt(self, record: Json | Endpoint, container_id: str) -> Endpoint:
         """The endpoint of a run that outlived an earlier daemon: its addresses and ports are in use again.
@@ -345,7 +357,7 @@ class Networks:
         """Docker's list: without the containers. Invalid for a filter that Docker does not know."""
         chosen = filters or Filters()
         chosen.check(LIST_FILTERS)
-        return [n.definition.wire({}) for n in self._networks.values() if _matches(n, chosen)]
+        return [n.definition.wire({}) for n in self._networks.values() if matches(n, chosen)]
 
     def inspect(self, reference: str, verbose: bool = False, scope: str = "") -> Json:
         live = self.find(reference)
@@ -359,8 +371,8 @@ class Networks:
         wish = define.from_request(request, secrets.token_hex(32), clock.rfc3339(clock.now()))
         if self._named(wish.name) is not None:
             raise Conflict(f"network with name {wish.name} already exists")
-        if any(live.definition.bridge == wish.bridge for live in self._bridged()):
-            raise Conflict(f"bridge {wish.bridge} is used by another network")
+        if any(live.definition.device == wish.device for live in (*self._bridged(), *self._stacked())):
+            raise Forbidden(f"network with device {wish.device} exists already: a device belongs to one network")
         made = replace(wish, ranges=self._ranges(wish))
         live = Live(made, Addresses(made))
         try:
@@ -461,6 +473,9 @@ class Networks:
     def _bridged(self) -> builtins.list[Live]:
         return [n for n in self._networks.values() if n.definition.driver == "bridge"]
 
+    def _stacked(self) -> builtins.list[Live]:
+        return [n for n in self._networks.values() if n.definition.stacked]
+
     def _store(self, live: Live) -> None:
         self._table.put(KIND, live.definition.id, live.definition.to_json())
         self._networks[live.definition.id] = live
@@ -478,16 +493,3 @@ class Networks:
         if container:
             attributes["container"] = container
         self._notify("network", action, made.id, attributes)
-
-
-def _matches(live: Live, filters: Filters) -> bool:
-    made = live.definition
-    kind = "builtin" if made.predefined else "custom"
-    dangling = not live.endpoints and not made.predefined
-    return (
-        all(filters.allows(key, value) for key, value in (("driver", made.driver), ("scope", "local"), ("type", kind)))
-        and ("dangling" not in filters or filters.flag("dangling") == dangling)
-        and ("id" not in filters or any(value in made.id for value in filters["id"]))
-        and ("name" not in filters or any(value in made.name for value in filters["name"]))
-        and filters.match_labels("label", made.labels)
-    )

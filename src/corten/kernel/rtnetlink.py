@@ -48,6 +48,7 @@ VETH_INFO_PEER = 1
 IFLA_BR_STP_STATE = 5
 IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
 IFLA_MACVLAN_MODE = 1
+IFLA_VLAN_ID = 1
 IFLA_IPVLAN_MODE = 1
 IFLA_INET_CONF = 1
 IFLA_INET6_ADDR_GEN_MODE = 8
@@ -153,14 +154,32 @@ def stacked(name: str, kind: str, parent: int, mode: bytes, index: int, mac: str
 
     `mode` is the payload of IFLA_MACVLAN_MODE (u32) or IFLA_IPVLAN_MODE (u16); both are attribute 1 of their kind.
     """
-    body = _ifinfo(index) + string(IFLA_IFNAME, name) + u32(IFLA_LINK, parent) + u32(IFLA_NET_NS_FD, netns)
+    body = _ifinfo(index) + string(IFLA_IFNAME, name)
+    if parent:
+        body += u32(IFLA_LINK, parent)
+    if netns >= 0:
+        body += u32(IFLA_NET_NS_FD, netns)
     if mac:  # an ipvlan has its parent's
         body += attribute(IFLA_ADDRESS, mac_bytes(mac))
     if mtu:
         body += u32(IFLA_MTU, mtu)
-    data = nest(IFLA_INFO_DATA, attribute(IFLA_MACVLAN_MODE, mode))
+    data = nest(IFLA_INFO_DATA, attribute(IFLA_MACVLAN_MODE, mode)) if mode else b""
     body += nest(IFLA_LINKINFO, string(IFLA_INFO_KIND, kind), data)
     return Request(f"create {kind} {name}", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def plain(name: str, kind: str) -> Request:
+    """A device that needs nothing but its kind: dummy, ifb."""
+    body = _ifinfo() + string(IFLA_IFNAME, name) + nest(IFLA_LINKINFO, string(IFLA_INFO_KIND, kind))
+    return Request(f"create {kind} {name}", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def vlan(name: str, parent: int, number: int) -> Request:
+    """An 802.1Q device on `parent`."""
+    data = nest(IFLA_INFO_DATA, attribute(IFLA_VLAN_ID, struct.pack("=H", number)))
+    body = _ifinfo() + string(IFLA_IFNAME, name) + u32(IFLA_LINK, parent)
+    body += nest(IFLA_LINKINFO, string(IFLA_INFO_KIND, "vlan"), data)
+    return Request(f"create vlan {name}", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
 
 
 def alias(index: int, words: str) -> Request:

@@ -34,7 +34,7 @@ def wanted(definition: Definition, settings: Json) -> Wanted:
     v6 = parse_address(ipam["IPv6Address"], "IPv6 address") if ipam.get("IPv6Address") else None
     if (v4 is not None and v4.version != 4) or (v6 is not None and v6.version != 6):
         raise Invalid(f"invalid address of network {definition.name}: {v4 if v4 and v4.version != 4 else v6}")
-    if (v4 or v6) and (definition.driver != "bridge" or definition.default_bridge):
+    if (v4 or v6) and (definition.driver in ("host", "null") or definition.default_bridge):
         raise Invalid("user specified IP address is supported on user defined networks only")
     if (v4 or v6) and not definition.user_ranges:
         raise Invalid(

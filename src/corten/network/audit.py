@@ -41,6 +41,7 @@ class Way:
 
 def ways(networks: Iterable[Live]) -> list[Way]:
     """Every way to every connected container, in a stable order."""
+    networks = list(networks)
     bridged = [n for n in networks if n.definition.driver == "bridge"]
     with_a_way_out = sorted(n.definition.name for n in bridged if not n.definition.internal)
     found = []
@@ -48,12 +49,18 @@ def ways(networks: Iterable[Live]) -> list[Way]:
         for endpoint in live.endpoints.values():
             found += _direct(live, endpoint)
             found += _published(live, endpoint, with_a_way_out)
+    for live in networks:
+        if live.definition.stacked:
+            found += [way for endpoint in live.endpoints.values() for way in _direct(live, endpoint)]
     return sorted(found, key=lambda w: (w.network, w.container, w.port, w.via))
 
 
 def _direct(live: Live, endpoint: Endpoint) -> list[Way]:
     made = live.definition
-    sources = (HOST, made.name) if made.icc else (HOST,)
+    if made.stacked:  # neighbours of the parent's network; this host itself has no way to them
+        sources: tuple[str, ...] = (made.name,) if made.own_parent else (OUTSIDE, made.name)
+    else:
+        sources = (HOST, made.name) if made.icc else (HOST,)
     addresses = [text for text in (endpoint.address, endpoint.address6) if text]
     return [Way(endpoint.container_name, made.name, "*", text, sources) for text in addresses]
 

@@ -13,7 +13,10 @@ from corten.network.ipam import IPAddress, IPNetwork, Subnet
 Json = dict[str, Any]
 
 PREDEFINED = ("bridge", "host", "none")
-DRIVERS = ("bridge", "host", "null")
+STACKED = ("macvlan", "ipvlan")
+DRIVERS = ("bridge", "host", "null", *STACKED)
+MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}  # linux/if_link.h
+IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
 
 BRIDGE_NAME = "com.docker.network.bridge.name"
 DEFAULT_BRIDGE = "com.docker.network.bridge.default_bridge"
@@ -103,6 +106,34 @@ class Definition:
     def bridge(self) -> str:
         """The device's name. Docker's scheme, so that people recognise it."""
         return self.options.get(BRIDGE_NAME) or f"br-{self.id[:12]}"
+
+    @property
+    def stacked(self) -> bool:
+        """Its containers have devices on top of one of the host's."""
+        return self.driver in STACKED
+
+    @property
+    def parent(self) -> str:
+        """Of a stacked network. Docker's name for one that is the network's own."""
+        return self.options.get("parent") or f"dm-{self.id[:12]}"
+
+    @property
+    def own_parent(self) -> bool:
+        return not self.options.get("parent")
+
+    @property
+    def mode(self) -> str:
+        """Of a stacked network. Invalid for one that its driver does not have."""
+        modes, default = (MACVLAN_MODES, "bridge") if self.driver == "macvlan" else (IPVLAN_MODES, "l2")
+        mode = self.options.get(f"{self.driver}_mode") or default
+        if mode not in modes:
+            raise Invalid(f"unknown {self.driver} mode {mode!r}: one of {', '.join(modes)} is needed")
+        return mode
+
+    @property
+    def device(self) -> str:
+        """The device of this host that the network is about: its bridge, or the parent."""
+        return self.parent if self.stacked else self.bridge
 
     @property
     def icc(self) -> bool:
@@ -252,11 +283,14 @@ def _check(made: Definition) -> None:
     for version in (4, 6):
         found = [r for r in made.ranges if r.subnet and r.version == version]
         if len(found) > 1:
-            raise Invalid(f"bridge networks have one IPv{version} subnet, {len(found)} were given")
+            raise Invalid(f"{made.driver} networks have one IPv{version} subnet, {len(found)} were given")
         if found and not (made.ipv4 if version == 4 else made.ipv6):
             raise Invalid(f"subnet {found[0].subnet} was given, and IPv{version} is not enabled for the network")
         for one in found:
             one.pool()  # its parts fit together
+    if made.stacked:
+        _check_stacked(made)
+        return
     if len(made.bridge) > 15 or "/" in made.bridge or made.bridge in (".", ".."):
         raise Invalid(f"invalid bridge name {made.bridge!r}: at most 15 bytes, no slash")
     if any(c.isspace() or not c.isprintable() for c in made.bridge):
@@ -265,3 +299,12 @@ def _check(made: Definition) -> None:
         if made.options.get(key, "nat") != "nat":
             raise Unsupported(f"option {key}={made.options[key]}: only nat is available")
     _ = (made.icc, made.masquerade, made.mtu)  # each raises Invalid
+
+
+def _check_stacked(made: Definition) -> None:
+    name = made.parent
+    if len(name.encode()) > 15 or "/" in name or any(c.isspace() for c in name):
+        raise Invalid(f"invalid parent {name!r}: the name of a device of this host is needed")
+    if made.options.get("ipvlan_flag", "bridge") != "bridge":
+        raise Unsupported(f"option ipvlan_flag={made.options['ipvlan_flag']}: only bridge is available")
+    _ = (made.mode, made.mtu)  # each raises Invalid

@@ -10,15 +10,18 @@ import asyncio
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 
+from corten.errors import Unsupported
 from corten.kernel import conntrack, rtnetlink
 from corten.kernel.netlink import NETLINK_NETFILTER, Socket
 from corten.network import rate
 from corten.network.bridge import BridgeGone, Bridges, Plug, delete, inner_index
+from corten.network.definition import Definition
 from corten.network.endpoint import Endpoint
 from corten.network.firewall import Firewall, Published
 from corten.network.live import Live
 from corten.network.rate import Rate
 from corten.network.reaper import Reaper
+from corten.network.stacked import Stacks, ways_out
 
 _RESTORE_PAUSE = 0.2  # seconds between two repairs: somebody who flushes in a loop must not take the daemon's time
 
@@ -30,6 +33,7 @@ class Wiring:
         self.warnings: list[str] = []
         self.changes: list[str] = []
         self.bridges = Bridges(label)
+        self.stacks = Stacks(self.bridges.route, self.bridges.mark, self.bridges.has_ipv6)
         self.reaper = Reaper(self.bridges)
         self._name = f"corten-{label}"
         self._firewall: Firewall | None = None
@@ -97,8 +101,14 @@ class Wiring:
             self.changes.append(sysctl)
 
     def ensure(self, live: Live, now: bool = True) -> None:
-        """Device and rules of a bridge network; without `now` the rules come with the next replacement."""
+        """Device and rules of a bridge network; without `now` the rules come with the next replacement.
+
+        Of a stacked one the device that its containers' stand on.
+        """
         made = live.definition
+        if made.stacked:
+            self.stacks.ensure(made)
+            return
         if made.ipv6:
             self._changed(self.bridges.forward6())
         self.bridges.ensure(made.bridge, live.addresses.gateways, made.mtu)
@@ -108,7 +118,7 @@ class Wiring:
 
     async def dismantle(self, live: Live) -> None:
         """The opposite. A bridge that somebody else made stays."""
-        name = live.definition.bridge
+        name = live.definition.device
         wall = self._firewall
         if wall is not None and wall.bridges.pop(name, None) is not None:
             wall.replace()
@@ -141,6 +151,8 @@ class Wiring:
         """
         name = live.definition.bridge
         with Socket(fd=route) as inside:
+            if live.definition.stacked:
+                return self.stacks.attach(live.definition, netns, inside, plug)
             try:
                 return self.bridges.attach(name, endpoint.host_interface, netns, inside, plug)
             except BridgeGone:
@@ -158,7 +170,15 @@ class Wiring:
             for endpoint in endpoints:
                 if endpoint.host_interface:
                     rate.apply(self.bridges.route, endpoint.ifindex, wish.ingress)
+                elif wish.ingress and endpoint.interface:
+                    raise Unsupported(f"net rate: what arrives by network {endpoint.network_name} cannot be limited")
+                if endpoint.interface:
                     rate.apply(inside, inner_index(endpoint.ifindex), wish.egress)
+
+    def unstack(self, endpoint: Endpoint, route: int) -> None:
+        """The device of a stacked network goes; its container goes on."""
+        with Socket(fd=route) as inside:
+            inside.request(rtnetlink.delete_link(inner_index(endpoint.ifindex)))
 
     def unplug(self, endpoint: Endpoint, release: Callable[[], None]) -> None:
         """The device goes, now or with its namespace; then its flows are forgotten, and `release` is called."""
@@ -191,12 +211,12 @@ class Wiring:
             self._forgets = False
 
 
-def lead(endpoint: Endpoint, route: int) -> None:
+def lead(made: Definition, endpoint: Endpoint, route: int) -> None:
     """Let this endpoint give the container its default route; `route` is a socket's descriptor in its namespace."""
     gateways = [ipaddress.ip_address(text) for text in (endpoint.gateway, endpoint.gateway6) if text]
     index = inner_index(endpoint.ifindex)
     with Socket(fd=route) as inside:
-        inside.request(*(rtnetlink.route(index, gateway, replace=True) for gateway in gateways))
+        inside.request(*ways_out(made, index, gateways))
 
 
 def _delete_all(indexes: list[int]) -> None:
