@@ -1,0 +1,5 @@
+"""`python -m corten.oci`."""
+
+from corten.oci.main import entry
+
+entry()

@@ -1,0 +1,119 @@
+"""The OCI command line by itself: what runc's callers do with a bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+BUSYBOX = "/bin/busybox"
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not os.path.exists(BUSYBOX), reason="needs Debian's busybox-static"),
+]
+
+
+class Runtime:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.bundle = root / "bundle"
+        (self.bundle / "rootfs/bin").mkdir(parents=True)
+        shutil.copy(BUSYBOX, self.bundle / "rootfs/bin/busybox")
+        for applet in ("sh", "sleep", "id", "echo"):
+            (self.bundle / "rootfs/bin" / applet).symlink_to("busybox")
+        assert self("spec", "-b", str(self.bundle)).returncode == 0
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        # Output to a file: a created container holds it open, and a pipe would be waited for.
+        with (self.root / "out").open("w+") as out:
+            command = [sys.executable, "-m", "corten.oci", "--root", str(self.root / "state"), *words]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, timeout=30)
+            out.seek(0)
+            return subprocess.CompletedProcess(command, done.returncode, out.read())
+
+    def configure(self, *command: str) -> None:
+        path = self.bundle / "config.json"
+        spec = json.loads(path.read_text())
+        spec["process"] |= {"args": list(command), "terminal": False}
+        spec["linux"]["cgroupsPath"] = f"/corten-oci-test-{os.getpid()}"
+        path.write_text(json.dumps(spec))
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    runtime = Runtime(tmp_path)
+    yield runtime
+    runtime("delete", "--force", "box")
+    assert not list((tmp_path / "state").glob("*/state.json"))
+    assert not os.path.exists(f"/sys/fs/cgroup/pids/corten-oci-test-{os.getpid()}")
+
+
+def test_run_gives_the_program_s_status(runtime: Runtime) -> None:
+    runtime.configure("sh", "-c", "id -u; exit 5")
+    done = runtime("run", "-b", str(runtime.bundle), "box")
+    assert (done.returncode, done.stdout) == (5, "0\n")
+
+
+def test_the_life_of_a_container(runtime: Runtime) -> None:
+    runtime.configure("sleep", "1000")
+    assert runtime("create", "-b", str(runtime.bundle), "--pid-file", str(runtime.root / "pid"), "box").returncode == 0
+    state = json.loads(runtime("state", "box").stdout)
+    assert (state["status"], state["pid"]) == ("created", int((runtime.root / "pid").read_text()))
+    assert runtime("start", "box").returncode == 0
+    assert json.loads(runtime("state", "box").stdout)["status"] == "running"
+    assert runtime("exec", "box", "echo", "inside").stdout == "inside\n"
+    assert runtime("pause", "box").returncode == 0
+    assert json.loads(runtime("state", "box").stdout)["status"] == "paused"
+    assert runtime("resume", "box").returncode == 0
+    assert runtime("delete", "box").returncode == 1  # it runs
+    assert runtime("kill", "box", "KILL").returncode == 0
+    assert runtime("delete", "--force", "box").returncode == 0
+    assert runtime("state", "box").returncode == 1
+
+
+def test_a_second_of_the_same_name_is_refused(runtime: Runtime) -> None:
+    runtime.configure("sleep", "1000")
+    assert runtime("create", "-b", str(runtime.bundle), "box").returncode == 0
+    done = runtime("create", "-b", str(runtime.bundle), "box")
+    assert (done.returncode, "container with id exists" in done.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"linux": {"namespaces": [{"type": "nope"}]}}, "unknown namespace type"),
+        ({"process": {"args": ["nosuch"], "cwd": "/"}}, "executable file not found in $PATH"),
+        ({"hooks": {"createContainer": [{"path": "/bin/true"}]}}, "not supported"),
+        ({"process": None}, "no process"),
+    ],
+)
+def test_what_cannot_be_is_one_line(runtime: Runtime, change: dict[str, object], words: str) -> None:
+    runtime.configure("sleep", "1000")
+    path = runtime.bundle / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    log = runtime.root / "log"
+    done = runtime("--log", str(log), "--log-format", "json", "create", "-b", str(runtime.bundle), "box")
+    assert done.returncode == 1 and words in done.stdout and done.stdout.count("\n") == 1
+    assert words in json.loads(log.read_text())["msg"]
+
+
+def test_hooks_get_the_state(runtime: Runtime) -> None:
+    runtime.configure("echo", "ran")
+    path = runtime.bundle / "config.json"
+    spec = json.loads(path.read_text())
+    hook = runtime.root / "hook"
+    seen = runtime.root / "seen"
+    hook.write_text(f"#!/bin/sh\ncat >> {seen}\necho >> {seen}\n")
+    hook.chmod(0o755)
+    spec["hooks"] = {kind: [{"path": str(hook)}] for kind in ("prestart", "createRuntime", "poststart", "poststop")}
+    path.write_text(json.dumps(spec))
+    assert runtime("run", "-b", str(runtime.bundle), "box").stdout == "ran\n"
+    states = [json.loads(line) for line in seen.read_text().splitlines()]
+    assert [state["id"] for state in states] == ["box"] * 4
+    assert states[0]["status"] == "creating" and states[-1]["status"] == "stopped"
