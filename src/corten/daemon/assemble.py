@@ -89,7 +89,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     changing = Background()
     namespaces = LauncherNamespaces(launcher)
     runtime = Supervisors(launcher, config.exec_root / "containers")
-    volumes = Volumes(config.data_root / "volumes", records, events, changing)
+    volumes = Volumes(config.data_root / "volumes", records, events, changing, machine.root_owner(facts))
     networks = Networks(records, _network_config(config), events.publish)
 
     def users(image: str) -> list[tuple[str, bool]]:

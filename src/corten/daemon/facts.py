@@ -126,6 +126,17 @@ def _ranges(path: str) -> frozenset[int]:
     return frozenset(numbers)
 
 
+def root_owner(facts: HostFacts) -> tuple[int, int]:
+    """Whom a container's root is on the host."""
+    return (facts.uid_map[0].host, facts.gid_map[0].host) if facts.uid_map else (0, 0)
+
+
+def data_root(config: Config) -> Path:
+    """Where everything is kept: a daemon that maps ids has its own directory, named by them, as dockerd's has."""
+    uids, gids = _remap(config.userns_remap)
+    return config.data_root / f"{uids[0].host}.{gids[0].host}" if uids else config.data_root
+
+
 def _remap(setting: str) -> tuple[tuple[IdMap, ...], tuple[IdMap, ...]]:
     """The id maps of `--userns-remap`: the first range of the user in /etc/subuid, and of the group in /etc/subgid."""
     if not setting:

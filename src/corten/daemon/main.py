@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from corten.api.tls import TlsFront
 from corten.daemon import assemble, config, facts, sockets
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
             print("configuration OK")
             return 0
         facts.check_machine()
+        settings = replace(settings, data_root=facts.data_root(settings))
         _log_to_stderr(settings)
         return _run(settings)
     except CortenError as error:

@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from corten.engine.containers import Containers
 
 
-def prepare(container: Container) -> None:
-    """Everything that is bound has to be there before the network is known; `write_network` fills it."""
+def prepare(container: Container, owner: tuple[int, int] = (0, 0)) -> None:
+    """Everything that is bound has to be there before the network is known; `write_network` fills it.
+
+    The files belong to `owner`, whom the container's root is on the host.
+    """
     container.bundle.joinpath("rootfs").mkdir(mode=0o755, exist_ok=True)
     _put(container, "hostname", f"{container.record.config.get('Hostname') or ''}\n")
     for name in ("hosts", "resolv.conf"):
         _put(container, name, "")
+    if owner != (0, 0):
+        for name in ("hostname", "hosts", "resolv.conf"):
+            os.chown(container.bundle / name, *owner, follow_symlinks=False)
 
 
 def write_network(containers: Containers, container: Container) -> None:

@@ -133,7 +133,7 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
         linked(containers, container)
         _make_sources(container)
         rootfs = parts.snapshots.mounts(record.id)
-        container_files.prepare(container)
+        container_files.prepare(container, _root_owner(parts, record.host_config))
     async with AsyncExitStack() as held:
         namespace = await _network_namespace(parts, container, held, phases)
         if namespace is not None:
@@ -166,6 +166,12 @@ async def _network_namespace(
         namespace = await parts.namespaces.create(container.id, _id_map(parts, record))
     stack.callback(namespace.close)
     return namespace
+
+
+def _root_owner(parts: Parts, host_config: Json) -> tuple[int, int]:
+    if not remapped(host_config, parts.facts):
+        return 0, 0
+    return parts.facts.uid_map[0].host, parts.facts.gid_map[0].host
 
 
 def _id_map(parts: Parts, record: records.Record) -> IdMap | None:

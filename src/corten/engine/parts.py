@@ -9,7 +9,7 @@ from pathlib import Path
 from corten.engine.background import Background, Forever
 from corten.engine.container_tree import NoTreeWork, TreeWork
 from corten.engine.events import Events
-from corten.engine.oci_facts import HostFacts
+from corten.engine.oci_facts import HostFacts, IdMap
 from corten.engine.peers import Images, Networks
 from corten.engine.records import Table
 from corten.engine.seams import Json, NetworkNamespaces, Runtime, Snapshots
@@ -22,7 +22,9 @@ def no_filter(profile: str, capabilities: Sequence[str]) -> Json | None:
     return None
 
 
-async def no_copy(volume: Path, rootfs: Sequence[Mount], path: str) -> bool:
+async def no_copy(
+    volume: Path, rootfs: Sequence[Mount], path: str, uids: Sequence[IdMap], gids: Sequence[IdMap]
+) -> bool:
     """New volumes stay empty."""
     return False
 
@@ -53,7 +55,7 @@ class Parts:
     """What each part is for.
 
     seccomp    (profile, capabilities) -> OCI's linux.seccomp; a profile is "" for the daemon's own, "builtin", or text
-    copy_up    (volume, rootfs, path): fills an empty directory with what a tree has at `path`
+    copy_up    (volume, rootfs, path, uids, gids): fills an empty directory from a tree's `path`, owners mapped
     tree_work  processes that look into a container's tree for cp, diff, export and commit
     changing   work whose end matters: it is awaited at shutdown
     watching   work that ends with what it watches: it is cancelled
@@ -70,7 +72,7 @@ class Parts:
     events: Events
     volumes: Volumes
     seccomp: Callable[[str, Sequence[str]], Json | None] = no_filter
-    copy_up: Callable[[Path, Sequence[Mount], str], Awaitable[bool]] = no_copy
+    copy_up: Callable[[Path, Sequence[Mount], str, Sequence[IdMap], Sequence[IdMap]], Awaitable[bool]] = no_copy
     tree_work: TreeWork = field(default_factory=NoTreeWork)
     changing: Background = field(default_factory=Background)
     watching: Forever = field(default_factory=Forever)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from corten.engine.container import Container
 from corten.engine.oci_facts import MountPoint
+from corten.engine.oci_namespaces import remapped
 from corten.engine.parts import Parts
 from corten.errors import Invalid
 from corten.kernel import paths
@@ -17,6 +18,8 @@ from corten.kernel import paths
 
 async def fill_volumes(parts: Parts, container: Container) -> None:
     """Copy into each empty volume of a new container, unless "nocopy" was said or it is borrowed from another one."""
+    inside = remapped(container.record.host_config, parts.facts)
+    maps = (parts.facts.uid_map, parts.facts.gid_map) if inside else ((), ())
     for point in container.record.mounts:
         if point.type != "volume" or point.nocopy or point.subpath:
             continue
@@ -24,7 +27,7 @@ async def fill_volumes(parts: Parts, container: Container) -> None:
             if not _empty(point.source):
                 continue
             rootfs = parts.snapshots.mounts(container.id)
-            await parts.copy_up(Path(point.source), rootfs, point.destination)
+            await parts.copy_up(Path(point.source), rootfs, point.destination, *maps)
 
 
 def with_subpaths(points: Sequence[MountPoint], held: AsyncExitStack) -> list[MountPoint]:

@@ -46,8 +46,11 @@ class Volume(msgspec.Struct, omit_defaults=True):
 class Volumes:
     """All volumes, and which containers refer to them. Only `size` and `prune` walk the disk."""
 
-    def __init__(self, root: Path, table: Table, events: Events, background: Background) -> None:
+    def __init__(
+        self, root: Path, table: Table, events: Events, background: Background, owner: tuple[int, int] = (0, 0)
+    ) -> None:
         self._root = root
+        self._owner = owner  # of a new volume: root, as most containers have it
         self._table = table
         self._events = events
         self._background = background
@@ -84,6 +87,8 @@ class Volumes:
         data = self._root / volume.name / "_data"
         data.parent.mkdir(mode=0o701, parents=True, exist_ok=True)
         data.mkdir(mode=0o755, exist_ok=True)
+        if self._owner != (0, 0):
+            os.chown(data, *self._owner)
         self._table.put(KIND, volume.name, msgspec.to_builtins(volume))
         self._all[volume.name] = volume
         self._events.publish("volume", "create", volume.name, {"driver": volume.driver})

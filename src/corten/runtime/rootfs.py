@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from corten.kernel import mount as m
@@ -290,20 +291,27 @@ def _unlink(directory: int, name: str) -> None:
         pass
 
 
-def copy_up(source: int, target: int) -> None:
-    """Fill the new tmpfs `target` with what `source` holds, which it is about to hide."""
+Owner = Callable[[int, int], tuple[int, int]]
+
+
+def _same(uid: int, gid: int) -> tuple[int, int]:
+    return uid, gid
+
+
+def copy_up(source: int, target: int, owner: Owner = _same) -> None:
+    """Fill the empty directory `target` with what `source` holds; `owner` says whose each file becomes."""
     reader = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=source)
     status = os.fstat(reader)
     writer = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=target)
-    os.fchown(writer, status.st_uid, status.st_gid)
+    os.fchown(writer, *owner(status.st_uid, status.st_gid))
     os.fchmod(writer, stat.S_IMODE(status.st_mode))
     for name in os.listdir(reader):
-        _copy(reader, writer, name)
+        _copy(reader, writer, name, owner)
     os.close(reader)
     os.close(writer)
 
 
-def _copy(source: int, target: int, name: str) -> None:
+def _copy(source: int, target: int, name: str, owner: Owner) -> None:
     status = os.stat(name, dir_fd=source, follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
         os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
@@ -311,7 +319,7 @@ def _copy(source: int, target: int, name: str) -> None:
         os.mkdir(name, 0o700, dir_fd=target)
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         below, into = os.open(name, flags, dir_fd=source), os.open(name, flags, dir_fd=target)
-        copy_up(below, into)
+        copy_up(below, into, owner)
         os.close(below)
         os.close(into)
         return
@@ -324,6 +332,6 @@ def _copy(source: int, target: int, name: str) -> None:
         os.close(writer)
     else:
         os.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
-    os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+    os.chown(name, *owner(status.st_uid, status.st_gid), dir_fd=target, follow_symlinks=False)
     if not stat.S_ISLNK(status.st_mode):
         os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=target)

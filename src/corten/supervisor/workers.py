@@ -41,10 +41,19 @@ def copy_up(request: Json, fds: list[int]) -> None:
         except (FileNotFoundError, NotADirectoryError):
             return {"copied": False}
         os.umask(0)
-        copy_tree(source, fds[1])
+        uids, gids = request["uids"], request["gids"]
+        copy_tree(source, fds[1], lambda uid, gid: (_mapped(uid, uids), _mapped(gid, gids)))
         return {"copied": True}
 
     _answer(reply, fill)
+
+
+def _mapped(id: int, lines: list[list[int]]) -> int:
+    """The host's number of a container's id; the same without a map, the overflow id outside of it."""
+    for inside, outside, count in lines:
+        if inside <= id < inside + count:
+            return outside + id - inside
+    return 65534 if lines else id
 
 
 def _answer(reply: socket.socket, work: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from corten.engine.oci_facts import IdMap
 from corten.errors import Corrupt, Exhausted, Failed, Invalid
 from corten.spec.mounts import Mount
 from corten.tasks.launcher import Launcher
@@ -26,9 +27,18 @@ class LauncherWorkers:
         """Apply the uncompressed tar stream of `source_fd` to the directory `tree`."""
         return await self._in_directory({"do": "unpack"}, tree, [source_fd])
 
-    async def copy_up(self, volume: Path, rootfs: Sequence[Mount], path: str) -> bool:
-        """Fill the empty directory `volume` with what the image has at `path`; False when it has nothing there."""
-        request = {"do": "copy up", "path": path, "rootfs": [mount_entry(mount) for mount in rootfs]}
+    async def copy_up(
+        self, volume: Path, rootfs: Sequence[Mount], path: str, uids: Sequence[IdMap] = (), gids: Sequence[IdMap] = ()
+    ) -> bool:
+        """Fill the empty directory `volume` with what the image has at `path`, its owners mapped; False when it has
+        nothing there."""
+        request = {
+            "do": "copy up",
+            "path": path,
+            "rootfs": [mount_entry(mount) for mount in rootfs],
+            "uids": [[line.container, line.host, line.size] for line in uids],
+            "gids": [[line.container, line.host, line.size] for line in gids],
+        }
         answer = await self._in_directory(request, volume, [])
         return bool(answer["copied"])
 
