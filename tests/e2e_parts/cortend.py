@@ -10,7 +10,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +88,11 @@ class Cortend:
                 with contextlib.suppress(FileNotFoundError):
                     group.rmdir()
 
-    def warm_up(self) -> None:
+    def warm_up(self, host_config: Mapping[str, Any] | None = None) -> None:
         """One container, so that what a daemon makes once and keeps (image, cgroup, namespace in store) is there."""
-        status, made = self.ask("POST", "/containers/create", {"Image": IMAGE, "Cmd": ["true"]})
+        status, made = self.ask(
+            "POST", "/containers/create", {"Image": IMAGE, "Cmd": ["true"], "HostConfig": host_config or {}}
+        )
         assert status == 201, made
         assert self.ask("POST", f"/containers/{made['Id']}/start")[0] == 204
         assert self.ask("POST", f"/containers/{made['Id']}/wait")[0] == 200

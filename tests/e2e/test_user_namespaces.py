@@ -1,0 +1,111 @@
+"""userns-remap: root in a container is nobody on the host."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e_parts import census
+from e2e_parts.clients import Client, available
+from e2e_parts.cortend import CORTEND, IMAGE, Cortend
+
+FIRST = 100_000
+
+
+@pytest.fixture(scope="module")
+def remapped() -> Iterator[Cortend]:
+    if not (Path("/etc/subuid").exists() and Path("/etc/subgid").exists()):
+        pytest.skip("no /etc/subuid and /etc/subgid (Debian package passwd)")
+    root = Path(tempfile.mkdtemp(prefix="ce-"))
+    root.chmod(0o755)
+    (root / "ids").write_text(f"root:{FIRST}:65536\n")
+    # its own view of the two files, not the machine's
+    script = f'for name in subuid subgid; do mount --bind {root}/ids /etc/$name || exit 1; done; exec "$@"'
+    program = ["unshare", "-m", "sh", "-c", script, "sh", str(CORTEND)]
+    daemon = Cortend(root, "--userns-remap", "root", program=program)
+    try:
+        daemon.start()
+        daemon.data /= f"{FIRST}.{FIRST}"
+        daemon.warm_up({"UsernsMode": "host"})
+        daemon.warm_up()
+        yield daemon
+    finally:
+        daemon.stop()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def client(remapped: Cortend) -> Iterator[Client]:
+    known = available()
+    before = census.settled(remapped)
+    client = Client("docker", known.get("docker", known["corten"]), remapped.address, remapped.root)
+    yield client
+    client.close()
+    remapped.remove_everything()
+    left = census.difference(before, remapped)
+    assert not left, left
+
+
+def inside(client: Client, *flags: str, script: str) -> str:
+    return client("run", "--rm", *flags, IMAGE, "sh", "-c", script).out.strip()
+
+
+def test_root_is_mapped(client: Client) -> None:
+    files = "stat -c %u /bin/busybox /etc/hosts /proc/1; touch /x && stat -c %u /x"
+    lines = inside(client, script=f"id -u; cat /proc/self/uid_map; {files}").splitlines()
+    assert lines[0] == "0" and lines[1].split() == ["0", str(FIRST), "65536"]
+    assert set(lines[2:]) == {"0"}
+
+
+def test_the_host_sees_the_mapped_ids(client: Client, remapped: Cortend) -> None:
+    client("run", "-d", "--name", "seen", "-v", "vol:/v", IMAGE, "sh", "-c", "touch /made /v/made; sleep 1000")
+    client("exec", "seen", "sh", "-c", "until test -e /v/made; do sleep 0.01; done")
+    pid = client.out("inspect", "-f", "{{.State.Pid}}", "seen")
+    assert Path(f"/proc/{pid}").stat().st_uid == FIRST
+    assert Path(f"/proc/{pid}/root/made").stat().st_uid == FIRST
+    source = client.out("inspect", "-f", "{{(index .Mounts 0).Source}}", "seen")
+    assert Path(source, "made").stat().st_uid == FIRST
+    assert client.out("exec", "seen", "id", "-u") == "0"
+    assert client.out("exec", "-u", "1000", "seen", "id", "-u") == "1000"
+
+
+def test_new_volumes_belong_to_the_mapped_root(client: Client, remapped: Cortend) -> None:
+    script = "stat -c %u /etc /etc/passwd; touch /etc/x && echo ok"
+    assert inside(client, "-v", "fresh:/etc", script=script).split() == ["0", "0", "ok"]
+
+
+def test_published_ports_and_limits(client: Client) -> None:
+    flags = ["-m", "64m", "-p", "127.0.0.1::80"]
+    script = "echo hi >/tmp/index.html; exec httpd -f -h /tmp"
+    client("run", "-d", "--name", "web", *flags, IMAGE, "sh", "-c", script)
+    port = client.out("port", "web", "80").rpartition(":")[2]
+    client("exec", "web", "sh", "-c", "until wget -q -O - http://127.0.0.1/; do sleep 0.02; done")
+    assert urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read() == b"hi\n"
+
+
+def test_userns_host(client: Client) -> None:
+    assert inside(client, "--userns", "host", script="cat /proc/self/uid_map").split()[:2] == ["0", "0"]
+    assert inside(client, "--userns", "host", "--privileged", script="id -u") == "0"
+
+
+def test_what_does_not_go_with_it(client: Client) -> None:
+    for flag in (["--privileged"], ["--network", "host"], ["--pid", "host"]):
+        done = client("run", "--rm", *flag, IMAGE, "true", code=125)
+        assert "user namespace" in done.err or "namespace" in done.err
+
+
+def test_a_terminal_and_devices(client: Client) -> None:
+    assert inside(client, "-t", script="tty") == "/dev/pts/0"
+    assert inside(client, script="echo x > /dev/null; head -c1 /dev/zero | wc -c") == "1"
+
+
+def test_the_data_root_is_apart(remapped: Cortend) -> None:
+    """A daemon that remaps and one that does not have different files, as with dockerd."""
+    shown = remapped.get("/info")["DockerRootDir"]
+    assert shown == str(remapped.data)
+    assert Path(shown).is_dir()
