@@ -3,9 +3,13 @@
     wire        the frames that daemon, launcher and supervisors exchange; a codec without sockets, and a thin one with
     launcher    forks supervisors, network namespaces and workers on request; never a thread, never a database
     supervise   one container's owner: create, start, serve, end
-    clients     who is attached, and how a slow one never holds the container up
+    maker       short-lived processes that make its children: the container's first process, and execs
+    native, external   our runtime, and any other OCI binary
+    output, clients    where output goes: the log, and who is attached; a slow client never holds the container up
     logfile     Docker's json-file, rotated
     endings     exit.json: how a run ended, durable before anybody is told
+    workers, trees     work on image trees in processes of their own
+    warmup      what makes supervisors small
 
 Standard library only, and little of it: every import is memory in every supervisor.
 """

@@ -6,6 +6,8 @@ import select
 import time
 from collections.abc import Callable
 
+from corten.supervisor.failures import print_exception
+
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 HANGUP = select.EPOLLHUP | select.EPOLLERR
@@ -53,12 +55,20 @@ class Loop:
         for fd, bits in events:
             callback = self._callbacks.get(fd)
             if callback:  # an earlier callback of this round may have forgotten it
-                callback(bits)
+                self._call(fd, callback, bits)
         due = [t for t in self._timers if t[0] <= time.monotonic()]
         self._timers = self._timers[len(due) :]
         for _, timer in due:
             timer()
         return bool(events or due)
+
+    def _call(self, fd: int, callback: Callable[[int], None], bits: int) -> None:
+        """A bug in what serves one descriptor must not take the container down with it: that one is served no more."""
+        try:
+            callback(bits)
+        except Exception:
+            print_exception()
+            self.forget(fd)
 
     def close(self) -> None:
         self._epoll.close()

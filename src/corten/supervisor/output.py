@@ -66,7 +66,6 @@ class Output:
         wants_stdin: bool,
         stdin_once: bool,
         detached: Callable[[], None],
-        drained: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._stdio = stdio
@@ -74,7 +73,6 @@ class Output:
         self._spill = spill
         self._stdin_once = stdin_once
         self._detached = detached
-        self._drained = drained
         self._open = dict(stdio.outputs)
         self.clients: list[Client] = []
         self._sink: Sink | None = None
@@ -132,8 +130,6 @@ class Output:
     def _end(self, fd: int) -> None:
         self._loop.forget(fd)
         del self._open[fd]
-        if not self._open:
-            self._drained()
 
     def drain(self) -> None:
         """Take what is in the pipes now, and stop: the process has ended, and others may hold them open for ever."""

@@ -22,10 +22,12 @@ from corten.runtime import messages
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.messages import ChildFailed
 from corten.supervisor import endings, failures, maker, wire
+from corten.supervisor.connection import Connection
+from corten.supervisor.created import Created
 from corten.supervisor.external import External
 from corten.supervisor.failures import Reported, print_exception
 from corten.supervisor.logfile import LogFile
-from corten.supervisor.loop import READ, WRITE, Loop
+from corten.supervisor.loop import READ, Loop
 from corten.supervisor.maker import timed
 from corten.supervisor.native import Native
 from corten.supervisor.output import Output, Stdio
@@ -33,60 +35,6 @@ from corten.supervisor.output import Output, Stdio
 Json = dict[str, Any]
 
 _LINGER = 3600.0  # seconds that a client which still reads may take to have the last of the output
-
-
-class Connection:
-    """One daemon's connection: frames in, frames out, never waiting."""
-
-    def __init__(self, loop: Loop, sock: socket.socket, received: Callable[[Connection, Json, list[int]], None],
-                 lost: Callable[[Connection], None]) -> None:  # fmt: skip
-        self._loop = loop
-        self._socket = sock
-        self._received = received
-        self._lost = lost
-        self._decoder = wire.Decoder()
-        self._out = bytearray()
-        self.alive = True
-        sock.setblocking(False)
-        loop.watch(sock.fileno(), READ, self._ready)
-
-    def send(self, message: Json) -> None:
-        if self.alive:
-            self._out += wire.encode(message)
-            self._flush()
-
-    def _flush(self) -> None:
-        try:
-            while self._out:
-                del self._out[: self._socket.send(self._out)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.close()
-            return
-        self._loop.watch(self._socket.fileno(), READ | (WRITE if self._out else 0), self._ready)
-
-    def _ready(self, events: int) -> None:
-        if events & WRITE:
-            self._flush()
-        if events & ~WRITE and self.alive:
-            try:
-                more = wire.receive(self._socket, self._decoder)
-                while frame := self._decoder.next():
-                    self._received(self, *frame)
-            except BlockingIOError:
-                return
-            except (OSError, wire.ProtocolError):
-                more = False
-            if not more:
-                self.close()
-
-    def close(self) -> None:
-        if self.alive:
-            self.alive = False
-            self._loop.forget(self._socket.fileno())
-            self._socket.close()
-            self._lost(self)
 
 
 class Exec:
@@ -146,7 +94,7 @@ class Supervisor:
         self._loop.run()
         self._linger()
 
-    def _create(self) -> Any:
+    def _create(self) -> Created:
         request = self._request
         external = request.get("runtime", "corten") != "corten"
         self._container = External(request) if external else Native(request, self._filter_fd)
@@ -164,8 +112,8 @@ class Supervisor:
         self._log = LogFile(log.get("path") or "", log.get("max_size") or 0, log.get("max_file") or 1,
                             log.get("attrs") or "")  # fmt: skip
         self._output = Output(
-            self._loop, stdio, self._log, self._directory, bool(request.get("open_stdin")),
-            bool(request.get("stdin_once")), lambda: self._tell({"event": "detach"}), lambda: None,
+            self._loop, stdio, self._log, request["bundle"], bool(request.get("open_stdin")),
+            bool(request.get("stdin_once")), lambda: self._tell({"event": "detach"}),
         )  # fmt: skip
         for fd, options in self._first_clients:
             self._output.attach(socket.socket(fileno=fd), options)
@@ -341,8 +289,8 @@ class Supervisor:
         self._execs[exec_.name] = exec_
         exec_.stdio.started(exec_.console)
         exec_.output = Output(
-            self._loop, exec_.stdio, None, self._directory, bool(request.get("stdin")), True,
-            lambda: self._tell({"event": "detach", "exec": exec_.name}), lambda: None,
+            self._loop, exec_.stdio, None, self._request["bundle"], bool(request.get("stdin")), True,
+            lambda: self._tell({"event": "detach", "exec": exec_.name}),
         )  # fmt: skip
         if client:
             exec_.output.attach(socket.socket(fileno=client[0]), client[1])

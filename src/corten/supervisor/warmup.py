@@ -11,11 +11,11 @@ import os
 import socket
 
 from corten.supervisor import wire
+from corten.supervisor.connection import Connection
 from corten.supervisor.logfile import LogFile
 from corten.supervisor.loop import Loop
 from corten.supervisor.maker import collect, in_child
 from corten.supervisor.output import Output, Stdio
-from corten.supervisor.supervise import Connection
 
 _ROUNDS = 20  # specialisation waits for 16 executions (PEP 659); one process is forked only twice, that is dear
 
@@ -46,7 +46,7 @@ def _output() -> None:
     loop = Loop()
     stdio = Stdio(terminal=False, stdin=True)
     log = LogFile(os.devnull, 1 << 20, 2)
-    output = Output(loop, stdio, log, "/", True, True, lambda: None, lambda: None)
+    output = Output(loop, stdio, log, "/", True, True, lambda: None)
     ours, theirs = socket.socketpair()
     output.attach(ours, {"mux": True, "stdin": True, "early": "", "detach_keys": "", "replay": ""})
     assert stdio.child is not None
