@@ -64,7 +64,7 @@ def test_rotation_keeps_as_many_files_as_asked(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["log", "log.1", "log.2"]
     assert all(file.stat().st_size <= 2000 for file in tmp_path.iterdir())
     last = [record["log"][:6] for name in ("log.2", "log.1", "log") for record in records(tmp_path / name)]
-    assert last == ["%06d" % number for number in range(100 - len(last), 100)]
+    assert last == [f"{number:06}" for number in range(100 - len(last), 100)]
 
 
 def test_a_torn_last_record_does_not_spoil_the_next(tmp_path: Path) -> None:
