@@ -60,7 +60,8 @@ while not os.path.exists(SOCKET):
     time.sleep(0.05)
 info = ask("GET", "/info")
 report(version=info["CgroupVersion"], memory=info["MemoryLimit"], pids=info["PidsLimit"], warnings=info["Warnings"])
-limits = "cat /proc/self/cgroup; cd /sys/fs/cgroup; cat memory.max memory.swap.max pids.max cpu.max cpu.weight cpuset.cpus"
+files = "memory.max memory.swap.max pids.max cpu.max cpu.weight cpuset.cpus"
+limits = f"cat /proc/self/cgroup; cd /sys/fs/cgroup; cat {files}"
 run("limits", limits, Memory=64 << 20, MemorySwap=64 << 20, PidsLimit=20, NanoCpus=500_000_000, CpuShares=512,
     CpusetCpus="0")
 run("oom", "tail /dev/zero", Memory=16 << 20, MemorySwap=16 << 20)
