@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import http.client
 import json
+import random
 import secrets
+import shutil
 import socket
+import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -238,6 +245,17 @@ def test_a_network_wished_for_while_stopped_is_there_at_the_start(docker: Client
     docker("start", "web")
     assert address(docker, "web", first) and address(docker, "web", second)
     assert inside(docker, "web", "ip", "-o", "link").count(": eth") == 2
+
+
+def test_ports_move_to_another_network_with_a_way_out(cli: Client, docker: Client, net: Callable[..., str]) -> None:
+    first, second, inner = net(), net(), net("--internal")
+    serve(docker, "web", "--network", first, "-p", "127.0.0.1::80")
+    for network in (inner, second):
+        cli("network", "connect", network, "web")
+    cli("network", "disconnect", first, "web")
+    assert fetched(docker.out("port", "web", "80")) == "hello from web"
+    cli("network", "disconnect", second, "web")
+    assert docker.out("port", "web") == ""
 
 
 def fetched(place: str) -> str:
@@ -475,3 +493,72 @@ def test_flags_about_the_default_network(tmp_path: Path) -> None:
         assert "nameserver 192.0.2.53" in said and "search corp.example" in said and "walled" in said
     finally:
         daemon.stop()
+
+
+def test_kills_in_the_middle_of_changes(fragile: Fragile) -> None:
+    """kill -9 while containers are connected and disconnected: what inspect says is what there is, and no more."""
+    names = ["one", "two", "three"]
+    for name in names:
+        assert fragile.ask("POST", "/networks/create", {"Name": name})[0] == 201
+    id = fragile.run("sleep", "1000", name="box")
+    stop = threading.Event()
+
+    def change() -> None:
+        chance = random.Random(7)
+        while not stop.is_set():
+            verb, network = chance.choice(("connect", "disconnect")), chance.choice(names)
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                status, answer = fragile.ask("POST", f"/networks/{network}/{verb}", {"Container": id})
+                assert status in (200, 403, 404), answer
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    chance = random.Random(11)
+    for _ in range(8):
+        time.sleep(chance.uniform(0.02, 0.2))
+        fragile.kill()
+        fragile.start()
+    stop.set()
+    changing.join(30)
+    shown = fragile.get(f"/containers/{id}/json")
+    wanted = {e["IPAddress"] for e in shown["NetworkSettings"]["Networks"].values()}
+    pid = str(shown["State"]["Pid"])
+    inside = execute(["nsenter", "-t", pid, "-n", "ip", "-4", "-o", "addr", "show", "scope", "global"]).out
+    assert {line.split()[3].partition("/")[0] for line in inside.splitlines()} == wanted
+    prefix = "v" + hashlib.sha256(fragile.bridge.encode()).hexdigest()[:5]
+    assert len(list(Path("/sys/class/net").glob(f"{prefix}*"))) == len(wanted)
+    for name in names:
+        held = fragile.get(f"/networks/{name}")["Containers"]
+        assert (id in held) == (name in shown["NetworkSettings"]["Networks"])
+
+
+@pytest.fixture
+def remapped(tmp_path: Path) -> Iterator[Fragile]:
+    """A daemon with user namespaces, and its own view of the two files that they take."""
+    if not (Path("/etc/subuid").exists() and Path("/etc/subgid").exists()):
+        pytest.skip("no /etc/subuid and /etc/subgid (Debian package passwd)")
+    root = Path(tempfile.mkdtemp(prefix="ce-"))  # where the mapped root may look
+    root.chmod(0o755)
+    (root / "ids").write_text("root:100000:65536\n")
+    script = f'for name in subuid subgid; do mount --bind {root}/ids /etc/$name || exit 1; done; exec "$@"'
+    program = ["unshare", "-m", "sh", "-c", script, "sh", str(CORTEND)]
+    daemon = Fragile(root, "--userns-remap", "root", program=program)
+    daemon.start()
+    yield daemon
+    daemon.stop()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def test_names_in_user_namespaces(remapped: Fragile) -> None:
+    assert remapped.ask("POST", "/networks/create", {"Name": "inner"})[0] == 201
+    remapped.run("sh", "-c", SERVE, "web", name="web", host={"NetworkMode": "inner"})
+    script = "until wget -qO- http://web; do sleep 0.02; done"
+
+    def found() -> bool:
+        id = remapped.run("timeout", "5", "sh", "-c", script, host={"NetworkMode": "inner"})
+        return bool(remapped.ask("POST", f"/containers/{id}/wait")[1]["StatusCode"] == 0)
+
+    assert found()
+    remapped.kill()
+    remapped.start()
+    assert found()

@@ -177,11 +177,33 @@ async def disconnect(containers: Containers, container: Container, network: str,
             raise NotFound(f"container {container.id} is not connected to network {network}")
         if record.host_config.get("NetworkMode") == "host":
             raise Conflict("cannot disconnect a container from the host's network")
-        if network in container.endpoints:
-            async with _opened(containers, container) as namespace:
-                await disconnect_endpoint(containers, container, network, namespace)
-        del record.networks[network]
+        if network not in container.endpoints:
+            del record.networks[network]
+            _changed(containers, container)
+            return
+        async with _opened(containers, container) as namespace:
+            published = any(container.endpoints[network].ports.values())
+            # Written down first: a device without a record is swept by the next daemon, the opposite is not.
+            del record.networks[network]
+            record.endpoints.pop(network, None)
+            records.save(containers.parts.table, record)
+            await disconnect_endpoint(containers, container, network, namespace)
+        if published:
+            await _publish_elsewhere(containers, container)
         _changed(containers, container)
+
+
+async def _publish_elsewhere(containers: Containers, container: Container) -> None:
+    """Ports were published on a network that is gone: publish them on another, if there is one that can."""
+    host, exposed = container.record.host_config, list(container.record.config.get("ExposedPorts") or {})
+    wished: Json = {port: [{}] for port in exposed} if host.get("PublishAllPorts") else {}
+    try:
+        changed = await containers.parts.networks.republish(
+            container.id, {**wished, **(host.get("PortBindings") or {})}, {}, exposed
+        )
+    except Conflict:
+        return  # it was the last network with a way out
+    container.endpoints[changed.record["network_name"]] = changed
 
 
 def _changed(containers: Containers, container: Container) -> None:
