@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import web
@@ -10,18 +11,27 @@ from corten.api.call import HEADERS, Call, encode_line
 from corten.api.errors import message
 from corten.errors import CortenError
 
+log = logging.getLogger(__name__)
+
 
 async def begin(call: Call, content_type: str, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
     """Send the head now, so that the client knows that it is heard."""
     answer = web.StreamResponse(headers={"Content-Type": content_type, **HEADERS, **(headers or {})})
+    answer["connection"] = call.request.transport
     await answer.prepare(call.request)
     return answer
 
 
 async def pieces(answer: web.StreamResponse, source: AsyncIterator[bytes]) -> web.StreamResponse:
-    """Send all of `source`. An error in it cuts the answer short: there is no other way to tell the client."""
-    async for piece in source:
-        await answer.write(piece)
+    """Send all of `source`. An error in it cuts the connection: there is no other way to tell the client."""
+    try:
+        async for piece in source:
+            await answer.write(piece)
+    except (CortenError, OSError) as error:
+        log.warning("an answer was cut short: %s", error)
+        if answer.get("connection") is not None:
+            answer["connection"].abort()
+        raise ConnectionAbortedError(str(error)) from error
     await answer.write_eof()
     return answer
 

@@ -52,7 +52,7 @@ def look(request: Json, fds: list[int]) -> None:
 
     def work() -> Json:
         confine(root)
-        return _stat(root, request["path"])
+        return _stat(root, request["path"], *_find(root, request["path"]))
 
     _serve(reply, work, None)
 
@@ -61,11 +61,14 @@ def fetch(request: Json, fds: list[int]) -> None:
     """PathStat, then the tar of request["path"] to fds[1]."""
     reply, root = socket.socket(fileno=fds[0]), _root(request, fds[2:])
 
+    found: list[tuple[int, bytes, os.stat_result]] = []
+
     def work() -> Json:
         confine(root)
-        return _stat(root, request["path"])
+        found.append(_find(root, request["path"]))
+        return _stat(root, request["path"], *found[0])
 
-    _serve(reply, work, lambda: _send(root, request["path"], fds[1]))
+    _serve(reply, work, lambda: _send(request["path"], *found[0], fds[1]))
 
 
 def put(request: Json, fds: list[int]) -> None:
@@ -243,8 +246,7 @@ def _missing(path: str) -> str:
     return f"Could not find the file {path} in container"
 
 
-def _stat(root: int, path: str) -> Json:
-    dirfd, name, status = _find(root, path)
+def _stat(root: int, path: str, dirfd: int, name: bytes, status: os.stat_result) -> Json:
     shown = path.rstrip("/").rpartition("/")[2] or "/"
     return {
         "name": shown,
@@ -281,8 +283,7 @@ def _read_link(root: int, directory: bytes, name: bytes) -> bytes:
         os.close(fd)
 
 
-def _send(root: int, path: str, out: int) -> None:
-    dirfd, name, status = _find(root, path)
+def _send(path: str, dirfd: int, name: bytes, status: os.stat_result, out: int) -> None:
     packer = Packer(out)
     if name != b".":
         packer.add(dirfd, name, name, status)

