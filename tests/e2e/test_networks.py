@@ -123,6 +123,19 @@ def test_the_default_network_has_no_names_but_links(docker: Client) -> None:
     done = docker("run", "--rm", "--link", "web:db", IMAGE, "sh", "-c", "wget -qO- http://db; cat /etc/resolv.conf")
     assert "hello from web" in done.out and "127.0.0.11" not in done.out
     assert docker("run", "--rm", IMAGE, "ping", "-c1", "-W1", "web", code=None).code != 0
+    idle(docker, "linked", "--link", "web:db")
+    old = address(docker, "web", "bridge")
+    docker("stop", "-t", "0", "web")
+
+    def taken() -> bool:
+        docker("rm", "-f", "other", code=None)
+        idle(docker, "other")
+        return address(docker, "other", "bridge") == old
+
+    until(taken, "another container has the address")
+    docker("start", "web")
+    assert (new := address(docker, "web", "bridge")) != old
+    assert f"{new}\tdb\n" in inside(docker, "linked", "cat", "/etc/hosts")
     docker("stop", "-t", "0", "web")
     assert "Cannot link to a non running container" in docker("run", "--link", "web:db", IMAGE, code=125).err
 

@@ -26,6 +26,17 @@ def linked(containers: Containers, container: Container) -> list[tuple[str, Cont
     return found
 
 
+def linking(containers: Containers, container: Container) -> list[Container]:
+    """Running containers with a link to this one: where it is may have changed with its start."""
+    found = []
+    for other in containers.by_id.values():
+        links = other.record.host_config.get("Links") if other.record.state.has_task else None
+        targets = [text.partition(":")[0].removeprefix("/") for text in links or ()]
+        if container.record.name in targets or container.id in targets:
+            found.append(other)
+    return found
+
+
 def host_entries(containers: Containers, container: Container) -> list[str]:
     """ "name:address" for every name of every linked container that runs, on a network that both are in."""
     entries = []

@@ -19,7 +19,7 @@ import msgspec
 from corten.engine import clock, container_exit, container_files, container_network, container_remove, records
 from corten.engine.container import Container
 from corten.engine.container_health import make_probe, watch
-from corten.engine.container_links import linked
+from corten.engine.container_links import linked, linking
 from corten.engine.oci import SpecInputs, bundle_files, capabilities, container_spec, parse_security_options
 from corten.engine.oci_facts import HostFacts, MountPoint
 from corten.engine.oci_namespaces import joins, remapped
@@ -77,6 +77,8 @@ async def start_locked(containers: Containers, container: Container) -> dict[str
     record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
     records.save(parts.table, record)
     parts.events.publish("container", "start", container.id, container.attributes())
+    for other in linking(containers, container):
+        container_files.write_network(containers, other)
     _watch(containers, container, task)
     return record.timing
 
