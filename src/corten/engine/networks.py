@@ -156,7 +156,7 @@ class Networks:
         """
         live = self.find(network)
         name = names[0] if names else container_id[:12]
-        if any(e.container_id == container_id for e in live.endpoints.values()):
+        if container_id in live.of:
             raise Forbidden(f"endpoint with name {name} already exists in network {live.definition.name}")
         if live.definition.driver in ("host", "null"):
             return self._remember(live, live.bare(container_id, name, settings))
@@ -310,11 +310,10 @@ class Networks:
         await self._naming.serve(container_id, sockets, servers or self.config.dns)
 
     def _connected(self, container_id: str) -> builtins.list[tuple[Live, Endpoint]]:
-        found = [(live, e) for live in self._networks.values() for e in live.endpoints.values()]
-        return [(live, endpoint) for live, endpoint in found if endpoint.container_id == container_id]
+        return [(n, n.of[container_id]) for n in self._networks.values() if container_id in n.of]
 
     def of_container(self, container_id: str) -> builtins.list[Endpoint]:
-        return [e for n in self._networks.values() for e in n.endpoints.values() if e.container_id == container_id]
+        return [endpoint for _, endpoint in self._connected(container_id)]
 
     def named_endpoints(self, container_id: str) -> builtins.list[tuple[str, Endpoint]]:
         """A container's endpoints as they are now, each with its network's name."""
@@ -322,11 +321,9 @@ class Networks:
 
     def rename(self, container_id: str, name: str) -> None:
         """A container has another name now: network inspect shows it."""
-        for live in self._networks.values():
-            for endpoint in tuple(live.endpoints.values()):
-                if endpoint.container_id == container_id:
-                    names = [name if n == endpoint.container_name else n for n in endpoint.dns_names]
-                    live.add(replace(endpoint, container_name=name, dns_names=names))
+        for live, endpoint in self._connected(container_id):
+            names = [name if n == endpoint.container_name else n for n in endpoint.dns_names]
+            live.add(replace(endpoint, container_name=name, dns_names=names))
 
     def validate(self, network: str, settings: Json) -> Definition:
         """At create, before anything is connected: the network is there and could give what is asked. Invalid."""
