@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 
@@ -14,10 +15,16 @@ from corten.errors import CortenError
 log = logging.getLogger(__name__)
 
 
+class Begun(web.StreamResponse):
+    """An answer whose head has been sent; its connection can be cut."""
+
+    connection: asyncio.Transport | None = None
+
+
 async def begin(call: Call, content_type: str, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
     """Send the head now, so that the client knows that it is heard."""
-    answer = web.StreamResponse(headers={"Content-Type": content_type, **HEADERS, **(headers or {})})
-    answer["connection"] = call.request.transport
+    answer = Begun(headers={"Content-Type": content_type, **HEADERS, **(headers or {})})
+    answer.connection = call.request.transport
     await answer.prepare(call.request)
     return answer
 
@@ -29,8 +36,8 @@ async def pieces(answer: web.StreamResponse, source: AsyncIterator[bytes]) -> we
             await answer.write(piece)
     except (CortenError, OSError) as error:
         log.warning("an answer was cut short: %s", error)
-        if answer.get("connection") is not None:
-            answer["connection"].abort()
+        if isinstance(answer, Begun) and isinstance(answer.connection, asyncio.WriteTransport):
+            answer.connection.abort()
         raise ConnectionAbortedError(str(error)) from error
     await answer.write_eof()
     return answer

@@ -7,7 +7,7 @@ from aiohttp import web
 from corten.api.call import Call, json_answer
 from corten.api.routes import Route
 from corten.api.versions import DF_TYPES
-from corten.errors import Invalid, Unsupported
+from corten.errors import Invalid
 
 _DF_TYPES = frozenset({"container", "image", "volume", "build-cache"})
 _PING = {
@@ -41,16 +41,10 @@ async def disk_usage(call: Call) -> web.StreamResponse:
     return json_answer(await call.engine.system.disk_usage(types))
 
 
-async def auth(call: Call) -> web.StreamResponse:
-    await call.body()
-    raise Unsupported("logging in through the daemon is not supported: credentials go with each pull")
-
-
 ROUTES = (
     Route("GET", "/_ping", ping),
     Route("HEAD", "/_ping", ping_head),
     Route("GET", "/version", version),
     Route("GET", "/info", info),
     Route("GET", "/system/df", disk_usage),
-    Route("POST", "/auth", auth),
 )

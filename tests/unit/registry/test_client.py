@@ -211,7 +211,7 @@ async def test_basic(client: Registry, server: Scripted) -> None:
         return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="here"'})
 
     server.before = before
-    with pytest.raises(NotFound):
+    with pytest.raises(CortenError, match="no basic auth credentials"):
         await manifest(client, server)
     await manifest(client, server, auth={"username": "u", "password": "p"})
     with pytest.raises(CortenError):  # credentials of another registry stay at home

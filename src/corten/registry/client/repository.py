@@ -217,6 +217,9 @@ class Repository:
             if basic and basic != used and any(challenge.scheme == "basic" for challenge in asked):
                 self._authorization = basic
                 return
+        if not basic and asked and all(challenge.scheme == "basic" for challenge in asked):
+            # Docker's words and status: a 401 of our own would make its client ask for a password on the terminal.
+            raise Failed(f'Head "{self.url("manifests/")}": no basic auth credentials')
         raise Refused(refused)
 
     async def _token(self, challenge: Challenge, actions: str) -> str:
