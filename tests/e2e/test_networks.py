@@ -422,6 +422,69 @@ def test_audit_shows_who_reaches_whom(corten: Client, docker: Client, net: Calla
     assert corten("network", "audit", "nope", code=1).err == "Error response from daemon: network nope not found\n"
 
 
+def test_docker_py(daemon: Cortend, nothing_left: None) -> None:
+    library = pytest.importorskip("docker")
+    client = library.DockerClient(base_url=daemon.address)
+    try:
+        three = subnet()
+        pool = library.types.IPAMPool(subnet=f"{three}.0/24", gateway=f"{three}.3")
+        config = library.types.IPAMConfig(pool_configs=[pool])
+        network = client.networks.create("made", driver="bridge", ipam=config, labels={"a": "b"})
+        box = client.containers.run(IMAGE, ["sleep", "1000"], name="box", detach=True)
+        network.connect(box, aliases=["shop"], ipv4_address=f"{three}.9")
+        network.reload()
+        assert network.containers == [box]
+        assert [n.name for n in client.networks.list(filters={"label": "a=b"})] == ["made"]
+        box.reload()
+        assert box.attrs["NetworkSettings"]["Networks"]["made"]["IPAddress"] == f"{three}.9"
+        assert box.exec_run(["nslookup", "shop"]).exit_code == 0
+        with pytest.raises(library.errors.APIError) as refused:
+            network.remove()
+        assert refused.value.status_code == 403
+        network.disconnect(box)
+        network.remove()
+        with pytest.raises(library.errors.NotFound):
+            client.networks.get("made")
+    finally:
+        client.close()
+
+
+COMPOSE = """
+version: "3"
+services:
+  web:
+    image: corten/busybox
+    command: ["sh", "-c", "echo composed >/tmp/index.html; exec httpd -f -p 80 -h /tmp"]
+    networks:
+      back:
+        aliases: [shop]
+  asker:
+    image: corten/busybox
+    command: ["sh", "-c", "until wget -qO- http://web && wget -qO- http://shop; do sleep 0.05; done"]
+    depends_on: [web]
+    networks: [back, front]
+networks:
+  back: {internal: true}
+  front: {}
+"""
+
+
+def test_compose(daemon: Cortend, docker: Client, tmp_path: Path) -> None:
+    program = shutil.which("docker-compose")
+    if program is None:
+        pytest.skip("no docker-compose (Debian package docker-compose)")
+    (tmp_path / "docker-compose.yml").write_text(COMPOSE)
+    project = f"p{secrets.token_hex(3)}"
+    compose = [program, "-p", project, "-f", str(tmp_path / "docker-compose.yml")]
+    up = execute([*compose, "up", "-t", "0", "--exit-code-from", "asker"], env=docker.env, timeout=60)
+    assert up.code == 0 and up.out.count("composed") == 2, up
+    listed = docker.out("network", "ls", "--format", "{{.Name}} {{.Internal}}").splitlines()
+    assert {f"{project}_back true", f"{project}_front false"} <= set(listed)
+    down = execute([*compose, "down", "-t", "0"], env=docker.env, timeout=60)
+    assert down.code == 0, down
+    assert project not in docker.out("network", "ls")
+
+
 # ------------------------------------------------------------------------------------------------- another daemon
 
 

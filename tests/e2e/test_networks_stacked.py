@@ -81,6 +81,18 @@ def test_connect_and_disconnect(cli: Client, lan: Lan) -> None:
     assert cli.out("exec", "web", "ip", "-o", "link").count("eth") == 0
 
 
+def test_a_stray_of_a_killed_daemon_is_no_obstacle(docker: Client, lan: Lan) -> None:
+    docker(
+        "network", "create", "-d", "macvlan", "--subnet", f"{lan.three}.0/24", "-o", f"parent={lan.parent}", "street"
+    )
+    docker("run", "-d", "--name", "web", IMAGE, "sh", "-c", SERVE)
+    pid = docker.out("inspect", "-f", "{{.State.Pid}}", "web")
+    stray = f"ip link add link {lan.parent} name eth1 netns {pid} type macvlan mode bridge"
+    assert execute(stray.split()).code == 0
+    docker("network", "connect", "street", "web")
+    until(lambda: lan.fetch(address(docker, "web", "street")) == "hello", "the container is in the network")
+
+
 def test_a_network_without_parent_leads_nowhere(cli: Client) -> None:
     cli("network", "create", "-d", "macvlan", "nowhere")
     cli("run", "-d", "--name", "web", "--network", "nowhere", IMAGE, "sh", "-c", SERVE)

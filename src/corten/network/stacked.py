@@ -92,6 +92,8 @@ class Stacks:
             except OSError as error:
                 if error.errno == errno.EBUSY and self._busy(inside, inner_index(self._next)):
                     continue
+                if error.errno == errno.EEXIST and _cleared(inside, plug.name, made.driver):
+                    continue
                 raise _refused(made, plug, error) from error
             break
         else:
@@ -132,6 +134,14 @@ def ways_out(made: Definition, index: int, gateways: Sequence[IPAddress]) -> lis
         families = {socket.AF_INET if gateway.version == 4 else socket.AF_INET6 for gateway in gateways}
         return [rtnetlink.route(index, None, family=family, replace=True) for family in sorted(families)]
     return [rtnetlink.route(index, gateway, replace=True) for gateway in gateways]
+
+
+def _cleared(inside: Socket, name: str, kind: str) -> bool:
+    """A device that a daemon made and was killed before it wrote that down is in the way: take it away."""
+    stray = next((link for link in rtnetlink.links(inside) if (link.name, link.kind) == (name, kind)), None)
+    if stray is not None:
+        inside.request(rtnetlink.delete_link(stray.ifindex))
+    return stray is not None
 
 
 def _refused(made: Definition, plug: Plug, error: OSError) -> Exception:
