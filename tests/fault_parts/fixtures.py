@@ -43,9 +43,29 @@ def daemon(standing: Fragile) -> Iterator[Fragile]:
     yield standing
     if standing._process is None or standing._process.poll() is not None:
         standing.start()
+    _clean(standing)
+    left = leftovers(before, standing)
+    assert not left, f"left behind (come, gone): {left}"
+
+
+@pytest.fixture(scope="module")
+def enduring(standing: Fragile) -> Iterator[Fragile]:
+    """One daemon for a file of tests that do it no harm; after the last one the machine is as it was."""
+    before = comparable(census.settled(standing))
+    yield standing
+    left = leftovers(before, standing)
+    assert not left, f"left behind (come, gone): {left}"
+
+
+@pytest.fixture
+def shared(enduring: Fragile) -> Iterator[Fragile]:
+    """The same, with nothing in it of the tests before."""
+    yield enduring
+    _clean(enduring)
+
+
+def _clean(standing: Fragile) -> None:
     standing.remove_everything()
     for image in standing.get("/images/json"):
         if f"{IMAGE}:latest" not in image["RepoTags"]:
             standing.ask("DELETE", f"/images/{image['Id']}?force=1")
-    left = leftovers(before, standing)
-    assert not left, f"left behind (come, gone): {left}"

@@ -1,5 +1,16 @@
 from __future__ import annotations
 
-from fault_parts.fixtures import daemon, standing
+from collections.abc import Iterator
 
-__all__ = ["daemon", "standing"]
+import pytest
+
+from fault_parts.fixtures import enduring, shared, standing
+from fault_parts.fragile import Fragile
+
+__all__ = ["daemon", "enduring", "shared", "standing"]
+
+
+@pytest.fixture
+def daemon(shared: Fragile) -> Iterator[Fragile]:
+    """A daemon that other tests of the file have used, and left as it was."""
+    yield shared

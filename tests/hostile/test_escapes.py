@@ -190,6 +190,20 @@ def test_links_where_the_runtime_mounts(daemon: Fragile, canary: Canary, place: 
     daemon.ask("DELETE", f"/images/{tag}?force=1")
 
 
+def test_dangling_links_of_real_images_work(daemon: Fragile) -> None:
+    """The twin that must keep working: systemd's resolv.conf, /var/run, a WORKDIR and a volume behind a link."""
+    entries = [*busybox(), tars.directory("etc"), tars.directory("var"), tars.directory("run"),
+               tars.symlink("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf"),
+               tars.symlink("etc/hosts", "/etc/generated/hosts"), tars.symlink("var/run", "/run"),
+               tars.symlink("work", "/not/there/yet"), tars.symlink("data", "../../../far/away")]  # fmt: skip
+    assert load(daemon, "dangling", entries) == ""
+    host = {"Binds": ["some:/data/inner", "/etc/hostname:/var/run/name/file:ro"]}
+    look = "pwd; grep -c localhost /etc/hosts; cat /run/systemd/resolve/stub-resolv.conf; ls -d /far/away/inner; cat /run/name/file"
+    said = attempt(daemon, "dangling", ["sh", "-c", look], host, WorkingDir="/work/x")
+    assert said.startswith("/not/there/yet/x\n") and "/far/away/inner\n" in said, said
+    assert "nameserver" in said and said.endswith(Path("/etc/hostname").read_text()), said
+
+
 def test_links_that_a_container_makes_are_not_followed_at_its_restart(daemon: Fragile, canary: Canary) -> None:
     """ESC-05, CVE-2015-3629: the second start finds other things at its mount points."""
     volume = f"v{secrets.token_hex(4)}"

@@ -205,7 +205,7 @@ def test_devices(daemon: Fragile) -> None:
     id = daemon.run("sleep", "1000")
     tries = "mknod /mem c 1 1; cat /mem; mknod /disk b 254 0; head -c1 /disk; mknod /fuse c 10 229; cat /fuse; "
     _, said = daemon.inside(id, "sh", "-c", tries + "mknod /null c 1 3; echo x > /null && echo NULL")
-    assert said.count("Operation not permitted") == 3 and said.endswith("NULL\n"), said
+    assert said.count("Operation not permitted") == 3 and "NULL\n" in said, said
     _, said = daemon.inside(id, "ls", "/dev")
     links = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
              "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}  # fmt: skip

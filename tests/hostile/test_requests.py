@@ -97,7 +97,7 @@ def test_cgroup_parents(daemon: Fragile, parent: str) -> None:
 @pytest.mark.parametrize(
     "bind",
     ["/etc:/proc", "/etc:/proc/self", "/etc:/proc/sys/kernel", "/etc:/", "/etc:/..", "/etc:/a/../..", "/etc:relative",
-     "relative/path:/x", "../x:/x", "v/../x:/x", ".:/x", "..:/x", "/etc:/x:rw,foo", "/etc\n:/x", ":/x", "/etc:", "::"],
+     "relative/path:/x", "../x:/x", "v/../x:/x", ".:/x", "..:/x", "/etc:/x:rw,foo", ":/x", "/etc:", "::"],
 )  # fmt: skip
 def test_binds(daemon: Fragile, bind: str) -> None:
     refused(daemon, {"Binds": [bind]})

@@ -22,6 +22,7 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 _RACE_DEADLINE = 0.05  # seconds; a rename that races a `..` gives EAGAIN, three in a row is the most ever seen
+_MAX_LINKS = 40  # as the kernel
 
 
 def openat2(dirfd: int, path: bytes | str, flags: int, mode: int = 0, resolve: int = 0) -> int:
@@ -51,54 +52,88 @@ def make_directories(root: int, path: bytes | str, mode: int = 0o755) -> int:
     """`mkdir -p` of `path` inside `root`, following links that stay inside; returns a descriptor of the last.
 
     New directories are made one component at a time in a directory that is held open, so an exchange of a parent for
-    a link cannot move them. Raises NotADirectoryError when a component is something else, FileNotFoundError for a
-    dangling link.
+    a link cannot move them. What a dangling link leads to is made as well, inside (images have them: /etc/resolv.conf).
+    Raises NotADirectoryError when a component is something else, FileNotFoundError for ".." below what is not there.
     """
-    parts = [p for p in os.fsencode(path).split(b"/") if p not in (b"", b".")]
-    for length in range(len(parts), -1, -1):  # the deepest that exists, links followed inside the root
+    for _ in range(_MAX_LINKS):
+        parts = [p for p in os.fsencode(path).split(b"/") if p not in (b"", b".")]
+        here, rest = _deepest(root, parts)
+        while rest:
+            try:
+                below, link = _make_one(here, rest[0], mode)
+            finally:
+                os.close(here)
+            if link is not None:  # once more, along it
+                done = parts[: len(parts) - len(rest)]
+                path = b"/".join((*(() if link.startswith(b"/") else done), link, *rest[1:]))
+                break
+            here, rest = below, rest[1:]
+        else:
+            return here
+    raise OSError(errno.ELOOP, f"{os.strerror(errno.ELOOP)}: {os.fsdecode(path)!r}")
+
+
+def _deepest(root: int, parts: list[bytes]) -> tuple[int, list[bytes]]:
+    """A descriptor of the deepest directory that exists, links followed inside the root, and what is below it."""
+    for length in range(len(parts), -1, -1):
         try:
-            here = open_in(root, b"/".join(parts[:length]), os.O_PATH | os.O_DIRECTORY)
-            break
+            return open_in(root, b"/".join(parts[:length]), os.O_PATH | os.O_DIRECTORY), parts[length:]
         except FileNotFoundError:
             if length == 0:
                 raise
-    for part in parts[length:]:
-        if part == b"..":
-            os.close(here)
-            raise FileNotFoundError(errno.ENOENT, f"no such directory: {os.fsdecode(path)!r}")
-        try:
-            try:
-                os.mkdir(part, mode, dir_fd=here)
-                made = True
-            except FileExistsError:
-                made = False
-            # Not O_PATH: fchmod needs a real descriptor, and there may be no /proc yet to go through.
-            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
-        except NotADirectoryError as error:
-            raise FileNotFoundError(errno.ENOENT, f"dangling link or file in the way: {os.fsdecode(path)!r}") from error
-        finally:
-            os.close(here)
-        here = below
-        if made:  # the caller's umask must not decide
-            os.fchmod(here, mode)
-    return here
+    raise FileNotFoundError(errno.ENOENT, "no root")
+
+
+def _make_one(here: int, part: bytes, mode: int) -> tuple[int, bytes | None]:
+    """A descriptor of the directory `part`, made when it is missing; or (-1, where the link of that name leads)."""
+    if part == b"..":
+        raise FileNotFoundError(errno.ENOENT, f"{os.strerror(errno.ENOENT)}: '..' below a directory that is not there")
+    try:
+        os.mkdir(part, mode, dir_fd=here)
+        made = True
+    except FileExistsError:
+        made = False
+    try:  # not O_PATH: fchmod needs a real descriptor, and there may be no /proc yet to go through
+        below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+    except NotADirectoryError:
+        link = _link(here, part)
+        if link is None:
+            raise
+        return -1, link
+    if made:  # the caller's umask must not decide
+        os.fchmod(below, mode)
+    return below, None
+
+
+def _link(directory: int, name: bytes) -> bytes | None:
+    """Where the link leads; None when it is no link, or not there."""
+    try:
+        return os.readlink(name, dir_fd=directory)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT):
+            return None
+        raise
 
 
 def make_file(root: int, path: bytes | str, mode: int = 0o644) -> int:
     """An O_PATH descriptor of `path` inside `root`; an empty regular file is made there when nothing is."""
-    try:
-        return open_in(root, path)
-    except FileNotFoundError:
-        parent, _, name = os.fsencode(path).rstrip(b"/").rpartition(b"/")
+    raw = os.fsencode(path)
+    for _ in range(_MAX_LINKS):
+        try:
+            return open_in(root, raw)
+        except FileNotFoundError:
+            parent, _, name = raw.rstrip(b"/").rpartition(b"/")
         directory = make_directories(root, parent)
         try:
-            made = os.open(
-                name, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, mode, dir_fd=directory
-            )
-            os.close(made)
-            return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+            link = _link(directory, name)
+            if link is None:
+                flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+                os.close(os.open(name, flags, mode, dir_fd=directory))
+                return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
         finally:
             os.close(directory)
+        raw = link if link.startswith(b"/") else parent + b"/" + link
+    raise OSError(errno.ELOOP, f"{os.strerror(errno.ELOOP)}: {os.fsdecode(path)!r}")
 
 
 def read_small(root: int, path: bytes | str, limit: int) -> bytes:
