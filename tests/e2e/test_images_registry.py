@@ -128,10 +128,12 @@ def test_saved_archives_are_read_by_others(docker: Client, tmp_path: Path) -> No
     for source in (f"docker-archive:{archive}:made:1", f"oci:{layout}:1"):
         done = execute(["skopeo", "inspect", "--raw", "--config", source])
         assert done.code == 0 and digest(done.out.encode()) == id, done
-    with dockerd(tmp_path / "dockerd") as other:
+    short = Path(tempfile.mkdtemp(prefix="cd-"))  # containerd's socket wants a short path
+    with dockerd(short / "d") as other:
         assert "made:1" in other("load", "-i", str(archive)).out
         assert other.out("inspect", "-f", "{{.Id}}", "made:1") == id
         other("save", "-o", str(tmp_path / "b.tar"), "made:1")
+    shutil.rmtree(short, ignore_errors=True)
     docker("rmi", "made:1")
     docker("load", "-i", str(tmp_path / "b.tar"))
     assert docker.out("inspect", "-f", "{{.Id}}", "made:1") == id
@@ -164,19 +166,19 @@ def test_push_all_tags(docker: Client, ours: str) -> None:
     assert ask(ours, "GET", "/v2/else/tags/list")[0] == 404
 
 
-def test_login_and_push(docker: Client, tmp_path: Path) -> None:
+def test_login_and_push(cli: Client, tmp_path: Path) -> None:
     (tmp_path / "users").write_text(HTPASSWD)
     with own_registry(tmp_path / "store", "--htpasswd", str(tmp_path / "users")) as host:
         name = f"{host}/made:1"
-        _made(docker, name)
-        assert docker("push", name, code=1).err
-        assert "401" in docker("login", "-u", "ann", "--password-stdin", host, input="wrong", code=1).err
-        assert docker("login", "-u", "ann", "--password-stdin", host, input="secret").out.strip() == "Login Succeeded"
-        docker("push", name)
-        docker("rmi", name)
-        docker("pull", name)
-        docker("logout", host)
-        assert docker("pull", name, code=1).err and docker("push", name, code=1).err
+        _made(cli, name)
+        assert cli("push", name, code=1).err
+        assert "401" in cli("login", "-u", "ann", "--password-stdin", host, input="wrong", code=1).err
+        assert cli("login", "-u", "ann", "--password-stdin", host, input="secret").out.strip() == "Login Succeeded"
+        cli("push", name)
+        cli("rmi", name)
+        cli("pull", name)
+        cli("logout", host)
+        assert cli("pull", name, code=1).err and cli("push", name, code=1).err
 
 
 def test_push_to_nobody(docker: Client) -> None:

@@ -106,49 +106,49 @@ def test_commit_of_a_container_without_changes(docker: Client, daemon: Cortend) 
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
-def test_cp(docker: Client, tmp_path: Path, running: bool) -> None:
-    docker("run", "-d", "--name", "box", "-v", "vol:/data", IMAGE, "sleep", "1000")
-    docker("exec", "box", "sh", "-c", CHANGE + "; echo v > /data/v; ln -s /data /var/data; mkfifo /opt/fifo")
+def test_cp(cli: Client, tmp_path: Path, running: bool) -> None:
+    cli("run", "-d", "--name", "box", "-v", "vol:/data", IMAGE, "sleep", "1000")
+    cli("exec", "box", "sh", "-c", CHANGE + "; echo v > /data/v; ln -s /data /var/data; mkfifo /opt/fifo")
     if not running:
-        docker("stop", "-t", "0", "box")
+        cli("stop", "-t", "0", "box")
     (tmp_path / "up").mkdir()
     (tmp_path / "up" / "f").write_text("up")
     os.chmod(tmp_path / "up" / "f", 0o640)
     os.chown(tmp_path / "up" / "f", 7, 8)
     # in: directory into directory, to a new name, through an absolute link, into a volume, with `/.`
-    docker("cp", f"{tmp_path}/up", "box:/opt")
-    docker("cp", f"{tmp_path}/up", "box:/opt/renamed")
-    docker("cp", f"{tmp_path}/up/f", "box:/var/data/from-link")
-    docker("cp", f"{tmp_path}/up/.", "box:/data/")
-    docker("cp", f"{tmp_path}/up/f", "box:opt/file*?[x]")  # CP-06: no glob
+    cli("cp", f"{tmp_path}/up", "box:/opt")
+    cli("cp", f"{tmp_path}/up", "box:/opt/renamed")
+    cli("cp", f"{tmp_path}/up/f", "box:/var/data/from-link")
+    cli("cp", f"{tmp_path}/up/.", "box:/data/")
+    cli("cp", f"{tmp_path}/up/f", "box:opt/file*?[x]")  # CP-06: no glob
     # out: file, directory, directory's content, link and what it leads to, from a volume, by relative path
     out = tmp_path / "out"
     out.mkdir()
-    docker("cp", "box:/opt/up/f", str(out / "f"))
+    cli("cp", "box:/opt/up/f", str(out / "f"))
     assert ((out / "f").read_text(), (out / "f").stat().st_mode & 0o777) == ("up", 0o640)
-    docker("cp", "box:/opt", str(out))
+    cli("cp", "box:/opt", str(out))
     assert (out / "opt/renamed/f").read_text() == "up" and (out / "opt/one").samefile(out / "opt/two")
-    docker("cp", "box:/opt/renamed/.", str(out / "content"))
+    cli("cp", "box:/opt/renamed/.", str(out / "content"))
     assert os.listdir(out / "content") == ["f"]
-    docker("cp", "box:/opt/l", str(out / "link"))
+    cli("cp", "box:/opt/l", str(out / "link"))
     assert os.readlink(out / "link") == "/etc/passwd"
-    docker("cp", "-L", "box:/opt/l", str(out / "followed"))
+    cli("cp", "-L", "box:/opt/l", str(out / "followed"))
     assert "root:" in (out / "followed").read_text() and not (out / "followed").is_symlink()
-    docker("cp", "box:data/from-link", str(out / "v"))
-    assert sorted(_tar(docker, "box:/data")) == [
+    cli("cp", "box:data/from-link", str(out / "v"))
+    assert sorted(_tar(cli, "box:/data")) == [
         "data", "data/f", "data/from-link", "data/v",
     ]  # fmt: skip
     assert (out / "v").read_text() == "up"
-    assert "file*?[x]" in _tar(docker, "box:/opt/file*?[x]")
+    assert "file*?[x]" in _tar(cli, "box:/opt/file*?[x]")
     # refused
-    assert "Could not find the file /nosuch in container box" in docker("cp", "box:/nosuch", str(out), code=1).err
-    docker("cp", f"{tmp_path}/up", "box:/etc/passwd", code=1)
-    docker("cp", f"{tmp_path}/up/f", "box:/no/such/dir/", code=1)
-    docker("cp", f"{tmp_path}/up/f", "box:/opt/up/f/", code=1)
+    assert "Could not find the file /nosuch in container box" in cli("cp", "box:/nosuch", str(out), code=1).err
+    cli("cp", f"{tmp_path}/up", "box:/etc/passwd", code=1)
+    cli("cp", f"{tmp_path}/up/f", "box:/no/such/dir/", code=1)
+    cli("cp", f"{tmp_path}/up/f", "box:/opt/up/f/", code=1)
     if not running:
-        docker("start", "box")
-    assert docker.out("exec", "box", "stat", "-c", "%u:%g %a", "/opt/up/f") == "7:8 640"
-    assert docker.out("exec", "box", "cat", "/data/f", "/data/from-link") == "upup"
+        cli("start", "box")
+    assert cli.out("exec", "box", "stat", "-c", "%u:%g %a", "/opt/up/f") == "7:8 640"
+    assert cli.out("exec", "box", "cat", "/data/f", "/data/from-link") == "upup"
 
 
 def _tar(client: Client, source: str) -> dict[str, tarfile.TarInfo]:
@@ -173,14 +173,14 @@ def test_cp_tar_from_stdin_and_owner(docker: Client) -> None:
     assert _tar(docker, "box:/tmp/x")["x"].uid == 1
 
 
-def test_cp_respects_what_is_read_only(docker: Client, tmp_path: Path) -> None:
+def test_cp_respects_what_is_read_only(cli: Client, tmp_path: Path) -> None:
     (tmp_path / "f").write_text("x")
-    docker("run", "-d", "--name", "box", "--read-only", "-v", "vol:/rw", "-v", "vol2:/ro:ro", IMAGE, "sleep", "1000")
+    cli("run", "-d", "--name", "box", "--read-only", "-v", "vol:/rw", "-v", "vol2:/ro:ro", IMAGE, "sleep", "1000")
     for _ in range(2):
-        assert "read-only" in docker("cp", f"{tmp_path}/f", "box:/etc/", code=1).err
-        assert "read-only" in docker("cp", f"{tmp_path}/f", "box:/ro/", code=1).err
-        docker("cp", f"{tmp_path}/f", "box:/rw/")
-        docker("stop", "-t", "0", "box")
+        assert "read-only" in cli("cp", f"{tmp_path}/f", "box:/etc/", code=1).err
+        assert "read-only" in cli("cp", f"{tmp_path}/f", "box:/ro/", code=1).err
+        cli("cp", f"{tmp_path}/f", "box:/rw/")
+        cli("stop", "-t", "0", "box")
 
 
 def test_paths_that_cannot_be(daemon: Cortend, docker: Client) -> None:
@@ -219,28 +219,28 @@ def test_swap_while_copying(docker: Client, daemon: Cortend, tmp_path: Path) -> 
     assert os.listdir(canary) == ["token"] and (canary / "token").read_text() == "outside"
 
 
-def test_nothing_of_the_image_is_executed(docker: Client, tmp_path: Path) -> None:
+def test_nothing_of_the_image_is_executed(cli: Client, tmp_path: Path) -> None:
     """CP-02, CP-03: decompressors and libraries in the container are bait; a compressed tar goes through none."""
     bait = (
         "for x in xz gzip bzip2 zstd pigz unpigz unxz; do echo '#!/bin/sh' > /bin/$x; echo 'touch /owned' >> /bin/$x; "
     )
-    docker("run", "-d", "--name", "box", IMAGE, "sh", "-c", f"{bait} chmod 755 /bin/$x; done; sleep 1000")
-    docker("exec", "box", "sh", "-c", "until [ -x /bin/unxz ]; do :; done")
+    cli("run", "-d", "--name", "box", IMAGE, "sh", "-c", f"{bait} chmod 755 /bin/$x; done; sleep 1000")
+    cli("exec", "box", "sh", "-c", "until [ -x /bin/unxz ]; do :; done")
     for mode in ("w:xz", "w:gz", "w:bz2"):
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode=mode) as tar:  # type: ignore[call-overload]
             info = tarfile.TarInfo(mode[2:])
             info.size = 1
             tar.addfile(info, io.BytesIO(b"x"))
-        docker("cp", "-", "box:/tmp", input=buffer.getvalue())
-        assert docker.out("exec", "box", "cat", f"/tmp/{mode[2:]}") == "x"
-    docker("exec", "box", "ls", "/owned", code=1)
+        cli("cp", "-", "box:/tmp", input=buffer.getvalue())
+        assert cli.out("exec", "box", "cat", f"/tmp/{mode[2:]}") == "x"
+    cli("exec", "box", "ls", "/owned", code=1)
     assert not os.path.exists("/owned")
 
 
-def test_hostile_tar_into_a_container(docker: Client, tmp_path: Path) -> None:
+def test_hostile_tar_into_a_container(cli: Client, tmp_path: Path) -> None:
     """Entries that leave the extraction point end up in the container or nowhere."""
-    docker("run", "-d", "--name", "box", IMAGE, "sleep", "1000")
+    cli("run", "-d", "--name", "box", IMAGE, "sleep", "1000")
     (tmp_path / "token").write_text("outside")
     link, through = tarfile.TarInfo("l"), tarfile.TarInfo("l/x")
     link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
@@ -254,5 +254,5 @@ def test_hostile_tar_into_a_container(docker: Client, tmp_path: Path) -> None:
         with tarfile.open(fileobj=buffer, mode="w") as tar:
             for member in members:
                 tar.addfile(member, io.BytesIO(b"x"))
-        docker("cp", "-", "box:/tmp", input=buffer.getvalue(), code=None)
+        cli("cp", "-", "box:/tmp", input=buffer.getvalue(), code=None)
     assert os.listdir(tmp_path) == ["token"] and (tmp_path / "token").read_text() == "outside"

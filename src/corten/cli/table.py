@@ -7,6 +7,7 @@ from __future__ import annotations
 
 COMMANDS = """
 attach | attach, container attach | Attach your terminal's streams to a running container
+cp | cp, container cp | Copy files between a container and here
 create | create, container create | Create a container
 exec | exec, container exec | Run a command in a running container
 inspect | inspect | Show everything known about an object
@@ -39,6 +40,8 @@ diff | diff, container diff | Show what a container changed in its file system
 export | export, container export | Write the file system of a container as a tar
 history | history, image history | Show how an image came about
 image_prune | image prune | Remove images that nothing needs
+login | login | Log in to a registry
+logout | logout | Log out from a registry
 push | push, image push | Send an image to a registry
 save | save, image save | Write images as a tar
 network_audit | network audit | Show who can reach which container

@@ -34,6 +34,23 @@ def load(environ: dict[str, str] | os._Environ[str]) -> dict[str, Any]:
     return config
 
 
+def keep(registry: str, entry: dict[str, str] | None) -> None:
+    """Keep the credentials of a registry, None to forget them; everything else in the file stays as it is."""
+    where = path(os.environ)
+    config = load(os.environ)
+    auths = {key: value for key, value in (config.get("auths") or {}).items() if key != registry}
+    if entry is not None:
+        auths[registry] = entry
+    config["auths"] = auths
+    os.makedirs(os.path.dirname(where) or ".", 0o700, exist_ok=True)
+    aside = f"{where}.{os.getpid()}"
+    # Through a link, as people have it who keep their settings elsewhere.
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w") as file:
+        file.write(quickjson.dumps(config))
+    os.rename(aside, os.path.realpath(where))
+
+
 def credentials(config: dict[str, Any], registry: str) -> str:
     """The X-Registry-Auth header for `registry` (a host name): base64url of JSON, or "" when none are stored."""
     # Not at the top: most commands read the configuration and know no registry.
