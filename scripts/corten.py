@@ -4,6 +4,6 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/scripts/")[0] + "/src")
 
-from corten.cli.main import entry  # noqa: E402  (the path above has to come first)
+from corten.cli.main import entry
 
 entry()
