@@ -49,4 +49,5 @@ def _entry(tar: tarfile.TarFile, path: str, name: str) -> Iterator[bytes]:
             piece = file.read(min(left, _BLOCK)) or bytes(min(left, _BLOCK))  # it became shorter
             left -= len(piece)
             yield piece
-        yield bytes(-info.size % tarfile.BLOCKSIZE)
+        if padding := -info.size % tarfile.BLOCKSIZE:  # nothing at all would end the request's body
+            yield bytes(padding)

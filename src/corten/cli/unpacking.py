@@ -36,8 +36,8 @@ class Parts(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if not self._rest:
-            self._rest = memoryview(next(self._parts, b""))
+        while not self._rest and (part := next(self._parts, None)) is not None:
+            self._rest = memoryview(part)
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]

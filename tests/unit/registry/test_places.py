@@ -1,0 +1,90 @@
+"""Where the client goes and whom it trusts: certs.d, mirrors."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from corten.errors import Failed, Invalid, NotFound
+from corten.registry.client.endpoints import Endpoints
+from corten.registry.client.registry import Registry
+from corten.registry.server.access import Access
+from corten.registry.server.app import Registry as Server
+from corten.registry.server.app import start
+from corten.registry.server.store import Store
+from corten.spec.reference import parse
+from corten.store.blobs import Blobs
+
+
+def certificate(directory: Path) -> tuple[Path, Path]:
+    """A certificate of its own for 127.0.0.1, and its key."""
+    cert, key = directory / "cert.pem", directory / "key.pem"
+    subject = ["-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        *subject,
+    ]
+    subprocess.run([*command, "-keyout", key, "-out", cert, "-days", "2"], check=True, capture_output=True)
+    return cert, key
+
+
+async def test_a_private_authority(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(cert, key)
+    store = Store(tmp_path / "store")
+    runner = await start(Server(store, Access()), "127.0.0.1", 0, tls)
+    host = f"127.0.0.1:{runner.addresses[0][1]}"
+    known = tmp_path / "certs.d" / host
+    known.mkdir(parents=True)
+    client = Registry(Blobs(tmp_path / "blobs"), pause=0.01, certificates=(tmp_path / "certs.d",))
+    reference = parse(f"{host}/a/b:1")
+    try:
+        with pytest.raises(Failed, match="certificate"):  # a directory, so TLS; no authority in it, so no trust
+            await client.manifest(client.repository(reference, None), reference)
+        (known / "ca.crt").write_bytes(cert.read_bytes())
+        with pytest.raises(NotFound):
+            await client.manifest(client.repository(reference, None), reference)
+        (known / "ca.crt").write_text("nonsense")
+        with pytest.raises(Invalid, match="cannot be used"):
+            client.repository(reference, None)
+    finally:
+        await client.close()
+        await runner.cleanup()
+        store.close()
+
+
+def test_mirrors() -> None:
+    (mirror,) = Endpoints(mirrors=["http://mirror.example:5000/"], certificates=()).mirrors
+    assert (mirror.host, mirror.schemes) == ("mirror.example:5000", ("http",))
+    for url in ("mirror.example", "ftp://x", "https://", "https://x/path", "https://u:p@x"):
+        with pytest.raises(Invalid):
+            Endpoints(mirrors=[url])
+
+
+@pytest.mark.parametrize("hashed", ["ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", "ann:$6$saltsalt$%s"])
+def test_htpasswd(hashed: str) -> None:
+    if "%s" in hashed:
+        made = subprocess.run(
+            ["openssl", "passwd", "-6", "-salt", "saltsalt", "secret"], capture_output=True, text=True
+        )
+        hashed = f"ann:{made.stdout.strip()}"
+    access = Access(hashed)
+    good, bad = "Basic YW5uOnNlY3JldA==", "Basic YW5uOndyb25n"
+    assert access.allows(good, True) and access.allows(good, True)
+    for given in (bad, "", "Basic ???", "Bearer x", "Basic Ym9iOnNlY3JldA=="):
+        assert not access.allows(given, False), given
+    assert Access(hashed, anonymous_read=True).allows("", False)
+    assert not Access(hashed, anonymous_read=True).allows("", True)
+    with pytest.raises(Invalid):
+        Access("ann:plain")
