@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from corten import errors
@@ -15,7 +16,8 @@ from corten.supervisor import wire
 from corten.tasks.launcher import Launcher, readable
 
 Json = dict[str, Any]
-_PIECE = 1 << 18
+_PIECE = 1 << 20
+_F_SETPIPE_SZ = 1031
 _KINDS = ("NotFound", "Invalid", "Forbidden", "Exhausted", "Corrupt", "Conflict", "Unsupported")
 
 
@@ -34,6 +36,8 @@ class LauncherTrees:
     async def stream(self, request: Json, fds: Sequence[int]) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
         """The answer, and the data behind it; reading that raises at its end when the worker could not send all."""
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        with suppress(OSError):  # the user's pipe quota: slower, not wrong
+            fcntl.fcntl(writer, _F_SETPIPE_SZ, _PIECE)
         try:
             os.set_blocking(writer, True)
             try:
