@@ -38,8 +38,8 @@ _libc.prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_u
 def clone3(flags: int, cgroup: int = 0) -> tuple[int, int]:
     """clone3(2) as fork: (0, -1) in the child, (pid, pidfd) in the parent. `cgroup` is a cgroup2 directory.
 
-    With CLONE_PARENT the child is its grandparent's, which then is who gets SIGCHLD. The interpreter is told, as os.fork
-    tells it. Call it only where the process has one thread.
+    With CLONE_PARENT the child is its grandparent's, which then is who gets SIGCHLD. The interpreter is told, as
+    os.fork tells it. Call it only where the process has one thread.
     """
     pidfd = ctypes.c_int(-1)
     if cgroup:
