@@ -15,7 +15,7 @@ from corten.api.hijack import Connection
 from corten.api.origin import refuse_browsers
 from corten.api.routes import Route, Router
 from corten.engine.engine import Engine
-from corten.errors import CortenError
+from corten.errors import CortenError, Unavailable
 
 log = logging.getLogger(__name__)
 MAX_LINE, MAX_FIELD = 1 << 16, 1 << 20  # docker build sends its whole registry configuration in one header
@@ -49,6 +49,7 @@ class Api(web.Server):
         self._router = Router(*_TABLES)
         self._unfinished: set[asyncio.Task[Any]] = set()
         self._streams: set[asyncio.Task[Any]] = set()
+        self._ending = False
 
     def __call__(self) -> Connection:
         return Connection(
@@ -64,6 +65,7 @@ class Api(web.Server):
 
     async def shutdown(self, timeout: float | None = None) -> None:
         """End streams now, and give everything else `timeout` seconds to be completed."""
+        self._ending = True
         for task in list(self._streams):
             task.cancel()
         await super().shutdown(timeout)
@@ -94,7 +96,9 @@ class Api(web.Server):
         return await (self._stream(route, call) if route.stream else self._complete(route, call))
 
     async def _stream(self, route: Route, call: Call) -> web.StreamResponse:
-        """An answer that goes on ends with its client, or with the daemon."""
+        """An answer that goes on ends with its client, or with the daemon; none begins when that is about to end."""
+        if self._ending:
+            raise Unavailable("the daemon is ending; try again when it is back")
         task = asyncio.current_task()
         assert task is not None
         self._streams.add(task)
