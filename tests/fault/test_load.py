@@ -89,7 +89,9 @@ def test_followers_come_and_go(daemon: Fragile) -> None:
             with daemon.connection() as http:
                 http.request("GET", paths[at % len(paths)])
                 if at % 2:
-                    http.getresponse().read(1)
+                    answer = http.getresponse()
+                    if "events" not in paths[at % len(paths)]:  # there may be none
+                        answer.read(1)
 
     round_(9)
     before = measure((daemon.pid, daemon.launcher))

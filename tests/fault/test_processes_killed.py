@@ -59,7 +59,7 @@ def test_launcher_killed_again_and_again_between_starts(daemon: Fragile) -> None
 def test_supervisor_killed(daemon: Fragile) -> None:
     """Its container ends with it, with everything in it, and can be started again."""
     other = daemon.run("sleep", "1000")
-    id = daemon.run("sh", "-c", "setsid sleep 1000 & sleep 1000")
+    id = daemon.run("sh", "-c", "setsid sleep 1000 & sleep 1000; true")
     assert daemon.ask("POST", f"/containers/{id}/exec", {"Cmd": ["true"]})[0] == 201
     first, supervisor = daemon.state(id)["Pid"], daemon.supervisor(id)
     members = processes(daemon, id, 3)
