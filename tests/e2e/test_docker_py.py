@@ -67,7 +67,7 @@ def test_attach_socket_both_ways(engine: Any) -> None:
     assert sock._sock.recv(100)[8:] == b"over the wire\n"
     sock._sock.close()
     sock.close()
-    container.kill()
+    assert container.wait()["StatusCode"] == 0  # the end of the one client's input was the program's
 
 
 def test_events(engine: Any) -> None:

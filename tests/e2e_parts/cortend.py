@@ -83,10 +83,18 @@ class Cortend:
             raise
         finally:
             self._process = None
-            subprocess.run(["ip", "link", "delete", self.bridge], capture_output=True, timeout=10)
-            for group in [*Path("/sys/fs/cgroup").glob(f"*/{self.name}"), Path("/sys/fs/cgroup") / self.name]:
-                with contextlib.suppress(FileNotFoundError):
-                    group.rmdir()
+            self._clear()
+
+    def _clear(self) -> None:
+        """What a daemon leaves to the next one on purpose: bridge, firewall table, control group."""
+        for command in (
+            ["ip", "link", "delete", self.bridge],
+            ["nft", "delete", "table", "inet", f"corten-{self.name}"],
+        ):
+            subprocess.run(command, capture_output=True, timeout=10)
+        for group in [*Path("/sys/fs/cgroup").glob(f"*/{self.name}"), Path("/sys/fs/cgroup") / self.name]:
+            with contextlib.suppress(FileNotFoundError):
+                group.rmdir()
 
     def warm_up(self, host_config: Mapping[str, Any] | None = None) -> None:
         """One container, so that what a daemon makes once and keeps (image, cgroup, namespace in store) is there."""
@@ -94,7 +102,8 @@ class Cortend:
             "POST", "/containers/create", {"Image": IMAGE, "Cmd": ["true"], "HostConfig": host_config or {}}
         )
         assert status == 201, made
-        assert self.ask("POST", f"/containers/{made['Id']}/start")[0] == 204
+        status, answer = self.ask("POST", f"/containers/{made['Id']}/start")
+        assert status == 204, answer
         assert self.ask("POST", f"/containers/{made['Id']}/wait")[0] == 200
         self.remove_everything()
 
