@@ -68,6 +68,8 @@ class Api(web.Server):
         self._ending = True
         for task in list(self._streams):
             task.cancel()
+        for connection in self.connections:
+            connection.close()  # one that waits for its next request would be given all of `timeout` to send it
         await super().shutdown(timeout)
         if self._unfinished:
             await asyncio.wait(set(self._unfinished), timeout=timeout)
