@@ -31,6 +31,9 @@ _TABLES = (
 )
 
 
+_CANCELLATIONS = 10  # one can be lost: asyncio.wait_for drops it when what it waits for comes in the same moment
+
+
 class Api(web.Server):
     """The API of one engine; a protocol factory for `loop.create_unix_server` and the like.
 
@@ -66,8 +69,12 @@ class Api(web.Server):
     async def shutdown(self, timeout: float | None = None) -> None:
         """End streams now, and give everything else `timeout` seconds to be completed."""
         self._ending = True
-        for task in list(self._streams):
-            task.cancel()
+        for _ in range(_CANCELLATIONS):
+            if not self._streams:
+                break
+            for task in self._streams:
+                task.cancel()
+            await asyncio.wait(set(self._streams), timeout=0.1)
         for connection in self.connections:
             connection.close()  # one that waits for its next request would be given all of `timeout` to send it
         await super().shutdown(timeout)
