@@ -15,12 +15,12 @@ PROMPT = r"# (\x1b\[J)?$"
 def test_a_shell(every: Client, terminal: Open) -> None:
     shell = terminal(every, "run", "--rm", "-it", IMAGE, "sh", size=(33, 111))
     shell.expect(PROMPT)
-    before = shell.modes
+    assert shell.modes != shell.first_modes
     shell.type("tty; stty size; echo $TERM\r")
     shell.expect(r"/dev/pts/0\r\n33 111\r\nxterm\r\n")
     shell.type("exit 5\r")
     assert shell.wait() == 5
-    assert shell.modes != before, "the terminal's modes are put back"
+    assert shell.modes == shell.first_modes
 
 
 def test_resize(cli: Client, terminal: Open) -> None:

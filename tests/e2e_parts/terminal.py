@@ -26,6 +26,7 @@ class Terminal:
         self.fd, inner = pty.openpty()
         self.seen = ""
         self._set_size(*size)
+        self.first_modes = self.modes
         self._process = subprocess.Popen(
             command,
             stdin=inner,
