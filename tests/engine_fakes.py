@@ -25,7 +25,7 @@ from typing import Any
 from corten.engine.background import Background
 from corten.engine.engine import Engine
 from corten.engine.events import Events
-from corten.engine.oci_facts import HostFacts
+from corten.engine.oci.facts import HostFacts
 from corten.engine.parts import Parts, Settings
 from corten.engine.seams import Bundle, ExecSpec, Exit, IdMap, LogFile, Namespace, Stream
 from corten.engine.volumes import Volumes
@@ -489,7 +489,7 @@ class FakeRuntime:
 
 
 def facts() -> HostFacts:
-    from corten.engine.oci_security import DEFAULT_CAPABILITIES
+    from corten.engine.oci.security import DEFAULT_CAPABILITIES
 
     return HostFacts(capabilities=tuple(DEFAULT_CAPABILITIES))
 

@@ -198,7 +198,8 @@ def test_dangling_links_of_real_images_work(daemon: Fragile) -> None:
                tars.symlink("work", "/not/there/yet"), tars.symlink("data", "../../../far/away")]  # fmt: skip
     assert load(daemon, "dangling", entries) == ""
     host = {"Binds": ["some:/data/inner", "/etc/hostname:/var/run/name/file:ro"]}
-    look = "pwd; grep -c localhost /etc/hosts; cat /run/systemd/resolve/stub-resolv.conf; ls -d /far/away/inner; cat /run/name/file"
+    look = "pwd; grep -c localhost /etc/hosts; cat /run/systemd/resolve/stub-resolv.conf; ls -d /far/away/inner; "
+    look += "cat /run/name/file"
     said = attempt(daemon, "dangling", ["sh", "-c", look], host, WorkingDir="/work/x")
     assert said.startswith("/not/there/yet/x\n") and "/far/away/inner\n" in said, said
     assert "nameserver" in said and said.endswith(Path("/etc/hostname").read_text()), said
@@ -319,7 +320,8 @@ def test_accounts_behind_a_link_inside_work(daemon: Fragile) -> None:
     files = [*(tars.directory(name) for name in ("usr", "usr/share", "etc")),
              tars.file("usr/share/passwd", b"me:x:12:13::/home:/bin/sh\n"),
              tars.file("usr/share/group", b"mine:x:13:\nmore:x:14:me\n"),
-             tars.symlink("etc/passwd", "/usr/share/passwd"), tars.symlink("etc/group", "../usr/share/group")]  # fmt: skip
+             tars.symlink("etc/passwd", "/usr/share/passwd"),
+             tars.symlink("etc/group", "../usr/share/group")]  # fmt: skip
     assert load(daemon, "linked", [*busybox(), *files]) == ""
     assert "uid=12" in attempt(daemon, "linked", ["id"], User="me")
     assert "14" in attempt(daemon, "linked", ["sh", "-c", "grep Groups /proc/self/status"], User="me")

@@ -1,4 +1,4 @@
-"""What a client or an image's configuration smuggles into files, sysctls, paths and rules (ESC-12 to 14, 28; IMG-04, 05)."""
+"""What a client or an image's configuration smuggles into files, sysctls and paths (ESC-12 to 14, 28; IMG-04, 05)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def refused(daemon: Fragile, host: dict[str, Any] | None = None, **config: Any) 
 
 
 SYSCTLS = (
-    "kernel.core_pattern", "kernel/core_pattern", "kernel.modprobe", "vm.swappiness", "fs.file-max", "kernel.shmmax/../x",
+    "kernel.core_pattern", "kernel/core_pattern", "kernel.modprobe", "vm.swappiness", "fs.file-max",
+    "kernel.shmmax/../x",
     "net.ipv4/../../kernel/core_pattern", "net..ipv4", "net.ipv4.ip_forward\n", "net.ipv4.\nx", "net.", ".", "", "/",
     "../kernel/core_pattern", "net.ipv4.ip_forward=1", "kernel.hostname", "user.max_user_namespaces",
 )  # fmt: skip
@@ -76,8 +77,8 @@ def test_lines_in_generated_files(daemon: Fragile, field: str, text: str) -> Non
         refused(daemon, **{field: text})
         return
     if field == "Env HOME":
-        status, answer = daemon.ask("POST", "/containers/create", {"Image": "corten/busybox", "Cmd": ["cat", "/etc/passwd"],
-                                                                    "Env": [f"HOME={text}"]})  # fmt: skip
+        body = {"Image": "corten/busybox", "Cmd": ["cat", "/etc/passwd"], "Env": [f"HOME={text}"]}
+        status, answer = daemon.ask("POST", "/containers/create", body)
         if status == 201 and daemon.ask("POST", f"/containers/{answer['Id']}/start")[0] == 204:
             daemon.wait(answer["Id"])
             assert "::0:0::" not in daemon.output(answer["Id"])
@@ -152,10 +153,13 @@ def test_environment_without_values(daemon: Fragile) -> None:
 
 def test_labels_and_settings_are_inert(daemon: Fragile) -> None:
     """IMG-04: what an image says of privileges has no effect."""
-    labels = dict.fromkeys(("dev.corten.privileged", "com.docker.privileged", "io.podman.annotations.privileged", "containerd.io/restart.loguri", "dev.corten.groups", "io.kubernetes.cri-o.userns-mode"), "true")  # fmt: skip
+    keys = "dev.corten.privileged com.docker.privileged io.podman.annotations.privileged dev.corten.groups"
+    labels = dict.fromkeys([*keys.split(), "io.kubernetes.cri-o.userns-mode"], "true")
     labels["containerd.io/restart.loguri"] = "binary:///bin/touch?/pwned"
-    config = {"Labels": labels, "HostConfig": {"Privileged": True}, "Privileged": True, "CapAdd": ["ALL"], "SecurityOpt": ["x"],
-              "Binds": ["/:/host"], "NetworkMode": "host", "annotations": labels}  # fmt: skip
+    config = {
+        "Labels": labels, "HostConfig": {"Privileged": True}, "Privileged": True, "CapAdd": ["ALL"],
+        "SecurityOpt": ["x"], "Binds": ["/:/host"], "NetworkMode": "host", "annotations": labels,
+    }  # fmt: skip
     probe = (
         "sh",
         "-c",
@@ -216,10 +220,14 @@ def test_environments_do_not_mix(daemon: Fragile) -> None:
 
 def test_deep_and_wide_bodies(daemon: Fragile) -> None:
     """DOS-04: an answer at once, whatever is sent."""
-    bodies = [b"[" * 100_000, b'{"a":' * 50_000, b'{"HostConfig":{"CpusetCpus":"0-2147483648"}}', b'{"Memory":' + b"9" * 10_000 + b"}",
-              json.dumps({"Image": "corten/busybox", "HostConfig": {"CpusetCpus": "0-2147483648"}}).encode(),
-              json.dumps({"Image": "corten/busybox", "ExposedPorts": {f"{n}/tcp": {} for n in range(1, 40_000)}}).encode(),
-              b"\xff\xfe", b"", b"null", b"[]", b'"x"', b"{" + b" " * (3 << 20) + b"}"]  # fmt: skip
+    image = {"Image": "corten/busybox"}
+    ports = {f"{number}/tcp": {} for number in range(1, 40_000)}
+    bodies = [
+        b"[" * 100_000, b'{"a":' * 50_000, b'{"Memory":' + b"9" * 10_000 + b"}", b"{" + b" " * (3 << 20) + b"}",
+        b'{"HostConfig":{"CpusetCpus":"0-2147483648"}}', b"\xff\xfe", b"", b"null", b"[]", b'"x"',
+        json.dumps({**image, "HostConfig": {"CpusetCpus": "0-2147483648"}}).encode(),
+        json.dumps({**image, "ExposedPorts": ports}).encode(),
+    ]  # fmt: skip
     for body in bodies:
         began = time.monotonic()
         status, _ = daemon.ask("POST", "/containers/create", body, Content_Type="application/json")

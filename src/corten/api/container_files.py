@@ -12,7 +12,7 @@ from corten.api.call import Call, json_answer
 from corten.api.routes import Route
 from corten.api.streams import begin, pieces
 from corten.engine import clock
-from corten.engine.image_commit import Request
+from corten.engine.images.commit import Request
 
 Json = dict[str, Any]
 _STAT = "X-Docker-Container-Path-Stat"

@@ -11,8 +11,11 @@ from corten.api.hijack import FRAMED, RAW, Hijacked, take
 from corten.api.routes import Route
 from corten.api.streams import begin, pieces
 from corten.api.versions import STREAM_TYPES
-from corten.engine import container_attach, container_stats, container_wait, logs
-from corten.engine.container import Container
+from corten.engine.containers import attach as container_attach
+from corten.engine.containers import logs
+from corten.engine.containers import stats as container_stats
+from corten.engine.containers import wait as container_wait
+from corten.engine.containers.container import Container
 from corten.engine.seams import Stream
 from corten.errors import Invalid, Unsupported
 

@@ -9,17 +9,15 @@ from corten.api.call import Call, empty, encode_line, json_answer
 from corten.api.routes import Route
 from corten.api.shapes import container_config, inspect_for
 from corten.api.versions import STOP_SIGNAL, WAIT_FLUSHES
-from corten.engine import (
-    container_inspect,
-    container_remove,
-    container_start,
-    container_stop,
-    container_top,
-    container_update,
-    container_wait,
-)
-from corten.engine.container import Container
-from corten.engine.container_attach import resize as resize_container
+from corten.engine.containers import inspect as container_inspect
+from corten.engine.containers import remove as container_remove
+from corten.engine.containers import start as container_start
+from corten.engine.containers import stop as container_stop
+from corten.engine.containers import top as container_top
+from corten.engine.containers import update as container_update
+from corten.engine.containers import wait as container_wait
+from corten.engine.containers.attach import resize as resize_container
+from corten.engine.containers.container import Container
 from corten.engine.system import sizes
 from corten.errors import Invalid
 

@@ -13,8 +13,8 @@ from corten.api.errors import message
 from corten.api.hijack import Hijacked, take
 from corten.api.routes import Route
 from corten.api.versions import STREAM_TYPES
-from corten.engine.container_attach import DETACH_KEYS, detach_keys, send
-from corten.engine.execs import Exec
+from corten.engine.containers.attach import DETACH_KEYS, detach_keys, send
+from corten.engine.containers.execs import Exec
 from corten.engine.seams import Stream
 from corten.errors import CortenError, StartFailed
 

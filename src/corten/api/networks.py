@@ -8,8 +8,8 @@ from aiohttp import web
 
 from corten.api.call import Call, empty, json_answer
 from corten.api.routes import Route
-from corten.engine import container_network
-from corten.engine.container import Container
+from corten.engine.containers import network as container_network
+from corten.engine.containers.container import Container
 from corten.errors import Invalid, NotFound
 
 

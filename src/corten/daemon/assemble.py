@@ -19,10 +19,10 @@ from corten.daemon.sweep import sweep
 from corten.engine.background import Background
 from corten.engine.engine import Engine
 from corten.engine.events import Events
-from corten.engine.image_remove import Users
-from corten.engine.images import Images
+from corten.engine.images.images import Images
+from corten.engine.images.remove import Users
 from corten.engine.networks import Networks
-from corten.engine.oci_facts import HostFacts
+from corten.engine.oci.facts import HostFacts
 from corten.engine.parts import Parts, Settings
 from corten.engine.seams import Json
 from corten.engine.volumes import Volumes

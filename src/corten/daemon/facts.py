@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from corten.daemon.config import Config
-from corten.engine.oci_facts import DeviceNode, HostFacts, IdMap
+from corten.engine.oci.facts import DeviceNode, HostFacts, IdMap
 from corten.errors import Invalid, Unsupported
 from corten.kernel import caps
 from corten.runtime import cgroups

@@ -21,8 +21,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from corten.engine import records
-from corten.engine.records import Table
+from corten.engine.containers import records
+from corten.engine.containers.records import Table
 from corten.runtime import cgroups
 from corten.tasks import leftovers
 

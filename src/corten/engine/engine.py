@@ -6,13 +6,13 @@ import asyncio
 from collections import Counter
 from typing import Any, cast
 
-from corten.engine import container_stop
-from corten.engine.container import Container
-from corten.engine.container_tree import ContainerTrees, Trees
-from corten.engine.containers import Containers
-from corten.engine.execs import Execs
+from corten.engine.containers import stop as container_stop
+from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
+from corten.engine.containers.execs import Execs
+from corten.engine.containers.tree import ContainerTrees, Trees
 from corten.engine.filters import Filters
-from corten.engine.image_commit import Request
+from corten.engine.images.commit import Request
 from corten.engine.parts import Parts
 from corten.engine.seams import Json
 from corten.engine.system import System

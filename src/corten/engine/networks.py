@@ -20,9 +20,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from corten.engine import clock
+from corten.engine.containers.records import Table
 from corten.engine.filters import Filters
 from corten.engine.network_filters import LIST_FILTERS, PRUNE_FILTERS, matches
-from corten.engine.records import Table
 from corten.engine.seams import Json, Namespace
 from corten.errors import Conflict, CortenError, Forbidden, Invalid, NotFound
 from corten.network import audit, files, rate, subnets

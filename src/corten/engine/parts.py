@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from corten.engine.background import Background, Forever
-from corten.engine.container_tree import NoTreeWork, TreeWork
+from corten.engine.containers.records import Table
+from corten.engine.containers.tree import NoTreeWork, TreeWork
 from corten.engine.events import Events
-from corten.engine.oci_facts import HostFacts, IdMap
+from corten.engine.oci.facts import HostFacts, IdMap
 from corten.engine.peers import Images, Networks
-from corten.engine.records import Table
 from corten.engine.seams import Json, NetworkNamespaces, Runtime, Snapshots
 from corten.engine.volumes import Volumes
 from corten.spec.mounts import Mount

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from corten import __version__
 from corten.engine import clock
-from corten.engine.container_list import ImageNames, summary
-from corten.engine.container_stats import total_memory
+from corten.engine.containers.list import ImageNames, summary
+from corten.engine.containers.stats import total_memory
 from corten.engine.seams import Json
 from corten.snapshots.shelf import Usage
 
 if TYPE_CHECKING:
-    from corten.engine.container import Container
+    from corten.engine.containers.container import Container
     from corten.engine.engine import Engine
 
 API_VERSION, MIN_API_VERSION = "1.50", "1.24"

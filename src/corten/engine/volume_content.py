@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from corten.engine.container import Container
-from corten.engine.oci_facts import MountPoint
-from corten.engine.oci_namespaces import remapped
+from corten.engine.containers.container import Container
+from corten.engine.oci.facts import MountPoint
+from corten.engine.oci.namespaces import remapped
 from corten.engine.parts import Parts
 from corten.errors import Invalid
 from corten.kernel import paths

@@ -15,9 +15,9 @@ import msgspec
 
 from corten.engine import clock
 from corten.engine.background import Background
+from corten.engine.containers.records import Table
 from corten.engine.events import Events
 from corten.engine.filters import Filters
-from corten.engine.records import Table
 from corten.errors import Conflict, Invalid, NotFound, Unsupported
 
 Json = dict[str, Any]

@@ -22,7 +22,7 @@ _KINDS = ("NotFound", "Invalid", "Forbidden", "Exhausted", "Corrupt", "Conflict"
 
 
 class LauncherTrees:
-    """`engine.container_tree.TreeWork`."""
+    """`engine.containers.tree.TreeWork`."""
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from corten.engine.oci_facts import IdMap
+from corten.engine.oci.facts import IdMap
 from corten.errors import Corrupt, Exhausted, Failed, Invalid
 from corten.spec.mounts import Mount
 from corten.tasks.launcher import Launcher

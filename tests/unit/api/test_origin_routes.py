@@ -12,9 +12,9 @@ from corten.api.call import decode_filters
 from corten.api.errors import STATUS, status
 from corten.api.origin import refuse_browsers
 from corten.api.routes import Route, Router
-from corten.engine.container_attach import detach_keys
-from corten.engine.container_top import table
-from corten.engine.signals import number
+from corten.engine.containers.attach import detach_keys
+from corten.engine.containers.signals import number
+from corten.engine.containers.top import table
 from corten.errors import Forbidden, Invalid
 
 

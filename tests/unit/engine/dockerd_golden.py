@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from corten.engine.oci import (
+from corten.engine.oci.document import (
     DeviceNode,
     HostFacts,
     MountPoint,
@@ -20,9 +20,9 @@ from corten.engine.oci import (
     merge_config,
     mount_points,
 )
-from corten.engine.oci_facts import ALL_CONTROLS
-from corten.engine.oci_mount_points import inspect_mount
-from corten.engine.validate import normalize_host_config
+from corten.engine.oci.facts import ALL_CONTROLS
+from corten.engine.oci.mount_points import inspect_mount
+from corten.engine.validate.create import normalize_host_config
 from unit.engine.dockerd_cases import IMAGES, Json
 
 _GOLDEN = Path(__file__).with_name("golden")

@@ -10,18 +10,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from corten.engine import (
-    container_exit,
-    container_inspect,
-    container_remove,
-    container_start,
-    container_stop,
-    container_wait,
-)
-from corten.engine.container import Container
+from corten.engine.containers import exit as container_exit
+from corten.engine.containers import inspect as container_inspect
+from corten.engine.containers import remove as container_remove
+from corten.engine.containers import start as container_start
+from corten.engine.containers import stop as container_stop
+from corten.engine.containers import wait as container_wait
+from corten.engine.containers.container import Container
+from corten.engine.containers.records import Record, State
 from corten.engine.engine import Engine
 from corten.engine.filters import Filters
-from corten.engine.records import Record, State
 from corten.errors import Conflict, Invalid, NotFound, NotModified, StartFailed
 from engine_fakes import FakeRuntime, MemoryTable, make_engine
 

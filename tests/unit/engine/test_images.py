@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from corten.engine import image_builtin
+from corten.engine.images import builtin as image_builtin
 from corten.errors import Conflict, Corrupt, CortenError, Exhausted, Failed, Invalid, NotFound
 from corten.spec.oci_image import OCI_INDEX, chain_ids
 from image_parts import tars

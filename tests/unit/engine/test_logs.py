@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from corten.engine import clock, logs
-from corten.engine.logs import Selection
+from corten.engine import clock
+from corten.engine.containers import logs
+from corten.engine.containers.logs import Selection
 from corten.engine.seams import Exit
 
 START = clock.parse_time("2026-01-01T00:00:00Z")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from corten.engine.oci import (
+from corten.engine.oci.document import (
     DeviceNode,
     HostFacts,
     IdMap,
@@ -21,10 +21,10 @@ from corten.engine.oci import (
     merge_config,
     update_resources,
 )
-from corten.engine.oci_facts import Json
-from corten.engine.oci_security import DEFAULT_CAPABILITIES
-from corten.engine.oci_tmpfs import merge_options
-from corten.engine.validate import normalize_host_config
+from corten.engine.oci.facts import Json
+from corten.engine.oci.security import DEFAULT_CAPABILITIES
+from corten.engine.oci.tmpfs import merge_options
+from corten.engine.validate.create import normalize_host_config
 from corten.errors import Invalid
 
 KVM = DeviceNode("/dev/kvm", "c", 10, 232, 0o660, 0, 105)

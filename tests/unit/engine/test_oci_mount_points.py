@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from corten.engine.oci import MountPoint, mount_points, parse_mount, parse_volume
-from corten.engine.oci_mount_points import volumes_from
+from corten.engine.oci.document import MountPoint, mount_points, parse_mount, parse_volume
+from corten.engine.oci.mount_points import volumes_from
 from corten.errors import Invalid, Unsupported
 
 LENT = MountPoint("volume", "/data", "/v/lent", "lent", "local", "z", nocopy=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from corten.engine.oci import merge_config, update_resources
-from corten.engine.validate import check_create, check_name, normalize_host_config
+from corten.engine.oci.document import merge_config, update_resources
+from corten.engine.validate.create import check_create, check_name, normalize_host_config
 from corten.errors import Conflict, CortenError, Invalid
 from unit.engine.dockerd_cases import ERRORS, IMAGES, NAMES, UPDATES, Json
 from unit.engine.dockerd_golden import absolute, facts, golden

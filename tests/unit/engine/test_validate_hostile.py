@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corten.engine.oci import (
+from corten.engine.oci.document import (
     DeviceNode,
     HostFacts,
     IdMap,
@@ -20,10 +20,10 @@ from corten.engine.oci import (
     mount_points,
     update_resources,
 )
-from corten.engine.oci_facts import Json
-from corten.engine.validate import check_create, check_exec, check_name, normalize_host_config
-from corten.engine.validate_schema import CONFIG, EXEC, HOST_CONFIG, UPDATE
-from corten.engine.validate_types import Items, Number, Plain, Record, Table, Type
+from corten.engine.oci.facts import Json
+from corten.engine.validate.create import check_create, check_exec, check_name, normalize_host_config
+from corten.engine.validate.schema import CONFIG, EXEC, HOST_CONFIG, UPDATE
+from corten.engine.validate.types import Items, Number, Plain, Record, Table, Type
 from corten.errors import CortenError, Invalid
 
 NODE = DeviceNode("/dev/null", "c", 1, 3)

@@ -30,9 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="corten registry serve", description="Serve images to any OCI client.")
     parser.add_argument("--listen", default="127.0.0.1:5000", metavar="HOST:PORT", help="default %(default)s")
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="where everything is kept")
-    parser.add_argument(
-        "--htpasswd", type=Path, metavar="FILE", help="only these users (as htpasswd -B writes them)"
-    )
+    parser.add_argument("--htpasswd", type=Path, metavar="FILE", help="only these users (as htpasswd -B writes them)")
     parser.add_argument("--anonymous-read", action="store_true", help="reading needs no account")
     parser.add_argument("--tls-cert", type=Path, metavar="FILE")
     parser.add_argument("--tls-key", type=Path, metavar="FILE")

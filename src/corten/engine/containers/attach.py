@@ -1,0 +1,90 @@
+"""Clients of a container's standard streams: attached, replayed to, resized."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from corten.engine.containers import logs
+from corten.engine.containers.container import Container
+from corten.engine.containers.execs import check_running
+from corten.engine.seams import Stream
+from corten.errors import Conflict, CortenError, Invalid
+
+if TYPE_CHECKING:
+    from corten.engine.containers.containers import Containers
+
+DETACH_KEYS = b"\x10\x11"  # ctrl-p ctrl-q
+_ESCAPES = {f"ctrl-{chr(code + 96)}": code for code in range(1, 27)}
+_ESCAPES |= {"ctrl-@": 0, "ctrl-[": 27, "ctrl-\\": 28, "ctrl-]": 29, "ctrl-^": 30, "ctrl-_": 31}
+
+
+def detach_keys(text: str) -> bytes:
+    """ "ctrl-p,ctrl-q" or "a,ctrl-x" as bytes; nothing given is Docker's default. Invalid."""
+    if not text:
+        return DETACH_KEYS
+    keys = bytearray()
+    for word in text.split(","):
+        if word.lower() in _ESCAPES:
+            keys.append(_ESCAPES[word.lower()])
+        elif len(word) == 1 and word.isascii():
+            keys.append(ord(word))
+        else:
+            raise Invalid(f"Invalid detach keys ({text}) provided")
+    return bytes(keys)
+
+
+def check_attachable(container: Container) -> None:
+    """Conflict for a paused or restarting container; one that does not run gets its clients at the start."""
+    if container.record.state.status in ("paused", "restarting"):
+        check_running(container, "attach")
+    if container.gone or container.record.state.status in ("removing", "dead"):
+        raise Conflict(f"container {container.id} is marked for removal and cannot be attached to")
+
+
+async def attach(containers: Containers, container: Container, stream: Stream, live: bool, replay: bool) -> None:
+    """Give a client the container's past output (`replay`), and its streams from now on (`live`).
+
+    Takes `stream.fd` in every case. The daemon keeps no part in a live stream: it is the supervisor's.
+    """
+    given = False
+    try:
+        if replay and container.log_path is not None:
+            async for piece in logs.replay(container.log_path, stream.mux):
+                await send(stream.fd, piece)
+        if live:
+            task = container.task
+            given = True
+            if task is None:
+                container.pend(stream)
+            else:
+                await task.attach(stream)
+            containers.parts.events.publish("container", "attach", container.id, container.attributes())
+    except ConnectionError:
+        return
+    finally:
+        if not given:
+            os.close(stream.fd)
+
+
+async def send(fd: int, data: bytes) -> None:
+    """All of `data` to a client's socket that stays open. ConnectionError when the client has gone."""
+    sock = socket.socket(fileno=os.dup(fd))
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_sendall(sock, data)
+    finally:
+        sock.close()
+
+
+async def resize(containers: Containers, container: Container, rows: int, columns: int) -> None:
+    if container.task is None:
+        raise Conflict(f"container {container.id} is not running")
+    try:
+        await container.task.resize(rows, columns)
+    except CortenError as error:
+        raise Conflict(f"container {container.id} cannot be resized: {error}") from error
+    attributes = container.attributes(height=str(rows), width=str(columns))
+    containers.parts.events.publish("container", "resize", container.id, attributes)

@@ -1,0 +1,196 @@
+"""Making a container: what the client asked for over what its image says, checked, and recorded."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corten.engine import clock
+from corten.engine.containers import names, records
+from corten.engine.containers.container import Container
+from corten.engine.oci.facts import Json, MountPoint
+from corten.engine.oci.merge import command_line, merge_config
+from corten.engine.oci.mount_points import mount_points, volumes_from
+from corten.engine.oci.namespaces import joins
+from corten.engine.parts import Parts
+from corten.engine.peers import Image, Networks
+from corten.engine.validate.create import check_create, check_types
+from corten.engine.validate.defaults import normalize_host_config
+from corten.engine.volume_content import fill_volumes
+from corten.errors import Conflict, Invalid, NotFound
+from corten.spec import platform as platforms
+
+if TYPE_CHECKING:
+    from corten.engine.containers.containers import Containers
+
+#: What inspect shows of a Config when nobody said anything.
+_UNSET: Json = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": [],
+    "Cmd": None,
+    "Image": "",
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": {},
+}
+_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
+
+
+async def create(
+    containers: Containers, name: str, config: Json, host_config: Json, networking: Json, platform: str = ""
+) -> tuple[Container, list[str]]:
+    """A new container in state "created", and warnings. Invalid, NotFound (image), Conflict (name)."""
+    parts = containers.parts
+    checked_name = check_name(name) if name else ""
+    check_types(config, host_config, networking)
+    image = parts.images.resolve(config.get("Image") or "")
+    _check_platform(config.get("Image") or "", image, platform)
+    config = {**_UNSET, **merge_config(image.config.get("config") or {}, config)}
+    warnings = check_create(config, host_config, networking, parts.facts)
+    host_config = normalize_host_config(host_config, parts.facts)
+    if checked_name:
+        check_free(containers, checked_name)
+    record = _record(containers, checked_name, image, config, host_config, networking)
+    container = Container(record, parts.containers_root / record.id)
+    containers.add(container)  # the name is taken from here on
+    try:
+        _prepare(containers, container, host_config)
+        await fill_volumes(parts, container)
+        records.save(parts.table, record)
+    except BaseException:
+        containers.drop(container)
+        unprepare(parts, container)
+        raise
+    parts.events.publish("container", "create", record.id, container.attributes())
+    return container, warnings
+
+
+def check_name(name: str) -> str:
+    """The name without its leading slash. Invalid."""
+    if not _NAME.match(name):
+        raise Invalid(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    return name.removeprefix("/")
+
+
+def check_free(containers: Containers, name: str) -> None:
+    if (holder := containers.by_name.get(name)) is not None:
+        raise Conflict(
+            f'Conflict. The container name "/{name}" is already in use by container "{holder.id}". '
+            "You have to remove (or rename) that container to be able to reuse that name."
+        )
+
+
+def _check_platform(reference: str, image: Image, platform: str) -> None:
+    """NotFound when the image at hand is for another platform than the one asked for: the client then pulls."""
+    actual = platforms.of(image.config)
+    if not platform or actual is None or platforms.fits(actual, platforms.parse(platform)):
+        return
+    raise NotFound(
+        f"image with reference {reference} was found but its platform ({actual}) does not match the specified "
+        f"platform ({platform})"
+    )
+
+
+def _record(
+    containers: Containers, name: str, image: Image, config: Json, host_config: Json, networking: Json
+) -> records.Record:
+    id = secrets.token_hex(32)
+    while id[:12].isdigit():  # a hostname of digits only is taken for a number by some programs
+        id = secrets.token_hex(32)
+    words = command_line(config)
+    if not config.get("Hostname"):
+        config["Hostname"] = os.uname().nodename if host_config.get("NetworkMode") == "host" else id[:12]
+    return records.Record(
+        id=id,
+        name=name or names.unused(containers.by_name),
+        created=clock.now(),
+        image=config.get("Image") or image.id,
+        image_id=image.id,
+        chain_id=image.chain_id,
+        path=words[0],
+        args=words[1:],
+        config=config,
+        host_config=host_config,
+        networks=wanted_networks(containers.parts.networks, host_config, networking),
+    )
+
+
+def wanted_networks(networks: Networks, host_config: Json, networking: Json) -> dict[str, Json]:
+    """Endpoint settings by the network's name: that of NetworkMode first, then the others that the client named.
+
+    A network that is not there is the start's business, as with dockerd; one that cannot give what is asked is refused.
+    """
+    mode = host_config.get("NetworkMode") or "default"
+    if joins(mode):
+        return {}
+    asked = {
+        _name(networks, ref): settings or {} for ref, settings in (networking.get("EndpointsConfig") or {}).items()
+    }
+    first = _name(networks, mode)
+    wanted = {first: asked.pop(first, {}), **asked}
+    for name, settings in wanted.items():
+        try:
+            networks.validate(name, settings)
+        except NotFound:
+            continue
+    return wanted
+
+
+def _name(networks: Networks, reference: str) -> str:
+    try:
+        return networks.find(reference).definition.name
+    except NotFound:
+        return reference
+
+
+def _prepare(containers: Containers, container: Container, host_config: Json) -> None:
+    parts, record = containers.parts, container.record
+    borrowed = {}
+    for text in host_config.get("VolumesFrom") or ():
+        name, _ = volumes_from(text)
+        borrowed[name] = containers.get(name).record.mounts
+    points = mount_points(record.config, host_config, borrowed, lambda path: Path(path).exists())
+    for point in points:  # one by one: what was held when a later one fails is let go by `unprepare`
+        record.mounts.append(_with_source(parts, container, point))
+    container.bundle.mkdir(mode=0o710, parents=True)
+    parts.snapshots.prepare(record.id, record.chain_id)
+
+
+def _with_source(parts: Parts, container: Container, point: MountPoint) -> MountPoint:
+    """Volumes are made now, and held."""
+    if point.type == "volume":
+        volume = parts.volumes.create(point.name, point.driver, point.driver_options, point.labels)
+        parts.volumes.hold(volume.name, container.id)
+        return replace(point, name=volume.name, source=str(parts.volumes.path(volume.name)))
+    return point
+
+
+def unprepare(parts: Parts, container: Container) -> None:
+    """Take away what an unsuccessful create had made."""
+    let_go_volumes(parts, container, anonymous_volumes=True)
+    parts.snapshots.remove(container.id)
+    shutil.rmtree(container.bundle, ignore_errors=True)
+
+
+def let_go_volumes(parts: Parts, container: Container, anonymous_volumes: bool) -> None:
+    """Named volumes stay; anonymous ones go when asked, unless another container shares them."""
+    for point in container.record.mounts:
+        if point.type == "volume":
+            parts.volumes.let_go(point.name, container.id)
+            if anonymous_volumes and point.anonymous and not parts.volumes.users(point.name):
+                parts.volumes.remove(point.name, force=True)

@@ -1,0 +1,219 @@
+"""Further processes in running containers: made, started, waited for, inspected."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from corten.engine.containers.container import Container
+from corten.engine.oci.document import exec_process
+from corten.engine.seams import ExecSpec, Exit, Json, Stream
+from corten.errors import Conflict, CortenError, Invalid, NotFound, StartFailed
+
+if TYPE_CHECKING:
+    from corten.engine.containers.containers import Containers
+
+KEEP_ENDED = 300.0  # seconds that an ended exec can be inspected, as in Docker
+_CATCH_UP = 2.0  # seconds
+_CAPTURED = 4096  # bytes
+
+
+@dataclass(slots=True)
+class Exec:
+    """One exec. `config` is the body of the create request."""
+
+    id: str
+    container: Container
+    config: Json
+    state: Literal["created", "running", "ended"] = "created"
+    pid: int = 0
+    exit_code: int | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    ended_at: float = 0.0
+
+    @property
+    def tty(self) -> bool:
+        return bool(self.config.get("Tty"))
+
+
+class Execs:
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
+        self._parts = containers.parts
+        self._all: dict[str, Exec] = {}
+
+    def create(self, container: Container, config: Json) -> Exec:
+        """Invalid without a command, Conflict unless the container runs."""
+        command = config.get("Cmd") or []
+        if not command:
+            raise Invalid("No exec command specified")
+        check_running(container, "exec")
+        self._forget_old()
+        exec = Exec(secrets.token_hex(32), container, config)
+        self._all[exec.id] = exec
+        container.execs.add(exec.id)
+        self._publish(exec, "exec_create: " + " ".join(command))
+        return exec
+
+    def get(self, id: str) -> Exec:
+        """By id or the start of one. NotFound; also when its container has gone."""
+        found = self._all.get(id) or next((e for key, e in self._all.items() if id and key.startswith(id)), None)
+        if found is None or found.container.gone:
+            raise NotFound(f"No such exec instance: {id}")
+        return found
+
+    def check_startable(self, exec: Exec) -> None:
+        """Conflict when it ran already, or its container does not run or is paused."""
+        if exec.state == "running":
+            raise Conflict(f"exec {exec.id} is already running")
+        if exec.state == "ended":
+            raise Conflict(f"exec command {exec.id} has already run")
+        check_running(exec.container, "exec")
+
+    async def start(self, exec: Exec, stream: Stream | None, console_size: tuple[int, int] = (0, 0)) -> None:
+        """Start it; `stream` is served by the supervisor from then on. StartFailed leaves the exit code in the exec."""
+        self.check_startable(exec)
+        exec.state = "running"
+        task = exec.container.task
+        assert task is not None, "check_startable saw it running"
+        try:
+            spec = ExecSpec(exec.id, self._process(exec), exec.tty, _wants_stdin(exec), console_size)
+            exec.pid = await task.exec(spec, stream)
+        except BaseException as error:
+            self._end(exec, error.exit_code if isinstance(error, StartFailed) else 126)
+            raise
+        self._publish(exec, "exec_start: " + " ".join(exec.config["Cmd"]))
+        self._parts.watching.spawn(self._watch(exec), f"the watch on exec {exec.id}")
+
+    def _process(self, exec: Exec) -> Json:
+        container = exec.container
+        spec = msgspec.json.decode((container.bundle / "config.json").read_bytes())
+        record = container.record
+        return exec_process(exec.config, record.config, record.host_config, spec, self._parts.facts)
+
+    async def _watch(self, exec: Exec) -> None:
+        task = exec.container.task
+        exit = Exit(137, time.time(), error="its container ended")
+        if task is not None:
+            try:
+                exit = await task.wait_exec(exec.id)
+            except CortenError as error:
+                exit = Exit(137, time.time(), error=str(error))
+        self._end(exec, exit.status)
+        self._publish(exec, "exec_die", exitCode=str(exit.status))
+
+    def _end(self, exec: Exec, status: int) -> None:
+        exec.state, exec.exit_code, exec.ended_at = "ended", status, time.monotonic()
+        exec.ended.set()
+
+    async def capture(self, container: Container, config: Json, seconds: float) -> tuple[int, str]:
+        """Run to the end and give exit code and the first output; past `seconds` it is killed and the code is -1."""
+        exec = self.create(container, config)
+        ours, theirs = socket.socketpair()
+        with ours:
+            ours.setblocking(False)
+            await self.start(exec, Stream(theirs.detach(), stdin=False))
+            try:
+                async with asyncio.timeout(seconds):
+                    output = await _read_all(ours)
+                    await exec.ended.wait()
+            except TimeoutError:
+                if exec.state == "running" and exec.pid > 0:
+                    os.kill(exec.pid, signal.SIGKILL)
+                return -1, f"Health check exceeded timeout ({seconds:g}s)"
+        return exec.exit_code or 0, output.decode(errors="replace")
+
+    async def resize(self, exec: Exec, rows: int, columns: int) -> None:
+        task = exec.container.task
+        if exec.state != "running" or task is None:
+            raise Conflict(f"exec {exec.id} is not running")
+        await task.resize(rows, columns, exec.id)
+        self._publish(exec, "resize", height=str(rows), width=str(columns))
+
+    async def inspect(self, exec: Exec) -> Json:
+        """Docker's shape. The client's stream can end before its supervisor has told us: then we wait for that."""
+        if exec.state == "running" and exec.pid and not _alive(exec.pid):
+            try:
+                async with asyncio.timeout(_CATCH_UP):
+                    await exec.ended.wait()
+            except TimeoutError:
+                pass  # the answer then says "running", which is what we know
+        return _shown(exec)
+
+    def running_in(self, container: Container) -> list[str]:
+        """Ids of the execs of a container that run, for its inspect."""
+        return [id for id in sorted(container.execs) if (e := self._all.get(id)) and e.state == "running"]
+
+    def _publish(self, exec: Exec, action: str, **more: str) -> None:
+        attributes = exec.container.attributes(execID=exec.id, **more)
+        self._parts.events.publish("container", action, exec.container.id, attributes)
+
+    def _forget_old(self) -> None:
+        """Ended a while ago, or of a container that is gone or ended."""
+        limit = time.monotonic() - KEEP_ENDED
+        for id, exec in list(self._all.items()):
+            stale = exec.state == "ended" and exec.ended_at < limit
+            if exec.container.gone or stale:
+                del self._all[id]
+                exec.container.execs.discard(id)
+
+
+def check_running(container: Container, purpose: str) -> None:
+    """Conflict, in Docker's words, unless the container runs and is not paused."""
+    status = container.record.state.status
+    if status == "paused":
+        raise Conflict(f"container {container.record.name} is paused, unpause the container before {purpose}")
+    if status == "restarting":
+        raise Conflict(f"container {container.id} is restarting, wait until the container is running")
+    if status != "running" or container.task is None:
+        raise Conflict(f"container {container.id} is not running")
+
+
+async def _read_all(sock: socket.socket) -> bytes:
+    """Up to the end; only the first bytes are kept."""
+    loop, kept = asyncio.get_running_loop(), b""
+    while data := await loop.sock_recv(sock, 65536):
+        kept = (kept + data)[:_CAPTURED]
+    return kept
+
+
+def _wants_stdin(exec: Exec) -> bool:
+    return bool(exec.config.get("AttachStdin"))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (FileNotFoundError, ProcessLookupError, IndexError):
+        return False
+
+
+def _shown(exec: Exec) -> Json:
+    config = exec.config
+    command = config.get("Cmd") or [""]
+    process: Json = {"tty": exec.tty, "entrypoint": command[0], "arguments": command[1:]}
+    process["privileged"] = bool(config.get("Privileged"))
+    if config.get("User"):
+        process["user"] = config["User"]
+    return {
+        "ID": exec.id,
+        "Running": exec.state == "running",
+        "ExitCode": exec.exit_code,
+        "ProcessConfig": process,
+        "OpenStdin": _wants_stdin(exec),
+        "OpenStderr": bool(config.get("AttachStderr")),
+        "OpenStdout": bool(config.get("AttachStdout")),
+        "CanRemove": exec.state == "ended",
+        "ContainerID": exec.container.id,
+        "DetachKeys": config.get("DetachKeys") or "",
+        "Pid": exec.pid,
+    }

@@ -1,0 +1,52 @@
+"""The files that the engine writes for a container: hostname, hosts and resolv.conf, bound over its own."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from corten.engine.containers.container import Container
+from corten.engine.containers.links import host_entries
+from corten.engine.oci.namespaces import joins
+
+if TYPE_CHECKING:
+    from corten.engine.containers.containers import Containers
+
+
+def prepare(container: Container, owner: tuple[int, int] = (0, 0)) -> None:
+    """Everything that is bound has to be there before the network is known; `write_network` fills it.
+
+    The files belong to `owner`, whom the container's root is on the host.
+    """
+    container.bundle.joinpath("rootfs").mkdir(mode=0o755, exist_ok=True)
+    _put(container, "hostname", f"{container.record.config.get('Hostname') or ''}\n")
+    for name in ("hosts", "resolv.conf"):
+        _put(container, name, "")
+    if owner != (0, 0):
+        for name in ("hostname", "hosts", "resolv.conf"):
+            os.chown(container.bundle / name, *owner, follow_symlinks=False)
+
+
+def write_network(containers: Containers, container: Container) -> None:
+    """hosts and resolv.conf for the addresses that the container got; in place, because they are bound already."""
+    config, host = container.record.config, container.record.host_config
+    if name := joins(host.get("NetworkMode")):
+        other = containers.get(name)
+        for file in ("hosts", "resolv.conf"):
+            _put(container, file, other.bundle.joinpath(file).read_text())
+        return
+    networks, endpoints = containers.parts.networks, list(container.endpoints.values())
+    names = (config.get("Hostname") or "", config.get("Domainname") or "")
+    extra = [*(host.get("ExtraHosts") or ()), *host_entries(containers, container)]
+    _put(container, "hosts", networks.hosts_file(endpoints, *names, extra))
+    wishes = (host.get(key) or () for key in ("Dns", "DnsSearch", "DnsOptions"))
+    _put(container, "resolv.conf", networks.resolv_conf(endpoints, *wishes))
+
+
+def _put(container: Container, name: str, text: str) -> None:
+    """Rewritten in place: a bind mount holds the inode. The bundle is the engine's own, so nobody swaps the name."""
+    fd = os.open(container.bundle / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)

@@ -1,0 +1,105 @@
+"""Health checks: a command that runs in the container every so often, and what its exit codes add up to.
+
+States are Docker's: starting, healthy after one success, unhealthy after `Retries` failures in a row. Failures within
+the start period do not count until the first success.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+from corten.engine import clock
+from corten.engine.containers.container import Container
+from corten.engine.parts import Parts
+from corten.engine.seams import Json
+
+Health = Literal["starting", "healthy", "unhealthy"]
+Run = Callable[[Container, list[str], float], Awaitable[tuple[int, str]]]
+RunHere = Callable[[list[str], float], Awaitable[tuple[int, str]]]
+_KEPT = 5
+_DEFAULT_SHELL = ["/bin/sh", "-c"]
+
+
+class Probe:
+    """The health of one run. `check` is Docker's HealthConfig; its times are nanoseconds, 0 for the default."""
+
+    def __init__(self, check: Json, shell: list[str] | None = None) -> None:
+        self.status: Health = "starting"
+        self.streak = 0
+        self.results: deque[Json] = deque(maxlen=_KEPT)
+        self.interval = (check.get("Interval") or 30 * clock.SECOND) / clock.SECOND
+        self.timeout = (check.get("Timeout") or 30 * clock.SECOND) / clock.SECOND
+        self.start_period = (check.get("StartPeriod") or 0) / clock.SECOND
+        self.start_interval = (check.get("StartInterval") or 5 * clock.SECOND) / clock.SECOND
+        self.retries = check.get("Retries") or 3
+        self.command = _command(check.get("Test") or [], shell or _DEFAULT_SHELL)
+        self.task: asyncio.Task[None] | None = None
+        self._begun = time.monotonic()
+
+    def stop(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+            self.task = None
+
+    @property
+    def starting(self) -> bool:
+        return self.status == "starting" and time.monotonic() - self._begun < self.start_period
+
+    def pause(self) -> float:
+        """Seconds to the next probe."""
+        return min(self.interval, self.start_interval) if self.starting else self.interval
+
+    def note(self, exit_code: int, output: str, began: int) -> bool:
+        """Count one result; True when the health changed."""
+        old = self.status
+        self.results.append(
+            {
+                "Start": clock.rfc3339(began),
+                "End": clock.rfc3339(clock.now()),
+                "ExitCode": exit_code,
+                "Output": output[:4096],
+            }
+        )
+        if exit_code == 0:
+            self.status, self.streak = "healthy", 0
+        elif not self.starting:
+            self.streak += 1
+            if self.streak >= self.retries:
+                self.status = "unhealthy"
+        return self.status != old
+
+    def shown(self) -> Json:
+        return {"Status": self.status, "FailingStreak": self.streak, "Log": list(self.results)}
+
+    def suffix(self) -> str:
+        """What `docker ps` puts behind "Up 5 minutes"."""
+        return " (health: starting)" if self.status == "starting" else f" ({self.status})"
+
+
+def _command(test: list[str], shell: list[str]) -> list[str]:
+    if not test or test[0] == "NONE":
+        return []
+    return [*shell, " ".join(test[1:])] if test[0] == "CMD-SHELL" else test[1:]
+
+
+def make_probe(config: dict[str, Any]) -> Probe | None:
+    """The probe of a container's config; None when it has none, or one that is switched off."""
+    probe = Probe(config.get("Healthcheck") or {}, config.get("Shell"))
+    return probe if probe.command else None
+
+
+async def watch(parts: Parts, container: Container, probe: Probe, run: RunHere) -> None:
+    """Probe until cancelled. `run` gives exit code and output of a command; past its time the code is -1."""
+    while True:
+        await asyncio.sleep(probe.pause())
+        if container.record.state.status != "running":
+            continue
+        began = clock.now()
+        code, output = await run(probe.command, probe.timeout)
+        if container.health is probe and probe.note(code, output, began):
+            action = f"health_status: {probe.status}"
+            parts.events.publish("container", action, container.id, container.attributes())

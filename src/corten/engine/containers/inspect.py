@@ -1,0 +1,130 @@
+"""Docker's ContainerInspectResponse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from corten.engine import clock
+from corten.engine.containers.container import Container
+from corten.engine.containers.records import Record
+from corten.engine.oci.mount_points import inspect_mount
+from corten.engine.seams import Json
+
+if TYPE_CHECKING:
+    from corten.engine.engine import Engine
+
+_DEFAULT_FIELDS = ("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen")
+
+
+def inspect(engine: Engine, container: Container) -> Json:
+    """The whole of it but SizeRw and SizeRootFs, which walk the disk; `Timing` is ours."""
+    record, bundle = container.record, container.bundle
+    settings = engine.parts.settings
+    shown: Json = {
+        "Id": record.id,
+        "Created": clock.rfc3339(record.created),
+        "Path": record.path,
+        "Args": record.args,
+        "State": state(container),
+        "Image": record.image_id,
+        "ResolvConfPath": str(bundle / "resolv.conf"),
+        "HostnamePath": str(bundle / "hostname"),
+        "HostsPath": str(bundle / "hosts"),
+        "LogPath": str(container.log_path or ""),
+        "Name": "/" + record.name,
+        "RestartCount": record.restart_count,
+        "Driver": settings.driver,
+        "Platform": record.platform,
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": engine.execs.running_in(container) or None,
+        "HostConfig": record.host_config,
+        "GraphDriver": {"Data": {"ID": record.id}, "Name": settings.driver},
+        "Mounts": [inspect_mount(point) for point in record.mounts],
+        "Config": record.config,
+        "NetworkSettings": network_settings(engine, container),
+    }
+    if record.timing:
+        shown["Timing"] = record.timing
+    return shown
+
+
+def state(container: Container) -> Json:
+    now = container.record.state
+    shown: Json = {
+        "Status": now.status,
+        "Running": now.running,
+        "Paused": now.status == "paused",
+        "Restarting": now.status == "restarting",
+        "OOMKilled": now.oom_killed,
+        "Dead": now.status == "dead",
+        "Pid": now.pid if now.has_task else 0,
+        "ExitCode": now.exit_code,
+        "Error": now.error,
+        "StartedAt": clock.rfc3339(now.started_at),
+        "FinishedAt": clock.rfc3339(now.finished_at),
+    }
+    if container.health is not None:
+        shown["Health"] = container.health.shown()
+    return shown
+
+
+def network_settings(engine: Engine, container: Container) -> Json:
+    """NetworkSettings with the fields of the default network on top, which API versions below 1.52 have."""
+    record = container.record
+    networks = {name: endpoint_settings(container, name) for name in networks_of(record)}
+    own = record.state.has_task and record.host_config.get("NetworkMode") != "host"
+    shown: Json = {
+        "Bridge": "",
+        "SandboxID": record.id if own else "",
+        "SandboxKey": f"/proc/{record.state.pid}/ns/net" if own else "",
+        "Ports": ports(container),
+        "HairpinMode": False,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": None,
+        "SecondaryIPv6Addresses": None,
+    }
+    default = networks.get("bridge", {})
+    shown |= {key: default.get(key, 0 if key.endswith("Len") else "") for key in _DEFAULT_FIELDS}
+    shown["IPv6Gateway"], shown["MacAddress"] = default.get("IPv6Gateway", ""), default.get("MacAddress", "")
+    return {**shown, "Networks": networks}
+
+
+def networks_of(record: Record) -> list[str]:
+    return list(record.networks)
+
+
+def endpoint_settings(container: Container, network: str) -> Json:
+    """What it is now while it is connected, and otherwise what the client wants it to be."""
+    if (endpoint := container.endpoints.get(network)) is not None:
+        return endpoint.settings
+    wanted = container.record.networks.get(network, {})
+    empty: Json = {
+        "IPAMConfig": None,
+        "Links": None,
+        "Aliases": None,
+        "MacAddress": "",
+        "DriverOpts": None,
+        "GwPriority": 0,
+        "NetworkID": "",
+        "EndpointID": "",
+        "Gateway": "",
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "DNSNames": None,
+    }
+    return {**empty, **{key: value for key, value in wanted.items() if value is not None and key in empty}}
+
+
+def ports(container: Container) -> Json:
+    """Docker's PortMap of a running container: what is published, and what is only exposed as null."""
+    found: Json = {}
+    for endpoint in container.endpoints.values():
+        for port, bindings in endpoint.ports.items():
+            found[port] = found.get(port) or bindings
+    return found

@@ -1,0 +1,259 @@
+"""GET /containers/json: which containers, in which order, in Docker's short shape."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from corten.engine import clock
+from corten.engine.containers.container import Container
+from corten.engine.containers.inspect import endpoint_settings, ports
+from corten.engine.containers.records import Record
+from corten.engine.filters import Filters
+from corten.engine.oci.mount_points import inspect_mount
+from corten.engine.peers import Images
+from corten.engine.references import familiar, same_repository
+from corten.engine.seams import Json
+from corten.errors import Invalid, NotFound
+
+if TYPE_CHECKING:
+    from corten.engine.containers.containers import Containers
+
+_KEYS = ("ancestor", "before", "expose", "exited", "health", "id", "isolation", "is-task", "label", "name", "network")
+KEYS = frozenset((*_KEYS, "publish", "since", "status", "volume"))
+_STATES = frozenset(("created", "running", "paused", "restarting", "removing", "exited", "dead"))
+_HEALTH = frozenset(("none", "starting", "healthy", "unhealthy"))
+_Test = Callable[[Container], bool]
+
+
+def select(containers: Containers, every: bool, limit: int, filters: Filters) -> list[Container]:
+    """Youngest first; running ones only unless `every`, a limit, or a filter on states says otherwise."""
+    filters.check(KEYS)
+    tests = list(_tests(containers, filters))
+    every = every or limit > 0 or any(key in filters for key in ("status", "exited", "before", "since"))
+    found = [
+        container
+        for container in containers.by_id.values()
+        if (every or container.record.state.running) and all(test(container) for test in tests)
+    ]
+    found.sort(key=lambda container: container.record.created, reverse=True)
+    return found[:limit] if limit > 0 else found
+
+
+def _tests(containers: Containers, filters: Filters) -> Iterable[_Test]:
+    for key, values in filters.items():
+        yield _MAKERS[key](containers, values)
+
+
+def _by_status(containers: Containers, values: frozenset[str]) -> _Test:
+    for value in values - _STATES:
+        raise Invalid(f"invalid filter 'status={value}'")
+    return lambda c: c.record.state.status in values
+
+
+def _by_exited(containers: Containers, values: frozenset[str]) -> _Test:
+    try:
+        codes = {int(value) for value in values}
+    except ValueError:
+        raise Invalid(f"invalid filter 'exited={sorted(values)}'") from None
+    return lambda c: c.record.state.status == "exited" and c.record.state.exit_code in codes
+
+
+def _by_health(containers: Containers, values: frozenset[str]) -> _Test:
+    for value in values - _HEALTH:
+        raise Invalid(f"unrecognised filter value for health: {value}")
+    return lambda c: (c.health.status if c.health is not None else "none") in values
+
+
+def _by_id(containers: Containers, values: frozenset[str]) -> _Test:
+    return lambda c: any(c.id.startswith(value) or value in c.id for value in values)
+
+
+def _by_name(containers: Containers, values: frozenset[str]) -> _Test:
+    """A regular expression that matches the name with or without its slash, or a part of it."""
+    try:
+        wanted = [re.compile(value) for value in values]
+    except re.error:
+        wanted = [re.compile(re.escape(value)) for value in values]
+    return lambda c: any(w.search("/" + c.record.name) or w.search(c.record.name) for w in wanted)
+
+
+def _by_label(containers: Containers, values: frozenset[str]) -> _Test:
+    wanted = Filters({"label": values})
+    return lambda c: wanted.match_labels("label", c.record.labels)
+
+
+def _by_ancestor(containers: Containers, values: frozenset[str]) -> _Test:
+    ids = set()
+    for value in values:
+        try:
+            ids.add(containers.parts.images.resolve(value).id)
+        except (NotFound, Invalid):
+            continue
+    return lambda c: (
+        c.record.image_id in ids
+        or any(familiar(v) == familiar(c.record.image) or same_repository(v, c.record.image) for v in values)
+    )
+
+
+def _by_network(containers: Containers, values: frozenset[str]) -> _Test:
+    def test(c: Container) -> bool:
+        ids = [endpoint.settings.get("NetworkID", "") for endpoint in c.endpoints.values()]
+        return bool(values & c.record.networks.keys()) or any(i.startswith(v) for i in ids for v in values if v)
+
+    return test
+
+
+def _by_volume(containers: Containers, values: frozenset[str]) -> _Test:
+    return lambda c: any(values & {point.name, point.destination, point.source} for point in c.record.mounts)
+
+
+def _before(containers: Containers, values: frozenset[str]) -> _Test:
+    limit = min(containers.get(value).record.created for value in values)
+    return lambda c: c.record.created < limit
+
+
+def _since(containers: Containers, values: frozenset[str]) -> _Test:
+    limit = max(containers.get(value).record.created for value in values)
+    return lambda c: c.record.created > limit
+
+
+def _port_test(of: Callable[[Container], Iterable[str]]) -> Callable[[Containers, frozenset[str]], _Test]:
+    def make(containers: Containers, values: frozenset[str]) -> _Test:
+        wanted = {port for value in values for port in port_range(value)}
+        return lambda c: bool(wanted.intersection(of(c)))
+
+    return make
+
+
+def port_range(text: str) -> list[str]:
+    """ "8000-8002/udp" as ["8000/udp", ...]. Invalid."""
+    numbers, _, protocol = text.partition("/")
+    first, dash, last = numbers.partition("-")
+    try:
+        begin, end = int(first), int(last) if dash else int(first)
+    except ValueError:
+        raise Invalid(f"invalid port: {text}") from None
+    if not 0 < begin <= end <= 65535:
+        raise Invalid(f"invalid port: {text}")
+    return [f"{port}/{protocol or 'tcp'}" for port in range(begin, end + 1)]
+
+
+def _published(container: Container) -> Iterable[str]:
+    """Ports on the host, and inside, as Docker's filter looks at both."""
+    for port, bindings in (container.record.host_config.get("PortBindings") or {}).items():
+        yield port
+        for binding in bindings or ():
+            if binding.get("HostPort"):
+                yield f"{binding['HostPort']}/{port.partition('/')[2] or 'tcp'}"
+
+
+def _exposed(container: Container) -> Iterable[str]:
+    return container.record.config.get("ExposedPorts") or ()
+
+
+def _anything(containers: Containers, values: frozenset[str]) -> _Test:
+    return lambda c: True
+
+
+def _is_task(containers: Containers, values: frozenset[str]) -> _Test:
+    wanted = Filters({"is-task": values}).flag("is-task")
+    return lambda c: not wanted
+
+
+_MAKERS: dict[str, Callable[[Containers, frozenset[str]], _Test]] = {
+    "ancestor": _by_ancestor,
+    "before": _before,
+    "expose": _port_test(_exposed),
+    "exited": _by_exited,
+    "health": _by_health,
+    "id": _by_id,
+    "isolation": _anything,
+    "is-task": _is_task,
+    "label": _by_label,
+    "name": _by_name,
+    "network": _by_network,
+    "publish": _port_test(_published),
+    "since": _since,
+    "status": _by_status,
+    "volume": _by_volume,
+}
+
+
+def summary(names: ImageNames, container: Container) -> Json:
+    """Docker's ContainerSummary, without sizes."""
+    record = container.record
+    return {
+        "Id": record.id,
+        "Names": ["/" + record.name],
+        "Image": names.of(record),
+        "ImageID": record.image_id,
+        "Command": " ".join([record.path, *map(_quoted, record.args)]),
+        "Created": record.created // clock.SECOND,
+        "Ports": _summary_ports(container),
+        "Labels": record.labels,
+        "State": record.state.status,
+        "Status": status(container),
+        "HostConfig": {"NetworkMode": record.host_config.get("NetworkMode") or "default"},
+        "NetworkSettings": {"Networks": {name: endpoint_settings(container, name) for name in record.networks}},
+        "Mounts": [inspect_mount(point) for point in record.mounts],
+    }
+
+
+def _quoted(word: str) -> str:
+    """Docker quotes an argument with a blank, and no other."""
+    return f"'{word}'" if " " in word else word
+
+
+class ImageNames:
+    """How images are called in one list: the reference that was used, unless it means another image by now."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._ids: dict[str, str] = {}
+
+    def of(self, record: Record) -> str:
+        if record.image not in self._ids:
+            self._ids[record.image] = self._id(record.image)
+        return record.image if self._ids[record.image] == record.image_id else record.image_id
+
+    def _id(self, reference: str) -> str:
+        try:
+            return self._images.resolve(reference).id
+        except (NotFound, Invalid):
+            return ""
+
+
+def _summary_ports(container: Container) -> list[Json]:
+    shown: list[Json] = []
+    for port, bindings in ports(container).items():
+        number, _, protocol = port.partition("/")
+        base = {"PrivatePort": int(number), "Type": protocol or "tcp"}
+        for binding in bindings or ():
+            shown.append({"IP": binding.get("HostIp", ""), **base, "PublicPort": int(binding["HostPort"])})
+        if not bindings:
+            shown.append(base)
+    return shown
+
+
+def status(container: Container) -> str:
+    """In people's words, as `docker ps` prints it."""
+    state, now = container.record.state, clock.now()
+    up = clock.age((now - state.started_at) / clock.SECOND)
+    ago = clock.age((now - state.finished_at) / clock.SECOND)
+    match state.status:
+        case "running":
+            return f"Up {up}" + (container.health.suffix() if container.health is not None else "")
+        case "paused":
+            return f"Up {up} (Paused)"
+        case "restarting":
+            return f"Restarting ({state.exit_code}) {ago} ago"
+        case "removing":
+            return "Removal In Progress"
+        case "dead":
+            return "Dead"
+        case "created":
+            return "Created"
+        case "exited":
+            return f"Exited ({state.exit_code}) {ago} ago"

@@ -1,0 +1,339 @@
+"""Reading a container's log: Docker's json-file format, rotated as NAME, NAME.1 (younger), NAME.2 (older) ...
+
+Each line of a file is one JSON object {"log": text, "stream": "stdout" | "stderr", "time": RFC 3339} and sometimes
+"attrs". Files are read in large pieces and decoded many lines at once, because a log of 100 MB has a million lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import urllib.parse
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from corten.engine import clock
+from corten.engine.containers.watch import DirectoryWatch
+from corten.engine.seams import Exit
+
+PIECE = 1 << 20
+_LONGEST_LINE = 64 << 20  # a line that is longer is damage, not a log
+_STREAMS = {"stdout": b"\x01\0\0\0", "stderr": b"\x02\0\0\0"}
+
+
+class Entry(msgspec.Struct):
+    log: str = ""
+    stream: str = "stdout"
+    time: str = ""
+    attrs: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a client wants to see. Times are nanoseconds since the epoch, 0 for no bound; `tail` None is everything."""
+
+    stdout: bool = True
+    stderr: bool = True
+    since: int = 0
+    until: int = 0
+    tail: int | None = None
+    follow: bool = False
+    timestamps: bool = False
+    details: bool = False
+    mux: bool = True
+
+
+class _File(NamedTuple):
+    fd: int
+    inode: int
+
+
+_decoder = msgspec.json.Decoder(Entry)
+
+
+async def read(path: Path, wanted: Selection, ended: asyncio.Future[Exit] | None = None) -> AsyncIterator[bytes]:
+    """Pieces of output as the client gets them, framed when `wanted.mux`. Following stops when `ended` is done."""
+    if not wanted.follow or ended is None:
+        async for piece in _present(path, wanted):
+            yield piece
+        return
+    with DirectoryWatch(path.parent) as watch:
+        follower = _Follower(path, wanted, watch, ended)
+        try:
+            async for piece in follower.run():
+                yield piece
+        finally:
+            follower.close()
+
+
+async def _present(path: Path, wanted: Selection) -> AsyncIterator[bytes]:
+    files = open_all(path)
+    try:
+        for file, offset in start_points(files, wanted.tail):
+            reader = _Reader(file.fd, offset, wanted)
+            while (piece := await asyncio.to_thread(reader.next)) is not None:
+                if piece:
+                    yield piece
+                if reader.past_until:
+                    return
+    finally:
+        for file in files:
+            os.close(file.fd)
+
+
+def open_all(path: Path) -> list[_File]:
+    """The files of a log, oldest first. The caller closes them."""
+    names = [path]
+    while (older := path.with_name(f"{path.name}.{len(names)}")).exists():
+        names.append(older)
+    files: list[_File] = []
+    for name in reversed(names):
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:  # not begun yet, or rotated while we looked
+            continue
+        inode = os.fstat(fd).st_ino
+        if any(inode == other.inode for other in files):
+            os.close(fd)
+        else:
+            files.append(_File(fd, inode))
+    return files
+
+
+def start_points(files: list[_File], tail: int | None) -> list[tuple[_File, int]]:
+    """Where to begin in which file so that the last `tail` lines are read."""
+    if tail is None:
+        return [(file, 0) for file in files]
+    chosen: list[tuple[_File, int]] = []
+    left = tail
+    for file in reversed(files):
+        offset, found = _last_lines(file.fd, left)
+        chosen.append((file, offset))
+        left -= found
+        if left <= 0:
+            break
+    return chosen[::-1]
+
+
+def _last_lines(fd: int, count: int) -> tuple[int, int]:
+    """The offset of the last `count` lines of a file, and how many there are."""
+    end = os.fstat(fd).st_size
+    if count <= 0 or not end:
+        return end, 0
+    found, position = 0, end - 1  # the newline that closes the last line begins none
+    while position > 0:
+        begin = max(0, position - 65536)
+        block = os.pread(fd, position - begin, begin)
+        at = len(block)
+        while (at := block.rfind(b"\n", 0, at)) >= 0:
+            found += 1
+            if found == count:
+                return begin + at + 1, count
+        position = begin
+    return 0, found + 1
+
+
+class _Reader:
+    """Reads one file from an offset to its present end, a piece at a time."""
+
+    def __init__(self, fd: int, offset: int, wanted: Selection) -> None:
+        self.fd = fd
+        self.offset = offset
+        self.past_until = False
+        self._wanted = wanted
+        self._rest = b""
+
+    def next(self) -> bytes | None:
+        """The next piece, perhaps empty; None at the end of what is there. A torn last line waits for its rest."""
+        data = os.pread(self.fd, PIECE, self.offset)
+        if not data:
+            return None
+        self.offset += len(data)
+        cut = data.rfind(b"\n") + 1
+        if not cut:
+            self._rest = self._rest + data if len(self._rest) < _LONGEST_LINE else b""
+            return b""
+        lines = self._rest + data[:cut] if self._rest else data[:cut]
+        self._rest = data[cut:]
+        output, self.past_until = render(decode(lines), self._wanted)
+        return output
+
+
+def decode(lines: bytes) -> list[Entry]:
+    """All entries of some whole lines. Lines that are damaged (a crash, a full disk) are passed over."""
+    try:
+        return _decoder.decode_lines(lines)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return list(_decode_each(lines))
+
+
+def _decode_each(lines: bytes) -> Iterator[Entry]:
+    for line in lines.split(b"\n"):
+        try:
+            yield _decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+
+
+def render(entries: list[Entry], wanted: Selection) -> tuple[bytes, bool]:
+    """Output for these entries, and whether one was behind `until`."""
+    past = False
+    if wanted.since or wanted.until:
+        entries, past = _within(entries, wanted)
+    if not (wanted.stdout and wanted.stderr):
+        entries = [e for e in entries if (wanted.stderr if e.stream == "stderr" else wanted.stdout)]
+    if wanted.timestamps or wanted.details:
+        entries = [_decorated(e, wanted) for e in entries]
+    if not wanted.mux:
+        return "".join([e.log for e in entries]).encode(), past
+    output: list[bytes] = []
+    append, stdout = output.append, _STREAMS["stdout"]
+    for entry in entries:
+        text = entry.log.encode()
+        append((stdout if entry.stream != "stderr" else _STREAMS["stderr"]) + len(text).to_bytes(4, "big"))
+        append(text)
+    return b"".join(output), past
+
+
+def _within(entries: list[Entry], wanted: Selection) -> tuple[list[Entry], bool]:
+    kept: list[Entry] = []
+    for entry in entries:
+        at = nanoseconds(entry.time)
+        if wanted.until and at > wanted.until:
+            return kept, True
+        if at >= wanted.since:
+            kept.append(entry)
+    return kept, False
+
+
+def _decorated(entry: Entry, wanted: Selection) -> Entry:
+    text = entry.log
+    if wanted.details and entry.attrs:
+        quote = urllib.parse.quote_plus
+        text = ",".join(f"{quote(k)}={quote(v)}" for k, v in sorted(entry.attrs.items())) + " " + text
+    elif wanted.details:
+        text = " " + text
+    if wanted.timestamps:
+        text = f"{full_time(entry.time)} {text}"
+    return Entry(text, entry.stream, entry.time)
+
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?")
+
+
+def full_time(text: str) -> str:
+    """The time with all nine decimals, as Docker shows it."""
+    found = _TIME.match(text)
+    return f"{found[1]}.{(found[2] or ''):0<9}Z" if found else text
+
+
+def nanoseconds(text: str) -> int:
+    """Nanoseconds since the epoch of an entry's time (always UTC); 0 for nonsense."""
+    found = _TIME.match(text)
+    return _seconds(found[1]) * clock.SECOND + int((found[2] or "").ljust(9, "0")) if found else 0
+
+
+@lru_cache(maxsize=64)
+def _seconds(text: str) -> int:
+    return clock.parse_time(text) // clock.SECOND
+
+
+class _Follower:
+    """Reads what is there, then what comes, across rotations, until the container ends."""
+
+    def __init__(self, path: Path, wanted: Selection, watch: DirectoryWatch, ended: asyncio.Future[Exit]) -> None:
+        self._path = path
+        self._wanted = wanted
+        self._watch = watch
+        self._ended = ended
+        self._file: _File | None = None
+        self._reader: _Reader | None = None
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file.fd)
+            self._file = None
+
+    async def run(self) -> AsyncIterator[bytes]:
+        """The tail of the present log, then what is new. The watch is older than the first look: nothing is missed."""
+        async for piece in self._begin():
+            yield piece
+        while True:
+            last_round = self._ended.done()
+            async for piece in self._drain():
+                yield piece
+            if last_round or (self._reader is not None and self._reader.past_until):
+                return
+            if not await self._wait():
+                return
+
+    async def _begin(self) -> AsyncIterator[bytes]:
+        files = open_all(self._path)
+        points = start_points(files, self._wanted.tail)
+        unused = [file for file in files if file not in [point[0] for point in points]]
+        for file in unused:
+            os.close(file.fd)
+        for index, (file, offset) in enumerate(points):
+            self.close()
+            self._file, self._reader = file, _Reader(file.fd, offset, self._wanted)
+            try:
+                async for piece in self._read_on():
+                    yield piece
+            except BaseException:
+                for later, _ in points[index + 1 :]:
+                    os.close(later.fd)
+                raise
+
+    async def _read_on(self) -> AsyncIterator[bytes]:
+        assert self._reader is not None
+        while (piece := await asyncio.to_thread(self._reader.next)) is not None:
+            if piece:
+                yield piece
+
+    async def _drain(self) -> AsyncIterator[bytes]:
+        """Up to the end of the youngest file. A file is left only when there is a younger one and it has no more."""
+        while True:
+            younger = self._younger()
+            if self._reader is not None:
+                async for piece in self._read_on():
+                    yield piece
+            if younger is None:
+                return
+            self.close()
+            self._file, self._reader = younger, _Reader(younger.fd, 0, self._wanted)
+
+    def _younger(self) -> _File | None:
+        """The file that follows the present one, opened; the oldest when the present one has been deleted."""
+        files = open_all(self._path)
+        inodes = [file.inode for file in files]
+        here = inodes.index(self._file.inode) if self._file and self._file.inode in inodes else -1
+        chosen = files[here + 1] if here + 1 < len(files) else None
+        for file in files:
+            if file is not chosen:
+                os.close(file.fd)
+        return chosen
+
+    async def _wait(self) -> bool:
+        """Until the log changes or the container ends; False when `until` is reached first."""
+        left = (self._wanted.until - clock.now()) / clock.SECOND if self._wanted.until else None
+        if left is not None and left <= 0:
+            return False
+        changed = asyncio.ensure_future(self._watch.changed())
+        waiting: set[asyncio.Future[Any]] = {changed, self._ended}
+        try:
+            done, _ = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+        return bool(done)
+
+
+async def replay(path: Path, mux: bool) -> AsyncIterator[bytes]:
+    """The whole log, for a client that attaches with logs=1."""
+    async for piece in read(path, replace(Selection(), mux=mux)):
+        yield piece

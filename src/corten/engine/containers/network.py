@@ -1,0 +1,225 @@
+"""A container's endpoints: connected at its start, and while it runs by POST /networks/ID/connect."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corten.engine.containers import files as container_files
+from corten.engine.containers import records
+from corten.engine.containers.container import Container
+from corten.engine.containers.records import Record
+from corten.engine.oci.namespaces import own_network
+from corten.engine.seams import Json, Namespace
+from corten.engine.validate.network import check_endpoint
+from corten.errors import Conflict, CortenError, Forbidden, Invalid, NotFound
+from corten.network import rate
+from corten.network.resolver import Sockets
+
+if TYPE_CHECKING:
+    from corten.engine.containers.containers import Containers
+
+log = logging.getLogger(__name__)
+
+HOST = Namespace(Path("/proc/1/ns/net"), -1, -1)  # nothing is ever done in it
+
+
+def own_namespace(record: Record) -> bool:
+    return own_network(record.host_config)
+
+
+def names_of(container: Container, settings: Json) -> list[str]:
+    """What other containers of a network may call this one: its name, the short id, aliases."""
+    record = container.record
+    wanted = [record.name, record.id[:12], *(settings.get("Aliases") or ())]
+    return list(dict.fromkeys(wanted))
+
+
+async def connect_all(
+    containers: Containers, container: Container, namespace: Namespace | None, stack: AsyncExitStack
+) -> None:
+    """Every wanted network, in order. Without a namespace of its own only "host" can be wanted."""
+    for index, (network, settings) in enumerate(container.record.networks.items()):
+        await _connect(containers, container, namespace or HOST, network, settings, index)
+        stack.push_async_callback(disconnect_endpoint, containers, container, network)
+    if namespace is not None:
+        _shape(containers, container, namespace)
+        await _serve_names(containers, container, namespace)
+
+
+def _shape(containers: Containers, container: Container, namespace: Namespace) -> None:
+    if limits := container.record.host_config.get("NetRate"):
+        containers.parts.networks.shape(container.id, limits, namespace)
+
+
+async def change_rate(containers: Containers, container: Container, limits: str) -> None:
+    """POST /containers/ID/update with NetRate; the caller holds the lock. Invalid, Unsupported."""
+    if limits and not own_namespace(container.record):
+        raise Conflict(f"container {container.id} has no network of its own to limit the rate of")
+    rate.parse(limits)
+    if container.record.state.has_task and own_namespace(container.record):
+        async with _opened(containers, container) as namespace:
+            containers.parts.networks.shape(container.id, limits, namespace)
+    container.record.host_config = {**container.record.host_config, "NetRate": limits}
+
+
+async def _serve_names(containers: Containers, container: Container, namespace: Namespace) -> None:
+    """A name server for a container in a user-defined network that has none yet."""
+    networks = containers.parts.networks
+    if namespace.names and networks.wants_names(container.id):
+        sockets = Sockets(*map(os.dup, namespace.names))  # the name server's own: it outlives this handle
+        await networks.serve_names(container.id, sockets, container.record.host_config.get("Dns") or ())
+
+
+async def _connect(
+    containers: Containers, container: Container, namespace: Namespace, network: str, settings: Json, index: int
+) -> None:
+    """Ports are published on the first network that can: a port of the host leads to one place."""
+    host, config = container.record.host_config, container.record.config
+    published = any(any(endpoint.ports.values()) for endpoint in container.endpoints.values())
+    container.endpoints[network] = await containers.parts.networks.connect(
+        network,
+        container.id,
+        namespace,
+        settings,
+        {} if published else host.get("PortBindings") or {},
+        list(config.get("ExposedPorts") or {}),
+        bool(host.get("PublishAllPorts")) and not published,
+        names_of(container, settings),
+        index,
+    )
+
+
+async def adopt_all(containers: Containers, container: Container, stack: AsyncExitStack) -> None:
+    """The endpoints that an earlier daemon connected for the run that goes on."""
+    for network, record in container.record.endpoints.items():
+        container.endpoints[network] = await containers.parts.networks.adopt(record, container.id)
+        stack.push_async_callback(disconnect_endpoint, containers, container, network)
+
+
+def renamed(containers: Containers, container: Container) -> None:
+    """Its endpoints, here and on disk, carry the name that it has now."""
+    networks, record = containers.parts.networks, container.record
+    networks.rename(record.id, record.name)
+    container.endpoints |= {name: e for name, e in networks.named_endpoints(record.id) if name in container.endpoints}
+    if record.state.has_task:
+        record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
+
+
+async def serve_again(containers: Containers, container: Container) -> None:
+    """The name server of an adopted container ended with the earlier daemon, and its rules point nowhere."""
+    if own_namespace(container.record) and containers.parts.networks.wants_names(container.id):
+        try:
+            async with _opened(containers, container) as namespace:
+                await _serve_names(containers, container, namespace)
+        except (CortenError, OSError) as error:  # it runs, and ended perhaps just now
+            log.warning("container %s has no name server: %s", container.id, error)
+
+
+async def disconnect_endpoint(
+    containers: Containers, container: Container, network: str, namespace: Namespace | None = None
+) -> None:
+    """Does nothing when a client disconnected it before."""
+    if (endpoint := container.endpoints.pop(network, None)) is not None:
+        await containers.parts.networks.disconnect(endpoint, namespace)
+
+
+async def connect(containers: Containers, container: Container, network: str, settings: Json) -> None:
+    """POST /networks/ID/connect; `network` is a name. Forbidden without a namespace of its own."""
+    check_endpoint(settings)
+    async with container.lock:
+        record = container.record
+        _check_connectable(containers, container, network, settings)
+        if network in record.networks and record.state.has_task:
+            raise Forbidden(f"endpoint with name {record.name} already exists in network {network}")
+        if record.state.has_task:
+            async with _opened(containers, container) as namespace:
+                await _connect(containers, container, namespace, network, settings, _free_index(container))
+                _shape(containers, container, namespace)
+                await _serve_names(containers, container, namespace)
+            assert container.release is not None
+            container.release.push_async_callback(disconnect_endpoint, containers, container, network)
+        record.networks[network] = settings
+        _changed(containers, container)
+
+
+def _check_connectable(containers: Containers, container: Container, network: str, settings: Json) -> None:
+    record = container.record
+    if not own_namespace(record):
+        raise Forbidden("container sharing network namespace with another container or host cannot be connected")
+    if container.gone or record.state.status in ("removing", "dead"):
+        raise Conflict(f"container {container.id} is marked for removal and cannot be connected")
+    if network == "host":
+        raise Invalid("container cannot be connected to host network: it needs a network namespace of its own")
+    if record.networks and ("none" in record.networks or network == "none"):
+        raise Invalid(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        )
+    containers.parts.networks.validate(network, settings)
+
+
+def _free_index(container: Container) -> int:
+    """The lowest number that no interface has: of three networks the middle one may have been disconnected."""
+    names = [str(endpoint.record.get("interface") or "") for endpoint in container.endpoints.values()]
+    taken = {name[len(name.rstrip("0123456789")) :] for name in names}
+    return next(n for n in range(len(names) + 1) if str(n) not in taken)
+
+
+async def disconnect(containers: Containers, container: Container, network: str, force: bool = False) -> None:
+    async with container.lock:
+        record = container.record
+        if network not in record.networks:
+            if force:
+                return
+            raise NotFound(f"container {container.id} is not connected to network {network}")
+        if record.host_config.get("NetworkMode") == "host":
+            raise Conflict("cannot disconnect a container from the host's network")
+        if network not in container.endpoints:
+            del record.networks[network]
+            _changed(containers, container)
+            return
+        async with _opened(containers, container) as namespace:
+            published = any(container.endpoints[network].ports.values())
+            # Written down first: a device without a record is swept by the next daemon, the opposite is not.
+            del record.networks[network]
+            record.endpoints.pop(network, None)
+            records.save(containers.parts.table, record)
+            await disconnect_endpoint(containers, container, network, namespace)
+        if published:
+            await _publish_elsewhere(containers, container)
+        _changed(containers, container)
+
+
+async def _publish_elsewhere(containers: Containers, container: Container) -> None:
+    """Ports were published on a network that is gone: publish them on another, if there is one that can."""
+    host, exposed = container.record.host_config, list(container.record.config.get("ExposedPorts") or {})
+    wished: Json = {port: [{}] for port in exposed} if host.get("PublishAllPorts") else {}
+    try:
+        changed = await containers.parts.networks.republish(
+            container.id, {**wished, **(host.get("PortBindings") or {})}, {}, exposed
+        )
+    except Conflict:
+        return  # it was the last network with a way out
+    container.endpoints[changed.record["network_name"]] = changed
+
+
+def _changed(containers: Containers, container: Container) -> None:
+    record = container.record
+    if record.state.has_task:
+        record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
+        container_files.write_network(containers, container)
+    records.save(containers.parts.table, record)
+
+
+@asynccontextmanager
+async def _opened(containers: Containers, container: Container) -> AsyncIterator[Namespace]:
+    path = Path(f"/proc/{container.record.state.pid}/ns/net")
+    namespace = await containers.parts.namespaces.open(path, names=True)
+    try:
+        yield namespace
+    finally:
+        namespace.close()

@@ -1,0 +1,109 @@
+"""What is known of a container beyond one run of the daemon, stored as JSON in the store's table of records.
+
+A record is changed only by the container it belongs to, and stored before anybody is told of the change: an answer
+that a client has seen is on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from corten.engine.oci.facts import MountPoint
+from corten.errors import Corrupt
+
+Json = dict[str, Any]
+Status = Literal["created", "running", "paused", "restarting", "exited", "removing", "dead"]
+KIND = "container"
+
+
+class Table(Protocol):
+    """The store's table of records: JSON objects by kind and id. A write is durable when it returns."""
+
+    def put(self, kind: str, id: str, body: Json) -> None: ...
+
+    def delete(self, kind: str, id: str) -> None: ...
+
+    def list(self, kind: str) -> Mapping[str, Json]: ...
+
+
+class State(msgspec.Struct, omit_defaults=True):
+    """`status` says all; Docker's Running, Paused ... are read off it. Times are nanoseconds since the epoch."""
+
+    status: Status = "created"
+    pid: int = 0
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_at: int = 0
+    finished_at: int = 0
+
+    @property
+    def running(self) -> bool:
+        """Docker counts a paused container, and one that waits for its restart, as running."""
+        return self.status in ("running", "paused", "restarting")
+
+    @property
+    def has_task(self) -> bool:
+        return self.status in ("running", "paused")
+
+
+class Record(msgspec.Struct, omit_defaults=True):
+    """One container.
+
+    image         the reference it was created with; `image_id` and `chain_id` are what that meant then
+    config        Docker's Config, merged with the image's; `host_config` with defaults filled in
+    networks      wanted endpoint settings by network name, in the order of connecting
+    endpoints     what is connected now, as the network room can adopt it again: network name -> JSON
+    mounts        what is mounted where; sources of volumes are filled in
+    timing        seconds that the phases of the last start took
+    stopped       a client stopped it: the policies "always" and "unless-stopped" look at this
+    """
+
+    id: str
+    name: str
+    created: int
+    image: str
+    image_id: str
+    chain_id: str | None
+    path: str
+    args: list[str]
+    config: Json
+    host_config: Json
+    networks: dict[str, Json] = {}
+    endpoints: dict[str, Json] = {}
+    mounts: list[MountPoint] = []
+    platform: str = "linux"
+    state: State = msgspec.field(default_factory=State)
+    restart_count: int = 0
+    stopped: bool = False
+    timing: dict[str, float] = {}
+
+    @property
+    def tty(self) -> bool:
+        return bool(self.config.get("Tty"))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return self.config.get("Labels") or {}
+
+
+def save(table: Table, record: Record) -> None:
+    table.put(KIND, record.id, msgspec.to_builtins(record))
+
+
+def forget(table: Table, id: str) -> None:
+    table.delete(KIND, id)
+
+
+def load(table: Table) -> tuple[list[Record], list[Corrupt]]:
+    """Every record, and an error for each that cannot be read: one broken record does not hide the others."""
+    records, broken = [], []
+    for id, body in table.list(KIND).items():
+        try:
+            records.append(msgspec.convert(body, Record))
+        except msgspec.ValidationError as error:
+            broken.append(Corrupt(f"record of container {id} cannot be read: {error}"))
+    return records, broken

@@ -1,0 +1,118 @@
+"""Taking a container away, its writable tree, bundle and anonymous volumes with it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+from corten.engine import clock
+from corten.engine.containers import records
+from corten.engine.containers import stop as container_stop
+from corten.engine.containers.container import Container
+from corten.engine.containers.create import let_go_volumes
+from corten.engine.filters import Filters
+from corten.engine.parts import Parts
+from corten.engine.seams import Exit
+from corten.errors import Conflict, CortenError, Invalid, NotFound
+
+if TYPE_CHECKING:
+    from corten.engine.containers.containers import Containers
+
+_PRUNE_KEYS = frozenset({"until", "label", "label!"})
+
+
+async def remove(
+    containers: Containers, container: Container, force: bool = False, volumes: bool = False, link: bool = False
+) -> None:
+    """Conflict while it runs (unless `force`) or while another removal is under way, Invalid for links."""
+    if link:
+        raise Invalid(f"cannot remove link {container.record.name}: this engine has no links between containers")
+    state = container.record.state
+    if state.status == "removing":
+        raise Conflict(f"removal of container {container.record.name} is already in progress")
+    if state.running:
+        if not force:
+            raise Conflict(_still_runs(container))
+        await container_stop.kill_for_removal(containers, container)
+    async with container.lock:
+        if container.gone and force:  # --rm was quicker than we, once it was killed
+            return
+        if container.gone:
+            raise NotFound(f"No such container: {container.id}")
+        if container.record.state.running:
+            raise Conflict(_still_runs(container))
+        await remove_locked(containers, container, volumes)
+
+
+def _still_runs(container: Container) -> str:
+    name, status = container.record.name, container.record.state.status
+    remedy = "stop the container before removing or force remove"
+    if status == "paused":
+        remedy = "unpause and stop the container before removing or force remove"
+    return f'cannot remove container "/{name}": container is {status}: {remedy}'
+
+
+async def remove_ended(containers: Containers, container: Container) -> None:
+    """--rm: anonymous volumes go as well. Nothing happens when a client removed it first."""
+    async with container.lock:
+        if not container.gone and not container.record.state.running:
+            await remove_locked(containers, container, volumes=True)
+
+
+async def remove_locked(containers: Containers, container: Container, volumes: bool) -> None:
+    """The record goes last, so that an interrupted removal is seen and completed at the next start of the daemon."""
+    parts, record = containers.parts, container.record
+    exit_code = record.state.exit_code
+    record.state.status = "removing"
+    records.save(parts.table, record)
+    let_go_volumes(parts, container, anonymous_volumes=volumes)
+    container.close_pending()
+    container.gone = True
+    containers.drop(container)
+    parts.changing.spawn(_erase(parts, container), f"erasing container {container.id}")
+    parts.events.publish("container", "destroy", container.id, container.attributes())
+    container.wake(Exit(exit_code, time.time()), "not-running", "next-exit", "removed")
+
+
+async def _erase(parts: Parts, container: Container) -> None:
+    """Behind the answer: nobody can name the container any more."""
+    await container.settled()
+    parts.snapshots.remove(container.id)
+    await asyncio.to_thread(shutil.rmtree, container.bundle, ignore_errors=True)
+    records.forget(parts.table, container.id)
+    try:
+        parts.images.resolve(container.record.image_id)
+    except NotFound:
+        await asyncio.to_thread(parts.images.collect)
+
+
+async def prune(containers: Containers, filters: Filters, until: int) -> tuple[list[str], int]:
+    """Remove every container that does not run and matches. Their ids, and the bytes that their trees held.
+
+    `until` is nanoseconds since the epoch, 0 for no limit: only containers that were created before it.
+    """
+    filters.check(_PRUNE_KEYS)
+    removed, freed = [], 0
+    for container in list(containers.by_id.values()):
+        record = container.record
+        if record.state.running or record.state.status == "removing" or (until and record.created >= until):
+            continue
+        if not filters.match_labels("label", record.labels) or filters.excludes_labels("label!", record.labels):
+            continue
+        size = await asyncio.to_thread(containers.parts.snapshots.usage, record.id)
+        try:
+            await remove(containers, container)
+        except CortenError:  # it was started or removed since we looked
+            continue
+        removed.append(record.id)
+        freed += size.bytes
+    containers.parts.events.publish("container", "prune", "", {"reclaimed": str(freed)})
+    return removed, freed
+
+
+def until_of(filters: Filters) -> int:
+    """The filter `until` as nanoseconds since the epoch; 0 when there is none. Invalid."""
+    text = filters.one("until")
+    return clock.parse_time(text) if text else 0

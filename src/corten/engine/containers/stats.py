@@ -1,0 +1,145 @@
+"""Docker's statistics of a container, from the runtime's counters, /proc/stat and the interface counters."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from corten.engine import clock
+from corten.engine.containers.container import Container
+from corten.engine.seams import Json
+from corten.errors import CortenError
+
+if TYPE_CHECKING:
+    from corten.engine.containers.containers import Containers
+
+_NET_FIELDS = ("rx_bytes", "rx_packets", "rx_errors", "rx_dropped", "tx_bytes", "tx_packets", "tx_errors", "tx_dropped")
+_NET_COLUMNS = (0, 1, 2, 3, 8, 9, 10, 11)  # of /proc/net/dev, in the order of _NET_FIELDS
+_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_NO_CPU: Json = {
+    "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
+    "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
+}
+_BLKIO = {
+    "io_service_bytes_recursive": "ioServiceBytesRecursive",
+    "io_serviced_recursive": "ioServicedRecursive",
+    "io_queue_recursive": "ioQueueRecursive",
+    "io_service_time_recursive": "ioServiceTimeRecursive",
+    "io_wait_time_recursive": "ioWaitTimeRecursive",
+    "io_merged_recursive": "ioMergedRecursive",
+    "io_time_recursive": "ioTimeRecursive",
+    "sectors_recursive": "sectorsRecursive",
+}
+
+
+async def stats(containers: Containers, container: Container, stream: bool, one_shot: bool) -> AsyncIterator[Json]:
+    """One sample a second until the container goes (`stream`), or one that is compared with an earlier second's."""
+    before: Json | None = None
+    if not stream and not one_shot:
+        before = await sample(containers, container, None)
+        await asyncio.sleep(1)
+    while not container.gone:
+        now = await sample(containers, container, before)
+        yield now
+        if not stream:
+            return
+        before = now
+        await asyncio.sleep(1)
+
+
+async def sample(containers: Containers, container: Container, before: Json | None) -> Json:
+    """Docker's ContainerStatsResponse. A container that does not run has one with nothing in it."""
+    record, task = container.record, container.task
+    empty: Json = {"pids_stats": {}, "cpu_stats": _NO_CPU, "memory_stats": {}, "blkio_stats": _blkio({})}
+    shown: Json = {"name": "/" + record.name, "id": record.id, "read": clock.NEVER, "num_procs": 0, "storage_stats": {}}
+    if task is not None:
+        try:
+            counters = await task.stats()
+            empty = _counters(counters)
+            shown["read"] = clock.rfc3339(clock.now())
+            if container.endpoints:
+                shown["networks"] = _networks(record.state.pid)
+        except CortenError:  # it ended while we asked
+            pass
+    shown["preread"] = before["read"] if before else clock.NEVER
+    shown["precpu_stats"] = before["cpu_stats"] if before else _NO_CPU
+    return shown | empty
+
+
+def _counters(counters: Json) -> Json:
+    memory = counters.get("memory") or {}
+    pids = counters.get("pids") or {}
+    return {
+        "pids_stats": {key: pids[key] for key in ("current", "limit") if pids.get(key)},
+        "cpu_stats": _cpu(counters.get("cpu") or {}),
+        "memory_stats": _memory(memory),
+        "blkio_stats": _blkio(counters.get("blkio") or {}),
+    }
+
+
+def _cpu(cpu: Json) -> Json:
+    usage, throttling = cpu.get("usage") or {}, cpu.get("throttling") or {}
+    shown: Json = {
+        "total_usage": usage.get("total", 0),
+        "usage_in_kernelmode": usage.get("kernel", 0),
+        "usage_in_usermode": usage.get("user", 0),
+    }
+    if usage.get("percpu"):
+        shown["percpu_usage"] = usage["percpu"]
+    return {
+        "cpu_usage": shown,
+        "system_cpu_usage": system_cpu(),
+        "online_cpus": os.cpu_count() or 1,
+        "throttling_data": {
+            "periods": throttling.get("periods", 0),
+            "throttled_periods": throttling.get("throttledPeriods", 0),
+            "throttled_time": throttling.get("throttledTime", 0),
+        },
+    }
+
+
+def _memory(memory: Json) -> Json:
+    """`usage` with the caches in it, as Docker has it: its client takes the inactive ones off."""
+    usage = memory.get("usage") or {}
+    limit = usage.get("limit") or 0
+    total = total_memory()
+    shown: Json = {"usage": usage.get("usage", 0), "limit": limit if 0 < limit < total else total}
+    if usage.get("max"):
+        shown["max_usage"] = usage["max"]
+    if usage.get("failcnt"):
+        shown["failcnt"] = usage["failcnt"]
+    shown["stats"] = memory.get("raw") or {}
+    return shown
+
+
+def _blkio(blkio: Json) -> Json:
+    return {docker: blkio.get(ours) or None for docker, ours in _BLKIO.items()}
+
+
+def system_cpu() -> int:
+    """CPU time of the whole machine since boot in nanoseconds: /proc/stat's first line without guests."""
+    with open("/proc/stat", "rb") as file:
+        fields = file.readline().split()[1:8]
+    return sum(map(int, fields)) * _TICK
+
+
+def total_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _networks(pid: int) -> Json:
+    """Counters of a container's interfaces, as a process inside sees them; none when it is gone."""
+    try:
+        with open(f"/proc/{pid}/net/dev", encoding="ascii") as file:
+            lines = file.readlines()[2:]
+    except OSError:
+        return {}
+    found: Json = {}
+    for line in lines:
+        name, _, numbers = line.partition(":")
+        if name.strip() != "lo":
+            values = numbers.split()
+            found[name.strip()] = {field: int(values[column]) for field, column in zip(_NET_FIELDS, _NET_COLUMNS)}
+    return found

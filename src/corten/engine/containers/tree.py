@@ -1,0 +1,221 @@
+"""A container's file tree seen from outside: cp, diff and export. The work itself is done in confined processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, Protocol
+
+from corten.engine.containers.container import Container
+from corten.engine.images.archive import Feed, consume
+from corten.errors import Conflict, Invalid, NotFound, Unsupported
+from corten.snapshots.shelf import Shelf
+from corten.spec.mounts import Mount
+
+Json = dict[str, Any]
+MAX_CHANGES = 64 << 20  # bytes of paths that an answer may hold
+
+
+class TreeWork(Protocol):
+    """Processes that see one tree (`corten.supervisor.trees` says what each request does)."""
+
+    async def ask(self, request: Json, fds: Sequence[int]) -> Json: ...
+
+    def stream(
+        self, request: Json, fds: Sequence[int]
+    ) -> AbstractAsyncContextManager[tuple[Json, AsyncIterator[bytes]]]: ...
+
+
+class NoTreeWork:
+    """For engines without a launcher."""
+
+    async def ask(self, request: Json, fds: Sequence[int]) -> Json:
+        raise Unsupported("this engine cannot look into containers' trees")
+
+    @asynccontextmanager
+    async def stream(self, request: Json, fds: Sequence[int]) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
+        raise Unsupported("this engine cannot look into containers' trees")
+        yield {}, aiter(())  # makes it a generator
+
+
+class Trees(Protocol):
+    """A driver of trees, as far as looking into one needs it."""
+
+    @property
+    def shelf(self) -> Shelf: ...
+
+    def mounts(self, key: str) -> tuple[Mount, ...]: ...
+
+    def view(self, name: str) -> tuple[Mount, ...]: ...
+
+
+class ContainerTrees:
+    """Every method may raise NotFound, Conflict (the container is going), Invalid, Forbidden, Exhausted, Failed."""
+
+    def __init__(self, trees: Trees, work: TreeWork) -> None:
+        self._trees = trees
+        self._work = work
+
+    async def look(self, container: Container, path: str) -> Json:
+        """{"name", "size", "mode" (Go's), "mtime" (nanoseconds), "linkTarget"} of a path."""
+        with self._tree(container, check(path)) as (request, fds), _named(container):
+            return await self._work.ask({**request, "do": "tree look"}, fds)
+
+    @asynccontextmanager
+    async def fetch(self, container: Container, path: str) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
+        """The same, and the tar of what is there, named by its last component."""
+        with self._tree(container, check(path)) as (request, fds), _named(container):
+            async with self._work.stream({**request, "do": "tree fetch"}, fds) as answer:
+                yield answer
+
+    async def put(
+        self, container: Container, path: str, body: AsyncIterator[bytes], strict: bool, owners: bool
+    ) -> None:
+        """Unpack a tar, compressed or not, in the directory `path`. With `owners` all becomes the container's user's.
+
+        `strict`: no directory takes the place of something else, nor the other way round.
+        """
+        owner = str(container.record.config.get("User") or "") if owners else ""
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        with self._tree(container, check(path)) as (request, fds), _named(container):
+            try:
+                asking = asyncio.ensure_future(
+                    self._work.ask({**request, "do": "tree put", "strict": strict, "owner": owner}, [reader, *fds])
+                )
+                await asyncio.sleep(0)  # the request, with its descriptors, is sent by now
+            finally:
+                os.close(reader)
+            try:
+                await consume(body, lambda feed: _pour(feed, writer))
+            except BrokenPipeError:
+                pass  # the worker has ended: its answer says why
+            except BaseException:
+                asking.cancel()
+                raise
+            await asking
+
+    @asynccontextmanager
+    async def export(self, container: Container) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The tar of the container's own files, without its volumes."""
+        with self._tree(container, "/", bare=True) as (request, fds), _named(container):
+            async with self._work.stream({**request, "do": "tree export"}, fds) as (_, data):
+                yield data
+
+    async def changes(self, container: Container) -> list[Json]:
+        """Docker's list: {"Path", "Kind"}, kind 0 changed, 1 added, 2 deleted."""
+        text = bytearray()
+        async with self._own(container, "tree changes") as data:
+            async for piece in data:
+                text += piece
+                if len(text) > MAX_CHANGES:
+                    raise Invalid("the container has more changes than an answer can hold")
+        lines = [line.partition(b" ") for line in bytes(text).split(b"\0") if line]
+        return [{"Path": path.decode(errors="replace"), "Kind": int(kind)} for kind, _, path in lines]
+
+    def layer(self, container: Container) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The changes as the uncompressed tar of a layer."""
+        return self._own(container, "tree layer")
+
+    @asynccontextmanager
+    async def _own(self, container: Container, what: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A stream about the container's own tree and the one below it."""
+        tree = self._shelf_tree(container)
+        base = self._trees.view(tree.parent) if tree.parent is not None else ()
+        (root,) = self._trees.mounts(container.id)
+        request: Json = {"do": what, "whole": root.type == "bind" and tree.parent is not None}
+        if base:
+            request["base"] = _entry(base[0])
+        own = os.open(self._trees.shelf.files(tree), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            async with self._work.stream(request, [own]) as (_, data):
+                yield data
+        finally:
+            os.close(own)
+
+    def _shelf_tree(self, container: Container) -> Any:
+        try:
+            return self._trees.shelf.get(container.id)
+        except NotFound:
+            raise Conflict(f"container {container.id[:12]} has no file system: it is being made or removed") from None
+
+    @contextmanager
+    def _tree(self, container: Container, path: str, bare: bool = False) -> Iterator[tuple[Json, list[int]]]:
+        """What a worker needs to have the container's tree: words, and descriptors when it runs."""
+        self._shelf_tree(container)
+        request: Json = {"path": path, "bare": bare}
+        fds = _running(container)
+        try:
+            if not fds:
+                host = container.record.host_config
+                request["rootfs"] = _entry(self._trees.mounts(container.id)[0])
+                request["read_only"] = bool(host.get("ReadonlyRootfs"))
+                request["mounts"] = [
+                    {"source": str(point.source), "target": point.destination, "read_only": not point.rw}
+                    for point in sorted(container.record.mounts, key=lambda point: point.destination)
+                    if point.type in ("volume", "bind") and point.source
+                ]
+            yield request, fds
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+
+def check(path: str) -> str:
+    """Invalid for a path that names nothing."""
+    if not path or "\0" in path or len(path) > 4096:
+        raise Invalid("bad parameter: path cannot be empty" if not path else "bad parameter: path is malformed")
+    return path
+
+
+def _running(container: Container) -> list[int]:
+    """Root, mount namespace and user namespace of a running container; [] when it does not run (any more).
+
+    Its first process is held by a descriptor while it is looked at, and its control group says that it is the one.
+    """
+    task = container.task
+    if task is None or not container.record.state.running:
+        return []
+    opened: list[int] = []
+    try:
+        process = os.open(f"/proc/{task.pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            cgroup = os.open("cgroup", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+            with os.fdopen(cgroup) as file:
+                if container.id not in file.read():
+                    return []
+            opened.append(os.open("root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=process))
+            for name in ("ns/mnt", "ns/user"):
+                opened.append(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=process))
+        finally:
+            os.close(process)
+    except (FileNotFoundError, ProcessLookupError):
+        for fd in opened:
+            os.close(fd)
+        return []
+    return opened
+
+
+@contextmanager
+def _named(container: Container) -> Iterator[None]:
+    """A worker does not know the container's name, which Docker's message has."""
+    try:
+        yield
+    except NotFound as error:
+        raise NotFound(f"{error} {container.record.name}") from None
+
+
+def _pour(feed: Feed, writer: int) -> None:
+    """Thread: the body, decompressed here and not by anything of the container's, into the worker's pipe."""
+    try:
+        for piece in feed.decoded():
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(writer, view) :]
+    finally:
+        os.close(writer)
+
+
+def _entry(mount: Mount) -> Json:
+    return {"type": mount.type, "source": mount.source, "destination": mount.target, "options": list(mount.options)}

@@ -1,0 +1,35 @@
+"""POST /containers/ID/update: limits, published ports, the restart policy, at once where the container runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from corten.engine.containers import records
+from corten.engine.containers.container import Container
+from corten.engine.containers.network import change_rate
+from corten.engine.containers.ports import republish
+from corten.engine.oci.update import update_resources
+from corten.engine.seams import Json
+from corten.errors import Conflict
+
+if TYPE_CHECKING:
+    from corten.engine.containers.containers import Containers
+
+
+async def update(containers: Containers, container: Container, body: Json) -> list[str]:
+    """Warnings. Invalid for limits that cannot be; what is absent or zero stays as it is, as Docker has it."""
+    async with container.lock:
+        record, parts = container.record, containers.parts
+        if container.gone or record.state.status in ("removing", "dead"):
+            raise Conflict(f"container {container.id} is marked for removal and cannot be updated")
+        _, resources, _ = update_resources(record.host_config, body, parts.facts, container.id)
+        await republish(containers, container, body)
+        if body.get("NetRate") is not None:
+            await change_rate(containers, container, body["NetRate"])
+        host, _, warnings = update_resources(record.host_config, body, parts.facts, container.id)
+        if resources and container.task is not None:
+            await container.task.update(resources)
+        record.host_config = host
+        records.save(parts.table, record)
+        parts.events.publish("container", "update", container.id, container.attributes())
+        return warnings

@@ -1,0 +1,1 @@
+"""Images: names to configurations and trees; pulling, making, keeping and removing them."""

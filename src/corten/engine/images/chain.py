@@ -1,0 +1,153 @@
+"""An image's layers as a chain of committed trees, and the one place that makes an image record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from corten.engine.images.progress import Emit, Meter, status
+from corten.engine.images.unpack import Unpacked, Unpacker
+from corten.errors import Conflict
+from corten.snapshots.shelf import Draft, Shelf
+from corten.spec.digest import short
+from corten.spec.oci_image import Descriptor, chain_ids
+
+Json = dict[str, Any]
+_FLUSH = 0.5  # seconds
+Fetch = Callable[[Descriptor], Awaitable[None]]
+
+
+class LayerTrees(Protocol):
+    """A driver of trees (see `corten.snapshots.overlay.Overlay`): what images need of it."""
+
+    @property
+    def shelf(self) -> Shelf: ...
+
+    def receive(self) -> Draft: ...
+
+    def commit(
+        self,
+        draft: Draft,
+        name: str,
+        parent: str | None,
+        size: int,
+        implied: Sequence[bytes] = (),
+        links: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None: ...
+
+    def discard(self, draft: Draft) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of an image to come: its blob, what it must unpack to, and the name of the tree it completes."""
+
+    blob: Descriptor
+    diff_id: str
+    chain_id: str
+    parent: str | None
+
+    @property
+    def shown(self) -> str:
+        return short(self.blob.digest)
+
+
+def layers_of(blobs: Sequence[Descriptor], diffs: Sequence[str]) -> list[Layer]:
+    chain = chain_ids(diffs)
+    parents = (None, *chain)
+    return [Layer(blob, diff, name, parent) for blob, diff, name, parent in zip(blobs, diffs, chain, parents)]
+
+
+class Chains:
+    def __init__(self, trees: LayerTrees, unpacker: Unpacker) -> None:
+        self._trees = trees
+        self._unpacker = unpacker
+        self._busy: dict[str, asyncio.Lock] = {}
+
+    def missing(self, layers: Sequence[Layer]) -> list[Layer]:
+        """Those from the first that is not there on: a tree never stands without its parents."""
+        for index, layer in enumerate(layers):
+            if not self._trees.shelf.has(layer.chain_id):
+                return list(layers[index:])
+        return []
+
+    async def build(self, layers: Sequence[Layer], fetch: Fetch, emit: Emit) -> None:
+        """Have every tree of the chain. `fetch` brings a blob into the store; fetching and unpacking overlap.
+
+        Images that share layers wait for one another: what both lack is one common beginning of their chains, so one
+        lock, on the first tree that is missing, is enough. Trees are added when all have unpacked and are on disk.
+        """
+        async with self._turn(layers) as missing:
+            for layer in layers[: len(layers) - len(missing)]:
+                emit(status("Already exists", layer.shown))
+            for layer in missing:
+                emit(status("Pulling fs layer", layer.shown))
+            if missing:
+                await self._fill(missing, fetch, emit)
+
+    @asynccontextmanager
+    async def _turn(self, layers: Sequence[Layer]) -> AsyncIterator[list[Layer]]:
+        while missing := self.missing(layers):
+            first = missing[0].chain_id
+            lock = self._busy.setdefault(first, asyncio.Lock())
+            async with lock:
+                try:
+                    if self.missing(layers) == missing:
+                        yield missing
+                        return
+                finally:
+                    self._busy.pop(first, None)
+        yield []
+
+    async def _fill(self, missing: Sequence[Layer], fetch: Fetch, emit: Emit) -> None:
+        tasks = [asyncio.create_task(self._one(layer, fetch, emit)) for layer in missing]
+        flushing = asyncio.create_task(self._flush())
+        try:
+            unpacked = await asyncio.gather(*tasks)
+            await asyncio.to_thread(self._trees.shelf.sync)
+        except BaseException:
+            await _stop(tasks)
+            for task in tasks:
+                if not task.cancelled() and task.exception() is None:
+                    self._trees.discard(task.result().draft)
+            raise
+        finally:
+            await _stop([flushing])
+        await asyncio.to_thread(self._commit, missing, unpacked)
+
+    async def _flush(self) -> None:
+        """Let the disk work while we do: the kernel by itself would begin to write when all is unpacked, or later."""
+        while True:
+            await asyncio.sleep(_FLUSH)
+            await asyncio.to_thread(self._trees.shelf.sync)
+
+    async def _one(self, layer: Layer, fetch: Fetch, emit: Emit) -> Unpacked:
+        await fetch(layer.blob)
+        unpacked = await self._unpacker.unpack(
+            layer.blob.digest, layer.diff_id, Meter(emit, "Extracting", layer.shown, layer.blob.size)
+        )
+        emit(status("Pull complete", layer.shown))
+        return unpacked
+
+    def _commit(self, layers: Sequence[Layer], unpacked: Sequence[Unpacked]) -> None:
+        waiting = list(zip(layers, unpacked))
+        try:
+            while waiting:
+                layer, tree = waiting.pop(0)
+                try:
+                    self._trees.commit(tree.draft, layer.chain_id, layer.parent, tree.size, tree.implied, tree.links)
+                except Conflict:
+                    if not self._trees.shelf.has(layer.chain_id):
+                        raise
+        finally:
+            for _, tree in waiting:
+                self._trees.discard(tree.draft)
+
+
+async def _stop(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

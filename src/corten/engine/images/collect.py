@@ -1,0 +1,63 @@
+"""What no image, no container and no work in flight needs any more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from corten.engine.images.chain import LayerTrees
+from corten.store.blobs import Blobs
+from corten.store.images import ImageRecord, ImageRecords
+from corten.store.leases import Leases
+
+RESUMABLE = 24 * 3600.0  # seconds that what an interrupted pull got is kept for the next one
+
+
+class Collector:
+    def __init__(self, blobs: Blobs, records: ImageRecords, leases: Leases, trees: LayerTrees) -> None:
+        self._blobs = blobs
+        self.records = records
+        self._leases = leases
+        self._trees = trees
+
+    def leave(self, record: ImageRecord) -> list[str]:
+        """After an image's record is gone: take away those of its trees and blobs that nothing else needs.
+
+        The names of the trees, topmost first.
+        """
+        gone = self.trees()
+        self.discard(record.blobs)
+        return [name for name in reversed(record.chain) if name in gone]
+
+    def _needed_blobs(self) -> set[str]:
+        return {digest for record in self.records.all() for digest in record.blobs}
+
+    def trees(self) -> set[str]:
+        """Take away every committed tree that is part of no image, under no container and in no work in flight."""
+        shelf = self._trees.shelf
+        keep = {name for record in self.records.all() for name in record.chain} | shelf.ancestors_in_use()
+        idle = set(shelf.keys(True)) - keep
+        idle -= self._leases.held("snapshot", idle)
+        gone: set[str] = set()
+        for name in sorted(idle, key=lambda name: -len(shelf.lineage(name))):  # children before their parents
+            if shelf.remove_if_childless(name):
+                gone.add(name)
+        return gone
+
+    def blobs(self, older_than: float = 0) -> int:
+        """Take away blobs of no image that came `older_than` seconds ago or earlier. Bytes freed."""
+        needed = self._needed_blobs()
+        limit = time.time() - older_than
+        names: Sequence[str] = [digest for digest in self._blobs.list() if digest not in needed]
+        leased = self._leases.held("blob", names)
+        return sum(self._blobs.remove(d) for d in names if d not in leased and self._blobs.time(d) <= limit)
+
+    def discard(self, digests: Iterable[str]) -> None:
+        """Take away those of these blobs that nothing needs."""
+        names = set(digests) - self._needed_blobs()
+        for digest in names - self._leases.held("blob", names):
+            self._blobs.remove(digest)
+
+    def everything(self, older_than: float = 0) -> int:
+        self.trees()
+        return self.blobs(older_than) + self._blobs.remove_parts(older_than)

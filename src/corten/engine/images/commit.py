@@ -1,0 +1,203 @@
+"""Committing: what a container has changed becomes one more layer on the image that it was made from."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from isal import isal_zlib
+
+from corten.engine import clock
+from corten.engine.images import keep as image_keep
+from corten.engine.images.archive import Feed, consume
+from corten.engine.images.chain import LayerTrees
+from corten.engine.images.changes import apply_changes
+from corten.engine.images.collect import Collector
+from corten.engine.images.unpack import Unpacked, Unpacker
+from corten.errors import Conflict, Exhausted, Invalid
+from corten.layers.write import END
+from corten.spec import digest as digests
+from corten.spec import oci_image
+from corten.spec import platform as platforms
+from corten.spec.oci_image import Descriptor, Manifest
+from corten.spec.reference import Reference
+from corten.store.blobs import Blobs, Ingest
+from corten.store.images import ImageRecord
+from corten.store.leases import Lease, Leases
+
+Json = dict[str, Any]
+_LEVEL = 1  # of igzip: a layer goes to a registry compressed, and this is about as quick as the disk
+# What an image keeps of a container's configuration (OCI image specification, config.md, and Docker's own).
+_KEPT = ("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal",
+         "Healthcheck", "OnBuild", "Shell", "ArgsEscaped")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """POST /commit. `config` takes the place of the container's own, key by key."""
+
+    repo: str = ""
+    tag: str = ""
+    author: str = ""
+    comment: str = ""
+    changes: tuple[str, ...] = ()
+    pause: bool = True
+    config: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A layer as a blob; `diff_id` is of the tar in it. `empty`: nothing was changed, and there is no blob."""
+
+    blob: Descriptor
+    diff_id: str
+    empty: bool
+
+
+class Committer:
+    """`committed(image id, name)` is told of each image; the name is "" for one without."""
+
+    def __init__(
+        self,
+        blobs: Blobs,
+        leases: Leases,
+        trees: LayerTrees,
+        unpacker: Unpacker,
+        collector: Collector,
+    ) -> None:
+        self._blobs = blobs
+        self._leases = leases
+        self._trees = trees
+        self._unpacker = unpacker
+        self._collector = collector
+
+    async def commit(
+        self,
+        parent: ImageRecord | None,
+        layer: AsyncIterator[bytes],
+        name: Reference | None,
+        wanted: Request,
+        container: Json,
+        command: str,
+        settled: Callable[[], None] = lambda: None,
+    ) -> str:
+        """The id of the new image. `container` is its configuration, `command` what it ran; `settled` is called once
+        its tree has been read."""
+        config = apply_changes(_config(container, wanted.config), wanted.changes)
+        with self._leases.hold() as lease:
+            if parent is not None:
+                lease.add("blob", *parent.blobs)
+                lease.add("snapshot", *parent.chain)
+            taken = await consume(layer, lambda feed: self._take(feed, lease))
+            settled()
+            try:
+                return await self._make(parent, taken, name, wanted, config, command, lease)
+            except BaseException as error:
+                lease.release()
+                self._collector.discard([taken.blob.digest])
+                if isinstance(error, Exhausted):
+                    self._collector.everything()
+                raise
+
+    def _take(self, feed: Feed, lease: Lease) -> Committed:
+        ingest = self._blobs.ingest()
+        try:
+            return self._compress(feed, ingest, lease)
+        except BaseException:
+            ingest.abort()
+            raise
+
+    def _compress(self, feed: Feed, ingest: Ingest, lease: Lease) -> Committed:
+        hash_, size = hashlib.sha256(), 0
+        codec = isal_zlib.compressobj(level=_LEVEL, wbits=31)  # 31: in gzip's form
+        for piece in feed.pieces():
+            hash_.update(piece)
+            size += len(piece)
+            ingest.write(codec.compress(piece))
+        ingest.write(codec.flush())
+        lease.add("blob", ingest.digest)
+        blob = Descriptor(oci_image.OCI_LAYER + "+gzip", ingest.digest, ingest.offset)
+        if size <= len(END) or self._blobs.has(ingest.digest):
+            ingest.abort()
+        else:
+            ingest.commit()
+        return Committed(blob, "sha256:" + hash_.hexdigest(), size <= len(END))
+
+    async def _make(
+        self,
+        parent: ImageRecord | None,
+        taken: Committed,
+        name: Reference | None,
+        wanted: Request,
+        config: Json,
+        command: str,
+        lease: Lease,
+    ) -> str:
+        layers = (*(parent.layers if parent else ()), *(() if taken.empty else (taken.blob,)))
+        document = _document(parent, taken, wanted, config, command)
+        text = json.dumps(document, separators=(",", ":")).encode()
+        kind = oci_image.OCI_CONFIG
+        manifest = Manifest(oci_image.OCI_MANIFEST, Descriptor(kind, digests.of(text), len(text)), tuple(layers))
+        body = oci_image.render_manifest(manifest.config, manifest.layers)
+        plan = image_keep.plan(manifest, digests.of(body), text)
+        lease.add("blob", *(digests.of(data) for data in (text, body)))
+        if not taken.empty:
+            top = plan.layers[-1]
+            lease.add("snapshot", top.chain_id)
+            if not self._trees.shelf.has(top.chain_id):
+                unpacked = await self._unpacker.unpack(taken.blob.digest, taken.diff_id, lambda done: None)
+                await asyncio.to_thread(self._commit, unpacked, top.chain_id, top.parent)
+        for data in (text, body):
+            await asyncio.to_thread(self._blobs.put, data)
+        image_keep.keep(self._collector, self._trees, plan, [str(name)] if name else [], [])
+        return plan.id
+
+    def _commit(self, unpacked: Unpacked, name: str, parent: str | None) -> None:
+        self._trees.shelf.sync()
+        try:
+            self._trees.commit(unpacked.draft, name, parent, unpacked.size, unpacked.implied, unpacked.links)
+        except Conflict:
+            if not self._trees.shelf.has(name):
+                raise
+
+
+def _config(container: Json, given: Json) -> Json:
+    """The container's configuration with what the request says in its place. Env and Labels are merged."""
+    merged = {key: container[key] for key in _KEPT if container.get(key)}
+    for key in _KEPT:
+        value = given.get(key)
+        if not value:
+            continue
+        if key in ("Labels", "ExposedPorts", "Volumes"):
+            if not isinstance(value, dict):
+                raise Invalid(f"{key} is not an object")
+            merged[key] = {**(merged.get(key) or {}), **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def _document(parent: ImageRecord | None, taken: Committed, wanted: Request, config: Json, command: str) -> Json:
+    """The image's configuration document."""
+    before = parent.config if parent else {}
+    here = platforms.host()
+    created = clock.rfc3339(clock.now())
+    entry = {"created": created, "created_by": command, "author": wanted.author, "comment": wanted.comment}
+    history = [*(before.get("history") or []), {key: value for key, value in entry.items() if value}]
+    if taken.empty:
+        history[-1]["empty_layer"] = True
+    diffs = [*oci_image.diff_ids(before)] if parent else []
+    return {
+        "architecture": before.get("architecture") or here.architecture,
+        "os": before.get("os") or here.os,
+        **({"variant": before["variant"]} if before.get("variant") else {}),
+        **({"author": wanted.author} if wanted.author else {}),
+        "created": created,
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": diffs if taken.empty else [*diffs, taken.diff_id]},
+        "history": history,
+    }

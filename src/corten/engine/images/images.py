@@ -1,0 +1,355 @@
+"""The noun `Images`: names to images, pulling and making them, taking them away."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from corten.engine.filters import Filters
+from corten.engine.images import view as image_view
+from corten.engine.images.builtin import REFERENCE as BUILTIN
+from corten.engine.images.builtin import Builtin
+from corten.engine.images.chain import Chains, LayerTrees
+from corten.engine.images.collect import RESUMABLE, Collector
+from corten.engine.images.commit import Committer, Request
+from corten.engine.images.importing import Importer
+from corten.engine.images.load import Loader
+from corten.engine.images.progress import Emit, status, stream
+from corten.engine.images.pull import Puller
+from corten.engine.images.push import Pusher
+from corten.engine.images.remove import Remover, Users
+from corten.engine.images.save import save
+from corten.engine.images.unpack import Unpacker, Workers
+from corten.errors import Conflict, Invalid, NotFound
+from corten.registry.client.registry import Registry
+from corten.spec import platform as platforms
+from corten.spec.reference import Reference, parse
+from corten.store.blobs import Blobs
+from corten.store.database import Database
+from corten.store.images import ImageRecord, ImageRecords
+from corten.store.leases import Leases
+
+Json = dict[str, Any]
+Rows = list[Json]  # a name of its own, because `list` is a method below
+_ID = re.compile(r"(?:sha256:)?[0-9a-f]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image as containers see it. `config` is the whole configuration document, `chain_id` the tree of its last
+    layer (None for an image without layers); names are in their familiar form; `size` in bytes, `created` RFC 3339."""
+
+    id: str
+    config: Json
+    chain_id: str | None
+    repo_tags: tuple[str, ...]
+    repo_digests: tuple[str, ...]
+    size: int
+    created: str
+
+
+def no_users(image: str) -> Sequence[tuple[str, bool]]:
+    return ()
+
+
+class Images:
+    """`users` tells which containers use an image; `on_event` is told (action, id or name, attributes).
+
+    `recover` once at start, before anything else; `close` at the end, in the event loop.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        trees: LayerTrees,
+        workers: Workers,
+        registry: Registry,
+        users: Users = no_users,
+        driver: str = "overlay2",
+    ) -> None:
+        self.on_event: Callable[[str, str, dict[str, str]], None] = lambda action, id, attributes: None
+        self._records = ImageRecords(database)
+        self._leases = Leases()
+        self._blobs = blobs
+        self._trees = trees
+        self._registry = registry
+        self._driver = driver
+        self._collector = Collector(blobs, self._records, self._leases, trees)
+        self._builtin = Builtin(blobs, self._leases, trees, self._collector)
+        unpacker = Unpacker(blobs, trees, workers)
+        self._chains = Chains(trees, unpacker)
+        self._loader = Loader(blobs, self._leases, trees, self._chains, self._collector, self._loaded)
+        self._importer = Importer(blobs, self._leases, trees, unpacker, self._collector, self._imported)
+        self._pusher = Pusher(registry, blobs, self._records, self._leases, self._pushed)
+        self._committer = Committer(blobs, self._leases, trees, unpacker, self._collector)
+        self._remover = Remover(self._records, users, self._collector.leave, self._event)
+        self._puller = Puller(
+            registry, blobs, self._records, self._leases, trees, self._chains, self._collector, self._pulled
+        )
+
+    def recover(self) -> None:
+        """At start: work in flight of an earlier daemon is over; what it left is taken away, or kept to be resumed."""
+        self._blobs.sweep()
+        self._trees.shelf.sweep()
+        self._collector.everything(RESUMABLE)
+
+    def collect(self) -> None:
+        """Take away trees that nothing needs; to be called when a container is removed whose image is gone."""
+        self._collector.trees()
+
+    async def close(self) -> None:
+        await self._registry.close()
+
+    # ------------------------------------------------------------------------------------------------- looking up
+
+    def resolve(self, ref: str) -> Image:
+        """The image of a tag, a digest, an id or the unique start of one. NotFound."""
+        record = self._find(ref)[0]
+        chain = record.chain
+        return Image(
+            record.id,
+            record.config,
+            chain[-1] if chain else None,
+            tuple(image_view.familiar(name) for name in self._records.tags(record.id)),
+            tuple(image_view.familiar(name) for name in self._records.digests(record.id)),
+            record.size,
+            record.created,
+        )
+
+    def _find(self, ref: str) -> tuple[ImageRecord, str | None]:
+        """The record, and the canonical name that it was found by (None: by its id)."""
+        name, id = self._look_up(ref)
+        record = self._records.get(id) if id is not None else None
+        if record is None:
+            raise NotFound(f"No such image: {_shown(ref)}")
+        return record, name
+
+    def _look_up(self, ref: str) -> tuple[str | None, str | None]:
+        try:
+            reference = parse(ref).tagged
+        except Invalid:
+            reference = None
+        if reference is not None:
+            name, id = self._by_name(reference)
+            if id is not None:
+                return name, id
+        if _ID.fullmatch(ref):
+            ids = self._records.with_prefix(ref.removeprefix("sha256:"))
+            if len(ids) == 1:
+                return None, ids[0]
+        if reference == BUILTIN:
+            return str(BUILTIN), self._builtin.ensure()
+        return None, None
+
+    def _by_name(self, reference: Reference) -> tuple[str, str | None]:
+        if reference.digest:
+            name = f"{reference.name}@{reference.digest}"
+            return name, self._records.by_digest(name)
+        name = str(reference)
+        return name, self._records.by_tag(name)
+
+    def list(
+        self, filters: Mapping[str, Iterable[str]] | None = None, all: bool = False, shared_size: bool = False
+    ) -> Rows:
+        """Docker's rows, newest first. `all` changes nothing: there are no intermediate images here."""
+        names = self._records.names()
+        rows = [(record, *names.get(record.id, ([], []))) for record in self._records.all()]
+        asked = Filters(filters)
+        marks = {*asked.get("before", ()), *asked.get("since", ())}
+        created = {mark: image_view.seconds(self._find(mark)[0].created) for mark in marks}
+        shared = self._shared([record for record, _, _ in rows]) if shared_size else {}
+        kept = image_view.select(rows, asked, created)
+        return [image_view.summary(record, tags, d, shared.get(record.id, -1)) for record, tags, d in kept]
+
+    def _shared(self, records: Sequence[ImageRecord]) -> dict[str, int]:
+        count: dict[str, int] = {}
+        for record in records:
+            for name in record.chain:
+                count[name] = count.get(name, 0) + 1
+        shelf = self._trees.shelf
+        return {
+            record.id: sum(shelf.get(name).size for name in record.chain if count[name] > 1 and shelf.has(name))
+            for record in records
+        }
+
+    def inspect(self, ref: str) -> Json:
+        record, _ = self._find(ref)
+        driver = {"Name": self._driver, "Data": None}
+        return image_view.details(record, self._records.tags(record.id), self._records.digests(record.id), driver)
+
+    def history(self, ref: str) -> Rows:
+        record, _ = self._find(ref)
+        shelf = self._trees.shelf
+        sizes = {name: shelf.get(name).size for name in record.chain if shelf.has(name)}
+        return image_view.history(record, self._records.tags(record.id), sizes)
+
+    # --------------------------------------------------------------------------------------------- coming and going
+
+    def pull(
+        self, ref: str, tag: str | None = None, platform: str | None = None, auth: Json | None = None
+    ) -> AsyncIterator[Json]:
+        """Docker's messages while it pulls. `tag` may be a tag or a digest; with neither, every tag is pulled.
+
+        Raises before the first message: Invalid, NotFound, Unauthorized, Unavailable, Failed.
+        """
+        reference = named(ref, tag or "")
+        if reference.tagged == BUILTIN:
+            return stream(self._pull_builtin)
+        return self._puller.pull(reference, platform, auth)
+
+    async def _pull_builtin(self, emit: Emit) -> None:
+        emit({"status": f"Pulling from {BUILTIN.path}", "id": BUILTIN.tag})
+        new = self._records.by_tag(str(BUILTIN)) is None
+        id = await asyncio.to_thread(self._builtin.ensure)
+        emit(status(f"{BUILTIN.familiar_name} is built in: it is made from this machine's static busybox"))
+        digest = next(iter(self._records.digests(id))).partition("@")[2]
+        emit(status(f"Digest: {digest}"))
+        done = "Made" if new else "Image is up to date for"
+        emit(status(f"Status: {done} {BUILTIN.familiar}"))
+        self._pulled(BUILTIN)
+
+    def _pulled(self, reference: Reference) -> None:
+        self._event("pull", reference.familiar, {"name": reference.familiar_name})
+
+    def load(self, body: AsyncIterator[bytes], quiet: bool = False) -> AsyncIterator[Json]:
+        """Images from a docker-archive or an OCI image layout, compressed or not."""
+        return self._loader.load(body, quiet)
+
+    def _loaded(self, id: str, names: Sequence[str]) -> None:
+        self._event("load", id, {"name": names[0] if names else id})
+
+    def import_(
+        self,
+        body: AsyncIterator[bytes],
+        repo: str = "",
+        tag: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+        platform: str | None = None,
+    ) -> AsyncIterator[Json]:
+        """An image from the tar of a root file system. The one message has the id. Raises Invalid at once."""
+        name = named(repo, tag).tagged if repo else None
+        if name is not None and name.digest:
+            raise Invalid("cannot import digest reference")
+        return self._importer.import_(body, name, message, changes, platform)
+
+    def _imported(self, id: str, name: str) -> None:
+        self._event("import", id, {"name": name or id})
+
+    def save(self, refs: Sequence[str], platform: str | None = None) -> AsyncIterator[bytes]:
+        """A tar that `load` takes. A repository without a tag stands for all its tags. NotFound at once."""
+        wanted = platforms.parse(platform) if platform else None
+        chosen: dict[str, tuple[ImageRecord, dict[str, None]]] = {}
+        for ref in refs:
+            for record, tag in self._named(ref):
+                actual = platforms.of(record.config)
+                if wanted is not None and actual is not None and not platforms.fits(actual, wanted):
+                    raise NotFound(f"image {_shown(ref)} is here for {actual}, not for {wanted}")
+                chosen.setdefault(record.id, (record, {}))[1].update({tag: None} if tag else {})
+        if not chosen:
+            raise Invalid("no image was named")
+        for record, _ in chosen.values():
+            self._event("save", record.id, {"name": record.id})
+        return save(self._blobs, self._leases, [(record, [*tags]) for record, tags in chosen.values()])
+
+    def _named(self, ref: str) -> Sequence[tuple[ImageRecord, str | None]]:
+        try:
+            reference = parse(ref)
+        except Invalid:
+            reference = None
+        if reference is not None and not reference.tag and not reference.digest:
+            tags = [name for names in self._records.names().values() for name in names[0]]
+            several = [name for name in tags if parse(name).name == reference.name]
+            if several:
+                return [(self._find(name)[0], name) for name in several]
+        record, name = self._find(ref)
+        return [(record, name if name is not None and "@" not in name else None)]
+
+    def push(self, repo: str, tag: str = "", auth: Json | None = None) -> AsyncIterator[Json]:
+        """Docker's messages while it pushes; every tag of the repository without `tag`. NotFound, Invalid at once."""
+        reference = named(repo, tag)
+        if reference.digest:
+            raise Invalid("cannot push a digest reference")
+        if reference.tag and self._records.by_tag(str(reference)):
+            return self._pusher.push([(reference, self._find(str(reference))[0])], auth)
+        tags = [] if reference.tag else [tag for names in self._records.names().values() for tag in names[0]]
+        known = [parse(name) for name in tags if parse(name).name == reference.name]
+        if not known:
+            raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
+        return self._pusher.push([(each, self._find(str(each))[0]) for each in known], auth)
+
+    def _pushed(self, reference: Reference) -> None:
+        self._event("push", reference.familiar, {"name": reference.familiar_name})
+
+    async def login(self, auth: Json) -> None:
+        """Unauthorized, Failed, Unavailable."""
+        await self._registry.login(auth)
+
+    def layers_size(self) -> int:
+        """Bytes of all layers that images have, each counted once."""
+        shelf = self._trees.shelf
+        names = {name for record in self._records.all() for name in record.chain}
+        return sum(shelf.get(name).size for name in names if shelf.has(name))
+
+    async def commit(
+        self, image: str, layer: AsyncIterator[bytes], wanted: Request, config: Json, settled: Callable[[], None]
+    ) -> str:
+        """A new image on top of `image` ("" for none); its id. `layer` is the tar of what is new. Invalid, Conflict."""
+        name = named(wanted.repo, wanted.tag).tagged if wanted.repo else None
+        if name is not None and name.digest:
+            raise Invalid("refusing to create a tag with a digest reference")
+        parent = self._records.get(image) if image else None
+        if image and parent is None:
+            raise Conflict(f"image {image} of the container is gone; it can be exported, but not committed")
+        words = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
+        id = await self._committer.commit(parent, layer, name, wanted, config, " ".join(words), settled)
+        if name is not None:
+            self._event("tag", id, {"name": name.familiar})
+        return id
+
+    def tag(self, ref: str, repo: str, tag: str) -> None:
+        """Give the image one more name; a name that another image had is taken from it."""
+        record, _ = self._find(ref)
+        reference = named(repo, tag)
+        if reference.digest:
+            raise Invalid("refusing to create a tag with a digest reference")
+        self._records.tag(str(reference.tagged), record.id)
+        self._event("tag", record.id, {"name": reference.tagged.familiar})
+
+    async def remove(self, ref: str, force: bool = False, noprune: bool = False) -> Rows:
+        """[{"Untagged": ..}, {"Deleted": ..}]. NotFound, Conflict. `noprune` is about parents that we do not have."""
+        record, name = self._find_for_removal(ref)
+        return await self._remover.remove(record, name, force)
+
+    def _find_for_removal(self, ref: str) -> tuple[ImageRecord, str | None]:
+        try:
+            reference = parse(ref).tagged
+        except Invalid:
+            return self._find(ref)
+        if reference == BUILTIN and self._by_name(reference)[1] is None:
+            raise NotFound(f"No such image: {_shown(ref)}")  # it would be made only to be removed
+        return self._find(ref)
+
+    def _event(self, action: str, id: str, attributes: dict[str, str]) -> None:
+        self.on_event(action, id, attributes)
+
+
+def named(repo: str, tag: str) -> Reference:
+    """The reference of a repository and a tag or digest given apart, as Docker's API has them. Invalid."""
+    reference = parse(repo)
+    if not tag:
+        return reference
+    if "@" in tag or ":" in tag:
+        return reference.with_digest(tag.rpartition("@")[2])
+    return reference.with_tag(tag)
+
+
+def _shown(ref: str) -> str:
+    try:
+        return parse(ref).tagged.familiar
+    except Invalid:
+        return ref

@@ -1,0 +1,148 @@
+"""Importing: a tar of a root file system becomes an image with one layer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+from corten.engine import clock
+from corten.engine.images import keep as image_keep
+from corten.engine.images.archive import Feed, consume
+from corten.engine.images.chain import LayerTrees
+from corten.engine.images.changes import apply_changes
+from corten.engine.images.collect import Collector
+from corten.engine.images.progress import Emit, stream
+from corten.engine.images.unpack import Unpacked, Unpacker
+from corten.errors import Conflict, Exhausted
+from corten.spec import digest as digests
+from corten.spec import oci_image
+from corten.spec import platform as platforms
+from corten.spec.oci_image import Descriptor, Manifest
+from corten.spec.reference import Reference
+from corten.store.blobs import Blobs
+from corten.store.compression import detect
+from corten.store.leases import Lease, Leases
+
+Json = dict[str, Any]
+_KEPT = {"tar": "", "gzip": "+gzip", "zstd": "+zstd"}  # kept as they come; other compressions are undone
+
+
+class Importer:
+    """`imported(image id, name)` is told of each image; the name is "" for one without."""
+
+    def __init__(
+        self,
+        blobs: Blobs,
+        leases: Leases,
+        trees: LayerTrees,
+        unpacker: Unpacker,
+        collector: Collector,
+        imported: Callable[[str, str], None],
+    ) -> None:
+        self._blobs = blobs
+        self._leases = leases
+        self._trees = trees
+        self._unpacker = unpacker
+        self._collector = collector
+        self._imported = imported
+
+    def import_(
+        self,
+        body: AsyncIterator[bytes],
+        name: Reference | None,
+        message: str,
+        changes: Iterable[str],
+        platform: str | None,
+    ) -> AsyncIterator[Json]:
+        config = apply_changes({}, changes)
+        target = platforms.parse(platform) if platform else platforms.host()
+
+        async def work(emit: Emit) -> None:
+            try:
+                with self._leases.hold() as lease:
+                    id = await self._make(body, name, message, config, target, lease)
+            except Exhausted:
+                self._collector.everything()
+                raise
+            emit({"status": id})
+            self._imported(id, name.familiar if name else "")
+
+        return stream(work)
+
+    async def _make(
+        self,
+        body: AsyncIterator[bytes],
+        name: Reference | None,
+        message: str,
+        config: Json,
+        target: platforms.Platform,
+        lease: Lease,
+    ) -> str:
+        blob = await consume(body, lambda feed: self._take(feed, lease))
+        try:
+            unpacked = await self._unpacker.unpack(blob.digest, None, lambda done: None)
+            lease.add("snapshot", unpacked.diff_id)
+            await asyncio.to_thread(self._commit, unpacked)
+            return self._record(blob, unpacked.diff_id, name, message, config, target, lease)
+        except BaseException:
+            lease.release()
+            self._collector.discard([blob.digest])
+            raise
+
+    def _take(self, feed: Feed, lease: Lease) -> Descriptor:
+        """The body as a blob."""
+        ingest = self._blobs.ingest()
+        try:
+            head = b""
+            for piece in feed.decoded(keep=tuple(_KEPT)):
+                head = head or bytes(piece[:8])
+                ingest.write(piece)
+            size = ingest.offset
+            lease.add("blob", ingest.digest)
+            digest = ingest.commit()
+        except BaseException:
+            ingest.abort()
+            raise
+        return Descriptor(oci_image.OCI_LAYER + _KEPT[detect(head)], digest, size)
+
+    def _commit(self, unpacked: Unpacked) -> None:
+        self._trees.shelf.sync()
+        try:
+            self._trees.commit(unpacked.draft, unpacked.diff_id, None, unpacked.size, unpacked.implied, unpacked.links)
+        except Conflict:
+            if not self._trees.shelf.has(unpacked.diff_id):
+                raise
+
+    def _record(
+        self,
+        blob: Descriptor,
+        diff_id: str,
+        name: Reference | None,
+        message: str,
+        config: Json,
+        target: platforms.Platform,
+        lease: Lease,
+    ) -> str:
+        created = clock.rfc3339(clock.now())
+        comment = message or "Imported from -"
+        document = {
+            "architecture": target.architecture,
+            "os": target.os,
+            **({"variant": target.variant} if target.variant else {}),
+            "created": created,
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+            "history": [{"created": created, "comment": comment}],
+        }
+        text = json.dumps(document, separators=(",", ":")).encode()
+        descriptor = Descriptor(oci_image.OCI_CONFIG, digests.of(text), len(text))
+        manifest = Manifest(oci_image.OCI_MANIFEST, descriptor, (blob,))
+        body = oci_image.render_manifest(descriptor, manifest.layers)
+        lease.add("blob", descriptor.digest, digests.of(body))
+        for data in (text, body):
+            self._blobs.put(data)
+        plan = image_keep.plan(manifest, digests.of(body), text)
+        image_keep.keep(self._collector, self._trees, plan, [str(name)] if name else [], [])
+        return plan.id

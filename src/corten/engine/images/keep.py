@@ -1,0 +1,53 @@
+"""From verified blobs to an image record: what pull, load, import and the built-in image have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from corten.engine.images.chain import Layer, LayerTrees, layers_of
+from corten.engine.images.collect import Collector
+from corten.errors import Invalid
+from corten.spec import oci_image
+from corten.spec.oci_image import Descriptor
+from corten.store.images import ImageRecord
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An image to come: everything that is known of it before its layers are there. `manifest` is a digest."""
+
+    id: str
+    manifest: str
+    config: Json
+    layers: tuple[Layer, ...]
+
+
+def plan(manifest: oci_image.Manifest, manifest_digest: str, config: bytes) -> Plan:
+    """Check that manifest and configuration agree. Invalid, Unsupported."""
+    document = oci_image.parse_config(config)
+    diffs = oci_image.diff_ids(document)
+    for layer in manifest.layers:
+        oci_image.layer_compression(layer)
+    if len(diffs) != len(manifest.layers):
+        raise Invalid(f"image has {len(manifest.layers)} layers, but its configuration names {len(diffs)}")
+    return Plan(manifest.config.digest, manifest_digest, document, tuple(layers_of(manifest.layers, diffs)))
+
+
+def keep(collector: Collector, trees: LayerTrees, image: Plan, tags: Sequence[str], digests: Sequence[str]) -> None:
+    """Make the record, once all trees are there. Durable when it returns.
+
+    An image that was here in another form (its layers compressed otherwise) is now kept in this one.
+    """
+    size = sum(trees.shelf.get(layer.chain_id).size for layer in image.layers)
+    blobs: tuple[Descriptor, ...] = tuple(layer.blob for layer in image.layers)
+    created = image.config.get("created") or "0001-01-01T00:00:00Z"
+    record = ImageRecord(image.id, image.manifest, image.config, blobs, size, created, time.time())
+    known = collector.records.get(image.id)
+    collector.records.put(record, tags, digests)
+    if known is not None and known.blobs != record.blobs:
+        collector.discard(known.blobs)

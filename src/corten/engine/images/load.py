@@ -1,0 +1,179 @@
+"""Loading what `save` writes: docker-archive (manifest.json) and OCI image layout (index.json)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from corten.engine.images import keep as image_keep
+from corten.engine.images.archive import Archive, consume
+from corten.engine.images.chain import Chains, LayerTrees
+from corten.engine.images.collect import Collector
+from corten.engine.images.progress import Emit, stream
+from corten.errors import CortenError, Exhausted, Invalid
+from corten.spec import digest as digests
+from corten.spec import oci_image
+from corten.spec import platform as platforms
+from corten.spec.oci_image import Descriptor, Index, Manifest
+from corten.spec.reference import Reference, parse
+from corten.store.blobs import Blobs
+from corten.store.compression import detect
+from corten.store.leases import Lease, Leases
+
+Json = dict[str, Any]
+_MAX_IMAGES = 1000
+_TYPES = {"tar": "", "gzip": "+gzip", "zstd": "+zstd"}
+_NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+
+
+class Loader:
+    """`loaded(image id, names)` is told of each image."""
+
+    def __init__(
+        self,
+        blobs: Blobs,
+        leases: Leases,
+        trees: LayerTrees,
+        chains: Chains,
+        collector: Collector,
+        loaded: Callable[[str, list[str]], None],
+    ) -> None:
+        self._blobs = blobs
+        self._leases = leases
+        self._trees = trees
+        self._chains = chains
+        self._collector = collector
+        self._loaded = loaded
+
+    def load(self, body: AsyncIterator[bytes], quiet: bool) -> AsyncIterator[Json]:
+        async def work(emit: Emit) -> None:
+            taken: set[str] = set()
+            try:
+                with self._leases.hold() as lease:
+                    archive = Archive(self._blobs, lease)
+                    taken = archive.new
+                    await consume(body, archive.read)
+                    for plan, names in self._plans(archive, lease):
+                        await self._keep(plan, names, lease, emit, quiet)
+            except Exhausted:
+                self._collector.everything()
+                raise
+            finally:
+                self._collector.discard(taken)
+
+        return stream(work)
+
+    async def _keep(self, plan: image_keep.Plan, names: list[Reference], lease: Lease, emit: Emit, quiet: bool) -> None:
+        lease.add("snapshot", *(layer.chain_id for layer in plan.layers))
+
+        def loading(message: Json) -> None:
+            if not quiet and message.get("status") == "Extracting":
+                emit({**message, "status": "Loading layer"})
+
+        async def fetch(blob: Descriptor) -> None:
+            """It came with the archive."""
+
+        await self._chains.build(plan.layers, fetch, loading)
+        image_keep.keep(self._collector, self._trees, plan, [str(name) for name in names], [])
+        for name in names:
+            emit({"stream": f"Loaded image: {name.familiar}\n"})
+        if not names:
+            emit({"stream": f"Loaded image ID: {plan.id}\n"})
+        self._loaded(plan.id, [name.familiar for name in names])
+
+    def _plans(self, archive: Archive, lease: Lease) -> list[tuple[image_keep.Plan, list[Reference]]]:
+        if "manifest.json" in archive.documents:
+            return self._docker(archive, lease)
+        if "index.json" in archive.documents:
+            return self._layout(archive)
+        raise Invalid("archive is no image: it has neither manifest.json nor index.json")
+
+    # -------------------------------------------------------------------------------------------- docker-archive
+
+    def _docker(self, archive: Archive, lease: Lease) -> list[tuple[image_keep.Plan, list[Reference]]]:
+        try:
+            entries = json.loads(archive.documents["manifest.json"])
+        except (ValueError, RecursionError) as error:
+            raise Invalid(f"manifest.json is not JSON: {error}") from error
+        if not isinstance(entries, list) or not entries or len(entries) > _MAX_IMAGES:
+            raise Invalid("manifest.json is no list of images")
+        return [self._docker_image(archive, lease, entry) for entry in entries]
+
+    def _docker_image(self, archive: Archive, lease: Lease, entry: Any) -> tuple[image_keep.Plan, list[Reference]]:
+        if not isinstance(entry, dict) or not isinstance(entry.get("Layers") or [], list):
+            raise Invalid("manifest.json has an entry that is no image")
+        names = _names(entry.get("RepoTags") or [])
+        config_digest = archive.find(entry.get("Config"))
+        config = self._small(config_digest, oci_image.MAX_CONFIG)
+        layers = tuple(self._layer(archive.find(name)) for name in entry.get("Layers") or [])
+        manifest = Manifest(
+            oci_image.OCI_MANIFEST, Descriptor(oci_image.OCI_CONFIG, config_digest, len(config)), layers
+        )
+        body = oci_image.render_manifest(manifest.config, layers)
+        plan = image_keep.plan(manifest, digests.of(body), config)
+        lease.add("blob", plan.manifest)
+        archive.new.add(self._blobs.put(body))
+        return plan, names
+
+    def _layer(self, digest: str) -> Descriptor:
+        with open(self._blobs.path(digest), "rb") as file:
+            kind = detect(file.read(8))
+        if kind not in _TYPES:
+            raise Invalid(f"layer {digest} is compressed as {kind}, which no image may be")
+        return Descriptor(oci_image.OCI_LAYER + _TYPES[kind], digest, self._blobs.size(digest))
+
+    # ------------------------------------------------------------------------------------------------ OCI layout
+
+    def _layout(self, archive: Archive) -> list[tuple[image_keep.Plan, list[Reference]]]:
+        body = archive.documents["index.json"]
+        index = oci_image.parse_manifest(body)
+        if not isinstance(index, Index) or len(index.manifests) > _MAX_IMAGES:
+            raise Invalid("index.json is no index")
+        entries = json.loads(body)["manifests"]
+        return [self._layout_image(entry, raw) for entry, raw in zip(index.manifests, entries)]
+
+    def _layout_image(self, entry: Descriptor, raw: Json) -> tuple[image_keep.Plan, list[Reference]]:
+        digest = entry.digest
+        document = oci_image.parse_manifest(self._small(digest, oci_image.MAX_MANIFEST), entry.media_type)
+        if isinstance(document, Index):
+            here = platforms.host()
+            chosen = platforms.choose([each.platform for each in document.manifests], here)
+            if chosen is None:
+                raise Invalid(f"archive has no image for {here}")
+            digest = document.manifests[chosen].digest
+            document = oci_image.parse_manifest(self._small(digest, oci_image.MAX_MANIFEST))
+            if isinstance(document, Index):
+                raise Invalid("archive has an index in an index in an index")
+        config = self._small(document.config.digest, oci_image.MAX_CONFIG)
+        for layer in document.layers:
+            self._blobs.size(layer.digest)  # NotFound when the archive lacks it
+        return image_keep.plan(document, digest, config), _annotated(raw.get("annotations"))
+
+    def _small(self, digest: str, limit: int) -> bytes:
+        if self._blobs.size(digest) > limit:
+            raise Invalid(f"{digest} in the archive is larger than {limit} bytes")
+        return self._blobs.read(digest, limit)
+
+
+def _names(tags: Any) -> list[Reference]:
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise Invalid("manifest.json has RepoTags that are no names")
+    names = [parse(tag) for tag in tags]
+    if any(name.digest or not name.tag for name in names):
+        raise Invalid("manifest.json has RepoTags that are no tags")
+    return names
+
+
+def _annotated(annotations: Any) -> list[Reference]:
+    """The name in an index entry's annotations, when it has one that says both repository and tag."""
+    for key in _NAMES:
+        text = annotations.get(key) if isinstance(annotations, dict) else None
+        if isinstance(text, str) and ":" in text:
+            try:
+                name = parse(text)
+            except CortenError:
+                continue
+            if name.tag and not name.digest:
+                return [name]
+    return []

@@ -1,0 +1,165 @@
+"""Pulling: reference to manifest, manifest to layers, layers to trees; with Docker's messages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from corten.engine.images import keep as image_keep
+from corten.engine.images.chain import Chains, LayerTrees
+from corten.engine.images.collect import Collector
+from corten.engine.images.progress import Emit, Meter, status, stream
+from corten.errors import CortenError, Exhausted, Invalid, NotFound
+from corten.registry.client.registry import Fetched, Registry
+from corten.registry.client.repository import Repository
+from corten.spec import oci_image
+from corten.spec import platform as platforms
+from corten.spec.digest import short
+from corten.spec.oci_image import Descriptor, Index, Manifest
+from corten.spec.platform import Platform
+from corten.spec.reference import Reference
+from corten.store.blobs import Blobs
+from corten.store.images import ImageRecords
+from corten.store.leases import Lease, Leases
+
+Json = dict[str, Any]
+_log = logging.getLogger(__name__)
+_NESTED = 3  # an index in an index in an index
+
+
+class Puller:
+    """`pulled(reference)` is told of each image that has come."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        blobs: Blobs,
+        records: ImageRecords,
+        leases: Leases,
+        trees: LayerTrees,
+        chains: Chains,
+        collector: Collector,
+        pulled: Callable[[Reference], None],
+    ) -> None:
+        self._registry = registry
+        self._blobs = blobs
+        self._records = records
+        self._leases = leases
+        self._trees = trees
+        self._chains = chains
+        self._pulled = pulled
+        self._collector = collector
+
+    def pull(self, reference: Reference, platform: str | None, auth: Json | None) -> AsyncIterator[Json]:
+        """Docker's messages. A reference with neither tag nor digest means every tag of the repository."""
+        wanted = platforms.parse(platform) if platform else None
+
+        async def work(emit: Emit) -> None:
+            if reference.tag or reference.digest:
+                for mirror in self._registry.mirrors(reference):
+                    try:
+                        await self._registry.manifest(mirror, reference)
+                    except CortenError as error:  # whatever it is: the mirrored registry itself is asked next
+                        _log.info("mirror of %s: %s", reference.familiar, error)
+                        continue
+                    await self._one(mirror, reference, wanted, emit)
+                    return
+                await self._one(self._registry.repository(reference, auth), reference, wanted, emit)
+                return
+            repository = self._registry.repository(reference, auth)
+            for tag in await self._registry.tags(repository, reference):
+                await self._one(repository, reference.with_tag(tag), wanted, emit)
+
+        return stream(work)
+
+    async def _one(self, repository: Repository, reference: Reference, wanted: Platform | None, emit: Emit) -> None:
+        with self._leases.hold() as lease:
+            try:
+                await self._get(repository, reference, wanted, emit, lease)
+            except Exhausted:
+                lease.release()
+                self._collector.everything()
+                raise
+        self._pulled(reference)
+
+    async def _get(
+        self, repository: Repository, reference: Reference, wanted: Platform | None, emit: Emit, lease: Lease
+    ) -> None:
+        top = await self._registry.manifest(repository, reference)
+        emit({"status": f"Pulling from {reference.path}", "id": reference.digest or reference.tag})
+        fetched, manifest = await self._for_platform(repository, reference, top, wanted)
+        lease.add("blob", fetched.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers))
+        image = await self._plan(repository, fetched, manifest)
+        self._check_platform(image, reference, wanted, emit)
+        lease.add("snapshot", *(layer.chain_id for layer in image.layers))
+
+        async def fetch(blob: Descriptor) -> None:
+            await self._layer(repository, blob, emit)
+
+        await self._chains.build(image.layers, fetch, emit)
+        self._blobs.put(fetched.body, fetched.digest)
+        name = str(reference)
+        new = (self._records.by_digest(name) if reference.digest else self._records.by_tag(name)) != image.id
+        tags = [] if reference.digest else [name]
+        image_keep.keep(self._collector, self._trees, image, tags, [f"{reference.name}@{top.digest}"])
+        emit(status(f"Digest: {top.digest}"))
+        done = "Downloaded newer image" if new else "Image is up to date"
+        emit(status(f"Status: {done} for {reference.familiar}"))
+
+    async def _for_platform(
+        self, repository: Repository, reference: Reference, top: Fetched, wanted: Platform | None
+    ) -> tuple[Fetched, Manifest]:
+        """The manifest itself, through as many indexes as it takes."""
+        fetched, here = top, wanted or platforms.host()
+        for _ in range(_NESTED + 1):
+            document = oci_image.parse_manifest(fetched.body, fetched.content_type)
+            if isinstance(document, Manifest):
+                return fetched, document
+            entry = _choose(document, here)
+            fetched = await self._registry.manifest(repository, reference.with_digest(entry.digest))
+            if len(fetched.body) != entry.size:
+                raise Invalid(f"manifest {entry.digest} is not of the size that its index says")
+        raise Invalid(f"index of {reference.familiar} is nested deeper than {_NESTED}")
+
+    async def _plan(self, repository: Repository, fetched: Fetched, manifest: Manifest) -> image_keep.Plan:
+        config = manifest.config
+        if config.size > oci_image.MAX_CONFIG:
+            raise Invalid(f"image configuration is larger than {oci_image.MAX_CONFIG} bytes")
+        for layer in manifest.layers:  # refuse what is no image before fetching anything of it
+            oci_image.layer_compression(layer)
+        await self._registry.blob(repository, config)
+        return image_keep.plan(manifest, fetched.digest, self._blobs.read(config.digest, oci_image.MAX_CONFIG))
+
+    def _check_platform(
+        self, image: image_keep.Plan, reference: Reference, wanted: Platform | None, emit: Emit
+    ) -> None:
+        actual, here = platforms.of(image.config), wanted or platforms.host()
+        if actual is None or platforms.fits(actual, here):
+            return
+        if wanted is not None:
+            raise NotFound(
+                f"image with reference {reference.familiar} was found but does not match the specified platform: "
+                f"wanted {wanted}, actual: {actual}"
+            )
+        emit(status(f"WARNING: the image's platform ({actual}) does not match this machine's ({here})"))
+
+    async def _layer(self, repository: Repository, blob: Descriptor, emit: Emit) -> None:
+        shown = short(blob.digest)
+
+        def waiting(seconds: float) -> None:
+            emit(status(f"Retrying in {max(1, round(seconds))} seconds", shown))
+
+        if not self._blobs.has(blob.digest):
+            await self._registry.blob(repository, blob, Meter(emit, "Downloading", shown, blob.size), waiting)
+            emit(status("Verifying Checksum", shown))
+        emit(status("Download complete", shown))
+
+
+def _choose(index: Index, wanted: Platform) -> Descriptor:
+    chosen = platforms.choose([entry.platform for entry in index.manifests], wanted)
+    if chosen is None and index.manifests and all(entry.platform is None for entry in index.manifests):
+        chosen = 0  # some writers leave platforms out; the configuration then says what it is
+    if chosen is None:
+        raise NotFound(f"no matching manifest for {wanted} in the manifest list entries")
+    return index.manifests[chosen]

@@ -1,0 +1,110 @@
+"""Docker's description of a container as an OCI runtime document (specification 1.2), as dockerd would write it.
+
+Pure: the same arguments give the same document. An example, a container as `docker run -m 64m alpine sh` asks for it:
+
+    config = merge_config(image["config"], {"Cmd": ["sh"], "Hostname": "3c5a0b"})
+    host = normalize_host_config({"Memory": 64 << 20}, facts)
+    points = [replace(p, source=volumes.path(p.name)) if p.type == "volume" else p
+              for p in mount_points(config, host)]
+    spec = container_spec(
+        SpecInputs(
+            id=id, name="tidy_fox", config=config, host_config=host, bundle=bundle,
+            files=bundle_files(str(bundle)), mounts=points,
+            namespaces={"network": f"/run/corten/netns/{id}"},
+            seccomp=profile_for(capabilities(host, facts)), cgroup_path=f"/corten/{id}",
+        ),
+        facts,
+    )
+    (bundle / "config.json").write_bytes(encode(spec))
+
+Two things are left to the runtime, because only it sees the container's files: `process.user.username` (Docker's USER
+text, looked up in the container's passwd and group) and HOME. Group names of --group-add travel in the annotation
+`dev.corten.groups`.
+"""
+
+from __future__ import annotations
+
+from corten.engine.oci.devices import device_rules_and_nodes
+from corten.engine.oci.facts import DeviceNode, HostFacts, IdMap, Json, MountPoint, SpecInputs
+from corten.engine.oci.merge import command_line, merge_config
+from corten.engine.oci.mount_parse import parse_mount, parse_volume
+from corten.engine.oci.mount_points import mount_points
+from corten.engine.oci.mounts import bundle_files, mounts, root_propagation
+from corten.engine.oci.namespaces import id_maps, namespaces, remapped, sysctls
+from corten.engine.oci.process import GROUPS_ANNOTATION, container_process, exec_process, named_groups
+from corten.engine.oci.resources import resources
+from corten.engine.oci.security import SecurityOptions, capabilities, hidden_paths, parse_security_options
+from corten.engine.oci.update import update_resources
+
+__all__ = [
+    "DeviceNode",
+    "HostFacts",
+    "IdMap",
+    "MountPoint",
+    "SecurityOptions",
+    "SpecInputs",
+    "bundle_files",
+    "capabilities",
+    "command_line",
+    "container_spec",
+    "exec_process",
+    "merge_config",
+    "mount_points",
+    "parse_mount",
+    "parse_security_options",
+    "parse_volume",
+    "update_resources",
+]
+
+OCI_VERSION = "1.2.0"
+
+
+def container_spec(inputs: SpecInputs, facts: HostFacts) -> Json:
+    """config.json of one container. Invalid when a device, an option or a mount cannot be had."""
+    host = inputs.host_config
+    spec: Json = {
+        "ociVersion": OCI_VERSION,
+        "process": container_process(inputs, facts),
+        "root": {"path": "rootfs", "readonly": bool(host.get("ReadonlyRootfs"))},
+        "mounts": mounts(inputs, facts),
+        "linux": _linux(inputs, facts),
+    }
+    if host.get("UTSMode") != "host":
+        spec["hostname"] = inputs.config.get("Hostname") or ""
+    annotations = {**(host.get("Annotations") or {}), **inputs.annotations}
+    groups = named_groups(host.get("GroupAdd") or ())
+    if groups:
+        annotations[GROUPS_ANNOTATION] = groups
+    if annotations:
+        spec["annotations"] = annotations
+    return spec
+
+
+def _linux(inputs: SpecInputs, facts: HostFacts) -> Json:
+    host = inputs.host_config
+    rules, nodes = device_rules_and_nodes(host, facts)
+    masked, readonly = hidden_paths(host, facts)
+    linux: Json = {
+        "namespaces": namespaces(inputs, facts),
+        "resources": {"devices": rules, **resources(host, facts)},
+        "sysctl": sysctls(inputs, facts),
+        "maskedPaths": masked,
+        "readonlyPaths": readonly,
+    }
+    if nodes:
+        linux["devices"] = nodes
+    if inputs.cgroup_path:
+        linux["cgroupsPath"] = inputs.cgroup_path
+    if remapped(host, facts) and "user" not in inputs.namespaces:
+        linux["uidMappings"], linux["gidMappings"] = id_maps(facts.uid_map), id_maps(facts.gid_map)
+    propagation = root_propagation(inputs.mounts)
+    if propagation:
+        linux["rootfsPropagation"] = propagation
+    if inputs.seccomp is not None and not _unconfined(inputs, facts):
+        linux["seccomp"] = inputs.seccomp
+    return linux
+
+
+def _unconfined(inputs: SpecInputs, facts: HostFacts) -> bool:
+    host = inputs.host_config
+    return bool(host.get("Privileged")) or parse_security_options(host.get("SecurityOpt")).seccomp == "unconfined"

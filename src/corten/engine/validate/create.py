@@ -1,0 +1,191 @@
+"""Whether a container can be made as it is asked for: dockerd's checks at create, in dockerd's words.
+
+Everything in the request is hostile until it was here. What passes is safe to hand to `container_spec`: the JSON types
+are right, nothing is larger than it may be, and no text holds what would break out of the file that it ends up in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from corten.engine.containers import signals
+from corten.engine.oci.facts import HostFacts
+from corten.engine.oci.merge import command_line
+from corten.engine.oci.mount_parse import check_tmpfs
+from corten.engine.oci.mount_points import mount_points, volumes_from
+from corten.engine.validate.defaults import normalize_host_config
+from corten.engine.validate.logging import check_logging
+from corten.engine.validate.network import check_mac, check_network
+from corten.engine.validate.resources import check_resources, check_restart_policy, check_ulimits
+from corten.engine.validate.schema import check_exec_types, check_types
+from corten.engine.validate.security import check_security
+from corten.engine.validate.text import check_line, check_word, one_line
+from corten.errors import Invalid, Unsupported
+
+__all__ = ["check_create", "check_exec", "check_name", "check_types", "normalize_host_config"]
+
+_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+", re.ASCII)
+_HOSTNAME_MAX = 64  # of sethostname(2)
+_MILLISECOND = 1_000_000
+_MAX_ID = 2**31 - 1
+
+
+def check_name(name: str) -> None:
+    """A container's name, with or without the leading slash of the API."""
+    if not _NAME.fullmatch(name):
+        raise Invalid(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+
+
+def check_create(
+    config: Mapping[str, Any],
+    host_config: Mapping[str, Any] | None,
+    networking: Mapping[str, Any] | None,
+    facts: HostFacts,
+    name: str = "",
+) -> list[str]:
+    """The warnings of POST /containers/create; `config` is already merged with the image's.
+
+    Raises Invalid, or Unsupported for what this engine leaves out. Asks nobody else: whether other containers, networks
+    and bind sources exist is the engine's to find out.
+    """
+    try:
+        check_types(config, host_config, networking)
+        if name:
+            check_name(name)
+        return _check_all(config, host_config or {}, networking or {}, facts)
+    except Invalid as error:
+        raise Invalid(one_line(str(error))) from error
+
+
+def _check_all(
+    config: Mapping[str, Any], host: Mapping[str, Any], networks: Mapping[str, Any], facts: HostFacts
+) -> list[str]:
+    _check_config(config)
+    _check_healthcheck(config.get("Healthcheck") or {})
+    check_restart_policy(host.get("RestartPolicy") or {})
+    _check_host(host, facts)
+    warnings = check_network(config, host, networks)
+    check_security(host, facts)
+    warnings += check_resources(host, facts)
+    check_ulimits(host.get("Ulimits") or ())
+    _check_places(config, host)
+    return warnings
+
+
+def _check_config(config: Mapping[str, Any]) -> None:
+    if not command_line(config):
+        raise Invalid("no command specified")
+    _check_program(config)
+    for noun, key in (("hostname", "Hostname"), ("domainname", "Domainname")):
+        check_word(noun, config.get(key) or "", _HOSTNAME_MAX)
+    check_mac(config.get("MacAddress") or "")
+    if config.get("StopSignal"):
+        _check_signal(config["StopSignal"])
+
+
+def check_exec(body: Mapping[str, Any]) -> None:
+    """The body of POST /containers/ID/exec."""
+    try:
+        check_exec_types(body)
+        if not body.get("Cmd"):
+            raise Invalid("No exec command specified")
+        _check_program(body)
+        _check_console(body.get("ConsoleSize") or ())
+    except Invalid as error:
+        raise Invalid(one_line(str(error))) from error
+
+
+def _check_program(config: Mapping[str, Any]) -> None:
+    """What a container's Config and an exec have in common."""
+    directory = config.get("WorkingDir") or ""
+    if directory and not directory.startswith("/"):
+        raise Invalid(f"the working directory '{directory}' is invalid, it needs to be an absolute path")
+    for entry in config.get("Env") or ():
+        if not entry or entry.startswith("="):
+            raise Invalid(f"invalid environment variable: {entry}")
+    check_user(config.get("User") or "")
+
+
+def _check_console(size: Sequence[int]) -> None:
+    if any(not 0 <= number <= 0xFFFF for number in size) or len(size) not in (0, 2):
+        raise Invalid(f"invalid console size: {list(size)}")
+
+
+def check_user(text: str) -> None:
+    """USER[:GROUP]. A number that is no uid must not be taken for a name, or wrap around to 0 (CVE-2024-40635)."""
+    check_line("user", text)
+    for part in text.split(":"):
+        if part.isascii() and part.isdigit() and (len(part) > 10 or int(part) > _MAX_ID):
+            raise Invalid(f"uids and gids must be in range 0-{_MAX_ID}")
+    if text.count(":") > 1:
+        raise Invalid(f"invalid user: {text}")
+
+
+def _check_signal(text: str) -> None:
+    try:
+        signals.number(text)
+    except Invalid as error:
+        raise Invalid(f"Invalid signal: {text}") from error
+
+
+def _check_healthcheck(health: Mapping[str, Any]) -> None:
+    for key in ("Interval", "Timeout", "StartPeriod", "StartInterval"):
+        value = health.get(key) or 0
+        if value and value < _MILLISECOND:
+            raise Invalid(f"{key} in Healthcheck cannot be less than 1ms")
+    if (health.get("Retries") or 0) < 0:
+        raise Invalid("Retries in Healthcheck cannot be negative")
+
+
+def _check_host(host: Mapping[str, Any], facts: HostFacts) -> None:
+    policy = (host.get("RestartPolicy") or {}).get("Name") or "no"
+    if host.get("AutoRemove") and policy != "no":
+        raise Invalid("can't create 'AutoRemove' container with restart policy")
+    if (host.get("ShmSize") or 0) < 0:
+        raise Invalid("SHM size can not be less than 0")
+    score = host.get("OomScoreAdj") or 0
+    if not -1000 <= score <= 1000:
+        raise Invalid(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
+    _check_engine(host, facts)
+    _check_words(host)
+    _check_console(host.get("ConsoleSize") or ())
+    check_logging(host.get("LogConfig") or {}, facts.default_log_driver)
+
+
+def _check_engine(host: Mapping[str, Any], facts: HostFacts) -> None:
+    runtime, isolation = host.get("Runtime") or facts.default_runtime, host.get("Isolation") or ""
+    if runtime not in facts.runtimes:
+        raise Invalid(f"Unknown runtime specified {runtime}")
+    if isolation.lower() not in ("", "default"):
+        raise Invalid(f"Invalid isolation: \"{isolation}\" - linux only supports 'default'")
+    if host.get("StorageOpt"):
+        raise Unsupported("storage-opt is not supported: this engine keeps no quotas for a container's files")
+    if host.get("Init") and not facts.init_path:
+        raise Unsupported("--init is not supported: this daemon has no init binary")
+
+
+def _check_words(host: Mapping[str, Any]) -> None:
+    """Groups travel comma separated; a cgroup's parent becomes a path; annotations become keys."""
+    for group in host.get("GroupAdd") or ():
+        check_word("group", group)
+        check_user(group)
+        if not group or "," in group or ":" in group:
+            raise Invalid(f"invalid group: {group!r}")
+    parent = host.get("CgroupParent") or ""
+    check_line("cgroup parent", parent)
+    if ".." in parent.split("/"):
+        raise Invalid(f"invalid cgroup parent: {parent}")
+    if "" in (host.get("Annotations") or {}):
+        raise Invalid("invalid Annotations: the empty string is not permitted as an annotation key")
+    for link in host.get("Links") or ():
+        check_word("link", link)
+
+
+def _check_places(config: Mapping[str, Any], host: Mapping[str, Any]) -> None:
+    """Everything that mount_points will read, so that create fails before anything is made."""
+    for path, options in (host.get("Tmpfs") or {}).items():
+        check_tmpfs(path, options)
+    borrowed = {volumes_from(text)[0]: () for text in host.get("VolumesFrom") or ()}
+    mount_points(config, host, borrowed)

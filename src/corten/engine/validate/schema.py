@@ -1,0 +1,274 @@
+"""Docker's create and update requests as tables of JSON types, with the names of its Go structures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from corten.engine.validate.types import (
+    BOOL,
+    DURATION,
+    EMPTY,
+    INT,
+    INT64,
+    STRING,
+    STRINGS,
+    TEXTS,
+    UINT16,
+    UINT32,
+    UINT64,
+    WORDS,
+    Items,
+    Number,
+    Plain,
+    Record,
+    Table,
+    Type,
+    check_type,
+)
+
+_DRIVER = Record("Driver", "mount.Driver", {"Name": STRING, "Options": TEXTS})
+_MOUNT = Record(
+    "Mount",
+    "mount.Mount",
+    {
+        "Type": Plain("mount.Type"),
+        "Source": STRING,
+        "Target": STRING,
+        "ReadOnly": BOOL,
+        "Consistency": STRING,
+        "BindOptions": Record(
+            "BindOptions",
+            "mount.BindOptions",
+            {
+                "Propagation": Plain("mount.Propagation"),
+                "NonRecursive": BOOL,
+                "CreateMountpoint": BOOL,
+                "ReadOnlyNonRecursive": BOOL,
+                "ReadOnlyForceRecursive": BOOL,
+            },
+        ),
+        "VolumeOptions": Record(
+            "VolumeOptions",
+            "mount.VolumeOptions",
+            {"NoCopy": BOOL, "Labels": TEXTS, "DriverConfig": _DRIVER, "Subpath": STRING},
+        ),
+        "ImageOptions": Record("ImageOptions", "mount.ImageOptions", {"Subpath": STRING}),
+        "TmpfsOptions": Record(
+            "TmpfsOptions",
+            "mount.TmpfsOptions",
+            {"SizeBytes": INT64, "Mode": UINT32, "Options": Items(STRINGS, "[][]string")},
+        ),
+    },
+)
+_DEVICE = Record(
+    "DeviceMapping",
+    "container.DeviceMapping",
+    {"PathOnHost": STRING, "PathInContainer": STRING, "CgroupPermissions": STRING},
+)
+_REQUEST = Record(
+    "DeviceRequest",
+    "container.DeviceRequest",
+    {
+        "Driver": STRING,
+        "Count": INT,
+        "DeviceIDs": STRINGS,
+        "Capabilities": Items(STRINGS, "[][]string"),
+        "Options": TEXTS,
+    },
+)
+_BINDING = Record("PortBinding", "nat.PortBinding", {"HostIp": STRING, "HostPort": STRING})
+_BINDINGS = Table(Items(_BINDING, "[]nat.PortBinding"), "nat.PortMap")
+_WEIGHTS = Items(
+    Record("WeightDevice", "blkiodev.WeightDevice", {"Path": STRING, "Weight": UINT16}), "[]*blkiodev.WeightDevice"
+)
+_RATES = Items(
+    Record("ThrottleDevice", "blkiodev.ThrottleDevice", {"Path": STRING, "Rate": UINT64}), "[]*blkiodev.ThrottleDevice"
+)
+_ULIMITS = Items(Record("Ulimit", "units.Ulimit", {"Name": STRING, "Soft": INT64, "Hard": INT64}), "[]*units.Ulimit")
+_RESTART = Record("RestartPolicy", "container.RestartPolicy", {"Name": STRING, "MaximumRetryCount": INT})
+
+RESOURCES: dict[str, Type] = {
+    "CpuShares": INT64,
+    "Memory": INT64,
+    "NanoCpus": INT64,
+    "CgroupParent": STRING,
+    "BlkioWeight": UINT16,
+    "BlkioWeightDevice": _WEIGHTS,
+    "BlkioDeviceReadBps": _RATES,
+    "BlkioDeviceWriteBps": _RATES,
+    "BlkioDeviceReadIOps": _RATES,
+    "BlkioDeviceWriteIOps": _RATES,
+    "CpuPeriod": INT64,
+    "CpuQuota": INT64,
+    "CpuRealtimePeriod": INT64,
+    "CpuRealtimeRuntime": INT64,
+    "CpusetCpus": STRING,
+    "CpusetMems": STRING,
+    "Devices": Items(_DEVICE, "[]container.DeviceMapping"),
+    "DeviceCgroupRules": STRINGS,
+    "DeviceRequests": Items(_REQUEST, "[]container.DeviceRequest"),
+    "KernelMemory": INT64,
+    "KernelMemoryTCP": INT64,
+    "MemoryReservation": INT64,
+    "MemorySwap": INT64,
+    "MemorySwappiness": INT64,
+    "OomKillDisable": BOOL,
+    "PidsLimit": INT64,
+    "Ulimits": _ULIMITS,
+    "CpuCount": INT64,
+    "CpuPercent": INT64,
+    "IOMaximumIOps": UINT64,
+    "IOMaximumBandwidth": UINT64,
+}
+HOST_CONFIG = Record(
+    "HostConfig",
+    "container.HostConfig",
+    {
+        **RESOURCES,
+        "Binds": STRINGS,
+        "ContainerIDFile": STRING,
+        "LogConfig": Record("LogConfig", "container.LogConfig", {"Type": STRING, "Config": TEXTS}),
+        "NetRate": STRING,
+        "NetworkMode": Plain("container.NetworkMode"),
+        "PortBindings": _BINDINGS,
+        "RestartPolicy": _RESTART,
+        "AutoRemove": BOOL,
+        "VolumeDriver": STRING,
+        "VolumesFrom": STRINGS,
+        "ConsoleSize": Items(Number("uint", 0, 2**64 - 1), "[2]uint"),
+        "Annotations": TEXTS,
+        "CapAdd": WORDS,
+        "CapDrop": WORDS,
+        "CgroupnsMode": Plain("container.CgroupnsMode"),
+        "Dns": STRINGS,
+        "DnsOptions": STRINGS,
+        "DnsSearch": STRINGS,
+        "ExtraHosts": STRINGS,
+        "GroupAdd": STRINGS,
+        "IpcMode": Plain("container.IpcMode"),
+        "Cgroup": Plain("container.CgroupSpec"),
+        "Links": STRINGS,
+        "OomScoreAdj": INT,
+        "PidMode": Plain("container.PidMode"),
+        "Privileged": BOOL,
+        "PublishAllPorts": BOOL,
+        "ReadonlyRootfs": BOOL,
+        "SecurityOpt": STRINGS,
+        "StorageOpt": TEXTS,
+        "Tmpfs": TEXTS,
+        "UTSMode": Plain("container.UTSMode"),
+        "UsernsMode": Plain("container.UsernsMode"),
+        "ShmSize": INT64,
+        "Sysctls": TEXTS,
+        "Runtime": STRING,
+        "Isolation": Plain("container.Isolation"),
+        "Mounts": Items(_MOUNT, "[]mount.Mount"),
+        "MaskedPaths": STRINGS,
+        "ReadonlyPaths": STRINGS,
+        "Init": BOOL,
+    },
+)
+_HEALTH = Record(
+    "HealthConfig",
+    "container.HealthConfig",
+    {
+        "Test": STRINGS,
+        "Interval": DURATION,
+        "Timeout": DURATION,
+        "StartPeriod": DURATION,
+        "StartInterval": DURATION,
+        "Retries": INT,
+    },
+)
+CONFIG = Record(
+    "ContainerConfigWrapper",
+    "container.Config",
+    {
+        "Hostname": STRING,
+        "Domainname": STRING,
+        "User": STRING,
+        "AttachStdin": BOOL,
+        "AttachStdout": BOOL,
+        "AttachStderr": BOOL,
+        "ExposedPorts": Table(EMPTY, "nat.PortSet"),
+        "Tty": BOOL,
+        "OpenStdin": BOOL,
+        "StdinOnce": BOOL,
+        "Env": STRINGS,
+        "Cmd": WORDS,
+        "Healthcheck": _HEALTH,
+        "ArgsEscaped": BOOL,
+        "Image": STRING,
+        "Volumes": Table(EMPTY, "map[string]struct {}"),
+        "WorkingDir": STRING,
+        "Entrypoint": WORDS,
+        "NetworkDisabled": BOOL,
+        "MacAddress": STRING,
+        "OnBuild": STRINGS,
+        "Labels": TEXTS,
+        "StopSignal": STRING,
+        "StopTimeout": INT,
+        "Shell": WORDS,
+    },
+)
+_IPAM = Record(
+    "EndpointIPAMConfig",
+    "network.EndpointIPAMConfig",
+    {"IPv4Address": STRING, "IPv6Address": STRING, "LinkLocalIPs": STRINGS},
+)
+_ENDPOINT = Record(
+    "EndpointSettings",
+    "network.EndpointSettings",
+    {
+        "IPAMConfig": _IPAM,
+        "Links": STRINGS,
+        "Aliases": STRINGS,
+        "MacAddress": STRING,
+        "DriverOpts": TEXTS,
+        "GwPriority": INT,
+    },
+)
+NETWORKING = Record(
+    "NetworkingConfig",
+    "network.NetworkingConfig",
+    {"EndpointsConfig": Table(_ENDPOINT, "map[string]*network.EndpointSettings")},
+)
+EXEC = Record(
+    "ExecConfig",
+    "types.ExecConfig",
+    {
+        "User": STRING,
+        "Privileged": BOOL,
+        "Tty": BOOL,
+        "ConsoleSize": Items(Number("uint", 0, 2**64 - 1), "[2]uint"),
+        "AttachStdin": BOOL,
+        "AttachStderr": BOOL,
+        "AttachStdout": BOOL,
+        "Detach": BOOL,
+        "DetachKeys": STRING,
+        "Env": STRINGS,
+        "WorkingDir": STRING,
+        "Cmd": STRINGS,
+    },
+)
+UPDATE = Record("UpdateConfig", "container.UpdateConfig", {**RESOURCES, "RestartPolicy": _RESTART, "NetRate": STRING})
+
+
+def check_types(config: Any, host_config: Any, networking: Any) -> None:
+    """The three parts of a create body. Invalid in the words of Go's decoder."""
+    check_type(config, CONFIG, "ContainerConfigWrapper", "")
+    check_type(host_config, HOST_CONFIG, "ContainerConfigWrapper", "HostConfig")
+    check_type(networking, NETWORKING, "ContainerConfigWrapper", "NetworkingConfig")
+
+
+def check_image_config(config: Any) -> None:
+    """An image's config, before it is merged: whoever made the image may have put anything there."""
+    check_type(config, CONFIG, "ImageConfig", "")
+
+
+def check_update_types(body: Any) -> None:
+    check_type(body, UPDATE, "UpdateConfig", "")
+
+
+def check_exec_types(body: Any) -> None:
+    check_type(body, EXEC, "ExecConfig", "")
