@@ -97,10 +97,15 @@ class Enter:
     def be_born(self) -> None:
         """Go on as a child in the container's PID namespace, which is the parent's child as this process was."""
         close_all_but([self.channel.fileno(), *(self.entry.stdio or ()), *self.entry.keep])
+        told, tell = os.pipe2(os.O_CLOEXEC)
         pid, pidfd = p.clone3(p.CLONE_PARENT)
         if pid:
             messages.send(self.channel, messages.BORN, pidfd)
             os._exit(0)
+        # What the child says (its console, why it failed) must not come before the word of its birth.
+        os.close(tell)
+        os.read(told, 1)
+        os.close(told)
 
     def new_session(self) -> None:
         os.setsid()
