@@ -121,6 +121,14 @@ async def _restart_now(containers: Containers, container: Container) -> None:
         container.wake(Exit(code, time.time(), error=str(error)), "not-running", "next-exit")
 
 
+async def settle_restart(container: Container) -> None:
+    """A restart whose time has come cannot be given up any more: wait until it has started, or could not."""
+    while container.record.state.status == "restarting" and container.restarter is None:
+        async with container.lock:
+            pass
+        await asyncio.sleep(0)
+
+
 def give_up_restart(containers: Containers, container: Container) -> bool:
     """Cancel a restart that is waiting for its time; the container has then exited. False when there is none."""
     if container.record.state.status != "restarting":

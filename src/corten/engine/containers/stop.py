@@ -23,6 +23,7 @@ _KILL_PATIENCE = 10.0  # seconds for a SIGKILL to end a container: longer means 
 async def kill(containers: Containers, container: Container, signal_text: str = "") -> None:
     """POST kill. Conflict when it does not run. The stop signal itself, or KILL, counts as a stop by the client."""
     number = signals.number(signal_text) if signal_text else int(signal.SIGKILL)
+    await container_exit.settle_restart(container)
     if not container.record.state.running:
         raise Conflict(f"container {container.id} is not running")
     if number in (signal.SIGKILL, stop_signal(container)):
@@ -43,6 +44,7 @@ def stop_signal(container: Container) -> int:
 async def stop(containers: Containers, container: Container, seconds: int | None = None, signal_text: str = "") -> None:
     """The stop signal, then KILL after `seconds` (below 0: never). NotModified when it does not run."""
     number = signals.number(signal_text) if signal_text else stop_signal(container)
+    await container_exit.settle_restart(container)
     if not container.record.state.running:
         raise NotModified(f"container {container.record.name} is not running")
     _stopped_by_client(containers, container)
@@ -82,6 +84,7 @@ async def _within(ending: asyncio.Future[Exit], seconds: float | None) -> bool:
 
 async def kill_for_removal(containers: Containers, container: Container) -> None:
     """rm -f: end it now, whatever state it is in."""
+    await container_exit.settle_restart(container)
     _stopped_by_client(containers, container)
     if not container_exit.give_up_restart(containers, container) and container.record.state.running:
         await _end(containers, container, int(signal.SIGKILL), _KILL_PATIENCE)
