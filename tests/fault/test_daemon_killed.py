@@ -124,7 +124,8 @@ def test_client_with_streams_gets_all_output(daemon: Fragile, name: str) -> None
         daemon.kill()
         daemon.start()
         id = daemon.inspect(f"streams-{name}")["Id"]
-        assert daemon.state(id)["Running"]
+        state = daemon.state(id)  # a client that gives up has ended the input of `cat`
+        assert state["Running"] or (state["Status"], state["ExitCode"]) == ("exited", 0), state
     finally:
         client.close()
 

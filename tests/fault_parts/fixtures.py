@@ -65,6 +65,9 @@ def shared(enduring: Fragile) -> Iterator[Fragile]:
 
 
 def _clean(standing: Fragile) -> None:
+    for container in standing.containers():
+        status, answer = standing.ask("DELETE", f"/containers/{container['Id']}?force=1&v=1")
+        assert status in (204, 404), (container, answer)
     standing.remove_everything()
     for image in standing.get("/images/json"):
         if f"{IMAGE}:latest" not in image["RepoTags"]:
