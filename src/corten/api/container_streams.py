@@ -29,16 +29,20 @@ async def attach(call: Call) -> web.StreamResponse:
     container_attach.check_attachable(container)
     live, replay = call.flag("stream"), call.flag("logs")
     mux = not container.record.tty
-    taken = await take(call.request, framed=mux, stream_types=call.version >= STREAM_TYPES)
-    stream = Stream(
-        taken.fd,
-        stdin=call.flag("stdin") and bool(container.record.config.get("OpenStdin")),
-        stdout=call.flag("stdout"),
-        stderr=call.flag("stderr"),
-        mux=mux,
-        early=taken.early,
-        detach_keys=keys,
-    )
+    with container.arrival():
+        taken = await take(call.request, framed=mux, stream_types=call.version >= STREAM_TYPES)
+        stream = Stream(
+            taken.fd,
+            stdin=call.flag("stdin") and bool(container.record.config.get("OpenStdin")),
+            stdout=call.flag("stdout"),
+            stderr=call.flag("stderr"),
+            mux=mux,
+            early=taken.early,
+            detach_keys=keys,
+        )
+        if not replay:  # which takes as long as the client takes to read it
+            await container_attach.attach(call.engine.containers, container, stream, live, replay)
+            return Hijacked()
     await container_attach.attach(call.engine.containers, container, stream, live, replay)
     return Hijacked()
 

@@ -6,7 +6,8 @@ import asyncio
 import os
 import select
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +27,7 @@ class Container:
     lock       held while the container changes; reading never takes it
     task       the present run, None between runs
     release    gives back what the present run acquired, in reverse order
+    arriving   attaches under way: the client may already know of it, and ask for the start
     pending    clients that attached before the start
     unseen     teardown that goes on behind the answer; the next start waits for it
     endpoints  connected networks, by name
@@ -33,6 +35,7 @@ class Container:
     """
 
     __slots__ = (
+        "arriving",
         "backoff",
         "bundle",
         "endpoints",
@@ -56,6 +59,7 @@ class Container:
         self.lock = asyncio.Lock()
         self.task: Task | None = None
         self.release: AsyncExitStack | None = None
+        self.arriving: set[asyncio.Future[None]] = set()
         self.pending: list[Stream] = []
         self.unseen: set[asyncio.Task[None]] = set()
         self.endpoints: dict[str, Endpoint] = {}
@@ -98,6 +102,22 @@ class Container:
         """Wait for the unseen teardown of the last run."""
         while self.unseen:
             await asyncio.wait(set(self.unseen))
+
+    @contextmanager
+    def arrival(self) -> Iterator[None]:
+        """An attach from before its client is told until its stream is kept or served: a start waits for that."""
+        arriving = asyncio.get_running_loop().create_future()
+        self.arriving.add(arriving)
+        try:
+            yield
+        finally:
+            self.arriving.discard(arriving)
+            arriving.set_result(None)
+
+    async def arrived(self) -> None:
+        """Wait for attaches under way, or a quick program's output is over before they get any of it."""
+        while self.arriving:
+            await asyncio.wait(set(self.arriving))
 
     def pend(self, stream: Stream) -> None:
         """Keep a client until the start; those that hung up meanwhile are let go."""

@@ -203,6 +203,7 @@ async def _side_by_side(
     parts = containers.parts
 
     async def create() -> Task:
+        await container.arrived()
         with phases.phase("create"):
             return await parts.runtime.create(bundle, container.take_pending())
 
