@@ -82,22 +82,41 @@ class LogFile:
             text = f'{{"log":{encode_basestring(note)}{end}' + text
         self._append(text.encode("utf-8", "replace"), len(lines) + sum(map(len, pieces)))
 
-    def _append(self, record: bytes, content: int) -> None:
+    def _append(self, records: bytes, content: int) -> None:
+        """Write records, over as many files as they fill."""
         try:
-            if self._fd < 0:
-                self._open()
-            if self._size and self._size + len(record) > self._max_size > 0:
-                self._rotate()
-            written = os.write(self._fd, record)
-            self._size += written
-            if written < len(record):  # the disk became full in the middle: the torn record must not spoil the next
-                os.ftruncate(self._fd, self._size - written)
-                self._size -= written
-                self._lost += content
-            else:
-                self._lost = 0
+            while records:
+                if self._fd < 0:
+                    self._open()
+                part = self._fitting(records)
+                if not part:
+                    self._rotate()
+                    part = self._fitting(records) or records  # when nothing could be rotated the log still goes on
+                if not self._write(part):
+                    self._lost += content
+                    return
+                records = records[len(part) :]
+            self._lost = 0
         except OSError:
             self._lost += content
+
+    def _fitting(self, records: bytes) -> bytes:
+        """The first records, as many as this file has room for; one too large for any file gets one of its own."""
+        room = self._max_size - self._size
+        if self._max_size <= 0 or len(records) <= room:
+            return records
+        whole = records.rfind(b"\n", 0, max(room, 0)) + 1
+        if not whole and not self._size:
+            whole = records.find(b"\n") + 1
+        return records[:whole]
+
+    def _write(self, part: bytes) -> bool:
+        written = os.write(self._fd, part)
+        if written < len(part):  # the disk became full in the middle: the torn record must not spoil the next
+            os.ftruncate(self._fd, self._size)
+            return False
+        self._size += written
+        return True
 
     def _rotate(self) -> None:
         os.close(self._fd)

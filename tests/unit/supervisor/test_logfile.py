@@ -102,3 +102,14 @@ def test_attributes_and_time(tmp_path: Path) -> None:
     found = write(tmp_path / "log", b"x\n", attrs='{"tag":"web"}')
     assert found[0]["attrs"] == {"tag": "web"} and found[0]["stream"] == "stdout"
     assert timestamp(1_700_000_000_000_000_007) == "2023-11-14T22:13:20.000000007Z"
+
+
+def test_a_batch_larger_than_a_file_is_spread(tmp_path: Path) -> None:
+    log = LogFile(str(tmp_path / "log"), 1000, 3)
+    log.write("stdout", b"".join(b"%d\n" % number for number in range(200)))
+    log.close()
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == ["log", "log.1", "log.2"]
+    assert all(file.stat().st_size <= 1000 for file in files)
+    last = json.loads(files[0].read_text().splitlines()[-1])
+    assert last["log"] == "199\n"
