@@ -166,6 +166,16 @@ def test_signals_are_not_passed_on_without_sig_proxy(corten: Client) -> None:
     assert corten.out("inspect", "-f", "{{.State.Status}}", "calm") == "running"
 
 
+def test_nothing_is_lost_when_many_run(cli: Client) -> None:
+    """A quick program's whole output, and its exit code, also when eight are started at a time."""
+    for _ in range(5):
+        processes = [
+            cli.popen("run", "--rm", IMAGE, "sh", "-c", f"echo {number}; exit {number}") for number in range(8)
+        ]
+        assert [process.stdout.read() for process in processes if process.stdout] == [b"%d\n" % n for n in range(8)]
+        assert [process.wait(20) for process in processes] == list(range(8))
+
+
 def test_timing_is_a_table(corten: Client) -> None:
     done = corten("run", "--rm", "--timing", IMAGE, "true")
     assert "start" in done.err + done.out and "ms" in done.err + done.out
