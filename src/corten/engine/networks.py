@@ -71,9 +71,10 @@ class Networks:
             if self._named(name) is None:
                 made = Definition(secrets.token_hex(32), name, clock.rfc3339(clock.now()), driver, ipv4=False)
                 self._store(Live(made, Addresses(made)))
-        self._setup_default()
-        for live in self._bridged():
-            self._wiring.ensure(live, now=False)
+        with subnets.alone():
+            self._setup_default()
+            for live in self._bridged():
+                self._wiring.ensure(live, now=False)
         for live in self._stacked():
             try:
                 self._wiring.ensure(live)
@@ -370,14 +371,15 @@ class Networks:
             raise Conflict(f"network with name {wish.name} already exists")
         if any(live.definition.device == wish.device for live in (*self._bridged(), *self._stacked())):
             raise Forbidden(f"network with device {wish.device} exists already: a device belongs to one network")
-        made = replace(wish, ranges=self._ranges(wish))
-        live = Live(made, Addresses(made))
-        try:
-            self._wiring.ensure(live)
-            self._store(live)
-        except BaseException:
-            await self._wiring.dismantle(live)
-            raise
+        with subnets.alone():
+            made = replace(wish, ranges=self._ranges(wish))
+            live = Live(made, Addresses(made))
+            try:
+                self._wiring.ensure(live)
+                self._store(live)
+            except BaseException:
+                await self._wiring.dismantle(live)
+                raise
         self._event("create", made)
         return {"Id": made.id, "Warning": ""}
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import ipaddress
-from collections.abc import Iterable
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +20,34 @@ from corten.network.config import NetworkConfig
 from corten.network.definition import Definition, Range
 from corten.network.ipam import IPNetwork, Pool, choose, overlapping, ula_pool
 from corten.network.live import Live
+
+_PATIENCE = 2.0  # seconds; the others need milliseconds
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """No other daemon of this network namespace chooses a subnet meanwhile: two that start at the same time would
+    otherwise both find the same one free, and neither's containers could be reached.
+
+    The lock is on the namespace itself, so it needs no file and ends with its holder. Who does not get it in time goes
+    on without.
+    """
+    fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        deadline = time.monotonic() + _PATIENCE
+        while not _locked(fd) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def chosen(wish: Definition, others: Iterable[Live], config: NetworkConfig, route: Socket) -> tuple[Range, ...]:
