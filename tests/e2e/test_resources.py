@@ -98,5 +98,9 @@ def test_shares_of_a_parent(docker: Client, daemon: Cortend) -> None:
     script = "cat /proc/self/cgroup | grep memory"
     out = docker.out("run", "--rm", "--cgroup-parent", f"{daemon.cgroup}/sub", IMAGE, "sh", "-c", script)
     assert out.split(":")[2].startswith(f"{daemon.cgroup}/sub/")
-    for group in Path("/sys/fs/cgroup").glob(f"*{daemon.cgroup}/sub"):  # the parent is the user's, as with dockerd
+    groups = list(Path("/sys/fs/cgroup").glob(f"*{daemon.cgroup}/sub"))  # the parent is the user's, as with dockerd
+    deadline = time.monotonic() + 10
+    while any([*group.glob("*/")] for group in groups) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for group in groups:
         group.rmdir()

@@ -47,8 +47,14 @@ def test_keys_go_to_the_program(cli: Client, terminal: Open) -> None:
     shell.insist("\x1a", "Stopped")  # Ctrl-Z
     shell.type("jobs; kill %1; fg; echo done\r")
     shell.expect(r"done\r\n")
-    shell.type("\x04")  # Ctrl-D
-    shell.wait()
+    shell.expect(PROMPT)
+    shell.type("cat; exit 3\r")
+    shell.expect("exit 3\r\n")
+    for _ in range(30):  # Ctrl-D, which a shell that is just changing the terminal's modes throws away
+        shell.type("\x04")
+        if shell.ended(0.5):
+            break
+    assert shell.wait() == 3
 
 
 def test_ctrl_c_is_the_programs_exit_code(cli: Client, terminal: Open) -> None:

@@ -98,6 +98,13 @@ class Terminal:
         self.seen += text.replace(_WHERE, "")
         return bool(piece)
 
+    def ended(self, timeout: float) -> bool:
+        """Whether the program ends in that time."""
+        deadline = time.monotonic() + timeout
+        while self._process.poll() is None and time.monotonic() < deadline:
+            self._read(0.05)
+        return self._process.poll() is not None
+
     def wait(self, timeout: float = 15) -> int:
         """The exit code; what is still shown on the way goes to `seen`."""
         deadline = time.monotonic() + timeout
