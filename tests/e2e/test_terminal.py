@@ -10,14 +10,15 @@ from e2e_parts.terminal import Terminal
 
 Open = Callable[..., Terminal]
 PROMPT = r"# (\x1b\[J)?$"
+SLEEP = "sh -c 'echo going; exec sleep 1000'\r"  # says when it has the terminal: keys before that are the shell's
 
 
 def test_a_shell(every: Client, terminal: Open) -> None:
     shell = terminal(every, "run", "--rm", "-it", IMAGE, "sh", size=(33, 111))
     shell.expect(PROMPT)
     assert shell.modes != shell.first_modes
-    shell.type("tty; stty size; echo $TERM\r")
-    shell.expect(r"/dev/pts/0\r\n33 111\r\nxterm\r\n")
+    shell.type("until stty size | grep '33 111'; do sleep 0.05; done; tty; echo $TERM\r")  # older clients tell it late
+    shell.expect(r"\n33 111\r\n/dev/pts/0\r\nxterm\r\n")
     shell.type("exit 5\r")
     assert shell.wait() == 5
     assert shell.modes == shell.first_modes
@@ -37,13 +38,13 @@ def test_resize(cli: Client, terminal: Open) -> None:
 def test_keys_go_to_the_program(cli: Client, terminal: Open) -> None:
     shell = terminal(cli, "run", "--rm", "-it", IMAGE, "sh")
     shell.expect(PROMPT)
-    shell.type("sleep 1000\r")
-    shell.expect("sleep 1000\r\n")
+    shell.type(SLEEP)
+    shell.expect(r"\ngoing\r\n")
     shell.insist("\x03", PROMPT)  # Ctrl-C ends the sleep and not the shell
     shell.type("echo $?\r")
     shell.expect(r"130\r\n")
-    shell.type("sleep 1000\r")
-    shell.expect("sleep 1000\r\n")
+    shell.type(SLEEP)
+    shell.expect(r"\ngoing\r\n")
     shell.insist("\x1a", "Stopped")  # Ctrl-Z
     shell.type("jobs; kill %1; fg; echo done\r")
     shell.expect(r"done\r\n")
@@ -104,8 +105,8 @@ def test_exec_resize_and_ctrl_c(cli: Client, terminal: Open) -> None:
     shell.resize(30, 60)
     shell.type("until stty size | grep '30 60'; do sleep 0.05; done\r")
     shell.expect("\r\n30 60\r\n")
-    shell.type("sleep 1000\r")
-    shell.expect("sleep 1000\r\n")
+    shell.type(SLEEP)
+    shell.expect(r"\ngoing\r\n")
     shell.insist("\x03", PROMPT)
     shell.type("exit 7\r")
     assert shell.wait() == 7
