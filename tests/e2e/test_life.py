@@ -212,4 +212,5 @@ def test_a_killed_container_is_restarted(docker: Client, daemon: Cortend) -> Non
     while docker.out("inspect", "-f", "{{.State.Status}} {{.RestartCount}}", "rr") != "running 1":
         assert time.monotonic() < deadline
     docker("kill", "rr")
+    docker("wait", "rr")
     assert docker.out("inspect", "-f", "{{.State.Status}}", "rr") == "exited"

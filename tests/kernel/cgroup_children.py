@@ -88,6 +88,13 @@ def spin(seconds: float) -> None:
         pass
 
 
+def burn(seconds: float) -> None:
+    """Use that much of a processor, however long it takes."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
 def expect(have: object, want: object) -> None:
     assert have == want
 

@@ -20,6 +20,7 @@ from kernel.cgroup_children import (
     MB,
     Lacking,
     Work,
+    burn,
     expect,
     fill,
     group,
@@ -222,7 +223,7 @@ def case_stats(layout: Layout, path: str) -> None:
 
         def work() -> None:
             fill(4 * MB)
-            spin(0.05)
+            burn(0.05)
 
         assert inside(made, work) == 0
         stats = made.stats()
