@@ -27,10 +27,11 @@ def pull(
     session: Session, reference: str, fd: int, platform: str = "", every: bool = False, quiet: bool = False
 ) -> None:
     """Pull one image, or every tag of a repository, and show it on `fd`. ApiError, StreamError."""
+    from corten.cli import credentials as stored
     from corten.cli import userconfig
 
     repository, tag = split(reference)
-    credentials = userconfig.credentials(session.config, userconfig.registry_of(repository))
+    credentials = stored.header(session.config, userconfig.registry_of(repository))
     wanted = "" if every else tag or DEFAULT_TAG
     answer = images.pull(session.client, repository, wanted, platform, credentials)
     try:

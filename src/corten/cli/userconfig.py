@@ -34,43 +34,33 @@ def load(environ: dict[str, str] | os._Environ[str]) -> dict[str, Any]:
     return config
 
 
-def keep(registry: str, entry: dict[str, str] | None) -> None:
-    """Keep the credentials of a registry, None to forget them; everything else in the file stays as it is."""
-    where = path(os.environ)
+def keep(registry: str, entry: dict[str, str]) -> None:
+    """Keep the entry of a registry; everything else in the file stays as it is."""
     config = load(os.environ)
-    auths = {key: value for key, value in (config.get("auths") or {}).items() if key != registry}
-    if entry is not None:
-        auths[registry] = entry
-    config["auths"] = auths
-    os.makedirs(os.path.dirname(where) or ".", 0o700, exist_ok=True)
-    aside = f"{where}.{os.getpid()}"
+    config["auths"] = {**(config.get("auths") or {}), registry: entry}
+    _write(config)
+
+
+def forget(registries: list[str]) -> None:
+    """Take the entries of these registries away."""
+    config = load(os.environ)
+    auths = config.get("auths") or {}
+    if any(registry in auths for registry in registries):
+        config["auths"] = {key: value for key, value in auths.items() if key not in registries}
+        _write(config)
+
+
+def _write(config: dict[str, Any]) -> None:
     # Through a link, as people have it who keep their settings elsewhere.
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    where = os.path.realpath(path(os.environ))
+    os.makedirs(os.path.dirname(where), 0o700, exist_ok=True)
+    aside = f"{where}.{os.getpid()}"
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(fd, "w") as file:
         file.write(quickjson.dumps(config))
-    os.rename(aside, os.path.realpath(where))
-
-
-def credentials(config: dict[str, Any], registry: str) -> str:
-    """The X-Registry-Auth header for `registry` (a host name): base64url of JSON, or "" when none are stored."""
-    # Not at the top: most commands read the configuration and know no registry.
-    import base64
-
-    auths = config.get("auths") or {}
-    key = HUB if registry == "docker.io" else registry
-    entry = auths.get(key) or auths.get(f"https://{registry}") or {}
-    user, password = entry.get("username", ""), entry.get("password", "")
-    if entry.get("auth"):
-        try:
-            user, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
-        except ValueError:
-            raise CommandError(f"the stored credentials of {key} cannot be read; log in again") from None
-    answer = {"username": user, "password": password.rstrip("\0"), "serveraddress": key}
-    if entry.get("identitytoken"):
-        answer = {"identitytoken": entry["identitytoken"], "serveraddress": key}
-    if not user and "identitytoken" not in answer:
-        return ""
-    return base64.urlsafe_b64encode(quickjson.dumps(answer).encode()).decode()
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(aside, where)
 
 
 def registry_of(reference: str) -> str:

@@ -293,3 +293,48 @@ def test_secrets_are_not_shown() -> None:
     assert "tok" not in repr(known)
     with pytest.raises(Invalid):
         credentials({"password": "a\nb"}, "docker.io")
+
+
+async def test_identity_tokens(client: Registry, server: Scripted) -> None:
+    """Logging in gets one; with it, access tokens come by the refresh_token grant, and the password stays at home."""
+    forms: list[dict[str, str]] = []
+
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        if request.path == "/token" and request.method == "POST":
+            forms.append({key: str(value) for key, value in (await request.post()).items()})
+            good = forms[-1]["refresh_token"] == "kept"
+            return web.json_response({"access_token": "good"} if good else {}, status=200 if good else 401)
+        if request.path == "/token":
+            offered = {"refresh_token": "kept"} if "offline_token" in request.query else {}
+            return web.json_response({"token": "good", **offered})
+        if request.headers.get("Authorization") == "Bearer good":
+            return web.Response() if request.path == "/v2/" else None
+        challenge = f'Bearer realm="http://{server.host}/token?x=1",service="s"'
+        return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+
+    server.before = before
+    place = {"serveraddress": server.host}
+    assert await client.login({"username": "u", "password": "p", **place}) == "kept"
+    asked = next(r for r in server.requests if r.path == "/token").query
+    assert dict(asked) == {"x": "1", "service": "s", "account": "u", "offline_token": "true", "client_id": "corten"}
+    await manifest(client, server, auth={"identitytoken": "kept", **place})
+    assert forms[-1]["grant_type"] == "refresh_token" and forms[-1]["scope"] == "repository:a/b:pull"
+    assert await client.login({"identitytoken": "kept", **place}) == ""
+    with pytest.raises(Unauthorized, match="401"):
+        await client.login({"identitytoken": "stale", **place})
+    assert all("Authorization" not in r.headers for r in server.requests if r.method == "POST")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"[]", b"{}", b'{"token": "a b"}', b'{"token": "a\\r\\nX: y"}', b'{"token": 5}']
+)
+async def test_answers_that_are_no_token(client: Registry, server: Scripted, answer: bytes) -> None:
+    async def before(request: web.Request) -> web.StreamResponse:
+        if request.path == "/token":
+            return web.Response(body=answer)
+        challenge = f'Bearer realm="http://{server.host}/token"'
+        return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+
+    server.before = before
+    with pytest.raises(Unauthorized, match="is no token"):
+        await manifest(client, server)

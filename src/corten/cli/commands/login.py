@@ -1,17 +1,17 @@
-"""corten login: try credentials at a registry, and keep them in the user's config.json."""
+"""corten login: try credentials at a registry, and keep them where the user's config.json says."""
 
 from __future__ import annotations
 
-import base64
-import getpass
 import sys
 
-from corten.cli import userconfig
+from corten.cli import credentials
 from corten.cli.command import Command
+from corten.cli.credentials import Login
 from corten.cli.errors import CommandError
 from corten.cli.flags import BOOL, STRING, flag
 from corten.cli.output import err, out
 from corten.cli.terminal import is_terminal
+from corten.client.errors import ApiError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,16 +20,37 @@ if TYPE_CHECKING:
 
 
 def run(session: Session, flags: Flags) -> int:
-    server = flags.words[0] if flags.words else userconfig.HUB
+    server = credentials.server_of(flags.words[0] if flags.words else "")
+    if not flags.text("username") and not flags.text("password") and not flags.on("password-stdin"):
+        known = credentials.find(session.config, server)
+        if (known.user or known.token) and _again(session, known):
+            return 0
     user, password = _asked(flags)
-    answer = session.client.call(
-        "POST", "/auth", None, {"username": user, "password": password, "serveraddress": server}
-    )
-    token = answer.get("IdentityToken") or ""
-    entry = {"auth": base64.b64encode(f"{user}:{'' if token else password}".encode()).decode()}
-    if token:
-        entry["identitytoken"] = token
-    userconfig.keep(server, entry)
+    return _login(session, Login(server, user, password))
+
+
+def _again(session: Session, known: Login) -> bool:
+    """Are the credentials that are kept still good?"""
+    out("Authenticating with existing credentials..." + (f" [Username: {known.user}]" if known.user else ""))
+    try:
+        _login(session, known)
+    except ApiError as error:
+        err(f"Login did not succeed, error: {error}")
+        return False
+    return True
+
+
+def _login(session: Session, login: Login) -> int:
+    body = {"username": login.user, "password": login.password, "serveraddress": login.server}
+    if login.token:
+        body = {"username": login.user, "identitytoken": login.token, "serveraddress": login.server}
+    answer = session.client.call("POST", "/auth", None, body)
+    token = answer.get("IdentityToken") or login.token
+    where = credentials.keep(Login(login.server, login.user, login.password, token))
+    if where:
+        err(
+            f"WARNING! Your credentials are stored unencrypted in '{where}': a credential helper would keep them safer."
+        )
     out(answer.get("Status") or "Login Succeeded")
     return 0
 
@@ -47,10 +68,16 @@ def _asked(flags: Flags) -> tuple[str, str]:
     if (not user or not password) and not is_terminal(0):
         raise CommandError("Error: Cannot perform an interactive login from a non TTY device")
     user = user or input("Username: ").strip()
-    password = password or getpass.getpass("Password: ")
+    password = password or _secret()
     if not user or not password:
         raise CommandError("Error: username and password are required")
     return user, password
+
+
+def _secret() -> str:
+    import getpass
+
+    return getpass.getpass("Password: ")
 
 
 COMMAND = Command(

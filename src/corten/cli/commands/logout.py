@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from corten.cli import userconfig
+from corten.cli import credentials
 from corten.cli.command import Command
-from corten.cli.output import out
+from corten.cli.errors import CommandError
+from corten.cli.output import err, out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,9 +14,12 @@ if TYPE_CHECKING:
 
 
 def run(_session: Session, flags: Flags) -> int:
-    server = flags.words[0] if flags.words else userconfig.HUB
+    server = credentials.server_of(flags.words[0] if flags.words else "")
     out(f"Removing login credentials for {server}")
-    userconfig.keep(server, None)
+    try:
+        credentials.forget(server)
+    except CommandError as error:
+        err(f"WARNING: could not erase credentials:\n{server}: {error}")
     return 0
 
 

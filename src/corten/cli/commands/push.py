@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from corten.cli import credentials as stored
 from corten.cli import progress, pulling, userconfig
 from corten.cli.command import Command
 from corten.cli.errors import CommandError
@@ -26,7 +27,7 @@ def run(session: Session, flags: Flags) -> int:
         tag = pulling.DEFAULT_TAG
         if not quiet:
             out(f"Using default tag: {tag}")
-    credentials = userconfig.credentials(session.config, userconfig.registry_of(repository))
+    credentials = stored.header(session.config, userconfig.registry_of(repository))
     answer = images.push(session.client, repository, tag, as_json(flags.text("platform")), credentials)
     if quiet:
         for document in answer.documents():

@@ -285,9 +285,9 @@ class Images:
     def _pushed(self, reference: Reference) -> None:
         self._event("push", reference.familiar, {"name": reference.familiar_name})
 
-    async def login(self, auth: Json) -> None:
-        """Unauthorized, Failed, Unavailable."""
-        await self._registry.login(auth)
+    async def login(self, auth: Json) -> str:
+        """An identity token, or "". Unauthorized, Failed, Unavailable."""
+        return await self._registry.login(auth)
 
     def layers_size(self) -> int:
         """Bytes of all layers that images have, each counted once."""

@@ -69,20 +69,25 @@ class Registry:
         known = self._endpoints.mirrors if reference.domain == DEFAULT_DOMAIN else ()
         return [Repository(self._client(), each, reference, Credentials(), self._pause) for each in known]
 
-    async def login(self, auth: Mapping[str, Any]) -> None:
-        """Try the credentials at the registry that they name (Docker Hub's, when none). Unauthorized."""
+    async def login(self, auth: Mapping[str, Any]) -> str:
+        """Try the credentials at the registry that they name (Docker Hub's, when none). Unauthorized.
+
+        The identity token that its authentication server gave, to be kept instead of the password; "" for none.
+        """
         address = str(auth.get("serveraddress") or DEFAULT_DOMAIN).rpartition("://")[2].partition("/")[0]
         domain = DEFAULT_DOMAIN if address in HUB_NAMES else address
         known = credentials({**auth, "serveraddress": domain}, domain)
         endpoint = self._endpoints.find(domain)
+        repository = Repository(self._client(), endpoint, None, known, self._pause, offline=True)
         try:
-            await Repository(self._client(), endpoint, None, known, self._pause).check()
+            await repository.check()
         except Refused as error:
             text = f"login attempt to {endpoint.schemes[0]}://{endpoint.host}/v2/ failed with status: "
             status = error.refusal.status
             if status in (401, 403):
                 raise Unauthorized(f"{text}{status} Unauthorized") from error
             raise Failed(f"{text}{status} {error.refusal.text}") from error
+        return repository.identity_token
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:

@@ -7,28 +7,26 @@ redirect to another origin loses every credential (CVE-2020-15157), and one from
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from yarl import URL
 
-from corten.errors import CortenError, Failed, Unauthorized
-from corten.registry.client import errors
+from corten.errors import CortenError, Failed
+from corten.registry.client import errors, tokens
 from corten.registry.client.auth import Challenge, Credentials, challenges, check_realm
+from corten.registry.client.bodies import read_at_most, refusal_of
 from corten.registry.client.endpoints import Endpoint
 from corten.registry.client.errors import Refusal, Refused
 from corten.spec.reference import Reference
 
 MAX_REDIRECTS = 10
 ATTEMPTS = 5
-_MAX_TOKEN = 1 << 20
-_MAX_ERROR = 64 << 10
 _RETRY = (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, TimeoutError)
 T = TypeVar("T")
 Body = bytes | AsyncIterator[bytes]
@@ -37,7 +35,7 @@ Waiting = Callable[[float], None]  # told how many seconds a retry waits
 
 class Repository:
     """`pause` is the first wait between attempts, in seconds; it doubles each time. Without a reference it is good only
-    for `check`."""
+    for `check`. `offline` asks the authentication server for an identity token, which is then `identity_token`."""
 
     def __init__(
         self,
@@ -46,6 +44,7 @@ class Repository:
         reference: Reference | None,
         credentials: Credentials,
         pause: float = 1.0,
+        offline: bool = False,
     ) -> None:
         self._session = session
         self._endpoint = endpoint
@@ -53,6 +52,8 @@ class Repository:
         self.name = reference.familiar_name if reference else ""
         self._credentials = credentials
         self._pause = pause
+        self._offline = offline
+        self.identity_token = ""
         self._authorization = f"Bearer {credentials.registry_token}" if credentials.registry_token else ""
         self._authorizing = asyncio.Lock()
         self._scheme = endpoint.schemes[0]
@@ -103,11 +104,11 @@ class Repository:
         try:
             if response.status == 401:
                 asked = challenges(response.headers.getall("WWW-Authenticate", []))
-                refused = await _refusal(response)
+                refused = await refusal_of(response)
                 await self._authorize(asked, refused, used)
                 response = await self._follow(self.url(rest), headers, self._authorization)
             if response.status not in (200, 206):
-                raise Refused(await _refusal(response))
+                raise Refused(await refusal_of(response))
             yield response
         finally:
             response.close()
@@ -129,12 +130,12 @@ class Repository:
         try:
             if response.status == 401:
                 asked = challenges(response.headers.getall("WWW-Authenticate", []))
-                refused = await _refusal(response)
+                refused = await refusal_of(response)
                 await self._authorize(asked, refused, used, "pull,push")
                 response = await self._request(method, url, headers, body, self._authorization)
             there = method == "HEAD" and response.status in (302, 307)  # its content is elsewhere
             if not (200 <= response.status < 300 or there):
-                raise Refused(await _refusal(response))
+                raise Refused(await refusal_of(response))
             yield response
         finally:
             response.close()
@@ -225,61 +226,21 @@ class Repository:
     async def _token(self, challenge: Challenge, actions: str) -> str:
         realm = check_realm(challenge.parameters["realm"], self._endpoint)
         scope = challenge.parameters.get("scope") or (f"repository:{self._path}:{actions}" if self._path else "")
-        fields = {"scope": scope, "service": challenge.parameters.get("service", "")}
-        tls = self._tls() if _origin(realm)[1:2] == _origin(self.url(""))[1:2] else True
-        if self._credentials.identity_token:
-            form = {
-                **{key: value for key, value in fields.items() if value},
-                "grant_type": "refresh_token",
-                "client_id": "corten",
-                "refresh_token": self._credentials.identity_token,
-            }
-            call = self._session.post(realm, data=form, ssl=tls, allow_redirects=False)
-        else:
-            basic = self._credentials.basic
-            url = realm + ("&" if "?" in realm else "?") + urlencode({k: v for k, v in fields.items() if v})
-            headers = {"Authorization": basic} if basic else {}
-            call = self._session.get(url, headers=headers, ssl=tls, allow_redirects=False)
-        async with call as response:
-            if response.status != 200:
-                raise Refused(await _refusal(response))
-            return _token_of(await read_at_most(response, _MAX_TOKEN))
+        service = challenge.parameters.get("service", "")
+        token = await tokens.fetch(
+            self._session, realm, service, scope.split(), self._credentials, self._tls_of, self._offline
+        )
+        self.identity_token = token.identity
+        return token.access
 
-
-def _token_of(body: bytes) -> str:
-    try:
-        document = json.loads(body)
-        token = document.get("token") or document.get("access_token")
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise Unauthorized("the authentication server's answer is no token") from error
-    if not isinstance(token, str) or not token.isprintable() or " " in token or not token.isascii():
-        raise Unauthorized("the authentication server's answer is no token")
-    return token
+    def _tls_of(self, url: str) -> ssl.SSLContext | bool:
+        """The registry's own trust goes for its host, and for nobody else's."""
+        return self._tls() if urlsplit(url).hostname == urlsplit(self.url("")).hostname else True
 
 
 def _origin(url: str) -> tuple[str, str | None, int]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
-
-
-async def _refusal(response: aiohttp.ClientResponse) -> Refusal:
-    try:
-        body = await response.content.read(_MAX_ERROR)
-    except aiohttp.ClientError:
-        body = b""
-    finally:
-        response.close()
-    return errors.refusal(response.status, response.headers, body)
-
-
-async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The whole body. Failed when it is larger than `limit` bytes."""
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            raise Failed(f"registry answer is larger than {limit} bytes")
-    return bytes(body)
 
 
 def translate(error: Refused, shown: str, repository: str) -> CortenError:

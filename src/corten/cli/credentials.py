@@ -1,0 +1,135 @@
+"""Where credentials are: the helper that config.json names for a registry, the one for all, or the file itself.
+
+{"auths": {"host": {"auth": base64 of user:password, "identitytoken": ...}},
+ "credsStore": "pass", "credHelpers": {"host": "ecr-login"}}
+"""
+
+from __future__ import annotations
+
+import os
+
+from corten.cli import helpers, userconfig
+from corten.cli.errors import CommandError
+from corten.cli.output import err
+from corten.client import quickjson
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Json = dict[str, Any]
+
+HUB = userconfig.HUB
+_HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
+
+
+class Login:
+    """What is known for one server: a user with a password, or an identity token."""
+
+    __slots__ = ("password", "server", "token", "user")
+
+    def __init__(self, server: str, user: str = "", password: str = "", token: str = "") -> None:
+        self.server = server
+        self.user = user
+        self.password = password
+        self.token = token
+
+    def header(self) -> str:
+        """X-Registry-Auth: base64url of JSON; "" when nothing is known."""
+        import base64
+
+        answer = {"username": self.user, "password": self.password, "serveraddress": self.server}
+        if self.token:
+            answer = {"identitytoken": self.token, "serveraddress": self.server}
+        if not self.user and not self.token:
+            return ""
+        return base64.urlsafe_b64encode(quickjson.dumps(answer).encode()).decode()
+
+
+def server_of(text: str) -> str:
+    """The name under which a server's credentials are kept: its host, or Docker Hub's old URL."""
+    host = hostname(text)
+    return HUB if not host or host in _HUB_NAMES else host
+
+
+def hostname(text: str) -> str:
+    """The host (and port) of a URL or of a bare name."""
+    return text.rpartition("://")[2].partition("/")[0]
+
+
+def header(config: Json, registry: str) -> str:
+    """X-Registry-Auth for `registry`, a host name. A helper that fails is said, and nothing is sent."""
+    try:
+        return find(config, server_of(registry)).header()
+    except CommandError as error:
+        err(f"WARNING: {error}; going on without credentials")
+        return ""
+
+
+def find(config: Json, server: str) -> Login:
+    """CommandError when a helper fails, or when what the file has cannot be read."""
+    helper = helper_of(config, server)
+    if not helper:
+        return _from_file(config, server)
+    found = helpers.get(helper, server)
+    if found is None:
+        return Login(server)
+    user, secret = found
+    return Login(server, token=secret) if user == helpers.TOKEN else Login(server, user, secret)
+
+
+def helper_of(config: Json, server: str) -> str:
+    """The helper's name; "" when the file itself keeps this server's credentials."""
+    own = config.get("credHelpers") or {}
+    name = own.get(server) if isinstance(own, dict) and server in own else config.get("credsStore")
+    return name if isinstance(name, str) else ""
+
+
+def keep(login: Login) -> str:
+    """Keep it where the configuration says. The path of the file when secrets lie in that, "" otherwise."""
+    import base64
+
+    config = userconfig.load(os.environ)
+    if helper := helper_of(config, login.server):
+        user, secret = (helpers.TOKEN, login.token) if login.token else (login.user, login.password)
+        helpers.store(helper, login.server, user, secret)
+        userconfig.keep(login.server, {})  # so that others see that there is something, as Docker's client does
+        return ""
+    entry = {"auth": base64.b64encode(f"{login.user}:{'' if login.token else login.password}".encode()).decode()}
+    if login.token:
+        entry["identitytoken"] = login.token
+    userconfig.keep(login.server, entry)
+    return userconfig.path(os.environ)
+
+
+def forget(server: str) -> None:
+    """Wherever it is, and under whatever spelling it was kept. CommandError when a helper fails."""
+    config = userconfig.load(os.environ)
+    names = [server] if server == HUB else [server, f"http://{server}", f"https://{server}"]
+    userconfig.forget(names)
+    if helper := helper_of(config, server):
+        for name in names:
+            helpers.erase(helper, name)
+
+
+def _from_file(config: Json, server: str) -> Login:
+    auths = config.get("auths") or {}
+    entry = auths.get(server)
+    if entry is None:  # old files have URLs as keys; the host has to be exactly the same
+        entry = next((auths[key] for key in auths if server != HUB and hostname(key) == server), None)
+    if not isinstance(entry, dict):
+        return Login(server)
+    user, password = entry.get("username") or "", entry.get("password") or ""
+    if entry.get("auth"):
+        user, password = _decoded(entry["auth"], server)
+    return Login(server, user, password, entry.get("identitytoken") or "")
+
+
+def _decoded(text: object, server: str) -> tuple[str, str]:
+    import base64
+
+    try:
+        user, _, password = base64.b64decode(str(text)).decode().partition(":")
+    except ValueError:
+        raise CommandError(f"the stored credentials of {server} cannot be read; log in again") from None
+    return user, password.rstrip("\0")

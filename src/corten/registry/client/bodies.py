@@ -1,0 +1,36 @@
+"""Bodies of answers: bounded, whoever sent them."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from corten.errors import Failed
+from corten.registry.client import errors
+from corten.registry.client.errors import Refusal
+
+_MAX_ERROR = 64 << 10
+
+
+async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The whole body. Failed when it is larger than `limit` bytes."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            raise Failed(f"registry answer is larger than {limit} bytes")
+    return bytes(body)
+
+
+async def refusal_of(response: aiohttp.ClientResponse) -> Refusal:
+    """What an answer that is no success says. The response is closed."""
+    body = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) >= _MAX_ERROR:
+                break
+    except (aiohttp.ClientError, TimeoutError):
+        body.clear()  # its status says enough
+    finally:
+        response.close()
+    return errors.refusal(response.status, response.headers, bytes(body))

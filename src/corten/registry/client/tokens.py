@@ -1,0 +1,91 @@
+"""Getting a token from the server that a bearer challenge names (distribution's "Token Authentication Specification"
+and "OAuth 2 Token Authentication").
+
+    GET  realm?service=..&scope=..&account=..           with the user's password, or anonymously
+         offline_token=true                             asks for an identity token besides, to be kept instead of it
+    POST realm grant_type=refresh_token&refresh_token=  with an identity token
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import aiohttp
+from yarl import URL
+
+from corten.errors import Unauthorized
+from corten.registry.client.auth import Credentials
+from corten.registry.client.bodies import read_at_most, refusal_of
+from corten.registry.client.errors import Refused
+
+CLIENT = "corten"
+_MAX = 1 << 20
+_MAX_TOKEN = 64 << 10
+Tls = ssl.SSLContext | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """`access` goes into Authorization; `identity` is "" unless the server gave one."""
+
+    access: str = field(repr=False)
+    identity: str = field(default="", repr=False)
+
+
+async def fetch(
+    session: aiohttp.ClientSession,
+    realm: str,
+    service: str,
+    scopes: list[str],
+    known: Credentials,
+    tls: Callable[[str], Tls],
+    offline: bool = False,
+) -> Token:
+    """A token for `scopes`. `offline` asks for an identity token. Refused; Unauthorized when the answer is none."""
+    if known.identity_token:
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": CLIENT,
+            "service": service,
+            "scope": " ".join(scopes),
+            "refresh_token": known.identity_token,
+        }
+        sent = {key: value for key, value in form.items() if value}
+        call = session.post(URL(realm, encoded=True), data=sent, ssl=tls(realm), allow_redirects=False)
+    else:
+        query = [("service", service), *(("scope", scope) for scope in scopes)]
+        query += [("account", known.username)] if known.username else []
+        query += [("offline_token", "true"), ("client_id", CLIENT)] if offline else []
+        headers = {"Authorization": known.basic} if known.basic else {}
+        url = URL(realm, encoded=True).extend_query([pair for pair in query if pair[1]])
+        call = session.get(url, headers=headers, ssl=tls(realm), allow_redirects=False)
+    async with call as response:
+        if response.status != 200:
+            raise Refused(await refusal_of(response))
+        return _parse(await read_at_most(response, _MAX))
+
+
+def _parse(body: bytes) -> Token:
+    try:
+        document = json.loads(body)
+        access = document.get("token") or document.get("access_token")
+        identity = document.get("refresh_token") or ""
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise Unauthorized("the authentication server's answer is no token") from error
+    if not _usable(access) or (identity and not _usable(identity)):
+        raise Unauthorized("the authentication server's answer is no token")
+    return Token(access, identity)
+
+
+def _usable(text: object) -> bool:
+    """What can stand in a header."""
+    return (
+        isinstance(text, str)
+        and 0 < len(text) <= _MAX_TOKEN
+        and text.isascii()
+        and text.isprintable()
+        and (" " not in text)
+    )
