@@ -18,6 +18,7 @@ from corten.engine import clock
 from corten.engine.engine import Engine
 from corten.engine.filters import Filters
 from corten.engine.system import API_VERSION
+from corten.engine.validate.keys import AUTH, Spelling
 from corten.errors import Invalid
 
 Json = dict[str, Any]
@@ -74,8 +75,9 @@ class Call:
         """The query's `filters`: {"key": ["value"]}, or {"key": {"value": true}} from old clients."""
         return decode_filters(self.query.get("filters", ""))
 
-    async def body(self, optional: bool = False) -> Json:
-        """The JSON object in the body. Without a body Invalid, or {} when `optional`. TooLarge."""
+    async def body(self, keys: Spelling, optional: bool = False) -> Json:
+        """The JSON object in the body, its keys spelled as `keys` has them. Without a body Invalid, or {} when
+        `optional`. TooLarge."""
         data = await read_body(self.request)
         if data or self.request.headers.get("Content-Type"):
             check_json_type(self.request.headers.get("Content-Type", ""), bool(data))
@@ -83,10 +85,11 @@ class Call:
             if optional:
                 return {}
             raise Invalid("invalid JSON: got EOF while reading request body")
-        return decode_object(data)
+        found: Json = keys.correct(decode_object(data))
+        return found
 
     def header_json(self, name: str) -> Json:
-        """A header of base64url JSON, as X-Registry-Auth; {} when it is missing or empty. Invalid."""
+        """A header of base64url JSON, X-Registry-Auth; {} when it is missing or empty. Invalid."""
         value = self.request.headers.get(name, "")
         if not value:
             return {}
@@ -94,7 +97,8 @@ class Call:
             data = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
         except (binascii.Error, ValueError):
             raise Invalid(f"invalid {name} header: not base64url") from None
-        return decode_object(data) if data.strip() else {}
+        found: Json = AUTH.correct(decode_object(data)) if data.strip() else {}
+        return found
 
 
 async def read_body(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:

@@ -13,6 +13,7 @@ from corten.api.routes import Route
 from corten.api.streams import begin, pieces
 from corten.engine import clock
 from corten.engine.images.commit import Request
+from corten.engine.validate import keys
 
 Json = dict[str, Any]
 _STAT = "X-Docker-Container-Path-Stat"
@@ -63,7 +64,7 @@ async def commit(call: Call) -> web.StreamResponse:
         comment=call.text("comment"),
         changes=tuple(line for text in call.query.getall("changes", []) for line in text.split("\n") if line.strip()),
         pause=call.flag("pause", True),
-        config=await call.body(optional=True),
+        config=await call.body(keys.IMAGE_CONFIG, optional=True),
     )
     return json_answer({"Id": await call.engine.commit(container, wanted)}, 201)
 

@@ -19,6 +19,7 @@ from corten.engine.containers import wait as container_wait
 from corten.engine.containers.attach import resize as resize_container
 from corten.engine.containers.container import Container
 from corten.engine.system import sizes
+from corten.engine.validate import keys
 from corten.errors import Invalid
 
 TIMING = "X-Corten-Timing"
@@ -41,7 +42,7 @@ async def list_containers(call: Call) -> web.StreamResponse:
 
 
 async def create(call: Call) -> web.StreamResponse:
-    config, host_config, networking = container_config(await call.body(), call.version)
+    config, host_config, networking = container_config(await call.body(keys.CREATE), call.version)
     container, warnings = await call.engine.containers.create(
         call.text("name"), config, host_config, networking, call.text("platform")
     )
@@ -96,7 +97,7 @@ async def rename(call: Call) -> web.StreamResponse:
 
 
 async def update(call: Call) -> web.StreamResponse:
-    warnings = await container_update.update(call.engine.containers, named(call), await call.body())
+    warnings = await container_update.update(call.engine.containers, named(call), await call.body(keys.UPDATE))
     return json_answer({"Warnings": warnings})
 
 

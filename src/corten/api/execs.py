@@ -16,6 +16,7 @@ from corten.api.versions import STREAM_TYPES
 from corten.engine.containers.attach import DETACH_KEYS, detach_keys, send
 from corten.engine.containers.execs import Exec
 from corten.engine.seams import Stream
+from corten.engine.validate import keys
 from corten.errors import CortenError, StartFailed
 
 
@@ -36,7 +37,7 @@ class ExecWish(msgspec.Struct):
 
 async def create(call: Call) -> web.StreamResponse:
     container = call.engine.containers.get(call.path["id"])
-    body = await call.body()
+    body = await call.body(keys.EXEC)
     wish = typed(body, ExecWish)
     detach_keys(wish.DetachKeys or "")
     return json_answer({"Id": call.engine.execs.create(container, body).id}, 201)
@@ -44,7 +45,7 @@ async def create(call: Call) -> web.StreamResponse:
 
 async def start(call: Call) -> web.StreamResponse:
     """Detached: answered when it runs. Otherwise the connection is taken first, and errors go into it."""
-    body = await call.body(optional=True)
+    body = await call.body(keys.EXEC_START, optional=True)
     execs = call.engine.execs
     exec = execs.get(call.path["id"])
     execs.check_startable(exec)

@@ -11,6 +11,7 @@ from corten.api.call import Call, decode_object, json_answer
 from corten.api.routes import Route
 from corten.api.streams import begin, pieces, progress
 from corten.api.versions import NO_VIRTUAL_SIZE, Version
+from corten.engine.validate import keys
 from corten.errors import Invalid, Unsupported
 
 Json = dict[str, Any]
@@ -100,8 +101,8 @@ async def push(call: Call) -> web.StreamResponse:
 
 async def login(call: Call) -> web.StreamResponse:
     """POST /auth."""
-    await call.engine.images.login(await call.body())
-    return json_answer({"Status": "Login Succeeded", "IdentityToken": ""})
+    token = await call.engine.images.login(await call.body(keys.AUTH))
+    return json_answer({"Status": "Login Succeeded", "IdentityToken": token})
 
 
 async def search(call: Call) -> web.StreamResponse:

@@ -10,7 +10,9 @@ from corten.api.call import Call, empty, json_answer
 from corten.api.routes import Route
 from corten.engine.containers import network as container_network
 from corten.engine.containers.container import Container
-from corten.errors import Invalid, NotFound
+from corten.engine.validate import keys
+from corten.engine.validate.schema import check_connect_types, check_disconnect_types, check_network_types
+from corten.errors import NotFound
 
 
 async def list_networks(call: Call) -> web.StreamResponse:
@@ -28,7 +30,9 @@ async def audit(call: Call) -> web.StreamResponse:
 
 
 async def create(call: Call) -> web.StreamResponse:
-    return json_answer(await call.engine.networks.create(await call.body()), 201)
+    body = await call.body(keys.NETWORK)
+    check_network_types(body)
+    return json_answer(await call.engine.networks.create(body), 201)
 
 
 async def remove(call: Call) -> web.StreamResponse:
@@ -41,17 +45,16 @@ async def prune(call: Call) -> web.StreamResponse:
 
 
 async def connect(call: Call) -> web.StreamResponse:
-    body = await call.body()
+    body = await call.body(keys.CONNECT)
+    check_connect_types(body)
     network, container = _both(call, body)
-    settings = body.get("EndpointConfig") or {}
-    if not isinstance(settings, dict):
-        raise Invalid("invalid JSON: EndpointConfig must be an object")
-    await container_network.connect(call.engine.containers, container, network, settings)
+    await container_network.connect(call.engine.containers, container, network, body.get("EndpointConfig") or {})
     return web.Response(status=200)
 
 
 async def disconnect(call: Call) -> web.StreamResponse:
-    body = await call.body()
+    body = await call.body(keys.DISCONNECT)
+    check_disconnect_types(body)
     force = bool(body.get("Force"))
     try:
         network, container = _both(call, body)
@@ -65,11 +68,8 @@ async def disconnect(call: Call) -> web.StreamResponse:
 
 def _both(call: Call, body: dict[str, Any]) -> tuple[str, Container]:
     """The network's name, and the container. NotFound, Invalid."""
-    reference = body.get("Container")
-    if not isinstance(reference, str):
-        raise Invalid("invalid JSON: Container must be a string")
     name = call.engine.networks.find(call.path["id"]).definition.name
-    return name, call.engine.containers.get(reference)
+    return name, call.engine.containers.get(body.get("Container") or "")
 
 
 ROUTES = (

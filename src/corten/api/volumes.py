@@ -9,6 +9,7 @@ from corten.api.call import Call, empty, json_answer, typed
 from corten.api.routes import Route
 from corten.api.versions import PRUNE_NAMED_VOLUMES
 from corten.engine.filters import Filters
+from corten.engine.validate import keys
 from corten.errors import Unsupported
 
 
@@ -28,7 +29,7 @@ async def list_volumes(call: Call) -> web.StreamResponse:
 
 
 async def create(call: Call) -> web.StreamResponse:
-    wish = typed(await call.body(optional=True), VolumeWish)
+    wish = typed(await call.body(keys.VOLUME, optional=True), VolumeWish)
     volumes = call.engine.volumes
     volume = volumes.create(wish.Name or "", wish.Driver or "", wish.DriverOpts, wish.Labels)
     return json_answer(volumes.shown(volume), 201)

@@ -251,7 +251,63 @@ EXEC = Record(
         "Cmd": STRINGS,
     },
 )
-UPDATE = Record("UpdateConfig", "container.UpdateConfig", {**RESOURCES, "RestartPolicy": _RESTART, "NetRate": STRING})
+_PUBLISHED = {"PublishAdd": _BINDINGS, "PublishRm": _BINDINGS}  # ours
+UPDATE = Record(
+    "UpdateConfig", "container.UpdateConfig", {**RESOURCES, **_PUBLISHED, "RestartPolicy": _RESTART, "NetRate": STRING}
+)
+
+_IPAM_CONFIG = Record(
+    "IPAMConfig",
+    "network.IPAMConfig",
+    {"Subnet": STRING, "IPRange": STRING, "Gateway": STRING, "AuxiliaryAddresses": TEXTS, "AuxAddress": TEXTS},
+)
+_IPAM_REQUEST = Record(
+    "IPAM",
+    "network.IPAM",
+    {"Driver": STRING, "Options": TEXTS, "Config": Items(_IPAM_CONFIG, "[]network.IPAMConfig")},
+)
+NETWORK = Record(
+    "CreateRequest",
+    "network.CreateRequest",
+    {
+        "Name": STRING,
+        "CheckDuplicate": BOOL,
+        "Driver": STRING,
+        "Scope": STRING,
+        "EnableIPv4": BOOL,
+        "EnableIPv6": BOOL,
+        "IPAM": _IPAM_REQUEST,
+        "Internal": BOOL,
+        "Attachable": BOOL,
+        "Ingress": BOOL,
+        "ConfigOnly": BOOL,
+        "ConfigFrom": Record("ConfigReference", "network.ConfigReference", {"Network": STRING}),
+        "Options": TEXTS,
+        "Labels": TEXTS,
+    },
+)
+CONNECT = Record("ConnectOptions", "network.ConnectOptions", {"Container": STRING, "EndpointConfig": _ENDPOINT})
+DISCONNECT = Record("DisconnectOptions", "network.DisconnectOptions", {"Container": STRING, "Force": BOOL})
+VOLUME = Record(
+    "CreateOptions",
+    "volume.CreateOptions",
+    {"Name": STRING, "Driver": STRING, "DriverOpts": TEXTS, "Labels": TEXTS},
+)
+EXEC_START = Record(
+    "ExecStartOptions",
+    "container.ExecStartOptions",
+    {"Detach": BOOL, "Tty": BOOL, "ConsoleSize": Items(Number("uint", 0, 2**64 - 1), "[2]uint")},
+)
+AUTH = Record(
+    "AuthConfig",
+    "registry.AuthConfig",
+    dict.fromkeys(("username", "password", "auth", "email", "serveraddress", "identitytoken", "registrytoken"), STRING),
+)
+CREATE = Record(
+    "CreateRequest",
+    "container.CreateRequest",
+    {**CONFIG.fields, "HostConfig": HOST_CONFIG, "NetworkingConfig": NETWORKING},
+)
 
 
 def check_types(config: Any, host_config: Any, networking: Any) -> None:
@@ -272,3 +328,15 @@ def check_update_types(body: Any) -> None:
 
 def check_exec_types(body: Any) -> None:
     check_type(body, EXEC, "ExecConfig", "")
+
+
+def check_network_types(body: Any) -> None:
+    check_type(body, NETWORK, "CreateRequest", "")
+
+
+def check_connect_types(body: Any) -> None:
+    check_type(body, CONNECT, "ConnectOptions", "")
+
+
+def check_disconnect_types(body: Any) -> None:
+    check_type(body, DISCONNECT, "DisconnectOptions", "")
