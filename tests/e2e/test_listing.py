@@ -104,6 +104,18 @@ def test_events(cli: Client, daemon: Cortend) -> None:
     assert _events(cli, began, "{{.Action}}", "type=network", "event=connect") == ["connect"]
 
 
+def test_events_that_are_kept(cli: Client, daemon: Cortend) -> None:
+    """`--since 0` is all of them, as `--until` alone is; two ends the wrong way round are refused."""
+    cli("run", "--rm", "--network", "none", "--name", "kept", IMAGE, "true")
+    until = f"{time.time():.9f}"
+    wanted = ("--until", until, "--filter", "container=kept", "--format", "{{.Action}}")
+    expected = ["create", "attach", "start", "die", "destroy"]
+    for since in (("--since", "0"), ("--since", "10m"), ()):
+        assert cli.out("events", *since, *wanted).splitlines()[-5:] == expected
+    refused = cli("events", "--since", "10s", "--until", "20s", code=1)
+    assert "cannot be after `until` time" in refused.err
+
+
 def _events(client: Client, since: float, format: str, *filters: str) -> list[str]:
     flags = [word for filter in filters for word in ("--filter", filter)]
     times = ["--since", f"{since:.6f}", "--until", f"{time.time():.6f}"]

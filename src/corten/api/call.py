@@ -71,6 +71,11 @@ class Call:
         value = self.query.get(name, "")
         return clock.parse_time(value) if value not in ("", "0") else 0
 
+    def moment(self, name: str) -> int | None:
+        """Nanoseconds since the epoch, which 0 is; None when it is not given."""
+        value = self.query.get(name, "")
+        return clock.parse_time(value) if value else None
+
     def filters(self) -> Filters:
         """The query's `filters`: {"key": ["value"]}, or {"key": {"value": true}} from old clients."""
         return decode_filters(self.query.get("filters", ""))

@@ -7,12 +7,16 @@ from aiohttp import web
 from corten.api.call import Call, encode_line
 from corten.api.routes import Route
 from corten.api.streams import begin
+from corten.engine.clock import SECOND
 from corten.engine.events import matcher
+from corten.errors import Invalid
 
 
 async def events(call: Call) -> web.StreamResponse:
     """One JSON object a line, each sent at once; the head goes out before the first event."""
-    since, until, filters = call.time("since"), call.time("until"), call.filters()
+    since, until, filters = call.moment("since"), call.moment("until"), call.filters()
+    if since is not None and until is not None and until < since:
+        raise Invalid(f"`since` time ({since // SECOND}) cannot be after `until` time ({until // SECOND})")
     matcher(filters)  # a bad filter is a 400, not a broken stream
     source = call.engine.events.listen(since, until, filters)
     answer = await begin(call, "application/json")

@@ -13,6 +13,8 @@ SHAPES = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")
 
 def timestamp(text: str, what: str, now: float | None = None) -> str:
     """UNIX seconds, with a fraction when there is one, of a moment or of a duration ago. CommandError."""
+    if text == "0":  # a duration as well; the moment 0 is meant
+        return text
     try:
         ago = parse_duration(text)
     except ValueError:

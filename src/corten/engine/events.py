@@ -47,18 +47,22 @@ class Events:
             else:
                 queue.put_nowait(message)
 
-    async def listen(self, since: int = 0, until: int = 0, filters: Filters | None = None) -> AsyncIterator[Json]:
-        """Messages at and after `since` (0: from now on), up to `until` (0: without end), both in nanoseconds.
+    async def listen(
+        self, since: int | None = None, until: int | None = None, filters: Filters | None = None
+    ) -> AsyncIterator[Json]:
+        """Messages at and after `since` (None: from now on, or all that are kept when there is an `until`), up to
+        `until` (None: without end), both in nanoseconds.
 
         Replaying and listening are one step: nothing falls between them.
         """
         wanted = matcher(filters or Filters())
         queue: asyncio.Queue[Json | None] = asyncio.Queue()
-        past = [m for m in self.history if m["timeNano"] >= since] if since else []
+        begin = since or 0
+        past = [] if since is until is None else [m for m in self.history if m["timeNano"] >= begin]
         self._listeners.add(queue)
         try:
             for message in past:
-                if until and message["timeNano"] > until:
+                if until is not None and message["timeNano"] > until:
                     return
                 if wanted(message):
                     yield message
@@ -79,9 +83,9 @@ def _message(type: str, action: str, id: str, attributes: dict[str, str], at: in
     return message | {"time": at // clock.SECOND, "timeNano": at}
 
 
-async def _until(queue: asyncio.Queue[Json | None], until: int) -> AsyncIterator[Json]:
+async def _until(queue: asyncio.Queue[Json | None], until: int | None) -> AsyncIterator[Json]:
     while True:
-        left = (until - clock.now()) / clock.SECOND if until else None
+        left = None if until is None else (until - clock.now()) / clock.SECOND
         if left is not None and left <= 0:
             return
         try:

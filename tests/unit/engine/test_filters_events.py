@@ -95,6 +95,27 @@ async def test_until_ends_the_stream() -> None:
     assert seen == ["create"]
 
 
+@pytest.mark.parametrize(
+    ("since", "until", "seen"),
+    [
+        (0, None, ["create", "start"]),
+        (None, 1 << 62, ["create", "start"]),
+        (0, 0, []),
+        (None, 0, []),
+    ],
+)
+async def test_what_is_kept(since: int | None, until: int | None, seen: list[str]) -> None:
+    """Zero is the year 1970, not "none given"; with an end and no beginning, all that is kept is wanted."""
+    events = Events()
+    for action in ("create", "start"):
+        events.publish("container", action, "1")
+    source = events.listen(since, until)
+    found = [(await anext(source))["Action"] for _ in seen]
+    assert found == seen
+    assert len(events) == 1 if seen else not [event async for event in source]
+    await source.aclose()
+
+
 async def test_history_and_queues_are_bounded() -> None:
     events = Events()
     slow = events.listen(since=1)
