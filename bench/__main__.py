@@ -1,4 +1,4 @@
-"""`python -m bench [--quick] [--only NAME ...] [--runs N] [--run-on-disk] [--write]`."""
+"""`python -m bench [--quick] [--only NAME ...] [--runs N] [--run-on-disk] [--kept DIR] [--write]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import image, machine, sandbox, table
+from bench import image, kept, machine, sandbox, table
 from bench.measure import Failed
 from bench.stage import Stage, Work
 from bench.works import ALL
@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
         print("bench: containers, bridges and control groups take root: use sudo", file=sys.stderr)
         return 1
     if sandbox.INSIDE not in os.environ:
+        _make(options)
         return sandbox.outside(arguments)
     scratch = Path(os.environ[sandbox.INSIDE])
     sandbox.prepare(scratch, options.run_on_disk)
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> int:
     except Failed as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    _measure(options, Stage(scratch, options.quick, options.runs))
+    _measure(options, Stage(scratch, options.quick, options.runs, options.kept))
     return 0
 
 
@@ -51,15 +52,34 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of: {', '.join(names)}")
     parser.add_argument("--runs", type=int, help="so many repetitions of every work")
     parser.add_argument("--run-on-disk", action="store_true", help="/run on the disk; it is a tmpfs otherwise")
+    parser.add_argument(
+        "--kept", type=Path, default=kept.DIRECTORY, metavar="DIR",
+        help="where the large images stay for the next run: 3 GB; default %(default)s",
+    )  # fmt: skip
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md; with all works")
     return parser
+
+
+def _chosen(options: argparse.Namespace) -> list[Work]:
+    if options.only:
+        return [work for work in ALL if work.name in options.only]
+    return [work for work in ALL if not (options.quick and work.kept)]
+
+
+def _make(options: argparse.Namespace) -> None:
+    """Large images that are not there yet: out here, where there is a network to have Debian from."""
+    for name in dict.fromkeys(name for work in _chosen(options) for name in work.kept):
+        try:
+            kept.make(name, options.kept)
+        except (Failed, OSError) as error:  # the works that need it say so in their place
+            print(f"bench: cannot make the image {name!r}: {error}", file=sys.stderr)
 
 
 def _measure(options: argparse.Namespace, stage: Stage) -> None:
     begin = time.monotonic()
     about = f"## Machine\n\n{machine.description()}\n- /run is on {'the disk' if options.run_on_disk else 'a tmpfs'}\n"
     print(about, flush=True)
-    chosen = [work for work in ALL if not options.only or work.name in options.only]
+    chosen = _chosen(options)
     texts: dict[str, str] = {}
     try:
         for work in sorted(chosen, key=lambda work: work.order):

@@ -10,14 +10,16 @@ from bench.measure import Failed
 SECONDS = 120
 
 
-def run(command: Sequence[str], environ: Mapping[str, str] | None = None) -> str:
-    """Standard output of a command that succeeded. Raises Failed for any other, or after two minutes."""
+def run(command: Sequence[str], environ: Mapping[str, str] | None = None, seconds: int = SECONDS) -> str:
+    """Standard output of a command that succeeded. Raises Failed for any other, or after so many seconds."""
     try:
         done = subprocess.run(
-            command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS
+            command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds
         )
+    except FileNotFoundError:
+        raise Failed(f"{command[0]} is not installed") from None
     except subprocess.TimeoutExpired:
-        raise Failed(f"{_short(command)}: no end after {SECONDS} s") from None
+        raise Failed(f"{_short(command)}: no end after {seconds} s") from None
     if done.returncode:
         raise Failed(f"{_short(command)}: status {done.returncode}: {last_words(done.stderr or done.stdout)}")
     return done.stdout

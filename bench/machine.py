@@ -10,8 +10,7 @@ from pathlib import Path
 
 from bench import image
 
-PROGRAMS = (("docker", "--version"), ("dockerd", "--version"), ("containerd", "--version"), ("podman", "--version"),
-            ("runc", "--version"), ("crun", "--version"), ("docker-registry", "--version"))  # fmt: skip
+PROGRAMS = ("docker", "dockerd", "containerd", "podman", "runc", "crun", "docker-registry", "skopeo")
 
 
 def description() -> str:
@@ -22,17 +21,17 @@ def description() -> str:
         f"{_memory_gb():.0f} GB memory",
         f"control groups {_cgroups()}; scratch directory on {_filesystem()}",
         f"Python {platform.python_version()}; {image.version()}",
-        *(f"{name}: {version(name, flag)}" for name, flag in PROGRAMS),
+        *(f"{name}: {version(name)}" for name in PROGRAMS),
     ]
     return "\n".join(f"- {line}" for line in lines)
 
 
-def version(name: str, flag: str) -> str:
+def version(name: str) -> str:
     """The first line of the program's answer."""
     found = shutil.which(name)
     if found is None:
         return "not installed"
-    return subprocess.run([found, flag], capture_output=True, text=True).stdout.partition("\n")[0]
+    return subprocess.run([found, "--version"], capture_output=True, text=True).stdout.partition("\n")[0]
 
 
 def _processor() -> str:

@@ -1,4 +1,4 @@
-"""The engines under comparison, each private: dockerd, cortend, podman, runc, and a registry for them to pull from.
+"""The engines under comparison, each private: dockerd, cortend, podman, runc.
 
 A daemon is started under a reaper, so that everything it leaves to init is still ours to count and to end. `absent`
 engines keep their reason; a work then shows it in its row.
@@ -62,7 +62,7 @@ class Daemon:
 
 def dockerd(place: Path) -> Daemon:
     """Debian's dockerd with everything under `place`. Raises Failed where it is missing or does not start."""
-    _need("dockerd")
+    need("dockerd")
     flags = [
         "--data-root", str(place / "data"), "--exec-root", str(_state(place)), "--pidfile", str(place / "pid"),
         "--bip", "172.29.1.1/24", "--cgroup-parent", f"/{_cgroup(place)}/dockerd",
@@ -94,7 +94,7 @@ def own_client() -> list[str]:
 
 def docker_client() -> str:
     """Docker's own client. Raises Failed where it is missing."""
-    return _need("docker")
+    return need("docker")
 
 
 def _start(name: str, command: Sequence[str], place: Path) -> Daemon:
@@ -148,7 +148,7 @@ def podman(place: Path) -> Podman:
 
     Its runtime is runc, as dockerd's is: crun refuses the hybrid layout of control groups.
     """
-    _need("podman")
+    need("podman")
     place.mkdir(parents=True)
     command = (
         "podman", "--root", str(place / "root"), "--runroot", str(_state(place) / "run"),
@@ -174,7 +174,7 @@ class Runc:
 
 def runc(place: Path) -> Runc:
     """runc's own default configuration, `true` in place of a shell. Raises Failed where runc is missing."""
-    _need("runc")
+    need("runc")
     bundle = place / "bundle"
     bundle.mkdir(parents=True)
     (bundle / "rootfs").symlink_to(place.parent / "rootfs")
@@ -188,50 +188,8 @@ def runc(place: Path) -> Runc:
     return Runc(_state(place), bundle)
 
 
-@dataclass(slots=True)
-class Registry:
-    """docker-registry on the loopback of the private network namespace."""
-
-    address: str
-    process: subprocess.Popen[bytes]
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(10)
-
-
-def registry(place: Path) -> Registry:
-    """Debian's docker-registry with its store under `place`. Raises Failed where it is missing or does not start."""
-    _need("docker-registry")
-    place.mkdir(parents=True)
-    address = "127.0.0.1:5000"
-    config = {
-        "version": 0.1, "log": {"level": "error"}, "http": {"addr": address},
-        "storage": {"filesystem": {"rootdirectory": str(place / "store")}, "delete": {"enabled": True}},
-    }  # fmt: skip
-    (place / "config.yml").write_text(json.dumps(config))  # YAML is a superset of JSON
-    with (place / "log").open("wb") as out:
-        process = subprocess.Popen(
-            ["docker-registry", "serve", str(place / "config.yml")], stdin=subprocess.DEVNULL, stdout=out, stderr=out
-        )
-    _wait_for_port(5000, process)
-    return Registry(address, process)
-
-
-def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    import socket
-
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    raise Failed("docker-registry does not start")
-
-
-def _need(command: str) -> str:
+def need(command: str) -> str:
+    """Where the program is. Raises Failed where it is not installed."""
     found = shutil.which(command)
     if found is None:
         raise Failed("not installed")

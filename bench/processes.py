@@ -52,6 +52,15 @@ def by_name(pids: list[int]) -> str:
     return ", ".join(f"{len(of_kind)} {name} {pss(of_kind):.1f} MB" for name, of_kind in sorted(kinds.items()))
 
 
+def high_water_kb(pid: int) -> int:
+    """The most memory it ever had resident, in KiB of 1024 bytes; 0 when it has ended."""
+    try:
+        status = (PROC / str(pid) / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
+
+
 def kill_all(top: int, seconds: float = 10) -> None:
     """SIGKILL to every descendant of `top` until none is left, containers' processes included."""
     deadline = time.monotonic() + seconds

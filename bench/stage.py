@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from bench import peers
+from bench import kept, peers, registries
 from bench.measure import Failed, Subject, Table
 from bench.peers import Daemon, Podman, Runc
+from bench.registries import Registry
 
 Engine = TypeVar("Engine")
 DAEMONS: dict[str, Callable[[Path], Daemon]] = {"dockerd": peers.dockerd, "Corten": peers.cortend}
@@ -18,11 +19,15 @@ DAEMONS: dict[str, Callable[[Path], Daemon]] = {"dockerd": peers.dockerd, "Corte
 
 @dataclass(slots=True)
 class Stage:
-    """`scratch` holds the image's tree as `rootfs`; `repeat` replaces every work's own number of runs."""
+    """`scratch` holds the image's tree as `rootfs`; `repeat` replaces every work's own number of runs.
+
+    `kept` is where the large images are.
+    """
 
     scratch: Path
     quick: bool = False
     repeat: int | None = None
+    kept: Path = kept.DIRECTORY
     _engines: dict[str, object] = field(default_factory=dict)
     _absent: dict[str, str] = field(default_factory=dict)
 
@@ -41,6 +46,10 @@ class Stage:
 
     def runc(self) -> Runc:
         return self._engine("runc", peers.runc)
+
+    def registry(self) -> Registry:
+        """docker-registry, to pull from."""
+        return self._engine("registry", lambda place: registries.debian(place, 5001))
 
     def daemons(self) -> dict[str, Daemon]:
         """Those that run."""
@@ -61,9 +70,9 @@ class Stage:
         return [Subject(name, absent=self.absence(name)) for name in DAEMONS if name not in running]
 
     def close(self) -> None:
-        """Stop the daemons, the last started first."""
+        """Stop what runs, the last started first."""
         for engine in reversed(list(self._engines.values())):
-            if isinstance(engine, Daemon):
+            if isinstance(engine, Daemon | Registry):
                 engine.stop()
 
     def _engine(self, name: str, start: Callable[[Path], Engine]) -> Engine:
@@ -80,11 +89,15 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One row of the comparison. `order`: 0 wants daemons that did nothing yet, 2 leaves them full, 1 is the rest."""
+    """One row of the comparison. `order`: 0 wants daemons that did nothing yet, 2 and 3 leave them full, 1 is the rest.
+
+    `kept` names the large images that it needs; a quick run leaves such works out unless they are asked for.
+    """
 
     name: str
     measure: Callable[[Stage], list[Table]]
     order: int = 1
+    kept: tuple[str, ...] = ()
 
 
 def unique() -> str:

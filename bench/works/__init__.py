@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bench.stage import Work
-from bench.works import cycle, execs, logs, many, memory, ps, pull, run
+from bench.works import cycle, execs, images, logs, many, memory, ps, pull, run
 
-ALL: tuple[Work, ...] = (run.WORK, cycle.WORK, execs.WORK, many.WORK, memory.WORK, logs.WORK, ps.WORK, pull.WORK)
+ALL: tuple[Work, ...] = (
+    run.WORK, cycle.WORK, execs.WORK, many.WORK, memory.WORK, logs.WORK, ps.WORK, pull.WORK, *images.ALL,
+)  # fmt: skip

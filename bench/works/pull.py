@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from bench import commands, image, peers
+from bench import commands, image, peers, registries
 from bench.measure import Failed, Subject, Table, alternate
 from bench.peers import Daemon
 from bench.stage import Stage, Work
@@ -30,7 +30,7 @@ def measure(stage: Stage) -> list[Table]:
 
 def _pulls(stage: Stage, archive: Path, runs: int, what: str) -> Table:
     try:
-        registry = peers.registry(stage.scratch / "registry")
+        registry = registries.debian(stage.scratch / "registry")
     except Failed as error:
         absent = [Subject(name, absent=f"docker-registry {error}") for name in ("dockerd", "Corten")]
         return Table("pull from a registry on the loopback", alternate(absent, 0), "dockerd")

@@ -1,0 +1,80 @@
+"""What all works with large images do: have an image somewhere, and be rid of it before the next turn's clock."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+from bench import commands, kept, peers
+from bench.kept import Kept
+from bench.measure import Failed, Target
+from bench.peers import Daemon
+from bench.registries import Registry
+from bench.stage import Stage
+
+RUNS, QUICK_RUNS = 3, 1
+SECONDS = 600
+HALF = Target("Corten", 1 / 2, "dockerd")
+_GONE_SECONDS = 60
+
+
+def images(stage: Stage) -> list[Kept]:
+    """Raises Failed where one was not made."""
+    return [kept.find(name, stage.kept) for name in kept.LAYERS]
+
+
+def served(stage: Stage, image: Kept) -> str:
+    """The reference of the image in the run's docker-registry; it is put there when it is not."""
+    registry: Registry = stage.registry()
+    registry.put(image.layout, f"{image.repository}:latest")
+    return f"{registry.address}/{image.repository}:latest"
+
+
+def docker(daemon: Daemon, *words: str) -> partial[str]:
+    """Docker's client with `words` against a daemon."""
+    return partial(commands.run, [peers.docker_client(), *words], daemon.environ, SECONDS)
+
+
+def have(daemon: Daemon, reference: str) -> None:
+    """Pull the image unless it is there."""
+    with daemon.connect() as api:
+        status, _, _ = api.raw("GET", f"/images/{reference}/json")
+    if status != 200:
+        docker(daemon, "pull", "-q", reference)()
+
+
+def check(daemon: Daemon, reference: str) -> None:
+    """Raises Failed where the image is not there."""
+    with daemon.connect() as api:
+        api.ask("GET", f"/images/{reference}/json")
+
+
+def forget(daemon: Daemon, *references: str) -> None:
+    """Remove the image with all its names, and wait until the daemon's disk is at rest."""
+    with daemon.connect() as api:
+        for reference in references:
+            status, _, content = api.raw("DELETE", f"/images/{reference}?force=1")
+            if status not in (200, 404):
+                raise Failed(f"cannot remove {reference}: {status} {content.decode(errors='replace').strip()}")
+        api.ask("POST", "/images/prune")
+    rest(daemon)
+
+
+def rest(daemon: Daemon) -> None:
+    """What Corten deletes behind its answer is gone, and nothing waits to be written."""
+    trash = daemon.socket.parent / "data/snapshots/.trash"
+    deadline = time.monotonic() + _GONE_SECONDS
+    while _entries(trash):
+        if time.monotonic() > deadline:
+            raise Failed(f"{daemon.name} still deletes after {_GONE_SECONDS} s")
+        time.sleep(0.05)
+    os.sync()
+
+
+def _entries(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
