@@ -144,6 +144,7 @@ class FakeNetwork:
 class FakeNetworks:
     def __init__(self) -> None:
         self.connected: dict[str, set[str]] = {}
+        self.on_lost: Any = None
 
     async def connect(
         self,
@@ -176,6 +177,9 @@ class FakeNetworks:
         return
 
     def wants_names(self, container_id: str) -> bool:
+        return False
+
+    def lacks_device(self, endpoint: FakeEndpoint) -> bool:
         return False
 
     async def serve_names(self, container_id: str, sockets: Sockets, servers: Sequence[str] = ()) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from typing import Any, cast
 
+from corten.engine.containers import network as container_network
 from corten.engine.containers import stop as container_stop
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
@@ -17,6 +18,7 @@ from corten.engine.parts import Parts
 from corten.engine.seams import Json
 from corten.engine.system import System
 from corten.errors import CortenError, NotFound
+from corten.network.endpoint import Endpoint
 
 
 class Engine:
@@ -40,10 +42,18 @@ class Engine:
         self.trees = ContainerTrees(cast(Trees, parts.snapshots), parts.tree_work)
         self.system = System(self)
         self.containers.probe = self._probe
+        self.networks.on_lost = self._lost
 
     async def open(self) -> None:
         self.parts.changing.spawn(asyncio.to_thread(self.volumes.empty_bin), "erasing removed volumes")
         await self.containers.restore()
+
+    def _lost(self, endpoint: Endpoint) -> None:
+        """Somebody took a container's device away."""
+        container = self.containers.by_id.get(endpoint.container_id)
+        if container is not None:
+            work = container_network.reconnect(self.containers, container)
+            self.parts.changing.spawn(work, f"connecting container {container.id} again")
 
     async def settle(self) -> None:
         """Wait for everything that goes on behind the answers given so far."""

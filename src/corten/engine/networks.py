@@ -36,6 +36,7 @@ from corten.network.live import Live, lease_of, published, rank
 from corten.network.naming import Naming
 from corten.network.ports import Reservations, Target, Wish, matching, report, wishes
 from corten.network.resolver import Sockets
+from corten.network.upkeep import Upkeep
 from corten.network.wiring import Wiring, lead
 
 KIND = "network"
@@ -54,6 +55,8 @@ class Networks:
         self._reservations = Reservations(config.host_ip)
         self._wiring = Wiring(config.label)
         self._naming = Naming(self._connected, config.resolv_conf)
+        self._upkeep: Upkeep | None = None
+        self.on_lost: Callable[[Endpoint], None] | None = None  # its pair is gone, and nobody disconnected it
         self.warnings = self._wiring.warnings
         self.changes = self._wiring.changes
 
@@ -118,7 +121,14 @@ class Networks:
         known |= {e.host_interface for live in self._networks.values() for e in live.endpoints.values()}
         await self._wiring.reconcile(known)
         for live in self._bridged():  # a bridge that was gone at setup has lost its ports
-            self._wiring.bridges.rejoin(live.definition.bridge, [e.ifindex for e in live.endpoints.values()])
+            self._wiring.bridges.rejoin(live.definition.bridge, live.ports)
+        if self._upkeep is None:
+            self._upkeep = Upkeep(self._wiring, self._bridged, self._tell_lost)
+            self._upkeep.start()
+
+    def _tell_lost(self, endpoint: Endpoint) -> None:
+        if self.on_lost is not None:
+            self.on_lost(endpoint)
 
     async def settle(self) -> None:
         """Everything that was disconnected is really gone when this returns."""
@@ -126,6 +136,9 @@ class Networks:
 
     async def close(self) -> None:
         """At the daemon's end. What connected containers need stays; without any, nothing stays."""
+        if self._upkeep is not None:
+            self._upkeep.close()
+            self._upkeep = None
         await self._naming.close()
         await self.settle()
         for live in self._networks.values():
@@ -233,6 +246,25 @@ class Networks:
         plug = live.plug(endpoint, wish, best is None or rank(endpoint) < rank(best))
         index = self._wiring.plug(live, endpoint, plug, namespace.fd, namespace.route)
         return replace(endpoint, ifindex=index)
+
+    def lacks_device(self, endpoint: Endpoint) -> bool:
+        """It is connected, and the pair that it was connected by is gone."""
+        live = self._networks.get(endpoint.network_id)
+        wanted = live is not None and endpoint.endpoint_id in live.endpoints and endpoint.host_interface
+        return bool(wanted) and not self._wiring.bridges.alive(endpoint.ifindex, endpoint.host_interface)
+
+    def reconnect(self, endpoint: Endpoint, namespace: Namespace) -> Endpoint:
+        """Another pair for an endpoint that lacks one; everything else of it stays. NotFound when it is gone."""
+        live = self._networks.get(endpoint.network_id)
+        known = live.endpoints.get(endpoint.endpoint_id) if live is not None else None
+        if live is None or known is None:
+            raise NotFound(f"container {endpoint.container_id} is not in network {endpoint.network_name} any more")
+        leads = self._leader(known.container_id)
+        plug = live.plug(known, wanted(live.definition, known.settings_in), leads is known)
+        index = self._wiring.plug(live, known, plug, namespace.fd, namespace.route)
+        changed = replace(known, ifindex=index)
+        live.add(changed)
+        return changed
 
     def _remember(self, live: Live, endpoint: Endpoint) -> Endpoint:
         live.add(endpoint)

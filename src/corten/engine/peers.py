@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from corten.engine.seams import Json, Namespace
@@ -60,6 +60,8 @@ class Network(Protocol):
 class Networks(Protocol):
     """`corten.engine.networks.Networks` says what each does."""
 
+    on_lost: Callable[[Any], None] | None
+
     async def connect(
         self,
         network: str,
@@ -76,6 +78,10 @@ class Networks(Protocol):
     def shape(self, container_id: str, limits: str, namespace: Namespace) -> None: ...
 
     async def disconnect(self, endpoint: Any, namespace: Namespace | None = None) -> None: ...
+
+    def lacks_device(self, endpoint: Any) -> bool: ...
+
+    def reconnect(self, endpoint: Any, namespace: Namespace) -> Endpoint: ...
 
     async def republish(self, container_id: str, adds: Json, removes: Json, exposed: Sequence[str]) -> Endpoint: ...
 

@@ -13,12 +13,14 @@ import fcntl
 import ipaddress
 import socket
 import struct
+from collections.abc import Container
 from typing import NamedTuple
 
 from corten.kernel.netlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
     NLM_F_REPLACE,
+    Message,
     Request,
     Socket,
     attribute,
@@ -38,6 +40,8 @@ RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH = 28, 29
+
+RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR = 1, 5, 9
 
 IFF_UP = 0x1
 
@@ -83,6 +87,16 @@ class Link(NamedTuple):
     master: int  # index of the bridge it is a port of, or 0
     alias: str
     peer: int  # IFLA_LINK: the index of a veth's other end in its own namespace, or of the device below
+
+
+class Change(NamedTuple):
+    """What a notification says of a device. `master` is None where it was not looked at."""
+
+    ifindex: int
+    gone: bool = False
+    down: bool = False
+    readdressed: bool = False
+    master: int | None = None
 
 
 class Address(NamedTuple):
@@ -247,14 +261,39 @@ def links(route: Socket) -> list[Link]:
     return [_link(m.body) for m in route.dump(Request("list links", RTM_GETLINK, 0, _ifinfo()))]
 
 
-def link_name(route: Socket, index: int) -> str | None:
-    """The name of the device with that number, or None."""
+def link(route: Socket, index: int) -> Link | None:
+    """The device with that number, or None."""
     message, answer = route.ask(Request(f"get link {index}", RTM_GETLINK, 0, _ifinfo(index)))
     if message is None:
         if answer is not None and answer.number not in (0, errno.ENODEV):
             raise failure(answer.number, f"get link {index}", answer.explanation)
         return None
-    return _link(message.body).name
+    return _link(message.body)
+
+
+def link_name(route: Socket, index: int) -> str | None:
+    """The name of the device with that number, or None."""
+    found = link(route, index)
+    return found.name if found is not None else None
+
+
+def change(message: Message, known: Container[int]) -> Change | None:
+    """A notification of the groups above, where it is bad news of one of these devices; None for anything else.
+
+    Every start of a container is a dozen of them, so nothing is decoded that is not needed.
+    """
+    if message.kind == RTM_DELADDR:
+        index = _IFADDRMSG.unpack_from(message.body)[4]
+        return Change(index, readdressed=True) if index in known else None
+    if message.kind not in (RTM_NEWLINK, RTM_DELLINK):
+        return None
+    family, _, index, flags, _ = _IFINFOMSG.unpack_from(message.body)
+    if family != socket.AF_UNSPEC or index not in known:  # a bridge tells of its ports in a family of its own
+        return None
+    if message.kind == RTM_DELLINK:
+        return Change(index, gone=True)
+    master = _number(attributes(message.body, _IFINFOMSG.size).get(IFLA_MASTER))
+    return Change(index, down=not flags & IFF_UP, master=master)
 
 
 def settle_carrier(route: Socket, name: str) -> bool:

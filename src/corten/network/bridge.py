@@ -10,9 +10,10 @@ import errno
 import hashlib
 import ipaddress
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from corten.errors import Conflict, Failed, Unsupported
 from corten.kernel import rtnetlink
@@ -65,6 +66,14 @@ class Plug:
     interfaces: tuple[Interface, ...]
     gateways: tuple[IPAddress, ...] = ()
     mtu: int = 0
+    isolated: bool = False
+    publishes: bool = False
+
+
+class Port(NamedTuple):
+    """A host end as it stands in its bridge, for one that has to be put there again."""
+
+    ifindex: int
     isolated: bool = False
     publishes: bool = False
 
@@ -124,14 +133,52 @@ class Bridges:
         self.route.request(rtnetlink.alias(link.ifindex, self.mark))
         return link._replace(alias=self.mark)
 
-    def rejoin(self, name: str, indexes: Sequence[int]) -> None:
-        """Ports that lost their bridge are its ports again; one that is gone is fine."""
-        for index in indexes:
+    def rejoin(self, name: str, ports: Sequence[Port]) -> None:
+        """Ports that lost their bridge are its ports again; one that is gone is fine.
+
+        One that is to be isolated is down until it is: its frames must not reach a neighbour in between.
+        """
+        master = self._masters[name]
+        masters = {link.ifindex: link.master for link in rtnetlink.links(self.route)}
+        for port in ports:
+            if masters.get(port.ifindex, master) == master:
+                continue
+            requests = [rtnetlink.down(port.ifindex), rtnetlink.enslave(port.ifindex, master)]
+            requests += [rtnetlink.isolate_port(port.ifindex)] if port.isolated else []
+            requests += [rtnetlink.hairpin_port(port.ifindex)] if port.publishes and self._filters_frames() else []
             try:
-                self.route.request(rtnetlink.enslave(index, self._masters[name]))
+                self.route.request(*requests, rtnetlink.up(port.ifindex))
             except OSError as error:
                 if error.errno != errno.ENODEV:
                     raise
+        for device in [name, *(self._name(port.ifindex) for port in ports)]:
+            if device:
+                rtnetlink.settle_carrier(self.route, device)
+
+    def _name(self, index: int) -> str:
+        return rtnetlink.link_name(self.route, index) or ""
+
+    @property
+    def masters(self) -> Mapping[str, int]:
+        """The numbers of the bridges that were ensured, by name."""
+        return self._masters
+
+    def intact(self, name: str, gateways: Sequence[Interface]) -> bool:
+        """The bridge is there, up, and has its addresses."""
+        link = rtnetlink.link(self.route, self._masters[name])
+        if link is None or not link.up or link.name != name:
+            return False
+        present = {a.interface for a in rtnetlink.addresses(self.route) if a.ifindex == link.ifindex}
+        return present.issuperset(gateways)
+
+    def joined(self, name: str, index: int) -> bool:
+        """That device is a port of the bridge, or gone."""
+        link = rtnetlink.link(self.route, index)
+        return link is None or link.master == self._masters[name]
+
+    def forget(self, name: str) -> None:
+        """This bridge is not wanted any more."""
+        self._masters.pop(name, None)
 
     @property
     def mark(self) -> str:

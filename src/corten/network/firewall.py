@@ -137,6 +137,9 @@ def _rules(table: Table) -> list[Request]:
         ),
         ("postrouting", ipv4 + nft.network_header(12, 4, 0) + nft.lookup("masquerade4", 0) + not_to_us + masquerade),
         ("postrouting", ipv6 + nft.network_header(8, 16, 0) + nft.lookup("masquerade6", 0) + not_to_us + masquerade),
+        # what was published must not leave by another way while its bridge is gone
+        ("forward", ipv4 + nft.network_header(16, 4, 0) + nft.lookup("local4", 0) + not_to_us + translated + drop),
+        ("forward", ipv6 + nft.network_header(24, 16, 0) + nft.lookup("local6", 0) + not_to_us + translated + drop),
         ("forward", not_from_us + not_to_us + accept),
         ("forward", pair + nft.lookup("icc", 0) + accept),
         ("forward", known + accept),

@@ -11,7 +11,7 @@ from typing import Any
 from corten.errors import Failed, Invalid
 from corten.network import definition as define
 from corten.network.addresses import Addresses, Lease, Wanted
-from corten.network.bridge import Plug, interface, mac_of
+from corten.network.bridge import Plug, Port, interface, mac_of
 from corten.network.definition import Definition
 from corten.network.endpoint import Endpoint
 from corten.network.firewall import Bridge, Published
@@ -62,6 +62,12 @@ class Live:
         made = self.definition
         subnets = tuple(s.network for s in self.addresses.subnets)
         return Bridge(made.bridge, subnets, made.internal, made.icc, made.masquerade)
+
+    @property
+    def ports(self) -> list[Port]:
+        """What stands in its bridge."""
+        isolated = not self.definition.icc
+        return [Port(e.ifindex, isolated, any(e.ports.values())) for e in self.endpoints.values() if e.host_interface]
 
     @property
     def host_binding(self) -> str:

@@ -119,6 +119,7 @@ class Wiring:
     async def dismantle(self, live: Live) -> None:
         """The opposite. A bridge that somebody else made stays."""
         name = live.definition.device
+        self.bridges.forget(name)
         wall = self._firewall
         if wall is not None and wall.bridges.pop(name, None) is not None:
             wall.replace()
@@ -162,7 +163,7 @@ class Wiring:
     def repair(self, live: Live) -> None:
         """Make a network's bridge again, and its containers ports of it."""
         self.ensure(live, now=False)
-        self.bridges.rejoin(live.definition.bridge, [e.ifindex for e in live.endpoints.values()])
+        self.bridges.rejoin(live.definition.bridge, live.ports)
 
     def shape(self, endpoints: Iterable[Endpoint], wish: Rate, route: int) -> None:
         """Limit what goes in and out; `route` is a socket's descriptor in the container's namespace."""

@@ -111,13 +111,42 @@ def renamed(containers: Containers, container: Container) -> None:
 
 
 async def serve_again(containers: Containers, container: Container) -> None:
-    """The name server of an adopted container ended with the earlier daemon, and its rules point nowhere."""
-    if own_namespace(container.record) and containers.parts.networks.wants_names(container.id):
-        try:
+    """What an adopted container lost while no daemon ran: its name server, and devices that somebody took away."""
+    networks = containers.parts.networks
+    if not own_namespace(container.record):
+        return
+    try:
+        if any(networks.lacks_device(endpoint) for endpoint in container.endpoints.values()):
+            await _reconnect(containers, container)
+        if networks.wants_names(container.id):
             async with _opened(containers, container) as namespace:
                 await _serve_names(containers, container, namespace)
-        except (CortenError, OSError) as error:  # it runs, and ended perhaps just now
-            log.warning("container %s has no name server: %s", container.id, error)
+    except (CortenError, OSError) as error:  # it runs, and ended perhaps just now
+        log.warning("container %s has no network yet: %s", container.id, error)
+
+
+async def reconnect(containers: Containers, container: Container) -> None:
+    """Devices of a running container that somebody took away are made again."""
+    async with container.lock:
+        if container.record.state.has_task:
+            try:
+                await _reconnect(containers, container)
+            except (CortenError, OSError) as error:
+                log.warning("container %s has lost a device, and gets no other: %s", container.id, error)
+
+
+async def _reconnect(containers: Containers, container: Container) -> None:
+    """The caller holds the lock. NotFound when its processes have ended: it went with them."""
+    networks = containers.parts.networks
+    lost = {name: e for name, e in container.endpoints.items() if networks.lacks_device(e)}
+    if not lost:
+        return
+    async with _opened(containers, container) as namespace:
+        for name, endpoint in lost.items():
+            container.endpoints[name] = networks.reconnect(endpoint, namespace)
+            log.warning("container %s: its device in network %s was taken away and is back", container.id, name)
+        _shape(containers, container, namespace)
+    _changed(containers, container)
 
 
 async def disconnect_endpoint(

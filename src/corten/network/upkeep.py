@@ -1,0 +1,121 @@
+"""Devices that somebody else takes away: heard from the kernel at once, and put back.
+
+    a bridge that is gone, down, or without its address     made as it was, with its ports
+    a port that was taken out of its bridge                 put into it again
+    a pair that is gone while its container runs            told to `lost`, who can enter the container
+
+Until then nothing passes that should not: a device without its bridge leads nowhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import Callable, Iterable
+
+from corten.errors import CortenError
+from corten.kernel import rtnetlink
+from corten.kernel.netlink import Socket
+from corten.kernel.rtnetlink import Change
+from corten.network.endpoint import Endpoint
+from corten.network.live import Live
+from corten.network.wiring import Wiring
+
+log = logging.getLogger(__name__)
+
+_GROUPS = (rtnetlink.RTNLGRP_LINK, rtnetlink.RTNLGRP_IPV4_IFADDR, rtnetlink.RTNLGRP_IPV6_IFADDR)
+_PAUSE = 0.2  # seconds between two repairs of a bridge: whoever takes it away in a loop must not take all our time
+_AGAIN = 5.0  # seconds until a repair that failed is tried again
+_END = 0.1  # seconds: a pair goes with its container, and its end is heard of a little later
+
+
+class Upkeep:
+    """`networks` are the bridged ones; `lost` is called for an endpoint whose pair is gone and that is still wanted."""
+
+    def __init__(
+        self, wiring: Wiring, networks: Callable[[], Iterable[Live]], lost: Callable[[Endpoint], None]
+    ) -> None:
+        self._wiring = wiring
+        self._networks = networks
+        self._lost = lost
+        self._socket = Socket()
+        self._waiting: dict[str, asyncio.TimerHandle] = {}  # by network: a repair that is due, or a pause after one
+        self._again: set[str] = set()  # networks that need one more when their pause is over
+
+    def start(self) -> None:
+        """From now on devices are looked after."""
+        self._socket.reserve(1 << 16, 4 << 20)
+        for group in _GROUPS:
+            self._socket.join(group)
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._heard)
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        for timer in self._waiting.values():
+            timer.cancel()
+        self._socket.close()
+
+    def _heard(self) -> None:
+        try:
+            messages = self._socket.notifications()
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            for live in self._networks():  # some were lost: better to look
+                self._due(live)
+            return
+        masters = self._wiring.bridges.masters
+        bridges = {
+            masters[live.definition.bridge]: live for live in self._networks() if live.definition.bridge in masters
+        }
+        ports = {e.ifindex: (live, e) for live in bridges.values() for e in live.endpoints.values()}
+        known = bridges.keys() | ports.keys()
+        for message in messages:
+            if (change := rtnetlink.change(message, known)) is not None:
+                self._judge(change, bridges, ports)
+
+    def _judge(self, change: Change, bridges: dict[int, Live], ports: dict[int, tuple[Live, Endpoint]]) -> None:
+        """A message may be of a state that is over: a device is down and no port of anything while it is made."""
+        devices = self._wiring.bridges
+        if change.ifindex in bridges:
+            live = bridges[change.ifindex]
+            bad = change.gone or change.down or change.readdressed
+            if bad and not devices.intact(live.definition.bridge, live.addresses.gateways):
+                self._due(live)
+            return
+        live, endpoint = ports[change.ifindex]
+        name = live.definition.bridge
+        if change.gone:
+            asyncio.get_running_loop().call_later(_END, self._missing, live, endpoint)
+        elif change.master != devices.masters[name] and not devices.joined(name, endpoint.ifindex):
+            self._due(live)
+
+    def _missing(self, live: Live, endpoint: Endpoint) -> None:
+        if live.endpoints.get(endpoint.endpoint_id) is endpoint:
+            self._lost(endpoint)
+
+    def _due(self, live: Live) -> None:
+        if live.definition.id in self._waiting:
+            self._again.add(live.definition.id)
+        else:
+            self._repair(live)
+
+    def _repair(self, live: Live) -> None:
+        made, pause = live.definition, _PAUSE
+        try:
+            self._wiring.repair(live)
+            log.warning("network %s: bridge %s was changed by somebody else and is as it was", made.name, made.bridge)
+        except (CortenError, OSError) as error:
+            log.error("network %s: bridge %s cannot be repaired yet: %s", made.name, made.bridge, error)
+            self._again.add(made.id)
+            pause = _AGAIN
+        self._waiting[made.id] = asyncio.get_running_loop().call_later(pause, self._rested, live)
+
+    def _rested(self, live: Live) -> None:
+        id = live.definition.id
+        del self._waiting[id]
+        if id in self._again:
+            self._again.discard(id)
+            if live in self._networks():
+                self._repair(live)

@@ -1,0 +1,138 @@
+"""What somebody else takes away behind the daemon's back is found at once, and put back."""
+
+# ruff: noqa: F401, F811 - fixtures are imported
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+import netns
+from corten.kernel import rtnetlink
+from corten.network import upkeep
+from corten.network.endpoint import Endpoint
+from netns import Net
+from network_world import World, host, neighbour, world
+
+SHY = {"Name": "shy", "EnableIPv6": True, "Options": {"com.docker.network.bridge.enable_icc": "false"}}
+
+
+@pytest.fixture
+async def kept(world: World) -> AsyncIterator[World]:
+    await world.networks.reconcile()
+    yield world
+
+
+async def soon(check: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not check():
+            await asyncio.sleep(0.005)
+
+
+def bridge_of(world: World, name: str) -> str:
+    return "br-" + str(world.networks.inspect(name)["Id"])[:12]
+
+
+async def test_a_deleted_bridge_comes_back_with_its_containers(kept: World, neighbour: Net) -> None:
+    ports = {"80/tcp": [{"HostPort": "8080"}]}
+    web, endpoint = await kept.run("web", ports=ports)
+    other, _ = await kept.run("other")
+    server = web.listen("0.0.0.0", 80)
+    for _ in range(3):
+        kept.host.run("ip", "link", "delete", "ct0")
+        assert neighbour.blocked("192.0.2.1", 8080)
+        await soon(lambda: kept.host.reaches(endpoint.address, 80, 0.3))
+        assert other.reaches(endpoint.address, 80)
+        assert neighbour.reaches("192.0.2.1", 8080)
+    server.close()
+
+
+async def test_neighbours_stay_strangers_when_their_bridge_comes_back(kept: World) -> None:
+    await kept.networks.create(SHY)
+    one, _ = await kept.run("one", "shy")
+    two, second = await kept.run("two", "shy")
+    servers = [two.listen("0.0.0.0", 80), two.listen("::", 81)]
+    kept.host.run("ip", "link", "delete", bridge_of(kept, "shy"))
+    await soon(lambda: kept.host.reaches(second.address, 80, 0.3) and kept.host.reaches(second.address6, 81, 0.3))
+    assert one.blocked(second.address, 80) and one.blocked(second.address6, 81)
+    for server in servers:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ["ip", "link", "set", "ct0", "down"],
+        ["ip", "addr", "flush", "dev", "ct0"],
+        ["ip", "link", "set", "{port}", "nomaster"],
+        ["ip", "link", "set", "ct0", "down", "name", "other"],
+    ],
+    ids=["down", "no address", "no port", "another name"],
+)
+async def test_a_damaged_bridge_is_as_it_was(kept: World, damage: list[str]) -> None:
+    web, endpoint = await kept.run("web")
+    server = web.listen("0.0.0.0", 80)
+    kept.host.run(*(word.format(port=endpoint.host_interface) for word in damage))
+    await soon(lambda: kept.host.reaches(endpoint.address, 80, 0.3))
+    server.close()
+
+
+async def test_a_pair_that_is_gone_is_told_and_made_again(kept: World, neighbour: Net) -> None:
+    lost: list[Endpoint] = []
+    kept.networks.on_lost = lost.append
+    await kept.networks.create({"Name": "six", "EnableIPv6": True})
+    asked = {"IPAMConfig": {"LinkLocalIPs": ["169.254.7.7"]}, "MacAddress": "02:00:00:aa:bb:cc"}
+    web, endpoint = await kept.run("web", "six", ports={"80/tcp": [{"HostPort": "8080"}]}, **asked)
+    before = web.run("ip", "-o", "addr") + web.run("ip", "route") + web.run("ip", "-6", "route")
+    kept.host.run("ip", "link", "delete", endpoint.host_interface)
+    await soon(lambda: lost)
+    assert lost == [endpoint] and kept.networks.lacks_device(endpoint)
+    changed = kept.networks.reconnect(endpoint, web.namespace)
+    after = web.run("ip", "-o", "addr") + web.run("ip", "route") + web.run("ip", "-6", "route")
+    numbers = str(endpoint.ifindex + 1), str(changed.ifindex + 1)
+    assert after.replace(numbers[1] + ":", numbers[0] + ":") == before
+    server = web.listen("0.0.0.0", 80)
+    assert neighbour.reaches("192.0.2.1", 8080)
+    assert not kept.networks.lacks_device(changed)
+    server.close()
+    await kept.networks.disconnect(changed)
+    await kept.networks.settle()
+    assert kept.leftovers() == []
+
+
+async def test_a_pair_that_goes_with_its_container_is_nobodys_loss(kept: World) -> None:
+    lost: list[Endpoint] = []
+    kept.networks.on_lost = lost.append
+    box, endpoint = await kept.run("box")
+    await kept.run("stays")
+    kept.containers.remove(box)
+    box.close()
+    await soon(lambda: endpoint.host_interface not in kept.leftovers())
+    await kept.networks.disconnect(endpoint)
+    await asyncio.sleep(3 * upkeep._END)  # longer than anybody waits for its end
+    assert lost == []
+
+
+async def test_a_network_that_is_removed_stays_removed(kept: World) -> None:
+    await kept.networks.create({"Name": "short"})
+    name = bridge_of(kept, "short")
+    await kept.networks.remove("short")
+    await asyncio.sleep(0.1)
+    assert name not in [link.name for link in rtnetlink.links(kept.host.route)]
+
+
+async def test_what_is_published_does_not_leave_by_another_way(kept: World, neighbour: Net) -> None:
+    """While a bridge is gone its subnet's packets would follow the default route."""
+    _, endpoint = await kept.run("web", ports={"80/tcp": [{"HostPort": "8080"}]})
+    kept.networks._wiring.repair = lambda live: None  # type: ignore[method-assign]  # as if nobody was there
+    kept.host.run("ip", "route", "add", "default", "via", "192.0.2.9")
+    neighbour.run("ip", "addr", "add", f"{endpoint.address}/32", "dev", "lo")
+    server = neighbour.listen(endpoint.address, 80)
+    kept.host.run("ip", "link", "delete", "ct0")
+    other = Net()
+    netns.wire(kept.host, other, "192.0.3.1/24", "192.0.3.9/24", ("up1", "up0"))
+    assert other.blocked("192.0.3.1", 8080)
+    server.close()
+    other.close()
