@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import msgspec
 
 from corten.api.server import Api
 from corten.daemon import facts as machine
+from corten.daemon import registries
 from corten.daemon.config import Config
 from corten.daemon.facts import byte_size
 from corten.daemon.sweep import sweep
@@ -20,7 +22,6 @@ from corten.engine.background import Background
 from corten.engine.engine import Engine
 from corten.engine.events import Events
 from corten.engine.images.images import Images
-from corten.engine.images.remove import Users
 from corten.engine.networks import Networks
 from corten.engine.oci.facts import HostFacts
 from corten.engine.parts import Parts, Settings
@@ -48,7 +49,13 @@ class Daemon:
     """The assembled engine behind its API."""
 
     def __init__(
-        self, config: Config, engine: Engine, database: Database, networks: Networks, namespaces: LauncherNamespaces
+        self,
+        config: Config,
+        engine: Engine,
+        database: Database,
+        networks: Networks,
+        namespaces: LauncherNamespaces,
+        registry: Registry,
     ) -> None:
         self.config = config
         self.engine = engine
@@ -56,6 +63,7 @@ class Daemon:
         self._database = database
         self._networks = networks
         self._namespaces = namespaces
+        self._registry = registry
 
     async def open(self) -> None:
         """Take up what an earlier daemon left. Networks first: running containers hold addresses and ports."""
@@ -72,10 +80,15 @@ class Daemon:
         await self._namespaces.close()
         self._database.close()
 
-    def reload(self) -> None:
-        """SIGHUP."""
-        log.info("reload: nothing in the running configuration can change yet")
-        self.engine.events.publish("daemon", "reload", os.uname().nodename, {})
+    def configure(self, config: Config) -> None:
+        """Go on with a configuration that differs in `config.RELOADED` only. Invalid, and nothing has changed."""
+        self._registry.configure(registries.settings(config))
+        self.config = config
+        parts = self.engine.parts
+        parts.settings = _settings(config, parts.facts, parts.settings.warnings)
+        parts.facts = replace(
+            parts.facts, runtimes=frozenset(parts.settings.runtimes), default_runtime=config.default_runtime
+        )
 
 
 async def assemble(config: Config, launcher: Launcher) -> Daemon:
@@ -97,7 +110,10 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         found = (c.record for c in engine.containers.by_id.values() if c.record.image_id == image)
         return [(record.id, record.state.running) for record in found]
 
-    images = _images(config, database, trees, workers, users)
+    blobs = Blobs(config.data_root / "content")
+    registry = Registry(blobs, registries.settings(config))
+    images = Images(database, blobs, trees, workers, registry, users)
+    images.recover()
     images.on_event = lambda action, id, attributes: events.publish("image", action, id, attributes)
     parts = Parts(
         settings=_settings(config, facts, warnings),
@@ -116,7 +132,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         changing=changing,
     )
     engine = Engine(parts)
-    daemon = Daemon(config, engine, database, networks, namespaces)
+    daemon = Daemon(config, engine, database, networks, namespaces, registry)
     await daemon.open()
     return daemon
 
@@ -124,18 +140,6 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
 def _trees(config: Config, records: Records) -> Overlay | Copying:
     root = config.data_root / "snapshots"
     return Copying(root, records) if config.storage_driver in ("copy", "vfs") else Overlay(root, records)
-
-
-def _images(
-    config: Config, database: Database, trees: Overlay | Copying, workers: LauncherWorkers, users: Users
-) -> Images:
-    blobs = Blobs(config.data_root / "content")
-    registry = Registry(
-        blobs, config.insecure_registries, config.max_concurrent_downloads, mirrors=config.registry_mirrors
-    )
-    images = Images(database, blobs, trees, workers, registry, users)
-    images.recover()
-    return images
 
 
 def _network_config(config: Config) -> NetworkConfig:
@@ -174,6 +178,7 @@ def _settings(config: Config, facts: HostFacts, warnings: tuple[str, ...]) -> Se
         log_max_file=int(config.log_opts.get("max-file", "3")),
         insecure_registries=config.insecure_registries,
         registry_mirrors=config.registry_mirrors,
+        proxies=registries.proxies(config).shown(),
         security_options=(
             "name=seccomp,profile=builtin",
             *(("name=userns",) if facts.uid_map else ()),

@@ -10,7 +10,7 @@ import argparse
 import ipaddress
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,13 @@ class Config:
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
     max_concurrent_downloads: int = 3
+    max_concurrent_uploads: int = 5
+    max_download_attempts: int = 5
+    registries: Mapping[str, Json] = field(default_factory=dict)
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
     userns_remap: str = ""
     storage_driver: str = ""
     cgroup_parent: str = "/corten"
@@ -83,11 +90,10 @@ _IGNORED_BOOL = frozenset(
 _IGNORED_VALUE = frozenset(
     (
         "containerd containerd-namespace containerd-plugins-namespace userland-proxy-path exec-opt exec-opts "
-        "storage-opt storage-opts max-concurrent-uploads max-download-attempts oom-score-adjust "
-        "network-control-plane-mtu "
+        "storage-opt storage-opts oom-score-adjust network-control-plane-mtu "
         "default-gateway default-gateway-v6 fixed-cidr-v6 host-gateway-ip log-format api-cors-header features "
         "builder cluster-advertise cluster-store cpu-rt-period cpu-rt-runtime firewall-backend authorization-plugin "
-        "authorization-plugins cdi-spec-dir cdi-spec-dirs proxies http-proxy https-proxy no-proxy "
+        "authorization-plugins cdi-spec-dir cdi-spec-dirs "
         "swarm-default-advertise-addr metrics-addr default-network-opt default-network-opts "
         "min-api-version node-generic-resource"
     ).split()
@@ -103,6 +109,21 @@ _LISTS = {  # flag, which may be repeated: field
     "default-address-pool": "default_address_pools",
 }
 _MAPS = {"log-opt": "log_opts", "add-runtime": "runtimes", "default-ulimit": "default_ulimits"}
+_FILE_ONLY = ("registries", "proxies")
+#: What SIGHUP changes: the keys that dockerd reloads and that mean something here, and our own about registries.
+RELOADED = (
+    "debug",
+    "labels",
+    "insecure_registries",
+    "registry_mirrors",
+    "max_concurrent_downloads",
+    "max_concurrent_uploads",
+    "max_download_attempts",
+    "default_runtime",
+    "runtimes",
+    "shutdown_timeout",
+    *_FILE_ONLY,
+)
 _SHORT = {"host": "-H", "debug": "-D", "group": "-G", "log-level": "-l", "pidfile": "-p", "bridge": "-b"}
 _HELP = {
     "host": "where to listen: unix://PATH, tcp://ADDRESS:PORT or fd:// (default unix://<exec-root>/corten.sock)",
@@ -116,6 +137,9 @@ _HELP = {
     "ip-masq": "traffic that leaves the default network has this host's address (default true)",
     "default-address-pool": "base=SUBNET,size=BITS: where subnets of new networks come from; may be repeated",
     "config-file": "JSON file of settings",
+    "http-proxy": "proxy for registries without TLS; HTTP_PROXY by default",
+    "https-proxy": "proxy for registries; HTTPS_PROXY by default",
+    "no-proxy": "who is asked without a proxy; NO_PROXY by default",
     "userns-remap": 'user namespace of containers: "default", or user[:group] of /etc/subuid',
     "add-runtime": "NAME=PATH of another OCI runtime",
 }
@@ -128,7 +152,7 @@ def load(arguments: Sequence[str]) -> tuple[Config, bool]:
     file = given.pop("config_file", None)
     flags = _from_flags(given)
     keys = _from_file(Path(file), must_exist=True) if file else _from_file(DEFAULT_FILE, must_exist=False)
-    both = sorted(set(flags) & set(keys))
+    both = sorted(set(flags) & ({*keys} | {name.replace("-", "_") for name in keys.get("proxies", ())}))
     if both:
         names = ", ".join(name.replace("_", "-") for name in both)
         raise Invalid(f"given both by flag and in the configuration file: {names}")
@@ -136,6 +160,12 @@ def load(arguments: Sequence[str]) -> tuple[Config, bool]:
         return _checked(Config(**{**keys, **flags})), validate
     except TypeError as error:
         raise Invalid(f"configuration: {error}") from error
+
+
+def reloaded(running: Config, arguments: Sequence[str]) -> Config:
+    """The running configuration with what SIGHUP changes. Invalid."""
+    now, _ = load(arguments)
+    return replace(running, **{name: getattr(now, name) for name in RELOADED})
 
 
 class _Parser(argparse.ArgumentParser):
@@ -153,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--version", action="version", version=f"Corten version {_version()}")
     for item in fields(Config):
         name = item.name.replace("_", "-")
-        if item.name in _LISTS.values() or item.name in _MAPS.values():
+        if item.name in (*_LISTS.values(), *_MAPS.values(), *_FILE_ONLY):
             continue
         words = [_SHORT[name], f"--{name}"] if name in _SHORT else [f"--{name}"]
         if item.type == "bool":
@@ -235,9 +265,31 @@ def _from_keys(content: Json, path: Path) -> Json:
     if unknown:
         raise Invalid(f"configuration file {path}: unknown keys: {', '.join(unknown)}")
     keys = {known[key]: value for key, value in content.items() if key in known}
+    types = {item.name: str(item.type) for item in fields(Config)}
+    for key, value in content.items():
+        if key in known and not _fits(value, types[known[key]]):
+            raise Invalid(f"configuration file {path}: {key} has a value of the wrong type")
     if "runtimes" in keys:
-        keys["runtimes"] = {name: entry["path"] for name, entry in keys["runtimes"].items()}
+        keys["runtimes"] = {name: _runtime(name, entry, path) for name, entry in keys["runtimes"].items()}
     return _converted(keys)
+
+
+def _runtime(name: str, entry: Any, path: Path) -> str:
+    if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+        raise Invalid(f"configuration file {path}: runtime {name} has no path")
+    return str(entry["path"])
+
+
+def _fits(value: Any, kind: str) -> bool:
+    """Is a value of the file of a field's type, as that is written in `Config`?"""
+    if kind.startswith("tuple"):
+        inner = dict if "Json" in kind else str
+        return isinstance(value, list) and all(isinstance(each, inner) for each in value)
+    if kind.startswith("Mapping"):
+        return isinstance(value, dict)
+    if kind == "int":
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, bool if kind == "bool" else str)
 
 
 def _converted(given: Json) -> Json:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from corten.api.tls import TlsFront
-from corten.daemon import assemble, config, facts, sockets
+from corten.daemon import assemble, config, facts, registries, reload, sockets
 from corten.daemon.config import Config
 from corten.daemon.lock import lock
 from corten.errors import CortenError
@@ -35,13 +35,14 @@ def main(arguments: Sequence[str]) -> int:
     """Run the daemon until it is told to end. Exit status: 0, or 1 with one line on standard error."""
     try:
         settings, only_check = config.load(arguments)
+        registries.settings(settings)
         if only_check:
             print("configuration OK")
             return 0
         facts.check_machine()
         settings = replace(settings, data_root=facts.data_root(settings))
         _log_to_stderr(settings)
-        return _run(settings)
+        return _run(settings, arguments)
     except CortenError as error:
         print(f"cortend: {error}", file=sys.stderr)
         return 1
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
 
 
-def _run(settings: Config) -> int:
+def _run(settings: Config, arguments: Sequence[str]) -> int:
     make_directories(settings)
     locks = [lock(settings.data_root), lock(settings.exec_root)]
     raise_file_limit()
@@ -59,7 +60,7 @@ def _run(settings: Config) -> int:
     try:
         if settings.pidfile:
             settings.pidfile.write_text(f"{os.getpid()}\n")
-        asyncio.run(_serve(settings, launcher))
+        asyncio.run(_serve(settings, launcher, arguments))
     finally:
         launcher.close()
         if settings.pidfile:
@@ -69,14 +70,14 @@ def _run(settings: Config) -> int:
     return 0
 
 
-async def _serve(settings: Config, launcher: Launcher) -> None:
+async def _serve(settings: Config, launcher: Launcher, arguments: Sequence[str]) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     listening = sockets.listeners(settings)
     daemon = await assemble.assemble(settings, launcher)
-    loop.add_signal_handler(signal.SIGHUP, daemon.reload)
+    loop.add_signal_handler(signal.SIGHUP, reload.reload, daemon, arguments)
     servers = []
     for listener in listening:
         front = TlsFront(daemon.api, listener.tls) if listener.tls else daemon.api
@@ -90,7 +91,7 @@ async def _serve(settings: Config, launcher: Launcher) -> None:
     log.info("daemon ends; containers go on")
     for server in servers:
         server.close()
-    await daemon.close(settings.shutdown_timeout)
+    await daemon.close(daemon.config.shutdown_timeout)
 
 
 def make_directories(settings: Config) -> None:
@@ -128,6 +129,7 @@ def notify_ready() -> None:
 
 
 def _log_to_stderr(settings: Config) -> None:
-    level = logging.DEBUG if settings.debug else settings.log_level.upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=reload.level(settings), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
     logging.getLogger("asyncio").setLevel(logging.WARNING)

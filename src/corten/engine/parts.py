@@ -44,15 +44,16 @@ class Settings:
     log_max_file: int = 3
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
+    proxies: tuple[str, str, str] = ("", "", "")  # for http, for https, for whom none is used; no passwords
     security_options: tuple[str, ...] = ("name=seccomp,profile=builtin",)
     runtimes: Mapping[str, str] = field(default_factory=lambda: {"corten": "corten-oci"})  # name -> path
     warnings: tuple[str, ...] = ()
     address_pools: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Parts:
-    """What each part is for.
+    """What each part is for. `settings` and `facts` are values that SIGHUP replaces; read them anew each time.
 
     seccomp    (profile, capabilities) -> OCI's linux.seccomp; a profile is "" for the daemon's own, "builtin", or text
     copy_up    (volume, rootfs, path, uids, gids): fills an empty directory from a tree's `path`, owners mapped

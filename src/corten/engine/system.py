@@ -84,9 +84,7 @@ class System:
             "IndexServerAddress": "https://index.docker.io/v1/",
             "RegistryConfig": self._registries(),
             "GenericResources": None,
-            "HttpProxy": os.environ.get("HTTP_PROXY", ""),
-            "HttpsProxy": os.environ.get("HTTPS_PROXY", ""),
-            "NoProxy": os.environ.get("NO_PROXY", ""),
+            **dict(zip(("HttpProxy", "HttpsProxy", "NoProxy"), settings.proxies)),
             "Labels": list(settings.labels),
             "ExperimentalBuild": False,
             "ServerVersion": __version__,
@@ -121,11 +119,12 @@ class System:
         others = {
             name: {"Name": name, "Mirrors": [], "Secure": False, "Official": False}
             for name in settings.insecure_registries
+            if "/" not in name
         }
         return {
             "AllowNondistributableArtifactsCIDRs": [],
             "AllowNondistributableArtifactsHostnames": [],
-            "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
+            "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8", *(n for n in settings.insecure_registries if "/" in n)],
             "IndexConfigs": {"docker.io": hub, **others},
             "Mirrors": list(settings.registry_mirrors),
         }

@@ -1,4 +1,4 @@
-"""Where the client goes and whom it trusts: certs.d, mirrors."""
+"""Whom the client trusts, and whom the server: certs.d, htpasswd."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from corten.errors import Failed, Invalid, NotFound
-from corten.registry.client.endpoints import Endpoints
 from corten.registry.client.registry import Registry
 from corten.registry.server.access import Access
 from corten.registry.server.app import Registry as Server
 from corten.registry.server.app import start
+from corten.registry.server.htpasswd import Accounts, credentials
 from corten.registry.server.store import Store
 from corten.spec.reference import parse
 from corten.store.blobs import Blobs
@@ -64,14 +64,6 @@ async def test_a_private_authority(tmp_path: Path) -> None:
         store.close()
 
 
-def test_mirrors() -> None:
-    (mirror,) = Endpoints(mirrors=["http://mirror.example:5000/"], certificates=()).mirrors
-    assert (mirror.host, mirror.schemes) == ("mirror.example:5000", ("http",))
-    for url in ("mirror.example", "ftp://x", "https://", "https://x/path", "https://u:p@x"):
-        with pytest.raises(Invalid):
-            Endpoints(mirrors=[url])
-
-
 @pytest.mark.parametrize("hashed", ["ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", "ann:$6$saltsalt$%s"])
 def test_htpasswd(hashed: str) -> None:
     if "%s" in hashed:
@@ -79,12 +71,12 @@ def test_htpasswd(hashed: str) -> None:
             ["openssl", "passwd", "-6", "-salt", "saltsalt", "secret"], capture_output=True, text=True
         )
         hashed = f"ann:{made.stdout.strip()}"
-    access = Access(hashed)
-    good, bad = "Basic YW5uOnNlY3JldA==", "Basic YW5uOndyb25n"
-    assert access.allows(good, True) and access.allows(good, True)
-    for given in (bad, "", "Basic ???", "Bearer x", "Basic Ym9iOnNlY3JldA=="):
-        assert not access.allows(given, False), given
-    assert Access(hashed, anonymous_read=True).allows("", False)
-    assert not Access(hashed, anonymous_read=True).allows("", True)
+    accounts = Accounts(hashed)
+    for _ in range(2):  # the second time from memory
+        assert accounts.check("ann", "secret")
+        assert not accounts.check("ann", "wrong") and not accounts.check("bob", "secret")
+    assert credentials("Basic YW5uOnNlY3JldA==") == ("ann", "secret")
+    for given in ("", "Basic ???", "Bearer x", "Basic YQ=="):
+        assert credentials(given) is None, given
     with pytest.raises(Invalid):
-        Access("ann:plain")
+        Accounts("ann:plain")

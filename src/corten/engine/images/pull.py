@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from corten.engine.images import keep as image_keep
 from corten.engine.images.chain import Chains, LayerTrees
 from corten.engine.images.collect import Collector
 from corten.engine.images.progress import Emit, Meter, status, stream
-from corten.errors import CortenError, Exhausted, Invalid, NotFound
+from corten.errors import CortenError, Exhausted, Invalid, NotFound, Unsupported
 from corten.registry.client.registry import Fetched, Registry
 from corten.registry.client.repository import Repository
 from corten.spec import oci_image
@@ -56,22 +56,39 @@ class Puller:
         wanted = platforms.parse(platform) if platform else None
 
         async def work(emit: Emit) -> None:
+            sources = self._registry.sources(reference, auth)
             if reference.tag or reference.digest:
-                for mirror in self._registry.mirrors(reference):
-                    try:
-                        await self._registry.manifest(mirror, reference)
-                    except CortenError as error:  # whatever it is: the mirrored registry itself is asked next
-                        _log.info("mirror of %s: %s", reference.familiar, error)
-                        continue
-                    await self._one(mirror, reference, wanted, emit)
-                    return
-                await self._one(self._registry.repository(reference, auth), reference, wanted, emit)
+                await self._any(sources, reference, wanted, emit)
                 return
-            repository = self._registry.repository(reference, auth)
-            for tag in await self._registry.tags(repository, reference):
-                await self._one(repository, reference.with_tag(tag), wanted, emit)
+            for tag in await self._tags(sources, reference):
+                await self._any(sources, reference.with_tag(tag), wanted, emit)
 
         return stream(work)
+
+    async def _any(
+        self, sources: Sequence[Repository], reference: Reference, wanted: Platform | None, emit: Emit
+    ) -> None:
+        """From the first place that has it whole. What came from one that fails on the way is kept for the next."""
+        told = _Told(emit)
+        for source in sources[:-1]:
+            try:
+                await self._one(source, reference, wanted, told)
+                return
+            except (Exhausted, Unsupported):
+                raise  # no other place would mend that
+            except CortenError as error:
+                _log.info("%s from %s: %s", reference.familiar, source.place, error)
+                if told.something:
+                    emit(status(f"{source.place}: {error}; asking the next"))
+        await self._one(sources[-1], reference, wanted, emit)
+
+    async def _tags(self, sources: Sequence[Repository], reference: Reference) -> list[str]:
+        for source in sources[:-1]:
+            try:
+                return await self._registry.tags(source, reference)
+            except CortenError as error:
+                _log.info("tags of %s from %s: %s", reference.familiar, source.place, error)
+        return await self._registry.tags(sources[-1], reference)
 
     async def _one(self, repository: Repository, reference: Reference, wanted: Platform | None, emit: Emit) -> None:
         with self._leases.hold() as lease:
@@ -154,6 +171,18 @@ class Puller:
             await self._registry.blob(repository, blob, Meter(emit, "Downloading", shown, blob.size), waiting)
             emit(status("Verifying Checksum", shown))
         emit(status("Download complete", shown))
+
+
+class _Told:
+    """An Emit that remembers whether it was used."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self.something = False
+
+    def __call__(self, message: Json) -> None:
+        self.something = True
+        self._emit(message)
 
 
 def _choose(index: Index, wanted: Platform) -> Descriptor:

@@ -19,7 +19,6 @@ from corten.store.images import ImageRecord, ImageRecords
 from corten.store.leases import Leases
 
 Json = dict[str, Any]
-UPLOADS = 5  # layers at a time, as dockerd's max-concurrent-uploads
 _SHOWN = {"there": "Layer already exists", "pushed": "Pushed"}
 
 
@@ -39,7 +38,6 @@ class Pusher:
         self._records = records
         self._leases = leases
         self._pushed = pushed
-        self._slots = asyncio.Semaphore(UPLOADS)
 
     def push(
         self, images: Sequence[tuple[Reference, ImageRecord]], auth: Mapping[str, Any] | None
@@ -77,13 +75,13 @@ class Pusher:
 
     async def _layer(self, push: Push, reference: Reference, layer: Descriptor, emit: Emit) -> None:
         shown = short(layer.digest)
-        if self._slots.locked():
+        if self._registry.uploads.full():
             emit(status("Waiting", shown))
 
         def waiting(seconds: float) -> None:
             emit(status(f"Retrying in {max(1, round(seconds))} seconds", shown))
 
-        async with self._slots:
+        async with self._registry.uploads:
             sources = self._sources(reference, layer.digest)
             how = await push.blob(layer, sources, Meter(emit, "Pushing", shown, layer.size), waiting)
         emit(status(_SHOWN.get(how) or f"Mounted from {next(iter(sources), '')}", shown))

@@ -34,17 +34,11 @@ class Endpoint:
 
 
 class Endpoints:
-    """`insecure` holds hosts, `host:port`s and networks in CIDR form, as dockerd's --insecure-registry; `mirrors` URLs,
-    as its --registry-mirror; `certificates` directories with one directory for each `host:port` (certs.d)."""
+    """`insecure` holds hosts, `host:port`s and networks in CIDR form, as dockerd's --insecure-registry; `certificates`
+    directories with one directory for each `host:port` (certs.d)."""
 
-    def __init__(
-        self,
-        insecure: Sequence[str] = (),
-        mirrors: Sequence[str] = (),
-        certificates: Sequence[Path] = CERTIFICATES,
-    ) -> None:
+    def __init__(self, insecure: Sequence[str] = (), certificates: Sequence[Path] = CERTIFICATES) -> None:
         self._certificates = tuple(certificates)
-        self.mirrors = tuple(self._mirror(url) for url in mirrors)
         self._hosts: set[str] = set()
         self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
         for entry in insecure:
@@ -67,12 +61,10 @@ class Endpoints:
             return Endpoint(host, ("https",) if tls else ("http",), True, tls)
         return Endpoint(host, ("https",), True, tls)
 
-    def _mirror(self, url: str) -> Endpoint:
-        """A mirror of Docker Hub, which says itself whether it is spoken to by TLS."""
-        scheme, separator, host = url.rstrip("/").partition("://")
-        if scheme not in ("http", "https") or not separator or not host or "/" in host or "@" in host:
-            raise Invalid(f"registry mirror {url!r} is no http:// or https:// URL of a host")
-        return Endpoint(host, (scheme,), True, client_tls(self._certificates, (host,)))
+    def mirror(self, host: str, scheme: str) -> Endpoint:
+        """A mirror says itself whether it is spoken to by TLS; a configured insecure one may have any certificate."""
+        verify = not self._configured(host.lower(), host_name(host))
+        return Endpoint(host, (scheme,), verify, client_tls(self._certificates, (host,)) if verify else None)
 
     def _configured(self, host: str, name: str) -> bool:
         if host in self._hosts or name in self._hosts:

@@ -6,28 +6,30 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-import corten
 from corten.errors import Corrupt, Failed, Unauthorized
 from corten.registry.client.auth import HUB_NAMES, Credentials, credentials
 from corten.registry.client.endpoints import CERTIFICATES, Endpoints
 from corten.registry.client.errors import Refused
-from corten.registry.client.repository import Repository, Waiting, translate
+from corten.registry.client.places import Place, Places, Rule
+from corten.registry.client.proxies import Proxies
+from corten.registry.client.repository import ATTEMPTS, Repository, Waiting, translate
+from corten.registry.client.slots import Slots
+from corten.registry.client.web import STALL, Web
 from corten.spec import digest as digests
 from corten.spec import oci_image
 from corten.spec.oci_image import Descriptor
 from corten.spec.reference import DEFAULT_DOMAIN, Reference
 from corten.store.blobs import Blobs, Ingest
 
-DOWNLOADS = 3  # as dockerd's max-concurrent-downloads
+DOWNLOADS, UPLOADS = 3, 5  # as dockerd's max-concurrent-downloads and -uploads
 _BATCH = 2 << 20  # bytes that go to the disk thread at once
 _ACCEPT = ", ".join(oci_image.MANIFESTS + oci_image.INDEXES)
-_STALL = 60.0  # seconds without a byte
 
 Progress = Callable[[int], None]  # told how many bytes are there
 
@@ -41,33 +43,63 @@ class Fetched:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a daemon's configuration says about registries. `insecure` and `mirrors` (Docker Hub's) are dockerd's;
+    `downloads` and `uploads` are how many layers go at a time, `attempts` how often one is tried."""
+
+    insecure: tuple[str, ...] = ()
+    mirrors: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    downloads: int = DOWNLOADS
+    uploads: int = UPLOADS
+    attempts: int = ATTEMPTS
+    proxies: Proxies = field(default_factory=Proxies)
+
+
 class Registry:
     """The daemon's one client. `close` it inside the event loop that used it."""
 
     def __init__(
         self,
         blobs: Blobs,
-        insecure: Sequence[str] = (),
-        downloads: int = DOWNLOADS,
+        settings: Settings | None = None,
         pause: float = 1.0,
-        mirrors: Sequence[str] = (),
         certificates: Sequence[Path] = CERTIFICATES,
+        stall: float = STALL,
     ) -> None:
         self._blobs = blobs
-        self._endpoints = Endpoints(insecure, mirrors, certificates)
+        self._certificates = certificates
         self._pause = pause
-        self._slots = asyncio.Semaphore(downloads)
         self._busy: dict[str, asyncio.Lock] = {}
-        self._session: aiohttp.ClientSession | None = None
+        self._downloads = Slots(DOWNLOADS)
+        self.uploads = Slots(UPLOADS)
+        self._web = Web(Proxies(), stall)
+        self.configure(settings or Settings())
+
+    def configure(self, settings: Settings) -> None:
+        """For what begins from now on. Invalid, and nothing has changed."""
+        endpoints = Endpoints(settings.insecure, self._certificates)
+        self._places = Places(endpoints, settings.rules, settings.mirrors)
+        self._endpoints = endpoints
+        self._attempts = settings.attempts
+        self._downloads.limit = settings.downloads
+        self.uploads.limit = settings.uploads
+        self._web.proxies = settings.proxies
 
     def repository(self, reference: Reference, auth: Mapping[str, Any] | None) -> Repository:
-        known = credentials(auth, reference.domain)
-        return Repository(self._client(), self._endpoints.find(reference.domain), reference, known, self._pause)
+        """The repository where its name says it is: for pushes."""
+        return self._at(self._places.origin(reference), reference, auth)
 
-    def mirrors(self, reference: Reference) -> list[Repository]:
-        """Where else the repository may be had, to be asked first. Docker Hub's credentials are not for them."""
-        known = self._endpoints.mirrors if reference.domain == DEFAULT_DOMAIN else ()
-        return [Repository(self._client(), each, reference, Credentials(), self._pause) for each in known]
+    def sources(self, reference: Reference, auth: Mapping[str, Any] | None) -> list[Repository]:
+        """Where the repository may be read, in the order to ask: mirrors first. Credentials are not for them."""
+        return [self._at(place, reference, auth) for place in self._places.of(reference)]
+
+    def _at(self, place: Place, reference: Reference, auth: Mapping[str, Any] | None) -> Repository:
+        auth = auth or {}
+        own = place.domain == reference.domain or (place.domain and auth.get("serveraddress"))
+        known = credentials(auth, place.domain) if own else Credentials()
+        return Repository(self._web, place, reference.familiar_name, known, self._pause, attempts=self._attempts)
 
     async def login(self, auth: Mapping[str, Any]) -> str:
         """Try the credentials at the registry that they name (Docker Hub's, when none). Unauthorized.
@@ -78,7 +110,7 @@ class Registry:
         domain = DEFAULT_DOMAIN if address in HUB_NAMES else address
         known = credentials({**auth, "serveraddress": domain}, domain)
         endpoint = self._endpoints.find(domain)
-        repository = Repository(self._client(), endpoint, None, known, self._pause, offline=True)
+        repository = Repository(self._web, Place(endpoint, "", domain), "", known, self._pause, offline=True)
         try:
             await repository.check()
         except Refused as error:
@@ -88,18 +120,6 @@ class Registry:
                 raise Unauthorized(f"{text}{status} Unauthorized") from error
             raise Failed(f"{text}{status} {error.refusal.text}") from error
         return repository.identity_token
-
-    def _client(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(
-                auto_decompress=False,  # digests and ranges are of what was sent
-                trust_env=True,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                read_bufsize=1 << 20,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=_STALL),
-                headers={"User-Agent": f"corten/{corten.__version__}"},
-            )
-        return self._session
 
     async def manifest(self, repository: Repository, reference: Reference) -> Fetched:
         """What a tag or digest names. NotFound, Unauthorized, Unavailable, Failed; Corrupt: wrong digest."""
@@ -156,7 +176,7 @@ class Registry:
         async with self._only(blob.digest):
             if self._blobs.has(blob.digest):
                 return
-            async with self._slots:
+            async with self._downloads:
                 await self._download(repository, blob, progress or (lambda done: None), waiting)
 
     @asynccontextmanager
@@ -229,8 +249,7 @@ class Registry:
             await _pour(response, ingest, blob, progress)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._web.close()
 
 
 def _continues(response: aiohttp.ClientResponse, start: int, size: int) -> bool:

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
-from yarl import URL
 
 from corten.errors import CortenError, Failed
 from corten.registry.client import errors, tokens
 from corten.registry.client.auth import Challenge, Credentials, challenges, check_realm
 from corten.registry.client.bodies import read_at_most, refusal_of
-from corten.registry.client.endpoints import Endpoint
 from corten.registry.client.errors import Refusal, Refused
-from corten.spec.reference import Reference
+from corten.registry.client.places import Place
+from corten.registry.client.web import Tls, Web
 
 MAX_REDIRECTS = 10
 ATTEMPTS = 5
@@ -34,31 +32,40 @@ Waiting = Callable[[float], None]  # told how many seconds a retry waits
 
 
 class Repository:
-    """`pause` is the first wait between attempts, in seconds; it doubles each time. Without a reference it is good only
-    for `check`. `offline` asks the authentication server for an identity token, which is then `identity_token`."""
+    """`name` is the repository's as people write it. `pause` is the first wait between attempts, in seconds; it doubles
+    each time. Without a path it is good only for `check`. `offline` asks the authentication server for an identity
+    token, which is then `identity_token`.
+    """
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
-        endpoint: Endpoint,
-        reference: Reference | None,
+        web: Web,
+        place: Place,
+        name: str,
         credentials: Credentials,
         pause: float = 1.0,
         offline: bool = False,
+        attempts: int = ATTEMPTS,
     ) -> None:
-        self._session = session
-        self._endpoint = endpoint
-        self._path = reference.path if reference else ""
-        self.name = reference.familiar_name if reference else ""
+        self._web = web
+        self._endpoint = place.endpoint
+        self._path = place.path
+        self._attempts = attempts
+        self.name = name
         self._credentials = credentials
         self._pause = pause
         self._offline = offline
         self.identity_token = ""
         self._authorization = f"Bearer {credentials.registry_token}" if credentials.registry_token else ""
         self._authorizing = asyncio.Lock()
-        self._scheme = endpoint.schemes[0]
+        self._scheme = place.endpoint.schemes[0]
         self._reached = False
-        self._probed = len(endpoint.schemes) == 1
+        self._probed = len(place.endpoint.schemes) == 1
+
+    @property
+    def place(self) -> str:
+        """Its address as people write it."""
+        return f"{self._endpoint.host}/{self._path}"
 
     def url(self, rest: str) -> str:
         return f"{self._scheme}://{self._endpoint.host}/v2/{self._path}/{rest}"
@@ -74,20 +81,20 @@ class Repository:
         return await self.retry(once)
 
     async def retry(self, once: Callable[[], Awaitable[T]], waiting: Waiting | None = None) -> T:
-        """Call `once` until it works, at most ATTEMPTS times. What time cannot mend is raised at once."""
-        for attempt in range(ATTEMPTS):
+        """Call `once` until it works, as often as is configured. What time cannot mend is raised at once."""
+        for attempt in range(self._attempts):
             wait = self._pause * 2**attempt * random.uniform(0.8, 1.2)
             try:
                 return await once()
             except Refused as error:
-                if error.refusal.status not in errors.RETRY_STATUS or attempt == ATTEMPTS - 1:
+                if error.refusal.status not in errors.RETRY_STATUS or attempt == self._attempts - 1:
                     raise
                 wait = error.refusal.retry_after if error.refusal.retry_after is not None else wait
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 # A registry that never answered is most likely not there; one that did may be restarting.
                 absent = isinstance(error, aiohttp.ClientConnectorError) and not self._reached
                 hopeless = absent or not isinstance(error, _RETRY)
-                if hopeless or attempt == ATTEMPTS - 1:
+                if hopeless or attempt == self._attempts - 1:
                     raise errors.connection_error(error, f"{self._scheme}://{self._endpoint.host}/v2/") from error
             if waiting is not None:
                 waiting(wait)
@@ -151,9 +158,7 @@ class Repository:
             sent["Authorization"] = authorization
         tls = self._tls() if origin == home else True
         data = body() if body is not None else None
-        response = await self._session.request(
-            method, URL(url, encoded=True), headers=sent, data=data, ssl=tls, allow_redirects=False
-        )
+        response = await self._web.request(method, url, sent, tls, data)
         self._reached = True
         return response
 
@@ -171,16 +176,14 @@ class Repository:
         for scheme in self._endpoint.schemes:
             self._scheme = scheme
             try:
-                async with self._session.get(
-                    f"{scheme}://{self._endpoint.host}/v2/", ssl=self._tls(), allow_redirects=False
-                ):
-                    break
+                (await self._web.request("GET", f"{scheme}://{self._endpoint.host}/v2/", {}, self._tls())).close()
+                break
             except (aiohttp.ClientError, OSError):
                 continue
         self._probed = True
 
-    def _tls(self) -> ssl.SSLContext | bool:
-        return self._endpoint.tls or self._endpoint.verify  # False: aiohttp verifies nothing
+    def _tls(self) -> Tls:
+        return self._endpoint.tls or self._endpoint.verify
 
     async def _follow(self, url: str, headers: Mapping[str, str], authorization: str) -> aiohttp.ClientResponse:
         origin = _origin(url)
@@ -190,7 +193,7 @@ class Repository:
             if same and authorization:
                 sent["Authorization"] = authorization
             tls = self._tls() if same else True
-            response = await self._session.get(url, headers=sent, ssl=tls, allow_redirects=False)
+            response = await self._web.request("GET", url, sent, tls)
             self._reached = True
             if response.status not in (301, 302, 303, 307, 308):
                 return response
@@ -228,12 +231,12 @@ class Repository:
         scope = challenge.parameters.get("scope") or (f"repository:{self._path}:{actions}" if self._path else "")
         service = challenge.parameters.get("service", "")
         token = await tokens.fetch(
-            self._session, realm, service, scope.split(), self._credentials, self._tls_of, self._offline
+            self._web, realm, service, scope.split(), self._credentials, self._tls_of, self._offline
         )
         self.identity_token = token.identity
         return token.access
 
-    def _tls_of(self, url: str) -> ssl.SSLContext | bool:
+    def _tls_of(self, url: str) -> Tls:
         """The registry's own trust goes for its host, and for nobody else's."""
         return self._tls() if urlsplit(url).hostname == urlsplit(self.url("")).hostname else True
 

@@ -9,22 +9,20 @@ and "OAuth 2 Token Authentication").
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import aiohttp
 from yarl import URL
 
 from corten.errors import Unauthorized
 from corten.registry.client.auth import Credentials
 from corten.registry.client.bodies import read_at_most, refusal_of
 from corten.registry.client.errors import Refused
+from corten.registry.client.web import Tls, Web
 
 CLIENT = "corten"
 _MAX = 1 << 20
 _MAX_TOKEN = 64 << 10
-Tls = ssl.SSLContext | bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Token:
 
 
 async def fetch(
-    session: aiohttp.ClientSession,
+    web: Web,
     realm: str,
     service: str,
     scopes: list[str],
@@ -54,15 +52,15 @@ async def fetch(
             "refresh_token": known.identity_token,
         }
         sent = {key: value for key, value in form.items() if value}
-        call = session.post(URL(realm, encoded=True), data=sent, ssl=tls(realm), allow_redirects=False)
+        response = await web.request("POST", realm, {}, tls(realm), sent)
     else:
         query = [("service", service), *(("scope", scope) for scope in scopes)]
         query += [("account", known.username)] if known.username else []
         query += [("offline_token", "true"), ("client_id", CLIENT)] if offline else []
         headers = {"Authorization": known.basic} if known.basic else {}
         url = URL(realm, encoded=True).extend_query([pair for pair in query if pair[1]])
-        call = session.get(url, headers=headers, ssl=tls(realm), allow_redirects=False)
-    async with call as response:
+        response = await web.request("GET", str(url), headers, tls(realm))
+    async with response:
         if response.status != 200:
             raise Refused(await refusal_of(response))
         return _parse(await read_at_most(response, _MAX))

@@ -1,0 +1,55 @@
+"""The daemon's one HTTP client: requests as they are, through a proxy where one is configured, never redirected."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+import corten
+from corten.registry.client.proxies import Proxies
+
+Tls = ssl.SSLContext | bool  # False: nothing is verified
+CONNECT = 30.0  # seconds
+STALL = 60.0  # seconds without a byte
+
+
+class Web:
+    """`close` it inside the event loop that used it."""
+
+    def __init__(self, proxies: Proxies, stall: float = STALL) -> None:
+        self.proxies = proxies
+        self._stall = stall
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str], tls: Tls, data: Any = None
+    ) -> aiohttp.ClientResponse:
+        """One answer, whatever its status; the caller closes it. aiohttp's errors, TimeoutError, OSError."""
+        return await self._open().request(
+            method,
+            URL(url, encoded=True),
+            headers=headers,
+            data=data,
+            ssl=tls,
+            allow_redirects=False,
+            proxy=self.proxies.of(url),
+        )
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(
+                auto_decompress=False,  # digests and ranges are of what was sent
+                cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=1 << 20,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=self._stall),
+                headers={"User-Agent": f"corten/{corten.__version__}"},
+            )
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()

@@ -1,0 +1,98 @@
+"""SIGHUP: daemon.json is read again. Mirrors of a registry that is not there, made known while the daemon runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e_parts.clients import Client, available
+from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.others import registry
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Cortend]:
+    """A daemon with a configuration file."""
+    root = Path(tempfile.mkdtemp(prefix="ce-"))
+    (root / "daemon.json").write_text("{}")
+    running = Cortend(root, "--config-file", str(root / "daemon.json"))
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def reload(own: Cortend) -> Callable[[object], str]:
+    """Writes the file, sends the signal, and answers what the daemon logged about it."""
+
+    def reload_(content: object) -> str:
+        (own.root / "daemon.json").write_text(content if isinstance(content, str) else json.dumps(content))
+        before = own.log.stat().st_size
+        os.kill(own.pid, signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while "reload:" not in (said := own.log.read_text()[before:]) or not said.endswith("\n"):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.02)
+        return said
+
+    return reload_
+
+
+def test_what_changes(own: Cortend, reload: Any) -> None:
+    began = time.time()
+    said = reload({"debug": True, "labels": ["a=b"], "insecure-registries": ["10.0.0.0/8", "x.example:5000"],
+                   "registry-mirrors": ["https://m.example"], "proxies": {"http-proxy": "http://u:secret@p.example:1"},
+                   "runtimes": {"other": {"path": "/usr/sbin/runc"}}, "default-runtime": "other"})  # fmt: skip
+    assert "debug=true" in said and said.count("\n") == 1
+    info = own.get("/info")
+    assert (info["Debug"], info["Labels"], info["DefaultRuntime"]) == (True, ["a=b"], "other")
+    assert info["RegistryConfig"]["Mirrors"] == ["https://m.example"]
+    assert info["RegistryConfig"]["IndexConfigs"]["x.example:5000"]["Secure"] is False
+    assert "10.0.0.0/8" in info["RegistryConfig"]["InsecureRegistryCIDRs"]
+    assert info["HttpProxy"] == "http://xxxxx:xxxxx@p.example:1"
+    assert "secret" not in own.log.read_text()
+    (event,) = own.events(began, type="daemon")
+    assert event["Action"] == "reload" and event["Actor"]["Attributes"]["labels"] == '["a=b"]'
+    reload({})
+    assert own.get("/info")["DefaultRuntime"] == "corten"
+
+
+@pytest.mark.parametrize("bad", ["{", '{"debug": 5}', '{"no-such": 1}', '{"registries": {"x": []}}', "[]"])
+def test_a_bad_file_changes_nothing(own: Cortend, reload: Any, bad: str) -> None:
+    reload({"labels": ["kept=1"]})
+    began = time.time()
+    said = reload(bad)
+    assert said.count("\n") == 1 and "ERROR" in said and "the old configuration stays" in said
+    assert own.get("/info")["Labels"] == ["kept=1"]
+    assert own.events(began, type="daemon") == []
+
+
+def test_mirrors_of_any_registry(own: Cortend, reload: Any, tmp_path: Path) -> None:
+    client = Client("corten", available()["corten"], own.address, own.root)
+    with registry(tmp_path / "store") as host:
+        client("tag", IMAGE, f"{host}/cache/team/app:1")
+        pushed = client.out("push", f"{host}/cache/team/app:1").splitlines()[-1].split()[2]
+        client("rmi", f"{host}/cache/team/app:1")
+        assert client("pull", "registry.invalid/team/app:1", code=1).err
+        reload({"registries": {"registry.invalid": {"mirrors": ["http://127.0.0.1:1", f"http://{host}/cache"]}}})
+        client("pull", "registry.invalid/team/app:1")
+        shown = own.get("/images/registry.invalid/team/app:1/json")
+        assert f"registry.invalid/team/app@{pushed}" in shown["RepoDigests"]
+        client("rmi", "registry.invalid/team/app:1")
+        reload({"registries": {"registry.invalid/team": {"location": f"{host}/cache/team"}}})
+        client("pull", f"registry.invalid/team/app@{pushed}")
+        client("rmi", f"registry.invalid/team/app@{pushed}")
+        reload({})
+        assert client("pull", "registry.invalid/team/app:1", code=1).err
