@@ -85,7 +85,7 @@ def test_links_addresses_and_routes_as_the_oracle_sees_them(host: netns.Net) -> 
 
 def test_bridge_settings(host: netns.Net, box: netns.Net) -> None:
     master = _bridge(host)
-    host.route.request(rtnetlink.route_localnet(master), rtnetlink.alias(master, "corten x"))
+    host.route.request(rtnetlink.route_localnet(master), rtnetlink.alias("br0", "corten x"))
     host.route.request(rtnetlink.veth("v0", 4711, master, "eth0", 4712, "02:42:ac:11:00:02", box.fd))
     host.route.request(rtnetlink.isolate_port(4711), rtnetlink.no_link_local(4711), rtnetlink.up(4711))
     host.route.request(rtnetlink.hairpin_port(4711))

@@ -196,9 +196,13 @@ def vlan(name: str, parent: int, number: int) -> Request:
     return Request(f"create vlan {name}", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
 
 
-def alias(index: int, words: str) -> Request:
-    """A line of text on a device (`ip -d link` shows it); the kernel takes none when a device is made."""
-    return Request(f"set alias of {index}", RTM_SETLINK, 0, _ifinfo(index) + string(IFLA_IFALIAS, words))
+def alias(name: str, words: str) -> Request:
+    """A line of text on a device (`ip -d link` shows it); the kernel takes none when a device is made.
+
+    By name, so that it can be in one datagram with the device's making: nobody dies in between.
+    """
+    body = _ifinfo() + string(IFLA_IFNAME, name) + string(IFLA_IFALIAS, words)
+    return Request(f"set alias of {name}", RTM_SETLINK, 0, body)
 
 
 def up(index: int) -> Request:

@@ -126,12 +126,11 @@ class Bridges:
         self.route.request(*requests, rtnetlink.route_localnet(link.ifindex), rtnetlink.up(link.ifindex))
 
     def _make(self, name: str, gateways: Sequence[Interface], mtu: int) -> Link:
-        self.route.request(rtnetlink.bridge(name, mac_of(gateways[0].ip), mtu))
+        self.route.request(rtnetlink.bridge(name, mac_of(gateways[0].ip), mtu), rtnetlink.alias(name, self.mark))
         link = self.find(name)
         if link is None:
             raise Failed(f"bridge {name} was made and is gone again")
-        self.route.request(rtnetlink.alias(link.ifindex, self.mark))
-        return link._replace(alias=self.mark)
+        return link
 
     def rejoin(self, name: str, ports: Sequence[Port]) -> None:
         """Ports that lost their bridge are its ports again; one that is gone is fine.

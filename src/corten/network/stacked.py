@@ -68,14 +68,14 @@ class Stacks:
 
     def _add(self, request: Request, name: str) -> None:
         try:
-            self._route.request(request)
+            self._route.request(request, rtnetlink.alias(name, self._mark))
         except OSError as error:
             if error.errno == errno.EOPNOTSUPP:
                 raise Unsupported(f"cannot {request.name}: this kernel has no such devices") from error
             raise
         index = next(link.ifindex for link in rtnetlink.links(self._route) if link.name == name)
         quiet = [rtnetlink.no_link_local(index)] if self._has_ipv6 else []
-        self._route.request(rtnetlink.alias(index, self._mark), *quiet, rtnetlink.up(index))
+        self._route.request(*quiet, rtnetlink.up(index))
 
     def attach(self, made: Definition, netns: int, inside: Socket, plug: Plug) -> int:
         """Put a device into the namespace. Answers the number before its own, as if it had another end."""

@@ -1,0 +1,201 @@
+"""The daemon dies at every single point of a change: before each message to the kernel, and before each record.
+
+What the next daemon finds is all of the change or none of it, and nothing is left that belongs to neither.
+"""
+
+# ruff: noqa: F401, F811 - fixtures are imported
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from corten.engine.networks import Networks
+from corten.errors import CortenError
+from corten.kernel import netlink, rtnetlink
+from corten.network.endpoint import Endpoint
+from netns import Net
+from network_world import Json, World, host
+
+PORTS = {"80/tcp": [{"HostPort": "8080"}], "53/udp": [{"HostPort": "5353"}]}
+
+
+class Dead(BaseException):
+    """Nothing more is done by this daemon: not even its own clearing up."""
+
+
+class Fate:
+    """Lets so many messages and records pass."""
+
+    def __init__(self) -> None:
+        self.left = -1  # no end
+        self.made: list[socket.socket] = []
+
+    def step(self) -> None:
+        if self.left == 0:
+            raise Dead
+        self.left -= 1
+
+
+@pytest.fixture
+def fate(monkeypatch: pytest.MonkeyPatch) -> Fate:
+    made = Fate()
+
+    class Mortal(socket.socket):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.made.append(self)
+
+        def send(self, *arguments: Any) -> int:
+            made.step()
+            return super().send(*arguments)
+
+    class Sockets:
+        socket = Mortal
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(socket, name)
+
+    monkeypatch.setattr(netlink, "socket", Sockets())
+    return made
+
+
+class Daemon(World):
+    """A world whose daemon can die. `endpoints` are what container records have on disk."""
+
+    def __init__(self, host: Net, fate: Fate) -> None:
+        super().__init__(host)
+        self.networks._wiring.close()  # `start` makes the first one
+        self.fate = fate
+        self.endpoints: dict[str, Json] = {}
+        for verb in ("put", "delete"):
+            setattr(self.table, verb, self._mortal(getattr(self.table, verb)))
+
+    def _mortal(self, act: Callable[..., None]) -> Callable[..., None]:
+        def stepped(*arguments: Any) -> None:
+            self.fate.step()
+            act(*arguments)
+
+        return stepped
+
+    async def start(self) -> None:
+        self.fate.made.clear()
+        self.networks = self._new()
+        await self.networks.setup()
+        for record in list(self.endpoints.values()):
+            with suppress(CortenError):
+                await self.networks.adopt(record, record["container_id"])
+        await self.networks.reconcile()
+
+    async def die(self) -> None:
+        """As the kernel does it: descriptors are closed, and that is all."""
+        self.fate.left = 0
+        networks, wiring = self.networks, self.networks._wiring
+        if networks._upkeep is not None:
+            networks._upkeep.close()
+        for held, _ in networks._reservations._held.values():
+            if held is not None:
+                held.close()
+        if wiring.reaper._task is not None:
+            wiring.reaper._task.cancel()
+        wiring.close()
+        for one in self.fate.made:
+            one.close()
+        self.fate.left = -1
+
+    async def connect(self, network: str, box: Net) -> None:
+        _, endpoint = await self.run("box", network, PORTS, box)
+        self.fate.step()
+        self.endpoints[network] = endpoint.record
+
+    async def disconnect(self, network: str, box: Net) -> None:
+        """The record goes first, as the engine does it."""
+        endpoint = Endpoint.from_json(self.endpoints[network])
+        self.fate.step()
+        del self.endpoints[network]
+        await self.networks.disconnect(endpoint, box.namespace)
+
+    def check(self, box: Net) -> None:
+        """What is in the kernel is what is on record, and nothing else."""
+        bridges = {
+            row["options"].get("com.docker.network.bridge.name") or f"br-{row['id'][:12]}"
+            for row in self.table.list("network").values()
+            if row["driver"] == "bridge"
+        }
+        links = rtnetlink.links(self.host.route)
+        assert {link.name for link in links if link.kind == "bridge"} == bridges
+        wanted = [Endpoint.from_json(record) for record in self.endpoints.values()]
+        assert sorted(self.leftovers()) == sorted(e.host_interface for e in wanted)
+        inside = {link.name for link in rtnetlink.links(box.route)} - {"lo"}
+        assert inside == {e.interface for e in wanted}
+        rules = self.host.run("nft", "list", "table", "inet", "corten-ct0")
+        assert rules.count("tcp . 8080 : ") == rules.count("udp . 5353 : ") == len(wanted)
+        for name in bridges:
+            assert f'"{name}"' in rules
+        self.host.listen("0.0.0.0", 9999).close()
+
+    def ports_are_held(self) -> bool:
+        with suppress(OSError):
+            self.host.listen("0.0.0.0", 8080).close()
+            return False
+        return True
+
+
+async def create(daemon: Daemon, box: Net) -> None:
+    await daemon.networks.create({"Name": "new", "EnableIPv6": True})
+
+
+async def remove(daemon: Daemon, box: Net) -> None:
+    await daemon.networks.remove("old")
+
+
+async def connect(daemon: Daemon, box: Net) -> None:
+    await daemon.connect("old", box)
+
+
+async def disconnect(daemon: Daemon, box: Net) -> None:
+    await daemon.disconnect("old", box)
+
+
+@pytest.mark.parametrize("act", [create, remove, connect, disconnect])
+async def test_dead_at_every_point(host: Net, fate: Fate, act: Callable[[Daemon, Net], Awaitable[None]]) -> None:
+    daemon, box = Daemon(host, fate), Net()
+    await daemon.start()
+    await daemon.networks.create({"Name": "old"})
+    points = 0
+    while True:
+        if act is disconnect and not daemon.endpoints:
+            await daemon.connect("old", box)
+        if act is connect and daemon.endpoints:
+            await daemon.disconnect("old", box)
+            await daemon.networks.settle()
+        names = {n["Name"] for n in daemon.networks.list()}
+        if act is create and "new" in names:
+            await daemon.networks.remove("new")
+        if act is remove and "old" not in names:
+            await daemon.networks.create({"Name": "old"})
+        daemon.check(box)
+        fate.left = points
+        try:
+            await act(daemon, box)
+        except Dead:
+            await daemon.die()
+        else:
+            break
+        await daemon.start()
+        await daemon.networks.settle()
+        daemon.check(box)
+        assert daemon.ports_are_held() == bool(daemon.endpoints)
+        points += 1
+    fate.left = -1
+    await daemon.networks.settle()
+    daemon.check(box)
+    assert points > 5
+    print(f"{act.__name__}: {points} points")
+    await daemon.networks.close()
+    box.close()
