@@ -6,6 +6,7 @@ from aiohttp import web
 
 from corten.api.call import Call, json_answer
 from corten.api.routes import Route
+from corten.api.streams import progress
 from corten.api.versions import DF_TYPES
 from corten.errors import Invalid
 
@@ -41,10 +42,17 @@ async def disk_usage(call: Call) -> web.StreamResponse:
     return json_answer(await call.engine.system.disk_usage(types))
 
 
+async def check(call: Call) -> web.StreamResponse:
+    """POST /system/check, an addition of ours: messages as a pull has them, the report in the last one's `aux`."""
+    wanted = (call.flag("repair"), call.flag("deep"), call.flag("items"))
+    return await progress(call, call.engine.system.check(*wanted))
+
+
 ROUTES = (
     Route("GET", "/_ping", ping),
     Route("HEAD", "/_ping", ping_head),
     Route("GET", "/version", version),
     Route("GET", "/info", info),
     Route("GET", "/system/df", disk_usage),
+    Route("POST", "/system/check", check, stream=True),
 )

@@ -57,6 +57,7 @@ inspect_volume | volume inspect | Show everything known about volumes
 volume_ls | volume ls, volume list | List volumes
 volume_prune | volume prune | Remove volumes that nothing uses
 volume_rm | volume rm, volume remove | Remove volumes
+system_check | system check | Account for every byte kept, and find damage
 df | system df | Show what takes how much of the disk
 events | events, system events | Show what happens in the engine
 info | info, system info | Show the state of the engine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corten.client.containers import filters
+from corten.client.containers import filters, truth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,12 @@ def info(client: Client) -> Json:
 def disk_usage(client: Client) -> Json:
     answer: Json = client.call("GET", "/system/df")
     return answer
+
+
+def check(client: Client, repair: bool, deep: bool, items: bool) -> Answer:
+    """A stream of progress documents; the report is the last one's `aux`. An addition of Corten's."""
+    query = {"repair": truth(repair), "deep": truth(deep), "items": truth(items)}
+    return client.stream("POST", "/system/check", query)
 
 
 def events(client: Client, since: str, until: str, wanted: dict[str, list[str]]) -> Answer:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 import threading
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from corten import __version__
@@ -18,6 +19,7 @@ from corten.snapshots.shelf import Usage
 if TYPE_CHECKING:
     from corten.engine.containers.container import Container
     from corten.engine.engine import Engine
+    from corten.engine.storage.check import Check
 
 API_VERSION, MIN_API_VERSION = "1.50", "1.24"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -27,6 +29,14 @@ class System:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._id = _identity()
+        self._check: Check | None = None
+
+    def check(self, repair: bool, deep: bool, items: bool) -> AsyncIterator[Json]:
+        """POST /system/check; `corten.engine.storage.check.Check.run` says what comes."""
+        from corten.engine.storage.check import Check  # a daemon that is never checked does not carry it
+
+        self._check = self._check or Check(self._engine)
+        return self._check.run(repair, deep, items)
 
     def version(self) -> Json:
         """GET /version."""

@@ -83,16 +83,31 @@ class Volumes:
             name, given = secrets.token_hex(32), {**given, ANONYMOUS: ""}
         return self._make(Volume(name, clock.now(), labels=given, options=dict(options or {})))
 
-    def _make(self, volume: Volume) -> Volume:
+    def _make_directory(self, volume: Volume) -> None:
         data = self._root / volume.name / "_data"
         data.parent.mkdir(mode=0o701, parents=True, exist_ok=True)
-        data.mkdir(mode=0o755, exist_ok=True)
+        if data.is_dir():
+            return
+        data.mkdir(mode=0o755)
         if self._owner != (0, 0):
             os.chown(data, *self._owner)
+
+    def _make(self, volume: Volume) -> Volume:
+        self._make_directory(volume)
         self._table.put(KIND, volume.name, msgspec.to_builtins(volume))
         self._all[volume.name] = volume
         self._events.publish("volume", "create", volume.name, {"driver": volume.driver})
         return volume
+
+    def adopt(self, name: str) -> Volume:
+        """Make a volume of the directory `name`, which has no record. Invalid when no volume can be so named."""
+        if name in self._all or not _NAME.match(name) or not (self._root / name / "_data").is_dir():
+            raise Invalid(f"{self._root / name} cannot be a volume: it has no _data, or no volume may have this name")
+        return self._make(Volume(name, clock.now()))
+
+    def restore(self, name: str) -> None:
+        """Make the directory of a volume that has lost it. NotFound."""
+        self._make_directory(self.get(name))
 
     def get(self, name: str) -> Volume:
         if (volume := self._all.get(name)) is None:

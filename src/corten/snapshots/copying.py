@@ -55,7 +55,18 @@ class Copying:
         implied: Sequence[bytes] = (),
         links: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
-        """As `Overlay.commit`: the draft is one layer in overlay's form, and is merged over a copy of its parent."""
+        """As `Overlay.commit`."""
+        whole = self.complete(draft, parent, implied, links)
+        try:
+            self._shelf.add(name, Tree(whole.directory, parent, True, size))
+        except BaseException:
+            self._shelf.discard(whole)
+            raise
+
+    def complete(
+        self, draft: Draft, parent: str | None, implied: Sequence[bytes], links: Sequence[tuple[bytes, bytes]]
+    ) -> Draft:
+        """As `Overlay.complete`: the draft is one layer in overlay's form, and is merged over a copy of its parent."""
         whole: Draft | None = None
         try:
             if links and parent is None:
@@ -66,7 +77,7 @@ class Copying:
                 _settle(draft.path, below, implied, links)
                 _merge(below, whole.path)
             _merge(draft.path, whole.path)
-            self._shelf.add(name, Tree(whole.directory, parent, True, size))
+            return whole
         except BaseException:
             if whole is not None:
                 self._shelf.discard(whole)

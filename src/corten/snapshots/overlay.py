@@ -84,15 +84,26 @@ class Overlay:
 
         `implied` and `links` are the unpacker's answer. Conflict when `name` exists; then the draft is discarded.
         """
+        whole = self.complete(draft, parent, implied, links)
+        try:
+            self._shelf.add(name, Tree(whole.directory, parent, True, size))
+        except BaseException:
+            self._shelf.discard(whole)
+            raise
+
+    def complete(
+        self, draft: Draft, parent: str | None, implied: Sequence[bytes], links: Sequence[tuple[bytes, bytes]]
+    ) -> Draft:
+        """The draft as the tree that `commit` would make of it. On an error it is gone."""
         try:
             if parent is not None and (implied or links):
                 self._settle(draft, parent, implied, links)
             elif links:
                 raise Corrupt(f"layer has a hard link to a file that does not exist: {links[0][1]!r}")
-            self._shelf.add(name, Tree(draft.directory, parent, True, size))
         except BaseException:
             self._shelf.discard(draft)
             raise
+        return draft
 
     def _settle(
         self, draft: Draft, parent: str, implied: Sequence[bytes], links: Sequence[tuple[bytes, bytes]]

@@ -70,6 +70,7 @@ class Shelf:
         self._trash = Trash(root / ".trash")
         self._trees = {key: Tree(*body["tree"]) for key, body in table.list(KIND).items()}
         self._children: dict[str, int] = {}
+        self._drafts: set[str] = set()
         for tree in self._trees.values():
             self._count(tree.parent, 1)
         numbers = (int(name, 36) for name in os.listdir(root) if set(name) <= set(_DIGITS) and len(name) < 12)
@@ -111,6 +112,7 @@ class Shelf:
         with self._lock:
             name = _base36(self._next)
             self._next += 1
+            self._drafts.add(name)
         path = self.root / name
         # 0711 lets a user namespace's root through to the tree and lets nobody list it.
         os.mkdir(path, 0o711)
@@ -127,7 +129,31 @@ class Shelf:
                 raise Conflict(f"snapshot {key} already exists")
             self._table.put(KIND, key, {"tree": list(tree)})
             self._trees[key] = tree
+            self._drafts.discard(tree.directory)
             self._count(tree.parent, 1)
+
+    def renew(self, key: str, draft: Draft) -> None:
+        """The tree `key` is from now on what `draft` has; what it was goes. NotFound. Durable when it returns."""
+        with self._lock:
+            old = self.get(key)
+            new = old._replace(directory=draft.directory)
+            self._table.put(KIND, key, {"tree": list(new)})
+            self._trees[key] = new
+            self._drafts.discard(draft.directory)
+        self._trash.take(self.root / old.directory)
+
+    def owners(self) -> dict[str, str]:
+        """Directory to key of every tree; to "" for drafts."""
+        with self._lock:
+            return dict.fromkeys(self._drafts, "") | {tree.directory: key for key, tree in self._trees.items()}
+
+    def throw_away(self, directory: str) -> bool:
+        """Take away a directory that is no tree's; says whether it was none."""
+        with self._lock:
+            if directory in self.owners() or directory.startswith("."):
+                return False
+            self._trash.take(self.root / directory)
+            return True
 
     def remove(self, key: str) -> None:
         """Conflict when trees stand on it. Does nothing when it is absent."""
@@ -142,6 +168,8 @@ class Shelf:
 
     def discard(self, draft: Draft) -> None:
         self._trash.take(self.root / draft.directory)
+        with self._lock:
+            self._drafts.discard(draft.directory)
 
     def sweep(self) -> None:
         """At start: trees without a record go, and so do records without a tree."""
@@ -194,6 +222,10 @@ class Shelf:
                 raise OSError(error, f"{os.strerror(error)} in syncfs({str(self.root)!r})")
         finally:
             os.close(fd)
+
+    def drain(self) -> None:
+        """Wait until what was removed by now has been erased."""
+        self._trash.drain()
 
     def close(self) -> None:
         self._trash.close()

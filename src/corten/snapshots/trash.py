@@ -19,7 +19,7 @@ class Trash:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.mkdir(mode=0o700, exist_ok=True)
-        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[bytes | threading.Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._count = 0
@@ -37,7 +37,13 @@ class Trash:
             return
         self._later(name.encode())
 
-    def _later(self, name: bytes) -> None:
+    def drain(self) -> None:
+        """Wait until what is in it by now has been erased, or could not be."""
+        done = threading.Event()
+        self._later(done)
+        done.wait()
+
+    def _later(self, name: bytes | threading.Event) -> None:
         self._queue.put(name)
         with self._lock:
             if self._thread is None:
@@ -48,6 +54,9 @@ class Trash:
         top = tree.open_directory(os.fsencode(self._path))
         try:
             while (name := self._queue.get()) is not None:
+                if isinstance(name, threading.Event):
+                    name.set()
+                    continue
                 try:
                     tree.remove(top, name)
                 except OSError as error:  # it stays, out of everybody's way, for the next start

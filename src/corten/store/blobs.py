@@ -14,7 +14,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -189,6 +189,35 @@ class Blobs:
             for name in os.listdir(self.root / "blobs" / algorithm):
                 if digests.is_digest(f"{algorithm}:{name}"):
                     yield f"{algorithm}:{name}"
+
+    def verify(self, digest: str, stopped: Callable[[], bool] = lambda: False) -> bool | None:
+        """Read the whole blob: is it what its name says? None when it is gone, or when `stopped` said so."""
+        hash_ = digests.hasher(digest)
+        try:
+            fd = self.open(digest)
+        except NotFound:
+            return None
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            while piece := os.read(fd, _CHUNK):
+                hash_.update(piece)
+                if stopped():
+                    return None
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return False  # the disk cannot read it
+        finally:
+            os.close(fd)
+        return f"{hash_.name}:{hash_.hexdigest()}" == digest
+
+    def parts(self) -> Sequence[tuple[str, float]]:
+        """(name, seconds since the epoch of the last write) of what has begun to come."""
+        found = []
+        for part in self._ingest.iterdir():
+            with suppress(FileNotFoundError):
+                found.append((part.name, part.stat().st_mtime))
+        return found
 
     def remove_parts(self, older_than: float) -> int:
         """Take away what was begun and not touched for so many seconds, unless somebody is at it. Bytes freed."""

@@ -129,6 +129,13 @@ class Database:
             found: tuple[Any, ...] | None = self._connection.execute(sql, parameters).fetchone()
             return found
 
+    def faults(self) -> list[str]:
+        """What SQLite itself finds wrong with the file, pages and references; empty when it is sound."""
+        found = [str(row[0]) for row in self.rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
+        return found + [
+            f"{row[0]}: a row refers to {row[2]} that is not there" for row in self.rows("PRAGMA foreign_key_check")
+        ]
+
     def close(self) -> None:
         with self._lock:
             self._connection.close()

@@ -47,6 +47,17 @@ def test_a_write_that_fails_is_undone(database: Database) -> None:
     assert list(records.list("container")) == ["b"]
 
 
+def test_what_sqlite_finds_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    Database(path).close()
+    with closing(sqlite3.connect(path)) as connection, connection:  # without foreign keys, as a tool would
+        connection.execute("INSERT INTO tags VALUES ('name', 'sha256:none')")
+    with closing(Database(path)) as database:
+        assert database.faults() == ["tags: a row refers to images that is not there"]
+        database.rows("DELETE FROM tags")
+        assert database.faults() == []
+
+
 def test_a_newer_or_damaged_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "db"
     Database(path).close()

@@ -83,6 +83,8 @@ class Chains:
         async with self._turn(layers) as missing:
             for layer in layers[: len(layers) - len(missing)]:
                 emit(status("Already exists", layer.shown))
+                if not self._unpacker.has(layer.blob.digest):  # its tree came from another form of it, or it was lost
+                    await fetch(layer.blob)
             for layer in missing:
                 emit(status("Pulling fs layer", layer.shown))
             if missing:

@@ -12,7 +12,7 @@ from corten.engine.filters import Filters
 from corten.engine.images import view as image_view
 from corten.engine.images.builtin import REFERENCE as BUILTIN
 from corten.engine.images.builtin import Builtin
-from corten.engine.images.chain import Chains, LayerTrees
+from corten.engine.images.chain import Chains
 from corten.engine.images.collect import RESUMABLE, Collector
 from corten.engine.images.commit import Committer, Request
 from corten.engine.images.importing import Importer
@@ -22,6 +22,7 @@ from corten.engine.images.pull import Puller
 from corten.engine.images.push import Pusher
 from corten.engine.images.remove import Remover, Users
 from corten.engine.images.save import save
+from corten.engine.images.stock import Stock, StockTrees
 from corten.engine.images.unpack import Unpacker, Workers
 from corten.errors import Conflict, Invalid, NotFound
 from corten.registry.client.registry import Registry
@@ -65,7 +66,7 @@ class Images:
         self,
         database: Database,
         blobs: Blobs,
-        trees: LayerTrees,
+        trees: StockTrees,
         workers: Workers,
         registry: Registry,
         users: Users = no_users,
@@ -82,6 +83,7 @@ class Images:
         self._builtin = Builtin(blobs, self._leases, trees, self._collector)
         unpacker = Unpacker(blobs, trees, workers)
         self._chains = Chains(trees, unpacker)
+        self.stock = Stock(database, blobs, self._records, self._leases, trees, unpacker, self._chains, self._collector)
         self._loader = Loader(blobs, self._leases, trees, self._chains, self._collector, self._loaded)
         self._importer = Importer(blobs, self._leases, trees, unpacker, self._collector, self._imported)
         self._pusher = Pusher(registry, blobs, self._records, self._leases, self._pushed)

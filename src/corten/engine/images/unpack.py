@@ -63,6 +63,10 @@ class Unpacker:
         self._workers = workers
         self._slots = asyncio.Semaphore(UNPACKS)
 
+    def has(self, digest: str) -> bool:
+        """Is this blob there to be unpacked?"""
+        return self._blobs.has(digest)
+
     async def unpack(self, digest: str, diff_id: str | None, progress: Callable[[int], None]) -> Unpacked:
         """Unpack blob `digest` into a new draft. `progress` is told compressed bytes done, from another thread.
 

@@ -1,0 +1,147 @@
+"""Every byte below the data root, by the thing that it belongs to.
+
+First the disk is walked, which knows only places: this is a blob, that is somebody's writable tree. Afterwards each
+place gets its kind and its owner from what the engine knows, so that what came into being during the walk is known.
+
+    database     corten.db and its log                 containers   writable trees and bundles
+    blobs        layers, configurations, manifests     logs         what containers wrote
+    partial      downloads under way, or to be resumed volumes
+    layers       unpacked, shared by images            trash        on its way out
+    quarantine   what a repair put aside               engine       its directories, its lock
+    other        roots of daemons with another id map  unknown      everything else
+
+A byte is what is allocated (st_blocks), an inode with several names counts once, directories count: the sum is `du`'s.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from corten.layers.measure import Measure, measure
+from corten.layers.tree import open_directory
+
+KINDS = (
+    "blobs layers containers logs volumes database partial trash quarantine engine other unknown".split()
+)  # as they are listed
+QUARANTINE = "quarantine"
+_ATTEMPTS = 3
+_OTHER_ROOT = re.compile(r"[0-9]+\.[0-9]+\Z")  # see daemon.facts.data_root
+_LOG = re.compile(r"[0-9a-f]{64}-json\.log(\.[0-9]+)?\Z")
+_DATABASE = ("corten.db", "corten.db-wal", "corten.db-shm", "corten.db-journal")
+# Directories of ours whose entries each belong to something: the place that an entry is.
+_SHELVES = {
+    "content/blobs/sha256": "blob",
+    "content/blobs/sha512": "blob",
+    "content/ingest": "part",
+    "snapshots": "tree",
+    "volumes": "volume",
+    QUARANTINE: "quarantine",
+}
+_OPENED = ("", "content", "content/blobs", *_SHELVES, "containers")
+
+
+@dataclass(slots=True)
+class Item:
+    """One thing on disk: where it is (`path` relative to the data root), what place that is, bytes and inodes.
+
+    `kind` and `owner` come from `attribute`.
+    """
+
+    place: str
+    path: str
+    name: str
+    bytes: int
+    inodes: int
+    kind: str = ""
+    owner: str = ""
+
+
+@dataclass(slots=True)
+class Walk:
+    """The account of one data root. Blocks on the disk."""
+
+    root: Path
+    _links: set[tuple[int, int]] = field(default_factory=set)
+
+    def items(self) -> Iterator[Item]:
+        yield self._own("")
+        yield from self._directory("")
+
+    def _directory(self, path: str) -> Iterator[Item]:
+        for name in self._names(path):
+            below = f"{path}/{name}" if path else name
+            if below in _OPENED and self._is_directory(below):
+                yield self._own(below)
+                yield from self._directory(below)
+            elif path == "containers" and self._is_directory(below):
+                yield from self._bundle(below, name)
+            else:
+                yield self._whole(_place(path, name), path, name)
+
+    def _bundle(self, path: str, id: str) -> Iterator[Item]:
+        yield self._own(path, "bundle", id)
+        for name in self._names(path):
+            item = self._whole("log" if _LOG.match(name) else "bundle", path, name)
+            item.name = id
+            yield item
+
+    def _whole(self, place: str, directory: str, name: str) -> Item:
+        """An entry and everything below it. One that is rearranged all the time counts as far as it was seen."""
+        for _ in range(_ATTEMPTS):
+            found = Measure(seen=self._links)
+            fd = open_directory(os.fsencode(self.root / directory))
+            try:
+                measure(fd, os.fsencode(name), found)
+                break
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+            finally:
+                os.close(fd)
+        self._links |= found.fresh
+        return Item(place, f"{directory}/{name}" if directory else name, name, found.bytes, found.inodes)
+
+    def _own(self, path: str, place: str = "engine", name: str = "") -> Item:
+        """A directory itself, without what is in it."""
+        status = os.lstat(self.root / path)
+        return Item(place, path or ".", name or path or ".", status.st_blocks * 512, 1)
+
+    def _names(self, path: str) -> list[str]:
+        try:
+            return sorted(os.listdir(self.root / path))
+        except FileNotFoundError:
+            return []
+
+    def _is_directory(self, path: str) -> bool:
+        return (self.root / path).is_dir() and not (self.root / path).is_symlink()
+
+
+def _place(directory: str, name: str) -> str:
+    """What an entry of one of our directories is, by where it is."""
+    if directory == "":
+        if name in _DATABASE:
+            return "database"
+        if name == "lock":
+            return "engine"
+        return "other" if _OTHER_ROOT.match(name) else "unknown"
+    if (directory, name) in (("snapshots", ".trash"), ("volumes", ".removed")):
+        return "trash"
+    if directory == "snapshots" and name.startswith("."):
+        return "unknown"
+    return _SHELVES.get(directory, "unknown")
+
+
+def totals(items: list[Item]) -> dict[str, tuple[int, int, int]]:
+    """kind to (bytes, inodes, things), for every kind."""
+    sums = {kind: [0, 0, 0] for kind in KINDS}
+    things: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    for item in items:
+        sums[item.kind][0] += item.bytes
+        sums[item.kind][1] += item.inodes
+        things[item.kind].add(item.owner or item.name)
+    return {kind: (bytes, inodes, len(things[kind])) for kind, (bytes, inodes, _) in sums.items()}
