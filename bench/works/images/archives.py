@@ -19,11 +19,9 @@ def load(stage: Stage) -> list[Table]:
 
 
 def _load(stage: Stage, image: Kept) -> Table:
-    # Under every name, else the layers would still be there.
-    names = (f"{image.repository}:latest", served(stage, image))
     subjects = [
-        Subject(name, docker(daemon, "load", "-q", "-i", str(image.archive)), partial(forget, daemon, *names),
-                partial(check, daemon, names[0]))
+        Subject(name, docker(daemon, "load", "-q", "-i", str(image.archive)), partial(forget, daemon),
+                partial(check, daemon, f"{image.repository}:latest"))
         for name, daemon in stage.daemons().items()
     ]  # fmt: skip
     rows = alternate([*subjects, *stage.absent_rows(), _podman(stage, image)], stage.runs(RUNS, QUICK_RUNS), warm_up=0)

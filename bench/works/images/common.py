@@ -7,7 +7,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from bench import commands, kept, peers
+from bench import commands, image, kept, peers
 from bench.kept import Kept
 from bench.measure import Failed, Target
 from bench.peers import Daemon
@@ -25,11 +25,11 @@ def images(stage: Stage) -> list[Kept]:
     return [kept.find(name, stage.kept) for name in kept.LAYERS]
 
 
-def served(stage: Stage, image: Kept) -> str:
+def served(stage: Stage, wanted: Kept) -> str:
     """The reference of the image in the run's docker-registry; it is put there when it is not."""
     registry: Registry = stage.registry()
-    registry.put(image.layout, f"{image.repository}:latest")
-    return f"{registry.address}/{image.repository}:latest"
+    registry.put(wanted.layout, f"{wanted.repository}:latest")
+    return f"{registry.address}/{wanted.repository}:latest"
 
 
 def docker(daemon: Daemon, *words: str) -> partial[str]:
@@ -51,18 +51,19 @@ def check(daemon: Daemon, reference: str) -> None:
         api.ask("GET", f"/images/{reference}/json")
 
 
-def forget(daemon: Daemon, *references: str) -> None:
-    """Remove the image with all its names, and wait until the daemon's disk is at rest."""
+def forget(daemon: Daemon) -> None:
+    """Remove every image but the small one that all works share, and wait until the daemon's disk is at rest.
+
+    Every one: under another name the layers would still be there for the next turn.
+    """
     with daemon.connect() as api:
-        for reference in references:
-            status, _, content = api.raw("DELETE", f"/images/{reference}?force=1")
-            if status not in (200, 404):
-                raise Failed(f"cannot remove {reference}: {status} {content.decode(errors='replace').strip()}")
-        api.ask("POST", "/images/prune")
-    rest(daemon)
+        for found in api.ask("GET", "/images/json"):
+            if not any(tag.startswith(f"{image.NAME}:") for tag in found["RepoTags"] or ()):
+                api.ask("DELETE", f"/images/{found['Id']}?force=1")
+    _rest(daemon)
 
 
-def rest(daemon: Daemon) -> None:
+def _rest(daemon: Daemon) -> None:
     """What Corten deletes behind its answer is gone, and nothing waits to be written."""
     trash = daemon.socket.parent / "data/snapshots/.trash"
     deadline = time.monotonic() + _GONE_SECONDS

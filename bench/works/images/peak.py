@@ -44,11 +44,11 @@ def _small(stage: Stage) -> str:
 
 def _peak(daemon: Daemon, reference: str) -> float:
     """MB of one pull; the image is gone before and after it."""
-    forget(daemon, reference)
+    forget(daemon)
     there = daemon.processes()
     for pid in there:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
     docker(daemon, "pull", "-q", reference)()
     peak = sum(map(processes.high_water_kb, there)) / 1024
-    forget(daemon, reference)
+    forget(daemon)
     return peak

@@ -22,7 +22,7 @@ def measure(stage: Stage) -> list[Table]:
 def _table(stage: Stage, image: Kept) -> Table:
     reference = served(stage, image)
     subjects = [
-        Subject(name, docker(daemon, "pull", "-q", reference), partial(forget, daemon, reference),
+        Subject(name, docker(daemon, "pull", "-q", reference), partial(forget, daemon),
                 partial(check, daemon, reference))
         for name, daemon in stage.daemons().items()
     ]  # fmt: skip
