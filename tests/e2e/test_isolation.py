@@ -130,6 +130,8 @@ def test_a_profile_from_a_file(cli: Client, tmp_path: Path) -> None:
         code=0,
     )
     assert "not implemented" in done.out and "free" in done.out
+    privileged = inside(cli, "--privileged", "--security-opt", option, script="mkdir /x 2>&1 || true; ls /dev/kmsg")
+    assert "not implemented" in privileged and "/dev/kmsg" in privileged  # everything else is its own, as ever
     (tmp_path / "bad.json").write_text('{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": 7}')
     refused = cli("run", "--rm", "--security-opt", f"seccomp={tmp_path / 'bad.json'}", IMAGE, "true", code=125)
     assert "seccomp" in refused.err

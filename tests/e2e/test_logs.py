@@ -60,6 +60,17 @@ def test_logs_of_nothing(cli: Client) -> None:
     assert "does not support reading" in cli("logs", "none", code=1).err
 
 
+def test_log_drivers(cli: Client) -> None:
+    """local keeps what it keeps out of people's sight; what only Docker has is refused by name."""
+    cli("run", "--name", "local", "--log-driver", "local", "--log-opt", "max-size=64k", IMAGE, "seq", "1", "40000")
+    lines = cli.out("logs", "local").splitlines()
+    assert lines[-1] == "40000" and 10_000 < len(lines) < 40_000  # five files of 64 KiB
+    assert cli.out("inspect", "-f", "{{.LogPath}}", "local") == ""
+    for driver in ("syslog", "journald", "fluentd"):
+        refused = cli("run", "--log-driver", driver, IMAGE, "true", code=125)
+        assert f"log driver {driver} is not supported: json-file, local and none are" in refused.err
+
+
 def test_the_file_is_dockers_json(docker: Client) -> None:
     docker("run", "--name", "file", "--log-opt", "labels=a", "-l", "a=1", IMAGE, "sh", "-c", "echo 'ä\"\\'; echo e >&2")
     path = docker.out("inspect", "-f", "{{.LogPath}}", "file")

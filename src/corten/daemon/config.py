@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from corten.errors import Invalid
+from corten.errors import Invalid, Unsupported
 from corten.network.ipam import parse_pool
 
 Json = dict[str, Any]
@@ -306,8 +306,10 @@ def _checked(config: Config) -> Config:
     _check_pools(config.default_address_pools)
     if config.ip and not _is_address(config.ip):
         raise Invalid(f"ip is not an address: {config.ip!r}")
-    if config.log_driver not in ("json-file", "none"):
-        raise Invalid(f"logger: no log driver named '{config.log_driver}' is registered")
+    _check_log(config)
+    for address in config.dns:
+        if not _is_address(address):
+            raise Invalid(f"dns is not an address: {address!r}")
     if config.default_runtime not in ("corten", *config.runtimes):
         raise Invalid(f"default runtime {config.default_runtime!r} is not among the runtimes")
     for name, path in config.runtimes.items():
@@ -318,6 +320,17 @@ def _checked(config: Config) -> Config:
     if config.storage_driver not in ("", "overlay", "overlay2", "copy", "vfs"):
         raise Invalid(f"storage driver {config.storage_driver!r} is none of overlay2, vfs")
     return config
+
+
+def _check_log(config: Config) -> None:
+    from corten.engine.validate.logging import check_logging
+
+    if not all(isinstance(value, str) for value in config.log_opts.values()):
+        raise Invalid(f"log-opts must be texts by name: {json.dumps(dict(config.log_opts))}")
+    try:
+        check_logging({"Type": config.log_driver, "Config": config.log_opts}, config.log_driver)
+    except (Invalid, Unsupported) as error:
+        raise Invalid(f"failed to set log opts: {error}") from error
 
 
 def _check_pools(pools: Sequence[Json]) -> None:

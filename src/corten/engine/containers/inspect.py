@@ -30,7 +30,7 @@ def inspect(engine: Engine, container: Container) -> Json:
         "ResolvConfPath": str(bundle / "resolv.conf"),
         "HostnamePath": str(bundle / "hostname"),
         "HostsPath": str(bundle / "hosts"),
-        "LogPath": str(container.log_path or ""),
+        "LogPath": _log_path(container),
         "Name": "/" + record.name,
         "RestartCount": record.restart_count,
         "Driver": settings.driver,
@@ -48,6 +48,12 @@ def inspect(engine: Engine, container: Container) -> Json:
     if record.timing:
         shown["Timing"] = record.timing
     return shown
+
+
+def _log_path(container: Container) -> str:
+    """Docker's is for those who read json-file's lines themselves; what others keep is nobody's business."""
+    driver = (container.record.host_config.get("LogConfig") or {}).get("Type") or "json-file"
+    return str(container.log_path) if driver == "json-file" else ""
 
 
 def state(container: Container) -> Json:

@@ -29,8 +29,10 @@ from corten.engine.containers.phases import Phases
 from corten.engine.oci.document import SpecInputs, bundle_files, capabilities, container_spec, parse_security_options
 from corten.engine.oci.facts import HostFacts, MountPoint
 from corten.engine.oci.namespaces import joins, remapped
+from corten.engine.oci.security import unfiltered
 from corten.engine.parts import Parts
 from corten.engine.seams import Bundle, IdMap, Json, LogFile, Namespace, Task
+from corten.engine.validate.logging import size
 from corten.engine.volume_content import with_subpaths
 from corten.errors import Conflict, CortenError, Invalid, NotModified, StartFailed
 from corten.spec.mounts import Mount
@@ -38,7 +40,7 @@ from corten.spec.mounts import Mount
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
 
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_LOCAL = (20 << 20, 5)  # size and number of files of Docker's log driver "local"
 
 
 async def start(containers: Containers, container: Container) -> dict[str, float]:
@@ -293,7 +295,7 @@ def _facts(parts: Parts, host_config: Json) -> HostFacts:
 
 def _seccomp(parts: Parts, host_config: Json) -> Json | None:
     profile = parse_security_options(host_config.get("SecurityOpt")).seccomp
-    if profile == "unconfined" or host_config.get("Privileged"):
+    if unfiltered(host_config, profile):
         return None
     return parts.seccomp(profile, capabilities(host_config, parts.facts))
 
@@ -327,27 +329,24 @@ def runtime_path(parts: Parts, name: str) -> str:
 def log_file(container: Container, parts: Parts) -> LogFile:
     """Docker's options max-size, max-file, labels and env, and our defaults: logs are rotated when nobody says how."""
     settings, config = parts.settings, container.record.config
-    options = (container.record.host_config.get("LogConfig") or {}).get("Config") or {}
+    log = container.record.host_config.get("LogConfig") or {}
+    options = log.get("Config") or {}
+    local = log.get("Type") == "local"
+    max_size, max_file = _LOCAL if local else (settings.log_max_size, settings.log_max_file)
     extra = {key: config["Labels"][key] for key in _words(options.get("labels")) if key in (config.get("Labels") or {})}
     env = dict(entry.partition("=")[::2] for entry in config.get("Env") or ())
     extra |= {key: env[key] for key in _words(options.get("env")) if key in env}
     return LogFile(
         path=container.log_path,
-        max_size=byte_size(options["max-size"]) if options.get("max-size") else settings.log_max_size,
-        max_file=int(options["max-file"]) if options.get("max-file") else settings.log_max_file,
+        max_size=byte_size(options["max-size"]) if options.get("max-size") else max_size,
+        max_file=int(options["max-file"]) if options.get("max-file") else max_file,
         labels=extra,
     )
 
 
 def byte_size(text: str) -> int:
-    """ "10m", "1g", "4096" in bytes; -1 means without limit. Invalid."""
-    if text == "-1":
-        return 0
-    number, unit = text.rstrip("bBkKmMgGtT"), text.lstrip("0123456789.").lower().removesuffix("b")
-    try:
-        return int(float(number) * _UNITS[unit])
-    except (ValueError, KeyError):
-        raise Invalid(f"invalid size: '{text}'") from None
+    """ "10m", "1 GiB", "4096" in bytes; -1 means without limit, which is 0. Invalid."""
+    return 0 if text == "-1" else size(text)
 
 
 def _words(text: str | None) -> list[str]:

@@ -33,7 +33,7 @@ from corten.engine.oci.mounts import bundle_files, mounts, root_propagation
 from corten.engine.oci.namespaces import id_maps, namespaces, remapped, sysctls
 from corten.engine.oci.process import GROUPS_ANNOTATION, container_process, exec_process, named_groups
 from corten.engine.oci.resources import resources
-from corten.engine.oci.security import SecurityOptions, capabilities, hidden_paths, parse_security_options
+from corten.engine.oci.security import SecurityOptions, capabilities, hidden_paths, parse_security_options, unfiltered
 from corten.engine.oci.update import update_resources
 
 __all__ = [
@@ -107,4 +107,4 @@ def _linux(inputs: SpecInputs, facts: HostFacts) -> Json:
 
 def _unconfined(inputs: SpecInputs, facts: HostFacts) -> bool:
     host = inputs.host_config
-    return bool(host.get("Privileged")) or parse_security_options(host.get("SecurityOpt")).seccomp == "unconfined"
+    return unfiltered(host, parse_security_options(host.get("SecurityOpt")).seccomp)

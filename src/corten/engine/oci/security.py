@@ -137,6 +137,11 @@ def _keyed_option(found: SecurityOptions, option: str) -> SecurityOptions:
     raise Invalid(f'invalid --security-opt 2: "{option}"')
 
 
+def unfiltered(host_config: Mapping[str, Any], profile: str) -> bool:
+    """Whether no system call is filtered. A privileged container has no default profile, and may ask for one."""
+    return profile == "unconfined" or (bool(host_config.get("Privileged")) and not profile)
+
+
 def _boolean(option: str, value: str) -> bool:
     """Go's strconv.ParseBool."""
     if value in ("1", "t", "T", "true", "TRUE", "True"):

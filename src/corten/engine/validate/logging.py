@@ -6,19 +6,23 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from corten.errors import Invalid
+from corten.errors import Invalid, Unsupported
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([kKmMgGtTpP])?(?:[iI])?[bB]?", re.ASCII)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _COMMON = frozenset({"mode", "max-buffer-size"})
 _JSON_FILE = frozenset({"max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag"})
 _OPTIONS = {"json-file": _JSON_FILE, "local": frozenset({"max-file", "max-size", "compress"}), "none": frozenset()}
+_DOCKERS = frozenset("awslogs etwlogs fluentd gcplogs gelf journald splunk syslog".split())
 
 
 def check_logging(log: Mapping[str, Any], default_driver: str) -> None:
-    """HostConfig.LogConfig: the driver is known, its options too, and their values can be used."""
+    """HostConfig.LogConfig, or the daemon's own: the driver is known, its options too, and their values can be used.
+    Invalid, or Unsupported for a driver that only Docker has."""
     driver = log.get("Type") or default_driver
     options: Mapping[str, str] = log.get("Config") or {}
+    if driver in _DOCKERS:
+        raise Unsupported(f"log driver {driver} is not supported: json-file, local and none are")
     if driver not in _OPTIONS:
         raise Invalid(f'error looking up logging plugin {driver}: plugin "{driver}" not found')
     if driver == "none":
