@@ -64,7 +64,7 @@ def test_log_drivers(cli: Client) -> None:
     """local keeps what it keeps out of people's sight; what only Docker has is refused by name."""
     cli("run", "--name", "local", "--log-driver", "local", "--log-opt", "max-size=64k", IMAGE, "seq", "1", "40000")
     lines = cli.out("logs", "local").splitlines()
-    assert lines[-1] == "40000" and 10_000 < len(lines) < 40_000  # five files of 64 KiB
+    assert lines[-1] == "40000" and 3_000 < len(lines) < 6_000  # five files of 64 KiB
     assert cli.out("inspect", "-f", "{{.LogPath}}", "local") == ""
     for driver in ("syslog", "journald", "fluentd"):
         refused = cli("run", "--log-driver", driver, IMAGE, "true", code=125)
