@@ -1,98 +1,81 @@
-"""Who may do what: nobody is asked, or basic authentication against an htpasswd file (RFC 7617)."""
+"""Who asks, and what that somebody may do.
+
+    accounts   None: there are no accounts, everybody is anonymous
+    rights     rules for each repository
+    tokens     None: basic authentication only
+
+A request comes with nothing (anonymous), with a name and password, or with a token. A token can do what was granted to
+it, and no more than its user may do at this moment: rules that are changed hold at once.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ctypes
-import ctypes.util
-import hashlib
-import hmac
-import secrets
-import threading
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from corten.errors import Invalid, Unsupported
+from corten.errors import Unauthorized
+from corten.registry.server.htpasswd import Accounts, credentials
+from corten.registry.server.rights import ANONYMOUS, EVERYTHING, Rights, Rule
+from corten.registry.server.tokens import Claims, Scope, Tokens, parse_scopes
 
-_MAX_HEADER = 4096
-_CRYPT = ("$2y$", "$2b$", "$2a$", "$5$", "$6$", "$y$")
+ACTIONS = {"read": "pull", "write": "push", "delete": "delete"}  # our rights in the token specification's words
+EVERYBODY_EVERYTHING = Rule((ANONYMOUS,), EVERYTHING.repositories, EVERYTHING.rights)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """`claims` are those of the token that was shown, None without one."""
+
+    user: str
+    claims: Claims | None = None
+
+    @property
+    def known(self) -> bool:
+        """Has somebody vouched for this request: an account, or our own token endpoint?"""
+        return bool(self.user) or self.claims is not None
 
 
 class Access:
-    """`users` is an htpasswd file's text, None for a registry that is open to everybody. `anonymous_read`: reading
-    needs no account."""
+    def __init__(
+        self, accounts: Accounts | None = None, rights: Rights | None = None, tokens: Tokens | None = None
+    ) -> None:
+        self.accounts = accounts
+        self.tokens = tokens
+        self.rights = rights or Rights([EVERYTHING if accounts else EVERYBODY_EVERYTHING])
 
-    def __init__(self, users: str | None = None, anonymous_read: bool = False) -> None:
-        self._users = None if users is None else parse(users)
-        self._anonymous_read = anonymous_read
-        self._known: set[bytes] = set()  # credentials that were good: checking a bcrypt hash takes 50 ms and more
-        self._key = secrets.token_bytes(32)
+    def identify(self, authorization: str) -> Actor:
+        """Unauthorized for credentials that are wrong. Blocks while it computes: call it in a thread."""
+        if not authorization or self.accounts is None:
+            return Actor("")
+        scheme, _, token = authorization.partition(" ")
+        if self.tokens and scheme.lower() == "bearer":
+            claims = self.tokens.read(token.strip())
+            if claims.user and not self.accounts.hash_of(claims.user):
+                raise Unauthorized("the token's account is gone")
+            return Actor(claims.user, claims)
+        return Actor(self.user_of(credentials(authorization)))
 
-    @classmethod
-    def from_file(cls, path: Path | None, anonymous_read: bool = False) -> Access:
-        return cls(None if path is None else path.read_text(), anonymous_read)
+    def user_of(self, pair: tuple[str, str] | None) -> str:
+        if self.accounts is None or pair is None or not self.accounts.check(*pair):
+            raise Unauthorized("authentication required")
+        return pair[0]
 
-    def allows(self, authorization: str, writing: bool) -> bool:
-        """Blocks while it computes: call it in a thread."""
-        if self._users is None or (self._anonymous_read and not writing and not authorization):
-            return True
-        pair = credentials(authorization)
-        if pair is None:
-            return False
-        mark = hmac.digest(self._key, b"\0".join(part.encode() for part in pair), "sha256")
-        if mark in self._known:
-            return True
-        good = check(pair[1], self._users.get(pair[0]) or "")
-        if good:
-            self._known.add(mark)
-        return good
+    def may(self, actor: Actor, right: str, repository: str) -> bool:
+        granted = actor.claims is None or actor.claims.allows("repository", repository, ACTIONS[right])
+        return granted and right in self.rights.of(actor.user, repository)
 
-    @property
-    def needed(self) -> bool:
-        return self._users is not None
+    def reads(self, actor: Actor) -> Callable[[str], bool]:
+        """Which repositories a list may show: by the user's own rights, as a token for a list names no repository."""
+        return lambda repository: "read" in self.rights.of(actor.user, repository)
 
+    def grant(self, user: str, scopes: list[str]) -> list[Scope]:
+        """Of the scopes that are asked for, what `user` has."""
+        return [self._granted(user, scope) for scope in parse_scopes(scopes)]
 
-def credentials(authorization: str) -> tuple[str, str] | None:
-    scheme, _, text = authorization.partition(" ")
-    if scheme.lower() != "basic" or len(text) > _MAX_HEADER:
-        return None
-    try:
-        user, colon, password = base64.b64decode(text.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, ValueError):
-        return None
-    return (user, password) if colon else None
-
-
-def parse(text: str) -> dict[str, str]:
-    """USER:HASH lines. Invalid for a hash that cannot be checked, which would lock its user out in silence."""
-    users: dict[str, str] = {}
-    for line in text.splitlines():
-        if not line.strip() or line.startswith("#"):
-            continue
-        user, _, hashed = line.strip().partition(":")
-        if not hashed.startswith((*_CRYPT, "{SHA}")):
-            raise Invalid(f"htpasswd: the password of {user!r} is in a form that is not supported; use htpasswd -B")
-        users[user] = hashed
-    return users
-
-
-def check(password: str, hashed: str) -> bool:
-    if hashed.startswith("{SHA}"):
-        made = base64.b64encode(hashlib.sha1(password.encode(), usedforsecurity=False).digest()).decode()
-        return hmac.compare_digest(made, hashed[5:])
-    return bool(hashed) and hmac.compare_digest(_crypt(password, hashed), hashed)
-
-
-_lock = threading.Lock()  # crypt(3) answers in a buffer of its own
-
-
-def _crypt(password: str, setting: str) -> str:
-    """crypt(3); "" when it does not know the setting."""
-    name = ctypes.util.find_library("crypt")
-    if name is None:
-        raise Unsupported("this machine has no libcrypt to check passwords with")
-    function = ctypes.CDLL(name).crypt
-    function.restype = ctypes.c_char_p
-    with _lock:
-        made = function(password.encode().replace(b"\0", b""), setting.encode())
-    return made.decode() if made else ""
+    def _granted(self, user: str, scope: Scope) -> Scope:
+        if scope.type == "registry" and scope.name == "catalog":
+            return Scope(scope.type, scope.name, frozenset("*"))  # it lists what the user may read
+        if scope.type != "repository":
+            return Scope(scope.type, scope.name, frozenset())
+        has = {ACTIONS[right] for right in self.rights.of(user, scope.name)}
+        return Scope(scope.type, scope.name, frozenset(has if "*" in scope.actions else has & scope.actions))

@@ -14,10 +14,12 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """`blobs` have to be in the repository already; `subject` is a digest or "", and need not be there."""
+    """`blobs` have to be in the repository already; `manifests` (of an index) and `subject` (a digest or "") need not
+    be there."""
 
     media_type: str
     blobs: tuple[str, ...]
+    manifests: tuple[str, ...]
     subject: str
     artifact_type: str
     annotations: Json
@@ -38,13 +40,14 @@ def check_manifest(body: bytes, content_type: str) -> Checked:
     config = document.get("config")
     if config is not None:
         blobs.append(config)
-    _list(document, "manifests")
+    children = _list(document, "manifests")
     kept = [entry for entry in blobs if not (isinstance(entry, dict) and entry.get("urls"))]  # foreign: elsewhere
     subject = document.get("subject")
     annotations = document.get("annotations") or {}
     return Checked(
         declared or served or "application/vnd.oci.image.manifest.v1+json",
         tuple(_digest(entry) for entry in kept),
+        tuple(_digest(entry) for entry in children),
         _digest(subject) if subject is not None else "",
         _artifact_type(document, config),
         annotations if isinstance(annotations, dict) else {},

@@ -1,0 +1,136 @@
+"""Blobs and uploads (OCI distribution specification 1.1, end-2, end-4 to end-6, end-10, end-11, end-13, end-14)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from corten.errors import Conflict, NotFound
+from corten.registry.server.access import Access
+from corten.registry.server.answers import HEADERS, Refusal, created, where
+from corten.registry.server.asked import Asked
+from corten.registry.server.names import check_name
+from corten.registry.server.store import NO_BLOB, Store
+from corten.registry.server.uploads import Upload
+from corten.spec import digest as digests
+
+_BATCH = 1 << 20  # bytes that go to the disk thread at once
+_RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/.*)?")
+
+
+class BlobRequests:
+    def __init__(self, store: Store, access: Access) -> None:
+        self._store = store
+        self._access = access
+
+    async def get(self, asked: Asked) -> web.StreamResponse:
+        digest = digests.check(asked.what)
+        if asked.request.method == "HEAD":
+            there = await asyncio.to_thread(self._store.need_blob, asked.name, digest)
+        else:
+            there = self._store.has_blob(asked.name, digest)
+        if not there:
+            raise NotFound(NO_BLOB)
+        headers = {**HEADERS, "Docker-Content-Digest": digest, "Content-Type": "application/octet-stream"}
+        headers["Accept-Ranges"] = "bytes"
+        return web.FileResponse(self._store.layout.blob(digest), chunk_size=_BATCH, headers=headers)
+
+    async def delete(self, asked: Asked) -> web.StreamResponse:
+        await asyncio.to_thread(self._store.delete_blob, asked.name, digests.check(asked.what))
+        return web.Response(status=202, headers=HEADERS)
+
+    # ---------------------------------------------------------------------------------------------------- uploads
+
+    async def begin(self, asked: Asked) -> web.StreamResponse:
+        query = asked.request.query
+        if mounted := query.get("mount", ""):
+            source = check_name(query["from"]) if query.get("from") else ""
+            if await asyncio.to_thread(self._mount, asked, digests.check(mounted), source):
+                return created(asked.name, mounted)
+        upload = await asyncio.to_thread(self._store.uploads.begin, asked.name)
+        if wanted := query.get("digest", ""):
+            try:
+                return await self._complete(asked.request, upload, digests.check(wanted))
+            except BaseException:
+                self._store.abort(upload)
+                raise
+        return web.Response(status=202, headers=where(upload))
+
+    def _mount(self, asked: Asked, digest: str, source: str) -> bool:
+        """From a repository that the sender may read, or not at all: an upload begins instead, as for a blob that is
+        not there, which tells nobody what others have."""
+        sources: Iterable[str] = [source] if source else self._store.layout.repositories()
+        readable = (name for name in sources if self._access.may(asked.actor, "read", name))
+        return bool(self._store.mount(asked.name, digest, readable))
+
+    async def progress(self, asked: Asked) -> web.StreamResponse:
+        return web.Response(status=204, headers=where(await self._upload(asked)))
+
+    async def append(self, asked: Asked) -> web.StreamResponse:
+        upload = await self._upload(asked)
+        async with _held(upload):
+            await _receive(asked.request, upload)
+        return web.Response(status=202, headers=where(upload))
+
+    async def finish(self, asked: Asked) -> web.StreamResponse:
+        upload = await self._upload(asked)
+        return await self._complete(asked.request, upload, digests.check(asked.request.query.get("digest")))
+
+    async def abort(self, asked: Asked) -> web.StreamResponse:
+        upload = await self._upload(asked)
+        await asyncio.to_thread(self._store.abort, upload)
+        return web.Response(status=204, headers=HEADERS)
+
+    async def _upload(self, asked: Asked) -> Upload:
+        return await asyncio.to_thread(self._store.uploads.find, asked.name, asked.what)
+
+    async def _complete(self, request: web.Request, upload: Upload, digest: str) -> web.StreamResponse:
+        async with _held(upload):
+            await _receive(request, upload)
+            await asyncio.to_thread(self._store.finish, upload, digest)
+        return created(upload.repository, digest)
+
+
+@asynccontextmanager
+async def _held(upload: Upload) -> AsyncIterator[None]:
+    try:
+        with upload.held():
+            yield
+    except Conflict as error:
+        raise Refusal(409, "BLOB_UPLOAD_INVALID", str(error), where(upload)) from error
+
+
+async def _receive(request: web.Request, upload: Upload) -> None:
+    """Append the body. What came of one that breaks off stays and can be gone on from."""
+    if text := request.headers.get("Content-Range", ""):
+        found = _RANGE.fullmatch(text)
+        if found is None or int(found[1]) != upload.size:
+            raise Refusal(416, "BLOB_UPLOAD_INVALID", "chunk is not the next one", where(upload))
+    await _pour(request, upload)
+
+
+async def _pour(request: web.Request, upload: Upload) -> None:
+    """The body into the file; one batch is written and hashed while the next one arrives."""
+    batch: list[bytes] = []
+    held = 0
+    writing: asyncio.Task[None] | None = None
+    try:
+        async for piece in request.content.iter_any():
+            batch.append(piece)
+            held += len(piece)
+            if held >= _BATCH:
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(asyncio.to_thread(upload.write, b"".join(batch)))
+                batch, held = [], 0
+    finally:
+        if writing is not None:
+            await asyncio.wait({writing})
+        if batch and (writing is None or writing.exception() is None):
+            await asyncio.to_thread(upload.write, b"".join(batch))
+    if writing is not None:
+        writing.result()

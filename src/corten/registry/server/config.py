@@ -1,0 +1,117 @@
+"""What a registry is told to be: a TOML file (docs/registry.md), and flags, which come before what the file says."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from corten.errors import Invalid
+from corten.registry.server.access import EVERYBODY_EVERYTHING, Access
+from corten.registry.server.htpasswd import Accounts
+from corten.registry.server.rights import ANONYMOUS, EVERYTHING, Rights, Rule
+from corten.registry.server.sections import Section
+from corten.registry.server.tokens import LIFETIME, Tokens, key_in
+
+LISTEN = "127.0.0.1:5000"
+PUBLIC = Rule((ANONYMOUS,), ("**",), frozenset(["read"]))
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSettings:
+    enabled: bool = True  # only where there are accounts
+    service: str = "corten-registry"
+    lifetime: int = LIFETIME
+    realm: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    listen: str = LISTEN
+    root: Path | None = None
+    htpasswd: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    anonymous_read: bool = False
+    rules: tuple[Rule, ...] = ()
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    tokens: TokenSettings = TokenSettings()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.listen.rpartition(":")
+        if not port.isdigit() or int(port) > 65535:
+            raise Invalid(f"listen is {self.listen!r}; want HOST:PORT")
+        return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def from_file(path: Path) -> Config:
+    """Invalid, naming the file and what is wrong in it. Files in it are relative to its directory."""
+    try:
+        section = Section(tomllib.loads(path.read_text()))
+        found = _read(section, path.parent)
+        section.end()
+        return found
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"{path}: {error}") from error
+    except Invalid as error:
+        raise Invalid(f"{path}: {error}") from error
+
+
+def _read(section: Section, base: Path) -> Config:
+    tls, groups, tokens = section.table("tls"), section.table("groups"), section.table("tokens")
+    found = Config(
+        listen=section.text("listen", LISTEN),
+        root=_path(section, "root", base),
+        htpasswd=_path(section, "htpasswd", base),
+        certificate=_path(tls, "certificate", base),
+        key=_path(tls, "key", base),
+        anonymous_read=section.flag("anonymous_read"),
+        rules=tuple(_rule(each) for each in section.tables("allow")),
+        groups={name: groups.texts(name) for name in groups.names()},
+        tokens=_tokens(tokens),
+    )
+    for each in (tls, tokens):
+        each.end()
+    return found
+
+
+def _path(section: Section, key: str, base: Path) -> Path | None:
+    text = section.text(key)
+    return base / text if text else None
+
+
+def _rule(section: Section) -> Rule:
+    found = Rule(section.texts("users"), section.texts("repositories"), frozenset(section.texts("rights")))
+    section.end()
+    return found
+
+
+def _tokens(section: Section) -> TokenSettings:
+    default = TokenSettings()
+    lifetime = int(section.seconds("lifetime", default.lifetime))
+    if lifetime < 60:
+        raise Invalid("tokens.lifetime has to be a minute or more: clients take what is shorter for that")
+    service, realm = section.text("service", default.service), section.text("realm")
+    return TokenSettings(section.flag("enabled", True), service, lifetime, realm)
+
+
+def access(config: Config) -> Access:
+    """Reads the accounts. OSError, Invalid."""
+    rules = list(config.rules)
+    if config.anonymous_read:
+        rules.append(PUBLIC)
+    if config.htpasswd is None:
+        return Access(None, Rights(rules or [EVERYBODY_EVERYTHING], config.groups))
+    if not config.rules:
+        rules.append(EVERYTHING)
+    tokens = config.tokens
+    made = None
+    if tokens.enabled and config.root is not None:
+        made = Tokens(key_in(config.root / "token.key"), tokens.service, tokens.lifetime, tokens.realm)
+    return Access(Accounts.from_file(config.htpasswd), Rights(rules, config.groups), made)
+
+
+def overlay(config: Config, **flags: object) -> Config:
+    """`config` with the flags that were given: those that are neither None, False nor empty."""
+    return replace(config, **{key: value for key, value in flags.items() if value})  # type: ignore[arg-type]

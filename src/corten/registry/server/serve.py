@@ -1,0 +1,83 @@
+"""`corten registry serve`: a registry until it is told to end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+from corten.errors import Invalid
+from corten.registry.server.app import Registry, start
+from corten.registry.server.config import LISTEN, Config, access, from_file, overlay
+from corten.registry.server.rights import rule
+from corten.registry.server.store import Store
+
+
+def main(arguments: Sequence[str]) -> None:
+    """CortenError, OSError."""
+    config = _config(_parser().parse_args(arguments))
+    asyncio.run(serve(config))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="corten registry serve", description="Serve images to any OCI client.", allow_abbrev=False
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file (docs/registry.md); flags come first")
+    parser.add_argument("--listen", metavar="HOST:PORT", help=f"default {LISTEN}")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="where everything is kept")
+    parser.add_argument("--htpasswd", type=Path, metavar="FILE", help="only these users (as htpasswd -B writes them)")
+    parser.add_argument("--anonymous-read", action="store_true", help="reading needs no account")
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="USERS:REPOSITORIES:RIGHTS",
+        help="only what is allowed, as in ann,bob:team/**:read,write,delete; may be repeated",
+    )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE")
+    return parser
+
+
+def _config(given: argparse.Namespace) -> Config:
+    config = from_file(given.config) if given.config else Config()
+    config = overlay(
+        config,
+        listen=given.listen,
+        root=given.root,
+        htpasswd=given.htpasswd,
+        anonymous_read=given.anonymous_read,
+        rules=(*config.rules, *(rule(text) for text in given.allow)),
+        certificate=given.tls_cert,
+        key=given.tls_key,
+    )
+    if config.root is None:
+        raise Invalid("where is everything to be kept? give --root DIR, or root in the --config FILE")
+    return config
+
+
+async def serve(config: Config) -> None:
+    assert config.root is not None
+    host, port = config.address
+    store = Store(config.root)
+    registry = Registry(store, access(config))
+    tls = None
+    if config.certificate:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(config.certificate, config.key)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    runner = await start(registry, host, port, tls)
+    address = runner.addresses[0]
+    print(f"registry on {'https' if tls else 'http'}://{address[0]}:{address[1]}, keeping {config.root}", flush=True)
+    try:
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+        store.close()

@@ -1,0 +1,160 @@
+"""Blobs on their way in: begun, appended to by any number of requests, finished or given up; also after a restart.
+
+A request that writes holds the file by flock(2), so that a collector in another process leaves it alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from corten.errors import Conflict, NotFound
+from corten.registry.server.layout import full_disk
+from corten.registry.server.names import check_name
+from corten.spec import digest as digests
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_CHUNK = 1 << 20
+UNKNOWN = "blob upload unknown to registry"
+
+
+class Upload:
+    """Bytes are appended and hashed as they come. One request at a time has it, by `held`."""
+
+    def __init__(self, path: Path, id: str, repository: str) -> None:
+        self.path = path
+        self.id = id
+        self.repository = repository
+        self._hash: Any = digests.hasher("sha256:" + "0" * 64)
+        self._fd = -1
+        self.size = 0
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                self._hash.update(chunk)
+                self.size += len(chunk)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Conflict when another request has it; NotFound when it was given up."""
+        if self._fd >= 0:
+            raise Conflict("another request is writing to this upload")
+        try:
+            fd = self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NotFound(UNKNOWN) from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(fd).st_nlink == 0:
+                raise NotFound(UNKNOWN)
+            yield
+        except BlockingIOError:
+            raise Conflict("this upload is being removed") from None
+        finally:
+            self._fd = -1
+            os.close(fd)
+
+    @property
+    def busy(self) -> bool:
+        return self._fd >= 0
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        with full_disk():
+            while view:
+                done = os.write(self._fd, view)
+                self._hash.update(view[:done])
+                self.size += done
+                view = view[done:]
+
+    def digest(self, algorithm: str) -> str:
+        """Of all that came. Only sha256 is hashed along the way."""
+        if algorithm == "sha256":
+            return "sha256:" + str(self._hash.hexdigest())
+        with self.path.open("rb") as file:
+            hasher = digests.hasher(f"{algorithm}:{'0' * 128}")
+            while chunk := file.read(_CHUNK):
+                hasher.update(chunk)
+        return f"{algorithm}:{hasher.hexdigest()}"
+
+    def settle(self) -> None:
+        """On the disk for good, still under its own name."""
+        with full_disk():
+            os.fchmod(self._fd, 0o444)
+            os.fsync(self._fd)
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.path.with_suffix(".repository").unlink(missing_ok=True)
+
+
+class Uploads:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._known: dict[str, Upload] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, repository: str) -> Upload:
+        check_name(repository)
+        id = secrets.token_hex(16)
+        path = self._directory / id
+        with full_disk():
+            path.with_suffix(".repository").write_text(repository)
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        upload = Upload(path, id, repository)
+        with self._lock:
+            self._known[id] = upload
+        return upload
+
+    def find(self, repository: str, id: str) -> Upload:
+        """One that was begun, also before a restart. NotFound."""
+        with self._lock:
+            found = self._known.get(id)
+            if found is None and _ID.fullmatch(id):
+                path = self._directory / id
+                with suppress(FileNotFoundError):
+                    found = self._known[id] = Upload(path, id, path.with_suffix(".repository").read_text())
+            if found is None or found.repository != repository:
+                raise NotFound(UNKNOWN)
+            return found
+
+    def forget(self, upload: Upload) -> None:
+        with self._lock:
+            self._known.pop(upload.id, None)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def sweep(self, older_than: float, dry_run: bool = False) -> list[tuple[str, int]]:
+        """Take away what nobody has written to for so many seconds: names and bytes."""
+        limit = time.time() - older_than
+        gone = []
+        for path in sorted(self._directory.iterdir()):
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                companion = path.suffix == ".repository" and path.with_suffix("").exists()
+                if status.st_mtime <= limit and not companion and (dry_run or self._remove(path)):
+                    gone.append((path.name, status.st_size))
+        return gone
+
+    def _remove(self, path: Path) -> bool:
+        """False when a request has it."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+            path.with_suffix(".repository").unlink(missing_ok=True)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(fd)
+        with self._lock:
+            self._known.pop(path.name, None)
+        return True
