@@ -112,6 +112,12 @@ class FakeImages:
     def collect(self) -> None:
         return
 
+    def used(self, id: str) -> None:
+        return
+
+    def after_pull(self) -> None:
+        return
+
     def layers_size(self) -> int:
         return sum(image.size for image in self.all)
 

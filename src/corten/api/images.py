@@ -67,6 +67,12 @@ async def prune(call: Call) -> web.StreamResponse:
     return json_answer({"ImagesDeleted": deleted[0] or None, "SpaceReclaimed": deleted[1]})
 
 
+async def gc(call: Call) -> web.StreamResponse:
+    """POST /images/gc, an addition of ours: what the policy removes, or would. `policy` has other values for once."""
+    asked = call.text("policy")
+    return json_answer(await call.engine.image_gc.run(call.flag("dry-run"), decode_object(asked.encode() or b"{}")))
+
+
 async def tag(call: Call) -> web.StreamResponse:
     call.engine.images.tag(call.path["name"], call.text("repo"), call.text("tag"))
     return web.Response(status=201)
@@ -114,6 +120,7 @@ ROUTES = (
     Route("POST", "/images/create", create, stream=True),
     Route("POST", "/images/load", load, stream=True),
     Route("POST", "/images/prune", prune),
+    Route("POST", "/images/gc", gc),
     Route("GET", "/images/search", search),
     Route("GET", "/images/get", save, stream=True),
     Route("GET", "/images/{name:all}/get", save, stream=True),

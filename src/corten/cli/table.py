@@ -39,6 +39,7 @@ commit | commit, container commit | Make an image of a container
 diff | diff, container diff | Show what a container changed in its file system
 export | export, container export | Write the file system of a container as a tar
 history | history, image history | Show how an image came about
+image_gc | image gc | Remove images by the garbage collection policy
 image_prune | image prune | Remove images that nothing needs
 login | login | Log in to a registry
 logout | logout | Log out from a registry

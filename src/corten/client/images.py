@@ -83,6 +83,15 @@ def history(client: Client, name: str) -> list[Json]:
     return answer
 
 
+def gc(client: Client, dry: bool, policy: dict[str, str]) -> Json:
+    """What the garbage collection policy removed, or with `dry` would. An addition of Corten's."""
+    from corten.client import quickjson
+
+    query = {"dry-run": truth(dry), "policy": quickjson.dumps(policy) if policy else None}
+    answer: Json = client.call("POST", "/images/gc", query)
+    return answer
+
+
 def prune(client: Client, wanted: dict[str, list[str]]) -> Json:
     answer: Json = client.call("POST", "/images/prune", {"filters": filters(wanted)})
     return answer

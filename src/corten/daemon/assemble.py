@@ -21,6 +21,7 @@ from corten.daemon.sweep import sweep
 from corten.engine.background import Background
 from corten.engine.engine import Engine
 from corten.engine.events import Events
+from corten.engine.images import policy
 from corten.engine.images.images import Images
 from corten.engine.networks import Networks
 from corten.engine.oci.facts import HostFacts
@@ -178,6 +179,7 @@ def _settings(config: Config, facts: HostFacts, warnings: tuple[str, ...]) -> Se
         log_max_file=int(config.log_opts.get("max-file", "3")),
         insecure_registries=config.insecure_registries,
         registry_mirrors=config.registry_mirrors,
+        image_gc=policy.parse(config.image_gc),
         proxies=registries.proxies(config).shown(),
         security_options=(
             "name=seccomp,profile=builtin",

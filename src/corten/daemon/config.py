@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from corten.engine.images import policy
 from corten.errors import Invalid, Unsupported
 from corten.network.ipam import parse_pool
 
@@ -55,6 +56,7 @@ class Config:
     max_download_attempts: int = 5
     registries: Mapping[str, Json] = field(default_factory=dict)
     proxies: Mapping[str, str] = field(default_factory=dict)
+    image_gc: Mapping[str, Any] = field(default_factory=dict)
     http_proxy: str = ""
     https_proxy: str = ""
     no_proxy: str = ""
@@ -109,7 +111,7 @@ _LISTS = {  # flag, which may be repeated: field
     "default-address-pool": "default_address_pools",
 }
 _MAPS = {"log-opt": "log_opts", "add-runtime": "runtimes", "default-ulimit": "default_ulimits"}
-_FILE_ONLY = ("registries", "proxies")
+_FILE_ONLY = ("registries", "proxies", "image_gc")
 #: What SIGHUP changes: the keys that dockerd reloads and that mean something here, and our own about registries.
 RELOADED = (
     "debug",
@@ -303,6 +305,7 @@ def _converted(given: Json) -> Json:
 
 
 def _checked(config: Config) -> Config:
+    policy.parse(config.image_gc)
     _check_pools(config.default_address_pools)
     if config.ip and not _is_address(config.ip):
         raise Invalid(f"ip is not an address: {config.ip!r}")

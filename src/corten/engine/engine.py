@@ -14,6 +14,7 @@ from corten.engine.containers.execs import Execs
 from corten.engine.containers.tree import ContainerTrees, Trees
 from corten.engine.filters import Filters
 from corten.engine.images.commit import Request
+from corten.engine.images.gc import Gc
 from corten.engine.parts import Parts
 from corten.engine.seams import Json
 from corten.engine.system import System
@@ -41,12 +42,15 @@ class Engine:
         self.execs = Execs(self.containers)
         self.trees = ContainerTrees(cast(Trees, parts.snapshots), parts.tree_work)
         self.system = System(self)
+        self.image_gc = Gc(self)
         self.containers.probe = self._probe
+        parts.images.after_pull = lambda: parts.changing.spawn(self.image_gc.after_pull(), "image gc after a pull")
         self.networks.on_lost = self._lost
 
     async def open(self) -> None:
         self.parts.changing.spawn(asyncio.to_thread(self.volumes.empty_bin), "erasing removed volumes")
         await self.containers.restore()
+        self.parts.watching.spawn(self.image_gc.every_now_and_then(), "image gc")
 
     def _lost(self, endpoint: Endpoint) -> None:
         """Somebody took a container's device away."""

@@ -10,6 +10,7 @@ from corten.engine.background import Background, Forever
 from corten.engine.containers.records import Table
 from corten.engine.containers.tree import NoTreeWork, TreeWork
 from corten.engine.events import Events
+from corten.engine.images.policy import Policy
 from corten.engine.oci.facts import HostFacts, IdMap
 from corten.engine.peers import Images, Networks
 from corten.engine.seams import Json, NetworkNamespaces, Runtime, Snapshots
@@ -48,6 +49,7 @@ class Settings:
     security_options: tuple[str, ...] = ("name=seccomp,profile=builtin",)
     runtimes: Mapping[str, str] = field(default_factory=lambda: {"corten": "corten-oci"})  # name -> path
     warnings: tuple[str, ...] = ()
+    image_gc: Policy = field(default_factory=Policy)
     address_pools: tuple[tuple[str, int], ...] = ()
 
 

@@ -29,6 +29,11 @@ class Images(Protocol):
     def resolve(self, ref: str) -> Image:
         """The image of a name, an id or the start of one. NotFound with Docker's words."""
 
+    after_pull: Callable[[], object]
+
+    def used(self, id: str) -> None:
+        """A container of the image `id` was made, or removed."""
+
     def collect(self) -> None:
         """Take away layers that nothing needs; asked for when a container goes whose image is gone."""
 

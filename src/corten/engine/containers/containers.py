@@ -46,6 +46,7 @@ class Containers:
         self.by_name[container.record.name] = container
 
     def drop(self, container: Container) -> None:
+        self.parts.images.used(container.record.image_id)
         self.by_id.pop(container.id, None)
         if self.by_name.get(container.record.name) is container:
             del self.by_name[container.record.name]

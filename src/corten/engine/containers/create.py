@@ -76,6 +76,7 @@ async def create(
         containers.drop(container)
         unprepare(parts, container)
         raise
+    parts.images.used(image.id)
     parts.events.publish("container", "create", record.id, container.attributes())
     return container, warnings
 

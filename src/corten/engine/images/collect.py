@@ -34,15 +34,26 @@ class Collector:
 
     def trees(self) -> set[str]:
         """Take away every committed tree that is part of no image, under no container and in no work in flight."""
-        shelf = self._trees.shelf
-        keep = {name for record in self.records.all() for name in record.chain} | shelf.ancestors_in_use()
-        idle = set(shelf.keys(True)) - keep
-        idle -= self._leases.held("snapshot", idle)
+        shelf, idle = self._trees.shelf, self._idle()
         gone: set[str] = set()
         for name in sorted(idle, key=lambda name: -len(shelf.lineage(name))):  # children before their parents
             if shelf.remove_if_childless(name):
                 gone.add(name)
         return gone
+
+    def orphans(self, older_than: float = 0) -> int:
+        """Bytes that `everything` would free."""
+        needed, limit, shelf = self._needed_blobs(), time.time() - older_than, self._trees.shelf
+        names = [digest for digest in self._blobs.list() if digest not in needed and self._blobs.time(digest) <= limit]
+        idle = set(names) - self._leases.held("blob", names)
+        return sum(self._blobs.size(digest) for digest in idle) + sum(shelf.get(name).size for name in self._idle())
+
+    def _idle(self) -> set[str]:
+        """Committed trees that are part of no image, under no container and in no work in flight."""
+        shelf = self._trees.shelf
+        keep = {name for record in self.records.all() for name in record.chain} | shelf.ancestors_in_use()
+        idle = set(shelf.keys(True)) - keep
+        return idle - self._leases.held("snapshot", idle)
 
     def blobs(self, older_than: float = 0) -> int:
         """Take away blobs of no image that came `older_than` seconds ago or earlier. Bytes freed."""

@@ -24,6 +24,7 @@ from corten.engine.images.remove import Remover, Users
 from corten.engine.images.save import save
 from corten.engine.images.stock import Stock, StockTrees
 from corten.engine.images.unpack import Unpacker, Workers
+from corten.engine.images.uses import Uses
 from corten.errors import Conflict, Invalid, NotFound
 from corten.registry.client.registry import Registry
 from corten.spec import platform as platforms
@@ -32,6 +33,7 @@ from corten.store.blobs import Blobs
 from corten.store.database import Database
 from corten.store.images import ImageRecord, ImageRecords
 from corten.store.leases import Leases
+from corten.store.records import Records
 
 Json = dict[str, Any]
 Rows = list[Json]  # a name of its own, because `list` is a method below
@@ -72,6 +74,8 @@ class Images:
         users: Users = no_users,
         driver: str = "overlay2",
     ) -> None:
+        self.after_pull: Callable[[], object] = lambda: None
+        self.uses = Uses(Records(database))
         self.on_event: Callable[[str, str, dict[str, str]], None] = lambda action, id, attributes: None
         self._records = ImageRecords(database)
         self._leases = Leases()
@@ -103,7 +107,12 @@ class Images:
         """Take away trees that nothing needs; to be called when a container is removed whose image is gone."""
         self._collector.trees()
 
+    def used(self, id: str) -> None:
+        """A container of this image begins or ends: garbage collection looks at when that was."""
+        self.uses.note(id)
+
     async def close(self) -> None:
+        self.uses.flush()
         await self._registry.close()
 
     # ------------------------------------------------------------------------------------------------- looking up
@@ -216,6 +225,10 @@ class Images:
 
     def _pulled(self, reference: Reference) -> None:
         self._event("pull", reference.familiar, {"name": reference.familiar_name})
+        id = self._by_name(reference)[1]
+        if id is not None:
+            self.uses.note(id)
+        self.after_pull()
 
     def load(self, body: AsyncIterator[bytes], quiet: bool = False) -> AsyncIterator[Json]:
         """Images from a docker-archive or an OCI image layout, compressed or not."""
