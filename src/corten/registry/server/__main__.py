@@ -1,4 +1,4 @@
-"""`python -m corten.registry.server --listen 127.0.0.1:5000 --root DIR`."""
+"""`python -m corten.registry.server --listen 127.0.0.1:5000 --root DIR`; with `gc` as the first word, a collection."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from corten.errors import CortenError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
-    from corten.registry.server import serve
-
     try:
-        serve.main(words)
+        if words[:1] == ["gc"]:
+            from corten.registry.server import gc
+
+            gc.main(words[1:])
+        else:
+            from corten.registry.server import serve
+
+            serve.main(words)
     except (CortenError, OSError) as error:
         print(f"corten registry: {error}", file=sys.stderr)
         return 1

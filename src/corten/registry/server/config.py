@@ -8,8 +8,10 @@ from pathlib import Path
 
 from corten.errors import Invalid
 from corten.registry.server.access import EVERYBODY_EVERYTHING, Access
+from corten.registry.server.collect import GRACE, UPLOADS, Policy
 from corten.registry.server.htpasswd import Accounts
-from corten.registry.server.rights import ANONYMOUS, EVERYTHING, Rights, Rule
+from corten.registry.server.retention import Keep
+from corten.registry.server.rights import ANONYMOUS, EVERYTHING, Rights, Rule, check_pattern
 from corten.registry.server.sections import Section
 from corten.registry.server.tokens import LIFETIME, Tokens, key_in
 
@@ -36,6 +38,8 @@ class Config:
     rules: tuple[Rule, ...] = ()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     tokens: TokenSettings = TokenSettings()
+    collect: Policy = field(default_factory=Policy)
+    collect_every: float = 0  # seconds; 0: by `corten registry gc` only
 
     @property
     def address(self) -> tuple[str, int]:
@@ -60,6 +64,7 @@ def from_file(path: Path) -> Config:
 
 def _read(section: Section, base: Path) -> Config:
     tls, groups, tokens = section.table("tls"), section.table("groups"), section.table("tokens")
+    collect = section.table("collect")
     found = Config(
         listen=section.text("listen", LISTEN),
         root=_path(section, "root", base),
@@ -70,8 +75,10 @@ def _read(section: Section, base: Path) -> Config:
         rules=tuple(_rule(each) for each in section.tables("allow")),
         groups={name: groups.texts(name) for name in groups.names()},
         tokens=_tokens(tokens),
+        collect_every=collect.seconds("every", 0),
+        collect=_policy(collect),
     )
-    for each in (tls, tokens):
+    for each in (tls, tokens, collect):
         each.end()
     return found
 
@@ -94,6 +101,29 @@ def _tokens(section: Section) -> TokenSettings:
         raise Invalid("tokens.lifetime has to be a minute or more: clients take what is shorter for that")
     service, realm = section.text("service", default.service), section.text("realm")
     return TokenSettings(section.flag("enabled", True), service, lifetime, realm)
+
+
+def _policy(section: Section) -> Policy:
+    untagged = section.seconds("untagged", -1)
+    return Policy(
+        section.seconds("grace", GRACE),
+        None if untagged < 0 else untagged,
+        section.seconds("uploads", UPLOADS),
+        tuple(_keep(each) for each in section.tables("keep")),
+    )
+
+
+def _keep(section: Section) -> Keep:
+    last, newer = section.number("last", -1), section.seconds("newer", -1)
+    repositories = section.texts("repositories") or ("**",)
+    found = Keep(
+        tuple(check_pattern(pattern) for pattern in repositories),
+        section.texts("tags") or ("*",),
+        None if last < 0 else last,
+        None if newer < 0 else newer,
+    )
+    section.end()
+    return found
 
 
 def access(config: Config) -> Access:

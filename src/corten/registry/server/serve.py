@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import signal
 import ssl
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from corten.errors import Invalid
+from corten.errors import CortenError, Invalid
 from corten.registry.server.app import Registry, start
+from corten.registry.server.collect import Collector, Policy
 from corten.registry.server.config import LISTEN, Config, access, from_file, overlay
 from corten.registry.server.rights import rule
 from corten.registry.server.store import Store
+
+_log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> None:
     """CortenError, OSError."""
     config = _config(_parser().parse_args(arguments))
+    logging.basicConfig(level=logging.INFO, format="corten registry: %(message)s")
     asyncio.run(serve(config))
 
 
@@ -76,8 +83,27 @@ async def serve(config: Config) -> None:
     runner = await start(registry, host, port, tls)
     address = runner.addresses[0]
     print(f"registry on {'https' if tls else 'http'}://{address[0]}:{address[1]}, keeping {config.root}", flush=True)
+    ending = threading.Event()
+    collecting = asyncio.create_task(_collect(store, config.collect, config.collect_every, stop, ending))
     try:
         await stop.wait()
     finally:
+        ending.set()
         await runner.cleanup()
+        await collecting
         store.close()
+
+
+async def _collect(store: Store, policy: Policy, every: float, stop: asyncio.Event, ending: threading.Event) -> None:
+    """A collection every so many seconds; 0: none."""
+    while every > 0:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), every)
+            return
+        collector = Collector(store, policy, stop=ending.is_set)
+        try:
+            removed = await asyncio.to_thread(list, collector.run())
+        except (CortenError, OSError) as error:
+            _log.error("the collection ended early: %s", error)
+        else:
+            _log.info("collected %d things, %d bytes", len(removed), sum(each.size for each in removed))

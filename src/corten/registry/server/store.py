@@ -107,8 +107,12 @@ class Store:
         """NotFound. The content goes when no other repository has it."""
         with self.guard:
             self.unlink(repository, digest)
-            if not any(self.layout.link(name, digest).exists() for name in self.layout.repositories()):
-                self.layout.blob(digest).unlink(missing_ok=True)
+            self._forget(digest)
+
+    def _forget(self, digest: str) -> None:
+        """Content goes when no repository has it."""
+        if not any(self.layout.link(name, digest).exists() for name in self.layout.repositories()):
+            self.layout.blob(digest).unlink(missing_ok=True)
 
     def unlink(self, repository: str, digest: str) -> None:
         try:
@@ -165,6 +169,7 @@ class Store:
                 if not layout.blob(digest).exists():
                     place(content, layout.blob(digest))
                 self.link(repository, digest)  # before the manifest: what nobody links to is collected
+                self._untag(repository, tag, digest)
                 for path, aside in staged.items():
                     place(aside, path)
         finally:
@@ -172,6 +177,13 @@ class Store:
                 aside.unlink(missing_ok=True)
         for directory in {path.parent for path in (layout.blob(digest), layout.link(repository, digest), *staged)}:
             sync_directory(directory)
+
+    def _untag(self, repository: str, tag: str, digest: str) -> None:
+        """The manifest that had the tag is without one from now on: its age counts from here."""
+        with suppress(NotFound, Invalid):
+            former = self.tagged(repository, tag) if tag else digest
+            if former != digest and (path := self.layout.manifest(repository, former)).exists():
+                mark(path)
 
     def _touch(self, repository: str, needs: Needs) -> None:
         for digest in needs.blobs:
@@ -212,15 +224,22 @@ class Store:
             found = self.manifest(repository, reference)
             if not digests.is_digest(reference):
                 (self.layout.tags(repository) / reference).unlink()
+                mark(self.layout.manifest(repository, found.digest))  # it is without a tag from now on
                 return found
             for tag in self.tags_of(repository, reference):
                 (self.layout.tags(repository) / tag).unlink()
-            if subject := subject_of(found.body):
-                self.layout.referrer(repository, subject, found.digest).unlink(missing_ok=True)
-            self.layout.manifest(repository, reference).unlink()
-            with suppress(NotFound):
-                self.delete_blob(repository, reference)
+            self.drop(repository, reference, subject_of(found.body))
+            self._forget(reference)
             return found
+
+    def drop(self, repository: str, digest: str, subject: str) -> None:
+        """A manifest that no tag names."""
+        with self.guard:
+            if subject:
+                self.layout.referrer(repository, subject, digest).unlink(missing_ok=True)
+            self.layout.manifest(repository, digest).unlink()
+            with suppress(NotFound):
+                self.unlink(repository, digest)
 
     def tags(self, repository: str) -> list[str]:
         """Sorted. NotFound when there is no such repository."""
