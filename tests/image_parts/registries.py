@@ -10,6 +10,7 @@ from aiohttp import web
 from corten.spec.oci_image import OCI_MANIFEST
 
 from .stores import Made, digest
+from .uploads import Uploads
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
@@ -23,6 +24,7 @@ class Scripted:
         self.requests: list[web.Request] = []
         self.before: Handler | None = None
         self.host = ""
+        self.uploads = Uploads(self.blobs, self.manifests)
 
     def add(self, tag: str, image: Made) -> str:
         self.manifests[tag] = self.manifests[digest(image.manifest)] = (OCI_MANIFEST, image.manifest)
@@ -35,6 +37,9 @@ class Scripted:
             early = await self.before(request)
             if early is not None:
                 return early
+        written = await self.uploads.answer(request)
+        if written is not None:
+            return written
         kind, _, name = request.path.rpartition("/")
         if kind.endswith("/manifests") and name in self.manifests:
             media_type, data = self.manifests[name]
@@ -56,7 +61,7 @@ class Scripted:
 @asynccontextmanager
 async def scripted() -> AsyncIterator[Scripted]:
     registry = Scripted()
-    app = web.Application()
+    app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{path:.*}", registry.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()

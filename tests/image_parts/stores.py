@@ -12,6 +12,7 @@ from typing import Any
 from corten.engine.images.images import Images, no_users
 from corten.engine.images.unpack import Workers
 from corten.registry.client.registry import Registry
+from corten.registry.client.web import STALL
 from corten.snapshots.overlay import Overlay
 from corten.spec import oci_image, platform
 from corten.store.blobs import Blobs
@@ -24,13 +25,13 @@ from .workers import ForkWorkers
 class Store:
     """Everything below `Images`, on `root`; can be closed and opened again on the same directory."""
 
-    def __init__(self, root: Path, workers: Workers | None = None, users: Any = no_users) -> None:
+    def __init__(self, root: Path, workers: Workers | None = None, users: Any = no_users, stall: float = STALL) -> None:
         root.mkdir(exist_ok=True)
         self.root = root
         self.database = Database(root / "corten.db")
         self.blobs = Blobs(root / "content")
         self.trees = Overlay(root / "snapshots", Records(self.database))
-        self.registry = Registry(self.blobs, pause=0.01)
+        self.registry = Registry(self.blobs, pause=0.01, stall=stall)
         self.images = Images(self.database, self.blobs, self.trees, workers or ForkWorkers(), self.registry, users)
         self.images.recover()
 

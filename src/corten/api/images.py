@@ -102,7 +102,7 @@ def platform(call: Call) -> str | None:
 
 async def push(call: Call) -> web.StreamResponse:
     auth = call.header_json("X-Registry-Auth")
-    return await progress(call, call.engine.images.push(call.path["name"], call.text("tag"), auth))
+    return await progress(call, call.engine.images.push(call.path["name"], call.text("tag"), auth, platform(call)))
 
 
 async def login(call: Call) -> web.StreamResponse:

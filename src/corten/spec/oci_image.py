@@ -25,6 +25,9 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_PLUGIN = "application/vnd.docker.plugin.v1+json"
+# The last four are what Docker takes besides: registries of old that did not know better.
+CONFIGS = (OCI_CONFIG, DOCKER_CONFIG, "application/octet-stream", "application/json", "text/html", "")
 SCHEMA1 = (
     "application/vnd.docker.distribution.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
@@ -134,6 +137,13 @@ def layer_compression(layer: Descriptor) -> str:
     if "foreign" in layer.media_type or "nondistributable" in layer.media_type:
         raise Unsupported(f"layer {layer.digest} is foreign ({layer.media_type}) and can only come from its owner")
     raise Unsupported(f"unsupported layer media type {layer.media_type!r} of {layer.digest}: not a container image")
+
+
+def check_config_type(config: Descriptor) -> None:
+    """Unsupported, in Docker's words, for what is in a registry but no image (a chart, a plugin, a signature)."""
+    if config.media_type not in CONFIGS:
+        kind = "plugin" if config.media_type == DOCKER_PLUGIN else "unknown"
+        raise Unsupported(f'Encountered remote "{config.media_type}"({kind}) when fetching')
 
 
 def parse_config(body: bytes) -> Json:

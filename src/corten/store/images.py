@@ -18,7 +18,8 @@ Json = dict[str, Any]
 class ImageRecord:
     """`manifest` is the digest of the manifest blob; `layers` are its descriptors in order, bottom first.
 
-    `size` is bytes of all layers unpacked; `added` seconds since the epoch of when it came here.
+    `size` is bytes of all layers unpacked; `added` seconds since the epoch of when it came here. `others` are digests
+    of blobs that are kept with it: first the index that it came in, then what that has for other platforms.
     """
 
     id: str
@@ -28,6 +29,7 @@ class ImageRecord:
     size: int
     created: str
     added: float
+    others: tuple[str, ...] = ()
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -36,6 +38,11 @@ class ImageRecord:
     @property
     def blobs(self) -> tuple[str, ...]:
         return (self.id, self.manifest, *(layer.digest for layer in self.layers))
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Every blob that is here for its sake."""
+        return (*self.blobs, *self.others)
 
 
 class ImageRecords:
@@ -46,7 +53,7 @@ class ImageRecords:
 
     def put(self, record: ImageRecord, tags: Sequence[str] = (), digests: Sequence[str] = ()) -> None:
         """Keep the image and point these names at it, in one transaction."""
-        layers = json.dumps([layer.to_json() for layer in record.layers])
+        layers = json.dumps({"layers": [layer.to_json() for layer in record.layers], "others": record.others})
         values = (record.id, record.manifest, json.dumps(record.config), layers, record.size, record.created)
         with self._database.write() as cursor:
             cursor.execute(
@@ -117,5 +124,8 @@ class ImageRecords:
 
 def _record(row: tuple[Any, ...]) -> ImageRecord:
     id, manifest, config, layers, size, created, added = row
-    descriptors = tuple(Descriptor(e["mediaType"], e["digest"], e["size"]) for e in json.loads(layers))
-    return ImageRecord(id, manifest, json.loads(config), descriptors, size, created, added)
+    stored = json.loads(layers)
+    if isinstance(stored, list):  # as the first version kept them
+        stored = {"layers": stored, "others": []}
+    descriptors = tuple(Descriptor(e["mediaType"], e["digest"], e["size"]) for e in stored["layers"])
+    return ImageRecord(id, manifest, json.loads(config), descriptors, size, created, added, tuple(stored["others"]))

@@ -26,11 +26,11 @@ class Collector:
         The names of the trees, topmost first.
         """
         gone = self.trees()
-        self.discard(record.blobs)
+        self.discard(record.kept)
         return [name for name in reversed(record.chain) if name in gone]
 
     def _needed_blobs(self) -> set[str]:
-        return {digest for record in self.records.all() for digest in record.blobs}
+        return {digest for record in self.records.all() for digest in record.kept}
 
     def trees(self) -> set[str]:
         """Take away every committed tree that is part of no image, under no container and in no work in flight."""

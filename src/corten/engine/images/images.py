@@ -284,18 +284,20 @@ class Images:
         record, name = self._find(ref)
         return [(record, name if name is not None and "@" not in name else None)]
 
-    def push(self, repo: str, tag: str = "", auth: Json | None = None) -> AsyncIterator[Json]:
+    def push(
+        self, repo: str, tag: str = "", auth: Json | None = None, platform: str | None = None
+    ) -> AsyncIterator[Json]:
         """Docker's messages while it pushes; every tag of the repository without `tag`. NotFound, Invalid at once."""
         reference = named(repo, tag)
         if reference.digest:
             raise Invalid("cannot push a digest reference")
         if reference.tag and self._records.by_tag(str(reference)):
-            return self._pusher.push([(reference, self._find(str(reference))[0])], auth)
+            return self._pusher.push([(reference, self._find(str(reference))[0])], auth, platform)
         tags = [] if reference.tag else [tag for names in self._records.names().values() for tag in names[0]]
         known = [parse(name) for name in tags if parse(name).name == reference.name]
         if not known:
             raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
-        return self._pusher.push([(each, self._find(str(each))[0]) for each in known], auth)
+        return self._pusher.push([(each, self._find(str(each))[0]) for each in known], auth, platform)
 
     def _pushed(self, reference: Reference) -> None:
         self._event("push", reference.familiar, {"name": reference.familiar_name})

@@ -38,16 +38,25 @@ def plan(manifest: oci_image.Manifest, manifest_digest: str, config: bytes) -> P
     return Plan(manifest.config.digest, manifest_digest, document, tuple(layers_of(manifest.layers, diffs)))
 
 
-def keep(collector: Collector, trees: LayerTrees, image: Plan, tags: Sequence[str], digests: Sequence[str]) -> None:
+def keep(
+    collector: Collector,
+    trees: LayerTrees,
+    image: Plan,
+    tags: Sequence[str],
+    digests: Sequence[str],
+    others: Sequence[str] = (),
+) -> None:
     """Make the record, once all trees are there. Durable when it returns.
 
-    An image that was here in another form (its layers compressed otherwise) is now kept in this one.
+    An image that was here in another form (its layers compressed otherwise) is now kept in this one. `others`: see
+    `ImageRecord`; without them what was kept with it stays.
     """
     size = sum(trees.shelf.get(layer.chain_id).size for layer in image.layers)
     blobs: tuple[Descriptor, ...] = tuple(layer.blob for layer in image.layers)
     created = image.config.get("created") or "0001-01-01T00:00:00Z"
-    record = ImageRecord(image.id, image.manifest, image.config, blobs, size, created, time.time())
     known = collector.records.get(image.id)
+    beside = tuple(others) or (known.others if known is not None else ())
+    record = ImageRecord(image.id, image.manifest, image.config, blobs, size, created, time.time(), beside)
     collector.records.put(record, tags, digests)
-    if known is not None and known.blobs != record.blobs:
-        collector.discard(known.blobs)
+    if known is not None and known.kept != record.kept:
+        collector.discard(known.kept)

@@ -21,6 +21,15 @@ def status(text: str, id: str | None = None) -> Json:
     return {"status": text} if id is None else {"status": text, "progressDetail": {}, "id": id}
 
 
+def retrying(emit: Emit, id: str | None) -> Callable[[float], None]:
+    """What a registry's client calls before it waits: Docker's message about it."""
+
+    def waiting(seconds: float) -> None:
+        emit(status(f"Retrying in {max(1, round(seconds))} seconds", id))
+
+    return waiting
+
+
 def error(text: str) -> Json:
     return {"errorDetail": {"message": text}, "error": text}
 

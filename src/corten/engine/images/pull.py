@@ -9,10 +9,11 @@ from typing import Any
 from corten.engine.images import keep as image_keep
 from corten.engine.images.chain import Chains, LayerTrees
 from corten.engine.images.collect import Collector
-from corten.engine.images.progress import Emit, Meter, status, stream
+from corten.engine.images.content import NESTED, Whole
+from corten.engine.images.progress import Emit, Meter, retrying, status, stream
 from corten.errors import CortenError, Exhausted, Invalid, NotFound, Unsupported
 from corten.registry.client.registry import Fetched, Registry
-from corten.registry.client.repository import Repository
+from corten.registry.client.repository import Repository, Waiting
 from corten.spec import oci_image
 from corten.spec import platform as platforms
 from corten.spec.digest import short
@@ -25,7 +26,7 @@ from corten.store.leases import Lease, Leases
 
 Json = dict[str, Any]
 _log = logging.getLogger(__name__)
-_NESTED = 3  # an index in an index in an index
+EVERY = "all"  # platforms
 
 
 class Puller:
@@ -52,27 +53,31 @@ class Puller:
         self._collector = collector
 
     def pull(self, reference: Reference, platform: str | None, auth: Json | None) -> AsyncIterator[Json]:
-        """Docker's messages. A reference with neither tag nor digest means every tag of the repository."""
-        wanted = platforms.parse(platform) if platform else None
+        """Docker's messages. A reference with neither tag nor digest means every tag of the repository.
+
+        The platform EVERY is this machine's, unpacked, and with it everything else that the index has, to be pushed.
+        """
+        every = platform == EVERY
+        wanted = platforms.parse(platform) if platform and not every else None
 
         async def work(emit: Emit) -> None:
             sources = self._registry.sources(reference, auth)
             if reference.tag or reference.digest:
-                await self._any(sources, reference, wanted, emit)
+                await self._any(sources, reference, wanted, every, emit)
                 return
             for tag in await self._tags(sources, reference):
-                await self._any(sources, reference.with_tag(tag), wanted, emit)
+                await self._any(sources, reference.with_tag(tag), wanted, every, emit)
 
         return stream(work)
 
     async def _any(
-        self, sources: Sequence[Repository], reference: Reference, wanted: Platform | None, emit: Emit
+        self, sources: Sequence[Repository], reference: Reference, wanted: Platform | None, every: bool, emit: Emit
     ) -> None:
         """From the first place that has it whole. What came from one that fails on the way is kept for the next."""
         told = _Told(emit)
         for source in sources[:-1]:
             try:
-                await self._one(source, reference, wanted, told)
+                await self._one(source, reference, wanted, every, told)
                 return
             except (Exhausted, Unsupported):
                 raise  # no other place would mend that
@@ -80,7 +85,7 @@ class Puller:
                 _log.info("%s from %s: %s", reference.familiar, source.place, error)
                 if told.something:
                     emit(status(f"{source.place}: {error}; asking the next"))
-        await self._one(sources[-1], reference, wanted, emit)
+        await self._one(sources[-1], reference, wanted, every, emit)
 
     async def _tags(self, sources: Sequence[Repository], reference: Reference) -> list[str]:
         for source in sources[:-1]:
@@ -90,10 +95,12 @@ class Puller:
                 _log.info("tags of %s from %s: %s", reference.familiar, source.place, error)
         return await self._registry.tags(sources[-1], reference)
 
-    async def _one(self, repository: Repository, reference: Reference, wanted: Platform | None, emit: Emit) -> None:
+    async def _one(
+        self, repository: Repository, reference: Reference, wanted: Platform | None, every: bool, emit: Emit
+    ) -> None:
         with self._leases.hold() as lease:
             try:
-                await self._get(repository, reference, wanted, emit, lease)
+                await self._get(repository, reference, wanted, every, emit, lease)
             except Exhausted:
                 lease.release()
                 self._collector.everything()
@@ -101,13 +108,20 @@ class Puller:
         self._pulled(reference)
 
     async def _get(
-        self, repository: Repository, reference: Reference, wanted: Platform | None, emit: Emit, lease: Lease
+        self,
+        repository: Repository,
+        reference: Reference,
+        wanted: Platform | None,
+        every: bool,
+        emit: Emit,
+        lease: Lease,
     ) -> None:
-        top = await self._registry.manifest(repository, reference)
+        waiting = retrying(emit, reference.digest or reference.tag)
+        top = await self._registry.manifest(repository, reference, waiting)
         emit({"status": f"Pulling from {reference.path}", "id": reference.digest or reference.tag})
-        fetched, manifest = await self._for_platform(repository, reference, top, wanted)
+        fetched, manifest = await self._for_platform(repository, reference, top, wanted, waiting)
         lease.add("blob", fetched.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers))
-        image = await self._plan(repository, fetched, manifest)
+        image = await self._plan(repository, fetched, manifest, waiting)
         self._check_platform(image, reference, wanted, emit)
         lease.add("snapshot", *(layer.chain_id for layer in image.layers))
 
@@ -116,36 +130,43 @@ class Puller:
 
         await self._chains.build(image.layers, fetch, emit)
         self._blobs.put(fetched.body, fetched.digest)
+        others: list[str] = []
+        if every and top.digest != fetched.digest:
+            whole = Whole(self._registry, self._blobs, repository, reference, lease, emit)
+            others = await whole.fetch(top)
         name = str(reference)
         new = (self._records.by_digest(name) if reference.digest else self._records.by_tag(name)) != image.id
         tags = [] if reference.digest else [name]
-        image_keep.keep(self._collector, self._trees, image, tags, [f"{reference.name}@{top.digest}"])
+        image_keep.keep(self._collector, self._trees, image, tags, [f"{reference.name}@{top.digest}"], others)
         emit(status(f"Digest: {top.digest}"))
         done = "Downloaded newer image" if new else "Image is up to date"
         emit(status(f"Status: {done} for {reference.familiar}"))
 
     async def _for_platform(
-        self, repository: Repository, reference: Reference, top: Fetched, wanted: Platform | None
+        self, repository: Repository, reference: Reference, top: Fetched, wanted: Platform | None, waiting: Waiting
     ) -> tuple[Fetched, Manifest]:
         """The manifest itself, through as many indexes as it takes."""
         fetched, here = top, wanted or platforms.host()
-        for _ in range(_NESTED + 1):
+        for _ in range(NESTED + 1):
             document = oci_image.parse_manifest(fetched.body, fetched.content_type)
             if isinstance(document, Manifest):
                 return fetched, document
             entry = _choose(document, here)
-            fetched = await self._registry.manifest(repository, reference.with_digest(entry.digest))
+            fetched = await self._registry.manifest(repository, reference.with_digest(entry.digest), waiting)
             if len(fetched.body) != entry.size:
                 raise Invalid(f"manifest {entry.digest} is not of the size that its index says")
-        raise Invalid(f"index of {reference.familiar} is nested deeper than {_NESTED}")
+        raise Invalid(f"index of {reference.familiar} is nested deeper than {NESTED}")
 
-    async def _plan(self, repository: Repository, fetched: Fetched, manifest: Manifest) -> image_keep.Plan:
+    async def _plan(
+        self, repository: Repository, fetched: Fetched, manifest: Manifest, waiting: Waiting
+    ) -> image_keep.Plan:
         config = manifest.config
+        oci_image.check_config_type(config)
         if config.size > oci_image.MAX_CONFIG:
             raise Invalid(f"image configuration is larger than {oci_image.MAX_CONFIG} bytes")
         for layer in manifest.layers:  # refuse what is no image before fetching anything of it
             oci_image.layer_compression(layer)
-        await self._registry.blob(repository, config)
+        await self._registry.blob(repository, config, None, waiting)
         return image_keep.plan(manifest, fetched.digest, self._blobs.read(config.digest, oci_image.MAX_CONFIG))
 
     def _check_platform(
@@ -163,12 +184,9 @@ class Puller:
 
     async def _layer(self, repository: Repository, blob: Descriptor, emit: Emit) -> None:
         shown = short(blob.digest)
-
-        def waiting(seconds: float) -> None:
-            emit(status(f"Retrying in {max(1, round(seconds))} seconds", shown))
-
         if not self._blobs.has(blob.digest):
-            await self._registry.blob(repository, blob, Meter(emit, "Downloading", shown, blob.size), waiting)
+            meter = Meter(emit, "Downloading", shown, blob.size)
+            await self._registry.blob(repository, blob, meter, retrying(emit, shown))
             emit(status("Verifying Checksum", shown))
         emit(status("Download complete", shown))
 

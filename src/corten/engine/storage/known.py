@@ -40,7 +40,7 @@ def known(engine: Engine, stock: Stock) -> Known:
     names = stock.records.names()
     needed: dict[str, list[str]] = {}
     for record in records:
-        for digest in record.blobs:
+        for digest in record.kept:
             needed.setdefault(digest, []).append(record.id)
     shelf = stock.trees.shelf
     listed = engine.parts.table.list(container_records.KIND)

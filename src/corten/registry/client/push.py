@@ -1,11 +1,16 @@
-"""Pushing to one repository (OCI distribution specification 1.1, "Push"): blobs that are not there, then a manifest."""
+"""Pushing to one repository (OCI distribution specification 1.1, "Push"): blobs that are not there, then a manifest.
+
+A blob goes by one PATCH and a closing PUT. When the connection breaks the registry is asked how far it came (GET of the
+upload), and the rest follows from there; a registry that has forgotten the upload gets it anew.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Literal
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
 from urllib.parse import quote, urljoin
 
 import aiohttp
@@ -13,34 +18,51 @@ import aiohttp
 from corten.errors import Corrupt, CortenError, Failed
 from corten.registry.client.errors import Refused, push_error
 from corten.registry.client.repository import Repository, Waiting
+from corten.registry.client.web import STALL
 from corten.spec import digest as digests
 from corten.spec.oci_image import Descriptor
 from corten.store.blobs import Blobs
 
 _PIECE = 1 << 20
+_SOURCES = 3  # repositories that are tried for a mount
+_CLOSING = 600.0  # seconds that a registry may take to verify and keep what it got
+_RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})\Z")
 Progress = Callable[[int], None]
-How = Literal["there", "mounted", "pushed"]
+THERE, PUSHED = "there", "pushed"
+
+
+@dataclass(slots=True)
+class _Upload:
+    """An upload under way: where the registry wants it, and how many bytes it has. No place: not begun."""
+
+    place: str = ""
+    offset: int = 0
 
 
 class Push:
-    def __init__(self, repository: Repository, blobs: Blobs) -> None:
+    def __init__(self, repository: Repository, blobs: Blobs, stall: float = STALL) -> None:
         self._repository = repository
         self._blobs = blobs
+        self._stall = stall
 
-    async def blob(self, blob: Descriptor, sources: Mapping[str, None], progress: Progress, waiting: Waiting) -> How:
-        """Have a blob in the repository. `sources` are other repositories of this registry that may have it."""
+    async def blob(self, blob: Descriptor, sources: Iterable[str], progress: Progress, waiting: Waiting) -> str:
+        """Have a blob in the repository. `sources` are other repositories of this registry that may have it.
+
+        THERE, PUSHED, or the one of `sources` that it was mounted from.
+        """
         try:
-            if await self._there(f"blobs/{blob.digest}"):
-                return "there"
-            for source in [*sources][:3]:
+            if await self._there(f"blobs/{blob.digest}", waiting):
+                return THERE
+            for source in [*sources][:_SOURCES]:
                 if await self._mount(blob.digest, source):
-                    return "mounted"
-            await self._repository.retry(lambda: self._upload(blob, progress), waiting)
+                    return source
+            upload = _Upload()
+            await self._repository.retry(lambda: self._upload(blob, upload, progress), waiting, lambda: upload.offset)
         except Refused as error:
             raise push_error(error.refusal, self._repository.name) from error
-        return "pushed"
+        return PUSHED
 
-    async def manifest(self, body: bytes, media_type: str, reference: str) -> None:
+    async def manifest(self, body: bytes, media_type: str, reference: str, waiting: Waiting) -> None:
         """Put a manifest under a tag or its digest."""
         digest = digests.of(body)
 
@@ -50,13 +72,13 @@ class Push:
                 return response.headers.get("Docker-Content-Digest", digest)
 
         try:
-            said = await self._repository.retry(once)
+            said = await self._repository.retry(once, waiting)
         except Refused as error:
             raise push_error(error.refusal, self._repository.name) from error
         if digests.is_digest(said) and said.startswith("sha256:") and said != digest:
             raise Corrupt(f"registry says that the manifest is {said}, but it is {digest}")
 
-    async def _there(self, rest: str) -> bool:
+    async def _there(self, rest: str, waiting: Waiting) -> bool:
         async def once() -> bool:
             try:
                 async with self._repository.send("HEAD", self._repository.url(rest), {}):
@@ -66,7 +88,7 @@ class Push:
                     return False
                 raise
 
-        return await self._repository.retry(once)
+        return await self._repository.retry(once, waiting)
 
     async def _mount(self, digest: str, source: str) -> bool:
         """Cross-repository mount. A registry that will not begins an upload instead, which is then given up."""
@@ -79,29 +101,84 @@ class Push:
             if location:
                 async with self._repository.send("DELETE", urljoin(url, location), {}):
                     return False
-        except (Refused, CortenError, aiohttp.ClientError):
+        except (Refused, CortenError, aiohttp.ClientError, TimeoutError):
             return False
         return False
 
-    async def _upload(self, blob: Descriptor, progress: Progress) -> None:
+    # ----------------------------------------------------------------------------------------------------- uploads
+
+    async def _upload(self, blob: Descriptor, upload: _Upload, progress: Progress) -> None:
+        """One attempt at all that is left of an upload."""
+        resumed = bool(upload.place) and await self._continues(upload, blob)
+        if not resumed:
+            await self._begin(upload)
+        try:
+            await self._send(blob, upload, progress)
+        except Refused as error:
+            if not resumed or error.refusal.status not in (400, 404, 416):
+                raise
+            await self._begin(upload)  # it will not go on with what it said it had
+            await self._send(blob, upload, progress)
+
+    async def _begin(self, upload: _Upload) -> None:
         begin = self._repository.url("blobs/uploads/")
         async with self._repository.send("POST", begin, {}) as response:
-            location = response.headers.get("Location", "")
-        if not location:
-            raise Failed(f"registry begins no upload to {self._repository.name}: it names no place")
-        url = urljoin(begin, location)
-        url += ("&" if "?" in url else "?") + "digest=" + quote(blob.digest, safe="")
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(blob.size)}
-        async with self._repository.send("PUT", url, headers, lambda: self._pieces(blob, progress)):
+            upload.place, upload.offset = self._place(begin, response), 0
+
+    async def _continues(self, upload: _Upload, blob: Descriptor) -> bool:
+        """Does the registry still know the upload? Then `offset` is what it has."""
+        try:
+            async with self._repository.send("GET", upload.place, {}) as response:
+                found = _RANGE.match(response.headers.get("Range", ""))
+                upload.place = self._place(upload.place, response, upload.place)
+        except Refused as error:
+            if error.refusal.status in (400, 404, 405):
+                return False
+            raise
+        last = int(found[1]) if found else 0
+        upload.offset = last + 1 if last else 0  # registries say 0-0 for nothing at all
+        return upload.offset <= blob.size
+
+    async def _send(self, blob: Descriptor, upload: _Upload, progress: Progress) -> None:
+        if upload.offset < blob.size:
+            await self._patch(blob, upload, progress)
+        url = upload.place + ("&" if "?" in upload.place else "?") + "digest=" + quote(blob.digest, safe="")
+        async with self._repository.send("PUT", url, {"Content-Length": "0"}, lambda: b"", _CLOSING):
             return
 
-    async def _pieces(self, blob: Descriptor, progress: Progress) -> AsyncIterator[bytes]:
+    async def _patch(self, blob: Descriptor, upload: _Upload, progress: Progress) -> None:
+        start, loop = upload.offset, asyncio.get_running_loop()
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(blob.size - start),
+            "Content-Range": f"{start}-{blob.size - 1}",
+        }
+        async with asyncio.timeout(self._stall) as patience:  # a registry that stops reading is no error to a socket
+
+            def sent(done: int) -> None:
+                patience.reschedule(loop.time() + self._stall)
+                progress(done)
+                upload.offset = max(upload.offset, done)
+
+            def pieces() -> AsyncIterator[bytes]:
+                return self._pieces(blob, start, sent)
+
+            async with self._repository.send("PATCH", upload.place, headers, pieces) as response:
+                upload.place, upload.offset = self._place(upload.place, response, upload.place), blob.size
+
+    def _place(self, url: str, response: aiohttp.ClientResponse, known: str = "") -> str:
+        location = response.headers.get("Location", "")
+        if not location and not known:
+            raise Failed(f"registry begins no upload to {self._repository.name}: it names no place")
+        return urljoin(url, location) if location else known
+
+    async def _pieces(self, blob: Descriptor, start: int, sent: Progress) -> AsyncIterator[bytes]:
         fd = self._blobs.open(blob.digest)
-        done = 0
+        done = start
         try:
-            while piece := await asyncio.to_thread(os.read, fd, _PIECE):
+            while piece := await asyncio.to_thread(os.pread, fd, _PIECE, done):
                 yield piece
                 done += len(piece)
-                progress(done)
+                sent(done)
         finally:
             os.close(fd)

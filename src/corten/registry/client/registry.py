@@ -18,6 +18,7 @@ from corten.registry.client.endpoints import CERTIFICATES, Endpoints
 from corten.registry.client.errors import Refused
 from corten.registry.client.places import Place, Places, Rule
 from corten.registry.client.proxies import Proxies
+from corten.registry.client.push import Push
 from corten.registry.client.repository import ATTEMPTS, Repository, Waiting, translate
 from corten.registry.client.slots import Slots
 from corten.registry.client.web import STALL, Web
@@ -75,6 +76,7 @@ class Registry:
         self._downloads = Slots(DOWNLOADS)
         self.uploads = Slots(UPLOADS)
         self._web = Web(Proxies(), stall)
+        self._stall = stall
         self.configure(settings or Settings())
 
     def configure(self, settings: Settings) -> None:
@@ -88,8 +90,12 @@ class Registry:
         self._web.proxies = settings.proxies
 
     def repository(self, reference: Reference, auth: Mapping[str, Any] | None) -> Repository:
-        """The repository where its name says it is: for pushes."""
+        """The repository where its name says it is."""
         return self._at(self._places.origin(reference), reference, auth)
+
+    def push(self, reference: Reference, auth: Mapping[str, Any] | None) -> Push:
+        """Into the repository where its name says it is."""
+        return Push(self.repository(reference, auth), self._blobs, self._stall)
 
     def sources(self, reference: Reference, auth: Mapping[str, Any] | None) -> list[Repository]:
         """Where the repository may be read, in the order to ask: mirrors first. Credentials are not for them."""
@@ -121,11 +127,13 @@ class Registry:
             raise Failed(f"{text}{status} {error.refusal.text}") from error
         return repository.identity_token
 
-    async def manifest(self, repository: Repository, reference: Reference) -> Fetched:
+    async def manifest(self, repository: Repository, reference: Reference, waiting: Waiting | None = None) -> Fetched:
         """What a tag or digest names. NotFound, Unauthorized, Unavailable, Failed; Corrupt: wrong digest."""
         wanted = reference.digest or reference.tag
         try:
-            body, headers = await repository.small(f"manifests/{wanted}", {"Accept": _ACCEPT}, oci_image.MAX_MANIFEST)
+            body, headers = await repository.small(
+                f"manifests/{wanted}", {"Accept": _ACCEPT}, oci_image.MAX_MANIFEST, waiting
+            )
         except Refused as error:
             raise translate(error, reference.familiar, repository.name) from error
         digest = digests.of(body, digests.split(reference.digest)[0] if reference.digest else "sha256")
@@ -216,7 +224,7 @@ class Registry:
         if ingest.offset > blob.size:
             ingest.restart()
         if ingest.offset < blob.size or blob.size == 0:
-            await repository.retry(once, waiting)
+            await repository.retry(once, waiting, lambda: ingest.offset)
         await asyncio.to_thread(ingest.commit)
 
     async def _receive(self, repository: Repository, blob: Descriptor, ingest: Ingest, progress: Progress) -> None:

@@ -19,7 +19,7 @@ from corten.errors import CortenError, Failed
 from corten.registry.client import errors, tokens
 from corten.registry.client.auth import Challenge, Credentials, challenges, check_realm
 from corten.registry.client.bodies import read_at_most, refusal_of
-from corten.registry.client.errors import Refusal, Refused
+from corten.registry.client.errors import MAX_WAIT, Refusal, Refused
 from corten.registry.client.places import Place
 from corten.registry.client.web import Tls, Web
 
@@ -70,7 +70,9 @@ class Repository:
     def url(self, rest: str) -> str:
         return f"{self._scheme}://{self._endpoint.host}/v2/{self._path}/{rest}"
 
-    async def small(self, rest: str, headers: Mapping[str, str], limit: int) -> tuple[bytes, Mapping[str, str]]:
+    async def small(
+        self, rest: str, headers: Mapping[str, str], limit: int, waiting: Waiting | None = None
+    ) -> tuple[bytes, Mapping[str, str]]:
         """A bounded body and its headers, with retries. Raises Refused, or a CortenError about the connection."""
 
         async def once() -> tuple[bytes, Mapping[str, str]]:
@@ -78,28 +80,43 @@ class Repository:
                 body = await read_at_most(response, limit)
                 return body, response.headers
 
-        return await self.retry(once)
+        return await self.retry(once, waiting)
 
-    async def retry(self, once: Callable[[], Awaitable[T]], waiting: Waiting | None = None) -> T:
-        """Call `once` until it works, as often as is configured. What time cannot mend is raised at once."""
-        for attempt in range(self._attempts):
-            wait = self._pause * 2**attempt * random.uniform(0.8, 1.2)
+    async def retry(
+        self,
+        once: Callable[[], Awaitable[T]],
+        waiting: Waiting | None = None,
+        progressed: Callable[[], int] | None = None,
+    ) -> T:
+        """Call `once` until it works, as often as is configured. What time cannot mend is raised at once.
+
+        An attempt that got further, as `progressed` says, was no failed one: counting begins anew.
+        """
+        failures = before = 0
+        while True:
             try:
                 return await once()
-            except Refused as error:
-                if error.refusal.status not in errors.RETRY_STATUS or attempt == self._attempts - 1:
-                    raise
-                wait = error.refusal.retry_after if error.refusal.retry_after is not None else wait
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                # A registry that never answered is most likely not there; one that did may be restarting.
-                absent = isinstance(error, aiohttp.ClientConnectorError) and not self._reached
-                hopeless = absent or not isinstance(error, _RETRY)
-                if hopeless or attempt == self._attempts - 1:
-                    raise errors.connection_error(error, f"{self._scheme}://{self._endpoint.host}/v2/") from error
+            except (Refused, aiohttp.ClientError, TimeoutError, OSError) as error:
+                now = progressed() if progressed is not None else 0
+                failures, before = (1 if now > before else failures + 1), max(now, before)
+                wait = self._wait(error, failures)
             if waiting is not None:
                 waiting(wait)
             await asyncio.sleep(wait)
-        raise AssertionError("the last attempt returns or raises")
+
+    def _wait(self, error: Exception, failures: int) -> float:
+        """Seconds until the next attempt. Raises when there is to be none."""
+        last = failures >= self._attempts
+        wait = min(self._pause * float(2 ** (failures - 1)), MAX_WAIT) * random.uniform(0.8, 1.2)
+        if isinstance(error, Refused):
+            if error.refusal.status not in errors.RETRY_STATUS or last:
+                raise error
+            return wait if error.refusal.retry_after is None else error.refusal.retry_after
+        # A registry that never answered is most likely not there; one that did may be restarting.
+        absent = isinstance(error, aiohttp.ClientConnectorError) and not self._reached
+        if absent or last or not isinstance(error, _RETRY):
+            raise errors.connection_error(error, f"{self._scheme}://{self._endpoint.host}/v2/") from error
+        return wait
 
     @asynccontextmanager
     async def get(self, rest: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -122,9 +139,15 @@ class Repository:
 
     @asynccontextmanager
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: Callable[[], Body] | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Callable[[], Body] | None = None,
+        patience: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A successful answer to a request that changes something, or to HEAD. `body` makes it anew for each attempt.
+        """A successful answer to a request that changes something, or to HEAD. `body` makes it anew for each attempt;
+        `patience` is how many seconds the answer may take, where that is not the usual.
 
         `url` may be on another origin (a registry says where an upload goes): credentials are not sent there.
         """
@@ -133,13 +156,13 @@ class Repository:
             await self._probe()
             url = f"{self._scheme}://{place}"
         used = self._authorization
-        response = await self._request(method, url, headers, body, used)
+        response = await self._request(method, url, headers, body, used, patience)
         try:
             if response.status == 401:
                 asked = challenges(response.headers.getall("WWW-Authenticate", []))
                 refused = await refusal_of(response)
                 await self._authorize(asked, refused, used, "pull,push")
-                response = await self._request(method, url, headers, body, self._authorization)
+                response = await self._request(method, url, headers, body, self._authorization, patience)
             there = method == "HEAD" and response.status in (302, 307)  # its content is elsewhere
             if not (200 <= response.status < 300 or there):
                 raise Refused(await refusal_of(response))
@@ -148,7 +171,13 @@ class Repository:
             response.close()
 
     async def _request(
-        self, method: str, url: str, headers: Mapping[str, str], body: Callable[[], Body] | None, authorization: str
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Callable[[], Body] | None,
+        authorization: str,
+        patience: float | None,
     ) -> aiohttp.ClientResponse:
         origin, home = _origin(url), _origin(self.url(""))
         if home[0] == "https" and origin[0] != "https":
@@ -158,7 +187,7 @@ class Repository:
             sent["Authorization"] = authorization
         tls = self._tls() if origin == home else True
         data = body() if body is not None else None
-        response = await self._web.request(method, url, sent, tls, data)
+        response = await self._web.request(method, url, sent, tls, data, patience)
         self._reached = True
         return response
 

@@ -26,7 +26,13 @@ class Web:
         self._session: aiohttp.ClientSession | None = None
 
     async def request(
-        self, method: str, url: str, headers: Mapping[str, str], tls: Tls, data: Any = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        tls: Tls,
+        data: Any = None,
+        patience: float | None = None,
     ) -> aiohttp.ClientResponse:
         """One answer, whatever its status; the caller closes it. aiohttp's errors, TimeoutError, OSError."""
         return await self._open().request(
@@ -37,6 +43,7 @@ class Web:
             ssl=tls,
             allow_redirects=False,
             proxy=self.proxies.of(url),
+            timeout=_timeout(patience or self._stall),
         )
 
     def _open(self) -> aiohttp.ClientSession:
@@ -45,7 +52,6 @@ class Web:
                 auto_decompress=False,  # digests and ranges are of what was sent
                 cookie_jar=aiohttp.DummyCookieJar(),
                 read_bufsize=1 << 20,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=self._stall),
                 headers={"User-Agent": f"corten/{corten.__version__}"},
             )
         return self._session
@@ -53,3 +59,7 @@ class Web:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def _timeout(patience: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=patience)
