@@ -89,7 +89,7 @@ class Gc:
             sizes |= {layer.digest: layer.size for layer in record.layers}
             sizes |= {name: shelf.get(name).size for name in record.chain if shelf.has(name)}
             used = max(record.added, self._engine.images.uses.last(record.id))
-            parts = frozenset((*record.blobs, *record.chain))
+            parts = frozenset((*record.kept, *record.chain))
             found.append(Holding(record.id, parts, used, self._kept_by(stock, record)))
         return found, sizes
 
@@ -98,7 +98,7 @@ class Gc:
         if users:
             name = self._engine.containers.get(users[0][0]).record.name
             return f"container {name} uses it" + (f", and {len(users) - 1} more" if len(users) > 1 else "")
-        if stock.leases.held("blob", record.blobs) or stock.leases.held("snapshot", record.chain):
+        if stock.leases.held("blob", record.kept) or stock.leases.held("snapshot", record.chain):
             return "work under way needs it"
         return ""
 
