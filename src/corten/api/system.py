@@ -48,11 +48,17 @@ async def check(call: Call) -> web.StreamResponse:
     return await progress(call, call.engine.system.check(*wanted))
 
 
+async def prune_builds(call: Call) -> web.StreamResponse:
+    """POST /build/prune: nothing is built here, so there is nothing; `docker system prune` asks for it."""
+    return json_answer({"CachesDeleted": None, "SpaceReclaimed": 0})
+
+
 ROUTES = (
     Route("GET", "/_ping", ping),
     Route("HEAD", "/_ping", ping_head),
     Route("GET", "/version", version),
     Route("GET", "/info", info),
     Route("GET", "/system/df", disk_usage),
+    Route("POST", "/build/prune", prune_builds),
     Route("POST", "/system/check", check, stream=True),
 )

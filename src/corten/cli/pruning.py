@@ -21,6 +21,14 @@ def confirmed(warning: str) -> bool:
     return answer.strip().lower() == b"y"
 
 
+def image_lines(answer: dict[str, Any]) -> list[str]:
+    """What an image prune removed, a line each."""
+    return [
+        f"untagged: {one['Untagged']}" if one.get("Untagged") else f"deleted: {one['Deleted']}"
+        for one in answer.get("ImagesDeleted") or ()
+    ]
+
+
 def reclaimed(title: str, lines: list[str] | None, answer: dict[str, Any]) -> None:
     """The list of what is gone, and the space that is free again."""
     text = "\n".join([title, *lines, "", ""]) if lines else ""

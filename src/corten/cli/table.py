@@ -59,6 +59,7 @@ volume_ls | volume ls, volume list | List volumes
 volume_prune | volume prune | Remove volumes that nothing uses
 volume_rm | volume rm, volume remove | Remove volumes
 system_check | system check | Account for every byte kept, and find damage
+system_prune | system prune | Remove whatever nothing uses
 df | system df | Show what takes how much of the disk
 events | events, system events | Show what happens in the engine
 info | info, system info | Show the state of the engine

@@ -24,6 +24,19 @@ def disk_usage(client: Client) -> Json:
     return answer
 
 
+def prune_builds(client: Client, everything: bool, wanted: dict[str, list[str]]) -> Json:
+    """Remove what builds left; {} from a daemon that does not build."""
+    from corten.client.errors import ApiError
+
+    try:
+        answer: Json = client.call("POST", "/build/prune", {"all": truth(everything), "filters": filters(wanted)})
+    except ApiError as error:
+        if error.status in (404, 501):
+            return {}
+        raise
+    return answer
+
+
 def check(client: Client, repair: bool, deep: bool, items: bool) -> Answer:
     """A stream of progress documents; the report is the last one's `aux`. An addition of Corten's."""
     query = {"repair": truth(repair), "deep": truth(deep), "items": truth(items)}

@@ -125,8 +125,8 @@ def walk(top: int, max_depth: int = 512) -> Iterator[Found]:
 
 
 def usage(top: int) -> tuple[int, int]:
-    """(bytes allocated, inodes) below `top`; a file with several links counts once, a directory's own bytes do not,
-    as in dockerd's sizes: a container that wrote nothing has 0."""
+    """(bytes as files measure, inodes) below `top`; a file with several links counts once, a directory's own bytes do
+    not, as in dockerd's sizes: a container that wrote nothing has 0. `measure.measure` tells what is allocated."""
     seen: set[tuple[int, int]] = set()
     total = count = 0
     for found in walk(top):
@@ -135,6 +135,6 @@ def usage(top: int) -> tuple[int, int]:
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-        total += 0 if stat.S_ISDIR(status.st_mode) else status.st_blocks * 512
+        total += 0 if stat.S_ISDIR(status.st_mode) else status.st_size
         count += 1
     return total, count

@@ -47,7 +47,7 @@ class Tree(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Bytes allocated on disk, and how many things there are."""
+    """Bytes of its files as they measure, and how many things there are."""
 
     bytes: int
     inodes: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from corten.cli.command import Command
 from corten.cli.flags import BOOL, FILTER, flag
 from corten.cli.formats.listing import parse_filters
-from corten.cli.pruning import confirmed, reclaimed
+from corten.cli.pruning import confirmed, image_lines, reclaimed
 from corten.client import images
 
 TYPE_CHECKING = False
@@ -25,11 +25,7 @@ def run(session: Session, flags: Flags) -> int:
     wanted = parse_filters(flags.many("filter"))
     wanted["dangling"] = ["false" if everything else "true"]
     answer = images.prune(session.client, wanted)
-    lines = [
-        f"untagged: {one['Untagged']}" if one.get("Untagged") else f"deleted: {one['Deleted']}"
-        for one in answer.get("ImagesDeleted") or ()
-    ]
-    reclaimed("Deleted Images:", lines, answer)
+    reclaimed("Deleted Images:", image_lines(answer), answer)
     return 0
 
 
