@@ -28,10 +28,19 @@ from corten.supervisor.workers import copy_up, unpack
 
 Json = dict[str, Any]
 
+
+def _serve_names(request: Json, fds: list[int]) -> None:
+    """Loaded only there: one process for each daemon needs it, and nothing of a container's is near."""
+    from corten.supervisor.names.server import main
+
+    main(request, fds)
+
+
 _DO: dict[str, Callable[[Json, list[int]], None]] = {
     "supervise": supervise.main,
     "make namespaces": make_namespaces,
     "open namespaces": open_namespaces,
+    "serve names": _serve_names,
     "unpack": unpack,
     "copy up": copy_up,
     "tree look": trees.look,
