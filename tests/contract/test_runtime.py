@@ -207,6 +207,24 @@ async def test_a_later_daemon_finds_it_again(world: World) -> None:
     assert ended is not None and (await ended.wait()).status == 137
 
 
+async def test_without_a_place_for_its_log_nothing_is_left(world: World) -> None:
+    bundle = world.bundle("sleep", "1000")
+    (bundle.path.parent / bundle.id / "log").mkdir()
+    with pytest.raises(StartFailed, match="Is a directory"):
+        await world.supervisors.create(bundle)
+
+
+async def test_a_supervisor_shares_most_of_its_memory(world: World) -> None:
+    task = await world.started("sleep", "1000")
+    supervisor = json.loads((world.root / "run" / task.id / "state.json").read_text())["supervisor"]
+    rollup = Path(f"/proc/{supervisor}/smaps_rollup").read_text()
+    dirty = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_Dirty:"))
+    await task.signal(signal.SIGKILL)
+    await task.wait()
+    await task.delete()
+    assert dirty < (2000 if world.runtime == "corten" else 4000)  # KiB; 1,360 and 2,500 seen
+
+
 async def test_created_and_never_started_leaves_nothing(world: World) -> None:
     task = await world.supervisors.create(world.bundle("sleep", "1000"))
     await task.delete()

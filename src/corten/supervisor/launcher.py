@@ -10,6 +10,7 @@ write to (CVE-2019-5736), and has itself marked undumpable, which its children i
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import gc
 import os
 import signal
@@ -23,7 +24,7 @@ from corten.runtime.init import close_all_but
 from corten.supervisor import supervise, trees, wire
 from corten.supervisor.failures import print_exception
 from corten.supervisor.namespaces import make_namespaces, open_namespaces
-from corten.supervisor.warmup import warm_up
+from corten.supervisor.warmup import fill_pools, warm_up
 from corten.supervisor.workers import copy_up, unpack
 
 Json = dict[str, Any]
@@ -54,14 +55,15 @@ _DO: dict[str, Callable[[Json, list[int]], None]] = {
 
 def main(fd: int) -> None:
     """Serve the daemon at the other end of `fd` until it is gone."""
-    p.set_name("corten:launcher")
     p.prctl(p.PR_SET_DUMPABLE, 0)
     os.setsid()  # the daemon's terminal is not the containers': no Ctrl-C, no SIGHUP from there
     os.chdir("/")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warm_up()
+    p.set_name("corten:launcher")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are nobody's to wait for
     gc.collect()
+    filled = fill_pools()  # noqa: F841
     gc.freeze()  # what is there now is never visited again, so its pages stay shared with the children
     daemon = socket.socket(fileno=fd)
     decoder = wire.Decoder()
@@ -79,7 +81,7 @@ def _fork(daemon: socket.socket, request: Json, fds: list[int]) -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # without the enumerations of `signal`
             daemon.detach()
             close_all_but(fds)
             _DO[request["do"]](request, fds)

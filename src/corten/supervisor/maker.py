@@ -25,7 +25,7 @@ from corten.supervisor import failures, place, wire
 
 Json = dict[str, Any]
 Answer = tuple[Json, list[int]]
-
+Make = Callable[[Json, int, tuple[int, int, int] | None, tuple[int, int], list[int]], Answer]
 
 _MAX_FILTER = 4096 * 8  # bytes; the kernel takes 4,096 instructions
 

@@ -19,8 +19,9 @@ Json = dict[str, Any]
 class Native:
     """One container made by `corten.runtime`. Nothing of its specification is kept here; see `maker`."""
 
-    def __init__(self, request: Json, filter_fd: int) -> None:
+    def __init__(self, request: Json, filter_fd: int, make: maker.Make = maker.make) -> None:
         self._request = request
+        self._make = make
         self._filter_fd = filter_fd  # the compiled system call filter, -1 for none
         self._channel: socket.socket | None = None
         self._group: Cgroup | None = None
@@ -40,7 +41,7 @@ class Native:
     def create(self, stdio: Stdio, console_size: tuple[int, int]) -> Created:
         """Everything up to execve. Raises Reported; what was done is undone then."""
         body, fds = maker.in_child(
-            lambda born: maker.make(self._request, self._filter_fd, stdio.child, console_size, born)
+            lambda born: self._make(self._request, self._filter_fd, stdio.child, console_size, born)
         )
         self._path, self.own_pids = body["cgroup"], body["own_pids"]
         pidfd, channel, listener, *rest = fds

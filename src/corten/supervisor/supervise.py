@@ -51,8 +51,9 @@ class Exec:
 
 
 class Supervisor:
-    def __init__(self, request: Json, fds: list[int]) -> None:
+    def __init__(self, request: Json, fds: list[int], make: maker.Make = maker.make) -> None:
         self._request = request
+        self._make = make
         self._loop = Loop()
         self._directory: str = request["run"]
         self._terminal = bool(request.get("terminal"))
@@ -97,17 +98,25 @@ class Supervisor:
     def _create(self) -> Created:
         request = self._request
         external = request.get("runtime", "corten") != "corten"
-        self._container = External(request) if external else Native(request, self._filter_fd)
+        self._container = External(request) if external else Native(request, self._filter_fd, self._make)
         stdio = Stdio(self._terminal, bool(request.get("open_stdin")))
         try:
             rows, columns = request.get("console_size") or (0, 0)
             created = self._container.create(stdio, (rows, columns))
+            self._pid, self._pidfd = created.pid, created.pidfd
+            self._listen_to(created, stdio)
         except BaseException:
             stdio.close()
+            if self._pidfd >= 0:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+                reap(self._pidfd)
             self._delete()
             raise
+        return created
+
+    def _listen_to(self, created: Created, stdio: Stdio) -> None:
+        request = self._request
         stdio.started(created.console)
-        self._pid, self._pidfd = created.pid, created.pidfd
         log = request.get("log") or {}
         self._log = LogFile(log.get("path") or "", log.get("max_size") or 0, log.get("max_file") or 1,
                             log.get("attrs") or "")  # fmt: skip
@@ -124,7 +133,6 @@ class Supervisor:
             self._loop.watch(self._oom_fd, READ, self._oom)
         self._listener = created.listener
         self._loop.watch(self._listener.fileno(), READ, self._accept)
-        return created
 
     def _accept(self, _: int) -> None:
         assert self._listener is not None

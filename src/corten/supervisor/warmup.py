@@ -1,62 +1,93 @@
-"""Running, in the launcher, what every supervisor is going to run.
+"""What the launcher does once, so that each supervisor has less memory of its own.
 
-The first executions of a function write to it (the interpreter specialises its bytecode, fills caches, makes objects
-that are then kept). Done once before anything is forked, those writes are in pages that all supervisors share; done in
-each of them, they are a third of a megabyte of memory of its own.
+A supervisor shares the launcher's pages until it writes to them, and Python writes where one would not expect it: the
+first executions of a function specialise its bytecode and fill caches, and a new object goes wherever a page has room
+left. So the launcher lives a supervisor's whole life before anything is forked, and takes all that room itself.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
-from corten.supervisor import wire
-from corten.supervisor.connection import Connection
-from corten.supervisor.logfile import LogFile
-from corten.supervisor.loop import Loop
-from corten.supervisor.maker import collect, in_child
-from corten.supervisor.output import Output, Stdio
+from corten.kernel import mount
+from corten.kernel import process as p
+from corten.runtime import messages
+from corten.supervisor import place, wire
+from corten.supervisor.maker import Answer
+from corten.supervisor.supervise import Supervisor
 
-_ROUNDS = 20  # specialisation waits for 16 executions (PEP 659); one process is forked only twice, that is dear
+Json = dict[str, Any]
+
+_ROUNDS = 20  # specialisation waits for 16 executions (PEP 659)
+# CPython keeps small objects of one size in pools of 16 KiB, each with a header (Objects/obmalloc.c).
+_POOL = 16 << 10
+_HEADER = 48
+_MOST = 4  # pools of one size that are filled at most
 
 
 def warm_up() -> None:
-    """A container's life without the container. Leaves nothing behind."""
-    for _ in range(_ROUNDS):
-        _frames()
-        _output()
-    for _ in range(2):
-        in_child(lambda born: ({"pid": 0}, []))
-        collect()
+    """Lives of a container without the container. Leaves nothing behind."""
+    directory = mount.new("tmpfs", ("mode=700",))  # mounted nowhere, gone with its descriptor
+    try:
+        for _ in range(_ROUNDS):
+            _life(f"/proc/self/fd/{directory}")
+    finally:
+        os.close(directory)
 
 
-def _frames() -> None:
-    loop = Loop()
-    ours, theirs = socket.socketpair()
-    connection = Connection(loop, ours, lambda *_: None, lambda _: None)
-    connection.send({"event": "created", "pid": 1, "timing": {"plan": 0.001}, "warnings": []})
-    theirs.send(wire.encode({"id": 1, "do": "start"}))
-    loop.step(0)
-    theirs.close()
-    loop.step(0)
-    loop.close()
+def fill_pools() -> list[object]:
+    """Small objects in every place that is free in a pool which is partly used, for as long as the answer is kept.
+
+    What a supervisor makes then begins new pools: it lies together, and no page is copied for the sake of one object.
+    """
+    kept: list[object] = []
+    for size in range(16, 512 + 1, 16):
+        capacity = (_POOL - _HEADER) // size
+        taken: dict[int, int] = {}  # by pool
+        for _ in range(_MOST * capacity):
+            filler = _filler(size)
+            kept.append(filler)
+            pool = id(filler) // _POOL
+            taken[pool] = taken.get(pool, 0) + 1
+            if taken[pool] == capacity:  # a whole one, so there was none with room left
+                break
+    return kept
 
 
-def _output() -> None:
-    loop = Loop()
-    stdio = Stdio(terminal=False, stdin=True)
-    log = LogFile(os.devnull, 1 << 20, 2)
-    output = Output(loop, stdio, log, "/", True, True, lambda: None)
-    ours, theirs = socket.socketpair()
-    output.attach(ours, {"mux": True, "stdin": True, "early": "", "detach_keys": "", "replay": ""})
-    assert stdio.child is not None
-    os.write(stdio.child[1], b"a line\n")
-    loop.step(0)
-    theirs.recv(100)
-    stdio.started(-1)
-    theirs.close()
-    loop.step(0)
-    output.drain()
-    output.close()
-    log.close()
-    loop.close()
+def _filler(size: int) -> object:
+    """An object of so many bytes, a multiple of 16 up to 512."""
+    if size == 16:
+        return object()
+    return float("1.5") if size == 32 else bytes(size - b"".__sizeof__())
+
+
+def _life(place_: str) -> None:
+    """One container that says a word and ends, below the directory `place_`."""
+    daemon, control = socket.socketpair()
+    client, stream = socket.socketpair()
+    request = {
+        "do": "supervise", "run": f"{place_}/run", "bundle": place_, "open_stdin": True, "log": {"path": os.devnull},
+        "streams": [{"mux": True, "stdin": True, "early": "", "detach_keys": "", "replay": ""}],
+    }  # fmt: skip
+    with daemon, client:
+        wire.send(daemon, {"id": 1, "do": "start"}, [])
+        Supervisor(request, [control.detach(), stream.detach()], _make).run()
+
+
+def _make(
+    request: Json, filter_fd: int, stdio: tuple[int, int, int] | None, size: tuple[int, int], born: list[int]
+) -> Answer:
+    """In place of `maker.make`."""
+    place.prepare(request["run"], request["bundle"])
+    ours, theirs = messages.pair()
+    pid, pidfd = p.clone3(p.CLONE_PARENT)
+    if pid == 0:
+        messages.expect(theirs, messages.START)
+        assert stdio is not None
+        os.write(stdio[1], b"a line\n")
+        os._exit(0)
+    listener = place.settle(request["run"], pid, os.getppid())
+    told = {"pid": pid, "cgroup": "", "own_pids": True, "timing": {}, "warnings": [], "console": False, "oom": False}
+    return told, [pidfd, ours.detach(), listener.detach()]

@@ -1,0 +1,37 @@
+"""The launcher's rehearsal: it really lives a supervisor's life, and nothing is left of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+_IN_A_PROCESS_OF_ITS_OWN = """
+import gc
+import os
+from corten.supervisor import supervise, warmup
+said = []
+supervise.Supervisor._tell = lambda self, message: said.append(message)
+before = os.listdir("/proc/self/fd")
+warmup.warm_up()
+gc.collect()  # as the launcher does; a supervisor ends with its process and leaves its loop to that
+assert os.listdir("/proc/self/fd") == before
+assert len(said) == warmup._ROUNDS and all(m["event"] == "exit" and m["status"] == 0 for m in said), said
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    pass
+else:
+    raise AssertionError("a child is left")
+filled = warmup.fill_pools()
+assert 100_000 < sum(map(object.__sizeof__, filled)) < 8_000_000
+"""
+
+
+def test_a_rehearsal_ends_well_and_leaves_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", _IN_A_PROCESS_OF_ITS_OWN], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and not done.stderr, done.stderr
