@@ -30,7 +30,7 @@ from corten.engine.parts import Parts, Settings
 from corten.engine.seams import Bundle, ExecSpec, Exit, IdMap, LogFile, Namespace, Stream
 from corten.engine.volumes import Volumes
 from corten.errors import Conflict, NotFound, StartFailed
-from corten.network.resolver import Sockets
+from corten.network.naming import Sockets
 from corten.snapshots.shelf import Usage
 from corten.spec.mounts import Mount
 
@@ -180,6 +180,9 @@ class FakeNetworks:
         return FakeEndpoint({"NetworkID": record["network"] * 8}, {}, record)
 
     async def settle(self) -> None:
+        return
+
+    def on_unnamed(self, call: Any) -> None:
         return
 
     def wants_names(self, container_id: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import http.client
 import json
@@ -517,6 +518,8 @@ def test_names_and_ports_outlive_the_daemon(fragile: Fragile) -> None:
     assert served()
     fragile.kill()
     assert served()  # the kernel needs no daemon
+    since, log = time.time(), fragile.data / "containers" / asker / f"{asker}-json.log"
+    until(lambda: _said_since(log, since), "the other container is found without a daemon")
     fragile.start()
     assert served()
     since = time.time()
@@ -524,6 +527,13 @@ def test_names_and_ports_outlive_the_daemon(fragile: Fragile) -> None:
     again = fragile.get(f"/containers/{web}/json")
     assert again["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"] == port
     assert "site" in str(fragile.get("/networks/inner")["Containers"])
+
+
+def _said_since(log: Path, since: float) -> bool:
+    """The last record is of what the server says, and younger."""
+    record = json.loads(log.read_text().splitlines()[-1])
+    when = datetime.datetime.fromisoformat(record["time"][:26] + "+00:00").timestamp()
+    return when > since and record["log"] == "hello from web\n"
 
 
 @pytest.fixture

@@ -97,9 +97,13 @@ class Cortend:
                 group.rmdir()
 
     def warm_up(self, host_config: Mapping[str, Any] | None = None) -> None:
-        """One container, so that what a daemon makes once and keeps (image, cgroup, namespace in store) is there."""
+        """One container and one network, so that what a daemon makes once and keeps is there: image, cgroup, namespace
+        in store, name server."""
+        assert self.ask("POST", "/networks/create", {"Name": "warm"})[0] == 201
         status, made = self.ask(
-            "POST", "/containers/create", {"Image": IMAGE, "Cmd": ["true"], "HostConfig": host_config or {}}
+            "POST",
+            "/containers/create",
+            {"Image": IMAGE, "Cmd": ["true"], "HostConfig": {"NetworkMode": "warm", **(host_config or {})}},
         )
         assert status == 201, made
         status, answer = self.ask("POST", f"/containers/{made['Id']}/start")

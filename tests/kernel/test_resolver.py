@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
+import signal
 import socket
 import struct
 import subprocess
@@ -17,7 +19,10 @@ import pytest
 from corten.engine.networks import Networks
 from corten.network.config import NetworkConfig
 from corten.network.endpoint import Endpoint
-from corten.network.resolver import Sockets
+from corten.network.naming import Sockets
+from corten.runtime.init import close_all_but
+from corten.supervisor.names import server
+from corten.tasks.names import LauncherNames
 from netns import Net
 
 UPSTREAM = "192.0.2.53"
@@ -79,12 +84,50 @@ def sockets(net: Net) -> Sockets:
     return Sockets(udp.detach(), tcp.detach(), netfilter.detach())
 
 
+class Forker:
+    """What the launcher does for the name server."""
+
+    def __init__(self) -> None:
+        self.pids: list[int] = []
+
+    def send(self, request: Any, fds: list[int]) -> None:
+        pid = os.fork()
+        if pid == 0:
+            own = [os.dup(fd) for fd in fds]
+            close_all_but(own)
+            server.main(request, own)
+        self.pids.append(pid)
+
+    def wait(self) -> None:
+        """All have ended."""
+        while self.pids:
+            os.waitpid(self.pids.pop(), 0)
+
+
 class World:
-    def __init__(self, tmp_path: Path) -> None:
-        self.resolv_conf = tmp_path / "resolv.conf"
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.resolv_conf = root / "resolv.conf"
         self.resolv_conf.write_text(f"nameserver {UPSTREAM}\n")
-        self.networks = Networks(Table(), NetworkConfig(bridge="ct0", resolv_conf=self.resolv_conf), lambda *e: None)
+        self.table, self.forker = Table(), Forker()
+        self.networks = self.new()
         self.boxes: list[Net] = []
+
+    def new(self) -> Networks:
+        names: Any = LauncherNames(self.forker, self.root, self.resolv_conf)  # type: ignore[arg-type]
+        return Networks(self.table, NetworkConfig(bridge="ct0", resolv_conf=self.resolv_conf), lambda *e: None, names)
+
+    async def restart(self, endpoints: list[Endpoint]) -> None:
+        """As after kill -9: nothing is taken down, sockets close."""
+        self.networks._naming._server.close()  # type: ignore[union-attr]
+        if self.networks._upkeep is not None:
+            self.networks._upkeep.close()
+        self.networks._wiring.close()
+        self.networks = self.new()
+        await self.networks.setup()
+        for endpoint in endpoints:
+            await self.networks.adopt(endpoint.record, endpoint.container_id)
+        await self.networks.reconcile()
 
     async def run(self, name: str, network: str, box: Net | None = None, **settings: Any) -> tuple[Net, Endpoint]:
         net = box or Net()
@@ -104,9 +147,12 @@ async def world(host: Net, tmp_path: Path) -> AsyncIterator[World]:
     await made.networks.setup()
     await made.networks.create({"Name": "shop"})
     yield made
-    await made.networks.close()
     for box in made.boxes:
         box.close()
+    for endpoint in [e for live in made.networks._networks.values() for e in live.endpoints.values()]:
+        await made.networks.disconnect(endpoint)
+    await made.networks.close()
+    made.forker.wait()
 
 
 async def ask(net: Net, name: str, kind: str = "A", *options: str) -> list[str]:
@@ -248,3 +294,75 @@ async def test_the_namespace_is_let_go(world: World) -> None:
     assert await ask(peer, "web") != [endpoint.address]
     assert not world.networks.wants_names(endpoint.container_id)
     assert web.blocked("127.0.0.11", 53)
+
+
+async def test_names_are_answered_without_a_daemon(world: World, dnsmasq: Path) -> None:
+    web, first = await world.run("web", "shop")
+    db, second = await world.run("db", "shop")
+    (world.root / "containers").mkdir()
+    for endpoint in (first, second):
+        (world.root / "containers" / endpoint.container_id).mkdir()
+    world.networks._naming._server.close()  # type: ignore[union-attr]
+    assert await ask(web, "db") == [second.address]
+    assert await ask(web, "example.org") == ["198.51.100.7"]
+    world.resolv_conf.write_text("nameserver 192.0.2.99\n")
+    assert await ask(web, "example.org") != ["198.51.100.7"]
+    world.resolv_conf.write_text(f"nameserver {UPSTREAM}\n")
+    (world.root / "containers" / second.container_id).rmdir()  # it ends, and nobody is there to hear of it
+    async with asyncio.timeout(10):
+        while await ask(web, "db") == [second.address]:
+            pass
+    assert db.blocked("127.0.0.11", 53)
+    await world.restart([first])
+    assert not world.networks.wants_names(first.container_id)
+    assert await ask(web, "web") == [first.address]
+    assert len(world.forker.pids) == 1
+
+
+async def test_the_last_one_ends_it(world: World) -> None:
+    _, first = await world.run("web", "shop")
+    (world.root / "containers").mkdir()
+    world.networks._naming._server.close()  # type: ignore[union-attr]
+    async with asyncio.timeout(10):
+        while (world.root / server.SOCKET).exists():
+            await asyncio.sleep(0.01)
+    await asyncio.to_thread(world.forker.wait)
+    await world.restart([first])
+    assert world.networks.wants_names(first.container_id)
+
+
+async def test_another_takes_the_place_of_one_that_was_killed(world: World) -> None:
+    web, first = await world.run("web", "shop")
+    unnamed = asyncio.Event()
+    world.networks.on_unnamed(unnamed.set)
+    os.kill(world.forker.pids[0], signal.SIGKILL)
+    async with asyncio.timeout(10):
+        await unnamed.wait()
+    assert world.networks.wants_names(first.container_id)
+    await world.networks.serve_names(first.container_id, sockets(web))
+    _, second = await world.run("db", "shop")
+    assert await ask(web, "db") == [second.address]
+    assert len(world.forker.pids) == 2
+
+
+async def test_many_questions_at_once_and_several_in_one_stream(world: World) -> None:
+    web, first = await world.run("web", "shop")
+
+    def query(id: int, name: str = "web") -> bytes:
+        return struct.pack(">HHHHHH", id, 0x100, 1, 0, 0, 0) + bytes((len(name),)) + name.encode() + b"\0\0\1\0\1"
+
+    with web.entered():
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.settimeout(5)
+    for id in range(100):
+        udp.sendto(query(id), ("127.0.0.11", 53))
+    assert {struct.unpack(">H", udp.recv(512)[:2])[0] for _ in range(100)} == set(range(100))
+    udp.close()
+    stream = web.connect("127.0.0.11", 53)
+    both = b"".join(struct.pack(">H", len(query(id))) + query(id) for id in (7, 8))
+    for byte in both:
+        stream.sendall(bytes((byte,)))
+    received = b""
+    while received.count(ipaddress.ip_address(first.address).packed) < 2:
+        received += stream.recv(512)
+    stream.close()

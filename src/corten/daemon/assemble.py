@@ -38,6 +38,7 @@ from corten.store.blobs import Blobs
 from corten.store.database import Database
 from corten.store.records import Records
 from corten.tasks.launcher import Launcher
+from corten.tasks.names import LauncherNames
 from corten.tasks.namespaces import LauncherNamespaces
 from corten.tasks.supervised import Supervisors
 from corten.tasks.trees import LauncherTrees
@@ -104,7 +105,9 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     namespaces = LauncherNamespaces(launcher)
     runtime = Supervisors(launcher, config.exec_root / "containers")
     volumes = Volumes(config.data_root / "volumes", records, events, changing, machine.root_owner(facts))
-    networks = Networks(records, _network_config(config), events.publish)
+    network_config = _network_config(config)
+    names = LauncherNames(launcher, config.exec_root, network_config.resolv_conf)
+    networks = Networks(records, network_config, events.publish, names)
 
     def users(image: str) -> list[tuple[str, bool]]:
         """Who keeps an image from being removed; asked only once there is an engine."""

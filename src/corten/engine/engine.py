@@ -46,6 +46,7 @@ class Engine:
         self.containers.probe = self._probe
         parts.images.after_pull = lambda: parts.changing.spawn(self.image_gc.after_pull(), "image gc after a pull")
         self.networks.on_lost = self._lost
+        self.networks.on_unnamed(self._unnamed)
 
     async def open(self) -> None:
         self.parts.changing.spawn(asyncio.to_thread(self.volumes.empty_bin), "erasing removed volumes")
@@ -58,6 +59,13 @@ class Engine:
         if container is not None:
             work = container_network.reconnect(self.containers, container)
             self.parts.changing.spawn(work, f"connecting container {container.id} again")
+
+    def _unnamed(self) -> None:
+        """The name server died: another, with new sockets in every container."""
+        for container in self.containers.by_id.values():
+            if container.record.state.has_task:
+                work = container_network.reconnect(self.containers, container)
+                self.parts.changing.spawn(work, f"a name server for container {container.id}")
 
     async def settle(self) -> None:
         """Wait for everything that goes on behind the answers given so far."""

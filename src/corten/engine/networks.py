@@ -13,6 +13,7 @@ and from the endpoints that are connected, and can be made again from them at an
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,9 +34,8 @@ from corten.network.definition import Definition
 from corten.network.endpoint import Endpoint
 from corten.network.firewall import Published
 from corten.network.live import Live, lease_of, published, rank
-from corten.network.naming import Naming
+from corten.network.naming import NameServer, Naming, Sockets, host, prepared
 from corten.network.ports import Reservations, Target, Wish, matching, report, wishes
-from corten.network.resolver import Sockets
 from corten.network.upkeep import Upkeep
 from corten.network.wiring import Wiring, lead
 
@@ -47,14 +47,17 @@ Publish = Callable[[str, str, str, Mapping[str, str]], None]  # events: type, ac
 class Networks:
     """`warnings` and `changes` (sysctls that were set on this host) are for `info`."""
 
-    def __init__(self, records: Table, config: NetworkConfig, notify_event: Publish) -> None:
+    def __init__(
+        self, records: Table, config: NetworkConfig, notify_event: Publish, names: NameServer | None = None
+    ) -> None:
         self.config = config
         self._table = records
         self._notify = notify_event
         self._networks: dict[str, Live] = {}
         self._reservations = Reservations(config.host_ip)
         self._wiring = Wiring(config.label)
-        self._naming = Naming(self._connected, config.resolv_conf)
+        self._naming = Naming(names, self._everything)
+        self._preparing: asyncio.Task[None] | None = None
         self._upkeep: Upkeep | None = None
         self.on_lost: Callable[[Endpoint], None] | None = None  # its pair is gone, and nobody disconnected it
         self.warnings = self._wiring.warnings
@@ -78,6 +81,9 @@ class Networks:
             self._setup_default()
             for live in self._bridged():
                 self._wiring.ensure(live, now=False)
+        await self._naming.open()
+        if any(not live.definition.predefined for live in self._networks.values()):
+            self._prepare_names()
         for live in self._stacked():
             try:
                 self._wiring.ensure(live)
@@ -122,6 +128,7 @@ class Networks:
         await self._wiring.reconcile(known)
         for live in self._bridged():  # a bridge that was gone at setup has lost its ports
             self._wiring.bridges.rejoin(live.definition.bridge, live.ports)
+        self._naming.tell_all()
         if self._upkeep is None:
             self._upkeep = Upkeep(self._wiring, self._bridged, self._tell_lost)
             self._upkeep.start()
@@ -139,7 +146,9 @@ class Networks:
         if self._upkeep is not None:
             self._upkeep.close()
             self._upkeep = None
-        await self._naming.close()
+        if self._preparing is not None:
+            await self._preparing
+        self._naming.close()
         await self.settle()
         for live in self._networks.values():
             for endpoint in live.endpoints.values():
@@ -267,7 +276,8 @@ class Networks:
         return changed
 
     def _remember(self, live: Live, endpoint: Endpoint) -> Endpoint:
-        live.add(endpoint)
+        self._add(live, endpoint)
+        self._naming.set_open(endpoint.container_id, self._has_way_out(endpoint.container_id))
         self._event("connect", live.definition, endpoint.container_id)
         return endpoint
 
@@ -291,8 +301,11 @@ class Networks:
         if live is None or not live.drop(endpoint.endpoint_id):
             return
         self._unpublish(published(endpoint))
+        self._naming.drop(live, endpoint)
         if not self.of_container(endpoint.container_id):
-            await self._naming.end(endpoint.container_id)
+            self._naming.end(endpoint.container_id)
+        else:
+            self._naming.set_open(endpoint.container_id, self._has_way_out(endpoint.container_id))
         if endpoint.host_interface:
             addresses, lease = live.addresses, lease_of(endpoint)
             self._wiring.unplug(endpoint, lambda: addresses.release(lease))
@@ -320,7 +333,7 @@ class Networks:
         if endpoint.endpoint_id in live.endpoints:
             return endpoint
         live.addresses.adopt(endpoint)
-        live.add(endpoint)
+        self._add(live, endpoint)
         ports = published(endpoint)
         complaints = self._reservations.retake(ports, endpoint.container_name)
         self.warnings += [f"container {endpoint.container_name}: {complaint}" for complaint in complaints]
@@ -333,14 +346,46 @@ class Networks:
     def wants_names(self, container_id: str) -> bool:
         """It is in a user-defined network and has no name server yet: time for `serve_names`."""
         user = any(not live.definition.predefined for live, _ in self._connected(container_id))
-        return user and container_id not in self._naming
+        return user and self._naming.available and container_id not in self._naming
 
     async def serve_names(self, container_id: str, sockets: Sockets, servers: Sequence[str] = ()) -> None:
         """Start the name server at 127.0.0.11 of a container; `servers` are what --dns gave it.
 
-        After a daemon's restart as well, with new sockets. It ends with the container's last endpoint.
+        It goes on without the daemon, and ends with the container's last endpoint.
         """
-        await self._naming.serve(container_id, sockets, servers or self.config.dns)
+        own = servers or self.config.dns
+        await self._naming.serve(container_id, sockets, own, self._has_way_out(container_id))
+
+    def on_unnamed(self, call: Callable[[], None]) -> None:
+        """Call this when the name server has died, and every container wants another."""
+        self._naming.on_unnamed = call
+
+    def _prepare_names(self) -> None:
+        """What the first container of a user-defined network needs, before it starts."""
+        if self._naming.available and self._preparing is None:
+            self._preparing = asyncio.ensure_future(prepared(self._naming))
+
+    def _has_way_out(self, container_id: str) -> bool:
+        """A name of the world may be asked for; not from internal networks alone (CVE-2024-29018)."""
+        return not all(live.definition.internal for live, _ in self._connected(container_id))
+
+    def _everything(self) -> Json:
+        """For the name server: who is called what in which network."""
+        named = [live for live in self._networks.values() if not live.definition.predefined]
+        networks = {
+            live.definition.id: {
+                "name": live.definition.name,
+                "hosts": {e.container_id: host(e) for e in live.endpoints.values()},
+            }
+            for live in named
+        }
+        containers = {id: {"open": self._has_way_out(id)} for live in named for id in live.of}
+        return {"do": "all", "networks": networks, "containers": containers}
+
+    def _add(self, live: Live, endpoint: Endpoint) -> None:
+        live.add(endpoint)
+        if not live.definition.predefined:
+            self._naming.put(live, endpoint)
 
     def _connected(self, container_id: str) -> builtins.list[tuple[Live, Endpoint]]:
         return [(n, n.of[container_id]) for n in self._networks.values() if container_id in n.of]
@@ -356,7 +401,7 @@ class Networks:
         """A container has another name now: network inspect shows it."""
         for live, endpoint in self._connected(container_id):
             names = [name if n == endpoint.container_name else n for n in endpoint.dns_names]
-            live.add(replace(endpoint, container_name=name, dns_names=names))
+            self._add(live, replace(endpoint, container_name=name, dns_names=names))
 
     def validate(self, network: str, settings: Json) -> Definition:
         """At create, before anything is connected: the network is there and could give what is asked. Invalid."""
@@ -412,6 +457,7 @@ class Networks:
             except BaseException:
                 await self._wiring.dismantle(live)
                 raise
+        self._prepare_names()
         self._event("create", made)
         return {"Id": made.id, "Warning": ""}
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from corten.engine.seams import Json, Namespace
-from corten.network.resolver import Sockets
+from corten.network.naming import Sockets
 
 
 class Image(Protocol):
@@ -93,6 +93,8 @@ class Networks(Protocol):
     async def adopt(self, record: Json, container_id: str) -> Endpoint: ...
 
     async def settle(self) -> None: ...
+
+    def on_unnamed(self, call: Callable[[], None]) -> None: ...
 
     def wants_names(self, container_id: str) -> bool: ...
 

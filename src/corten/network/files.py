@@ -6,8 +6,8 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 
 from corten.errors import Invalid
+from corten.spec.resolv_conf import PUBLIC_SERVERS, lines, nameservers
 
-PUBLIC_SERVERS = ("8.8.8.8", "8.8.4.4")  # what Docker takes when the host has only loopback servers
 EMBEDDED_SERVER = "127.0.0.11"
 
 _LOCALHOST = "127.0.0.1\tlocalhost\n"
@@ -24,19 +24,19 @@ def hosts(
     addresses: Iterable[str], hostname: str, domainname: str = "", extra: Iterable[str] = (), host_gateway: str = ""
 ) -> str:
     """`extra` are --add-host entries "name:address" ("host-gateway" stands for `host_gateway`). Invalid."""
-    lines = [_LOCALHOST, _LOCALHOST6]
+    rows = [_LOCALHOST, _LOCALHOST6]
     for entry in extra:
         name, address = parse_extra_host(entry)
         if address == "host-gateway":
             if not host_gateway:
                 raise Invalid(f"extra host {entry!r}: this container has no network with a way to the host")
             address = host_gateway
-        lines.append(f"{address}\t{name}\n")
+        rows.append(f"{address}\t{name}\n")
     full = f"{hostname}.{domainname} {hostname}" if domainname and not hostname.endswith(f".{domainname}") else hostname
     if "." in full.split()[0] and " " not in full:
         full = f"{full} {full.split('.', 1)[0]}"
-    lines += [f"{address}\t{full}\n" for address in addresses if address]
-    return "".join(lines)
+    rows += [f"{address}\t{full}\n" for address in addresses if address]
+    return "".join(rows)
 
 
 def parse_extra_host(entry: str) -> tuple[str, str]:
@@ -75,12 +75,12 @@ def resolv_conf(
     opting = list(options) if options else host_options
     if embedded and not any(option.startswith("ndots:") for option in opting):
         opting = [*opting, "ndots:0"]
-    lines = [f"nameserver {server}\n" for server in chosen]
+    rows = [f"nameserver {server}\n" for server in chosen]
     if searching:
-        lines.append(f"search {' '.join(searching)}\n")
+        rows.append(f"search {' '.join(searching)}\n")
     if opting:
-        lines.append(f"options {' '.join(opting)}\n")
-    return "".join(lines)
+        rows.append(f"options {' '.join(opting)}\n")
+    return "".join(rows)
 
 
 def upstreams(host: str, servers: Sequence[str] = (), ipv6: bool = True) -> list[str]:
@@ -98,32 +98,12 @@ def _reachable(server: str, ipv6: bool) -> bool:
     return address.version == 4 or (ipv6 and not address.is_link_local)
 
 
-def nameservers(text: str) -> list[str]:
-    """The servers of a resolv.conf, in order."""
-    found = []
-    for words in _lines(text):
-        if words[0] == "nameserver" and len(words) > 1:
-            try:
-                ipaddress.ip_address(words[1].partition("%")[0])
-            except ValueError:
-                continue  # the host's file is its administrator's; a resolver skips such a line as well
-            found.append(words[1])
-    return found
-
-
 def _settings(text: str) -> tuple[list[str], list[str]]:
     search: list[str] = []
     options: list[str] = []
-    for words in _lines(text):
+    for words in lines(text):
         if words[0] in ("search", "domain"):  # the last one counts
             search = words[1:]
         elif words[0] == "options":
             options += words[1:]
     return search, options
-
-
-def _lines(text: str) -> Iterable[list[str]]:
-    for line in text.splitlines():
-        words = line.split("#", 1)[0].split(";", 1)[0].split()
-        if words:
-            yield words

@@ -30,31 +30,19 @@ class Live:
     addresses: Addresses
     endpoints: dict[str, Endpoint] = field(default_factory=dict)  # by endpoint id; changed by `add` and `drop`
     of: dict[str, Endpoint] = field(default_factory=dict)  # the same by container id: each is in a network once
-    _names: dict[str, list[Endpoint]] | None = None
 
     def add(self, endpoint: Endpoint) -> None:
         """A new endpoint, or another state of a known one."""
         self.endpoints[endpoint.endpoint_id] = endpoint
         self.of[endpoint.container_id] = endpoint
-        self._names = None
 
     def drop(self, endpoint_id: str) -> bool:
         """False when it is not there."""
         gone = self.endpoints.pop(endpoint_id, None)
         if gone is None:
             return False
-        self._names = None
         del self.of[gone.container_id]
         return True
-
-    def named(self, name: str) -> list[Endpoint]:
-        """Whose name or alias that is (in lower case), alone or followed by a dot and the network's name."""
-        if self._names is None:
-            self._names = {}
-            for endpoint in self.endpoints.values():
-                for known in dict.fromkeys(n.lower() for n in endpoint.dns_names):
-                    self._names.setdefault(known, []).append(endpoint)
-        return self._names.get(name) or self._names.get(name.removesuffix(f".{self.definition.name.lower()}")) or []
 
     @property
     def wall(self) -> Bridge:

@@ -18,7 +18,7 @@ from corten.engine.seams import Json, Namespace
 from corten.engine.validate.network import check_endpoint
 from corten.errors import Conflict, CortenError, Forbidden, Invalid, NotFound
 from corten.network import rate
-from corten.network.resolver import Sockets
+from corten.network.naming import Sockets
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
@@ -111,7 +111,10 @@ def renamed(containers: Containers, container: Container) -> None:
 
 
 async def serve_again(containers: Containers, container: Container) -> None:
-    """What an adopted container lost while no daemon ran: its name server, and devices that somebody took away."""
+    """What a running container lost of its network: devices that somebody took away, its name server.
+
+    The caller holds the lock, or nobody else has the container yet.
+    """
     networks = containers.parts.networks
     if not own_namespace(container.record):
         return
@@ -122,17 +125,14 @@ async def serve_again(containers: Containers, container: Container) -> None:
             async with _opened(containers, container) as namespace:
                 await _serve_names(containers, container, namespace)
     except (CortenError, OSError) as error:  # it runs, and ended perhaps just now
-        log.warning("container %s has no network yet: %s", container.id, error)
+        log.warning("container %s has lost a part of its network: %s", container.id, error)
 
 
 async def reconnect(containers: Containers, container: Container) -> None:
-    """Devices of a running container that somebody took away are made again."""
+    """The same while the daemon runs."""
     async with container.lock:
         if container.record.state.has_task:
-            try:
-                await _reconnect(containers, container)
-            except (CortenError, OSError) as error:
-                log.warning("container %s has lost a device, and gets no other: %s", container.id, error)
+            await serve_again(containers, container)
 
 
 async def _reconnect(containers: Containers, container: Container) -> None:

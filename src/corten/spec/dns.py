@@ -23,6 +23,7 @@ TTL = 600  # seconds; what Docker gives, and programs do not ask again for
 _HEADER = struct.Struct(">HHHHHH")
 _RESPONSE, _OPCODE, _TRUNCATED, _RECURSION_DESIRED, _RECURSION_AVAILABLE = 0x8000, 0x7800, 0x0200, 0x0100, 0x0080
 _UDP_LIMIT = 512
+LARGEST = 65535  # bytes of a message by TCP
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -120,8 +121,22 @@ def refuse(message: bytes, question: Question, code: int) -> bytes:
     return _reply(message, question, code, (), _UDP_LIMIT)
 
 
+def framed(received: bytes | bytearray) -> bytes | None:
+    """The first message of a TCP stream, which has its length before it; None while it is not whole."""
+    end = 2 + int.from_bytes(received[:2], "big")
+    return bytes(received[2:end]) if len(received) >= max(end, 2) else None
+
+
 def with_id(message: bytes, id: int) -> bytes:
     return struct.pack(">H", id) + message[2:]
+
+
+def limit(message: bytes, question: Question) -> int:
+    """How long an answer by UDP may be: 512 bytes, or what the client's EDNS record says (RFC 6891)."""
+    extra = message[question.end :]
+    if message[10:12] == b"\0\1" and len(extra) >= 11 and extra[:3] == b"\0\0\x29":
+        return min(4096, max(_UDP_LIMIT, int.from_bytes(extra[3:5], "big")))
+    return _UDP_LIMIT
 
 
 def answers(query: bytes, question: Question, reply: bytes, id: int) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.errors import Corrupt
-from corten.network import dns
+from corten.spec import dns
 
 WEB = struct.pack(">HHHHHH", 0x1234, 0x0100, 1, 0, 0, 0) + b"\x03Web\x04shop\0" + struct.pack(">HH", 1, 1)
 

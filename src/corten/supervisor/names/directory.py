@@ -1,0 +1,113 @@
+"""Who is called what in which network. Pure.
+
+A host is told as {"name", "names": [...], "addresses": [...], "links": ["target:alias"]}: what it is called first,
+everything that it is called, and names that only itself has for others.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A container's place in one network."""
+
+    name: str
+    names: tuple[str, ...]
+    addresses: tuple[IPAddress, ...]
+    links: dict[str, str]  # alias to target, in lower case
+
+
+def host_of(told: Json) -> Host:
+    links = (str(link).lower().partition(":") for link in told.get("links") or ())
+    return Host(
+        told["name"],
+        tuple(dict.fromkeys(str(name).lower() for name in told["names"])),
+        tuple(ipaddress.ip_address(text) for text in told["addresses"]),
+        {alias or target: target for target, _, alias in links},
+    )
+
+
+@dataclass(slots=True)
+class Network:
+    name: str
+    hosts: dict[str, Host] = field(default_factory=dict)  # by container
+    _named: dict[str, list[Host]] | None = None
+
+    def put(self, container: str, host: Host | None) -> None:
+        """A new host, or another state of a known one; None takes it away."""
+        if host is not None:
+            self.hosts[container] = host
+        else:
+            self.hosts.pop(container, None)
+        self._named = None
+
+    def named(self, name: str) -> list[Host]:
+        """Whose name or alias that is (in lower case), alone or followed by a dot and the network's name."""
+        if self._named is None:
+            self._named = {}
+            for host in self.hosts.values():
+                for known in host.names:
+                    self._named.setdefault(known, []).append(host)
+        return self._named.get(name) or self._named.get(name.removesuffix(f".{self.name.lower()}")) or []
+
+
+class Directory:
+    """All networks of a daemon. `version` changes with every change."""
+
+    def __init__(self) -> None:
+        self._networks: dict[str, Network] = {}
+        self._of: dict[str, dict[str, Network]] = {}  # by container, then by network id
+        self.version = 0
+
+    def replace(self, told: Json) -> None:
+        """{network id: {"name", "hosts": {container: host}}}"""
+        self._networks, self._of = {}, {}
+        for id, network in told.items():
+            for container, host in network["hosts"].items():
+                self.put(id, network["name"], container, host)
+        self.version += 1
+
+    def put(self, id: str, name: str, container: str, told: Json) -> None:
+        network = self._networks.setdefault(id, Network(name))
+        network.put(container, host_of(told))
+        self._of.setdefault(container, {})[id] = network
+        self.version += 1
+
+    def drop(self, id: str, container: str) -> None:
+        """Idempotent."""
+        network = self._networks.get(id)
+        if network is None:
+            return
+        network.put(container, None)
+        self._of.get(container, {}).pop(id, None)
+        if not network.hosts:
+            del self._networks[id]
+        self.version += 1
+
+    def forget(self, container: str) -> None:
+        for id in list(self._of.pop(container, {})):
+            self.drop(id, container)
+
+    def addresses(self, asker: str, name: str) -> list[IPAddress] | None:
+        """All addresses of a name (in lower case), both families; None when nobody in the asker's networks has it."""
+        found: list[IPAddress] = []
+        for network in self._of.get(asker, {}).values():
+            for host in network.named(network.hosts[asker].links.get(name, name)):
+                found += host.addresses
+        return list(dict.fromkeys(found)) or None
+
+    def reverse(self, asker: str, ip: IPAddress) -> list[str]:
+        """What an address is called in the asker's networks."""
+        return [
+            f"{host.name}.{network.name}"
+            for network in self._of.get(asker, {}).values()
+            for host in network.hosts.values()
+            if ip in host.addresses
+        ]

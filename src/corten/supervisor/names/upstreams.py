@@ -1,0 +1,195 @@
+"""Questions about other names: to the servers of a container or of this host, one after the other.
+
+Each question has a socket and an id of its own, so a port that nobody can guess, and only the server asked is heard.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+
+from corten.spec import dns
+from corten.spec.dns import Question
+from corten.spec.resolv_conf import PUBLIC_SERVERS, nameservers
+from corten.supervisor.loop import READ, WRITE, Loop
+
+Answer = Callable[[bytes], None]
+
+_TRY = 2.0  # seconds for one server before the next is asked
+_LOOK_EVERY = 0.25
+_LARGEST = 65535
+
+
+class HostServers:
+    """The host's name servers, read again when its resolv.conf changed. Loopback ones too: we ask from the host."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._seen: tuple[int, int] = (0, 0)
+        self._servers: list[str] = []
+
+    def __call__(self) -> Sequence[str]:
+        try:
+            status = os.stat(self._path)
+            seen = (status.st_mtime_ns, status.st_ino)
+            if seen != self._seen:
+                with open(self._path, errors="replace") as file:
+                    self._servers = nameservers(file.read())
+                self._seen = seen
+        except FileNotFoundError:
+            self._servers, self._seen = [], (0, 0)
+        return self._servers or PUBLIC_SERVERS
+
+
+class Asked:
+    """One question under way. `answer` is called once: with a server's answer, or SERVFAIL when none gave any."""
+
+    def __init__(self, loop: Loop, message: bytes, question: Question, servers: Sequence[str], answer: Answer) -> None:
+        self._loop = loop
+        self._message, self._question = message, question
+        self._servers = list(servers)
+        self._answer: Answer | None = answer
+        self._socket: socket.socket | None = None
+        self._query = b""
+        self._id = 0
+        self.deadline = 0.0
+
+    @property
+    def over(self) -> bool:
+        return self._answer is None
+
+    def next(self) -> None:
+        """Ask the next server; the last one did not answer, or there was none."""
+        self.close()
+        if self._answer is None:
+            return
+        while self._servers:
+            server = self._servers.pop(0)
+            self.deadline = time.monotonic() + _TRY
+            self._id = secrets.randbelow(1 << 16)
+            self._query = dns.with_id(self._message, self._id)
+            try:
+                self._begin(server)
+                return
+            except (OSError, ValueError):
+                self.close()
+        self._finish(dns.refuse(self._message, self._question, dns.SERVFAIL))
+
+    def _begin(self, server: str) -> None:
+        raise NotImplementedError
+
+    def _heard(self, reply: bytes) -> None:
+        """Somebody sent this; what is no answer to the question is not heard."""
+        if dns.answers(self._query, self._question, reply, self._id):
+            self._finish(dns.with_id(reply, self._question.id))
+
+    def _finish(self, reply: bytes) -> None:
+        answer, self._answer = self._answer, None
+        self.close()
+        if answer is not None:
+            answer(reply)
+
+    def give_up(self) -> None:
+        """Nobody waits for the answer any more."""
+        self._answer = None
+        self.close()
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._loop.forget(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def _connected(self, server: str, kind: int) -> socket.socket:
+        family = socket.AF_INET6 if ":" in server else socket.AF_INET
+        self._socket = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        address, _, zone = server.partition("%")
+        scope = (0, socket.if_nametoindex(zone)) if zone else ()
+        try:
+            self._socket.connect((address, 53, *scope))
+        except BlockingIOError:
+            pass  # TCP: it becomes writable
+        return self._socket
+
+
+class Datagram(Asked):
+    def _begin(self, server: str) -> None:
+        connected = self._connected(server, socket.SOCK_DGRAM)
+        connected.send(self._query)
+        self._loop.watch(connected.fileno(), READ, self._readable)
+
+    def _readable(self, _: int) -> None:
+        assert self._socket is not None
+        try:
+            self._heard(self._socket.recv(_LARGEST))
+        except BlockingIOError:
+            return
+        except OSError:  # refused, unreachable
+            self.next()
+
+
+class Stream(Asked):
+    def _begin(self, server: str) -> None:
+        self._received = bytearray()
+        connected = self._connected(server, socket.SOCK_STREAM)
+        self._loop.watch(connected.fileno(), WRITE, self._writable)
+
+    def _writable(self, _: int) -> None:
+        assert self._socket is not None
+        try:
+            self._socket.sendall(struct.pack(">H", len(self._query)) + self._query)  # a fresh connection has the room
+        except OSError:
+            self.next()
+            return
+        self._loop.watch(self._socket.fileno(), READ, self._readable)
+
+    def _readable(self, _: int) -> None:
+        assert self._socket is not None
+        try:
+            data = self._socket.recv(_LARGEST)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.next()
+            return
+        self._received += data
+        if (reply := dns.framed(self._received)) is not None:
+            self._heard(reply)
+            if not self.over:
+                self.next()  # it answered another question
+
+
+class Upstreams:
+    """All questions under way."""
+
+    def __init__(self, loop: Loop, resolv_conf: str) -> None:
+        self._loop = loop
+        self.of_host = HostServers(resolv_conf)
+        self._asked: list[Asked] = []
+        self._looking = False
+
+    def ask(self, message: bytes, question: Question, servers: Sequence[str], tcp: bool, answer: Answer) -> Asked:
+        made = (Stream if tcp else Datagram)(self._loop, message, question, servers, answer)
+        self._asked.append(made)
+        if not self._looking:
+            self._looking = True
+            self._loop.after(_LOOK_EVERY, self._look)
+        made.next()
+        return made
+
+    def _look(self) -> None:
+        """The next server for every question whose time is up."""
+        now = time.monotonic()
+        for asked in self._asked:
+            if not asked.over and asked.deadline < now:
+                asked.next()
+        self._asked = [asked for asked in self._asked if not asked.over]
+        self._looking = bool(self._asked)
+        if self._looking:
+            self._loop.after(_LOOK_EVERY, self._look)
