@@ -10,7 +10,8 @@ from corten.errors import Unavailable, Unsupported
 
 
 async def distribution(call: Call) -> web.StreamResponse:
-    raise Unsupported("looking into a registry without pulling is not supported yet")
+    auth = call.header_json("X-Registry-Auth")
+    return json_answer(await call.engine.images.distribution(call.path["name"], auth))
 
 
 async def no_plugins(call: Call) -> web.StreamResponse:

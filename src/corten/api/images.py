@@ -15,6 +15,7 @@ from corten.engine.validate import keys
 from corten.errors import Invalid, Unsupported
 
 Json = dict[str, Any]
+_SEARCH_KEYS = frozenset({"is-official", "is-automated", "stars"})
 _PRUNE_KEYS = frozenset({"dangling", "until", "label", "label!"})
 
 
@@ -112,7 +113,11 @@ async def login(call: Call) -> web.StreamResponse:
 
 
 async def search(call: Call) -> web.StreamResponse:
-    raise Unsupported("searching a registry is not supported")
+    filters = call.filters()
+    filters.check(_SEARCH_KEYS)
+    limit = call.integer("limit", 0) or 0
+    found = await call.engine.images.search(call.text("term"), limit, filters, call.header_json("X-Registry-Auth"))
+    return json_answer(found)
 
 
 ROUTES = (

@@ -44,6 +44,7 @@ image_prune | image prune | Remove images that nothing needs
 login | login | Log in to a registry
 logout | logout | Log out from a registry
 push | push, image push | Send an image to a registry
+search | search | Search a registry for images
 save | save, image save | Write images as a tar
 network_audit | network audit | Show who can reach which container
 network_connect | network connect | Connect a container to a network

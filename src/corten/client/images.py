@@ -43,6 +43,13 @@ def push(client: Client, name: str, tag: str, platform: str = "", credentials: s
     return client.stream("POST", _at(name, "/push"), query, None, {"X-Registry-Auth": credentials or NO_CREDENTIALS})
 
 
+def search(client: Client, term: str, limit: int, wanted: dict[str, list[str]], credentials: str = "") -> list[Json]:
+    query = {"term": term, "limit": str(limit) if limit else None, "filters": filters(wanted)}
+    headers = {"X-Registry-Auth": credentials or NO_CREDENTIALS}
+    answer: list[Json] = client.call("GET", "/images/search", query, None, headers)
+    return answer
+
+
 def load(client: Client, body: Iterable[bytes], quiet: bool) -> Answer:
     """A stream of progress documents; the body is a tar as `save` makes it."""
     return client.stream("POST", "/images/load", {"quiet": "1" if quiet else "0"}, body)

@@ -20,6 +20,7 @@ from corten.engine.images.load import Loader
 from corten.engine.images.progress import Emit, status, stream
 from corten.engine.images.pull import Puller
 from corten.engine.images.push import Pusher
+from corten.engine.images.remote import Remote
 from corten.engine.images.remove import Remover, Users
 from corten.engine.images.save import save
 from corten.engine.images.stock import Stock, StockTrees
@@ -82,6 +83,7 @@ class Images:
         self._blobs = blobs
         self._trees = trees
         self._registry = registry
+        self._remote = Remote(registry)
         self._driver = driver
         self._collector = Collector(blobs, self._records, self._leases, trees)
         self._builtin = Builtin(blobs, self._leases, trees, self._collector)
@@ -305,6 +307,14 @@ class Images:
     async def login(self, auth: Json) -> str:
         """An identity token, or "". Unauthorized, Failed, Unavailable."""
         return await self._registry.login(auth)
+
+    async def distribution(self, ref: str, auth: Json | None = None) -> Json:
+        """What a registry says about a reference, without pulling: Docker's DistributionInspect."""
+        return await self._remote.distribution(ref, auth)
+
+    async def search(self, term: str, limit: int, filters: Filters, auth: Json | None = None) -> Rows:
+        """Docker's rows of repositories that a registry has."""
+        return await self._remote.search(term, limit, filters, auth)
 
     def layers_size(self) -> int:
         """Bytes of all layers that images have, each counted once."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from corten.errors import CortenError, Failed, NotFound, Unauthorized, Unavailable
+from corten.errors import CortenError, Failed, NotFound, Unauthorized, Unavailable, Unsupported
 
 RETRY_STATUS = (408, 425, 429, 500, 502, 503, 504)
 MAX_WAIT = 60.0  # seconds
@@ -79,6 +79,15 @@ def push_error(refusal: Refusal, repository: str) -> CortenError:
         return Unauthorized(f"denied: {refusal.message or 'requested access to the resource is denied'}")
     if refusal.status == 404:
         return NotFound(f"repository {repository} not found: {refusal.text}")
+    return other_error(refusal)
+
+
+def search_error(refusal: Refusal, host: str) -> CortenError:
+    """The error for a registry that could not be searched."""
+    if refusal.status in (401, 403):
+        return Unauthorized(f"unauthorized: searching {host}: {refusal.message or 'authentication required'}")
+    if refusal.status in (404, 405, 501):
+        return Unsupported(f"registry {host} cannot be searched: it has neither an index nor a catalog")
     return other_error(refusal)
 
 

@@ -20,6 +20,7 @@ from corten.registry.client.places import Place, Places, Rule
 from corten.registry.client.proxies import Proxies
 from corten.registry.client.push import Push
 from corten.registry.client.repository import ATTEMPTS, Repository, Waiting, translate
+from corten.registry.client.search import INDEX, Found, search
 from corten.registry.client.slots import Slots
 from corten.registry.client.web import STALL, Web
 from corten.spec import digest as digests
@@ -126,6 +127,23 @@ class Registry:
                 raise Unauthorized(f"{text}{status} Unauthorized") from error
             raise Failed(f"{text}{status} {error.refusal.text}") from error
         return repository.identity_token
+
+    async def search(self, domain: str, term: str, limit: int, auth: Mapping[str, Any] | None) -> list[Found]:
+        """Repositories of a registry whose name has `term` in it."""
+        hub = domain == DEFAULT_DOMAIN
+        place = Place(self._endpoints.find(INDEX if hub else domain), "", domain)
+        at = Repository(self._web, place, "", credentials(auth, domain), self._pause, attempts=self._attempts)
+        return await search(at, "" if hub else domain, term, limit)
+
+    async def small_blob(self, repository: Repository, blob: Descriptor, limit: int) -> bytes:
+        """A blob that is not to be kept, verified."""
+        try:
+            body, _ = await repository.small(f"blobs/{blob.digest}", {}, limit)
+        except Refused as error:
+            raise translate(error, blob.digest, repository.name) from error
+        if digests.of(body, digests.split(blob.digest)[0]) != blob.digest:
+            raise Corrupt(f"digest mismatch: registry serves something else as {blob.digest}")
+        return body
 
     async def manifest(self, repository: Repository, reference: Reference, waiting: Waiting | None = None) -> Fetched:
         """What a tag or digest names. NotFound, Unauthorized, Unavailable, Failed; Corrupt: wrong digest."""

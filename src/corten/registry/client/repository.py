@@ -67,6 +67,10 @@ class Repository:
         """Its address as people write it."""
         return f"{self._endpoint.host}/{self._path}"
 
+    @property
+    def root(self) -> str:
+        return f"{self._scheme}://{self._endpoint.host}"
+
     def url(self, rest: str) -> str:
         return f"{self._scheme}://{self._endpoint.host}/v2/{self._path}/{rest}"
 

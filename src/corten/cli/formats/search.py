@@ -1,0 +1,25 @@
+"""The rows of `search`."""
+
+from __future__ import annotations
+
+from corten.cli.formats.listing import Row, Shape, ellipsis
+
+COLUMNS = ("Name", "Description", "StarCount", "IsOfficial")
+WIDTH = 45
+
+
+def _description(row: Row) -> str:
+    text = str(row.data.get("description") or "").replace("\n", " ").replace("\r", " ")
+    return text if row.full else ellipsis(text, WIDTH)
+
+
+RESULT = Shape(
+    "searchContext",
+    {
+        "Name": lambda row: row.data["name"],
+        "Description": _description,
+        "StarCount": lambda row: str(row.data.get("star_count") or 0),
+        "IsOfficial": lambda row: "[OK]" if row.data.get("is_official") else "",
+    },
+    {"Name": "NAME", "Description": "DESCRIPTION", "StarCount": "STARS", "IsOfficial": "OFFICIAL"},
+)
