@@ -51,6 +51,9 @@ class Server:
         if not request.path.endswith(("/attach", "/start")) or "refuse" in request.rel_url.query:
             return web.Response(text=str(len(body)), status=409 if "refuse" in request.rel_url.query else 200)
         taken = await take(request, framed=True, stream_types=True)
+        if "fail" in request.rel_url.query:
+            os.close(taken.fd)
+            return web.Response(text="it went wrong", status=500)
         thread = threading.Thread(target=echo, args=(taken.fd, taken.early))
         thread.start()
         self.threads.append(thread)
@@ -179,6 +182,12 @@ async def test_large_amounts_survive_a_slow_reader(server: Server) -> None:
     await sending
     writer.close()
     assert got == data + b"bye"
+
+
+async def test_failure_behind_the_head_ends_the_stream(server: Server) -> None:
+    """An answer would land in the stream, and its connection would stay open for a next request."""
+    answer = await converse(server, head(f"{ATTACH}?fail=1"), end=False)
+    assert answer.startswith(b"HTTP/1.1 101 UPGRADED") and body_of(answer) == b""
 
 
 async def test_refused_upgrade_goes_on_as_http(server: Server) -> None:

@@ -51,13 +51,14 @@ class Taken(NamedTuple):
 class Connection(RequestHandler):
     """One client connection. See the module for what it adds."""
 
-    __slots__ = ("_head", "_last_payload", "ended")
+    __slots__ = ("_head", "_last_payload", "ended", "taken")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head = b""
         self._last_payload: Any = None
         self.ended = False  # the client has sent all that it will send
+        self.taken = False  # what follows on this connection is not HTTP any more
 
     def data_received(self, data: bytes) -> None:
         if self._upgraded or not self._between_requests():
@@ -86,6 +87,8 @@ class Connection(RequestHandler):
         return self._upgraded
 
     async def finish_response(self, request: Any, resp: Any, start_time: float | None) -> tuple[Any, bool]:
+        if self.taken and not isinstance(resp, Hijacked):
+            resp = Hijacked()  # a failure after that: the end of the stream tells it, an answer would keep it open
         if self.ended and not self._message_tail and not self._messages and not isinstance(resp, Hijacked):
             resp.force_close()  # no next request can come
         return await super().finish_response(request, resp, start_time)
@@ -128,6 +131,7 @@ async def take(request: web.BaseRequest, framed: bool, stream_types: bool) -> Ta
     if transport.get_extra_info("sslcontext") is not None:
         raise Unsupported("attach and exec need corten.api.tls.TlsFront before the API, not asyncio's TLS")
     transport.pause_reading()
+    protocol.taken = True
     transport.write(head(upgrade, framed and stream_types))
     await _read_by_client(transport)
     early, protocol._message_tail = protocol._message_tail, b""

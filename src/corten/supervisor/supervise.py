@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from corten.errors import CortenError
 from corten.kernel import process as p
@@ -33,6 +33,7 @@ from corten.supervisor.native import Native
 from corten.supervisor.output import Output, Stdio
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 _LINGER = 3600.0  # seconds that a client which still reads may take to have the last of the output
 
@@ -331,14 +332,13 @@ class Supervisor:
         self._ended = True
         self._loop.forget(self._pidfd)
         status = reap(self._pidfd)
-        oom = bool(self._container.cgroup and self._container.cgroup.oom_count())
-        if not self._container.own_pids and self._container.cgroup:
-            self._container.cgroup.kill()  # without a PID namespace of its own the rest would live on
-        self._output.drain()
-        self._log.close()
+        oom = bool(_tried(self._out_of_memory))
+        _tried(self._kill_rest)
+        _tried(self._output.drain)
+        _tried(self._log.close)
         for exec_ in self._execs.values():
             if exec_.pidfd >= 0:
-                self._exec_end(exec_)
+                _tried(lambda exec_=exec_: self._exec_end(exec_))  # type: ignore[misc]
         ending = {"status": status, "at": time.time(), "oom_killed": oom, "error": ""}
         if self._started:
             self._write_exit(ending)
@@ -354,6 +354,14 @@ class Supervisor:
         for connection in tuple(self._connections):  # what they have been told last still waits in the socket
             connection.close()
         self._loop.stop()
+
+    def _out_of_memory(self) -> bool:
+        return bool(self._container.cgroup and self._container.cgroup.oom_count())
+
+    def _kill_rest(self) -> None:
+        """Without a PID namespace of its own the rest would live on."""
+        if not self._container.own_pids and self._container.cgroup:
+            self._container.cgroup.kill()
 
     def _write_exit(self, ending: Json) -> None:
         """A disk that refuses it must not keep the end from those who are connected."""
@@ -391,6 +399,15 @@ _DO: dict[str, Callable[[Supervisor, Json, list[int], Any], Any]] = {
     "pids": Supervisor._pids,
     "stats": Supervisor._stats,
 }
+
+
+def _tried(step: Callable[[], T]) -> T | None:
+    """A step of the end. One that fails must not keep the others from being done: somebody waits for the end."""
+    try:
+        return step()
+    except Exception:
+        print_exception()
+        return None
 
 
 def remove_directory(path: str) -> None:

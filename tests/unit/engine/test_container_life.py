@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from corten.engine.containers import attach as container_attach
 from corten.engine.containers import exit as container_exit
 from corten.engine.containers import inspect as container_inspect
 from corten.engine.containers import remove as container_remove
@@ -20,7 +22,8 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.records import Record, State
 from corten.engine.engine import Engine
 from corten.engine.filters import Filters
-from corten.errors import Conflict, Invalid, NotFound, NotModified, StartFailed
+from corten.engine.seams import Bundle, Stream, Task
+from corten.errors import Conflict, Failed, Invalid, NotFound, NotModified, StartFailed
 from engine_fakes import FakeRuntime, MemoryTable, make_engine
 
 
@@ -273,6 +276,49 @@ async def test_health(engine: Engine) -> None:
         assert (await anext(source))["Action"] == "health_status: healthy"
     await source.aclose()
     assert container_inspect.state(container)["Health"]["Log"][-1]["ExitCode"] == 0
+
+
+async def test_a_client_that_attaches_during_a_start(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too late for the task's creation, too early to find the task: it is served all the same."""
+    container = await make(engine, "sleep", "60")
+    runtime, ours, theirs = engine.parts.runtime, *socket.socketpair()
+    create = runtime.create
+
+    async def create_and_meet(bundle: Bundle, streams: Sequence[Stream] = ()) -> Task:
+        task = await create(bundle, streams)
+        stream = Stream(theirs.detach(), stdin=False, stdout=True, stderr=True, mux=False)
+        await container_attach.attach(engine.containers, container, stream, live=True, replay=False)
+        return task
+
+    monkeypatch.setattr(runtime, "create", create_and_meet)
+    await container_start.start(engine.containers, container)
+    assert not container.pending
+    await container_stop.kill(engine.containers, container)
+    with ours:
+        ours.settimeout(10)
+        assert await asyncio.to_thread(ours.recv, 1) == b""
+
+
+@pytest.mark.parametrize("remove", [False, True])
+async def test_an_end_is_told_whatever_fails(engine: Engine, remove: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    container = await run(engine, "sleep", "60", AutoRemove=remove)
+    waiting = container_wait.future(container, "removed" if remove else "next-exit")
+    assert container.release is not None
+
+    def fail(*_: object) -> None:
+        raise Failed("no")
+
+    def fail_in_a_way_nobody_foresaw() -> None:
+        raise RuntimeError("oops")
+
+    container.release.callback(fail_in_a_way_nobody_foresaw)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.parts.table, "put", fail)
+        assert container.task is not None
+        await container.task.signal(9)
+        async with asyncio.timeout(10):
+            assert (await waiting).status == 137
+    assert status(container) == "exited"  # and it can be removed
 
 
 async def test_an_earlier_daemons_containers(tmp_path: Path) -> None:

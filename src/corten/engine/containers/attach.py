@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from corten.errors import Conflict, CortenError, Invalid
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
 
+log = logging.getLogger(__name__)
 DETACH_KEYS = b"\x10\x11"  # ctrl-p ctrl-q
 _ESCAPES = {f"ctrl-{chr(code + 96)}": code for code in range(1, 27)}
 _ESCAPES |= {"ctrl-@": 0, "ctrl-[": 27, "ctrl-\\": 28, "ctrl-]": 29, "ctrl-^": 30, "ctrl-_": 31}
@@ -64,6 +66,8 @@ async def attach(containers: Containers, container: Container, stream: Stream, l
             containers.parts.events.publish("container", "attach", container.id, container.attributes())
     except ConnectionError:
         return
+    except Conflict as error:  # it ended just now, and so does the stream
+        log.debug("container %s: attached too late: %s", container.id, error)
     finally:
         if not given:
             os.close(stream.fd)

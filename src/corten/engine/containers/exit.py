@@ -45,11 +45,16 @@ async def ended(containers: Containers, container: Container, exit: Exit) -> Non
     if release is not None:
         try:
             await release.aclose()
-        except (CortenError, OSError) as error:  # what is left is found again by the sweep at the next start
-            log.error("container %s was not torn down completely: %s", container.id, error)
+        except (
+            Exception
+        ) as error:  # what is left is found again by the sweep at the next start; waiters must hear of it
+            log.error("container %s was not torn down completely: %s", container.id, error, exc_info=error)
     again = wants_restart(record, exit.status)
     _note(container, exit, again)
-    records.save(parts.table, record)
+    try:
+        records.save(parts.table, record)
+    except CortenError as error:  # exit.json has it, for the next daemon
+        log.error("the end of container %s could not be recorded: %s", container.id, error)
     parts.events.publish("container", "die", container.id, container.attributes(**_ending(record, exit)))
     container.wake(exit, "not-running", "next-exit")
     if again:

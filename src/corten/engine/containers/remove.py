@@ -57,16 +57,25 @@ def _still_runs(container: Container) -> str:
 async def remove_ended(containers: Containers, container: Container) -> None:
     """--rm: anonymous volumes go as well. Nothing happens when a client removed it first."""
     async with container.lock:
-        if not container.gone and not container.record.state.running:
+        if container.gone or container.record.state.running:
+            return
+        try:
             await remove_locked(containers, container, volumes=True)
+        except BaseException as error:
+            container.wake(Exit(container.record.state.exit_code, time.time(), error=str(error)), "removed")
+            raise
 
 
 async def remove_locked(containers: Containers, container: Container, volumes: bool) -> None:
     """The record goes last, so that an interrupted removal is seen and completed at the next start of the daemon."""
     parts, record = containers.parts, container.record
-    exit_code = record.state.exit_code
+    exit_code, before = record.state.exit_code, record.state.status
     record.state.status = "removing"
-    records.save(parts.table, record)
+    try:
+        records.save(parts.table, record)
+    except CortenError:
+        record.state.status = before  # it can be tried again
+        raise
     let_go_volumes(parts, container, anonymous_volumes=volumes)
     container.close_pending()
     container.gone = True

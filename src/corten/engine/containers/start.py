@@ -7,6 +7,7 @@ release that nobody can observe (a namespace, a cgroup) is only set off here, an
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -39,6 +40,8 @@ from corten.spec.mounts import Mount
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
+
+log = logging.getLogger(__name__)
 
 _LOCAL = (20 << 20, 5)  # size and number of files of Docker's log driver "local"
 
@@ -87,7 +90,17 @@ async def start_locked(containers: Containers, container: Container) -> dict[str
     for other in linking(containers, container):
         container_files.write_network(containers, other)
     _watch(containers, container, task)
+    await _serve_late(container, task)
     return record.timing
+
+
+async def _serve_late(container: Container, task: Task) -> None:
+    """Clients that attached while the task was being made: too late for its creation, too early to find it."""
+    for stream in container.take_pending():
+        try:
+            await task.attach(stream)
+        except CortenError as error:  # it has ended already, and the client's stream with it
+            log.debug("container %s: a client came too late: %s", container.id, error)
 
 
 def _watch(containers: Containers, container: Container, task: Task) -> None:
