@@ -7,15 +7,13 @@ everything that it is called, and names that only itself has for others.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """A container's place in one network."""
 
     name: str
@@ -34,11 +32,13 @@ def host_of(told: Json) -> Host:
     )
 
 
-@dataclass(slots=True)
 class Network:
-    name: str
-    hosts: dict[str, Host] = field(default_factory=dict)  # by container
-    _named: dict[str, list[Host]] | None = None
+    """`hosts` are by container. (A dataclass would bring `inspect` into this process.)"""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.hosts: dict[str, Host] = {}
+        self._named: dict[str, list[Host]] | None = None
 
     def put(self, container: str, host: Host | None) -> None:
         """A new host, or another state of a known one; None takes it away."""

@@ -6,7 +6,6 @@ Each question has a socket and an id of its own, so a port that nobody can guess
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 import struct
 import time
@@ -70,7 +69,7 @@ class Asked:
         while self._servers:
             server = self._servers.pop(0)
             self.deadline = time.monotonic() + _TRY
-            self._id = secrets.randbelow(1 << 16)
+            self._id = int.from_bytes(os.urandom(2), "big")
             self._query = dns.with_id(self._message, self._id)
             try:
                 self._begin(server)
