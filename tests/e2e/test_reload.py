@@ -17,6 +17,7 @@ import pytest
 from e2e_parts.clients import Client, available
 from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.others import registry
+from image_parts.proxies import proxy
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +97,23 @@ def test_mirrors_of_any_registry(own: Cortend, reload: Any, tmp_path: Path) -> N
         client("rmi", f"registry.invalid/team/app@{pushed}")
         reload({})
         assert client("pull", "registry.invalid/team/app:1", code=1).err
+
+
+def test_proxies(own: Cortend, reload: Any, tmp_path: Path) -> None:
+    """A registry whose name only the proxy knows."""
+    client = Client("corten", available()["corten"], own.address, own.root)
+    with registry(tmp_path / "store") as host, proxy({"registry.invalid:80": host}) as between:
+        known = {"insecure-registries": ["registry.invalid"]}
+        reload({**known, "proxies": {"http-proxy": f"http://u:secret@{between.address}"}})
+        client("tag", IMAGE, "registry.invalid/team/app:1")
+        client("push", "registry.invalid/team/app:1")
+        client("rmi", "registry.invalid/team/app:1")
+        client("pull", "registry.invalid/team/app:1")
+        client("rmi", "registry.invalid/team/app:1")
+        assert {head.split(" ")[0] for head in between.heads} >= {"GET", "HEAD", "POST", "PATCH", "PUT"}
+        assert all("Proxy-Authorization: Basic dTpzZWNyZXQ=" in head for head in between.heads)
+        seen = len(between.heads)
+        reload({**known, "proxies": {"http-proxy": f"http://{between.address}", "no-proxy": "registry.invalid"}})
+        assert "no such host" in client("pull", "registry.invalid/team/app:1", code=1).err
+        assert len(between.heads) == seen
+        assert "secret" not in own.log.read_text()

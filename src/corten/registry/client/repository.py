@@ -130,7 +130,8 @@ class Repository:
         used = self._authorization
         response = await self._follow(self.url(rest), headers, used)
         try:
-            if response.status == 401:
+            # What another origin asks for is not ours to give: it would name a realm of its own.
+            if response.status == 401 and _origin(str(response.url)) == _origin(self.url(rest)):
                 asked = challenges(response.headers.getall("WWW-Authenticate", []))
                 refused = await refusal_of(response)
                 await self._authorize(asked, refused, used)
