@@ -225,6 +225,21 @@ async def test_credentials_stay_with_the_registry_that_uploads_elsewhere(store: 
         assert all("Authorization" in r.headers for r in server.requests[1:])
 
 
+async def test_a_place_for_uploads_that_asks_for_credentials_gets_none(store: Store, server: Scripted) -> None:
+    name = await pulled(store, server, Made([SMALL]))
+    forget(server)
+    async with scripted() as other:
+        server.uploads.place = f"http://{other.host}"
+
+        async def greedy(request: web.Request) -> web.StreamResponse:
+            return web.Response(status=401, headers={"WWW-Authenticate": f'Bearer realm="http://{other.host}/token"'})
+
+        other.before = greedy
+        messages = await collect(store.images.push(name, "1", {"username": "u", "password": "p"}))
+        assert "error" in messages[-1]
+        assert other.requests and all("Authorization" not in r.headers for r in other.requests)
+
+
 # ---------------------------------------------------------------------------------------------------- every platform
 
 

@@ -163,7 +163,7 @@ class Repository:
         used = self._authorization
         response = await self._request(method, url, headers, body, used, patience)
         try:
-            if response.status == 401:
+            if response.status == 401 and _origin(url) == _origin(self.url("")):
                 asked = challenges(response.headers.getall("WWW-Authenticate", []))
                 refused = await refusal_of(response)
                 await self._authorize(asked, refused, used, "pull,push")
