@@ -8,6 +8,7 @@ neighbour 192.0.2.9 ---- 192.0.2.1 host ---- bridges ---- containers
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import time
 from pathlib import Path
@@ -211,7 +212,10 @@ async def test_a_taken_port_is_dockers_error_and_leaves_nothing(world: World) ->
     taken.close()
     text = str(refused.value)
     assert text.startswith("driver failed programming external connectivity on endpoint web (")
-    assert text.endswith("Bind for 0.0.0.0:8080 failed: port is already allocated")
+    me = Path("/proc/self/comm").read_text().strip()
+    assert text.endswith(
+        f"Bind for 0.0.0.0:8080 failed: port is already allocated (by process {me}, pid {os.getpid()})"
+    )
     assert world.leftovers() == []
     _, endpoint = await world.run("first", ports=_bound(8080))
     with pytest.raises(Failed, match=r"port is already allocated \(by container first\)"):
@@ -624,8 +628,6 @@ async def test_bad_requests(world: World) -> None:
 
 
 async def test_many_starts_leave_no_descriptor_and_no_device(world: World) -> None:
-    import os
-
     await world.run("warm")
     before = len(os.listdir("/proc/self/fd"))
     for number in range(20):

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from corten.errors import Failed, Invalid, NotFound
 from corten.network.firewall import PROTOCOLS, Published
+from corten.network.holders import in_use_by
 
 Json = dict[str, Any]
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -217,8 +218,7 @@ class Reservations:
             return Failed(f"{start}Bind for {where}:{wish.first} failed: {(error.strerror or str(error)).lower()}")
         if wish.first != wish.last or not wish.first:
             return Failed(f"{start}Bind for {where} failed: all ports are allocated")
-        holder = self._holder(wish, ip)
-        by = f" (by container {holder})" if holder else ""
+        by = in_use_by(wish.protocol, ip, wish.first, self._holder(wish, ip))
         return Failed(f"{start}Bind for {where}:{wish.first} failed: port is already allocated{by}")
 
     def _holder(self, wish: Wish, ip: IPAddress) -> str:
