@@ -98,9 +98,29 @@ def test_shares_of_a_parent(docker: Client, daemon: Cortend) -> None:
     script = "cat /proc/self/cgroup | grep memory"
     out = docker.out("run", "--rm", "--cgroup-parent", f"{daemon.cgroup}/sub", IMAGE, "sh", "-c", script)
     assert out.split(":")[2].startswith(f"{daemon.cgroup}/sub/")
-    groups = list(Path("/sys/fs/cgroup").glob(f"*{daemon.cgroup}/sub"))  # the parent is the user's, as with dockerd
     deadline = time.monotonic() + 10
-    while any([*group.glob("*/")] for group in groups) and time.monotonic() < deadline:
+    while list(Path("/sys/fs/cgroup").glob(f"*{daemon.cgroup}/sub")):  # it goes with the container, behind the answer
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    for group in groups:
-        group.rmdir()
+
+
+def test_a_parent_group_goes_with_its_last_container(docker: Client, daemon: Cortend) -> None:
+    """Those that were made for containers; what was there before stays."""
+    tree = Path("/sys/fs/cgroup/pids") if Path("/sys/fs/cgroup/pids").is_dir() else Path("/sys/fs/cgroup")
+    theirs = tree / f"{daemon.name}-theirs"
+    theirs.mkdir()
+    try:
+        parent = f"/{theirs.name}/ours/deep"
+        for name in ("one", "two"):
+            docker("run", "-d", "--name", name, "--cgroup-parent", parent, IMAGE, "sleep", "1000")
+        docker("rm", "-f", "one")
+        assert (tree / parent[1:]).is_dir()
+        docker("rm", "-f", "two")
+        deadline = time.monotonic() + 10
+        while (theirs / "ours").exists():  # the removal goes on behind the answer
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert theirs.is_dir()
+    finally:
+        theirs.rmdir()
+    assert not list(Path("/sys/fs/cgroup").glob(f"*/{theirs.name}"))

@@ -17,6 +17,7 @@ from corten.daemon import facts as machine
 from corten.daemon import registries
 from corten.daemon.config import Config
 from corten.daemon.facts import byte_size
+from corten.daemon.groups import HostGroups
 from corten.daemon.sweep import sweep
 from corten.engine.background import Background
 from corten.engine.engine import Engine
@@ -133,6 +134,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         seccomp=seccomp_profile(config.seccomp_profile),
         copy_up=workers.copy_up,
         tree_work=LauncherTrees(launcher),
+        groups=HostGroups(),
         changing=changing,
     )
     engine = Engine(parts)

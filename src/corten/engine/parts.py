@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from corten.engine.background import Background, Forever
+from corten.engine.containers.parents import Groups, NoGroups
 from corten.engine.containers.records import Table
 from corten.engine.containers.tree import NoTreeWork, TreeWork
 from corten.engine.events import Events
@@ -60,6 +61,7 @@ class Parts:
     seccomp    (profile, capabilities) -> OCI's linux.seccomp; a profile is "" for the daemon's own, "builtin", or text
     copy_up    (volume, rootfs, path, uids, gids): fills an empty directory from a tree's `path`, owners mapped
     tree_work  processes that look into a container's tree for cp, diff, export and commit
+    groups     the machine's control groups, for those that users choose as parents
     changing   work whose end matters: it is awaited at shutdown
     watching   work that ends with what it watches: it is cancelled
     """
@@ -78,6 +80,7 @@ class Parts:
     copy_up: Callable[[Path, Sequence[Mount], str, Sequence[IdMap], Sequence[IdMap]], Awaitable[bool]] = no_copy
     tree_work: TreeWork = field(default_factory=NoTreeWork)
     changing: Background = field(default_factory=Background)
+    groups: Groups = field(default_factory=NoGroups)
     watching: Forever = field(default_factory=Forever)
 
     @property

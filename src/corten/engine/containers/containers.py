@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from corten.engine.containers import exit as container_exit
 from corten.engine.containers import network as container_network
-from corten.engine.containers import records
+from corten.engine.containers import parents, records
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers import start as container_start
 from corten.engine.containers import stop as container_stop
@@ -122,6 +122,7 @@ class Containers:
                 if point.type == "volume":
                     self.parts.volumes.hold(point.name, record.id)
         await asyncio.gather(*(self._restore_one(container) for container in list(self.by_id.values())))
+        parents.let_go(self)
 
     async def _restore_one(self, container: Container) -> None:
         status = container.record.state.status

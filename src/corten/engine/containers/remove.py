@@ -8,12 +8,11 @@ import time
 from typing import TYPE_CHECKING
 
 from corten.engine import clock
-from corten.engine.containers import records
+from corten.engine.containers import parents, records
 from corten.engine.containers import stop as container_stop
 from corten.engine.containers.container import Container
 from corten.engine.containers.create import let_go_volumes
 from corten.engine.filters import Filters
-from corten.engine.parts import Parts
 from corten.engine.seams import Exit
 from corten.errors import Conflict, CortenError, Invalid, NotFound
 
@@ -80,14 +79,17 @@ async def remove_locked(containers: Containers, container: Container, volumes: b
     container.close_pending()
     container.gone = True
     containers.drop(container)
-    parts.changing.spawn(_erase(parts, container), f"erasing container {container.id}")
+    parts.changing.spawn(_erase(containers, container), f"erasing container {container.id}")
     parts.events.publish("container", "destroy", container.id, container.attributes())
     container.wake(Exit(exit_code, time.time()), "not-running", "next-exit", "removed")
 
 
-async def _erase(parts: Parts, container: Container) -> None:
+async def _erase(containers: Containers, container: Container) -> None:
     """Behind the answer: nobody can name the container any more."""
+    parts = containers.parts
     await container.settled()
+    if container.record.host_config.get("CgroupParent"):
+        parents.let_go(containers)
     parts.snapshots.remove(container.id)
     await asyncio.to_thread(shutil.rmtree, container.bundle, ignore_errors=True)
     records.forget(parts.table, container.id)

@@ -21,7 +21,7 @@ from corten.engine import clock
 from corten.engine.containers import exit as container_exit
 from corten.engine.containers import files as container_files
 from corten.engine.containers import network as container_network
-from corten.engine.containers import records
+from corten.engine.containers import parents, records
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers.container import Container
 from corten.engine.containers.health import make_probe, watch
@@ -154,6 +154,7 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
         namespaces = _joined(containers, container)
         linked(containers, container)
         _make_sources(container)
+        parents.note(parts, container)
         rootfs = parts.snapshots.mounts(record.id)
         container_files.prepare(container, _root_owner(parts, record.host_config))
     async with AsyncExitStack() as held:
@@ -284,7 +285,6 @@ def _inputs(
     parts: Parts, container: Container, namespaces: dict[str, str], shm: str | None, mounts: Sequence[MountPoint]
 ) -> SpecInputs:
     record = container.record
-    parent = record.host_config.get("CgroupParent") or parts.settings.cgroup_parent
     return SpecInputs(
         id=record.id,
         name=record.name,
@@ -296,7 +296,7 @@ def _inputs(
         namespaces=namespaces,
         seccomp=_seccomp(parts, record.host_config),
         shm_path=shm,
-        cgroup_path=f"{parent if parent.startswith('/') else '/' + parent}/{record.id}",
+        cgroup_path=f"{parents.parent_of(parts, record.host_config)}/{record.id}",
     )
 
 
