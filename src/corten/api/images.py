@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from corten.api.call import Call, decode_object, json_answer
+from corten.api.call import Call, decode_object, json_answer, read_body
 from corten.api.routes import Route
 from corten.api.streams import begin, pieces, progress
 from corten.api.versions import NO_VIRTUAL_SIZE, Version
@@ -74,6 +74,14 @@ async def gc(call: Call) -> web.StreamResponse:
     return json_answer(await call.engine.image_gc.run(call.flag("dry-run"), decode_object(asked.encode() or b"{}")))
 
 
+async def present(call: Call) -> web.StreamResponse:
+    """POST /images/present, an addition of ours: {"ChainIds": [...]} to those of them whose layers are here."""
+    chains = decode_object(await read_body(call.request)).get("ChainIds") or []
+    if not isinstance(chains, list) or not all(isinstance(chain, str) for chain in chains):
+        raise Invalid("ChainIds is no list of digests")
+    return json_answer({"Present": await asyncio.to_thread(call.engine.images.present, chains)})
+
+
 async def tag(call: Call) -> web.StreamResponse:
     call.engine.images.tag(call.path["name"], call.text("repo"), call.text("tag"))
     return web.Response(status=201)
@@ -85,9 +93,10 @@ async def remove(call: Call) -> web.StreamResponse:
 
 
 async def save(call: Call) -> web.StreamResponse:
-    """One image, or the query's `names`."""
+    """One image, or the query's `names`. `since` and `present` are additions of ours: layers to leave out."""
     names = [call.path["name"]] if "name" in call.path else call.query.getall("names", [])
-    data = call.engine.images.save(names, platform(call))
+    present = call.query.getall("present", [])
+    data = call.engine.images.save(names, platform(call), call.text("since"), present)
     return await pieces(await begin(call, "application/x-tar"), data)
 
 
@@ -126,6 +135,7 @@ ROUTES = (
     Route("POST", "/images/load", load, stream=True),
     Route("POST", "/images/prune", prune),
     Route("POST", "/images/gc", gc),
+    Route("POST", "/images/present", present),
     Route("GET", "/images/search", search),
     Route("GET", "/images/get", save, stream=True),
     Route("GET", "/images/{name:all}/get", save, stream=True),

@@ -59,6 +59,7 @@ inspect_volume | volume inspect | Show everything known about volumes
 volume_ls | volume ls, volume list | List volumes
 volume_prune | volume prune | Remove volumes that nothing uses
 volume_rm | volume rm, volume remove | Remove volumes
+dial_stdio | system dial-stdio | Pass standard input and output on to the engine
 system_check | system check | Account for every byte kept, and find damage
 system_prune | system prune | Remove whatever nothing uses
 df | system df | Show what takes how much of the disk

@@ -1,4 +1,4 @@
-"""Where the daemon listens: `unix:///path` or `tcp://host:port`, and how to connect there."""
+"""Where the daemon listens: `unix:///path`, `tcp://host:port` or `ssh://user@host`, and how to connect there."""
 
 from __future__ import annotations
 
@@ -13,27 +13,38 @@ DEFAULT_TCP_PORT = 2375
 
 
 class Address:
-    """A parsed host. `path` is set for unix, `host` and `port` for tcp; `base` is a path prefix of a tcp URL."""
+    """A parsed host. `path` is set for unix, `host` and `port` for tcp; `base` is a path prefix of a tcp URL.
 
-    __slots__ = ("base", "host", "path", "port", "url")
+    For ssh `program` is the command whose standard input and output lead there.
+    """
 
-    def __init__(self, url: str, path: str = "", host: str = "", port: int = 0, base: str = "") -> None:
+    __slots__ = ("base", "host", "path", "port", "program", "url")
+
+    def __init__(
+        self, url: str, path: str = "", host: str = "", port: int = 0, base: str = "", program: tuple[str, ...] = ()
+    ) -> None:
         self.url = url
         self.path = path
         self.host = host
         self.port = port
         self.base = base
+        self.program = program
 
 
 def parse(url: str) -> Address:
-    """Docker's host syntax: unix://PATH, tcp://HOST[:PORT][/BASE], http://..., or HOST:PORT. Invalid otherwise."""
+    """Docker's host syntax: unix://PATH, tcp://HOST[:PORT][/BASE], http://..., HOST:PORT, or
+    ssh://[USER@]HOST[:PORT][/SOCKET]. Invalid otherwise."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "tcp", url
     if scheme == "unix":
         return Address(url, path=rest or DEFAULT.removeprefix("unix://"))
+    if scheme == "ssh":
+        from corten.client import ssh
+
+        return Address(url, program=ssh.program(rest, url))
     if scheme not in ("tcp", "http"):
-        raise Invalid(f"unable to parse docker host `{url}`: only unix:// and tcp:// are spoken here")
+        raise Invalid(f"unable to parse docker host `{url}`: only unix://, tcp:// and ssh:// are spoken here")
     authority, _, base = rest.partition("/")
     host, port = _host_and_port(authority, url)
     return Address(url, host=host, port=port, base="/" + base.rstrip("/") if base.rstrip("/") else "")
@@ -55,6 +66,10 @@ def chosen(flag: str, environ: dict[str, str] | os._Environ[str]) -> str:
 
 def connect(address: Address) -> _socket.socket:
     """A connected blocking stream socket, close-on-exec. Unreachable says what to do about a failure."""
+    if address.program:
+        from corten.client import ssh
+
+        return ssh.connect(address.program)
     try:
         return _connect_unix(address) if address.path else _connect_tcp(address)
     except (FileNotFoundError, ConnectionRefusedError) as error:

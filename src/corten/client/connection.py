@@ -7,7 +7,7 @@ import select
 
 from corten.client import http
 from corten.client.address import Address, connect
-from corten.client.errors import BadAnswer
+from corten.client.errors import BadAnswer, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class Connection:
 
     def __init__(self, address: Address) -> None:
         self._sock = connect(address)
+        self._over_ssh = address.url if address.program else ""
         self._buffer = bytearray()
         self._body: http.Body | None = None
         self._reusable = True
@@ -54,6 +55,12 @@ class Connection:
         """The head of the answer to a `method` request; the body follows through `read` or `rest`."""
         while (head := http.take_head(self._buffer)) is None or head.status == 100:
             if head is None and not self._fill():
+                if self._over_ssh:
+                    raise Unreachable(
+                        f"cannot reach an engine at {self._over_ssh}: the command there ended; "
+                        "are corten (or docker) in its PATH and a daemon running?",
+                        absent=False,
+                    )
                 raise BadAnswer("the daemon closed the connection without an answer")
         self._body = http.Body(head, method)
         self._reusable = self._reusable and head.reusable

@@ -146,7 +146,8 @@ class System:
         if every or "image" in types:
             shown["LayersSize"], shown["Images"] = await engine.image_usage()
         if every or "container" in types:
-            names, containers = ImageNames(engine.images), sorted(engine.containers.by_id.values(), key=lambda c: -c.record.created)
+            names, containers = ImageNames(engine.images), list(engine.containers.by_id.values())
+            containers.sort(key=lambda container: -container.record.created)
             shown["Containers"] = [summary(names, c) | await sizes(engine, c) for c in containers]
         if every or "volume" in types:
             volumes = engine.volumes.list()

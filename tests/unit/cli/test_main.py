@@ -65,7 +65,7 @@ def test_help_pages(corten: Corten) -> None:
         (["ps", "x"], 1, "corten: 'corten ps' accepts no arguments\n"),
         (["rename", "x"], 1, "corten: 'corten rename' requires 2 arguments\n"),
         (["port"], 1, "corten: 'corten port' requires at least 1 and at most 2 arguments\n"),
-        (["-H", "ssh://x", "ps"], 1, "unable to parse docker host `ssh://x`"),
+        (["-H", "gopher://x", "ps"], 1, "unable to parse docker host `gopher://x`"),
     ],
 )
 def test_mistakes(corten: Corten, words: list[str], code: int, message: str) -> None:

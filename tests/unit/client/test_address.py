@@ -28,10 +28,37 @@ def test_hosts_are_parsed(url: str, path: str, host: str, port: int, base: str) 
     assert (found.path, found.host, found.port, found.base) == (path, host, port, base)
 
 
-@pytest.mark.parametrize("url", ["ssh://h", "tcp://h:x", "npipe://x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ssh://",
+        "ssh://-oProxyCommand=x",
+        "ssh://u:p@h",
+        "ssh://h:x",
+        "ssh://@h",
+        "ssh://-x@h",
+        "ssh://h/a'b",
+        "tcp://h:x",
+        "npipe://x",
+    ],
+)
 def test_other_hosts_are_refused(url: str) -> None:
     with pytest.raises(Invalid):
         address.parse(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "words", "flags"),
+    [
+        ("ssh://h", ["--", "h"], ""),
+        ("ssh://me@h:2222", ["-l", "me", "-p", "2222", "--", "h"], ""),
+        ("ssh://[::1]:22/run/c.sock", ["-p", "22", "--", "::1"], "-H unix:///run/c.sock "),
+    ],
+)
+def test_ssh_runs_a_command_there(url: str, words: list[str], flags: str) -> None:
+    *before, command = address.parse(url).program
+    assert before == ["ssh", "-T", "-o", "ConnectTimeout=30", *words]
+    assert f"exec corten {flags}system dial-stdio" in command and f"exec docker {flags}system dial-stdio" in command
 
 
 def test_the_flag_wins_over_our_variable_and_that_over_dockers() -> None:

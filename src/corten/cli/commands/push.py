@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 
 def run(session: Session, flags: Flags) -> int:
+    if flags.words[0].startswith(("ssh://", "unix://")):
+        from corten.cli import sending
+
+        return sending.run(session.client, flags.words, flags.on("quiet"))
+    if len(flags.words) > 1:
+        raise CommandError("one image at a time is pushed to a registry; several go to an engine (ssh://, unix://)")
     reference, every, quiet = flags.words[0], flags.on("all-tags"), flags.on("quiet")
     repository, tag = pulling.split(reference)
     if every and tag:
@@ -41,8 +47,8 @@ def run(session: Session, flags: Flags) -> int:
 
 COMMAND = Command(
     run,
-    "[OPTIONS] NAME[:TAG]",
-    "Send an image to a registry",
+    "[OPTIONS] NAME[:TAG] | ENGINE IMAGE...",
+    "Send an image to a registry, or images to another engine (ssh://[USER@]HOST, unix:///SOCKET)",
     (
         flag("all-tags", BOOL, "Send every tag of the repository", "a"),
         flag("disable-content-trust", BOOL, "Accepted and not used", default=True, hidden=True),
@@ -50,5 +56,4 @@ COMMAND = Command(
         flag("quiet", BOOL, "Show no progress", "q"),
     ),
     least=1,
-    most=1,
 )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def run(session: Session, flags: Flags) -> int:
     platform = as_json(flags.text("platform"))
-    save_to(flags.text("output"), lambda: images.save(session.client, flags.words, platform))
+    save_to(flags.text("output"), lambda: images.save(session.client, flags.words, platform, flags.text("since")))
     return 0
 
 
@@ -26,6 +26,7 @@ COMMAND = Command(
     "Write images as a tar",
     (
         flag("output", STRING, "Write to this file instead of STDOUT", "o"),
+        flag("since", STRING, "Leave out the layers of this image: load takes the rest where that image is"),
         flag("platform", STRING, "This platform of them only (os/arch/variant)"),
     ),
     least=1,

@@ -174,6 +174,10 @@ class Archive:
             return digest
         return ingest.commit()
 
+    def has(self, name: object) -> bool:
+        """Is there such a member? Names that are none are `find`'s to refuse."""
+        return not isinstance(name, str) or _clean(name) in self.files or _clean(name) in self._links
+
     def find(self, name: object) -> str:
         """The digest of a member, links followed. Failed when it is not there."""
         if not isinstance(name, str):

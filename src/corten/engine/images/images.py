@@ -22,7 +22,7 @@ from corten.engine.images.pull import Puller
 from corten.engine.images.push import Pusher
 from corten.engine.images.remote import Remote
 from corten.engine.images.remove import Remover, Users
-from corten.engine.images.save import save
+from corten.engine.images.save import Base, save
 from corten.engine.images.stock import Stock, StockTrees
 from corten.engine.images.unpack import Unpacker, Workers
 from corten.engine.images.uses import Uses
@@ -257,8 +257,17 @@ class Images:
     def _imported(self, id: str, name: str) -> None:
         self._event("import", id, {"name": name or id})
 
-    def save(self, refs: Sequence[str], platform: str | None = None) -> AsyncIterator[bytes]:
-        """A tar that `load` takes. A repository without a tag stands for all its tags. NotFound at once."""
+    def save(
+        self, refs: Sequence[str], platform: str | None = None, since: str = "", present: Iterable[str] = ()
+    ) -> AsyncIterator[bytes]:
+        """A tar that `load` takes. A repository without a tag stands for all its tags. NotFound at once.
+
+        Layers that the image `since` has, or that are among the chain ids `present`, are left out: the receiver's
+        `load` has them.
+        """
+        base = Base(frozenset(present))
+        if since:
+            base = Base(base.chains | set(self._find(since)[0].chain), _shown(since))
         wanted = platforms.parse(platform) if platform else None
         chosen: dict[str, tuple[ImageRecord, dict[str, None]]] = {}
         for ref in refs:
@@ -271,7 +280,18 @@ class Images:
             raise Invalid("no image was named")
         for record, _ in chosen.values():
             self._event("save", record.id, {"name": record.id})
-        return save(self._blobs, self._leases, [(record, [*tags]) for record, tags in chosen.values()])
+        return save(self._blobs, self._leases, [(record, [*tags]) for record, tags in chosen.values()], base)
+
+    def present(self, chains: Iterable[str]) -> Sequence[str]:
+        """Those of these chain ids whose layer `load` can take from an image that is here."""
+        wanted = set(chains)
+        found = {
+            chain
+            for record in self._records.all()
+            for chain, layer in zip(record.chain, record.layers)
+            if chain in wanted and self._blobs.has(layer.digest)
+        }
+        return sorted(found)
 
     def _named(self, ref: str) -> Sequence[tuple[ImageRecord, str | None]]:
         try:

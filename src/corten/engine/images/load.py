@@ -10,6 +10,7 @@ from corten.engine.images import keep as image_keep
 from corten.engine.images.archive import Archive, consume
 from corten.engine.images.chain import Chains, LayerTrees
 from corten.engine.images.collect import Collector
+from corten.engine.images.delta import Delta, since
 from corten.engine.images.progress import Emit, stream
 from corten.errors import CortenError, Exhausted, Invalid
 from corten.spec import digest as digests
@@ -86,7 +87,7 @@ class Loader:
         if "manifest.json" in archive.documents:
             return self._docker(archive, lease)
         if "index.json" in archive.documents:
-            return self._layout(archive)
+            return self._layout(archive, lease)
         raise Invalid("archive is no image: it has neither manifest.json nor index.json")
 
     # -------------------------------------------------------------------------------------------- docker-archive
@@ -106,7 +107,15 @@ class Loader:
         names = _names(entry.get("RepoTags") or [])
         config_digest = archive.find(entry.get("Config"))
         config = self._small(config_digest, oci_image.MAX_CONFIG)
-        layers = tuple(self._layer(archive.find(name)) for name in entry.get("Layers") or [])
+        diffs = oci_image.diff_ids(oci_image.parse_config(config))
+        paths = entry.get("Layers") or []
+        if len(paths) != len(diffs):
+            raise Invalid(f"image has {len(paths)} layers, but its configuration names {len(diffs)}")
+        delta = self._delta(archive, lease)
+        layers = tuple(
+            self._layer(archive.find(path)) if archive.has(path) else delta.layer(path, diff)
+            for path, diff in zip(paths, diffs)
+        )
         manifest = Manifest(
             oci_image.OCI_MANIFEST, Descriptor(oci_image.OCI_CONFIG, config_digest, len(config)), layers
         )
@@ -115,6 +124,10 @@ class Loader:
         lease.add("blob", plan.manifest)
         archive.new.add(self._blobs.put(body))
         return plan, names
+
+    def _delta(self, archive: Archive, lease: Lease) -> Delta:
+        name = since(archive.documents.get("index.json", b""))
+        return Delta(self._blobs, self._collector.records, lease, archive.new, name)
 
     def _layer(self, digest: str) -> Descriptor:
         with open(self._blobs.path(digest), "rb") as file:
@@ -125,15 +138,16 @@ class Loader:
 
     # ------------------------------------------------------------------------------------------------ OCI layout
 
-    def _layout(self, archive: Archive) -> list[tuple[image_keep.Plan, list[Reference]]]:
+    def _layout(self, archive: Archive, lease: Lease) -> list[tuple[image_keep.Plan, list[Reference]]]:
         body = archive.documents["index.json"]
         index = oci_image.parse_manifest(body)
         if not isinstance(index, Index) or len(index.manifests) > _MAX_IMAGES:
             raise Invalid("index.json is no index")
         entries = json.loads(body)["manifests"]
-        return [self._layout_image(entry, raw) for entry, raw in zip(index.manifests, entries)]
+        delta = self._delta(archive, lease)
+        return [self._layout_image(entry, raw, delta) for entry, raw in zip(index.manifests, entries)]
 
-    def _layout_image(self, entry: Descriptor, raw: Json) -> tuple[image_keep.Plan, list[Reference]]:
+    def _layout_image(self, entry: Descriptor, raw: Json, delta: Delta) -> tuple[image_keep.Plan, list[Reference]]:
         digest = entry.digest
         document = oci_image.parse_manifest(self._small(digest, oci_image.MAX_MANIFEST), entry.media_type)
         if isinstance(document, Index):
@@ -146,8 +160,7 @@ class Loader:
             if isinstance(document, Index):
                 raise Invalid("archive has an index in an index in an index")
         config = self._small(document.config.digest, oci_image.MAX_CONFIG)
-        for layer in document.layers:
-            self._blobs.size(layer.digest)  # NotFound when the archive lacks it
+        document, digest = delta.complete(document, digest, config)
         return image_keep.plan(document, digest, config), _annotated(raw.get("annotations"))
 
     def _small(self, digest: str, limit: int) -> bytes:

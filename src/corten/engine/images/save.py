@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from corten.errors import NotFound
@@ -24,25 +25,46 @@ from corten.store.leases import Leases
 
 Json = dict[str, Any]
 _PIECE = 1 << 20
+SINCE = "org.corten.delta.since"  # annotation of an index entry: the image whose layers are left out
 _EPOCH = 0  # times of members: the same images give the same archive
 
 
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What the receiver has already: trees by chain id. `name` is the image that they are of, "" when nobody said."""
+
+    chains: frozenset[str] = frozenset()
+    name: str = ""
+
+    def lacking(self, record: ImageRecord) -> tuple[str, ...]:
+        """The image's blobs without the layers that the receiver has."""
+        layers = [layer.digest for layer, chain in zip(record.layers, record.chain) if chain not in self.chains]
+        return (record.id, record.manifest, *layers)
+
+
+NOTHING = Base()
+
+
 async def save(
-    blobs: Blobs, leases: Leases, images: Sequence[tuple[ImageRecord, Sequence[str]]]
+    blobs: Blobs, leases: Leases, images: Sequence[tuple[ImageRecord, Sequence[str]]], base: Base = NOTHING
 ) -> AsyncIterator[bytes]:
-    """The tar. `images` are records with the canonical tags that each is saved under (none: by its id alone)."""
+    """The tar. `images` are records with the canonical tags that each is saved under (none: by its id alone).
+
+    With a `base` it is a delta: manifests are whole, and the layers that the base has are left out.
+    """
     with leases.hold() as lease:
         for record, _ in images:
             lease.add("blob", *record.blobs)
-        missing = [digest for record, _ in images for digest in record.blobs if not blobs.has(digest)]
+        wanted = dict.fromkeys(digest for record, _ in images for digest in base.lacking(record))
+        missing = [digest for digest in wanted if not blobs.has(digest)]
         if missing:
             raise NotFound(f"blob {missing[0]} of the image is gone; pull or load the image again")
         for name in ("blobs/", "blobs/sha256/"):
             yield write.header(name.encode(), DIRECTORY, mode=0o755, mtime=_EPOCH)
-        for digest in dict.fromkeys(digest for record, _ in images for digest in record.blobs):
+        for digest in wanted:
             async for piece in _member(blobs, digest):
                 yield piece
-        for name, document in _documents(blobs, images):
+        for name, document in _documents(blobs, images, base):
             body = json.dumps(document, separators=(",", ":")).encode()
             yield write.header(name.encode(), REGULAR, mode=0o644, size=len(body), mtime=_EPOCH) + body
             yield write.padding(len(body))
@@ -61,7 +83,7 @@ async def _member(blobs: Blobs, digest: str) -> AsyncIterator[bytes]:
         os.close(fd)
 
 
-def _documents(blobs: Blobs, images: Sequence[tuple[ImageRecord, Sequence[str]]]) -> list[tuple[str, Any]]:
+def _documents(blobs: Blobs, images: Sequence[tuple[ImageRecord, Sequence[str]]], base: Base) -> list[tuple[str, Any]]:
     repositories: Json = {}
     for record, tags in images:
         for tag in tags:
@@ -69,6 +91,9 @@ def _documents(blobs: Blobs, images: Sequence[tuple[ImageRecord, Sequence[str]]]
             top = record.layers[-1].digest if record.layers else record.id
             repositories.setdefault(name.familiar_name, {})[name.tag] = digests.split(top)[1]
     manifests = [entry for record, tags in images for entry in _entries(blobs, record, tags)]
+    if base.name:
+        for entry in manifests:
+            entry["annotations"] = {**entry.get("annotations", {}), SINCE: base.name}
     return [
         ("index.json", {"schemaVersion": 2, "mediaType": oci_image.OCI_INDEX, "manifests": manifests}),
         ("manifest.json", [_docker(record, tags) for record, tags in images]),
