@@ -13,7 +13,10 @@ import pytest
 
 from e2e_parts.http import Connection
 from fault_parts.fragile import Fragile, until
+from image_parts import tars
 from image_parts.disks import small_disk
+from image_parts.held import held
+from image_parts.stores import Made
 
 
 class Full(Fragile):
@@ -204,3 +207,37 @@ def test_full_exec_root(tmp_path: Path) -> None:
         finally:
             (daemon.exec / "filling").unlink(missing_ok=True)
             daemon.stop()
+
+
+def test_pull(daemon: Full) -> None:
+    """One error; the store is as it was; removal and pruning work while full, and the next pull with space."""
+    image = Made([tars.archive(tars.file("big", os.urandom(9 << 20))), tars.archive(tars.file("small", b"s"))])
+    small = Made([tars.archive(tars.file("other", b"o"))])
+    with held() as registry:
+        registry.add("1", image)
+        registry.add("small", small)
+        name = f"{registry.host}/a/b"
+        assert "Downloaded newer image" in send(daemon, f"/images/create?fromImage={name}&tag=small", b"")
+        ended = daemon.create("true")
+        before = _stock(daemon)
+        daemon.fill()
+        os.truncate(daemon.data / "filling", (daemon.data / "filling").stat().st_size - (4 << 20))
+        said = send(daemon, f"/images/create?fromImage={name}&tag=1", b"")
+        errors = [line for line in said.splitlines() if '"error"' in line]
+        assert len(errors) == 1 and "no space left" in errors[0] and "Traceback" not in said, said[-2000:]
+        assert _stock(daemon) == before
+        daemon.fill()
+        again = send(daemon, f"/images/create?fromImage={name}&tag=1", b"")
+        assert "no space left" in again and "Traceback" not in again
+        assert daemon.ask("DELETE", f"/containers/{ended}") == (204, "")
+        assert daemon.ask("DELETE", f"/images/{name}:small")[0] == 200
+        assert daemon.ask("POST", "/images/prune")[0] == 200
+        daemon.free()
+        assert "Downloaded newer image" in send(daemon, f"/images/create?fromImage={name}&tag=1", b"")
+        assert daemon.ask("DELETE", f"/images/{name}:1")[0] == 200
+    works(daemon)
+
+
+def _stock(daemon: Full) -> list[str]:
+    places = ("content/blobs/sha256", "content/ingest", "snapshots")
+    return [name for place in places for name in sorted(os.listdir(daemon.data / place)) if name != ".trash"]

@@ -32,6 +32,9 @@ class Ingest:
         self._blobs = blobs
         self._part = part
         self.expected = digest
+        # Nobody will ever go on with what a client sent, or with a small blob: should the daemon die before an image
+        # has it, it is to go at the next start, and so it is old already when it comes.
+        self.passing = digest is None
         self._hash: Any = digests.hasher(digest or "sha256:" + "0" * 64)
         self._lock = threading.RLock()  # a cancelled caller may close while a thread still writes
         self._fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -84,6 +87,8 @@ class Ingest:
         self._lock.acquire()
         try:
             os.fchmod(self._fd, 0o444)
+            if self.passing:
+                os.utime(self._fd, (0, 0))
             os.fsync(self._fd)
             os.rename(self._part, path)
             sync_directory(path.parent)
@@ -161,6 +166,7 @@ class Blobs:
         if self.has(name):
             return name
         ingest = self.ingest(name)
+        ingest.passing = True
         try:
             ingest.restart()
             ingest.write(data)
@@ -179,7 +185,7 @@ class Blobs:
         return 0
 
     def time(self, digest: str) -> float:
-        """When it came, in seconds since the epoch; 0 when it is absent."""
+        """When it came, in seconds since the epoch; 0 when it is absent, or of no use without an image."""
         with suppress(FileNotFoundError):
             return self.path(digest).stat().st_mtime
         return 0.0
