@@ -4,9 +4,11 @@ request is for, and whether its sender may have it."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import ssl
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from aiohttp import web
 
@@ -16,12 +18,20 @@ from corten.registry.server.answers import HEADERS, Refusal, refusal
 from corten.registry.server.asked import Asked
 from corten.registry.server.blob_requests import BlobRequests
 from corten.registry.server.manifest_requests import ManifestRequests
+from corten.registry.server.metrics import CONTENT_TYPE, Metrics
 from corten.registry.server.names import check_name
+from corten.registry.server.parts import Parts
+from corten.registry.server.quotas import Quota, Quotas
 from corten.registry.server.store import Store
 from corten.registry.server.token_requests import PATH, TokenRequests
+from corten.registry.server.upstreams import Upstream, Upstreams
+from corten.registry.server.watching import watch
+from corten.registry.server.webhooks import Webhook, Webhooks
 from corten.spec.oci_image import MAX_MANIFEST
 
 Function = Callable[[Asked], Awaitable[web.StreamResponse]]
+_KIND = web.RequestKey("kind", str)
+_log = logging.getLogger(__name__)
 DENIED = "requested access to the resource is denied"
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 _PATHS = tuple(
@@ -38,9 +48,28 @@ _PATHS = tuple(
 
 
 class Registry:
-    def __init__(self, store: Store, access: Access) -> None:
+    """`start` and `close` inside the event loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        access: Access,
+        upstreams: Sequence[Upstream] = (),
+        quotas: Sequence[Quota] = (),
+        webhooks: Sequence[Webhook] = (),
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._store = store
         self._access = access
-        blobs, manifests = BlobRequests(store, access), ManifestRequests(store, access)
+        self._metrics = metrics or Metrics()
+        self._webhooks = Webhooks(tuple(webhooks), self._metrics)
+        self._upstreams = Upstreams(store, upstreams, self._metrics) if upstreams else None
+        ledger = Quotas(store.layout, store.guard, quotas) if quotas else None
+        if ledger is not None:
+            store.ledger = ledger
+        watch(self._metrics, store, ledger)
+        parts = Parts(store, access, self._metrics, self._webhooks, self._upstreams, ledger)
+        blobs, manifests = BlobRequests(parts), ManifestRequests(parts)
         self._catalog = manifests.catalog
         self._tokens: TokenRequests | None = None
         if access.tokens and access.accounts:
@@ -67,7 +96,23 @@ class Registry:
         app.router.add_route("*", "/{path:.*}", self.answer)
         return app
 
+    async def start(self) -> None:
+        await self._webhooks.start()
+
+    async def close(self) -> None:
+        await self._webhooks.close()
+        if self._upstreams is not None:
+            await self._upstreams.close()
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        began = time.monotonic()
+        response = await self._answer(request)
+        labels = {"method": request.method, "kind": request.get(_KIND, "other")}
+        self._metrics.count("requests_total", **labels, status=str(response.status))
+        self._metrics.took(time.monotonic() - began, **labels)
+        return response
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         try:
             return await self._dispatch(request)
         except Refusal as refused:
@@ -80,18 +125,31 @@ class Registry:
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
         path = request.path
         if path == "/healthz":
-            return web.json_response({"status": "ok"}, headers=HEADERS)
+            return await self._health()
         if path == PATH and self._tokens is not None:
             return await self._tokens.answer(request)
         for pattern, kind in _PATHS:
             if found := pattern.match(path):
+                request[_KIND] = kind
                 return await self._one(request, kind, found["name"], found.groupdict().get("what") or "")
         actor = await self._identify(request, "registry:catalog:*" if path == "/v2/_catalog" else "")
         if path in ("/v2", "/v2/") and request.method in ("GET", "HEAD"):
             return web.json_response({}, headers=HEADERS)
         if path == "/v2/_catalog" and request.method == "GET":
             return await self._catalog(request, actor)
+        if path == "/metrics" and request.method == "GET":
+            text = await asyncio.to_thread(self._metrics.text)
+            return web.Response(text=text, headers={**HEADERS, "Content-Type": CONTENT_TYPE})
         raise Refusal(404, "NOT_FOUND", "no such page")
+
+    async def _health(self) -> web.Response:
+        """Whether anything can be kept: for everybody, so it says no more than that."""
+        try:
+            await asyncio.to_thread(self._store.check)
+        except (CortenError, OSError) as error:
+            _log.error("unhealthy: %s", error)
+            return web.json_response({"status": "failing"}, status=503, headers=HEADERS)
+        return web.json_response({"status": "ok"}, headers=HEADERS)
 
     async def _one(self, request: web.Request, kind: str, name: str, what: str) -> web.StreamResponse:
         right, function = self._functions.get((request.method, kind), ("read", _unsupported))
@@ -155,7 +213,15 @@ async def _unsupported(_asked: Asked) -> web.StreamResponse:
 
 async def start(registry: Registry, host: str, port: int, tls: ssl.SSLContext | None = None) -> web.AppRunner:
     """Listen. `runner.addresses` says where; `runner.cleanup()` ends it."""
-    runner = web.AppRunner(registry.application(), access_log=None, shutdown_timeout=2)
+    app = registry.application()
+
+    async def running(_: web.Application) -> AsyncIterator[None]:
+        await registry.start()
+        yield
+        await registry.close()
+
+    app.cleanup_ctx.append(running)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
     await runner.setup()
     await web.TCPSite(runner, host, port, ssl_context=tls).start()
     return runner

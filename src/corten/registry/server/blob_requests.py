@@ -9,13 +9,15 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from corten.errors import Conflict, NotFound
-from corten.registry.server.access import Access
+from corten.errors import Conflict, CortenError, NotFound
 from corten.registry.server.answers import HEADERS, Refusal, created, where
 from corten.registry.server.asked import Asked
+from corten.registry.server.downloads import Download
 from corten.registry.server.names import check_name
-from corten.registry.server.store import NO_BLOB, Store
+from corten.registry.server.parts import Parts
+from corten.registry.server.store import NO_BLOB
 from corten.registry.server.uploads import Upload
+from corten.registry.server.webhooks import Target
 from corten.spec import digest as digests
 
 _BATCH = 1 << 20  # bytes that go to the disk thread at once
@@ -23,38 +25,56 @@ _RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/.*)?")
 
 
 class BlobRequests:
-    def __init__(self, store: Store, access: Access) -> None:
-        self._store = store
-        self._access = access
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._store = parts.store
 
     async def get(self, asked: Asked) -> web.StreamResponse:
         digest = digests.check(asked.what)
-        if asked.request.method == "HEAD":
+        heading = asked.request.method == "HEAD"
+        if heading:
             there = await asyncio.to_thread(self._store.need_blob, asked.name, digest)
         else:
             there = self._store.has_blob(asked.name, digest)
-        if not there:
-            raise NotFound(NO_BLOB)
+        upstreams = self._parts.caches(asked.name)
         headers = {**HEADERS, "Docker-Content-Digest": digest, "Content-Type": "application/octet-stream"}
         headers["Accept-Ranges"] = "bytes"
+        if upstreams is not None and not there:
+            if heading:
+                size = await upstreams.size(asked.name, digest)
+                return web.Response(headers={**headers, "Content-Length": str(size)})
+            download = await upstreams.blob(asked.name, digest)
+            await download.begun()
+            if "Range" not in asked.request.headers:
+                return await _passed_on(asked.request, download, headers)
+            await download.whole()
+        elif not there:
+            raise NotFound(NO_BLOB)
+        elif upstreams is not None:
+            upstreams.hit()
+        if not heading:
+            self._parts.webhooks.tell(asked, "pull", Target(digest))
         return web.FileResponse(self._store.layout.blob(digest), chunk_size=_BATCH, headers=headers)
 
     async def delete(self, asked: Asked) -> web.StreamResponse:
         await asyncio.to_thread(self._store.delete_blob, asked.name, digests.check(asked.what))
+        self._parts.webhooks.tell(asked, "delete", Target(asked.what))
         return web.Response(status=202, headers=HEADERS)
 
     # ---------------------------------------------------------------------------------------------------- uploads
 
     async def begin(self, asked: Asked) -> web.StreamResponse:
         query = asked.request.query
+        check_no_cache(self._parts, asked.name)
         if mounted := query.get("mount", ""):
             source = check_name(query["from"]) if query.get("from") else ""
             if await asyncio.to_thread(self._mount, asked, digests.check(mounted), source):
+                self._parts.webhooks.tell(asked, "mount", Target(mounted))
                 return created(asked.name, mounted)
         upload = await asyncio.to_thread(self._store.uploads.begin, asked.name)
         if wanted := query.get("digest", ""):
             try:
-                return await self._complete(asked.request, upload, digests.check(wanted))
+                return await self._complete(asked, upload, digests.check(wanted))
             except BaseException:
                 self._store.abort(upload)
                 raise
@@ -64,7 +84,7 @@ class BlobRequests:
         """From a repository that the sender may read, or not at all: an upload begins instead, as for a blob that is
         not there, which tells nobody what others have."""
         sources: Iterable[str] = [source] if source else self._store.layout.repositories()
-        readable = (name for name in sources if self._access.may(asked.actor, "read", name))
+        readable = (name for name in sources if self._parts.access.may(asked.actor, "read", name))
         return bool(self._store.mount(asked.name, digest, readable))
 
     async def progress(self, asked: Asked) -> web.StreamResponse:
@@ -73,12 +93,12 @@ class BlobRequests:
     async def append(self, asked: Asked) -> web.StreamResponse:
         upload = await self._upload(asked)
         async with _held(upload):
-            await _receive(asked.request, upload)
+            await self._receive(asked.request, upload)
         return web.Response(status=202, headers=where(upload))
 
     async def finish(self, asked: Asked) -> web.StreamResponse:
         upload = await self._upload(asked)
-        return await self._complete(asked.request, upload, digests.check(asked.request.query.get("digest")))
+        return await self._complete(asked, upload, digests.check(asked.request.query.get("digest")))
 
     async def abort(self, asked: Asked) -> web.StreamResponse:
         upload = await self._upload(asked)
@@ -88,11 +108,45 @@ class BlobRequests:
     async def _upload(self, asked: Asked) -> Upload:
         return await asyncio.to_thread(self._store.uploads.find, asked.name, asked.what)
 
-    async def _complete(self, request: web.Request, upload: Upload, digest: str) -> web.StreamResponse:
+    async def _complete(self, asked: Asked, upload: Upload, digest: str) -> web.StreamResponse:
         async with _held(upload):
-            await _receive(request, upload)
+            await self._receive(asked.request, upload)
             await asyncio.to_thread(self._store.finish, upload, digest)
+        self._parts.webhooks.tell(asked, "push", Target(digest, size=upload.size))
         return created(upload.repository, digest)
+
+    async def _receive(self, request: web.Request, upload: Upload) -> None:
+        """Append the body. What came of one that breaks off stays and can be gone on from."""
+        if text := request.headers.get("Content-Range", ""):
+            found = _RANGE.fullmatch(text)
+            if found is None or int(found[1]) != upload.size:
+                raise Refusal(416, "BLOB_UPLOAD_INVALID", "chunk is not the next one", where(upload))
+        quotas, before = self._parts.quotas, upload.size
+        room = await asyncio.to_thread(quotas.room, upload.repository) if quotas is not None else None
+        if quotas is not None and room is not None and before + (request.content_length or 0) > room:
+            raise quotas.refusal(upload.repository, before + (request.content_length or 0))
+        await _pour(request, upload)
+        self._parts.metrics.count("received_bytes_total", upload.size - before)
+
+
+def check_no_cache(parts: Parts, name: str) -> None:
+    """What is kept of another registry is pushed to there."""
+    if parts.caches(name) is not None:
+        raise Refusal(405, "UNSUPPORTED", f"{name} is kept from another registry; push it there")
+
+
+async def _passed_on(request: web.Request, download: Download, headers: dict[str, str]) -> web.StreamResponse:
+    """A blob while it comes. When it turns out wrong the connection breaks off before its end."""
+    response = web.StreamResponse(headers={**headers, "Content-Length": str(download.size)})
+    await response.prepare(request)
+    try:
+        async for piece in download.pieces():
+            await response.write(piece)
+        await response.write_eof()
+    except CortenError:
+        if request.transport is not None:
+            request.transport.abort()
+    return response
 
 
 @asynccontextmanager
@@ -102,15 +156,6 @@ async def _held(upload: Upload) -> AsyncIterator[None]:
             yield
     except Conflict as error:
         raise Refusal(409, "BLOB_UPLOAD_INVALID", str(error), where(upload)) from error
-
-
-async def _receive(request: web.Request, upload: Upload) -> None:
-    """Append the body. What came of one that breaks off stays and can be gone on from."""
-    if text := request.headers.get("Content-Range", ""):
-        found = _RANGE.fullmatch(text)
-        if found is None or int(found[1]) != upload.size:
-            raise Refusal(416, "BLOB_UPLOAD_INVALID", "chunk is not the next one", where(upload))
-    await _pour(request, upload)
 
 
 async def _pour(request: web.Request, upload: Upload) -> None:

@@ -10,10 +10,14 @@ from corten.errors import Invalid
 from corten.registry.server.access import EVERYBODY_EVERYTHING, Access
 from corten.registry.server.collect import GRACE, UPLOADS, Policy
 from corten.registry.server.htpasswd import Accounts
+from corten.registry.server.names import check_name
+from corten.registry.server.quotas import Quota
 from corten.registry.server.retention import Keep
 from corten.registry.server.rights import ANONYMOUS, EVERYTHING, Rights, Rule, check_pattern
 from corten.registry.server.sections import Section
 from corten.registry.server.tokens import LIFETIME, Tokens, key_in
+from corten.registry.server.upstreams import REVALIDATE, Upstream
+from corten.registry.server.webhooks import ACTIONS, Webhook
 
 LISTEN = "127.0.0.1:5000"
 PUBLIC = Rule((ANONYMOUS,), ("**",), frozenset(["read"]))
@@ -39,6 +43,9 @@ class Config:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     tokens: TokenSettings = TokenSettings()
     collect: Policy = field(default_factory=Policy)
+    quotas: tuple[Quota, ...] = ()
+    upstreams: tuple[Upstream, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
     collect_every: float = 0  # seconds; 0: by `corten registry gc` only
 
     @property
@@ -77,6 +84,9 @@ def _read(section: Section, base: Path) -> Config:
         tokens=_tokens(tokens),
         collect_every=collect.seconds("every", 0),
         collect=_policy(collect),
+        quotas=tuple(_quota(each) for each in section.tables("quota")),
+        upstreams=tuple(_upstream(each, base) for each in section.tables("upstream")),
+        webhooks=tuple(_webhook(each) for each in section.tables("webhook")),
     )
     for each in (tls, tokens, collect):
         each.end()
@@ -123,6 +133,52 @@ def _keep(section: Section) -> Keep:
         None if newer < 0 else newer,
     )
     section.end()
+    return found
+
+
+def _quota(section: Section) -> Quota:
+    found = Quota(section.text("prefix").strip("/"), section.size("bytes"))
+    section.end()
+    return found
+
+
+def _upstream(section: Section, base: Path) -> Upstream:
+    password, file = section.text("password"), _path(section, "password_file", base)
+    found = Upstream(
+        section.text("prefix").strip("/"),
+        section.text("url"),
+        section.text("username"),
+        file.read_text().strip() if file else password,
+        section.seconds("revalidate", REVALIDATE),
+        section.flag("insecure"),
+    )
+    if found.prefix:
+        check_name(found.prefix)
+    section.end()
+    return found
+
+
+def _webhook(section: Section) -> Webhook:
+    default = Webhook("")
+    headers = section.table("headers")
+    found = Webhook(
+        section.text("url"),
+        section.texts("events") or default.actions,
+        section.flag("blobs"),
+        {name: headers.text(name) for name in headers.names()},
+        section.seconds("timeout", default.timeout),
+        section.number("attempts", default.attempts),
+        section.seconds("pause", default.pause),
+        section.number("waiting", default.waiting),
+    )
+    section.end()
+    if not found.url.startswith(("http://", "https://")):
+        raise Invalid(f"webhook.url is {found.url!r}; want an http:// or https:// URL")
+    for action in found.actions:
+        if action not in ACTIONS:
+            raise Invalid(f"webhook.events: there is no event {action!r}; there are {', '.join(ACTIONS)}")
+    if found.attempts < 1 or found.waiting < 1:
+        raise Invalid("webhook.attempts and webhook.waiting have to be 1 or more")
     return found
 
 

@@ -7,29 +7,41 @@ import json
 
 from aiohttp import web
 
-from corten.registry.server.access import Access, Actor
+from corten.errors import NotFound
+from corten.registry.server.access import Actor
 from corten.registry.server.answers import HEADERS, Refusal, page
 from corten.registry.server.asked import Asked
+from corten.registry.server.blob_requests import check_no_cache
 from corten.registry.server.manifests import check_manifest, descriptor_of
-from corten.registry.server.names import check_tag
-from corten.registry.server.store import Manifest, Needs, Store
+from corten.registry.server.names import TAG, check_tag
+from corten.registry.server.parts import Parts
+from corten.registry.server.store import NO_MANIFEST, Manifest, Needs
+from corten.registry.server.webhooks import Target
 from corten.spec import digest as digests
 from corten.spec.oci_image import MAX_MANIFEST, OCI_INDEX
 
 
 class ManifestRequests:
-    def __init__(self, store: Store, access: Access) -> None:
-        self._store = store
-        self._access = access
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._store = parts.store
 
     async def get(self, asked: Asked) -> web.StreamResponse:
-        heading = asked.request.method == "HEAD"
-        look = self._store.need_manifest if heading else self._store.manifest
-        found = await asyncio.to_thread(look, asked.name, asked.what)
+        found = await self._find(asked)
         headers = {**HEADERS, "Docker-Content-Digest": found.digest, "Content-Type": found.media_type}
+        if asked.request.method == "GET":
+            self._parts.webhooks.tell(asked, "pull", _target(found, asked.what))
         return web.Response(body=found.body, headers=headers)
 
+    async def _find(self, asked: Asked) -> Manifest:
+        upstreams = self._parts.caches(asked.name)
+        if upstreams is not None:
+            return await upstreams.manifest(asked.name, asked.what if digests.is_digest(asked.what) else _tag(asked))
+        look = self._store.need_manifest if asked.request.method == "HEAD" else self._store.manifest
+        return await asyncio.to_thread(look, asked.name, asked.what)
+
     async def put(self, asked: Asked) -> web.StreamResponse:
+        check_no_cache(self._parts, asked.name)
         by_digest = digests.is_digest(asked.what)
         tag = "" if by_digest else check_tag(asked.what)
         try:
@@ -44,17 +56,24 @@ class ManifestRequests:
         manifest = Manifest(digest, checked.media_type, body)
         descriptor = descriptor_of(checked, digest, body)
         await asyncio.to_thread(self._store.put_manifest, asked.name, tag, manifest, needs, descriptor)
+        self._parts.metrics.count("received_bytes_total", len(body))
+        self._parts.webhooks.tell(asked, "push", _target(manifest, tag))
         headers = {**HEADERS, "Location": f"/v2/{asked.name}/manifests/{digest}", "Docker-Content-Digest": digest}
         if checked.subject:
             headers["OCI-Subject"] = checked.subject
         return web.Response(status=201, headers=headers)
 
     async def delete(self, asked: Asked) -> web.StreamResponse:
-        await asyncio.to_thread(self._store.delete_manifest, asked.name, asked.what)
+        gone = await asyncio.to_thread(self._store.delete_manifest, asked.name, asked.what)
+        self._parts.webhooks.tell(asked, "delete", _target(gone, asked.what))
         return web.Response(status=202, headers=HEADERS)
 
     async def referrers(self, asked: Asked) -> web.StreamResponse:
-        found = await asyncio.to_thread(self._store.referrers, asked.name, digests.check(asked.what))
+        digest, upstreams = digests.check(asked.what), self._parts.caches(asked.name)
+        if upstreams is not None:
+            found = await upstreams.referrers(asked.name, digest)
+        else:
+            found = await asyncio.to_thread(self._store.referrers, asked.name, digest)
         headers = {**HEADERS, "Content-Type": OCI_INDEX}
         if wanted := asked.request.query.get("artifactType", ""):
             found = [entry for entry in found if entry.get("artifactType") == wanted]
@@ -63,15 +82,31 @@ class ManifestRequests:
         return web.Response(body=json.dumps(document).encode(), headers=headers)
 
     async def tags(self, asked: Asked) -> web.StreamResponse:
-        tags = await asyncio.to_thread(self._store.tags, asked.name)
+        upstreams = self._parts.caches(asked.name)
+        if upstreams is not None:
+            tags = await upstreams.tags(asked.name)
+        else:
+            tags = await asyncio.to_thread(self._store.tags, asked.name)
         shown, headers = page(asked.request, tags, f"/v2/{asked.name}/tags/list")
         return web.json_response({"name": asked.name, "tags": shown}, headers=headers)
 
     async def catalog(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """Of the repositories, those that the sender may read."""
-        names = await asyncio.to_thread(lambda: sorted(filter(self._access.reads(actor), self._repositories())))
+        names = await asyncio.to_thread(lambda: sorted(filter(self._parts.access.reads(actor), self._repositories())))
         shown, headers = page(request, names, "/v2/_catalog")
         return web.json_response({"repositories": shown}, headers=headers)
 
     def _repositories(self) -> list[str]:
         return list(self._store.layout.repositories())
+
+
+def _target(manifest: Manifest, reference: str) -> Target:
+    tag = "" if digests.is_digest(reference) else reference
+    return Target(manifest.digest, manifest.media_type, len(manifest.body), tag)
+
+
+def _tag(asked: Asked) -> str:
+    """What is no tag is a manifest that nobody has."""
+    if not TAG.fullmatch(asked.what):
+        raise NotFound(NO_MANIFEST)
+    return asked.what

@@ -69,6 +69,14 @@ def _digest(entry: Any) -> str:
     return digests.check(entry.get("digest"))
 
 
+def sizes_of(body: bytes) -> dict[str, int]:
+    """The bytes of each blob that a manifest names, as far as it says."""
+    document = parse_json(body, MAX_MANIFEST, "manifest")
+    entries = [document.get("config"), *_list(document, "layers"), *_list(document, "blobs")]
+    sized = (entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("size"), int))
+    return {entry["digest"]: entry["size"] for entry in sized if entry["size"] >= 0}
+
+
 def _artifact_type(document: Json, config: Any) -> str:
     """Its own, or for an image manifest without one its configuration's type (specification, "Listing Referrers")."""
     own = document.get("artifactType") or ""

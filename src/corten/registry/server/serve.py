@@ -14,8 +14,9 @@ from pathlib import Path
 
 from corten.errors import CortenError, Invalid
 from corten.registry.server.app import Registry, start
-from corten.registry.server.collect import Collector, Policy
+from corten.registry.server.collect import Collector
 from corten.registry.server.config import LISTEN, Config, access, from_file, overlay
+from corten.registry.server.metrics import Metrics
 from corten.registry.server.rights import rule
 from corten.registry.server.store import Store
 
@@ -71,7 +72,8 @@ async def serve(config: Config) -> None:
     assert config.root is not None
     host, port = config.address
     store = Store(config.root)
-    registry = Registry(store, access(config))
+    metrics = Metrics()
+    registry = Registry(store, access(config), config.upstreams, config.quotas, config.webhooks, metrics)
     tls = None
     if config.certificate:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -84,7 +86,7 @@ async def serve(config: Config) -> None:
     address = runner.addresses[0]
     print(f"registry on {'https' if tls else 'http'}://{address[0]}:{address[1]}, keeping {config.root}", flush=True)
     ending = threading.Event()
-    collecting = asyncio.create_task(_collect(store, config.collect, config.collect_every, stop, ending))
+    collecting = asyncio.create_task(_collect(store, config, metrics, stop, ending))
     try:
         await stop.wait()
     finally:
@@ -94,15 +96,20 @@ async def serve(config: Config) -> None:
         store.close()
 
 
-async def _collect(store: Store, policy: Policy, every: float, stop: asyncio.Event, ending: threading.Event) -> None:
-    """A collection every so many seconds; 0: none."""
-    while every > 0:
+async def _collect(
+    store: Store, config: Config, metrics: Metrics, stop: asyncio.Event, ending: threading.Event
+) -> None:
+    """A collection every so many seconds, or none."""
+    while config.collect_every > 0:
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), every)
+            await asyncio.wait_for(stop.wait(), config.collect_every)
             return
-        collector = Collector(store, policy, stop=ending.is_set)
+        collector = Collector(store, config.collect, stop=ending.is_set)
         try:
             removed = await asyncio.to_thread(list, collector.run())
+            for each in removed:
+                metrics.count("collected_total", kind=each.kind)
+                metrics.count("collected_bytes_total", each.size)
         except (CortenError, OSError) as error:
             _log.error("the collection ended early: %s", error)
         else:

@@ -103,6 +103,11 @@ class Store:
             mark(self.layout.link(repository, digest))
             self.ledger.linked(repository, digest, size)
 
+    def admit(self, repository: str, digest: str, size: int) -> None:
+        """Would a blob be too much? Forbidden."""
+        with self.guard:
+            self.ledger.admit(repository, digest, size)
+
     def delete_blob(self, repository: str, digest: str) -> None:
         """NotFound. The content goes when no other repository has it."""
         with self.guard:
@@ -217,6 +222,12 @@ class Store:
             return (self.layout.tags(repository) / check_tag(tag)).read_text()
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(NO_MANIFEST) from None
+
+    def used_tag(self, repository: str, tag: str) -> None:
+        """A tag of a cache was asked for: as if it was pushed now."""
+        with self.guard:
+            if (path := self.layout.tags(repository) / tag).exists():
+                mark(path)
 
     def delete_manifest(self, repository: str, reference: str) -> Manifest:
         """A tag by its name; a manifest, with its tags, by its digest. What it was. NotFound."""

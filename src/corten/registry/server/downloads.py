@@ -1,0 +1,127 @@
+"""Blobs on their way from an upstream: one download for all who ask, read from the disk behind it as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from corten.errors import CortenError, Unavailable
+from corten.registry.client.registry import Registry as Client
+from corten.registry.client.repository import Repository
+from corten.registry.server.store import Store
+from corten.spec.oci_image import Descriptor
+
+_log = logging.getLogger(__name__)
+_PIECE = 1 << 20
+
+
+class Download:
+    """`begun` before anything is said to a client; then `pieces`. A blob is verified when it is whole: a reader gets
+    its last byte only then, so nobody takes one for good that is not."""
+
+    def __init__(self, part: Path, blob: Path, size: int) -> None:
+        self.size = size
+        self._part = part
+        self._blob = blob
+        self._changed = asyncio.Event()
+        self._told = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def run(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            task.exception()  # whoever still reads is told; when nobody does, it is in the log
+        self._tell()
+
+    def progress(self, there: int) -> None:
+        if there - self._told >= _PIECE or there < self._told or not self._told:
+            self._told = there
+            self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    @property
+    def _done(self) -> bool:
+        return self._task is not None and self._task.done()
+
+    async def whole(self) -> None:
+        """Raises what the download raised."""
+        assert self._task is not None
+        await asyncio.shield(self._task)
+
+    async def cancel(self) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def begun(self) -> None:
+        while not self._done and not self._told:
+            await self._changed.wait()
+        if self._done:
+            await self.whole()
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """CortenError when the download fails: what came so far is not the blob."""
+        fd = await asyncio.to_thread(self._open)
+        try:
+            at = 0
+            while at < self.size:
+                done, changed = self._done, self._changed
+                limit = min(_PIECE, self.size - at - (0 if done else 1))
+                piece = await asyncio.to_thread(os.pread, fd, limit, at) if limit else b""
+                at += len(piece)
+                if done:
+                    await self.whole()
+                    if not piece:
+                        raise Unavailable("the blob is shorter than its manifest says")
+                elif not piece:
+                    await changed.wait()
+                if piece:
+                    yield piece
+            await self.whole()
+        finally:
+            os.close(fd)
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._part, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return os.open(self._blob, os.O_RDONLY | os.O_CLOEXEC)
+
+
+class Downloads:
+    def __init__(self, client: Client, store: Store) -> None:
+        self._client = client
+        self._store = store
+        self._running: dict[str, Download] = {}
+
+    def start(self, name: str, repository: Repository, blob: Descriptor) -> Download:
+        """The one of this blob that is under way, or a new one. Goes on when all who asked for it have left."""
+        key = f"{name}@{blob.digest}"
+        found = self._running.get(key)
+        if found is None:
+            part = self._store.layout.root / "ingest" / f"{blob.digest.replace(':', '-')}.part"
+            found = self._running[key] = Download(part, self._store.layout.blob(blob.digest), blob.size)
+            found.run(asyncio.create_task(self._fetch(key, name, repository, blob, found)))
+        return found
+
+    async def _fetch(self, key: str, name: str, repository: Repository, blob: Descriptor, download: Download) -> None:
+        try:
+            await self._client.blob(repository, blob, download.progress)
+            await asyncio.to_thread(self._store.link, name, blob.digest)
+        except (CortenError, OSError) as error:
+            _log.warning("%s could not be had from its upstream: %s", key, error)
+            raise
+        finally:
+            del self._running[key]
+
+    async def close(self) -> None:
+        await asyncio.gather(*(each.cancel() for each in list(self._running.values())))
