@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
+import resource
 import stat
 from pathlib import Path
 
 from corten.daemon.config import Config
 from corten.engine.oci.facts import DeviceNode, HostFacts, IdMap
+from corten.engine.validate.resources import ULIMITS
 from corten.errors import Invalid, Unsupported
 from corten.kernel import caps
 from corten.runtime import cgroups
@@ -79,10 +81,22 @@ def gather(config: Config) -> tuple[HostFacts, tuple[str, ...]]:
         default_log_options=config.log_opts,
         default_ulimits=config.default_ulimits,
         default_no_new_privileges=config.no_new_privileges,
+        bounds={} if "CAP_SYS_RESOURCE" in known else _own_limits(),
+        lowest_oom_score_adj=-1000 if "CAP_SYS_RESOURCE" in known else _own_score(),
     )
     if "CAP_SYS_RESOURCE" not in known:
         warnings = (*warnings, "WARNING: No CAP_SYS_RESOURCE: limits above the daemon's own cannot be raised")
     return facts, warnings
+
+
+def _own_limits() -> dict[str, int]:
+    """The hard limits of this process by Docker's names for them; -1 is none."""
+    numbers = {name: getattr(resource, f"RLIMIT_{name.upper()}", None) for name in ULIMITS}
+    return {name: resource.getrlimit(number)[1] for name, number in numbers.items() if number is not None}
+
+
+def _own_score() -> int:
+    return int(Path("/proc/self/oom_score_adj").read_text())
 
 
 def host_devices(path: str) -> list[DeviceNode]:

@@ -180,9 +180,9 @@ for _ in range(5_000):
     ids=lambda host: next(iter(host)),
 )
 def test_too_much_is_refused_quickly(host: Json) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()  # others may have the processor meanwhile; what is quadratic here takes minutes
     message = refuse(**host)
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 2
     assert message
 
 

@@ -74,6 +74,8 @@ class HostFacts:
     uid_map        the daemon's userns-remap; empty when containers share the host's ids
     thermal_paths  existing /sys/devices/system/cpu/cpuN/thermal_throttle, masked beside Docker's fixed list
     init_path      the init binary of `--init` on the host; "" when there is none
+    bounds         the daemon's own hard limits by ulimit (-1: none) where it may not go beyond; empty with
+                   CAP_SYS_RESOURCE, as is `lowest_oom_score_adj` the lowest that there is
     """
 
     capabilities: tuple[str, ...]
@@ -101,6 +103,8 @@ class HostFacts:
     default_log_options: Mapping[str, str] = field(default_factory=dict)
     default_ulimits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     default_no_new_privileges: bool = False
+    bounds: Mapping[str, int] = field(default_factory=dict)
+    lowest_oom_score_adj: int = -1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from corten.engine.oci.mount_points import mount_points, volumes_from
 from corten.engine.validate.defaults import normalize_host_config
 from corten.engine.validate.logging import check_logging
 from corten.engine.validate.network import check_mac, check_network
-from corten.engine.validate.resources import check_resources, check_restart_policy, check_ulimits
+from corten.engine.validate.resources import check_resources, check_restart_policy, check_ulimits, unreachable
 from corten.engine.validate.schema import check_exec_types, check_types
 from corten.engine.validate.security import check_security
 from corten.engine.validate.text import check_line, check_word, one_line
@@ -70,6 +70,7 @@ def _check_all(
     check_security(host, facts)
     warnings += check_resources(host, facts)
     check_ulimits(host.get("Ulimits") or ())
+    warnings += unreachable(host, facts)
     _check_places(config, host)
     return warnings
 

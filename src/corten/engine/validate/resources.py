@@ -13,7 +13,7 @@ from corten.errors import Invalid
 _MINIMUM_MEMORY = 6 << 20
 _MAXIMUM_CPU = 8192  # moby's bound; without one "0-2147483647" builds a set of two thousand million (CVE-2018-20699)
 _RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", re.ASCII)
-_ULIMITS = frozenset(
+ULIMITS = frozenset(
     "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
 )
 _PER_DEVICE = (
@@ -136,14 +136,31 @@ def cpuset_text(numbers: Iterable[int]) -> str:
 
 
 def check_ulimits(limits: Sequence[Mapping[str, Any]]) -> None:
+    """Invalid for one that cannot be anywhere."""
     for limit in limits:
         name, soft, hard = limit.get("Name") or "", limit.get("Soft") or 0, limit.get("Hard") or 0
-        if name not in _ULIMITS:
+        if name not in ULIMITS:
             raise Invalid(f"invalid ulimit type: {name}")
         if soft < -1 or hard < -1:
             raise Invalid(f"invalid ulimit {name}: limits are numbers from 0 on, or -1 for none")
         if hard != -1 and (soft > hard or soft == -1):
             raise Invalid(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
+
+
+def unreachable(host: Mapping[str, Any], facts: HostFacts) -> list[str]:
+    """Warnings: what only CAP_SYS_RESOURCE could give, and what the container gets instead."""
+    warnings = []
+    for limit in host.get("Ulimits") or ():
+        most, wanted = facts.bounds.get(limit["Name"], -1), limit.get("Hard") or 0
+        if most != -1 and (wanted == -1 or wanted > most):
+            warnings.append(
+                f"No CAP_SYS_RESOURCE: ulimit {limit['Name']} cannot be raised to {wanted}, {most} it will be"
+            )
+    score = host.get("OomScoreAdj") or 0
+    if score < facts.lowest_oom_score_adj:
+        least = facts.lowest_oom_score_adj
+        warnings.append(f"No CAP_SYS_RESOURCE: oom-score-adj cannot be lowered to {score}, {least} it will be")
+    return warnings
 
 
 def check_restart_policy(policy: Mapping[str, Any]) -> None:
