@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -223,6 +224,38 @@ async def test_a_supervisor_shares_most_of_its_memory(world: World) -> None:
     await task.wait()
     await task.delete()
     assert dirty < (2000 if world.runtime == "corten" else 4000)  # KiB; 1,360 and 2,500 seen
+
+
+async def test_supervisors_kept_ready_may_be_killed(world: World) -> None:
+    first = await world.started("sleep", "1000")
+    launcher = world.launcher.pid
+    state = json.loads((world.root / "run" / first.id / "state.json").read_text())
+    waiting = {*children(launcher)} - {state["supervisor"]}
+    assert waiting
+    for pid in waiting:
+        os.kill(pid, signal.SIGKILL)
+    while children(launcher) != [state["supervisor"]]:
+        await asyncio.sleep(0.01)
+    second = await world.started("sh", "-c", "exit 4")
+    assert (await second.wait()).status == 4
+    await first.signal(signal.SIGKILL)
+    await first.wait()
+    await first.delete()
+    await second.delete()
+
+
+async def test_supervisors_kept_ready_end_with_the_daemon(world: World) -> None:
+    task = await world.started("sh", "-c", "exit 0")
+    await task.wait()
+    await task.delete()
+    assert children(world.launcher.pid)
+    world.supervisors.close()
+    while children(world.launcher.pid):
+        await asyncio.sleep(0.01)
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def test_created_and_never_started_leaves_nothing(world: World) -> None:

@@ -72,7 +72,10 @@ def _children(pid: int) -> list[int]:
 
 
 def _processes(daemon: Cortend) -> list[str]:
-    """The daemon's children and theirs, processes that carry its mark, and whatever is in its cgroups."""
+    """The daemon's children and theirs, processes that carry its mark, and whatever is in its cgroups.
+
+    Not the supervisors that are kept ready: there are some as soon as there has been a container.
+    """
     found: set[int] = set()
     parents, marked = {}, f"CORTEN_E2E={daemon.name}".encode()
     for entry in os.listdir("/proc"):
@@ -89,7 +92,8 @@ def _processes(daemon: Cortend) -> list[str]:
     below = {daemon.pid}
     while more := {pid for pid, parent in parents.items() if parent in below} - below:
         below |= more
-    return sorted(f"{pid} {_text(Path(f'/proc/{pid}/comm')).strip()}" for pid in found | below)
+    named = (f"{pid} {_text(Path(f'/proc/{pid}/comm')).strip()}" for pid in found | below)
+    return sorted(process for process in named if not process.endswith(" corten:spare"))
 
 
 def _namespaces(daemon: Cortend) -> list[str]:

@@ -77,7 +77,6 @@ class Supervisor:
 
     def run(self) -> None:
         """Own the container until it has ended. Returns when there is nothing left to do."""
-        p.set_name("corten:super")
         first = Connection(self._loop, self._control, self._received, self._lost)
         self._connections.append(first)
         try:
@@ -442,11 +441,27 @@ def _say(connection: socket.socket, text: str, options: Json) -> None:
 
 
 def main(request: Json, fds: list[int]) -> None:
-    """A supervisor's life, in a process forked for it. Never returns."""
+    """A supervisor's life, in a process forked for it. Never returns.
+
+    The container comes over the daemon's connection, now or much later: supervisors are made ahead of their time.
+    """
+    p.set_name("corten:spare")
     status = 1
     try:
-        Supervisor(request, fds).run()
+        if frame := wait_for_container(socket.socket(fileno=fds[0])):
+            p.set_name("corten:super")
+            Supervisor(*frame).run()
         status = 0
     except BaseException:
         print_exception()
     os._exit(status)
+
+
+def wait_for_container(daemon: socket.socket) -> tuple[Json, list[int]] | None:
+    """The first request with its descriptors, the connection before them; None when the daemon has let go."""
+    decoder = wire.Decoder()
+    while wire.receive(daemon, decoder):
+        if frame := decoder.next():
+            request, fds = frame
+            return request, [daemon.detach(), *fds]
+    return None

@@ -16,7 +16,7 @@ from corten.kernel import process as p
 from corten.runtime import messages
 from corten.supervisor import place, wire
 from corten.supervisor.maker import Answer
-from corten.supervisor.supervise import Supervisor
+from corten.supervisor.supervise import Supervisor, wait_for_container
 
 Json = dict[str, Any]
 
@@ -68,12 +68,14 @@ def _life(place_: str) -> None:
     daemon, control = socket.socketpair()
     client, stream = socket.socketpair()
     request = {
-        "do": "supervise", "run": f"{place_}/run", "bundle": place_, "open_stdin": True, "log": {"path": os.devnull},
+        "do": "create", "run": f"{place_}/run", "bundle": place_, "open_stdin": True, "log": {"path": os.devnull},
         "streams": [{"mux": True, "stdin": True, "early": "", "detach_keys": "", "replay": ""}],
     }  # fmt: skip
-    with daemon, client:
-        wire.send(daemon, {"id": 1, "do": "start"}, [])
-        Supervisor(request, [control.detach(), stream.detach()], _make).run()
+    with daemon, client, stream:
+        wire.send(daemon, request, [stream.fileno()])
+        if frame := wait_for_container(control):
+            wire.send(daemon, {"id": 1, "do": "start"}, [])
+            Supervisor(*frame, _make).run()
 
 
 def _make(

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ Json = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
+_SPARE = 2  # supervisors kept ready once somebody has needed one: making one takes 3 ms, a start altogether some 20
 _GREETING = 3.0  # seconds that a supervisor gets to say who it is
 _ENGINE_ERRORS = {c.__name__: c for c in (Conflict, Exhausted, Failed, Invalid, NotFound, Unsupported)}
 
@@ -35,21 +37,16 @@ class Supervisors:
         self._launcher = launcher
         self._run = run  # <exec-root>/containers, with a directory for each task that lives
         self._filters = Filters()
+        self._spare: deque[socket.socket] = deque()
         self.on_event: Callable[[str, str, Json], None] = lambda *_: None
 
     async def create(self, bundle: Bundle, streams: Sequence[Stream] = ()) -> SupervisedTask:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        task = SupervisedTask(self, bundle, ours)
         try:
             filter_ = self._filters.descriptor(bundle.path) if bundle.runtime == "corten" else None
             request = {**self._request(bundle, streams), "filter": filter_ is not None}
             optional = [] if filter_ is None else [filter_]
-            self._launcher.send(request, [theirs.fileno(), *optional, *(s.fd for s in streams)])
-        except BaseException:
-            task.close()
-            raise
+            task = SupervisedTask(self, bundle, self._entrust(request, [*optional, *(s.fd for s in streams)]))
         finally:
-            theirs.close()
             for stream in streams:
                 os.close(stream.fd)
         try:
@@ -57,7 +54,41 @@ class Supervisors:
         except CortenError:
             await task.take_away()
             raise
+        finally:
+            self._keep_ready()
         return task
+
+    def _entrust(self, request: Json, fds: list[int]) -> socket.socket:
+        """The connection to a supervisor that has been given this request."""
+        while self._spare:
+            supervisor = self._spare.popleft()
+            try:
+                wire.send(supervisor, request, fds)
+                return supervisor
+            except (BrokenPipeError, ConnectionResetError):  # it has been killed
+                supervisor.close()
+        supervisor = self._make()
+        wire.send(supervisor, request, fds)
+        return supervisor
+
+    def _make(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._launcher.send({"do": "supervise"}, [theirs.fileno()])
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return ours
+
+    def _keep_ready(self) -> None:
+        while len(self._spare) < _SPARE:
+            try:
+                self._spare.append(self._make())
+            except (CortenError, OSError) as error:  # the next container has one made, or says why there is none
+                log.warning("cannot keep a supervisor ready: %s", error)
+                return
 
     def run_directory(self, id: str) -> Path:
         return self._run / id
@@ -65,7 +96,7 @@ class Supervisors:
     def _request(self, bundle: Bundle, streams: Sequence[Stream]) -> Json:
         log = bundle.log
         return {
-            "do": "supervise",
+            "do": "create",
             "id": bundle.id,
             "bundle": str(bundle.path),
             "run": str(self._run / bundle.id),
@@ -112,7 +143,10 @@ class Supervisors:
         return task
 
     def close(self) -> None:
+        """Let go of what was kept ready. Supervisors with a container live on."""
         self._filters.close()
+        while self._spare:
+            self._spare.popleft().close()
 
     def tell(self, task_id: str, kind: str, attributes: Json) -> None:
         self.on_event(task_id, kind, attributes)
