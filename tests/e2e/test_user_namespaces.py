@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import tarfile
 import tempfile
 import urllib.request
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from e2e_parts import census
-from e2e_parts.clients import Client, available
+from e2e_parts.clients import Client, available, execute
 from e2e_parts.cortend import CORTEND, IMAGE, Cortend
 
 FIRST = 100_000
@@ -109,3 +111,30 @@ def test_the_data_root_is_apart(remapped: Cortend) -> None:
     shown = remapped.get("/info")["DockerRootDir"]
     assert shown == str(remapped.data)
     assert Path(shown).is_dir()
+
+
+def tar_owners(data: bytes) -> dict[str, tuple[int, int]]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return {member.name.rstrip("/"): (member.uid, member.gid) for member in tar}
+
+
+def test_commit_export_and_cp_speak_of_the_containers_ids(client: Client, remapped: Cortend, tmp_path: Path) -> None:
+    script = "touch /f /other; chown 5:6 /other; mkdir /d; chown 1000:1000 /d; chmod 600 /etc/passwd"
+    client("run", "--name", "wrote", IMAGE, "sh", "-c", script)
+    expected = {"f": (0, 0), "other": (5, 6), "d": (1000, 1000), "etc/passwd": (0, 0), "bin/busybox": (0, 0)}
+    execute([*client.command, "export", "-o", str(tmp_path / "tar"), "wrote"], env=client.env)
+    found = tar_owners((tmp_path / "tar").read_bytes())
+    assert {name: found[name] for name in expected} == expected
+    (tmp_path / "in").write_text("copied in\n")
+    client("cp", str(tmp_path / "in"), "wrote:/in")
+    client("cp", "wrote:/other", str(tmp_path / "out"))
+    assert client.out("diff", "wrote").splitlines() == ["A /d", "C /etc", "C /etc/passwd", "A /f", "A /in", "A /other"]
+    client("commit", "wrote", "mapped:1")
+    try:
+        shown = client.out("run", "--rm", "mapped:1", "sh", "-c", "stat -c %u:%g /f /other /d /etc/passwd /in")
+        assert shown.split() == ["0:0", "5:6", "1000:1000", "0:0", "0:0"]
+        plain = client.out("run", "--rm", "--userns", "host", "mapped:1", "sh", "-c", "stat -c %u:%g /f /other /d")
+        assert plain.split() == ["0:0", "5:6", "1000:1000"]
+    finally:
+        client("rm", "wrote")
+        client("rmi", "mapped:1")

@@ -40,7 +40,7 @@ class Engine:
         self.networks: Any = parts.networks
         self.containers = Containers(parts)
         self.execs = Execs(self.containers)
-        self.trees = ContainerTrees(cast(Trees, parts.snapshots), parts.tree_work)
+        self.trees = ContainerTrees(cast(Trees, parts.snapshots), parts.tree_work, lambda: parts.facts)
         self.system = System(self)
         self.image_gc = Gc(self)
         self.containers.probe = self._probe

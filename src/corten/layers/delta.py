@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from corten.kernel import xattr
 from corten.layers import tree, whiteout
+from corten.layers.owners import AS_THEY_ARE, Owners
 
 MODIFIED, ADDED, DELETED = 0, 1, 2  # as Docker's API numbers them
 _MAX_DEPTH = 500
@@ -49,16 +50,17 @@ class _Frame:
                 os.close(fd)
 
 
-def changes(own: int, base: int | None, whole: bool = False) -> Iterator[Change]:
+def changes(own: int, base: int | None, whole: bool = False, owners: Owners = AS_THEY_ARE) -> Iterator[Change]:
     """Every change, each directory before what is in it. A directory counts when something in it does, or itself.
 
-    `base` is the tree below as containers see it (None: there is none). The descriptors stay the caller's.
+    `base` is the tree below as containers see it (None: there is none). The descriptors stay the caller's. `owners`
+    says whose things are in the container: those of its own tree may have other ids on the disk.
     """
     stack = [_Frame(_again(own), _again(base) if base is not None else -1, b"", whole, None)]
     try:
         while stack:
             frame = stack[-1]
-            change, below = _next(frame, whole)
+            change, below = _next(frame, whole, owners)
             if change is not None:
                 yield from _ancestors(stack)
                 yield change
@@ -81,7 +83,7 @@ def _ancestors(stack: list[_Frame]) -> Iterator[Change]:
             yield waiting
 
 
-def _next(frame: _Frame, whole: bool) -> tuple[Change | None, _Frame | None]:
+def _next(frame: _Frame, whole: bool, owners: Owners) -> tuple[Change | None, _Frame | None]:
     """The next change in this directory, and the directory to enter; (None, None) at its end."""
     for name in frame.gone:
         if frame.prefix + name not in _OWN:
@@ -101,19 +103,19 @@ def _next(frame: _Frame, whole: bool) -> tuple[Change | None, _Frame | None]:
             continue
         change = Change(ADDED if before is None else MODIFIED, path, frame.fd, name, now)
         if stat.S_ISDIR(now.st_mode):
-            return _enter(frame, change, before, whole)
-        if not whole or before is None or not _same_file(frame, name, now, before):
+            return _enter(frame, change, before, whole, owners)
+        if not whole or before is None or not _same_file(frame, name, now, before, owners):
             return change, None
     return None, None
 
 
 def _enter(
-    frame: _Frame, change: Change, before: os.stat_result | None, whole: bool
+    frame: _Frame, change: Change, before: os.stat_result | None, whole: bool, owners: Owners
 ) -> tuple[Change | None, _Frame | None]:
     now = change.status
     assert now is not None
     both = before is not None and stat.S_ISDIR(before.st_mode)
-    quiet = both and before is not None and _look(before) == _look(now)
+    quiet = both and before is not None and _look(before, owners) == _look(now, owners)
     full = frame.full or whole or xattr.is_opaque_at(frame.fd, change.name)
     fd = tree.open_directory(change.name, frame.fd)
     base = tree.open_directory(change.name, frame.base) if both else -1
@@ -121,12 +123,12 @@ def _enter(
     return (None if quiet else change), below
 
 
-def _look(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_mode, status.st_uid, status.st_gid
+def _look(status: os.stat_result, owners: Owners) -> tuple[int, int, int]:
+    return status.st_mode, *owners.inside(status.st_uid, status.st_gid)
 
 
-def _same_file(frame: _Frame, name: bytes, now: os.stat_result, before: os.stat_result) -> bool:
-    if _look(now) != _look(before) or now.st_rdev != before.st_rdev or now.st_size != before.st_size:
+def _same_file(frame: _Frame, name: bytes, now: os.stat_result, before: os.stat_result, owners: Owners) -> bool:
+    if _look(now, owners) != _look(before, owners) or now.st_rdev != before.st_rdev or now.st_size != before.st_size:
         return False
     if stat.S_ISLNK(now.st_mode):
         return os.readlink(name, dir_fd=frame.fd) == os.readlink(name, dir_fd=frame.base)

@@ -14,6 +14,7 @@ from typing import Any
 from corten.kernel import xattr
 from corten.layers import tree, whiteout, write
 from corten.layers.header import BLOCK_DEVICE, CHAR, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK
+from corten.layers.owners import AS_THEY_ARE, CAPABILITY, Owners
 
 _FLUSH = 1 << 20
 _SMALL = 1 << 16  # bytes of a file that are worth a copy
@@ -22,10 +23,14 @@ _KINDS = {stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK_DEVICE, stat.S_IFIFO: FIFO}
 
 
 class Packer:
-    """One tar, written to the descriptor `out` (a pipe or file, the caller's). BrokenPipeError when nobody reads."""
+    """One tar, written to the descriptor `out` (a pipe or file, the caller's), ids as `owners` has them inside.
 
-    def __init__(self, out: int) -> None:
+    BrokenPipeError when nobody reads.
+    """
+
+    def __init__(self, out: int, owners: Owners = AS_THEY_ARE) -> None:
         self._out = out
+        self._owners = owners
         self._buffer = bytearray()
         self._links: dict[tuple[int, int], bytes] = {}
 
@@ -67,7 +72,7 @@ class Packer:
         first = self._links.setdefault((status.st_dev, status.st_ino), path)
         if first == path:
             return False
-        self._put(write.header(path, LINK, link=first, **_owner(status)))
+        self._put(write.header(path, LINK, link=first, **self._owner(status)))
         return True
 
     def _entry(
@@ -77,7 +82,9 @@ class Packer:
         if kind in (CHAR, BLOCK_DEVICE):
             device = {"major": os.major(status.st_rdev), "minor": os.minor(status.st_rdev)}
         self._put(
-            write.header(path, kind, link=link, xattrs=_kept(xattr.all_at(dirfd, name)), **device, **_owner(status))
+            write.header(
+                path, kind, link=link, xattrs=self._kept(xattr.all_at(dirfd, name)), **device, **self._owner(status)
+            )
         )
 
     def _file(self, dirfd: int, name: bytes, path: bytes, status: os.stat_result) -> None:
@@ -91,7 +98,7 @@ class Packer:
             now = os.fstat(fd)
             if not stat.S_ISREG(now.st_mode):
                 return
-            head = write.header(path, REGULAR, size=now.st_size, xattrs=_kept(_xattrs(fd)), **_owner(now))
+            head = write.header(path, REGULAR, size=now.st_size, xattrs=self._kept(_xattrs(fd)), **self._owner(now))
             self._put(head)
             self._data(fd, now.st_size)
             self._put(write.padding(now.st_size))
@@ -113,6 +120,19 @@ class Packer:
             self._put(zeros)
             left -= len(zeros)
 
+    def _owner(self, status: os.stat_result) -> dict[str, Any]:
+        uid, gid = self._owners.inside(status.st_uid, status.st_gid)
+        return {
+            "mode": stat.S_IMODE(status.st_mode),
+            "uid": uid,
+            "gid": gid,
+            "mtime": status.st_mtime_ns // 10**9 * 10**9,  # whole seconds, as Docker: no PAX record for each entry
+        }
+
+    def _kept(self, attributes: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        """What travels: neither overlay's own attributes nor labels that mean something on this machine only."""
+        return self._owners.attributes({key: value for key, value in attributes.items() if _travels(key)})
+
     def _put(self, data: bytes) -> None:
         self._buffer += data
         if len(self._buffer) >= _FLUSH:
@@ -125,15 +145,6 @@ class Packer:
             view = view[os.write(self._out, view) :]
 
 
-def _owner(status: os.stat_result) -> dict[str, Any]:
-    return {
-        "mode": stat.S_IMODE(status.st_mode),
-        "uid": status.st_uid,
-        "gid": status.st_gid,
-        "mtime": status.st_mtime_ns // 10**9 * 10**9,  # whole seconds, as Docker: no PAX record for each entry
-    }
-
-
 def _xattrs(fd: int) -> dict[bytes, bytes]:
     try:
         return {os.fsencode(key): os.getxattr(fd, key) for key in os.listxattr(fd)}
@@ -143,10 +154,5 @@ def _xattrs(fd: int) -> dict[bytes, bytes]:
         raise
 
 
-def _kept(attributes: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """What travels: neither overlay's own attributes nor labels that mean something on this machine only."""
-    return {
-        key: value
-        for key, value in attributes.items()
-        if key == b"security.capability" or not key.startswith((b"security.", b"trusted.", *whiteout.PRIVATE_XATTRS))
-    }
+def _travels(key: bytes) -> bool:
+    return key == CAPABILITY or not key.startswith((b"security.", b"trusted.", *whiteout.PRIVATE_XATTRS))

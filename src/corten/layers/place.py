@@ -17,6 +17,7 @@ from corten.layers import header as tar
 from corten.layers import tree
 from corten.layers.apply import clean
 from corten.layers.entries import Entry, Limits, entries
+from corten.layers.owners import AS_THEY_ARE, Owners
 from corten.layers.source import Source
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,16 +27,26 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Placing:
-    """`owner` replaces the tar's owners; `strict` refuses to exchange a directory for something else or back."""
+    """`owner` replaces the tar's owners; `strict` refuses to exchange a directory for something else or back.
+
+    `owners` says what ids are on the disk.
+    """
 
     def __init__(
-        self, root: int, target: bytes, limits: Limits, strict: bool, owner: tuple[int, int] | None = None
+        self,
+        root: int,
+        target: bytes,
+        limits: Limits,
+        strict: bool,
+        owner: tuple[int, int] | None = None,
+        owners: Owners = AS_THEY_ARE,
     ) -> None:
         self._root = root
         self._target = target.strip(b"/")
         self._limits = limits
         self._strict = strict
         self._owner = owner
+        self._owners = owners
         self._parent: tuple[bytes, int] | None = None
         self._times: dict[bytes, int] = {}
 
@@ -169,7 +180,7 @@ class Placing:
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=dirfd, follow_symlinks=False)
 
     def _ids(self, entry: Entry) -> tuple[int, int]:
-        return self._owner if self._owner is not None else (entry.uid, entry.gid)
+        return self._owners.outside(*(self._owner if self._owner is not None else (entry.uid, entry.gid)))
 
     def _touch(self, path: bytes, mtime: int) -> None:
         try:

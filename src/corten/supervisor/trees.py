@@ -29,6 +29,7 @@ from corten.kernel import syscall as sys
 from corten.layers import delta, tree
 from corten.layers.confine import confine
 from corten.layers.entries import Limits
+from corten.layers.owners import AS_THEY_ARE, Owners
 from corten.layers.pack import Packer
 from corten.layers.place import Placing
 from corten.layers.source import Source
@@ -68,7 +69,8 @@ def fetch(request: Json, fds: list[int]) -> None:
         found.append(_find(root, request["path"]))
         return _stat(root, request["path"], *found[0])
 
-    _serve(reply, work, lambda: _send(request["path"], *found[0], fds[1]))
+    owners = _owners(request, fds[2:])
+    _serve(reply, work, lambda: _send(request["path"], *found[0], Packer(fds[1], owners)))
 
 
 def put(request: Json, fds: list[int]) -> None:
@@ -86,7 +88,8 @@ def put(request: Json, fds: list[int]) -> None:
         except NotADirectoryError:
             raise Invalid("extraction point is not a directory") from None
         owner = _owner(root, request["owner"]) if request.get("owner") else None
-        Placing(root, path, Limits(), bool(request.get("strict")), owner).run(Source(fds[1]))
+        placing = Placing(root, path, Limits(), bool(request.get("strict")), owner, _owners(request, fds[2:]))
+        placing.run(Source(fds[1]))
         return {}
 
     _serve(reply, work, None)
@@ -97,7 +100,7 @@ def export(request: Json, fds: list[int]) -> None:
     reply, root = socket.socket(fileno=fds[0]), _root(request, fds[2:])
 
     def send() -> None:
-        packer = Packer(fds[1])
+        packer = Packer(fds[1], _owners(request, fds[2:]))
         packer.tree(root)
         packer.end()
 
@@ -115,7 +118,7 @@ def changes(request: Json, fds: list[int]) -> None:
 
     def send() -> None:
         with os.fdopen(fds[1], "wb", buffering=1 << 16, closefd=False) as out:
-            for change in delta.changes(fds[2], base, bool(request.get("whole"))):
+            for change in delta.changes(fds[2], base, bool(request.get("whole")), _owners(request, [])):
                 out.write(b"%d /%s\0" % (change.kind, change.path))
 
     _serve(reply, dict, send)
@@ -127,8 +130,9 @@ def layer(request: Json, fds: list[int]) -> None:
     base = _mount(request["base"]) if request.get("base") else None
 
     def send() -> None:
-        packer = Packer(fds[1])
-        for change in delta.changes(fds[2], base, bool(request.get("whole"))):
+        owners = _owners(request, [])
+        packer = Packer(fds[1], owners)
+        for change in delta.changes(fds[2], base, bool(request.get("whole")), owners):
             if change.status is None:
                 packer.whiteout(change.path)
             else:
@@ -150,6 +154,13 @@ def _root(request: Json, given: list[int]) -> int:
         return _stopped(request)
     except OSError as error:
         raise OSError(error.errno, f"cannot open the container's tree: {error.strerror}") from error
+
+
+def _owners(request: Json, given: list[int]) -> Owners:
+    """What a container in a user namespace wrote has other ids on the disk. One that runs (`given`, as above) has been
+    joined there, and shows its own."""
+    ids = request.get("ids")
+    return AS_THEY_ARE if given or not ids else Owners(ids["uids"], ids["gids"])
 
 
 def _running(root: int, mounts: int, user: int, bare: bool) -> int:
@@ -283,8 +294,7 @@ def _read_link(root: int, directory: bytes, name: bytes) -> bytes:
         os.close(fd)
 
 
-def _send(path: str, dirfd: int, name: bytes, status: os.stat_result, out: int) -> None:
-    packer = Packer(out)
+def _send(path: str, dirfd: int, name: bytes, status: os.stat_result, packer: Packer) -> None:
     if name != b".":
         packer.add(dirfd, name, name, status)
         if stat.S_ISDIR(status.st_mode):

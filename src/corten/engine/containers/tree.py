@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 from corten.engine.containers.container import Container
 from corten.engine.images.archive import Feed, consume
+from corten.engine.oci.facts import HostFacts
+from corten.engine.oci.namespaces import remapped
 from corten.errors import Conflict, Invalid, NotFound, Unsupported
 from corten.snapshots.shelf import Shelf
 from corten.spec.mounts import Mount
@@ -54,9 +56,10 @@ class Trees(Protocol):
 class ContainerTrees:
     """Every method may raise NotFound, Conflict (the container is going), Invalid, Forbidden, Exhausted, Failed."""
 
-    def __init__(self, trees: Trees, work: TreeWork) -> None:
+    def __init__(self, trees: Trees, work: TreeWork, facts: Callable[[], HostFacts]) -> None:
         self._trees = trees
         self._work = work
+        self._facts = facts
 
     async def look(self, container: Container, path: str) -> Json:
         """{"name", "size", "mode" (Go's), "mtime" (nanoseconds), "linkTarget"} of a path."""
@@ -124,7 +127,7 @@ class ContainerTrees:
         tree = self._shelf_tree(container)
         base = self._trees.view(tree.parent) if tree.parent is not None else ()
         (root,) = self._trees.mounts(container.id)
-        request: Json = {"do": what, "whole": root.type == "bind" and tree.parent is not None}
+        request: Json = {"do": what, "whole": root.type == "bind" and tree.parent is not None, **self._ids(container)}
         if base:
             request["base"] = _entry(base[0])
         own = os.open(self._trees.shelf.files(tree), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -133,6 +136,14 @@ class ContainerTrees:
                 yield data
         finally:
             os.close(own)
+
+    def _ids(self, container: Container) -> Json:
+        """The id maps of a container in a user namespace: what it wrote has the host's ids."""
+        facts = self._facts()
+        if not remapped(container.record.host_config, facts):
+            return {}
+        maps = {"uids": facts.uid_map, "gids": facts.gid_map}
+        return {"ids": {name: [[m.container, m.host, m.size] for m in lines] for name, lines in maps.items()}}
 
     def _shelf_tree(self, container: Container) -> Any:
         try:
@@ -144,7 +155,7 @@ class ContainerTrees:
     def _tree(self, container: Container, path: str, bare: bool = False) -> Iterator[tuple[Json, list[int]]]:
         """What a worker needs to have the container's tree: words, and descriptors when it runs."""
         self._shelf_tree(container)
-        request: Json = {"path": path, "bare": bare}
+        request: Json = {"path": path, "bare": bare, **self._ids(container)}
         fds = _running(container)
         try:
             if not fds:
