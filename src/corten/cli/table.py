@@ -68,6 +68,7 @@ info | info, system info | Show the state of the engine
 version | version | Show the versions of client and engine
 daemon | daemon | Run the engine (cortend)
 registry | registry serve | Serve images to any OCI client
+registry_gc | registry gc | Free what nothing in a registry needs
 """
 
 GROUPS = {

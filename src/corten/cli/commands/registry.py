@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 
 
 def run(_session: Session, flags: Flags) -> int:
+    return become(*flags.words)
+
+
+def become(*words: str) -> int:
     # The server's own package is found where ours was, also when it was put on the path by a launcher script.
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     search = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = f"{root}{os.pathsep}{search}" if search else root
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "corten.registry.server", *flags.words])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "corten.registry.server", *words])
 
 
 COMMAND = Command(run, "--root DIR [OPTIONS]", "Serve images to any OCI client", raw=True)

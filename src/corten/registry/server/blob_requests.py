@@ -122,9 +122,9 @@ class BlobRequests:
             if found is None or int(found[1]) != upload.size:
                 raise Refusal(416, "BLOB_UPLOAD_INVALID", "chunk is not the next one", where(upload))
         quotas, before = self._parts.quotas, upload.size
-        room = await asyncio.to_thread(quotas.room, upload.repository) if quotas is not None else None
-        if quotas is not None and room is not None and before + (request.content_length or 0) > room:
-            raise quotas.refusal(upload.repository, before + (request.content_length or 0))
+        if quotas is not None:
+            digest = request.query.get("digest", "")
+            await asyncio.to_thread(quotas.hopeless, upload.repository, before + (request.content_length or 0), digest)
         await _pour(request, upload)
         self._parts.metrics.count("received_bytes_total", upload.size - before)
 

@@ -69,23 +69,21 @@ class Quotas:
         for account in self._of(repository):
             account.remove(repository, digest)
 
-    def room(self, repository: str) -> int | None:
-        """Bytes that may still come into a repository; None without a quota. Blocks: call it in a thread."""
+    def hopeless(self, repository: str, size: int, digest: str = "") -> None:
+        """Forbidden when `size` bytes on their way cannot become a blob, so that they need not come: with its `digest`
+        because there is no room, without because no such blob could ever be. Blocks: call it in a thread."""
         with self._guard:
-            left = [account.quota.limit - account.used for account in self._of(repository)]
-        return max(0, min(left)) if left else None
+            if digest:
+                self.admit(repository, digest, size)
+            for account in self._of(repository):
+                if size > account.quota.limit:
+                    raise Forbidden(_full(account, size))
 
     def usage(self) -> list[tuple[Quota, int]]:
         """Bytes used of each quota. Blocks: call it in a thread."""
         with self._guard:
             self._count()
             return [(account.quota, account.used) for account in self._accounts]
-
-    def refusal(self, repository: str, size: int) -> Forbidden:
-        """What to say when `size` bytes are on their way and there is no room for them."""
-        with self._guard:
-            account = min(self._of(repository), key=lambda each: each.quota.limit - each.used)
-            return Forbidden(_full(account, size))
 
     def _of(self, repository: str) -> list[_Account]:
         self._count()
