@@ -35,7 +35,7 @@ from corten.network.endpoint import Endpoint
 from corten.network.firewall import Published
 from corten.network.live import Live, lease_of, published, rank
 from corten.network.naming import NameServer, Naming, Sockets, host, prepared
-from corten.network.ports import Reservations, Target, Wish, matching, report, wishes
+from corten.network.ports import Reservations, Wish, matching, report, wishes
 from corten.network.upkeep import Upkeep
 from corten.network.wiring import Wiring, lead
 
@@ -72,7 +72,8 @@ class Networks:
         """
         for body in self._table.list(KIND).values():
             definition = Definition.from_json(body)
-            self._networks[definition.id] = Live(definition, Addresses(definition))
+            addresses = Addresses(replace(definition, ranges=()) if definition.config_only else definition)
+            self._networks[definition.id] = Live(definition, addresses)
         for name, driver in (("host", "host"), ("none", "null")):
             if self._named(name) is None:
                 made = Definition(secrets.token_hex(32), name, clock.rfc3339(clock.now()), driver, ipv4=False)
@@ -177,7 +178,7 @@ class Networks:
         `settings` is Docker's EndpointSettings; `names` are what it is called, its name first; `index` numbers its
         interfaces. NotFound, Invalid, Forbidden (connected already, address in use), Exhausted, Failed (port in use).
         """
-        live = self.find(network)
+        live = self._usable(network)
         name = names[0] if names else container_id[:12]
         if container_id in live.of:
             raise Forbidden(f"endpoint with name {name} already exists in network {live.definition.name}")
@@ -206,9 +207,7 @@ class Networks:
     ) -> builtins.list[Published]:
         if not wants:
             return []
-        lease = lease_of(endpoint)
-        target = Target(endpoint.container_name, endpoint.endpoint_id, lease.v4, lease.v6)
-        taken = self._reservations.take(wants, target, live.host_binding)
+        taken = self._reservations.take(wants, live.target(endpoint), live.host_binding)
         undo.callback(self._reservations.release, taken)
         self._wiring.publish(taken)
         undo.callback(self._wiring.firewall.unpublish, taken)
@@ -405,7 +404,7 @@ class Networks:
 
     def validate(self, network: str, settings: Json) -> Definition:
         """At create, before anything is connected: the network is there and could give what is asked. Invalid."""
-        found = self.find(network).definition
+        found = self._usable(network).definition
         wanted(found, settings)
         return found
 
@@ -428,6 +427,20 @@ class Networks:
             raise NotFound(f"network {reference} not found")
         return matches[0]
 
+    def _usable(self, reference: str) -> Live:
+        """One that containers can be in. Forbidden for a configuration."""
+        live = self.find(reference)
+        if live.definition.config_only:
+            raise Forbidden("cannot create endpoint on configuration-only network")
+        return live
+
+    def _configuration(self, name: str) -> Definition:
+        """NotFound when it is no configuration network."""
+        live = self._named(name)
+        if live is None or not live.definition.config_only:
+            raise NotFound(f'configuration network "{name}" does not exist')
+        return live.definition
+
     def list(self, filters: Filters | None = None) -> builtins.list[Json]:
         """Docker's list: without the containers. Invalid for a filter that Docker does not know."""
         chosen = filters or Filters()
@@ -443,9 +456,13 @@ class Networks:
 
     async def create(self, request: Json) -> Json:
         """POST /networks/create. Conflict for a name in use, Forbidden for a subnet in use, and see `from_request`."""
-        wish = define.from_request(request, secrets.token_hex(32), clock.rfc3339(clock.now()))
+        wish = define.from_request(request, secrets.token_hex(32), clock.rfc3339(clock.now()), self._configuration)
         if self._named(wish.name) is not None:
             raise Conflict(f"network with name {wish.name} already exists")
+        if wish.config_only:
+            self._store(Live(wish, Addresses(replace(wish, ranges=()))))
+            self._event("create", wish)
+            return {"Id": wish.id, "Warning": ""}
         if any(live.definition.device == wish.device for live in (*self._bridged(), *self._stacked())):
             raise Forbidden(f"network with device {wish.device} exists already: a device belongs to one network")
         with subnets.alone():
@@ -470,6 +487,8 @@ class Networks:
         if live.endpoints:
             rows = ", ".join(f'name:"{e.container_name}" id:"{e.endpoint_id[:12]}"' for e in live.endpoints.values())
             raise Forbidden(f"error while removing network: network {made.name} has active endpoints ({rows})")
+        if made.config_only and any(n.definition.config_from == made.name for n in self._networks.values()):
+            raise Forbidden(f'configuration network "{made.name}" is in use')
         self._forget(live)
         await self._wiring.dismantle(live)
         self._event("destroy", made)
@@ -480,7 +499,8 @@ class Networks:
         chosen.check(PRUNE_FILTERS)
         until = chosen.one("until")
         limit = clock.parse_time(until) if until is not None else None
-        unused = [n.definition for n in self._networks.values() if not n.definition.predefined and not n.endpoints]
+        every = (n.definition for n in self._networks.values() if not n.endpoints)
+        unused = [made for made in every if not made.predefined and not made.config_only]
         deleted = []
         for made in unused:
             young = limit is not None and clock.parse_time(made.created) > limit

@@ -60,9 +60,15 @@ def _direct(live: Live, endpoint: Endpoint) -> list[Way]:
     if made.stacked:  # neighbours of the parent's network; this host itself has no way to them
         sources: tuple[str, ...] = (made.name,) if made.own_parent else (OUTSIDE, made.name)
     else:
-        sources = (HOST, made.name) if made.icc else (HOST,)
-    addresses = [text for text in (endpoint.address, endpoint.address6) if text]
-    return [Way(endpoint.container_name, made.name, "*", text, sources) for text in addresses]
+        sources = (made.name,) if made.icc else ()
+    found = []
+    for version, text in ((4, endpoint.address), (6, endpoint.address6)):
+        mode = made.gateway_mode(version) if not made.stacked else ""
+        more = (OUTSIDE,) if mode == "nat-unprotected" and not made.internal else ()
+        host = (HOST,) if not made.stacked and mode != "isolated" else ()
+        if text:
+            found.append(Way(endpoint.container_name, made.name, "*", text, (*host, *more, *sources)))
+    return found
 
 
 def _published(live: Live, endpoint: Endpoint, networks: Sequence[str]) -> list[Way]:
@@ -70,6 +76,11 @@ def _published(live: Live, endpoint: Endpoint, networks: Sequence[str]) -> list[
     for port, rows in endpoint.ports.items():
         for row in rows or ():
             ip = ipaddress.ip_address(row["HostIp"])
+            if not row["HostPort"]:  # routed: at its own address
+                address = endpoint.address if ip.version == 4 else f"[{endpoint.address6}]"
+                own = f"{address}:{port.partition('/')[0]}"
+                found.append(Way(endpoint.container_name, live.definition.name, port, own, (HOST, OUTSIDE, *networks)))
+                continue
             via = f"[{ip}]:{row['HostPort']}" if ip.version == 6 else f"{ip}:{row['HostPort']}"
             sources = (HOST,) if ip.is_loopback else (HOST, OUTSIDE, *networks)
             found.append(Way(endpoint.container_name, live.definition.name, port, via, sources))

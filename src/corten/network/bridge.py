@@ -105,12 +105,12 @@ class Bridges:
                 _write(accept, "2")  # 1 would mean: not when forwarding
         return _write(_IPV6 / "conf/all/forwarding", "1")
 
-    def ensure(self, name: str, gateways: Sequence[Interface], mtu: int = 0) -> None:
+    def ensure(self, name: str, gateways: Sequence[Interface], mtu: int = 0, mac: str = "") -> None:
         """The bridge is there, up, with these addresses. Another kind of device of that name is a Conflict.
 
         A bridge that somebody else made keeps what else it has; ours has nothing else.
         """
-        link = self.find(name) or self._make(name, gateways, mtu)
+        link = self.find(name) or self._make(name, mac or mac_of(gateways[0].ip), mtu)
         if link.kind != "bridge":
             raise Conflict(f"device {name} exists and is no bridge: choose another bridge name")
         self._masters[name] = link.ifindex
@@ -125,8 +125,8 @@ class Bridges:
         requests += [rtnetlink.address(link.ifindex, w) for w in wanted if w not in present]
         self.route.request(*requests, rtnetlink.route_localnet(link.ifindex), rtnetlink.up(link.ifindex))
 
-    def _make(self, name: str, gateways: Sequence[Interface], mtu: int) -> Link:
-        self.route.request(rtnetlink.bridge(name, mac_of(gateways[0].ip), mtu), rtnetlink.alias(name, self.mark))
+    def _make(self, name: str, mac: str, mtu: int) -> Link:
+        self.route.request(rtnetlink.bridge(name, mac, mtu), rtnetlink.alias(name, self.mark))
         link = self.find(name)
         if link is None:
             raise Failed(f"bridge {name} was made and is gone again")

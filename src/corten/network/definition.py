@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from corten.errors import Forbidden, Invalid, NotFound, Unsupported
+from corten.errors import Forbidden, Invalid, NotFound, Unavailable, Unsupported
 from corten.network.ipam import IPAddress, IPNetwork, Subnet
 
 Json = dict[str, Any]
@@ -25,8 +25,14 @@ MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 HOST_BINDING = "com.docker.network.bridge.host_binding_ipv4"
 MTU = "com.docker.network.driver.mtu"
 INTERFACE_PREFIX = "com.docker.network.container_iface_prefix"
-GATEWAY_MODES = ("com.docker.network.bridge.gateway_mode_ipv4", "com.docker.network.bridge.gateway_mode_ipv6")
+INHIBIT_IPV4 = "com.docker.network.bridge.inhibit_ipv4"
+GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv"  # and the family's number
+GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
 
+_NO_SWARM = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
+    "and try again."
+)
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 
@@ -82,6 +88,8 @@ class Definition:
     ipam_driver: str = "default"
     ipam_options: dict[str, str] | None = None
     ranges: tuple[Range, ...] = ()
+    config_only: bool = False  # nothing but what another network's --config-from takes
+    config_from: str = ""
     user_ranges: bool = False  # the client gave the subnets: only then it may give containers their addresses
 
     def to_json(self) -> Json:
@@ -143,6 +151,26 @@ class Definition:
     def masquerade(self) -> bool:
         return truth(self.options, MASQUERADE, True)
 
+    def gateway_mode(self, version: int) -> str:
+        """How a family's packets get in and out. Invalid for one that there is not.
+
+        nat              as the host's, and in by published ports
+        nat-unprotected  the same, and in by the container's own address as well
+        routed           nothing is translated; in by the container's own address, to published ports
+        isolated         not even this host has an address in it
+        """
+        mode = self.options.get(f"{GATEWAY_MODE}{version}") or "nat"
+        if mode not in GATEWAY_MODES:
+            raise Invalid(f"unknown gateway mode {mode}")
+        if mode == "isolated" and not self.internal:
+            raise Invalid("gateway mode 'isolated' can only be used for an internal network")
+        return mode
+
+    def on_bridge(self, version: int) -> bool:
+        """The host has the gateway's address of that family."""
+        inhibited = version == 4 and truth(self.options, INHIBIT_IPV4, False)
+        return self.gateway_mode(version) != "isolated" and not inhibited
+
     @property
     def mtu(self) -> int:
         """Bytes; 0 leaves it to the kernel."""
@@ -169,8 +197,8 @@ class Definition:
             "Internal": self.internal,
             "Attachable": self.attachable,
             "Ingress": False,
-            "ConfigFrom": {"Network": ""},
-            "ConfigOnly": False,
+            "ConfigFrom": {"Network": self.config_from},
+            "ConfigOnly": self.config_only,
             "Containers": dict(containers),
             "Options": dict(self.options),
             "Labels": dict(self.labels),
@@ -207,17 +235,21 @@ def parse_address(text: str, what: str = "address") -> IPAddress:
         raise Invalid(f"invalid {what}: {text!r} is not an IP address") from error
 
 
-def from_request(request: Json, id: str, created: str) -> Definition:
+def from_request(
+    request: Json, id: str, created: str, configuration: Callable[[str], Definition] | None = None
+) -> Definition:
     """Docker's NetworkCreateRequest, checked as far as that goes without knowing other networks.
 
-    Forbidden for a predefined name, NotFound for a driver that is not there, Invalid, Unsupported.
+    `configuration` finds the network of ConfigFrom (NotFound). Forbidden for a predefined name, NotFound for a driver
+    that is not there, Unavailable for one of a swarm, Invalid, Unsupported.
     """
     name = str(request.get("Name") or "")
     if not name.strip() or not name.isprintable() or len(name) > 255:
         raise Invalid(f"invalid network name: {name!r}")
     if name in PREDEFINED:
         raise Forbidden(f"operation is not permitted on predefined {name} network")
-    driver = str(request.get("Driver") or "bridge")
+    _check_configuration(request)
+    driver = "null" if request.get("ConfigOnly") else str(request.get("Driver") or "bridge")
     _check_driver(driver, request)
     ipam = request.get("IPAM") or {}
     if (ipam.get("Driver") or "default") != "default":
@@ -236,22 +268,57 @@ def from_request(request: Json, id: str, created: str) -> Definition:
         ipam_options=_texts(ipam.get("Options"), "IPAM option") or None,
         ranges=tuple(_range(entry) for entry in ipam.get("Config") or [] if any(entry.values())),
         user_ranges=any(entry.get("Subnet") for entry in ipam.get("Config") or []),
+        config_only=bool(request.get("ConfigOnly")),
     )
+    source = str((request.get("ConfigFrom") or {}).get("Network") or "")
+    if source and configuration is not None:
+        made = _configured(made, configuration(source))
     _check(made)
     return made
 
 
+def _configured(made: Definition, source: Definition) -> Definition:
+    """With everything that a configuration network is there for."""
+    return replace(
+        made,
+        config_from=source.name,
+        ipv4=source.ipv4,
+        ipv6=source.ipv6,
+        options=source.options,
+        labels=source.labels,
+        ipam_options=source.ipam_options,
+        ranges=source.ranges,
+        user_ranges=source.user_ranges,
+    )
+
+
+def _check_configuration(request: Json) -> None:
+    """Docker's rules for ConfigOnly and ConfigFrom. Forbidden."""
+    only, source = request.get("ConfigOnly"), (request.get("ConfigFrom") or {}).get("Network")
+    if only and any(request.get(key) for key in ("Ingress", "Internal", "Attachable", "Scope")):
+        raise Forbidden(
+            "configuration network can only contain network specific fields. Network operator fields like "
+            "[ ingress | internal | attachable | scope ] are not supported."
+        )
+    if only and source:
+        raise Forbidden("a configuration network cannot depend on another configuration network")
+    ipam = request.get("IPAM") or {}
+    own = ipam.get("Config") or ipam.get("Options") or request.get("EnableIPv6") or request.get("Labels")
+    if source and own:
+        raise Forbidden(
+            "user specified configurations are not supported if the network depends on a configuration network"
+        )
+    if source and request.get("Options"):
+        raise Forbidden("network driver options are not supported if the network depends on a configuration network")
+
+
 def _check_driver(driver: str, request: Json) -> None:
-    if driver in ("host", "null"):
+    if driver in ("host", "null") and not request.get("ConfigOnly"):
         raise Forbidden(f'only one instance of "{driver}" network is allowed')
-    if driver == "overlay":
-        raise Forbidden("this node is not a swarm manager: overlay networks need a swarm")
+    if driver == "overlay" or request.get("Ingress") or request.get("Scope") == "swarm":
+        raise Unavailable(_NO_SWARM)
     if driver not in DRIVERS:
         raise NotFound(f"could not find plugin {driver} in v1 plugin registry: plugin not found")
-    if request.get("ConfigOnly") or (request.get("ConfigFrom") or {}).get("Network"):
-        raise Unsupported("config-only networks are not available: give the configuration to the network itself")
-    if request.get("Ingress"):
-        raise Forbidden("this node is not a swarm manager: ingress networks need a swarm")
 
 
 def _range(entry: Json) -> Range:
@@ -290,15 +357,13 @@ def _check(made: Definition) -> None:
             one.pool()  # its parts fit together
     if made.stacked:
         _check_stacked(made)
+    if made.driver != "bridge":
         return
     if len(made.bridge) > 15 or "/" in made.bridge or made.bridge in (".", ".."):
         raise Invalid(f"invalid bridge name {made.bridge!r}: at most 15 bytes, no slash")
     if any(c.isspace() or not c.isprintable() for c in made.bridge):
         raise Invalid(f"invalid bridge name {made.bridge!r}")
-    for key in GATEWAY_MODES:
-        if made.options.get(key, "nat") != "nat":
-            raise Unsupported(f"option {key}={made.options[key]}: only nat is available")
-    _ = (made.icc, made.masquerade, made.mtu)  # each raises Invalid
+    _ = (made.icc, made.masquerade, made.mtu, made.on_bridge(4), made.on_bridge(6))  # each raises Invalid
 
 
 def _check_stacked(made: Definition) -> None:

@@ -37,17 +37,26 @@ PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": 132}
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """What the firewall knows of a network. `icc`: its containers may talk; `masquerade`: they leave as the host."""
+    """What the firewall knows of a network. `icc`: its containers may talk; `masquerade`: they leave as the host.
+
+    Of its `subnets`, those in `routed` are not translated: other machines have routes to them, and reach what is
+    published there by the container's own address. In `unprotected` they reach every port that way.
+    """
 
     name: str
     subnets: tuple[IPNetwork, ...]
     internal: bool = False
     icc: bool = True
     masquerade: bool = True
+    routed: tuple[IPNetwork, ...] = ()
+    unprotected: tuple[IPNetwork, ...] = ()
 
 
 class Published(NamedTuple):
-    """`host_ip` may be unspecified (0.0.0.0 or ::): every address of this host of that family."""
+    """`host_ip` may be unspecified (0.0.0.0 or ::): every address of this host of that family.
+
+    With `host_port` 0 nothing is translated: the container's own address and port are open (gateway mode routed).
+    """
 
     protocol: str
     host_ip: IPAddress
@@ -66,6 +75,12 @@ _SETS = (
     Set("masquerade6", (nft.IPV6_ADDR,), interval=True),
     Set("local4", (nft.IPV4_ADDR,), interval=True),
     Set("local6", (nft.IPV6_ADDR,), interval=True),
+    Set("routed4", (nft.IPV4_ADDR,), interval=True),
+    Set("routed6", (nft.IPV6_ADDR,), interval=True),
+    Set("unprotected4", (nft.IPV4_ADDR,), interval=True),
+    Set("unprotected6", (nft.IPV6_ADDR,), interval=True),
+    Set("open4", (nft.INET_PROTO, nft.IPV4_ADDR, nft.INET_SERVICE)),
+    Set("open6", (nft.INET_PROTO, nft.IPV6_ADDR, nft.INET_SERVICE)),
     Set("ports4", (nft.INET_PROTO, nft.IPV4_ADDR, nft.INET_SERVICE), (nft.IPV4_ADDR, nft.INET_SERVICE)),
     Set("ports6", (nft.INET_PROTO, nft.IPV6_ADDR, nft.INET_SERVICE), (nft.IPV6_ADDR, nft.INET_SERVICE)),
     Set("ports4_any", (nft.INET_PROTO, nft.INET_SERVICE), (nft.IPV4_ADDR, nft.INET_SERVICE)),
@@ -146,9 +161,25 @@ def _rules(table: Table) -> list[Request]:
         ("forward", nft.meta(nft.IIFNAME, 0) + nft.lookup("internal", 0) + drop),
         ("forward", nft.meta(nft.OIFNAME, 0) + nft.lookup("internal", 0) + drop),
         ("forward", to_us + translated + accept),
+        *(("forward", to_us + row + accept) for row in _routed(ipv4, ipv6, not_from_us)),
         ("forward", to_us + drop),  # other networks of ours, and the world to ports that are not published
     ]
     return [nft.rule(table, chain, expressions) for chain, expressions in rows]
+
+
+def _routed(ipv4: bytes, ipv6: bytes, not_from_us: bytes) -> list[bytes]:
+    """What may be sent straight to a container: open ports and pings where it is routed, from outside everything
+    where it is unprotected."""
+    protocol = nft.meta(nft.L4PROTO, 0)
+    to4, to6 = ipv4 + nft.network_header(16, 4, 0), ipv6 + nft.network_header(24, 16, 0)
+    return [
+        ipv4 + protocol + nft.network_header(16, 4, 1) + nft.transport_header(2, 2, 2) + nft.lookup("open4", 0),
+        ipv6 + protocol + nft.network_header(24, 16, 1) + nft.transport_header(2, 2, 5) + nft.lookup("open6", 0),
+        ipv4 + protocol + nft.compare(0, bytes((socket.IPPROTO_ICMP,))) + to4 + nft.lookup("routed4", 0),
+        ipv6 + protocol + nft.compare(0, bytes((socket.IPPROTO_ICMPV6,))) + to6 + nft.lookup("routed6", 0),
+        not_from_us + to4 + nft.lookup("unprotected4", 0),
+        not_from_us + to6 + nft.lookup("unprotected6", 0),
+    ]
 
 
 def _port_rules(ipv4: bytes, ipv6: bytes) -> list[bytes]:
@@ -185,16 +216,20 @@ def _bridge_elements(bridges: Sequence[Bridge]) -> dict[str, list[Element]]:
         return [Element(nft.ifname(b.name) * 2) for b in chosen]
 
     every = [s for b in bridges for s in b.subnets]
-    hidden = [s for b in bridges if b.masquerade and not b.internal for s in b.subnets]
+    hidden = [s for b in bridges if b.masquerade and not b.internal for s in b.subnets if s not in b.routed]
+    routed = [s for b in bridges for s in b.routed]
+    bare = [s for b in bridges for s in b.unprotected]
+    families = {"local": every, "masquerade": hidden, "routed": routed, "unprotected": bare}
     return {
         "bridges": names(bridges),
         "internal": names(b for b in bridges if b.internal),
         "same": pairs(bridges),
         "icc": pairs(b for b in bridges if b.icc),
-        "local4": [e for s in every if s.version == 4 for e in _interval(s)],
-        "local6": [e for s in every if s.version == 6 for e in _interval(s)],
-        "masquerade4": [e for s in hidden if s.version == 4 for e in _interval(s)],
-        "masquerade6": [e for s in hidden if s.version == 6 for e in _interval(s)],
+        **{
+            f"{name}{version}": [e for s in subnets if s.version == version for e in _interval(s)]
+            for name, subnets in families.items()
+            for version in (4, 6)
+        },
     }
 
 
@@ -214,7 +249,10 @@ def port_elements(published: Iterable[Published]) -> dict[str, list[Element]]:
         protocol = bytes((PROTOCOLS[one.protocol],))
         data = nft.value(one.address.packed, nft.port(one.port))
         version = one.address.version
-        if one.host_ip.is_unspecified:
+        if not one.host_port:
+            element = Element(nft.value(protocol, one.address.packed, nft.port(one.port)))
+            found.setdefault(f"open{version}", []).append(element)
+        elif one.host_ip.is_unspecified:
             element = Element(nft.value(protocol, nft.port(one.host_port)), data)
             found.setdefault(f"ports{version}_any", []).append(element)
         else:

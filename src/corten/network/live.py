@@ -11,7 +11,7 @@ from typing import Any
 from corten.errors import Failed, Invalid
 from corten.network import definition as define
 from corten.network.addresses import Addresses, Lease, Wanted
-from corten.network.bridge import Plug, Port, interface, mac_of
+from corten.network.bridge import Interface, Plug, Port, interface, mac_of
 from corten.network.definition import Definition
 from corten.network.endpoint import Endpoint
 from corten.network.firewall import Bridge, Published
@@ -49,7 +49,21 @@ class Live:
         """What the firewall has to know."""
         made = self.definition
         subnets = tuple(s.network for s in self.addresses.subnets)
-        return Bridge(made.bridge, subnets, made.internal, made.icc, made.masquerade)
+        routed, unprotected = (
+            tuple(s for s in subnets if made.gateway_mode(s.version) == mode) for mode in ("routed", "nat-unprotected")
+        )
+        return Bridge(made.bridge, subnets, made.internal, made.icc, made.masquerade, routed, unprotected)
+
+    @property
+    def gateways(self) -> list[Interface]:
+        """The addresses that its bridge has on this host."""
+        return [g for g in self.addresses.gateways if self.definition.on_bridge(g.version)]
+
+    def target(self, endpoint: Endpoint) -> Target:
+        """Where ports of one of its endpoints lead."""
+        lease = lease_of(endpoint)
+        routed = frozenset(v for v in (4, 6) if self.definition.gateway_mode(v) == "routed")
+        return Target(endpoint.container_name, endpoint.endpoint_id, lease.v4, lease.v6, routed)
 
     @property
     def ports(self) -> list[Port]:

@@ -50,12 +50,16 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where ports of an endpoint lead, and who it is, for errors. An address is None where the network has none."""
+    """Where ports of an endpoint lead, and who it is, for errors. An address is None where the network has none.
+
+    In the families `routed` ports are opened at the container's own address, and none of this host's are taken.
+    """
 
     name: str
     endpoint_id: str
     v4: IPAddress | None
     v6: IPAddress | None
+    routed: frozenset[int] = frozenset()
 
 
 def parse_port(text: str) -> tuple[int, str]:
@@ -111,7 +115,7 @@ def report(exposed: Iterable[str], published: Iterable[Published]) -> dict[str, 
     found: dict[str, list[dict[str, str]] | None] = {"{}/{}".format(*parse_port(text)): None for text in exposed}
     for one in published:
         key = f"{one.port}/{one.protocol}"
-        row = {"HostIp": str(one.host_ip), "HostPort": str(one.host_port)}
+        row = {"HostIp": str(one.host_ip), "HostPort": str(one.host_port or "")}
         found[key] = [*(found.get(key) or []), row]
     return found
 
@@ -125,7 +129,7 @@ def published_again(ports: Mapping[str, list[dict[str, str]] | None], target: Ta
             host_ip = ipaddress.ip_address(row["HostIp"])
             address = target.v4 if host_ip.version == 4 else target.v6
             if address is not None:
-                found.append(Published(protocol, host_ip, int(row["HostPort"]), address, port))
+                found.append(Published(protocol, host_ip, int(row["HostPort"] or 0), address, port))
     return found
 
 
@@ -184,7 +188,7 @@ class Reservations:
         for one in published:
             key = Key(one.protocol, one.host_ip, one.host_port)
             try:
-                self._hold([key], owner)
+                self._hold([key] if one.host_port else [], owner)
             except OSError as error:
                 complaints.append(f"port {one.host_port}/{one.protocol} on {one.host_ip}: {error.strerror}")
         return complaints
@@ -197,7 +201,15 @@ class Reservations:
                 held.close()
 
     def _take(self, wish: Wish, target: Target, host_ip: str) -> list[Published]:
-        ips = _host_addresses(wish.host_ip or host_ip or self._host_ip, target)
+        every = _host_addresses(wish.host_ip or host_ip or self._host_ip, target)
+        ips = [ip for ip in every if ip.version not in target.routed]
+        routed = [
+            Published(wish.protocol, ip, 0, _leads(target, ip), wish.port)
+            for ip in every
+            if ip.version in target.routed
+        ]
+        if not ips:
+            return routed
         last: OSError | None = None
         for port in _candidates(wish, self._ephemeral):
             keys = [Key(wish.protocol, ip, port) for ip in ips]
@@ -208,7 +220,7 @@ class Reservations:
                 if error.errno != errno.EADDRINUSE:
                     break
                 continue
-            return [Published(k.protocol, k.ip, k.port, _leads(target, k.ip), wish.port) for k in keys]
+            return [Published(k.protocol, k.ip, k.port, _leads(target, k.ip), wish.port) for k in keys] + routed
         raise self._refused(wish, ips[0], target, last)
 
     def _refused(self, wish: Wish, ip: IPAddress, target: Target, error: OSError | None) -> Failed:

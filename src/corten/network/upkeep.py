@@ -81,7 +81,7 @@ class Upkeep:
         if change.ifindex in bridges:
             live = bridges[change.ifindex]
             bad = change.gone or change.down or change.readdressed
-            if bad and not devices.intact(live.definition.bridge, live.addresses.gateways):
+            if bad and not devices.intact(live.definition.bridge, live.gateways):
                 self._due(live)
             return
         live, endpoint = ports[change.ifindex]

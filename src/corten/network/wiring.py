@@ -14,7 +14,7 @@ from corten.errors import Unsupported
 from corten.kernel import conntrack, rtnetlink
 from corten.kernel.netlink import NETLINK_NETFILTER, Socket
 from corten.network import rate
-from corten.network.bridge import BridgeGone, Bridges, Plug, delete, inner_index
+from corten.network.bridge import BridgeGone, Bridges, Plug, delete, inner_index, mac_of
 from corten.network.definition import Definition
 from corten.network.endpoint import Endpoint
 from corten.network.firewall import Firewall, Published
@@ -111,7 +111,7 @@ class Wiring:
             return
         if made.ipv6:
             self._changed(self.bridges.forward6())
-        self.bridges.ensure(made.bridge, live.addresses.gateways, made.mtu)
+        self.bridges.ensure(made.bridge, live.gateways, made.mtu, mac_of(live.addresses.gateways[0].ip))
         self.firewall.bridges[made.bridge] = live.wall
         if now:
             self.firewall.replace()
@@ -196,7 +196,7 @@ class Wiring:
         """All or none. A client that kept sending UDP to such a port before is translated from now on."""
         self.firewall.publish(ports)
         for one in ports:
-            if one.protocol == "udp":
+            if one.protocol == "udp" and one.host_port:
                 family = conntrack.AF_INET if one.host_ip.version == 4 else conntrack.AF_INET6
                 self._forget(conntrack.forget_udp_port, family, one.host_port)
 

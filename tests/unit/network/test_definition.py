@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from corten.errors import Forbidden, Invalid, NotFound, Unsupported
+from corten.errors import Forbidden, Invalid, NotFound, Unavailable
 from corten.network.addresses import wanted
 from corten.network.definition import Definition, from_request
 
@@ -54,11 +54,16 @@ def test_everything_survives_storing() -> None:
         ({"Name": "a\nb"}, Invalid),
         ({"Name": "bridge"}, Forbidden),
         ({"Driver": "host"}, Forbidden),
-        ({"Driver": "overlay"}, Forbidden),
+        ({"Driver": "overlay"}, Unavailable),
+        ({"Ingress": True}, Unavailable),
         ({"Driver": "weave"}, NotFound),
         ({"IPAM": {"Driver": "other"}}, NotFound),
-        ({"ConfigOnly": True}, Unsupported),
-        ({"Options": {"com.docker.network.bridge.gateway_mode_ipv4": "routed"}}, Unsupported),
+        ({"ConfigOnly": True, "Internal": True}, Forbidden),
+        ({"ConfigOnly": True, "ConfigFrom": {"Network": "other"}}, Forbidden),
+        ({"ConfigFrom": {"Network": "other"}, "Labels": {"a": "b"}}, Forbidden),
+        ({"ConfigFrom": {"Network": "other"}, "Options": {"a": "b"}}, Forbidden),
+        ({"Options": {"com.docker.network.bridge.gateway_mode_ipv4": "bent"}}, Invalid),
+        ({"Options": {"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}}, Invalid),
         ({"IPAM": {"Config": [{"Subnet": "10.0.0.0"}]}}, Invalid),
         ({"IPAM": {"Config": [{"Subnet": "10.0.0.0/33"}]}}, Invalid),
         ({"IPAM": {"Config": [{"Gateway": "10.0.0.1"}]}}, Invalid),

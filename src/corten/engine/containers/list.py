@@ -231,7 +231,8 @@ def _summary_ports(container: Container) -> list[Json]:
         number, _, protocol = port.partition("/")
         base = {"PrivatePort": int(number), "Type": protocol or "tcp"}
         for binding in bindings or ():
-            shown.append({"IP": binding.get("HostIp", ""), **base, "PublicPort": int(binding["HostPort"])})
+            public = {"PublicPort": int(binding["HostPort"])} if binding["HostPort"] else {}
+            shown.append({"IP": binding.get("HostIp", ""), **base, **public})
         if not bindings:
             shown.append(base)
     return shown
