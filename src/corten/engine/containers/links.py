@@ -1,7 +1,9 @@
-"""--link on the default network: names in /etc/hosts. In user-defined networks the name server knows links."""
+"""--link on the default network: names in /etc/hosts, and variables. In user-defined networks the name server knows
+links, and there are no variables."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from corten.engine.containers.container import Container
@@ -9,6 +11,8 @@ from corten.errors import Conflict
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
+
+_NOT_PASSED = ("HOME", "PATH")
 
 
 def linked(containers: Containers, container: Container) -> list[tuple[str, Container]]:
@@ -48,6 +52,52 @@ def host_entries(containers: Containers, container: Container) -> list[str]:
         names = ((alias or target).rpartition("/")[2], other.record.config.get("Hostname") or "", other.record.name)
         entries += [f"{name}:{address}" for name in dict.fromkeys(names) if name]
     return entries
+
+
+def environment(containers: Containers, container: Container) -> list[str]:
+    """Docker's variables about every linked container: where its ports are, what it is called, what it was given."""
+    found: list[str] = []
+    if "bridge" not in container.record.networks:
+        return found
+    for alias, other in linked(containers, container):
+        endpoint = other.endpoints.get("bridge")
+        if endpoint is not None and (address := endpoint.settings.get("IPAddress")):
+            prefix = alias.upper().replace("-", "_")
+            found += _ports(prefix, address, _exposed(other))
+            found.append(f"{prefix}_NAME=/{container.record.name}/{alias}")
+            given = (entry.partition("=") for entry in other.record.config.get("Env") or ())
+            found += [f"{prefix}_ENV_{key}={value}" for key, sign, value in given if sign and key not in _NOT_PASSED]
+    return found
+
+
+def _exposed(container: Container) -> list[tuple[int, str]]:
+    """(port, protocol), lowest first; of both protocols tcp first."""
+    texts = (port.partition("/") for port in container.record.config.get("ExposedPorts") or {})
+    return sorted((int(number), protocol or "tcp") for number, _, protocol in texts)
+
+
+def _ports(prefix: str, address: str, exposed: Sequence[tuple[int, str]]) -> list[str]:
+    """NAME_PORT for the lowest, four variables for each, and four more for each run of numbers."""
+    rows = [f"{prefix}_PORT={exposed[0][1]}://{address}:{exposed[0][0]}"] if exposed else []
+    for port, protocol in exposed:
+        name = f"{prefix}_PORT_{port}_{protocol.upper()}"
+        rows.append(f"{name}={protocol}://{address}:{port}")
+        rows += [f"{name}_ADDR={address}", f"{name}_PORT={port}", f"{name}_PROTO={protocol}"]
+    for first, last in _runs(exposed):
+        name = f"{prefix}_PORT_{first[0]}_{first[1].upper()}"
+        rows += [f"{name}_START={first[1]}://{address}:{first[0]}", f"{name}_PORT_START={first[0]}"]
+        rows += [f"{name}_END={last[1]}://{address}:{last[0]}", f"{name}_PORT_END={last[0]}"]
+    return rows
+
+
+def _runs(exposed: Sequence[tuple[int, str]]) -> Iterator[tuple[tuple[int, str], tuple[int, str]]]:
+    """First and last of each run of three consecutive numbers or more."""
+    start = 0
+    for index in range(1, len(exposed) + 1):
+        if index == len(exposed) or exposed[index][0] != exposed[index - 1][0] + 1:
+            if index - start > 2:
+                yield exposed[start], exposed[index - 1]
+            start = index
 
 
 def _address(container: Container, other: Container) -> str:

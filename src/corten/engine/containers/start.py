@@ -20,8 +20,8 @@ import msgspec
 from corten.engine import clock
 from corten.engine.containers import exit as container_exit
 from corten.engine.containers import files as container_files
+from corten.engine.containers import links, parents, records
 from corten.engine.containers import network as container_network
-from corten.engine.containers import parents, records
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers.container import Container
 from corten.engine.containers.health import make_probe, watch
@@ -166,6 +166,7 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
         with phases.phase("specification"):
             shared = _shared_memory(containers, record.host_config)
             inputs = _inputs(parts, container, namespaces, shared, with_subpaths(record.mounts, held))
+            inputs = replace(inputs, linked_env=links.environment(containers, container))
             spec = container_spec(inputs, _facts(parts, record.host_config))
             (container.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
         bundle = make_bundle(container, parts, rootfs=rootfs)

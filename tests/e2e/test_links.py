@@ -1,0 +1,42 @@
+"""--link on the default network, as Docker's documentation of it has the variables."""
+
+from __future__ import annotations
+
+from e2e_parts.clients import Client
+from e2e_parts.cortend import IMAGE
+
+
+def variables(client: Client, *flags: str) -> dict[str, str]:
+    """What a container's program finds in its environment."""
+    lines = client.out("run", "--rm", *flags, IMAGE, "env").splitlines()
+    return {key: value for key, _, value in (line.partition("=") for line in lines)}
+
+
+def test_variables_of_a_link(cli: Client) -> None:
+    exposed = [f"--expose={port}" for port in ("53/udp", "8000", "8001", "8002", "53/tcp")]
+    cli("run", "-d", "--name", "my-db", "-e", "SECRET=a=b", *exposed, IMAGE, "sleep", "1000")
+    ip = cli.out("inspect", "--format", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "my-db")
+    found = variables(cli, "--name", "web", "--link", "my-db:the-db", "-e", "THE_DB_ENV_OWN=1")
+    told = {key: value for key, value in found.items() if key.startswith("THE_DB")}
+    assert told.pop("THE_DB_NAME") == "/web/the-db"
+    assert told.pop("THE_DB_ENV_SECRET") == "a=b"
+    assert told.pop("THE_DB_ENV_OWN") == "1"
+    assert told.pop("THE_DB_PORT") == f"tcp://{ip}:53"
+    for port, protocol in ((53, "tcp"), (53, "udp"), (8000, "tcp"), (8001, "tcp"), (8002, "tcp")):
+        name = f"THE_DB_PORT_{port}_{protocol.upper()}"
+        assert told.pop(name) == f"{protocol}://{ip}:{port}"
+        assert (told.pop(f"{name}_ADDR"), told.pop(f"{name}_PORT")) == (ip, str(port))
+        assert told.pop(f"{name}_PROTO") == protocol
+    run = {key.removeprefix("THE_DB_PORT_8000_TCP_"): value for key, value in told.items()}
+    assert run == {
+        "START": f"tcp://{ip}:8000",
+        "PORT_START": "8000",
+        "END": f"tcp://{ip}:8002",
+        "PORT_END": "8002",
+    }
+
+
+def test_no_variables_in_networks_with_names(docker: Client) -> None:
+    docker("network", "create", "linknet")
+    docker("run", "-d", "--name", "db", "--network", "linknet", "--expose", "80", IMAGE, "sleep", "1000")
+    assert not [key for key in variables(docker, "--network", "linknet", "--link", "db:db") if key.startswith("DB_")]
