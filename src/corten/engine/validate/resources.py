@@ -153,13 +153,12 @@ def unreachable(host: Mapping[str, Any], facts: HostFacts) -> list[str]:
     for limit in host.get("Ulimits") or ():
         most, wanted = facts.bounds.get(limit["Name"], -1), limit.get("Hard") or 0
         if most != -1 and (wanted == -1 or wanted > most):
-            warnings.append(
-                f"No CAP_SYS_RESOURCE: ulimit {limit['Name']} cannot be raised to {wanted}, {most} it will be"
-            )
+            name = limit["Name"]
+            warnings.append(f"No CAP_SYS_RESOURCE: ulimit {name} cannot be raised to {wanted}, it will be {most}")
     score = host.get("OomScoreAdj") or 0
     if score < facts.lowest_oom_score_adj:
         least = facts.lowest_oom_score_adj
-        warnings.append(f"No CAP_SYS_RESOURCE: oom-score-adj cannot be lowered to {score}, {least} it will be")
+        warnings.append(f"No CAP_SYS_RESOURCE: oom-score-adj cannot be lowered to {score}, it will be {least}")
     return warnings
 
 
