@@ -1,21 +1,25 @@
-"""`corten/busybox`: an image for machines with neither a network nor a registry, made from their static busybox.
+"""Images for machines with neither a network nor a registry, made from what they have: `corten/busybox` from their
+static busybox, `corten/registry` from their Python and our server (registry_image.py).
 
-It is an ordinary image with one layer, and the same busybox always gives the same digest. Its files are our own, so
-they are applied here and not by a worker: `resolve` can make it at once.
+They are ordinary images with one layer, and the same files always give the same digest. Their files are our own, so
+they are applied here and not by a worker: `resolve` can make them at once.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from corten.engine.images import keep as image_keep
+from corten.engine.images import registry_image
 from corten.engine.images.chain import LayerTrees
 from corten.engine.images.collect import Collector
 from corten.errors import NotFound, Unsupported
@@ -32,6 +36,7 @@ from corten.store.blobs import Blobs
 from corten.store.leases import Leases
 
 REFERENCE = Reference("docker.io", "corten/busybox", "latest")
+MADE_OF = {REFERENCE: "static busybox", registry_image.REFERENCE: "Python and registry server"}
 PLACES = ("/bin/busybox", "/usr/bin/busybox.static", "/usr/bin/busybox", "/bin/busybox.static")
 _MAX_BINARY = 64 << 20
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -52,8 +57,18 @@ _FILES = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """`pieces` may be asked for again, and gives the same tar each time; `config` is an image configuration's."""
+
+    pieces: Callable[[], Iterator[bytes]]
+    config: Mapping[str, object]
+    created: int  # seconds since the epoch
+    made_of: str
+
+
 class Builtin:
-    """Make the image; safe from any thread, and it is made once."""
+    """Make the images; safe from any thread, and each is made once."""
 
     def __init__(self, blobs: Blobs, leases: Leases, trees: LayerTrees, collector: Collector) -> None:
         self._blobs = blobs
@@ -63,34 +78,58 @@ class Builtin:
         self._lock = threading.Lock()
         self._places = PLACES
 
-    def ensure(self) -> str:
-        """The image's id; it is there and tagged when this returns. NotFound when the machine has no static busybox."""
+    def ensure(self, reference: Reference = REFERENCE) -> str:
+        """The image's id; it is there and tagged when this returns. NotFound, Unsupported when this machine lacks what
+        it is made of."""
         with self._lock:
-            name = str(REFERENCE)
-            known = self._collector.records.by_tag(name)
-            return known if known is not None else self._make(name)
+            known = self._collector.records.by_tag(str(reference))
+            if known is not None:
+                return known
+            return self._make(reference, self._busybox() if reference == REFERENCE else _registry())
 
-    def _make(self, name: str) -> str:
+    def _busybox(self) -> Recipe:
         binary, mtime = find(self._places)
         applets = _applets(binary)
-        tar = b"".join(layer(binary.read_bytes(), applets, mtime))
+        config = {"Env": [_PATH], "Cmd": ["sh"], "WorkingDir": "/"}
+        return Recipe(lambda: layer(binary.read_bytes(), applets, mtime), config, mtime, MADE_OF[REFERENCE])
+
+    def _make(self, reference: Reference, recipe: Recipe) -> str:
+        hasher, size = hashlib.sha256(), 0
+        for piece in recipe.pieces():
+            hasher.update(piece)
+            size += len(piece)
         with self._leases.hold() as lease:
-            blob = Descriptor(oci_image.OCI_LAYER, digests.of(tar), len(tar))
-            config = _config(blob.digest, mtime)
+            blob = Descriptor(oci_image.OCI_LAYER, f"sha256:{hasher.hexdigest()}", size)
+            config = _config(blob.digest, recipe)
             manifest = Manifest(
                 oci_image.OCI_MANIFEST, Descriptor(oci_image.OCI_CONFIG, digests.of(config), len(config)), (blob,)
             )
             body = oci_image.render_manifest(manifest.config, manifest.layers)
             lease.add("blob", blob.digest, manifest.config.digest, digests.of(body))
             lease.add("snapshot", blob.digest)
-            for data in (tar, config, body):
+            self._put(blob.digest, recipe.pieces())
+            for data in (config, body):
                 self._blobs.put(data)
             if not self._trees.shelf.has(blob.digest):
                 self._apply(blob.digest)
             image = image_keep.plan(manifest, digests.of(body), config)
-            digest_name = f"{REFERENCE.name}@{image.manifest}"
-            image_keep.keep(self._collector, self._trees, image, [name], [digest_name])
+            digest_name = f"{reference.name}@{image.manifest}"
+            image_keep.keep(self._collector, self._trees, image, [str(reference)], [digest_name])
         return image.id
+
+    def _put(self, digest: str, pieces: Iterator[bytes]) -> None:
+        """A blob that need not be in memory as a whole. Corrupt when its files have changed meanwhile."""
+        if self._blobs.has(digest):
+            return
+        ingest = self._blobs.ingest(digest)
+        try:
+            ingest.restart()
+            for piece in pieces:
+                ingest.write(piece)
+            ingest.commit()
+        except BaseException:
+            ingest.abort()
+            raise
 
     def _apply(self, diff_id: str) -> None:
         draft = self._trees.receive()
@@ -167,16 +206,23 @@ def layer(busybox: bytes, applets: list[str], mtime: int) -> Iterator[bytes]:
     yield write.END
 
 
-def _config(diff_id: str, mtime: int) -> bytes:
+def _registry() -> Recipe:
+    made = registry_image.contents()
+    return Recipe(
+        lambda: registry_image.layer(made), registry_image.config(made), made.newest, MADE_OF[registry_image.REFERENCE]
+    )
+
+
+def _config(diff_id: str, recipe: Recipe) -> bytes:
     here = platform.host()
-    created = datetime.fromtimestamp(mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    created = datetime.fromtimestamp(recipe.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     document = {
         "architecture": here.architecture,
         "os": here.os,
         **({"variant": here.variant} if here.variant else {}),
         "created": created,
-        "config": {"Env": [_PATH], "Cmd": ["sh"], "WorkingDir": "/"},
+        "config": recipe.config,
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-        "history": [{"created": created, "created_by": "corten: this machine's static busybox"}],
+        "history": [{"created": created, "created_by": f"corten: this machine's {recipe.made_of}"}],
     }
     return json.dumps(document, separators=(",", ":")).encode()

@@ -10,8 +10,7 @@ from typing import Any
 
 from corten.engine.filters import Filters
 from corten.engine.images import view as image_view
-from corten.engine.images.builtin import REFERENCE as BUILTIN
-from corten.engine.images.builtin import Builtin
+from corten.engine.images.builtin import MADE_OF, Builtin
 from corten.engine.images.chain import Chains
 from corten.engine.images.collect import RESUMABLE, Collector
 from corten.engine.images.commit import Committer, Request
@@ -154,8 +153,8 @@ class Images:
             ids = self._records.with_prefix(ref.removeprefix("sha256:"))
             if len(ids) == 1:
                 return None, ids[0]
-        if reference == BUILTIN:
-            return str(BUILTIN), self._builtin.ensure()
+        if reference in MADE_OF:
+            return str(reference), self._builtin.ensure(reference)
         return None, None
 
     def _by_name(self, reference: Reference) -> tuple[str, str | None]:
@@ -210,20 +209,21 @@ class Images:
         Raises before the first message: Invalid, NotFound, Unauthorized, Unavailable, Failed.
         """
         reference = named(ref, tag or "")
-        if reference.tagged == BUILTIN:
-            return stream(self._pull_builtin)
+        if reference.tagged in MADE_OF:
+            return stream(lambda emit: self._pull_builtin(reference.tagged, emit))
         return self._puller.pull(reference, platform, auth)
 
-    async def _pull_builtin(self, emit: Emit) -> None:
-        emit({"status": f"Pulling from {BUILTIN.path}", "id": BUILTIN.tag})
-        new = self._records.by_tag(str(BUILTIN)) is None
-        id = await asyncio.to_thread(self._builtin.ensure)
-        emit(status(f"{BUILTIN.familiar_name} is built in: it is made from this machine's static busybox"))
+    async def _pull_builtin(self, reference: Reference, emit: Emit) -> None:
+        emit({"status": f"Pulling from {reference.path}", "id": reference.tag})
+        new = self._records.by_tag(str(reference)) is None
+        id = await asyncio.to_thread(self._builtin.ensure, reference)
+        made_of = MADE_OF[reference]
+        emit(status(f"{reference.familiar_name} is built in: it is made from this machine's {made_of}"))
         digest = next(iter(self._records.digests(id))).partition("@")[2]
         emit(status(f"Digest: {digest}"))
         done = "Made" if new else "Image is up to date for"
-        emit(status(f"Status: {done} {BUILTIN.familiar}"))
-        self._pulled(BUILTIN)
+        emit(status(f"Status: {done} {reference.familiar}"))
+        self._pulled(reference)
 
     def _pulled(self, reference: Reference) -> None:
         self._event("pull", reference.familiar, {"name": reference.familiar_name})
@@ -377,7 +377,7 @@ class Images:
             reference = parse(ref).tagged
         except Invalid:
             return self._find(ref)
-        if reference == BUILTIN and self._by_name(reference)[1] is None:
+        if reference in MADE_OF and self._by_name(reference)[1] is None:
             raise NotFound(f"No such image: {_shown(ref)}")  # it would be made only to be removed
         return self._find(ref)
 

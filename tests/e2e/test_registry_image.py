@@ -1,0 +1,59 @@
+"""`corten/registry`: our registry in a container of our own engine, by one line."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e_parts.clients import Client
+from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.others import free_port
+from registry_parts.own import SECRET
+
+
+@pytest.fixture(autouse=True)
+def no_images_left(daemon: Cortend, nothing_left: None) -> Iterator[None]:
+    yield
+    daemon.remove_everything()
+    for image in daemon.get("/images/json"):
+        for name in image["RepoTags"] or [image["Id"]]:
+            if not name.startswith(IMAGE):
+                daemon.ask("DELETE", f"/images/{name}?force=1")
+
+
+def until_healthy(host: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://{host}/healthz", timeout=5) as answer:
+                assert json.load(answer) == {"status": "ok"}
+                return
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_one_line(docker: Client, tmp_path: Path) -> None:
+    host = f"127.0.0.1:{free_port()}"
+    run = ["run", "-d", "-p", f"{host}:5000", "--name", "registry", "-v", "kept:/var/lib/registry"]
+    docker(*run, "corten/registry", timeout=120)
+    until_healthy(host)
+    docker("tag", IMAGE, f"{host}/a/b:1")
+    docker("push", f"{host}/a/b:1")
+    docker("exec", "registry", "/usr/bin/env", "true", code=127)  # there is nothing but the registry
+    docker("stop", "registry")
+    assert docker.out("inspect", "-f", "{{.State.ExitCode}}", "registry") == "0"
+    docker("rm", "registry")
+    (tmp_path / "users").write_text(f"ann:{SECRET}\n")
+    docker(*run, "-v", f"{tmp_path}/users:/users:ro", "corten/registry", "--htpasswd", "/users", timeout=60)
+    until_healthy(host)
+    docker("rmi", f"{host}/a/b:1")
+    assert docker("pull", f"{host}/a/b:1", code=1).err
+    docker("login", "-u", "ann", "--password-stdin", host, input="secret")
+    docker("pull", f"{host}/a/b:1")
+    docker("logout", host)
