@@ -124,7 +124,14 @@ def layer(files: Mapping[str, str], programs: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-def archive(path: Path, tag: str, layers: list[bytes], config: Mapping[str, object], arch: str = ARCHITECTURE) -> None:
+def archive(
+    path: Path,
+    tag: str,
+    layers: list[bytes],
+    config: Mapping[str, object],
+    arch: str = ARCHITECTURE,
+    created: str = "2024-01-02T03:04:05Z",
+) -> None:
     """What `docker save` writes: an image of these layers."""
     document = {
         "architecture": arch,
@@ -132,7 +139,7 @@ def archive(path: Path, tag: str, layers: list[bytes], config: Mapping[str, obje
         "config": config,
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in layers]},
         "history": [{"created_by": f"layer {number}"} for number in range(len(layers))],
-        "created": "2024-01-02T03:04:05Z",
+        "created": created,
     }
     body = json.dumps(document).encode()
     name = f"{hashlib.sha256(body).hexdigest()}.json"

@@ -40,7 +40,7 @@ class Filters(Mapping[str, frozenset[str]]):
         if not values:
             return default
         if None in values or len(values) > 1:
-            raise Invalid(f"invalid filter '{key}={sorted(self._values[key])}'")
+            raise Invalid(f"invalid filter '{key}=[{' '.join(sorted(self._values[key]))}]'")
         return True in values
 
     def allows(self, key: str, value: str) -> bool:

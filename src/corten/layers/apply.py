@@ -136,6 +136,7 @@ class _Layer:
             case tar.SYMLINK:
                 self._make(dirfd, name, lambda: os.symlink(entry.link, name, dir_fd=dirfd))
                 self._describe(dirfd, name, entry)
+                self.size += len(entry.link)  # what stat(2) says it measures, and dockerd counts
             case tar.LINK:
                 self._make_link(dirfd, parent, name, entry)
             case _:

@@ -86,10 +86,14 @@ async def test_names_that_are_not_there(store: Store) -> None:
         ("nothing", "nothing:latest"),
         ("a/b:c", "a/b:c"),
         ("0123456789ab", "0123456789ab:latest"),
-        ("UPPER", "UPPER"),
+        ("a" * 64, f"sha256:{'a' * 64}"),
     ):
         with pytest.raises(NotFound, match=f"No such image: {shown}$"):
             store.images.resolve(ref)
+    with pytest.raises(Invalid, match="must be lowercase"):
+        store.images.resolve("UPPER")
+    with pytest.raises(NotFound):
+        store.images.inspect("UPPER")
 
 
 async def test_all_tags(store: Store, server: Scripted) -> None:

@@ -23,7 +23,7 @@ def run(session: Session, flags: Flags) -> int:
     if not flags.on("force") and not confirmed(ALL if everything else DANGLING):
         return 0
     wanted = parse_filters(flags.many("filter"))
-    wanted["dangling"] = ["false" if everything else "true"]
+    wanted.setdefault("dangling", ["false" if everything else "true"])
     answer = images.prune(session.client, wanted)
     reclaimed("Deleted Images:", image_lines(answer), answer)
     return 0

@@ -45,7 +45,7 @@ def _prune(session: Session, wanted: dict[str, list[str]], everything: bool, vol
         answer = volumes.prune(client, wanted)
         _listed("Deleted Volumes:", answer.get("VolumesDeleted"))
         freed += _bytes(answer)
-    answer = images.prune(client, {**wanted, "dangling": ["false" if everything else "true"]})
+    answer = images.prune(client, {"dangling": ["false" if everything else "true"], **wanted})
     _listed("Deleted Images:", image_lines(answer))
     freed += _bytes(answer)
     if client.at_least("1.31"):

@@ -133,10 +133,12 @@ class Images:
         )
 
     def _find(self, ref: str) -> tuple[ImageRecord, str | None]:
-        """The record, and the canonical name that it was found by (None: by its id)."""
+        """The record, and the canonical name that it was found by (None: by its id). NotFound, Invalid."""
         name, id = self._look_up(ref)
         record = self._records.get(id) if id is not None else None
         if record is None:
+            if not _ID.fullmatch(ref):
+                parse(ref)  # Invalid, when it could be nobody's name
             raise NotFound(f"No such image: {_shown(ref)}")
         return record, name
 
@@ -189,7 +191,10 @@ class Images:
         }
 
     def inspect(self, ref: str) -> Json:
-        record, _ = self._find(ref)
+        try:
+            record, _ = self._find(ref)
+        except Invalid:  # `docker inspect NAME` asks here whether it is an image's before it asks for a network, say
+            raise NotFound(f"No such image: {ref}") from None
         driver = {"Name": self._driver, "Data": None}
         return image_view.details(record, self._records.tags(record.id), self._records.digests(record.id), driver)
 
@@ -364,6 +369,8 @@ class Images:
         reference = named(repo, tag)
         if reference.digest:
             raise Invalid("refusing to create a tag with a digest reference")
+        if reference.familiar_name == "sha256":
+            raise Invalid("refusing to create an ambiguous tag using digest algorithm as name")
         self._records.tag(str(reference.tagged), record.id)
         self._event("tag", record.id, {"name": reference.tagged.familiar})
 
@@ -399,4 +406,4 @@ def _shown(ref: str) -> str:
     try:
         return parse(ref).tagged.familiar
     except Invalid:
-        return ref
+        return f"sha256:{ref}" if len(ref) == 64 and _ID.fullmatch(ref) else ref

@@ -126,7 +126,8 @@ def select(
 ) -> list[tuple[ImageRecord, list[str], list[str]]]:
     """The rows that all filters let through. `created` is the creation time of the images that before and since name.
 
-    A `reference` filter also takes away the names that do not match, as Docker does.
+    A `reference` filter also takes away the names that do not match, as Docker does. What has a digest and no tag is
+    dangling, and is not what `dangling=false` leaves out: prune takes it, lists show it.
     """
     filters.check(FILTERS)
     dangling = filters.flag("dangling") if "dangling" in filters else None
@@ -142,7 +143,7 @@ def select(
             continue
         if any(at >= _until(value) for value in filters.get("until", ())):
             continue
-        if dangling is not None and dangling != (not tags and not digests):
+        if dangling is not None and (tags if dangling else not tags and not digests):
             continue
         if "reference" in filters:
             tags = [name for name in tags if matches(name, filters["reference"])]
@@ -154,9 +155,10 @@ def select(
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Does a canonical name match one of these globs, in its familiar form, with or without its tag?"""
+    """Does a canonical name match one of these globs in its familiar form, with or without its tag? No other form
+    counts, as with Docker: `docker.io/library/x` and `*/*/*` are no patterns for what people call `x`."""
     reference = parse(name)
-    forms = (reference.familiar, reference.familiar_name, str(reference), reference.name)
+    forms = (reference.familiar, reference.familiar_name)
     return any(_glob(form, pattern) for form in forms for pattern in patterns)
 
 
@@ -170,4 +172,4 @@ def _until(text: str) -> float:
     try:
         return clock.parse_time(text) / clock.SECOND
     except Invalid as error:
-        raise Invalid(f"invalid filter 'until={text}'") from error
+        raise Invalid(f'failed to parse value as time or duration: "{text}"') from error
