@@ -88,10 +88,48 @@ def test_out_of_memory_of_a_child(docker: Client, daemon: Cortend) -> None:
     assert daemon.events(began, event="oom", container="parent")
 
 
-def test_stats(docker: Client) -> None:
-    docker("run", "-d", "--name", "measured", "-m", "64m", IMAGE, "sleep", "1000")
-    line = json.loads(docker.out("stats", "--no-stream", "--format", "{{json .}}", "measured"))
+def test_stats(cli: Client) -> None:
+    cli("run", "-d", "--name", "measured", "-m", "64m", IMAGE, "sleep", "1000")
+    line = json.loads(cli.out("stats", "--no-stream", "--format", "{{json .}}", "measured"))
     assert line["Name"] == "measured" and "64MiB" in line["MemUsage"] and line["PIDs"] == "1"
+
+
+def test_stats_are_the_groups(docker: Client, corten: Client, daemon: Cortend) -> None:
+    """What the daemon says is what the kernel counts, and both clients make the same of it."""
+    work = "head -c 20000000 /dev/zero > /dev/shm/x; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"
+    script = f"{work}; echo done; sleep 100; true"
+    id = docker.out("run", "-d", "--name", "measured", "-m", "64m", IMAGE, "sh", "-c", script)
+    deadline = time.monotonic() + 20
+    while docker.out("logs", "measured") != "done" and time.monotonic() < deadline:
+        time.sleep(0.02)
+    group = f"{daemon.cgroup[1:]}/{id}"
+    v1, v2 = Path("/sys/fs/cgroup/memory") / group, Path("/sys/fs/cgroup") / group
+    usage = v1 / "memory.usage_in_bytes" if v1.exists() else v2 / "memory.current"
+    before = _cpu_nanoseconds(group)
+    sample = daemon.get(f"/containers/{id}/stats?stream=0&one-shot=1")
+    assert before <= sample["cpu_stats"]["cpu_usage"]["total_usage"] <= _cpu_nanoseconds(group)
+    assert sample["memory_stats"]["usage"] == pytest.approx(int(usage.read_text()), abs=1 << 20)
+    assert sample["memory_stats"]["usage"] > 20_000_000 and sample["memory_stats"]["limit"] == 64 << 20
+    assert sample["pids_stats"]["current"] == int((_group("pids", group) / "pids.current").read_text()) == 2
+    shown = [json.loads(c.out("stats", "--no-stream", "--format", "json", "measured")) for c in (docker, corten)]
+    assert {key: shown[0][key] for key in ("ID", "Name", "PIDs", "BlockIO")} == {
+        key: shown[1][key] for key in ("ID", "Name", "PIDs", "BlockIO")
+    }
+    sizes = [float(one["MemUsage"].split("MiB")[0]) for one in shown]
+    assert sizes[0] == pytest.approx(sizes[1], abs=1) and 19 < sizes[0] < 25
+
+
+def _group(controller: str, group: str) -> Path:
+    v1 = Path("/sys/fs/cgroup") / controller / group
+    return v1 if v1.exists() else Path("/sys/fs/cgroup") / group
+
+
+def _cpu_nanoseconds(group: str) -> int:
+    file = Path("/sys/fs/cgroup/cpuacct") / group / "cpuacct.usage"
+    if file.exists():
+        return int(file.read_text())
+    lines = (Path("/sys/fs/cgroup") / group / "cpu.stat").read_text().split()
+    return int(lines[lines.index("usage_usec") + 1]) * 1000
 
 
 def test_shares_of_a_parent(docker: Client, daemon: Cortend) -> None:

@@ -22,6 +22,7 @@ restart | restart, container restart | Restart containers
 rm | rm, container rm, container remove | Remove containers
 run | run, container run | Create a container from an image and run it
 start | start, container start | Start stopped containers
+stats | stats, container stats | Show what containers use of the machine
 stop | stop, container stop | Stop running containers
 top | top, container top | List the processes of a container
 unpause | unpause, container unpause | Resume all processes of containers

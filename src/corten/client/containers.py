@@ -142,8 +142,9 @@ def begin_wait(client: Client, ref: str, condition: str = "") -> Connection:
     return client.begin("POST", client.target(_at(ref, "/wait"), {"condition": condition or None}), None, None)
 
 
-def stats(client: Client, ref: str, stream: bool) -> Answer:
-    return client.stream("GET", _at(ref, "/stats"), {"stream": "1" if stream else "0"})
+def begin_stats(client: Client, ref: str, stream: bool) -> Connection:
+    """Ask for samples, or for one; read with `client.begun(connection, "GET")` and then line by line."""
+    return client.begin("GET", client.target(_at(ref, "/stats"), {"stream": truth(stream) or "0"}), None, None)
 
 
 def changes(client: Client, ref: str) -> list[Json]:
