@@ -151,6 +151,7 @@ class FakeNetworks:
     def __init__(self) -> None:
         self.connected: dict[str, set[str]] = {}
         self.on_lost: Any = None
+        self.warnings: list[str] = []
 
     async def connect(
         self,

@@ -517,7 +517,7 @@ class Networks:
         With `reference` only the ways to containers of that network. NotFound.
         """
         wanted = self.find(reference).definition.name if reference else ""
-        ways = audit.ways(self._networks.values())
+        ways = audit.ways(self._networks.values(), self._wiring.obstacles())
         return [way.to_json() for way in ways if wanted in ("", way.network)]
 
     # ----------------------------------------------------------------------------------------------------- files

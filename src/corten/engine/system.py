@@ -110,7 +110,7 @@ class System:
             "SecurityOptions": list(settings.security_options),
             "DefaultAddressPools": [{"Base": base, "Size": size} for base, size in settings.address_pools] or None,
             "CDISpecDirs": [],
-            "Warnings": list(settings.warnings) or None,
+            "Warnings": [*settings.warnings, *engine.networks.warnings] or None,
         }
 
     def _counts(self) -> Json:

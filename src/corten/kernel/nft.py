@@ -44,7 +44,7 @@ _SUBSYSTEM = 10 << 8
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 NFT_MSG_NEWTABLE, NFT_MSG_GETTABLE, NFT_MSG_DELTABLE = 0, 1, 2
 NFT_MSG_NEWCHAIN, NFT_MSG_GETCHAIN = 3, 4
-NFT_MSG_NEWRULE, NFT_MSG_NEWSET = 6, 9
+NFT_MSG_NEWRULE, NFT_MSG_GETRULE, NFT_MSG_NEWSET = 6, 7, 9
 NFT_MSG_NEWSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_DELSETELEM = 12, 13, 14
 
 NFT_TABLE_F_OWNER = 2  # Linux 5.12: nobody else can change or flush the table
@@ -342,6 +342,15 @@ class Transactions:
                 found.append(Chain(message.body[0], text(values[1]), text(values[3]), hook, policy))
         return found
 
+    def closed(self, chain: Chain) -> bool:
+        """What none of its rules lets pass is dropped or refused: by its policy, or by a last rule for everything."""
+        if chain.policy == DROP:
+            return True
+        body = string(1, chain.table) + string(2, chain.name)
+        rules = self._list(NFT_MSG_GETRULE, chain.family, body, f"list rules of {chain.name}")
+        own = [values for m in rules if text((values := attributes(m.body, 4))[2]) == chain.name]
+        return bool(own) and _refuses(own[-1].get(4, b""))
+
     def elements(self, table: Table, name: str) -> list[Element]:
         """ENOENT when there is no such table or set. (The kernel may list one twice while a set is growing.)"""
         body = string(1, table.name) + string(2, name)
@@ -356,6 +365,21 @@ class Transactions:
     def _list(self, kind: int, family: int, body: bytes, name: str) -> list[Message]:
         request = Request(f"nft {name}", _SUBSYSTEM | kind, 0, struct.pack(">BBH", family, 0, 0) + body)
         return self.socket.dump(request)
+
+
+def _refuses(expressions: bytes) -> bool:
+    """A rule without a condition that ends in a drop or a reject."""
+    ends = False
+    for _, raw in attribute_list(expressions):
+        values = attributes(raw)
+        name, data = text(values[1]), attributes(values.get(2, b""))
+        if name == "immediate" and (verdict_ := attributes(data.get(2, b"")).get(2)):
+            ends = attributes(verdict_).get(1) == struct.pack(">I", DROP)
+        elif name == "reject" or (name == "target" and text(data.get(1, b"")) == "REJECT"):
+            ends = True
+        elif name not in ("counter", "log", "limit"):
+            return False
+    return ends
 
 
 def changed_table(message: Message) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from corten.network.endpoint import Endpoint
@@ -28,6 +28,7 @@ class Way:
     port: str
     via: str
     sources: tuple[str, ...]
+    obstacles: tuple[str, ...] = ()  # chains of other firewalls that have to let it pass as well
 
     def to_json(self) -> Json:
         return {
@@ -36,11 +37,15 @@ class Way:
             "Port": self.port,
             "Via": self.via,
             "From": list(self.sources),
+            "Obstacles": list(self.obstacles),
         }
 
 
-def ways(networks: Iterable[Live]) -> list[Way]:
-    """Every way to every connected container, in a stable order."""
+def ways(networks: Iterable[Live], obstacles: Sequence[str] = ()) -> list[Way]:
+    """Every way to every connected container, in a stable order.
+
+    `obstacles` stand in those ways that are forwarded: not from this host, nor between neighbours of a bridge.
+    """
     networks = list(networks)
     bridged = [n for n in networks if n.definition.driver == "bridge"]
     with_a_way_out = sorted(n.definition.name for n in bridged if not n.definition.internal)
@@ -52,7 +57,12 @@ def ways(networks: Iterable[Live]) -> list[Way]:
     for live in networks:
         if live.definition.stacked:
             found += [way for endpoint in live.endpoints.values() for way in _direct(live, endpoint)]
-    return sorted(found, key=lambda w: (w.network, w.container, w.port, w.via))
+    met = [replace(w, obstacles=tuple(obstacles)) if _forwarded(w) else w for w in found]
+    return sorted(met, key=lambda w: (w.network, w.container, w.port, w.via))
+
+
+def _forwarded(way: Way) -> bool:
+    return any(source not in (HOST, way.network) for source in way.sources)
 
 
 def _direct(live: Live, endpoint: Endpoint) -> list[Way]:

@@ -356,10 +356,11 @@ class Firewall:
         return any(m.port != ours and nft.changed_table(m) == self.table.name for m in heard)
 
     def foreign_drops(self) -> list[str]:
-        """Other tables' chains that drop what they do not allow to be forwarded, as "family table chain"."""
+        """Other tables' chains that drop or refuse what they do not allow to be forwarded: "family table chain"."""
         families = {nft.NFPROTO_IPV4: "ip", nft.NFPROTO_IPV6: "ip6", nft.NFPROTO_INET: "inet"}
         return [
             f"{families[c.family]} {c.table} {c.name}"
             for c in self._transactions.chains()
-            if c.hook == nft.FORWARD and c.policy == nft.DROP and c.family in families
+            if c.hook == nft.FORWARD and c.family in families and c.table != self.table.name
+            if self._transactions.closed(c)
         ]

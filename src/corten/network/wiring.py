@@ -74,13 +74,17 @@ class Wiring:
             raise
         self._firewall = wall
         self.warnings += [
-            f"nftables chain {chain} drops what it does not allow to be forwarded: let the bridges pass there"
+            f"WARNING: nftables chain {chain} drops what it does not allow to be forwarded: let the bridges pass there"
             for chain in wall.foreign_drops()
         ]
         if not wall.owned:
             wall.observe()
             asyncio.get_running_loop().add_reader(wall.watch.fileno(), self._disturbance)
         return wall
+
+    def obstacles(self) -> list[str]:
+        """Chains of others that may drop what we let pass, as they are now."""
+        return self._firewall.foreign_drops() if self._firewall is not None else []
 
     def _disturbance(self) -> None:
         """Somebody else changed our table (`nft flush ruleset`, a firewall's reload): put it back."""

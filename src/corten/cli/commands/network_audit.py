@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from corten.cli.command import Command
 from corten.cli.flags import BOOL, STRING, flag
 from corten.cli.formats import listing
@@ -18,6 +20,8 @@ def run(session: Session, flags: Flags) -> int:
     found = [way for name in flags.words or ["*"] for way in networks.audit(session.client, name)]
     if flags.on("exposed"):
         found = [way for way in found if "outside" in way["From"]]
+    for chain in sorted({chain for way in found for chain in way.get("Obstacles") or ()}):
+        print(f"WARNING: what comes from elsewhere has to pass {chain} as well, which drops the rest", file=sys.stderr)
     listing.show(REACH, [listing.Row(REACH, way) for way in found], flags.text("format"), COLUMNS)
     return 0
 
