@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,10 @@ async def test_tags_and_untagged_manifests(here: Here) -> None:
     bodies = []
     for at in range(4):
         bodies.append(await here.own.push_image("team/a", f"nightly-{at}", b"layer %d" % at))
-        age(here.root, seconds=(10 - at) * HOUR)
+    age(here.root)
+    for at in range(4):
+        tag = here.store.layout.tags("team/a") / f"nightly-{at}"
+        os.utime(tag, (tag.stat().st_atime, tag.stat().st_mtime + at))
     await here.own.push_image("team/a", "latest", b"layer 0")  # the manifest of nightly-0
     await here.own.push("team/a", "moved", bodies[1])
     await here.own.push("team/a", "moved", bodies[3])

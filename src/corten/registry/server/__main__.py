@@ -19,10 +19,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from corten.registry.server import serve
 
             serve.main(words)
-    except (CortenError, OSError) as error:
-        print(f"corten registry: {error}", file=sys.stderr)
-        return 1
+    except CortenError as error:
+        return _failed(str(error))
+    except OSError as error:
+        return _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     return 0
+
+
+def _failed(message: str) -> int:
+    print(f"corten registry: {message}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -43,6 +43,10 @@ class Access:
         self.tokens = tokens
         self.rights = rights or Rights([EVERYTHING if accounts else EVERYBODY_EVERYTHING])
 
+    def become(self, other: Access) -> None:
+        """Other accounts and rules from now on; tokens stay as they are."""
+        self.accounts, self.rights = other.accounts, other.rights
+
     def identify(self, authorization: str) -> Actor:
         """Unauthorized for credentials that are wrong. Blocks while it computes: call it in a thread."""
         if not authorization or self.accounts is None:

@@ -73,7 +73,7 @@ class Registry:
         self._catalog = manifests.catalog
         self._tokens: TokenRequests | None = None
         if access.tokens and access.accounts:
-            self._tokens = TokenRequests(access, access.tokens, access.accounts)
+            self._tokens = TokenRequests(access, access.tokens)
         self._functions: dict[tuple[str, str], tuple[str, Function]] = {
             ("POST", "uploads"): ("write", blobs.begin),
             ("GET", "upload"): ("write", blobs.progress),

@@ -8,11 +8,12 @@ import logging
 import signal
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from corten.errors import CortenError, Invalid
+from corten.registry.server.access import Access
 from corten.registry.server.app import Registry, start
 from corten.registry.server.collect import Collector
 from corten.registry.server.config import LISTEN, Config, access, from_file, overlay
@@ -25,9 +26,9 @@ _log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str]) -> None:
     """CortenError, OSError."""
-    config = _config(_parser().parse_args(arguments))
+    given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="corten registry: %(message)s")
-    asyncio.run(serve(config))
+    asyncio.run(serve(lambda: _config(given)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,12 +69,15 @@ def _config(given: argparse.Namespace) -> Config:
     return config
 
 
-async def serve(config: Config) -> None:
+async def serve(read: Callable[[], Config]) -> None:
+    """`read` is asked again at SIGHUP, for accounts and rules."""
+    config = read()
     assert config.root is not None
     host, port = config.address
     store = Store(config.root)
+    allowed = access(config)
     metrics = Metrics()
-    registry = Registry(store, access(config), config.upstreams, config.quotas, config.webhooks, metrics)
+    registry = Registry(store, allowed, config.upstreams, config.quotas, config.webhooks, metrics)
     tls = None
     if config.certificate:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -82,6 +86,7 @@ async def serve(config: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _reload, read, allowed)
     runner = await start(registry, host, port, tls)
     address = runner.addresses[0]
     print(f"registry on {'https' if tls else 'http'}://{address[0]}:{address[1]}, keeping {config.root}", flush=True)
@@ -94,6 +99,16 @@ async def serve(config: Config) -> None:
         await runner.cleanup()
         await collecting
         store.close()
+
+
+def _reload(read: Callable[[], Config], allowed: Access) -> None:
+    """What is wrong is said, and nothing has changed."""
+    try:
+        allowed.become(access(read()))
+    except (CortenError, OSError) as error:
+        _log.error("accounts and rules stay as they are: %s", error)
+    else:
+        _log.info("accounts and rules were read again")
 
 
 async def _collect(

@@ -11,17 +11,16 @@ from aiohttp import web
 from corten.errors import Unauthorized
 from corten.registry.server.access import Access
 from corten.registry.server.answers import HEADERS, Refusal
-from corten.registry.server.htpasswd import Accounts, credentials
+from corten.registry.server.htpasswd import credentials
 from corten.registry.server.tokens import Tokens
 
 PATH = "/token"
 
 
 class TokenRequests:
-    def __init__(self, access: Access, tokens: Tokens, accounts: Accounts) -> None:
+    def __init__(self, access: Access, tokens: Tokens) -> None:
         self._access = access
         self._tokens = tokens
-        self._accounts = accounts
 
     async def answer(self, request: web.Request) -> web.Response:
         if request.method == "POST":
@@ -42,11 +41,14 @@ class TokenRequests:
                 pair = (form.get("username", ""), form.get("password", ""))
                 user = await asyncio.to_thread(self._access.user_of, pair)
             case "refresh_token":
-                user = self._tokens.read_refresh(form.get("refresh_token", ""), self._accounts.hash_of)
+                user = self._tokens.read_refresh(form.get("refresh_token", ""), self._hash_of)
             case _:
                 raise Refusal(400, "UNSUPPORTED", "grant_type has to be password or refresh_token")
         refresh = form.get("access_type") == "offline"
         return self._granted(user, [form.get("scope", "")], "access_token", refresh)
+
+    def _hash_of(self, user: str) -> str:
+        return self._access.accounts.hash_of(user) if self._access.accounts else ""
 
     def _check_service(self, service: str) -> None:
         if service and service != self._tokens.service:
@@ -65,5 +67,5 @@ class TokenRequests:
         else:
             body["scope"] = " ".join(f"{s.type}:{s.name}:{','.join(sorted(s.actions))}" for s in granted)
         if refresh:
-            body["refresh_token"] = self._tokens.refresh(user, self._accounts.hash_of(user))
+            body["refresh_token"] = self._tokens.refresh(user, self._hash_of(user))
         return web.json_response(body, headers={**HEADERS, "Cache-Control": "no-store"})

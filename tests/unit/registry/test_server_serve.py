@@ -1,0 +1,88 @@
+"""`corten registry serve` as a process: flags, files, signals, what goes wrong."""
+
+from __future__ import annotations
+
+import base64
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from registry_parts.own import SECRET, own_process
+
+
+def status(host: str, path: str, user: str = "") -> int:
+    headers = {"Authorization": "Basic " + base64.b64encode(f"{user}:secret".encode()).decode()} if user else {}
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"http://{host}{path}", headers=headers), timeout=30
+        ) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_accounts_and_rules_are_read_again(tmp_path: Path) -> None:
+    users, config = tmp_path / "users", tmp_path / "c.toml"
+    users.write_text(f"ann:{SECRET}\n")
+    rule = '[[allow]]\nusers = "{}"\nrepositories = "**"\nrights = "read"\n'
+    config.write_text('root = "data"\nhtpasswd = "users"\n' + rule.format("ann"))
+    with own_process("--config", str(config)) as (host, pid):
+        assert (status(host, "/v2/", "ann"), status(host, "/v2/", "bob")) == (200, 401)
+        assert (status(host, "/v2/a/tags/list", "ann"), (tmp_path / "data").is_dir()) == (404, True)
+        users.write_text(f"ann:{SECRET}\nbob:{SECRET}\n")
+        config.write_text('root = "data"\nhtpasswd = "users"\n' + rule.format("bob"))
+        subprocess.run(["kill", "-HUP", str(pid)], check=True)
+        until(lambda: status(host, "/v2/", "bob") == 200)
+        assert (status(host, "/v2/a/tags/list", "ann"), status(host, "/v2/a/tags/list", "bob")) == (403, 404)
+        config.write_text("nonsense")
+        users.write_text("")
+        subprocess.run(["kill", "-HUP", str(pid)], check=True)
+        assert status(host, "/v2/", "bob") == 200
+
+
+def until(true: object, limit: float = 30) -> None:
+    assert callable(true)
+    deadline = time.monotonic() + limit
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give --root DIR"),
+        (["--root", "/proc/none"], "/proc/none"),
+        (["--config", "none.toml"], "none.toml: No such file"),
+        (["--root", "x", "--listen", "here"], "listen is 'here'; want HOST:PORT"),
+        (["--root", "x", "--allow", "ann"], "want USERS:REPOSITORIES:RIGHTS"),
+        (["--root", "x", "--htpasswd", "none"], "none: No such file"),
+        (["--root", "x", "--tls-cert", "none"], "No such file"),
+        (["gc"], "give --root DIR"),
+        (["gc", "--root", "."], "is no registry's directory"),
+        (["gc", "--root", "x", "--grace", "soon"], "--grace is 'soon'; want a number"),
+        (["gc", "--root", "x", "--keep-last", "a"], "want REPOSITORIES:TAGS:N"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_one_line(tmp_path: Path, words: list[str], said: str) -> None:
+    (tmp_path / "x" / "repositories").mkdir(parents=True)
+    command = [sys.executable, "-m", "corten.registry.server", *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 1 and said in done.stderr, done
+    assert done.stderr.startswith("corten registry: ") and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_it_ends_when_told(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "corten.registry.server", "--listen", "127.0.0.1:0", "--root", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("registry on http://127.0.0.1:")
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "", "")
