@@ -46,7 +46,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind.endswith("/blobs") and name in self.held.blobs:
             self._blob(name, self.held.blobs[name])
         else:
-            body = json.dumps({"errors": [{"code": "NAME_UNKNOWN", "message": "no"}]}).encode()
+            what = "manifest" if kind.endswith("/manifests") else "blob"
+            error = {"code": f"{what.upper()}_UNKNOWN", "message": f"{what} unknown"}
+            body = json.dumps({"errors": [error]}).encode()
             self._head(200 if self.path == "/v2/" else 404, len(body), {})
             self.wfile.write(body)
 

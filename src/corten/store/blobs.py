@@ -237,6 +237,12 @@ class Blobs:
                     freed += status.st_size
         return freed
 
+    def forget(self, digest: str) -> None:
+        """Take away what was begun of a blob, unless somebody is at it."""
+        name = digests.check(digest).replace(":", "-") + ".part"
+        if name not in self.in_use:
+            (self._ingest / name).unlink(missing_ok=True)
+
     def sweep(self) -> None:
         """At start: parts of unknown digest cannot be resumed by anybody; the others are kept for the next pull."""
         for part in self._ingest.iterdir():

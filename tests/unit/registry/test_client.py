@@ -12,6 +12,7 @@ from aiohttp import web
 from corten.errors import Corrupt, CortenError, Failed, Invalid, NotFound, Unauthorized, Unavailable
 from corten.registry.client.auth import challenges, check_realm, credentials
 from corten.registry.client.endpoints import Endpoints
+from corten.registry.client.errors import refusal
 from corten.registry.client.registry import Registry
 from corten.spec.oci_image import OCI_LAYER, Descriptor
 from corten.spec.reference import parse
@@ -96,9 +97,23 @@ async def test_wrong_digests_keep_nothing(client: Registry, server: Scripted) ->
     assert not list((client._blobs.root / "ingest").iterdir())
 
 
-async def test_too_long(client: Registry, server: Scripted) -> None:
+async def test_another_length_than_said(client: Registry, server: Scripted) -> None:
+    for size in (1000, len(DATA) + 1, 1 << 49):
+        with pytest.raises(Corrupt, match="not the"):
+            await blob(client, server, size=size)
+
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        if "/blobs/" not in request.path:
+            return None
+        response = web.StreamResponse()  # in chunks: nobody says how long it is
+        await response.prepare(request)
+        await response.write(DATA)
+        return response
+
+    server.before = before
     with pytest.raises(Corrupt, match="longer"):
         await blob(client, server, size=1000)
+    assert not list((client._blobs.root / "ingest").iterdir())
 
 
 async def test_server_errors_and_rate_limits_are_tried_again(client: Registry, server: Scripted) -> None:
@@ -338,3 +353,27 @@ async def test_answers_that_are_no_token(client: Registry, server: Scripted, ans
     server.before = before
     with pytest.raises(Unauthorized, match="is no token"):
         await manifest(client, server)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"),
+    [("0", 0, 0), ("7", 7, 7), ("99999999999999999999", 60, 60), ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
+     ("Fri, 31 Dec 9999 23:59:59 GMT", 60, 60)],
+)  # fmt: skip
+def test_when_to_come_again(value: str, low: float, high: float) -> None:
+    found = refusal(429, {"Retry-After": value}, b"").retry_after
+    assert found is not None and low <= found <= high
+
+
+@pytest.mark.parametrize("value", ["", "-5", "soon", "1e9", "\u0663", "Wed, 99 Foo 2015"])
+def test_no_time_to_come_again(value: str) -> None:
+    assert refusal(429, {"Retry-After": value}, b"").retry_after is None
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b'{"errors":[]}', b'{"errors":[5]}', b'{"errors":[{"code":["x"],"message":{}}]}',
+             b"[" * 100_000, b'{"errors":[{"message":"a\\nb"}]}'],
+)  # fmt: skip
+def test_refusals_are_one_line_whatever_the_body(body: bytes) -> None:
+    found = refusal(500, {}, body)
+    assert "\n" not in found.text and len(found.text) < 1000

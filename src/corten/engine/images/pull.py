@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -11,7 +13,7 @@ from corten.engine.images.chain import Chains, LayerTrees
 from corten.engine.images.collect import Collector
 from corten.engine.images.content import NESTED, Whole
 from corten.engine.images.progress import Emit, Meter, retrying, status, stream
-from corten.errors import CortenError, Exhausted, Invalid, NotFound, Unsupported
+from corten.errors import Corrupt, CortenError, Exhausted, Invalid, NotFound, Unsupported
 from corten.registry.client.registry import Fetched, Registry
 from corten.registry.client.repository import Repository, Waiting
 from corten.spec import oci_image
@@ -21,12 +23,14 @@ from corten.spec.oci_image import Descriptor, Index, Manifest
 from corten.spec.platform import Platform
 from corten.spec.reference import Reference
 from corten.store.blobs import Blobs
+from corten.store.compression import detect
 from corten.store.images import ImageRecords
 from corten.store.leases import Lease, Leases
 
 Json = dict[str, Any]
 _log = logging.getLogger(__name__)
 EVERY = "all"  # platforms
+_CODECS = ("tar", "gzip", "zstd")
 
 
 class Puller:
@@ -74,10 +78,10 @@ class Puller:
         self, sources: Sequence[Repository], reference: Reference, wanted: Platform | None, every: bool, emit: Emit
     ) -> None:
         """From the first place that has it whole. What came from one that fails on the way is kept for the next."""
-        told = _Told(emit)
+        told, coming = _Told(emit), set[str]()
         for source in sources[:-1]:
             try:
-                await self._one(source, reference, wanted, every, told)
+                await self._one(source, reference, wanted, every, told, coming)
                 return
             except (Exhausted, Unsupported):
                 raise  # no other place would mend that
@@ -85,7 +89,13 @@ class Puller:
                 _log.info("%s from %s: %s", reference.familiar, source.place, error)
                 if told.something:
                     emit(status(f"{source.place}: {error}; asking the next"))
-        await self._one(sources[-1], reference, wanted, every, emit)
+        try:
+            await self._one(sources[-1], reference, wanted, every, emit, coming)
+        except (Corrupt, Invalid, NotFound, Unsupported):  # of no use: no later attempt would end otherwise
+            self._collector.discard(coming)
+            for digest in coming:
+                self._blobs.forget(digest)
+            raise
 
     async def _tags(self, sources: Sequence[Repository], reference: Reference) -> list[str]:
         for source in sources[:-1]:
@@ -96,11 +106,17 @@ class Puller:
         return await self._registry.tags(sources[-1], reference)
 
     async def _one(
-        self, repository: Repository, reference: Reference, wanted: Platform | None, every: bool, emit: Emit
+        self,
+        repository: Repository,
+        reference: Reference,
+        wanted: Platform | None,
+        every: bool,
+        emit: Emit,
+        coming: set[str],
     ) -> None:
         with self._leases.hold() as lease:
             try:
-                await self._get(repository, reference, wanted, every, emit, lease)
+                await self._get(repository, reference, wanted, every, emit, lease, coming)
             except Exhausted:
                 lease.release()
                 self._collector.everything()
@@ -115,12 +131,15 @@ class Puller:
         every: bool,
         emit: Emit,
         lease: Lease,
+        coming: set[str],
     ) -> None:
         waiting = retrying(emit, reference.digest or reference.tag)
         top = await self._registry.manifest(repository, reference, waiting)
         emit({"status": f"Pulling from {reference.path}", "id": reference.digest or reference.tag})
         fetched, manifest = await self._for_platform(repository, reference, top, wanted, waiting)
-        lease.add("blob", fetched.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers))
+        parts = (fetched.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers))
+        lease.add("blob", *parts)
+        coming.update(parts)
         image = await self._plan(repository, fetched, manifest, waiting)
         self._check_platform(image, reference, wanted, emit)
         lease.add("snapshot", *(layer.chain_id for layer in image.layers))
@@ -188,7 +207,18 @@ class Puller:
             meter = Meter(emit, "Downloading", shown, blob.size)
             await self._registry.blob(repository, blob, meter, retrying(emit, shown))
             emit(status("Verifying Checksum", shown))
+        await asyncio.to_thread(self._check_codec, blob.digest)
         emit(status("Download complete", shown))
+
+    def _check_codec(self, digest: str) -> None:
+        """What an import may be compressed with, a layer may not: those decoders are for what a user chose."""
+        fd = self._blobs.open(digest)
+        try:
+            kind = detect(os.pread(fd, 8, 0))
+        finally:
+            os.close(fd)
+        if kind not in _CODECS:
+            raise Unsupported(f"layer {digest} is compressed as {kind}, which no image may be")
 
 
 class _Told:

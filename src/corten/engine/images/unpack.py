@@ -74,7 +74,7 @@ class Unpacker:
         On any error the draft is gone.
         """
         async with self._slots:
-            draft = await asyncio.to_thread(self._layers.receive)
+            draft = await self._received()
             try:
                 actual, answer = await self._run(digest, draft, progress)
                 if diff_id is not None and actual != diff_id:
@@ -85,6 +85,17 @@ class Unpacker:
         implied = tuple(os.fsencode(path) for path in answer["implied"])
         links = tuple((os.fsencode(path), os.fsencode(target)) for path, target in answer["links"])
         return Unpacked(draft, actual, answer["size"], implied, links)
+
+    async def _received(self) -> Draft:
+        """A new draft. A cancelled caller waits for it: what a thread makes for nobody would stay."""
+        receiving = asyncio.ensure_future(asyncio.to_thread(self._layers.receive))
+        try:
+            return await asyncio.shield(receiving)
+        except asyncio.CancelledError:
+            await asyncio.wait({receiving})
+            if receiving.exception() is None:
+                self._layers.discard(receiving.result())
+            raise
 
     async def _run(self, digest: str, draft: Draft, progress: Callable[[int], None]) -> tuple[str, Json]:
         reader, writer = os.pipe2(os.O_CLOEXEC)

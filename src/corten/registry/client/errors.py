@@ -49,7 +49,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
 
 def _retry_after(value: str) -> float | None:
     """Seconds, or a date (RFC 9110, 10.2.3), bounded on both sides."""
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         seconds = float(value[:6])
     else:
         try:

@@ -224,10 +224,14 @@ class Registry:
             try:
                 await self._fill(repository, blob, ingest, progress, waiting)
             except Corrupt:
+                await asyncio.to_thread(ingest.abort)
                 if not resumed:
                     raise
                 ingest = await asyncio.to_thread(self._blobs.ingest, blob.digest)  # the old part was bad: once anew
                 await self._fill(repository, blob, ingest, progress, waiting)
+        except Corrupt:
+            await asyncio.to_thread(ingest.abort)
+            raise
         except Refused as error:
             raise translate(error, blob.digest, repository.name) from error
         finally:
@@ -243,7 +247,7 @@ class Registry:
             ingest.restart()
         if ingest.offset < blob.size or blob.size == 0:
             await repository.retry(once, waiting, lambda: ingest.offset)
-        await asyncio.to_thread(ingest.commit)
+        await _to_its_end(ingest.commit)
 
     async def _receive(self, repository: Repository, blob: Descriptor, ingest: Ingest, progress: Progress) -> None:
         start = ingest.offset
@@ -272,10 +276,24 @@ class Registry:
                 if response.status == 206:
                     raise Failed(f"registry answers the wrong range of {blob.digest}")
                 await asyncio.to_thread(ingest.restart)
+            length = response.content_length
+            if length is not None and length != blob.size - ingest.offset:
+                wanted = f"the {blob.size} bytes that its manifest says"
+                raise Corrupt(f"registry serves {ingest.offset + length} bytes as {blob.digest}, not {wanted}")
             await _pour(response, ingest, blob, progress)
 
     async def close(self) -> None:
         await self._web.close()
+
+
+async def _to_its_end(work: Callable[[], object]) -> None:
+    """In a thread, and a cancelled caller waits for it: who takes away what came has to know what did."""
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 def _continues(response: aiohttp.ClientResponse, start: int, size: int) -> bool:
