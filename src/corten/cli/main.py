@@ -7,7 +7,7 @@ import sys
 
 from corten.cli import signals, table
 from corten.cli.errors import CommandError, UsageError
-from corten.cli.flags import BOOL, STRING, HelpWanted, flag, parse
+from corten.cli.flags import BOOL, LIST, STRING, HelpWanted, flag, parse
 from corten.cli.output import err, out
 from corten.cli.session import Session
 from corten.cli.terminal import die_by
@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 GLOBAL_FLAGS = (
     flag("config", STRING, "Directory of the client's configuration"),
     flag("debug", BOOL, "Show where an error came from", "D"),
-    flag("host", STRING, "Socket of the engine to talk to", "H"),
+    flag("host", LIST, "Socket of the engine to talk to", "H"),
     flag("log-level", STRING, "Accepted and not used", "l", hidden=True),
+    flag("tls", BOOL, "Speak TLS to a tcp:// host"),
+    flag("tlscacert", STRING, "Trust certificates that this one has signed (ca.pem)"),
+    flag("tlscert", STRING, "Our certificate (cert.pem)"),
+    flag("tlskey", STRING, "Its key (key.pem)"),
+    flag("tlsverify", BOOL, "Speak TLS and check who answers"),
     flag("version", BOOL, "Show the version and end", "v"),
 )
 
@@ -78,7 +83,11 @@ def _dispatch(flags: Flags) -> int:
         return 1
     module = __import__(f"corten.cli.commands.{found.module}", fromlist=["COMMAND"])
     command: Command = module.COMMAND
-    return _perform(command, Session(path, flags.text("host"), flags.on("debug")), rest)
+    if len(flags.many("host")) > 1:
+        err("specify only one -H")
+        return 1
+    session = Session(path, "".join(flags.many("host")), flags.on("debug"), flags)
+    return _perform(command, session, rest)
 
 
 def _perform(command: Command, session: Session, words: list[str]) -> int:

@@ -13,14 +13,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from corten.cli.flags import Flags
+    from corten.client.address import Address
+
+
+_PEM = (("ca", "cacert"), ("cert", "cert"), ("key", "key"))  # our names, and those of Docker's flags
+
 
 class Session:
     """`path` is the command as it was spelled ("container ls"). The client connects on first use."""
 
-    def __init__(self, path: str, host: str = "", debug: bool = False) -> None:
+    def __init__(self, path: str, host: str = "", debug: bool = False, flags: Flags | None = None) -> None:
         self.path = path
         self.debug = debug
         self._host = host
+        self._flags = flags  # the global ones
         self._client: Client | None = None
         self._config: dict[str, Any] | None = None
 
@@ -29,7 +36,7 @@ class Session:
         """Negotiated already: whoever cannot be reached fails here. Unreachable."""
         if self._client is None:
             url = address.chosen(self._host, os.environ)
-            self._client = Client(address.parse(url), os.environ.get("DOCKER_API_VERSION", ""))
+            self._client = Client(self._address(url), os.environ.get("DOCKER_API_VERSION", ""))
             try:
                 _ = self._client.version
             except Unreachable as error:
@@ -37,6 +44,21 @@ class Session:
                     raise
                 _ = self._client.version
         return self._client
+
+    def _address(self, url: str) -> Address:
+        """With TLS where the flags or Docker's environment ask for it; it is for tcp:// only. Invalid."""
+        flags = self._flags
+        given = {name: flags.text(f"tls{long}") if flags else "" for name, long in _PEM}
+        verify = bool(os.environ.get("DOCKER_TLS_VERIFY")) or (flags is not None and flags.on("tlsverify"))
+        asked = verify or bool(os.environ.get("DOCKER_TLS")) or (flags is not None and flags.on("tls"))
+        found = address.parse(url, address.DEFAULT_TLS_PORT if asked else address.DEFAULT_TCP_PORT)
+        if asked and found.host:
+            from corten.cli import userconfig
+            from corten.client import tls
+
+            directory = os.environ.get("DOCKER_CERT_PATH") or os.path.dirname(userconfig.path(os.environ))
+            found.tls = tls.files(verify, given, directory)
+        return found
 
     @property
     def config(self) -> dict[str, Any]:

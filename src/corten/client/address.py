@@ -9,16 +9,20 @@ from corten.client.errors import Unreachable
 from corten.errors import Invalid
 
 DEFAULT = "unix:///run/corten/corten.sock"
-DEFAULT_TCP_PORT = 2375
+DEFAULT_TCP_PORT, DEFAULT_TLS_PORT = 2375, 2376
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from corten.client.tls import Files
 
 
 class Address:
     """A parsed host. `path` is set for unix, `host` and `port` for tcp; `base` is a path prefix of a tcp URL.
 
-    For ssh `program` is the command whose standard input and output lead there.
+    For ssh `program` is the command whose standard input and output lead there. `tls` is set where TLS is spoken.
     """
 
-    __slots__ = ("base", "host", "path", "port", "program", "url")
+    __slots__ = ("base", "host", "path", "port", "program", "tls", "url")
 
     def __init__(
         self, url: str, path: str = "", host: str = "", port: int = 0, base: str = "", program: tuple[str, ...] = ()
@@ -29,9 +33,10 @@ class Address:
         self.port = port
         self.base = base
         self.program = program
+        self.tls: Files | None = None
 
 
-def parse(url: str) -> Address:
+def parse(url: str, default_port: int = DEFAULT_TCP_PORT) -> Address:
     """Docker's host syntax: unix://PATH, tcp://HOST[:PORT][/BASE], http://..., HOST:PORT, or
     ssh://[USER@]HOST[:PORT][/SOCKET]. Invalid otherwise."""
     scheme, separator, rest = url.partition("://")
@@ -46,17 +51,17 @@ def parse(url: str) -> Address:
     if scheme not in ("tcp", "http"):
         raise Invalid(f"unable to parse docker host `{url}`: only unix://, tcp:// and ssh:// are spoken here")
     authority, _, base = rest.partition("/")
-    host, port = _host_and_port(authority, url)
+    host, port = _host_and_port(authority, url, default_port)
     return Address(url, host=host, port=port, base="/" + base.rstrip("/") if base.rstrip("/") else "")
 
 
-def _host_and_port(authority: str, url: str) -> tuple[str, int]:
+def _host_and_port(authority: str, url: str, default_port: int) -> tuple[str, int]:
     host, separator, port = authority.rpartition(":")
     if not separator or authority.endswith("]"):
         host, port = authority, ""
     if port and not port.isdigit():
         raise Invalid(f"unable to parse docker host `{url}`: {port!r} is not a port")
-    return host.strip("[]") or "127.0.0.1", int(port) if port else DEFAULT_TCP_PORT
+    return host.strip("[]") or "127.0.0.1", int(port) if port else default_port
 
 
 def chosen(flag: str, environ: dict[str, str] | os._Environ[str]) -> str:
@@ -97,8 +102,17 @@ def _connect_tcp(address: Address) -> _socket.socket:
             failure = error
             continue
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-        return sock
+        return _through_tls(sock, address) if address.tls is not None else sock
     raise failure
+
+
+def _through_tls(sock: _socket.socket, address: Address) -> _socket.socket:
+    import socket
+
+    from corten.client import tls
+
+    assert address.tls is not None
+    return tls.connect(socket.socket(fileno=sock.detach()), address.host, address.url, address.tls)
 
 
 def _connected(sock: _socket.socket, where: object) -> _socket.socket:

@@ -39,7 +39,10 @@ class Connection:
         if isinstance(body, bytes):
             if body or method in ("POST", "PUT"):
                 headers = {**headers, "Content-Length": str(len(body))}
-            self._sock.sendall(http.request(method, target, headers) + body)
+            try:
+                self._sock.sendall(http.request(method, target, headers) + body)
+            except (BrokenPipeError, ConnectionResetError):
+                self._reusable = False  # as below; or there is no answer, which reading tells
             return
         self._sock.sendall(http.request(method, target, {**headers, "Transfer-Encoding": "chunked"}))
         try:
