@@ -14,8 +14,8 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,23 @@ _CHUNK = 1 << 20
 
 
 class Ingest:
-    """One blob on its way in. `write` and `commit` block on the disk: call them in a thread."""
+    """One blob on its way in. `write` and `commit` block on the disk: call them in a thread.
+
+    `rounds` counts the restarts; `grown` is notified when `offset`, `verified` or `closed` has changed. The part is at
+    `path` until it is committed.
+    """
 
     def __init__(self, blobs: Blobs, part: Path, digest: str | None) -> None:
         self._blobs = blobs
-        self._part = part
+        self.path = part
         self.expected = digest
         # Nobody will ever go on with what a client sent, or with a small blob: should the daemon die before an image
         # has it, it is to go at the next start, and so it is old already when it comes.
         self.passing = digest is None
         self._hash: Any = digests.hasher(digest or "sha256:" + "0" * 64)
+        self.rounds = 0
+        self.verified = self.closed = False
+        self.grown = threading.Condition()
         self._lock = threading.RLock()  # a cancelled caller may close while a thread still writes
         self._fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         blobs.in_use.add(part.name)
@@ -63,15 +70,22 @@ class Ingest:
                     self._hash.update(view[:done])
                     self.offset += done
                     view = view[done:]
+                    self._tell()
             except OSError as error:
-                raise _exhausted(error, self._part) from error
+                raise _exhausted(error, self.path) from error
 
     def restart(self) -> None:
         """Forget what came so far."""
+        self.rounds += 1
         os.ftruncate(self._fd, 0)
         os.lseek(self._fd, 0, os.SEEK_SET)
         self._hash = digests.hasher(self.expected or "sha256:" + "0" * 64)
         self.offset = 0
+        self._tell()
+
+    def _tell(self) -> None:
+        with self.grown:
+            self.grown.notify_all()
 
     @property
     def digest(self) -> str:
@@ -84,16 +98,18 @@ class Ingest:
             self.abort()
             raise Corrupt(f"digest mismatch: wanted {self.expected}, got {digest}")
         path = self._blobs.path(digest)
+        self.verified = True
+        self._tell()
         self._lock.acquire()
         try:
             os.fchmod(self._fd, 0o444)
             if self.passing:
                 os.utime(self._fd, (0, 0))
             os.fsync(self._fd)
-            os.rename(self._part, path)
+            os.rename(self.path, path)
             sync_directory(path.parent)
         except OSError as error:
-            raise _exhausted(error, self._part) from error
+            raise _exhausted(error, self.path) from error
         finally:
             self.close()
             self._lock.release()
@@ -105,12 +121,14 @@ class Ingest:
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
-                self._blobs.in_use.discard(self._part.name)
+                self._blobs.in_use.discard(self.path.name)
+        self.closed = True
+        self._tell()
 
     def abort(self) -> None:
         """Stop here and keep nothing."""
         self.close()
-        self._part.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
 
 class Blobs:
@@ -120,6 +138,7 @@ class Blobs:
         self.root = root
         self._ingest = root / "ingest"
         self.in_use: set[str] = set()  # parts that an ingest has open
+        self._watchers: dict[str, list[Callable[[Ingest], None]]] = {}
         for directory in (root / "blobs" / "sha256", root / "blobs" / "sha512", self._ingest):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -156,9 +175,26 @@ class Blobs:
         """Begin, or resume when `digest` was begun before. None: a blob whose digest is not known yet."""
         name = digest.replace(":", "-") if digest else "new-" + secrets.token_hex(8)
         try:
-            return Ingest(self, self._ingest / f"{name}.part", digest and digests.check(digest))
+            ingest = Ingest(self, self._ingest / f"{name}.part", digest and digests.check(digest))
         except OSError as error:
             raise _exhausted(error, self._ingest) from error
+        for watcher in tuple(self._watchers.get(digest or "", ())):
+            watcher(ingest)
+        return ingest
+
+    @contextmanager
+    def watch(self, wanted: Iterable[str], watcher: Callable[[Ingest], None]) -> Iterator[None]:
+        """Meanwhile `watcher` is told of each ingest of one of the digests, in the thread that begins it."""
+        names = set(wanted)
+        for digest in names:
+            self._watchers.setdefault(digest, []).append(watcher)
+        try:
+            yield
+        finally:
+            for digest in names:
+                self._watchers[digest].remove(watcher)
+                if not self._watchers[digest]:
+                    del self._watchers[digest]
 
     def put(self, data: bytes, digest: str | None = None) -> str:
         """A small blob at once. Returns its digest."""

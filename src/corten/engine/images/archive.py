@@ -116,12 +116,13 @@ async def _end(feed: Feed, reader: asyncio.Task[T]) -> None:
 class Archive:
     """What was in a tar: files as blobs by their name, small documents as bytes, links by their name.
 
-    No name of the archive is ever a path of ours.
+    No name of the archive is ever a path of ours. `began` is told of each file that comes and how large it is.
     """
 
-    def __init__(self, blobs: Blobs, lease: Lease) -> None:
+    def __init__(self, blobs: Blobs, lease: Lease, began: Callable[[Ingest, int], None]) -> None:
         self._blobs = blobs
         self._lease = lease
+        self._began = began
         self._links: dict[str, str] = {}
         self.files: dict[str, str] = {}
         self.documents: dict[str, bytes] = {}
@@ -154,6 +155,7 @@ class Archive:
                 return digest
         # Written under a name of its own: a pull may be fetching the very same blob.
         ingest = self._blobs.ingest()
+        self._began(ingest, size)
         try:
             found = self._fill(ingest, source, size)
         except BaseException:

@@ -8,15 +8,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from corten.engine.images.early import Early
 from corten.engine.images.progress import Emit, Meter, status
 from corten.engine.images.unpack import Unpacked, Unpacker
 from corten.errors import Conflict
 from corten.snapshots.shelf import Draft, Shelf
 from corten.spec.digest import short
 from corten.spec.oci_image import Descriptor, chain_ids
+from corten.store.blobs import Blobs
 
 Json = dict[str, Any]
 _FLUSH = 0.5  # seconds
+EARLY = 1 << 20  # bytes of a blob from which on it is worth a worker before it is there
 Fetch = Callable[[Descriptor], Awaitable[None]]
 
 
@@ -62,9 +65,10 @@ def layers_of(blobs: Sequence[Descriptor], diffs: Sequence[str]) -> list[Layer]:
 
 
 class Chains:
-    def __init__(self, trees: LayerTrees, unpacker: Unpacker) -> None:
+    def __init__(self, trees: LayerTrees, unpacker: Unpacker, blobs: Blobs) -> None:
         self._trees = trees
         self._unpacker = unpacker
+        self._blobs = blobs
         self._busy: dict[str, asyncio.Lock] = {}
 
     def missing(self, layers: Sequence[Layer]) -> list[Layer]:
@@ -74,8 +78,20 @@ class Chains:
                 return list(layers[index:])
         return []
 
-    async def build(self, layers: Sequence[Layer], fetch: Fetch, emit: Emit) -> None:
+    @asynccontextmanager
+    async def early(self) -> AsyncIterator[Early]:
+        """Unpack what arrives meanwhile, and let the disk work at it."""
+        async with Early(self._unpacker, self._trees.discard) as early:
+            flushing = asyncio.create_task(self._flush())
+            try:
+                yield early
+            finally:
+                await _stop([flushing])
+
+    async def build(self, layers: Sequence[Layer], fetch: Fetch, emit: Emit, early: Early | None = None) -> None:
         """Have every tree of the chain. `fetch` brings a blob into the store; fetching and unpacking overlap.
+
+        `early` is who has unpacked layers before; without it they are followed while `fetch` brings them.
 
         Images that share layers wait for one another: what both lack is one common beginning of their chains, so one
         lock, on the first tree that is missing, is enough. Trees are added when all have unpacked and are on disk.
@@ -87,8 +103,13 @@ class Chains:
                     await fetch(layer.blob)
             for layer in missing:
                 emit(status("Pulling fs layer", layer.shown))
-            if missing:
-                await self._fill(missing, fetch, emit)
+            if missing and early is not None:
+                await self._fill(missing, fetch, emit, early)
+            elif missing:
+                large = [layer.blob.digest for layer in missing if layer.blob.size >= EARLY]
+                async with self.early() as following:
+                    with self._blobs.watch(large, following.begin):
+                        await self._fill(missing, fetch, emit, following)
 
     @asynccontextmanager
     async def _turn(self, layers: Sequence[Layer]) -> AsyncIterator[list[Layer]]:
@@ -104,9 +125,8 @@ class Chains:
                     self._busy.pop(first, None)
         yield []
 
-    async def _fill(self, missing: Sequence[Layer], fetch: Fetch, emit: Emit) -> None:
-        tasks = [asyncio.create_task(self._one(layer, fetch, emit)) for layer in missing]
-        flushing = asyncio.create_task(self._flush())
+    async def _fill(self, missing: Sequence[Layer], fetch: Fetch, emit: Emit, early: Early) -> None:
+        tasks = [asyncio.create_task(self._one(layer, fetch, emit, early)) for layer in missing]
         try:
             unpacked = await asyncio.gather(*tasks)
             await asyncio.to_thread(self._trees.shelf.sync)
@@ -116,8 +136,6 @@ class Chains:
                 if not task.cancelled() and task.exception() is None:
                     self._trees.discard(task.result().draft)
             raise
-        finally:
-            await _stop([flushing])
         await asyncio.to_thread(self._commit, missing, unpacked)
 
     async def _flush(self) -> None:
@@ -126,11 +144,14 @@ class Chains:
             await asyncio.sleep(_FLUSH)
             await asyncio.to_thread(self._trees.shelf.sync)
 
-    async def _one(self, layer: Layer, fetch: Fetch, emit: Emit) -> Unpacked:
+    async def _one(self, layer: Layer, fetch: Fetch, emit: Emit, early: Early) -> Unpacked:
         await fetch(layer.blob)
-        unpacked = await self._unpacker.unpack(
-            layer.blob.digest, layer.diff_id, Meter(emit, "Extracting", layer.shown, layer.blob.size)
-        )
+        meter = Meter(emit, "Extracting", layer.shown, layer.blob.size)
+        unpacked = await early.take(layer.blob.digest, layer.diff_id)
+        if unpacked is None:
+            unpacked = await self._unpacker.unpack(layer.blob.digest, layer.diff_id, meter)
+        else:
+            meter(layer.blob.size)
         emit(status("Pull complete", layer.shown))
         return unpacked
 

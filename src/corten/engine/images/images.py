@@ -87,7 +87,7 @@ class Images:
         self._collector = Collector(blobs, self._records, self._leases, trees)
         self._builtin = Builtin(blobs, self._leases, trees, self._collector)
         unpacker = Unpacker(blobs, trees, workers)
-        self._chains = Chains(trees, unpacker)
+        self._chains = Chains(trees, unpacker, blobs)
         self.stock = Stock(database, blobs, self._records, self._leases, trees, unpacker, self._chains, self._collector)
         self._loader = Loader(blobs, self._leases, trees, self._chains, self._collector, self._loaded)
         self._importer = Importer(blobs, self._leases, trees, unpacker, self._collector, self._imported)

@@ -8,9 +8,10 @@ from typing import Any
 
 from corten.engine.images import keep as image_keep
 from corten.engine.images.archive import Archive, consume
-from corten.engine.images.chain import Chains, LayerTrees
+from corten.engine.images.chain import EARLY, Chains, LayerTrees
 from corten.engine.images.collect import Collector
 from corten.engine.images.delta import Delta, since
+from corten.engine.images.early import Early
 from corten.engine.images.progress import Emit, stream
 from corten.errors import CortenError, Exhausted, Invalid
 from corten.spec import digest as digests
@@ -18,7 +19,7 @@ from corten.spec import oci_image
 from corten.spec import platform as platforms
 from corten.spec.oci_image import Descriptor, Index, Manifest
 from corten.spec.reference import Reference, parse
-from corten.store.blobs import Blobs
+from corten.store.blobs import Blobs, Ingest
 from corten.store.compression import detect
 from corten.store.leases import Lease, Leases
 
@@ -52,11 +53,18 @@ class Loader:
             taken: set[str] = set()
             try:
                 with self._leases.hold() as lease:
-                    archive = Archive(self._blobs, lease)
-                    taken = archive.new
-                    await consume(body, archive.read)
-                    for plan, names in self._plans(archive, lease):
-                        await self._keep(plan, names, lease, emit, quiet)
+                    async with self._chains.early() as early:
+
+                        def began(ingest: Ingest, size: int) -> None:
+                            """Any large file may be a layer: what it is, the end of the archive says."""
+                            if size >= EARLY:
+                                early.begin(ingest)
+
+                        archive = Archive(self._blobs, lease, began)
+                        taken = archive.new
+                        await consume(body, archive.read)
+                        for plan, names in self._plans(archive, lease):
+                            await self._keep(plan, names, lease, emit, quiet, early)
             except Exhausted:
                 self._collector.everything()
                 raise
@@ -65,7 +73,9 @@ class Loader:
 
         return stream(work)
 
-    async def _keep(self, plan: image_keep.Plan, names: list[Reference], lease: Lease, emit: Emit, quiet: bool) -> None:
+    async def _keep(
+        self, plan: image_keep.Plan, names: list[Reference], lease: Lease, emit: Emit, quiet: bool, early: Early
+    ) -> None:
         lease.add("snapshot", *(layer.chain_id for layer in plan.layers))
 
         def loading(message: Json) -> None:
@@ -75,7 +85,7 @@ class Loader:
         async def fetch(blob: Descriptor) -> None:
             """It came with the archive."""
 
-        await self._chains.build(plan.layers, fetch, loading)
+        await self._chains.build(plan.layers, fetch, loading, early)
         image_keep.keep(self._collector, self._trees, plan, [str(name) for name in names], [])
         for name in names:
             emit({"stream": f"Loaded image: {name.familiar}\n"})

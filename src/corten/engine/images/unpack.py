@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import hashlib
 import os
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from corten.errors import Corrupt, Invalid
+from corten.engine.images.pump import Pump, Stored
+from corten.errors import Corrupt
 from corten.snapshots.shelf import Draft
-from corten.store.blobs import Blobs
-from corten.store.compression import Decoder, detect
+from corten.store.blobs import Blobs, Ingest
+from corten.store.following import Following
 
 Json = dict[str, Any]
 _F_SETPIPE_SZ = 1031
 _PIPE = 1 << 20
-_READ = 1 << 19
 UNPACKS = 2  # at a time: each keeps one core busy here and one in its worker
-_ALWAYS = 10 << 30  # a layer may unpack to this much in any case,
-_RATIO = 200  # or to so many times what it measures compressed (a zip bomb reaches 1,000 and more)
+FOLLOWERS = 3  # layers that are unpacked while they arrive: as many as are downloaded at a time
 
 
 class Workers(Protocol):
@@ -62,6 +60,9 @@ class Unpacker:
         self._layers = layers
         self._workers = workers
         self._slots = asyncio.Semaphore(UNPACKS)
+        self._followers = asyncio.Semaphore(FOLLOWERS)
+        # Of their own: a follower waits for the network, and must not keep a thread from those that it waits for.
+        self._threads = ThreadPoolExecutor(FOLLOWERS, "follow")
 
     def has(self, digest: str) -> bool:
         """Is this blob there to be unpacked?"""
@@ -74,14 +75,37 @@ class Unpacker:
         On any error the draft is gone.
         """
         async with self._slots:
-            draft = await self._received()
-            try:
-                actual, answer = await self._run(digest, draft, progress)
-                if diff_id is not None and actual != diff_id:
-                    raise Corrupt(f"layer {digest} unpacks to {actual}, but its image says {diff_id}")
-            except BaseException:
-                self._layers.discard(draft)
-                raise
+            unpacked = await self._into_draft(digest, lambda: Stored(self._blobs.open(digest)), progress, None)
+        if diff_id is not None and unpacked.diff_id != diff_id:
+            self._layers.discard(unpacked.draft)
+            raise Corrupt(f"layer {digest} unpacks to {unpacked.diff_id}, but its image says {diff_id}")
+        return unpacked
+
+    async def follow(self, ingest: Ingest) -> Unpacked | None:
+        """Unpack a blob while it arrives, to its verified end. None where others do that already.
+
+        Raises what `unpack` does, and Failed when the blob does not come; on any error the draft is gone.
+        """
+        if self._followers.locked():
+            return None
+        async with self._followers:
+            return await self._into_draft(
+                str(ingest.expected), lambda: Following(ingest), lambda done: None, self._threads
+            )
+
+    async def _into_draft(
+        self,
+        name: str,
+        origin: Callable[[], Stored | Following],
+        progress: Callable[[int], None],
+        threads: ThreadPoolExecutor | None,
+    ) -> Unpacked:
+        draft = await self._received()
+        try:
+            actual, answer = await self._run(name, origin(), draft, progress, threads)
+        except BaseException:
+            self._layers.discard(draft)
+            raise
         implied = tuple(os.fsencode(path) for path in answer["implied"])
         links = tuple((os.fsencode(path), os.fsencode(target)) for path, target in answer["links"])
         return Unpacked(draft, actual, answer["size"], implied, links)
@@ -97,12 +121,19 @@ class Unpacker:
                 self._layers.discard(receiving.result())
             raise
 
-    async def _run(self, digest: str, draft: Draft, progress: Callable[[int], None]) -> tuple[str, Json]:
+    async def _run(
+        self,
+        digest: str,
+        source: Stored | Following,
+        draft: Draft,
+        progress: Callable[[int], None],
+        threads: ThreadPoolExecutor | None,
+    ) -> tuple[str, Json]:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         with suppress(OSError):  # the user's pipe quota: slower, not wrong
             fcntl.fcntl(writer, _F_SETPIPE_SZ, _PIPE)
-        pump = _Pump(self._blobs, digest, writer, progress)
-        pumping = asyncio.create_task(asyncio.to_thread(pump.run))
+        pump = Pump(digest, source, writer, progress)
+        pumping = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(threads, pump.run))
         refused: BaseException | None = None
         answer: Json = {}
         try:
@@ -110,7 +141,7 @@ class Unpacker:
         except BaseException as error:
             refused = error
         finally:
-            pump.stop.set()
+            pump.end()
             os.close(reader)
         await asyncio.wait({pumping})
         failed = pumping.exception()
@@ -126,52 +157,3 @@ class Unpacker:
 
 def _cancelled(error: BaseException | None) -> bool:
     return isinstance(error, asyncio.CancelledError)
-
-
-class _Pump:
-    """Thread: blob file to pipe. `run` returns the digest of the uncompressed stream."""
-
-    def __init__(self, blobs: Blobs, digest: str, writer: int, progress: Callable[[int], None]) -> None:
-        self._blobs = blobs
-        self._digest = digest
-        self._writer = writer
-        self._progress = progress
-        self._hash = hashlib.sha256()
-        self._out = 0
-        self.stop = threading.Event()
-
-    def run(self) -> str:
-        try:
-            source = self._blobs.open(self._digest)
-            try:
-                self._pump(source)
-            finally:
-                os.close(source)
-        finally:
-            os.close(self._writer)
-        return "sha256:" + self._hash.hexdigest()
-
-    def _pump(self, source: int) -> None:
-        size = os.fstat(source).st_size
-        limit = max(_ALWAYS, _RATIO * size)
-        os.posix_fadvise(source, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        decoder = Decoder(detect(os.pread(source, 8, 0)))
-        done = 0
-        while data := os.read(source, _READ):
-            done += len(data)
-            self._put(decoder.feed(data), limit)
-            while decoder.pending:
-                self._put(decoder.feed(b""), limit)
-            self._progress(done)
-        decoder.finish()
-
-    def _put(self, data: bytes, limit: int) -> None:
-        self._out += len(data)
-        if self._out > limit:
-            raise Invalid(f"layer {self._digest} unpacks to more than {limit} bytes; this looks like a zip bomb")
-        self._hash.update(data)
-        view = memoryview(data)
-        while view:
-            if self.stop.is_set():
-                raise BrokenPipeError("the unpacking process is gone")
-            view = view[os.write(self._writer, view) :]

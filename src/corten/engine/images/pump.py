@@ -1,0 +1,100 @@
+"""A layer's blob, stored or still arriving, decompressed and hashed into a pipe: what a thread does."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+
+from corten.errors import Invalid
+from corten.store.compression import Decoder, detect
+from corten.store.following import Following
+
+_READ = 1 << 19
+_ALWAYS = 10 << 30  # a layer may unpack to this much in any case,
+_RATIO = 200  # or to so many times what it measures compressed (a zip bomb reaches 1,000 and more)
+
+
+class Stored:
+    """A blob of the store, from its beginning. Owns the descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.at = 0
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+
+    def read(self, count: int) -> bytes:
+        data = os.read(self._fd, count)
+        self.at += len(data)
+        return data
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Pump:
+    """`run` returns the digest of the uncompressed stream. It closes the source and the pipe's end `writer`."""
+
+    def __init__(self, name: str, source: Stored | Following, writer: int, progress: Callable[[int], None]) -> None:
+        self._name = name
+        self._source = source
+        self._writer = writer
+        self._progress = progress
+        self._hash = hashlib.sha256()
+        self._out = 0
+        self._stop = threading.Event()
+
+    def end(self) -> None:
+        """From any thread: nobody reads any more."""
+        self._stop.set()
+        if isinstance(self._source, Following):
+            self._source.stop()
+
+    def run(self) -> str:
+        try:
+            head = self._source.read(_READ)
+            while 0 < len(head) < 8 and (more := self._source.read(_READ)):
+                head += more
+            kind = detect(head)
+            if kind == "tar" and isinstance(self._source, Following):
+                return self._splice(self._source, head)
+            self._pump(Decoder(kind), head)
+        finally:
+            os.close(self._writer)
+            self._source.close()
+        return "sha256:" + self._hash.hexdigest()
+
+    def _splice(self, source: Following, head: bytes) -> str:
+        """A tar as it is: who receives it hashes the very same bytes."""
+        self._write(head)
+        while source.splice(self._writer, _READ):
+            self._check()
+        return source.digest
+
+    def _pump(self, decoder: Decoder, head: bytes) -> None:
+        data = head
+        while data:
+            self._put(decoder.feed(data))
+            while decoder.pending:
+                self._put(decoder.feed(b""))
+            self._progress(self._source.at)
+            data = self._source.read(_READ)
+        decoder.finish()
+
+    def _put(self, data: bytes) -> None:
+        self._out += len(data)
+        if self._out > max(_ALWAYS, _RATIO * self._source.at):
+            raise Invalid(f"layer {self._name} unpacks to more than {self._out} bytes; this looks like a zip bomb")
+        self._hash.update(data)
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            self._check()
+            view = view[os.write(self._writer, view) :]
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise BrokenPipeError("the unpacking process is gone")

@@ -1,0 +1,73 @@
+"""A blob as it arrives: read behind the one who writes, to its verified end.
+
+    following = Following(ingest)          # `close` it
+    while piece := following.read(n): ...  # waits for bytes; b"" only when the whole has the promised digest
+
+What was read before the end is not verified, and good for nothing when `read` raises.
+"""
+
+from __future__ import annotations
+
+import os
+
+from corten.errors import Failed
+from corten.store.blobs import Ingest
+
+_LOOK = 0.1  # seconds between two looks at whether the reader itself was told to stop
+
+
+class Following:
+    """For one thread; `stop` may be called from any."""
+
+    def __init__(self, ingest: Ingest) -> None:
+        """FileNotFoundError when the ingest is over."""
+        self._ingest = ingest
+        self._round = ingest.rounds
+        self._stopped = False
+        self.fd = os.open(ingest.path, os.O_RDONLY | os.O_CLOEXEC)
+        self.at = 0  # bytes read so far
+
+    @property
+    def digest(self) -> str:
+        """Of all that was read, at the end."""
+        return self._ingest.digest
+
+    def ready(self) -> int:
+        """How many bytes there are to read; waits for the first. 0 at the end. Failed when the rest never comes."""
+        ingest = self._ingest
+        with ingest.grown:
+            while True:
+                if self._stopped or ingest.rounds != self._round:
+                    raise Failed("blob is not followed to its end")
+                if ingest.offset > self.at:
+                    return ingest.offset - self.at
+                if ingest.verified:
+                    return 0
+                if ingest.closed:
+                    raise Failed("blob does not arrive")
+                ingest.grown.wait(_LOOK)
+
+    def read(self, count: int) -> bytes:
+        """At most `count` bytes."""
+        ready = self.ready()
+        data = os.pread(self.fd, min(count, ready), self.at)
+        if ready and not data:
+            raise Failed("blob begins anew")
+        self.at += len(data)
+        return data
+
+    def splice(self, pipe: int, count: int) -> int:
+        """`read`, with the bytes going into a pipe; returns how many."""
+        ready = self.ready()
+        done = os.splice(self.fd, pipe, min(count, ready), offset_src=self.at) if ready else 0
+        if ready and not done:
+            raise Failed("blob begins anew")
+        self.at += done
+        return done
+
+    def stop(self) -> None:
+        """Make the reader fail."""
+        self._stopped = True
+
+    def close(self) -> None:
+        os.close(self.fd)
