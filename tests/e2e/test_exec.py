@@ -54,6 +54,8 @@ def test_exec_that_cannot_start(cli: Client, running: str) -> None:
     done = cli("exec", running, "no-such-program", code=127)
     assert "not found" in done.err + done.out
     cli("exec", running, "/etc/passwd", code=126)
+    cli("exec", "-w", "/nosuch", running, "true", code=126)
+    cli("exec", "-u", "nosuch", running, "true", code=126)
     assert "nosuch" in cli("exec", "nosuch", "true", code=1).err
     cli("stop", "-t", "0", running)
     assert "not running" in cli("exec", running, "true", code=1).err

@@ -52,8 +52,15 @@ AT_RECURSIVE = 0x8000
 def failure(call: str, *arguments: object) -> OSError:
     """The `OSError` for the call that just failed: its text is the call as one would write it in C."""
     errno = ctypes.get_errno()
-    words = ", ".join(repr(a.decode(errors="replace")) if isinstance(a, bytes) else str(a) for a in arguments)
-    return OSError(errno, f"{os.strerror(errno)} in {call}({words})")
+    return OSError(errno, f"{os.strerror(errno)} in {call}({', '.join(map(_shown, arguments))})")
+
+
+def _shown(argument: object) -> str:
+    """A text in quotes, a structure by its size: its bytes tell nobody anything."""
+    if not isinstance(argument, bytes):
+        return str(argument)
+    text = argument.decode(errors="replace")
+    return repr(text) if text.isprintable() else f"{{{len(argument)} bytes}}"
 
 
 def syscall(call: str, number: int, *arguments: object) -> int:

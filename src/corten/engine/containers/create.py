@@ -164,7 +164,10 @@ def _prepare(containers: Containers, container: Container, host_config: Json) ->
     borrowed = {}
     for text in host_config.get("VolumesFrom") or ():
         name, _ = volumes_from(text)
-        borrowed[name] = containers.get(name).record.mounts
+        try:
+            borrowed[name] = containers.get(name).record.mounts
+        except NotFound as error:  # a 404 would make clients pull the image, and try again
+            raise Invalid(str(error)) from error
     points = mount_points(record.config, host_config, borrowed, lambda path: Path(path).exists())
     for point in points:  # one by one: what was held when a later one fails is let go by `unprepare`
         record.mounts.append(_with_source(parts, container, point))

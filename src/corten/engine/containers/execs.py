@@ -88,7 +88,7 @@ class Execs:
             spec = ExecSpec(exec.id, self._process(exec), exec.tty, _wants_stdin(exec), console_size)
             exec.pid = await task.exec(spec, stream)
         except BaseException as error:
-            self._end(exec, error.exit_code if isinstance(error, StartFailed) else 126)
+            self._end(exec, 127 if isinstance(error, StartFailed) and error.exit_code == 127 else 126)
             raise
         self._publish(exec, "exec_start: " + " ".join(exec.config["Cmd"]))
         self._parts.watching.spawn(self._watch(exec), f"the watch on exec {exec.id}")

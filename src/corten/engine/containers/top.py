@@ -38,7 +38,8 @@ async def _ps(words: list[str]) -> str:
         raise Unsupported("top needs the program ps on the host: install procps") from None
     output, errors = await process.communicate()
     if process.returncode:
-        raise Failed(f"error running ps: {errors.decode(errors='replace').strip()}")
+        said = errors.decode(errors="replace").strip().splitlines()  # the rest is how to call it
+        raise Failed(f"ps: {said[0].removeprefix('ps: ') if said else f'it ended with {process.returncode}'}")
     return output.decode(errors="replace")
 
 
