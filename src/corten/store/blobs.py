@@ -211,14 +211,30 @@ class Blobs:
             ingest.abort()
             raise
 
+    def set_aside(self, digest: str) -> Path | None:
+        """Take a blob out of the way at once; `erase` frees its bytes. None when it was not there."""
+        aside = self._ingest / f"new-{secrets.token_hex(8)}.gone"  # swept at the next start, as parts of this name are
+        self.in_use.add(aside.name)
+        try:
+            os.rename(self.path(digest), aside)
+        except FileNotFoundError:
+            self.in_use.discard(aside.name)
+            return None
+        return aside
+
+    def erase(self, aside: Path) -> int:
+        """Bytes freed. It may take a while, for large ones."""
+        try:
+            size = aside.stat().st_size
+            aside.unlink()
+        finally:
+            self.in_use.discard(aside.name)
+        return size
+
     def remove(self, digest: str) -> int:
         """Take a blob away; returns the bytes freed, 0 when it was not there."""
-        path = self.path(digest)
-        with suppress(FileNotFoundError):
-            size = path.stat().st_size
-            path.unlink()
-            return size
-        return 0
+        aside = self.set_aside(digest)
+        return 0 if aside is None else self.erase(aside)
 
     def time(self, digest: str) -> float:
         """When it came, in seconds since the epoch; 0 when it is absent, or of no use without an image."""

@@ -11,8 +11,8 @@ They are in memory: the work of a daemon that died is over, and giving a lease b
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 
 class Lease:
@@ -34,8 +34,10 @@ class Leases:
     """kind is "blob" or "snapshot"; name a digest or a chain id."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._count: dict[tuple[str, str], int] = {}
+        self._later: set[tuple[str, str]] = set()
+        self.on_free: Callable[[Collection[tuple[str, str]]], object] = lambda names: None
 
     @contextmanager
     def hold(self) -> Iterator[Lease]:
@@ -45,19 +47,37 @@ class Leases:
         finally:
             lease.release()
 
+    def closed(self) -> AbstractContextManager[object]:
+        """While this is held nothing is leased and no lease is given back: what is not held now can be taken away.
+
+        Whoever looks whether an image needs something looks in here: an image is recorded before its lease ends.
+        """
+        return self._lock
+
     def held(self, kind: str, names: Iterable[str]) -> set[str]:
         """Those of `names` that some lease holds."""
         with self._lock:
             return {name for name in names if (kind, name) in self._count}
 
+    def later(self, kind: str, names: Iterable[str]) -> None:
+        """These would have been taken away but for a lease: `on_free` is told when the last one on them ends."""
+        with self._lock:
+            self._later |= {(kind, name) for name in names if (kind, name) in self._count}
+
     def change(self, own: set[tuple[str, str]], names: set[tuple[str, str]], step: int) -> None:
         """Count `names` up for, or down from, the lease whose set is `own`."""
+        freed = set()
         with self._lock:
             for name in names - own if step > 0 else names & own:
                 self._count[name] = self._count.get(name, 0) + step
                 if not self._count[name]:
                     del self._count[name]
+                    freed.add(name)
             if step > 0:
                 own |= names
             else:
                 own -= names
+            freed &= self._later
+            self._later -= freed
+        if freed:
+            self.on_free(freed)

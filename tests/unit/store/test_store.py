@@ -197,3 +197,18 @@ def test_broken_streams(kind: str) -> None:
         decode(kind, stream[:4] + b"\xff" * 50 + stream[54:], 1 << 16)
     with pytest.raises(Corrupt):
         decode(kind, b"", 1)
+
+
+def test_what_a_lease_kept_goes_with_it() -> None:
+    leases, freed = Leases(), []
+    leases.on_free = lambda names: freed.append(set(names))
+    with leases.hold() as first:
+        first.add("blob", "a", "b")
+        with leases.hold() as second:
+            second.add("blob", "a")
+            leases.later("blob", ["a", "c"])  # c is nobody's: whoever asks takes it away at once
+        assert freed == []
+    assert freed == [{("blob", "a")}]
+    with leases.hold() as again:
+        again.add("blob", "a")
+    assert len(freed) == 1

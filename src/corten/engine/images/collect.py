@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 from corten.engine.images.chain import LayerTrees
 from corten.store.blobs import Blobs
@@ -19,6 +19,12 @@ class Collector:
         self.records = records
         self._leases = leases
         self._trees = trees
+        leases.on_free = self._freed
+
+    def _freed(self, names: Collection[tuple[str, str]]) -> None:
+        """What was to go, and was still leased, is leased no more."""
+        self.trees()
+        self.discard(name for kind, name in names if kind == "blob")
 
     def leave(self, record: ImageRecord) -> list[str]:
         """After an image's record is gone: take away those of its trees and blobs that nothing else needs.
@@ -34,11 +40,18 @@ class Collector:
 
     def trees(self) -> set[str]:
         """Take away every committed tree that is part of no image, under no container and in no work in flight."""
-        shelf, idle = self._trees.shelf, self._idle()
+        shelf = self._trees.shelf
         gone: set[str] = set()
-        for name in sorted(idle, key=lambda name: -len(shelf.lineage(name))):  # children before their parents
-            if shelf.remove_if_childless(name):
-                gone.add(name)
+        if not self._idle():
+            return gone
+        with self._leases.closed():
+            idle = self._idle()
+            held = self._leases.held("snapshot", idle)
+            self._leases.later("snapshot", held)
+            idle -= held
+            for name in sorted(idle, key=lambda name: -len(shelf.lineage(name))):  # children before their parents
+                if shelf.remove_if_childless(name):
+                    gone.add(name)
         return gone
 
     def orphans(self, older_than: float = 0) -> int:
@@ -46,28 +59,33 @@ class Collector:
         needed, limit, shelf = self._needed_blobs(), time.time() - older_than, self._trees.shelf
         names = [digest for digest in self._blobs.list() if digest not in needed and self._blobs.time(digest) <= limit]
         idle = set(names) - self._leases.held("blob", names)
-        return sum(self._blobs.size(digest) for digest in idle) + sum(shelf.get(name).size for name in self._idle())
+        trees = self._idle()
+        trees -= self._leases.held("snapshot", trees)
+        return sum(self._blobs.size(digest) for digest in idle) + sum(shelf.get(name).size for name in trees)
 
     def _idle(self) -> set[str]:
-        """Committed trees that are part of no image, under no container and in no work in flight."""
+        """Committed trees that are part of no image and under no container."""
         shelf = self._trees.shelf
         keep = {name for record in self.records.all() for name in record.chain} | shelf.ancestors_in_use()
-        idle = set(shelf.keys(True)) - keep
-        return idle - self._leases.held("snapshot", idle)
+        return set(shelf.keys(True)) - keep
 
     def blobs(self, older_than: float = 0) -> int:
         """Take away blobs of no image that came `older_than` seconds ago or earlier. Bytes freed."""
-        needed = self._needed_blobs()
         limit = time.time() - older_than
-        names: Sequence[str] = [digest for digest in self._blobs.list() if digest not in needed]
-        leased = self._leases.held("blob", names)
-        return sum(self._blobs.remove(d) for d in names if d not in leased and self._blobs.time(d) <= limit)
+        return self.discard(digest for digest in self._blobs.list() if self._blobs.time(digest) <= limit)
 
-    def discard(self, digests: Iterable[str]) -> None:
-        """Take away those of these blobs that nothing needs."""
+    def discard(self, digests: Iterable[str]) -> int:
+        """Take away those of these blobs that nothing needs. Bytes freed."""
         names = set(digests) - self._needed_blobs()
-        for digest in names - self._leases.held("blob", names):
-            self._blobs.remove(digest)
+        if not names:
+            return 0
+        with self._leases.closed():
+            names -= self._needed_blobs()
+            held = self._leases.held("blob", names)
+            self._leases.later("blob", held)
+            names -= held
+            aside = [path for digest in names if (path := self._blobs.set_aside(digest)) is not None]
+        return sum(self._blobs.erase(path) for path in aside)
 
     def everything(self, older_than: float = 0) -> int:
         self.trees()

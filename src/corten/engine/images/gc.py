@@ -41,6 +41,8 @@ class Gc:
             await asyncio.sleep(INTERVAL)
             if self.policy.active:
                 await self._quietly()
+            else:  # what a save or a push still needed when its image was removed
+                await asyncio.to_thread(self._engine.images.stock.collector.everything, RESUMABLE)
 
     async def after_pull(self) -> None:
         """Only when there is less space than is wanted."""

@@ -66,7 +66,7 @@ class Repair:
 
     def _blob(self, fault: Fault) -> str:
         """In the event loop: no image can come to need it between the look and the end."""
-        needed = any(fault.name in record.blobs for record in self._stock.records.all())
+        needed = any(fault.name in record.kept for record in self._stock.records.all())
         if needed and fault.kind == "corrupt":
             return self._quarantine(fault.path)
         self._stock.collector.discard([fault.name])
