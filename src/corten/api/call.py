@@ -33,6 +33,7 @@ HEADERS = {
     "Server": f"Corten/{__version__} (linux)",
 }
 _JSON_TYPE = re.compile(r"application/json\s*(;|\Z)", re.IGNORECASE)
+_STANDARD = str.maketrans("-_", "+/")
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}\Z")
 _encoder = msgspec.json.Encoder()
@@ -99,7 +100,9 @@ class Call:
         if not value:
             return {}
         try:
-            data = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+            # Both alphabets: some clients send the ordinary one.
+            text = value.translate(_STANDARD).rstrip("=")
+            data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
         except (binascii.Error, ValueError):
             raise Invalid(f"invalid {name} header: not base64url") from None
         found: Json = AUTH.correct(decode_object(data)) if data.strip() else {}

@@ -7,7 +7,7 @@ from corten.cli import userconfig
 from corten.cli.command import Command
 from corten.cli.flags import BOOL, FILTER, INT, STRING, flag
 from corten.cli.formats import listing
-from corten.cli.formats.search import COLUMNS, RESULT
+from corten.cli.formats.search import COLUMNS, RESULT, RESULT_JSON
 from corten.client import images
 
 TYPE_CHECKING = False
@@ -22,8 +22,9 @@ def run(session: Session, flags: Flags) -> int:
     wanted = listing.parse_filters(flags.many("filter"))
     found = images.search(session.client, term, flags.number("limit"), wanted, credentials)
     found.sort(key=lambda one: -int(one.get("star_count") or 0))
-    rows = [listing.Row(RESULT, one, flags.on("no-trunc")) for one in found]
-    listing.show(RESULT, rows, flags.text("format"), COLUMNS)
+    shape = RESULT_JSON if flags.text("format") == "json" else RESULT
+    rows = [listing.Row(shape, one, flags.on("no-trunc")) for one in found]
+    listing.show(shape, rows, flags.text("format"), COLUMNS)
     return 0
 
 

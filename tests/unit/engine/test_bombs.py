@@ -1,0 +1,58 @@
+"""Layers that unpack to far more than they are (DOS-01), and those that only compress well."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backports import zstd
+
+from corten.engine.images import pump
+from image_parts import tars
+from image_parts.registries import Scripted, scripted
+from image_parts.stores import Made, Store, collect
+
+ZEROS = tars.archive(tars.file("zeros", bytes(4 << 20)))
+TEXT = tars.archive(tars.file("text", os.urandom(3000).hex().encode() * 700))  # about a hundred times smaller
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Scripted]:
+    async with scripted() as registry:
+        yield registry
+
+
+@pytest.fixture
+async def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+    monkeypatch.setattr(pump, "_ALWAYS", 1 << 20)
+    store = Store(tmp_path / "root")
+    yield store
+    await store.close()
+
+
+async def pull(store: Store, server: Scripted, tar: bytes, codec: Any, kind: str) -> dict[str, Any]:
+    image = Made([tar])
+    image.layers[0] = codec(tar)
+    for old, new in (
+        (digest(plain), digest(image.layers[0])),
+        (f'"size": {len(plain)}', f'"size": {len(image.layers[0])}'),
+    ):
+        image.manifest = image.manifest.replace(old.encode(), new.encode())
+    server.add("1", image)
+    return (await collect(store.images.pull(f"{server.host}/a/b", "1")))[-1]
+
+
+@pytest.mark.parametrize(("codec", "kind"), [(gzip.compress, "gzip"), (zstd.compress, "zstd")])
+async def test_a_bomb(store: Store, server: Scripted, codec: Any, kind: str) -> None:
+    last = await pull(store, server, ZEROS, codec, kind)
+    assert "zip bomb" in last["error"] and "\n" not in last["error"]
+    assert store.images.list() == [] and store.leftovers() == []
+
+
+async def test_what_only_compresses_well(store: Store, server: Scripted) -> None:
+    last = await pull(store, server, TEXT, gzip.compress, "gzip")
+    assert str(last.get("status")).startswith("Status: Downloaded newer image"), last
