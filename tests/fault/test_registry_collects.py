@@ -15,7 +15,7 @@ import aiohttp
 from registry_parts.ageing import age
 from registry_parts.own import Own, digest, manifest, own_process
 
-SECONDS = 4.0
+SECONDS = 3.0
 LAYERS = [b"layer %d" % at * 1000 for at in range(6)]
 COLLECT = [sys.executable, "-m", "corten.registry.server", "gc", "--untagged", "0", "--grace", "30s"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -80,7 +81,8 @@ class Own:
     ) -> Answer:
         sent = {**(as_ or {}), **{key.replace("_", "-"): value for key, value in headers.items()}}
         url = path if "://" in path else self.url + path
-        async with self.session.request(method, url, data=body or None, headers=sent) as response:
+        data = io.BytesIO(body) if len(body) > 1 << 20 else body or None
+        async with self.session.request(method, url, data=data, headers=sent) as response:
             return Answer(response.status, dict(response.headers), await response.read())
 
     async def push_blob(self, name: str, data: bytes, as_: Mapping[str, str] | None = None) -> Answer:

@@ -126,6 +126,8 @@ async def test_the_catalog_shows_what_one_may_read(own: Own) -> None:
     following = re.match(r"<(.*)>", answer.headers["Link"])
     assert following
     assert (await own.ask("GET", following[1], as_=BOB)).json["repositories"] == ["public/x"]
+    nobody = await token(own, "registry:catalog:*")
+    assert (await own.ask("GET", "/metrics", as_=nobody)).status == 401
     answer = await own.ask("GET", "/v2/_catalog")
     assert answer.status == 401 and 'scope="registry:catalog:*"' in answer.headers["WWW-Authenticate"]
 

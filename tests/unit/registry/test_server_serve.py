@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from registry_parts.own import SECRET, own_process
+from registry_parts.ageing import age
+from registry_parts.own import SECRET, digest, own_process
 
 
 def status(host: str, path: str, user: str = "") -> int:
@@ -44,6 +45,22 @@ def test_accounts_and_rules_are_read_again(tmp_path: Path) -> None:
         users.write_text("")
         subprocess.run(["kill", "-HUP", str(pid)], check=True)
         assert status(host, "/v2/", "bob") == 200
+
+
+def test_it_collects_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('root = "data"\n[collect]\nevery = "1s"\n')
+    with own_process("--config", str(tmp_path / "c.toml")) as (host, _):
+        url = f"http://{host}/v2/a/blobs/uploads/?digest={digest(b'old')}"
+        with urllib.request.urlopen(urllib.request.Request(url, b"old", method="POST"), timeout=30) as answer:
+            assert answer.status == 201
+        age(tmp_path / "data")
+
+        def collected() -> bool:
+            with urllib.request.urlopen(f"http://{host}/metrics", timeout=30) as answer:
+                return "corten_registry_collected_bytes_total 3" in answer.read().decode()
+
+        until(collected)
+        assert status(host, f"/v2/a/blobs/{digest(b'old')}") == 404
 
 
 def until(true: object, limit: float = 30) -> None:

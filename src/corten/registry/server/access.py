@@ -61,7 +61,7 @@ class Access:
 
     def user_of(self, pair: tuple[str, str] | None) -> str:
         if self.accounts is None or pair is None or not self.accounts.check(*pair):
-            raise Unauthorized("authentication required")
+            raise Unauthorized("incorrect username or password")
         return pair[0]
 
     def may(self, actor: Actor, right: str, repository: str) -> bool:

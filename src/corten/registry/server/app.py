@@ -138,6 +138,8 @@ class Registry:
         if path == "/v2/_catalog" and request.method == "GET":
             return await self._catalog(request, actor)
         if path == "/metrics" and request.method == "GET":
+            if self._access.accounts is not None and not actor.user:
+                raise self._challenge(request, "authentication required", basic=True)
             text = await asyncio.to_thread(self._metrics.text)
             return web.Response(text=text, headers={**HEADERS, "Content-Type": CONTENT_TYPE})
         raise Refusal(404, "NOT_FOUND", "no such page")

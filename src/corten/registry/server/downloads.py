@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 from corten.errors import CortenError, Unavailable
@@ -16,6 +17,7 @@ from corten.spec.oci_image import Descriptor
 
 _log = logging.getLogger(__name__)
 _PIECE = 1 << 20
+_LOOK = 0.1  # seconds
 
 
 class Download:
@@ -83,7 +85,9 @@ class Download:
                     if not piece:
                         raise Unavailable("the blob is shorter than its manifest says")
                 elif not piece:
-                    await changed.wait()
+                    # It is told when bytes have come, which is shortly before they are in the file.
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(changed.wait(), _LOOK)
                 if piece:
                     yield piece
             await self.whole()

@@ -115,15 +115,16 @@ class Uploads:
 
     def find(self, repository: str, id: str) -> Upload:
         """One that was begun, also before a restart. NotFound."""
-        with self._lock:
-            found = self._known.get(id)
-            if found is None and _ID.fullmatch(id):
-                path = self._directory / id
-                with suppress(FileNotFoundError):
-                    found = self._known[id] = Upload(path, id, path.with_suffix(".repository").read_text())
-            if found is None or found.repository != repository:
-                raise NotFound(UNKNOWN)
-            return found
+        found = self._known.get(id)
+        if found is None and _ID.fullmatch(id):
+            path = self._directory / id
+            with suppress(FileNotFoundError):
+                read = Upload(path, id, path.with_suffix(".repository").read_text())  # not under the lock: it is hashed
+                with self._lock:
+                    found = self._known.setdefault(id, read)
+        if found is None or found.repository != repository:
+            raise NotFound(UNKNOWN)
+        return found
 
     def forget(self, upload: Upload) -> None:
         with self._lock:

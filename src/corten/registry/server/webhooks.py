@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -43,6 +44,11 @@ class Webhook:
     pause: float = 1.0
     waiting: int = 1000
 
+    @property
+    def place(self) -> str:
+        """For logs and metrics: a URL's path and query may be secrets."""
+        return urlsplit(self.url).netloc.rpartition("@")[2]
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -58,7 +64,7 @@ class Webhooks:
     def __init__(self, hooks: tuple[Webhook, ...], metrics: Metrics) -> None:
         self._receivers = [_Receiver(hook, metrics) for hook in hooks]
         self._source = {"addr": socket.gethostname(), "instanceID": secrets.token_hex(16)}
-        metrics.gauge("webhook_waiting", lambda: [((("url", r.hook.url),), len(r)) for r in self._receivers])
+        metrics.gauge("webhook_waiting", lambda: [((("receiver", r.hook.place),), len(r)) for r in self._receivers])
 
     async def start(self) -> None:
         for receiver in self._receivers:
@@ -133,7 +139,7 @@ class _Receiver:
     def put(self, event: Json) -> None:
         if len(self._queue) >= self.hook.waiting:
             self._queue.popleft()
-            self._metrics.count("webhook_dropped_total", url=self.hook.url)
+            self._metrics.count("webhook_dropped_total", receiver=self.hook.place)
         self._queue.append(event)
         self._idle.clear()
         self._some.set()
@@ -148,7 +154,7 @@ class _Receiver:
         try:
             await asyncio.wait_for(self._idle.wait(), _PATIENCE)
         except TimeoutError:
-            _log.warning("%d notifications for %s were not delivered", len(self), self.hook.url)
+            _log.warning("%d notifications for %s were not delivered", len(self), self.hook.place)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -171,12 +177,12 @@ class _Receiver:
             if not self._queue or self._queue[0] is not event:
                 return  # so many came meanwhile that it was given up
             if await self._post(session, event):
-                self._metrics.count("webhook_sent_total", url=self.hook.url)
+                self._metrics.count("webhook_sent_total", receiver=self.hook.place)
                 break
-            self._metrics.count("webhook_failed_total", url=self.hook.url)
+            self._metrics.count("webhook_failed_total", receiver=self.hook.place)
         else:
-            self._metrics.count("webhook_dropped_total", url=self.hook.url)
-            _log.warning("a notification for %s was given up after %d attempts", self.hook.url, self.hook.attempts)
+            self._metrics.count("webhook_dropped_total", receiver=self.hook.place)
+            _log.warning("a notification for %s was given up after %d attempts", self.hook.place, self.hook.attempts)
         if self._queue and self._queue[0] is event:
             self._queue.popleft()
 
