@@ -86,7 +86,7 @@ def test_versions_refused(http: Connection, version: str, text: str) -> None:
         ("POST", "/volumes/create", {"Name": 5}, 400, ""),
         ("POST", "/volumes/create", {"Name": "ab", "Labels": ["x"]}, 400, ""),
         ("GET", "/swarm", None, 503, "not a swarm manager"),
-        ("GET", "/images/search?term=x", None, 501, "not supported"),
+        ("GET", "/images/search?term=x&filters=%7B%22no%22%3A%5B%22x%22%5D%7D", None, 400, "invalid filter"),
         ("POST", "/images/create", None, 400, "has to be named"),
     ],
 )
