@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from corten.errors import Conflict, NotFound
-from corten.kernel import inodeflags
 from corten.layers import tree as trees
+from corten.snapshots.sites import Sites
 from corten.snapshots.trash import Trash
 
 Json = dict[str, Any]
@@ -66,7 +66,7 @@ class Shelf:
     def __init__(self, root: Path, table: Table) -> None:
         self.root = root
         root.mkdir(mode=0o711, parents=True, exist_ok=True)
-        _spread(root)
+        self._sites = Sites(root)
         self._table = table
         self._lock = threading.RLock()
         self._trash = Trash(root / ".trash")
@@ -111,6 +111,11 @@ class Shelf:
 
     def new(self, work: bool) -> Draft:
         """Directories for one more tree."""
+        if work:  # a container's own files are few
+            return self._make(work)
+        return self._sites.choose(lambda: self._make(work), self._unmake)
+
+    def _make(self, work: bool) -> Draft:
         with self._lock:
             name = _base36(self._next)
             self._next += 1
@@ -123,6 +128,13 @@ class Shelf:
             os.mkdir(path / part, 0o755)
         os.chmod(path / "fs", 0o755)
         return Draft(name, path / "fs")
+
+    def _unmake(self, draft: Draft) -> None:
+        """An empty one, as `_make` made it."""
+        os.rmdir(draft.path)
+        os.rmdir(draft.path.parent)
+        with self._lock:
+            self._drafts.discard(draft.directory)
 
     def add(self, key: str, tree: Tree) -> None:
         """Conflict when `key` is taken. Durable when it returns."""
@@ -166,9 +178,12 @@ class Shelf:
             if self._children.get(key):
                 raise Conflict(f"snapshot {key} is the parent of {self._children[key]} others")
             self._forget(key)
+        if tree.committed:
+            self._sites.emptied(self.files(tree))
         self._trash.take(self.root / tree.directory)
 
     def discard(self, draft: Draft) -> None:
+        self._sites.emptied(draft.path)
         self._trash.take(self.root / draft.directory)
         with self._lock:
             self._drafts.discard(draft.directory)
@@ -235,16 +250,6 @@ class Shelf:
     def _count(self, parent: str | None, change: int) -> None:
         if parent is not None:
             self._children[parent] = self._children.get(parent, 0) + change
-
-
-def _spread(root: Path) -> None:
-    """Trees begin apart on the disk: ext4 looks at every inode that was deleted in the last minutes before it takes
-    one near it, which makes a pull soon after a removal ten times slower (ext4_new_inode, recently_deleted)."""
-    fd = trees.open_directory(os.fsencode(root))
-    try:
-        inodeflags.set_top(fd)
-    finally:
-        os.close(fd)
 
 
 def _base36(number: int) -> str:

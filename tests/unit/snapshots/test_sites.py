@@ -1,0 +1,64 @@
+"""A tree does not begin where one was removed just now."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from corten.snapshots import sites
+from corten.snapshots.sites import Sites
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    path: Path
+
+
+class Maker:
+    """Directories one after the other."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.count = 0
+
+    def make(self) -> Made:
+        self.count += 1
+        path = self.root / f"{self.count}"
+        path.mkdir()
+        return Made(path)
+
+    def unmake(self, made: Made) -> None:
+        made.path.rmdir()
+
+
+def test_a_place_that_was_emptied_is_avoided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sites.inodeflags, "set_top", lambda fd: True)
+    monkeypatch.setattr(sites, "_place", lambda path: int(path.name) // 5)  # 1 to 4, 5 to 9, ...
+    maker, choice = Maker(tmp_path), Sites(tmp_path)
+    assert choice.choose(maker.make, maker.unmake).path.name == "1"
+    choice.emptied(tmp_path / "1")
+    assert choice.choose(maker.make, maker.unmake).path.name == "5"
+    assert sorted(os.listdir(tmp_path)) == ["1", "5"]
+
+
+def test_where_all_places_were_emptied_any_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sites.inodeflags, "set_top", lambda fd: True)
+    monkeypatch.setattr(sites, "_place", lambda path: 0)
+    maker, choice = Maker(tmp_path), Sites(tmp_path)
+    choice.emptied(tmp_path)
+    last = choice.choose(maker.make, maker.unmake)
+    assert os.listdir(tmp_path) == [last.path.name]
+
+
+def test_without_the_flag_nothing_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sites.inodeflags, "set_top", lambda fd: False)
+    maker, choice = Maker(tmp_path), Sites(tmp_path)
+    choice.emptied(tmp_path)
+    assert choice.choose(maker.make, maker.unmake).path.name == "1"
+
+
+def test_what_is_gone_already_is_no_error(tmp_path: Path) -> None:
+    Sites(tmp_path).emptied(tmp_path / "gone")
