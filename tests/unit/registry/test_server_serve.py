@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from corten.registry.server.__main__ import main
 from registry_parts.ageing import age
 from registry_parts.own import SECRET, digest, own_process
 
@@ -87,12 +88,18 @@ def until(true: object, limit: float = 30) -> None:
         (["gc", "--root", "x", "--keep-last", "a"], "want REPOSITORIES:TAGS:N"),
     ],
 )
-def test_what_goes_wrong_is_said_in_one_line(tmp_path: Path, words: list[str], said: str) -> None:
+def test_what_goes_wrong_is_said_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
+) -> None:
     (tmp_path / "x" / "repositories").mkdir(parents=True)
-    command = [sys.executable, "-m", "corten.registry.server", *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
-    assert done.returncode == 1 and said in done.stderr, done
-    assert done.stderr.startswith("corten registry: ") and done.stderr.count("\n") == 1, done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 1
+    err = capsys.readouterr().err
+    assert said in err and err.startswith("corten registry: ") and err.count("\n") == 1, err
 
 
 def test_it_ends_when_told(tmp_path: Path) -> None:

@@ -203,7 +203,9 @@ async def test_credentials_and_rights(tmp_path: Path) -> None:
             assert (await own.ask("GET", "/v2/in/a/manifests/1")).status == 200
             assert (await own.ask("GET", f"/v2/in/a/blobs/{digest(b'layer')}")).body == b"layer"
             assert (await own.ask("GET", "/v2/in/a/tags/list")).json["tags"] == ["1"]
-            assert (await own.ask("GET", "/v2/out/team/a/manifests/1")).status in (403, 404)
+            answer = await own.ask("GET", "/v2/out/team/a/manifests/1")
+            assert (answer.status, answer.code) == (403, "DENIED")
+            assert "the upstream refuses" in answer.json["errors"][0]["message"]
     store.close()
 
 

@@ -116,10 +116,12 @@ class Upstreams:
                 return kept
             try:
                 return await self._asked(name, reference, kept)
-            except (Forbidden, NotFound):
+            except NotFound:
                 if kept is not None and not digests.is_digest(reference):
                     with suppress(NotFound):
                         await asyncio.to_thread(self._store.delete_manifest, name, reference)
+                raise
+            except Forbidden:
                 raise
             except (CortenError, OSError) as error:
                 if kept is None:
@@ -202,7 +204,8 @@ class Upstreams:
         return size
 
     def _size(self, name: str, digest: str) -> int | None:
-        for found, _ in self._store.layout.manifests(name):
+        newest = sorted(self._store.layout.manifests(name), key=lambda each: -each[1].st_mtime_ns)
+        for found, _ in newest:
             with suppress(NotFound):
                 sizes = sizes_of(self._store.manifest(name, found).body)
                 if digest in sizes:
@@ -270,5 +273,8 @@ async def _translated(asking: Awaitable[T]) -> T:
         if status == 404:
             raise NotFound(error.refusal.text) from error
         raise Unavailable(f"the upstream answers {status}: {error.refusal.text}") from error
-    except Unauthorized as error:
+    except (NotFound, Unauthorized) as error:
+        status = error.__cause__.refusal.status if isinstance(error.__cause__, Refused) else 404
+        if status == 404 and isinstance(error, NotFound):
+            raise
         raise Forbidden(f"the upstream refuses: {error}") from error
