@@ -136,3 +136,34 @@ async def test_what_is_published_does_not_leave_by_another_way(kept: World, neig
     assert other.blocked("192.0.3.1", 8080)
     server.close()
     other.close()
+
+
+async def test_lost_messages_are_made_up_for(kept: World, caplog: pytest.LogCaptureFixture) -> None:
+    """More happens at once than the kernel keeps for us: what is whole is left alone, what is not is repaired."""
+    lost: list[Endpoint] = []
+    kept.networks.on_lost = lost.append
+    await kept.networks.create({"Name": "whole"})
+    box, endpoint = await kept.run("box")
+    _, gone = await kept.run("gone")
+    server = box.listen("0.0.0.0", 80)
+    watch = kept.networks._upkeep
+    assert watch is not None
+    watch._socket.reserve(1 << 16, 1)  # the least that there is
+    for _ in range(40):
+        kept.host.run("sh", "-c", "ip link add d0 type ifb; ip link del d0")
+    kept.host.run("ip", "link", "delete", "ct0")
+    kept.host.run("ip", "link", "delete", gone.host_interface)
+    await soon(lambda: kept.host.reaches(endpoint.address, 80, 0.3))
+    await soon(lambda: gone in lost)
+    assert "whole" not in caplog.text
+    server.close()
+
+
+async def test_networks_come_and_go_in_one_table(kept: World) -> None:
+    """What a network adds to the firewall is its own part alone."""
+    for number in range(30):
+        await kept.networks.create({"Name": f"n{number}", "IPAM": {"Config": [{"Subnet": f"10.70.{number}.0/24"}]}})
+    for number in range(0, 30, 2):
+        await kept.networks.remove(f"n{number}")
+    listed = kept.host.run("nft", "list", "set", "inet", "corten-ct0", "masquerade4")
+    assert [f"10.70.{number}.0/24" in listed for number in range(30)] == [number % 2 == 1 for number in range(30)]

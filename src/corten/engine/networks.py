@@ -199,6 +199,8 @@ class Networks:
             endpoint = live.endpoint(lease, wish, container_id, names, settings, index, prefix)
             endpoint = replace(endpoint, ports=report(exposed, self._publish(live, endpoint, wants, undo)))
             endpoint = self._plug(live, endpoint, wish, namespace)
+            undo.callback(self._wiring.unplug, endpoint, lambda: None)
+            await self._wiring.turn(published(endpoint))
             undo.pop_all()
         return self._remember(live, endpoint)
 
@@ -226,6 +228,7 @@ class Networks:
             self._unpublish(gone)
             undo.callback(self._publish_again, gone, endpoint.container_name)
             taken = self._publish(live, endpoint, wishes(adds, (), False), undo)
+            await self._wiring.turn(taken)
             undo.pop_all()
         kept = [one for one in before if one not in gone]
         changed = replace(endpoint, ports=report(exposed, [*kept, *taken]))

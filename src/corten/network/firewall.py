@@ -311,6 +311,31 @@ class Firewall:
         whole = ruleset(self.table, self._flags, self.bridges.values(), self.published)
         self._transactions.commit([nft.delete_table(self.table), *whole])
 
+    def add_bridge(self, bridge: Bridge) -> None:
+        """A network's part of the table alone, in place of the whole: with hundreds of networks that takes 30 ms."""
+        if self.bridges.get(bridge.name) not in (None, bridge):
+            self.bridges[bridge.name] = bridge
+            self.replace()
+            return
+        self.bridges[bridge.name] = bridge
+        self._change_bridge(nft.add_elements, bridge)
+
+    def drop_bridge(self, name: str) -> None:
+        """The opposite; idempotent."""
+        bridge = self.bridges.pop(name, None)
+        if bridge is not None:
+            self._change_bridge(nft.delete_elements, bridge)
+
+    def _change_bridge(self, verb: Verb, bridge: Bridge) -> None:
+        requests: list[Request] = []
+        for name, elements in _bridge_elements([bridge]).items():
+            if elements:
+                requests += verb(self.table, name, elements)
+        try:
+            self._transactions.commit(requests)
+        except FileNotFoundError:  # the table was flushed meanwhile
+            self.replace()
+
     def remove(self) -> None:
         """Take the table away."""
         self.claim()

@@ -9,7 +9,7 @@ is deleted, in a thread. Its addresses are given to nobody before: two devices w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from corten.kernel.netlink import Socket
@@ -26,7 +26,7 @@ class Doomed:
     name: str
     index: int
     since: float
-    release: Callable[[], None]
+    release: Callable[[], Awaitable[None]]
 
 
 class Reaper:
@@ -34,6 +34,7 @@ class Reaper:
         self._bridges = bridges
         self._doomed: list[Doomed] = []
         self._task: asyncio.Task[None] | None = None
+        self._releasing: set[asyncio.Future[None]] = set()
         self._route = Socket()  # for the thread that deletes; one at a time
         self._deleting = asyncio.Lock()
 
@@ -43,7 +44,7 @@ class Reaper:
     def __len__(self) -> int:
         return len(self._doomed)
 
-    def add(self, name: str, index: int, release: Callable[[], None]) -> None:
+    def add(self, name: str, index: int, release: Callable[[], Awaitable[None]]) -> None:
         loop = asyncio.get_running_loop()
         self._doomed.append(Doomed(name, index, loop.time(), release))
         if self._task is None:
@@ -57,6 +58,7 @@ class Reaper:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        await asyncio.gather(*self._releasing)
 
     async def finish(self, name: str) -> None:
         """This device is gone when this returns."""
@@ -87,4 +89,6 @@ class Reaper:
     def _gone(self, doomed: Doomed) -> None:
         if doomed in self._doomed:
             self._doomed.remove(doomed)
-            doomed.release()
+            releasing = asyncio.ensure_future(doomed.release())
+            self._releasing.add(releasing)
+            releasing.add_done_callback(self._releasing.discard)

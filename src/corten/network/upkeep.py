@@ -62,8 +62,7 @@ class Upkeep:
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
-            for live in self._networks():  # some were lost: better to look
-                self._due(live)
+            self._look_at_all()
             return
         masters = self._wiring.bridges.masters
         bridges = {
@@ -74,6 +73,21 @@ class Upkeep:
         for message in messages:
             if (change := rtnetlink.change(message, known)) is not None:
                 self._judge(change, bridges, ports)
+
+    def _look_at_all(self) -> None:
+        """Some messages were lost, so anything may have happened."""
+        devices = self._wiring.bridges
+        links = {link.ifindex: link for link in rtnetlink.links(devices.route)}
+        for live in list(self._networks()):
+            master = devices.masters.get(live.definition.bridge)
+            if master is None:
+                continue
+            astray = any(e.ifindex in links and links[e.ifindex].master != master for e in live.endpoints.values())
+            if astray or not devices.intact(live.definition.bridge, live.gateways):
+                self._due(live)
+            for endpoint in live.endpoints.values():
+                if endpoint.ifindex not in links:
+                    self._missing(live, endpoint)
 
     def _judge(self, change: Change, bridges: dict[int, Live], ports: dict[int, tuple[Live, Endpoint]]) -> None:
         """A message may be of a state that is over: a device is down and no port of anything while it is made."""

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from corten.errors import Unsupported
 from corten.kernel import conntrack, rtnetlink
-from corten.kernel.netlink import NETLINK_NETFILTER, Socket
+from corten.kernel.netlink import Socket
 from corten.network import rate
 from corten.network.bridge import BridgeGone, Bridges, Plug, delete, inner_index, mac_of
 from corten.network.definition import Definition
 from corten.network.endpoint import Endpoint
 from corten.network.firewall import Firewall, Published
+from corten.network.flows import Flows
 from corten.network.live import Live
 from corten.network.rate import Rate
 from corten.network.reaper import Reaper
@@ -37,8 +38,7 @@ class Wiring:
         self.reaper = Reaper(self.bridges)
         self._name = f"corten-{label}"
         self._firewall: Firewall | None = None
-        self._flows: Socket | None = None  # opened when first needed: a kernel may have no netfilter, and no network
-        self._forgets = True
+        self._flows = Flows(self.warnings)
         self._restore: asyncio.TimerHandle | None = None
         self.reconciled = False
 
@@ -49,8 +49,7 @@ class Wiring:
         if self._firewall is not None:
             asyncio.get_running_loop().remove_reader(self._firewall.watch.fileno())
             self._firewall.close()
-        if self._flows is not None:
-            self._flows.close()
+        self._flows.close()
         self.reaper.close()
         self.bridges.close()
 
@@ -116,17 +115,17 @@ class Wiring:
         if made.ipv6:
             self._changed(self.bridges.forward6())
         self.bridges.ensure(made.bridge, live.gateways, made.mtu, mac_of(live.addresses.gateways[0].ip))
-        self.firewall.bridges[made.bridge] = live.wall
         if now:
-            self.firewall.replace()
+            self.firewall.add_bridge(live.wall)
+        else:
+            self.firewall.bridges[made.bridge] = live.wall
 
     async def dismantle(self, live: Live) -> None:
         """The opposite. A bridge that somebody else made stays."""
         name = live.definition.device
         self.bridges.forget(name)
-        wall = self._firewall
-        if wall is not None and wall.bridges.pop(name, None) is not None:
-            wall.replace()
+        if self._firewall is not None:
+            self._firewall.drop_bridge(name)
         link = self.bridges.find(name)
         if link is not None and link.alias == self.bridges.mark:
             await asyncio.to_thread(_delete_all, [link.ifindex])
@@ -188,32 +187,24 @@ class Wiring:
     def unplug(self, endpoint: Endpoint, release: Callable[[], None]) -> None:
         """The device goes, now or with its namespace; then its flows are forgotten, and `release` is called."""
 
-        def gone() -> None:
+        async def gone() -> None:
             for text in (endpoint.address, endpoint.address6):
                 if text:
-                    self._forget(conntrack.forget_address, ipaddress.ip_address(text))
+                    await self._flows.forget(conntrack.forget_address, ipaddress.ip_address(text))
             release()
 
         self.reaper.add(endpoint.host_interface, endpoint.ifindex, gone)
 
     def publish(self, ports: Sequence[Published]) -> None:
-        """All or none. A client that kept sending UDP to such a port before is translated from now on."""
+        """All or none."""
         self.firewall.publish(ports)
+
+    async def turn(self, ports: Sequence[Published]) -> None:
+        """A client that kept sending UDP to such a port before is translated from now on."""
         for one in ports:
             if one.protocol == "udp" and one.host_port:
                 family = conntrack.AF_INET if one.host_ip.version == 4 else conntrack.AF_INET6
-                self._forget(conntrack.forget_udp_port, family, one.host_port)
-
-    def _forget(self, what: Callable[..., None], *which: object) -> None:
-        """A kernel without this part of connection tracking is told of once, and works but for stale flows."""
-        if not self._forgets:
-            return
-        try:
-            self._flows = self._flows or Socket(NETLINK_NETFILTER)
-            what(self._flows, *which)
-        except OSError as error:
-            self.warnings.append(f"flows of containers that ended cannot be forgotten: {error}")
-            self._forgets = False
+                await self._flows.forget(conntrack.forget_udp_port, family, one.host_port)
 
 
 def lead(made: Definition, endpoint: Endpoint, route: int) -> None:

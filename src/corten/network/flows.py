@@ -1,0 +1,49 @@
+"""Forgetting the flows of what is gone: in a thread, because the kernel walks its whole table for each (20 ms)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from corten.kernel.netlink import NETLINK_NETFILTER, Socket
+
+_COUNT = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+
+
+class Flows:
+    """`warnings` gets one when this kernel cannot do it; everything else works, but for stale flows."""
+
+    def __init__(self, warnings: list[str]) -> None:
+        self._warnings = warnings
+        self._socket: Socket | None = None  # opened when first needed: a kernel may have no netfilter
+        self._able = True
+        self._turn: asyncio.Lock | None = None
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    async def forget(self, what: Callable[..., None], *which: object) -> None:
+        """`what` is a function of `kernel.conntrack`, `which` its arguments behind the socket."""
+        self._turn = self._turn or asyncio.Lock()
+        async with self._turn:
+            if self._able and _some():
+                await asyncio.to_thread(self._forget, what, which)
+
+    def _forget(self, what: Callable[..., None], which: tuple[object, ...]) -> None:
+        try:
+            self._socket = self._socket or Socket(NETLINK_NETFILTER)
+            what(self._socket, *which)
+        except OSError as error:
+            self._warnings.append(f"flows of containers that ended cannot be forgotten: {error}")
+            self._able = False
+
+
+def _some() -> bool:
+    """There is any flow in this network namespace."""
+    try:
+        return _COUNT.read_text().strip() != "0"
+    except FileNotFoundError:
+        return False
