@@ -6,11 +6,12 @@ import os
 from functools import partial
 from pathlib import Path
 
-from bench import commands
 from bench.kept import Kept
-from bench.measure import Failed, Subject, Table, alternate
+from bench.measure import Subject, Table, alternate
 from bench.stage import Stage
-from bench.works.images.common import HALF, QUICK_RUNS, RUNS, SECONDS, check, docker, forget, have, images, served
+from bench.works.images.common import HALF, QUICK_RUNS, RUNS, check, docker, forget, have, images, served
+
+SAVES = 2
 
 
 def load(stage: Stage) -> list[Table]:
@@ -24,24 +25,9 @@ def _load(stage: Stage, image: Kept) -> Table:
                 partial(check, daemon, f"{image.repository}:latest"))
         for name, daemon in stage.daemons().items()
     ]  # fmt: skip
-    rows = alternate([*subjects, *stage.absent_rows(), _podman(stage, image)], stage.runs(RUNS, QUICK_RUNS), warm_up=0)
+    rows = alternate([*subjects, *stage.absent_rows()], stage.runs(RUNS[image.name], QUICK_RUNS), warm_up=0)
     note = f"{image.description()}. From a docker-archive, layers uncompressed as Docker writes them."
     return Table(f"load of {image.name}", rows, "dockerd", (HALF,), note=note)
-
-
-def _podman(stage: Stage, image: Kept) -> Subject:
-    try:
-        podman = stage.podman()
-    except Failed as error:
-        return Subject("podman", absent=str(error))
-    act = partial(commands.run, [*podman.command, "load", "-q", "-i", str(image.archive)], None, SECONDS)
-    return Subject("podman", act, after=lambda: _rmi(podman.command, f"localhost/{image.repository}:latest"))
-
-
-def _rmi(podman: tuple[str, ...], name: str) -> None:
-    images = commands.run([*podman, "images", "-q", "--filter", f"reference={name.removeprefix('localhost/')}"])
-    commands.run([*podman, "rmi", "-f", *(images.split() or [name])])
-    os.sync()
 
 
 def save(stage: Stage) -> list[Table]:
@@ -58,7 +44,7 @@ def _save(stage: Stage, image: Kept) -> Table:
         subjects.append(
             Subject(name, docker(daemon, "save", "-o", str(target), reference), after=partial(_clear, target))
         )
-    rows = alternate([*subjects, *stage.absent_rows()], stage.runs(RUNS, QUICK_RUNS), warm_up=0)
+    rows = alternate([*subjects, *stage.absent_rows()], stage.runs(SAVES, QUICK_RUNS), warm_up=0)
     note = (
         f"{image.description()}. Pulled before; dockerd makes the layers' tars anew, Corten writes the blobs it keeps."
     )

@@ -24,7 +24,7 @@ def measure(stage: Stage) -> list[Table]:
     for name, daemon in stage.daemons().items():
         _peak(daemon, next(iter(references.values())))  # what the first pull of all loads is not counted
         for size, reference in references.items():
-            values = [_peak(daemon, reference) for _ in range(stage.runs(RUNS, QUICK_RUNS))]
+            values = [_peak(daemon, reference) for _ in range(stage.runs(RUNS[large.name], QUICK_RUNS))]
             rows.append(Row(f"{name}, image of {size}", tuple(values)))
     rows += [Row(each.name, remark=each.absent) for each in stage.absent_rows()]
     small, big = (f"Corten, image of {size}" for size in references)

@@ -27,7 +27,7 @@ def _table(stage: Stage, image: Kept) -> Table:
         for name, daemon in stage.daemons().items()
     ]  # fmt: skip
     subjects += [*stage.absent_rows(), _podman(stage, reference), _skopeo(stage, reference)]
-    rows = alternate(subjects, stage.runs(RUNS, QUICK_RUNS), warm_up=0)
+    rows = alternate(subjects, stage.runs(RUNS[image.name], QUICK_RUNS), warm_up=0)
     note = f"{image.description()}. From docker-registry on the loopback; skopeo does not unpack."
     return Table(f"pull of {image.name}", rows, "dockerd", (HALF,), note=note)
 

@@ -13,11 +13,12 @@ from bench.kept import Kept
 from bench.measure import Failed, Subject, Table, Target, alternate
 from bench.registries import Registry
 from bench.stage import Stage
-from bench.works.images.common import QUICK_RUNS, RUNS, SECONDS, served
+from bench.works.images.common import QUICK_RUNS, SECONDS, served
 
 DOCKER, OWN = "docker-registry", "Corten's registry"
 PORT = 5003
 SIDE_BY_SIDE = 4
+RUNS = 3
 
 
 def measure(stage: Stage) -> list[Table]:
@@ -34,7 +35,7 @@ def measure(stage: Stage) -> list[Table]:
 
 def _tables(stage: Stage, image: Kept, servers: dict[str, Registry]) -> list[Table]:
     peers.need("curl")
-    runs = stage.runs(RUNS + 2, QUICK_RUNS)
+    runs = stage.runs(RUNS, QUICK_RUNS)
     blob = image.biggest_blob()
     urls = {
         name: f"http://{each.address}/v2/{image.repository}/blobs/sha256:{blob.name}" for name, each in servers.items()
