@@ -204,6 +204,26 @@ async def test_mounts(store: Store, server: Scripted) -> None:
     assert server.uploads.parts == {}  # what was begun for nothing was given up
 
 
+async def test_mounts_with_tokens(store: Store, server: Scripted) -> None:
+    """The token says from the beginning what is to be mounted from: a registry need not ask for that."""
+    name = await pulled(store, server, Made([SMALL]))
+    store.images.tag(f"{name}:1", f"{server.host}/other", "1")
+
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        if request.path == "/token":
+            return web.json_response({"token": "+".join(request.query.getall("scope")).replace(":", ".")})
+        if "Authorization" not in request.headers:
+            challenge = f'Bearer realm="http://{server.host}/token",scope="repository:other:pull,push"'
+            return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+        if request.method == "HEAD":
+            return web.Response(status=404)
+        server.uploads.mounts = "repository.a/b.pull" in request.headers["Authorization"].split("+")
+        return None
+
+    server.before = before
+    assert "Mounted from a/b" in await push(store, f"{server.host}/other")
+
+
 async def test_credentials_stay_with_the_registry_that_uploads_elsewhere(store: Store, server: Scripted) -> None:
     name = await pulled(store, server, Made([SMALL]))
     forget(server)

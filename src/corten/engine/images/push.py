@@ -22,6 +22,7 @@ from corten.store.images import ImageRecord, ImageRecords
 from corten.store.leases import Leases
 
 Json = dict[str, Any]
+_SOURCES = 3  # repositories that are tried for a mount
 _SHOWN = {THERE: "Layer already exists", PUSHED: "Pushed"}
 
 
@@ -107,18 +108,19 @@ class Pusher:
         for digest in (*layers, manifest.config.digest):
             if not self._blobs.has(digest):
                 raise NotFound(f"blob {digest} of the image is gone; pull or load the image again")
+        sources = {digest: self._sources(reference, digest)[:_SOURCES] for digest in layers}
+        push.mounting(source for found in sources.values() for source in found)
         for layer in layers.values():
             emit(status("Preparing", short(layer.digest)))
-        await content.together(self._layer(push, reference, layer, emit) for layer in layers.values())
+        await content.together(self._layer(push, layer, sources[layer.digest], emit) for layer in layers.values())
         config = manifest.config
         await push.blob(config, (), lambda done: None, retrying(emit, short(config.digest)))
 
-    async def _layer(self, push: Push, reference: Reference, layer: Descriptor, emit: Emit) -> None:
+    async def _layer(self, push: Push, layer: Descriptor, sources: Sequence[str], emit: Emit) -> None:
         shown = short(layer.digest)
         if self._registry.uploads.full():
             emit(status("Waiting", shown))
         async with self._registry.uploads:
-            sources = self._sources(reference, layer.digest)
             meter = Meter(emit, "Pushing", shown, layer.size)
             how = await push.blob(layer, sources, meter, retrying(emit, shown))
         emit(status(_SHOWN.get(how, f"Mounted from {how}"), shown))

@@ -24,7 +24,6 @@ from corten.spec.oci_image import Descriptor
 from corten.store.blobs import Blobs
 
 _PIECE = 1 << 20
-_SOURCES = 3  # repositories that are tried for a mount
 _CLOSING = 600.0  # seconds that a registry may take to verify and keep what it got
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})\Z")
 Progress = Callable[[int], None]
@@ -45,6 +44,10 @@ class Push:
         self._blobs = blobs
         self._stall = stall
 
+    def mounting(self, sources: Iterable[str]) -> None:
+        """Ask for tokens by which blobs may be mounted from these repositories, too."""
+        self._repository.beside.update(sources)
+
     async def blob(self, blob: Descriptor, sources: Iterable[str], progress: Progress, waiting: Waiting) -> str:
         """Have a blob in the repository. `sources` are other repositories of this registry that may have it.
 
@@ -53,7 +56,7 @@ class Push:
         try:
             if await self._there(f"blobs/{blob.digest}", waiting):
                 return THERE
-            for source in [*sources][:_SOURCES]:
+            for source in sources:
                 if await self._mount(blob.digest, source):
                     return source
             upload = _Upload()

@@ -56,6 +56,7 @@ class Repository:
         self._pause = pause
         self._offline = offline
         self.identity_token = ""
+        self.beside: set[str] = set()  # other repositories of this registry that tokens are to be good for reading
         self._authorization = f"Bearer {credentials.registry_token}" if credentials.registry_token else ""
         self._authorizing = asyncio.Lock()
         self._scheme = place.endpoint.schemes[0]
@@ -264,9 +265,8 @@ class Repository:
         realm = check_realm(challenge.parameters["realm"], self._endpoint)
         scope = challenge.parameters.get("scope") or (f"repository:{self._path}:{actions}" if self._path else "")
         service = challenge.parameters.get("service", "")
-        token = await tokens.fetch(
-            self._web, realm, service, scope.split(), self._credentials, self._tls_of, self._offline
-        )
+        scopes = [*scope.split(), *(f"repository:{path}:pull" for path in sorted(self.beside))]
+        token = await tokens.fetch(self._web, realm, service, scopes, self._credentials, self._tls_of, self._offline)
         self.identity_token = token.identity
         return token.access
 
