@@ -35,6 +35,7 @@ class Storm:
 
     def run(self) -> None:
         works = [self.pull, self.pull, self.load, self.remove, self.prune, self.contain, self.contain, self.collect]
+        works.append(self.check)
         threads = [threading.Thread(target=self._again, args=(work, seed)) for seed, work in enumerate(works)]
         for thread in threads:
             thread.start()
@@ -89,6 +90,14 @@ class Storm:
         self.ask("gc", "POST", '/images/gc?policy={"max-age":"300ms","keep-images":"1"}')
         time.sleep(0.3 * chance.random())
 
+    def check(self, chance: random.Random) -> None:
+        """What is under way is no fault."""
+        _, answer = self.ask("check", "POST", "/system/check?repair=1")
+        report = json.loads(answer.splitlines()[-1])
+        if "aux" not in report or report["aux"]["Problems"]:
+            self.bad.append(f"check: {report.get('aux', report)}")
+        time.sleep(0.2 * chance.random())
+
     def contain(self, chance: random.Random) -> None:
         """A container that runs, and is committed: its image must be whole as long as it lives."""
         image = self.name(chance)
@@ -138,7 +147,7 @@ def test_nothing_is_lost_and_nothing_is_kept(world: tuple[Cortend, str, list[byt
     storm.run()
     assert storm.bad == []
     done = {what for what, status in storm.answers if status < 300}
-    assert done >= {"pull", "load", "rmi", "prune", "gc", "create", "start", "commit"}, storm.answers
+    assert done >= {"pull", "load", "rmi", "prune", "gc", "create", "start", "commit", "check"}, storm.answers
     client("image", "gc")  # what only a save or a push held a moment ago
     report = client("system", "check", "--deep", code=None)
     assert "nothing is wrong" in report.out, report.out

@@ -156,6 +156,11 @@ class Shelf:
             self._drafts.discard(draft.directory)
         self._trash.take(self.root / old.directory)
 
+    def all(self) -> dict[str, Tree]:
+        """Every tree there is at this moment, by key."""
+        with self._lock:
+            return dict(self._trees)
+
     def owners(self) -> dict[str, str]:
         """Directory to key of every tree; to "" for drafts."""
         with self._lock:

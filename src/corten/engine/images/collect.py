@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from corten.engine.images.chain import LayerTrees
+from corten.errors import NotFound
 from corten.store.blobs import Blobs
 from corten.store.images import ImageRecord, ImageRecords
 from corten.store.leases import Leases
@@ -19,7 +22,19 @@ class Collector:
         self.records = records
         self._leases = leases
         self._trees = trees
+        self.under_way: Counter[str] = Counter()
         leases.on_free = self._freed
+
+    @contextmanager
+    def leaving(self, record: ImageRecord) -> Iterator[None]:
+        """Around the end of an image: what was its is `under_way` out, and no find of a check."""
+        names = (*record.kept, *record.chain)
+        self.under_way.update(names)
+        try:
+            yield
+        finally:
+            self.under_way.subtract(names)
+            self.under_way = +self.under_way
 
     def _freed(self, names: Collection[tuple[str, str]]) -> None:
         """What was to go, and was still leased, is leased no more."""
@@ -55,13 +70,15 @@ class Collector:
         return gone
 
     def orphans(self, older_than: float = 0) -> int:
-        """Bytes that `everything` would free."""
-        needed, limit, shelf = self._needed_blobs(), time.time() - older_than, self._trees.shelf
-        names = [digest for digest in self._blobs.list() if digest not in needed and self._blobs.time(digest) <= limit]
-        idle = set(names) - self._leases.held("blob", names)
-        trees = self._idle()
-        trees -= self._leases.held("snapshot", trees)
-        return sum(self._blobs.size(digest) for digest in idle) + sum(shelf.get(name).size for name in trees)
+        """Bytes that `everything` would free, parts of downloads aside."""
+        needed, limit, trees = self._needed_blobs(), time.time() - older_than, self._trees.shelf.all()
+        old = {digest for digest in self._blobs.list() if digest not in needed and self._blobs.time(digest) <= limit}
+        blobs, idle = old - self._leases.held("blob", old), self._idle() & trees.keys()
+        freed = sum(trees[name].size for name in idle - self._leases.held("snapshot", idle))
+        for digest in blobs:
+            with suppress(NotFound):  # somebody was quicker
+                freed += self._blobs.size(digest)
+        return freed
 
     def _idle(self) -> set[str]:
         """Committed trees that are part of no image and under no container."""

@@ -93,7 +93,7 @@ class Images:
         self._importer = Importer(blobs, self._leases, trees, unpacker, self._collector, self._imported)
         self._pusher = Pusher(registry, blobs, self._records, self._leases, self._pushed)
         self._committer = Committer(blobs, self._leases, trees, unpacker, self._collector)
-        self._remover = Remover(self._records, users, self._collector.leave, self._event)
+        self._remover = Remover(self._records, users, self._collector.leave, self._collector.leaving, self._event)
         self._puller = Puller(
             registry, blobs, self._records, self._leases, trees, self._chains, self._collector, self._pulled
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,8 @@ class _Obstacle:
 
 
 class Remover:
-    """`delete(record)` takes away what only this image needed, and answers with the names of the trees among it.
+    """`delete(record)` takes away what only this image needed, and answers with the names of the trees among it;
+    `leaving(record)` is held meanwhile.
 
     Users are asked and events are told in the event loop's thread.
     """
@@ -41,11 +43,13 @@ class Remover:
         records: ImageRecords,
         users: Users,
         delete: Callable[[ImageRecord], Sequence[str]],
+        leaving: Callable[[ImageRecord], AbstractContextManager[None]],
         on_event: Callable[[str, str, dict[str, str]], None],
     ) -> None:
         self._records = records
         self._users = users
         self._delete = delete
+        self._leaving = leaving
         self._on_event = on_event
 
     async def remove(self, record: ImageRecord, name: str | None, force: bool) -> list[Json]:
@@ -73,8 +77,9 @@ class Remover:
                 raise obstacle.error(record.id)
         for other in self._names(record):
             self._untag(record, other, done)
-        self._records.delete(record.id)  # at once, so that nobody begins to use it; the bytes go in a thread
-        trees = await asyncio.to_thread(self._delete, record)
+        with self._leaving(record):
+            self._records.delete(record.id)  # at once, so that nobody begins to use it; the bytes go in a thread
+            trees = await asyncio.to_thread(self._delete, record)
         self._on_event("delete", record.id, {"name": record.id})
         return [*done, {"Deleted": record.id}, *({"Deleted": tree} for tree in trees)]
 

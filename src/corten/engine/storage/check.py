@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from corten.engine.engine import Engine
 
 Json = dict[str, Any]
+_PASSING = ("unused", "orphaned", "unknown")
+_MOMENT = 0.5  # seconds
 
 
 class Check:
@@ -48,6 +50,8 @@ class Check:
             damaged |= await verify.layers(stock, damaged, emit)
         emit(status("Counting"))
         walked, faults = await self._look(stock, damaged)
+        if any(fault.kind in _PASSING for fault in faults):
+            faults = await self._still(stock, damaged, faults)
         if repair and faults:
             mending = Repair(self._engine, stock)
             for fault in faults:
@@ -55,6 +59,13 @@ class Check:
             await asyncio.to_thread(stock.trees.shelf.drain)
             walked, _ = await self._look(stock, {})
         return self._shown(walked, faults, items, read)
+
+    async def _still(self, stock: Stock, damaged: dict[str, str], found: list[Fault]) -> list[Fault]:
+        """Those that are there a moment later as well: what comes and goes looks like nobody's for an instant."""
+        await asyncio.sleep(_MOMENT)
+        _, again = await self._look(stock, damaged)
+        names = {fault.key for fault in again}
+        return [fault for fault in found if fault.key in names]
 
     async def _look(self, stock: Stock, damaged: dict[str, str]) -> tuple[list[Item], list[Fault]]:
         root = self._engine.parts.settings.data_root

@@ -38,6 +38,10 @@ class Fault:
     bytes: int = 0
     done: str = ""
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.kind, self.what, self.name or self.path
+
     def shown(self) -> Json:
         return {
             "Kind": self.kind,
@@ -62,7 +66,7 @@ def find(root: Path, stock: Stock, items: Sequence[Item], now: Known, damaged: M
         *_containers(root, stock, now),
         *_volumes(root, now),
     ]
-    once = {(fault.kind, fault.what, fault.name or fault.path): fault for fault in faults}
+    once = {fault.key: fault for fault in faults}
     return list(once.values())
 
 
@@ -127,43 +131,47 @@ def _path(digest: str) -> str:
 
 def _layers(stock: Stock, now: Known, damaged: Mapping[str, str]) -> Iterator[Fault]:
     shelf = stock.trees.shelf
-    kept: set[str] = set()
+    trees, kept = shelf.all(), set[str]()
     for record in now.records:
         for name, layer in zip(record.chain, record.layers):
             if name in kept:
                 continue
             kept.add(name)
-            there = shelf.has(name)
-            path = f"snapshots/{shelf.get(name).directory}" if there else ""
+            tree = trees.get(name)
+            path = f"snapshots/{tree.directory}" if tree else ""
             shown = f"layer {short(layer.digest)} of {now.images[record.id]}"
-            if not there or not shelf.files(shelf.get(name)).is_dir():
+            if tree is None or not shelf.files(tree).is_dir():
                 yield Fault("missing", "layer", name, path, f"{shown} is not unpacked", "unpack it again")
             elif f"chain {name}" in damaged:
                 text = f"{shown} is not what was unpacked: {damaged[f'chain {name}']}"
                 yield Fault("corrupt", "layer", name, path, text, "unpack it again")
     under = shelf.ancestors_in_use()
-    for name in sorted(set(shelf.keys(True)) - kept):
-        tree = shelf.get(name)
+    for name, tree in sorted(trees.items()):
+        if not tree.committed or name in kept:
+            continue
         lost, path = not shelf.files(tree).is_dir(), f"snapshots/{tree.directory}"
         if name in under and lost:
             text = f"layer {short(name)} is not there, and its image is gone; containers stand on it"
             yield Fault("missing", "layer", name, path, text, "remove these containers", mendable=False)
-        elif name not in under and not stock.leases.held("snapshot", [name]):
+        elif name not in under and not stock.leases.held("snapshot", [name]) and name not in stock.collector.under_way:
             yield Fault("unused", "layer", name, path, f"layer {short(name)} belongs to no image", "delete it")
 
 
 def _containers(root: Path, stock: Stock, now: Known) -> Iterator[Fault]:
     shelf = stock.trees.shelf
+    trees = shelf.all()
     for id, name in sorted(now.containers.items()):
+        if id in now.going:
+            continue
         if not (root / "containers" / id).is_dir():
             text = f"container {name} has no directory: its log is lost"
             yield Fault("missing", "container", id, f"containers/{id}", text, "make an empty one")
-        if not shelf.has(id):
+        if id not in trees:
             text = f"container {name} has no tree: what it wrote is lost"
             yield Fault("missing", "tree", id, "", text, f"remove the container: corten rm {name}", mendable=False)
-        elif not shelf.files(shelf.get(id)).is_dir():
+        elif not shelf.files(trees[id]).is_dir():
             text = f"tree of container {name} is not there: what it wrote is lost"
-            path = f"snapshots/{shelf.get(id).directory}"
+            path = f"snapshots/{trees[id].directory}"
             remedy = f"remove the container: corten rm {name}"
             yield Fault("missing", "tree", id, path, text, remedy, mendable=False)
 

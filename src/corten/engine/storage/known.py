@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Known:
     """`needed` is digest to the images that have this blob, `coming` blobs and parts of pulls that run or can be
     resumed, `trees` directory to key ("" for drafts), `writable` the keys among them that are no layers, `containers`
-    and `images` id to name."""
+    and `images` id to name, `going` those of the containers that are being erased."""
 
     records: tuple[ImageRecord, ...]
     images: dict[str, str]
@@ -31,6 +31,7 @@ class Known:
     trees: dict[str, str]
     writable: frozenset[str]
     containers: dict[str, str]
+    going: frozenset[str]
     volumes: frozenset[str]
 
 
@@ -53,6 +54,7 @@ def known(engine: Engine, stock: Stock) -> Known:
         frozenset(shelf.keys(False)),
         {id: str(body.get("name") or id) for id, body in listed.items()}
         | {id: container.record.name for id, container in engine.containers.by_id.items()},
+        frozenset(id for id, body in listed.items() if (body.get("state") or {}).get("status") == "removing"),
         frozenset(volume.name for volume in engine.volumes.list()),
     )
 
@@ -66,6 +68,7 @@ def _coming(stock: Stock, needed: dict[str, list[str]]) -> frozenset[str]:
     limit = time.time() - RESUMABLE
     others = [digest for digest in stock.blobs.list() if digest not in needed]
     young = {digest for digest in others if stock.blobs.time(digest) > limit}
+    young |= stock.collector.under_way.keys() & set(others)
     parts = {name for name, written in stock.blobs.parts() if written > limit or name in stock.blobs.in_use}
     return frozenset(young | stock.leases.held("blob", others) | parts)
 
