@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import shutil
@@ -14,10 +16,14 @@ from typing import Any
 
 import pytest
 
-from e2e_parts.clients import Client, available
+from e2e.test_images_registry import own_registry
+from e2e_parts.clients import Client, available, finish
 from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.others import registry
+from image_parts import tars
+from image_parts.held import held
 from image_parts.proxies import proxy
+from image_parts.stores import Made, digest
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +123,46 @@ def test_proxies(own: Cortend, reload: Any, tmp_path: Path) -> None:
         assert "no such host" in client("pull", "registry.invalid/team/app:1", code=1).err
         assert len(between.heads) == seen
         assert "secret" not in own.log.read_text()
+
+
+def test_many_reloads_during_a_pull(own: Cortend, reload: Any) -> None:
+    image = Made([tars.archive(tars.file("big", os.urandom(3 << 20)))])
+    client = Client("corten", available()["corten"], own.address, own.root)
+    with held() as behind:
+        behind.add("1", image)
+        behind.hold = 1 << 20
+        name = f"{behind.host}/a/b:1"
+        pulling = client.popen("pull", name)
+        deadline = time.monotonic() + 20
+        while not behind.ranges(digest(image.layers[0])):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        for number in range(20):
+            reload({"labels": [f"number={number}"], "max-concurrent-downloads": 1 + number % 3})
+        behind.go.set()
+        done = finish(pulling)
+        assert done.code == 0, done
+        client("rmi", name)
+
+
+def test_secrets_are_nowhere(own: Cortend, reload: Any, tmp_path: Path) -> None:
+    """REG-06: neither in the log, at the most talkative, nor in events, nor in what other processes can see."""
+    reload({"debug": True})
+    began, password = time.time(), "hunter2-very-secret"
+    hashed = base64.b64encode(hashlib.sha1(password.encode()).digest()).decode()
+    (tmp_path / "htpasswd").write_text(f"ann:{{SHA}}{hashed}\n")
+    client = Client("corten", available()["corten"], own.address, tmp_path)
+    with own_registry(tmp_path / "store", "--htpasswd", str(tmp_path / "htpasswd")) as host:
+        client("login", "-u", "ann", "--password-stdin", host, input=password)
+        client("tag", IMAGE, f"{host}/a/b:1")
+        client("push", f"{host}/a/b:1")
+        client("rmi", f"{host}/a/b:1")
+        client("pull", f"{host}/a/b:1")
+        seen = [own.log.read_text(), json.dumps(own.events(began)), Path(f"/proc/{own.pid}/cmdline").read_text()]
+        seen += [client.out("history", "--no-trunc", f"{host}/a/b:1"), client.out("inspect", f"{host}/a/b:1")]
+        client("rmi", f"{host}/a/b:1")
+    token = json.loads((tmp_path / "config.json").read_text())["auths"][host].get("identitytoken", password)
+    basic = base64.b64encode(f"ann:{password}".encode()).decode()
+    for secret in (password, token, basic):
+        assert not [text for text in seen if secret in text], secret[:12]
+    reload({})

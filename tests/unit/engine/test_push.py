@@ -260,6 +260,24 @@ async def test_a_place_for_uploads_that_asks_for_credentials_gets_none(store: St
         assert other.requests and all("Authorization" not in r.headers for r in other.requests)
 
 
+@pytest.mark.parametrize(
+    "place", ["", "ftp://x/y", "file:///etc/passwd", "http:///x", "http://[::1", "http://u:p@127.0.0.1:1/", "//\u2028/"]
+)
+async def test_places_for_uploads_that_are_none(store: Store, server: Scripted, place: str) -> None:
+    name = await pulled(store, server, Made([SMALL]))
+    forget(server)
+
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        if request.method != "POST":
+            return None
+        return web.Response(status=202, headers={"Location": place} if place else {})
+
+    server.before = before
+    messages = await collect(store.images.push(name, "1", {"username": "u", "password": "p"}))
+    errors = [message["error"] for message in messages if "error" in message]
+    assert len(errors) == 1 and "\n" not in errors[0] and "u:p" not in errors[0]
+
+
 # ---------------------------------------------------------------------------------------------------- every platform
 
 

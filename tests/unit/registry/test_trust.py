@@ -172,6 +172,28 @@ async def test_a_mirror_with_a_bad_certificate_is_passed_over(
         assert mirror.requests == []
 
 
+async def test_bad_certificates_of_others(
+    tmp_path: Path, server: Scripted, authority: tuple[ssl.SSLContext, Path]
+) -> None:
+    """CVE-2019-10214: the server of tokens, and where blobs are, are verified as the registry itself is."""
+    async with scripted(authority[0]) as other:
+        filled(other)
+
+        async def asking(request: web.Request) -> web.StreamResponse:
+            return web.Response(status=401, headers={"WWW-Authenticate": f'Bearer realm="https://{other.host}/token"'})
+
+        async def redirecting(request: web.Request) -> web.StreamResponse | None:
+            if "/blobs/" not in request.path:
+                return None
+            return web.Response(status=307, headers={"Location": f"https://{other.host}{request.path}"})
+
+        for before in (asking, redirecting):
+            server.before = before
+            with pytest.raises(Failed, match="certificate"):
+                await fetch(client(tmp_path / before.__name__), server.host, KNOWN)
+        assert other.requests == []
+
+
 # ------------------------------------------------------------------------------------------------------- other origins
 
 
