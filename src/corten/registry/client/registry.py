@@ -1,19 +1,16 @@
-"""Pulling: manifests, and blobs straight into the blob store, a few at a time for the whole daemon."""
+"""The daemon's one client of registries: where names are, what they name, and who may know."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from corten.errors import Corrupt, Failed, Unauthorized
 from corten.registry.client.auth import HUB_NAMES, Credentials, credentials
+from corten.registry.client.downloads import DOWNLOADS, Downloads, Progress
 from corten.registry.client.endpoints import CERTIFICATES, Endpoints
 from corten.registry.client.errors import Refused
 from corten.registry.client.places import Place, Places, Rule
@@ -27,13 +24,10 @@ from corten.spec import digest as digests
 from corten.spec import oci_image
 from corten.spec.oci_image import Descriptor
 from corten.spec.reference import DEFAULT_DOMAIN, Reference
-from corten.store.blobs import Blobs, Ingest
+from corten.store.blobs import Blobs
 
-DOWNLOADS, UPLOADS = 3, 5  # as dockerd's max-concurrent-downloads and -uploads
-_BATCH = 2 << 20  # bytes that go to the disk thread at once
+UPLOADS = 5  # as dockerd's max-concurrent-uploads
 _ACCEPT = ", ".join(oci_image.MANIFESTS + oci_image.INDEXES)
-
-Progress = Callable[[int], None]  # told how many bytes are there
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +67,7 @@ class Registry:
         self._blobs = blobs
         self._certificates = certificates
         self._pause = pause
-        self._busy: dict[str, asyncio.Lock] = {}
-        self._downloads = Slots(DOWNLOADS)
+        self._downloads = Downloads(blobs)
         self.uploads = Slots(UPLOADS)
         self._web = Web(Proxies(), stall)
         self._stall = stall
@@ -86,7 +79,7 @@ class Registry:
         self._places = Places(endpoints, settings.rules, settings.mirrors)
         self._endpoints = endpoints
         self._attempts = settings.attempts
-        self._downloads.limit = settings.downloads
+        self._downloads.slots.limit = settings.downloads
         self.uploads.limit = settings.uploads
         self._web.proxies = settings.proxies
 
@@ -186,8 +179,6 @@ class Registry:
             raise Failed(f"registry gives no list of tags for {repository.name}") from error
         return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
 
-    # ----------------------------------------------------------------------------------------------------- blobs
-
     async def blob(
         self,
         repository: Repository,
@@ -195,136 +186,8 @@ class Registry:
         progress: Progress | None = None,
         waiting: Waiting | None = None,
     ) -> None:
-        """Have the blob in the store, verified. What a former attempt got is kept; one download of a digest at a time.
-
-        Raises NotFound, Unavailable, Failed, Exhausted; Corrupt when the registry serves something else.
-        """
-        async with self._only(blob.digest):
-            if self._blobs.has(blob.digest):
-                return
-            async with self._downloads:
-                await self._download(repository, blob, progress or (lambda done: None), waiting)
-
-    @asynccontextmanager
-    async def _only(self, digest: str) -> AsyncIterator[None]:
-        lock = self._busy.setdefault(digest, asyncio.Lock())
-        try:
-            async with lock:
-                yield
-        finally:
-            if not lock.locked() and self._busy.get(digest) is lock:
-                del self._busy[digest]
-
-    async def _download(
-        self, repository: Repository, blob: Descriptor, progress: Progress, waiting: Waiting | None
-    ) -> None:
-        ingest = await asyncio.to_thread(self._blobs.ingest, blob.digest)
-        resumed = ingest.offset > 0
-        try:
-            try:
-                await self._fill(repository, blob, ingest, progress, waiting)
-            except Corrupt:
-                await asyncio.to_thread(ingest.abort)
-                if not resumed:
-                    raise
-                ingest = await asyncio.to_thread(self._blobs.ingest, blob.digest)  # the old part was bad: once anew
-                await self._fill(repository, blob, ingest, progress, waiting)
-        except Corrupt:
-            await asyncio.to_thread(ingest.abort)
-            raise
-        except Refused as error:
-            raise translate(error, blob.digest, repository.name) from error
-        finally:
-            await asyncio.shield(asyncio.to_thread(ingest.close))
-
-    async def _fill(
-        self, repository: Repository, blob: Descriptor, ingest: Ingest, progress: Progress, waiting: Waiting | None
-    ) -> None:
-        async def once() -> None:
-            await self._receive(repository, blob, ingest, progress)
-
-        if ingest.offset > blob.size:
-            ingest.restart()
-        if ingest.offset < blob.size or blob.size == 0:
-            await repository.retry(once, waiting, lambda: ingest.offset)
-        await _to_its_end(ingest.commit)
-
-    async def _receive(self, repository: Repository, blob: Descriptor, ingest: Ingest, progress: Progress) -> None:
-        start = ingest.offset
-        headers = {"Range": f"bytes={start}-"} if start else {}
-        try:
-            await self._answer(repository, blob, ingest, progress, start, headers)
-        except Refused as error:
-            if error.refusal.status != 416 or not start:
-                raise
-            await asyncio.to_thread(ingest.restart)
-            await self._answer(repository, blob, ingest, progress, 0, {})
-        if ingest.offset < blob.size:
-            raise aiohttp.ClientPayloadError(f"{blob.digest} ended after {ingest.offset} of {blob.size} bytes")
-
-    async def _answer(
-        self,
-        repository: Repository,
-        blob: Descriptor,
-        ingest: Ingest,
-        progress: Progress,
-        start: int,
-        headers: Mapping[str, str],
-    ) -> None:
-        async with repository.get(f"blobs/{blob.digest}", headers) as response:
-            if start and not _continues(response, start, blob.size):
-                if response.status == 206:
-                    raise Failed(f"registry answers the wrong range of {blob.digest}")
-                await asyncio.to_thread(ingest.restart)
-            length = response.content_length
-            if length is not None and length != blob.size - ingest.offset:
-                wanted = f"the {blob.size} bytes that its manifest says"
-                raise Corrupt(f"registry serves {ingest.offset + length} bytes as {blob.digest}, not {wanted}")
-            await _pour(response, ingest, blob, progress)
+        """See `Downloads.blob`."""
+        await self._downloads.blob(repository, blob, progress, waiting)
 
     async def close(self) -> None:
         await self._web.close()
-
-
-async def _to_its_end(work: Callable[[], object]) -> None:
-    """In a thread, and a cancelled caller waits for it: who takes away what came has to know what did."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
-
-
-def _continues(response: aiohttp.ClientResponse, start: int, size: int) -> bool:
-    return response.status == 206 and response.headers.get("Content-Range", "").replace(" ", "") in (
-        f"bytes{start}-{size - 1}/{size}",
-        f"bytes{start}-{size - 1}/*",
-    )
-
-
-async def _pour(response: aiohttp.ClientResponse, ingest: Ingest, blob: Descriptor, progress: Progress) -> None:
-    """The body into the ingest. The disk thread writes and hashes one batch while the next one arrives."""
-    batch: list[bytes] = []
-    held = 0
-    there = ingest.offset
-    writing: asyncio.Task[None] | None = None
-    try:
-        async for chunk in response.content.iter_any():
-            batch.append(chunk)
-            held += len(chunk)
-            if there + held > blob.size:
-                raise Corrupt(f"{blob.digest} is longer than the {blob.size} bytes that its manifest says")
-            progress(there + held)
-            if held >= _BATCH:
-                if writing is not None:
-                    await writing
-                writing = asyncio.create_task(asyncio.to_thread(ingest.write, b"".join(batch)))
-                there, held, batch = there + held, 0, []
-    finally:
-        if writing is not None:
-            await asyncio.wait({writing})
-        if batch and (writing is None or writing.exception() is None):
-            await asyncio.to_thread(ingest.write, b"".join(batch))
-    if writing is not None:
-        writing.result()
