@@ -73,7 +73,7 @@ def _command(path: str, entry: table.Entry, command: Command) -> str:
     lines = [f"Usage:  corten {path} {command.usage}", "", command.short]
     if len(entry.paths) > 1:
         lines += ["", "Aliases:", "  " + ", ".join(f"corten {one}" for one in entry.paths)]
-    if visible := [one for one in command.flags if not one.hidden]:
+    if visible := sorted((one for one in command.flags if not one.hidden), key=lambda one: one.name):
         lines += ["", "Options:", *_flags(visible)]
     return "\n".join(lines)
 

@@ -89,9 +89,9 @@ async def test_create_takes_from_the_image(engine: Engine) -> None:
 
 async def test_failed_create_leaves_nothing(engine: Engine, tmp_path: Path) -> None:
     host = {"Binds": ["data:/data"], "VolumesFrom": ["nobody"]}
-    with pytest.raises(NotFound):
+    with pytest.raises(Invalid):
         await engine.containers.create("box", {"Image": "test"}, host, {})
-    with pytest.raises(NotFound):
+    with pytest.raises(Invalid):
         await engine.containers.create("box", {"Image": "missing"}, {}, {})
     assert not engine.containers.by_name
 

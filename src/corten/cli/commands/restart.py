@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corten.cli.command import Command
 from corten.cli.each import each
-from corten.cli.flags import INT, STRING, flag
+from corten.cli.stopping import STOP_FLAGS, patience
 from corten.client import containers
 
 TYPE_CHECKING = False
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 
 def run(session: Session, flags: Flags) -> int:
-    given = "timeout" in flags or "time" in flags
-    seconds = (flags.number("timeout") if "timeout" in flags else flags.number("time")) if given else None
+    seconds = patience(flags)
     return each(flags.words, lambda name: containers.restart(session.client, name, seconds, flags.text("signal")))
 
 
@@ -23,10 +22,6 @@ COMMAND = Command(
     run,
     "[OPTIONS] CONTAINER [CONTAINER...]",
     "Stop and start containers",
-    (
-        flag("signal", STRING, "Signal that asks the container to end", "s"),
-        flag("time", INT, "Seconds until it is killed", hidden=True),
-        flag("timeout", INT, "Seconds until it is killed, -1 for never", "t"),
-    ),
+    STOP_FLAGS,
     least=1,
 )

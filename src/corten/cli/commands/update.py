@@ -5,10 +5,10 @@ from __future__ import annotations
 from corten.cli.command import Command
 from corten.cli.each import each
 from corten.cli.errors import CommandError
-from corten.cli.flags import BYTES, INT, LIST, STRING, UINT16, flag
+from corten.cli.flags import LIST, STRING, flag
 from corten.cli.options.ports import published
 from corten.cli.options.request import RESOURCES, restart_policy
-from corten.cli.options.table import CPUS, MEMORY_SWAP
+from corten.cli.options.table import named
 from corten.cli.output import err
 from corten.client import containers
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from corten.cli.flags import Flags
     from corten.cli.session import Session
 
+LIMITS = (
+    *("blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "cpus"),
+    *("cpuset-cpus", "cpuset-mems", "kernel-memory", "memory", "memory-reservation", "memory-swap", "pids-limit"),
+)
 PUBLISHED = {"publish-add": "PublishAdd", "publish-rm": "PublishRm"}
 
 
@@ -47,21 +51,8 @@ COMMAND = Command(
     "[OPTIONS] CONTAINER [CONTAINER...]",
     "Change the limits and the published ports of containers",
     (
-        flag("blkio-weight", UINT16, "Share of block IO, 10 to 1000, 0 for no limit"),
-        flag("cpu-period", INT, "Length of a CFS scheduler period in microseconds"),
-        flag("cpu-quota", INT, "CPU time per period in microseconds"),
-        flag("cpu-rt-period", INT, "Length of a real-time scheduler period in microseconds"),
-        flag("cpu-rt-runtime", INT, "Real-time CPU time per period in microseconds"),
-        flag("cpu-shares", INT, "Share of CPU time relative to others", "c"),
-        flag("cpus", CPUS, "How many CPUs' worth of time"),
-        flag("cpuset-cpus", STRING, "CPUs it may run on (0-3, 0,1)"),
-        flag("cpuset-mems", STRING, "Memory nodes it may use (0-3, 0,1)"),
-        flag("kernel-memory", BYTES, "Limit of kernel memory", hidden=True),
-        flag("memory", BYTES, "Limit of memory", "m"),
-        flag("memory-reservation", BYTES, "Soft limit of memory"),
-        flag("memory-swap", MEMORY_SWAP, "Limit of memory and swap together, -1 for no limit of swap"),
+        *named(*LIMITS),
         flag("net-rate", STRING, "Limit of network traffic: 10mbit, egress=10mbit,ingress=1gbit, or none"),
-        flag("pids-limit", INT, "Limit of processes, -1 for none"),
         flag("publish-add", LIST, "Publish a port, at once: [[ADDRESS:]HOST:]CONTAINER[/PROTOCOL]"),
         flag("publish-rm", LIST, "Publish a port no longer: [[ADDRESS:]HOST:]CONTAINER[/PROTOCOL]"),
         flag("restart", STRING, "Restart policy"),

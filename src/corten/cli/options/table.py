@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corten.cli.flags import BOOL, BYTES, DURATION, INT, LIST, STRING, UINT16, UINT64, flag, lazy
+from corten.cli.flags import BOOL, BYTES, DURATION, INT, LIST, STRING, UINT16, UINT64, Flag, flag, lazy
 
 CPUS = lazy("decimal", 0, "options.resources", "parse_cpus")
 MEMORY_SWAP = lazy("bytes", 0, "options.resources", "parse_memory_swap")
@@ -128,3 +128,8 @@ CONTAINER_FLAGS = (
     flag("volumes-from", LIST, "Mount what another container mounts"),
     flag("workdir", STRING, "Working directory", "w"),
 )
+
+
+def named(*names: str) -> tuple[Flag, ...]:
+    """These of CONTAINER_FLAGS, for commands that take some of them."""
+    return tuple(flag for flag in CONTAINER_FLAGS if flag.name in names)

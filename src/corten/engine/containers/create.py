@@ -28,26 +28,6 @@ from corten.spec import platform as platforms
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
 
-#: What inspect shows of a Config when nobody said anything.
-_UNSET: Json = {
-    "Hostname": "",
-    "Domainname": "",
-    "User": "",
-    "AttachStdin": False,
-    "AttachStdout": False,
-    "AttachStderr": False,
-    "Tty": False,
-    "OpenStdin": False,
-    "StdinOnce": False,
-    "Env": [],
-    "Cmd": None,
-    "Image": "",
-    "Volumes": None,
-    "WorkingDir": "",
-    "Entrypoint": None,
-    "OnBuild": None,
-    "Labels": {},
-}
 _NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 
 
@@ -60,7 +40,7 @@ async def create(
     check_types(config, host_config, networking)
     image = parts.images.resolve(config.get("Image") or "")
     _check_platform(config.get("Image") or "", image, platform)
-    config = {**_UNSET, **merge_config(image.config.get("config") or {}, config)}
+    config = merge_config(image.config.get("config") or {}, config)
     warnings = check_create(config, host_config, networking, parts.facts)
     host_config = normalize_host_config(host_config, parts.facts)
     if checked_name:

@@ -9,6 +9,7 @@ from typing import Any
 
 from corten.engine import clock
 from corten.engine.filters import Filters
+from corten.engine.oci.merge import UNSET
 from corten.errors import Invalid
 from corten.spec.oci_image import chain_ids, diff_ids
 from corten.spec.reference import parse
@@ -16,25 +17,6 @@ from corten.store.images import ImageRecord
 
 Json = dict[str, Any]
 FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
-_CONFIG: Json = {
-    "Hostname": "",
-    "Domainname": "",
-    "User": "",
-    "AttachStdin": False,
-    "AttachStdout": False,
-    "AttachStderr": False,
-    "Tty": False,
-    "OpenStdin": False,
-    "StdinOnce": False,
-    "Env": None,
-    "Cmd": None,
-    "Image": "",
-    "Volumes": None,
-    "WorkingDir": "",
-    "Entrypoint": None,
-    "OnBuild": None,
-    "Labels": None,
-}
 
 
 def familiar(name: str) -> str:
@@ -69,7 +51,7 @@ def details(record: ImageRecord, tags: Iterable[str], digests: Iterable[str], dr
         "Created": record.created,
         "DockerVersion": config.get("docker_version") or "",
         "Author": config.get("author") or "",
-        "Config": {**_CONFIG, **(config.get("config") or {})},
+        "Config": {**UNSET, **(config.get("config") or {})},
         "Architecture": config.get("architecture") or "",
         "Os": config.get("os") or "",
         "Size": record.size,

@@ -14,7 +14,7 @@ from corten.engine.validate.schema import CONFIG, check_image_config, check_type
 
 _FROM_IMAGE_WHEN_EMPTY = ("User", "WorkingDir", "StopSignal", "Shell")
 #: What a field that nobody set looks like in inspect.
-_ZERO: Json = {
+UNSET: Json = {
     "Hostname": "",
     "Domainname": "",
     "User": "",
@@ -47,7 +47,7 @@ def merge_config(image_config: Mapping[str, Any], config: Mapping[str, Any]) -> 
     check_image_config(image_config)
     check_types(config, None, None)
     known = {key: value for key, value in config.items() if value is not None and key in CONFIG.fields}
-    merged: Json = {**_ZERO, **known}
+    merged: Json = {**UNSET, **known}
     for key in _FROM_IMAGE_WHEN_EMPTY:
         if not merged.get(key) and image_config.get(key):
             merged[key] = image_config[key]
