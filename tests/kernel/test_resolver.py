@@ -149,7 +149,7 @@ async def world(host: Net, tmp_path: Path) -> AsyncIterator[World]:
     yield made
     for box in made.boxes:
         box.close()
-    for endpoint in [e for live in made.networks._networks.values() for e in live.endpoints.values()]:
+    for endpoint in [e for live in made.networks._known.values() for e in live.endpoints.values()]:
         await made.networks.disconnect(endpoint)
     await made.networks.close()
     made.forker.wait()

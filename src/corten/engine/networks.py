@@ -21,25 +21,25 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from corten.engine import clock
+from corten.engine import network_predefined as predefined
 from corten.engine.containers.records import Table
 from corten.engine.filters import Filters
 from corten.engine.network_filters import LIST_FILTERS, PRUNE_FILTERS, matches
+from corten.engine.network_known import Known, fresh
 from corten.engine.seams import Json, Namespace
-from corten.errors import Conflict, CortenError, Forbidden, Invalid, NotFound
+from corten.errors import Conflict, CortenError, Forbidden, NotFound
 from corten.network import audit, files, rate, subnets
 from corten.network import definition as define
-from corten.network.addresses import Addresses, Wanted, wanted
+from corten.network.addresses import Wanted, wanted
 from corten.network.config import NetworkConfig
 from corten.network.definition import Definition
 from corten.network.endpoint import Endpoint
 from corten.network.firewall import Published
 from corten.network.live import Live, lease_of, published, rank
-from corten.network.naming import NameServer, Naming, Sockets, host, prepared
+from corten.network.naming import NameServer, Naming, Sockets, prepared
 from corten.network.ports import Reservations, Wish, matching, report, wishes
 from corten.network.upkeep import Upkeep
 from corten.network.wiring import Wiring, lead
-
-KIND = "network"
 
 Publish = Callable[[str, str, str, Mapping[str, str]], None]  # events: type, action, id, attributes
 
@@ -51,12 +51,11 @@ class Networks:
         self, records: Table, config: NetworkConfig, notify_event: Publish, names: NameServer | None = None
     ) -> None:
         self.config = config
-        self._table = records
         self._notify = notify_event
-        self._networks: dict[str, Live] = {}
+        self._known = Known(records, config.has_default)
         self._reservations = Reservations(config.host_ip)
         self._wiring = Wiring(config.label)
-        self._naming = Naming(names, self._everything)
+        self._naming = Naming(names, self._known.everything)
         self._preparing: asyncio.Task[None] | None = None
         self._upkeep: Upkeep | None = None
         self.on_lost: Callable[[Endpoint], None] | None = None  # its pair is gone, and nobody disconnected it
@@ -70,68 +69,31 @@ class Networks:
 
         Conflict when another daemon uses the same bridge; Failed, Unsupported when the machine cannot do it.
         """
-        for body in self._table.list(KIND).values():
-            definition = Definition.from_json(body)
-            addresses = Addresses(replace(definition, ranges=()) if definition.config_only else definition)
-            self._networks[definition.id] = Live(definition, addresses)
-        for name, driver in (("host", "host"), ("none", "null")):
-            if self._named(name) is None:
-                made = Definition(secrets.token_hex(32), name, clock.rfc3339(clock.now()), driver, ipv4=False)
-                self._store(Live(made, Addresses(made)))
+        self._known.load()
+        predefined.simple(self._known)
         with subnets.alone():
-            self._setup_default()
-            for live in self._bridged():
+            predefined.default(self._known, self.config, self._wiring.bridges.route)
+            for live in self._known.bridged():
                 self._wiring.ensure(live, now=False)
         await self._naming.open()
-        if any(not live.definition.predefined for live in self._networks.values()):
+        if self._known.with_names():
             self._prepare_names()
-        for live in self._stacked():
+        for live in self._known.stacked():
             try:
                 self._wiring.ensure(live)
             except CortenError as error:  # its parent may come later: a start looks again
                 self.warnings.append(f"network {live.definition.name}: {error}")
 
-    def _setup_default(self) -> None:
-        """The network "bridge" as the configuration wants it; a subnet that was chosen before is kept."""
-        old = self._named("bridge")
-        if self.config.has_default:
-            fresh = self._default(old.definition if old is not None else None)
-            if old is None or fresh != old.definition:
-                self._store(Live(fresh, Addresses(fresh)))
-        elif old is not None:
-            self._forget(old)
-
-    def _default(self, old: Definition | None) -> Definition:
-        config = self.config
-        options = {
-            define.DEFAULT_BRIDGE: "true",
-            define.ICC: str(config.icc).lower(),
-            define.MASQUERADE: str(config.masquerade).lower(),
-            define.HOST_BINDING: config.host_ip or "0.0.0.0",
-            define.BRIDGE_NAME: config.bridge,
-            define.MTU: str(config.mtu or 1500),
-        }
-        wish = Definition(
-            id=old.id if old is not None else secrets.token_hex(32),
-            name="bridge",
-            created=old.created if old is not None else clock.rfc3339(clock.now()),
-            ipv6=config.ipv6,
-            options=options,
-        )
-        route = self._wiring.bridges.route
-        wish = replace(wish, ranges=subnets.default_ranges(old.ranges if old is not None else (), config, route))
-        return replace(wish, ranges=self._ranges(wish))
-
     async def reconcile(self) -> None:
         """After the last `adopt`: sweep what belongs to nobody. The first `connect` does it when nobody did."""
-        known = {live.definition.device for live in (*self._bridged(), *self._stacked())}
-        known |= {e.host_interface for live in self._networks.values() for e in live.endpoints.values()}
+        known = {live.definition.device for live in self._known.wired()}
+        known |= {e.host_interface for live in self._known.values() for e in live.endpoints.values()}
         await self._wiring.reconcile(known)
-        for live in self._bridged():  # a bridge that was gone at setup has lost its ports
+        for live in self._known.bridged():  # a bridge that was gone at setup has lost its ports
             self._wiring.bridges.rejoin(live.definition.bridge, live.ports)
         self._naming.tell_all()
         if self._upkeep is None:
-            self._upkeep = Upkeep(self._wiring, self._bridged, self._tell_lost)
+            self._upkeep = Upkeep(self._wiring, self._known.bridged, self._tell_lost)
             self._upkeep.start()
 
     def _tell_lost(self, endpoint: Endpoint) -> None:
@@ -151,10 +113,10 @@ class Networks:
             await self._preparing
         self._naming.close()
         await self.settle()
-        for live in self._networks.values():
+        for live in self._known.values():
             for endpoint in live.endpoints.values():
                 self._reservations.release(published(endpoint))
-        wired = [*self._bridged(), *self._stacked()]
+        wired = self._known.wired()
         if not any(live.endpoints for live in wired):
             await self._wiring.purge(live.definition.device for live in wired)
         self._wiring.close()
@@ -178,7 +140,7 @@ class Networks:
         `settings` is Docker's EndpointSettings; `names` are what it is called, its name first; `index` numbers its
         interfaces. NotFound, Invalid, Forbidden (connected already, address in use), Exhausted, Failed (port in use).
         """
-        live = self._usable(network)
+        live = self._known.usable(network)
         name = names[0] if names else container_id[:12]
         if container_id in live.of:
             raise Forbidden(f"endpoint with name {name} already exists in network {live.definition.name}")
@@ -238,7 +200,9 @@ class Networks:
 
     def _publisher(self, container_id: str) -> tuple[Live, Endpoint]:
         """The network that publishes a container's ports, or could."""
-        able = [(n, e) for n, e in self._connected(container_id) if e.host_interface and not n.definition.internal]
+        able = [
+            (n, e) for n, e in self._known.connected(container_id) if e.host_interface and not n.definition.internal
+        ]
         if not able:
             raise Conflict(f"container {container_id} has no network that can publish ports")
         return next((pair for pair in able if any(pair[1].ports.values())), able[0])
@@ -260,13 +224,13 @@ class Networks:
 
     def lacks_device(self, endpoint: Endpoint) -> bool:
         """It is connected, and the pair that it was connected by is gone."""
-        live = self._networks.get(endpoint.network_id)
+        live = self._known.get(endpoint.network_id)
         wanted = live is not None and endpoint.endpoint_id in live.endpoints and endpoint.host_interface
         return bool(wanted) and not self._wiring.bridges.alive(endpoint.ifindex, endpoint.host_interface)
 
     def reconnect(self, endpoint: Endpoint, namespace: Namespace) -> Endpoint:
         """Another pair for an endpoint that lacks one; everything else of it stays. NotFound when it is gone."""
-        live = self._networks.get(endpoint.network_id)
+        live = self._known.get(endpoint.network_id)
         known = live.endpoints.get(endpoint.endpoint_id) if live is not None else None
         if live is None or known is None:
             raise NotFound(f"container {endpoint.container_id} is not in network {endpoint.network_name} any more")
@@ -279,7 +243,7 @@ class Networks:
 
     def _remember(self, live: Live, endpoint: Endpoint) -> Endpoint:
         self._add(live, endpoint)
-        self._naming.set_open(endpoint.container_id, self._has_way_out(endpoint.container_id))
+        self._naming.set_open(endpoint.container_id, self._known.has_way_out(endpoint.container_id))
         self._event("connect", live.definition, endpoint.container_id)
         return endpoint
 
@@ -299,7 +263,7 @@ class Networks:
         With `namespace` the container goes on without this network: the device is gone when this returns, and the
         default route leads through the best network that is left.
         """
-        live = self._networks.get(endpoint.network_id)
+        live = self._known.get(endpoint.network_id)
         if live is None or not live.drop(endpoint.endpoint_id):
             return
         self._unpublish(published(endpoint))
@@ -307,7 +271,7 @@ class Networks:
         if not self.of_container(endpoint.container_id):
             self._naming.end(endpoint.container_id)
         else:
-            self._naming.set_open(endpoint.container_id, self._has_way_out(endpoint.container_id))
+            self._naming.set_open(endpoint.container_id, self._known.has_way_out(endpoint.container_id))
         if endpoint.host_interface:
             addresses, lease = live.addresses, lease_of(endpoint)
             self._wiring.unplug(endpoint, lambda: addresses.release(lease))
@@ -320,7 +284,7 @@ class Networks:
             await self._wiring.reaper.finish(endpoint.host_interface)
             best = self._leader(endpoint.container_id)
             if best is not None:
-                lead(self._networks[best.network_id].definition, best, namespace.route)
+                lead(self._known[best.network_id].definition, best, namespace.route)
 
     async def adopt(self, record: Json | Endpoint, container_id: str) -> Endpoint:
         """The endpoint of a run that outlived an earlier daemon: its addresses and ports are in use again.
@@ -329,7 +293,7 @@ class Networks:
         network is gone.
         """
         endpoint = record if isinstance(record, Endpoint) else Endpoint.from_json(record)
-        live = self._networks.get(endpoint.network_id)
+        live = self._known.get(endpoint.network_id)
         if live is None:
             raise NotFound(f"network {endpoint.network_name} of container {container_id} is gone")
         if endpoint.endpoint_id in live.endpoints:
@@ -347,7 +311,7 @@ class Networks:
 
     def wants_names(self, container_id: str) -> bool:
         """It is in a user-defined network and has no name server yet: time for `serve_names`."""
-        user = any(not live.definition.predefined for live, _ in self._connected(container_id))
+        user = any(not live.definition.predefined for live, _ in self._known.connected(container_id))
         return user and self._naming.available and container_id not in self._naming
 
     async def serve_names(self, container_id: str, sockets: Sockets, servers: Sequence[str] = ()) -> None:
@@ -356,7 +320,7 @@ class Networks:
         It goes on without the daemon, and ends with the container's last endpoint.
         """
         own = servers or self.config.dns
-        await self._naming.serve(container_id, sockets, own, self._has_way_out(container_id))
+        await self._naming.serve(container_id, sockets, own, self._known.has_way_out(container_id))
 
     def on_unnamed(self, call: Callable[[], None]) -> None:
         """Call this when the name server has died, and every container wants another."""
@@ -367,33 +331,13 @@ class Networks:
         if self._naming.available and self._preparing is None:
             self._preparing = asyncio.ensure_future(prepared(self._naming))
 
-    def _has_way_out(self, container_id: str) -> bool:
-        """A name of the world may be asked for; not from internal networks alone (CVE-2024-29018)."""
-        return not all(live.definition.internal for live, _ in self._connected(container_id))
-
-    def _everything(self) -> Json:
-        """For the name server: who is called what in which network."""
-        named = [live for live in self._networks.values() if not live.definition.predefined]
-        networks = {
-            live.definition.id: {
-                "name": live.definition.name,
-                "hosts": {e.container_id: host(e) for e in live.endpoints.values()},
-            }
-            for live in named
-        }
-        containers = {id: {"open": self._has_way_out(id)} for live in named for id in live.of}
-        return {"do": "all", "networks": networks, "containers": containers}
-
     def _add(self, live: Live, endpoint: Endpoint) -> None:
         live.add(endpoint)
         if not live.definition.predefined:
             self._naming.put(live, endpoint)
 
-    def _connected(self, container_id: str) -> builtins.list[tuple[Live, Endpoint]]:
-        return [(n, n.of[container_id]) for n in self._networks.values() if container_id in n.of]
-
     def of_container(self, container_id: str) -> builtins.list[Endpoint]:
-        return [endpoint for _, endpoint in self._connected(container_id)]
+        return [endpoint for _, endpoint in self._known.connected(container_id)]
 
     def named_endpoints(self, container_id: str) -> builtins.list[tuple[str, Endpoint]]:
         """A container's endpoints as they are now, each with its network's name."""
@@ -401,13 +345,13 @@ class Networks:
 
     def rename(self, container_id: str, name: str) -> None:
         """A container has another name now: network inspect shows it."""
-        for live, endpoint in self._connected(container_id):
+        for live, endpoint in self._known.connected(container_id):
             names = [name if n == endpoint.container_name else n for n in endpoint.dns_names]
             self._add(live, replace(endpoint, container_name=name, dns_names=names))
 
     def validate(self, network: str, settings: Json) -> Definition:
         """At create, before anything is connected: the network is there and could give what is asked. Invalid."""
-        found = self._usable(network).definition
+        found = self._known.usable(network).definition
         wanted(found, settings)
         return found
 
@@ -418,37 +362,13 @@ class Networks:
 
         "default" is the default bridge, or none where the daemon has no default bridge.
         """
-        if reference == "default":
-            reference = "bridge" if self.config.has_default else "none"
-        found = self._networks.get(reference) or self._named(reference)
-        if found is not None:
-            return found
-        matches = [n for id, n in self._networks.items() if reference and id.startswith(reference)]
-        if len(matches) > 1:
-            raise Invalid(f"network {reference} is ambiguous ({len(matches)} matches found based on ID prefix)")
-        if not matches:
-            raise NotFound(f"network {reference} not found")
-        return matches[0]
-
-    def _usable(self, reference: str) -> Live:
-        """One that containers can be in. Forbidden for a configuration."""
-        live = self.find(reference)
-        if live.definition.config_only:
-            raise Forbidden("cannot create endpoint on configuration-only network")
-        return live
-
-    def _configuration(self, name: str) -> Definition:
-        """NotFound when it is no configuration network."""
-        live = self._named(name)
-        if live is None or not live.definition.config_only:
-            raise NotFound(f'configuration network "{name}" does not exist')
-        return live.definition
+        return self._known.find(reference)
 
     def list(self, filters: Filters | None = None) -> builtins.list[Json]:
         """Docker's list: without the containers. Invalid for a filter that Docker does not know."""
         chosen = filters or Filters()
         chosen.check(LIST_FILTERS)
-        return [n.definition.wire({}) for n in self._networks.values() if matches(n, chosen)]
+        return [n.definition.wire({}) for n in self._known.values() if matches(n, chosen)]
 
     def inspect(self, reference: str, verbose: bool = False, scope: str = "") -> Json:
         live = self.find(reference)
@@ -459,21 +379,23 @@ class Networks:
 
     async def create(self, request: Json) -> Json:
         """POST /networks/create. Conflict for a name in use, Forbidden for a subnet in use, and see `from_request`."""
-        wish = define.from_request(request, secrets.token_hex(32), clock.rfc3339(clock.now()), self._configuration)
-        if self._named(wish.name) is not None:
+        wish = define.from_request(
+            request, secrets.token_hex(32), clock.rfc3339(clock.now()), self._known.configuration
+        )
+        if self._known.named(wish.name) is not None:
             raise Conflict(f"network with name {wish.name} already exists")
         if wish.config_only:
-            self._store(Live(wish, Addresses(replace(wish, ranges=()))))
+            self._known.store(fresh(wish))
             self._event("create", wish)
             return {"Id": wish.id, "Warning": ""}
-        if any(live.definition.device == wish.device for live in (*self._bridged(), *self._stacked())):
+        if any(live.definition.device == wish.device for live in self._known.wired()):
             raise Forbidden(f"network with device {wish.device} exists already: a device belongs to one network")
         with subnets.alone():
-            made = replace(wish, ranges=self._ranges(wish))
-            live = Live(made, Addresses(made))
+            made = replace(wish, ranges=predefined.ranges(self._known, wish, self.config, self._wiring.bridges.route))
+            live = fresh(made)
             try:
                 self._wiring.ensure(live)
-                self._store(live)
+                self._known.store(live)
             except BaseException:
                 await self._wiring.dismantle(live)
                 raise
@@ -490,9 +412,9 @@ class Networks:
         if live.endpoints:
             rows = ", ".join(f'name:"{e.container_name}" id:"{e.endpoint_id[:12]}"' for e in live.endpoints.values())
             raise Forbidden(f"error while removing network: network {made.name} has active endpoints ({rows})")
-        if made.config_only and any(n.definition.config_from == made.name for n in self._networks.values()):
+        if made.config_only and any(n.definition.config_from == made.name for n in self._known.values()):
             raise Forbidden(f'configuration network "{made.name}" is in use')
-        self._forget(live)
+        self._known.forget(live)
         await self._wiring.dismantle(live)
         self._event("destroy", made)
 
@@ -502,7 +424,7 @@ class Networks:
         chosen.check(PRUNE_FILTERS)
         until = chosen.one("until")
         limit = clock.parse_time(until) if until is not None else None
-        every = (n.definition for n in self._networks.values() if not n.endpoints)
+        every = (n.definition for n in self._known.values() if not n.endpoints)
         unused = [made for made in every if not made.predefined and not made.config_only]
         deleted = []
         for made in unused:
@@ -520,7 +442,7 @@ class Networks:
         With `reference` only the ways to containers of that network. NotFound.
         """
         wanted = self.find(reference).definition.name if reference else ""
-        ways = audit.ways(self._networks.values(), self._wiring.obstacles())
+        ways = audit.ways(self._known.values(), self._wiring.obstacles())
         return [way.to_json() for way in ways if wanted in ("", way.network)]
 
     # ----------------------------------------------------------------------------------------------------- files
@@ -528,7 +450,7 @@ class Networks:
     @property
     def host_gateway(self) -> str:
         """What "host-gateway" in an extra host means: this host's address on the default bridge; empty without one."""
-        live = self._named("bridge")
+        live = self._known.named("bridge")
         return str(live.addresses.v4.gateway) if live is not None and live.addresses.v4 is not None else ""
 
     def hosts_file(
@@ -563,30 +485,9 @@ class Networks:
         return files.resolv_conf(host, servers, search, options, embedded)
 
     def _on_host(self, endpoints: Sequence[Endpoint]) -> bool:
-        return any(self._networks[e.network_id].definition.driver == "host" for e in endpoints)
+        return any(self._known[e.network_id].definition.driver == "host" for e in endpoints)
 
     # --------------------------------------------------------------------------------------------------- private
-
-    def _named(self, name: str) -> Live | None:
-        return next((n for n in self._networks.values() if n.definition.name == name), None)
-
-    def _bridged(self) -> builtins.list[Live]:
-        return [n for n in self._networks.values() if n.definition.driver == "bridge"]
-
-    def _stacked(self) -> builtins.list[Live]:
-        return [n for n in self._networks.values() if n.definition.stacked]
-
-    def _store(self, live: Live) -> None:
-        self._table.put(KIND, live.definition.id, live.definition.to_json())
-        self._networks[live.definition.id] = live
-
-    def _forget(self, live: Live) -> None:
-        self._table.delete(KIND, live.definition.id)
-        del self._networks[live.definition.id]
-
-    def _ranges(self, wish: Definition) -> tuple[define.Range, ...]:
-        others = [n for n in self._networks.values() if n.definition.id != wish.id]
-        return subnets.chosen(wish, others, self.config, self._wiring.bridges.route)
 
     def _event(self, action: str, made: Definition, container: str = "") -> None:
         attributes = {"name": made.name, "type": made.driver}
