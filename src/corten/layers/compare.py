@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from itertools import zip_longest
 
 from corten.kernel import xattr
 from corten.layers import tree
@@ -14,53 +15,40 @@ _PIECE = 1 << 20
 def difference(model: int, other: int) -> str | None:
     """What of `other` (a directory) is not as in `model`; None when everything is. Times of directories do not count,
     nor do the roots' own attributes: both change by being used."""
-    theirs = {found.path: found.status for found in tree.walk(other)}
-    for found in tree.walk(model):
-        shown = os.fsdecode(found.path)
-        status = theirs.pop(found.path, None)
-        if status is None:
-            return f"{shown} is missing"
-        if (what := _differs(found, status, other)) is not None:
-            return f"{shown}: {what}"
-    return f"{os.fsdecode(min(theirs))} does not belong to it" if theirs else None
+    for ours, theirs in zip_longest(tree.walk(model), tree.walk(other)):
+        if theirs is None or (ours is not None and _order(ours) < _order(theirs)):
+            return f"{os.fsdecode(ours.path)} is missing"
+        if ours is None or _order(theirs) < _order(ours):
+            return f"{os.fsdecode(theirs.path)} does not belong to it"
+        if (what := _differs(ours, theirs)) is not None:
+            return f"{os.fsdecode(ours.path)}: {what}"
+    return None
 
 
-def _differs(found: tree.Found, status: os.stat_result, other: int) -> str | None:
-    """How the thing at the same path in the tree `other`, which is as `status` says, differs."""
-    model = found.status
+def _order(found: tree.Found) -> list[bytes]:
+    """Walks go down into a directory before they go on beside it."""
+    return found.path.split(b"/")
+
+
+def _differs(ours: tree.Found, theirs: tree.Found) -> str | None:
+    """How two things at the same path differ."""
+    model, status = ours.status, theirs.status
     if stat.S_IFMT(model.st_mode) != stat.S_IFMT(status.st_mode):
         return "is of another kind"
     if model.st_mode != status.st_mode or (model.st_uid, model.st_gid) != (status.st_uid, status.st_gid):
         return "has another mode or owner"
     if model.st_rdev != status.st_rdev:
         return "is another device"
-    directory, _, name = found.path.rpartition(b"/")
-    fd = _directory(other, directory)
-    try:
-        if xattr.all_at(found.dirfd, found.name) != xattr.all_at(fd, name):
-            return "has other attributes"
-        if stat.S_ISLNK(model.st_mode):
-            same = os.readlink(found.name, dir_fd=found.dirfd) == os.readlink(name, dir_fd=fd)
-            return None if same else "is a link to elsewhere"
-        if not stat.S_ISREG(model.st_mode):
-            return None
-        if model.st_size != status.st_size:
-            return f"measures {status.st_size} bytes instead of {model.st_size}"
-        return None if _same_content(found.dirfd, found.name, fd, name) else "has another content"
-    finally:
-        os.close(fd)
-
-
-def _directory(top: int, path: bytes) -> int:
-    """The directory `path` below `top`, component by component: no link is followed."""
-    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=top)
-    for name in path.split(b"/") if path else ():
-        try:
-            below = tree.open_directory(name, fd)
-        finally:
-            os.close(fd)
-        fd = below
-    return fd
+    if xattr.all_at(ours.dirfd, ours.name) != xattr.all_at(theirs.dirfd, theirs.name):
+        return "has other attributes"
+    if stat.S_ISLNK(model.st_mode):
+        same = os.readlink(ours.name, dir_fd=ours.dirfd) == os.readlink(theirs.name, dir_fd=theirs.dirfd)
+        return None if same else "is a link to elsewhere"
+    if not stat.S_ISREG(model.st_mode):
+        return None
+    if model.st_size != status.st_size:
+        return f"measures {status.st_size} bytes instead of {model.st_size}"
+    return None if _same_content(ours.dirfd, ours.name, theirs.dirfd, theirs.name) else "has another content"
 
 
 def _same_content(first: int, name: bytes, second: int, other: bytes) -> bool:

@@ -48,6 +48,7 @@ class Check:
         if deep:
             emit(status("Comparing every layer with its blob"))
             damaged |= await verify.layers(stock, damaged, emit)
+            await asyncio.to_thread(stock.trees.shelf.drain)  # what it had unpacked is gone before anything is counted
         emit(status("Counting"))
         walked, faults = await self._look(stock, damaged)
         if any(fault.kind in _PASSING for fault in faults):
