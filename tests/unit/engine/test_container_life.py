@@ -91,7 +91,7 @@ async def test_failed_create_leaves_nothing(engine: Engine, tmp_path: Path) -> N
     host = {"Binds": ["data:/data"], "VolumesFrom": ["nobody"]}
     with pytest.raises(Invalid):
         await engine.containers.create("box", {"Image": "test"}, host, {})
-    with pytest.raises(Invalid):
+    with pytest.raises(NotFound):
         await engine.containers.create("box", {"Image": "missing"}, {}, {})
     assert not engine.containers.by_name
 
