@@ -81,7 +81,6 @@ def whole() -> Iterator[World]:
 
 @pytest.fixture
 def world(whole: World) -> Iterator[World]:
-    assert whole.problems("--deep") == []
     yield whole
     whole.daemon.remove_everything()
     assert whole.problems("--deep") == []

@@ -19,7 +19,7 @@ from e2e_parts.clients import CORTEN, Client
 from e2e_parts.cortend import Cortend
 from e2e_parts.others import archive, layer, need, registry
 
-SECONDS = 5.0
+SECONDS = 4.0
 IMAGES = 4
 ALLOWED = {200, 201, 204, 404, 409}  # gone meanwhile, or in use: anything else is a fault of ours
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 _PASSING = ("unused", "orphaned", "unknown")
-_MOMENT = 0.5  # seconds
+_MOMENT = 0.3  # seconds
 
 
 class Check:
