@@ -345,5 +345,6 @@ async def test_an_index_whose_parts_are_not_there(store: Store, server: Scripted
     messages = await collect(store.images.pull(name, "multi", "all"))
     assert "manifest unknown" in messages[-1]["error"]
     assert store.images.list() == []
+    assert store.leftovers() == []
     await collect(store.images.pull(name, "multi"))
     assert len(store.images.list()) == 1

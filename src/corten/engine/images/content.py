@@ -21,16 +21,24 @@ _MOST = 256  # manifests that one index may bring here
 
 
 class Whole:
-    """An index on its way here with all that it names, leased as it comes."""
+    """An index on its way here with all that it names, leased as it comes; `coming` is told what that is."""
 
     def __init__(
-        self, registry: Registry, blobs: Blobs, repository: Repository, reference: Reference, lease: Lease, emit: Emit
+        self,
+        registry: Registry,
+        blobs: Blobs,
+        repository: Repository,
+        reference: Reference,
+        lease: Lease,
+        coming: set[str],
+        emit: Emit,
     ) -> None:
         self._registry = registry
         self._blobs = blobs
         self._repository = repository
         self._reference = reference
         self._lease = lease
+        self._coming = coming
         self._emit = emit
         self._found: dict[str, None] = {}
         self._wanted: dict[str, Descriptor] = {}
@@ -39,6 +47,7 @@ class Whole:
         """Have it in the blob store. The digests, the index's own first. Invalid."""
         await self._manifests(top, NESTED)
         self._lease.add("blob", *self._wanted)
+        self._coming.update(self._wanted)
         await together(self._blob(blob) for blob in self._wanted.values())
         return [*self._found, *self._wanted]
 
@@ -48,6 +57,7 @@ class Whole:
             raise Invalid(f"index of {self._reference.familiar} names more than {_MOST} manifests")
         document = oci_image.parse_manifest(fetched.body, fetched.content_type)
         self._lease.add("blob", fetched.digest)
+        self._coming.add(fetched.digest)
         await asyncio.to_thread(self._blobs.put, fetched.body, fetched.digest)
         if isinstance(document, Manifest):
             self._wanted.update({blob.digest: blob for blob in (document.config, *document.layers)})

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from corten.engine.images import keep as image_keep
@@ -31,6 +32,18 @@ Json = dict[str, Any]
 _log = logging.getLogger(__name__)
 EVERY = "all"  # platforms
 _CODECS = ("tar", "gzip", "zstd")
+
+
+@dataclass(slots=True)
+class _Errand:
+    """One image to get. `coming` are digests of what it brings; `begun`: the client has been told something."""
+
+    reference: Reference
+    platform: Platform | None
+    every: bool
+    emit: Emit
+    coming: set[str] = field(default_factory=set)
+    begun: bool = False
 
 
 class Puller:
@@ -67,34 +80,32 @@ class Puller:
         async def work(emit: Emit) -> None:
             sources = self._registry.sources(reference, auth)
             if reference.tag or reference.digest:
-                await self._any(sources, reference, wanted, every, emit)
+                await self._any(sources, _Errand(reference, wanted, every, emit))
                 return
             for tag in await self._tags(sources, reference):
-                await self._any(sources, reference.with_tag(tag), wanted, every, emit)
+                await self._any(sources, _Errand(reference.with_tag(tag), wanted, every, emit))
 
         return stream(work)
 
-    async def _any(
-        self, sources: Sequence[Repository], reference: Reference, wanted: Platform | None, every: bool, emit: Emit
-    ) -> None:
+    async def _any(self, sources: Sequence[Repository], errand: _Errand) -> None:
         """From the first place that has it whole. What came from one that fails on the way is kept for the next."""
-        told, coming = _Told(emit), set[str]()
         for source in sources[:-1]:
             try:
-                await self._one(source, reference, wanted, every, told, coming)
+                await self._one(source, errand)
                 return
             except (Exhausted, Unsupported):
                 raise  # no other place would mend that
             except CortenError as error:
-                _log.info("%s from %s: %s", reference.familiar, source.place, error)
-                if told.something:
-                    emit(status(f"{source.place}: {error}; asking the next"))
+                _log.info("%s from %s: %s", errand.reference.familiar, source.place, error)
+                if errand.begun:
+                    errand.emit(status(f"{source.place}: {error}; asking the next"))
         try:
-            await self._one(sources[-1], reference, wanted, every, emit, coming)
+            await self._one(sources[-1], errand)
         except (Corrupt, Invalid, NotFound, Unsupported):  # of no use: no later attempt would end otherwise
-            self._collector.discard(coming)
-            for digest in coming:
+            self._collector.discard(errand.coming)
+            for digest in errand.coming:
                 self._blobs.forget(digest)
+            await asyncio.to_thread(self._collector.trees)
             raise
 
     async def _tags(self, sources: Sequence[Repository], reference: Reference) -> list[str]:
@@ -105,43 +116,28 @@ class Puller:
                 _log.info("tags of %s from %s: %s", reference.familiar, source.place, error)
         return await self._registry.tags(sources[-1], reference)
 
-    async def _one(
-        self,
-        repository: Repository,
-        reference: Reference,
-        wanted: Platform | None,
-        every: bool,
-        emit: Emit,
-        coming: set[str],
-    ) -> None:
+    async def _one(self, repository: Repository, errand: _Errand) -> None:
         with self._leases.hold() as lease:
             try:
-                await self._get(repository, reference, wanted, every, emit, lease, coming)
+                await self._get(repository, errand, lease)
             except Exhausted:
                 lease.release()
                 self._collector.everything()
                 raise
-        self._pulled(reference)
+        self._pulled(errand.reference)
 
-    async def _get(
-        self,
-        repository: Repository,
-        reference: Reference,
-        wanted: Platform | None,
-        every: bool,
-        emit: Emit,
-        lease: Lease,
-        coming: set[str],
-    ) -> None:
+    async def _get(self, repository: Repository, errand: _Errand, lease: Lease) -> None:
+        reference, emit = errand.reference, errand.emit
         waiting = retrying(emit, reference.digest or reference.tag)
         top = await self._registry.manifest(repository, reference, waiting)
         emit({"status": f"Pulling from {reference.path}", "id": reference.digest or reference.tag})
-        fetched, manifest = await self._for_platform(repository, reference, top, wanted, waiting)
+        errand.begun = True
+        fetched, manifest = await self._for_platform(repository, reference, top, errand.platform, waiting)
         parts = (fetched.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers))
         lease.add("blob", *parts)
-        coming.update(parts)
+        errand.coming.update(parts)
         image = await self._plan(repository, fetched, manifest, waiting)
-        self._check_platform(image, reference, wanted, emit)
+        self._check_platform(image, reference, errand.platform, emit)
         lease.add("snapshot", *(layer.chain_id for layer in image.layers))
 
         async def fetch(blob: Descriptor) -> None:
@@ -150,14 +146,18 @@ class Puller:
         await self._chains.build(image.layers, fetch, emit)
         self._blobs.put(fetched.body, fetched.digest)
         others: list[str] = []
-        if every and top.digest != fetched.digest:
-            whole = Whole(self._registry, self._blobs, repository, reference, lease, emit)
+        if errand.every and top.digest != fetched.digest:
+            whole = Whole(self._registry, self._blobs, repository, reference, lease, errand.coming, emit)
             others = await whole.fetch(top)
+        self._keep(image, reference, top.digest, others, emit)
+
+    def _keep(self, image: image_keep.Plan, reference: Reference, top: str, others: Sequence[str], emit: Emit) -> None:
+        """`top` is the digest that the name stands for: the image's manifest or the index that it came in."""
         name = str(reference)
         new = (self._records.by_digest(name) if reference.digest else self._records.by_tag(name)) != image.id
         tags = [] if reference.digest else [name]
-        image_keep.keep(self._collector, self._trees, image, tags, [f"{reference.name}@{top.digest}"], others)
-        emit(status(f"Digest: {top.digest}"))
+        image_keep.keep(self._collector, self._trees, image, tags, [f"{reference.name}@{top}"], others)
+        emit(status(f"Digest: {top}"))
         done = "Downloaded newer image" if new else "Image is up to date"
         emit(status(f"Status: {done} for {reference.familiar}"))
 
@@ -219,18 +219,6 @@ class Puller:
             os.close(fd)
         if kind not in _CODECS:
             raise Unsupported(f"layer {digest} is compressed as {kind}, which no image may be")
-
-
-class _Told:
-    """An Emit that remembers whether it was used."""
-
-    def __init__(self, emit: Emit) -> None:
-        self._emit = emit
-        self.something = False
-
-    def __call__(self, message: Json) -> None:
-        self.something = True
-        self._emit(message)
 
 
 def _choose(index: Index, wanted: Platform) -> Descriptor:
