@@ -44,6 +44,7 @@ class System:
         details = {
             "ApiVersion": API_VERSION,
             "Arch": _ARCHITECTURES.get(machine, machine),
+            "Experimental": "false",
             "KernelVersion": kernel,
             "MinAPIVersion": MIN_API_VERSION,
             "Os": "linux",
