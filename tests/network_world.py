@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,3 +104,20 @@ async def world(host: Net) -> AsyncIterator[World]:
     await made.networks.close()
     for box in made.containers:
         box.close()
+
+
+def bound(port: int, ip: str = "") -> Json:
+    return {"80/tcp": [{"HostIp": ip, "HostPort": str(port)}]}
+
+
+@pytest.fixture(params=["0", "1"], ids=["frames-unfiltered", "frames-filtered"])
+def frames(host: Net, request: pytest.FixtureRequest) -> str:
+    """Without and with br_netfilter, which another engine may have loaded."""
+    setting = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if not setting.exists():
+        if request.param == "1":
+            pytest.skip("br_netfilter is not loaded")
+        return "0"
+    setting.write_text(request.param)
+    setting.with_name("bridge-nf-call-ip6tables").write_text(request.param)
+    return str(request.param)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -106,3 +107,15 @@ def terminal(nothing_left: None) -> Iterator[Callable[..., Terminal]]:
     yield open_
     for one in opened:
         one.__exit__()
+
+
+@pytest.fixture
+def net(docker: Client) -> Callable[..., str]:
+    """Makes a network with these flags; answers its name. The end of the test takes it away."""
+
+    def make(*flags: str) -> str:
+        name = f"n{secrets.token_hex(3)}"
+        docker("network", "create", *flags, name)
+        return name
+
+    return make

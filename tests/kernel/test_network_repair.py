@@ -167,3 +167,27 @@ async def test_networks_come_and_go_in_one_table(kept: World) -> None:
         await kept.networks.remove(f"n{number}")
     listed = kept.host.run("nft", "list", "set", "inet", "corten-ct0", "masquerade4")
     assert [f"10.70.{number}.0/24" in listed for number in range(30)] == [number % 2 == 1 for number in range(30)]
+
+
+async def test_a_bridge_that_was_deleted_is_made_again(world: World) -> None:
+    one, first = await world.run("one")
+    world.host.run("ip", "link", "delete", "ct0")
+    two, second = await world.run("two")
+    server = one.listen("0.0.0.0", 80)
+    assert two.reaches(first.address, 80)
+    assert world.host.reaches(first.address, 80)
+    assert second.address == "172.17.0.3"
+    server.close()
+
+
+async def test_a_bridge_that_went_while_no_daemon_ran(world: World) -> None:
+    one, first = await world.run("one")
+    await world.networks.close()
+    world.host.run("ip", "link", "delete", "ct0")
+    world.networks = world._new()
+    await world.networks.setup()
+    await world.networks.adopt(first.record, first.container_id)
+    await world.networks.reconcile()
+    server = one.listen("0.0.0.0", 80)
+    assert world.host.reaches(first.address, 80)
+    server.close()
