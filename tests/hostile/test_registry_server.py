@@ -115,24 +115,37 @@ async def test_requests_that_are_wrong_somewhere(own: Own, tmp_path: Path) -> No
         assert name in ("a", "a/b", "a/b/manifests/x")
 
 
+@pytest.mark.parametrize(
+    "kind", ["text/html", "application/x\r\nSet-Cookie: a=b", "application/", "x", "application/x y"]
+)
+async def test_a_manifest_is_served_as_nothing_that_runs(own: Own, kind: str) -> None:
+    body = json.dumps({"schemaVersion": 2, "mediaType": kind, "layers": [], "x": "<script>"}).encode()
+    for headers in ({"Content-Type": "application/json"}, {"Content-Type": ""}, {"Content-Type": "text/html"}):
+        answer = await own.ask("PUT", "/v2/a/manifests/1", body, {**ANN, **headers})
+        assert (answer.status, answer.code) == (400, "MANIFEST_INVALID"), headers
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
 async def test_two_writers_of_one_upload(own: Own) -> None:
     place = (await own.ask("POST", "/v2/a/blobs/uploads/", as_=ANN)).headers["Location"]
-    first, second = asyncio.Event(), asyncio.Event()
+    go_on = asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
-        yield b"x" * 100_000
-        first.set()
-        await second.wait()
+        yield b"x" * 3_000_000
+        await go_on.wait()
         yield b"y"
+
+    async def writing() -> bool:
+        return (await own.ask("GET", place, as_=ANN)).headers["Range"] != "0-0"
 
     async with asyncio.TaskGroup() as group:
         begun = group.create_task(own.session.patch(own.url + place, data=slow(), headers=ANN))
-        await first.wait()
-        while (answer := await own.ask("PATCH", place, b"z", ANN)).status == 202:
-            pass  # it came before the first one had been looked at
+        while not await writing():
+            assert not begun.done()
+        answer = await own.ask("PATCH", place, b"z", ANN)
         assert (answer.status, answer.code) == (409, "BLOB_UPLOAD_INVALID")
         assert (await own.ask("PUT", f"{place}?digest={digest(b'z')}", b"z", ANN)).status == 409
-        second.set()
+        go_on.set()
     assert begun.result().status == 202
     begun.result().close()
 

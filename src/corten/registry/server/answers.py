@@ -14,7 +14,11 @@ from corten.registry.server.uploads import UNKNOWN, Upload
 
 _log = logging.getLogger(__name__)
 _PAGE = 10_000
-HEADERS = {"Docker-Distribution-Api-Version": "registry/2.0", "Server": f"Corten/{corten.__version__}"}
+HEADERS = {
+    "Docker-Distribution-Api-Version": "registry/2.0",
+    "Server": f"Corten/{corten.__version__}",
+    "X-Content-Type-Options": "nosniff",
+}
 _NOT_FOUND = {NO_MANIFEST: "MANIFEST_UNKNOWN", NO_REPOSITORY: "NAME_UNKNOWN", UNKNOWN: "BLOB_UPLOAD_UNKNOWN"}
 
 

@@ -64,7 +64,7 @@ class Registry:
         self._metrics = metrics or Metrics()
         self._webhooks = Webhooks(tuple(webhooks), self._metrics)
         self._upstreams = Upstreams(store, upstreams, self._metrics) if upstreams else None
-        ledger = Quotas(store.layout, store.guard, quotas) if quotas else None
+        self._ledger = ledger = Quotas(store.layout, store.guard, quotas) if quotas else None
         if ledger is not None:
             store.ledger = ledger
         watch(self._metrics, store, ledger)
@@ -97,6 +97,8 @@ class Registry:
         return app
 
     async def start(self) -> None:
+        if self._ledger is not None:
+            await asyncio.to_thread(self._ledger.usage)  # counted now, and not while somebody pushes
         await self._webhooks.start()
 
     async def close(self) -> None:

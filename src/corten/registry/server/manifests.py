@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from corten.errors import Invalid
 from corten.spec import digest as digests
-from corten.spec.oci_image import MAX_INDEX, MAX_MANIFEST, parse_json
+from corten.spec.oci_image import MAX_INDEX, MAX_MANIFEST, OCI_MANIFEST, parse_json
 
 Json = dict[str, Any]
+DEFAULT = OCI_MANIFEST
+# RFC 6838, 4.2. It is what the manifest is served as: nothing that a browser would show or run.
+_TYPE = re.compile(r"application/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ def check_manifest(body: bytes, content_type: str) -> Checked:
     declared = document.get("mediaType") or ""
     if not isinstance(declared, str) or (declared and served and declared.lower() != served):
         raise Invalid("manifest invalid: its mediaType is not the Content-Type that it is sent with")
+    if not _TYPE.fullmatch((declared or served or DEFAULT).lower()):
+        raise Invalid("manifest invalid: its mediaType is no application/ type")
     if document.get("schemaVersion") != 2:
         raise Invalid("manifest invalid: it has no schemaVersion 2")
     if "manifests" in document and ("layers" in document or "config" in document):
@@ -45,7 +51,7 @@ def check_manifest(body: bytes, content_type: str) -> Checked:
     subject = document.get("subject")
     annotations = document.get("annotations") or {}
     return Checked(
-        declared or served or "application/vnd.oci.image.manifest.v1+json",
+        declared or served or DEFAULT,
         tuple(_digest(entry) for entry in kept),
         tuple(_digest(entry) for entry in children),
         _digest(subject) if subject is not None else "",

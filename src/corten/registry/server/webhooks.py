@@ -163,28 +163,23 @@ class _Receiver:
             while True:
                 await self._some.wait()
                 while self._queue:
-                    await self._deliver(session, self._queue[0])
+                    await self._deliver(session, self._queue.popleft())
                 self._some.clear()
                 self._idle.set()
 
     async def _deliver(self, session: aiohttp.ClientSession, event: Json) -> None:
-        """The event, which is the queue's first, until it is taken or given up."""
+        """Until it is taken, or given up."""
         pause = self.hook.pause
         for attempt in range(self.hook.attempts):
             if attempt:
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))
                 pause = min(pause * 2, _LONGEST)
-            if not self._queue or self._queue[0] is not event:
-                return  # so many came meanwhile that it was given up
             if await self._post(session, event):
                 self._metrics.count("webhook_sent_total", receiver=self.hook.place)
-                break
+                return
             self._metrics.count("webhook_failed_total", receiver=self.hook.place)
-        else:
-            self._metrics.count("webhook_dropped_total", receiver=self.hook.place)
-            _log.warning("a notification for %s was given up after %d attempts", self.hook.place, self.hook.attempts)
-        if self._queue and self._queue[0] is event:
-            self._queue.popleft()
+        self._metrics.count("webhook_dropped_total", receiver=self.hook.place)
+        _log.warning("a notification for %s was given up after %d attempts", self.hook.place, self.hook.attempts)
 
     async def _post(self, session: aiohttp.ClientSession, event: Json) -> bool:
         headers = {"Content-Type": MEDIA_TYPE, **self.hook.headers}
