@@ -1,4 +1,4 @@
-"""One suite for the seam `Runtime` and `Task`, run on our own runtime and on runc under the same supervisor."""
+"""One suite for the seam `Runtime` and `Task`, run on our own runtime (both ways to make a process) and on runc."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class World:
 
     def __init__(self, root: Path, runtime: str) -> None:
         self.root = root
-        self.runtime = runtime
+        self.runtime = runtime.removesuffix(" by a maker")
+        self.born = ("pid",) if runtime == "corten" else None
         self.launcher = Launcher(root / "launcher.log")
         self.launcher.start()
         (root / "run").mkdir()
@@ -64,7 +65,8 @@ class World:
         (path / "config.json").write_text(json.dumps(spec))
         layers = (f"lowerdir={self.tree}", f"upperdir={path / 'upper'}", f"workdir={path / 'work'}")
         rootfs = (Mount("overlay", "overlay", "/", layers),)
-        return Bundle(name, path, rootfs, LogFile(path / "log"), runtime=self.runtime, **options)
+        return Bundle(name, path, rootfs, LogFile(path / "log"), runtime=self.runtime,
+                      cgroup=spec["linux"]["cgroupsPath"], born=self.born, **options)  # fmt: skip
 
     async def started(self, *command: str, **options: Any) -> SupervisedTask:
         task = await self.supervisors.create(self.bundle(*command, **options))
@@ -76,9 +78,9 @@ class World:
         return "".join(json.loads(line)["log"] for line in lines)
 
 
-@pytest_asyncio.fixture(params=["corten", "/usr/sbin/runc"])
+@pytest_asyncio.fixture(params=["corten", "corten by a maker", "/usr/sbin/runc"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    if request.param != "corten" and not os.path.exists(request.param):
+    if request.param.startswith("/") and not os.path.exists(request.param):
         pytest.skip(f"needs {request.param} (Debian's runc)")
     world = World(tmp_path, request.param)
     yield world

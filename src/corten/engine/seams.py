@@ -104,6 +104,10 @@ class Bundle:
     stdin_once: bool = False
     console_size: tuple[int, int] = (0, 0)  # rows, columns
     runtime: str = "corten"  # or the path of another OCI runtime binary
+    cgroup: str = ""  # the specification's cgroupsPath
+    # Namespaces that the first process may be made in before anybody has read the specification. None when it cannot:
+    # it joins another's processes, or lives in a user namespace, which has to own the others.
+    born: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

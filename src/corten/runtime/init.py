@@ -13,12 +13,13 @@ import socket
 import sys
 from collections.abc import Callable
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from corten.kernel import process as p
 from corten.kernel import pty
 from corten.runtime import messages
 from corten.runtime.cgroups import Cgroup
+from corten.runtime.limits import apply_limits
 from corten.runtime.plan import BORN_IN, NAMESPACES, Plan
 from corten.runtime.prepare import Prepared
 from corten.runtime.program import Program
@@ -35,6 +36,7 @@ class Inheritance(NamedTuple):
     keep: tuple[int, ...] = ()  # passed on to the program, numbers from 3 on (--preserve-fds)
     console_size: tuple[int, int] = (0, 0)
     dies_with_parent: bool = False  # for a parent that stays: without it nobody would take the output or see the end
+    limits_itself: bool = False  # its parent does not know the specification
 
 
 class Init:
@@ -48,9 +50,10 @@ class Init:
         self.rootfs = Rootfs(plan, inheritance.prepared)
         self.program = Program(plan.spec["process"], seccomp, plan.userns)
         self.timing: dict[str, float] = {}
+        self.warnings: list[str] = []
         self.console_slave = -1
 
-    def run(self) -> None:
+    def run(self) -> NoReturn:
         """Do all steps, then execve. Does not return, whatever happens."""
         step = "begin"
         try:
@@ -109,8 +112,11 @@ class Init:
     def make_file_systems(self) -> None:
         self.rootfs.make_file_systems()
 
-    def wait_for_parent(self) -> None:
-        messages.expect(self.channel, messages.LIMITED)
+    def be_limited(self) -> None:
+        if self.inheritance.limits_itself:
+            self.warnings = apply_limits(0, self.plan.spec["process"])
+        else:
+            messages.expect(self.channel, messages.LIMITED)
 
     def change_root(self) -> None:
         self.rootfs.change_root()
@@ -173,7 +179,7 @@ class Init:
         close_all_but(own)
 
     def report_ready(self) -> None:
-        messages.send(self.channel, messages.READY, timing=self.timing)
+        messages.send(self.channel, messages.READY, timing=self.timing, warnings=self.warnings)
 
     def wait_for_start(self) -> None:
         if self.inheritance.start_listener:
@@ -194,7 +200,7 @@ STEPS: tuple[tuple[str, Callable[[Init], None]], ...] = (
     ("session", Init.new_session),
     ("file systems", Init.make_file_systems),  # proc, sysfs, mqueue show the namespaces they are made in; with a user
     # namespace the kernel wants to see the host's proc unobscured meanwhile: before the root changes
-    ("parent", Init.wait_for_parent),  # its work went on beside the steps above
+    ("limits", Init.be_limited),  # the parent's work, where there is one, went on beside the steps above
     ("change root", Init.change_root),  # from here on no path can lead to the host
     ("mounts", Init.place_mounts),
     ("devices", Init.fill_dev),  # after the mounts: /dev is one of them
@@ -250,7 +256,7 @@ def reset_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
 
 
-def fail(channel: socket.socket, step: str, error: BaseException) -> None:
+def fail(channel: socket.socket, step: str, error: BaseException) -> NoReturn:
     """Tell the parent why, as well as can be told without a traceback."""
     code = getattr(error, "code", 125)
     errno = getattr(error, "errno", 0) or 0

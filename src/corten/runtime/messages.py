@@ -8,9 +8,11 @@ A SOCK_SEQPACKET pair, one small JSON object a packet, in this order:
     Mapped                      →         only with a new user namespace: the child becomes its root
     Limited                     →         its rlimits are set, and hooks that belong here have run
                                 ←         Console, with the terminal's master      only with a terminal
-                                ←         Ready: everything is done but execve; with its phases' times
+                                ←         Ready: everything is done but execve; with its phases' times and warnings
     Start                       →
                                 ←         end of file: execve has happened (the socket closes on exec)
+
+Who was not made by the runtime but becomes the first process (`spawn.become`) limits itself, and gets Start only.
 
 For a further process (exec) the order is Limited; Born, with the pidfd of the process that goes on from there; Console;
 the end of file.

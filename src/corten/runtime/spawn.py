@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import signal
 import socket
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from corten.kernel import process as p
 from corten.runtime import messages
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.enter import Enter, Entry
-from corten.runtime.init import Inheritance, Init
+from corten.runtime.init import Inheritance, Init, fail
+from corten.runtime.limits import apply_limits
 from corten.runtime.messages import ChildFailed
 from corten.runtime.plan import NAMESPACES, Plan
 
@@ -55,7 +55,6 @@ def spawn(
         if pid == 0:
             init.run()  # never returns
     theirs.close()
-    console = -1
     try:
         if plan.id_map:
             write_id_map(pid, plan.id_map.uids, plan.id_map.gids)
@@ -64,14 +63,37 @@ def spawn(
         if hooks:
             hooks(pid)
         messages.send(ours, messages.LIMITED)
-        if init.inheritance.stdio is None:
-            console = messages.expect(ours, messages.CONSOLE).fd
-        ready = messages.expect(ours, messages.READY)
+        console, ready = until_ready(ours, init.inheritance.stdio is None)
     except BaseException as error:
         reason = _reason(ours, error)
-        _discard(pid, pidfd, ours, console, siblings)
+        _discard(pid, pidfd, ours, siblings)
         raise reason from (None if reason is error else error)
-    return Spawned(pid, pidfd, ours, console, ready.body["timing"], tuple(warnings))
+    return Spawned(pid, pidfd, ours, console, ready["timing"], tuple(warnings))
+
+
+def become(plan: Plan, inheritance: Inheritance, cgroup: Cgroup, seccomp: bytes | None) -> NoReturn:
+    """Be the first process of `plan`, instead of having one made. What it has to say goes to `inheritance.channel`.
+
+    The caller has been born in the namespaces that one can only be born in, and in the v2 control group.
+    """
+    made = plan.clone_flags & ~(p.CLONE_NEWPID | p.CLONE_NEWTIME)
+    try:
+        if made:
+            p.unshare(made)
+    except OSError as error:
+        fail(inheritance.channel, "namespaces", error)
+    Init(plan, inheritance, cgroup, seccomp).run()
+
+
+def until_ready(channel: socket.socket, terminal: bool) -> tuple[int, dict[str, Any]]:
+    """Wait for a first process: its terminal's master (-1 without), and what Ready says. Raises ChildFailed."""
+    console = messages.expect(channel, messages.CONSOLE).fd if terminal else -1
+    try:
+        return console, messages.expect(channel, messages.READY).body
+    except BaseException:
+        if console >= 0:
+            os.close(console)
+        raise
 
 
 def start(channel: socket.socket) -> None:
@@ -112,7 +134,7 @@ def enter(entry: Entry, cgroup: Cgroup, seccomp: bytes | None, siblings: list[in
         born = messages.expect(ours, messages.BORN).fd
     except BaseException as error:
         reason = _reason(ours, error)
-        _discard(pid, pidfd, ours, -1, siblings)
+        _discard(pid, pidfd, ours, siblings)
         raise reason from (None if reason is error else error)
     os.close(pidfd)
     if siblings is None:
@@ -157,7 +179,7 @@ def _reason(channel: socket.socket, error: BaseException) -> BaseException:
     return error
 
 
-def _discard(pid: int, pidfd: int, channel: socket.socket, console: int, siblings: list[int] | None) -> None:
+def _discard(pid: int, pidfd: int, channel: socket.socket, siblings: list[int] | None) -> None:
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except ProcessLookupError:
@@ -166,8 +188,6 @@ def _discard(pid: int, pidfd: int, channel: socket.socket, console: int, sibling
         os.waitpid(pid, 0)
     os.close(pidfd)
     channel.close()
-    if console >= 0:
-        os.close(console)
 
 
 class joined:
@@ -237,44 +257,3 @@ def write_id_map(pid: int, uids: str, gids: str) -> None:
             os.write(fd, content.encode())  # the kernel takes a map in one write only
         finally:
             os.close(fd)
-
-
-def apply_limits(pid: int, process: dict[str, Any]) -> list[str]:
-    """rlimits and oom_score_adj, set from outside: inside a user namespace they could not be raised.
-
-    What this machine does not allow (no CAP_SYS_RESOURCE) is returned as a warning, and the limit stays as high as it
-    may be.
-    """
-    warnings = []
-    for limit in process.get("rlimits") or ():
-        number = getattr(resource, limit["type"], None)
-        if number is None:
-            raise ChildFailed("limits", f"unknown rlimit {limit['type']!r}")
-        soft, hard = _rlimit(limit["soft"]), _rlimit(limit["hard"])
-        try:
-            resource.prlimit(pid, number, (soft, hard))
-        except (PermissionError, ValueError):
-            _, most = resource.prlimit(pid, number)
-            resource.prlimit(pid, number, (_lower(soft, most), _lower(hard, most)))
-            warnings.append(f"{limit['type']} could not be raised to {limit['hard']}: no CAP_SYS_RESOURCE")
-    adjust = process.get("oomScoreAdj")
-    if adjust:
-        try:
-            with open(f"/proc/{pid}/oom_score_adj", "w") as file:
-                file.write(str(adjust))
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EPERM):
-                raise
-            warnings.append(f"oom_score_adj could not be set to {adjust}: no CAP_SYS_RESOURCE")
-    return warnings
-
-
-def _rlimit(value: int) -> int:
-    """RLIM_INFINITY, which JSON carries as 2^64 - 1, is -1 here."""
-    return resource.RLIM_INFINITY if value < 0 or value >= 2**63 - 1 else value
-
-
-def _lower(wanted: int, most: int) -> int:
-    if most == resource.RLIM_INFINITY:
-        return wanted
-    return most if wanted == resource.RLIM_INFINITY else min(wanted, most)

@@ -13,19 +13,18 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
-from corten.runtime import cgroups, mountplan, spawn
+from corten.runtime import cgroups, messages, mountplan, spawn
 from corten.runtime.enter import Entry, foreign_namespaces
 from corten.runtime.init import Inheritance
-from corten.runtime.plan import plan
-from corten.runtime.prepare import CgroupMount, prepare
+from corten.runtime.plan import Plan, plan
+from corten.runtime.prepare import CgroupMount, Prepared, prepare
 from corten.runtime.program import with_group_names
 from corten.supervisor import failures, place, wire
 
 Json = dict[str, Any]
 Answer = tuple[Json, list[int]]
-Make = Callable[[Json, int, tuple[int, int, int] | None, tuple[int, int], list[int]], Answer]
 
 _MAX_FILTER = 4096 * 8  # bytes; the kernel takes 4,096 instructions
 
@@ -51,20 +50,23 @@ def in_child(work: Callable[[list[int]], Answer]) -> Answer:
         ours.close()
         _answer(theirs, work)
     theirs.close()
-    decoder = wire.Decoder()
-    with ours:
-        frame = None
-        while frame is None and wire.receive(ours, decoder):
-            frame = decoder.next()
+    body, fds = answer_of(ours)
     _ended.append(pid)
-    if frame is None:
-        raise failures.Reported({"kind": "Failed", "text": "the maker was killed", "code": 125, "errno": 0})
-    body, fds = frame
     for stray in body["strays"]:
         os.waitpid(stray, 0)
     if "error" in body:
         raise failures.Reported(body["error"])
     return body, fds
+
+
+def answer_of(process: socket.socket) -> Answer:
+    """What the process at the other end says first; closes the socket."""
+    decoder = wire.Decoder()
+    with process:
+        while wire.receive(process, decoder):
+            if frame := decoder.next():
+                return frame
+    return {"error": {"kind": "Failed", "text": "the maker was killed", "code": 125, "errno": 0}, "strays": []}, []
 
 
 def _answer(reply: socket.socket, work: Callable[[list[int]], Answer]) -> None:
@@ -86,6 +88,41 @@ class Target(NamedTuple):
     filter_fd: int
 
 
+class Wishes(NamedTuple):
+    """What a first process gets from its supervisor. It is also what `Become` takes beside the request."""
+
+    filter_fd: int  # the compiled system call filter, -1 for none
+    stdio: tuple[int, int, int] | None  # None: a terminal
+    size: tuple[int, int]  # of the terminal
+    unified: int | None = None  # the v2 control group, which the process has been born in
+
+
+Become = Callable[[Json, Wishes, socket.socket], NoReturn]
+
+
+def become(request: Json, wishes: Wishes, reply: socket.socket) -> NoReturn:
+    """In a process born for it: be the container's first process.
+
+    As soon as there is something to wait for, the supervisor is told: [channel, out of memory or none].
+    """
+    ours, theirs = messages.pair()
+    try:
+        timing: dict[str, float] = {}
+        plan_, group, prepared = _prepare(request, wishes.unified, timing)
+        seccomp = _filter(wishes.filter_fd)
+        oom = group.oom_fd()
+        body = {"own_pids": _own_pids(plan_.spec), "timing": timing, "warnings": group.warnings,
+                "oom": oom is not None}  # fmt: skip
+        wire.send(reply, body, [ours.fileno(), *(() if oom is None else (oom,))])
+    except failures.EXPECTED as error:
+        wire.send(reply, {"error": failures.describe(error)})
+        os._exit(1)
+    inheritance = Inheritance(
+        theirs, wishes.stdio, prepared, console_size=wishes.size, dies_with_parent=True, limits_itself=True
+    )
+    spawn.become(plan_, inheritance, group, seccomp)
+
+
 def make(
     request: Json, filter_fd: int, stdio: tuple[int, int, int] | None, size: tuple[int, int], born: list[int]
 ) -> Answer:
@@ -96,16 +133,8 @@ def make(
     timing: dict[str, float] = {}
     supervisor = os.getppid()
     place.prepare(request["run"], request["bundle"])
-    with timed(timing, "plan"):
-        spec = _read(request)
-        plan_ = plan(spec, _root(request, spec))
-    with timed(timing, "cgroup"):
-        linux = spec.get("linux") or {}
-        path = linux.get("cgroupsPath") or f"/corten/{request['id']}"
-        group = cgroups.create(cgroups.detect(), path, linux.get("resources") or {})
+    plan_, group, prepared = _prepare(request, None, timing)
     try:
-        with timed(timing, "mounts on the host side"):
-            prepared = prepare(plan_, tuple(CgroupMount(*mount) for mount in group.mounts()))
         with timed(timing, "init"):
             child = spawn.spawn(
                 plan_,
@@ -121,11 +150,10 @@ def make(
         group.remove()
         raise
     timing.update({f"init.{step}": seconds for step, seconds in child.timing.items()})
-    own_pids = any(n["type"] == "pid" and not n.get("path") for n in linux.get("namespaces") or ())
     body = {
         "pid": child.pid,
-        "cgroup": path,
-        "own_pids": own_pids,
+        "cgroup": group.path,
+        "own_pids": _own_pids(plan_.spec),
         "timing": timing,
         "warnings": [*group.warnings, *child.warnings],
         "console": child.console >= 0,
@@ -133,6 +161,30 @@ def make(
     }
     optional = [fd for fd in (child.console, -1 if oom is None else oom) if fd >= 0]
     return body, [child.pidfd, child.channel.detach(), listener.detach(), *optional]
+
+
+def _prepare(request: Json, unified: int | None, timing: dict[str, float]) -> tuple[Plan, cgroups.Cgroup, Prepared]:
+    """All that comes before there are namespaces. Nothing is left when it fails, `unified` excepted."""
+    with timed(timing, "plan"):
+        spec = _read(request)
+        plan_ = plan(spec, _root(request, spec))
+    with timed(timing, "cgroup"):
+        linux = spec.get("linux") or {}
+        path = linux.get("cgroupsPath") or f"/corten/{request['id']}"
+        group = cgroups.create(cgroups.here(), path, linux.get("resources") or {}, unified=unified)
+    try:
+        with timed(timing, "mounts on the host side"):
+            return plan_, group, prepare(plan_, tuple(CgroupMount(*mount) for mount in group.mounts()))
+    except BaseException:
+        if unified is None:  # who is in it leaves that to the supervisor
+            group.kill()
+            group.remove()
+        raise
+
+
+def _own_pids(spec: Json) -> bool:
+    namespaces = (spec.get("linux") or {}).get("namespaces") or ()
+    return any(namespace["type"] == "pid" and not namespace.get("path") for namespace in namespaces)
 
 
 def enter(request: Json, exec_: Json, stdio: tuple[int, int, int] | None, target: Target, born: list[int]) -> Answer:

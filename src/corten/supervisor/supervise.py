@@ -52,9 +52,9 @@ class Exec:
 
 
 class Supervisor:
-    def __init__(self, request: Json, fds: list[int], make: maker.Make = maker.make) -> None:
+    def __init__(self, request: Json, fds: list[int], become: maker.Become = maker.become) -> None:
         self._request = request
-        self._make = make
+        self._become = become
         self._loop = Loop()
         self._directory: str = request["run"]
         self._terminal = bool(request.get("terminal"))
@@ -98,7 +98,7 @@ class Supervisor:
     def _create(self) -> Created:
         request = self._request
         external = request.get("runtime", "corten") != "corten"
-        self._container = External(request) if external else Native(request, self._filter_fd, self._make)
+        self._container = External(request) if external else Native(request, self._filter_fd, self._become)
         stdio = Stdio(self._terminal, bool(request.get("open_stdin")))
         try:
             rows, columns = request.get("console_size") or (0, 0)

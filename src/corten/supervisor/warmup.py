@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any
+from typing import Any, NoReturn
 
 from corten.kernel import mount
-from corten.kernel import process as p
-from corten.runtime import messages
-from corten.supervisor import place, wire
-from corten.supervisor.maker import Answer
+from corten.runtime import cgroups, messages
+from corten.supervisor import wire
+from corten.supervisor.maker import Wishes
 from corten.supervisor.supervise import Supervisor, wait_for_container
 
 Json = dict[str, Any]
@@ -29,6 +28,7 @@ _MOST = 4  # pools of one size that are filled at most
 
 def warm_up() -> None:
     """Lives of a container without the container. Leaves nothing behind."""
+    cgroups.here()
     directory = mount.new("tmpfs", ("mode=700",))  # mounted nowhere, gone with its descriptor
     try:
         for _ in range(_ROUNDS):
@@ -68,28 +68,23 @@ def _life(place_: str) -> None:
     daemon, control = socket.socketpair()
     client, stream = socket.socketpair()
     request = {
-        "do": "create", "run": f"{place_}/run", "bundle": place_, "open_stdin": True, "log": {"path": os.devnull},
+        "do": "create", "run": f"{place_}/run", "bundle": place_, "born": [], "cgroup": "",
+        "open_stdin": True, "log": {"path": os.devnull},
         "streams": [{"mux": True, "stdin": True, "early": "", "detach_keys": "", "replay": ""}],
     }  # fmt: skip
     with daemon, client, stream:
         wire.send(daemon, request, [stream.fileno()])
         if frame := wait_for_container(control):
             wire.send(daemon, {"id": 1, "do": "start"}, [])
-            Supervisor(*frame, _make).run()
+            Supervisor(*frame, _become).run()
 
 
-def _make(
-    request: Json, filter_fd: int, stdio: tuple[int, int, int] | None, size: tuple[int, int], born: list[int]
-) -> Answer:
-    """In place of `maker.make`."""
-    place.prepare(request["run"], request["bundle"])
+def _become(request: Json, wishes: Wishes, reply: socket.socket) -> NoReturn:
+    """In place of `maker.become`."""
     ours, theirs = messages.pair()
-    pid, pidfd = p.clone3(p.CLONE_PARENT)
-    if pid == 0:
-        messages.expect(theirs, messages.START)
-        assert stdio is not None
-        os.write(stdio[1], b"a line\n")
-        os._exit(0)
-    listener = place.settle(request["run"], pid, os.getppid())
-    told = {"pid": pid, "cgroup": "", "own_pids": True, "timing": {}, "warnings": [], "console": False, "oom": False}
-    return told, [pidfd, ours.detach(), listener.detach()]
+    wire.send(reply, {"own_pids": True, "timing": {}, "warnings": [], "oom": False}, [ours.fileno()])
+    messages.send(theirs, messages.READY, timing={"begin": 0.001}, warnings=[])
+    messages.expect(theirs, messages.START)
+    assert wishes.stdio is not None
+    os.write(wishes.stdio[1], b"a line\n")
+    os._exit(0)

@@ -112,6 +112,8 @@ class Supervisors:
             "stdin_once": bundle.stdin_once,
             "console_size": list(bundle.console_size),
             "runtime": bundle.runtime,
+            "cgroup": bundle.cgroup,
+            "born": bundle.born,
             "streams": [stream_options(stream) for stream in streams],
         }
 

@@ -169,7 +169,9 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
             inputs = replace(inputs, linked_env=links.environment(containers, container))
             spec = container_spec(inputs, _facts(parts, record.host_config))
             (container.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
-        bundle = make_bundle(container, parts, rootfs=rootfs)
+        bundle = replace(
+            make_bundle(container, parts, rootfs=rootfs), cgroup=spec["linux"]["cgroupsPath"], born=_born(spec)
+        )
         task = await _side_by_side(containers, container, stack, phases, bundle, namespace)
     with phases.phase("hosts"):
         container_files.write_network(containers, container)
@@ -177,6 +179,14 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
         for name, seconds in (await task.start()).items():  # a supervisor was made in "create"; its program starts here
             phases.seconds[f"start.{name}" if name == "execve" else f"create.{name}"] = seconds
     return task
+
+
+def _born(spec: Json) -> tuple[str, ...] | None:
+    """See `Bundle.born`."""
+    paths = {namespace["type"]: namespace.get("path") for namespace in spec["linux"]["namespaces"]}
+    if "user" in paths or paths.get("pid"):
+        return None
+    return tuple(kind for kind in ("pid", "time") if kind in paths)
 
 
 async def _network_namespace(

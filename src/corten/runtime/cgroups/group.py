@@ -272,12 +272,29 @@ def _is_second(layout: Layout, first: str, second: str) -> bool:
     return hierarchy.version == 2 if hierarchy else layout.mode == "v2"
 
 
-def create(layout: Layout, path: str, resources: Json | None = None, *, in_userns: bool = False) -> Cgroup:
+def make_unified(layout: Layout, path: str) -> int | None:
+    """The group's v2 directory, before there is a group: for who is born in it and then calls `create`.
+
+    None on a machine without v2. Errors are those of `create`.
+    """
+    tree.check(path)
+    return tree.make(layout.unified, path) if layout.unified else None
+
+
+def create(
+    layout: Layout,
+    path: str,
+    resources: Json | None = None,
+    *,
+    in_userns: bool = False,
+    unified: int | None = None,
+) -> Cgroup:
     """Make the group in every tree and set `resources`, OCI's linux.resources; `path` is absolute, as "/corten/ID".
 
     Empty leftovers at `path` are replaced; Conflict when processes are in them. On any failure nothing is left behind.
     `in_userns` says that this engine itself has no rights over the whole machine: trees it may not write to are left
-    out, and devices are not limited (nodes are, by the user namespace).
+    out, and devices are not limited (nodes are, by the user namespace). `unified` is the answer of `make_unified`, the
+    group's from here on; the directory stays when this fails, because the caller may be in it.
     """
     tree.check(path)
     resources = dict(resources or {})
@@ -285,6 +302,9 @@ def create(layout: Layout, path: str, resources: Json | None = None, *, in_usern
         group = Cgroup(layout, path, {})
         undo.callback(group.close)
         for hierarchy in layout.hierarchies:
+            if hierarchy.version == 2 and unified is not None:
+                group._directories[hierarchy] = unified
+                continue
             try:
                 made = tree.make(hierarchy, path)
             except OSError as error:

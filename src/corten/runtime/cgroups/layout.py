@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 from corten.kernel import cgroupfs
@@ -33,6 +34,12 @@ class Layout(NamedTuple):
     def of(self, controller: str) -> Hierarchy | None:
         """The tree in which `controller` is found. v1 comes first: a v1 mount takes the controller away from v2."""
         return next((h for h in self.hierarchies if controller in h.controllers), None)
+
+
+@cache
+def here() -> Layout:
+    """`detect`, once for a process and those that are forked from it."""
+    return detect()
 
 
 def detect(mountinfo: str = "") -> Layout:
