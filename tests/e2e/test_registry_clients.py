@@ -54,7 +54,7 @@ def test_docker_and_corten(cli: Client, host: str) -> None:
         assert "denied: requested access to the resource is denied" in cli("push", name, code=1).err
     login(cli, "ann", host)
     cli("push", public)
-    cli("push", hers)
+    assert "Mounted from" in cli("push", hers).out
     cli("logout", host)
     cli("rmi", mine, hers, public)
     cli("pull", public)

@@ -151,7 +151,13 @@ async def test_a_mount_needs_reading_at_the_source(own: Own) -> None:
         assert answer.status == 201
     narrow = await token(own, "repository:bob/z:pull,push", as_=BOB)
     answer = await own.ask("POST", f"/v2/bob/z/blobs/uploads/?mount={everybodys}&from=public/x", as_=narrow)
-    assert answer.status == 202  # the token says nothing of public/x
+    wanted = "repository:bob/z:pull,push repository:public/x:pull"
+    assert answer.status == 401 and f'scope="{wanted}"' in answer.headers["WWW-Authenticate"]
+    better = await token(own, wanted, as_=BOB)
+    answer = await own.ask("POST", f"/v2/bob/z/blobs/uploads/?mount={everybodys}&from=public/x", as_=better)
+    assert answer.status == 201
+    answer = await own.ask("POST", f"/v2/bob/z/blobs/uploads/?mount={hers}&from=ann/x", as_=narrow)
+    assert answer.status == 202  # no token would let him read that
 
 
 async def test_content_is_kept_once_and_seen_by_its_repositories_only(own: Own, tmp_path: Path) -> None:

@@ -68,6 +68,12 @@ class Access:
         granted = actor.claims is None or actor.claims.allows("repository", repository, ACTIONS[right])
         return granted and right in self.rights.of(actor.user, repository)
 
+    def could_read(self, actor: Actor, repository: str) -> bool:
+        """Would a token for one more repository let the sender read it? Not when this one was asked for that."""
+        if actor.claims is None or any(scope.name == repository for scope in actor.claims.scopes):
+            return False
+        return "read" in self.rights.of(actor.user, repository)
+
     def reads(self, actor: Actor) -> Callable[[str], bool]:
         """Which repositories a list may show: by the user's own rights, as a token for a list names no repository."""
         return lambda repository: "read" in self.rights.of(actor.user, repository)

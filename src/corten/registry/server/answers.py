@@ -36,6 +36,14 @@ class Refusal(Exception):
         return web.json_response(body, status=self.status, headers={**HEADERS, **self.headers})
 
 
+class MoreScope(Exception):
+    """A better token would do; `scope` is what it has to be for."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(scope)
+        self.scope = scope
+
+
 def refusal(error: CortenError, path: str) -> Refusal:
     """What the rooms below say, in the specification's codes."""
     text = str(error)

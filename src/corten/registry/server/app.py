@@ -14,7 +14,7 @@ from aiohttp import web
 
 from corten.errors import CortenError, Unauthorized
 from corten.registry.server.access import ACTIONS, Access, Actor
-from corten.registry.server.answers import HEADERS, Refusal, refusal
+from corten.registry.server.answers import HEADERS, MoreScope, Refusal, refusal
 from corten.registry.server.asked import Asked
 from corten.registry.server.blob_requests import BlobRequests
 from corten.registry.server.manifest_requests import ManifestRequests
@@ -121,6 +121,8 @@ class Registry:
             return refused.answer()
         except Unauthorized as error:
             return self._challenge(request, str(error), basic=request.path == PATH).answer()
+        except MoreScope as wanted:
+            return self._challenge(request, DENIED, wanted.scope, more=True).answer()
         except CortenError as error:
             return refusal(error, request.path).answer()
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from corten.errors import Conflict, CortenError, NotFound
-from corten.registry.server.answers import HEADERS, Refusal, created, where
+from corten.registry.server.answers import HEADERS, MoreScope, Refusal, created, where
 from corten.registry.server.asked import Asked
 from corten.registry.server.downloads import Download
 from corten.registry.server.names import check_name
@@ -68,6 +68,8 @@ class BlobRequests:
         check_no_cache(self._parts, asked.name)
         if mounted := query.get("mount", ""):
             source = check_name(query["from"]) if query.get("from") else ""
+            if source and self._parts.access.could_read(asked.actor, source):
+                raise MoreScope(f"repository:{asked.name}:pull,push repository:{source}:pull")
             if await asyncio.to_thread(self._mount, asked, digests.check(mounted), source):
                 self._parts.webhooks.tell(asked, "mount", Target(mounted))
                 return created(asked.name, mounted)
