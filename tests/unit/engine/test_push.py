@@ -70,7 +70,7 @@ async def test_an_upload_goes_on_where_it_broke(store: Store, server: Scripted) 
     forget(server)
     server.uploads.cut = lambda there: there > 5 << 20
     said = await push(store, name)
-    assert "Retrying in 1 seconds" in said and "Pushed" in said
+    assert "Retrying in 1 second" in said and "Pushed" in said
     first, second = ranges(server)[:2]
     start = int(second.partition("-")[0])
     assert first == f"0-{size - 1}" and second == f"{start}-{size - 1}" and start > 5 << 20
@@ -131,7 +131,7 @@ async def test_limits_and_errors_are_said_and_tried_again(store: Store, server: 
     server.before = before
     said = await push(store, name)
     assert troubles == {}
-    assert said.count("Retrying in 1 seconds") >= 5
+    assert said.count("Retrying in 1 second") >= 5
     assert server.manifests["1"][1] == image.manifest
 
 
@@ -145,7 +145,7 @@ async def test_giving_up(store: Store, server: Scripted) -> None:
     server.before = before
     messages = await collect(store.images.push(name, "1"))
     assert "503" in messages[-1]["error"]
-    assert statuses(messages).count("Retrying in 1 seconds") == 4
+    assert statuses(messages).count("Retrying in 1 second") == 4
 
 
 async def test_a_registry_that_stops_reading(store: Store, server: Scripted) -> None:
@@ -162,7 +162,7 @@ async def test_a_registry_that_stops_reading(store: Store, server: Scripted) -> 
 
     server.before = before
     said = await push(store, name)
-    assert "Retrying in 1 seconds" in said
+    assert "Retrying in 1 second" in said
     assert digest(image.layers[0]) in server.blobs
 
 
@@ -183,7 +183,7 @@ async def test_a_download_that_stalls_goes_on_where_it_stood(store: Store, serve
     server.before = before
     messages = await collect(store.images.pull(f"{server.host}/a/b", "1"))
     assert messages[-1]["status"].startswith("Status: Downloaded newer image")
-    assert [m["id"] for m in messages if m.get("status") == "Retrying in 1 seconds"] == [digest(layer)[7:19]]
+    assert [m["id"] for m in messages if m.get("status") == "Retrying in 1 second"] == [digest(layer)[7:19]]
     (again,) = [r.headers["Range"] for r in server.requests if "Range" in r.headers]
     assert again == f"bytes={3 << 20}-"
 

@@ -25,7 +25,8 @@ def retrying(emit: Emit, id: str | None) -> Callable[[float], None]:
     """What a registry's client calls before it waits: Docker's message about it."""
 
     def waiting(seconds: float) -> None:
-        emit(status(f"Retrying in {max(1, round(seconds))} seconds", id))
+        rounded = max(1, round(seconds))
+        emit(status(f"Retrying in {rounded} second{'s' * (rounded != 1)}", id))
 
     return waiting
 
