@@ -158,6 +158,9 @@ def test_detach_keys_leave_the_container(
         terminal.type(bytes([byte]))
     terminal.type(typed[-1:])
     assert terminal.end() == 0
+    deadline = time.monotonic() + 10
+    while box.received != passed and time.monotonic() < deadline:  # it reads in a thread of its own
+        time.sleep(0.01)
     assert box.received == passed
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 def run(session: Session, flags: Flags) -> int:
     reference, every, quiet = flags.words[0], flags.on("all-tags"), flags.on("quiet")
     repository, tag = pulling.split(reference)
+    if repository != reference and not tag:
+        raise CommandError("invalid reference format")
     if every and tag:
         raise CommandError("tag can't be used with --all-tags/-a")
     if not every and not tag:

@@ -37,7 +37,8 @@ def run(session: Session, flags: Flags) -> int:
     if flags.text("format"):
         from corten.cli.gotemplate.documents import one
 
-        out(one(flags.text("format"), {"Client": client, "Server": server}))
+        shown = server and {"Experimental": False, **server}  # which is left out while it is false
+        out(one(flags.text("format"), {"Client": client, "Server": shown}))
     else:
         out(_page(client, server))
     if failure is not None:

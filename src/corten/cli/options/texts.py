@@ -37,7 +37,7 @@ def parse_sysctl(text: str) -> str:
 
 
 def parse_label(text: str) -> str:
-    if text.startswith("="):
+    if not text.partition("=")[0]:
         raise ValueError(f"invalid label '{text}': empty name")
     return text
 
