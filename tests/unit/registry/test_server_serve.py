@@ -64,6 +64,19 @@ def test_it_collects_by_itself(tmp_path: Path) -> None:
         assert status(host, f"/v2/a/blobs/{digest(b'old')}") == 404
 
 
+def test_abandoned_uploads_go_without_being_told(tmp_path: Path) -> None:
+    with own_process("--root", str(tmp_path)) as (host, _):
+        request = urllib.request.Request(f"http://{host}/v2/a/blobs/uploads/", b"", method="POST")
+        for _ in range(2):
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                place = answer.headers["Location"]
+    age(tmp_path / "uploads", seconds=25 * 3600)
+    (tmp_path / "uploads" / place.rpartition("/")[2]).touch()
+    with own_process("--root", str(tmp_path)) as (host, _):
+        until(lambda: len(list((tmp_path / "uploads").iterdir())) == 2)
+        assert status(host, place) == 204
+
+
 def until(true: object, limit: float = 30) -> None:
     assert callable(true)
     deadline = time.monotonic() + limit

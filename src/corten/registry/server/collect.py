@@ -94,7 +94,7 @@ class Collector:
                 yield from self._repository(name, linked)
             self._between()
             yield from self._content(content, linked)
-            yield from self._uploads()
+            yield from self.uploads()
             if not self._dry_run:
                 (self._layout.root / "collected").write_text(str(time.time_ns()))  # for ledgers of other processes
 
@@ -201,7 +201,8 @@ class Collector:
             return path.stat().st_atime_ns == seen and self._remove(path)
         return False
 
-    def _uploads(self) -> Iterator[Removed]:
+    def uploads(self) -> Iterator[Removed]:
+        """Of all this only what nobody goes on with; needs no turn of its own."""
         for name, size in self._store.uploads.sweep(self._policy.uploads, self._dry_run):
             yield Removed("upload", name, size)
         if not self._dry_run and (self._layout.root / "ingest").exists():

@@ -15,12 +15,13 @@ from pathlib import Path
 from corten.errors import CortenError, Invalid
 from corten.registry.server.access import Access
 from corten.registry.server.app import Registry, start
-from corten.registry.server.collect import Collector
+from corten.registry.server.collect import Collector, Removed
 from corten.registry.server.config import LISTEN, Config, access, from_file, overlay
 from corten.registry.server.metrics import Metrics
 from corten.registry.server.rights import rule
 from corten.registry.server.store import Store
 
+_HOUR = 3600.0
 _log = logging.getLogger(__name__)
 
 
@@ -114,18 +115,24 @@ def _reload(read: Callable[[], Config], allowed: Access) -> None:
 async def _collect(
     store: Store, config: Config, metrics: Metrics, stop: asyncio.Event, ending: threading.Event
 ) -> None:
-    """A collection every so many seconds, or none."""
-    while config.collect_every > 0:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), config.collect_every)
-            return
+    """Abandoned uploads go at start and every hour, everything that nothing needs as often as is configured."""
+    whole = False
+    while not stop.is_set():
         collector = Collector(store, config.collect, stop=ending.is_set)
         try:
-            removed = await asyncio.to_thread(list, collector.run())
-            for each in removed:
-                metrics.count("collected_total", kind=each.kind)
-                metrics.count("collected_bytes_total", each.size)
+            removed = await asyncio.to_thread(list, collector.run() if whole else collector.uploads())
         except (CortenError, OSError) as error:
             _log.error("the collection ended early: %s", error)
         else:
-            _log.info("collected %d things, %d bytes", len(removed), sum(each.size for each in removed))
+            _count(removed, metrics)
+        whole = config.collect_every > 0
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), config.collect_every or _HOUR)
+
+
+def _count(removed: Sequence[Removed], metrics: Metrics) -> None:
+    for each in removed:
+        metrics.count("collected_total", kind=each.kind)
+        metrics.count("collected_bytes_total", each.size)
+    if removed:
+        _log.info("collected %d things, %d bytes", len(removed), sum(each.size for each in removed))
