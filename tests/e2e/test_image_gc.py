@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
 import tempfile
 import time
@@ -95,6 +97,19 @@ def test_after_a_pull_and_over_a_restart(world: World, tmp_path: Path) -> None:
             time.sleep(0.05)
         assert world.names() == sorted(["gc/used", f"{host}/gc/new"])
         assert [e["Action"] for e in world.daemon.events(events, type="image", event="delete")] == ["delete"]
+
+
+def test_a_policy_is_reloaded(world: World) -> None:
+    world.load("gc/a")
+    assert "No image goes by itself" in world.corten.out("image", "gc", "--dry-run")
+    world.config.write_text(json.dumps({"image-gc": {"max-age": "1ms"}}))
+    os.kill(world.daemon.pid, signal.SIGHUP)
+    until = time.monotonic() + 20
+    while "would go" not in world.corten.out("image", "gc", "--dry-run"):
+        assert time.monotonic() < until
+    assert world.names() == ["gc/a"]
+    world.corten("image", "gc")
+    assert world.names() == []
 
 
 def test_a_bad_policy_is_refused(world: World) -> None:

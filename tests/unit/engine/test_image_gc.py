@@ -70,7 +70,8 @@ def test_space_is_made_by_what_was_not_used_longest() -> None:
 
 def test_what_was_just_pulled_is_there_to_be_run() -> None:
     fresh = Holding("new", frozenset(("base",)), NOW - 60, "")
-    assert [v.id for v in judge(Policy(free_percent=99), [*store(), fresh], SIZES, FULL, NOW) if not v.goes] == ["new"]
+    (stays,) = [v for v in judge(Policy(free_percent=99), [*store(), fresh], SIZES, FULL, NOW) if not v.goes]
+    assert (stays.id, stays.reason) == ("new", "used 1 minute ago, too recently to go")
     assert judge(Policy(max_age=30), [fresh], SIZES, FULL, NOW)[0].goes
 
 

@@ -146,7 +146,7 @@ def judge(
             elif policy.keep_bytes and kept - own < policy.keep_bytes:
                 goes, reason = False, f"among the {_human(policy.keep_bytes)} that are kept at least"
         else:
-            goes, reason = False, f"used {_ago(age)} ago"
+            goes, reason = False, f"used {_ago(age)} ago" + (", too recently to go" if free < wanted else "")
         if goes:
             users.subtract(holding.parts)
             count, kept, free = count - 1, kept - own, free + own
