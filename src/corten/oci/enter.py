@@ -29,7 +29,8 @@ def exec_(arguments: Namespace) -> int:
     keep = tuple(range(3, 3 + arguments.preserve_fds))
     entry = Entry(process, container.pid, target_fd, foreign_namespaces(container.pid),
                   None if terminal else (0, 1, 2), (0, 0), keep)  # fmt: skip
-    entering = spawn.enter(entry, container.cgroup(), filter_of(container.spec(), arguments.root))
+    filter_ = filter_of(container.spec(), arguments.root)
+    entering = spawn.enter(lambda: entry, container.pid, container.cgroup(), lambda: filter_)
     if terminal:
         send_console(arguments.console_socket, messages.expect(entering.channel, messages.CONSOLE).fd)
     messages.receive(entering.channel)  # end of file: it runs; a failure is raised

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from corten.kernel import process as p
 from corten.kernel import pty
 from corten.runtime import messages
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.init import close_all_but, fail, reset_signals, seal_imports
+from corten.runtime.limits import apply_limits
 from corten.runtime.plan import NAMESPACES
 from corten.runtime.program import Program
 
@@ -46,18 +47,16 @@ def _namespace(pid: str, name: str) -> int:
 class Enter:
     """The child. `run` never returns."""
 
-    def __init__(
-        self, entry: Entry, channel: socket.socket, cgroup: Cgroup, inside: bool, seccomp: bytes | None
-    ) -> None:
+    def __init__(self, entry: Entry, channel: socket.socket, cgroup: Cgroup, seccomp: bytes | None) -> None:
         self.entry = entry
         self.cgroup = cgroup
-        self.inside = inside  # of the v2 group, by clone3; or the parent sees to it
+        self.warnings: list[str] = []
         self.channel = channel
         self.userns = "user" in entry.namespaces
         self.program = Program(entry.process, seccomp, self.userns)
         self.stdio = entry.stdio
 
-    def run(self) -> None:
+    def run(self) -> NoReturn:
         step = "begin"
         try:
             for name, do in STEPS:
@@ -80,7 +79,10 @@ class Enter:
         self.cgroup.enter_self(unified=False)
 
     def wait_for_parent(self) -> None:
-        messages.expect(self.channel, messages.LIMITED)
+        messages.expect(self.channel, messages.ENTERED)
+
+    def be_limited(self) -> None:
+        self.warnings = apply_limits(0, self.entry.process)
 
     def join_namespaces(self) -> None:
         flags = 0
@@ -100,7 +102,7 @@ class Enter:
         told, tell = os.pipe2(os.O_CLOEXEC)
         pid, pidfd = p.clone3(p.CLONE_PARENT)
         if pid:
-            messages.send(self.channel, messages.BORN, pidfd)
+            messages.send(self.channel, messages.BORN, pidfd, warnings=self.warnings)
             os._exit(0)
         # What the child says (its console, why it failed) must not come before the word of its birth.
         os.close(tell)
@@ -149,7 +151,8 @@ class Enter:
 STEPS: tuple[tuple[str, Callable[[Enter], None]], ...] = (
     ("leave parent", Enter.leave_parent),
     ("cgroup", Enter.enter_cgroup),  # limited and accounted before it can do anything inside
-    ("parent", Enter.wait_for_parent),
+    ("parent", Enter.wait_for_parent),  # it sees to the v2 group where one cannot be born in it
+    ("limits", Enter.be_limited),  # inside a user namespace they could not be raised
     ("join namespaces", Enter.join_namespaces),  # one setns: all or none; the root is the container's from here on
     # Only now can the container see this process. Who may trace in there (CAP_SYS_PTRACE) gets at whatever it can see:
     # it has no root, no directory and no descriptor of the host's any more.

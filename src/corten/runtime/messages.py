@@ -14,8 +14,8 @@ A SOCK_SEQPACKET pair, one small JSON object a packet, in this order:
 
 Who was not made by the runtime but becomes the first process (`spawn.become`) limits itself, and gets Start only.
 
-For a further process (exec) the order is Limited; Born, with the pidfd of the process that goes on from there; Console;
-the end of file.
+For a further process (exec) the order is Entered, when it is in its control groups; Born, with the pidfd of the process
+that goes on from there; Console; the end of file.
 
 Instead of any of its messages, and of the end of file, the child may send Failed, and is gone then.
 """
@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 MAPPED = "mapped"
 LIMITED = "limited"
+ENTERED = "entered"
 CONSOLE = "console"
 READY = "ready"
 BORN = "born"

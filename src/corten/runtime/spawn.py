@@ -116,42 +116,49 @@ class Entering(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def enter(entry: Entry, cgroup: Cgroup, seccomp: bytes | None, siblings: list[int] | None = None) -> Entering:
-    """Begin a further process in a running container; what it says next comes by `channel` and is not waited for.
+def enter(entry: Callable[[], Entry], target: int, cgroup: Cgroup, seccomp: Callable[[], bytes | None]) -> Entering:
+    """Begin a further process beside `target`; what it says next comes by `channel` and is not waited for.
 
     Console may come (with a terminal), then the end of file: its program runs. Or Failed, raised as ChildFailed.
+    `entry` and `seccomp` are called in the child: the caller may live long, and need not have read what they read.
     """
     ours, theirs = messages.pair()
-    pid, pidfd, inside = _clone_into(cgroup, siblings)
+    pid, pidfd, inside = _clone_into(cgroup)
     if pid == 0:
-        Enter(entry, theirs, cgroup, inside, seccomp).run()  # never returns
+        _enter(entry, theirs, cgroup, seccomp)
     theirs.close()
     try:
-        warnings = apply_limits(pid, entry.process)
         if not inside:
-            cgroup.enter(pid, beside=entry.target)
-        messages.send(ours, messages.LIMITED)
-        born = messages.expect(ours, messages.BORN).fd
+            cgroup.enter(pid, beside=target)
+        messages.send(ours, messages.ENTERED)
+        word = messages.expect(ours, messages.BORN)
     except BaseException as error:
         reason = _reason(ours, error)
-        _discard(pid, pidfd, ours, siblings)
+        _discard(pid, pidfd, ours, None)
         raise reason from (None if reason is error else error)
     os.close(pidfd)
-    if siblings is None:
-        os.waitpid(pid, 0)
-        return Entering(_pid_of(born), born, ours, tuple(warnings))
-    siblings.append(_pid_of(born))
-    return Entering(siblings[-1], born, ours, tuple(warnings))
+    os.waitpid(pid, 0)
+    return Entering(_pid_of(word.fd), word.fd, ours, tuple(word.body["warnings"]))
 
 
-def _clone_into(cgroup: Cgroup, siblings: list[int] | None) -> tuple[int, int, bool]:
+def _enter(
+    entry: Callable[[], Entry], channel: socket.socket, cgroup: Cgroup, seccomp: Callable[[], bytes | None]
+) -> NoReturn:
+    try:
+        child = Enter(entry(), channel, cgroup, seccomp())
+    except BaseException as error:  # everything becomes a message: there is nobody above to handle it
+        fail(channel, "specification", error)
+    child.run()
+
+
+def _clone_into(cgroup: Cgroup) -> tuple[int, int, bool]:
     """(pid, pidfd, whether the v2 group is entered). A v2 group with groups of its own takes no process (EBUSY)."""
     try:
-        return *_born(0, cgroup.fd or 0, siblings), True
+        return *p.clone3(0, cgroup.fd or 0), True
     except OSError as error:
         if error.errno not in (errno.EBUSY, errno.EOPNOTSUPP):
             raise
-    return *_born(0, 0, siblings), False
+    return *p.clone3(0), False
 
 
 def _born(flags: int, cgroup: int, siblings: list[int] | None) -> tuple[int, int]:

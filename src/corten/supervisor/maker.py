@@ -1,9 +1,10 @@
-"""Short-lived processes that make a supervisor's children for it.
+"""What is done in processes born for a container, so that its supervisor stays small.
 
 Reading a specification and turning it into mounts and system calls takes a megabyte or two of Python objects, needed
-for some milliseconds; a supervisor lives for months. So both `make` and `enter` run in a process forked for the
-purpose, whose children are born as the supervisor's own (CLONE_PARENT). It answers with descriptors, and its memory
-goes with it.
+for some milliseconds; a supervisor lives for months. So it is read by the process that then becomes the container's
+first (`become`) or a further one (`entry`). Where the first one cannot be born before it is read, that is done by a
+maker (`make`, `in_child`): a process whose children are the supervisor's own (CLONE_PARENT); it answers with
+descriptors, and its memory goes with it.
 """
 
 from __future__ import annotations
@@ -79,15 +80,6 @@ def _answer(reply: socket.socket, work: Callable[[list[int]], Answer]) -> None:
     os._exit(0)
 
 
-class Target(NamedTuple):
-    """The container that a further process is to enter."""
-
-    pid: int
-    pidfd: int
-    cgroup: str
-    filter_fd: int
-
-
 class Wishes(NamedTuple):
     """What a first process gets from its supervisor. It is also what `Become` takes beside the request."""
 
@@ -109,7 +101,7 @@ def become(request: Json, wishes: Wishes, reply: socket.socket) -> NoReturn:
     try:
         timing: dict[str, float] = {}
         plan_, group, prepared = _prepare(request, wishes.unified, timing)
-        seccomp = _filter(wishes.filter_fd)
+        seccomp = filter_of(wishes.filter_fd)
         oom = group.oom_fd()
         body = {"own_pids": _own_pids(plan_.spec), "timing": timing, "warnings": group.warnings,
                 "oom": oom is not None}  # fmt: skip
@@ -140,7 +132,7 @@ def make(
                 plan_,
                 lambda channel: Inheritance(channel, stdio, prepared, console_size=size, dies_with_parent=True),
                 group,
-                _filter(filter_fd),
+                filter_of(filter_fd),
                 siblings=born,
             )
         oom = group.oom_fd()
@@ -187,15 +179,11 @@ def _own_pids(spec: Json) -> bool:
     return any(namespace["type"] == "pid" and not namespace.get("path") for namespace in namespaces)
 
 
-def enter(request: Json, exec_: Json, stdio: tuple[int, int, int] | None, target: Target, born: list[int]) -> Answer:
-    """A further process on its way into the container: [pidfd, channel]."""
-    spec = _read(request)
+def entry(request: Json, exec_: Json, stdio: tuple[int, int, int] | None, target: int, target_fd: int) -> Entry:
+    """What a further process needs to know."""
     rows, columns = exec_.get("console_size") or (0, 0)
-    process = with_group_names(exec_["process"], spec)
-    entry = Entry(process, target.pid, target.pidfd, foreign_namespaces(target.pid), stdio, (rows, columns))
-    group = cgroups.open(cgroups.detect(), target.cgroup)
-    entering = spawn.enter(entry, group, _filter(target.filter_fd), siblings=born)
-    return {"pid": entering.pid}, [entering.pidfd, entering.channel.detach()]
+    process = with_group_names(exec_["process"], _read(request))
+    return Entry(process, target, target_fd, foreign_namespaces(target), stdio, (rows, columns))
 
 
 def _read(request: Json) -> Json:
@@ -213,7 +201,7 @@ def _root(request: Json, spec: Json) -> tuple[mountplan.MountPlan, ...]:
     return (mountplan.parse({"destination": "/", "source": path, "options": ["rbind", "rslave"]}),)
 
 
-def _filter(fd: int) -> bytes | None:
+def filter_of(fd: int) -> bytes | None:
     return os.pread(fd, _MAX_FILTER, 0) if fd >= 0 else None
 
 

@@ -118,11 +118,15 @@ class Native:
         spawn.start(self._channel)
 
     def enter(self, request: Json, stdio: Stdio, target: int, target_fd: int) -> Entering:
-        """Begin a further process. Raises Reported."""
-        where = maker.Target(target, target_fd, self._path, self._filter_fd)
-        body, fds = maker.in_child(lambda born: maker.enter(self._request, request, stdio.child, where, born))
-        pidfd, channel = fds
-        return Entering(body["pid"], pidfd, socket.socket(fileno=channel), ())
+        """Begin a further process. Raises NotFound, ChildFailed."""
+        if self.cgroup is None:
+            raise NotFound(f"control group {self._path} does not exist")
+        return spawn.enter(
+            lambda: maker.entry(self._request, request, stdio.child, target, target_fd),
+            target,
+            self.cgroup,
+            lambda: maker.filter_of(self._filter_fd),
+        )
 
     def delete(self) -> None:
         """After the end: nothing of the container is left in the kernel."""
