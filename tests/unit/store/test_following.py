@@ -1,0 +1,131 @@
+"""A blob read while it arrives."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from corten.errors import Corrupt, Failed
+from corten.store.blobs import Blobs, Ingest
+from corten.store.following import Following
+
+CONTENT = bytes(range(256)) * 8192
+DIGEST = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(tmp_path)
+
+
+@pytest.fixture
+def thread() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as threads:
+        yield threads
+
+
+def everything(following: Following) -> bytes:
+    pieces = []
+    try:
+        while piece := following.read(10_000):
+            pieces.append(piece)
+    finally:
+        following.close()
+    return b"".join(pieces)
+
+
+def in_pieces(ingest: Ingest, content: bytes) -> None:
+    for at in range(0, len(content), 100_000):
+        ingest.write(content[at : at + 100_000])
+
+
+def test_all_bytes_come_and_then_the_end(blobs: Blobs, thread: ThreadPoolExecutor) -> None:
+    ingest = blobs.ingest(DIGEST)
+    read = thread.submit(everything, Following(ingest))
+    in_pieces(ingest, CONTENT)
+    assert not read.done()  # it is not verified yet
+    ingest.commit()
+    assert read.result(60) == CONTENT
+
+
+def test_what_was_there_before_is_read_too(blobs: Blobs, thread: ThreadPoolExecutor) -> None:
+    first = blobs.ingest(DIGEST)
+    first.write(CONTENT[:50_000])
+    first.close()
+    ingest = blobs.ingest(DIGEST)
+    read = thread.submit(everything, Following(ingest))
+    in_pieces(ingest, CONTENT[50_000:])
+    ingest.commit()
+    assert read.result(60) == CONTENT
+
+
+def test_another_content_than_promised_has_no_end(blobs: Blobs, thread: ThreadPoolExecutor) -> None:
+    ingest = blobs.ingest(DIGEST)
+    read = thread.submit(everything, Following(ingest))
+    ingest.write(b"something else")
+    with pytest.raises(Corrupt):
+        ingest.commit()
+    with pytest.raises(Failed):
+        read.result(60)
+
+
+@pytest.mark.parametrize("end", [Ingest.close, Ingest.abort, Ingest.restart])
+def test_one_that_breaks_off_has_no_end(blobs: Blobs, thread: ThreadPoolExecutor, end: object) -> None:
+    ingest = blobs.ingest(DIGEST)
+    read = thread.submit(everything, Following(ingest))
+    ingest.write(CONTENT[:1000])
+    end(ingest)  # type: ignore[operator]
+    with pytest.raises(Failed):
+        read.result(60)
+    with suppress(OSError):
+        ingest.abort()
+
+
+def test_a_reader_that_is_told_to_stop_does_not_wait(blobs: Blobs, thread: ThreadPoolExecutor) -> None:
+    ingest = blobs.ingest(DIGEST)
+    following = Following(ingest)
+    read = thread.submit(everything, following)
+    following.stop()
+    with pytest.raises(Failed):
+        read.result(60)
+    ingest.abort()
+
+
+def test_one_that_is_over_cannot_be_followed(blobs: Blobs) -> None:
+    ingest = blobs.ingest(DIGEST)
+    ingest.write(CONTENT)
+    ingest.commit()
+    with pytest.raises(FileNotFoundError):
+        Following(ingest)
+
+
+def test_bytes_go_into_a_pipe(blobs: Blobs) -> None:
+    ingest = blobs.ingest(DIGEST)
+    following = Following(ingest)
+    reader, writer = os.pipe()
+    try:
+        ingest.write(CONTENT)
+        assert following.splice(writer, 4096) == 4096
+        assert os.read(reader, 4096) == CONTENT[:4096]
+        assert following.at == 4096
+    finally:
+        for fd in (reader, writer):
+            os.close(fd)
+        following.close()
+        ingest.abort()
+
+
+def test_watchers_are_told_of_what_they_wait_for(blobs: Blobs) -> None:
+    seen: list[Ingest] = []
+    with blobs.watch([DIGEST], seen.append):
+        blobs.ingest("sha256:" + "1" * 64).abort()
+        ingest = blobs.ingest(DIGEST)
+        ingest.close()
+    blobs.ingest(DIGEST).abort()
+    assert seen == [ingest]
