@@ -15,10 +15,13 @@ RTM_NEWQDISC, RTM_DELQDISC = 36, 37
 TC_H_ROOT = 0xFFFFFFFF
 TCA_KIND, TCA_OPTIONS = 1, 2
 TCA_TBF_PARMS, TCA_TBF_RATE64, TCA_TBF_BURST = 1, 4, 6
+TCA_NETEM_RATE, TCA_NETEM_RATE64, TCA_NETEM_LATENCY64, TCA_NETEM_JITTER64 = 6, 8, 10, 11
 TC_LINKLAYER_ETHERNET = 1
+_NETEM_LIMIT = 10_000  # packets that may wait: 5 ms at 25 Gbit/s
 _HANDLE = 0x10000  # 1:
 _LARGEST = 0xFFFFFFFF
 
+_NETEM = struct.Struct("=IIIIII")  # latency and jitter in ticks (given in ns below), limit, loss, gap, duplicate
 _TCMSG = struct.Struct("=BxxxiIII")
 _RATESPEC = struct.Struct("=BBHhHI")  # cell_log, link layer, overhead, cell_align, mpu, rate
 _TBF = struct.Struct(f"={_RATESPEC.size}s{_RATESPEC.size}sIII")  # rate, peak rate, limit, buffer, mtu
@@ -33,6 +36,23 @@ def token_bucket(index: int, rate: int, burst: int, limit: int) -> Request:
     body = _TCMSG.pack(socket.AF_UNSPEC, index, _HANDLE, TC_H_ROOT, 0)
     body += string(TCA_KIND, "tbf") + nest(TCA_OPTIONS, options)
     return Request(f"set rate of {index} to {rate} bytes/s", RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body)
+
+
+def delay(index: int, latency: int, jitter: int, rate: int) -> Request:
+    """netem: every packet waits `latency` ns, more or less by `jitter`; `rate` bytes a second unless 0. tc-netem(8).
+
+    ENOENT where the kernel has no sch_netem.
+    """
+    options = _NETEM.pack(0, _NETEM_LIMIT, 0, 0, 0, 0)
+    options += attribute(TCA_NETEM_LATENCY64, struct.pack("=q", latency))
+    options += attribute(TCA_NETEM_JITTER64, struct.pack("=q", jitter))
+    if rate:
+        options += attribute(TCA_NETEM_RATE, struct.pack("=IiIi", min(rate, _LARGEST), 0, 0, 0))
+    if rate > _LARGEST:
+        options += attribute(TCA_NETEM_RATE64, struct.pack("=Q", rate))
+    body = _TCMSG.pack(socket.AF_UNSPEC, index, _HANDLE, TC_H_ROOT, 0)
+    body += string(TCA_KIND, "netem") + attribute(TCA_OPTIONS, options)
+    return Request(f"set delay of {index} to {latency} ns", RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body)
 
 
 def no_queue(index: int) -> Request:

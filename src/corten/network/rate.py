@@ -1,4 +1,5 @@
-"""Bandwidth limits of containers: "10mbit", or "egress=10mbit,ingress=1gbit", seen from the container.
+"""Bandwidth limits of containers, and delays: "10mbit", or "egress=10mbit,ingress=1gbit,delay=5ms,jitter=1ms", seen
+from the container; a delay is of what it sends.
 
 A token bucket at each end of the container's device: what it sends is held back inside, what it receives outside. The
 one inside can be taken away by a container with CAP_NET_ADMIN, which Docker's default profile does not give.
@@ -12,23 +13,27 @@ from typing import NamedTuple
 
 from corten.errors import Invalid, Unsupported
 from corten.kernel.netlink import Request, Socket
-from corten.kernel.qdisc import no_queue, token_bucket
+from corten.kernel.qdisc import delay, no_queue, token_bucket
 
 _RATE = re.compile(r"(\d{1,12})(k|m|g|t)?bit(?:/s)?", re.ASCII)
 _UNITS = {None: 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _LEAST = 8_000  # bits a second; less cannot carry a TCP connection
-_NETEM = frozenset(("delay", "latency", "jitter", "loss"))
+_TIME = re.compile(r"(\d{1,9})(us|ms|s)", re.ASCII)
+_NANOSECONDS = {"us": 10**3, "ms": 10**6, "s": 10**9}
+_LONGEST = 60 * 10**9
 
 
 class Rate(NamedTuple):
-    """Bits a second; 0 is no limit."""
+    """Bits a second, and nanoseconds; 0 is no limit."""
 
     egress: int = 0
     ingress: int = 0
+    delay: int = 0
+    jitter: int = 0
 
 
 def parse(text: str) -> Rate:
-    """The empty text and "none" are no limit. Invalid; Unsupported for latency, which takes netem."""
+    """The empty text and "none" are no limit. Invalid."""
     if text in ("", "none"):
         return Rate()
     if "=" not in text:
@@ -37,12 +42,22 @@ def parse(text: str) -> Rate:
     found: dict[str, int] = {}
     for field in text.split(","):
         key, _, value = field.partition("=")
-        if key in _NETEM:
-            raise Unsupported(f"net rate {text!r}: {key} would take the kernel's netem; only rates can be given")
         if key not in Rate._fields or key in found:
-            raise Invalid(f"invalid net rate {text!r}: egress=RATE,ingress=RATE is needed")
-        found[key] = _bits(value)
+            raise Invalid(f"invalid net rate {text!r}: egress=RATE,ingress=RATE,delay=TIME,jitter=TIME is needed")
+        found[key] = _bits(value) if key in ("egress", "ingress") else _time(value)
+    if found.get("jitter", 0) > found.get("delay", 0):
+        raise Invalid(f"invalid net rate {text!r}: the jitter is longer than the delay")
     return Rate(**found)
+
+
+def _time(text: str) -> int:
+    match = _TIME.fullmatch(text)
+    if text not in ("0", "none") and not match:
+        raise Invalid(f"invalid delay {text!r}: a number with us, ms or s is needed")
+    found = int(match[1]) * _NANOSECONDS[match[2]] if match else 0
+    if found > _LONGEST:
+        raise Invalid(f"invalid delay {text!r}: at most 60s is possible")
+    return found
 
 
 def _bits(text: str) -> int:
@@ -55,6 +70,19 @@ def _bits(text: str) -> int:
     if not _LEAST <= bits <= 10**13:
         raise Invalid(f"invalid net rate {text!r}: from 8kbit to 10tbit is possible")
     return bits
+
+
+def send(route: Socket, index: int, wish: Rate) -> None:
+    """Limit and delay what a container sends. Unsupported for a delay without netem in the kernel."""
+    if not wish.delay:
+        apply(route, index, wish.egress)
+        return
+    try:
+        route.request(delay(index, wish.delay, wish.jitter, wish.egress // 8))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EOPNOTSUPP):
+            raise Unsupported("this kernel cannot delay packets: it has no netem (CONFIG_NET_SCH_NETEM)") from error
+        raise
 
 
 def apply(route: Socket, index: int, bits: int) -> None:

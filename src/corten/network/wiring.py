@@ -168,16 +168,17 @@ class Wiring:
         self.ensure(live, now=False)
         self.bridges.rejoin(live.definition.bridge, live.ports)
 
-    def shape(self, endpoints: Iterable[Endpoint], wish: Rate, route: int) -> None:
+    def shape(self, endpoints: Sequence[Endpoint], wish: Rate, route: int) -> None:
         """Limit what goes in and out; `route` is a socket's descriptor in the container's namespace."""
         with Socket(fd=route) as inside:
             for endpoint in endpoints:
+                if wish.ingress and endpoint.interface and not endpoint.host_interface:
+                    raise Unsupported(f"net rate: what arrives by network {endpoint.network_name} cannot be limited")
+            for endpoint in endpoints:
+                if endpoint.interface:  # first: a delay may be refused, and then nothing has changed
+                    rate.send(inside, inner_index(endpoint.ifindex), wish)
                 if endpoint.host_interface:
                     rate.apply(self.bridges.route, endpoint.ifindex, wish.ingress)
-                elif wish.ingress and endpoint.interface:
-                    raise Unsupported(f"net rate: what arrives by network {endpoint.network_name} cannot be limited")
-                if endpoint.interface:
-                    rate.apply(inside, inner_index(endpoint.ifindex), wish.egress)
 
     def unstack(self, endpoint: Endpoint, route: int) -> None:
         """The device of a stacked network goes; its container goes on."""

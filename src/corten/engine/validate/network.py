@@ -29,7 +29,7 @@ def check_network(config: Mapping[str, Any], host: Mapping[str, Any], networking
     check_bindings(host.get("PortBindings") or {})
     _check_resolver(host)
     _check_mode(config, host, mode)
-    if rate.parse(host.get("NetRate") or "") != (0, 0) and not own_network(host):
+    if rate.parse(host.get("NetRate") or "") != rate.Rate() and not own_network(host):
         raise Invalid("conflicting options: net rate and a network that is not the container's own")
     if mode == "host" and host.get("PortBindings"):
         return ["Published ports are discarded when using host network mode"]
