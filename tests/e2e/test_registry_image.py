@@ -46,6 +46,9 @@ def test_one_line(docker: Client, tmp_path: Path) -> None:
     docker("tag", IMAGE, f"{host}/a/b:1")
     docker("push", f"{host}/a/b:1")
     docker("exec", "registry", "/usr/bin/env", "true", code=127)  # there is nothing but the registry
+    collect = ["python3", "-m", "corten.registry.server", "gc", "--root", ".", "--grace", "0", "--keep-last", "**:*:0"]
+    done = docker("exec", "registry", *collect, "--dry-run")
+    assert "tag a/b:1" in done.out and "would remove 1 tags, 1 manifests" in done.err
     docker("stop", "registry")
     assert docker.out("inspect", "-f", "{{.State.ExitCode}}", "registry") == "0"
     docker("rm", "registry")

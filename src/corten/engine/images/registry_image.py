@@ -101,6 +101,8 @@ def _gather(said: dict[str, object]) -> Contents:
             files[library[1:]] = library
             links |= _names(library)
     links |= _loader(executable)
+    if executable != "/usr/bin/python3":
+        links["usr/bin/python3"] = executable
     links |= _authorities(_texts(said["authorities"]), files)
     return Contents(executable, files, links)
 
