@@ -31,7 +31,7 @@ KINDS = (
 QUARANTINE = "quarantine"
 _ATTEMPTS = 3
 _OTHER_ROOT = re.compile(r"[0-9]+\.[0-9]+\Z")  # see daemon.facts.data_root
-_LOG = re.compile(r"[0-9a-f]{64}-json\.log(\.[0-9]+)?\Z")
+_LOG = re.compile(r"[0-9a-f]{64}-json\.log(\..+)?|local-logs")
 _DATABASE = ("corten.db", "corten.db-wal", "corten.db-shm", "corten.db-journal")
 # Directories of ours whose entries each belong to something: the place that an entry is.
 _SHELVES = {
