@@ -18,7 +18,7 @@ TCA_TBF_PARMS, TCA_TBF_RATE64, TCA_TBF_BURST = 1, 4, 6
 TCA_NETEM_RATE, TCA_NETEM_RATE64, TCA_NETEM_LATENCY64, TCA_NETEM_JITTER64 = 6, 8, 10, 11
 TC_LINKLAYER_ETHERNET = 1
 _NETEM_LIMIT = 10_000  # packets that may wait: 5 ms at 25 Gbit/s
-_HANDLE = 0x10000  # 1:
+_HANDLE, _OTHER_HANDLE = 0x10000, 0x20000  # 1: and 2:, because the kind of one that is there cannot change
 _LARGEST = 0xFFFFFFFF
 
 _NETEM = struct.Struct("=IIIIII")  # latency and jitter in ticks (given in ns below), limit, loss, gap, duplicate
@@ -50,7 +50,7 @@ def delay(index: int, latency: int, jitter: int, rate: int) -> Request:
         options += attribute(TCA_NETEM_RATE, struct.pack("=IiIi", min(rate, _LARGEST), 0, 0, 0))
     if rate > _LARGEST:
         options += attribute(TCA_NETEM_RATE64, struct.pack("=Q", rate))
-    body = _TCMSG.pack(socket.AF_UNSPEC, index, _HANDLE, TC_H_ROOT, 0)
+    body = _TCMSG.pack(socket.AF_UNSPEC, index, _OTHER_HANDLE, TC_H_ROOT, 0)
     body += string(TCA_KIND, "netem") + attribute(TCA_OPTIONS, options)
     return Request(f"set delay of {index} to {latency} ns", RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body)
 
