@@ -1,1 +1,1 @@
-"""Registries: the client (pull) and, beside it, the server; the two do not import each other."""
+"""Registries: the client, and the server, which asks other registries through it. The client knows no server."""

@@ -151,6 +151,18 @@ async def test_uploads_that_nobody_goes_on_with(here: Here) -> None:
     assert len(list((here.root / "uploads").iterdir())) == 4
 
 
+async def test_a_manifest_that_cannot_be_read(here: Here) -> None:
+    await here.own.push_image("a", "1", b"kept")
+    await here.own.push_image("b", "1", b"gone")
+    strange = b"of another time"
+    here.store.put_manifest("a", "2", Manifest(digest(strange), "x", strange), Needs(), {})
+    age(here.root)
+    removed = here.collect(Policy(keep=(Keep(last=0),)))
+    assert removed.count("tag") == 1
+    await whole(here.own, "a", "1", b"kept")
+    assert (await here.own.ask("GET", "/v2/_catalog")).json["repositories"] == ["a"]
+
+
 async def test_one_collection_at_a_time(here: Here) -> None:
     def again() -> None:
         with pytest.raises(Conflict):

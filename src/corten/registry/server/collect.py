@@ -16,6 +16,7 @@ is for the time between a client's question and its manifest.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from corten.registry.server.retention import Keep, Node, Tag, kept, surplus
 from corten.registry.server.store import Store
 from corten.store.blobs import Blobs
 
+_log = logging.getLogger(__name__)
 GRACE = 3600.0
 UPLOADS = 24 * 3600.0
 
@@ -104,7 +106,9 @@ class Collector:
         try:
             seen = self._see(name)
         except Invalid as error:
-            raise Invalid(f"{name} has a manifest that cannot be read, so nothing is collected: {error}") from error
+            _log.warning("nothing is taken from %s, which has a manifest that cannot be read: %s", name, error)
+            linked |= {digest for digest, _ in self._layout.links(name)}
+            return
         tags = surplus(name, seen.tags, self._policy.keep, self._now)
         tagged = [tag.digest for tag in seen.tags if tag not in tags]
         stay = kept(seen.nodes, tagged, [tag.digest for tag in tags], self._since, self._old)
