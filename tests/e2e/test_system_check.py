@@ -7,9 +7,11 @@ import json
 import os
 import secrets
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +155,18 @@ def test_missing_blob(world: World, number: int) -> None:
     assert (problem["Kind"], problem["Type"], problem["Mendable"]) == ("missing", "blob", False)
     assert problem["Message"].endswith(f"of {NAME} is not there")
     world.load()
+
+
+def test_missing_blob_of_another_platform(world: World) -> None:
+    world.daemon._process.terminate()  # type: ignore[union-attr]
+    world.daemon._process.wait(20)  # type: ignore[union-attr]
+    with closing(sqlite3.connect(world.root / "corten.db")) as connection, connection:
+        (layers,) = connection.execute("SELECT layers FROM images WHERE config LIKE '%/etc/two%'").fetchone()
+        stored = json.dumps({**json.loads(layers), "others": [f"sha256:{'c' * 64}"]})
+        connection.execute("UPDATE images SET layers=? WHERE layers=?", (stored, layers))
+    world.daemon.start()
+    (problem,) = world.mended(("missing", "blob"))
+    assert problem["Remedy"] == f"forget what {NAME} is for other platforms" and world.run() == "two"
 
 
 def test_a_pull_brings_what_is_missing(world: World, tmp_path: Path) -> None:

@@ -113,6 +113,10 @@ def _blobs(stock: Stock, now: Known, damaged: Mapping[str, str]) -> Iterator[Fau
         named, path = ", ".join(now.images[id] for id in images), _path(digest)
         if not stock.blobs.has(digest):
             text = f"blob {digest} of {named} is not there"
+            if not any(digest in record.blobs for record in now.records):
+                remedy = f"forget what {named} is for other platforms"
+                yield Fault("missing", "blob", digest, path, text, remedy)
+                continue
             yield Fault("missing", "blob", digest, path, text, pull_again(now, images), mendable=False)
         elif digest in damaged:
             text = f"blob {digest} of {named} {damaged[digest]}"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,8 @@ class Repair:
         match fault.kind, fault.what:
             case "unused" | "corrupt", "blob":
                 return self._blob(fault)
+            case "missing", "blob":
+                return self._forget_others(fault.name)
             case "unused", "part":
                 (self._root / fault.path).unlink(missing_ok=True)
                 return "deleted"
@@ -71,6 +74,14 @@ class Repair:
             return self._quarantine(fault.path)
         self._stock.collector.discard([fault.name])
         return "deleted"
+
+    def _forget_others(self, digest: str) -> str:
+        """A blob of another platform, or the index: the image itself is whole without them."""
+        for record in self._stock.records.all():
+            if digest in record.others:
+                self._stock.records.put(replace(record, others=()))
+                self._stock.collector.discard(record.others)
+        return "forgotten; a pull of all platforms brings them again"
 
     def _tree(self, fault: Fault) -> str:
         shelf = self._stock.trees.shelf
