@@ -11,7 +11,9 @@ import struct
 
 from corten.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Request, attribute, nest, string, u32
 
-RTM_NEWQDISC, RTM_DELQDISC = 36, 37
+RTM_NEWQDISC, RTM_DELQDISC, RTM_NEWTFILTER = 36, 37, 44
+TC_H_INGRESS = 0xFFFFFFF1
+TC_ACT_STOLEN, TCA_EGRESS_REDIR = 4, 1
 TC_H_ROOT = 0xFFFFFFFF
 TCA_KIND, TCA_OPTIONS = 1, 2
 TCA_TBF_PARMS, TCA_TBF_RATE64, TCA_TBF_BURST = 1, 4, 6
@@ -53,6 +55,33 @@ def delay(index: int, latency: int, jitter: int, rate: int) -> Request:
     body = _TCMSG.pack(socket.AF_UNSPEC, index, _OTHER_HANDLE, TC_H_ROOT, 0)
     body += string(TCA_KIND, "netem") + attribute(TCA_OPTIONS, options)
     return Request(f"set delay of {index} to {latency} ns", RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body)
+
+
+def ingress(index: int) -> Request:
+    """Where filters of what arrives at a device can be. EEXIST when it is there."""
+    body = _TCMSG.pack(socket.AF_UNSPEC, index, TC_H_INGRESS & 0xFFFF0000, TC_H_INGRESS, 0) + string(
+        TCA_KIND, "ingress"
+    )
+    return Request(f"add ingress of {index}", RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body)
+
+
+def no_ingress(index: int) -> Request:
+    """With its filters. ENOENT or EINVAL when there is none."""
+    body = _TCMSG.pack(socket.AF_UNSPEC, index, TC_H_INGRESS & 0xFFFF0000, TC_H_INGRESS, 0) + string(
+        TCA_KIND, "ingress"
+    )
+    return Request(f"remove ingress of {index}", RTM_DELQDISC, 0, body)
+
+
+def redirect(index: int, to: int) -> Request:
+    """All that arrives at a device with `ingress` goes through another (an ifb), and on from there. tc-mirred(8)."""
+    everything = struct.pack("=BBBxHHhhI", 1, 0, 1, 0, 0, 0, 0, 0) + bytes(16)  # terminal, one key whose mask is 0
+    mirred = struct.pack("=IIiiiiI", 0, 0, TC_ACT_STOLEN, 0, 0, TCA_EGRESS_REDIR, to)
+    action = nest(1, string(1, "mirred"), nest(2, attribute(2, mirred)))
+    options = nest(TCA_OPTIONS, attribute(5, everything), nest(7, action))  # TCA_U32_SEL, TCA_U32_ACT
+    info = 1 << 16 | socket.htons(3)  # priority, ETH_P_ALL
+    body = _TCMSG.pack(socket.AF_UNSPEC, index, 0, TC_H_INGRESS & 0xFFFF0000, info) + string(TCA_KIND, "u32") + options
+    return Request(f"redirect what arrives at {index} to {to}", RTM_NEWTFILTER, NLM_F_CREATE, body)
 
 
 def no_queue(index: int) -> Request:

@@ -12,8 +12,9 @@ import re
 from typing import NamedTuple
 
 from corten.errors import Invalid, Unsupported
+from corten.kernel import rtnetlink
 from corten.kernel.netlink import Request, Socket
-from corten.kernel.qdisc import delay, no_queue, token_bucket
+from corten.kernel.qdisc import delay, ingress, no_ingress, no_queue, redirect, token_bucket
 
 _RATE = re.compile(r"(\d{1,12})(k|m|g|t)?bit(?:/s)?", re.ASCII)
 _UNITS = {None: 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -82,6 +83,28 @@ def send(route: Socket, index: int, wish: Rate) -> None:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.EOPNOTSUPP):
             raise Unsupported("this kernel cannot delay packets: it has no netem (CONFIG_NET_SCH_NETEM)") from error
+        raise
+
+
+def receive(inside: Socket, index: int, name: str, bits: int) -> None:
+    """Limit what arrives at a device without another end on this host (macvlan, ipvlan): it takes the way through an
+    ifb beside it, which can hold it back. 0 takes the limit away. Unsupported where the kernel lacks a part of that.
+    """
+    other = f"ifb-{name}"[:15]
+    found = next((link.ifindex for link in rtnetlink.links(inside) if link.name == other), 0)
+    if found:
+        inside.request(no_ingress(index), rtnetlink.delete_link(found))
+    if not bits:
+        return
+    try:
+        inside.request(rtnetlink.plain(other, "ifb"))
+        made = next(link.ifindex for link in rtnetlink.links(inside) if link.name == other)
+        inside.request(rtnetlink.up(made), bucket(made, bits), ingress(index), redirect(index, made))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EOPNOTSUPP):
+            raise Unsupported(
+                "this kernel cannot limit what arrives there: it has no ifb, ingress or mirred"
+            ) from error
         raise
 
 

@@ -10,7 +10,6 @@ import asyncio
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 
-from corten.errors import Unsupported
 from corten.kernel import conntrack, rtnetlink
 from corten.kernel.netlink import Socket
 from corten.network import rate
@@ -172,17 +171,17 @@ class Wiring:
         """Limit what goes in and out; `route` is a socket's descriptor in the container's namespace."""
         with Socket(fd=route) as inside:
             for endpoint in endpoints:
-                if wish.ingress and endpoint.interface and not endpoint.host_interface:
-                    raise Unsupported(f"net rate: what arrives by network {endpoint.network_name} cannot be limited")
-            for endpoint in endpoints:
                 if endpoint.interface:  # first: a delay may be refused, and then nothing has changed
                     rate.send(inside, inner_index(endpoint.ifindex), wish)
                 if endpoint.host_interface:
                     rate.apply(self.bridges.route, endpoint.ifindex, wish.ingress)
+                elif endpoint.interface:
+                    rate.receive(inside, inner_index(endpoint.ifindex), endpoint.interface, wish.ingress)
 
     def unstack(self, endpoint: Endpoint, route: int) -> None:
         """The device of a stacked network goes; its container goes on."""
         with Socket(fd=route) as inside:
+            rate.receive(inside, inner_index(endpoint.ifindex), endpoint.interface, 0)
             inside.request(rtnetlink.delete_link(inner_index(endpoint.ifindex)))
 
     def unplug(self, endpoint: Endpoint, release: Callable[[], None]) -> None:
