@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import io
 import json
 import os
 import tarfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from corten.engine.images import archive
 from corten.engine.images import builtin as image_builtin
 from corten.errors import Conflict, Corrupt, CortenError, Exhausted, Failed, Invalid, NotFound
 from corten.spec.oci_image import OCI_INDEX, chain_ids
@@ -512,3 +515,17 @@ async def test_without_a_busybox(store: Store, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(store.images._builtin, "_places", (str(script), str(tmp_path / "none")))
     with pytest.raises(NotFound, match="busybox-static"):
         store.images.resolve("corten/busybox")
+
+
+async def test_a_body_that_breaks_off_leaves_no_error_behind(caplog: pytest.LogCaptureFixture) -> None:
+    """The reader fails because the body did; asyncio would log that as an error that nobody looked at."""
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"abc"
+        raise ConnectionResetError("the client has gone")
+
+    with pytest.raises(ConnectionResetError):
+        await archive.consume(broken(), lambda feed: list(feed.decoded()))
+    gc.collect()
+    await asyncio.sleep(0)
+    assert not caplog.records

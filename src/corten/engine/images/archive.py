@@ -111,6 +111,8 @@ async def consume(body: AsyncIterator[bytes], work: Callable[[Feed], T]) -> T:
 async def _end(feed: Feed, reader: asyncio.Task[T]) -> None:
     await feed.put(None, reader)
     await asyncio.wait({reader})
+    if not reader.cancelled():
+        reader.exception()  # seen: where the body's own error goes on, nobody asks for this one
 
 
 class Archive:
