@@ -14,7 +14,7 @@ from typing import Any
 
 from corten.api.server import Api
 from corten.engine.engine import Engine
-from engine_fakes import MemoryTable, make_engine
+from engine_fakes import MemoryTable, end_programs, make_engine
 
 
 class Daemon:
@@ -53,12 +53,9 @@ class Daemon:
         await self._stop.wait()
         server.close()
         await api.shutdown(1)
-        for container in list(self.engine.containers.by_id.values()):
-            if container.task is not None:
-                with contextlib.suppress(Exception):
-                    await container.task.signal(9)
-                    await container.task.wait()
+        await end_programs()
         await self.engine.close()
+        await end_programs()  # of a restart that was under way
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run something in the daemon's loop."""

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from corten.engine.background import Background
 from corten.engine.engine import Engine
@@ -304,6 +304,8 @@ class Log:
 class Program:
     """A process, the clients of its streams, and its log."""
 
+    running: ClassVar[set[Program]] = set()
+
     def __init__(self, process: Json, terminal: bool, stdin: bool, log: LogFile, streams: Sequence[Stream]) -> None:
         self.spec = process
         self.terminal = terminal
@@ -337,6 +339,7 @@ class Program:
             self.finish(Exit(code, time.time()))
             raise StartFailed(f'exec: "{args[0]}": {text}', code) from None
         self.pid = self.process.pid
+        self.running.add(self)
         if self.terminal:
             os.close(slave)
             self.input = master
@@ -379,6 +382,7 @@ class Program:
         self.finish(Exit(code if code >= 0 else 128 - code, time.time()))
 
     def finish(self, exit: Exit) -> None:
+        self.running.discard(self)
         self.log.close()
         if not self.exit.done():
             self.exit.set_result(exit)
@@ -424,6 +428,15 @@ class Program:
             os.killpg(self.pid, number)
         except ProcessLookupError as error:
             raise NotFound("it has ended") from error
+
+
+async def end_programs() -> None:
+    """Kill what still runs, execs and what is being removed among it, and wait for it."""
+    while Program.running:
+        program = next(iter(Program.running))
+        with contextlib.suppress(NotFound):
+            program.signal(9)
+        await program.exit
 
 
 class FakeTask:

@@ -16,12 +16,13 @@ import pytest
 import pytest_asyncio
 
 from corten.engine.seams import Bundle, ExecSpec, LogFile, Stream
-from corten.errors import Conflict, StartFailed
+from corten.errors import Conflict, NotFound, StartFailed
 from corten.oci.template import template
 from corten.runtime import cgroups
 from corten.spec.mounts import Mount
 from corten.tasks.launcher import Launcher
-from corten.tasks.supervised import SupervisedTask, Supervisors
+from corten.tasks.supervisors import Supervisors
+from corten.tasks.task import SupervisedTask
 
 BUSYBOX = "/bin/busybox"
 pytestmark = [
@@ -157,9 +158,15 @@ async def test_exec_as_a_user_with_its_own_status(world: World) -> None:
     with pytest.raises(StartFailed) as failed:
         await task.exec(ExecSpec("e2", {**process, "args": ["nosuch"]}), None)
     assert failed.value.exit_code == 127
+    later = Supervisors(world.launcher, world.root / "run")
+    again = await later.adopt(task._bundle)
+    assert again is not None
+    with pytest.raises(NotFound):  # told once, its end is kept nowhere: there may be one every second for years
+        await again.wait_exec("e1")
     await task.signal(signal.SIGKILL)
     await task.wait()
     await task.delete()
+    await again.delete()
     assert ("exec_exit", {"exec": "e1", "status": 7}) in [event[1:] for event in world.events]
 
 

@@ -121,9 +121,10 @@ def test_client_with_streams_gets_all_output(daemon: Fragile, name: str) -> None
         process.stdin.write(b"one\n")
         process.stdin.flush()
         assert process.stdout.readline() == b"one\n"
+        id = daemon.inspect(f"streams-{name}")["Id"]
+        until(lambda: daemon.state(id)["Running"], "the start is recorded: until then it has not happened")
         daemon.kill()
         daemon.start()
-        id = daemon.inspect(f"streams-{name}")["Id"]
         state = daemon.state(id)  # a client that gives up has ended the input of `cat`
         assert state["Running"] or (state["Status"], state["ExitCode"]) == ("exited", 0), state
     finally:
@@ -136,10 +137,10 @@ def test_exec_is_known_afterwards(daemon: Fragile) -> None:
     status, made = daemon.ask("POST", f"/containers/{id}/exec", {"Cmd": ["sh", "-c", "sleep 1000; true"]})
     assert status == 201
     assert daemon.ask("POST", f"/exec/{made['Id']}/start", {"Detach": True})[0] == 200
-    running = len(daemon.get(f"/containers/{id}/top")["Processes"])
+    until(lambda: len(daemon.get(f"/containers/{id}/top")["Processes"]) == 3, "the shell has begun its own sleep")
     daemon.kill()
     daemon.start()
-    assert len(daemon.get(f"/containers/{id}/top")["Processes"]) == running
+    assert len(daemon.get(f"/containers/{id}/top")["Processes"]) == 3
     assert daemon.inside(id, "sh", "-c", "echo here; exit 5") == (5, "here\n")
 
 

@@ -41,7 +41,7 @@ from corten.store.records import Records
 from corten.tasks.launcher import Launcher
 from corten.tasks.names import LauncherNames
 from corten.tasks.namespaces import LauncherNamespaces
-from corten.tasks.supervised import Supervisors
+from corten.tasks.supervisors import Supervisors
 from corten.tasks.trees import LauncherTrees
 from corten.tasks.workers import LauncherWorkers
 

@@ -116,3 +116,11 @@ def start_time(pid: int) -> int:
     """When the process began, in clock ticks since boot: with the pid it names one process for ever (proc(5))."""
     with open(f"/proc/{pid}/stat", "rb") as stat:
         return int(stat.read().rpartition(b")")[2].split()[19])
+
+
+def reap(pidfd: int) -> int:
+    """Collect a child that has ended: its exit code, or 128 + the signal that killed it. Closes `pidfd`."""
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    os.close(pidfd)
+    assert result is not None
+    return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status

@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 
 from corten.errors import CortenError
 from corten.kernel import process as p
-from corten.runtime import messages
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.messages import ChildFailed
 from corten.supervisor import endings, failures, maker, wire
 from corten.supervisor.connection import Connection
 from corten.supervisor.created import Created
+from corten.supervisor.execs import LINGER, Execs
 from corten.supervisor.external import External
 from corten.supervisor.failures import Reported, print_exception
 from corten.supervisor.logfile import LogFile
@@ -35,21 +35,6 @@ from corten.supervisor.output import Output, Stdio
 Json = dict[str, Any]
 T = TypeVar("T")
 
-_LINGER = 3600.0  # seconds that a client which still reads may take to have the last of the output
-
-
-class Exec:
-    """A further process in the container."""
-
-    def __init__(self, name: str, stdio: Stdio) -> None:
-        self.name = name
-        self.stdio = stdio
-        self.pid = 0
-        self.pidfd = -1
-        self.console = -1
-        self.output: Output | None = None
-        self.status: int | None = None
-
 
 class Supervisor:
     def __init__(self, request: Json, fds: list[int], become: maker.Become = maker.become) -> None:
@@ -57,9 +42,9 @@ class Supervisor:
         self._become = become
         self._loop = Loop()
         self._directory: str = request["run"]
+        self._execs = Execs(self._loop, request["bundle"], self._tell)
         self._terminal = bool(request.get("terminal"))
         self._connections: list[Connection] = []
-        self._execs: dict[str, Exec] = {}
         self._pid = 0
         self._pidfd = -1
         self._oom_fd = -1
@@ -109,7 +94,7 @@ class Supervisor:
             stdio.close()
             if self._pidfd >= 0:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-                reap(self._pidfd)
+                p.reap(self._pidfd)
             self._delete()
             raise
         return created
@@ -122,7 +107,7 @@ class Supervisor:
                             log.get("attrs") or "")  # fmt: skip
         self._output = Output(
             self._loop, stdio, self._log, request["bundle"], bool(request.get("open_stdin")),
-            bool(request.get("stdin_once")), lambda: self._tell({"event": "detach"}),
+            bool(request.get("stdin_once")), self._detached,
         )  # fmt: skip
         for fd, options in self._first_clients:
             self._output.attach(socket.socket(fileno=fd), options)
@@ -133,6 +118,9 @@ class Supervisor:
             self._loop.watch(self._oom_fd, READ, self._oom)
         self._listener = created.listener
         self._loop.watch(self._listener.fileno(), READ, self._accept)
+
+    def _detached(self) -> None:
+        self._tell({"event": "detach"})
 
     def _accept(self, _: int) -> None:
         assert self._listener is not None
@@ -149,7 +137,7 @@ class Supervisor:
                 "pid": self._pid,
                 "started": self._started,
                 "paused": self._paused,
-                "execs": {exec_.name: {"pid": exec_.pid, "status": exec_.status} for exec_ in self._execs.values()},
+                "execs": self._execs.report(),
             }
         )
 
@@ -159,9 +147,11 @@ class Supervisor:
             # Nobody is left who could start what was created: its daemon died in between.
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
-    def _tell(self, message: Json) -> None:
+    def _tell(self, message: Json) -> bool:
+        """To every daemon there is; says whether there is one."""
         for connection in tuple(self._connections):
             connection.send(message)
+        return bool(self._connections)
 
     # ----------------------------------------------------------------------------------------------- requests
 
@@ -225,7 +215,7 @@ class Supervisor:
 
     def _resize(self, message: Json, fds: list[int], reply: Any) -> Json:
         name = message.get("exec")
-        output = self._execs[name].output if name else self._output
+        output = self._execs.output(name) if name else self._output
         if output:
             output.resize(int(message["rows"]), int(message["columns"]))
         return {}
@@ -245,75 +235,18 @@ class Supervisor:
             raise ValueError("the container has no control group")
         return self._container.cgroup
 
-    # --------------------------------------------------------------------------------------------------- exec
-
     def _exec(self, message: Json, fds: list[int], reply: Callable[[Json], None]) -> None:
-        """Begin a process; the answer goes out when its program runs, or cannot. Nothing is waited for meanwhile:
-        the container's output must be drained even when a working directory hangs."""
         request = message["exec"]
         stdio = Stdio(bool(request.get("terminal")), bool(request.get("stdin")))
-        exec_ = Exec(request["id"], stdio)
         try:
             entering = self._container.enter(request, stdio, self._pid, self._pidfd)
         except BaseException:
             stdio.close()
             raise
-        exec_.pid, exec_.pidfd = entering.pid, entering.pidfd
         client = (fds[0], message["stream"]) if fds else None
         if fds:
             fds[0] = -1
-
-        def said(_: int) -> None:
-            try:
-                word = messages.receive(entering.channel)
-                if word is not None and word.kind == messages.CONSOLE:
-                    exec_.console = word.fd
-                    return
-                failure = None
-            except (ChildFailed, OSError) as error:
-                failure = error
-            self._loop.forget(entering.channel.fileno())
-            entering.channel.close()
-            if failure:
-                self._exec_failed(exec_, client, failure, reply)
-            else:
-                self._exec_runs(exec_, request, client, reply)
-
-        self._loop.watch(entering.channel.fileno(), READ, said)
-
-    def _exec_failed(self, exec_: Exec, client: Any, failure: Exception, reply: Callable[[Json], None]) -> None:
-        os.waitpid(exec_.pid, 0)
-        os.close(exec_.pidfd)
-        exec_.stdio.close()
-        if exec_.console >= 0:
-            os.close(exec_.console)
-        body = failures.describe(failure)
-        if client:
-            with socket.socket(fileno=client[0]) as connection:
-                _say(connection, f"OCI runtime exec failed: {body['text']}\r\n", client[1])
-        reply({"error": body})
-
-    def _exec_runs(self, exec_: Exec, request: Json, client: Any, reply: Callable[[Json], None]) -> None:
-        self._execs[exec_.name] = exec_
-        exec_.stdio.started(exec_.console)
-        exec_.output = Output(
-            self._loop, exec_.stdio, None, self._request["bundle"], bool(request.get("stdin")), True,
-            lambda: self._tell({"event": "detach", "exec": exec_.name}),
-        )  # fmt: skip
-        if client:
-            exec_.output.attach(socket.socket(fileno=client[0]), client[1])
-        self._loop.watch(exec_.pidfd, READ, lambda _: self._exec_end(exec_))
-        reply({"ok": {"pid": exec_.pid}})
-
-    def _exec_end(self, exec_: Exec) -> None:
-        self._loop.forget(exec_.pidfd)
-        exec_.status = reap(exec_.pidfd)
-        exec_.pidfd = -1
-        assert exec_.output is not None
-        exec_.output.drain()
-        exec_.output.finish()
-        self._tell({"event": "exec_exit", "exec": exec_.name, "status": exec_.status})
-        self._loop.after(0.0 if not exec_.output.busy else _LINGER, exec_.output.close)
+        self._execs.begin(request, stdio, entering, client, reply)
 
     # ---------------------------------------------------------------------------------------------------- end
 
@@ -330,14 +263,12 @@ class Supervisor:
         assert self._output is not None
         self._ended = True
         self._loop.forget(self._pidfd)
-        status = reap(self._pidfd)
+        status = p.reap(self._pidfd)
         oom = bool(_tried(self._out_of_memory))
         _tried(self._kill_rest)
         _tried(self._output.drain)
         _tried(self._log.close)
-        for exec_ in self._execs.values():
-            if exec_.pidfd >= 0:
-                _tried(lambda exec_=exec_: self._exec_end(exec_))  # type: ignore[misc]
+        self._execs.end_all()
         ending = {"status": status, "at": time.time(), "oom_killed": oom, "error": ""}
         if self._started:
             self._write_exit(ending)
@@ -378,8 +309,8 @@ class Supervisor:
 
     def _linger(self) -> None:
         """Clients that have not read everything yet keep this process a little longer."""
-        outputs = [o for o in (self._output, *(e.output for e in self._execs.values())) if o]
-        deadline = time.monotonic() + _LINGER
+        outputs = [*([self._output] if self._output else []), *self._execs.outputs()]
+        deadline = time.monotonic() + LINGER
         while any(o.busy for o in outputs) and time.monotonic() < deadline:
             self._loop.step(1.0)
         for output in outputs:
@@ -421,23 +352,6 @@ def remove_directory(path: str) -> None:
     except OSError as error:
         if error.errno != errno.ENOENT:
             print_exception()
-
-
-def reap(pidfd: int) -> int:
-    """Collect a child that has ended: its exit code, or 128 + the signal that killed it. Closes `pidfd`."""
-    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-    os.close(pidfd)
-    assert result is not None
-    return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
-
-
-def _say(connection: socket.socket, text: str, options: Json) -> None:
-    data = text.encode()
-    header = b"\x01\0\0\0" + len(data).to_bytes(4, "big") if options.get("mux") else b""
-    try:
-        connection.sendall(header + data)
-    except OSError:
-        pass  # the client went away; the answer to the daemon tells the same
 
 
 def main(request: Json, fds: list[int]) -> None:

@@ -1,7 +1,8 @@
 """The daemon's side of the launcher and of supervisors: what `engine.seams` asks for, over `supervisor.wire`.
 
 launcher      starts the launcher and sends it requests
-supervised    Runtime and Task: one connection to each supervisor
+supervisors   Runtime: makes and finds supervisors
+task          Task: one connection to a supervisor
 namespaces    NetworkNamespaces
 workers       unpacking layers, filling volumes
 """

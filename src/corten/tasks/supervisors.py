@@ -1,0 +1,154 @@
+"""`engine.seams.Runtime` over supervisors: one for each container, from the launcher or found again after a restart."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from corten.engine.seams import Bundle, Stream
+from corten.errors import CortenError
+from corten.supervisor import endings, wire
+from corten.tasks.filters import Filters
+from corten.tasks.launcher import Launcher
+from corten.tasks.task import SupervisedTask, exit_of, lost, stream_options
+from corten.tasks.workers import mount_entry
+
+Json = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+_SPARE = 2  # supervisors kept ready once somebody has needed one: making one takes 3 ms, a start altogether some 20
+
+
+class Supervisors:
+    """`engine.seams.Runtime`."""
+
+    def __init__(self, launcher: Launcher, run: Path) -> None:
+        self._launcher = launcher
+        self._run = run  # <exec-root>/containers, with a directory for each task that lives
+        self._filters = Filters()
+        self._spare: deque[socket.socket] = deque()
+        self.on_event: Callable[[str, str, Json], None] = lambda *_: None
+
+    async def create(self, bundle: Bundle, streams: Sequence[Stream] = ()) -> SupervisedTask:
+        try:
+            filter_ = self._filters.descriptor(bundle.path) if bundle.runtime == "corten" else None
+            request = {**self._request(bundle, streams), "filter": filter_ is not None}
+            optional = [] if filter_ is None else [filter_]
+            task = SupervisedTask(self, bundle, self._entrust(request, [*optional, *(s.fd for s in streams)]))
+        finally:
+            for stream in streams:
+                os.close(stream.fd)
+        try:
+            await task.created()
+        except CortenError:
+            await task.take_away()
+            raise
+        finally:
+            self._keep_ready()
+        return task
+
+    def _entrust(self, request: Json, fds: list[int]) -> socket.socket:
+        """The connection to a supervisor that has been given this request."""
+        while self._spare:
+            supervisor = self._spare.popleft()
+            try:
+                wire.send(supervisor, request, fds)
+                return supervisor
+            except (BrokenPipeError, ConnectionResetError):  # it has been killed
+                supervisor.close()
+        supervisor = self._make()
+        wire.send(supervisor, request, fds)
+        return supervisor
+
+    def _make(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._launcher.send({"do": "supervise"}, [theirs.fileno()])
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return ours
+
+    def _keep_ready(self) -> None:
+        while len(self._spare) < _SPARE:
+            try:
+                self._spare.append(self._make())
+            except (CortenError, OSError) as error:  # the next container has one made, or says why there is none
+                log.warning("cannot keep a supervisor ready: %s", error)
+                return
+
+    def run_directory(self, id: str) -> Path:
+        return self._run / id
+
+    def _request(self, bundle: Bundle, streams: Sequence[Stream]) -> Json:
+        log = bundle.log
+        return {
+            "do": "create",
+            "id": bundle.id,
+            "bundle": str(bundle.path),
+            "run": str(self._run / bundle.id),
+            "rootfs": [mount_entry(mount) for mount in bundle.rootfs],
+            "log": {
+                "path": str(log.path) if log.path else "",
+                "max_size": log.max_size,
+                "max_file": log.max_file,
+                "attrs": _attrs(log.labels),
+            },
+            "terminal": bundle.terminal,
+            "open_stdin": bundle.open_stdin,
+            "stdin_once": bundle.stdin_once,
+            "console_size": list(bundle.console_size),
+            "runtime": bundle.runtime,
+            "cgroup": bundle.cgroup,
+            "born": bundle.born,
+            "streams": [stream_options(stream) for stream in streams],
+        }
+
+    async def adopt(self, bundle: Bundle) -> SupervisedTask | None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        path = self._run / bundle.id / endings.SOCKET
+        try:
+            directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                connection.connect(f"/proc/self/fd/{directory}/{endings.SOCKET}")
+            finally:
+                os.close(directory)
+        except OSError:
+            connection.close()
+            return self._ended(bundle)
+        task = SupervisedTask(self, bundle, connection)
+        try:
+            await task.adopted()
+        except CortenError:  # it ended between our connecting and its greeting
+            return self._ended(bundle)
+        return task
+
+    def _ended(self, bundle: Bundle) -> SupervisedTask | None:
+        ending = endings.read_exit(str(bundle.path))
+        if ending is None and not (self._run / bundle.id).exists():
+            return None
+        task = SupervisedTask(self, bundle, None)
+        task.end(exit_of(ending) if ending else lost())
+        return task
+
+    def close(self) -> None:
+        """Let go of what was kept ready. Supervisors with a container live on."""
+        self._filters.close()
+        while self._spare:
+            self._spare.popleft().close()
+
+    def tell(self, task_id: str, kind: str, attributes: Json) -> None:
+        self.on_event(task_id, kind, attributes)
+
+
+def _attrs(labels: Mapping[str, str]) -> str:
+    return json.dumps(dict(labels)) if labels else ""
