@@ -11,7 +11,7 @@ from typing import Any
 from bench.measure import Failed, Row, Subject, Table, Target, alternate
 from bench.peers import Daemon
 from bench.stage import Stage, Work
-from bench.works.containers import create, remove, running
+from bench.works.containers import create, remove, running, start
 
 
 def starts(stage: Stage) -> list[Table]:
@@ -85,32 +85,32 @@ def new_network(daemon: Daemon, **more: Any) -> Iterator[str]:
 
 
 def scale(stage: Stage) -> list[Table]:
-    """A start among many networks and endpoints."""
+    """A start among many networks and endpoints. They stay: the daemons end after this."""
     networks, containers, each = (20, 4, 10) if stage.quick else (200, 10, 50)
     rows: list[Row] = []
-    subjects = {name: [_start(d, f"{name}, alone", "bridge")] for name, d in stage.daemons().items()}
-    rows += alternate([s for found in subjects.values() for s in found], stage.runs(7, 3))
-    with contextlib.ExitStack() as stack:
-        crowded = []
-        for number, (name, daemon) in enumerate(stage.daemons().items()):
-            try:
-                _crowd(stack, daemon, 100 + number, networks, containers, each)
-            except (Failed, OSError) as error:
-                rows.append(Row(f"{name}, crowded", remark=f"failed: {error}"))
-                continue
-            crowded.append(_start(daemon, f"{name}, crowded", "bridge"))
-        rows += alternate([*crowded, *stage.absent_rows()], stage.runs(7, 3))
+    alone = [_start(daemon, f"{name}, alone", "bridge") for name, daemon in stage.daemons().items()]
+    rows += alternate(alone, stage.runs(7, 3))
+    crowded = []
+    for number, (name, daemon) in enumerate(stage.daemons().items()):
+        try:
+            _crowd(daemon, 100 + number, networks, containers, each)
+        except (Failed, OSError) as error:
+            rows.append(Row(f"{name}, crowded", remark=f"failed: {error}"))
+            continue
+        crowded.append(_start(daemon, f"{name}, crowded", "bridge"))
+    rows += alternate([*crowded, *stage.absent_rows()], stage.runs(7, 3))
     title = f"start among {networks} networks and {containers * each} endpoints"
     return [Table(title, tuple(rows), "dockerd, alone", (Target("Corten, crowded", 1.5, "Corten, alone"),))]
 
 
-def _crowd(stack: contextlib.ExitStack, daemon: Daemon, octet: int, networks: int, containers: int, each: int) -> None:
-    made = []
-    for number in range(networks):
-        ipam = {"Config": [{"Subnet": f"10.{octet}.{number}.0/24"}]}
-        made.append(stack.enter_context(new_network(daemon, IPAM=ipam)))
+def _crowd(daemon: Daemon, octet: int, networks: int, containers: int, each: int) -> None:
+    made = [f"bench-{octet}-{number}" for number in range(networks)]
+    with daemon.connect() as api:
+        for number, name in enumerate(made):
+            ipam = {"Config": [{"Subnet": f"10.{octet}.{number}.0/24"}]}
+            api.ask("POST", "/networks/create", {"Name": name, "IPAM": ipam})
     for number in range(containers):
-        container = stack.enter_context(running(daemon))
+        container = start(daemon)
         for network in made[number * each % networks :][:each]:
             _post(daemon, network, "connect", {"Container": container})
 
@@ -118,5 +118,5 @@ def _crowd(stack: contextlib.ExitStack, daemon: Daemon, octet: int, networks: in
 ALL = (
     Work("network-start", starts),
     Work("network-connect", changes),
-    Work("network-scale", scale),
+    Work("network-scale", scale, order=2),
 )
