@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from collections.abc import Callable
 
 
 def ask(address: str, name: str, number: str, at_a_time: str) -> None:
@@ -42,4 +43,5 @@ def connect(address: str, port: str, number: str) -> None:
 
 
 if __name__ == "__main__":
-    {"ask": ask, "accept": accept, "connect": connect}[sys.argv[1]](*sys.argv[2:])
+    _WORK: dict[str, Callable[..., None]] = {"ask": ask, "accept": accept, "connect": connect}
+    _WORK[sys.argv[1]](*sys.argv[2:])

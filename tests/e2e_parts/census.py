@@ -12,6 +12,7 @@ from e2e_parts.cortend import Cortend
 
 SETTLE = 10.0  # seconds that work behind an answer may take on a busy machine
 _LISTENING = "0A"
+_READY = (" corten:spare", " corten:netns")  # a supervisor without a container, the maker of network namespaces
 _KEPT = "/memfd:corten-seccomp"  # compiled filters: one for each profile that was ever asked for
 Census = dict[str, list[str]]
 
@@ -74,7 +75,7 @@ def _children(pid: int) -> list[int]:
 def _processes(daemon: Cortend) -> list[str]:
     """The daemon's children and theirs, processes that carry its mark, and whatever is in its cgroups.
 
-    Not the supervisors that are kept ready: there are some as soon as there has been a container.
+    Not those that are kept ready for the next container: they are there as soon as there has been one.
     """
     found: set[int] = set()
     parents, marked = {}, f"CORTEN_E2E={daemon.name}".encode()
@@ -93,7 +94,7 @@ def _processes(daemon: Cortend) -> list[str]:
     while more := {pid for pid, parent in parents.items() if parent in below} - below:
         below |= more
     named = (f"{pid} {_text(Path(f'/proc/{pid}/comm')).strip()}" for pid in found | below)
-    return sorted(process for process in named if not process.endswith(" corten:spare"))
+    return sorted(process for process in named if not process.endswith(_READY))
 
 
 def _namespaces(daemon: Cortend) -> list[str]:

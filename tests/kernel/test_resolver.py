@@ -22,6 +22,7 @@ from corten.network.endpoint import Endpoint
 from corten.network.naming import Sockets
 from corten.runtime.init import close_all_but
 from corten.supervisor.names import server
+from corten.tasks.launcher import Launcher
 from corten.tasks.names import LauncherNames
 from netns import Net
 
@@ -84,10 +85,11 @@ def sockets(net: Net) -> Sockets:
     return Sockets(udp.detach(), tcp.detach(), netfilter.detach())
 
 
-class Forker:
-    """What the launcher does for the name server."""
+class Forker(Launcher):
+    """A launcher that is this process itself, for the name server alone."""
 
     def __init__(self) -> None:
+        super().__init__(Path(os.devnull))
         self.pids: list[int] = []
 
     def send(self, request: Any, fds: list[int]) -> None:
@@ -114,7 +116,7 @@ class World:
         self.boxes: list[Net] = []
 
     def new(self) -> Networks:
-        names: Any = LauncherNames(self.forker, self.root, self.resolv_conf)  # type: ignore[arg-type]
+        names: Any = LauncherNames(self.forker, self.root, self.resolv_conf)
         return Networks(self.table, NetworkConfig(bridge="ct0", resolv_conf=self.resolv_conf), lambda *e: None, names)
 
     async def restart(self, endpoints: list[Endpoint]) -> None:

@@ -43,7 +43,8 @@ _SOL_NETLINK = 270
 _NETLINK_ADD_MEMBERSHIP = 1
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
-_RECEIVE = 1 << 18
+_RECEIVE = 1 << 18  # bytes of a dump that are read at once
+_ANSWER = 1 << 15  # no datagram of answers or notifications is longer (NLMSG_GOODSIZE); more is dear to have ready
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -276,7 +277,7 @@ class Socket:
 
     def _receive(self) -> bytes | None:
         try:
-            return self._socket.recv(_RECEIVE, socket.MSG_DONTWAIT)
+            return self._socket.recv(_ANSWER, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
 

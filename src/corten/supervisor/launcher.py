@@ -1,4 +1,4 @@
-"""The launcher: one small process with everything loaded, from which others are forked.
+"""The launcher: one small process with all that a start needs loaded, from which others are forked.
 
 The daemon starts it before it has any thread, and never forks itself. A request is one frame with its descriptors, the
 first of which is a socket of the request's own: whoever is forked for it answers there, so the launcher itself never
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import gc
+import importlib
 import os
 import signal
 import socket
@@ -21,35 +22,32 @@ from typing import Any
 
 from corten.kernel import process as p
 from corten.runtime.init import close_all_but
-from corten.supervisor import supervise, trees, wire
+from corten.supervisor import supervise, wire
 from corten.supervisor.failures import print_exception
-from corten.supervisor.namespaces import make_namespaces, open_namespaces
+from corten.supervisor.namespaces import make_namespaces, open_namespaces, serve_namespaces
 from corten.supervisor.warmup import fill_pools, warm_up
-from corten.supervisor.workers import copy_up, unpack
 
 Json = dict[str, Any]
 
 
-def _serve_names(request: Json, fds: list[int]) -> None:
-    """Loaded only there: one process for each daemon needs it, and nothing of a container's is near."""
-    from corten.supervisor.names.server import main
-
-    main(request, fds)
-
-
-_DO: dict[str, Callable[[Json, list[int]], None]] = {
+_AT_HAND: dict[str, Callable[[Json, list[int]], None]] = {
     "supervise": supervise.main,
     "make namespaces": make_namespaces,
     "open namespaces": open_namespaces,
-    "serve names": _serve_names,
-    "unpack": unpack,
-    "copy up": copy_up,
-    "tree look": trees.look,
-    "tree fetch": trees.fetch,
-    "tree put": trees.put,
-    "tree export": trees.export,
-    "tree changes": trees.changes,
-    "tree layer": trees.layer,
+    "serve namespaces": serve_namespaces,
+}
+
+# Loaded by who is forked for it: what a start does not need would be in every supervisor's way.
+_LOADED_LATER = {
+    "serve names": ("corten.supervisor.names.server", "main"),
+    "unpack": ("corten.supervisor.workers", "unpack"),
+    "copy up": ("corten.supervisor.workers", "copy_up"),
+    "tree look": ("corten.supervisor.trees", "look"),
+    "tree fetch": ("corten.supervisor.trees", "fetch"),
+    "tree put": ("corten.supervisor.trees", "put"),
+    "tree export": ("corten.supervisor.trees", "export"),
+    "tree changes": ("corten.supervisor.trees", "changes"),
+    "tree layer": ("corten.supervisor.trees", "layer"),
 }
 
 
@@ -84,12 +82,20 @@ def _fork(daemon: socket.socket, request: Json, fds: list[int]) -> None:
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # without the enumerations of `signal`
             daemon.detach()
             close_all_but(fds)
-            _DO[request["do"]](request, fds)
+            _work(request["do"])(request, fds)
         except BaseException:
             print_exception()
         os._exit(1)
     for fd in fds:
         os.close(fd)
+
+
+def _work(name: str) -> Callable[[Json, list[int]], None]:
+    if name in _AT_HAND:
+        return _AT_HAND[name]
+    module, function = _LOADED_LATER[name]
+    found: Callable[[Json, list[int]], None] = getattr(importlib.import_module(module), function)
+    return found
 
 
 if __name__ == "__main__":

@@ -26,25 +26,52 @@ _IFF_UP = 1
 _IFF_RUNNING = 0x40
 
 
-def make_namespaces(request: Json, fds: list[int]) -> None:
-    """Answer with [network namespace, rtnetlink socket, *name sockets] and, with `id_map`, the user namespace behind.
+def serve_namespaces(request: Json, fds: list[int]) -> None:
+    """Answer each request on the connection with [network namespace, rtnetlink socket, *name sockets], until its end.
 
-    The name sockets are there when `names` is true. `id_map` is {"uids": TEXT, "gids": TEXT} as uid_map wants it; the
-    network namespace is then that user namespace's, so that the container's root may configure it. Does not return.
+    One process for all: forking one for each costs more than the namespace. The name sockets are there when a request
+    says `names`. Does not return.
+    """
+    p.set_name("corten:netns")
+    daemon = socket.socket(fileno=fds[0])
+    host = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    decoder = wire.Decoder()
+    while wire.receive(daemon, decoder):
+        while frame := decoder.next():
+            _answer(daemon, frame[0], [])
+            p.setns(host, p.CLONE_NEWNET)  # nothing in here keeps a namespace alive
+    os._exit(0)
+
+
+def make_namespaces(request: Json, fds: list[int]) -> None:
+    """Answer once, with a user namespace behind the others: `id_map` is {"uids": TEXT, "gids": TEXT} as uid_map wants
+    it; the network namespace is that user namespace's, so that the container's root may configure it. Does not return.
     """
     reply = socket.socket(fileno=fds[0])
-    id_map = request.get("id_map")
     try:
-        own: list[int] = []
-        if id_map:
-            own.append(_enter_new_userns(id_map))
+        own = [_enter_new_userns(request["id_map"])]
+    except OSError as error:
+        wire.send(reply, {"error": {"text": str(error.strerror), "errno": error.errno or 0}})
+    else:
+        _answer(reply, request, own)
+    os._exit(0)
+
+
+def _answer(reply: socket.socket, request: Json, own: list[int]) -> None:
+    """Enter a new network namespace and send what belongs to it, `own` behind it. The descriptors are closed here."""
+    made: list[int] = []
+    try:
         p.unshare(p.CLONE_NEWNET)
         _refuse_advertisements()
         _loopback_up()
-        wire.send(reply, {"ok": True}, [_open_self("net"), _route_socket(), *_name_sockets(request), *own])
+        made += [_open_self("net"), _route_socket()]
+        made += _name_sockets(request)
+        wire.send(reply, {"ok": True}, [*made, *own])
     except OSError as error:
         wire.send(reply, {"error": {"text": str(error.strerror), "errno": error.errno or 0}})
-    os._exit(0)
+    finally:
+        for fd in made:
+            os.close(fd)
 
 
 def open_namespaces(request: Json, fds: list[int]) -> None:

@@ -81,18 +81,23 @@ class Launcher:
         except OSError as error:
             raise Unavailable(f"the launcher process is gone and cannot be started again: {error}") from error
 
-    async def ask(self, request: Json, fds: list[int]) -> tuple[Json, list[int]]:
-        """A request with one answer: the answer and the descriptors that came with it. Failed when there is none."""
+    def connect(self, request: Json, fds: list[int] | None = None) -> socket.socket:
+        """Have somebody forked for `request`, and the connection to them, which does not block."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.setblocking(False)
         try:
-            try:
-                self.send(request, [theirs.fileno(), *fds])
-            finally:
-                theirs.close()
-            return await _answer(ours)
-        finally:
+            self.send(request, [theirs.fileno(), *(fds or ())])
+        except BaseException:
             ours.close()
+            raise
+        finally:
+            theirs.close()
+        return ours
+
+    async def ask(self, request: Json, fds: list[int]) -> tuple[Json, list[int]]:
+        """A request with one answer: the answer and the descriptors that came with it. Failed when there is none."""
+        with self.connect(request, fds) as connection:
+            return await _answer(connection)
 
     def close(self) -> None:
         """Let the launcher end. What it forked lives on."""
@@ -102,6 +107,12 @@ class Launcher:
         if self.pid:
             os.waitpid(self.pid, 0)
             self.pid = 0
+
+
+async def exchange(connection: socket.socket, request: Json) -> tuple[Json, list[int]]:
+    """A small request to somebody who has nothing else to do, and its answer. OSError or Failed when they are gone."""
+    wire.send(connection, request, [])
+    return await _answer(connection)
 
 
 async def _answer(connection: socket.socket) -> tuple[Json, list[int]]:

@@ -57,15 +57,7 @@ class LauncherNames:
             return served
 
     def _start(self, place: int) -> socket.socket:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self._launcher.send({"do": "serve names", "resolv_conf": str(self._resolv_conf)}, [theirs.fileno(), place])
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        return ours
+        return self._launcher.connect({"do": "serve names", "resolv_conf": str(self._resolv_conf)}, [place])
 
     def tell(self, message: Json, fds: Sequence[int] = ()) -> None:
         if self._socket is None:

@@ -7,11 +7,15 @@ import logging
 import os
 import socket
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from corten.engine.seams import IdMap, Namespace
 from corten.errors import CortenError, Failed, NotFound
-from corten.tasks.launcher import Launcher
+from corten.tasks.launcher import Launcher, exchange
+
+Json = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +31,8 @@ class LauncherNamespaces:
         self._spare: deque[Namespace] = deque()
         self._filling: asyncio.Task[None] | None = None
         self._names = _has_netfilter()
+        self._maker: socket.socket | None = None
+        self._asking = asyncio.Lock()
 
     async def create(self, name: str, id_map: IdMap | None = None) -> Namespace:
         if id_map is not None:
@@ -37,13 +43,36 @@ class LauncherNamespaces:
         return namespace
 
     async def _make(self, name: str, id_map: IdMap | None) -> Namespace:
-        maps = {"uids": id_map.uids, "gids": id_map.gids} if id_map else None
-        answer, fds = await self._launcher.ask(
-            {"do": "make namespaces", "name": name, "id_map": maps, "names": self._names}, []
-        )
+        request: Json = {"name": name, "names": self._names}
+        if id_map is None:
+            answer, fds = await self._ask_maker(request)
+        else:
+            maps = {"uids": id_map.uids, "gids": id_map.gids}
+            answer, fds = await self._launcher.ask({"do": "make namespaces", "id_map": maps, **request}, [])
         if "error" in answer:
             raise Failed(f"cannot make a network namespace: {answer['error']['text']}")
         return _namespace(fds, self._names)
+
+    async def _ask_maker(self, request: Json) -> tuple[Json, list[int]]:
+        """By the process that makes them all, one after the other; a new one where it has been killed."""
+        async with self._asking:
+            if self._maker is not None:
+                with suppress(OSError, Failed):
+                    return await self._exchange(self._maker, request)
+            self._maker = self._launcher.connect({"do": "serve namespaces"})
+            return await self._exchange(self._maker, request)
+
+    async def _exchange(self, maker: socket.socket, request: Json) -> tuple[Json, list[int]]:
+        try:
+            return await exchange(maker, request)
+        except BaseException:  # an answer that nobody took would be taken for the next one's
+            self._forget_maker()
+            raise
+
+    def _forget_maker(self) -> None:
+        if self._maker is not None:
+            self._maker.close()
+            self._maker = None
 
     async def _fill(self) -> None:
         try:
@@ -71,6 +100,7 @@ class LauncherNamespaces:
             await asyncio.wait([self._filling])
         while self._spare:
             self._spare.popleft().close()
+        self._forget_maker()
 
 
 def _has_netfilter() -> bool:

@@ -59,29 +59,18 @@ class Supervisors:
         while self._spare:
             supervisor = self._spare.popleft()
             try:
-                wire.send(supervisor, request, fds)
+                _give(supervisor, request, fds)
                 return supervisor
             except (BrokenPipeError, ConnectionResetError):  # it has been killed
                 supervisor.close()
-        supervisor = self._make()
-        wire.send(supervisor, request, fds)
+        supervisor = self._launcher.connect({"do": "supervise"})
+        _give(supervisor, request, fds)
         return supervisor
-
-    def _make(self) -> socket.socket:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self._launcher.send({"do": "supervise"}, [theirs.fileno()])
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        return ours
 
     def _keep_ready(self) -> None:
         while len(self._spare) < _SPARE:
             try:
-                self._spare.append(self._make())
+                self._spare.append(self._launcher.connect({"do": "supervise"}))
             except (CortenError, OSError) as error:  # the next container has one made, or says why there is none
                 log.warning("cannot keep a supervisor ready: %s", error)
                 return
@@ -148,6 +137,11 @@ class Supervisors:
 
     def tell(self, task_id: str, kind: str, attributes: Json) -> None:
         self.on_event(task_id, kind, attributes)
+
+
+def _give(supervisor: socket.socket, request: Json, fds: list[int]) -> None:
+    supervisor.setblocking(True)  # it waits for nothing else, so this is quick however long the request is
+    wire.send(supervisor, request, fds)
 
 
 def _attrs(labels: Mapping[str, str]) -> str:

@@ -55,16 +55,8 @@ class LauncherTrees:
 
     @asynccontextmanager
     async def _conversation(self, request: Json, fds: Sequence[int]) -> AsyncIterator[_Worker]:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        ours.setblocking(False)
-        try:
-            try:
-                self._launcher.send(request, [theirs.fileno(), *fds])
-            finally:
-                theirs.close()
-            yield _Worker(ours)
-        finally:
-            ours.close()
+        with self._launcher.connect(request, list(fds)) as connection:
+            yield _Worker(connection)
 
 
 class _Worker:

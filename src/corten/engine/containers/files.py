@@ -18,7 +18,6 @@ def prepare(container: Container, owner: tuple[int, int] = (0, 0)) -> None:
 
     The files belong to `owner`, whom the container's root is on the host.
     """
-    container.bundle.joinpath("rootfs").mkdir(mode=0o755, exist_ok=True)
     _put(container, "hostname", f"{container.record.config.get('Hostname') or ''}\n")
     for name in ("hosts", "resolv.conf"):
         _put(container, name, "")

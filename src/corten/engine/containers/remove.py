@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corten.engine import clock
@@ -91,12 +93,22 @@ async def _erase(containers: Containers, container: Container) -> None:
     if container.record.host_config.get("CgroupParent"):
         parents.let_go(containers)
     parts.snapshots.remove(container.id)
-    await asyncio.to_thread(shutil.rmtree, container.bundle, ignore_errors=True)
+    await asyncio.to_thread(_remove_bundle, container.bundle)
     records.forget(parts.table, container.id)
     try:
         parts.images.resolve(container.record.image_id)
     except NotFound:
         await asyncio.to_thread(parts.images.collect)
+
+
+def _remove_bundle(bundle: Path) -> None:
+    """A handful of files; what cannot be removed is found by the next daemon's sweep."""
+    try:
+        for name in os.listdir(bundle):
+            os.unlink(bundle / name)
+        bundle.rmdir()
+    except OSError:
+        shutil.rmtree(bundle, ignore_errors=True)
 
 
 async def prune(containers: Containers, filters: Filters, until: int) -> tuple[list[str], int]:
