@@ -23,7 +23,7 @@ from corten.network.naming import Sockets
 from corten.runtime.init import close_all_but
 from corten.supervisor.names import server
 from corten.tasks.launcher import Launcher
-from corten.tasks.names import LauncherNames
+from corten.tasks.name_server import LauncherNameServer
 from netns import Net
 
 UPSTREAM = "192.0.2.53"
@@ -116,7 +116,7 @@ class World:
         self.boxes: list[Net] = []
 
     def new(self) -> Networks:
-        names: Any = LauncherNames(self.forker, self.root, self.resolv_conf)
+        names: Any = LauncherNameServer(self.forker, self.root, self.resolv_conf)
         return Networks(self.table, NetworkConfig(bridge="ct0", resolv_conf=self.resolv_conf), lambda *e: None, names)
 
     async def restart(self, endpoints: list[Endpoint]) -> None:

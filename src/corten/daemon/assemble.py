@@ -39,7 +39,7 @@ from corten.store.blobs import Blobs
 from corten.store.database import Database
 from corten.store.records import Records
 from corten.tasks.launcher import Launcher
-from corten.tasks.names import LauncherNames
+from corten.tasks.name_server import LauncherNameServer
 from corten.tasks.namespaces import LauncherNamespaces
 from corten.tasks.supervisors import Supervisors
 from corten.tasks.trees import LauncherTrees
@@ -107,7 +107,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     runtime = Supervisors(launcher, config.exec_root / "containers")
     volumes = Volumes(config.data_root / "volumes", records, events, changing, machine.root_owner(facts))
     network_config = _network_config(config)
-    names = LauncherNames(launcher, config.exec_root, network_config.resolv_conf)
+    names = LauncherNameServer(launcher, config.exec_root, network_config.resolv_conf)
     networks = Networks(records, network_config, events.publish, names)
 
     def users(image: str) -> list[tuple[str, bool]]:

@@ -4,5 +4,6 @@ launcher      starts the launcher and sends it requests
 supervisors   Runtime: makes and finds supervisors
 task          Task: one connection to a supervisor
 namespaces    NetworkNamespaces
+name_server   network.naming.NameServer: what it is told goes over one connection
 workers       unpacking layers, filling volumes
 """

@@ -1,4 +1,5 @@
-"""The process that answers containers' questions about names, seen from the daemon."""
+"""The process that answers containers' questions about names (`supervisor.names`), seen from the daemon: found or
+started, told what changes, and heard of when it is gone."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ _PATIENCE = 5.0  # seconds until it has said something
 _STUCK = 1.0  # seconds; it reads at once, so one that does not is as good as dead
 
 
-class LauncherNames:
+class LauncherNameServer:
     """`network.naming.NameServer`."""
 
     def __init__(self, launcher: Launcher, exec_root: Path, resolv_conf: Path) -> None:
