@@ -16,6 +16,7 @@ from corten.snapshots.shelf import Draft, Shelf
 from corten.spec.digest import short
 from corten.spec.oci_image import Descriptor, chain_ids
 from corten.store.blobs import Blobs
+from corten.store.turns import Turns
 
 Json = dict[str, Any]
 _FLUSH = 0.5  # seconds
@@ -69,7 +70,7 @@ class Chains:
         self._trees = trees
         self._unpacker = unpacker
         self._blobs = blobs
-        self._busy: dict[str, asyncio.Lock] = {}
+        self._turns: Turns[str] = Turns()
 
     def missing(self, layers: Sequence[Layer]) -> list[Layer]:
         """Those from the first that is not there on: a tree never stands without its parents."""
@@ -114,15 +115,10 @@ class Chains:
     @asynccontextmanager
     async def _turn(self, layers: Sequence[Layer]) -> AsyncIterator[list[Layer]]:
         while missing := self.missing(layers):
-            first = missing[0].chain_id
-            lock = self._busy.setdefault(first, asyncio.Lock())
-            async with lock:
-                try:
-                    if self.missing(layers) == missing:
-                        yield missing
-                        return
-                finally:
-                    self._busy.pop(first, None)
+            async with self._turns.of(missing[0].chain_id):
+                if self.missing(layers) == missing:
+                    yield missing
+                    return
         yield []
 
     async def _fill(self, missing: Sequence[Layer], fetch: Fetch, emit: Emit, early: Early) -> None:

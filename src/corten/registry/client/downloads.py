@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 
 import aiohttp
 
@@ -14,6 +13,7 @@ from corten.registry.client.repository import Repository, Waiting, translate
 from corten.registry.client.slots import Slots
 from corten.spec.oci_image import Descriptor
 from corten.store.blobs import Blobs, Ingest
+from corten.store.turns import Turns
 
 DOWNLOADS = 3  # as dockerd's max-concurrent-downloads
 _BATCH = 2 << 20  # bytes that go to the disk thread at once
@@ -27,7 +27,7 @@ class Downloads:
     def __init__(self, blobs: Blobs) -> None:
         self.slots = Slots(DOWNLOADS)
         self._blobs = blobs
-        self._busy: dict[str, asyncio.Lock] = {}
+        self._turns: Turns[str] = Turns()
 
     async def blob(
         self,
@@ -40,21 +40,11 @@ class Downloads:
 
         Raises NotFound, Unavailable, Failed, Exhausted; Corrupt when the registry serves something else.
         """
-        async with self._only(blob.digest):
+        async with self._turns.of(blob.digest):
             if self._blobs.has(blob.digest):
                 return
             async with self.slots:
                 await self._download(repository, blob, progress or (lambda done: None), waiting)
-
-    @asynccontextmanager
-    async def _only(self, digest: str) -> AsyncIterator[None]:
-        lock = self._busy.setdefault(digest, asyncio.Lock())
-        try:
-            async with lock:
-                yield
-        finally:
-            if not lock.locked() and self._busy.get(digest) is lock:
-                del self._busy[digest]
 
     async def _download(
         self, repository: Repository, blob: Descriptor, progress: Progress, waiting: Waiting | None

@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -36,6 +36,7 @@ from corten.spec import digest as digests
 from corten.spec.oci_image import INDEXES, MANIFESTS, OCI_INDEX, Descriptor, parse_json
 from corten.spec.reference import Reference
 from corten.store.blobs import Blobs
+from corten.store.turns import Turns
 
 _ACCEPT = {"Accept": ", ".join(MANIFESTS + INDEXES)}
 _HUB = ("registry-1.docker.io", "docker.io", "index.docker.io")
@@ -78,7 +79,7 @@ class Upstreams:
         self._downloads = Downloads(self._client, store)
         self._repositories: dict[str, Repository] = {}
         self._checked: dict[tuple[str, str], float] = {}
-        self._turns: dict[tuple[str, str], asyncio.Lock] = {}
+        self._turns: Turns[tuple[str, str]] = Turns()
         for each in self._upstreams:
             _place(each, "x")
 
@@ -109,7 +110,7 @@ class Upstreams:
 
     async def manifest(self, name: str, reference: str) -> Manifest:
         """NotFound, Forbidden, Unavailable; Corrupt when the upstream serves something else."""
-        async with self._turn(name, reference):
+        async with self._turns.of((name, reference)):
             kept = await self._kept(name, reference)
             if kept is not None and (digests.is_digest(reference) or self._is_fresh(name, reference)):
                 self._metrics.count("cache_hits_total", kind="manifest")
@@ -172,18 +173,6 @@ class Upstreams:
         tag = "" if by_digest else reference
         await asyncio.to_thread(self._store.put_manifest, name, tag, manifest, needs, descriptor)
         return manifest
-
-    @asynccontextmanager
-    async def _turn(self, name: str, reference: str) -> AsyncIterator[None]:
-        """One at a time asks for the same."""
-        key = (name, reference)
-        lock = self._turns.setdefault(key, asyncio.Lock())
-        try:
-            async with lock:
-                yield
-        finally:
-            if not lock.locked() and self._turns.get(key) is lock:
-                del self._turns[key]
 
     # ------------------------------------------------------------------------------------------------------ blobs
 

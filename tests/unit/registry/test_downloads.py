@@ -1,0 +1,70 @@
+"""Downloads that fail, are given up, or meet one another."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from corten.errors import NotFound
+from corten.registry.client.registry import Registry
+from corten.spec.oci_image import OCI_LAYER, Descriptor
+from corten.spec.reference import parse
+from corten.store.blobs import Blobs
+from image_parts.registries import Scripted, scripted
+from image_parts.stores import digest
+
+DATA = bytes(range(256)) * 20_000
+BLOB = Descriptor(OCI_LAYER, digest(DATA), len(DATA))
+
+
+@pytest.fixture
+async def server():
+    async with scripted() as registry:
+        registry.blobs[BLOB.digest] = DATA
+        yield registry
+
+
+@pytest.fixture
+async def client(tmp_path: Path):
+    registry = Registry(Blobs(tmp_path), pause=0.01)
+    yield registry
+    await registry.close()
+
+
+def download(client: Registry, server: Scripted) -> asyncio.Task[None]:
+    repository = client.repository(parse(f"{server.host}/a/b:1"), None)
+    return asyncio.create_task(client.blob(repository, BLOB))
+
+
+async def test_one_download_of_a_blob_at_a_time_whatever_becomes_of_the_others(
+    client: Registry, server: Scripted
+) -> None:
+    arrived: asyncio.Queue[asyncio.Event] = asyncio.Queue()
+
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        go = asyncio.Event()
+        arrived.put_nowait(go)
+        await go.wait()
+        return web.Response(status=404)
+
+    server.before = before
+    first = download(client, server)
+    go = await arrived.get()
+    second = download(client, server)
+    await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(NotFound):
+        await first
+    go = await arrived.get()  # the second's request
+    third = download(client, server)
+    with pytest.raises(TimeoutError):  # anything that would come, comes at once
+        await asyncio.wait_for(arrived.get(), 0.3)
+    go.set()
+    with pytest.raises(NotFound):
+        await second
+    (await arrived.get()).set()
+    with pytest.raises(NotFound):
+        await third
