@@ -10,6 +10,7 @@ from aiohttp import web
 
 from corten.errors import NotFound
 from corten.registry.client.registry import Registry
+from corten.registry.client.slots import Slots
 from corten.spec.oci_image import OCI_LAYER, Descriptor
 from corten.spec.reference import parse
 from corten.store.blobs import Blobs
@@ -68,3 +69,22 @@ async def test_one_download_of_a_blob_at_a_time_whatever_becomes_of_the_others(
     (await arrived.get()).set()
     with pytest.raises(NotFound):
         await third
+
+
+async def test_one_who_gives_up_in_the_moment_in_which_a_slot_becomes_free() -> None:
+    slots = Slots(1)
+    entered = asyncio.Event()
+
+    async def wait() -> None:
+        async with slots:
+            entered.set()
+
+    async with slots:
+        given_up, patient = asyncio.create_task(wait()), asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        given_up.cancel()  # it has not run yet when the slot is handed on
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    await asyncio.wait_for(patient, 10)
+    assert entered.is_set()
+    assert not slots.full()

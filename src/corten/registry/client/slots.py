@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 
 
@@ -40,7 +41,8 @@ class Slots:
             if turn.done() and not turn.cancelled():
                 self._leave()  # it was let in, and cancelled before it could know
             else:
-                self._waiting.remove(turn)
+                with suppress(ValueError):  # whoever left in the meantime has passed it over
+                    self._waiting.remove(turn)
             raise
 
     async def __aexit__(
