@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from corten.engine.images.unpack import Unpacked
 from corten.errors import Corrupt
+from corten.store.blobs import Ingest
 from image_parts import tars
 from image_parts.registries import Scripted, scripted
 from image_parts.stores import Made, Store, body, collect, digest
@@ -137,3 +139,28 @@ async def test_a_large_file_that_is_no_layer_is_no_harm(store: Store, workers: C
     messages = await collect(store.images.load(body(out.getvalue()[: -(-(info.size + 512) // 512) * 512] + data), True))
     assert "Loaded image: early:1\n" in [message.get("stream") for message in messages]
     assert len([left for left in store.leftovers() if left.startswith("snapshots/")]) == 1
+
+
+async def test_an_image_may_have_a_layer_twice(store: Store, server: Scripted, workers: Counted) -> None:
+    image = Made([LAYER, LAYER])
+    server.add("1", image)
+    in_two_halves(server, image.layers[0], workers.begun)
+    messages = await asyncio.wait_for(collect(store.images.pull(f"{server.host}/a/b", "1", None, None)), 120)
+    assert "error" not in messages[-1]
+    assert len([left for left in store.leftovers() if left.startswith("snapshots/")]) == 2
+
+
+async def test_an_unexpected_error_is_logged_and_the_layer_unpacked_again(
+    store: Store, server: Scripted, workers: Counted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(ingest: Ingest) -> Unpacked | None:
+        workers.begun.set()
+        raise LookupError("nobody thought of this")
+
+    monkeypatch.setattr(store.images.stock.unpacker, "follow", broken)
+    image = Made([LAYER])
+    server.add("1", image)
+    in_two_halves(server, image.layers[0], workers.begun)
+    messages = await asyncio.wait_for(collect(store.images.pull(f"{server.host}/a/b", "1", None, None)), 120)
+    assert "error" not in messages[-1]
+    assert "LookupError: nobody thought of this" in caplog.text

@@ -42,14 +42,17 @@ class Early:
             return await self._unpacker.follow(ingest)
         except (CortenError, OSError) as error:
             _log.info("a layer is not unpacked while it arrives: %s", error)
-            return None
+        except Exception:  # an error of ours: to be known of, and no reason to fail where a second attempt may do
+            _log.exception("a layer is not unpacked while it arrives")
+        return None
 
     async def take(self, digest: str, diff_id: str) -> Unpacked | None:
         """What became of the committed blob `digest`: the caller's, or None."""
         for task, ingest in list(self._tasks.items()):
             if ingest.verified and ingest.digest == digest:
                 await asyncio.wait({task})
-                del self._tasks[task]
+                if self._tasks.pop(task, None) is None:  # a manifest that has the layer twice: it is the other's
+                    continue
                 found = task.result()
                 if found is not None and found.diff_id == diff_id:
                     return found
@@ -69,5 +72,5 @@ class Early:
         if self._tasks:
             await asyncio.wait(self._tasks)
         for task in self._tasks:
-            if not task.cancelled() and task.exception() is None and (found := task.result()) is not None:
+            if not task.cancelled() and (found := task.result()) is not None:
                 self._discard(found.draft)
