@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from corten.registry.client.registry import Registry
 from corten.registry.client.slots import Slots
 from corten.spec.oci_image import OCI_LAYER, Descriptor
 from corten.spec.reference import parse
-from corten.store.blobs import Blobs
+from corten.store.blobs import Blobs, Ingest
 from image_parts.registries import Scripted, scripted
 from image_parts.stores import digest
 
@@ -88,3 +89,31 @@ async def test_one_who_gives_up_in_the_moment_in_which_a_slot_becomes_free() -> 
     await asyncio.wait_for(patient, 10)
     assert entered.is_set()
     assert not slots.full()
+
+
+async def test_a_download_that_is_given_up_as_it_begins_leaves_nothing_open(
+    client: Registry, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go, done = (threading.Event() for _ in range(3))
+    ingest = Blobs.ingest
+
+    def slow(blobs: Blobs, digest: str | None = None) -> Ingest:
+        begun.set()
+        go.wait(60)
+        try:
+            return ingest(blobs, digest)
+        finally:
+            done.set()
+
+    monkeypatch.setattr(Blobs, "ingest", slow)
+    task = download(client, server)
+    await asyncio.to_thread(begun.wait, 60)
+    task.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.to_thread(done.wait, 60)
+    assert not client._blobs.in_use
+    await download(client, server)
+    assert client._blobs.has(BLOB.digest)

@@ -17,6 +17,7 @@ from corten.errors import Corrupt
 from corten.snapshots.shelf import Draft
 from corten.store.blobs import Blobs, Ingest
 from corten.store.following import Following
+from corten.store.threads import to_its_end
 
 Json = dict[str, Any]
 _F_SETPIPE_SZ = 1031
@@ -100,7 +101,7 @@ class Unpacker:
         progress: Callable[[int], None],
         threads: ThreadPoolExecutor | None,
     ) -> Unpacked:
-        draft = await self._received()
+        draft = await to_its_end(self._layers.receive, self._layers.discard)
         try:
             actual, answer = await self._run(name, origin(), draft, progress, threads)
         except BaseException:
@@ -109,17 +110,6 @@ class Unpacker:
         implied = tuple(os.fsencode(path) for path in answer["implied"])
         links = tuple((os.fsencode(path), os.fsencode(target)) for path, target in answer["links"])
         return Unpacked(draft, actual, answer["size"], implied, links)
-
-    async def _received(self) -> Draft:
-        """A new draft. A cancelled caller waits for it: what a thread makes for nobody would stay."""
-        receiving = asyncio.ensure_future(asyncio.to_thread(self._layers.receive))
-        try:
-            return await asyncio.shield(receiving)
-        except asyncio.CancelledError:
-            await asyncio.wait({receiving})
-            if receiving.exception() is None:
-                self._layers.discard(receiving.result())
-            raise
 
     async def _run(
         self,

@@ -15,6 +15,7 @@ from corten.snapshots.shelf import Draft
 from corten.spec.digest import short
 from corten.spec.oci_image import diff_ids
 from corten.store.leases import Lease
+from corten.store.threads import to_its_end
 
 
 async def blobs(stock: Stock, emit: Emit) -> tuple[dict[str, str], int]:
@@ -75,7 +76,10 @@ async def _compared(stock: Stock, layer: Layer, lease: Lease) -> str | None:
 async def again(stock: Stock, layer: Layer) -> Draft:
     """The layer, unpacked once more beside its tree. The draft is the caller's."""
     new = await stock.unpacker.unpack(layer.blob.digest, layer.diff_id, lambda done: None)
-    return await asyncio.to_thread(stock.trees.complete, new.draft, layer.parent, new.implied, new.links)
+    complete = stock.trees.complete
+    return await to_its_end(
+        lambda: complete(new.draft, layer.parent, new.implied, new.links), stock.trees.shelf.discard
+    )
 
 
 def _difference(stock: Stock, layer: Layer, whole: Draft) -> str | None:

@@ -13,6 +13,7 @@ from corten.registry.client.repository import Repository, Waiting, translate
 from corten.registry.client.slots import Slots
 from corten.spec.oci_image import Descriptor
 from corten.store.blobs import Blobs, Ingest
+from corten.store.threads import to_its_end
 from corten.store.turns import Turns
 
 DOWNLOADS = 3  # as dockerd's max-concurrent-downloads
@@ -46,10 +47,13 @@ class Downloads:
             async with self.slots:
                 await self._download(repository, blob, progress or (lambda done: None), waiting)
 
+    async def _ingest(self, digest: str) -> Ingest:
+        return await to_its_end(lambda: self._blobs.ingest(digest), Ingest.close)
+
     async def _download(
         self, repository: Repository, blob: Descriptor, progress: Progress, waiting: Waiting | None
     ) -> None:
-        ingest = await asyncio.to_thread(self._blobs.ingest, blob.digest)
+        ingest = await self._ingest(blob.digest)
         resumed = ingest.offset > 0
         try:
             try:
@@ -58,7 +62,7 @@ class Downloads:
                 await asyncio.to_thread(ingest.abort)
                 if not resumed:
                     raise
-                ingest = await asyncio.to_thread(self._blobs.ingest, blob.digest)  # the old part was bad: once anew
+                ingest = await self._ingest(blob.digest)  # the old part was bad: once anew
                 await self._fill(repository, blob, ingest, progress, waiting)
         except Corrupt:
             await asyncio.to_thread(ingest.abort)
@@ -78,7 +82,7 @@ class Downloads:
             ingest.restart()
         if ingest.offset < blob.size or blob.size == 0:
             await repository.retry(once, waiting, lambda: ingest.offset)
-        await _to_its_end(ingest.commit)
+        await to_its_end(ingest.commit)
 
     async def _receive(self, repository: Repository, blob: Descriptor, ingest: Ingest, progress: Progress) -> None:
         start = ingest.offset
@@ -112,16 +116,6 @@ class Downloads:
                 wanted = f"the {blob.size} bytes that its manifest says"
                 raise Corrupt(f"registry serves {ingest.offset + length} bytes as {blob.digest}, not {wanted}")
             await _pour(response, ingest, blob, progress)
-
-
-async def _to_its_end(work: Callable[[], object]) -> None:
-    """In a thread, and a cancelled caller waits for it: who takes away what came has to know what did."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
 
 
 def _continues(response: aiohttp.ClientResponse, start: int, size: int) -> bool:
