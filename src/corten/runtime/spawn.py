@@ -235,6 +235,8 @@ def _clone(flags: int, userns: int, cgroup: int, siblings: list[int] | None) -> 
             socket.send_fds(theirs, [b"."], [pidfd])
         except OSError as error:
             theirs.send(f"{error.errno} {error.strerror}".encode())
+        except BaseException as error:
+            theirs.send(f"0 {error!r}".encode())
         os._exit(0)
     theirs.close()
     if siblings is None:

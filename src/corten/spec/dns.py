@@ -87,6 +87,11 @@ def encode_name(name: str) -> bytes:
     return bytes(found) + b"\0"
 
 
+def is_name(name: str) -> bool:
+    """DNS has a form for it: a container's name may be longer than a label, or have an empty one."""
+    return len(name) < 254 and all(0 < len(label) < 64 for label in name.split("."))
+
+
 def _reply(message: bytes, question: Question, code: int, records: Sequence[bytes], limit: int) -> bytes:
     flags = _RESPONSE | _RECURSION_AVAILABLE | question.flags & _RECURSION_DESIRED | code
     kept = list(records)

@@ -70,14 +70,17 @@ def answer_of(process: socket.socket) -> Answer:
     return {"error": {"kind": "Failed", "text": "the maker was killed", "code": 125, "errno": 0}, "strays": []}, []
 
 
-def _answer(reply: socket.socket, work: Callable[[list[int]], Answer]) -> None:
+def _answer(reply: socket.socket, work: Callable[[list[int]], Answer]) -> NoReturn:
     born: list[int] = []
     try:
         body, fds = work(born)
         wire.send(reply, {**body, "strays": [pid for pid in born if pid != body["pid"]]}, fds)
-    except failures.EXPECTED as error:
+    except BaseException as error:  # nobody may go on from here as if this were the supervisor
+        if not isinstance(error, failures.EXPECTED):
+            failures.print_exception()
         wire.send(reply, {"error": failures.describe(error), "strays": born})
-    os._exit(0)
+    finally:
+        os._exit(0)
 
 
 class Wishes(NamedTuple):

@@ -58,6 +58,8 @@ class Native:
             listener = place.settle(request["run"], pid, os.getpid())
             body, fds = maker.answer_of(reply)
             if "error" in body:
+                if body["error"]["kind"] == "Conflict":  # somebody else is in the group: `delete` must not kill them
+                    self._path = ""
                 raise failures.Reported(body["error"])
             channel = socket.socket(fileno=fds[0])
             console, ready = spawn.until_ready(channel, stdio.terminal)
@@ -78,8 +80,8 @@ class Native:
         """(pid, pidfd, where its answer comes)."""
         request = self._request
         flags = sum(NAMESPACES[kind] for kind in request["born"])
+        unified = cgroups.make_unified(cgroups.here(), request["cgroup"]) if request["cgroup"] else None
         self._path = request["cgroup"]
-        unified = cgroups.make_unified(cgroups.here(), self._path) if self._path else None
         ours, theirs = socket.socketpair()
         try:
             pid, pidfd = p.clone3(flags, unified or 0)

@@ -268,13 +268,13 @@ class Supervisor:
         _tried(self._kill_rest)
         _tried(self._output.drain)
         _tried(self._log.close)
-        self._execs.end_all()
         ending = {"status": status, "at": time.time(), "oom_killed": oom, "error": ""}
         if self._started:
             self._write_exit(ending)
         if oom:
             self._tell({"event": "oom"})
         self._tell({"event": "exit", **ending})
+        _tried(self._execs.end_all)  # after the end is told: one that the kernel holds back would hold that back too
         self._output.finish()
         self._delete()
         if self._listener:

@@ -62,7 +62,7 @@ class Supervisors:
                 _give(supervisor, request, fds)
                 return supervisor
             except (BrokenPipeError, ConnectionResetError):  # it has been killed
-                supervisor.close()
+                continue
         supervisor = self._launcher.connect({"do": "supervise"})
         _give(supervisor, request, fds)
         return supervisor
@@ -140,8 +140,13 @@ class Supervisors:
 
 
 def _give(supervisor: socket.socket, request: Json, fds: list[int]) -> None:
-    supervisor.setblocking(True)  # it waits for nothing else, so this is quick however long the request is
-    wire.send(supervisor, request, fds)
+    """The request to a supervisor that waits for nothing else. Closes the connection when that fails."""
+    try:
+        supervisor.setblocking(True)
+        wire.send(supervisor, request, fds)
+    except BaseException:
+        supervisor.close()
+        raise
 
 
 def _attrs(labels: Mapping[str, str]) -> str:

@@ -87,8 +87,8 @@ class SupervisedTask:
             self._runtime.tell(self.id, event, attributes)
 
     def _exec_ended(self, name: str, status: int) -> None:
-        future = self._execs.setdefault(name, self._loop.create_future())
-        if not future.done():
+        future = self._execs.get(name)  # none: another daemon's
+        if future and not future.done():
             future.set_result(Exit(status, time.time()))
             self._runtime.tell(self.id, "exec_exit", {"exec": name, "status": status})
 
@@ -123,11 +123,7 @@ class SupervisedTask:
         self._requests[self._number] = future
         message = {"id": self._number, "do": do, **body}
         if fds:
-            self._socket.setblocking(True)  # a frame with descriptors must go in one piece; it is small
-            try:
-                wire.send(self._socket, message, fds)
-            finally:
-                self._socket.setblocking(False)
+            self._send_at_once(message, fds)
         else:
             self._out += wire.encode(message)
             self._flush()
@@ -135,6 +131,18 @@ class SupervisedTask:
         if "error" in answer:
             raise _failure(answer["error"])
         return answer["ok"]
+
+    def _send_at_once(self, message: Json, fds: list[int]) -> None:
+        """A frame with descriptors must go in one piece, after what still waits; it is small."""
+        assert self._socket is not None
+        try:
+            self._socket.setblocking(True)
+            self._socket.sendall(self._out)
+            self._out.clear()
+            wire.send(self._socket, message, fds)
+            self._socket.setblocking(False)
+        except OSError:  # who waits for the answer is told by `close`
+            self.close()
 
     def _flush(self) -> None:
         if self._socket is None:

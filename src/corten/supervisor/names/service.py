@@ -4,8 +4,11 @@ Names of containers are answered from the directory and never forwarded, whateve
 the container's servers or the host's, from the host's namespace; while all of a container's networks are internal they
 are refused (CVE-2024-29018).
 
-A program asks the same again and again, and an answer is the same until the directory changes: it is kept, by what was
-asked behind the id.
+A program asks the same again and again, and an answer is the same until the directory changes: one by UDP is kept, by
+what was asked behind the id.
+
+All containers share this process, so what one of them can make it keep is bounded: answers, questions under way,
+connections, and what comes or goes on each.
 """
 
 from __future__ import annotations
@@ -19,15 +22,21 @@ from functools import partial
 from corten.errors import Corrupt
 from corten.spec import dns
 from corten.spec.dns import Question
+from corten.supervisor.failures import print_exception
 from corten.supervisor.loop import READ, WRITE, Loop
 from corten.supervisor.names.directory import Directory
 from corten.supervisor.names.upstreams import Asked, Upstreams
 
-_IN_FLIGHT = 256  # forwarded questions and connections of one container; more are refused
+_IN_FLIGHT = 256  # forwarded questions of one container; more are refused
+_BY_TCP = 64  # of these, when it asks by TCP: an answer may have 64 KB
+_CLIENTS = 64  # connections of one container; more are closed
 _TCP_IDLE = 10.0  # seconds
 _AT_A_TIME = 64  # datagrams, before others get their turn
 _KEPT = 1000  # answers
+_KEPT_BYTES = 256 << 10  # of these, with their questions
 _LARGEST = 4096  # bytes of a question
+_UNSENT = 2 * (2 + dns.LARGEST)  # bytes of answers that wait for a connection
+_PAUSE = 1.0  # seconds without new connections, when there is no descriptor for one
 
 
 class Service:
@@ -42,6 +51,7 @@ class Service:
         self.open = False
         self._udp, self._tcp = socket.socket(fileno=udp), socket.socket(fileno=tcp)
         self._answers: dict[bytes, list[bytes]] = {}
+        self._size = 0  # bytes of `_answers`
         self._version = -1
         self._turn = 0
         self._asked: set[Asked] = set()
@@ -54,7 +64,7 @@ class Service:
         """Lets go of the namespace: as long as a socket is in it, it and its devices stay."""
         for client in list(self._clients):
             client.close()
-        for asked in self._asked:
+        for asked in list(self._asked):
             asked.give_up()
         for one in (self._udp, self._tcp):
             self._loop.forget(one.fileno())
@@ -80,8 +90,20 @@ class Service:
     def _renew(self) -> None:
         """Answers are of the directory as it is now."""
         if self._version != self._directory.version:
-            self._answers.clear()
+            self._forget()
             self._version = self._directory.version
+
+    def _forget(self) -> None:
+        self._answers.clear()
+        self._size = 0
+
+    def _keep(self, asked: bytes, found: list[bytes]) -> None:
+        self._renew()
+        size = len(asked) + sum(map(len, found))
+        if len(self._answers) >= _KEPT or self._size + size > _KEPT_BYTES:
+            self._forget()
+        self._answers[asked] = found
+        self._size += size
 
     def _send(self, peer: tuple[str, int], reply: bytes) -> None:
         try:
@@ -92,32 +114,37 @@ class Service:
     def _accept(self, _: int) -> None:
         try:
             accepted, _ = self._tcp.accept()
-        except OSError:
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError:  # it stays readable: without a pause there would be nothing but this
+            print_exception()
+            self._loop.watch(self._tcp.fileno(), 0, self._accept)
+            self._loop.after(_PAUSE, self._accept_again)
             return
         now = time.monotonic()
         for client in [c for c in self._clients if c.idle_since + _TCP_IDLE < now]:
             client.close()
-        if len(self._clients) >= _IN_FLIGHT:
+        if len(self._clients) >= _CLIENTS:
             accepted.close()
             return
         self._clients.add(Client(self._loop, accepted, self.answer, self._clients.discard))
 
+    def _accept_again(self) -> None:
+        if self._tcp.fileno() >= 0:
+            self._loop.watch(self._tcp.fileno(), READ, self._accept)
+
     def answer(self, message: bytes, tcp: bool, send: Callable[[bytes], None]) -> None:
         """Answer, now or later. What is no question gets no answer, as from other servers."""
-        self._renew()
-        key = message[2:] if not tcp else b"t" + message[2:]
-        if (found := self._answers.get(key)) is None:
-            try:
-                question = dns.parse(message)
-            except Corrupt:
-                return
-            found = self._known(message, question, dns.LARGEST if tcp else dns.limit(message, question))
-            if not found:
-                self._forward(message, question, tcp, send)
-                return
-            if len(self._answers) >= _KEPT:
-                self._answers.clear()
-            self._answers[key] = found
+        try:
+            question = dns.parse(message)
+        except Corrupt:
+            return
+        found = self._known(message, question, dns.LARGEST if tcp else dns.limit(message, question))
+        if not found:
+            self._forward(message, question, tcp, send)
+            return
+        if not tcp:
+            self._keep(message[2:], found)
         self._turn += 1
         send(message[:2] + found[self._turn % len(found)])
 
@@ -129,7 +156,7 @@ class Service:
         if (asked := dns.reverse(question.name)) is not None:
             names = self._directory.reverse(self._container, asked)
             if names:
-                shown = names if question.kind in (dns.PTR, dns.ANY) else []
+                shown = [name for name in names if dns.is_name(name)] if question.kind in (dns.PTR, dns.ANY) else []
                 return [dns.names(message, question, shown, limit)[2:]]
             return []
         addresses = self._directory.addresses(self._container, question.name)
@@ -143,19 +170,11 @@ class Service:
     def _forward(self, message: bytes, question: Question, tcp: bool, send: Callable[[bytes], None]) -> None:
         if not self.open:
             send(dns.refuse(message, question, dns.REFUSED))
-        elif len(self._asked) >= _IN_FLIGHT:
+        elif len(self._asked) >= (_BY_TCP if tcp else _IN_FLIGHT):
             send(dns.refuse(message, question, dns.SERVFAIL))
         else:
-            asked: list[Asked] = []
-
-            def heard(reply: bytes) -> None:
-                self._asked.difference_update(asked)
-                send(reply)
-
-            made = self._upstreams.ask(message, question, self.servers or self._upstreams.of_host(), tcp, heard)
-            asked.append(made)
-            if not made.over:
-                self._asked.add(made)
+            servers = self.servers or self._upstreams.of_host()
+            self._upstreams.ask(message, question, servers, tcp, send, self._asked)
 
 
 class Client:
@@ -172,7 +191,7 @@ class Client:
         self._received, self._unsent = bytearray(), bytearray()
         self.idle_since = time.monotonic()
         connection.setblocking(False)
-        loop.watch(connection.fileno(), READ, self._readable)
+        loop.watch(connection.fileno(), READ, self._ready)
 
     def close(self) -> None:
         if self._socket.fileno() >= 0:
@@ -180,34 +199,37 @@ class Client:
             self._socket.close()
             self._gone(self)
 
-    def _readable(self, bits: int) -> None:
-        if bits & WRITE:
+    def _ready(self, _: int) -> None:
+        """It is read only when it has read what it was answered."""
+        if self._unsent:
             self._flush()
-        if not bits & ~WRITE or self._socket.fileno() < 0:
-            return
+        else:
+            self._receive()
+        self._answer_next()
+
+    def _receive(self) -> None:
+        """It is closed at its end, and for a question longer than any."""
         try:
-            data = self._socket.recv(65535)
+            data = self._socket.recv(_LARGEST)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        if not data:
-            self.close()
-            return
         self.idle_since = time.monotonic()
         self._received += data
-        while len(self._received) >= 2 and len(self._received) >= (
-            end := 2 + int.from_bytes(self._received[:2], "big")
-        ):
-            message = bytes(self._received[2:end])
-            del self._received[:end]
+        if not data or int.from_bytes(self._received[:2], "big") > _LARGEST:
+            self.close()
+
+    def _answer_next(self) -> None:
+        while self._socket.fileno() >= 0 and not self._unsent and (message := dns.framed(self._received)) is not None:
+            del self._received[: 2 + len(message)]
             self._answer(message, True, self._send)
 
     def _send(self, reply: bytes) -> None:
         if self._socket.fileno() < 0:
             return
         self._unsent += struct.pack(">H", len(reply)) + reply
-        if len(self._unsent) > 1 << 20:  # it asks and does not read
+        if len(self._unsent) > _UNSENT:  # answers to what it asked before
             self.close()
         else:
             self._flush()
@@ -220,4 +242,4 @@ class Client:
         except OSError:
             self.close()
             return
-        self._loop.watch(self._socket.fileno(), READ | WRITE if self._unsent else READ, self._readable)
+        self._loop.watch(self._socket.fileno(), WRITE if self._unsent else READ, self._ready)

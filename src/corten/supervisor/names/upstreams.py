@@ -45,10 +45,22 @@ class HostServers:
 
 
 class Asked:
-    """One question under way. `answer` is called once: with a server's answer, or SERVFAIL when none gave any."""
+    """One question under way. `answer` is called once: with a server's answer, or SERVFAIL when none gave any.
 
-    def __init__(self, loop: Loop, message: bytes, question: Question, servers: Sequence[str], answer: Answer) -> None:
+    It is in all of `among` until it is over.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        message: bytes,
+        question: Question,
+        servers: Sequence[str],
+        answer: Answer,
+        among: Sequence[set[Asked]],
+    ) -> None:
         self._loop = loop
+        self._among = among
         self._message, self._question = message, question
         self._servers = list(servers)
         self._answer: Answer | None = answer
@@ -87,8 +99,8 @@ class Asked:
             self._finish(dns.with_id(reply, self._question.id))
 
     def _finish(self, reply: bytes) -> None:
-        answer, self._answer = self._answer, None
-        self.close()
+        answer = self._answer
+        self.give_up()
         if answer is not None:
             answer(reply)
 
@@ -96,6 +108,8 @@ class Asked:
         """Nobody waits for the answer any more."""
         self._answer = None
         self.close()
+        for all in self._among:
+            all.discard(self)
 
     def close(self) -> None:
         if self._socket is not None:
@@ -170,25 +184,34 @@ class Upstreams:
     def __init__(self, loop: Loop, resolv_conf: str) -> None:
         self._loop = loop
         self.of_host = HostServers(resolv_conf)
-        self._asked: list[Asked] = []
+        self._asked: set[Asked] = set()
         self._looking = False
 
-    def ask(self, message: bytes, question: Question, servers: Sequence[str], tcp: bool, answer: Answer) -> Asked:
-        made = (Stream if tcp else Datagram)(self._loop, message, question, servers, answer)
-        self._asked.append(made)
+    def ask(
+        self,
+        message: bytes,
+        question: Question,
+        servers: Sequence[str],
+        tcp: bool,
+        answer: Answer,
+        among: set[Asked],
+    ) -> None:
+        """The question is in `among` while it is under way."""
+        everywhere = (self._asked, among)
+        made = (Stream if tcp else Datagram)(self._loop, message, question, servers, answer, everywhere)
+        for all in everywhere:
+            all.add(made)
         if not self._looking:
             self._looking = True
             self._loop.after(_LOOK_EVERY, self._look)
         made.next()
-        return made
 
     def _look(self) -> None:
         """The next server for every question whose time is up."""
         now = time.monotonic()
-        for asked in self._asked:
+        for asked in list(self._asked):
             if not asked.over and asked.deadline < now:
                 asked.next()
-        self._asked = [asked for asked in self._asked if not asked.over]
         self._looking = bool(self._asked)
         if self._looking:
             self._loop.after(_LOOK_EVERY, self._look)
