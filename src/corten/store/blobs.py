@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from corten.errors import Corrupt, Exhausted, NotFound
+from corten.errors import Corrupt, CortenError, Exhausted, Failed, NotFound
 from corten.spec import digest as digests
 
 _CHUNK = 1 << 20
@@ -61,7 +61,7 @@ class Ingest:
         return offset
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Exhausted when the disk is full; what was written before stays for a later attempt."""
+        """Exhausted when the disk is full, Failed when it fails; what was written before stays for a later attempt."""
         view = memoryview(data)
         with self._lock:
             try:
@@ -72,13 +72,16 @@ class Ingest:
                     view = view[done:]
                     self._tell()
             except OSError as error:
-                raise _exhausted(error, self.path) from error
+                raise _told(error, self.path) from error
 
     def restart(self) -> None:
         """Forget what came so far."""
         self.rounds += 1
-        os.ftruncate(self._fd, 0)
-        os.lseek(self._fd, 0, os.SEEK_SET)
+        try:
+            os.ftruncate(self._fd, 0)
+            os.lseek(self._fd, 0, os.SEEK_SET)
+        except OSError as error:
+            raise _told(error, self.path) from error
         self._hash = digests.hasher(self.expected or "sha256:" + "0" * 64)
         self.offset = 0
         self._tell()
@@ -109,7 +112,7 @@ class Ingest:
             os.rename(self.path, path)
             sync_directory(path.parent)
         except OSError as error:
-            raise _exhausted(error, self.path) from error
+            raise _told(error, self.path) from error
         finally:
             self.close()
             self._lock.release()
@@ -177,7 +180,7 @@ class Blobs:
         try:
             ingest = Ingest(self, self._ingest / f"{name}.part", digest and digests.check(digest))
         except OSError as error:
-            raise _exhausted(error, self._ingest) from error
+            raise _told(error, self._ingest) from error
         for watcher in tuple(self._watchers.get(digest or "", ())):
             watcher(ingest)
         return ingest
@@ -311,7 +314,8 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def _exhausted(error: OSError, path: Path) -> Exception:
+def _told(error: OSError, path: Path) -> CortenError:
+    """An error of this disk as one of ours: among those of a connection it would pass for the registry's."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Exhausted(f"no space left on device, writing {path}; free some disk or remove images")
-    return error
+    return Failed(f"cannot write {path}: {error.strerror or error}")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import threading
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from aiohttp import web
 
-from corten.errors import NotFound
+from corten.errors import Exhausted, Failed, NotFound
 from corten.registry.client.registry import Registry
 from corten.registry.client.slots import Slots
 from corten.spec.oci_image import OCI_LAYER, Descriptor
 from corten.spec.reference import parse
+from corten.store import blobs as blob_store
 from corten.store.blobs import Blobs, Ingest
 from image_parts.registries import Scripted, scripted
 from image_parts.stores import digest
@@ -117,3 +121,24 @@ async def test_a_download_that_is_given_up_as_it_begins_leaves_nothing_open(
     assert not client._blobs.in_use
     await download(client, server)
     assert client._blobs.has(BLOB.digest)
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.EIO, Failed), (errno.ENOSPC, Exhausted)])
+async def test_errors_of_our_own_disk_are_told_at_once_and_as_ours(
+    client: Registry, server: Scripted, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    def fail(fd: int, data: bytes) -> int:
+        raise OSError(number, os.strerror(number))
+
+    repository = client.repository(parse(f"{server.host}/a/b:1"), None)
+    monkeypatch.setattr(blob_store, "os", _Broken(os, write=fail))
+    with pytest.raises(kind, match=BLOB.digest.replace(":", "-")):
+        await client.blob(repository, BLOB)
+    assert len(server.requests) == 1
+
+
+class _Broken:
+    """A module of which some functions are others."""
+
+    def __init__(self, module: ModuleType, **others: object) -> None:
+        self.__dict__ |= {**vars(module), **others}

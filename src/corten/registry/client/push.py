@@ -32,10 +32,14 @@ THERE, PUSHED = "there", "pushed"
 
 @dataclass(slots=True)
 class _Upload:
-    """An upload under way: where the registry wants it, and how many bytes it has. No place: not begun."""
+    """An upload under way: where the registry wants it, and how many bytes it has. No place: not begun.
+
+    `broken` is why we could not read what we send: the connection then tells of itself only that it was cut.
+    """
 
     place: str = ""
     offset: int = 0
+    broken: CortenError | None = None
 
 
 class Push:
@@ -164,10 +168,15 @@ class Push:
                 upload.offset = max(upload.offset, done)
 
             def pieces() -> AsyncIterator[bytes]:
-                return self._pieces(blob, start, sent)
+                return self._pieces(blob, upload, start, sent)
 
-            async with self._repository.send("PATCH", upload.place, headers, pieces) as response:
-                upload.place, upload.offset = self._place(upload.place, response, upload.place), blob.size
+            try:
+                async with self._repository.send("PATCH", upload.place, headers, pieces) as response:
+                    upload.place, upload.offset = self._place(upload.place, response, upload.place), blob.size
+            except (aiohttp.ClientError, Refused) as error:
+                if upload.broken is not None:
+                    raise upload.broken from error
+                raise
 
     def _place(self, url: str, response: aiohttp.ClientResponse, known: str = "") -> str:
         location = response.headers.get("Location", "")
@@ -175,13 +184,28 @@ class Push:
             raise Failed(f"registry begins no upload to {self._repository.name}: it names no place")
         return urljoin(url, location) if location else known
 
-    async def _pieces(self, blob: Descriptor, start: int, sent: Progress) -> AsyncIterator[bytes]:
-        fd = self._blobs.open(blob.digest)
-        done = start
+    async def _pieces(self, blob: Descriptor, upload: _Upload, start: int, sent: Progress) -> AsyncIterator[bytes]:
         try:
-            while piece := await asyncio.to_thread(os.pread, fd, _PIECE, done):
-                yield piece
-                done += len(piece)
-                sent(done)
-        finally:
-            os.close(fd)
+            fd = self._blobs.open(blob.digest)
+            done = start
+            try:
+                while done < blob.size:
+                    yield (piece := await asyncio.to_thread(_read, fd, blob.digest, done))
+                    done += len(piece)
+                    sent(done)
+            finally:
+                os.close(fd)
+        except CortenError as error:
+            upload.broken = error
+            raise
+
+
+def _read(fd: int, digest: str, at: int) -> bytes:
+    """A piece of a blob of ours. Failed, Corrupt."""
+    try:
+        piece = os.pread(fd, _PIECE, at)
+    except OSError as error:
+        raise Failed(f"cannot read blob {digest}: {error.strerror or error}") from error
+    if not piece:
+        raise Corrupt(f"blob {digest} is damaged; pull or load the image again")
+    return piece
