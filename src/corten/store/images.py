@@ -104,6 +104,11 @@ class ImageRecords:
         with self._database.write() as cursor:
             cursor.execute("INSERT OR REPLACE INTO tags VALUES (?,?)", (name, id))
 
+    def name_digest(self, name: str, id: str) -> None:
+        """Point a digest name at the image, if it is here (still)."""
+        with self._database.write() as cursor:
+            cursor.execute("INSERT OR REPLACE INTO image_digests SELECT ?, id FROM images WHERE id=?", (name, id))
+
     def untag(self, name: str) -> None:
         """Forget a tag or a digest name."""
         with self._database.write() as cursor:

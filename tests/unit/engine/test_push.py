@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 from collections.abc import AsyncIterator
@@ -348,3 +349,35 @@ async def test_an_index_whose_parts_are_not_there(store: Store, server: Scripted
     assert store.leftovers() == []
     await collect(store.images.pull(name, "multi"))
     assert len(store.images.list()) == 1
+
+
+async def test_a_disk_that_cannot_be_read_is_told_at_once_and_as_ours(
+    store: Store, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = await pulled(store, server, Made([BIG]))
+    forget(server)
+
+    def fail(fd: int, count: int, at: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pread", fail)
+        messages = await collect(store.images.push(name, "1", {}))
+    assert messages[-1]["error"].startswith("cannot read blob sha256:"), messages[-1]
+    assert not [message for message in messages if "Retrying" in message.get("status", "")]
+
+
+async def test_an_image_that_is_removed_while_it_is_pushed_stays_removed(store: Store, server: Scripted) -> None:
+    name = await pulled(store, server, Made([SMALL]))
+    forget(server)
+
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        if request.method == "PUT" and "/manifests/" in request.path:
+            await store.images.remove(f"{name}:1")
+        return None
+
+    server.before = before
+    await push(store, name)
+    assert server.manifests
+    assert store.images.list() == []
+    assert store.leftovers() == []

@@ -87,7 +87,7 @@ class Pusher:
         with self._leases.hold() as lease:
             lease.add("blob", *record.kept)
             size = await self._document(push, reference, digest, reference.tag, emit)
-            self._records.put(record, (), (f"{reference.name}@{digest}",))
+            self._records.name_digest(f"{reference.name}@{digest}", record.id)
         emit(status(f"{reference.tag}: digest: {digest} size: {size}"))
         emit({"progressDetail": {}, "aux": {"Tag": reference.tag, "Digest": digest, "Size": size}})
 
