@@ -188,9 +188,12 @@ class Shelf:
         self._trash.take(self.root / tree.directory)
 
     def discard(self, draft: Draft) -> None:
-        self._sites.emptied(draft.path)
-        self._trash.take(self.root / draft.directory)
+        """Does nothing to one that is gone, or that has become a tree: who makes one of it may fail afterwards."""
         with self._lock:
+            if draft.directory not in self._drafts:
+                return
+            self._sites.emptied(draft.path)
+            self._trash.take(self.root / draft.directory)
             self._drafts.discard(draft.directory)
 
     def sweep(self) -> None:

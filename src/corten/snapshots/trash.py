@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import secrets
 import threading
 from pathlib import Path
 
@@ -22,15 +23,12 @@ class Trash:
         self._queue: queue.SimpleQueue[bytes | threading.Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._count = 0
         for name in os.listdir(path):
             self._later(os.fsencode(name))
 
     def take(self, victim: Path) -> None:
         """Rename `victim`, which is on the same file system, into the trash. Does nothing when it is absent."""
-        with self._lock:
-            self._count += 1
-            name = f"{os.getpid()}-{self._count}"
+        name = secrets.token_hex(8)  # no number: one process after a crash may have the id of the one before
         try:
             os.rename(victim, self._path / name)
         except FileNotFoundError:

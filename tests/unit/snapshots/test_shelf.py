@@ -1,0 +1,74 @@
+"""Trees that come and go while something fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corten.snapshots.shelf import Shelf, Tree
+from corten.snapshots.trash import Trash
+
+
+class Rows:
+    """A `Table` in memory."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def put(self, kind: str, id: str, body: dict[str, Any]) -> None:
+        self.rows[kind, id] = body
+
+    def delete(self, kind: str, id: str) -> None:
+        self.rows.pop((kind, id), None)
+
+    def list(self, kind: str) -> dict[str, dict[str, Any]]:
+        return {id: body for (of, id), body in self.rows.items() if of == kind}
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Shelf]:
+    shelf = Shelf(tmp_path / "snapshots", Rows())
+    yield shelf
+    shelf.close()
+
+
+def test_a_renewed_tree_stays_when_the_old_one_cannot_be_taken_away(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = shelf.new(work=False), shelf.new(work=False)
+    shelf.add("layer", Tree(old.directory, None, True, 0))
+
+    def full(victim: Path) -> None:
+        raise OSError("no space left for a name in the trash")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shelf._trash, "take", full)
+        with pytest.raises(OSError, match="no space"):
+            shelf.renew("layer", new)
+    shelf.discard(new)  # as everybody does who made a draft and met an error
+    assert shelf.files(shelf.get("layer")) == new.path
+    assert new.path.is_dir()
+    assert shelf.throw_away(old.directory) and not old.path.exists()
+
+
+def test_a_draft_goes_once(shelf: Shelf) -> None:
+    draft = shelf.new(work=False)
+    shelf.discard(draft)
+    shelf.discard(draft)
+    assert not draft.path.exists()
+    assert shelf.owners() == {}
+
+
+def test_two_trashes_on_one_directory_do_not_get_in_each_other_s_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the next daemon has the process id of the one that was killed, which is usual in a container."""
+    monkeypatch.setattr(Trash, "_later", lambda trash, name: None)  # nothing is erased yet
+    first, second = Trash(tmp_path / ".trash"), Trash(tmp_path / ".trash")
+    for number, trash in enumerate((first, second)):
+        (tmp_path / "tree" / str(number)).mkdir(parents=True)
+        trash.take(tmp_path / "tree")
+    assert sorted(path.name for path in tmp_path.glob(".trash/*/*")) == ["0", "1"]
