@@ -67,16 +67,18 @@ class Directory:
         self.version = 0
 
     def replace(self, told: Json) -> None:
-        """{network id: {"name", "hosts": {container: host}}}"""
-        self._networks, self._of = {}, {}
+        """{network id: {"name", "hosts": {container: host}}}; all of it, or an exception and nothing."""
+        other = Directory()
         for id, network in told.items():
             for container, host in network["hosts"].items():
-                self.put(id, network["name"], container, host)
+                other.put(id, network["name"], container, host)
+        self._networks, self._of = other._networks, other._of
         self.version += 1
 
     def put(self, id: str, name: str, container: str, told: Json) -> None:
+        host = host_of(told)
         network = self._networks.setdefault(id, Network(name))
-        network.put(container, host_of(told))
+        network.put(container, host)
         self._of.setdefault(container, {})[id] = network
         self.version += 1
 

@@ -69,23 +69,45 @@ class Server:
     def _accept(self, _: int) -> None:
         try:
             connection, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError:  # it stays readable: without a pause there would be nothing but this
+            print_exception()
+            self._loop.watch(self._listener.fileno(), 0, self._accept)
+            self._loop.after(_LOOK_EVERY, self._accept_again)
+            return
+        try:
             self.adopt(connection)
         except OSError:
             print_exception()
+            self._gone()
+
+    def _accept_again(self) -> None:
+        self._loop.watch(self._listener.fileno(), READ, self._accept)
 
     def _told(self, _: int) -> None:
         assert self._daemon is not None
         try:
             alive = wire.receive(self._daemon, self._decoder)
             while frame := self._decoder.next():
-                _DO[frame[0]["do"]](self, frame[0], frame[1])
+                self._do(*frame)
         except (OSError, wire.ProtocolError):
             print_exception()
             alive = False
         if not alive:
-            self._lose()
-            if not self._looking:
-                self._alone()
+            self._gone()
+
+    def _do(self, told: Json, fds: list[int]) -> None:
+        """What cannot be done is said, and all else goes on: every container has only this process."""
+        try:
+            _DO[told["do"]](self, told, fds)
+        except Exception:
+            print_exception()
+
+    def _gone(self) -> None:
+        self._lose()
+        if not self._looking:
+            self._alone()
 
     def _lose(self) -> None:
         if self._daemon is not None:
@@ -99,14 +121,19 @@ class Server:
         if not self._looking:
             return
         for container in list(self._services):
-            try:
-                os.stat(f"containers/{container}", dir_fd=self._place)
-            except FileNotFoundError:
-                self._end(container)
+            self._end_if_gone(container)
         if self._services:
             self._loop.after(_LOOK_EVERY, self._alone)
         else:
             self._quit()
+
+    def _end_if_gone(self, container: str) -> None:
+        try:
+            os.stat(f"containers/{container}", dir_fd=self._place)
+        except FileNotFoundError:
+            self._end(container)
+        except OSError:  # nobody knows: it is looked for again
+            print_exception()
 
     def _quit(self) -> None:
         """The name goes before the listener does: who finds no name starts another, and that one's name must stay."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from corten.spec import dns
 from corten.spec.dns import Question
 from corten.spec.resolv_conf import PUBLIC_SERVERS, nameservers
+from corten.supervisor.failures import print_exception
 from corten.supervisor.loop import READ, WRITE, Loop
 
 Answer = Callable[[bytes], None]
@@ -24,12 +25,16 @@ _LARGEST = 65535
 
 
 class HostServers:
-    """The host's name servers, read again when its resolv.conf changed. Loopback ones too: we ask from the host."""
+    """The host's name servers, read again when its resolv.conf changed. Loopback ones too: we ask from the host.
+
+    While the file cannot be read they are those that it had last.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._seen: tuple[int, int] = (0, 0)
         self._servers: list[str] = []
+        self._failed = 0  # errno of the last attempt
 
     def __call__(self) -> Sequence[str]:
         try:
@@ -39,8 +44,13 @@ class HostServers:
                 with open(self._path, errors="replace") as file:
                     self._servers = nameservers(file.read())
                 self._seen = seen
+            self._failed = 0
         except FileNotFoundError:
             self._servers, self._seen = [], (0, 0)
+        except OSError as error:
+            if error.errno != self._failed:  # it is said once, and not for each question
+                self._failed = error.errno or -1
+                print_exception()
         return self._servers or PUBLIC_SERVERS
 
 
@@ -211,7 +221,15 @@ class Upstreams:
         now = time.monotonic()
         for asked in list(self._asked):
             if not asked.over and asked.deadline < now:
-                asked.next()
+                self._next(asked)
         self._looking = bool(self._asked)
         if self._looking:
             self._loop.after(_LOOK_EVERY, self._look)
+
+    def _next(self, asked: Asked) -> None:
+        """What goes wrong with one question must not end the process, which all containers have in common."""
+        try:
+            asked.next()
+        except Exception:
+            print_exception()
+            asked.give_up()
