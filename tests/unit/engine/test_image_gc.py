@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from corten.engine.engine import Engine
+from corten.engine.images import gc
 from corten.engine.images.policy import Disk, Holding, Policy, judge, parse
 from corten.engine.images.uses import Uses
 from corten.errors import Invalid
@@ -107,3 +112,26 @@ async def test_uses_are_written_down_later(tmp_path: Path) -> None:
         assert list(Records(database).list("image-use")) == ["two"] and again.last("one") == 0
     finally:
         database.close()
+
+
+async def test_one_failure_is_not_the_last_attempt(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop, done, calls = asyncio.get_running_loop(), asyncio.Event(), list[float]()
+
+    def everything(older_than: float) -> int:
+        calls.append(older_than)
+        if len(calls) == 1:
+            raise OSError("the disk failed")
+        loop.call_soon_threadsafe(done.set)
+        return 0
+
+    images = SimpleNamespace(stock=SimpleNamespace(collector=SimpleNamespace(everything=everything)))
+    parts = SimpleNamespace(settings=SimpleNamespace(image_gc=Policy()))
+    monkeypatch.setattr(gc, "INTERVAL", 0.0)
+    task = asyncio.create_task(gc.Gc(cast(Engine, SimpleNamespace(images=images, parts=parts))).every_now_and_then())
+    await asyncio.wait({task, asyncio.create_task(done.wait())}, return_when="FIRST_COMPLETED", timeout=60)
+    assert done.is_set()
+    assert "the disk failed" in caplog.text
+    task.cancel()
+    await asyncio.wait({task})

@@ -39,10 +39,16 @@ class Gc:
     async def every_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL)
-            if self.policy.active:
-                await self._quietly()
-            else:  # what a save or a push still needed when its image was removed
-                await asyncio.to_thread(self._engine.images.stock.collector.everything, RESUMABLE)
+            try:
+                await self._once()
+            except Exception:  # a disk that fails now, say, may not the next time
+                log.exception("image gc failed; the next attempt is in %d s", INTERVAL)
+
+    async def _once(self) -> None:
+        if self.policy.active:
+            await self._quietly()
+        else:  # what a save or a push still needed when its image was removed
+            await asyncio.to_thread(self._engine.images.stock.collector.everything, RESUMABLE)
 
     async def after_pull(self) -> None:
         """Only when there is less space than is wanted."""
