@@ -272,6 +272,22 @@ def test_what_is_nobodys(world: World) -> None:
     assert len(list((world.root / "quarantine").iterdir())) == len(places) + 1
 
 
+def test_what_is_the_file_system_s(world: World) -> None:
+    """A file system that begins at one of our directories has its own place in it for what fsck finds."""
+    places = [world.root / place / "lost+found" for place in ("", "snapshots", "volumes", "containers")]
+    for place in places:
+        place.mkdir(mode=0o700)
+        (place / "#12345").write_bytes(b"z" * 5000)
+    try:
+        report = world.check("--repair")
+        assert report["Problems"] == []
+        assert {e["Kind"]: e["Inodes"] for e in report["Usage"]}["other"] == 2 * len(places)
+        assert (report["Bytes"], report["Inodes"]) == on_disk(world.root)
+    finally:
+        for place in places:
+            shutil.rmtree(place)
+
+
 def test_words(world: World, tmp_path: Path) -> None:
     assert world.corten("system", "check").out.endswith("blobs verified, nothing is wrong\n")
     assert "table or json" in world.corten("system", "check", "--format", "xml", code=1).err

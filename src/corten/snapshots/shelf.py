@@ -203,7 +203,7 @@ class Shelf:
                 self._forget(key)
             known = {tree.directory for tree in self._trees.values()}
             for name in os.listdir(self.root):
-                if name not in known and not name.startswith("."):
+                if name not in known and set(name) <= set(_DIGITS):  # lost+found, say, is no tree
                     self._trash.take(self.root / name)
 
     def remove_if_childless(self, key: str) -> bool:

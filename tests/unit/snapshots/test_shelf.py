@@ -62,6 +62,14 @@ def test_a_draft_goes_once(shelf: Shelf) -> None:
     assert shelf.owners() == {}
 
 
+def test_a_sweep_takes_trees_and_nothing_else(shelf: Shelf) -> None:
+    draft = shelf.new(work=False)
+    (shelf.root / "lost+found").mkdir()
+    shelf.sweep()
+    assert not draft.path.exists()
+    assert (shelf.root / "lost+found").is_dir()
+
+
 def test_two_trashes_on_one_directory_do_not_get_in_each_other_s_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

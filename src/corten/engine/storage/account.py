@@ -8,7 +8,9 @@ place gets its kind and its owner from what the engine knows, so that what came 
     partial      downloads under way, or to be resumed volumes
     layers       unpacked, shared by images            trash        on its way out
     quarantine   what a repair put aside               engine       its directories, its lock
-    other        roots of daemons with another id map  unknown      everything else
+    other        what is somebody else's: roots of     unknown      everything else
+                 daemons with another id map, and the
+                 file system's own lost+found
 
 A byte is what is allocated (st_blocks), an inode with several names counts once, directories count: the sum is `du`'s.
 """
@@ -31,6 +33,7 @@ KINDS = (
 QUARANTINE = "quarantine"
 _ATTEMPTS = 3
 _OTHER_ROOT = re.compile(r"[0-9]+\.[0-9]+\Z")  # see daemon.facts.data_root
+_LOST = "lost+found"  # of the file system, when one begins here (mklost+found(8)): fsck needs it where it is
 _LOG = re.compile(r"[0-9a-f]{64}-json\.log(\..+)?|local-logs")
 _DATABASE = ("corten.db", "corten.db-wal", "corten.db-shm", "corten.db-journal")
 # Directories of ours whose entries each belong to something: the place that an entry is.
@@ -78,6 +81,8 @@ class Walk:
             if below in _OPENED and self._is_directory(below):
                 yield self._own(below)
                 yield from self._directory(below)
+            elif name == _LOST and self._is_directory(below):
+                yield self._whole("other", path, name)
             elif path == "containers" and self._is_directory(below):
                 yield from self._bundle(below, name)
             else:
