@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import ctypes.util
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from threading import Event
 
 import pytest
 
+from corten.registry.server import access, htpasswd
 from corten.registry.server.access import Access
 from corten.registry.server.app import Registry
 from corten.registry.server.htpasswd import Accounts
@@ -179,3 +184,63 @@ async def test_rights_without_accounts(tmp_path: Path) -> None:
         assert (await own.ask("GET", "/v2/a/tags/list")).status == 404
         assert (await own.ask("POST", "/v2/a/blobs/uploads/")).code == "DENIED"
     store.close()
+
+
+async def test_passwords_that_are_tried_out_hold_nobody_up(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await own.ask("GET", "/v2/", as_=ANN)).status == 200
+    go, really, at_once, most = Event(), htpasswd.check, set[object](), 0
+
+    def slow(password: str, hashed: str) -> bool:
+        nonlocal most
+        one = object()
+        at_once.add(one)
+        most = max(most, len(at_once))
+        assert go.wait(60)
+        at_once.discard(one)
+        return really(password, hashed)
+
+    monkeypatch.setattr(htpasswd, "check", slow)
+    wrong = {"Authorization": "Basic YW5uOndyb25n"}
+    tried = [asyncio.create_task(own.ask("GET", "/v2/", as_=wrong)) for _ in range(60)]
+    try:
+        async with asyncio.timeout(30):
+            while most < access._AT_A_TIME:
+                await asyncio.sleep(0.01)
+            assert (await own.ask("GET", "/healthz")).status == 200
+            assert (await own.ask("GET", "/v2/a/tags/list", as_=ANN)).status == 404
+            assert (await own.ask("GET", "/token", as_=ANN)).status == 200
+    finally:
+        go.set()
+    assert {answer.status for answer in await asyncio.gather(*tried)} == {401}
+    assert most == access._AT_A_TIME
+
+
+def test_a_password_is_checked_without_looking_for_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """find_library runs other programs, each time."""
+    hashed = "$2y$04$" + "abcdefghijklmnopqrstuO" + "x" * 31
+
+    def find(name: str) -> None:
+        raise AssertionError(name)
+
+    htpasswd.check("first", hashed)
+    monkeypatch.setattr(ctypes.util, "find_library", find)
+    assert not htpasswd.check("second", hashed)
+
+
+async def test_odd_passwords_are_wrong_ones(own: Own) -> None:
+    for password in ("secret\0", "sec\0ret", "s" * 3000, ""):
+        basic = "Basic " + base64.b64encode(f"ann:{password}".encode()).decode()
+        assert (await own.ask("GET", "/v2/", as_={"Authorization": basic})).status == 401, password
+    kind = "application/x-www-form-urlencoded"
+    form = f"grant_type=password&username=ann&password={'s' * 100_000}".encode()
+    assert (await own.ask("POST", "/token", form, Content_Type=kind)).status == 401
+    for charset in ("unicode_escape", "nonsense"):
+        form = b"grant_type=password&username=ann&password=\\ud800"
+        answer = await own.ask("POST", "/token", form, Content_Type=f"{kind}; charset={charset}")
+        assert answer.status in (400, 401), charset
+
+
+def test_a_nul_ends_no_password() -> None:
+    hashed = htpasswd._crypt(b"secret", "$6$saltsalt$").decode()
+    assert htpasswd.check("secret", hashed)
+    assert not htpasswd.check("secret\0more", hashed) and not htpasswd.check("sec\0ret", hashed)

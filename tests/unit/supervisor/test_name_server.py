@@ -16,7 +16,7 @@ from corten.supervisor.loop import Loop
 from corten.supervisor.names.server import SOCKET, Server
 from corten.supervisor.names.upstreams import Asked, HostServers, Upstreams
 
-HOST = {"name": "web", "names": ["web"], "addresses": ["127.1.0.1"]}
+HOST: dict[str, object] = {"name": "web", "names": ["web"], "addresses": ["127.1.0.1"]}
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ it, and no more than its user may do at this moment: rules that are changed hold
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from corten.errors import Unauthorized
@@ -19,6 +21,8 @@ from corten.registry.server.rights import ANONYMOUS, EVERYTHING, Rights, Rule
 from corten.registry.server.tokens import Claims, Scope, Tokens, parse_scopes
 
 ACTIONS = {"read": "pull", "write": "push", "delete": "delete"}  # our rights in the token specification's words
+_AT_A_TIME = 2  # passwords that are checked
+_WRONG = "incorrect username or password"
 EVERYBODY_EVERYTHING = Rule((ANONYMOUS,), EVERYTHING.repositories, EVERYTHING.rights)
 
 
@@ -42,13 +46,14 @@ class Access:
         self.accounts = accounts
         self.tokens = tokens
         self.rights = rights or Rights([EVERYTHING if accounts else EVERYBODY_EVERYTHING])
+        self._checking = ThreadPoolExecutor(_AT_A_TIME, "password")  # a hash takes long, and others need threads too
 
     def become(self, other: Access) -> None:
         """Other accounts and rules from now on; tokens stay as they are."""
         self.accounts, self.rights = other.accounts, other.rights
 
-    def identify(self, authorization: str) -> Actor:
-        """Unauthorized for credentials that are wrong. Blocks while it computes: call it in a thread."""
+    async def identify(self, authorization: str) -> Actor:
+        """Unauthorized for credentials that are wrong."""
         if not authorization or self.accounts is None:
             return Actor("")
         scheme, _, token = authorization.partition(" ")
@@ -57,12 +62,22 @@ class Access:
             if claims.user and not self.accounts.hash_of(claims.user):
                 raise Unauthorized("the token's account is gone")
             return Actor(claims.user, claims)
-        return Actor(self.user_of(credentials(authorization)))
+        return Actor(await self.user_of(credentials(authorization)))
 
-    def user_of(self, pair: tuple[str, str] | None) -> str:
-        if self.accounts is None or pair is None or not self.accounts.check(*pair):
-            raise Unauthorized("incorrect username or password")
+    async def user_of(self, pair: tuple[str, str] | None) -> str:
+        """Unauthorized. Who was let in before does not wait for passwords that others try out."""
+        accounts = self.accounts
+        if accounts is None or pair is None:
+            raise Unauthorized(_WRONG)
+        if not accounts.remembers(*pair):
+            loop = asyncio.get_running_loop()
+            if not await loop.run_in_executor(self._checking, accounts.check, *pair):
+                raise Unauthorized(_WRONG)
         return pair[0]
+
+    def close(self) -> None:
+        """Nobody is asked about any more."""
+        self._checking.shutdown(wait=False, cancel_futures=True)
 
     def may(self, actor: Actor, right: str, repository: str) -> bool:
         granted = actor.claims is None or actor.claims.allows("repository", repository, ACTIONS[right])

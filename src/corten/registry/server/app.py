@@ -103,6 +103,7 @@ class Registry:
 
     async def close(self) -> None:
         await self._webhooks.close()
+        self._access.close()
         if self._upstreams is not None:
             await self._upstreams.close()
 
@@ -174,10 +175,7 @@ class Registry:
         return actor
 
     async def _actor(self, request: web.Request) -> Actor:
-        given = request.headers.get("Authorization", "")
-        if not given or given[:7].lower() == "bearer ":
-            return self._access.identify(given)
-        return await asyncio.to_thread(self._access.identify, given)
+        return await self._access.identify(request.headers.get("Authorization", ""))
 
     async def _permitted(self, request: web.Request, right: str, name: str) -> Actor:
         scope = f"repository:{name}:{'pull,push' if right == 'write' else ACTIONS[right]}"

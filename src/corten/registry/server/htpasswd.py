@@ -9,12 +9,15 @@ import ctypes.util
 import hashlib
 import hmac
 import secrets
-import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from corten.errors import Invalid, Unsupported
 
 _MAX_HEADER = 4096
+_MAX_PASSWORD = 4096
 _CRYPT = ("$2y$", "$2b$", "$2a$", "$5$", "$6$", "$y$")
 
 
@@ -23,7 +26,7 @@ class Accounts:
 
     def __init__(self, text: str) -> None:
         self._hashes = parse(text)
-        self._good: set[bytes] = set()  # pairs that were right: checking a bcrypt hash takes 50 ms and more
+        self._good: dict[str, bytes] = {}  # what was right last, by user: checking a bcrypt hash takes 50 ms and more
         self._key = secrets.token_bytes(32)
 
     @classmethod
@@ -33,16 +36,22 @@ class Accounts:
         except UnicodeDecodeError as error:
             raise Invalid(f"{path} is no htpasswd file: {error}") from error
 
+    def remembers(self, user: str, password: str) -> bool:
+        """It was right before, and there is nothing to compute."""
+        return hmac.compare_digest(self._good.get(user, b""), self._mark(user, password))
+
+    def _mark(self, user: str, password: str) -> bytes:
+        return hmac.digest(self._key, f"{user}\0{password}".encode(errors="surrogatepass"), "sha256")
+
     def check(self, user: str, password: str) -> bool:
         """Blocks while it computes: call it in a thread."""
-        mark = hmac.digest(self._key, f"{user}\0{password}".encode(), "sha256")
-        if mark in self._good:
+        if self.remembers(user, password):
             return True
         # A name that nobody has takes as long as one that somebody has, or names could be tried out.
         hashed = self._hashes.get(user) or next(iter(self._hashes.values()), "")
         good = check(password, hashed) and user in self._hashes
         if good:
-            self._good.add(mark)
+            self._good[user] = self._mark(user, password)
         return good
 
     def hash_of(self, user: str) -> str:
@@ -76,30 +85,38 @@ def parse(text: str) -> dict[str, str]:
 
 
 def check(password: str, hashed: str) -> bool:
+    try:
+        given = password.encode()
+    except UnicodeEncodeError:
+        return False
     if hashed.startswith("{SHA}"):
-        made = base64.b64encode(hashlib.sha1(password.encode(), usedforsecurity=False).digest()).decode()
+        made = base64.b64encode(hashlib.sha1(given, usedforsecurity=False).digest()).decode()
         return hmac.compare_digest(made, hashed[5:])
-    return bool(hashed) and hmac.compare_digest(_crypt(password, hashed).encode(), hashed.encode())
+    if b"\0" in given or len(given) > _MAX_PASSWORD:  # C would see less of it; some hashes take its length squared
+        return False
+    return bool(hashed) and hmac.compare_digest(_crypt(given, hashed), hashed.encode())
 
 
-_lock = threading.Lock()  # crypt(3) answers in a buffer of its own
+_CRYPT_DATA = 256 << 10  # bytes: more than any library's struct crypt_data
 
 
-def _crypt(password: str, setting: str) -> str:
-    """crypt(3); "" when it does not know the setting."""
-    function = _library().crypt
-    function.restype = ctypes.c_char_p
-    with _lock:
-        made = function(password.encode().replace(b"\0", b""), setting.encode())
-    return made.decode() if made else ""
+def _crypt(password: bytes, setting: str) -> bytes:
+    """crypt_r(3); b"" when it does not know the setting."""
+    room = ctypes.create_string_buffer(_CRYPT_DATA)
+    return _library()(password, setting.encode(), room) or b""
 
 
-def _library() -> ctypes.CDLL:
+@cache
+def _library() -> Callable[[bytes, bytes, ctypes.Array[ctypes.c_char]], bytes | None]:
     """libcrypt by its name first: find_library runs ldconfig and a compiler, which a small container has not."""
-    for name in ("libcrypt.so.1", "libcrypt.so.2", ctypes.util.find_library("crypt")):
-        try:
-            if name:
-                return ctypes.CDLL(name)
-        except OSError:
-            continue
+    for name in ("libcrypt.so.1", "libcrypt.so.2"):
+        with suppress(OSError):
+            return _crypt_of(name)
+    if found := ctypes.util.find_library("crypt"):
+        return _crypt_of(found)
     raise Unsupported("this machine has no libcrypt to check passwords with")
+
+
+def _crypt_of(name: str) -> Callable[[bytes, bytes, ctypes.Array[ctypes.c_char]], bytes | None]:
+    kinds = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p)
+    return ctypes.CFUNCTYPE(ctypes.c_char_p, *kinds)(("crypt_r", ctypes.CDLL(name)))

@@ -3,7 +3,6 @@ project, "Token Authentication Specification" and "OAuth2 Token Authentication")
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -29,17 +28,20 @@ class TokenRequests:
             raise Refusal(405, "UNSUPPORTED", "The operation is unsupported.")
         self._check_service(request.query.get("service", ""))
         given = request.headers.get("Authorization", "")
-        user = await asyncio.to_thread(self._access.user_of, credentials(given)) if given else ""
+        user = await self._access.user_of(credentials(given)) if given else ""
         refresh = bool(user) and request.query.get("offline_token", "") == "true"
         return self._granted(user, request.query.getall("scope", []), "token", refresh)
 
     async def _oauth(self, request: web.Request) -> web.Response:
-        form = {key: value for key, value in (await request.post()).items() if isinstance(value, str)}
+        try:
+            form = {key: value for key, value in (await request.post()).items() if isinstance(value, str)}
+        except (LookupError, ValueError) as error:  # a charset that nobody knows, or that it is not in
+            raise Refusal(400, "UNSUPPORTED", f"not a form: {error}") from error
         self._check_service(form.get("service", ""))
         match form.get("grant_type"):
             case "password":
                 pair = (form.get("username", ""), form.get("password", ""))
-                user = await asyncio.to_thread(self._access.user_of, pair)
+                user = await self._access.user_of(pair)
             case "refresh_token":
                 user = self._tokens.read_refresh(form.get("refresh_token", ""), self._hash_of)
             case _:
