@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import bz2
 import io
 import json
+import lzma
 import os
 import tarfile
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from corten.engine.images import pump
 from corten.engine.images.unpack import Unpacked
 from corten.errors import Corrupt
 from corten.store.blobs import Ingest
@@ -139,6 +142,27 @@ async def test_a_large_file_that_is_no_layer_is_no_harm(store: Store, workers: C
     messages = await collect(store.images.load(body(out.getvalue()[: -(-(info.size + 512) // 512) * 512] + data), True))
     assert "Loaded image: early:1\n" in [message.get("stream") for message in messages]
     assert len([left for left in store.leftovers() if left.startswith("snapshots/")]) == 1
+
+
+@pytest.mark.parametrize("compress", [lzma.compress, bz2.compress])
+async def test_what_no_image_is_compressed_with_is_not_even_begun(
+    store: Store, server: Scripted, workers: Counted, monkeypatch: pytest.MonkeyPatch, compress: Any
+) -> None:
+    """The decoders of archives that people load are not for what a registry sends (CVE-2014-9357)."""
+    decoders: list[str] = []
+    monkeypatch.setattr(pump, "Decoder", decoders.append)
+    image = Made([LAYER])
+    layer = compress(LAYER)
+    image.layers = [layer]
+    manifest = json.loads(image.manifest)
+    manifest["layers"] = [{**manifest["layers"][0], "digest": digest(layer), "size": len(layer)}]
+    image.manifest = json.dumps(manifest).encode()
+    server.add("1", image)
+    in_two_halves(server, layer, workers.begun)
+    messages = await asyncio.wait_for(collect(store.images.pull(f"{server.host}/a/b", "1", None, None)), 120)
+    assert "which no image may be" in messages[-1]["error"]
+    assert decoders == []
+    assert store.leftovers() == []
 
 
 async def test_an_image_may_have_a_layer_twice(store: Store, server: Scripted, workers: Counted) -> None:

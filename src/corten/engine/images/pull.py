@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,14 +23,12 @@ from corten.spec.oci_image import Descriptor, Index, Manifest
 from corten.spec.platform import Platform
 from corten.spec.reference import Reference
 from corten.store.blobs import Blobs
-from corten.store.compression import detect
 from corten.store.images import ImageRecords
 from corten.store.leases import Lease, Leases
 
 Json = dict[str, Any]
 _log = logging.getLogger(__name__)
 EVERY = "all"  # platforms
-_CODECS = ("tar", "gzip", "zstd")
 
 
 @dataclass(slots=True)
@@ -207,18 +204,7 @@ class Puller:
             meter = Meter(emit, "Downloading", shown, blob.size)
             await self._registry.blob(repository, blob, meter, retrying(emit, shown))
             emit(status("Verifying Checksum", shown))
-        await asyncio.to_thread(self._check_codec, blob.digest)
         emit(status("Download complete", shown))
-
-    def _check_codec(self, digest: str) -> None:
-        """What an import may be compressed with, a layer may not: those decoders are for what a user chose."""
-        fd = self._blobs.open(digest)
-        try:
-            kind = detect(os.pread(fd, 8, 0))
-        finally:
-            os.close(fd)
-        if kind not in _CODECS:
-            raise Unsupported(f"layer {digest} is compressed as {kind}, which no image may be")
 
 
 def _choose(index: Index, wanted: Platform) -> Descriptor:

@@ -7,10 +7,11 @@ import os
 import threading
 from collections.abc import Callable
 
-from corten.errors import Invalid
+from corten.errors import Invalid, Unsupported
 from corten.store.compression import Decoder, detect
 from corten.store.following import Following
 
+CODECS = ("tar", "gzip", "zstd")  # those that an archive may have besides are for what a user chose
 _READ = 1 << 19
 _ALWAYS = 10 << 30  # a layer may unpack to this much in any case,
 _RATIO = 200  # or to so many times what it measures compressed (a zip bomb reaches 1,000 and more)
@@ -34,7 +35,10 @@ class Stored:
 
 
 class Pump:
-    """`run` returns the digest of the uncompressed stream. It closes the source and the pipe's end `writer`."""
+    """`run` returns the digest of the uncompressed stream. It closes the source and the pipe's end `writer`.
+
+    Unsupported, before anything is decompressed, for what no image may be compressed with.
+    """
 
     def __init__(self, name: str, source: Stored | Following, writer: int, progress: Callable[[int], None]) -> None:
         self._name = name
@@ -57,6 +61,8 @@ class Pump:
             while 0 < len(head) < 8 and (more := self._source.read(_READ)):
                 head += more
             kind = detect(head)
+            if kind not in CODECS:
+                raise Unsupported(f"layer {self._name} is compressed as {kind}, which no image may be")
             if kind == "tar" and isinstance(self._source, Following):
                 return self._splice(self._source, head)
             self._pump(Decoder(kind), head)
