@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from corten.engine.networks import Networks
+from corten.errors import Unavailable
 from corten.network.config import NetworkConfig
 from corten.network.endpoint import Endpoint
 from corten.network.naming import Sockets
@@ -345,6 +346,36 @@ async def test_another_takes_the_place_of_one_that_was_killed(world: World) -> N
     _, second = await world.run("db", "shop")
     assert await ask(web, "db") == [second.address]
     assert len(world.forker.pids) == 2
+
+
+def killed(forker: Forker) -> None:
+    """The daemon has not heard of it yet."""
+    pid = forker.pids.pop()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+async def test_a_container_is_served_by_one_that_lives(world: World) -> None:
+    await world.run("web", "shop")
+    box = Net()
+    world.boxes.append(box)
+    id = "db".ljust(64, "0")
+    endpoint = await world.networks.connect("shop", id, box.namespace, {}, {}, [], False, ["db"])
+    killed(world.forker)
+    await world.networks.serve_names(id, sockets(box))
+    assert not world.networks.wants_names(id)
+    assert await ask(box, "db.shop") == [endpoint.address]
+
+
+async def test_a_container_without_a_name_server_is_not_taken_for_served(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.run("web", "shop")
+    killed(world.forker)
+    monkeypatch.setattr(world.forker, "send", lambda request, fds: None)  # nobody is forked
+    with pytest.raises(Unavailable, match="name server"):
+        await world.run("db", "shop")
+    assert world.networks.wants_names("db".ljust(64, "0"))
 
 
 async def test_many_questions_at_once_and_several_in_one_stream(world: World) -> None:

@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from corten.errors import CortenError
+from corten.errors import CortenError, Unavailable
 from corten.kernel import nft
 from corten.kernel.nft import Table
 from corten.network.endpoint import Endpoint
@@ -99,13 +99,20 @@ class Naming:
             self._server.tell(message)
 
     async def serve(self, container_id: str, sockets: Sockets, servers: Sequence[str], way_out: bool) -> None:
-        """Start a container's name server; it had none. `servers` are its own upstreams, from --dns."""
+        """Start a container's name server; it had none. `servers` are its own upstreams, from --dns.
+
+        Unavailable when there is no process that could be told.
+        """
         try:
             _lead(sockets)
-            await self.open(start=True)
             message = {"do": "serve", "container": container_id, "servers": list(servers), "open": way_out}
-            self._tell(message, sockets[:2])
-            self._served.add(container_id)
+            for _ in range(2):  # the process may have died just now
+                await self.open(start=True)
+                self._tell(message, sockets[:2])
+                if self._server is not None and self._server.reached:
+                    self._served.add(container_id)
+                    return
+            raise Unavailable("the containers' name server cannot be started; see launcher.log")
         finally:
             sockets.close()
 
