@@ -177,13 +177,16 @@ class Blobs:
     def ingest(self, digest: str | None = None) -> Ingest:
         """Begin, or resume when `digest` was begun before. None: a blob whose digest is not known yet."""
         name = digest.replace(":", "-") if digest else "new-" + secrets.token_hex(8)
-        try:
-            ingest = Ingest(self, self._ingest / f"{name}.part", digest and digests.check(digest))
-        except OSError as error:
-            raise _told(error, self._ingest) from error
+        ingest = self._begin(name, digest and digests.check(digest))
         for watcher in tuple(self._watchers.get(digest or "", ())):
             watcher(ingest)
         return ingest
+
+    def _begin(self, name: str, digest: str | None) -> Ingest:
+        try:
+            return Ingest(self, self._ingest / f"{name}.part", digest)
+        except OSError as error:
+            raise _told(error, self._ingest) from error
 
     @contextmanager
     def watch(self, wanted: Iterable[str], watcher: Callable[[Ingest], None]) -> Iterator[None]:
@@ -200,14 +203,13 @@ class Blobs:
                     del self._watchers[digest]
 
     def put(self, data: bytes, digest: str | None = None) -> str:
-        """A small blob at once. Returns its digest."""
+        """A small blob at once, also when others put the same. Returns its digest."""
         name = digest or digests.of(data)
         if self.has(name):
             return name
-        ingest = self.ingest(name)
+        ingest = self._begin(f"new-{secrets.token_hex(8)}", digests.check(name))
         ingest.passing = True
         try:
-            ingest.restart()
             ingest.write(data)
             return ingest.commit()
         except BaseException:

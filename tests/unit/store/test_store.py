@@ -3,6 +3,7 @@ import gzip
 import lzma
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -212,3 +213,13 @@ def test_what_a_lease_kept_goes_with_it() -> None:
     with leases.hold() as again:
         again.add("blob", "a")
     assert len(freed) == 1
+
+
+def test_many_threads_put_the_same(tmp_path: Path) -> None:
+    blobs, data = Blobs(tmp_path), b"manifest" * 1000
+    with ThreadPoolExecutor(8) as threads:
+        for round_ in range(20):
+            piece = data + bytes([round_])
+            assert len(set(threads.map(lambda _, piece=piece: blobs.put(piece), range(8)))) == 1
+            assert blobs.read(blobs.put(piece), len(piece)) == piece
+    assert blobs.parts() == []
