@@ -9,6 +9,7 @@ import io
 import json
 import os
 import tarfile
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from aiohttp import web
 
 from corten.engine.images import archive
 from corten.engine.images import builtin as image_builtin
+from corten.engine.images.collect import Collector
 from corten.errors import Conflict, Corrupt, CortenError, Exhausted, Failed, Invalid, NotFound
 from corten.spec.oci_image import OCI_INDEX, chain_ids
+from corten.store.blobs import Blobs
 from image_parts import tars
 from image_parts.registries import Scripted, scripted
 from image_parts.stores import Made, Store, body, collect, digest, entry
@@ -254,6 +257,37 @@ async def test_a_full_disk(tmp_path: Path, server: Scripted) -> None:
     assert "no space left" in last["error"]
     assert store.leftovers() == []
     await store.close()
+
+
+async def test_the_event_loop_is_not_kept_waiting_by_the_disk(
+    store: Store, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def watched(kind: type, name: str) -> None:
+        method = getattr(kind, name)
+
+        def called(*arguments: Any) -> Any:
+            if threading.current_thread() is threading.main_thread():
+                asked.append(f"{kind.__name__}.{name}")
+            return method(*arguments)
+
+        monkeypatch.setattr(kind, name, called)
+
+    for kind, names in {Blobs: "put read ingest forget", Collector: "discard everything trees blobs"}.items():
+        for name in names.split():
+            watched(kind, name)
+    image, bad = Made([BOTTOM, TOP]), Made([BOTTOM, b"no tar" * 1000])
+    server.add("1", image)
+    server.add("2", bad)
+    assert "error" not in (await collect(store.images.pull(f"{server.host}/a/b", "1")))[-1]
+    assert "error" in (await collect(store.images.pull(f"{server.host}/a/b", "2")))[-1]
+    await collect(store.images.load(body(docker_archive(image, ["loaded:1"])), True))
+    with pytest.raises(CortenError):
+        await collect(store.images.load(body(docker_archive(bad, ["loaded:2"])), True))
+    await collect(store.images.import_(body(BOTTOM), "imported"))
+    assert "error" not in (await collect(store.images.push(f"{server.host}/a/b", "1")))[-1]
+    assert asked == []
 
 
 # ----------------------------------------------------------------------------------------------- tag, list, remove

@@ -114,7 +114,8 @@ class Builtin:
                 self._apply(blob.digest)
             image = image_keep.plan(manifest, digests.of(body), config)
             digest_name = f"{reference.name}@{image.manifest}"
-            image_keep.keep(self._collector, self._trees, image, [str(reference)], [digest_name])
+            before = image_keep.record(self._collector, self._trees, image, [str(reference)], [digest_name])
+            self._collector.discard(before)
         return image.id
 
     def _put(self, digest: str, pieces: Iterator[bytes]) -> None:

@@ -98,9 +98,9 @@ class Committer:
                 return await self._make(parent, taken, name, wanted, config, command, lease)
             except BaseException as error:
                 lease.release()
-                self._collector.discard([taken.blob.digest])
+                await asyncio.to_thread(self._collector.discard, [taken.blob.digest])
                 if isinstance(error, Exhausted):
-                    self._collector.everything()
+                    await asyncio.to_thread(self._collector.everything)
                 raise
 
     def _take(self, feed: Feed, lease: Lease) -> Committed:
@@ -153,7 +153,7 @@ class Committer:
                 await asyncio.to_thread(self._commit, unpacked, top.chain_id, top.parent)
         for data in (text, body):
             await asyncio.to_thread(self._blobs.put, data)
-        image_keep.keep(self._collector, self._trees, plan, [str(name)] if name else [], [])
+        await image_keep.keep(self._collector, self._trees, plan, [str(name)] if name else [], [])
         return plan.id
 
     def _commit(self, unpacked: Unpacked, name: str, parent: str | None) -> None:

@@ -64,7 +64,7 @@ class Importer:
                 with self._leases.hold() as lease:
                     id = await self._make(body, name, message, config, target, lease)
             except Exhausted:
-                self._collector.everything()
+                await asyncio.to_thread(self._collector.everything)
                 raise
             emit({"status": id})
             self._imported(id, name.familiar if name else "")
@@ -85,10 +85,10 @@ class Importer:
             unpacked = await self._unpacker.unpack(blob.digest, None, lambda done: None)
             lease.add("snapshot", unpacked.diff_id)
             await asyncio.to_thread(self._commit, unpacked)
-            return self._record(blob, unpacked.diff_id, name, message, config, target, lease)
+            return await self._record(blob, unpacked.diff_id, name, message, config, target, lease)
         except BaseException:
             lease.release()
-            self._collector.discard([blob.digest])
+            await asyncio.to_thread(self._collector.discard, [blob.digest])
             raise
 
     def _take(self, feed: Feed, lease: Lease) -> Descriptor:
@@ -115,7 +115,7 @@ class Importer:
             if not self._trees.shelf.has(unpacked.diff_id):
                 raise
 
-    def _record(
+    async def _record(
         self,
         blob: Descriptor,
         diff_id: str,
@@ -142,7 +142,7 @@ class Importer:
         body = oci_image.render_manifest(descriptor, manifest.layers)
         lease.add("blob", descriptor.digest, digests.of(body))
         for data in (text, body):
-            self._blobs.put(data)
+            await asyncio.to_thread(self._blobs.put, data)
         plan = image_keep.plan(manifest, digests.of(body), text)
-        image_keep.keep(self._collector, self._trees, plan, [str(name)] if name else [], [])
+        await image_keep.keep(self._collector, self._trees, plan, [str(name)] if name else [], [])
         return plan.id

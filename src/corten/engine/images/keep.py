@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ def plan(manifest: oci_image.Manifest, manifest_digest: str, config: bytes) -> P
     return Plan(manifest.config.digest, manifest_digest, document, tuple(layers_of(manifest.layers, diffs)))
 
 
-def keep(
+async def keep(
     collector: Collector,
     trees: LayerTrees,
     image: Plan,
@@ -46,17 +47,30 @@ def keep(
     digests: Sequence[str],
     others: Sequence[str] = (),
 ) -> None:
+    """`record`, and what the image no longer needs goes in a thread."""
+    before = record(collector, trees, image, tags, digests, others)
+    if before:
+        await asyncio.to_thread(collector.discard, before)
+
+
+def record(
+    collector: Collector,
+    trees: LayerTrees,
+    image: Plan,
+    tags: Sequence[str],
+    digests: Sequence[str],
+    others: Sequence[str] = (),
+) -> Sequence[str]:
     """Make the record, once all trees are there. Durable when it returns.
 
-    An image that was here in another form (its layers compressed otherwise) is now kept in this one. `others`: see
-    `ImageRecord`; without them what was kept with it stays.
+    An image that was here in another form (its layers compressed otherwise) is now kept in this one: the blobs that it
+    had are the answer, to be discarded. `others`: see `ImageRecord`; without them what was kept with it stays.
     """
     size = sum(trees.shelf.get(layer.chain_id).size for layer in image.layers)
     blobs: tuple[Descriptor, ...] = tuple(layer.blob for layer in image.layers)
     created = image.config.get("created") or "0001-01-01T00:00:00Z"
     known = collector.records.get(image.id)
     beside = tuple(others) or (known.others if known is not None else ())
-    record = ImageRecord(image.id, image.manifest, image.config, blobs, size, created, time.time(), beside)
-    collector.records.put(record, tags, digests)
-    if known is not None and known.kept != record.kept:
-        collector.discard(known.kept)
+    new = ImageRecord(image.id, image.manifest, image.config, blobs, size, created, time.time(), beside)
+    collector.records.put(new, tags, digests)
+    return known.kept if known is not None and known.kept != new.kept else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -63,13 +64,13 @@ class Loader:
                         archive = Archive(self._blobs, lease, began)
                         taken = archive.new
                         await consume(body, archive.read)
-                        for plan, names in self._plans(archive, lease):
+                        for plan, names in await asyncio.to_thread(self._plans, archive, lease):
                             await self._keep(plan, names, lease, emit, quiet, early)
             except Exhausted:
-                self._collector.everything()
+                await asyncio.to_thread(self._collector.everything)
                 raise
             finally:
-                self._collector.discard(taken)
+                await asyncio.to_thread(self._collector.discard, taken)
 
         return stream(work)
 
@@ -86,7 +87,7 @@ class Loader:
             """It came with the archive."""
 
         await self._chains.build(plan.layers, fetch, loading, early)
-        image_keep.keep(self._collector, self._trees, plan, [str(name) for name in names], [])
+        await image_keep.keep(self._collector, self._trees, plan, [str(name) for name in names], [])
         for name in names:
             emit({"stream": f"Loaded image: {name.familiar}\n"})
         if not names:

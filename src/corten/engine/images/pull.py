@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,11 +99,14 @@ class Puller:
         try:
             await self._one(sources[-1], errand)
         except (Corrupt, Invalid, NotFound, Unsupported):  # of no use: no later attempt would end otherwise
-            self._collector.discard(errand.coming)
-            for digest in errand.coming:
-                self._blobs.forget(digest)
-            await asyncio.to_thread(self._collector.trees)
+            await asyncio.to_thread(self._discard, errand.coming)
             raise
+
+    def _discard(self, coming: Collection[str]) -> None:
+        self._collector.discard(coming)
+        for digest in coming:
+            self._blobs.forget(digest)
+        self._collector.trees()
 
     async def _tags(self, sources: Sequence[Repository], reference: Reference) -> list[str]:
         for source in sources[:-1]:
@@ -119,7 +122,7 @@ class Puller:
                 await self._get(repository, errand, lease)
             except Exhausted:
                 lease.release()
-                self._collector.everything()
+                await asyncio.to_thread(self._collector.everything)
                 raise
         self._pulled(errand.reference)
 
@@ -141,19 +144,21 @@ class Puller:
             await self._layer(repository, blob, emit)
 
         await self._chains.build(image.layers, fetch, emit)
-        self._blobs.put(fetched.body, fetched.digest)
+        await asyncio.to_thread(self._blobs.put, fetched.body, fetched.digest)
         others: list[str] = []
         if errand.every and top.digest != fetched.digest:
             whole = Whole(self._registry, self._blobs, repository, reference, lease, errand.coming, emit)
             others = await whole.fetch(top)
-        self._keep(image, reference, top.digest, others, emit)
+        await self._keep(image, reference, top.digest, others, emit)
 
-    def _keep(self, image: image_keep.Plan, reference: Reference, top: str, others: Sequence[str], emit: Emit) -> None:
+    async def _keep(
+        self, image: image_keep.Plan, reference: Reference, top: str, others: Sequence[str], emit: Emit
+    ) -> None:
         """`top` is the digest that the name stands for: the image's manifest or the index that it came in."""
         name = str(reference)
         new = (self._records.by_digest(name) if reference.digest else self._records.by_tag(name)) != image.id
         tags = [] if reference.digest else [name]
-        image_keep.keep(self._collector, self._trees, image, tags, [f"{reference.name}@{top}"], others)
+        await image_keep.keep(self._collector, self._trees, image, tags, [f"{reference.name}@{top}"], others)
         emit(status(f"Digest: {top}"))
         done = "Downloaded newer image" if new else "Image is up to date"
         emit(status(f"Status: {done} for {reference.familiar}"))
@@ -183,7 +188,8 @@ class Puller:
         for layer in manifest.layers:  # refuse what is no image before fetching anything of it
             oci_image.layer_compression(layer)
         await self._registry.blob(repository, config, None, waiting)
-        return image_keep.plan(manifest, fetched.digest, self._blobs.read(config.digest, oci_image.MAX_CONFIG))
+        text = await asyncio.to_thread(self._blobs.read, config.digest, oci_image.MAX_CONFIG)
+        return image_keep.plan(manifest, fetched.digest, text)
 
     def _check_platform(
         self, image: image_keep.Plan, reference: Reference, wanted: Platform | None, emit: Emit

@@ -57,7 +57,9 @@ class Pusher:
 
         async def work(emit: Emit) -> None:
             first = images[0][0]
-            chosen = [(name, record, self._chosen(name, record, wanted)) for name, record in images]
+            chosen = [
+                (name, record, await asyncio.to_thread(self._chosen, name, record, wanted)) for name, record in images
+            ]
             emit(status(f"The push refers to repository [{first.name}]"))
             push = self._registry.push(first, auth)
             for reference, record, digest in chosen:
