@@ -36,6 +36,7 @@ class Exec:
     state: Literal["created", "running", "ended"] = "created"
     pid: int = 0
     exit_code: int | None = None
+    begun: asyncio.Event = field(default_factory=asyncio.Event)  # its program runs, or never will
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     ended_at: float = 0.0
 
@@ -90,6 +91,7 @@ class Execs:
         except BaseException as error:
             self._end(exec, 127 if isinstance(error, StartFailed) and error.exit_code == 127 else 126)
             raise
+        exec.begun.set()
         self._publish(exec, "exec_start: " + " ".join(exec.config["Cmd"]))
         self._parts.watching.spawn(self._watch(exec), f"the watch on exec {exec.id}")
 
@@ -112,6 +114,7 @@ class Execs:
 
     def _end(self, exec: Exec, status: int) -> None:
         exec.state, exec.exit_code, exec.ended_at = "ended", status, time.monotonic()
+        exec.begun.set()
         exec.ended.set()
 
     async def capture(self, container: Container, config: Json, seconds: float) -> tuple[int, str]:
@@ -132,6 +135,9 @@ class Execs:
         return exec.exit_code or 0, output.decode(errors="replace")
 
     async def resize(self, exec: Exec, rows: int, columns: int) -> None:
+        """Conflict before its start and after its end. Clients tell the size as soon as they have asked for the start."""
+        if exec.state == "running":
+            await exec.begun.wait()
         task = exec.container.task
         if exec.state != "running" or task is None:
             raise Conflict(f"exec {exec.id} is not running")
