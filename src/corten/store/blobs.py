@@ -10,6 +10,7 @@ A part that turns out wrong is deleted; a blob that is there was verified once a
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import threading
@@ -44,7 +45,7 @@ class Ingest:
         self.verified = self.closed = False
         self.grown = threading.Condition()
         self._lock = threading.RLock()  # a cancelled caller may close while a thread still writes
-        self._fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = _held(part)
         blobs.in_use.add(part.name)
         try:
             self.offset = self._resume()
@@ -289,8 +290,7 @@ class Blobs:
         for part in self._ingest.iterdir():
             with suppress(FileNotFoundError):
                 status = part.stat()
-                if status.st_mtime <= limit and part.name not in self.in_use:
-                    part.unlink()
+                if status.st_mtime <= limit and part.name not in self.in_use and _swept(part, limit):
                     freed += status.st_size
         return freed
 
@@ -305,6 +305,36 @@ class Blobs:
         for part in self._ingest.iterdir():
             if part.name.startswith("new-"):
                 part.unlink(missing_ok=True)
+
+
+def _held(part: Path) -> int:
+    """A part that is being written, made when there is none; flock(2) tells other processes so, which may sweep."""
+    while True:
+        fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            if os.fstat(fd).st_nlink:
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # it was swept just now
+
+
+def _swept(part: Path, limit: float) -> bool:
+    """False when somebody writes to it, or did since it was looked at."""
+    fd = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        status = os.fstat(fd)
+        if status.st_mtime > limit or not os.path.samestat(status, part.stat()):
+            return False
+        part.unlink()
+        return True
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def sync_directory(path: Path) -> None:

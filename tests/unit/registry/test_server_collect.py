@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -14,9 +15,11 @@ from corten.errors import Conflict
 from corten.registry.server.access import Access
 from corten.registry.server.app import Registry
 from corten.registry.server.collect import Collector, Policy
+from corten.registry.server.layout import stage
 from corten.registry.server.retention import Keep
 from corten.registry.server.store import Manifest, Needs, Store
 from corten.spec.oci_image import OCI_MANIFEST
+from corten.store.blobs import Blobs
 from registry_parts.ageing import age
 from registry_parts.own import Own, digest, entry, index, manifest, served
 
@@ -133,6 +136,42 @@ async def test_indexes_and_referrers(here: Here) -> None:
     age(here.root)
     assert here.collect(Policy(keep=(Keep(last=0),))).count("manifest") == 4  # they go with their index
     assert here.content() == set()
+
+
+async def test_what_is_being_written_stays(here: Here) -> None:
+    """However short the time after which it is taken for abandoned, and whichever process collects."""
+    blobs = Blobs(here.root)
+    fetched = blobs.ingest(digest(b"from an upstream"))
+    fetched.write(b"from an ")
+    staged = stage(here.store.layout.uploads, b"a manifest")
+    assert "upload" not in here.collect(Policy(uploads=0))
+    assert staged.exists()
+    fetched.write(b"upstream")
+    fetched.commit()
+    left = blobs.ingest(digest(b"left"))
+    left.close()
+    here.collect(Policy(uploads=0))
+    assert not left.path.exists()
+    again = blobs.ingest(digest(b"left"))
+    again.write(b"left")
+    again.commit()
+    age(here.root, "uploads")
+    assert here.collect(Policy(uploads=0)) == ["upload"]
+    assert not staged.exists()
+
+
+async def test_an_upload_that_was_gone_on_with_meanwhile_stays(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = here.store.uploads.begin("a")
+    age(here.root, "uploads")
+    really = fcntl.flock
+
+    def flock(fd: int, how: int) -> None:
+        upload.path.write_bytes(b"more")  # between the look and the lock
+        really(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert here.store.uploads.sweep(HOUR) == []
+    assert upload.path.read_bytes() == b"more"
 
 
 async def test_uploads_that_nobody_goes_on_with(here: Here) -> None:

@@ -23,6 +23,7 @@ from corten.spec import digest as digests
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _CHUNK = 1 << 20
+_MOMENT = 3600.0  # seconds: files beside uploads are on their way to somewhere for no longer than this
 UNKNOWN = "blob upload unknown to registry"
 
 
@@ -135,21 +136,24 @@ class Uploads:
 
     def sweep(self, older_than: float, dry_run: bool = False) -> list[tuple[str, int]]:
         """Take away what nobody has written to for so many seconds: names and bytes."""
-        limit = time.time() - older_than
+        now = time.time()
         gone = []
         for path in sorted(self._directory.iterdir()):
             with suppress(FileNotFoundError):
                 status = path.stat()
                 companion = path.suffix == ".repository" and path.with_suffix("").exists()
-                if status.st_mtime <= limit and not companion and (dry_run or self._remove(path)):
+                limit = now - (max(older_than, _MOMENT) if path.suffix else older_than)
+                if status.st_mtime <= limit and not companion and (dry_run or self._remove(path, limit)):
                     gone.append((path.name, status.st_size))
         return gone
 
-    def _remove(self, path: Path) -> bool:
-        """False when a request has it."""
+    def _remove(self, path: Path, limit: float) -> bool:
+        """False when a request has it, or had it since it was looked at."""
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(fd).st_mtime > limit:
+                return False
             path.unlink()
             path.with_suffix(".repository").unlink(missing_ok=True)
         except BlockingIOError:
