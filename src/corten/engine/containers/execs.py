@@ -135,7 +135,7 @@ class Execs:
         return exec.exit_code or 0, output.decode(errors="replace")
 
     async def resize(self, exec: Exec, rows: int, columns: int) -> None:
-        """Conflict before its start and after its end. Clients tell the size as soon as they have asked for the start."""
+        """Conflict before its start and after its end. Clients tell the size before the start is answered."""
         if exec.state == "running":
             await exec.begun.wait()
         task = exec.container.task
