@@ -55,13 +55,15 @@ class Copying:
         implied: Sequence[bytes] = (),
         links: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
-        """As `Overlay.commit`."""
-        whole = self.complete(draft, parent, implied, links)
-        try:
-            self._shelf.add(name, Tree(whole.directory, parent, True, size))
-        except BaseException:
-            self._shelf.discard(whole)
-            raise
+        """As `Overlay.commit`; the copies are synced here."""
+        with self._shelf.syncing() as sync:
+            whole = self.complete(draft, parent, implied, links)
+            try:
+                sync()
+                self._shelf.add(name, Tree(whole.directory, parent, True, size))
+            except BaseException:
+                self._shelf.discard(whole)
+                raise
 
     def complete(
         self, draft: Draft, parent: str | None, implied: Sequence[bytes], links: Sequence[tuple[bytes, bytes]]

@@ -80,16 +80,20 @@ class Overlay:
         implied: Sequence[bytes] = (),
         links: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
-        """Make the unpacked draft the tree `name`. The caller has synced its files to disk (`shelf.sync`).
+        """Make the unpacked draft the tree `name`. The caller has synced its files to disk.
 
-        `implied` and `links` are the unpacker's answer. Conflict when `name` exists; then the draft is discarded.
+        `implied` and `links` are the unpacker's answer: what is done about them is synced here. Conflict when `name`
+        exists; then the draft is discarded.
         """
-        whole = self.complete(draft, parent, implied, links)
-        try:
-            self._shelf.add(name, Tree(whole.directory, parent, True, size))
-        except BaseException:
-            self._shelf.discard(whole)
-            raise
+        with self._shelf.syncing() as sync:
+            whole = self.complete(draft, parent, implied, links)
+            try:
+                if implied or links:
+                    sync()
+                self._shelf.add(name, Tree(whole.directory, parent, True, size))
+            except BaseException:
+                self._shelf.discard(whole)
+                raise
 
     def complete(
         self, draft: Draft, parent: str | None, implied: Sequence[bytes], links: Sequence[tuple[bytes, bytes]]

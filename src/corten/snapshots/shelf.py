@@ -9,7 +9,6 @@ A tree without a record is not there: `sweep` takes it away. The record is writt
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 from pathlib import Path
@@ -18,12 +17,11 @@ from typing import Any, NamedTuple, Protocol
 from corten.errors import Conflict, NotFound
 from corten.layers import tree as trees
 from corten.snapshots.sites import Sites
+from corten.snapshots.syncing import Syncing
 from corten.snapshots.trash import Trash
 
 Json = dict[str, Any]
 KIND = "snapshot"
-# syncfs takes seconds: unlike the kernel room's library, this one gives the interpreter lock back meanwhile.
-_libc = ctypes.CDLL(None, use_errno=True)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -238,15 +236,9 @@ class Shelf:
                     current = below.parent if below else None
         return used
 
-    def sync(self) -> None:
-        """syncfs(2): everything unpacked so far is on disk."""
-        fd = trees.open_directory(os.fsencode(self.root))
-        try:
-            if _libc.syncfs(fd):
-                error = ctypes.get_errno()
-                raise OSError(error, f"{os.strerror(error)} in syncfs({str(self.root)!r})")
-        finally:
-            os.close(fd)
+    def syncing(self) -> Syncing:
+        """To be entered before what it is to sync is written."""
+        return Syncing(self.root)
 
     def drain(self) -> None:
         """Wait until what was removed by now has been erased."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import bz2
+import ctypes
+import errno
 import io
 import json
 import lzma
@@ -15,9 +17,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from corten.engine.images import pump
+from corten.engine.images import chain, pump
 from corten.engine.images.unpack import Unpacked
 from corten.errors import Corrupt
+from corten.snapshots import syncing
 from corten.store.blobs import Ingest
 from image_parts import tars
 from image_parts.registries import Scripted, scripted
@@ -188,3 +191,41 @@ async def test_an_unexpected_error_is_logged_and_the_layer_unpacked_again(
     messages = await asyncio.wait_for(collect(store.images.pull(f"{server.host}/a/b", "1", None, None)), 120)
     assert "error" not in messages[-1]
     assert "LookupError: nobody thought of this" in caplog.text
+
+
+async def test_an_error_of_the_disk_that_a_flush_has_met_is_not_forgotten(
+    store: Store, server: Scripted, workers: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells of it once (errseq): the sync before the commit would hear nothing of it."""
+    failed, loop, syncs = asyncio.Event(), asyncio.get_running_loop(), list[int]()
+
+    def once(fd: int) -> int:
+        syncs.append(fd)
+        if len(syncs) > 1:
+            return 0
+        ctypes.set_errno(errno.EIO)
+        loop.call_soon_threadsafe(failed.set)
+        return -1
+
+    monkeypatch.setattr(syncing, "_syncfs", once)
+    monkeypatch.setattr(chain, "_FLUSH", 0.01)
+    image = Made([LAYER])
+    server.add("1", image)
+    in_two_halves(server, image.layers[0], failed)
+    messages = await asyncio.wait_for(collect(store.images.pull(f"{server.host}/a/b", "1", None, None)), 120)
+    assert "syncfs" in messages[-1]["error"]
+    assert store.images.list() == []
+    assert not [left for left in store.leftovers() if "snapshots" in left]
+
+
+async def test_an_import_that_cannot_be_synced_leaves_no_tree(
+    store: Store, workers: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int) -> int:
+        ctypes.set_errno(errno.EIO)
+        return -1
+
+    monkeypatch.setattr(syncing, "_syncfs", fail)
+    with pytest.raises(OSError, match="syncfs"):
+        await collect(store.images.import_(body(LAYER)))
+    assert store.leftovers() == []

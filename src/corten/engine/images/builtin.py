@@ -135,8 +135,9 @@ class Builtin:
     def _apply(self, diff_id: str) -> None:
         draft = self._trees.receive()
         try:
-            applied = _apply_blob(self._blobs.open(diff_id), draft.path)
-            self._trees.shelf.sync()
+            with self._trees.shelf.syncing() as sync:
+                applied = _apply_blob(self._blobs.open(diff_id), draft.path)
+                sync()
         except BaseException:
             self._trees.discard(draft)
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from corten.snapshots.shelf import Draft, Shelf
 from corten.spec.digest import short
 from corten.spec.oci_image import Descriptor, chain_ids
 from corten.store.blobs import Blobs
+from corten.store.threads import to_its_end
 from corten.store.turns import Turns
 
 Json = dict[str, Any]
@@ -82,12 +83,13 @@ class Chains:
     @asynccontextmanager
     async def early(self) -> AsyncIterator[Early]:
         """Unpack what arrives meanwhile, and let the disk work at it."""
-        async with Early(self._unpacker, self._trees.discard) as early:
-            flushing = asyncio.create_task(self._flush())
-            try:
-                yield early
-            finally:
-                await _stop([flushing])
+        with self._trees.shelf.syncing() as sync:
+            async with Early(self._unpacker, self._trees.discard, sync) as early:
+                flushing = asyncio.create_task(_flush(sync))
+                try:
+                    yield early
+                finally:
+                    await _stop([flushing])
 
     async def build(self, layers: Sequence[Layer], fetch: Fetch, emit: Emit, early: Early | None = None) -> None:
         """Have every tree of the chain. `fetch` brings a blob into the store; fetching and unpacking overlap.
@@ -125,7 +127,7 @@ class Chains:
         tasks = [asyncio.create_task(self._one(layer, fetch, emit, early)) for layer in missing]
         try:
             unpacked = await asyncio.gather(*tasks)
-            await asyncio.to_thread(self._trees.shelf.sync)
+            await to_its_end(early.sync)
         except BaseException:
             await _stop(tasks)
             for task in tasks:
@@ -133,12 +135,6 @@ class Chains:
                     self._trees.discard(task.result().draft)
             raise
         await asyncio.to_thread(self._commit, missing, unpacked)
-
-    async def _flush(self) -> None:
-        """Let the disk work while we do: the kernel by itself would begin to write when all is unpacked, or later."""
-        while True:
-            await asyncio.sleep(_FLUSH)
-            await asyncio.to_thread(self._trees.shelf.sync)
 
     async def _one(self, layer: Layer, fetch: Fetch, emit: Emit, early: Early) -> Unpacked:
         await fetch(layer.blob)
@@ -156,14 +152,37 @@ class Chains:
         try:
             while waiting:
                 layer, tree = waiting.pop(0)
-                try:
-                    self._trees.commit(tree.draft, layer.chain_id, layer.parent, tree.size, tree.implied, tree.links)
-                except Conflict:
-                    if not self._trees.shelf.has(layer.chain_id):
-                        raise
+                commit(self._trees, tree, layer.chain_id, layer.parent)
         finally:
             for _, tree in waiting:
                 self._trees.discard(tree.draft)
+
+
+def finish(trees: LayerTrees, unpacked: Unpacked, name: str, parent: str | None, sync: Callable[[], None]) -> None:
+    """Have the only layer that was unpacked on disk, as the tree `name`. On an error its draft is gone."""
+    try:
+        sync()
+    except BaseException:
+        trees.discard(unpacked.draft)
+        raise
+    commit(trees, unpacked, name, parent)
+
+
+def commit(trees: LayerTrees, unpacked: Unpacked, name: str, parent: str | None) -> None:
+    """Make it the tree `name`, unless somebody was quicker. Its files are on disk."""
+    try:
+        trees.commit(unpacked.draft, name, parent, unpacked.size, unpacked.implied, unpacked.links)
+    except Conflict:
+        if not trees.shelf.has(name):
+            raise
+
+
+async def _flush(sync: Callable[[], None]) -> None:
+    """Let the disk work while we do: the kernel by itself would begin to write when all is unpacked, or later."""
+    with suppress(OSError):  # the sync that goes before the commit raises it again
+        while True:
+            await asyncio.sleep(_FLUSH)
+            await to_its_end(sync)
 
 
 async def _stop(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -14,11 +14,11 @@ from isal import isal_zlib
 from corten.engine import clock
 from corten.engine.images import keep as image_keep
 from corten.engine.images.archive import Feed, consume
-from corten.engine.images.chain import LayerTrees
+from corten.engine.images.chain import LayerTrees, finish
 from corten.engine.images.changes import apply_changes
 from corten.engine.images.collect import Collector
-from corten.engine.images.unpack import Unpacked, Unpacker
-from corten.errors import Conflict, Exhausted, Invalid
+from corten.engine.images.unpack import Unpacker
+from corten.errors import Exhausted, Invalid
 from corten.layers.write import END
 from corten.spec import digest as digests
 from corten.spec import oci_image
@@ -28,6 +28,7 @@ from corten.spec.reference import Reference
 from corten.store.blobs import Blobs, Ingest
 from corten.store.images import ImageRecord
 from corten.store.leases import Lease, Leases
+from corten.store.threads import to_its_end
 
 Json = dict[str, Any]
 _LEVEL = 1  # of igzip: a layer goes to a registry compressed, and this is about as quick as the disk
@@ -149,20 +150,13 @@ class Committer:
             top = plan.layers[-1]
             lease.add("snapshot", top.chain_id)
             if not self._trees.shelf.has(top.chain_id):
-                unpacked = await self._unpacker.unpack(taken.blob.digest, taken.diff_id, lambda done: None)
-                await asyncio.to_thread(self._commit, unpacked, top.chain_id, top.parent)
+                with self._trees.shelf.syncing() as sync:
+                    unpacked = await self._unpacker.unpack(taken.blob.digest, taken.diff_id, lambda done: None)
+                    await to_its_end(lambda: finish(self._trees, unpacked, top.chain_id, top.parent, sync))
         for data in (text, body):
             await asyncio.to_thread(self._blobs.put, data)
         await image_keep.keep(self._collector, self._trees, plan, [str(name)] if name else [], [])
         return plan.id
-
-    def _commit(self, unpacked: Unpacked, name: str, parent: str | None) -> None:
-        self._trees.shelf.sync()
-        try:
-            self._trees.commit(unpacked.draft, name, parent, unpacked.size, unpacked.implied, unpacked.links)
-        except Conflict:
-            if not self._trees.shelf.has(name):
-                raise
 
 
 def _config(container: Json, given: Json) -> Json:

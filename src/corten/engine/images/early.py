@@ -20,9 +20,13 @@ _log = logging.getLogger(__name__)
 
 
 class Early:
-    """Used in `async with`; behind it every draft that nobody took is gone."""
+    """Used in `async with`; behind it every draft that nobody took is gone.
 
-    def __init__(self, unpacker: Unpacker, discard: Callable[[Draft], None]) -> None:
+    `sync` has what was unpacked since on disk; it blocks, and raises OSError.
+    """
+
+    def __init__(self, unpacker: Unpacker, discard: Callable[[Draft], None], sync: Callable[[], None]) -> None:
+        self.sync = sync
         self._unpacker = unpacker
         self._discard = discard
         self._loop = asyncio.get_running_loop()

@@ -10,12 +10,12 @@ from typing import Any
 from corten.engine import clock
 from corten.engine.images import keep as image_keep
 from corten.engine.images.archive import Feed, consume
-from corten.engine.images.chain import LayerTrees
+from corten.engine.images.chain import LayerTrees, finish
 from corten.engine.images.changes import apply_changes
 from corten.engine.images.collect import Collector
 from corten.engine.images.progress import Emit, stream
-from corten.engine.images.unpack import Unpacked, Unpacker
-from corten.errors import Conflict, Exhausted
+from corten.engine.images.unpack import Unpacker
+from corten.errors import Exhausted
 from corten.spec import digest as digests
 from corten.spec import oci_image
 from corten.spec import platform as platforms
@@ -24,6 +24,7 @@ from corten.spec.reference import Reference
 from corten.store.blobs import Blobs
 from corten.store.compression import detect
 from corten.store.leases import Lease, Leases
+from corten.store.threads import to_its_end
 
 Json = dict[str, Any]
 _KEPT = {"tar": "", "gzip": "+gzip", "zstd": "+zstd"}  # kept as they come; other compressions are undone
@@ -82,9 +83,10 @@ class Importer:
     ) -> str:
         blob = await consume(body, lambda feed: self._take(feed, lease))
         try:
-            unpacked = await self._unpacker.unpack(blob.digest, None, lambda done: None)
-            lease.add("snapshot", unpacked.diff_id)
-            await asyncio.to_thread(self._commit, unpacked)
+            with self._trees.shelf.syncing() as sync:
+                unpacked = await self._unpacker.unpack(blob.digest, None, lambda done: None)
+                lease.add("snapshot", unpacked.diff_id)
+                await to_its_end(lambda: finish(self._trees, unpacked, unpacked.diff_id, None, sync))
             return await self._record(blob, unpacked.diff_id, name, message, config, target, lease)
         except BaseException:
             lease.release()
@@ -106,14 +108,6 @@ class Importer:
             ingest.abort()
             raise
         return Descriptor(oci_image.OCI_LAYER + _KEPT[detect(head)], digest, size)
-
-    def _commit(self, unpacked: Unpacked) -> None:
-        self._trees.shelf.sync()
-        try:
-            self._trees.commit(unpacked.draft, unpacked.diff_id, None, unpacked.size, unpacked.implied, unpacked.links)
-        except Conflict:
-            if not self._trees.shelf.has(unpacked.diff_id):
-                raise
 
     async def _record(
         self,

@@ -18,6 +18,7 @@ from corten.engine.storage.faults import Fault
 from corten.errors import Conflict, CortenError, NotFound
 from corten.spec.oci_image import diff_ids
 from corten.store.blobs import sync_directory
+from corten.store.threads import to_its_end
 
 if TYPE_CHECKING:
     from corten.engine.engine import Engine
@@ -111,14 +112,15 @@ class Repair:
             if not shelf.has(name):
                 await self._build(name)
                 return "unpacked again"
-            whole = await verify.again(self._stock, layer)
-            try:
-                await asyncio.to_thread(shelf.sync)
-                self._refuse_running(name)
-                shelf.renew(name, whole)
-            except BaseException:
-                shelf.discard(whole)
-                raise
+            with shelf.syncing() as sync:
+                whole = await verify.again(self._stock, layer)
+                try:
+                    await to_its_end(sync)
+                    self._refuse_running(name)
+                    shelf.renew(name, whole)
+                except BaseException:
+                    shelf.discard(whole)
+                    raise
         return "unpacked again"
 
     async def _build(self, name: str) -> None:

@@ -1,0 +1,50 @@
+"""No error of the disk is lost between what is written and what is called durable."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+from pathlib import Path
+
+import pytest
+
+from corten.snapshots import syncing
+from corten.snapshots.syncing import Syncing
+
+
+class Disk:
+    """As the kernel does: tells each descriptor of an error once, if it was open when that happened."""
+
+    def __init__(self) -> None:
+        self.fails_for: set[int] = set()
+
+    def syncfs(self, fd: int) -> int:
+        if fd not in self.fails_for:
+            return 0
+        self.fails_for.discard(fd)
+        ctypes.set_errno(errno.EIO)
+        return -1
+
+
+def test_an_error_that_one_call_has_met_is_raised_by_all_that_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk()
+    monkeypatch.setattr(syncing, "_syncfs", disk.syncfs)
+    with Syncing(tmp_path) as sync, Syncing(tmp_path) as other:
+        sync()
+        disk.fails_for |= {sync._fd, other._fd}
+        for _ in range(3):
+            with pytest.raises(OSError, match="syncfs") as raised:
+                sync()
+            assert raised.value.errno == errno.EIO
+        with pytest.raises(OSError, match="syncfs"):
+            other()
+    with Syncing(tmp_path) as later:
+        later()
+
+
+def test_the_real_one(tmp_path: Path) -> None:
+    with Syncing(tmp_path) as sync:
+        (tmp_path / "file").write_text("x")
+        sync()
