@@ -79,6 +79,40 @@ async def test_a_damaged_bridge_is_as_it_was(kept: World, damage: list[str]) -> 
     server.close()
 
 
+async def test_one_that_cannot_be_repaired_delays_no_other(
+    kept: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A device that somebody uses otherwise cannot be a port of a bridge (EBUSY)."""
+    monkeypatch.setattr(upkeep, "_AGAIN", 0.5)
+    _, bad = await kept.run("bad")
+    web, endpoint = await kept.run("web")
+    server = web.listen("0.0.0.0", 80)
+    port = bad.host_interface
+    kept.host.run("sh", "-c", f"ip link set {port} nomaster; ip link add other link {port} type macvlan")
+    await soon(lambda: "cannot be repaired yet" in caplog.text)
+    monkeypatch.setattr(upkeep, "_AGAIN", 600)
+    for damage in (f"{endpoint.host_interface} nomaster", "ct0 down"):
+        kept.host.run("ip", "link", "set", *damage.split())
+        await soon(lambda: kept.host.reaches(endpoint.address, 80, 0.3))
+    kept.host.run("ip", "link", "delete", "ct0")
+    await soon(lambda: kept.host.reaches(endpoint.address, 80, 0.3))
+    server.close()
+
+
+async def test_one_that_could_not_be_repaired_is_tried_again(
+    kept: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(upkeep, "_AGAIN", 0.2)
+    web, endpoint = await kept.run("web")
+    server = web.listen("0.0.0.0", 80)
+    port = endpoint.host_interface
+    kept.host.run("sh", "-c", f"ip link set {port} nomaster; ip link add other link {port} type macvlan")
+    await soon(lambda: "cannot be repaired yet" in caplog.text)
+    kept.host.run("ip", "link", "delete", "other")
+    await soon(lambda: kept.host.reaches(endpoint.address, 80, 0.3))
+    server.close()
+
+
 async def test_a_pair_that_is_gone_is_told_and_made_again(kept: World, neighbour: Net) -> None:
     lost: list[Endpoint] = []
     kept.networks.on_lost = lost.append

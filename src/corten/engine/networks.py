@@ -89,12 +89,12 @@ class Networks:
         known = {live.definition.device for live in self._known.wired()}
         known |= {e.host_interface for live in self._known.values() for e in live.endpoints.values()}
         await self._wiring.reconcile(known)
-        for live in self._known.bridged():  # a bridge that was gone at setup has lost its ports
-            self._wiring.bridges.rejoin(live.definition.bridge, live.ports)
         self._naming.tell_all()
         if self._upkeep is None:
             self._upkeep = Upkeep(self._wiring, self._known.bridged, self._tell_lost)
             self._upkeep.start()
+        for live in self._known.bridged():  # a bridge that was gone at setup has lost its ports
+            self._upkeep.rejoin(live)
 
     def _tell_lost(self, endpoint: Endpoint) -> None:
         if self.on_lost is not None:

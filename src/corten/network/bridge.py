@@ -132,13 +132,16 @@ class Bridges:
             raise Failed(f"bridge {name} was made and is gone again")
         return link
 
-    def rejoin(self, name: str, ports: Sequence[Port]) -> None:
-        """Ports that lost their bridge are its ports again; one that is gone is fine.
+    def rejoin(self, name: str, ports: Sequence[Port]) -> dict[int, OSError]:
+        """Ports that lost their bridge are its ports again; one that is gone is fine. Those that could not, by number.
 
         One that is to be isolated is down until it is: its frames must not reach a neighbour in between.
         """
         master = self._masters[name]
-        masters = {link.ifindex: link.master for link in rtnetlink.links(self.route)}
+        one = rtnetlink.link(self.route, ports[0].ifindex) if len(ports) == 1 else None
+        links = [one] if one is not None else rtnetlink.links(self.route)
+        masters = {link.ifindex: link.master for link in links}
+        failed = {}
         for port in ports:
             if masters.get(port.ifindex, master) == master:
                 continue
@@ -149,10 +152,11 @@ class Bridges:
                 self.route.request(*requests, rtnetlink.up(port.ifindex))
             except OSError as error:
                 if error.errno != errno.ENODEV:
-                    raise
+                    failed[port.ifindex] = error
         for device in [name, *(self._name(port.ifindex) for port in ports)]:
             if device:
                 rtnetlink.settle_carrier(self.route, device)
+        return failed
 
     def _name(self, index: int) -> str:
         return rtnetlink.link_name(self.route, index) or ""

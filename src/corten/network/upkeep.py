@@ -4,7 +4,8 @@
     a port that was taken out of its bridge                 put into it again
     a pair that is gone while its container runs            told to `lost`, who can enter the container
 
-Until then nothing passes that should not: a device without its bridge leads nowhere.
+Each bridge and each port has a pause and another try of its own: one that keeps breaking, or cannot be repaired, delays
+no other. Until then nothing passes that should not: a device without its bridge leads nowhere.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from corten.network.live import Live
 from corten.network.wiring import Wiring
 
 log = logging.getLogger(__name__)
+Thing = tuple[str, int]  # a network's id, and a port's number; 0 is the bridge
+_BRIDGE = 0
 
 _GROUPS = (rtnetlink.RTNLGRP_LINK, rtnetlink.RTNLGRP_IPV4_IFADDR, rtnetlink.RTNLGRP_IPV6_IFADDR)
-_PAUSE = 0.2  # seconds between two repairs of a bridge: whoever takes it away in a loop must not take all our time
+_PAUSE = 0.2  # seconds between two repairs of a thing: whoever takes it away in a loop must not take all our time
 _AGAIN = 5.0  # seconds until a repair that failed is tried again
 _END = 0.1  # seconds: a pair goes with its container, and its end is heard of a little later
 
@@ -40,8 +43,8 @@ class Upkeep:
         self._networks = networks
         self._lost = lost
         self._socket = Socket()
-        self._waiting: dict[str, asyncio.TimerHandle] = {}  # by network: a repair that is due, or a pause after one
-        self._again: set[str] = set()  # networks that need one more when their pause is over
+        self._waiting: dict[Thing, asyncio.TimerHandle] = {}  # a repair that is due, or a pause after one
+        self._again: set[Thing] = set()  # what needs one more when its pause is over
 
     def start(self) -> None:
         """From now on devices are looked after."""
@@ -55,6 +58,11 @@ class Upkeep:
         for timer in self._waiting.values():
             timer.cancel()
         self._socket.close()
+
+    def rejoin(self, live: Live) -> None:
+        """A bridge that was gone for a while has lost its ports."""
+        for port, error in self._wiring.bridges.rejoin(live.definition.bridge, live.ports).items():
+            self._failed(live, port, error)
 
     def _heard(self) -> None:
         try:
@@ -82,12 +90,14 @@ class Upkeep:
             master = devices.masters.get(live.definition.bridge)
             if master is None:
                 continue
-            astray = any(e.ifindex in links and links[e.ifindex].master != master for e in live.endpoints.values())
-            if astray or not devices.intact(live.definition.bridge, live.gateways):
-                self._due(live)
+            intact = devices.intact(live.definition.bridge, live.gateways)
+            if not intact:
+                self._due(live, _BRIDGE)
             for endpoint in live.endpoints.values():
                 if endpoint.ifindex not in links:
                     self._missing(live, endpoint)
+                elif intact and links[endpoint.ifindex].master != master:
+                    self._due(live, endpoint.ifindex)
 
     def _judge(self, change: Change, bridges: dict[int, Live], ports: dict[int, tuple[Live, Endpoint]]) -> None:
         """A message may be of a state that is over: a device is down and no port of anything while it is made."""
@@ -96,40 +106,59 @@ class Upkeep:
             live = bridges[change.ifindex]
             bad = change.gone or change.down or change.readdressed
             if bad and not devices.intact(live.definition.bridge, live.gateways):
-                self._due(live)
+                self._due(live, _BRIDGE)
             return
         live, endpoint = ports[change.ifindex]
         name = live.definition.bridge
         if change.gone:
             asyncio.get_running_loop().call_later(_END, self._missing, live, endpoint)
         elif change.master != devices.masters[name] and not devices.joined(name, endpoint.ifindex):
-            self._due(live)
+            # Ports are told to leave before their bridge is told to be gone, and it takes them along when it is back.
+            self._due(live, endpoint.ifindex if devices.intact(name, live.gateways) else _BRIDGE)
 
     def _missing(self, live: Live, endpoint: Endpoint) -> None:
         if live.endpoints.get(endpoint.endpoint_id) is endpoint:
             self._lost(endpoint)
 
-    def _due(self, live: Live) -> None:
-        if live.definition.id in self._waiting:
-            self._again.add(live.definition.id)
+    def _due(self, live: Live, port: int) -> None:
+        thing = (live.definition.id, port)
+        if thing in self._waiting:
+            self._again.add(thing)
         else:
-            self._repair(live)
+            self._repair(live, port)
 
-    def _repair(self, live: Live) -> None:
-        made, pause = live.definition, _PAUSE
+    def _repair(self, live: Live, port: int) -> None:
+        made = live.definition
+        name = self._name(live, port)
         try:
-            self._wiring.repair(live)
-            log.warning("network %s: bridge %s was changed by somebody else and is as it was", made.name, made.bridge)
+            failed = self._wiring.rejoin(live, port) if port != _BRIDGE else self._wiring.repair(live)
         except (CortenError, OSError) as error:
-            log.error("network %s: bridge %s cannot be repaired yet: %s", made.name, made.bridge, error)
-            self._again.add(made.id)
-            pause = _AGAIN
-        self._waiting[made.id] = asyncio.get_running_loop().call_later(pause, self._rested, live)
+            self._failed(live, port, error)
+            return
+        for other, why in failed.items():
+            self._failed(live, other, why)
+        if port not in failed:
+            log.warning("network %s: %s was changed by somebody else and is as it was", made.name, name)
+            self._wait(live, port, _PAUSE)
 
-    def _rested(self, live: Live) -> None:
-        id = live.definition.id
-        del self._waiting[id]
-        if id in self._again:
-            self._again.discard(id)
-            if live in self._networks():
-                self._repair(live)
+    def _name(self, live: Live, port: int) -> str:
+        return f"port {port} of bridge {live.definition.bridge}" if port else f"bridge {live.definition.bridge}"
+
+    def _failed(self, live: Live, port: int, error: Exception) -> None:
+        log.error("network %s: %s cannot be repaired yet: %s", live.definition.name, self._name(live, port), error)
+        self._again.add((live.definition.id, port))
+        self._wait(live, port, _AGAIN)
+
+    def _wait(self, live: Live, port: int, seconds: float) -> None:
+        thing = (live.definition.id, port)
+        if (timer := self._waiting.get(thing)) is not None:
+            timer.cancel()
+        self._waiting[thing] = asyncio.get_running_loop().call_later(seconds, self._rested, live, port)
+
+    def _rested(self, live: Live, port: int) -> None:
+        thing = (live.definition.id, port)
+        del self._waiting[thing]
+        if thing in self._again:
+            self._again.discard(thing)
+            if live in self._networks() and (port == _BRIDGE or any(port == known.ifindex for known in live.ports)):
+                self._repair(live, port)

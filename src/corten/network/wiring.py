@@ -162,10 +162,14 @@ class Wiring:
                 self.repair(live)
                 return self.bridges.attach(name, endpoint.host_interface, netns, inside, plug)
 
-    def repair(self, live: Live) -> None:
-        """Make a network's bridge again, and its containers ports of it."""
+    def repair(self, live: Live) -> dict[int, OSError]:
+        """Make a network's bridge again, and its containers ports of it. Ports that could not be, by number."""
         self.ensure(live, now=False)
-        self.bridges.rejoin(live.definition.bridge, live.ports)
+        return self.bridges.rejoin(live.definition.bridge, live.ports)
+
+    def rejoin(self, live: Live, index: int) -> dict[int, OSError]:
+        """The same for one port alone."""
+        return self.bridges.rejoin(live.definition.bridge, [port for port in live.ports if port.ifindex == index])
 
     def shape(self, endpoints: Sequence[Endpoint], wish: Rate, route: int) -> None:
         """Limit what goes in and out; `route` is a socket's descriptor in the container's namespace."""
