@@ -109,6 +109,9 @@ class FakeImages:
                 return image
         raise NotFound(f"No such image: {name}")
 
+    async def provide(self, reference: str) -> FakeImage:
+        return self.resolve(reference)
+
     def collect(self) -> None:
         return
 

@@ -89,6 +89,7 @@ def test_a_bad_file_changes_nothing(own: Cortend, reload: Any, bad: str) -> None
 def test_mirrors_of_any_registry(own: Cortend, reload: Any, tmp_path: Path) -> None:
     client = Client("corten", available()["corten"], own.address, own.root)
     with registry(tmp_path / "store") as host:
+        client("pull", IMAGE)
         client("tag", IMAGE, f"{host}/cache/team/app:1")
         pushed = client.out("push", f"{host}/cache/team/app:1").splitlines()[-1].split()[2]
         client("rmi", f"{host}/cache/team/app:1")
@@ -111,6 +112,7 @@ def test_proxies(own: Cortend, reload: Any, tmp_path: Path) -> None:
     with registry(tmp_path / "store") as host, proxy({"registry.invalid:80": host}) as between:
         known = {"insecure-registries": ["registry.invalid"]}
         reload({**known, "proxies": {"http-proxy": f"http://u:secret@{between.address}"}})
+        client("pull", IMAGE)
         client("tag", IMAGE, "registry.invalid/team/app:1")
         client("push", "registry.invalid/team/app:1")
         client("rmi", "registry.invalid/team/app:1")
@@ -154,6 +156,7 @@ def test_secrets_are_nowhere(own: Cortend, reload: Any, tmp_path: Path) -> None:
     client = Client("corten", available()["corten"], own.address, tmp_path)
     with own_registry(tmp_path / "store", "--htpasswd", str(tmp_path / "htpasswd")) as host:
         client("login", "-u", "ann", "--password-stdin", host, input=password)
+        client("pull", IMAGE)
         client("tag", IMAGE, f"{host}/a/b:1")
         client("push", f"{host}/a/b:1")
         client("rmi", f"{host}/a/b:1")

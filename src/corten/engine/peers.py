@@ -29,6 +29,9 @@ class Images(Protocol):
     def resolve(self, ref: str) -> Image:
         """The image of a name, an id or the start of one. NotFound with Docker's words."""
 
+    async def provide(self, ref: str) -> Image:
+        """`resolve`, and an image that is built in is made when it is not here."""
+
     after_pull: Callable[[], object]
 
     def used(self, id: str) -> None:

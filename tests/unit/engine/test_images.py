@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from corten.engine.images import archive
+from corten.engine.images import archive, registry_image
 from corten.engine.images import builtin as image_builtin
 from corten.engine.images.collect import Collector
-from corten.errors import Conflict, Corrupt, CortenError, Exhausted, Failed, Invalid, NotFound
+from corten.errors import Conflict, Corrupt, CortenError, Exhausted, Failed, Invalid, NotFound, Unsupported
 from corten.spec.oci_image import OCI_INDEX, chain_ids
 from corten.store.blobs import Blobs
 from image_parts import tars
@@ -524,7 +524,7 @@ def has_busybox() -> bool:
 
 @pytest.mark.skipif(not has_busybox(), reason="needs a static busybox (Debian package busybox-static)")
 async def test_the_built_in_image(store: Store, tmp_path: Path) -> None:
-    image = store.images.resolve("corten/busybox")
+    image = await store.images.provide("corten/busybox")
     assert image.config["config"]["Cmd"] == ["sh"]
     tree = Path(store.trees.view(image.chain_id or "")[0].source)
     assert (tree / "bin/sh").stat().st_ino == (tree / "bin/busybox").stat().st_ino
@@ -535,11 +535,11 @@ async def test_the_built_in_image(store: Store, tmp_path: Path) -> None:
     await store.images.remove("corten/busybox")
     with pytest.raises(NotFound):
         await store.images.remove("corten/busybox")
-    assert store.images.resolve("corten/busybox:latest").id == image.id  # deterministic
+    assert (await store.images.provide("corten/busybox:latest")).id == image.id  # deterministic
     other = Store(tmp_path / "other")
-    assert other.images.resolve("corten/busybox").id == image.id
+    assert (await other.images.provide("corten/busybox")).id == image.id
     with pytest.raises(NotFound):
-        other.images.resolve("busybox")
+        await other.images.provide("busybox")
     await other.close()
 
 
@@ -548,7 +548,29 @@ async def test_without_a_busybox(store: Store, monkeypatch: pytest.MonkeyPatch, 
     script.write_text("#!/bin/sh\n")
     monkeypatch.setattr(store.images._builtin, "_places", (str(script), str(tmp_path / "none")))
     with pytest.raises(NotFound, match="busybox-static"):
-        store.images.resolve("corten/busybox")
+        await store.images.provide("corten/busybox")
+
+
+async def test_built_in_images_are_made_for_containers_and_pulls_only_and_in_a_thread(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[threading.Thread] = []
+
+    def contents() -> registry_image.Contents:
+        made.append(threading.current_thread())
+        raise Unsupported("nothing here to make it of")
+
+    monkeypatch.setattr(registry_image, "contents", contents)
+    for look in (store.images.resolve, store.images.inspect, store.images.history):
+        with pytest.raises(NotFound):
+            look("corten/registry")
+    with pytest.raises(NotFound):
+        await store.images.remove("corten/registry")
+    assert made == []
+    with pytest.raises(Unsupported):
+        await store.images.provide("corten/registry")
+    assert "nothing here" in (await collect(store.images.pull("corten/registry")))[-1]["error"]
+    assert len(made) == 2 and threading.main_thread() not in made
 
 
 async def test_a_body_that_breaks_off_leaves_no_error_behind(caplog: pytest.LogCaptureFixture) -> None:

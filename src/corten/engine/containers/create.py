@@ -38,7 +38,7 @@ async def create(
     parts = containers.parts
     checked_name = check_name(name) if name else ""
     check_types(config, host_config, networking)
-    image = parts.images.resolve(config.get("Image") or "")
+    image = await parts.images.provide(config.get("Image") or "")
     _check_platform(config.get("Image") or "", image, platform)
     config = merge_config(image.config.get("config") or {}, config)
     warnings = check_create(config, host_config, networking, parts.facts)

@@ -2,7 +2,7 @@
 static busybox, `corten/registry` from their Python and our server (registry_image.py).
 
 They are ordinary images with one layer, and the same files always give the same digest. Their files are our own, so
-they are applied here and not by a worker: `resolve` can make them at once.
+they are applied here and not by a worker. That takes a while, so only a pull and the making of a container ask for it.
 """
 
 from __future__ import annotations

@@ -132,6 +132,19 @@ class Images:
             record.created,
         )
 
+    async def provide(self, ref: str) -> Image:
+        """`resolve` for a container to be made: an image that is built in is made when it is not here."""
+        try:
+            return self.resolve(ref)
+        except NotFound:
+            try:
+                reference = parse(ref).tagged
+            except Invalid:
+                reference = None
+            if reference not in MADE_OF:
+                raise
+        return self.resolve(await asyncio.to_thread(self._builtin.ensure, reference))
+
     def _find(self, ref: str) -> tuple[ImageRecord, str | None]:
         """The record, and the canonical name that it was found by (None: by its id). NotFound, Invalid."""
         name, id = self._look_up(ref)
@@ -155,8 +168,6 @@ class Images:
             ids = self._records.with_prefix(ref.removeprefix("sha256:"))
             if len(ids) == 1:
                 return None, ids[0]
-        if reference in MADE_OF:
-            return str(reference), self._builtin.ensure(reference)
         return None, None
 
     def _by_name(self, reference: Reference) -> tuple[str, str | None]:
@@ -376,17 +387,8 @@ class Images:
 
     async def remove(self, ref: str, force: bool = False, noprune: bool = False) -> Rows:
         """[{"Untagged": ..}, {"Deleted": ..}]. NotFound, Conflict. `noprune` is about parents that we do not have."""
-        record, name = self._find_for_removal(ref)
+        record, name = self._find(ref)
         return await self._remover.remove(record, name, force)
-
-    def _find_for_removal(self, ref: str) -> tuple[ImageRecord, str | None]:
-        try:
-            reference = parse(ref).tagged
-        except Invalid:
-            return self._find(ref)
-        if reference in MADE_OF and self._by_name(reference)[1] is None:
-            raise NotFound(f"No such image: {_shown(ref)}")  # it would be made only to be removed
-        return self._find(ref)
 
     def _event(self, action: str, id: str, attributes: dict[str, str]) -> None:
         self.on_event(action, id, attributes)
