@@ -1,4 +1,10 @@
-"""What no image, no container and no work in flight needs any more."""
+"""What no image, no container and no work in flight needs any more.
+
+Three modules take things away. This one knows parts, blobs and trees: it erases those that nobody needs, whoever asks
+(a removed image, a pull that failed, the garbage collection), and never decides that an image goes. `policy` decides
+that, from numbers alone: it touches no disk and no record. `gc` is the one that acts: it counts what there is, has
+`policy` judge, removes the images that are to go as `rmi` would, and has this module sweep up behind them.
+"""
 
 from __future__ import annotations
 

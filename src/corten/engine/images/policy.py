@@ -9,6 +9,9 @@ free-space                while less of the disk is free (bytes, or percent of i
 
 What containers use, running or stopped, and what work in flight needs never goes. Without max-age and free-space no
 image does.
+
+Functions of numbers only, which decide and do nothing: `gc` counts what there is, hands it to `judge`, and removes the
+images whose verdict says so; `collect` then erases the blobs and trees that these had to themselves.
 """
 
 from __future__ import annotations
