@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -48,7 +49,8 @@ def test_one_line(docker: Client, tmp_path: Path) -> None:
     docker("exec", "registry", "/usr/bin/env", "true", code=127)  # there is nothing but the registry
     collect = ["python3", "-m", "corten.registry.server", "gc", "--root", ".", "--grace", "0", "--keep-last", "**:*:0"]
     done = docker("exec", "registry", *collect, "--dry-run")
-    assert "tag a/b:1" in done.out and "would remove 1 tags, 1 manifests" in done.err
+    # Two when an earlier test has left the image here with the index that it came in.
+    assert "tag a/b:1" in done.out and re.search("would remove 1 tags, [12] manifests", done.err)
     docker("stop", "registry")
     assert docker.out("inspect", "-f", "{{.State.ExitCode}}", "registry") == "0"
     docker("rm", "registry")
