@@ -6,6 +6,7 @@ import base64
 import hmac
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,10 @@ def test_scopes() -> None:
     ]
     assert parse_scopes(["repository:localhost:5000/a:pull"])[0].name == "localhost:5000/a"
     assert parse_scopes(["", "repository", "a:b", "::", "repository::pull"]) == []
+
+
+def test_a_key_is_made_once_however_many_want_it(tmp_path: Path) -> None:
+    """Nobody reads a part of one, and no attempt that was killed leaves an empty one behind."""
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: key_in(tmp_path / "key"), range(8)))) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]

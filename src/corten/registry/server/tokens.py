@@ -18,11 +18,13 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from corten.errors import Unauthorized
+from corten.store.blobs import sync_directory
 
 Json = dict[str, Any]
 LIFETIME = 300  # seconds
@@ -127,18 +129,27 @@ class Tokens:
 
 def key_in(path: Path) -> bytes:
     """The key in a file, which is made when there is none: tokens outlive a restart."""
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        key = path.read_bytes()
-        if len(key) < 32:
-            raise Unauthorized(f"{path} is no key of 32 bytes or more; remove it and another one is made") from None
-        return key
-    with os.fdopen(fd, "wb") as file:
-        file.write(key := secrets.token_bytes(32))
-        file.flush()
-        os.fsync(file.fileno())
+    if not path.exists():
+        _make_key(path)
+    key = path.read_bytes()
+    if len(key) < 32:
+        raise Unauthorized(f"{path} is no key of 32 bytes or more; remove it and another one is made")
     return key
+
+
+def _make_key(path: Path) -> None:
+    """All at once, and it stays when another process has made it meanwhile."""
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    try:
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(aside, path)
+        sync_directory(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def parse_scopes(texts: Iterable[str]) -> list[Scope]:
