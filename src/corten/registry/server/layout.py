@@ -94,11 +94,11 @@ class Layout:
 def _digests(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
     """What lies below ALGORITHM/HEX."""
     for algorithm in ("sha256", "sha512"):
-        with suppress(FileNotFoundError), os.scandir(directory / algorithm) as entries:
-            for entry in entries:
+        with suppress(FileNotFoundError):
+            for name in os.listdir(directory / algorithm):  # whoever stops half-way leaves no directory open
                 with suppress(FileNotFoundError):
-                    if digests.is_digest(f"{algorithm}:{entry.name}"):
-                        yield f"{algorithm}:{entry.name}", entry.stat()
+                    if digests.is_digest(f"{algorithm}:{name}"):
+                        yield f"{algorithm}:{name}", os.stat(f"{directory}/{algorithm}/{name}")
 
 
 def peek(path: Path) -> bytes:
