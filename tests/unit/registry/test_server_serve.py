@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,6 +48,26 @@ def test_accounts_and_rules_are_read_again(tmp_path: Path) -> None:
         users.write_text("")
         subprocess.run(["kill", "-HUP", str(pid)], check=True)
         assert status(host, "/v2/", "bob") == 200
+
+
+def test_being_told_to_read_again_while_it_begins(tmp_path: Path) -> None:
+    """It waits for a file (a named pipe) when the signal comes."""
+    users = tmp_path / "users"
+    users.write_text(f"ann:{SECRET}\n")
+    os.mkfifo(tmp_path / "c.toml")
+    command = [sys.executable, "-m", "corten.registry.server", "--config", str(tmp_path / "c.toml")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    text = 'root = "data"\nhtpasswd = "users"\nlisten = "127.0.0.1:0"\n'
+    with (tmp_path / "c.toml").open("w") as pipe:  # opened when it is about to be read
+        process.send_signal(signal.SIGHUP)
+        pipe.write(text)
+    (tmp_path / "new").write_text(text)
+    (tmp_path / "new").rename(tmp_path / "c.toml")
+    assert process.stdout.readline().startswith("registry on http://127.0.0.1:")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "corten registry: accounts and rules were read again\n")
 
 
 def test_it_collects_by_itself(tmp_path: Path) -> None:
@@ -94,7 +116,19 @@ def until(true: object, limit: float = 30) -> None:
         (["--root", "x", "--listen", "here"], "listen is 'here'; want HOST:PORT"),
         (["--root", "x", "--allow", "ann"], "want USERS:REPOSITORIES:RIGHTS"),
         (["--root", "x", "--htpasswd", "none"], "none: No such file"),
-        (["--root", "x", "--tls-cert", "none"], "No such file"),
+        (["--root", "x", "--bogus"], "unrecognized arguments: --bogus; see 'corten registry serve --help'"),
+        (["--root", "x", "more"], "unrecognized arguments: more"),
+        (["--root", "file"], "file/blobs/sha256: Not a directory"),
+        (["--root", "x", "--listen", ""], "listen is ''; want HOST:PORT"),
+        (["--root", "x", "--listen", "::1:5000"], "listen is '::1:5000'; want HOST:PORT"),
+        (["--root", "x", "--listen", "127.0.0.1:\u00b2"], "want HOST:PORT"),
+        (["--root", "x", "--listen", "203.0.113.7:5000"], "cannot listen on 203.0.113.7:5000: "),
+        (["--root", "x", "--tls-cert", "none"], "none: No such file"),
+        (["--root", "x", "--tls-cert", "file", "--tls-key", "none"], "none: No such file"),
+        (["--root", "x", "--tls-cert", "file"], "no certificate and its key are in file"),
+        (["--root", "x", "--tls-cert", "file", "--tls-key", "key"], "no certificate and its key are in file and key"),
+        (["--root", "x", "--tls-key", "key"], "a TLS key without its certificate"),
+        (["gc", "--bogus"], "unrecognized arguments: --bogus; see 'corten registry gc --help'"),
         (["gc"], "give --root DIR"),
         (["gc", "--root", "."], "is no registry's directory"),
         (["gc", "--root", "x", "--grace", "soon"], "--grace is 'soon'; want a number"),
@@ -109,10 +143,19 @@ def test_what_goes_wrong_is_said_in_one_line(
     said: str,
 ) -> None:
     (tmp_path / "x" / "repositories").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    (tmp_path / "key").write_text("-----BEGIN PRIVATE KEY-----\n")
     monkeypatch.chdir(tmp_path)
     assert main(words) == 1
     err = capsys.readouterr().err
     assert said in err and err.startswith("corten registry: ") and err.count("\n") == 1, err
+
+
+def test_a_port_that_is_in_use_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        place = f"127.0.0.1:{other.getsockname()[1]}"
+        assert main(["--root", str(tmp_path), "--listen", place]) == 1
+    assert capsys.readouterr().err == f"corten registry: cannot listen on {place}: address already in use\n"
 
 
 def test_it_ends_when_told(tmp_path: Path) -> None:

@@ -227,5 +227,9 @@ async def start(registry: Registry, host: str, port: int, tls: ssl.SSLContext | 
     app.cleanup_ctx.append(running)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
     await runner.setup()
-    await web.TCPSite(runner, host, port, ssl_context=tls).start()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=tls).start()
+    except BaseException:
+        await runner.cleanup()
+        raise
     return runner

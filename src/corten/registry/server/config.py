@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,12 +15,14 @@ from corten.registry.server.names import check_name
 from corten.registry.server.quotas import Quota
 from corten.registry.server.retention import Keep
 from corten.registry.server.rights import ANONYMOUS, EVERYTHING, Rights, Rule, check_pattern
-from corten.registry.server.sections import Section
+from corten.registry.server.sections import Section, is_url
 from corten.registry.server.tokens import LIFETIME, Tokens, key_in
 from corten.registry.server.upstreams import REVALIDATE, Upstream
 from corten.registry.server.webhooks import ACTIONS, Webhook
 
 LISTEN = "127.0.0.1:5000"
+_LISTEN = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:]*)):([0-9]{1,5})")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 PUBLIC = Rule((ANONYMOUS,), ("**",), frozenset(["read"]))
 
 
@@ -50,10 +53,10 @@ class Config:
 
     @property
     def address(self) -> tuple[str, int]:
-        host, _, port = self.listen.rpartition(":")
-        if not port.isdigit() or int(port) > 65535:
+        found = _LISTEN.fullmatch(self.listen)
+        if found is None or int(found[3]) > 65535:
             raise Invalid(f"listen is {self.listen!r}; want HOST:PORT")
-        return host.strip("[]") or "127.0.0.1", int(port)
+        return found[1] or found[2] or "127.0.0.1", int(found[3])
 
 
 def from_file(path: Path) -> Config:
@@ -90,6 +93,10 @@ def _read(section: Section, base: Path) -> Config:
     )
     for each in (tls, tokens, collect):
         each.end()
+    prefixes = [upstream.prefix for upstream in found.upstreams]
+    for prefix in prefixes:
+        if prefixes.count(prefix) > 1:
+            raise Invalid(f"there are two upstreams with the prefix {prefix!r}")
     return found
 
 
@@ -172,8 +179,11 @@ def _webhook(section: Section) -> Webhook:
         section.number("waiting", default.waiting),
     )
     section.end()
-    if not found.url.startswith(("http://", "https://")):
+    if not is_url(found.url):
         raise Invalid(f"webhook.url is {found.url!r}; want an http:// or https:// URL")
+    for name, value in found.headers.items():
+        if not _HEADER.fullmatch(name) or not value.isprintable():
+            raise Invalid(f"webhook.headers: {name!r} is no header, or its value has control characters")
     for action in found.actions:
         if action not in ACTIONS:
             raise Invalid(f"webhook.events: there is no event {action!r}; there are {', '.join(ACTIONS)}")
@@ -199,5 +209,5 @@ def access(config: Config) -> Access:
 
 
 def overlay(config: Config, **flags: object) -> Config:
-    """`config` with the flags that were given: those that are neither None, False nor empty."""
-    return replace(config, **{key: value for key, value in flags.items() if value})  # type: ignore[arg-type]
+    """`config` with the flags that were given: those that are not None, False or an empty list."""
+    return replace(config, **{key: value for key, value in flags.items() if value not in (None, False, ())})  # type: ignore[arg-type]

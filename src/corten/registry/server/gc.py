@@ -12,6 +12,7 @@ from pathlib import Path
 from corten.errors import Invalid, NotFound
 from corten.registry.server.collect import Collector, Policy, Removed
 from corten.registry.server.config import from_file
+from corten.registry.server.parser import Parser
 from corten.registry.server.retention import Keep
 from corten.registry.server.rights import check_pattern
 from corten.registry.server.sections import duration
@@ -38,10 +39,8 @@ def main(arguments: Sequence[str]) -> None:
         store.close()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="corten registry gc", description="Free what nothing in a registry needs.", allow_abbrev=False
-    )
+def _parser() -> Parser:
+    parser = Parser("gc", "Free what nothing in a registry needs.")
     parser.add_argument("--root", type=Path, metavar="DIR", help="the registry's directory")
     parser.add_argument("--config", type=Path, metavar="FILE", help="the registry's TOML file; flags come first")
     parser.add_argument("--dry-run", "-n", action="store_true", help="only say what would go")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from corten.errors import Invalid
 
@@ -87,3 +88,12 @@ def size(text: str, name: str = "size") -> int:
     if found is None:
         raise Invalid(f"{name} is {text!r}; want a number of bytes, or one with k, m, g or t")
     return int(found[1]) * _BYTES[found[2]]
+
+
+def is_url(text: str) -> bool:
+    """Of http or https, with a host."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

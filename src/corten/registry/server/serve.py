@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import ssl
 import threading
@@ -12,12 +13,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from corten.errors import CortenError, Invalid
+from corten.errors import CortenError, Failed, Invalid
 from corten.registry.server.access import Access
 from corten.registry.server.app import Registry, start
 from corten.registry.server.collect import Collector, Removed
 from corten.registry.server.config import LISTEN, Config, access, from_file, overlay
 from corten.registry.server.metrics import Metrics
+from corten.registry.server.parser import Parser
 from corten.registry.server.rights import rule
 from corten.registry.server.store import Store
 
@@ -32,10 +34,8 @@ def main(arguments: Sequence[str]) -> None:
     asyncio.run(serve(lambda: _config(given)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="corten registry serve", description="Serve images to any OCI client.", allow_abbrev=False
-    )
+def _parser() -> Parser:
+    parser = Parser("serve", "Serve images to any OCI client.")
     parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file (docs/registry.md); flags come first")
     parser.add_argument("--listen", metavar="HOST:PORT", help=f"default {LISTEN}")
     parser.add_argument("--root", type=Path, metavar="DIR", help="where everything is kept")
@@ -65,6 +65,8 @@ def _config(given: argparse.Namespace) -> Config:
         certificate=given.tls_cert,
         key=given.tls_key,
     )
+    if config.key and not config.certificate:
+        raise Invalid("a TLS key without its certificate: give --tls-cert FILE, or certificate in [tls]")
     if config.root is None:
         raise Invalid("where is everything to be kept? give --root DIR, or root in the --config FILE")
     return config
@@ -72,25 +74,29 @@ def _config(given: argparse.Namespace) -> Config:
 
 async def serve(read: Callable[[], Config]) -> None:
     """`read` is asked again at SIGHUP, for accounts and rules."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    allowed: Access
+    # From before the files are read: what changes after that is read again, and nothing here waits until there is
+    # something to change.
+    loop.add_signal_handler(signal.SIGHUP, lambda: _reload(read, allowed))
     config = read()
     assert config.root is not None
     host, port = config.address
+    tls = _tls(config.certificate, config.key) if config.certificate else None
     store = Store(config.root)
     allowed = access(config)
     metrics = Metrics()
     registry = Registry(store, allowed, config.upstreams, config.quotas, config.webhooks, metrics)
-    tls = None
-    if config.certificate:
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        tls.load_cert_chain(config.certificate, config.key)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, _reload, read, allowed)
-    runner = await start(registry, host, port, tls)
-    address = runner.addresses[0]
-    print(f"registry on {'https' if tls else 'http'}://{address[0]}:{address[1]}, keeping {config.root}", flush=True)
+    try:
+        runner = await start(registry, host, port, tls)
+    except OSError as error:
+        known = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
+        raise Failed(f"cannot listen on {config.listen}: {known.lower()}") from error
+    bound, port, *_ = runner.addresses[0]
+    shown = f"[{bound}]" if ":" in bound else bound
+    print(f"registry on {'https' if tls else 'http'}://{shown}:{port}, keeping {config.root}", flush=True)
     ending = threading.Event()
     collecting = asyncio.create_task(_collect(store, config, metrics, stop, ending))
     try:
@@ -100,6 +106,20 @@ async def serve(read: Callable[[], Config]) -> None:
         await runner.cleanup()
         await collecting
         store.close()
+
+
+def _tls(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    """A server's. Invalid when the files are not a certificate and its key."""
+    found = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    for path in (certificate, key or certificate):
+        path.open().close()  # an error of `load_cert_chain` names no file
+    try:
+        found.load_cert_chain(certificate, key, password=lambda: "")  # nobody is there to be asked for one
+    except ssl.SSLError as error:
+        names = f"{certificate} and {key}" if key else str(certificate)
+        reason = f": {error.reason.lower().replace('_', ' ')}" if error.reason else ""
+        raise Invalid(f"no certificate and its key are in {names}{reason}") from error
+    return found
 
 
 def _reload(read: Callable[[], Config], allowed: Access) -> None:
@@ -123,6 +143,8 @@ async def _collect(
             removed = await asyncio.to_thread(list, collector.run() if whole else collector.uploads())
         except (CortenError, OSError) as error:
             _log.error("the collection ended early: %s", error)
+        except Exception:  # a bug in it must not be its last one, nor the server's end
+            _log.exception("the collection ended early")
         else:
             _count(removed, metrics)
         whole = config.collect_every > 0

@@ -31,6 +31,7 @@ from corten.registry.client.web import Web
 from corten.registry.server.downloads import Download, Downloads
 from corten.registry.server.manifests import check_manifest, descriptor_of, sizes_of
 from corten.registry.server.metrics import Metrics
+from corten.registry.server.sections import is_url
 from corten.registry.server.store import NO_REPOSITORY, Json, Manifest, Needs, Store
 from corten.spec import digest as digests
 from corten.spec.oci_image import INDEXES, MANIFESTS, OCI_INDEX, Descriptor, parse_json
@@ -241,9 +242,9 @@ class Upstreams:
 
 def _place(upstream: Upstream, path: str) -> Place:
     """Invalid for what is no URL of a registry."""
-    scheme, separator, rest = upstream.url.rstrip("/").partition("://")
+    scheme, _, rest = upstream.url.rstrip("/").partition("://")
     host, _, base = rest.partition("/")
-    if scheme not in ("http", "https") or not separator or not host or "@" in host:
+    if not is_url(upstream.url) or "@" in host:
         raise Invalid(f"upstream {upstream.url!r} is no http:// or https:// URL of a registry")
     endpoint = Endpoints([host] if upstream.insecure else ()).mirror(host, scheme)
     if host in _HUB and "/" not in path:
