@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+import msgspec
 
 from corten.store.database import Database
 
@@ -17,19 +18,17 @@ class Records:
         self._database = database
 
     def put(self, kind: str, id: str, body: Json) -> None:
-        text = json.dumps(body, separators=(",", ":"))
-        with self._database.write() as cursor:
-            cursor.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", (kind, id, text))
+        self.put_all(kind, {id: body})
 
     def put_all(self, kind: str, bodies: dict[str, Json]) -> None:
         """Several at once, all or none."""
-        rows = [(kind, id, json.dumps(body, separators=(",", ":"))) for id, body in bodies.items()]
+        rows = [(kind, id, msgspec.json.encode(body).decode()) for id, body in bodies.items()]
         with self._database.write() as cursor:
             cursor.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", rows)
 
     def get(self, kind: str, id: str) -> Json | None:
         row = self._database.row("SELECT body FROM records WHERE kind=? AND id=?", (kind, id))
-        return None if row is None else json.loads(row[0])
+        return None if row is None else msgspec.json.decode(row[0])
 
     def delete(self, kind: str, id: str) -> None:
         with self._database.write() as cursor:
@@ -38,4 +37,4 @@ class Records:
     def list(self, kind: str) -> dict[str, Json]:
         """id to body, in the order of ids."""
         rows = self._database.rows("SELECT id, body FROM records WHERE kind=? ORDER BY id", (kind,))
-        return {id: json.loads(body) for id, body in rows}
+        return {id: msgspec.json.decode(body) for id, body in rows}
