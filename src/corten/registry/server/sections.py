@@ -55,6 +55,8 @@ class Section:
 
     def size(self, key: str) -> int:
         found = self._left.pop(key, None)
+        if found is None:
+            raise Invalid(f"{self._path(key)} is missing")
         return size(str(found), self._path(key))
 
     def table(self, key: str) -> Section:
