@@ -56,7 +56,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
         ("anonymous_read = 1", "anonymous_read has to be true or false"),
         ("[tokens]\nlifetime = 'soon'", "tokens.lifetime is 'soon'; want a number and one of"),
         ("[tokens]\nlifetime = '5s'", "a minute or more"),
-        ("[[quota]]\nprefix = 'a'", "quota[0].bytes is missing"),
+        ("[[quota]]\nprefix = 'a'", "bytes is missing"),
         ("[[webhook]]\nurl = 'http://['", "want an http:// or https:// URL"),
         ("[[webhook]]\nurl = 'http://x'\nheaders = {'X y' = '1'}", "webhook.headers: 'X y' is no header"),
         ("[[webhook]]\nurl = 'http://x'\nheaders = {X = \"1\\n2\"}", "control characters"),
