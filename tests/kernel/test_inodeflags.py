@@ -24,6 +24,8 @@ def test_subdirectories_are_unrelated_where_the_file_system_knows_that(tmp_path:
         os.mkdir(tmp_path / "below")
         below = tree.open_directory(os.fsencode(tmp_path / "below"))
         assert not inodeflags.get(below) & inodeflags.TOPDIR
+        assert inodeflags.set_top(fd, False)
+        assert not inodeflags.get(fd) & inodeflags.TOPDIR
         os.close(below)
     finally:
         os.close(fd)

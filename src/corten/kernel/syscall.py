@@ -12,6 +12,10 @@ import platform
 
 libc = ctypes.PyDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
+_call = ctypes.PyDLL(None, use_errno=True).syscall  # one of its own: these types are the system calls' alone
+_call.restype = ctypes.c_long
+_call.argtypes = (ctypes.c_long, *[ctypes.c_void_p] * 6)
+_UNUSED = tuple((0,) * (6 - given) for given in range(7))
 
 _X86 = platform.machine() == "x86_64"
 
@@ -64,10 +68,8 @@ def _shown(argument: object) -> str:
 
 
 def syscall(call: str, number: int, *arguments: object) -> int:
-    """Do system call `number`; `call` is its name, for the error. ints go as C longs, bytes as pointers."""
-    result: int = libc.syscall(
-        ctypes.c_long(number), *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)
-    )
+    """Do system call `number`; `call` is its name, for the error. ints go as C longs, bytes and arrays as pointers."""
+    result: int = _call(number, *arguments, *_UNUSED[len(arguments)])
     if result < 0:
         raise failure(call, *arguments)
     return result

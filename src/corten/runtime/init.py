@@ -250,7 +250,8 @@ def reset_signals() -> None:
     By `_signal`: the functions of `signal` make an enumeration's member of each answer, 0.3 ms for all of them.
     """
     for number in _CATCHABLE:
-        _signal.signal(number, _signal.SIG_DFL)
+        if _signal.getsignal(number) != _signal.SIG_DFL:  # costs no system call: Python asked for all when it began
+            _signal.signal(number, _signal.SIG_DFL)
     for number in _LIBC_OWN:  # glibc's posix_spawn, by which the launcher began, ignores them
         p.default_signal(number)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])

@@ -63,8 +63,8 @@ def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...]) -> Prepared:
         namespaces = {kind: keep(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for kind, path in plan.joins}
         root = keep(_root(plan.root, namespaces.get("user", -1)))
         binds = {i: keep(bind(plan_)) for i, plan_ in enumerate(plan.mounts) if plan_.kind == "bind"}
-        wanted = cgroups if any(mount.kind == "cgroup" for mount in plan.mounts) else ()
-        hierarchies = tuple((cgroup, keep(_cgroup(cgroup))) for cgroup in wanted)
+        wanted = [mount.add for mount in plan.mounts if mount.kind == "cgroup"]
+        hierarchies = tuple((cgroup, keep(_cgroup(cgroup, wanted[0]))) for cgroup in cgroups if wanted)
         null = keep(_null())
         devices = {path: keep(_private(path)) for path in _bound_devices(plan)}
         return Prepared(root, binds, hierarchies, null, devices, namespaces)
@@ -178,16 +178,14 @@ def _foreign(pid: str, path: str, recursive: bool) -> int:
             os.close(fd)
 
 
-def _private(path: str) -> int:
+def _private(path: str, attributes: int = 0) -> int:
     fd = m.clone(sys.AT_FDCWD, path)
-    m.set_attributes(fd, propagation=m.MS_PRIVATE)
+    m.set_attributes(fd, attributes, propagation=m.MS_PRIVATE)
     return fd
 
 
-def _cgroup(cgroup: CgroupMount) -> int:
-    fd = _private(cgroup.path)
-    m.set_attributes(fd, m.MOUNT_ATTR_NOSUID | m.MOUNT_ATTR_NODEV | m.MOUNT_ATTR_NOEXEC)
-    return fd
+def _cgroup(cgroup: CgroupMount, attributes: int) -> int:
+    return _private(cgroup.path, attributes | m.MOUNT_ATTR_NOSUID | m.MOUNT_ATTR_NODEV | m.MOUNT_ATTR_NOEXEC)
 
 
 def _null() -> int:

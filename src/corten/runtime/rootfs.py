@@ -123,9 +123,7 @@ class Rootfs:
         where = paths.make_directories(self._root, mount.target)
         try:
             if len(hierarchies) == 1 and not hierarchies[0][0].name:
-                fd = hierarchies[0][1]
-                m.set_attributes(fd, mount.add | m.MOUNT_ATTR_NOSUID)
-                m.move(fd, where)
+                m.move(hierarchies[0][1], where)
                 return
             table = m.new("tmpfs", ("mode=755",), mount.add & ~m.MOUNT_ATTR_RDONLY, "tmpfs")
             m.move(table, where)
@@ -134,8 +132,6 @@ class Rootfs:
         for cgroup, fd in hierarchies:
             os.mkdir(cgroup.name, 0o755, dir_fd=table)
             inside = os.open(cgroup.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=table)
-            if mount.add & m.MOUNT_ATTR_RDONLY:
-                m.set_attributes(fd, m.MOUNT_ATTR_RDONLY)
             m.move(fd, inside)
             os.close(inside)
             for link in cgroup.links:

@@ -4,7 +4,7 @@ ext4 steps over every inode that was deleted in the last minutes before it takes
 again for each file: 15,000 files that take half a second elsewhere take six in the place of a tree that was removed
 just now (fs/ext4/ialloc.c, recently_deleted). The subdirectories of a directory with the flag of `chattr +T` begin
 in groups that have few directories, which is where one was removed; so we look where a new one has begun, and make
-another when it is there.
+another when it is there. The flag is there only meanwhile: the few files of a container are not worth the search.
 """
 
 from __future__ import annotations
@@ -38,26 +38,36 @@ class Sites:
     """Safe from any thread."""
 
     def __init__(self, root: Path) -> None:
-        fd = tree.open_directory(os.fsencode(root))
-        try:
-            self._chosen = inodeflags.set_top(fd)  # elsewhere there is nothing to choose
-        finally:
-            os.close(fd)
+        self._root = root
+        self._chosen = self._scatter(False)  # elsewhere there is nothing to choose
+        self._scattering = threading.Lock()
         self._lock = threading.Lock()
         self._emptied: dict[int, float] = {}  # place, and when a tree was last removed there
 
     def choose(self, make: Callable[[], T], unmake: Callable[[T], None]) -> T:
         """`make` a tree in a good place; those that it made in bad places meanwhile are unmade."""
+        if not self._chosen:
+            return make()
         bad: list[T] = []
+        with self._scattering:
+            self._scatter(True)
+            try:
+                while True:
+                    made = make()
+                    if len(bad) == _TRIES or not self._avoided(_place(made.path)):
+                        return made
+                    bad.append(made)
+            finally:
+                self._scatter(False)
+                for each in bad:
+                    unmake(each)
+
+    def _scatter(self, apart: bool) -> bool:
+        fd = tree.open_directory(os.fsencode(self._root))
         try:
-            while True:
-                made = make()
-                if not self._chosen or len(bad) == _TRIES or not self._avoided(_place(made.path)):
-                    return made
-                bad.append(made)
+            return inodeflags.set_top(fd, apart)
         finally:
-            for each in bad:
-                unmake(each)
+            os.close(fd)
 
     def emptied(self, directory: Path) -> None:
         """The tree at `directory`, which is still there, is about to be deleted."""

@@ -49,6 +49,8 @@ _FILES = (
     ("etc/group", 0o644, "root:x:0:\ndaemon:x:1:\nbin:x:2:\nsys:x:3:\nadm:x:4:\ntty:x:5:\ndisk:x:6:\nmail:x:8:\n"
      "kmem:x:9:\nwheel:x:10:root\ncdrom:x:11:\ndialout:x:18:\nwww-data:x:33:\nutmp:x:43:\naudio:x:29:\nvideo:x:28:\n"
      "plugdev:x:46:\nstaff:x:50:\nusers:x:100:\nnogroup:x:65534:\n"),
+    # A container's own are mounted here; made in the image they need not be made in each container.
+    ("etc/hostname", 0o644, ""), ("etc/hosts", 0o644, ""), ("etc/resolv.conf", 0o644, ""),
     ("etc/nsswitch.conf", 0o644, "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"),
     ("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\n"
      "bin:x:2:2:bin:/bin:/bin/false\nsys:x:3:3:sys:/dev:/bin/false\nmail:x:8:8:mail:/var/spool/mail:/bin/false\n"
