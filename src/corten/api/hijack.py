@@ -38,6 +38,7 @@ _CANDIDATE = re.compile(
     rb"(?:\r?\n)*POST\s+(?:http://[^/\s]*)?(?:/v[0-9.]+)?/(?:containers/[^\s?]+/attach|exec/[^\s?]+/start)[?\s]"
 )
 _HEADER = re.compile(rb"\r\n(upgrade|connection|x-corten-upgrade):([^\r\n]*)", re.IGNORECASE)
+_PIECE = 1 << 16  # bytes; asyncio makes room for 256 KiB before each read, and such room is the kernel's to find
 _READ_PATIENCE = 0.1  # seconds; the usual wait is 0.1 ms
 
 
@@ -59,6 +60,10 @@ class Connection(RequestHandler):
         self._last_payload: Any = None
         self.ended = False  # the client has sent all that it will send
         self.taken = False  # what follows on this connection is not HTTP any more
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        transport.max_size = _PIECE  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
         if self._upgraded or not self._between_requests():
