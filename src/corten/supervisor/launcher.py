@@ -60,7 +60,7 @@ def main(fd: int) -> None:
     warm_up()
     p.set_name("corten:launcher")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are nobody's to wait for
-    sys.path_importer_cache.clear()  # a container's first process does it, and would copy each page it frees something in
+    sys.path_importer_cache.clear()  # or each first process does it, in pages of its own
     gc.collect()
     filled = fill_pools()  # noqa: F841
     gc.freeze()  # what is there now is never visited again, so its pages stay shared with the children

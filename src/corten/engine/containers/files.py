@@ -43,9 +43,15 @@ def write_network(containers: Containers, container: Container) -> None:
 
 
 def _put(container: Container, name: str, text: str) -> None:
-    """Rewritten in place: a bind mount holds the inode. The bundle is the engine's own, so nobody swaps the name."""
-    fd = os.open(container.bundle / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    """Rewritten in place: a bind mount holds the inode. The bundle is the engine's own, so nobody swaps the name.
+
+    Cut off behind, not emptied before: ext4 takes that for a replacement and waits with its close for the disk.
+    """
+    data = text.encode()
+    fd = os.open(container.bundle / name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
-        os.write(fd, text.encode())
+        os.write(fd, data)
+        if os.fstat(fd).st_size > len(data):
+            os.ftruncate(fd, len(data))
     finally:
         os.close(fd)

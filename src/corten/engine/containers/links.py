@@ -34,8 +34,10 @@ def linking(containers: Containers, container: Container) -> list[Container]:
     """Running containers with a link to this one: where it is may have changed with its start."""
     found = []
     for other in containers.by_id.values():
-        links = other.record.host_config.get("Links") if other.record.state.has_task else None
-        targets = [text.partition(":")[0].removeprefix("/") for text in links or ()]
+        links = other.record.host_config.get("Links")
+        if not links or not other.record.state.has_task:
+            continue
+        targets = [text.partition(":")[0].removeprefix("/") for text in links]
         if container.record.name in targets or container.id in targets:
             found.append(other)
     return found
