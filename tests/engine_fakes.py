@@ -525,6 +525,7 @@ def facts() -> HostFacts:
 
 
 def make_engine(root: Path, table: MemoryTable | None = None, runtime: FakeRuntime | None = None) -> Engine:
+    (root / "containers").mkdir(parents=True, exist_ok=True)
     events, changing, rows = Events(), Background(), table or MemoryTable()
     return Engine(
         Parts(

@@ -29,6 +29,7 @@ from corten.engine.oci.facts import HostFacts
 from corten.engine.parts import Parts, Settings
 from corten.engine.seams import Json
 from corten.engine.volumes import Volumes
+from corten.kernel.places import Places
 from corten.network.config import NetworkConfig
 from corten.network.ipam import DEFAULT_POOLS, parse_pool
 from corten.registry.client.registry import Registry
@@ -100,7 +101,8 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     records = Records(database)
     events = Events()
     workers = LauncherWorkers(launcher)
-    trees = _trees(config, records)
+    places = Places(config.data_root / "places")
+    trees = _trees(config, records, places)
     sweep(config.data_root, config.exec_root, config.cgroup_parent, records, trees.shelf)
     changing = Background()
     namespaces = LauncherNamespaces(launcher)
@@ -135,6 +137,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         copy_up=workers.copy_up,
         tree_work=LauncherTrees(launcher),
         groups=HostGroups(),
+        mkdir=places.mkdir,
         changing=changing,
     )
     engine = Engine(parts)
@@ -143,9 +146,9 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     return daemon
 
 
-def _trees(config: Config, records: Records) -> Overlay | Copying:
-    root = config.data_root / "snapshots"
-    return Copying(root, records) if config.storage_driver in ("copy", "vfs") else Overlay(root, records)
+def _trees(config: Config, records: Records, places: Places) -> Overlay | Copying:
+    driver = Copying if config.storage_driver in ("copy", "vfs") else Overlay
+    return driver(config.data_root / "snapshots", records, places.mkdir)
 
 
 def _network_config(config: Config) -> NetworkConfig:

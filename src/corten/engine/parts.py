@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,7 @@ class Parts:
     copy_up    (volume, rootfs, path, uids, gids): fills an empty directory from a tree's `path`, owners mapped
     tree_work  processes that look into a container's tree for cp, diff, export and commit
     groups     the machine's control groups, for those that users choose as parents
+    mkdir      makes a container's directory, where the disk is quick to give it
     changing   work whose end matters: it is awaited at shutdown
     watching   work that ends with what it watches: it is cancelled
     """
@@ -82,6 +84,7 @@ class Parts:
     changing: Background = field(default_factory=Background)
     groups: Groups = field(default_factory=NoGroups)
     watching: Forever = field(default_factory=Forever)
+    mkdir: Callable[[Path, int], None] = os.mkdir
 
     @property
     def containers_root(self) -> Path:

@@ -9,15 +9,15 @@ from pathlib import Path
 from corten.errors import Corrupt
 from corten.layers import copy, inherit
 from corten.layers import tree as trees
-from corten.snapshots.shelf import Draft, Shelf, Table, Tree, Usage
+from corten.snapshots.shelf import Draft, Mkdir, Shelf, Table, Tree, Usage
 from corten.spec.mounts import Mount
 
 
 class Copying:
     """The same as `Overlay`, for file systems that overlayfs cannot use."""
 
-    def __init__(self, root: Path, table: Table) -> None:
-        self._shelf = Shelf(root, table)
+    def __init__(self, root: Path, table: Table, mkdir: Mkdir = os.mkdir) -> None:
+        self._shelf = Shelf(root, table, mkdir)
 
     def prepare(self, key: str, parent: str | None) -> tuple[Mount, ...]:
         below = self._shelf.lineage(parent)[:1] if parent is not None else []

@@ -15,7 +15,7 @@ from pathlib import Path
 from corten.errors import Corrupt
 from corten.layers import inherit
 from corten.layers import tree as trees
-from corten.snapshots.shelf import Draft, Shelf, Table, Tree, Usage
+from corten.snapshots.shelf import Draft, Mkdir, Shelf, Table, Tree, Usage
 from corten.spec.mounts import Mount
 
 _OFF = ("index=off", "redirect_dir=off", "metacopy=off")
@@ -24,8 +24,8 @@ _OFF = ("index=off", "redirect_dir=off", "metacopy=off")
 class Overlay:
     """`Snapshots` of the engine, and what puts layers in: `receive`, unpack into the draft, `commit` or `discard`."""
 
-    def __init__(self, root: Path, table: Table) -> None:
-        self._shelf = Shelf(root, table)
+    def __init__(self, root: Path, table: Table, mkdir: Mkdir = os.mkdir) -> None:
+        self._shelf = Shelf(root, table, mkdir)
 
     # ---------------------------------------------------------------------------------------------- trees to use
 

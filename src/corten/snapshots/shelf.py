@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -21,6 +22,7 @@ from corten.snapshots.syncing import Syncing
 from corten.snapshots.trash import Trash
 
 Json = dict[str, Any]
+Mkdir = Callable[[Path, int], None]
 KIND = "snapshot"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -59,10 +61,11 @@ class Draft(NamedTuple):
 
 
 class Shelf:
-    """All trees are in memory: finding one costs nothing. Safe from any thread."""
+    """All trees are in memory: finding one costs nothing. Safe from any thread. `mkdir` is for writable trees."""
 
-    def __init__(self, root: Path, table: Table) -> None:
+    def __init__(self, root: Path, table: Table, mkdir: Mkdir = os.mkdir) -> None:
         self.root = root
+        self._mkdir = mkdir
         root.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._sites = Sites(root)
         self._table = table
@@ -120,7 +123,7 @@ class Shelf:
             self._drafts.add(name)
         path = self.root / name
         # 0711 lets a user namespace's root through to the tree and lets nobody list it.
-        os.mkdir(path, 0o711)
+        (self._mkdir if work else os.mkdir)(path, 0o711)
         os.chmod(path, 0o711)
         for part in ("fs", "work") if work else ("fs",):
             os.mkdir(path / part, 0o755)
