@@ -29,12 +29,12 @@ from corten.engine.oci.facts import HostFacts
 from corten.engine.parts import Parts, Settings
 from corten.engine.seams import Json
 from corten.engine.volumes import Volumes
-from corten.kernel.places import Places
 from corten.network.config import NetworkConfig
 from corten.network.ipam import DEFAULT_POOLS, parse_pool
 from corten.registry.client.registry import Registry
 from corten.snapshots.copying import Copying
 from corten.snapshots.overlay import Overlay
+from corten.snapshots.places import Places
 from corten.spec import seccomp
 from corten.store.blobs import Blobs
 from corten.store.database import Database

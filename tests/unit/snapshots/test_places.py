@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from corten.kernel import inodeflags, places
-from corten.kernel.places import Places
+from corten.kernel import inodeflags
+from corten.snapshots import places
+from corten.snapshots.places import Places
 
 MANY = 200
 
