@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import signal
@@ -15,11 +16,13 @@ import msgspec
 
 from corten.engine.containers.container import Container
 from corten.engine.oci.document import exec_process
-from corten.engine.seams import ExecSpec, Exit, Json, Stream
+from corten.engine.seams import ExecSpec, Exit, Json, Stream, Task
 from corten.errors import Conflict, CortenError, Invalid, NotFound, StartFailed
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
+
+log = logging.getLogger(__name__)
 
 KEEP_ENDED = 300.0  # seconds that an ended exec can be inspected, as in Docker
 _CATCH_UP = 2.0  # seconds
@@ -36,7 +39,7 @@ class Exec:
     state: Literal["created", "running", "ended"] = "created"
     pid: int = 0
     exit_code: int | None = None
-    begun: asyncio.Event = field(default_factory=asyncio.Event)  # its program runs, or never will
+    size: tuple[int, int] | None = None  # rows and columns, as they were told last
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     ended_at: float = 0.0
 
@@ -91,7 +94,8 @@ class Execs:
         except BaseException as error:
             self._end(exec, 127 if isinstance(error, StartFailed) and error.exit_code == 127 else 126)
             raise
-        exec.begun.set()
+        if exec.size:
+            self._parts.watching.spawn(_resize(exec, task), f"the first size of exec {exec.id}")
         self._publish(exec, "exec_start: " + " ".join(exec.config["Cmd"]))
         self._parts.watching.spawn(self._watch(exec), f"the watch on exec {exec.id}")
 
@@ -114,7 +118,6 @@ class Execs:
 
     def _end(self, exec: Exec, status: int) -> None:
         exec.state, exec.exit_code, exec.ended_at = "ended", status, time.monotonic()
-        exec.begun.set()
         exec.ended.set()
 
     async def capture(self, container: Container, config: Json, seconds: float) -> tuple[int, str]:
@@ -135,13 +138,16 @@ class Execs:
         return exec.exit_code or 0, output.decode(errors="replace")
 
     async def resize(self, exec: Exec, rows: int, columns: int) -> None:
-        """Conflict before its start and after its end. Clients tell the size before the start is answered."""
-        if exec.state == "running":
-            await exec.begun.wait()
+        """Conflict before its start and after its end.
+
+        Clients tell the size while it starts, and listen for changes only when they have an answer.
+        """
         task = exec.container.task
         if exec.state != "running" or task is None:
             raise Conflict(f"exec {exec.id} is not running")
-        await task.resize(rows, columns, exec.id)
+        exec.size = (rows, columns)
+        if exec.pid:
+            await _resize(exec, task)
         self._publish(exec, "resize", height=str(rows), width=str(columns))
 
     async def inspect(self, exec: Exec) -> Json:
@@ -181,6 +187,14 @@ def check_running(container: Container, purpose: str) -> None:
         raise Conflict(f"container {container.id} is restarting, wait until the container is running")
     if status != "running" or container.task is None:
         raise Conflict(f"container {container.id} is not running")
+
+
+async def _resize(exec: Exec, task: Task) -> None:
+    assert exec.size is not None
+    try:
+        await task.resize(*exec.size, exec.id)
+    except CortenError as error:  # it has ended meanwhile
+        log.debug("exec %s: %s", exec.id, error)
 
 
 async def _read_all(sock: socket.socket) -> bytes:
