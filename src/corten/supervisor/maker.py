@@ -90,6 +90,7 @@ class Wishes(NamedTuple):
     stdio: tuple[int, int, int] | None  # None: a terminal
     size: tuple[int, int]  # of the terminal
     unified: int | None = None  # the v2 control group, which the process has been born in
+    supervisor: int = 0  # its pid, as the host knows it
 
 
 Become = Callable[[Json, Wishes, socket.socket], NoReturn]
@@ -98,17 +99,19 @@ Become = Callable[[Json, Wishes, socket.socket], NoReturn]
 def become(request: Json, wishes: Wishes, reply: socket.socket) -> NoReturn:
     """In a process born for it: be the container's first process.
 
-    As soon as there is something to wait for, the supervisor is told: [channel, out of memory or none].
+    As soon as there is something to wait for, the supervisor is told: [channel, listener, out of memory or none].
     """
     ours, theirs = messages.pair()
     try:
         timing: dict[str, float] = {}
+        place.prepare(request["run"], request["bundle"])
+        listener = place.settle(request["run"], int(os.readlink("/proc/self")), wishes.supervisor)
         plan_, group, prepared = _prepare(request, wishes.unified, timing)
         seccomp = filter_of(wishes.filter_fd)
         oom = group.oom_fd()
         body = {"own_pids": _own_pids(plan_.spec), "timing": timing, "warnings": group.warnings,
                 "oom": oom is not None}  # fmt: skip
-        wire.send(reply, body, [ours.fileno(), *(() if oom is None else (oom,))])
+        wire.send(reply, body, [ours.fileno(), listener.fileno(), *(() if oom is None else (oom,))])
     except failures.EXPECTED as error:
         wire.send(reply, {"error": failures.describe(error)})
         os._exit(1)

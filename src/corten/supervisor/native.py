@@ -13,7 +13,7 @@ from corten.runtime import cgroups, spawn
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.plan import NAMESPACES
 from corten.runtime.spawn import Entering
-from corten.supervisor import failures, maker, place
+from corten.supervisor import failures, maker
 from corten.supervisor.created import Created
 from corten.supervisor.output import Stdio
 
@@ -50,12 +50,9 @@ class Native:
 
     def _create(self, stdio: Stdio, size: tuple[int, int]) -> Created:
         """One process, born where the container's first process has to be, makes itself that process."""
-        request = self._request
         pid, pidfd, reply = self._bear(stdio, size)
         channel = None
         try:
-            place.prepare(request["run"], request["bundle"])
-            listener = place.settle(request["run"], pid, os.getpid())
             body, fds = maker.answer_of(reply)
             if "error" in body:
                 if body["error"]["kind"] == "Conflict":  # somebody else is in the group: `delete` must not kill them
@@ -73,8 +70,9 @@ class Native:
         self._channel, self.own_pids = channel, body["own_pids"]
         steps: dict[str, float] = ready["timing"]
         timing = {**body["timing"], "init": sum(steps.values()), **{f"init.{step}": steps[step] for step in steps}}
-        oom = fds[1] if body["oom"] else -1
-        return Created(pid, pidfd, console, timing, (*body["warnings"], *ready["warnings"]), listener, oom)
+        oom = fds[2] if body["oom"] else -1
+        where = socket.socket(fileno=fds[1])
+        return Created(pid, pidfd, console, timing, (*body["warnings"], *ready["warnings"]), where, oom)
 
     def _bear(self, stdio: Stdio, size: tuple[int, int]) -> tuple[int, int, socket.socket]:
         """(pid, pidfd, where its answer comes)."""
@@ -83,10 +81,11 @@ class Native:
         unified = cgroups.make_unified(cgroups.here(), request["cgroup"]) if request["cgroup"] else None
         self._path = request["cgroup"]
         ours, theirs = socket.socketpair()
+        supervisor = os.getpid()
         try:
             pid, pidfd = p.clone3(flags, unified or 0)
             if pid == 0:
-                self._child(maker.Wishes(self._filter_fd, stdio.child, size, unified), theirs)
+                self._child(maker.Wishes(self._filter_fd, stdio.child, size, unified, supervisor), theirs)
         except BaseException:
             ours.close()
             raise

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from corten.kernel import mount
 from corten.runtime import cgroups, messages
-from corten.supervisor import wire
+from corten.supervisor import place, wire
 from corten.supervisor.maker import Wishes
 from corten.supervisor.supervise import Supervisor, wait_for_container
 
@@ -82,7 +82,10 @@ def _life(place_: str) -> None:
 def _become(request: Json, wishes: Wishes, reply: socket.socket) -> NoReturn:
     """In place of `maker.become`."""
     ours, theirs = messages.pair()
-    wire.send(reply, {"own_pids": True, "timing": {}, "warnings": [], "oom": False}, [ours.fileno()])
+    place.prepare(request["run"], request["bundle"])
+    listener = place.settle(request["run"], os.getpid(), wishes.supervisor)
+    answer = {"own_pids": True, "timing": {}, "warnings": [], "oom": False}
+    wire.send(reply, answer, [ours.fileno(), listener.fileno()])
     messages.send(theirs, messages.READY, timing={"begin": 0.001}, warnings=[])
     messages.expect(theirs, messages.START)
     assert wishes.stdio is not None
