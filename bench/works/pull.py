@@ -30,7 +30,7 @@ def measure(stage: Stage) -> list[Table]:
 
 def _pulls(stage: Stage, archive: Path, runs: int, what: str) -> Table:
     try:
-        registry = registries.debian(stage.scratch / "registry")
+        registry = registries.debian(stage.scratch / "small-registry")
     except Failed as error:
         absent = [Subject(name, absent=f"docker-registry {error}") for name in ("dockerd", "Corten")]
         return Table("pull from a registry on the loopback", alternate(absent, 0), "dockerd")
