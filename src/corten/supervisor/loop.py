@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import socket
 import time
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from corten.supervisor.failures import print_exception
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 HANGUP = select.EPOLLHUP | select.EPOLLERR
+_PAUSE = 1.0  # seconds without new connections, when there is no descriptor for one
 
 
 class Loop:
@@ -29,6 +31,30 @@ class Loop:
         else:
             self._epoll.register(fd, events)
         self._callbacks[fd] = callback
+
+    def accept(self, listener: socket.socket, come: Callable[[socket.socket], None]) -> None:
+        """Hand over each connection to `listener`, which does not block, until that is forgotten.
+
+        One that cannot be taken leaves it readable: without a pause there would be nothing but this.
+        """
+
+        def ready(_: int) -> None:
+            try:
+                connection, _address = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:
+                print_exception()
+                self.watch(listener.fileno(), 0, ready)
+                self.after(_PAUSE, again)
+                return
+            come(connection)
+
+        def again() -> None:
+            if self._callbacks.get(listener.fileno()) is ready:
+                self.watch(listener.fileno(), READ, ready)
+
+        self.watch(listener.fileno(), READ, ready)
 
     def forget(self, fd: int) -> None:
         """Stop watching; to be called before `fd` is closed. Nothing happens when it was not watched."""

@@ -117,17 +117,12 @@ class Supervisor:
         if self._oom_fd >= 0:
             self._loop.watch(self._oom_fd, READ, self._oom)
         self._listener = created.listener
-        self._loop.watch(self._listener.fileno(), READ, self._accept)
+        self._loop.accept(self._listener, self._came)
 
     def _detached(self) -> None:
         self._tell({"event": "detach"})
 
-    def _accept(self, _: int) -> None:
-        assert self._listener is not None
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            return
+    def _came(self, sock: socket.socket) -> None:
         connection = Connection(self._loop, sock, self._received, self._lost)
         self._connections.append(connection)
         connection.send(

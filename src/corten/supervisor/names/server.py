@@ -50,7 +50,7 @@ class Server:
         self._decoder = wire.Decoder()
         self._listener = listen(place)
         self._own = os.stat(SOCKET, dir_fd=place).st_ino
-        self._loop.watch(self._listener.fileno(), READ, self._accept)
+        self._loop.accept(self._listener, self._came)
 
     def run(self) -> None:
         self._loop.run()
@@ -66,24 +66,12 @@ class Server:
 
     # ---------------------------------------------------------------------------------------------------- daemons
 
-    def _accept(self, _: int) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except BlockingIOError:
-            return
-        except OSError:  # it stays readable: without a pause there would be nothing but this
-            print_exception()
-            self._loop.watch(self._listener.fileno(), 0, self._accept)
-            self._loop.after(_LOOK_EVERY, self._accept_again)
-            return
+    def _came(self, connection: socket.socket) -> None:
         try:
             self.adopt(connection)
         except OSError:
             print_exception()
             self._gone()
-
-    def _accept_again(self) -> None:
-        self._loop.watch(self._listener.fileno(), READ, self._accept)
 
     def _told(self, _: int) -> None:
         assert self._daemon is not None

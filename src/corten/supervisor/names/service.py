@@ -22,7 +22,6 @@ from functools import partial
 from corten.errors import Corrupt
 from corten.spec import dns
 from corten.spec.dns import Question
-from corten.supervisor.failures import print_exception
 from corten.supervisor.loop import READ, WRITE, Loop
 from corten.supervisor.names.directory import Directory
 from corten.supervisor.names.upstreams import Asked, Upstreams
@@ -36,7 +35,6 @@ _KEPT = 1000  # answers
 _KEPT_BYTES = 256 << 10  # of these, with their questions
 _LARGEST = 4096  # bytes of a question
 _UNSENT = 2 * (2 + dns.LARGEST)  # bytes of answers that wait for a connection
-_PAUSE = 1.0  # seconds without new connections, when there is no descriptor for one
 
 
 class Service:
@@ -56,9 +54,10 @@ class Service:
         self._turn = 0
         self._asked: set[Asked] = set()
         self._clients: set[Client] = set()
-        for one, heard in ((self._udp, self._datagrams), (self._tcp, self._accept)):
-            one.setblocking(False)
-            loop.watch(one.fileno(), READ, heard)
+        self._udp.setblocking(False)
+        self._tcp.setblocking(False)
+        loop.watch(self._udp.fileno(), READ, self._datagrams)
+        loop.accept(self._tcp, self._came)
 
     def close(self) -> None:
         """Lets go of the namespace: as long as a socket is in it, it and its devices stay."""
@@ -111,16 +110,7 @@ class Service:
         except OSError:
             return  # its buffer is full, or it is gone: it asks again, as with every lost datagram
 
-    def _accept(self, _: int) -> None:
-        try:
-            accepted, _ = self._tcp.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        except OSError:  # it stays readable: without a pause there would be nothing but this
-            print_exception()
-            self._loop.watch(self._tcp.fileno(), 0, self._accept)
-            self._loop.after(_PAUSE, self._accept_again)
-            return
+    def _came(self, accepted: socket.socket) -> None:
         now = time.monotonic()
         for client in [c for c in self._clients if c.idle_since + _TCP_IDLE < now]:
             client.close()
@@ -128,10 +118,6 @@ class Service:
             accepted.close()
             return
         self._clients.add(Client(self._loop, accepted, self.answer, self._clients.discard))
-
-    def _accept_again(self) -> None:
-        if self._tcp.fileno() >= 0:
-            self._loop.watch(self._tcp.fileno(), READ, self._accept)
 
     def answer(self, message: bytes, tcp: bool, send: Callable[[bytes], None]) -> None:
         """Answer, now or later. What is no question gets no answer, as from other servers."""
