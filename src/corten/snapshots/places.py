@@ -8,6 +8,7 @@ it is made in a place, one of some directories that lie far from one another, an
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
 import os
@@ -52,9 +53,11 @@ class Places:
         os.mkdir(made, mode)
         try:
             os.rename(made, path)
-        except BaseException:
+        except OSError as error:
             os.rmdir(made)
-            raise
+            if error.errno != errno.EXDEV:  # somebody has mounted a disk there
+                raise
+            os.mkdir(path, mode)
 
 
 def _top(root: Path) -> bool:

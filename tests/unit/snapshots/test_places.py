@@ -48,6 +48,19 @@ def test_what_cannot_be_moved_is_taken_away(tmp_path: Path, flagged: None) -> No
     assert not [name for place in (tmp_path / "places").iterdir() for name in os.listdir(place)]
 
 
+def test_a_disk_mounted_where_they_belong_is_used_as_it_is(
+    tmp_path: Path, flagged: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_disk(old: Path, new: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    some = Places(tmp_path / "places")
+    monkeypatch.setattr(places.os, "rename", other_disk)
+    some.mkdir(tmp_path / "here", 0o700)
+    assert (tmp_path / "here").is_dir()
+    assert not [name for place in (tmp_path / "places").iterdir() for name in os.listdir(place)]
+
+
 def test_what_a_kill_left_is_swept(tmp_path: Path, flagged: None) -> None:
     Places(tmp_path / "places")
     (tmp_path / "places" / "3" / "half-made").mkdir()
