@@ -95,7 +95,7 @@ class Execs:
             self._end(exec, 127 if isinstance(error, StartFailed) and error.exit_code == 127 else 126)
             raise
         if exec.size:
-            self._parts.watching.spawn(_resize(exec, task), f"the first size of exec {exec.id}")
+            self._parts.watching.spawn(_first_size(exec, task), f"the first size of exec {exec.id}")
         self._publish(exec, "exec_start: " + " ".join(exec.config["Cmd"]))
         self._parts.watching.spawn(self._watch(exec), f"the watch on exec {exec.id}")
 
@@ -147,7 +147,7 @@ class Execs:
             raise Conflict(f"exec {exec.id} is not running")
         exec.size = (rows, columns)
         if exec.pid:
-            await _resize(exec, task)
+            await task.resize(rows, columns, exec.id)
         self._publish(exec, "resize", height=str(rows), width=str(columns))
 
     async def inspect(self, exec: Exec) -> Json:
@@ -189,7 +189,8 @@ def check_running(container: Container, purpose: str) -> None:
         raise Conflict(f"container {container.id} is not running")
 
 
-async def _resize(exec: Exec, task: Task) -> None:
+async def _first_size(exec: Exec, task: Task) -> None:
+    """What was told last while it started; a later one may have come by now."""
     assert exec.size is not None
     try:
         await task.resize(*exec.size, exec.id)
