@@ -1,7 +1,8 @@
 """Taking a client's connection out of aiohttp's hands, as attach and exec do.
 
-This is the only module that touches aiohttp's inner workings: three overrides (`data_received`, `eof_received`,
-`finish_response`) and two private attributes (`_message_tail`, `_upgraded`). tests/contract/test_hijack.py holds what
+This is the only module that touches aiohttp's and asyncio's inner workings: four overrides (`connection_made`,
+`data_received`, `eof_received`, `finish_response`), two private attributes (`_message_tail`, `_upgraded`) and the
+transport's `max_size`. tests/contract/test_hijack.py holds what
 must stay true.
 
 How it goes. aiohttp's parser keeps the bytes behind a request's head only for "Upgrade: websocket"; for "tcp" it drops

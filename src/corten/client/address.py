@@ -134,4 +134,6 @@ def _permission_advice(address: Address) -> str:
         group = grp.getgrgid(os.stat(address.path).st_gid).gr_name
     except (OSError, KeyError):
         return f"{start}: run this as root, or as a member of the daemon's group (cortend --group)"
+    if group == "root":
+        return f"{start}: run this as root"
     return f"{start}: run this as root, or join the group {group!r} (usermod -aG {group} USER, then log in again)"

@@ -63,8 +63,8 @@ def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...]) -> Prepared:
         namespaces = {kind: keep(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for kind, path in plan.joins}
         root = keep(_root(plan.root, namespaces.get("user", -1)))
         binds = {i: keep(bind(plan_)) for i, plan_ in enumerate(plan.mounts) if plan_.kind == "bind"}
-        wanted = [mount.add for mount in plan.mounts if mount.kind == "cgroup"]
-        hierarchies = tuple((cgroup, keep(_cgroup(cgroup, wanted[0]))) for cgroup in cgroups if wanted)
+        mount = next((mount for mount in plan.mounts if mount.kind == "cgroup"), None)
+        hierarchies = tuple((cgroup, keep(_cgroup(cgroup, mount.add))) for cgroup in cgroups) if mount else ()
         null = keep(_null())
         devices = {path: keep(_private(path)) for path in _bound_devices(plan)}
         return Prepared(root, binds, hierarchies, null, devices, namespaces)

@@ -6,4 +6,7 @@ task          Task: one connection to a supervisor
 namespaces    NetworkNamespaces
 name_server   network.naming.NameServer: what it is told goes over one connection
 workers       unpacking layers, filling volumes
+trees         what processes do in a container's tree: cp, diff, export, commit
+filters       compiled system call filters, as descriptors
+leftovers     what a supervisor that was killed did not come to
 """
