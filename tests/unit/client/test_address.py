@@ -85,11 +85,13 @@ def test_a_socket_nobody_listens_on_is_an_absent_daemon(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
-def test_a_socket_without_permission_names_its_group(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("group", "advice"), [(0, "run this as root"), (1, "join the group 'daemon'")])
+def test_a_socket_without_permission_says_who_may(tmp_path: Path, group: int, advice: str) -> None:
     path = tmp_path / "s.sock"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()
+        os.chown(path, 0, group)
         path.chmod(0o660)
         reading, writing = os.pipe()
         # In a child, because the credentials cannot be had back without keeping privileges around.
@@ -110,4 +112,5 @@ def test_a_socket_without_permission_names_its_group(tmp_path: Path) -> None:
         message = os.read(reading, 4096).decode()
         os.close(reading)
         os.waitpid(pid, 0)
-    assert message.startswith("False permission denied") and "'root'" in message
+    assert message.startswith("False permission denied") and advice in message
+    assert ("group" in message) == (group != 0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -37,12 +38,17 @@ def test_short_calls_share_a_connection(daemon: Daemon, client: Client) -> None:
 
 
 def test_a_connection_that_was_closed_is_replaced(daemon: Daemon, client: Client) -> None:
+    closed = threading.Event()
+
     def answer_and_close(_request: Request, connection: socket.socket) -> None:
         connection.sendall(reply(200, []))
         connection.shutdown(socket.SHUT_RDWR)
+        closed.set()
 
     daemon.on("GET /containers/json", answer_and_close)
-    assert [containers.listing(client) for _ in range(2)] == [[], []]
+    assert containers.listing(client) == []
+    assert closed.wait(10)
+    assert containers.listing(client) == []
     assert daemon.connections == 2
 
 
