@@ -5,7 +5,6 @@ The calling thread enters a namespace and comes back; sockets stay in the namesp
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import ipaddress
 import os
@@ -18,22 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from corten.engine.seams import Namespace
-from corten.kernel import rtnetlink
+from corten.kernel import process, rtnetlink
 from corten.kernel.netlink import Socket
-from corten.kernel.syscall import failure, libc
-
-CLONE_NEWNET = 0x40000000
-_libc: ctypes.PyDLL = libc
-
-
-def _unshare() -> None:
-    if _libc.unshare(CLONE_NEWNET):
-        raise failure("unshare", "CLONE_NEWNET")
-
-
-def _setns(fd: int) -> None:
-    if _libc.setns(fd, CLONE_NEWNET):
-        raise failure("setns", fd, "CLONE_NEWNET")
 
 
 def here() -> int:
@@ -46,12 +31,12 @@ class Net:
     def __init__(self) -> None:
         back = here()
         try:
-            _unshare()
+            process.unshare(process.CLONE_NEWNET)
             self.fd = here()
             self.route = Socket()
             self.route.request(rtnetlink.up(1))
         finally:
-            _setns(back)
+            process.setns(back, process.CLONE_NEWNET)
             os.close(back)
 
     def close(self) -> None:
@@ -61,11 +46,11 @@ class Net:
     @contextmanager
     def entered(self) -> Iterator[None]:
         back = here()
-        _setns(self.fd)
+        process.setns(self.fd, process.CLONE_NEWNET)
         try:
             yield
         finally:
-            _setns(back)
+            process.setns(back, process.CLONE_NEWNET)
             os.close(back)
 
     @property

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from corten.kernel import caps
+from corten.kernel import caps, process
 from corten.kernel import seccomp as kernel
-from corten.kernel.syscall import libc
 from corten.runtime import seccomp
 from corten.spec import seccomp as profiles
 from corten.spec import syscalls
 
 pytestmark = pytest.mark.skipif(not kernel.available(), reason="this kernel has no seccomp filters")
 
+_libc = ctypes.PyDLL(None, use_errno=True)
 CHROOT = {"CAP_SYS_CHROOT"}
 NUMBERS = syscalls.numbers(syscalls.native())
 
@@ -32,7 +32,7 @@ def in_child(profile: dict[str, Any], work: Callable[[], object], **flags: bool)
     pid = os.fork()
     if not pid:
         try:
-            kernel.no_new_privs()
+            process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
             kernel.load(program, **flags)
             answer = repr(work())
         except BaseException as error:
@@ -47,7 +47,7 @@ def in_child(profile: dict[str, Any], work: Callable[[], object], **flags: bool)
 
 
 def call(name: str, *arguments: Any) -> str:
-    result = libc.syscall(
+    result = _libc.syscall(
         ctypes.c_long(NUMBERS[name]), *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)
     )
     return "ok" if result >= 0 else errno.errorcode[ctypes.get_errno()]
@@ -86,7 +86,7 @@ def probe() -> dict[str, str]:
 
 
 def _unnamed(number: int) -> str:
-    libc.syscall(ctypes.c_long(number))
+    _libc.syscall(ctypes.c_long(number))
     return errno.errorcode[ctypes.get_errno()]
 
 
@@ -170,7 +170,7 @@ def test_program_that_the_kernel_refuses() -> None:
     if not pid:
         code = 1
         try:
-            kernel.no_new_privs()
+            process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
             kernel.load(struct.pack("=HBBI", 0x20, 0, 0, 400))
         except OSError as error:
             code = 0 if error.errno == errno.EINVAL and "seccomp" in str(error) else 2

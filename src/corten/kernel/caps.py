@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
-from corten.kernel.syscall import SYS_capget, SYS_capset, failure, libc, syscall
+from corten.kernel.syscall import SYS_capget, SYS_capset, SYS_prctl, attempt, syscall
 
 _WORDS = """
     chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service
@@ -64,19 +64,14 @@ def unmask(bits: int) -> frozenset[str]:
 
 
 def _prctl(option: int, second: int = 0, third: int = 0) -> int:
-    result: int = libc.prctl(
-        ctypes.c_int(option), ctypes.c_ulong(second), ctypes.c_ulong(third), ctypes.c_ulong(0), ctypes.c_ulong(0)
-    )
-    if result < 0:
-        raise failure("prctl", option, second, third)
-    return result
+    return syscall("prctl", SYS_prctl, option, second, third, 0, 0)
 
 
 @cache
 def last_cap() -> int:
     """The highest capability number of the running kernel (found without /proc, which may not be there)."""
     number = 0
-    while libc.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(number + 1), 0, 0, 0) >= 0:
+    while attempt(SYS_prctl, _PR_CAPBSET_READ, number + 1, 0, 0, 0) >= 0:
         number += 1
     return number
 
@@ -118,9 +113,9 @@ def drop_bounding(keep: Iterable[str]) -> None:
     """
     kept = mask(keep)
     for number in range(64):
-        if kept >> number & 1 or libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), 0, 0, 0) == 0:
+        if kept >> number & 1 or attempt(SYS_prctl, _PR_CAPBSET_DROP, number, 0, 0, 0) == 0:
             continue
-        there = libc.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(number), 0, 0, 0)
+        there = attempt(SYS_prctl, _PR_CAPBSET_READ, number, 0, 0, 0)
         if there < 0:  # beyond the kernel's last
             return
         if there:

@@ -113,13 +113,11 @@ def move_to(fd: int, path: str) -> None:
 def set_propagation(path: str, kind: int, recursive: bool = True) -> None:
     """Make `path` MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE."""
     flags = kind | (MS_REC if recursive else 0)
-    if sys.libc.mount(None, os.fsencode(path), None, flags, None) < 0:
-        raise sys.failure("mount", path, hex(flags))
+    sys.syscall("mount", sys.SYS_mount, None, os.fsencode(path), None, flags, None)
 
 
 def unmount(path: str, flags: int = 0) -> None:
-    if sys.libc.umount2(os.fsencode(path), flags) < 0:
-        raise sys.failure("umount2", path, flags)
+    sys.syscall("umount2", sys.SYS_umount2, os.fsencode(path), flags)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:

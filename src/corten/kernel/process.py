@@ -24,15 +24,16 @@ PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
 PR_SET_NAME = 15
+PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
 _SIGCHLD = 17
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
+_CLONE_ARGS = struct.Struct("11Q")  # struct clone_args
+
 _python = ctypes.pythonapi
-_libc = sys.libc
-_libc.prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
 
 
 def clone3(flags: int, cgroup: int = 0) -> tuple[int, int]:
@@ -45,11 +46,9 @@ def clone3(flags: int, cgroup: int = 0) -> tuple[int, int]:
     if cgroup:
         flags |= CLONE_INTO_CGROUP
     signal = 0 if flags & CLONE_PARENT else _SIGCHLD  # inherited from the caller with CLONE_PARENT, clone3 insists
-    arguments = ctypes.create_string_buffer(
-        struct.pack("11Q", flags | CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, signal, 0, 0, 0, 0, 0, cgroup), 88
-    )
+    arguments = _CLONE_ARGS.pack(flags | CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, signal, 0, 0, 0, 0, 0, cgroup)
     _python.PyOS_BeforeFork()
-    pid = _libc.syscall(ctypes.c_long(sys.SYS_clone3), arguments, ctypes.c_long(88))
+    pid = sys.attempt(sys.SYS_clone3, arguments, len(arguments))
     if pid == 0:
         _python.PyOS_AfterFork_Child()
         return 0, -1
@@ -61,27 +60,21 @@ def clone3(flags: int, cgroup: int = 0) -> tuple[int, int]:
 
 
 def unshare(flags: int) -> None:
-    if _libc.unshare(ctypes.c_int(flags)) < 0:
-        raise sys.failure("unshare", hex(flags))
+    sys.syscall("unshare", sys.SYS_unshare, flags)
 
 
 def setns(fd: int, flags: int = 0) -> None:
     """Join the namespace of descriptor `fd`, or with a pidfd those of `flags` that the process is in."""
-    if _libc.setns(ctypes.c_int(fd), ctypes.c_int(flags)) < 0:
-        raise sys.failure("setns", fd, hex(flags))
+    sys.syscall("setns", sys.SYS_setns, fd, flags)
 
 
 def prctl(option: int, value: int = 0) -> int:
-    result: int = _libc.prctl(option, value, 0, 0, 0)
-    if result < 0:
-        raise sys.failure("prctl", option, value)
-    return result
+    return sys.syscall("prctl", sys.SYS_prctl, option, value, 0, 0, 0)
 
 
 def set_name(name: str) -> None:
     """What ps and top show (15 bytes of it)."""
-    buffer = ctypes.create_string_buffer(name.encode()[:15])
-    _libc.prctl(PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0)
+    sys.syscall("prctl", sys.SYS_prctl, PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def default_signal(number: int) -> None:
@@ -102,14 +95,12 @@ def join_new_session_keyring() -> None:
 
 def set_hostname(name: str) -> None:
     raw = name.encode()
-    if _libc.sethostname(raw, ctypes.c_size_t(len(raw))) < 0:
-        raise sys.failure("sethostname", name)
+    sys.syscall("sethostname", sys.SYS_sethostname, raw, len(raw))
 
 
 def set_domainname(name: str) -> None:
     raw = name.encode()
-    if _libc.setdomainname(raw, ctypes.c_size_t(len(raw))) < 0:
-        raise sys.failure("setdomainname", name)
+    sys.syscall("setdomainname", sys.SYS_setdomainname, raw, len(raw))
 
 
 def start_time(pid: int) -> int:

@@ -1,4 +1,4 @@
-"""The door to the kernel: libc by ctypes, and system calls that libc does not wrap.
+"""The door to the kernel: every system call that Python does not wrap goes through syscall(2), by ctypes.
 
 `PyDLL` keeps the interpreter lock during a call. With `CDLL` another thread could hold the lock in the child of a
 clone(2) for ever, and an error number could be overwritten before it is read.
@@ -10,9 +10,7 @@ import ctypes
 import os
 import platform
 
-libc = ctypes.PyDLL(None, use_errno=True)
-libc.syscall.restype = ctypes.c_long
-_call = ctypes.PyDLL(None, use_errno=True).syscall  # one of its own: these types are the system calls' alone
+_call = ctypes.PyDLL(None, use_errno=True).syscall
 _call.restype = ctypes.c_long
 _call.argtypes = (ctypes.c_long, *[ctypes.c_void_p] * 6)
 _UNUSED = tuple((0,) * (6 - given) for given in range(7))
@@ -20,8 +18,16 @@ _UNUSED = tuple((0,) * (6 - given) for given in range(7))
 _X86 = platform.machine() == "x86_64"
 
 # Numbers from 424 on are the same on every architecture (Linux 5.1 unified them).
+SYS_prctl = 157 if _X86 else 167
+SYS_sethostname = 170 if _X86 else 161
+SYS_setdomainname = 171 if _X86 else 162
+SYS_mount = 165 if _X86 else 40
+SYS_umount2 = 166 if _X86 else 39
+SYS_unshare = 272 if _X86 else 97
 SYS_pivot_root = 155 if _X86 else 41
 SYS_setns = 308 if _X86 else 268
+SYS_inotify_init1 = 294 if _X86 else 26
+SYS_inotify_add_watch = 254 if _X86 else 27
 SYS_seccomp = 317 if _X86 else 277
 SYS_bpf = 321 if _X86 else 280
 SYS_execveat = 322 if _X86 else 281
@@ -72,4 +78,10 @@ def syscall(call: str, number: int, *arguments: object) -> int:
     result: int = _call(number, *arguments, *_UNUSED[len(arguments)])
     if result < 0:
         raise failure(call, *arguments)
+    return result
+
+
+def attempt(number: int, *arguments: object) -> int:
+    """The same where a failure is an answer: below 0, and why is left to `ctypes.get_errno`."""
+    result: int = _call(number, *arguments, *_UNUSED[len(arguments)])
     return result

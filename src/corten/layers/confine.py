@@ -14,11 +14,9 @@ import resource
 import struct
 from typing import NamedTuple
 
+from corten.kernel import process as p
 from corten.kernel import syscall as sys
 
-_PR_SET_NO_NEW_PRIVS = 38
-_PR_CAPBSET_DROP = 24
-_CLONE_NEWNET, _CLONE_NEWIPC = 0x40000000, 0x08000000
 _RULE_PATH_BENEATH = 1
 _CREATE_RULESET_VERSION = 1
 # Access rights by Landlock ABI (linux/landlock.h): 13 bits in the first, REFER in 2, TRUNCATE in 3, IOCTL_DEV in 5.
@@ -52,19 +50,20 @@ def confine(tree: int, memory: int = 1 << 30, files: int = 2048) -> Confinement:
         hard = resource.getrlimit(limit)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (value, value))
-    if sys.libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
-        raise sys.failure("prctl", "PR_SET_NO_NEW_PRIVS")
+    p.prctl(p.PR_SET_NO_NEW_PRIVS, 1)
     landlock = _landlock(tree)
     _drop_capabilities()
     return Confinement(landlock, network)
 
 
 def _unshare() -> bool:
-    if sys.libc.unshare(_CLONE_NEWNET | _CLONE_NEWIPC) == 0:
-        return True
-    if ctypes.get_errno() in (errno.EPERM, errno.EINVAL, errno.ENOSPC):
-        return False
-    raise sys.failure("unshare", "CLONE_NEWNET|CLONE_NEWIPC")
+    try:
+        p.unshare(p.CLONE_NEWNET | p.CLONE_NEWIPC)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EINVAL, errno.ENOSPC):
+            return False
+        raise
+    return True
 
 
 def _landlock(tree: int) -> int:
@@ -94,9 +93,18 @@ def _drop_capabilities() -> None:
     words = struct.unpack("6I", data.raw)
     permitted = words[1] | words[4] << 32
     if permitted >> 8 & 1:
-        for number in range(64):
-            if not _KEEP >> number & 1 and sys.libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0):
-                break  # EINVAL: behind the kernel's last capability
+        _drop_bounds()
     keep = permitted & _KEEP
     low, high = keep & 0xFFFFFFFF, keep >> 32
     sys.syscall("capset", sys.SYS_capset, header, struct.pack("6I", low, low, 0, high, high, 0))
+
+
+def _drop_bounds() -> None:
+    for number in range(64):
+        if not _KEEP >> number & 1:
+            try:
+                p.prctl(p.PR_CAPBSET_DROP, number)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                return  # behind the kernel's last capability

@@ -10,7 +10,6 @@ write to (CVE-2019-5736), and has itself marked undumpable, which its children i
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
 import gc
 import importlib
 import os
@@ -21,8 +20,8 @@ from collections.abc import Callable
 from typing import Any
 
 from corten.kernel import process as p
-from corten.runtime.init import close_all_but
 from corten.supervisor import supervise, wire
+from corten.supervisor.birth import inherit
 from corten.supervisor.failures import print_exception
 from corten.supervisor.namespaces import make_namespaces, open_namespaces, serve_namespaces
 from corten.supervisor.warmup import fill_pools, warm_up
@@ -68,21 +67,15 @@ def main(fd: int) -> None:
     decoder = wire.Decoder()
     while wire.receive(daemon, decoder):
         while frame := decoder.next():
-            _fork(daemon, *frame)
+            _fork(*frame)
 
 
-def _fork(daemon: socket.socket, request: Json, fds: list[int]) -> None:
-    """A child for this request; the descriptors are its own.
-
-    Everything else is closed there: the socket to the daemon, and descriptors of requests that came at the same time.
-    A supervisor lives for months, and whoever waits for the end of a descriptor that it holds would wait as long.
-    """
+def _fork(request: Json, fds: list[int]) -> None:
+    """A child for this request; the descriptors are its own."""
     pid = os.fork()
     if pid == 0:
         try:
-            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # without the enumerations of `signal`
-            daemon.detach()
-            close_all_but(fds)
+            inherit(fds)
             _work(request["do"])(request, fds)
         except BaseException:
             print_exception()

@@ -350,23 +350,27 @@ def remove_directory(path: str) -> None:
 
 
 def main(request: Json, fds: list[int]) -> None:
-    """A supervisor's life, in a process forked for it. Never returns.
-
-    The container comes over the daemon's connection, now or much later: supervisors are made ahead of their time.
-    """
-    p.set_name("corten:spare")
+    """A supervisor's life, in a process forked for it. Never returns."""
     status = 1
     try:
-        if frame := wait_for_container(socket.socket(fileno=fds[0])):
-            p.set_name("corten:super")
-            Supervisor(*frame).run()
+        live(fds[0])
         status = 0
     except BaseException:
         print_exception()
     os._exit(status)
 
 
-def wait_for_container(daemon: socket.socket) -> tuple[Json, list[int]] | None:
+def live(control: int, become: maker.Become = maker.become) -> None:
+    """Own the container that comes over the daemon's connection, now or much later: supervisors are made ahead of
+    their time. Returns when it has ended, or the daemon has let go before there was one.
+    """
+    p.set_name("corten:spare")
+    if frame := _wait_for_container(socket.socket(fileno=control)):
+        p.set_name("corten:super")
+        Supervisor(*frame, become).run()
+
+
+def _wait_for_container(daemon: socket.socket) -> tuple[Json, list[int]] | None:
     """The first request with its descriptors, the connection before them; None when the daemon has let go."""
     decoder = wire.Decoder()
     while wire.receive(daemon, decoder):

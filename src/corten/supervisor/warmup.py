@@ -14,8 +14,9 @@ from typing import Any, NoReturn
 from corten.kernel import mount
 from corten.runtime import cgroups, messages
 from corten.supervisor import place, wire
+from corten.supervisor.birth import inherit
 from corten.supervisor.maker import Wishes
-from corten.supervisor.supervise import Supervisor, wait_for_container
+from corten.supervisor.supervise import live
 
 Json = dict[str, Any]
 
@@ -24,6 +25,7 @@ _ROUNDS = 20  # specialisation waits for 16 executions (PEP 659)
 _POOL = 16 << 10
 _HEADER = 48
 _MOST = 4  # pools of one size that are filled at most
+_DESCRIPTORS = 100  # more than the launcher has
 
 
 def warm_up() -> None:
@@ -67,6 +69,7 @@ def _life(place_: str) -> None:
     """One container that says a word and ends, below the directory `place_`."""
     daemon, control = socket.socketpair()
     client, stream = socket.socketpair()
+    inherit([*range(_DESCRIPTORS), _DESCRIPTORS + 1])
     request = {
         "do": "create", "run": f"{place_}/run", "bundle": place_, "born": [], "cgroup": "",
         "open_stdin": True, "log": {"path": os.devnull},
@@ -74,9 +77,8 @@ def _life(place_: str) -> None:
     }  # fmt: skip
     with daemon, client, stream:
         wire.send(daemon, request, [stream.fileno()])
-        if frame := wait_for_container(control):
-            wire.send(daemon, {"id": 1, "do": "start"}, [])
-            Supervisor(*frame, _become).run()
+        wire.send(daemon, {"id": 1, "do": "start"}, [])
+        live(control.detach(), _become)
 
 
 def _become(request: Json, wishes: Wishes, reply: socket.socket) -> NoReturn:

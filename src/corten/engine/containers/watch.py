@@ -6,9 +6,8 @@ import asyncio
 import os
 from pathlib import Path
 
-from corten.kernel.syscall import failure, libc
+from corten.kernel import inotify
 
-IN_MODIFY, IN_MOVED_TO, IN_CREATE = 0x2, 0x80, 0x100
 _BUFFER = 65536
 
 
@@ -17,14 +16,7 @@ class DirectoryWatch:
 
     def __init__(self, directory: Path) -> None:
         self._changed = asyncio.Event()
-        self._fd: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if self._fd < 0:
-            raise failure("inotify_init1", "IN_NONBLOCK | IN_CLOEXEC")
-        path = os.fsencode(directory)
-        if libc.inotify_add_watch(self._fd, path, IN_MODIFY | IN_MOVED_TO | IN_CREATE) < 0:
-            error = failure("inotify_add_watch", self._fd, path)
-            os.close(self._fd)
-            raise error
+        self._fd = inotify.watch(os.fsencode(directory), inotify.IN_MODIFY | inotify.IN_MOVED_TO | inotify.IN_CREATE)
 
     def __enter__(self) -> DirectoryWatch:
         asyncio.get_running_loop().add_reader(self._fd, self._readable)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 
-from corten.kernel import cgroupfs
-from corten.kernel.syscall import failure, libc
+from corten.kernel import cgroupfs, inotify
 from corten.runtime.cgroups.knobs import NOWHERE
 from corten.runtime.cgroups.layout import Layout
-
-_IN_MODIFY = 2
-_IN_CLOEXEC = 0o2000000
-_IN_NONBLOCK = 0o4000
 
 
 def _version(layout: Layout) -> int:
@@ -42,7 +36,9 @@ def watch(layout: Layout, directory: int, unified: int | None) -> int | None:
     group removed): read 4096 bytes off it, then ask `count`. The caller closes it."""
     if directory == NOWHERE:
         return None
-    return _inotify(directory) if _version(layout) == 2 else _eventfd(directory)
+    if _version(layout) == 2:
+        return inotify.watch(f"/proc/self/fd/{directory}/memory.events".encode(), inotify.IN_MODIFY)
+    return _eventfd(directory)
 
 
 def _eventfd(directory: int) -> int:
@@ -57,15 +53,3 @@ def _eventfd(directory: int) -> int:
         os.close(event)
         raise
     return event
-
-
-def _inotify(directory: int) -> int:
-    watcher: int = libc.inotify_init1(_IN_CLOEXEC | _IN_NONBLOCK)
-    if watcher < 0:
-        raise failure("inotify_init1", _IN_CLOEXEC | _IN_NONBLOCK)
-    path = f"/proc/self/fd/{directory}/memory.events".encode()
-    if libc.inotify_add_watch(watcher, path, ctypes.c_uint32(_IN_MODIFY)) < 0:
-        error = failure("inotify_add_watch", watcher, path, _IN_MODIFY)
-        os.close(watcher)
-        raise error
-    return watcher
