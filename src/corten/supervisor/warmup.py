@@ -12,6 +12,7 @@ import socket
 from typing import Any, NoReturn
 
 from corten.kernel import mount
+from corten.kernel.cgroupfs import Hierarchy
 from corten.runtime import cgroups, messages
 from corten.supervisor import place, wire
 from corten.supervisor.birth import inherit
@@ -33,8 +34,10 @@ def warm_up() -> None:
     cgroups.here()
     directory = mount.new("tmpfs", ("mode=700",))  # mounted nowhere, gone with its descriptor
     try:
+        os.mkdir(f"/proc/self/fd/{directory}/group")
         for _ in range(_ROUNDS):
             _life(f"/proc/self/fd/{directory}")
+            _group(f"/proc/self/fd/{directory}")
     finally:
         os.close(directory)
 
@@ -79,6 +82,15 @@ def _life(place_: str) -> None:
         wire.send(daemon, request, [stream.fileno()])
         wire.send(daemon, {"id": 1, "do": "start"}, [])
         live(control.detach(), _become)
+
+
+def _group(place_: str) -> None:
+    """What a supervisor does for its container's control group, where that is only a directory."""
+    layout = cgroups.Layout((Hierarchy(place_, 2, frozenset()),))
+    directory = cgroups.make_unified(layout, "/group/container")
+    assert directory is not None
+    os.close(directory)
+    os.rmdir(f"{place_}/group/container")
 
 
 def _become(request: Json, wishes: Wishes, reply: socket.socket) -> NoReturn:
