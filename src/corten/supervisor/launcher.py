@@ -61,7 +61,7 @@ def main(fd: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are nobody's to wait for
     sys.path_importer_cache.clear()  # or each first process does it, in pages of its own
     gc.collect()
-    filled = fill_pools()  # noqa: F841
+    fill_pools()
     gc.freeze()  # what is there now is never visited again, so its pages stay shared with the children
     daemon = socket.socket(fileno=fd)
     decoder = wire.Decoder()

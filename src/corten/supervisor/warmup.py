@@ -1,14 +1,19 @@
 """What the launcher does once, so that each supervisor has less memory of its own.
 
-A supervisor shares the launcher's pages until it writes to them, and Python writes where one would not expect it: the
-first executions of a function specialise its bytecode and fill caches, and a new object goes wherever a page has room
-left. So the launcher lives a supervisor's whole life before anything is forked, and takes all that room itself.
+A supervisor shares the launcher's pages until it writes to them, and Python writes where one would not expect it: to
+the reference count of whatever it uses, to the bytecode and caches of a function in its first executions, and a new
+object goes wherever a page has room left. So the launcher lives a supervisor's whole life before anything is forked,
+lays together what that executes, and takes all the room itself.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
+import sys
+from collections.abc import Callable
+from types import CodeType, FunctionType
 from typing import Any, NoReturn
 
 from corten.kernel import mount
@@ -29,36 +34,62 @@ _MOST = 4  # pools of one size that are filled at most
 _DESCRIPTORS = 100  # more than the launcher has
 
 
+_kept: list[object] = []  # for as long as the launcher lives
+
+
 def warm_up() -> None:
     """Lives of a container without the container. Leaves nothing behind."""
     cgroups.here()
     directory = mount.new("tmpfs", ("mode=700",))  # mounted nowhere, gone with its descriptor
+    place_ = f"/proc/self/fd/{directory}"
     try:
-        os.mkdir(f"/proc/self/fd/{directory}/group")
+        os.mkdir(f"{place_}/group")
+        for _ in range(2):  # what is made once, and then stays
+            _rehearse(place_)
+        _lay_together(_executed(lambda: _rehearse(place_)))
         for _ in range(_ROUNDS):
-            _life(f"/proc/self/fd/{directory}")
-            _group(f"/proc/self/fd/{directory}")
+            _rehearse(place_)
     finally:
         os.close(directory)
 
 
-def fill_pools() -> list[object]:
-    """Small objects in every place that is free in a pool which is partly used, for as long as the answer is kept.
+def _executed(work: Callable[[], None]) -> list[CodeType]:
+    """In the order in which it was executed first."""
+    found: dict[CodeType, None] = {}
+    sys.setprofile(lambda frame, event, _: found.setdefault(frame.f_code) if event == "call" else None)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return list(found)
+
+
+def _lay_together(executed: list[CodeType]) -> None:
+    """Move this code to pages of its own. What lay between its pieces is not executed, and stays shared."""
+    functions = {found.__code__: found for found in gc.get_objects() if type(found) is FunctionType}
+    gc.collect()
+    fill_pools()
+    for code in executed:
+        if code in functions:
+            functions[code].__code__ = code.replace()
+    _kept.extend(executed)  # or something new would get their places
+
+
+def fill_pools() -> None:
+    """Keep small objects in every place that is free in a pool which is partly used.
 
     What a supervisor makes then begins new pools: it lies together, and no page is copied for the sake of one object.
     """
-    kept: list[object] = []
     for size in range(16, 512 + 1, 16):
         capacity = (_POOL - _HEADER) // size
         taken: dict[int, int] = {}  # by pool
         for _ in range(_MOST * capacity):
             filler = _filler(size)
-            kept.append(filler)
+            _kept.append(filler)
             pool = id(filler) // _POOL
             taken[pool] = taken.get(pool, 0) + 1
             if taken[pool] == capacity:  # a whole one, so there was none with room left
                 break
-    return kept
 
 
 def _filler(size: int) -> object:
@@ -66,6 +97,11 @@ def _filler(size: int) -> object:
     if size == 16:
         return object()
     return float("1.5") if size == 32 else bytes(size - b"".__sizeof__())
+
+
+def _rehearse(place_: str) -> None:
+    _life(place_)
+    _group(place_)
 
 
 def _life(place_: str) -> None:

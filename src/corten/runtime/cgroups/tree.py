@@ -38,7 +38,9 @@ def make(hierarchy: Hierarchy, path: str) -> int:
 
 def _usable(hierarchy: Hierarchy, directory: int) -> bool:
     if hierarchy.version == 2:
-        return not hierarchy.controllers or hierarchy.controllers <= set(cgroupfs.read(directory, "cgroup.controllers").split())
+        return not hierarchy.controllers or hierarchy.controllers <= set(
+            cgroupfs.read(directory, "cgroup.controllers").split()
+        )
     if "cpuset" in hierarchy.controllers:
         return all(cgroupfs.read(directory, file).strip() for file in ("cpuset.cpus", "cpuset.mems"))
     return True
