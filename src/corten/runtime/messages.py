@@ -22,9 +22,9 @@ Instead of any of its messages, and of the end of file, the child may send Faile
 
 from __future__ import annotations
 
-import array
 import json
 import socket
+import struct
 from typing import Any, NamedTuple
 
 MAPPED = "mapped"
@@ -61,7 +61,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def send(channel: socket.socket, kind: str, fd: int = -1, **body: Any) -> None:
     packet = json.dumps({"kind": kind, **body}).encode()
-    fds = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))] if fd >= 0 else []
+    fds = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))] if fd >= 0 else []
     channel.sendmsg([packet], fds)
 
 
@@ -70,8 +70,8 @@ def receive(channel: socket.socket) -> Message | None:
     packet, control, _, _ = channel.recvmsg(_LIMIT, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
     if not packet:
         return None
-    body = json.loads(packet)
-    fd = array.array("i", control[0][2])[0] if control else -1
+    body = json.loads(packet.decode())
+    (fd,) = struct.unpack("i", control[0][2]) if control else (-1,)
     kind = body.pop("kind")
     if kind == FAILED:
         raise ChildFailed(body["step"], body["text"], body["code"], body["errno"])

@@ -10,7 +10,6 @@ of every older version; what it does not know in an answer it ignores.
 
 from __future__ import annotations
 
-import array
 import json
 import socket
 import struct
@@ -56,7 +55,7 @@ class Decoder:
         if len(self._buffer) < 4 + length:
             return None
         try:
-            message = json.loads(self._buffer[4 : 4 + length])
+            message = json.loads(self._buffer[4 : 4 + length].decode())
             wanted = int(message.get("fds", 0))
         except (ValueError, AttributeError, TypeError) as error:
             raise ProtocolError(f"not a JSON object: {error}") from error
@@ -74,11 +73,12 @@ def receive(connection: socket.socket, decoder: Decoder) -> bool:
 
 
 def descriptors(control: list[tuple[int, int, bytes]]) -> list[int]:
-    fds = array.array("i")
-    for level, kind, data in control:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    return list(fds)
+    return [
+        fd
+        for level, kind, data in control
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS
+        for (fd,) in struct.iter_unpack("i", data)
+    ]
 
 
 def send(connection: socket.socket, message: Object, fds: list[int] | None = None) -> None:
@@ -86,7 +86,7 @@ def send(connection: socket.socket, message: Object, fds: list[int] | None = Non
     if fds:
         message = {**message, "fds": len(fds)}
     frame = encode(message)
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
     sent = connection.sendmsg([frame], rights)
     if sent < len(frame):
         connection.sendall(frame[sent:])

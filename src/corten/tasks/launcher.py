@@ -22,6 +22,7 @@ _BOOT = """\
 import sys
 sys.path.insert(0, sys.argv[2])
 from corten.supervisor.launcher import main
+sys.dont_write_bytecode = True  # whatever is loaded from here on may be loaded in a container
 main(int(sys.argv[1]))
 """
 
@@ -41,7 +42,7 @@ class Launcher:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         package = str(Path(__file__).resolve().parents[2])
         interpreter = os.path.realpath(sys.executable)
-        arguments = [interpreter, "-I", "-S", "-B", "-c", _BOOT, "3", package]
+        arguments = [interpreter, "-I", "-S", "-c", _BOOT, "3", package]
         executable = sealed_executable()
         log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
