@@ -18,6 +18,7 @@ from corten.registry.server.access import Access
 from corten.registry.server.app import Registry, start
 from corten.registry.server.collect import Collector, Removed
 from corten.registry.server.config import LISTEN, Config, access, from_file, overlay
+from corten.registry.server.loop import SendingLoop
 from corten.registry.server.metrics import Metrics
 from corten.registry.server.parser import Parser
 from corten.registry.server.rights import rule
@@ -31,7 +32,8 @@ def main(arguments: Sequence[str]) -> None:
     """CortenError, OSError."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="corten registry: %(message)s")
-    asyncio.run(serve(lambda: _config(given)))
+    with asyncio.Runner(loop_factory=SendingLoop) as runner:
+        runner.run(serve(lambda: _config(given)))
 
 
 def _parser() -> Parser:
