@@ -13,6 +13,7 @@ import os
 from corten.errors import Failed
 from corten.store.blobs import Ingest
 
+_STEP = 64 << 20  # bytes between two times that the page cache is told
 _LOOK = 0.1  # seconds between two looks at whether the reader itself was told to stop
 
 
@@ -26,6 +27,7 @@ class Following:
         self._stopped = False
         self.fd = os.open(ingest.path, os.O_RDONLY | os.O_CLOEXEC)
         self.at = 0  # bytes read so far
+        self._let_go_at = 0
 
     @property
     def digest(self) -> str:
@@ -54,6 +56,7 @@ class Following:
         if ready and not data:
             raise Failed("blob begins anew")
         self.at += len(data)
+        self._let_go()
         return data
 
     def splice(self, pipe: int, count: int) -> int:
@@ -63,7 +66,18 @@ class Following:
         if ready and not done:
             raise Failed("blob begins anew")
         self.at += done
+        self._let_go()
         return done
+
+    def _let_go(self) -> None:
+        """Of what was read, let the page cache drop what is on disk already.
+
+        Nobody reads it again soon. Memory that the cache has to find for it is somebody else's, and on a virtual
+        machine memory that was not used for long is dear: a quarter of the time of a large pull.
+        """
+        if self.at - self._let_go_at >= _STEP:
+            os.posix_fadvise(self.fd, 0, self.at, os.POSIX_FADV_DONTNEED)
+            self._let_go_at = self.at
 
     def stop(self) -> None:
         """Make the reader fail."""

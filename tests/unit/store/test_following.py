@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from corten.errors import Corrupt, Failed
+from corten.store import following as module
 from corten.store.blobs import Blobs, Ingest
 from corten.store.following import Following
 
@@ -129,3 +130,39 @@ def test_watchers_are_told_of_what_they_wait_for(blobs: Blobs) -> None:
         ingest.close()
     blobs.ingest(DIGEST).abort()
     assert seen == [ingest]
+
+
+def cached(path: Path) -> bool:
+    """Whether the first page of a file is in the page cache."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return bool(os.preadv(fd, [bytearray(1)], 0, os.RWF_NOWAIT))
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def drops(directory: Path) -> bool:
+    """Whether the file system of `directory` has a page cache that does as it is told."""
+    path = directory / "control"
+    path.write_bytes(CONTENT)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return not cached(path)
+
+
+def test_the_page_cache_may_drop_what_was_read(blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not drops(tmp_path):
+        pytest.skip("a file system without a disk")
+    monkeypatch.setattr(module, "_STEP", len(CONTENT) // 2)
+    ingest = blobs.ingest(DIGEST)
+    ingest.write(CONTENT)
+    os.fsync(ingest._fd)
+    following = Following(ingest)
+    assert cached(ingest.path)
+    assert following.read(len(CONTENT)) == CONTENT
+    assert not cached(ingest.path)
+    following.close()
+    ingest.abort()
