@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from corten.kernel import caps
+from corten.kernel import caps, process
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="giving capabilities away needs some")
 
@@ -63,7 +63,7 @@ def test_apply_ambient_and_after_setuid() -> None:
 
     def work() -> object:
         caps.drop_bounding(names)
-        caps.keep_over_setuid(True)
+        process.prctl(process.PR_SET_KEEPCAPS, 1)
         os.setgroups([])
         os.setresgid(1234, 1234, 1234)
         os.setresuid(1234, 1234, 1234)

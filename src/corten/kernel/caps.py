@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
+from corten.kernel.process import PR_CAP_AMBIENT, PR_CAPBSET_DROP, PR_CAPBSET_READ, prctl
 from corten.kernel.syscall import SYS_capget, SYS_capset, SYS_prctl, attempt, syscall
 
 _WORDS = """
@@ -34,10 +35,6 @@ NUMBERS: dict[str, int] = {name: number for number, name in enumerate(NAMES)}
 
 _VERSION_3 = 0x20080522
 _Data = ctypes.c_char * 24  # made once: a ctypes type costs 0.2 ms, which a container's start would pay
-_PR_SET_KEEPCAPS = 8
-_PR_CAPBSET_READ = 23
-_PR_CAPBSET_DROP = 24
-_PR_CAP_AMBIENT = 47
 _AMBIENT_RAISE = 2
 _AMBIENT_CLEAR_ALL = 4
 
@@ -63,15 +60,11 @@ def unmask(bits: int) -> frozenset[str]:
     return frozenset(name for number, name in enumerate(NAMES) if bits >> number & 1)
 
 
-def _prctl(option: int, second: int = 0, third: int = 0) -> int:
-    return syscall("prctl", SYS_prctl, option, second, third, 0, 0)
-
-
 @cache
 def last_cap() -> int:
     """The highest capability number of the running kernel (found without /proc, which may not be there)."""
     number = 0
-    while attempt(SYS_prctl, _PR_CAPBSET_READ, number + 1, 0, 0, 0) >= 0:
+    while attempt(SYS_prctl, PR_CAPBSET_READ, number + 1, 0, 0, 0) >= 0:
         number += 1
     return number
 
@@ -103,7 +96,7 @@ def capset(effective: Iterable[str], permitted: Iterable[str], inheritable: Iter
 
 def bounding() -> frozenset[str]:
     """The bounding set of the calling thread."""
-    return frozenset(name for name in known() if _prctl(_PR_CAPBSET_READ, NUMBERS[name]))
+    return frozenset(name for name in known() if prctl(PR_CAPBSET_READ, NUMBERS[name]))
 
 
 def drop_bounding(keep: Iterable[str]) -> None:
@@ -113,25 +106,20 @@ def drop_bounding(keep: Iterable[str]) -> None:
     """
     kept = mask(keep)
     for number in range(64):
-        if kept >> number & 1 or attempt(SYS_prctl, _PR_CAPBSET_DROP, number, 0, 0, 0) == 0:
+        if kept >> number & 1 or attempt(SYS_prctl, PR_CAPBSET_DROP, number, 0, 0, 0) == 0:
             continue
-        there = attempt(SYS_prctl, _PR_CAPBSET_READ, number, 0, 0, 0)
+        there = attempt(SYS_prctl, PR_CAPBSET_READ, number, 0, 0, 0)
         if there < 0:  # beyond the kernel's last
             return
         if there:
             raise OSError(errno.EPERM, f"{os.strerror(errno.EPERM)} in prctl(PR_CAPBSET_DROP, {number})")
 
 
-def keep_over_setuid(keep: bool) -> None:
-    """PR_SET_KEEPCAPS: permitted survives the next change of user. execve clears the flag."""
-    _prctl(_PR_SET_KEEPCAPS, int(keep))
-
-
 def set_ambient(names: Iterable[str]) -> None:
     """Make the ambient set exactly `names`."""
-    _prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
+    prctl(PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
     for name in names:
-        _prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, NUMBERS[name])
+        prctl(PR_CAP_AMBIENT, _AMBIENT_RAISE, NUMBERS[name])
 
 
 def apply(

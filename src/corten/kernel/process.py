@@ -24,9 +24,11 @@ PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
 PR_SET_NAME = 15
+PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
 
 _SIGCHLD = 17
 _KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -68,8 +70,8 @@ def setns(fd: int, flags: int = 0) -> None:
     sys.syscall("setns", sys.SYS_setns, fd, flags)
 
 
-def prctl(option: int, value: int = 0) -> int:
-    return sys.syscall("prctl", sys.SYS_prctl, option, value, 0, 0, 0)
+def prctl(option: int, value: int = 0, more: int = 0) -> int:
+    return sys.syscall("prctl", sys.SYS_prctl, option, value, more, 0, 0)
 
 
 def set_name(name: str) -> None:

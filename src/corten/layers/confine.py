@@ -7,13 +7,13 @@ files of any owner and kind needs. Not to be undone: for a process that ends aft
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import resource
 import struct
 from typing import NamedTuple
 
+from corten.kernel import caps
 from corten.kernel import process as p
 from corten.kernel import syscall as sys
 
@@ -22,9 +22,10 @@ _CREATE_RULESET_VERSION = 1
 # Access rights by Landlock ABI (linux/landlock.h): 13 bits in the first, REFER in 2, TRUNCATE in 3, IOCTL_DEV in 5.
 _ACCESS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 _EXECUTE, _IOCTL_DEV = 1, 1 << 15
-# CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, MKNOD, SETFCAP; SYS_ADMIN for trusted.overlay.opaque.
-_KEEP = sum(1 << bit for bit in (0, 1, 2, 3, 4, 21, 27, 31))
-_CAPABILITY_V3 = 0x20080522
+# SYS_ADMIN is for trusted.overlay.opaque.
+_KEEP = frozenset(
+    "CAP_" + word for word in "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID SYS_ADMIN MKNOD SETFCAP".split()
+)
 
 
 class Confinement(NamedTuple):
@@ -87,24 +88,7 @@ def _landlock(tree: int) -> int:
 
 def _drop_capabilities() -> None:
     """Only what unpacking needs stays permitted. The bounding set first: dropping from it needs CAP_SETPCAP."""
-    header = struct.pack("Ii", _CAPABILITY_V3, 0)
-    data = ctypes.create_string_buffer(24)
-    sys.syscall("capget", sys.SYS_capget, header, data)
-    words = struct.unpack("6I", data.raw)
-    permitted = words[1] | words[4] << 32
-    if permitted >> 8 & 1:
-        _drop_bounds()
-    keep = permitted & _KEEP
-    low, high = keep & 0xFFFFFFFF, keep >> 32
-    sys.syscall("capset", sys.SYS_capset, header, struct.pack("6I", low, low, 0, high, high, 0))
-
-
-def _drop_bounds() -> None:
-    for number in range(64):
-        if not _KEEP >> number & 1:
-            try:
-                p.prctl(p.PR_CAPBSET_DROP, number)
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-                return  # behind the kernel's last capability
+    permitted = caps.capget().permitted
+    if "CAP_SETPCAP" in permitted:
+        caps.drop_bounding(_KEEP)
+    caps.capset(permitted & _KEEP, permitted & _KEEP, ())
