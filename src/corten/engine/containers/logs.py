@@ -24,7 +24,7 @@ from corten.engine.seams import Exit
 
 PIECE = 1 << 20
 _LONGEST_LINE = 64 << 20  # a line that is longer is damage, not a log
-_KEPT_HEADS = 1 << 14  # longer lines come in pieces of so many bytes
+_KEPT_HEADS = 1 << 14  # as many as there are lengths: a longer line is written in pieces of 16 KiB
 
 T = TypeVar("T")
 
@@ -192,8 +192,12 @@ def render(data: bytes, wanted: Selection) -> tuple[bytes, bool]:
     past = False
     lines: Sequence[Line]
     if wanted.since or wanted.until or wanted.timestamps or wanted.details:
-        entries, past = _within(_decode(_entries, data), wanted)
-        lines = [_decorated(entry, wanted) for entry in entries]
+        entries = _decode(_entries, data)
+        if wanted.since or wanted.until:
+            entries, past = _within(entries, wanted)
+        if wanted.timestamps or wanted.details:
+            entries = [_decorated(entry, wanted) for entry in entries]
+        lines = entries
     else:
         lines = _decode(_lines, data)
     if not (wanted.stdout and wanted.stderr):
