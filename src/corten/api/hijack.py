@@ -2,8 +2,7 @@
 
 This is the only module that touches aiohttp's and asyncio's inner workings: four overrides (`connection_made`,
 `data_received`, `eof_received`, `finish_response`), two private attributes (`_message_tail`, `_upgraded`) and the
-transport's `max_size`. tests/contract/test_hijack.py holds what
-must stay true.
+transport's `max_size`. tests/contract/test_hijack.py holds what must stay true.
 
 How it goes. aiohttp's parser keeps the bytes behind a request's head only for "Upgrade: websocket"; for "tcp" it drops
 them. So the head of a request that may be hijacked (by its path) is rewritten before the parser sees it: it gets

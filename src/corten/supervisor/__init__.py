@@ -2,6 +2,7 @@
 
     wire        the frames that daemon, launcher and supervisors exchange; a codec without sockets, and a thin one with
     launcher    forks supervisors, network namespaces and workers on request; never a thread, never a database
+    birth       what every process that it forks does first
     supervise   one container's owner: create, start, serve, end
     maker       short-lived processes that make its children: the container's first process, and execs
     native, external   our runtime, and any other OCI binary

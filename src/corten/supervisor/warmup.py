@@ -33,7 +33,6 @@ _HEADER = 48
 _MOST = 4  # pools of one size that are filled at most
 _DESCRIPTORS = 100  # more than the launcher has
 
-
 _kept: list[object] = []  # for as long as the launcher lives
 
 
@@ -108,7 +107,7 @@ def _life(place_: str) -> None:
     """One container that says a word and ends, below the directory `place_`."""
     daemon, control = socket.socketpair()
     client, stream = socket.socketpair()
-    inherit([*range(_DESCRIPTORS), _DESCRIPTORS + 1])
+    inherit([*range(_DESCRIPTORS), _DESCRIPTORS + 1])  # with a gap, as there is in life: nothing is open there
     request = {
         "do": "create", "run": f"{place_}/run", "bundle": place_, "born": [], "cgroup": "",
         "open_stdin": True, "log": {"path": os.devnull},

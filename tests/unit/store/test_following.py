@@ -155,7 +155,7 @@ def drops(directory: Path) -> bool:
 
 def test_the_page_cache_may_drop_what_was_read(blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not drops(tmp_path):
-        pytest.skip("a file system without a disk")
+        pytest.skip("this file system, a tmpfs perhaps, has nothing but the page cache")
     monkeypatch.setattr(module, "_STEP", len(CONTENT) // 2)
     ingest = blobs.ingest(DIGEST)
     ingest.write(CONTENT)

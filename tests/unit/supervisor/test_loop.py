@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def listener(tmp_path: Path) -> Iterator[Listener]:
 
 @pytest.fixture
 def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
-    monkeypatch.setattr(module, "_PAUSE", 0.05)
+    monkeypatch.setattr(module, "_PAUSE", 0.5)
     loop = Loop()
     yield loop
     loop.close()
@@ -46,6 +47,17 @@ def _connect(listener: Listener) -> socket.socket:
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     client.connect(listener.getsockname())
     return client
+
+
+@contextmanager
+def _refused(loop: Loop, listener: Listener, came: list[socket.socket]) -> Iterator[None]:
+    """A client that has come while there was no descriptor for it; there is one now."""
+    loop.accept(listener, came.append)
+    listener.descriptors = False
+    with _connect(listener):
+        assert loop.step(1)
+        listener.descriptors = True
+        yield
 
 
 def test_each_connection_is_handed_over(loop: Loop, listener: Listener) -> None:
@@ -62,13 +74,9 @@ def test_without_descriptors_it_rests_and_then_goes_on(
     loop: Loop, listener: Listener, capfd: pytest.CaptureFixture[str]
 ) -> None:
     came: list[socket.socket] = []
-    loop.accept(listener, came.append)
-    listener.descriptors = False
-    with _connect(listener):
-        assert loop.step(1)
+    with _refused(loop, listener, came):
         assert not loop.step(0)  # still there, and not looked at
         assert not came and "Too many open files" in capfd.readouterr().err
-        listener.descriptors = True
         while not came:
             assert loop.step(1)
     came[0].close()
@@ -78,13 +86,9 @@ def test_what_was_forgotten_meanwhile_is_left_alone(
     loop: Loop, listener: Listener, capfd: pytest.CaptureFixture[str]
 ) -> None:
     came: list[socket.socket] = []
-    loop.accept(listener, came.append)
-    listener.descriptors = False
-    with _connect(listener):
-        assert loop.step(1)
+    with _refused(loop, listener, came):
         capfd.readouterr()
         loop.forget(listener.fileno())
-        listener.descriptors = True
         assert loop.step(1)  # the end of its rest
         assert not loop.step(0)
     assert not came
