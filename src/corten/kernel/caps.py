@@ -76,10 +76,14 @@ def known() -> frozenset[str]:
 
 def capget(pid: int = 0) -> Sets:
     """The sets of a process, 0 for the calling thread."""
+    return Sets(*map(unmask, _get(pid)))
+
+
+def _get(pid: int) -> tuple[int, int, int]:
     data = _Data()
     syscall("capget", SYS_capget, struct.pack("Ii", _VERSION_3, pid), data)
     words = struct.unpack("6I", data.raw)
-    return Sets(*(unmask(words[i] | words[i + 3] << 32) for i in (0, 1, 2)))
+    return words[0] | words[3] << 32, words[1] | words[4] << 32, words[2] | words[5] << 32
 
 
 def effective() -> frozenset[str]:
@@ -89,7 +93,10 @@ def effective() -> frozenset[str]:
 
 def capset(effective: Iterable[str], permitted: Iterable[str], inheritable: Iterable[str]) -> None:
     """capset(2). EPERM when permitted would grow, or inheritable would grow beyond bounding."""
-    masks = (mask(effective), mask(permitted), mask(inheritable))
+    _set(mask(effective), mask(permitted), mask(inheritable))
+
+
+def _set(*masks: int) -> None:
     words = [m & 0xFFFFFFFF for m in masks] + [m >> 32 for m in masks]
     syscall("capset", SYS_capset, struct.pack("Ii", _VERSION_3, 0), struct.pack("6I", *words))
 
@@ -123,23 +130,15 @@ def set_ambient(names: Iterable[str]) -> None:
 
 
 def apply(
-    bounding: Iterable[str],
-    effective: Iterable[str],
-    permitted: Iterable[str],
-    inheritable: Iterable[str] = (),
-    ambient: Iterable[str] = (),
+    effective: Iterable[str], permitted: Iterable[str], inheritable: Iterable[str] = (), ambient: Iterable[str] = ()
 ) -> frozenset[str]:
-    """Take on these five sets, in the order that the kernel allows; see the module's text.
+    """Take on these four sets, in the order that the kernel allows; the bounding set is for `drop_bounding`, before.
 
     What this process does not have itself cannot be passed on: those names are left out, and returned, for a warning.
     (A machine without CAP_SYS_RESOURCE still runs privileged containers.)
     """
-    wanted = {"effective": mask(effective), "permitted": mask(permitted), "inheritable": mask(inheritable)}
-    have = mask(capget().permitted)
-    drop_bounding(bounding)
-    for name in wanted:
-        wanted[name] &= have
-    capset(*(unmask(bits) for bits in wanted.values()))
-    possible = wanted["permitted"] & wanted["inheritable"]
-    set_ambient(unmask(mask(ambient) & possible))
-    return unmask((mask(effective) | mask(permitted) | mask(inheritable)) & ~have)
+    wanted = (mask(effective), mask(permitted), mask(inheritable))
+    _, have, _ = _get(0)
+    _set(*(bits & have for bits in wanted))
+    set_ambient(unmask(mask(ambient) & wanted[1] & wanted[2] & have))
+    return unmask((wanted[0] | wanted[1] | wanted[2]) & ~have)

@@ -147,8 +147,9 @@ def read_small(root: int, path: bytes | str, limit: int) -> bytes:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, f"not a regular file: {os.fsdecode(path)!r}")
+        piece = min(max(status.st_size + 1, 4096), 1 << 20)  # no larger than it must be: large memory is mapped anew
         content = bytearray()
-        while chunk := os.read(fd, min(1 << 20, limit + 1 - len(content))):
+        while chunk := os.read(fd, min(piece, limit + 1 - len(content))):
             content += chunk
             if len(content) > limit:
                 raise OSError(errno.EFBIG, f"larger than {limit} bytes: {os.fsdecode(path)!r}")

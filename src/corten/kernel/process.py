@@ -107,7 +107,7 @@ def set_domainname(name: str) -> None:
 
 def start_time(pid: int) -> int:
     """When the process began, in clock ticks since boot: with the pid it names one process for ever (proc(5))."""
-    with open(f"/proc/{pid}/stat", "rb") as stat:
+    with open(f"/proc/{pid}/stat", "rb", buffering=0) as stat:
         return int(stat.read().rpartition(b")")[2].split()[19])
 
 

@@ -116,9 +116,7 @@ class Program:
             # What the kernel does at setuid + execve for a user without ambient capabilities; said outright, since
             # keeping capabilities over setuid was ours.
             effective, permitted = (), ()
-        caps.apply(
-            sets.get("bounding") or (), effective, permitted, sets.get("inheritable") or (), sets.get("ambient") or ()
-        )
+        caps.apply(effective, permitted, sets.get("inheritable") or (), sets.get("ambient") or ())
 
     def find_executable(self) -> None:
         """Where execve will look, found as the user it will be; raises NotExecutable."""

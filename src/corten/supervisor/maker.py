@@ -193,7 +193,7 @@ def entry(request: Json, exec_: Json, stdio: tuple[int, int, int] | None, target
 
 
 def _read(request: Json) -> Json:
-    with open(os.path.join(request["bundle"], "config.json"), "rb") as file:
+    with open(os.path.join(request["bundle"], "config.json"), "rb", buffering=0) as file:
         spec: Json = json.load(file)
     spec["process"] = with_group_names(spec["process"], spec)
     return spec
