@@ -232,12 +232,15 @@ class FakeNetworks:
 
 
 class FakeNamespaces:
-    async def create(self, name: str, id_map: IdMap | None = None) -> Namespace:
+    async def create(self, id_map: IdMap | None = None) -> Namespace:
         return Namespace(
             Path("/proc/self/ns/net"), os.open("/dev/null", os.O_RDONLY), os.open("/dev/null", os.O_RDONLY)
         )
 
-    async def open(self, path: Path, names: bool = False) -> Namespace:
+    async def name_sockets(self, namespace: Namespace) -> tuple[int, ...]:
+        raise AssertionError("nobody wants names here")
+
+    async def open(self, path: Path) -> Namespace:
         return await self.create("")
 
 

@@ -11,7 +11,7 @@ bundle      the directory of one container, with OCI's config.json in it
 A run, as the engine drives it:
 
     mounts = snapshots.prepare(key, parent)                     # nothing is mounted yet
-    netns  = await namespaces.create(id)                        # held by a descriptor, pinned nowhere
+    netns  = await namespaces.create()                          # held by a descriptor, pinned nowhere
     task   = await runtime.create(Bundle(...), streams=[...])   # init waits, pid is known
     await task.start()                                          # raises StartFailed(126 or 127)
     exit   = await task.wait()                                  # also after a daemon's restart: runtime.adopt(id)
@@ -211,8 +211,7 @@ class Namespace:
 
     `path` names it for a specification's "namespaces" as long as `fd` is open. `route` is a NETLINK_ROUTE socket inside
     it. `user` is the user namespace that owns it, when it was made with an id map (with the descriptor behind that
-    path), and belongs into the specification as well. `names` are three sockets inside for a name server: UDP and
-    listening TCP at 127.0.0.11, any port, and NETLINK_NETFILTER; empty when it was opened without.
+    path), and belongs into the specification as well.
     """
 
     path: Path
@@ -220,11 +219,10 @@ class Namespace:
     route: int
     user: Path | None = None
     user_fd: int = -1
-    names: tuple[int, ...] = ()
 
     def close(self) -> None:
         """Let go. The namespace lives on while a process is in it."""
-        for fd in (self.fd, self.route, self.user_fd, *self.names):
+        for fd in (self.fd, self.route, self.user_fd):
             if fd >= 0:
                 os.close(fd)
 
@@ -232,11 +230,15 @@ class Namespace:
 class NetworkNamespaces(Protocol):
     """Made by the launcher, because the daemon never changes its own namespaces."""
 
-    async def create(self, name: str, id_map: IdMap | None = None) -> Namespace:
-        """A new namespace, loopback up, with `names`. The caller closes it."""
+    async def create(self, id_map: IdMap | None = None) -> Namespace:
+        """A new namespace, loopback up. The caller closes it."""
 
-    async def open(self, path: Path, names: bool = False) -> Namespace:
-        """The namespace at `path` (/proc/PID/ns/net); its `names` only on request. NotFound."""
+    async def open(self, path: Path) -> Namespace:
+        """The namespace at `path` (/proc/PID/ns/net). NotFound."""
+
+    async def name_sockets(self, namespace: Namespace) -> tuple[int, ...]:
+        """Three sockets in it for a name server: UDP and listening TCP at 127.0.0.11, any port, and NETLINK_NETFILTER.
+        The caller closes them. None at all where the kernel has no such thing."""
 
 
 # ----------------------------------------------------------------------------------------------------- callbacks

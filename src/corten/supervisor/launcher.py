@@ -23,7 +23,7 @@ from corten.kernel import process as p
 from corten.supervisor import supervise, wire
 from corten.supervisor.birth import inherit
 from corten.supervisor.failures import print_exception
-from corten.supervisor.namespaces import make_namespaces, open_namespaces, serve_namespaces
+from corten.supervisor.namespaces import make_namespaces, serve_namespaces
 from corten.supervisor.warmup import fill_pools, warm_up
 
 Json = dict[str, Any]
@@ -32,7 +32,6 @@ Json = dict[str, Any]
 _AT_HAND: dict[str, Callable[[Json, list[int]], None]] = {
     "supervise": supervise.main,
     "make namespaces": make_namespaces,
-    "open namespaces": open_namespaces,
     "serve namespaces": serve_namespaces,
 }
 

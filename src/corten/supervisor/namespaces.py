@@ -2,7 +2,7 @@
 
 They are held by descriptors and pinned nowhere: what holds a namespace open dies with its process, so there is nothing
 to unmount after a crash. Together with a namespace comes a rtnetlink socket that was opened inside it: through it the
-daemon configures addresses and routes without ever entering. On request three sockets more, for a name server.
+daemon configures addresses and routes without ever entering.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import fcntl
 import os
 import socket
 import struct
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from corten.kernel import process as p
@@ -27,10 +28,9 @@ _IFF_RUNNING = 0x40
 
 
 def serve_namespaces(request: Json, fds: list[int]) -> None:
-    """Answer each request on the connection with [network namespace, rtnetlink socket, *name sockets], until its end.
+    """Answer each request on the connection with descriptors, until its end; see `_DO`. Does not return.
 
-    One process for all: forking one for each costs more than the namespace. The name sockets are there when a request
-    says `names`. Does not return.
+    One process for all: forking one for each costs more than the namespace.
     """
     p.set_name("corten:netns")
     daemon = socket.socket(fileno=fds[0])
@@ -38,8 +38,11 @@ def serve_namespaces(request: Json, fds: list[int]) -> None:
     decoder = wire.Decoder()
     while wire.receive(daemon, decoder):
         while frame := decoder.next():
-            _answer(daemon, frame[0], [])
+            request, given = frame
+            _answer(daemon, _DO[request["do"]](given))
             p.setns(host, p.CLONE_NEWNET)  # nothing in here keeps a namespace alive
+            for fd in given:
+                os.close(fd)
     os._exit(0)
 
 
@@ -47,26 +50,16 @@ def make_namespaces(request: Json, fds: list[int]) -> None:
     """Answer once, with a user namespace behind the others: `id_map` is {"uids": TEXT, "gids": TEXT} as uid_map wants
     it; the network namespace is that user namespace's, so that the container's root may configure it. Does not return.
     """
-    reply = socket.socket(fileno=fds[0])
-    try:
-        own = [_enter_new_userns(request["id_map"])]
-    except OSError as error:
-        wire.send(reply, {"error": {"text": str(error.strerror), "errno": error.errno or 0}})
-    else:
-        _answer(reply, request, own)
+    _answer(socket.socket(fileno=fds[0]), _both(request["id_map"]))
     os._exit(0)
 
 
-def _answer(reply: socket.socket, request: Json, own: list[int]) -> None:
-    """Enter a new network namespace and send what belongs to it, `own` behind it. The descriptors are closed here."""
+def _answer(reply: socket.socket, work: Iterator[int]) -> None:
+    """Send what `work` makes, or why it could not. The descriptors are closed here."""
     made: list[int] = []
     try:
-        p.unshare(p.CLONE_NEWNET)
-        _refuse_advertisements()
-        _loopback_up()
-        made += [_open_self("net"), _route_socket()]
-        made += _name_sockets(request)
-        wire.send(reply, {"ok": True}, [*made, *own])
+        made.extend(work)
+        wire.send(reply, {"ok": True}, made)
     except OSError as error:
         wire.send(reply, {"error": {"text": str(error.strerror), "errno": error.errno or 0}})
     finally:
@@ -74,15 +67,44 @@ def _answer(reply: socket.socket, request: Json, own: list[int]) -> None:
             os.close(fd)
 
 
-def open_namespaces(request: Json, fds: list[int]) -> None:
-    """The same for the network namespace at descriptor fds[1], which is there already."""
-    reply = socket.socket(fileno=fds[0])
-    try:
-        p.setns(fds[1], p.CLONE_NEWNET)
-        wire.send(reply, {"ok": True}, [fds[1], _route_socket(), *_name_sockets(request)])
-    except OSError as error:
-        wire.send(reply, {"error": {"text": str(error.strerror), "errno": error.errno or 0}})
-    os._exit(0)
+def _new(_: list[int]) -> Iterator[int]:
+    """A network namespace, and a rtnetlink socket in it."""
+    p.unshare(p.CLONE_NEWNET)
+    _refuse_advertisements()
+    _loopback_up()
+    yield _open_self("net")
+    yield _route_socket()
+
+
+def _both(id_map: Json) -> Iterator[int]:
+    """The same with a user namespace that owns it."""
+    user = _enter_new_userns(id_map)
+    yield from _new([])
+    yield user
+
+
+def _route(given: list[int]) -> Iterator[int]:
+    """A rtnetlink socket in a namespace that is there already."""
+    p.setns(given[0], p.CLONE_NEWNET)
+    yield _route_socket()
+
+
+def _names(given: list[int]) -> Iterator[int]:
+    """What a name server in it needs: UDP, and TCP listening, at 127.0.0.11 and any port; NETLINK_NETFILTER."""
+    p.setns(given[0], p.CLONE_NEWNET)
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    udp.bind((_NAME_SERVER, 0))
+    yield udp.detach()
+    tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    tcp.bind((_NAME_SERVER, 0))
+    tcp.listen(128)
+    yield tcp.detach()
+    netfilter = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    netfilter.bind((0, 0))
+    yield netfilter.detach()
+
+
+_DO: dict[str, Callable[[list[int]], Iterator[int]]] = {"new": _new, "route": _route, "names": _names}
 
 
 def _enter_new_userns(id_map: Json) -> int:
@@ -118,20 +140,6 @@ def _route_socket() -> int:
     route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     route.bind((0, 0))
     return route.detach()
-
-
-def _name_sockets(request: Json) -> list[int]:
-    """What a name server inside needs: UDP, and TCP listening, at 127.0.0.11 and any port; NETLINK_NETFILTER."""
-    if not request.get("names"):
-        return []
-    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-    udp.bind((_NAME_SERVER, 0))
-    tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    tcp.bind((_NAME_SERVER, 0))
-    tcp.listen(128)
-    netfilter = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
-    netfilter.bind((0, 0))
-    return [udp.detach(), tcp.detach(), netfilter.detach()]
 
 
 def _refuse_advertisements() -> None:

@@ -110,9 +110,9 @@ class Launcher:
             self.pid = 0
 
 
-async def exchange(connection: socket.socket, request: Json) -> tuple[Json, list[int]]:
+async def exchange(connection: socket.socket, request: Json, fds: list[int]) -> tuple[Json, list[int]]:
     """A small request to somebody who has nothing else to do, and its answer. OSError or Failed when they are gone."""
-    wire.send(connection, request, [])
+    wire.send(connection, request, fds)
     return await _answer(connection)
 
 

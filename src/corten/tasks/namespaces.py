@@ -16,10 +16,12 @@ from corten.errors import CortenError, Failed, NotFound
 from corten.tasks.launcher import Launcher, exchange
 
 Json = dict[str, Any]
+Answer = tuple[Json, list[int]]
 
 log = logging.getLogger(__name__)
 
 _NETLINK_NETFILTER = 12
+_MAKING = "make a network namespace"
 _SPARE = 2  # namespaces kept ready once somebody has used one: making one takes 3 ms, a start altogether some 20
 
 
@@ -30,41 +32,35 @@ class LauncherNamespaces:
         self._launcher = launcher
         self._spare: deque[Namespace] = deque()
         self._filling: asyncio.Task[None] | None = None
-        self._names = _has_netfilter()
+        self._has_netfilter = _has_netfilter()
         self._maker: socket.socket | None = None
         self._asking = asyncio.Lock()
 
-    async def create(self, name: str, id_map: IdMap | None = None) -> Namespace:
+    async def create(self, id_map: IdMap | None = None) -> Namespace:
         if id_map is not None:
-            return await self._make(name, id_map)
-        namespace = self._spare.popleft() if self._spare else await self._make(name, None)
+            maps = {"uids": id_map.uids, "gids": id_map.gids}
+            answer = await self._launcher.ask({"do": "make namespaces", "id_map": maps}, [])
+            return _namespace(*_descriptors(answer, _MAKING))
+        namespace = self._spare.popleft() if self._spare else await self._new()
         if self._filling is None or self._filling.done():
             self._filling = asyncio.ensure_future(self._fill())
         return namespace
 
-    async def _make(self, name: str, id_map: IdMap | None) -> Namespace:
-        request: Json = {"name": name, "names": self._names}
-        if id_map is None:
-            answer, fds = await self._ask_maker(request)
-        else:
-            maps = {"uids": id_map.uids, "gids": id_map.gids}
-            answer, fds = await self._launcher.ask({"do": "make namespaces", "id_map": maps, **request}, [])
-        if "error" in answer:
-            raise Failed(f"cannot make a network namespace: {answer['error']['text']}")
-        return _namespace(fds, self._names)
+    async def _new(self) -> Namespace:
+        return _namespace(*_descriptors(await self._ask_maker("new", []), _MAKING))
 
-    async def _ask_maker(self, request: Json) -> tuple[Json, list[int]]:
+    async def _ask_maker(self, do: str, fds: list[int]) -> Answer:
         """By the process that makes them all, one after the other; a new one where it has been killed."""
         async with self._asking:
             if self._maker is not None:
                 with suppress(OSError, Failed):
-                    return await self._exchange(self._maker, request)
+                    return await self._exchange(self._maker, {"do": do}, fds)
             self._maker = self._launcher.connect({"do": "serve namespaces"})
-            return await self._exchange(self._maker, request)
+            return await self._exchange(self._maker, {"do": do}, fds)
 
-    async def _exchange(self, maker: socket.socket, request: Json) -> tuple[Json, list[int]]:
+    async def _exchange(self, maker: socket.socket, request: Json, fds: list[int]) -> Answer:
         try:
-            return await exchange(maker, request)
+            return await exchange(maker, request, fds)
         except BaseException:  # an answer that nobody took would be taken for the next one's
             self._forget_maker()
             raise
@@ -77,22 +73,26 @@ class LauncherNamespaces:
     async def _fill(self) -> None:
         try:
             while len(self._spare) < _SPARE:
-                self._spare.append(await self._make("spare", None))
+                self._spare.append(await self._new())
         except CortenError as error:  # the next start makes its own, and says so if it cannot
             log.warning("cannot keep a network namespace ready: %s", error)
 
-    async def open(self, path: Path, names: bool = False) -> Namespace:
+    async def open(self, path: Path) -> Namespace:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise NotFound(f"no network namespace at {path}") from error
         try:
-            answer, fds = await self._launcher.ask({"do": "open namespaces", "names": names}, [fd])
-        finally:
+            (route,) = _descriptors(await self._ask_maker("route", [fd]), f"enter the network namespace {path}")
+        except BaseException:
             os.close(fd)
-        if "error" in answer:
-            raise Failed(f"cannot enter the network namespace {path}: {answer['error']['text']}")
-        return _namespace(fds, names)
+            raise
+        return _namespace(fd, route)
+
+    async def name_sockets(self, namespace: Namespace) -> tuple[int, ...]:
+        if not self._has_netfilter:
+            return ()
+        return tuple(_descriptors(await self._ask_maker("names", [namespace.fd]), "listen for questions about names"))
 
     async def close(self) -> None:
         """Let go of what was kept ready."""
@@ -112,12 +112,15 @@ def _has_netfilter() -> bool:
     return True
 
 
-def _namespace(fds: list[int], names: bool) -> Namespace:
+def _descriptors(answer: Answer, purpose: str) -> list[int]:
+    body, fds = answer
+    if "error" in body:
+        raise Failed(f"cannot {purpose}: {body['error']['text']}")
+    return fds
+
+
+def _namespace(network: int, route: int, user: int = -1) -> Namespace:
     def path(fd: int) -> Path:
         return Path(f"/proc/{os.getpid()}/fd/{fd}")
 
-    network, route, *more = fds
-    sockets, user = (tuple(more[:3]), more[3:]) if names else ((), more)
-    if user:
-        return Namespace(path(network), network, route, path(user[0]), user[0], sockets)
-    return Namespace(path(network), network, route, names=sockets)
+    return Namespace(path(network), network, route, path(user) if user >= 0 else None, user)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -69,10 +68,10 @@ async def change_rate(containers: Containers, container: Container, limits: str)
 
 async def _serve_names(containers: Containers, container: Container, namespace: Namespace) -> None:
     """A name server for a container in a user-defined network that has none yet."""
-    networks = containers.parts.networks
-    if namespace.names and networks.wants_names(container.id):
-        sockets = Sockets(*map(os.dup, namespace.names))  # the name server's own: it outlives this handle
-        await networks.serve_names(container.id, sockets, container.record.host_config.get("Dns") or ())
+    parts = containers.parts
+    if parts.networks.wants_names(container.id) and (made := await parts.namespaces.name_sockets(namespace)):
+        servers = container.record.host_config.get("Dns") or ()
+        await parts.networks.serve_names(container.id, Sockets(*made), servers)
 
 
 async def _connect(
@@ -247,7 +246,7 @@ def _changed(containers: Containers, container: Container) -> None:
 @asynccontextmanager
 async def _opened(containers: Containers, container: Container) -> AsyncIterator[Namespace]:
     path = Path(f"/proc/{container.record.state.pid}/ns/net")
-    namespace = await containers.parts.namespaces.open(path, names=True)
+    namespace = await containers.parts.namespaces.open(path)
     try:
         yield namespace
     finally:

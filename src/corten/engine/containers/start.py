@@ -197,7 +197,7 @@ async def _network_namespace(
     if not container_network.own_namespace(record):
         return None
     with phases.phase("namespace"):
-        namespace = await parts.namespaces.create(container.id, _id_map(parts, record))
+        namespace = await parts.namespaces.create(_id_map(parts, record))
     stack.callback(namespace.close)
     return namespace
 
