@@ -13,7 +13,7 @@ import fcntl
 import ipaddress
 import socket
 import struct
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from corten.kernel.netlink import (
@@ -281,23 +281,27 @@ def link_name(route: Socket, index: int) -> str | None:
     return found.name if found is not None else None
 
 
-def change(message: Message, known: Container[int]) -> Change | None:
-    """A notification of the groups above, where it is bad news of one of these devices; None for anything else.
+def change(message: Message, known: Sequence[Container[int]]) -> Change | None:
+    """A notification of the groups above, where it is bad news of a device in one of these; None for anything else.
 
     Every start of a container is a dozen of them, so nothing is decoded that is not needed.
     """
     if message.kind == RTM_DELADDR:
         index = _IFADDRMSG.unpack_from(message.body)[4]
-        return Change(index, readdressed=True) if index in known else None
+        return Change(index, readdressed=True) if _in(index, known) else None
     if message.kind not in (RTM_NEWLINK, RTM_DELLINK):
         return None
     family, _, index, flags, _ = _IFINFOMSG.unpack_from(message.body)
-    if family != socket.AF_UNSPEC or index not in known:  # a bridge tells of its ports in a family of its own
+    if family != socket.AF_UNSPEC or not _in(index, known):  # a bridge tells of its ports in a family of its own
         return None
     if message.kind == RTM_DELLINK:
         return Change(index, gone=True)
     master = _number(attributes(message.body, _IFINFOMSG.size).get(IFLA_MASTER))
     return Change(index, down=not flags & IFF_UP, master=master)
+
+
+def _in(index: int, known: Sequence[Container[int]]) -> bool:
+    return any(index in devices for devices in known)
 
 
 def settle_carrier(route: Socket, name: str) -> bool:

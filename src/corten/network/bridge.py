@@ -269,9 +269,8 @@ class Bridges:
 
 def _inner(index: int, plug: Plug, has_ipv6: bool) -> list[Request]:
     requests = []
-    if (
-        has_ipv6
-    ):  # an IPv4 network gives no IPv6 address, not even fe80::; an IPv6 one gives it without a probing second
+    # An IPv4 network gives no IPv6 address, not even fe80::; an IPv6 one gives it without a probing second.
+    if has_ipv6:
         requests.append(rtnetlink.no_link_local(index))
     if any(i.version == 6 and not i.ip.is_link_local for i in plug.interfaces):
         requests.append(rtnetlink.address(index, link_local_of(plug.mac)))

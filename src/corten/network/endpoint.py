@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+import msgspec
 
 Json = dict[str, Any]
 
@@ -39,7 +41,8 @@ class Endpoint:
     settings_in: Json = field(default_factory=dict)
 
     def to_json(self) -> Json:
-        return asdict(self)
+        found: Json = msgspec.to_builtins(self)
+        return found
 
     @classmethod
     def from_json(cls, record: Json) -> Endpoint:

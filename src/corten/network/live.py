@@ -30,11 +30,16 @@ class Live:
     addresses: Addresses
     endpoints: dict[str, Endpoint] = field(default_factory=dict)  # by endpoint id; changed by `add` and `drop`
     of: dict[str, Endpoint] = field(default_factory=dict)  # the same by container id: each is in a network once
+    plugged: dict[int, Endpoint] = field(default_factory=dict)  # the same by number of the device, where there is one
 
     def add(self, endpoint: Endpoint) -> None:
         """A new endpoint, or another state of a known one."""
+        if (before := self.endpoints.get(endpoint.endpoint_id)) is not None:
+            self.plugged.pop(before.ifindex, None)
         self.endpoints[endpoint.endpoint_id] = endpoint
         self.of[endpoint.container_id] = endpoint
+        if endpoint.ifindex:
+            self.plugged[endpoint.ifindex] = endpoint
 
     def drop(self, endpoint_id: str) -> bool:
         """False when it is not there."""
@@ -42,6 +47,7 @@ class Live:
         if gone is None:
             return False
         del self.of[gone.container_id]
+        self.plugged.pop(gone.ifindex, None)
         return True
 
     @property

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from corten.errors import CortenError
 from corten.kernel import rtnetlink
@@ -76,11 +76,10 @@ class Upkeep:
         bridges = {
             masters[live.definition.bridge]: live for live in self._networks() if live.definition.bridge in masters
         }
-        ports = {e.ifindex: (live, e) for live in bridges.values() for e in live.endpoints.values()}
-        known = bridges.keys() | ports.keys()
+        known: list[Container[int]] = [bridges, *(live.plugged for live in bridges.values())]
         for message in messages:
             if (change := rtnetlink.change(message, known)) is not None:
-                self._judge(change, bridges, ports)
+                self._judge(change, bridges)
 
     def _look_at_all(self) -> None:
         """Some messages were lost, so anything may have happened."""
@@ -99,7 +98,7 @@ class Upkeep:
                 elif intact and links[endpoint.ifindex].master != master:
                     self._due(live, endpoint.ifindex)
 
-    def _judge(self, change: Change, bridges: dict[int, Live], ports: dict[int, tuple[Live, Endpoint]]) -> None:
+    def _judge(self, change: Change, bridges: dict[int, Live]) -> None:
         """A message may be of a state that is over: a device is down and no port of anything while it is made."""
         devices = self._wiring.bridges
         if change.ifindex in bridges:
@@ -108,7 +107,8 @@ class Upkeep:
             if bad and not devices.intact(live.definition.bridge, live.gateways):
                 self._due(live, _BRIDGE)
             return
-        live, endpoint = ports[change.ifindex]
+        live = next(live for live in bridges.values() if change.ifindex in live.plugged)
+        endpoint = live.plugged[change.ifindex]
         name = live.definition.bridge
         if change.gone:
             asyncio.get_running_loop().call_later(_END, self._missing, live, endpoint)
