@@ -24,21 +24,34 @@ _F_ADD_SEALS = 1033
 _ALL_SEALS = 0xF
 
 
+class _Linux(msgspec.Struct):
+    seccomp: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Configuration(msgspec.Struct):
+    """What is read of it here: nothing else is decoded, and the profile only when it has not been met before."""
+
+    linux: _Linux | None = None
+
+
+_read = msgspec.json.Decoder(_Configuration).decode
+
+
 class Filters:
     def __init__(self) -> None:
-        self._programs: OrderedDict[bytes, int] = OrderedDict()
+        self._programs: OrderedDict[bytes, int] = OrderedDict()  # by the profile as it is written
 
     def descriptor(self, bundle: Path) -> int | None:
         """The program for the bundle's configuration, None when it asks for none. It stays ours to close. Failed."""
         try:
-            spec: dict[str, Any] = msgspec.json.decode((bundle / "config.json").read_bytes())
+            linux = _read((bundle / "config.json").read_bytes()).linux
         except (OSError, msgspec.DecodeError) as error:
             raise Failed(f"cannot read the configuration of bundle {bundle}: {error}") from error
-        section = (spec.get("linux") or {}).get("seccomp")
-        if not section:
-            return None
-        key = msgspec.json.encode(section)
+        key = bytes(linux.seccomp) if linux else b"null"
         if key not in self._programs:
+            section: dict[str, Any] | None = msgspec.json.decode(key)
+            if not section:
+                return None
             self._programs[key] = _sealed(seccomp.compile(section))
             if len(self._programs) > _KEPT:
                 os.close(self._programs.popitem(last=False)[1])

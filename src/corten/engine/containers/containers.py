@@ -31,23 +31,27 @@ log = logging.getLogger(__name__)
 class Containers:
     """All containers of the daemon. Reading never waits for one that is busy.
 
-    The verbs are functions in container_*.py that take this object and a `Container`.
+    The verbs are functions in engine/containers/*.py that take this object and a `Container`.
     """
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.by_id: dict[str, Container] = {}
         self.by_name: dict[str, Container] = {}
+        self.linking: dict[str, Container] = {}  # by id: those that were made with --link
         self.probe: Run | None = None  # runs health checks; set by the engine
         parts.runtime.on_event = self._on_event
 
     def add(self, container: Container) -> None:
         self.by_id[container.id] = container
         self.by_name[container.record.name] = container
+        if container.record.host_config.get("Links"):
+            self.linking[container.id] = container
 
     def drop(self, container: Container) -> None:
         self.parts.images.used(container.record.image_id)
         self.by_id.pop(container.id, None)
+        self.linking.pop(container.id, None)
         if self.by_name.get(container.record.name) is container:
             del self.by_name[container.record.name]
 

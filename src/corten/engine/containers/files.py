@@ -20,7 +20,7 @@ def prepare(container: Container, owner: tuple[int, int] = (0, 0)) -> None:
     """
     _put(container, "hostname", f"{container.record.config.get('Hostname') or ''}\n")
     for name in ("hosts", "resolv.conf"):
-        _put(container, name, "")
+        os.close(_open(container, name))
     if owner != (0, 0):
         for name in ("hostname", "hosts", "resolv.conf"):
             os.chown(container.bundle / name, *owner, follow_symlinks=False)
@@ -48,10 +48,14 @@ def _put(container: Container, name: str, text: str) -> None:
     Cut off behind, not emptied before: ext4 takes that for a replacement and waits with its close for the disk.
     """
     data = text.encode()
-    fd = os.open(container.bundle / name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    fd = _open(container, name)
     try:
         os.write(fd, data)
         if os.fstat(fd).st_size > len(data):
             os.ftruncate(fd, len(data))
     finally:
         os.close(fd)
+
+
+def _open(container: Container, name: str) -> int:
+    return os.open(f"{container.bundle}/{name}", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
