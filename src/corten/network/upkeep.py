@@ -77,9 +77,10 @@ class Upkeep:
             masters[live.definition.bridge]: live for live in self._networks() if live.definition.bridge in masters
         }
         known: list[Container[int]] = [bridges, *(live.plugged for live in bridges.values())]
-        for message in messages:
-            if (change := rtnetlink.change(message, known)) is not None:
-                self._judge(change, bridges)
+        changes = [change for message in messages if (change := rtnetlink.change(message, known)) is not None]
+        latest = {(change.ifindex, change.gone, change.readdressed): change for change in changes}
+        for change in latest.values():  # the states that a device had before its last are over
+            self._judge(change, bridges)
 
     def _look_at_all(self) -> None:
         """Some messages were lost, so anything may have happened."""

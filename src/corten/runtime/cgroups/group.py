@@ -140,7 +140,9 @@ class Cgroup:
         Invalid for a value that the kernel refuses, Conflict for a memory limit below what is in use.
         """
         warnings: list[str] = []
-        for first, second in _CONTROLLERS:
+        for first, second, key in _CONTROLLERS:
+            if not resources.get(key):
+                continue
             if _is_second(self.layout, first, second):
                 v2.SECTIONS[second](self.directory(second), resources, warnings)
             else:
@@ -253,16 +255,16 @@ class Cgroup:
         self._directories = {}
 
 
-_CONTROLLERS = (  # the same thing in v1 and in v2
-    ("memory", "memory"),
-    ("cpu", "cpu"),
-    ("cpuset", "cpuset"),
-    ("pids", "pids"),
-    ("blkio", "io"),
-    ("hugetlb", "hugetlb"),
-    ("rdma", "rdma"),
-    ("net_cls", "net_cls"),
-    ("net_prio", "net_prio"),
+_CONTROLLERS = (  # the same thing in v1 and in v2, and what asks for it in linux.resources
+    ("memory", "memory", "memory"),
+    ("cpu", "cpu", "cpu"),
+    ("cpuset", "cpuset", "cpu"),
+    ("pids", "pids", "pids"),
+    ("blkio", "io", "blockIO"),
+    ("hugetlb", "hugetlb", "hugepageLimits"),
+    ("rdma", "rdma", "rdma"),
+    ("net_cls", "net_cls", "network"),
+    ("net_prio", "net_prio", "network"),
 )
 
 
