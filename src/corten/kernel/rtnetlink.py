@@ -47,6 +47,7 @@ IFF_UP = 0x1
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
 IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD = 20, 26, 27, 28
+IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
 IFLA_BR_STP_STATE = 5
@@ -147,9 +148,11 @@ def veth(name: str, index: int, master: int, peer: str, peer_index: int, mac: st
     The numbers are given so that nobody has to ask for them (EBUSY when one is taken). They must differ: the kernel
     puts off by up to a second what it hears from a device whose other end has its own number (linkwatch), and the
     bridge would not forward before. A device placed at its creation costs nothing; one that is moved into a namespace
-    later costs 12 to 20 ms.
+    later costs 12 to 20 ms. And it gets one queue each way: the kernel would make one for each processor, with
+    directories in sysfs, only to take the others away again, for which it waits for a grace period.
     """
     size = u32(IFLA_MTU, mtu) if mtu else b""
+    size += u32(IFLA_NUM_TX_QUEUES, 1) + u32(IFLA_NUM_RX_QUEUES, 1)
     other = (
         _ifinfo(peer_index)
         + string(IFLA_IFNAME, peer)
