@@ -105,9 +105,9 @@ def move(fd: int, target: int) -> None:
     sys.syscall("move_mount", sys.SYS_move_mount, fd, b"", target, b"", flags)
 
 
-def move_to(fd: int, path: str) -> None:
-    """Put the detached mount `fd` at a path that nobody else controls."""
-    sys.syscall("move_mount", sys.SYS_move_mount, fd, b"", sys.AT_FDCWD, os.fsencode(path), _MOVE_MOUNT_F_EMPTY_PATH)
+def move_to(fd: int, path: str, directory: int = sys.AT_FDCWD) -> None:
+    """Put the detached mount `fd` at a path, which begins in `directory`, and which nobody else controls."""
+    sys.syscall("move_mount", sys.SYS_move_mount, fd, b"", directory, os.fsencode(path), _MOVE_MOUNT_F_EMPTY_PATH)
 
 
 def set_propagation(path: str, kind: int, recursive: bool = True) -> None:

@@ -63,8 +63,8 @@ def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...]) -> Prepared:
         namespaces = {kind: keep(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for kind, path in plan.joins}
         root = keep(_root(plan.root, namespaces.get("user", -1)))
         binds = {i: keep(bind(plan_)) for i, plan_ in enumerate(plan.mounts) if plan_.kind == "bind"}
-        mount = next((mount for mount in plan.mounts if mount.kind == "cgroup"), None)
-        hierarchies = tuple((cgroup, keep(_cgroup(cgroup, mount.add))) for cgroup in cgroups) if mount else ()
+        shown = any(mount.kind == "cgroup" for mount in plan.mounts)
+        hierarchies = tuple((cgroup, keep(m.clone(sys.AT_FDCWD, cgroup.path))) for cgroup in cgroups) if shown else ()
         null = keep(_null())
         devices = {path: keep(_private(path)) for path in _bound_devices(plan)}
         return Prepared(root, binds, hierarchies, null, devices, namespaces)
@@ -178,14 +178,10 @@ def _foreign(pid: str, path: str, recursive: bool) -> int:
             os.close(fd)
 
 
-def _private(path: str, attributes: int = 0) -> int:
+def _private(path: str) -> int:
     fd = m.clone(sys.AT_FDCWD, path)
-    m.set_attributes(fd, attributes, propagation=m.MS_PRIVATE)
+    m.set_attributes(fd, propagation=m.MS_PRIVATE)
     return fd
-
-
-def _cgroup(cgroup: CgroupMount, attributes: int) -> int:
-    return _private(cgroup.path, attributes | m.MOUNT_ATTR_NOSUID | m.MOUNT_ATTR_NODEV | m.MOUNT_ATTR_NOEXEC)
 
 
 def _null() -> int:

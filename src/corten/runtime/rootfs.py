@@ -120,25 +120,21 @@ class Rootfs:
 
     def _place_cgroups(self, mount: MountPlan) -> None:
         hierarchies = self._prepared.cgroups
+        only = hierarchies[0][1] if len(hierarchies) == 1 and not hierarchies[0][0].name else -1
+        top = m.new("tmpfs", ("mode=755",), 0, "tmpfs") if only < 0 else only
         where = paths.make_directories(self._root, mount.target)
-        try:
-            if len(hierarchies) == 1 and not hierarchies[0][0].name:
-                m.move(hierarchies[0][1], where)
-                return
-            table = m.new("tmpfs", ("mode=755",), mount.add & ~m.MOUNT_ATTR_RDONLY, "tmpfs")
-            m.move(table, where)
-        finally:
-            os.close(where)
-        for cgroup, fd in hierarchies:
-            os.mkdir(cgroup.name, 0o755, dir_fd=table)
-            inside = os.open(cgroup.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=table)
-            m.move(fd, inside)
-            os.close(inside)
-            for link in cgroup.links:
-                os.symlink(cgroup.name, link, dir_fd=table)
-        if mount.add & m.MOUNT_ATTR_RDONLY:
-            m.set_attributes(table, m.MOUNT_ATTR_RDONLY)
-        os.close(table)
+        m.move(top, where)
+        os.close(where)
+        if only < 0:
+            for cgroup, fd in hierarchies:
+                os.mkdir(cgroup.name, 0o755, dir_fd=top)
+                m.move_to(fd, cgroup.name, top)
+                for link in cgroup.links:
+                    os.symlink(cgroup.name, link, dir_fd=top)
+        attributes = mount.add | m.MOUNT_ATTR_NOSUID | m.MOUNT_ATTR_NODEV | m.MOUNT_ATTR_NOEXEC
+        m.set_attributes(top, attributes, propagation=m.MS_PRIVATE, recursive=True)
+        if only < 0:
+            os.close(top)
 
     def fill_dev(self) -> None:
         """Nodes and links of /dev. Where the user has mounted a /dev of the host, that is left as it is."""
@@ -150,7 +146,13 @@ class Rootfs:
             listed.setdefault(f"/dev/{name}", {"path": f"/dev/{name}", "type": "c", "major": major, "minor": minor,
                                                "fileMode": 0o666})  # fmt: skip
         for device in listed.values():
-            self._device(device)
+            parent, _, name = device["path"].rpartition("/")
+            if parent == "/dev":
+                self._device(device, dev, name)
+                continue
+            directory = paths.make_directories(self._root, parent)
+            self._device(device, directory, name)
+            os.close(directory)
         for name, target in _LINKS:
             if not (name == "core" and not os.path.lexists("/proc/kcore")):
                 _link(dev, name, target)
@@ -159,30 +161,25 @@ class Rootfs:
             _link(dev, "ptmx", "pts/ptmx")
         os.close(dev)
 
-    def _device(self, device: dict[str, Any]) -> None:
+    def _device(self, device: dict[str, Any], directory: int, name: str) -> None:
         path = device["path"]
-        parent, _, name = path.rpartition("/")
-        directory = paths.make_directories(self._root, parent)
+        bound = self._prepared.devices.get(path)
+        if bound is not None:
+            where = paths.make_file(self._root, path)
+            m.move(bound, where)
+            os.close(where)
+            return
+        kind = _FILE_KINDS.get(device["type"])
+        if kind is None:
+            raise OSError(0, f"device {path} has the unknown type {device['type']!r}")
+        number = os.makedev(device.get("major", 0), device.get("minor", 0))
+        mode = device.get("fileMode")
         try:
-            bound = self._prepared.devices.get(path)
-            if bound is not None:
-                where = paths.make_file(self._root, path)
-                m.move(bound, where)
-                os.close(where)
-                return
-            kind = _FILE_KINDS.get(device["type"])
-            if kind is None:
-                raise OSError(0, f"device {path} has the unknown type {device['type']!r}")
-            number = os.makedev(device.get("major", 0), device.get("minor", 0))
-            mode = device.get("fileMode")
-            try:
-                os.mknod(name, kind | (0o666 if mode is None else mode & 0o7777), number, dir_fd=directory)
-            except FileExistsError:
-                return
-            if device.get("uid") or device.get("gid"):
-                os.chown(name, device.get("uid") or 0, device.get("gid") or 0, dir_fd=directory, follow_symlinks=False)
-        finally:
-            os.close(directory)
+            os.mknod(name, kind | (0o666 if mode is None else mode & 0o7777), number, dir_fd=directory)
+        except FileExistsError:
+            return
+        if device.get("uid") or device.get("gid"):
+            os.chown(name, device.get("uid") or 0, device.get("gid") or 0, dir_fd=directory, follow_symlinks=False)
 
     def open_console(self, size: tuple[int, int]) -> tuple[int, int]:
         """(master, slave) of a new terminal of this container, which is also /dev/console."""
