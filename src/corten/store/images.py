@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,16 +48,20 @@ class ImageRecord:
 
 
 class ImageRecords:
-    """Names here are canonical: `docker.io/library/busybox:latest` for tags, `.../busybox@sha256:..` for digests."""
+    """Names here are canonical: `docker.io/library/busybox:latest` for tags, `.../busybox@sha256:..` for digests.
+
+    `changes` counts the writes: who keeps an answer can tell by it whether the answer still holds.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.changes = 0
 
     def put(self, record: ImageRecord, tags: Sequence[str] = (), digests: Sequence[str] = ()) -> None:
         """Keep the image and point these names at it, in one transaction."""
         layers = json.dumps({"layers": [layer.to_json() for layer in record.layers], "others": record.others})
         values = (record.id, record.manifest, json.dumps(record.config), layers, record.size, record.created)
-        with self._database.write() as cursor:
+        with self._write() as cursor:
             cursor.execute(
                 "INSERT INTO images VALUES (?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET"
                 " manifest=excluded.manifest, layers=excluded.layers, size=excluded.size",
@@ -101,25 +107,33 @@ class ImageRecords:
         return names
 
     def tag(self, name: str, id: str) -> None:
-        with self._database.write() as cursor:
+        with self._write() as cursor:
             cursor.execute("INSERT OR REPLACE INTO tags VALUES (?,?)", (name, id))
 
     def name_digest(self, name: str, id: str) -> None:
         """Point a digest name at the image, if it is here (still)."""
-        with self._database.write() as cursor:
+        with self._write() as cursor:
             cursor.execute("INSERT OR REPLACE INTO image_digests SELECT ?, id FROM images WHERE id=?", (name, id))
 
     def untag(self, name: str) -> None:
         """Forget a tag or a digest name."""
-        with self._database.write() as cursor:
+        with self._write() as cursor:
             cursor.execute("DELETE FROM tags WHERE name=?", (name,))
             cursor.execute("DELETE FROM image_digests WHERE name=?", (name,))
 
     def delete(self, id: str) -> None:
-        with self._database.write() as cursor:
+        with self._write() as cursor:
             for table in ("tags", "image_digests"):
                 cursor.execute(f"DELETE FROM {table} WHERE image=?", (id,))
             cursor.execute("DELETE FROM images WHERE id=?", (id,))
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Cursor]:
+        try:
+            with self._database.write() as cursor:
+                yield cursor
+        finally:
+            self.changes += 1
 
     def _names(self, table: str, id: str) -> tuple[str, ...]:
         return tuple(

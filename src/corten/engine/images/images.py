@@ -58,6 +58,9 @@ def no_users(image: str) -> Sequence[tuple[str, bool]]:
     return ()
 
 
+_REMEMBERED = 256  # answers
+
+
 class Images:
     """`users` tells which containers use an image; `on_event` is told (action, id or name, attributes).
 
@@ -78,6 +81,8 @@ class Images:
         self.uses = Uses(Records(database))
         self.on_event: Callable[[str, str, dict[str, str]], None] = lambda action, id, attributes: None
         self._records = ImageRecords(database)
+        self._resolved: dict[str, Image] = {}  # by what was asked for, as long as no record changes
+        self._resolved_at = 0
         self._leases = Leases()
         self._blobs = blobs
         self._trees = trees
@@ -120,6 +125,14 @@ class Images:
 
     def resolve(self, ref: str) -> Image:
         """The image of a tag, a digest, an id or the unique start of one. NotFound."""
+        if self._resolved_at != self._records.changes or len(self._resolved) > _REMEMBERED:
+            self._resolved_at = self._records.changes
+            self._resolved = {}
+        if ref not in self._resolved:
+            self._resolved[ref] = self._resolve(ref)
+        return self._resolved[ref]
+
+    def _resolve(self, ref: str) -> Image:
         record = self._find(ref)[0]
         chain = record.chain
         return Image(
