@@ -27,7 +27,7 @@ def measure(stage: Stage) -> list[Table]:
         started: list[str] = []
         act = partial(_start, client, daemon, number, started)
         subjects.append(Subject(name, act, after=partial(_clear, daemon, started)))
-    rows = alternate([*subjects, *stage.absent_rows()], stage.runs(3, 1), warm_up=0)
+    rows = alternate([*subjects, *stage.absent_rows()], stage.runs(5, 1), warm_up=0)
     title = f"{number} starts, {AT_A_TIME} at a time"
     note = f"`docker run -d {image.NAME} sleep 100000`, the time until the last one is up."
     return [Table(title, rows, "dockerd", (Target("Corten", 1 / 6, "dockerd"),), note=note)]

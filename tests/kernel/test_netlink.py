@@ -51,9 +51,11 @@ def test_a_pair_is_made_in_one_message_with_both_ends_in_place(host: netns.Net, 
         assert outer.get("ifname") == "v0"
         assert outer.get("master") == master
         assert outer.get(("linkinfo", "kind")) == "veth"
+        assert (outer.get("num_tx_queues"), outer.get("num_rx_queues")) == (1, 1)
     with box.entered(), IPRoute() as oracle:
         (inner,) = oracle.get_links(4712)
         assert (inner.get("ifname"), inner.get("address"), inner.get("mtu")) == ("eth0", "02:42:ac:11:00:02", 1400)
+        assert (inner.get("num_tx_queues"), inner.get("num_rx_queues")) == (1, 1)
         (address,) = oracle.get_addr(index=4712)
         assert (address.get("local"), address["prefixlen"], address.get("broadcast")) == (
             "172.17.0.2",

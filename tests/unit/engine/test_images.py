@@ -331,8 +331,14 @@ async def test_tags(loaded: Any) -> None:
     store.images.tag("one:1", "localhost:5000/other", "v2")
     store.images.tag("one:1", "third", "")
     assert store.images.resolve("one:1").repo_tags == ("one:1", "third:latest", "localhost:5000/other:v2")
+    assert store.images.resolve("third").id == store.images.resolve("one:1").id
     store.images.tag("two:1", "third", "latest")  # taken from the other
     assert store.images.resolve("third").id == store.images.resolve("two:1").id
+    store.images.resolve("two:1")
+    await store.images.remove("two:1")
+    with pytest.raises(NotFound):
+        store.images.resolve("two:1")
+    assert store.images.resolve("third").repo_tags == ("third:latest",)
     for bad in (("A B", ""), ("x", "a b"), ("x@" + digest(b""), "")):
         with pytest.raises(Invalid):
             store.images.tag("one:1", *bad)
