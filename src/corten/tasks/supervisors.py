@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
@@ -24,8 +23,7 @@ Json = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
-_SPARE = 2  # supervisors kept ready once somebody has needed one: making one takes 3 ms, a start altogether some 20
-_MOMENT = 0.05  # seconds
+_SPARE = 2  # supervisors made ahead, once somebody has needed one: making one takes 3 ms, a start altogether some 20
 
 
 class Supervisors:
@@ -36,7 +34,6 @@ class Supervisors:
         self._run = run  # <exec-root>/containers, with a directory for each task that lives
         self._filters = Filters()
         self._spare: deque[socket.socket] = deque()
-        self._filling: asyncio.TimerHandle | None = None
         self.on_event: Callable[[str, str, Json], None] = lambda *_: None
 
     async def create(self, bundle: Bundle, streams: Sequence[Stream] = ()) -> SupervisedTask:
@@ -71,21 +68,10 @@ class Supervisors:
         return supervisor
 
     def _keep_ready(self) -> None:
-        """As long as there is one, others have a moment's time: in a burst two are then forked together."""
-        if not self._spare:
-            self._fill()
-        elif self._filling is None:
-            self._filling = asyncio.get_running_loop().call_later(_MOMENT, self._fill)
-
-    def _fill(self) -> None:
-        if self._filling is not None:
-            self._filling.cancel()
-            self._filling = None
-        missing = _SPARE - len(self._spare)
-        if missing <= 0:
+        if self._spare:
             return
         try:
-            self._spare.extend(self._launcher.connect_each({"do": "supervise"}, missing))
+            self._spare.extend(self._launcher.connect_each({"do": "supervise"}, _SPARE))
         except (CortenError, OSError) as error:  # the next container has one made, or says why there is none
             log.warning("cannot keep a supervisor ready: %s", error)
 
@@ -146,8 +132,6 @@ class Supervisors:
     def close(self) -> None:
         """Let go of what was kept ready. Supervisors with a container live on."""
         self._filters.close()
-        if self._filling is not None:
-            self._filling.cancel()
         while self._spare:
             self._spare.popleft().close()
 
