@@ -2,8 +2,7 @@
 
 The daemon starts it before it has any thread, and never forks itself. A request is one frame with its descriptors, the
 first of which is a socket of the request's own: whoever is forked for it answers there, so the launcher itself never
-writes, never waits, and keeps no state. (With "each" in it it is a request for every one of its descriptors.) It ends
-when the daemon does; what it forked does not.
+writes, never waits, and keeps no state. It ends when the daemon does; what it forked does not.
 
 It runs from a sealed interpreter (`seal`), so that what enters a container has an executable that no container can
 write to (CVE-2019-5736), and has itself marked undumpable, which its children inherit.
@@ -67,9 +66,7 @@ def main(fd: int) -> None:
     decoder = wire.Decoder()
     while wire.receive(daemon, decoder):
         while frame := decoder.next():
-            request, fds = frame
-            for own in [[fd] for fd in fds] if "each" in request else [fds]:
-                _fork(request, own)
+            _fork(*frame)
 
 
 def _fork(request: Json, fds: list[int]) -> None:

@@ -84,27 +84,16 @@ class Launcher:
 
     def connect(self, request: Json, fds: list[int] | None = None) -> socket.socket:
         """Have somebody forked for `request`, and the connection to them, which does not block."""
-        (connection,) = self._connect(request, 1, fds or [])
-        return connection
-
-    def connect_each(self, request: Json, number: int) -> list[socket.socket]:
-        """The same with several of them, each for itself. Forked together they cost less than one after the other."""
-        return self._connect({**request, "each": True}, number, [])
-
-    def _connect(self, request: Json, number: int, fds: list[int]) -> list[socket.socket]:
-        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(number)]
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.setblocking(False)
         try:
-            self.send(request, [*(theirs.fileno() for _, theirs in pairs), *fds])
+            self.send(request, [theirs.fileno(), *(fds or ())])
         except BaseException:
-            for ours, _ in pairs:
-                ours.close()
+            ours.close()
             raise
         finally:
-            for _, theirs in pairs:
-                theirs.close()
-        for ours, _ in pairs:
-            ours.setblocking(False)
-        return [ours for ours, _ in pairs]
+            theirs.close()
+        return ours
 
     async def ask(self, request: Json, fds: list[int]) -> tuple[Json, list[int]]:
         """A request with one answer: the answer and the descriptors that came with it. Failed when there is none."""

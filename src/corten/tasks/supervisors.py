@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
-_SPARE = 2  # supervisors made ahead, once somebody has needed one: making one takes 3 ms, a start altogether some 20
+_SPARE = 2  # supervisors kept ready once somebody has needed one: making one takes 3 ms, a start altogether some 20
 
 
 class Supervisors:
@@ -68,12 +68,12 @@ class Supervisors:
         return supervisor
 
     def _keep_ready(self) -> None:
-        if self._spare:
-            return
-        try:
-            self._spare.extend(self._launcher.connect_each({"do": "supervise"}, _SPARE))
-        except (CortenError, OSError) as error:  # the next container has one made, or says why there is none
-            log.warning("cannot keep a supervisor ready: %s", error)
+        while len(self._spare) < _SPARE:
+            try:
+                self._spare.append(self._launcher.connect({"do": "supervise"}))
+            except (CortenError, OSError) as error:  # the next container has one made, or says why there is none
+                log.warning("cannot keep a supervisor ready: %s", error)
+                return
 
     def run_directory(self, id: str) -> Path:
         return self._run / id
