@@ -21,6 +21,7 @@ from corten.engine.images import chain, pump
 from corten.engine.images.unpack import Unpacked
 from corten.errors import Corrupt
 from corten.snapshots import syncing
+from corten.snapshots.shelf import Draft
 from corten.store.blobs import Ingest
 from image_parts import tars
 from image_parts.registries import Scripted, scripted
@@ -229,3 +230,43 @@ async def test_an_import_that_cannot_be_synced_leaves_no_tree(
     with pytest.raises(OSError, match="syncfs"):
         await collect(store.images.import_(body(LAYER)))
     assert store.leftovers() == []
+
+
+async def test_a_draft_is_taken_away_when_its_worker_has_ended(
+    store: Store, server: Scripted, workers: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when nobody wants the layer any more: a worker that goes on writing would leave behind what it writes."""
+    image, never = Made([LAYER]), asyncio.Event()
+    server.add("1", image)
+    in_two_halves(server, image.layers[0], never)
+    order: list[str] = []
+    begun, unpack, discard = asyncio.Event(), workers.unpack, store.trees.discard
+
+    async def slow(tree: Path, source_fd: int) -> dict[str, Any]:
+        begun.set()
+        try:
+            await asyncio.sleep(0.2)
+            return await unpack(tree, source_fd)
+        finally:
+            order.append("worker ended")
+
+    def discarded(draft: Draft) -> None:
+        order.append("draft taken away")
+        discard(draft)
+
+    monkeypatch.setattr(workers, "unpack", slow)
+    monkeypatch.setattr(store.trees, "discard", discarded)
+    pulling = asyncio.ensure_future(collect(store.images.pull(f"{server.host}/a/b", "1", None, None)))
+    await asyncio.wait_for(begun.wait(), 30)
+    pulling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(pulling, 30)
+    never.set()
+    for _ in range(100):
+        if len(order) == 2:
+            break
+        await asyncio.sleep(0.05)
+    assert order == ["worker ended", "draft taken away"]
+    assert workers.count == 1  # it was not merely kept from beginning
+    store.trees.shelf.drain()
+    assert not [left for left in store.leftovers() if "snapshots" in left]

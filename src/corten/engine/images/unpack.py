@@ -29,8 +29,8 @@ FOLLOWERS = 3  # layers that are unpacked while they arrive: as many as are down
 class Workers(Protocol):
     """Confined processes. `unpack` applies the uncompressed tar stream at `source_fd` to the directory `tree`.
 
-    The answer is `corten.layers.worker.unpack`'s, and so are the exceptions. `source_fd` stays the caller's. When the
-    call is cancelled the worker is killed.
+    The answer is `corten.layers.worker.unpack`'s, and so are the exceptions. `source_fd` stays the caller's. The worker
+    ends with its stream, not with the call: whoever wants it to stop cuts the stream, and waits.
     """
 
     async def unpack(self, tree: Path, source_fd: int) -> Json: ...
@@ -124,25 +124,39 @@ class Unpacker:
             fcntl.fcntl(writer, _F_SETPIPE_SZ, _PIPE)
         pump = Pump(digest, source, writer, progress)
         pumping = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(threads, pump.run))
+        working = asyncio.ensure_future(self._workers.unpack(draft.path, reader))
         refused: BaseException | None = None
         answer: Json = {}
         try:
-            answer = await self._workers.unpack(draft.path, reader)
+            answer = await asyncio.shield(working)
         except BaseException as error:
             refused = error
-        finally:
-            pump.end()
-            os.close(reader)
-        await asyncio.wait({pumping})
+        pump.end()
+        refused = await _ended(working) or refused  # or it would go on writing to a draft that is taken away
+        os.close(reader)
+        refused = await _ended(pumping) or refused
         failed = pumping.exception()
         # Of two errors the first is the cause: a worker that gave up breaks the pipe, a pump that gave up cuts it.
         if failed is not None and not isinstance(failed, BrokenPipeError) and not _cancelled(refused):
             raise failed
         if refused is not None:
+            if not working.cancelled():
+                working.exception()  # looked at, so that nobody is told that nobody did
             raise refused
         if failed is not None:
             raise Corrupt(f"layer {digest}: the unpacking process ended early") from failed
         return pumping.result(), answer
+
+
+async def _ended(future: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+    """Wait for it, whatever becomes of it. Answers that this task was told to stop meanwhile."""
+    told: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait({future})
+        except asyncio.CancelledError as error:
+            told = error
+    return told
 
 
 def _cancelled(error: BaseException | None) -> bool:
