@@ -9,6 +9,7 @@ from corten.api.routes import Route
 from corten.api.streams import begin
 from corten.engine.clock import SECOND
 from corten.engine.events import matcher
+from corten.engine.sources import closing
 from corten.errors import Invalid
 
 
@@ -20,8 +21,9 @@ async def events(call: Call) -> web.StreamResponse:
     matcher(filters)  # a bad filter is a 400, not a broken stream
     source = call.engine.events.listen(since, until, filters)
     answer = await begin(call, "application/json")
-    async for event in source:
-        await answer.write(encode_line(event))
+    async with closing(source):
+        async for event in source:
+            await answer.write(encode_line(event))
     await answer.write_eof()
     return answer
 

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from corten.api.call import HEADERS, Call, encode_line
 from corten.api.errors import message
+from corten.engine.sources import closing
 from corten.errors import CortenError
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,9 @@ async def begin(call: Call, content_type: str, headers: Mapping[str, str] | None
 async def pieces(answer: web.StreamResponse, source: AsyncIterator[bytes]) -> web.StreamResponse:
     """Send all of `source`. An error in it cuts the connection: there is no other way to tell the client."""
     try:
-        async for piece in source:
-            await answer.write(piece)
+        async with closing(source):
+            async for piece in source:
+                await answer.write(piece)
     except (CortenError, OSError) as error:
         log.warning("an answer was cut short: %s", error)
         if isinstance(answer, Begun) and isinstance(answer.connection, asyncio.WriteTransport):
@@ -45,18 +47,18 @@ async def pieces(answer: web.StreamResponse, source: AsyncIterator[bytes]) -> we
 
 async def progress(call: Call, source: AsyncIterator[object]) -> web.StreamResponse:
     """Docker's JSON messages, one a line. An error before the first is a plain error; after it, it is a message."""
-    iterator = aiter(source)
-    first = await anext(iterator, None)
-    answer = await begin(call, "application/json")
-    if first is not None:
-        await answer.write(encode_line(first))
-    try:
-        async for item in iterator:
-            await answer.write(encode_line(item))
-    except (CortenError, OSError) as error:
-        if isinstance(error, ConnectionError):
-            raise
-        text = message(error)
-        await answer.write(encode_line({"errorDetail": {"message": text}, "error": text}))
-    await answer.write_eof()
+    async with closing(source):
+        first = await anext(source, None)
+        answer = await begin(call, "application/json")
+        if first is not None:
+            await answer.write(encode_line(first))
+        try:
+            async for item in source:
+                await answer.write(encode_line(item))
+        except (CortenError, OSError) as error:
+            if isinstance(error, ConnectionError):
+                raise
+            text = message(error)
+            await answer.write(encode_line({"errorDetail": {"message": text}, "error": text}))
+        await answer.write_eof()
     return answer

@@ -12,6 +12,7 @@ from corten.engine.containers import logs
 from corten.engine.containers.container import Container
 from corten.engine.containers.execs import check_running
 from corten.engine.seams import Stream
+from corten.engine.sources import closing
 from corten.errors import Conflict, CortenError, Invalid
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ async def attach(containers: Containers, container: Container, stream: Stream, l
     given = False
     try:
         if replay and container.log_path is not None:
-            async for piece in logs.replay(container.log_path, stream.mux):
-                await send(stream.fd, piece)
+            async with closing(logs.replay(container.log_path, stream.mux)) as past:
+                async for piece in past:
+                    await send(stream.fd, piece)
         if live:
             task = container.task
             given = True
