@@ -120,20 +120,19 @@ class Rootfs:
 
     def _place_cgroups(self, mount: MountPlan) -> None:
         hierarchies = self._prepared.cgroups
-        only = hierarchies[0][1] if len(hierarchies) == 1 and not hierarchies[0][0].name else -1
-        top = m.new("tmpfs", ("mode=755",), 0, "tmpfs") if only < 0 else only
+        alone = len(hierarchies) == 1 and not hierarchies[0][0].name  # v2's tree is the mount itself
+        top = hierarchies[0][1] if alone else m.new("tmpfs", ("mode=755",), 0, "tmpfs")
         where = paths.make_directories(self._root, mount.target)
         m.move(top, where)
         os.close(where)
-        if only < 0:
-            for cgroup, fd in hierarchies:
-                os.mkdir(cgroup.name, 0o755, dir_fd=top)
-                m.move_to(fd, cgroup.name, top)
-                for link in cgroup.links:
-                    os.symlink(cgroup.name, link, dir_fd=top)
+        for cgroup, fd in () if alone else hierarchies:
+            os.mkdir(cgroup.name, 0o755, dir_fd=top)
+            m.move_to(fd, cgroup.name, top)
+            for link in cgroup.links:
+                os.symlink(cgroup.name, link, dir_fd=top)
         attributes = mount.add | m.MOUNT_ATTR_NOSUID | m.MOUNT_ATTR_NODEV | m.MOUNT_ATTR_NOEXEC
         m.set_attributes(top, attributes, propagation=m.MS_PRIVATE, recursive=True)
-        if only < 0:
+        if not alone:
             os.close(top)
 
     def fill_dev(self) -> None:

@@ -50,7 +50,7 @@ def make_namespaces(request: Json, fds: list[int]) -> None:
     """Answer once, with a user namespace behind the others: `id_map` is {"uids": TEXT, "gids": TEXT} as uid_map wants
     it; the network namespace is that user namespace's, so that the container's root may configure it. Does not return.
     """
-    _answer(socket.socket(fileno=fds[0]), _both(request["id_map"]))
+    _answer(socket.socket(fileno=fds[0]), _with_user(request["id_map"]))
     os._exit(0)
 
 
@@ -76,7 +76,7 @@ def _new(_: list[int]) -> Iterator[int]:
     yield _route_socket()
 
 
-def _both(id_map: Json) -> Iterator[int]:
+def _with_user(id_map: Json) -> Iterator[int]:
     """The same with a user namespace that owns it."""
     user = _enter_new_userns(id_map)
     yield from _new([])

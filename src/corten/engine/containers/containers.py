@@ -38,7 +38,7 @@ class Containers:
         self.parts = parts
         self.by_id: dict[str, Container] = {}
         self.by_name: dict[str, Container] = {}
-        self.linking: dict[str, Container] = {}  # by id: those that were made with --link
+        self.with_links: dict[str, Container] = {}  # by id: those that were made with --link
         self.probe: Run | None = None  # runs health checks; set by the engine
         parts.runtime.on_event = self._on_event
 
@@ -46,12 +46,12 @@ class Containers:
         self.by_id[container.id] = container
         self.by_name[container.record.name] = container
         if container.record.host_config.get("Links"):
-            self.linking[container.id] = container
+            self.with_links[container.id] = container
 
     def drop(self, container: Container) -> None:
         self.parts.images.used(container.record.image_id)
         self.by_id.pop(container.id, None)
-        self.linking.pop(container.id, None)
+        self.with_links.pop(container.id, None)
         if self.by_name.get(container.record.name) is container:
             del self.by_name[container.record.name]
 

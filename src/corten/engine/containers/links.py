@@ -33,7 +33,7 @@ def linked(containers: Containers, container: Container) -> list[tuple[str, Cont
 def linking(containers: Containers, container: Container) -> list[Container]:
     """Running containers with a link to this one: where it is may have changed with its start."""
     found = []
-    for other in containers.linking.values():
+    for other in containers.with_links.values():
         targets = [text.partition(":")[0].removeprefix("/") for text in other.record.host_config["Links"]]
         if other.record.state.has_task and (container.record.name in targets or container.id in targets):
             found.append(other)

@@ -38,6 +38,7 @@ from corten.store.records import Records
 Json = dict[str, Any]
 Rows = list[Json]  # a name of its own, because `list` is a method below
 _ID = re.compile(r"(?:sha256:)?[0-9a-f]{1,64}")
+_REMEMBERED = 256  # answers of `resolve`
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,6 @@ class Image:
 
 def no_users(image: str) -> Sequence[tuple[str, bool]]:
     return ()
-
-
-_REMEMBERED = 256  # answers
 
 
 class Images:
