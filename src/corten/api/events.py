@@ -7,10 +7,10 @@ from aiohttp import web
 from corten.api.call import Call, encode_line
 from corten.api.routes import Route
 from corten.api.streams import begin
-from corten.engine.clock import SECOND
 from corten.engine.events import matcher
 from corten.engine.sources import closing
 from corten.errors import Invalid
+from corten.units.durations import SECOND
 
 
 async def events(call: Call) -> web.StreamResponse:

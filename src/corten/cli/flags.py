@@ -9,14 +9,12 @@ given. Flags stop at the first word that is none when `interspersed` is false (r
 from __future__ import annotations
 
 from corten.cli.errors import UsageError
+from corten.units.booleans import parse_bool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
-
-TRUE = ("1", "t", "T", "TRUE", "true", "True")
-FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 
 class HelpWanted(Exception):
@@ -63,14 +61,6 @@ def flag(name: str, kind: Kind, usage: str, short: str = "", default: Any = None
     return Flag(name, kind, usage, short, kind.zero if default is None else default, hidden)
 
 
-def boolean(text: str) -> bool:
-    if text in TRUE:
-        return True
-    if text in FALSE:
-        return False
-    raise ValueError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
-
-
 def _integer(function: str, low: int, high: int) -> Callable[[str], int]:
     """Go's ParseInt or ParseUint with base 0 (0x, 0o, 0b and leading-zero octal) and a range."""
 
@@ -104,23 +94,23 @@ def lazy(name: str, zero: Any, module: str, function: str, many: bool = False) -
     """A kind whose parser lives in a module that is imported only when such a flag is given."""
 
     def convert(text: str) -> Any:
-        found = __import__(f"corten.cli.{module}", fromlist=[function])
+        found = __import__(f"corten.{module}", fromlist=[function])
         return getattr(found, function)(text)
 
     return Kind(name, zero, convert, many)
 
 
 INT64 = 1 << 63
-BOOL = Kind("", False, boolean, word="true")
+BOOL = Kind("", False, parse_bool, word="true")
 STRING = Kind("string", "", _same)
 INT = Kind("int", 0, _integer("ParseInt", -INT64, INT64 - 1))
 UINT16 = Kind("uint16", 0, _integer("ParseUint", 0, 65535))
 UINT64 = Kind("uint", 0, _integer("ParseUint", 0, 2 * INT64 - 1))
 FLOAT = Kind("float", 0.0, _float)
 LIST = Kind("list", (), _same, many=True)
-FILTER = lazy("filter", (), "formats.listing", "check_filter", many=True)
-BYTES = lazy("bytes", 0, "units", "parse_bytes")
-DURATION = lazy("duration", 0, "units", "parse_duration")
+FILTER = lazy("filter", (), "cli.formats.listing", "check_filter", many=True)
+BYTES = lazy("bytes", 0, "units.sizes", "parse_bytes")
+DURATION = lazy("duration", 0, "units.durations", "parse_duration")
 
 
 class Flags:

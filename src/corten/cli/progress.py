@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from corten.cli.output import write_all
 from corten.cli.terminal import is_terminal, size
-from corten.cli.units import human_size
 from corten.client.api import checked
+from corten.units.sizes import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from corten.cli.output import out
-from corten.cli.units import human_size
+from corten.units.sizes import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

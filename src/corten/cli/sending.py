@@ -15,10 +15,10 @@ from hashlib import sha256
 from corten.cli import progress, pulling
 from corten.cli.errors import CommandError
 from corten.cli.output import STDOUT, out
-from corten.cli.units import human_size
 from corten.client import address, images
 from corten.client.api import Client, checked
 from corten.client.errors import ApiError, StreamError
+from corten.units.sizes import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from corten.cli.errors import CommandError
-from corten.cli.units import parse_duration
+from corten.units.durations import parse_duration
 
 # From the most to the least precise spelling, as strptime(3) writes them.
 SHAPES = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")

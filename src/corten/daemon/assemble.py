@@ -16,7 +16,6 @@ from corten.api.server import Api
 from corten.daemon import facts as machine
 from corten.daemon import registries
 from corten.daemon.config import Config
-from corten.daemon.facts import byte_size
 from corten.daemon.groups import HostGroups
 from corten.daemon.sweep import sweep
 from corten.engine.background import Background
@@ -28,6 +27,7 @@ from corten.engine.networks import Networks
 from corten.engine.oci.facts import HostFacts
 from corten.engine.parts import Parts, Settings
 from corten.engine.seams import Json
+from corten.engine.validate.logging import max_size
 from corten.engine.volumes import Volumes
 from corten.network.config import NetworkConfig
 from corten.network.ipam import DEFAULT_POOLS, parse_pool
@@ -183,7 +183,7 @@ def _settings(config: Config, facts: HostFacts, warnings: tuple[str, ...]) -> Se
         labels=config.labels,
         debug=config.debug,
         cgroup_parent=config.cgroup_parent,
-        log_max_size=byte_size(config.log_opts["max-size"]) if "max-size" in config.log_opts else 50 << 20,
+        log_max_size=max_size(config.log_opts["max-size"]) if "max-size" in config.log_opts else 50 << 20,
         log_max_file=int(config.log_opts.get("max-file", "3")),
         insecure_registries=config.insecure_registries,
         registry_mirrors=config.registry_mirrors,

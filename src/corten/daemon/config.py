@@ -17,6 +17,7 @@ from typing import Any
 from corten.engine.images import policy
 from corten.errors import Invalid, Unsupported
 from corten.network.ipam import parse_pool
+from corten.units.booleans import parse_bool
 
 Json = dict[str, Any]
 
@@ -210,11 +211,10 @@ def _version() -> str:
 
 
 def _bool(text: str) -> bool:
-    if text.lower() in ("1", "t", "true"):
-        return True
-    if text.lower() in ("0", "f", "false"):
-        return False
-    raise argparse.ArgumentTypeError(f"not a boolean: {text!r}")
+    try:
+        return parse_bool(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"not a boolean: {text!r}") from None
 
 
 def _from_flags(given: Json) -> Json:

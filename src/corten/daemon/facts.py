@@ -15,6 +15,7 @@ from corten.errors import Invalid, Unsupported
 from corten.kernel import caps
 from corten.runtime import cgroups
 from corten.runtime.cgroups.support import support
+from corten.units.sizes import parse_bytes
 
 _INITS = ("/usr/bin/tini-static", "/usr/bin/docker-init", "/usr/bin/tini", "/usr/libexec/podman/catatonit")
 _CONTROLS = {  # a name of HostFacts.controls: what `cgroups.support` calls it
@@ -74,7 +75,7 @@ def gather(config: Config) -> tuple[HostFacts, tuple[str, ...]]:
         runtimes=frozenset({"corten", *config.runtimes}),
         default_runtime=config.default_runtime,
         default_init=config.init,
-        default_shm_size=byte_size(config.default_shm_size),
+        default_shm_size=_shm_size(config.default_shm_size),
         default_ipc_mode=config.default_ipc_mode,
         default_cgroupns_mode=config.default_cgroupns_mode,
         default_log_driver=config.log_driver,
@@ -175,12 +176,8 @@ def _subordinate(path: Path, name: str) -> tuple[IdMap, ...]:
     return tuple(found)
 
 
-def byte_size(text: str) -> int:
-    """ "64m" in bytes."""
-    units = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-    number = text.lower().removesuffix("b") or "0"
-    factor = units.get(number[-1], 1)
+def _shm_size(text: str) -> int:
     try:
-        return int(float(number.rstrip("kmgb")) * factor)
-    except ValueError:
-        raise Invalid(f"not a size: {text!r}") from None
+        return parse_bytes(text)
+    except ValueError as error:
+        raise Invalid(f"default-shm-size: {error}") from None

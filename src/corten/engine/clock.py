@@ -7,27 +7,14 @@ import time
 from calendar import timegm
 
 from corten.errors import Invalid
+from corten.units.durations import SECOND, parse_duration
 
 NEVER = "0001-01-01T00:00:00Z"
-SECOND = 1_000_000_000
 
 _RFC3339 = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2})(?::(\d{2})(?::(\d{2})(?:\.(\d+))?)?)?)?(Z|[+-]\d{2}:?\d{2})?\Z", re.I
 )
 _UNIX = re.compile(r"(\d{1,12})(?:\.(\d{1,9})\d*)?\Z")
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-_UNITS = {"ns": 1, "us": 1000, "µs": 1000, "μs": 1000, "ms": 10**6, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
-# Docker's words for an age (units.HumanDuration): below `limit` seconds, count in `size` seconds.
-_AGES = (
-    (60, 1, "second"),
-    (120, 0, "About a minute"),
-    (46 * 60, 60, "minute"),
-    (2 * 3600 - 1800, 0, "About an hour"),
-    (48 * 3600, 3600, "hour"),
-    (14 * 86400, 86400, "day"),
-    (60 * 86400, 7 * 86400, "week"),
-    (730 * 86400, 30 * 86400, "month"),
-)
 
 
 def now() -> int:
@@ -43,18 +30,6 @@ def rfc3339(at: int) -> str:
     return f"{text}.{nanos:09d}".rstrip("0") + "Z" if nanos else text + "Z"
 
 
-def parse_duration(text: str) -> int:
-    """Go's duration text ("1h30m", "10s", "-5m") in nanoseconds. Invalid."""
-    body = text.lstrip("+-")
-    if body == "0":
-        return 0
-    parts = _DURATION.findall(body)
-    if not parts or "".join(number + unit for number, unit in parts) != body or len(body) > 64:
-        raise Invalid(f'invalid duration "{text}": give a number and a unit, as 10s or 1h30m')
-    total = sum(int(float(number) * _UNITS[unit]) for number, unit in parts)
-    return -total if text.startswith("-") else total
-
-
 def parse_time(text: str, at: int | None = None) -> int:
     """A time as clients give it: UNIX seconds with decimals, RFC 3339 or a shorter form of it, or a duration ago.
 
@@ -66,7 +41,7 @@ def parse_time(text: str, at: int | None = None) -> int:
         return _rfc3339_nanos(text, found)
     try:
         return (now() if at is None else at) - parse_duration(text)
-    except Invalid:
+    except ValueError:
         raise Invalid(f'failed to parse value as time or duration: "{text}"') from None
 
 
@@ -80,17 +55,3 @@ def _rfc3339_nanos(text: str, found: re.Match[str]) -> int:
     if zone not in "Zz":
         offset = (int(zone[1:3]) * 60 + int(zone[-2:])) * (-60 if zone[0] == "-" else 60)
     return (timegm((year, month, day, hour, minute, second)) - offset) * SECOND + nanos
-
-
-def age(seconds: float) -> str:
-    """A length of time in Docker's words: "Less than a second", "5 minutes", "About an hour", "3 weeks"."""
-    whole = int(seconds)
-    if whole < 1:
-        return "Less than a second"
-    for limit, size, word in _AGES:
-        if whole < limit:
-            if not size:
-                return word
-            count = whole // size if word != "hour" else (whole + size // 2) // size
-            return f"{count} {word}" + ("s" if count != 1 else "")
-    return f"{whole / (365 * 86400):.0f} years"

@@ -14,6 +14,7 @@ from typing import Any
 from corten.engine import clock
 from corten.engine.filters import Filters
 from corten.engine.references import familiar, same_repository
+from corten.units.durations import SECOND
 
 Json = dict[str, Any]
 HISTORY = 1024
@@ -80,12 +81,12 @@ def _message(type: str, action: str, id: str, attributes: dict[str, str], at: in
         if type == "container" and "image" in attributes:
             message["from"] = attributes["image"]
     message |= {"Type": type, "Action": action, "Actor": {"ID": id, "Attributes": attributes}, "scope": "local"}
-    return message | {"time": at // clock.SECOND, "timeNano": at}
+    return message | {"time": at // SECOND, "timeNano": at}
 
 
 async def _until(queue: asyncio.Queue[Json | None], until: int | None) -> AsyncIterator[Json]:
     while True:
-        left = None if until is None else (until - clock.now()) / clock.SECOND
+        left = None if until is None else (until - clock.now()) / SECOND
         if left is not None and left <= 0:
             return
         try:

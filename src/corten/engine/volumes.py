@@ -19,6 +19,7 @@ from corten.engine.containers.records import Table
 from corten.engine.events import Events
 from corten.engine.filters import Filters
 from corten.errors import Conflict, Invalid, NotFound, Unsupported
+from corten.units.durations import SECOND
 
 Json = dict[str, Any]
 KIND = "volume"
@@ -203,7 +204,7 @@ class Volumes:
     def shown(self, volume: Volume, usage: bool = False) -> Json:
         """Docker's Volume object; `usage` adds UsageData, which walks the disk."""
         shown: Json = {
-            "CreatedAt": clock.rfc3339(volume.created // clock.SECOND * clock.SECOND),
+            "CreatedAt": clock.rfc3339(volume.created // SECOND * SECOND),
             "Driver": volume.driver,
             "Labels": volume.labels or None,
             "Mountpoint": str(self._root / volume.name / "_data"),

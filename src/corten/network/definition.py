@@ -9,6 +9,7 @@ from typing import Any
 
 from corten.errors import Forbidden, Invalid, NotFound, Unavailable, Unsupported
 from corten.network.ipam import IPAddress, IPNetwork, Subnet
+from corten.units.booleans import parse_bool
 
 Json = dict[str, Any]
 
@@ -33,8 +34,6 @@ _NO_SWARM = (
     'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
     "and try again."
 )
-_TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
-_FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +207,10 @@ class Definition:
 def truth(options: Mapping[str, str], key: str, default: bool) -> bool:
     """An option that is a yes or no. Invalid for other words."""
     text = options.get(key, "")
-    if text in _TRUE:
-        return True
-    if text in _FALSE:
-        return False
-    if text:
-        raise Invalid(f"invalid value {text!r} for option {key}: true or false is needed")
-    return default
+    try:
+        return parse_bool(text) if text else default
+    except ValueError:
+        raise Invalid(f"invalid value {text!r} for option {key}: true or false is needed") from None
 
 
 def parse_subnet(text: str) -> IPNetwork:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from corten.engine import clock
 from corten.errors import Invalid
+from corten.units.durations import SECOND
 
 
 @pytest.mark.parametrize(
@@ -21,22 +22,17 @@ from corten.errors import Invalid
     ],
 )
 def test_times(text: str, seconds: float) -> None:
-    assert clock.parse_time(text) == pytest.approx(seconds * clock.SECOND, abs=1)
+    assert clock.parse_time(text) == pytest.approx(seconds * SECOND, abs=1)
 
 
 def test_durations_count_back() -> None:
-    assert clock.parse_time("1h30m", at=10**13) == 10**13 - 5400 * clock.SECOND
-    assert clock.parse_duration("1.5s") == 1_500_000_000
-    assert clock.parse_duration("-10ms") == -10_000_000
+    assert clock.parse_time("1h30m", at=10**13) == 10**13 - 5400 * SECOND
 
 
-@pytest.mark.parametrize("text", ["", "soon", "10", "2006-13-01", "1h30", "1h 30m", "9" * 40, "2006-01-01T99:00"])
+@pytest.mark.parametrize("text", ["", "soon", "2006-13-01", "1h30", "1h 30m", "9" * 40, "2006-01-01T99:00"])
 def test_nonsense(text: str) -> None:
     with pytest.raises(Invalid):
-        clock.parse_duration(text)
-    if text != "10":
-        with pytest.raises(Invalid):
-            clock.parse_time(text)
+        clock.parse_time(text)
 
 
 @given(st.integers(min_value=1, max_value=4 * 10**18))
@@ -45,31 +41,6 @@ def test_rfc3339_is_read_back(at: int) -> None:
 
 
 def test_rfc3339_as_go_prints_it() -> None:
-    assert clock.rfc3339(1136073600 * clock.SECOND) == "2006-01-01T00:00:00Z"
-    assert clock.rfc3339(1136073600 * clock.SECOND + 120_000_000) == "2006-01-01T00:00:00.12Z"
+    assert clock.rfc3339(1136073600 * SECOND) == "2006-01-01T00:00:00Z"
+    assert clock.rfc3339(1136073600 * SECOND + 120_000_000) == "2006-01-01T00:00:00.12Z"
     assert clock.rfc3339(0) == "0001-01-01T00:00:00Z"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "Less than a second"),
-        (1, "1 second"),
-        (59, "59 seconds"),
-        (60, "About a minute"),
-        (119, "About a minute"),
-        (120, "2 minutes"),
-        (45 * 60, "45 minutes"),
-        (60 * 60, "About an hour"),
-        (2 * 3600, "2 hours"),
-        (47 * 3600, "47 hours"),
-        (48 * 3600, "2 days"),
-        (13 * 86400, "13 days"),
-        (14 * 86400, "2 weeks"),
-        (61 * 86400, "2 months"),
-        (729 * 86400, "24 months"),
-        (731 * 86400, "2 years"),
-    ],
-)
-def test_ages_in_dockers_words(seconds: int, words: str) -> None:
-    assert clock.age(seconds) == words

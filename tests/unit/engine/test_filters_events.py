@@ -9,6 +9,7 @@ from corten.engine import clock
 from corten.engine.events import HISTORY, QUEUE, Events, matcher
 from corten.engine.filters import Filters
 from corten.errors import Invalid
+from corten.units.durations import SECOND
 
 
 def test_labels() -> None:
@@ -43,7 +44,7 @@ def test_shape() -> None:
     assert start["status"] == start["Action"] == "start"
     assert (start["id"], start["from"], start["scope"]) == ("id1", "busybox", "local")
     assert start["Actor"] == {"ID": "id1", "Attributes": {"image": "busybox", "name": "n"}}
-    assert start["timeNano"] // clock.SECOND == start["time"]
+    assert start["timeNano"] // SECOND == start["time"]
     assert "status" not in message(Events(), "network", "create", "id2", {})
 
 
@@ -91,7 +92,7 @@ async def test_replay_then_live() -> None:
 async def test_until_ends_the_stream() -> None:
     events = Events()
     events.publish("container", "create", "1")
-    seen = [e["Action"] async for e in events.listen(since=1, until=clock.now() + clock.SECOND // 50)]
+    seen = [e["Action"] async for e in events.listen(since=1, until=clock.now() + SECOND // 50)]
     assert seen == ["create"]
 
 

@@ -77,9 +77,9 @@ def test_what_it_cannot_say(tmp_path: Path, text: str, said: str) -> None:
 
 
 def test_durations_and_sizes() -> None:
-    assert [duration(each) for each in ("0", "90s", "10m", "24h", "7d", "2 w")] == [0, 90, 600, 86400, 604800, 1209600]
+    assert [duration(each) for each in ("0", "90s", "10m", "24h", "7d", "2w")] == [0, 90, 600, 86400, 604800, 1209600]
     assert [size(each) for each in ("5", "10k", "20GB", "1TiB", "3 mb")] == [5, 10240, 20 << 30, 1 << 40, 3 << 20]
-    for bad in ("", "x", "-1s", "1.5h", "1y"):
+    for bad in ("", "x", "-1s", "h", "1y"):
         with pytest.raises(Invalid):
             duration(bad)
         with pytest.raises(Invalid):

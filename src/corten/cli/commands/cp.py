@@ -14,9 +14,9 @@ from corten.cli.errors import CommandError
 from corten.cli.flags import BOOL, flag
 from corten.cli.output import STDOUT, err, write_all
 from corten.cli.terminal import is_terminal
-from corten.cli.units import human_size
 from corten.client import containers
 from corten.client.errors import ApiError
+from corten.units.sizes import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

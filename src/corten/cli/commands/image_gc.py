@@ -9,8 +9,9 @@ from corten.cli.command import Command
 from corten.cli.flags import BOOL, STRING, flag
 from corten.cli.output import out
 from corten.cli.times import parse_moment
-from corten.cli.units import human_duration, human_size
 from corten.client import images
+from corten.units.durations import human_duration
+from corten.units.sizes import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from corten.cli.errors import CommandError
 from corten.cli.flags import BOOL, STRING, flag
 from corten.cli.output import STDERR, out
 from corten.cli.terminal import is_terminal
-from corten.cli.units import human_size
 from corten.client import system
 from corten.client.api import checked
+from corten.units.sizes import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from corten.cli.flags import BOOL, FILTER, flag
 from corten.cli.formats.listing import parse_filters
 from corten.cli.output import out
 from corten.cli.pruning import confirmed, image_lines
-from corten.cli.units import human_size
 from corten.client import containers, images, networks, system, volumes
+from corten.units.sizes import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

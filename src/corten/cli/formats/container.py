@@ -6,8 +6,9 @@ import time
 
 from corten.cli.formats.listing import Row, Shape, ellipsis, short_id
 from corten.cli.times import go_time
-from corten.cli.units import human_duration, human_size
 from corten.client import quickjson
+from corten.units.durations import human_duration
+from corten.units.sizes import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import time
 from corten.cli.columns import align
 from corten.cli.formats import container, image
 from corten.cli.formats.listing import Row, Shape, short_id
-from corten.cli.units import human_duration, human_size
+from corten.units.durations import human_duration
+from corten.units.sizes import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from corten.cli.formats.listing import Row, Shape, ellipsis, short_id
-from corten.cli.units import human_duration, human_size
+from corten.units.durations import human_duration
+from corten.units.sizes import human_size
 
 COLUMNS = ("ID", "CreatedSince", "CreatedBy", "Size", "Comment")
 MACHINE_COLUMNS = ("ID", "CreatedAt", "CreatedBy", "Size", "Comment")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corten.cli.units import bytes_size
+from corten.units.sizes import bytes_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

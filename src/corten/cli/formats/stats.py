@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten.cli.formats.listing import Row, Shape, short_id
-from corten.cli.units import bytes_size, human_size
+from corten.units.sizes import bytes_size, human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

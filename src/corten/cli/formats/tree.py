@@ -6,7 +6,7 @@ from corten.cli.columns import align
 from corten.cli.formats.image import NONE
 from corten.cli.formats.listing import short_id
 from corten.cli.output import out
-from corten.cli.units import human_size
+from corten.units.sizes import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corten.cli.formats.container import labels_text
 from corten.cli.formats.listing import Row, Shape
-from corten.cli.units import human_size
+from corten.units.sizes import human_size
 
 COLUMNS = ("Driver", "Name")
 UNKNOWN = "N/A"

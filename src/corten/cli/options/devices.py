@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corten.cli.units import parse_bytes
+from corten.units.sizes import parse_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

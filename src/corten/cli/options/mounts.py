@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from corten.cli.errors import CommandError
-from corten.cli.flags import boolean
+from corten.units.booleans import parse_bool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _store(mount: Json, key: str, value: str, field: str) -> None:
 
 def _boolean(key: str, value: str) -> bool:
     try:
-        return boolean(value)
+        return parse_bool(value)
     except ValueError:
         raise ValueError(f"invalid value for {key}: {value}") from None
 
@@ -143,7 +143,7 @@ def _converted(key: str, kind: str, value: str) -> Any:
     try:
         if kind == "octal":
             return int(value, 8)
-        from corten.cli.units import parse_bytes
+        from corten.units.sizes import parse_bytes
 
         return parse_bytes(value)
     except ValueError:

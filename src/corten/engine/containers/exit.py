@@ -11,7 +11,6 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from corten.engine import clock
 from corten.engine.containers import records
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers import start as container_start
@@ -19,6 +18,7 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.records import Record
 from corten.engine.seams import Exit, Task
 from corten.errors import Conflict, CortenError, NotModified
+from corten.units.durations import SECOND
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
@@ -72,7 +72,7 @@ def _note(container: Container, exit: Exit, again: bool) -> None:
         error=exit.error,
         oom_killed=exit.oom_killed or record.state.oom_killed,
         started_at=record.state.started_at,
-        finished_at=int(exit.at * clock.SECOND),
+        finished_at=int(exit.at * SECOND),
     )
     record.endpoints = {}
     if again:
@@ -80,7 +80,7 @@ def _note(container: Container, exit: Exit, again: bool) -> None:
 
 
 def _ending(record: Record, exit: Exit) -> dict[str, str]:
-    duration = max(0, record.state.finished_at - record.state.started_at) // clock.SECOND
+    duration = max(0, record.state.finished_at - record.state.started_at) // SECOND
     return {"execDuration": str(duration), "exitCode": str(exit.status)}
 
 
@@ -144,7 +144,7 @@ def give_up_restart(containers: Containers, container: Container) -> bool:
     container.record.state.status = "exited"
     records.save(containers.parts.table, container.record)
     state = container.record.state
-    container.wake(Exit(state.exit_code, state.finished_at / clock.SECOND), "not-running", "next-exit")
+    container.wake(Exit(state.exit_code, state.finished_at / SECOND), "not-running", "next-exit")
     return True
 
 

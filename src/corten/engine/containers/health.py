@@ -16,6 +16,7 @@ from corten.engine import clock
 from corten.engine.containers.container import Container
 from corten.engine.parts import Parts
 from corten.engine.seams import Json
+from corten.units.durations import SECOND
 
 Health = Literal["starting", "healthy", "unhealthy"]
 Run = Callable[[Container, list[str], float], Awaitable[tuple[int, str]]]
@@ -31,10 +32,10 @@ class Probe:
         self.status: Health = "starting"
         self.streak = 0
         self.results: deque[Json] = deque(maxlen=_KEPT)
-        self.interval = (check.get("Interval") or 30 * clock.SECOND) / clock.SECOND
-        self.timeout = (check.get("Timeout") or 30 * clock.SECOND) / clock.SECOND
-        self.start_period = (check.get("StartPeriod") or 0) / clock.SECOND
-        self.start_interval = (check.get("StartInterval") or 5 * clock.SECOND) / clock.SECOND
+        self.interval = (check.get("Interval") or 30 * SECOND) / SECOND
+        self.timeout = (check.get("Timeout") or 30 * SECOND) / SECOND
+        self.start_period = (check.get("StartPeriod") or 0) / SECOND
+        self.start_interval = (check.get("StartInterval") or 5 * SECOND) / SECOND
         self.retries = check.get("Retries") or 3
         self.command = _command(check.get("Test") or [], shell or _DEFAULT_SHELL)
         self.task: asyncio.Task[None] | None = None

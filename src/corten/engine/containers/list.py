@@ -16,6 +16,7 @@ from corten.engine.peers import Images
 from corten.engine.references import familiar, same_repository
 from corten.engine.seams import Json
 from corten.errors import Invalid, NotFound
+from corten.units.durations import SECOND, human_duration
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
@@ -190,7 +191,7 @@ def summary(names: ImageNames, container: Container) -> Json:
         "Image": names.of(record),
         "ImageID": record.image_id,
         "Command": " ".join([record.path, *map(_quoted, record.args)]),
-        "Created": record.created // clock.SECOND,
+        "Created": record.created // SECOND,
         "Ports": _summary_ports(container),
         "Labels": record.labels,
         "State": record.state.status,
@@ -241,8 +242,8 @@ def _summary_ports(container: Container) -> list[Json]:
 def status(container: Container) -> str:
     """In people's words, as `docker ps` prints it."""
     state, now = container.record.state, clock.now()
-    up = clock.age((now - state.started_at) / clock.SECOND)
-    ago = clock.age((now - state.finished_at) / clock.SECOND)
+    up = human_duration((now - state.started_at) / SECOND)
+    ago = human_duration((now - state.finished_at) / SECOND)
     match state.status:
         case "running":
             return f"Up {up}" + (container.health.suffix() if container.health is not None else "")

@@ -21,6 +21,7 @@ import msgspec
 from corten.engine import clock
 from corten.engine.containers.watch import DirectoryWatch
 from corten.engine.seams import Exit
+from corten.units.durations import SECOND
 
 PIECE = 1 << 20
 _LONGEST_LINE = 64 << 20  # a line that is longer is damage, not a log
@@ -258,12 +259,12 @@ def full_time(text: str) -> str:
 def nanoseconds(text: str) -> int:
     """Nanoseconds since the epoch of an entry's time (always UTC); 0 for nonsense."""
     found = _TIME.match(text)
-    return _seconds(found[1]) * clock.SECOND + int((found[2] or "").ljust(9, "0")) if found else 0
+    return _seconds(found[1]) * SECOND + int((found[2] or "").ljust(9, "0")) if found else 0
 
 
 @lru_cache(maxsize=64)
 def _seconds(text: str) -> int:
-    return clock.parse_time(text) // clock.SECOND
+    return clock.parse_time(text) // SECOND
 
 
 class _Follower:
@@ -343,7 +344,7 @@ class _Follower:
 
     async def _wait(self) -> bool:
         """Until the log changes or the container ends; False when `until` is reached first."""
-        left = (self._wanted.until - clock.now()) / clock.SECOND if self._wanted.until else None
+        left = (self._wanted.until - clock.now()) / SECOND if self._wanted.until else None
         if left is not None and left <= 0:
             return False
         changed = asyncio.ensure_future(self._watch.changed())

@@ -33,7 +33,7 @@ from corten.engine.oci.namespaces import joins, remapped
 from corten.engine.oci.security import unfiltered
 from corten.engine.parts import Parts
 from corten.engine.seams import Bundle, IdMap, Json, LogFile, Namespace, Task
-from corten.engine.validate.logging import size
+from corten.engine.validate.logging import max_size
 from corten.engine.volume_content import with_subpaths
 from corten.errors import Conflict, CortenError, Invalid, NotModified, StartFailed
 from corten.spec.mounts import Mount
@@ -356,21 +356,16 @@ def log_file(container: Container, parts: Parts) -> LogFile:
     log = container.record.host_config.get("LogConfig") or {}
     options = log.get("Config") or {}
     local = log.get("Type") == "local"
-    max_size, max_file = _LOCAL if local else (settings.log_max_size, settings.log_max_file)
+    default_size, default_files = _LOCAL if local else (settings.log_max_size, settings.log_max_file)
     extra = {key: config["Labels"][key] for key in _words(options.get("labels")) if key in (config.get("Labels") or {})}
     env = dict(entry.partition("=")[::2] for entry in config.get("Env") or ())
     extra |= {key: env[key] for key in _words(options.get("env")) if key in env}
     return LogFile(
         path=container.log_path,
-        max_size=byte_size(options["max-size"]) if options.get("max-size") else max_size,
-        max_file=int(options["max-file"]) if options.get("max-file") else max_file,
+        max_size=max_size(options["max-size"]) if options.get("max-size") else default_size,
+        max_file=int(options["max-file"]) if options.get("max-file") else default_files,
         labels=extra,
     )
-
-
-def byte_size(text: str) -> int:
-    """ "10m", "1 GiB", "4096" in bytes; -1 means without limit, which is 0. Invalid."""
-    return 0 if text == "-1" else size(text)
 
 
 def _words(text: str | None) -> list[str]:

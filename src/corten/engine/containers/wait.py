@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from corten.engine import clock
 from corten.engine.containers.container import Condition, Container
 from corten.engine.seams import Exit
 from corten.errors import Invalid
+from corten.units.durations import SECOND
 
 CONDITIONS = ("not-running", "next-exit", "removed")
 
@@ -25,7 +25,7 @@ def future(container: Container, what: Condition) -> asyncio.Future[Exit]:
     waiting: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
     state = container.record.state
     if container.gone or (what == "not-running" and not state.running):
-        waiting.set_result(Exit(state.exit_code, state.finished_at / clock.SECOND, error=state.error))
+        waiting.set_result(Exit(state.exit_code, state.finished_at / SECOND, error=state.error))
         return waiting
     container.waiters[what].add(waiting)
     waiting.add_done_callback(container.waiters[what].discard)

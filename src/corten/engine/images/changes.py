@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
-from corten.engine.clock import parse_duration
 from corten.errors import Invalid
+from corten.units.durations import parse_duration
 
 Json = dict[str, Any]
 _HEALTH = {

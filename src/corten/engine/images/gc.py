@@ -20,6 +20,7 @@ from corten.engine.images.stock import Stock
 from corten.engine.images.view import familiar
 from corten.errors import CortenError
 from corten.store.images import ImageRecord
+from corten.units.durations import SECOND
 
 if TYPE_CHECKING:
     from corten.engine.engine import Engine
@@ -131,5 +132,5 @@ class Gc:
 
 
 def _shown(verdict: Verdict, names: list[str]) -> Json:
-    used = clock.rfc3339(int(verdict.used * clock.SECOND))
+    used = clock.rfc3339(int(verdict.used * SECOND))
     return {"Id": verdict.id, "Names": names, "Bytes": verdict.bytes, "LastUsed": used, "Reason": verdict.reason}

@@ -22,13 +22,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from corten.engine import clock
 from corten.errors import Invalid
+from corten.units.durations import SECOND, parse_age
+from corten.units.sizes import parse_bytes
 
 Json = dict[str, Any]
 _GRACE = 600.0  # seconds that what was just used stays, however little space there is: it is about to be run
 _KEYS = ("keep-images", "keep-bytes", "max-age", "free-space")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?", re.IGNORECASE)
 _PERCENT = re.compile(r"(\d{1,2}(?:\.\d+)?)\s*%")
 
 
@@ -68,7 +68,7 @@ def parse(section: Mapping[str, Any], base: Policy | None = None) -> Policy:
     for key, value in section.items():
         try:
             policy = _with(policy, key, str(value).strip())
-        except (ValueError, Invalid):
+        except ValueError:
             raise Invalid(f"image-gc: {key} cannot be {value!r}") from None
     return policy
 
@@ -80,23 +80,12 @@ def _with(policy: Policy, key: str, value: str) -> Policy:
                 raise ValueError
             return replace(policy, keep_images=int(value))
         case "keep-bytes":
-            return replace(policy, keep_bytes=_size(value))
+            return replace(policy, keep_bytes=parse_bytes(value))
         case "max-age":
-            age = clock.parse_duration(value) / clock.SECOND
-            if age < 0:
-                raise ValueError
-            return replace(policy, max_age=age)
+            return replace(policy, max_age=parse_age(value) / SECOND)
     if found := _PERCENT.fullmatch(value):
         return replace(policy, free_bytes=0, free_percent=float(found[1]))
-    return replace(policy, free_bytes=_size(value), free_percent=0)
-
-
-def _size(text: str) -> int:
-    """Bytes of "512", "64k", "1.5g", "2GiB", in powers of 1024 as everywhere in daemon.json."""
-    found = _SIZE.fullmatch(text)
-    if found is None:
-        raise ValueError
-    return int(float(found[1]) * 1024 ** " kmgtp".index(found[2].lower() or " "))
+    return replace(policy, free_bytes=parse_bytes(value), free_percent=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from corten.errors import CortenError
+from corten.units.sizes import human_size
 
 Json = dict[str, Any]
 Emit = Callable[[Json], None]
@@ -37,22 +38,13 @@ def error(text: str) -> Json:
 
 def bar(current: int, total: int) -> str:
     """Docker's text form of a progress bar, for clients that show `progress`."""
-    shown = f"{human(current)}/{human(total)}"
+    shown = f"{human_size(current)}/{human_size(total)}"
     if total <= 0:
-        return human(current)
+        return human_size(current)
     percent = min(100, current * 100 // total)
     done = percent // 2
     arrow = "=" * done + (">" if done < 50 else "")
     return f"[{arrow}{' ' * (50 - len(arrow))}]  {shown}"
-
-
-def human(size: float) -> str:
-    """Four significant digits and a decimal unit, as Docker's units.HumanSize."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            return f"{size:.4g}{unit}"
-        size /= 1000
-    return ""
 
 
 class Meter:

@@ -14,6 +14,7 @@ from corten.errors import Invalid
 from corten.spec.oci_image import chain_ids, diff_ids
 from corten.spec.reference import parse
 from corten.store.images import ImageRecord
+from corten.units.durations import SECOND
 
 Json = dict[str, Any]
 FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
@@ -98,7 +99,7 @@ def history(record: ImageRecord, tags: Iterable[str], sizes: Mapping[str, int]) 
 def seconds(text: str) -> int:
     """RFC 3339 to seconds since the epoch; 0 for what is no time (it is the image's own claim)."""
     try:
-        return clock.parse_time(text) // clock.SECOND if text[:1].isdigit() and "-" in text else 0
+        return clock.parse_time(text) // SECOND if text[:1].isdigit() and "-" in text else 0
     except Invalid:
         return 0
 
@@ -152,6 +153,6 @@ def _glob(text: str, pattern: str) -> bool:
 
 def _until(text: str) -> float:
     try:
-        return clock.parse_time(text) / clock.SECOND
+        return clock.parse_time(text) / SECOND
     except Invalid as error:
         raise Invalid(f'failed to parse value as time or duration: "{text}"') from error

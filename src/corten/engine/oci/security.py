@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from corten.engine.oci.facts import HostFacts
 from corten.errors import Invalid
+from corten.units.booleans import parse_bool
 
 #: moby's default set. Bounding, permitted and effective only: an inheritable one lets file capabilities give it to
 #: another user (CVE-2022-24769).
@@ -143,12 +144,10 @@ def unfiltered(host_config: Mapping[str, Any], profile: str) -> bool:
 
 
 def _boolean(option: str, value: str) -> bool:
-    """Go's strconv.ParseBool."""
-    if value in ("1", "t", "T", "true", "TRUE", "True"):
-        return True
-    if value in ("0", "f", "F", "false", "FALSE", "False"):
-        return False
-    raise Invalid(f'invalid --security-opt 2: "{option}"')
+    try:
+        return parse_bool(value)
+    except ValueError:
+        raise Invalid(f'invalid --security-opt 2: "{option}"') from None
 
 
 def normalize_capabilities(field: str, names: Sequence[str] | None) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from corten.errors import Invalid, Unsupported
+from corten.units.booleans import parse_bool
+from corten.units.sizes import parse_bytes
 
-_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([kKmMgGtTpP])?(?:[iI])?[bB]?", re.ASCII)
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _COMMON = frozenset({"mode", "max-buffer-size"})
 _JSON_FILE = frozenset({"max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag"})
 _OPTIONS = {"json-file": _JSON_FILE, "local": frozenset({"max-file", "max-size", "compress"}), "none": frozenset()}
@@ -35,12 +34,12 @@ def check_logging(log: Mapping[str, Any], default_driver: str) -> None:
             _VALUES[key](value)
 
 
-def size(text: str) -> int:
-    """Bytes of "10m", "1.5 GiB", "512": units of 1024, as Docker's log options take them."""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise Invalid(f"invalid size: '{text}'")
-    return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+def max_size(text: str) -> int:
+    """Bytes of a log option such as "10m"; -1 means without limit, which is 0. Raises Invalid in go-units' words."""
+    try:
+        return 0 if text == "-1" else parse_bytes(text)
+    except ValueError as error:
+        raise Invalid(str(error)) from None
 
 
 def _check_mode(options: Mapping[str, str]) -> None:
@@ -51,11 +50,6 @@ def _check_mode(options: Mapping[str, str]) -> None:
         raise Invalid("logger: max-buffer-size option is only supported with 'mode=non-blocking'")
 
 
-def _check_size(text: str) -> None:
-    if text != "-1":
-        size(text)
-
-
 def _check_count(text: str) -> None:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise Invalid(f"invalid max-file: '{text}' is not a number")
@@ -64,13 +58,15 @@ def _check_count(text: str) -> None:
 
 
 def _check_boolean(text: str) -> None:
-    if text.lower() not in ("true", "false", "1", "0", "t", "f"):
-        raise Invalid(f"invalid compress: '{text}' is neither true nor false")
+    try:
+        parse_bool(text)
+    except ValueError:
+        raise Invalid(f"invalid compress: '{text}' is neither true nor false") from None
 
 
-_VALUES: dict[str, Callable[[str], None]] = {
-    "max-size": _check_size,
-    "max-buffer-size": _check_size,
+_VALUES: dict[str, Callable[[str], object]] = {
+    "max-size": max_size,
+    "max-buffer-size": max_size,
     "max-file": _check_count,
     "compress": _check_boolean,
 }

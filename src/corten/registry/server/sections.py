@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from corten.errors import Invalid
+from corten.units.durations import SECOND, parse_age
+from corten.units.sizes import parse_bytes
 
 T = TypeVar("T")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_BYTES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_DURATION = re.compile(r"([0-9]{1,9}) ?([smhdw])")
-_SIZE = re.compile(r"([0-9]{1,15}) ?([kmgt]?)(?:i?b)?")
 
 
 class Section:
@@ -77,19 +74,19 @@ class Section:
 
 
 def duration(text: str, name: str = "duration") -> float:
-    """Seconds of `90s`, `10m`, `24h`, `7d`, `2w`; 0 is 0."""
-    found = _DURATION.fullmatch(text)
-    if found is None and text != "0":
-        raise Invalid(f"{name} is {text!r}; want a number and one of s, m, h, d, w, as in 24h")
-    return float(found[1]) * _SECONDS[found[2]] if found else 0.0
+    """Seconds of `90s`, `1h30m`, `7d`, `2w`; 0 is 0. Raises Invalid, naming `name`."""
+    try:
+        return parse_age(text) / SECOND
+    except ValueError:
+        raise Invalid(f"{name} is {text!r}; want a number and one of s, m, h, d, w, as in 24h") from None
 
 
 def size(text: str, name: str = "size") -> int:
-    """Bytes of `500`, `10k`, `20GB`, `1TiB`; the letters mean powers of 1024."""
-    found = _SIZE.fullmatch(text.lower())
-    if found is None:
-        raise Invalid(f"{name} is {text!r}; want a number of bytes, or one with k, m, g or t")
-    return int(found[1]) * _BYTES[found[2]]
+    """Bytes of `500`, `10k`, `20GB`, `1TiB`; the letters mean powers of 1024. Raises Invalid, naming `name`."""
+    try:
+        return parse_bytes(text)
+    except ValueError:
+        raise Invalid(f"{name} is {text!r}; want a number of bytes, or one with k, m, g or t") from None
 
 
 def is_url(text: str) -> bool:
