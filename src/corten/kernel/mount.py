@@ -88,6 +88,18 @@ def clone(dirfd: int, path: str = "", recursive: bool = False, follow: bool = Tr
     return sys.syscall("open_tree", sys.SYS_open_tree, dirfd, os.fsencode(path), flags)
 
 
+def view(dirfd: int, path: str = "", recursive: bool = False) -> int:
+    """The same for looking into a container's tree: no device can be opened there, whatever is put where a file was
+    (to make nodes works), `..` ends at its root, and what is mounted elsewhere does not appear in it."""
+    fd = clone(dirfd, path, recursive)
+    try:
+        set_attributes(fd, MOUNT_ATTR_NODEV, propagation=MS_PRIVATE, recursive=recursive)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
 def set_attributes(
     fd: int, add: int = 0, remove: int = 0, propagation: int = 0, recursive: bool = False, userns: int = 0
 ) -> None:

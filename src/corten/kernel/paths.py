@@ -13,6 +13,7 @@ import stat
 import struct
 import time
 
+from corten.kernel import descriptors
 from corten.kernel import syscall as sys
 
 RESOLVE_NO_XDEV = 0x01
@@ -127,9 +128,12 @@ def make_file(root: int, path: bytes | str, mode: int = 0o644) -> int:
         try:
             link = _link(directory, name)
             if link is None:
-                flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+                # O_EXCL: what somebody else puts there meanwhile is not opened, as opening a device acts.
+                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
                 os.close(os.open(name, flags, mode, dir_fd=directory))
                 return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        except FileExistsError:
+            continue
         finally:
             os.close(directory)
         raw = link if link.startswith(b"/") else parent + b"/" + link
@@ -140,8 +144,11 @@ def read_small(root: int, path: bytes | str, limit: int) -> bytes:
     """The content of a regular file inside `root`, at most `limit` bytes.
 
     Anything else that a hostile image may put there (a fifo, a device, something endless) is refused with
-    OSError(EINVAL) or OSError(EFBIG), without waiting for it.
+    OSError(EINVAL) or OSError(EFBIG), without waiting for it and without opening it: to open a device may act (a
+    watchdog's reboots the machine). Where the tree is in use, `root` has to be on a mount without devices, or its
+    devices the caller's to use: what is there may be exchanged behind the look at it.
     """
+    _must_be_a_file(root, path)
     fd = open_in(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         status = os.fstat(fd)
@@ -158,11 +165,20 @@ def read_small(root: int, path: bytes | str, limit: int) -> bytes:
         os.close(fd)
 
 
+def _must_be_a_file(root: int, path: bytes | str) -> None:
+    fd = open_in(root, path)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, f"not a regular file: {os.fsdecode(path)!r}")
+    finally:
+        os.close(fd)
+
+
 def chmod(fd: int, mode: int) -> None:
-    """chmod by descriptor, O_PATH included (through /proc/self/fd, which must be the real one)."""
-    os.chmod(f"/proc/self/fd/{fd}", mode)
+    """chmod by descriptor, O_PATH included."""
+    os.chmod(descriptors.path(fd), mode)
 
 
 def reopen(fd: int, flags: int) -> int:
     """A new descriptor of the same file as the O_PATH descriptor `fd`, with other flags."""
-    return os.open(f"/proc/self/fd/{fd}", flags | os.O_CLOEXEC)
+    return os.open(descriptors.path(fd), flags | os.O_CLOEXEC)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from corten.kernel import paths
+from corten.kernel import inotify, paths
+
+IN_OPEN = 0x20  # linux/inotify.h
 
 
 @pytest.fixture
@@ -58,3 +61,39 @@ def test_what_is_in_the_way(root: int) -> None:
         paths.make_directories(root, "file/a")
     with pytest.raises(FileNotFoundError):
         paths.make_directories(root, "not-there/../../x")
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK])
+def test_what_is_no_file_is_not_even_opened(tmp_path: Path, kind: int) -> None:
+    """To open a device may act: a watchdog's reboots the machine."""
+    if kind != stat.S_IFIFO and os.geteuid() != 0:
+        pytest.skip("devices need root")
+    os.mknod(tmp_path / "passwd", kind | 0o666, os.makedev(1, 8))
+    root = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    opened = inotify.watch(os.fsencode(tmp_path / "passwd"), IN_OPEN)
+    try:
+        with pytest.raises(OSError, match="not a regular file"):
+            paths.read_small(root, "passwd", 1 << 20)
+        with pytest.raises(BlockingIOError):
+            os.read(opened, 4096)
+        if kind != stat.S_IFBLK:  # no such disk
+            os.close(os.open(tmp_path / "passwd", os.O_RDONLY | os.O_NONBLOCK))
+            assert os.read(opened, 4096)
+    finally:
+        os.close(opened)
+        os.close(root)
+
+
+def test_what_appears_meanwhile_is_not_opened(root: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place to mount on was not there, and is a FIFO by the time that it is made."""
+    look = paths._link
+
+    def exchanged(directory: int, name: bytes) -> bytes | None:
+        found = look(directory, name)
+        os.mkfifo(name, dir_fd=directory)
+        return found
+
+    monkeypatch.setattr(paths, "_link", exchanged)
+    fd = paths.make_file(root, "place")
+    assert stat.S_ISFIFO(os.fstat(fd).st_mode)
+    os.close(fd)
