@@ -14,8 +14,11 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 _IN_A_PROCESS_OF_ITS_OWN = """
 import json, os, socket, sys
+from corten.kernel import descriptors
 from corten.layers.confine import confine
 tree, status = os.open(sys.argv[1], os.O_RDONLY), os.open("/proc/self/status", os.O_RDONLY)
+above = os.open(sys.argv[1] + "/..", os.O_RDONLY)
+os.symlink(sys.argv[2], "link", dir_fd=tree)
 had = confine(tree)
 def refused(work):
     try:
@@ -24,9 +27,13 @@ def refused(work):
         return type(error).__name__
     return "done"
 print(json.dumps({
-    "landlock": had.landlock, "network": had.network,
+    "landlock": had.landlock, "network": had.network, "root": had.root, "proc": refused(lambda: os.stat("/proc")),
     "inside": refused(lambda: os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=tree))),
     "outside": refused(lambda: os.close(os.open(sys.argv[2], os.O_RDONLY))),
+    "outside by a descriptor": refused(lambda: os.close(os.open("secret", os.O_RDONLY, dir_fd=above))),
+    "mode through a link": refused(lambda: os.chmod("link", 0o777, dir_fd=tree)),
+    "owner through a link": refused(lambda: os.chown("link", 7, 7, dir_fd=tree)),
+    "own mode": refused(lambda: os.chmod(descriptors.path(tree), 0o750)),
     "chroot": refused(lambda: os.chroot("/")),
     "status": os.pread(status, 8192, 0).decode(),
 }))
@@ -37,6 +44,7 @@ KEPT = sum(1 << number for number in (0, 1, 2, 3, 4, 21, 27, 31))  # capabilitie
 def test_confinement(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "secret").write_text("secret")
+    (tmp_path / "secret").chmod(0o600)
     command = [sys.executable, "-c", _IN_A_PROCESS_OF_ITS_OWN, str(tmp_path / "tree"), str(tmp_path / "secret")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -49,6 +57,11 @@ def test_confinement(tmp_path: Path) -> None:
     assert status["NoNewPrivs"] == "1"
     assert seen["inside"] == "done" and seen["chroot"] == "PermissionError"
     assert seen["network"] is True
+    # Landlock says nothing about these, and nothing of the host is there to be led to
+    assert seen["root"] is True and seen["proc"] == "FileNotFoundError"
+    assert seen["outside"] == seen["mode through a link"] == seen["owner through a link"] == "FileNotFoundError"
+    assert seen["own mode"] == "done" and (tmp_path / "tree").stat().st_mode & 0o777 == 0o750
+    assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
     if not seen["landlock"]:
         pytest.skip("this kernel has no Landlock")
-    assert seen["outside"] == "PermissionError"
+    assert seen["outside by a descriptor"] == "PermissionError"

@@ -103,6 +103,37 @@ def test_what_cannot_be_is_one_line(runtime: Runtime, change: dict[str, object],
     assert words in json.loads(log.read_text())["msg"]
 
 
+def test_a_tmpfs_begins_with_what_it_hides(runtime: Runtime) -> None:
+    """tmpcopyup: times, links and attributes too, and a hole of terabytes in little memory."""
+    data = runtime.bundle / "rootfs/data"
+    (data / "below").mkdir(parents=True)
+    (data / "file").write_text("from the image")
+    (data / "file").chmod(0o4755)
+    os.setxattr(data / "file", "trusted.note", b"kept")
+    os.link(data / "file", data / "below/alias")
+    os.symlink("/etc/shadow", data / "link")
+    os.mkfifo(data / "fifo")
+    with (data / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    for path in (data / "file", data / "fifo", data / "below", data):
+        os.utime(path, (981173106, 981173106))
+    look = "stat -c '%n %a %u %h %Y' /data /data/file /data/below /data/below/alias /data/fifo; readlink /data/link"
+    runtime.configure("sh", "-c", f"{look}; stat -c '%s %b' /data/sparse; grep -c ' /data tmpfs' /proc/self/mounts")
+    for applet in ("stat", "readlink", "grep"):
+        (runtime.bundle / "rootfs/bin" / applet).symlink_to("busybox")
+    path = runtime.bundle / "config.json"
+    spec = json.loads(path.read_text())
+    tmpfs = {"type": "tmpfs", "source": "tmpfs", "destination": "/data", "options": ["tmpcopyup", "size=1m"]}
+    spec["mounts"].insert(0, tmpfs)  # before there is a /proc
+    path.write_text(json.dumps(spec))
+    shown = runtime("run", "-b", str(runtime.bundle), "box").stdout.splitlines()
+    assert shown == [
+        "/data 755 0 3 981173106", "/data/file 4755 0 2 981173106", "/data/below 755 0 2 981173106",
+        "/data/below/alias 4755 0 2 981173106", "/data/fifo 644 0 1 981173106", "/etc/shadow",
+        f"{1 << 40} 0", "1",
+    ]  # fmt: skip
+
+
 def test_hooks_get_the_state(runtime: Runtime) -> None:
     runtime.configure("echo", "ran")
     path = runtime.bundle / "config.json"

@@ -1,7 +1,7 @@
 """Extended attributes (xattr(7)) of what a descriptor, or a single name in a directory descriptor, stands for.
 
-xattr calls have no dirfd form before Linux 6.13, so a name goes through /proc/self/fd/DIRFD/NAME: the magic link leads
-to the very directory that is held open, and NAME is one component that is not followed.
+xattr calls have no dirfd form before Linux 6.13, so a name goes by a path through the descriptor of its directory
+(`kernel.descriptors`), and is not followed.
 """
 
 from __future__ import annotations
@@ -9,36 +9,34 @@ from __future__ import annotations
 import errno
 import os
 
+from corten.kernel.descriptors import path_in
+
 OPAQUE = b"trusted.overlay.opaque"  # Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories"
 
 
-def path_at(dirfd: int, name: bytes) -> bytes:
-    """A path of `name` in `dirfd` for the calls here; never to be followed."""
-    return b"/proc/self/fd/%d/%s" % (dirfd, name)
-
-
-def set_at(dirfd: int, name: bytes, attribute: bytes, value: bytes) -> None:
-    """lsetxattr(2) on `name` in `dirfd`."""
-    os.setxattr(path_at(dirfd, name), attribute, value, follow_symlinks=False)
-
-
 def get_at(dirfd: int, name: bytes, attribute: bytes) -> bytes:
-    return os.getxattr(path_at(dirfd, name), attribute, follow_symlinks=False)
-
-
-def list_at(dirfd: int, name: bytes) -> list[bytes]:
-    return [os.fsencode(a) for a in os.listxattr(path_at(dirfd, name), follow_symlinks=False)]
+    return os.getxattr(path_in(dirfd, name), attribute, follow_symlinks=False)
 
 
 def all_at(dirfd: int, name: bytes) -> dict[bytes, bytes]:
     """Every attribute of `name` in `dirfd`; empty where the file system has none."""
+    return _all(path_in(dirfd, name), follow=False)
+
+
+def all_of(held: int | bytes) -> dict[bytes, bytes]:
+    """Every attribute of a descriptor, or of what a path of `kernel.descriptors` is."""
+    return _all(held, follow=True)
+
+
+def _all(target: int | bytes, follow: bool) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
     try:
-        names = list_at(dirfd, name)
+        for attribute in os.listxattr(target, follow_symlinks=follow):
+            found[os.fsencode(attribute)] = os.getxattr(target, attribute, follow_symlinks=follow)
     except OSError as error:
-        if error.errno == errno.ENOTSUP:
-            return {}
-        raise
-    return {attribute: get_at(dirfd, name, attribute) for attribute in names}
+        if error.errno not in (errno.ENOTSUP, errno.ENODATA):  # none here; gone meanwhile
+            raise
+    return found
 
 
 def is_opaque_at(dirfd: int, name: bytes) -> bool:

@@ -18,9 +18,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from corten.errors import Exhausted, Invalid
-from corten.kernel import paths, xattr
+from corten.kernel import descriptors, paths
+from corten.layers import attributes, tree, whiteout
 from corten.layers import header as tar
-from corten.layers import tree, whiteout
 from corten.layers.entries import Entry, Limits, entries
 from corten.layers.source import Source
 
@@ -160,7 +160,7 @@ class _Layer:
             os.fchown(fd, entry.uid, entry.gid)
             if mode & self._umask or entry.mode & 0o7000:  # behind chown, which clears setuid
                 os.fchmod(fd, entry.mode)
-            _set_xattrs(fd, entry.xattrs)  # behind chown, which clears capabilities
+            attributes.put(fd, entry.xattrs)  # behind chown, which clears capabilities
             os.utime(fd, ns=(entry.mtime, entry.mtime))
         finally:
             os.close(fd)
@@ -200,7 +200,7 @@ class _Layer:
     def _describe_directory(self, fd: int, entry: Entry) -> None:
         os.fchown(fd, entry.uid, entry.gid)
         os.fchmod(fd, entry.mode)
-        _set_xattrs(fd, entry.xattrs)
+        attributes.put(fd, entry.xattrs)
 
     def _make_node(self, dirfd: int, name: bytes, entry: Entry) -> None:
         kind = {tar.CHAR: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}[entry.type]
@@ -239,7 +239,7 @@ class _Layer:
             held = os.open(target[-1], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=from_fd)
             try:  # the target may go with what is cleared away; its descriptor does not
                 self._clear(dirfd, name)
-                os.link(f"/proc/self/fd/{held}", name, dst_dir_fd=dirfd, follow_symlinks=True)
+                os.link(descriptors.path(held), name, dst_dir_fd=dirfd, follow_symlinks=True)
             finally:
                 os.close(held)
 
@@ -277,7 +277,7 @@ class _Layer:
     def _describe(self, dirfd: int, name: bytes, entry: Entry) -> None:
         """Owner, attributes and time of what is no file and no directory."""
         os.chown(name, entry.uid, entry.gid, dir_fd=dirfd, follow_symlinks=False)
-        _set_xattrs(xattr.path_at(dirfd, name), entry.xattrs)
+        attributes.put(descriptors.path_in(dirfd, name), entry.xattrs, follow=False)
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=dirfd, follow_symlinks=False)
 
     def _clear(self, dirfd: int, name: bytes) -> None:
@@ -373,18 +373,6 @@ class _Layer:
         for fd in self._directories.values():
             os.close(fd)
         self._directories.clear()
-
-
-def _set_xattrs(target: int | bytes, xattrs: dict[bytes, bytes]) -> None:
-    """Only what an image may say about its own files: overlay's and the security modules' names are not among it."""
-    for key, value in xattrs.items():
-        if key.startswith(whiteout.PRIVATE_XATTRS) or (key.startswith(b"security.") and key != b"security.capability"):
-            continue
-        try:
-            os.setxattr(target, key, value, follow_symlinks=isinstance(target, int))
-        except OSError as error:
-            if error.errno != errno.ENOTSUP:  # a file system without them
-                raise
 
 
 def _link(dirfd: int, name: bytes) -> bytes | None:

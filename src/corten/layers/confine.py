@@ -1,8 +1,10 @@
-"""Confinement of a process that reads hostile bytes: it can change one tree, and nothing else.
+"""Confinement of a process that reads hostile bytes: it can change the trees it works on, and nothing else.
 
-Landlock takes away every file outside the tree (and, as a landlocked task, mount(2) and friends altogether), a network
-namespace of its own every socket's other end, resource limits the rest. What the process keeps of root is what making
-files of any owner and kind needs. Not to be undone: for a process that ends after its work.
+Its root becomes an empty file system that is mounted nowhere, so that a link leads to nothing even where a mistake
+follows it: what is left are the trees, by the descriptors that are held. Landlock takes away every file outside of them
+(and, as a landlocked task, mount(2) and friends altogether; it knows no chmod and no chown, for which the root is), a
+network namespace of its own every socket's other end, resource limits the rest. What the process keeps of root is what
+making files of any owner and kind needs. Not to be undone: for a process that ends after its work.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import resource
 import struct
 from typing import NamedTuple
 
-from corten.kernel import caps
+from corten.kernel import caps, descriptors
+from corten.kernel import mount as m
 from corten.kernel import process as p
 from corten.kernel import syscall as sys
 
@@ -29,19 +32,30 @@ _KEEP = frozenset(
 
 
 class Confinement(NamedTuple):
-    """What could be had: Landlock's ABI (0: the kernel has none), and whether the network is gone."""
+    """What could be had: Landlock's ABI (0: the kernel has none), and whether network and root are gone."""
 
     landlock: int
     network: bool
+    root: bool
 
 
-def confine(tree: int, memory: int = 1 << 30, files: int = 2048) -> Confinement:
-    """Confine the calling process to the directory `tree`. `memory` bounds address space in bytes.
+def confine(*trees: int, user: int = -1, memory: int = 1 << 30, files: int = 2048) -> Confinement:
+    """Confine the calling process, of one thread, to the directories `trees`. `memory` bounds address space in bytes.
 
-    A kernel without Landlock, or a machine that permits no new namespace, is told in the answer; what does work must
-    not fail, so anything else raises OSError.
+    With the descriptor `user` it becomes root of that user namespace first, and has power over nobody else's files.
+    Paths of the host lead nowhere afterwards, and no module can be imported. Where `..` may be followed, a tree has to
+    be a mount of its own (`kernel.mount.view`).
+
+    A kernel without Landlock, or a machine that permits no new namespace or mount, is told in the answer; what does
+    work must not fail, so anything else raises OSError.
     """
     network = _unshare()
+    root = _leave_root()
+    if user >= 0:
+        p.setns(user, p.CLONE_NEWUSER)
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
     for limit, value in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_AS, memory),
@@ -52,9 +66,9 @@ def confine(tree: int, memory: int = 1 << 30, files: int = 2048) -> Confinement:
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (value, value))
     p.prctl(p.PR_SET_NO_NEW_PRIVS, 1)
-    landlock = _landlock(tree)
+    landlock = _landlock(trees)
     _drop_capabilities()
-    return Confinement(landlock, network)
+    return Confinement(landlock, network, root)
 
 
 def _unshare() -> bool:
@@ -67,7 +81,22 @@ def _unshare() -> bool:
     return True
 
 
-def _landlock(tree: int) -> int:
+def _leave_root() -> bool:
+    """An empty root, and this process's descriptors for its current directory: chroot(2) to a mount that is nowhere
+    has no way back, as nothing lies above it."""
+    try:
+        own, empty = descriptors.hold(), m.new("tmpfs", ("nr_inodes=1",), m.MOUNT_ATTR_RDONLY)
+    except PermissionError:
+        return False
+    os.fchdir(empty)
+    os.chroot(".")
+    descriptors.enter(own)
+    os.close(own)
+    os.close(empty)
+    return True
+
+
+def _landlock(trees: tuple[int, ...]) -> int:
     try:
         abi = sys.syscall("landlock_create_ruleset", sys.SYS_landlock_create_ruleset, None, 0, _CREATE_RULESET_VERSION)
     except OSError as error:
@@ -78,8 +107,9 @@ def _landlock(tree: int) -> int:
     attributes = struct.pack("Q", handled)
     ruleset = sys.syscall("landlock_create_ruleset", sys.SYS_landlock_create_ruleset, attributes, len(attributes), 0)
     try:
-        rule = struct.pack("=Qi", handled & ~(_EXECUTE | _IOCTL_DEV), tree)
-        sys.syscall("landlock_add_rule", sys.SYS_landlock_add_rule, ruleset, _RULE_PATH_BENEATH, rule, 0)
+        for tree in trees:
+            rule = struct.pack("=Qi", handled & ~(_EXECUTE | _IOCTL_DEV), tree)
+            sys.syscall("landlock_add_rule", sys.SYS_landlock_add_rule, ruleset, _RULE_PATH_BENEATH, rule, 0)
         sys.syscall("landlock_restrict_self", sys.SYS_landlock_restrict_self, ruleset, 0)
     finally:
         os.close(ruleset)

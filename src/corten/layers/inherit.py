@@ -12,10 +12,8 @@ import stat
 from collections.abc import Sequence
 
 from corten.errors import Invalid
-from corten.kernel import paths, xattr
-from corten.layers import whiteout
-
-_CHUNK = 1 << 20
+from corten.kernel import descriptors, paths, xattr
+from corten.layers import attributes, content, whiteout
 
 
 def settle(tree: int, parents: Sequence[int], implied: Sequence[bytes], links: Sequence[tuple[bytes, bytes]]) -> None:
@@ -76,13 +74,7 @@ def _copy_directory(tree: int, path: bytes, source: int) -> None:
         tree, path or b".", os.O_RDONLY | os.O_DIRECTORY, 0, paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS
     )
     try:
-        status = os.fstat(source)
-        os.fchown(target, status.st_uid, status.st_gid)
-        os.fchmod(target, stat.S_IMODE(status.st_mode))
-        for key, value in xattr.all_at(source, b".").items():
-            if not key.startswith(whiteout.PRIVATE_XATTRS):
-                os.setxattr(target, key, value)
-        os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        _describe(target, source)
     finally:
         os.close(target)
 
@@ -109,15 +101,15 @@ def _copy_file(source: int, directory: int, name: bytes) -> None:
     try:
         copy = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
         try:
-            status = os.fstat(data)
-            while os.copy_file_range(data, copy, _CHUNK):
-                pass
-            os.fchown(copy, status.st_uid, status.st_gid)
-            os.fchmod(copy, stat.S_IMODE(status.st_mode))
-            for key in os.listxattr(data):
-                os.setxattr(copy, key, os.getxattr(data, key))
-            os.utime(copy, ns=(status.st_mtime_ns, status.st_mtime_ns))
+            content.copy(data, copy)
+            _describe(copy, data)
         finally:
             os.close(copy)
     finally:
         os.close(data)
+
+
+def _describe(made: int, model: int) -> None:
+    status = os.fstat(model)
+    found = xattr.all_of(descriptors.path(model))
+    attributes.describe(made, status, (status.st_uid, status.st_gid), found)

@@ -55,6 +55,9 @@ class Packer:
                 self._entry(dirfd, name, path, status, kind)
         except FileNotFoundError:
             return
+        except OSError as error:
+            if error.errno != errno.EINVAL or not stat.S_ISLNK(mode):
+                raise  # readlink(2): it is no link any more
 
     def whiteout(self, path: bytes) -> None:
         """A deletion, in a layer's form."""
@@ -91,8 +94,8 @@ class Packer:
         try:
             fd = os.open(name, _READ, dir_fd=dirfd)
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO):  # exchanged for a link, a fifo, a device
-                return
+            if error.errno in (errno.ELOOP, errno.ENXIO, errno.EACCES):
+                return  # exchanged for a link, a socket, a device (which no view of a tree lets anybody open)
             raise
         try:
             now = os.fstat(fd)

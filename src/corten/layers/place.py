@@ -12,9 +12,9 @@ import os
 import stat
 
 from corten.errors import Exhausted, Forbidden, Invalid
-from corten.kernel import paths
+from corten.kernel import descriptors, paths
+from corten.layers import attributes, tree
 from corten.layers import header as tar
-from corten.layers import tree
 from corten.layers.apply import clean
 from corten.layers.entries import Entry, Limits, entries
 from corten.layers.owners import AS_THEY_ARE, Owners
@@ -168,16 +168,18 @@ class Placing:
             os.close(above)
 
     def _describe(self, dirfd: int, name: bytes, entry: Entry) -> None:
-        os.chown(name, *self._ids(entry), dir_fd=dirfd, follow_symlinks=False)
-        if entry.type != tar.SYMLINK:
-            node = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dirfd)
-            try:
-                if stat.S_ISLNK(os.fstat(node).st_mode):
-                    return
-                paths.chmod(node, entry.mode)
-            finally:
-                os.close(node)
-        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=dirfd, follow_symlinks=False)
+        try:
+            made = attributes.hold(dirfd, name, _NODES.get(entry.type, stat.S_IFLNK))
+        except FileNotFoundError:
+            return  # gone again, by the container's own doing
+        try:
+            held = descriptors.path(made)
+            os.chown(held, *self._ids(entry))
+            if entry.type != tar.SYMLINK:
+                os.chmod(held, entry.mode)
+            os.utime(held, ns=(entry.mtime, entry.mtime))
+        finally:
+            os.close(made)
 
     def _ids(self, entry: Entry) -> tuple[int, int]:
         return self._owners.outside(*(self._owner if self._owner is not None else (entry.uid, entry.gid)))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 from typing import Any
 
+from corten.kernel import descriptors, paths, pty
 from corten.kernel import mount as m
-from corten.kernel import paths, pty
+from corten.layers import copy
 from corten.runtime.mountplan import MountPlan
 from corten.runtime.plan import Plan
 from corten.runtime.prepare import DEFAULT_DEVICES, Prepared
@@ -42,6 +42,7 @@ class Rootfs:
         self._proc = -1
         self._devpts = -1
         self._root = -1
+        self._own = -1  # this process's descriptors as a directory, where a tree is copied up
 
     # ---------------------------------------------------------------------------- while the host's tree is there
 
@@ -58,6 +59,8 @@ class Rootfs:
                 self._devpts = fd
         if self._proc < 0 and self._linux.get("sysctl"):
             self._proc = m.new("proc")
+        if any(mount.copy_up for mount in self._plan.mounts):
+            self._own = descriptors.hold()
 
     def change_root(self) -> None:
         """Make the prepared tree `/`, and let the host's go."""
@@ -102,12 +105,21 @@ class Rootfs:
             where = paths.make_file(self._root, target)
         try:
             if mount.copy_up and mount.fstype == "tmpfs":
-                copy_up(where, fd)
+                self._copy_up(where, fd)
             m.move(fd, where)
         except OSError as error:
             raise OSError(error.errno, f"cannot mount {mount.source!r} on {target!r}: {error.strerror}") from error
         finally:
             os.close(where)
+
+    def _copy_up(self, source: int, target: int) -> None:
+        """Before `target` is put over it. Containers may be at work in `source`, when it is in a volume."""
+        view = m.view(source)
+        try:
+            with descriptors.through(self._own):
+                copy.fill(view, target)
+        finally:
+            os.close(view)
 
     def _refuse_link(self, target: str) -> None:
         """CVE-2019-19921: /proc and /sys must be ordinary directories, or what is written there goes elsewhere."""
@@ -281,49 +293,3 @@ def _unlink(directory: int, name: str) -> None:
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
         pass
-
-
-Owner = Callable[[int, int], tuple[int, int]]
-
-
-def _same(uid: int, gid: int) -> tuple[int, int]:
-    return uid, gid
-
-
-def copy_up(source: int, target: int, owner: Owner = _same) -> None:
-    """Fill the empty directory `target` with what `source` holds; `owner` says whose each file becomes."""
-    reader = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=source)
-    status = os.fstat(reader)
-    writer = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=target)
-    os.fchown(writer, *owner(status.st_uid, status.st_gid))
-    os.fchmod(writer, stat.S_IMODE(status.st_mode))
-    for name in os.listdir(reader):
-        _copy(reader, writer, name, owner)
-    os.close(reader)
-    os.close(writer)
-
-
-def _copy(source: int, target: int, name: str, owner: Owner) -> None:
-    status = os.stat(name, dir_fd=source, follow_symlinks=False)
-    if stat.S_ISLNK(status.st_mode):
-        os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
-    elif stat.S_ISDIR(status.st_mode):
-        os.mkdir(name, 0o700, dir_fd=target)
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        below, into = os.open(name, flags, dir_fd=source), os.open(name, flags, dir_fd=target)
-        copy_up(below, into, owner)
-        os.close(below)
-        os.close(into)
-        return
-    elif stat.S_ISREG(status.st_mode):
-        reader = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
-        writer = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
-        while os.sendfile(writer, reader, None, 1 << 20):
-            pass
-        os.close(reader)
-        os.close(writer)
-    else:
-        os.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
-    os.chown(name, *owner(status.st_uid, status.st_gid), dir_fd=target, follow_symlinks=False)
-    if not stat.S_ISLNK(status.st_mode):
-        os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=target)

@@ -9,11 +9,9 @@ from typing import Any
 from corten.errors import CortenError
 from corten.kernel import mount as m
 from corten.kernel import paths
-from corten.kernel import process as p
-from corten.layers import worker
-from corten.runtime import mountplan
-from corten.runtime.rootfs import copy_up as copy_tree
-from corten.supervisor import wire
+from corten.layers import copy, worker
+from corten.layers.confine import confine
+from corten.supervisor import views, wire
 from corten.supervisor.failures import print_exception
 
 Json = dict[str, Any]
@@ -28,21 +26,21 @@ def unpack(request: Json, fds: list[int]) -> None:
 def copy_up(request: Json, fds: list[int]) -> None:
     """Fill the empty volume fds[1] with what the image has at request["path"]; nothing when it has no directory there.
 
-    The image's tree is mounted for this process alone and entered by pivot_root: a link in it leads nowhere else.
+    The image's tree is mounted for this process alone, which is confined to what it reads there and to the volume.
+    Other containers may have that as well, and change it meanwhile.
     """
     reply = socket.socket(fileno=fds[0])
 
     def fill() -> Json:
-        (root,) = (mountplan.parse(entry) for entry in request["rootfs"])
-        tree = m.clone(-100, root.source) if root.kind == "bind" else m.new(root.fstype, root.data, root.add)
-        p.unshare(p.CLONE_NEWNS)
+        (root,) = request["rootfs"]
+        tree, volume = views.of_mount(root), m.view(fds[1])
         try:
             source = paths.open_in(tree, request["path"], os.O_PATH | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):
             return {"copied": False}
-        os.umask(0)
+        confine(source, volume)
         uids, gids = request["uids"], request["gids"]
-        copy_tree(source, fds[1], lambda uid, gid: (_mapped(uid, uids), _mapped(gid, gids)))
+        copy.fill(source, volume, lambda uid, gid: (_mapped(uid, uids), _mapped(gid, gids)))
         return {"copied": True}
 
     _answer(reply, fill)

@@ -1,0 +1,81 @@
+"""A volume that is filled from an image, by a dockerd and by us: the same tree on the disk."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from e2e_parts.clients import Client, available
+from e2e_parts.cortend import Cortend
+from e2e_parts.others import archive, dockerd, layer
+from image_parts.trees import listing
+
+CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def engines() -> Iterator[tuple[Client, Client, Path]]:
+    if "docker" not in available():
+        pytest.skip("no docker client (Debian package docker.io)")
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ce-")))
+        theirs = stack.enter_context(dockerd(root / "docker"))
+        (root / "ours").mkdir()
+        ours = Cortend(root / "ours")
+        stack.callback(ours.stop)
+        ours.start()
+        command = available()["docker"]
+        yield Client("docker", command, theirs.address, root), Client("docker", command, ours.address, root), root
+
+
+def content() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+
+        def member(name: str, kind: bytes = tarfile.REGTYPE, **fields: object) -> None:
+            info = tarfile.TarInfo(name)
+            data = bytes(fields.pop("data", b""))  # type: ignore[call-overload]
+            info.type, info.size, info.mtime = kind, len(data), 981173106.25  # type: ignore[assignment]
+            for field, value in fields.items():
+                setattr(info, field, value)
+            tar.addfile(info, io.BytesIO(data) if data else None)
+
+        member("data", tarfile.DIRTYPE, mode=0o1771, uid=33, gid=44)
+        member("data/dir", tarfile.DIRTYPE, mode=0o2750, gid=5, pax_headers={"SCHILY.xattr.user.note": "directory"})
+        program = {"mode": 0o4755, "uid": 33, "pax_headers": {
+            "SCHILY.xattr.security.capability": CAPABILITY.decode(errors="surrogateescape"),
+            "SCHILY.xattr.user.note": "kept",
+        }}  # fmt: skip
+        member("data/program", data=b"program", **program)
+        member("data/dir/alias", tarfile.LNKTYPE, linkname="data/program", **program)  # as tar(1) writes it
+        member("data/link", tarfile.SYMTYPE, linkname="/etc/shadow", uid=7)
+        member("data/fifo", tarfile.FIFOTYPE, mode=0o640)
+        member("data/device", tarfile.CHRTYPE, mode=0o620, devmajor=1, devminor=7)
+    return buffer.getvalue()
+
+
+def test_volume_filled_from_an_image(engines: tuple[Client, Client, Path]) -> None:
+    *clients, root = engines
+    archive(root / "i.tar", "content:1", [layer({}, programs=True), content()], {"Cmd": ["true"]})
+    trees = []
+    for client in clients:
+        client("load", "-q", "-i", str(root / "i.tar"))
+        client("create", "--name", "box", "--network", "none", "-v", "filled:/data", "content:1")
+        trees.append(Path(client.out("volume", "inspect", "-f", "{{.Mountpoint}}", "filled")))
+    theirs, ours = trees
+    assert listing(ours) == listing(theirs)
+    assert listing(ours)["program"][-1] == {"security.capability": CAPABILITY, "user.note": b"kept"}
+    for path in [ours, *ours.rglob("*")]:
+        ours_, theirs_ = path.lstat(), (theirs / path.relative_to(ours)).lstat()
+        assert (ours_.st_mode, ours_.st_uid, ours_.st_nlink) == (theirs_.st_mode, theirs_.st_uid, theirs_.st_nlink)
+        assert ours_.st_mtime_ns == 981173106_250000000
+        if not path.is_dir():  # dockerd's directories have the time at which their last file was made
+            assert ours_.st_mtime_ns == theirs_.st_mtime_ns
+    assert (ours / "program").samefile(ours / "dir/alias")
