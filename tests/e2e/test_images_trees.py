@@ -173,6 +173,24 @@ def test_cp_tar_from_stdin_and_owner(docker: Client) -> None:
     assert _tar(docker, "box:/tmp/x")["x"].uid == 1
 
 
+@pytest.mark.parametrize(
+    ("passwd", "owner"),
+    [
+        ("1000:x:7:7::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n", "1000:1000"),
+        ("1000:x:7:7::/:/bin/sh\n", "1000:0"),  # in no group, as its program
+    ],
+)
+def test_cp_gives_what_is_the_program_s(cli: Client, tmp_path: Path, passwd: str, owner: str) -> None:
+    """A line that is named like the number does not choose the owner (CVE-2016-3697)."""
+    (tmp_path / "passwd").write_text(passwd)
+    (tmp_path / "up").write_text("up")
+    program = "echo $(id -u):$(id -g) $(stat -c %u:%g /tmp/up)"
+    cli("create", "--name", "box", "-u", "1000", IMAGE, "sh", "-c", program)
+    cli("cp", str(tmp_path / "passwd"), "box:/etc/passwd")
+    cli("cp", "-a", str(tmp_path / "up"), "box:/tmp/up")
+    assert cli.out("start", "-a", "box") == f"{owner} {owner}"
+
+
 def test_cp_respects_what_is_read_only(cli: Client, tmp_path: Path) -> None:
     (tmp_path / "f").write_text("x")
     cli("run", "-d", "--name", "box", "--read-only", "-v", "vol:/rw", "-v", "vol2:/ro:ro", IMAGE, "sleep", "1000")

@@ -18,7 +18,7 @@ import pytest
 
 import corten
 from fault_parts.fragile import Fragile
-from fault_parts.images import FIFO, busybox, load, node, python, python_binds
+from fault_parts.images import CHARACTER, FIFO, busybox, load, node, python, python_binds
 from image_parts import tars
 from image_parts.trees import listing
 
@@ -295,12 +295,15 @@ def test_maps_of_the_runtime_inside(daemon: Fragile) -> None:
 
 
 @pytest.mark.parametrize("file", ["passwd", "group"])
-@pytest.mark.parametrize("shape", ["fifo", "huge", "long line", "directory", "outside", "device link", "loop"])
+@pytest.mark.parametrize(
+    "shape", ["fifo", "device", "huge", "long line", "directory", "outside", "device link", "loop"]
+)
 def test_accounts(daemon: Fragile, canary: Canary, file: str, shape: str) -> None:
     """IMG-06, CVE-2026-47262: bounded, regular, inside; and quick."""
     name = f"etc/{file}"
     entry = {
         "fifo": node(name, FIFO),
+        "device": node(name, CHARACTER, 1, 8),
         "huge": tars.file(name, b"x:x:1:1:\n" * (2 << 20)),
         "long line": tars.file(name, b"x" * (11 << 20)),
         "directory": tars.directory(name),
@@ -312,6 +315,11 @@ def test_accounts(daemon: Fragile, canary: Canary, file: str, shape: str) -> Non
     assert load(daemon, tag, [*busybox(), tars.directory("etc"), entry]) == ""
     for user in ("root", "1000:tty", "0", ""):
         canary.check(attempt(daemon, tag, ["id", "-u"], User=user))
+    id = daemon.create("true", Image=tag, User="x:x")
+    upload = tars.archive(tars.file("up"))
+    status, answer = daemon.ask("PUT", f"/containers/{id}/archive?path=/bin&copyUIDGID=1", upload)
+    assert status == 400 and answer["message"]  # there is nobody of that name
+    daemon.ask("DELETE", f"/containers/{id}?force=1")
     daemon.ask("DELETE", f"/images/{tag}?force=1")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from corten.kernel import mount as m
 from corten.kernel import process as p
+from corten.kernel import syscall as sys
 from corten.runtime import cgroups, identity, messages, mountplan
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.messages import ChildFailed
@@ -92,7 +93,7 @@ class External:
         text, names = user.pop("username", None), process.get("groupNames") or ()
         result = {key: value for key, value in process.items() if key != "groupNames"}
         if text is not None or names:
-            root = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            root = m.view(sys.AT_FDCWD, self._root)  # the container may exchange its files for devices meanwhile
             try:
                 who = identity.resolve(root, text or "", (*map(str, user.get("additionalGids") or ()), *names))
             finally:

@@ -1,10 +1,10 @@
 """Short-lived children that look into a container's tree for `cp`, `diff`, `export` and `commit`.
 
-A running container's tree is its own (/proc/PID/root, opened by the daemon), volumes and all. A stopped one's is
-mounted for this process alone, in a mount namespace of its own. Either way it is a descriptor, every path in it is
-resolved by openat2 inside it, and before any of the tree's bytes is looked at the process confines itself to it.
-Nothing of the container is ever executed or loaded here: there is no chroot, so no library of the image is in reach
-(CVE-2019-14271), and compressed archives are unpacked by the daemon (CVE-2026-41567).
+A running container's tree is its own (/proc/PID/root, opened by the daemon), volumes and all, and a stopped one's is
+mounted as it would be. Either way it is a descriptor (`views`), every path in it is resolved by openat2 inside it, and
+before any of the tree's bytes is looked at the process confines itself to it. Nothing of the container is ever executed
+or loaded here: this process's own root is empty, so no library of the image is in reach (CVE-2019-14271), and
+compressed archives are unpacked by the daemon (CVE-2026-41567).
 
 Each function answers with one frame and ends; what it sends as data it sends after its answer, and then a second frame
 says whether all of it was sent.
@@ -14,18 +14,15 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 import stat
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from corten.errors import CortenError, Forbidden, Invalid, NotFound
 from corten.kernel import mount as m
 from corten.kernel import paths
-from corten.kernel import process as p
-from corten.kernel import syscall as sys
 from corten.layers import delta, tree
 from corten.layers.confine import confine
 from corten.layers.entries import Limits
@@ -33,14 +30,12 @@ from corten.layers.owners import AS_THEY_ARE, Owners
 from corten.layers.pack import Packer
 from corten.layers.place import Placing
 from corten.layers.source import Source
-from corten.runtime import mountplan
-from corten.supervisor import wire
+from corten.runtime import identity
+from corten.supervisor import views, wire
 
 Json = dict[str, Any]
 
-_LANDING = "/sys"  # a directory that every host has and this process does not need
 _MAX_LINKS = 40
-_MAX_SMALL = 1 << 20
 # Go's os.FileMode, which the API's Mode field is (pkg.go.dev/io/fs#FileMode).
 _GO_TYPES = {stat.S_IFDIR: 1 << 31, stat.S_IFLNK: 1 << 27, stat.S_IFBLK: 1 << 26, stat.S_IFIFO: 1 << 25,
              stat.S_IFSOCK: 1 << 24, stat.S_IFCHR: 1 << 26 | 1 << 21}  # fmt: skip
@@ -49,10 +44,10 @@ _GO_BITS = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 <
 
 def look(request: Json, fds: list[int]) -> None:
     """Docker's PathStat of request["path"]."""
-    reply, root = socket.socket(fileno=fds[0]), _root(request, fds[1:])
+    reply = socket.socket(fileno=fds[0])
 
     def work() -> Json:
-        confine(root)
+        root = _enter(request, fds[1:])
         return _stat(root, request["path"], *_find(root, request["path"]))
 
     _serve(reply, work, None)
@@ -60,12 +55,11 @@ def look(request: Json, fds: list[int]) -> None:
 
 def fetch(request: Json, fds: list[int]) -> None:
     """PathStat, then the tar of request["path"] to fds[1]."""
-    reply, root = socket.socket(fileno=fds[0]), _root(request, fds[2:])
-
+    reply = socket.socket(fileno=fds[0])
     found: list[tuple[int, bytes, os.stat_result]] = []
 
     def work() -> Json:
-        confine(root)
+        root = _enter(request, fds[2:])
         found.append(_find(root, request["path"]))
         return _stat(root, request["path"], *found[0])
 
@@ -75,10 +69,10 @@ def fetch(request: Json, fds: list[int]) -> None:
 
 def put(request: Json, fds: list[int]) -> None:
     """Unpack the tar from fds[1] into the directory request["path"], which has to exist."""
-    reply, root = socket.socket(fileno=fds[0]), _root(request, fds[2:])
+    reply = socket.socket(fileno=fds[0])
 
     def work() -> Json:
-        confine(root)
+        root = _enter(request, fds[2:])
         os.umask(0)
         path = os.fsencode(request["path"])
         try:
@@ -97,15 +91,16 @@ def put(request: Json, fds: list[int]) -> None:
 
 def export(request: Json, fds: list[int]) -> None:
     """The tar of the whole tree, without what is mounted in it, to fds[1]."""
-    reply, root = socket.socket(fileno=fds[0]), _root(request, fds[2:])
+    reply = socket.socket(fileno=fds[0])
+    roots: list[int] = []
 
     def send() -> None:
         packer = Packer(fds[1], _owners(request, fds[2:]))
-        packer.tree(root)
+        packer.tree(roots[0])
         packer.end()
 
     def work() -> Json:
-        confine(root)
+        roots.append(_enter(request, fds[2:]))
         return {}
 
     _serve(reply, work, send)
@@ -114,46 +109,71 @@ def export(request: Json, fds: list[int]) -> None:
 def changes(request: Json, fds: list[int]) -> None:
     """What has changed in the tree fds[2]: lines of Docker's number, a space and the path, ended by NUL, to fds[1]."""
     reply = socket.socket(fileno=fds[0])
-    base = _mount(request["base"]) if request.get("base") else None
+    found: list[Iterator[delta.Change]] = []
+
+    def work() -> Json:
+        found.append(_changes(request, fds[2], _owners(request, [])))
+        return {}
 
     def send() -> None:
         with os.fdopen(fds[1], "wb", buffering=1 << 16, closefd=False) as out:
-            for change in delta.changes(fds[2], base, bool(request.get("whole")), _owners(request, [])):
+            for change in found[0]:
                 out.write(b"%d /%s\0" % (change.kind, change.path))
 
-    _serve(reply, dict, send)
+    _serve(reply, work, send)
 
 
 def layer(request: Json, fds: list[int]) -> None:
     """The same as the tar of a layer, to fds[1]."""
     reply = socket.socket(fileno=fds[0])
-    base = _mount(request["base"]) if request.get("base") else None
+    owners = _owners(request, [])
+    found: list[Iterator[delta.Change]] = []
+
+    def work() -> Json:
+        found.append(_changes(request, fds[2], owners))
+        return {}
 
     def send() -> None:
-        owners = _owners(request, [])
         packer = Packer(fds[1], owners)
-        for change in delta.changes(fds[2], base, bool(request.get("whole")), owners):
+        for change in found[0]:
             if change.status is None:
                 packer.whiteout(change.path)
             else:
                 packer.add(change.dirfd, change.name, change.path, change.status)
         packer.end()
 
-    _serve(reply, dict, send)
+    _serve(reply, work, send)
 
 
 # ----------------------------------------------------------------------------------------------------------- the tree
 
 
-def _root(request: Json, given: list[int]) -> int:
-    """The container's tree. `given`: root, mount namespace and user namespace of one that runs; nothing otherwise."""
+def _enter(request: Json, given: list[int]) -> int:
+    """The container's tree, to which this process is confined from here on. `given`: root, mount namespace and user
+    namespace of one that runs; nothing otherwise."""
     try:
         if given:
-            root, mounts, user = given
-            return _running(root, mounts, user, bool(request.get("bare")))
-        return _stopped(request)
+            root, user = views.of_running(given[0], given[1], bool(request.get("bare"))), _elsewhere(given[2])
+        else:
+            root, user = views.of_stopped(request), -1
     except OSError as error:
         raise OSError(error.errno, f"cannot open the container's tree: {error.strerror}") from error
+    confine(root, user=user)
+    return root
+
+
+def _elsewhere(user: int) -> int:
+    """The descriptor of a user namespace, -1 when it is our own."""
+    own, theirs = os.stat("/proc/self/ns/user"), os.fstat(user)
+    return -1 if (own.st_dev, own.st_ino) == (theirs.st_dev, theirs.st_ino) else user
+
+
+def _changes(request: Json, tree: int, owners: Owners) -> Iterator[delta.Change]:
+    """What has changed in a container's own tree, which may be in use; confined to it and the one below."""
+    own = m.view(tree)
+    base = views.of_mount(request["base"]) if request.get("base") else None
+    confine(own, *(() if base is None else (base,)))
+    return delta.changes(own, base, bool(request.get("whole")), owners)
 
 
 def _owners(request: Json, given: list[int]) -> Owners:
@@ -161,63 +181,6 @@ def _owners(request: Json, given: list[int]) -> Owners:
     joined there, and shows its own."""
     ids = request.get("ids")
     return AS_THEY_ARE if given or not ids else Owners(ids["uids"], ids["gids"])
-
-
-def _running(root: int, mounts: int, user: int, bare: bool) -> int:
-    """`bare`: a view of the root file system by itself. A mount of another namespace can only be copied in there."""
-    if bare:
-        home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        p.setns(mounts, p.CLONE_NEWNS)
-        try:
-            root = m.clone(root)
-        finally:
-            p.setns(home, p.CLONE_NEWNS)  # no path has been used meanwhile
-    own = os.stat("/proc/self/ns/user")
-    theirs = os.fstat(user)
-    if (own.st_dev, own.st_ino) != (theirs.st_dev, theirs.st_ino):
-        p.setns(user, p.CLONE_NEWUSER)
-        os.setgroups([])
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
-    return root
-
-
-def _stopped(request: Json) -> int:
-    root = _mount(request["rootfs"])
-    if request.get("bare"):
-        return root
-    p.unshare(p.CLONE_NEWNS)
-    m.set_propagation("/", m.MS_SLAVE)
-    m.move_to(root, _LANDING)
-    for entry in request.get("mounts") or ():
-        _place(root, entry)
-    if request.get("read_only"):
-        m.set_attributes(root, m.MOUNT_ATTR_RDONLY)
-    return root
-
-
-def _place(root: int, entry: Json) -> None:
-    """A volume or bind as the container has it."""
-    try:
-        fd = m.clone(sys.AT_FDCWD, entry["source"], recursive=True)
-    except FileNotFoundError:
-        return  # a bind whose source is gone: there is nothing to see in it
-    m.set_attributes(fd, propagation=m.MS_SLAVE, recursive=True)
-    if entry["read_only"]:
-        m.set_attributes(fd, m.MOUNT_ATTR_RDONLY)
-    directory = stat.S_ISDIR(os.fstat(fd).st_mode)
-    where = (paths.make_directories if directory else paths.make_file)(root, entry["target"])
-    m.move(fd, where)
-    os.close(where)
-
-
-def _mount(entry: Json) -> int:
-    plan = mountplan.parse(entry)
-    if plan.kind == "bind":
-        fd = m.clone(sys.AT_FDCWD, plan.source)
-        m.set_attributes(fd, plan.add, plan.clear)
-        return fd
-    return m.new(plan.fstype, plan.data, plan.add, plan.source)
 
 
 # ------------------------------------------------------------------------------------------------------- paths in it
@@ -308,34 +271,14 @@ def _send(path: str, dirfd: int, name: bytes, status: os.stat_result, packer: Pa
 
 
 def _owner(root: int, user: str) -> tuple[int, int]:
-    """ "USER[:GROUP]", by the container's own files."""
-    name, _, group = user.partition(":")
-    entry = _line(root, "etc/passwd", name, 2)
-    uid = int(entry[2]) if entry else _number(name, "user")
-    if group:
-        found = _line(root, "etc/group", group, 2)
-        return uid, int(found[2]) if found else _number(group, "group")
-    return uid, int(entry[3]) if entry else 0
-
-
-def _line(root: int, path: str, name: str, number: int) -> list[str] | None:
+    """ "USER[:GROUP]", by the container's own files: who its program is."""
     try:
-        text = paths.read_small(root, path, _MAX_SMALL).decode(errors="replace")
-    except OSError:
-        return None
-    lines = [line.split(":") for line in text.splitlines()]
-    good = [line for line in lines if len(line) > 3 and line[number].isdigit() and line[-1] is not None]
-    for key in (0, number):
-        for line in good:
-            if line[key] == name and (path != "etc/passwd" or line[3].isdigit()):
-                return line
-    return None
-
-
-def _number(text: str, what: str) -> int:
-    if re.fullmatch(r"[0-9]{1,10}", text):
-        return int(text)
-    raise Invalid(f"unable to find {what} {text}: no matching entry in the container's files")
+        who = identity.resolve(root, user)
+    except identity.UnknownUser as error:
+        raise Invalid(str(error)) from None
+    except OSError as error:
+        raise Invalid(f"cannot look {user!r} up in the container: {error.strerror}") from None
+    return who.uid, who.gid
 
 
 # ----------------------------------------------------------------------------------------------------------- answers
