@@ -38,6 +38,7 @@ _FSMOUNT_CLOEXEC = 1
 _FSCONFIG_SET_FLAG = 0
 _FSCONFIG_SET_STRING = 1
 _FSCONFIG_CMD_CREATE = 6
+_MAX_VALUE = 255  # bytes of a string for fsconfig(2)
 _MOVE_MOUNT_F_EMPTY_PATH = 0x04
 _MOVE_MOUNT_T_EMPTY_PATH = 0x40
 
@@ -45,6 +46,8 @@ _MOVE_MOUNT_T_EMPTY_PATH = 0x40
 def new(fstype: str, options: tuple[str, ...] = (), attributes: int = 0, source: str = "") -> int:
     """A detached mount of a new file system; `options` are "key=value" or "flag". Returns its descriptor.
 
+    Overlay's layers, all in one `lowerdir`, may be longer than the kernel takes: then they are given one by one, which
+    needs Linux 6.5.
     What the kernel wrote to the file system context's log is part of the error's text.
     """
     context = sys.syscall("fsopen", sys.SYS_fsopen, fstype.encode(), _FSOPEN_CLOEXEC)
@@ -53,7 +56,11 @@ def new(fstype: str, options: tuple[str, ...] = (), attributes: int = 0, source:
             _set(context, "source", source)
         for option in options:
             key, equals, value = option.partition("=")
-            _set(context, key, value if equals else None)
+            if key == "lowerdir" and len(os.fsencode(value)) > _MAX_VALUE:
+                for layer in value.split(":"):
+                    _set(context, "lowerdir+", layer)
+            else:
+                _set(context, key, value if equals else None)
         sys.syscall("fsconfig", sys.SYS_fsconfig, context, _FSCONFIG_CMD_CREATE, None, None, 0)
         return sys.syscall("fsmount", sys.SYS_fsmount, context, _FSMOUNT_CLOEXEC, attributes)
     except OSError as error:
