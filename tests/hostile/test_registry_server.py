@@ -61,7 +61,7 @@ async def own(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[O
     if request.param == "accounts":
         rights = Rights([rule("ann:a/**,a:read,write,delete"), rule("anonymous:**:read")])
         access = Access(Accounts(f"ann:{SECRET}"), rights, Tokens(b"k" * 32))
-    async with served(Registry(store, access, quotas=[Quota("a", 100_000)])) as own:
+    async with served(Registry(store, access, quotas=[Quota("a", 10_000_000)])) as own:
         yield own
     store.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -9,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from corten.registry.server import bodies, quotas, uploads
 from corten.registry.server.access import Access
 from corten.registry.server.app import Registry
+from corten.registry.server.htpasswd import Accounts
 from corten.registry.server.quotas import Quota, Quotas
 from corten.registry.server.store import Store
+from corten.registry.server.uploads import Upload
 from registry_parts.ageing import age
-from registry_parts.own import Answer, Own, digest, served
+from registry_parts.own import ANN, BOB, SECRET, Answer, Own, digest, index, served
 
 QUOTAS = (Quota("team", 10_000), Quota("", 30_000))
 
@@ -48,9 +53,10 @@ async def metered(own: Own) -> dict[str, int]:
 
 
 async def test_a_quota_is_kept(own: Own, tmp_path: Path) -> None:
-    assert (await own.push_blob("team/a", b"x" * 6000)).status == 201
-    assert (await own.push_blob("team/b", b"x" * 6000)).status == 201  # the same content
-    refused(await own.push_blob("team/b", b"y" * 4001))
+    assert (await own.push_blob("team/a", b"x" * 3000)).status == 201
+    assert (await own.push_blob("team/b", b"x" * 3000)).status == 201  # the same content
+    refused(await own.push_blob("team/b", b"y" * 7001))
+    assert (await own.push_blob("team/b", b"v" * 3000)).status == 201
     assert (await own.push_blob("teams", b"y" * 4001)).status == 201  # another prefix
     refused(await own.ask("POST", f"/v2/team/c/blobs/uploads/?mount={digest(b'y' * 4001)}&from=teams"))
     assert (await own.push_blob("team", b"z" * 4000)).status == 201
@@ -62,8 +68,9 @@ async def test_a_quota_is_kept(own: Own, tmp_path: Path) -> None:
 
 async def test_what_is_deleted_makes_room(own: Own, tmp_path: Path) -> None:
     await own.push_blob("team/a", b"x" * 10_000)
-    await own.push_blob("team/b", b"x" * 10_000)
-    blob = f"blobs/{digest(b'x' * 10_000)}"
+    mounted = digest(b"x" * 10_000)
+    assert (await own.ask("POST", f"/v2/team/b/blobs/uploads/?mount={mounted}&from=team/a")).status == 201
+    blob = f"blobs/{mounted}"
     assert (await own.ask("DELETE", f"/v2/team/a/{blob}")).status == 202
     refused(await own.push_blob("team/a", b"y"))
     assert (await own.ask("DELETE", f"/v2/team/b/{blob}")).status == 202
@@ -75,6 +82,9 @@ async def test_chunks_and_manifests(own: Own, tmp_path: Path) -> None:
     place = (await own.ask("POST", "/v2/team/a/blobs/uploads/")).headers["Location"]
     assert (await own.ask("PATCH", place, b"x" * 9000)).status == 202
     refused(await own.ask("PATCH", place, b"x" * 1001))
+    assert (await own.ask("GET", place)).code == "BLOB_UPLOAD_UNKNOWN"
+    place = (await own.ask("POST", "/v2/team/a/blobs/uploads/")).headers["Location"]
+    assert (await own.ask("PATCH", place, b"x" * 9000)).status == 202
     assert (await own.ask("PUT", f"{place}?digest={digest(b'x' * 9500)}", b"x" * 500)).status == 201
     await own.push_blob("team/a", b"{}")
     body = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
@@ -94,3 +104,155 @@ async def test_another_process_makes_room(own: Own, tmp_path: Path) -> None:
     assert done.returncode == 0 and "1 blobs: 10000 bytes" in done.stderr, done
     assert (await own.push_blob("team/a", b"y" * 100)).status == 201
     assert await metered(own) == usage(tmp_path) == {"team": 100, "": 100}
+
+
+# ------------------------------------------------------------------------------------------------ what is on its way
+
+
+async def begun(own: Own, name: str) -> str:
+    answer = await own.ask("POST", f"/v2/{name}/blobs/uploads/")
+    assert answer.status == 202, answer
+    return answer.headers["Location"]
+
+
+async def chunked(own: Own, method: str, place: str, pieces: int, size: int = 100_000) -> Answer:
+    """A body whose length is not said before."""
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(pieces):
+            yield b"x" * size
+
+    async with own.session.request(method, own.url + place, data=body()) as response:
+        return Answer(response.status, dict(response.headers), await response.read())
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_bytes_count_as_they_come(tmp_path: Path, method: str) -> None:
+    store = Store(tmp_path)
+    most = 0
+    really = Upload.write
+
+    def watched(upload: Upload, data: bytes) -> None:
+        nonlocal most
+        really(upload, data)
+        most = max(most, sum(path.stat().st_size for path in (tmp_path / "uploads").iterdir()))
+
+    async with served(Registry(store, Access(), quotas=[Quota("team", 3_000_000)])) as own:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Upload, "write", watched)
+            place = await begun(own, "team/a")
+            answer = await chunked(own, method, f"{place}?digest={digest(b'')}", 60)
+        refused(answer)
+        assert 2_000_000 < most < 3_001_000
+        assert not list((tmp_path / "uploads").iterdir())
+        assert (await own.push_blob("team/a", b"x" * 3_000_000)).status == 201
+    store.close()
+
+
+async def test_a_body_counts_as_it_is(own: Own, tmp_path: Path) -> None:
+    place = await begun(own, "team/a")
+    packed = gzip.compress(b"x" * 100_000)
+    for method, where in (("PATCH", place), ("PUT", "/v2/team/a/manifests/1"), ("POST", "/v2/team/a/blobs/uploads/")):
+        answer = await own.ask(method, where, packed, Content_Encoding="gzip")
+        assert (answer.status, answer.code, answer.headers["Accept-Encoding"]) == (415, "UNSUPPORTED", "identity")
+    assert (await own.ask("PATCH", place, packed, Content_Encoding="identity")).status == 202
+    assert usage(tmp_path)["team"] == len(packed)
+
+
+async def test_uploads_count_from_their_first_byte(own: Own, tmp_path: Path) -> None:
+    places = [await begun(own, f"team/{at}") for at in range(3)]
+    for place in places[:2]:
+        assert (await own.ask("PATCH", place, b"x" * 4000)).status == 202
+    assert await metered(own) == usage(tmp_path) == {"team": 8000, "": 8000}
+    refused(await own.ask("PATCH", places[2], b"x" * 4000))
+    assert (await own.ask("DELETE", places[0])).status == 204
+    assert (await own.push_blob("team/x", b"y" * 6000)).status == 201
+    done = await own.ask("PUT", f"{places[1]}?digest={digest(b'x' * 4000)}")
+    assert done.status == 201, done
+    assert await metered(own) == usage(tmp_path) == {"team": 10_000, "": 10_000}
+
+
+async def test_no_two_uploads_have_the_same_room(own: Own, tmp_path: Path) -> None:
+    places = [await begun(own, f"team/{at}") for at in range(12)]
+    answers = await asyncio.gather(*(chunked(own, "PATCH", place, 3, 1000) for place in places))
+    assert sorted(answer.status for answer in answers) == [202] * 3 + [403] * 9
+    assert await metered(own) == usage(tmp_path) == {"team": 9000, "": 9000}
+
+
+async def test_an_upload_that_is_given_up_while_it_comes_counts_for_nothing(own: Own, tmp_path: Path) -> None:
+    place, there, go_on = await begun(own, "team/a"), asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x" * 2000
+        there.set()
+        await go_on.wait()
+        yield b"x" * 2000
+
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(own.session.patch(own.url + place, data=body()))
+        await there.wait()
+        assert (await own.ask("DELETE", place)).status == 204
+        go_on.set()
+    assert sending.result().status == 404
+    sending.result().close()
+    assert await metered(own) == usage(tmp_path) == {"team": 0, "": 0}
+
+
+async def test_what_is_collected_makes_room(own: Own, tmp_path: Path) -> None:
+    assert (await own.ask("PATCH", await begun(own, "team/a"), b"x" * 9000)).status == 202
+    age(tmp_path)
+    command = [sys.executable, "-m", "corten.registry.server", "gc", "--uploads", "1h", "--root", str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+    assert await metered(own) == {"team": 0, "": 0}
+
+
+async def test_things_are_bounded_too(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quotas, "_LEAST", 4)
+    await own.push_blob("team/a", b"x")
+    body = index()
+    for tag in ("1", "2", "2"):
+        assert (await own.push("team/a", tag, body)).status == 201
+    refused(await own.push("team/a", "3", body))
+    refused(await own.ask("POST", f"/v2/team/b/blobs/uploads/?mount={digest(b'x')}&from=team/a"))
+    refused(await own.ask("POST", "/v2/team/b/blobs/uploads/"))
+    assert (await own.ask("DELETE", "/v2/team/a/manifests/1")).status == 202
+    assert (await own.push("team/a", "3", body)).status == 201
+    assert (await own.ask("DELETE", f"/v2/team/a/manifests/{digest(body)}")).status == 202  # and its two tags
+    places = [await begun(own, "team/b") for _ in range(3)]
+    refused(await own.ask("POST", "/v2/team/b/blobs/uploads/"))
+    assert (await own.ask("DELETE", places[0])).status == 204
+    assert (await own.push("team/a", "", body)).status == 201
+
+
+async def test_uploads_of_one_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MOST", 2)
+    place = ""
+    for restarts in range(2):
+        store = Store(tmp_path)
+        async with served(Registry(store, Access(Accounts(f"ann:{SECRET}\nbob:{SECRET}")))) as own:
+            for name in ("a", "b") if not restarts else ():
+                place = (await own.ask("POST", f"/v2/{name}/blobs/uploads/", as_=ANN)).headers["Location"]
+            answer = await own.ask("POST", "/v2/c/blobs/uploads/", as_=ANN)
+            assert (answer.status, answer.code) == (429, "TOOMANYREQUESTS")
+            answer = await own.ask("POST", "/v2/c/blobs/uploads/", as_=BOB)
+            assert answer.status == 202
+            assert (await own.ask("DELETE", answer.headers["Location"], as_=BOB)).status == 204
+        store.close()
+    store = Store(tmp_path)
+    store.abort(store.uploads.find("b", place.rpartition("/")[2]))
+    assert store.begin("c", "ann").repository == "c"
+    store.close()
+
+
+async def test_an_upload_of_which_nothing_comes(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, forever = await begun(own, "team/a"), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x" * 1000
+        monkeypatch.setattr(bodies, "IDLE", 0.05)
+        await forever.wait()
+
+    async with own.session.patch(own.url + place, data=body()) as response:
+        assert response.status == 408
+        assert (await response.json())["errors"][0]["code"] == "BLOB_UPLOAD_INVALID"
+    assert (await own.ask("GET", place)).headers["Range"] == "0-999"  # and it can be gone on with

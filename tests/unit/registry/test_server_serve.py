@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -166,3 +168,28 @@ def test_it_ends_when_told(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_without_descriptors_others_wait_and_the_log_is_short(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "corten.registry.server", "--listen", "127.0.0.1:0", "--root", str(tmp_path)]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 60)),
+    )
+    assert process.stdout is not None and process.stderr is not None
+    try:
+        host, port = process.stdout.readline().split()[2].rstrip(",").rpartition("/")[2].split(":")
+        with ExitStack() as stack:
+            for _ in range(70):
+                stack.enter_context(socket.create_connection((host, int(port))))
+            said = process.stderr.readline()
+            assert said == "corten registry: connections wait until others end: too many open files\n"
+            assert len(os.listdir(f"/proc/{process.pid}/fd")) == 60  # the limit was raised to what it may be
+        assert status(f"{host}:{port}", "/healthz") == 200
+    finally:
+        process.terminate()
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")

@@ -30,6 +30,7 @@ class Uploading(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp(prefix="cr-"))
         self.links: dict[tuple[str, str], bytes] = {}
         self.coming: dict[str, bytes] = {}
+        self.place: dict[str, str] = {}
         self.store = self.opened()
 
     def opened(self) -> Store:
@@ -39,15 +40,16 @@ class Uploading(RuleBasedStateMachine):
 
     @rule(target=uploads, repository=REPOSITORIES)
     def begin(self, repository: str) -> tuple[str, str]:
-        upload = self.store.uploads.begin(repository)
+        upload = self.store.begin(repository)
         self.coming[upload.id] = b""
+        self.place[upload.id] = repository
         return repository, upload.id
 
     @rule(upload=uploads, data=DATA)
     def append(self, upload: tuple[str, str], data: bytes) -> None:
         found = self.store.uploads.find(*upload)
         with found.held():
-            found.write(data)
+            self.store.write(found, data)
         self.coming[upload[1]] += data
         assert found.size == len(self.coming[upload[1]])
 
@@ -120,7 +122,8 @@ class Uploading(RuleBasedStateMachine):
         used = {quota.prefix: size for quota, size in self.quotas.usage()}
         for prefix, size in used.items():
             mine = {name: data for (repository, name), data in self.links.items() if repository.startswith(prefix)}
-            assert size == sum(map(len, mine.values())), prefix
+            coming = sum(len(data) for id, data in self.coming.items() if self.place[id].startswith(prefix))
+            assert size == sum(map(len, mine.values())) + coming, prefix
         assert len(list(layout.uploads.iterdir())) == 2 * len(self.coming)
 
     def teardown(self) -> None:

@@ -227,3 +227,22 @@ async def test_a_cache_has_quotas_and_collections(tmp_path: Path) -> None:
         assert [each.kind for each in Collector(store, Policy(untagged=60)).run()] == ["manifest", "blob"]
         store.close()
         assert (await own.ask("GET", "/v2/hub/a/manifests/1")).status == 200  # from the upstream again
+
+
+async def test_downloads_have_their_room_before_they_come(tmp_path: Path) -> None:
+    async with scripted() as registry, caching(tmp_path, upstream(registry), quotas=(Quota("hub", 8_000_000),)) as own:
+        images = [Made([BIG]), Made([BIG[::-1]])]
+        layers = [next(each for each, data in image.blobs.items() if len(data) > len(BIG)) for image in images]
+        for tag, image in enumerate(images):
+            registry.add(str(tag), image)
+            await own.ask("GET", f"/v2/hub/a/manifests/{tag}")
+        registry.before = slow = Slow(images[0].blobs[layers[0]])
+        async with own.session.get(f"{own.url}/v2/hub/a/blobs/{layers[0]}") as response:
+            begun = await response.content.readexactly(1 << 20)
+            answer = await own.ask("GET", f"/v2/hub/a/blobs/{layers[1]}")
+            assert (answer.status, answer.code) == (403, "DENIED")
+            slow.go_on.set()
+            assert begun + await response.content.read() == images[0].blobs[layers[0]]
+        lines = (await own.ask("GET", "/metrics")).body.decode().splitlines()
+        used = next(float(line.split()[1]) for line in lines if line.startswith("corten_registry_quota_used_bytes"))
+        assert used == sum(path.stat().st_size for path in (tmp_path / "blobs/sha256").iterdir())

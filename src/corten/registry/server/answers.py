@@ -10,7 +10,7 @@ from aiohttp import web
 import corten
 from corten.errors import Conflict, Corrupt, CortenError, Exhausted, Forbidden, Invalid, NotFound, Unavailable
 from corten.registry.server.store import NO_MANIFEST, NO_REPOSITORY, MissingBlob
-from corten.registry.server.uploads import UNKNOWN, Upload
+from corten.registry.server.uploads import UNKNOWN, TooManyUploads, Upload
 
 _log = logging.getLogger(__name__)
 _PAGE = 10_000
@@ -63,6 +63,8 @@ def refusal(error: CortenError, path: str) -> Refusal:
             return Refusal(403, "DENIED", text)
         case Conflict():
             return Refusal(409, "BLOB_UPLOAD_INVALID", text)
+        case TooManyUploads():
+            return Refusal(429, "TOOMANYREQUESTS", text)
         case Exhausted():
             return Refusal(507, "DENIED", text)
         case Unavailable():

@@ -17,6 +17,7 @@ from corten.registry.server.access import ACTIONS, Access, Actor
 from corten.registry.server.answers import HEADERS, MoreScope, Refusal, refusal
 from corten.registry.server.asked import Asked
 from corten.registry.server.blob_requests import BlobRequests
+from corten.registry.server.bodies import check_coding
 from corten.registry.server.manifest_requests import ManifestRequests
 from corten.registry.server.metrics import CONTENT_TYPE, Metrics
 from corten.registry.server.names import check_name
@@ -27,7 +28,6 @@ from corten.registry.server.token_requests import PATH, TokenRequests
 from corten.registry.server.upstreams import Upstream, Upstreams
 from corten.registry.server.watching import watch
 from corten.registry.server.webhooks import Webhook, Webhooks
-from corten.spec.oci_image import MAX_MANIFEST
 
 Function = Callable[[Asked], Awaitable[web.StreamResponse]]
 _KIND = web.RequestKey("kind", str)
@@ -92,7 +92,7 @@ class Registry:
         }
 
     def application(self) -> web.Application:
-        app = web.Application(client_max_size=MAX_MANIFEST + 1)
+        app = web.Application()
         app.router.add_route("*", "/{path:.*}", self.answer)
         return app
 
@@ -129,6 +129,7 @@ class Registry:
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
         path = request.path
+        check_coding(request)
         if path == "/healthz":
             return await self._health()
         if path == PATH and self._tokens is not None:
@@ -225,7 +226,7 @@ async def start(registry: Registry, host: str, port: int, tls: ssl.SSLContext | 
         await registry.close()
 
     app.cleanup_ctx.append(running)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, auto_decompress=False)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, ssl_context=tls).start()

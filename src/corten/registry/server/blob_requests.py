@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from aiohttp import web
 
-from corten.errors import Conflict, CortenError, NotFound
+from corten.errors import Conflict, CortenError, Forbidden, NotFound
 from corten.registry.server.answers import HEADERS, MoreScope, Refusal, created, where
 from corten.registry.server.asked import Asked
+from corten.registry.server.bodies import pieces
 from corten.registry.server.downloads import Download
 from corten.registry.server.names import check_name
 from corten.registry.server.parts import Parts
@@ -19,6 +21,7 @@ from corten.registry.server.store import NO_BLOB
 from corten.registry.server.uploads import Upload
 from corten.registry.server.webhooks import Target
 from corten.spec import digest as digests
+from corten.store.threads import to_its_end
 
 _BATCH = 1 << 20  # bytes that go to the disk thread at once
 _RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/.*)?")
@@ -73,7 +76,7 @@ class BlobRequests:
             if await asyncio.to_thread(self._mount, asked, digests.check(mounted), source):
                 self._parts.webhooks.tell(asked, "mount", Target(mounted))
                 return created(asked.name, mounted)
-        upload = await asyncio.to_thread(self._store.uploads.begin, asked.name)
+        upload = await to_its_end(partial(self._store.begin, asked.name, asked.actor.user), self._store.abort)
         if wanted := query.get("digest", ""):
             try:
                 return await self._complete(asked, upload, digests.check(wanted))
@@ -123,12 +126,17 @@ class BlobRequests:
             found = _RANGE.fullmatch(text)
             if found is None or int(found[1]) != upload.size:
                 raise Refusal(416, "BLOB_UPLOAD_INVALID", "chunk is not the next one", where(upload))
-        quotas, before = self._parts.quotas, upload.size
-        if quotas is not None:
-            digest = request.query.get("digest", "")
-            await asyncio.to_thread(quotas.hopeless, upload.repository, before + (request.content_length or 0), digest)
-        await _pour(request, upload)
-        self._parts.metrics.count("received_bytes_total", upload.size - before)
+        before = upload.size
+        try:
+            if self._parts.quotas is not None:  # what is refused need not come
+                wanted = before + (request.content_length or 0)
+                await asyncio.to_thread(self._parts.quotas.room, upload.repository, upload.id, wanted)
+            await _pour(request, partial(self._store.write, upload))
+        except Forbidden:
+            await asyncio.to_thread(self._store.abort, upload)
+            raise
+        finally:
+            self._parts.metrics.count("received_bytes_total", upload.size - before)
 
 
 def check_no_cache(parts: Parts, name: str) -> None:
@@ -160,24 +168,24 @@ async def _held(upload: Upload) -> AsyncIterator[None]:
         raise Refusal(409, "BLOB_UPLOAD_INVALID", str(error), where(upload)) from error
 
 
-async def _pour(request: web.Request, upload: Upload) -> None:
-    """The body into the file; one batch is written and hashed while the next one arrives."""
+async def _pour(request: web.Request, write: Callable[[bytes], None]) -> None:
+    """The body into a file; one batch is written and hashed while the next one arrives."""
     batch: list[bytes] = []
     held = 0
     writing: asyncio.Task[None] | None = None
     try:
-        async for piece in request.content.iter_any():
+        async for piece in pieces(request):
             batch.append(piece)
             held += len(piece)
             if held >= _BATCH:
                 if writing is not None:
                     await writing
-                writing = asyncio.create_task(asyncio.to_thread(upload.write, b"".join(batch)))
+                writing = asyncio.create_task(asyncio.to_thread(write, b"".join(batch)))
                 batch, held = [], 0
     finally:
         if writing is not None:
             await asyncio.wait({writing})
         if batch and (writing is None or writing.exception() is None):
-            await asyncio.to_thread(upload.write, b"".join(batch))
+            await asyncio.to_thread(write, b"".join(batch))
     if writing is not None:
         writing.result()

@@ -150,7 +150,9 @@ class Collector:
         path = self._layout.tags(name) / tag.name
         with self._store.guard, suppress(FileNotFoundError):
             if path.stat().st_mtime_ns == tag.pushed:
-                return self._remove(path)
+                if not self._dry_run:
+                    self._store.untag(name, tag.name)
+                return True
         return False
 
     def _drop(self, name: str, digest: str, node: Node) -> bool:
@@ -207,7 +209,7 @@ class Collector:
 
     def uploads(self) -> Iterator[Removed]:
         """Of all this only what nobody goes on with; needs no turn of its own."""
-        for name, size in self._store.uploads.sweep(self._policy.uploads, self._dry_run):
+        for name, size in self._store.sweep(self._policy.uploads, self._dry_run):
             yield Removed("upload", name, size)
         if not self._dry_run and (self._layout.root / "ingest").exists():
             Blobs(self._layout.root).remove_parts(self._policy.uploads)

@@ -7,13 +7,16 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from corten.errors import CortenError, Unavailable
 from corten.registry.client.registry import Registry as Client
 from corten.registry.client.repository import Repository
+from corten.registry.server.quotas import FETCHED
 from corten.registry.server.store import Store
 from corten.spec.oci_image import Descriptor
+from corten.store.threads import to_its_end
 
 _log = logging.getLogger(__name__)
 _PIECE = 1 << 20
@@ -109,7 +112,7 @@ class Downloads:
 
     def start(self, name: str, repository: Repository, blob: Descriptor) -> Download:
         """The one of this blob that is under way, or a new one. Goes on when all who asked for it have left."""
-        key = f"{name}@{blob.digest}"
+        key = f"{name}{FETCHED}{blob.digest}"
         found = self._running.get(key)
         if found is None:
             part = self._store.layout.root / "ingest" / f"{blob.digest.replace(':', '-')}.part"
@@ -119,13 +122,17 @@ class Downloads:
 
     async def _fetch(self, key: str, name: str, repository: Repository, blob: Descriptor, download: Download) -> None:
         try:
+            await to_its_end(partial(self._store.ledger.coming, name, key, blob.size))
             await self._client.blob(repository, blob, download.progress)
-            await asyncio.to_thread(self._store.link, name, blob.digest)
+            await asyncio.to_thread(self._store.link, name, blob.digest, key)
         except (CortenError, OSError) as error:
             _log.warning("%s could not be had from its upstream: %s", key, error)
             raise
         finally:
-            del self._running[key]
+            try:
+                await to_its_end(partial(self._store.ledger.came, key))
+            finally:
+                del self._running[key]
 
     async def close(self) -> None:
         await asyncio.gather(*(each.cancel() for each in list(self._running.values())))

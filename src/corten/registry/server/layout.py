@@ -5,7 +5,7 @@
     repositories/NAME/_manifests/ALGORITHM/HEX     the manifest's media type
     repositories/NAME/_tags/TAG                    the digest that the tag names
     repositories/NAME/_referrers/ALGORITHM/HEX/D   manifest D's descriptor (`:` as `-`); HEX is its subject
-    uploads/ID, uploads/ID.repository              a blob on its way, and to where
+    uploads/ID, uploads/ID.repository              a blob on its way, and to where; the next line is whose it is
     ingest/D.part                                  a blob on its way from an upstream
     lock                                           flock(2) by whoever links or unlinks
 
@@ -86,6 +86,23 @@ class Layout:
 
     def manifests(self, repository: str) -> Iterator[tuple[str, os.stat_result]]:
         return _digests(self.repository(repository) / "_manifests")
+
+    def count_tags(self, repository: str) -> int:
+        with suppress(FileNotFoundError):
+            return len(os.listdir(self.tags(repository)))
+        return 0
+
+    def coming(self) -> Iterator[tuple[str, str, int]]:
+        """Uploads: id, repository, bytes so far."""
+        for name in os.listdir(self.uploads):
+            if "." not in name:
+                with suppress(FileNotFoundError):
+                    yield name, self.upload_of(name)[0], os.stat(self.uploads / name).st_size
+
+    def upload_of(self, id: str) -> tuple[str, str]:
+        """For which repository an upload is, and whose. FileNotFoundError."""
+        repository, _, owner = (self.uploads / f"{id}.repository").read_text().partition("\n")
+        return repository, owner
 
     def blobs(self) -> Iterator[tuple[str, os.stat_result]]:
         return _digests(self.root / "blobs")

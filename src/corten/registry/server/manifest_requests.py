@@ -12,7 +12,8 @@ from corten.registry.server.access import Actor
 from corten.registry.server.answers import HEADERS, Refusal, page
 from corten.registry.server.asked import Asked
 from corten.registry.server.blob_requests import check_no_cache
-from corten.registry.server.manifests import check_manifest, descriptor_of
+from corten.registry.server.bodies import whole
+from corten.registry.server.manifests import check_pushed, descriptor_of
 from corten.registry.server.names import TAG, check_tag
 from corten.registry.server.parts import Parts
 from corten.registry.server.store import NO_MANIFEST, Manifest, Needs
@@ -44,14 +45,11 @@ class ManifestRequests:
         check_no_cache(self._parts, asked.name)
         by_digest = digests.is_digest(asked.what)
         tag = "" if by_digest else check_tag(asked.what)
-        try:
-            body = await asked.request.read()
-        except web.HTTPRequestEntityTooLarge:
-            raise Refusal(413, "SIZE_INVALID", f"a manifest is at most {MAX_MANIFEST} bytes") from None
+        body = await whole(asked.request, "a manifest", MAX_MANIFEST)
         digest = digests.of(body, digests.split(asked.what)[0] if by_digest else "sha256")
         if by_digest and digest != asked.what:
             raise Refusal(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
-        checked = check_manifest(body, asked.request.headers.get("Content-Type", ""))
+        checked = check_pushed(body, asked.request.headers.get("Content-Type", ""))
         needs = Needs(checked.blobs, checked.manifests, checked.subject)
         manifest = Manifest(digest, checked.media_type, body)
         descriptor = descriptor_of(checked, digest, body)

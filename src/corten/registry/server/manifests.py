@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corten.errors import Invalid
+from corten.registry.server import descriptors
 from corten.spec import digest as digests
 from corten.spec.oci_image import MAX_INDEX, MAX_MANIFEST, OCI_MANIFEST, parse_json
 
@@ -29,9 +30,20 @@ class Checked:
     annotations: Json
 
 
+def check_pushed(body: bytes, content_type: str) -> Checked:
+    """Invalid for what has a field that no client could read. What is kept already, or is another registry's, is only
+    checked for what this registry relies on."""
+    document = descriptors.read(body)
+    descriptors.check(document)
+    return _checked(document, content_type)
+
+
 def check_manifest(body: bytes, content_type: str) -> Checked:
     """Invalid for what is no manifest of OCI's or Docker's form."""
-    document = parse_json(body, MAX_MANIFEST, "manifest")
+    return _checked(parse_json(body, MAX_MANIFEST, "manifest"), content_type)
+
+
+def _checked(document: Json, content_type: str) -> Checked:
     served = content_type.partition(";")[0].strip().lower()
     declared = document.get("mediaType") or ""
     if not isinstance(declared, str) or (declared and served and declared.lower() != served):

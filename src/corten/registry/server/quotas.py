@@ -1,8 +1,12 @@
 """How much repositories may have. A quota is for all repositories below a prefix together; content that several of
-them have counts once.
+them have counts once, and what is on its way counts from its first byte until it is a blob or given up.
 
-What is used is counted from the links on the disk, at start and after a collection by another process, and carried on
-in memory between: there is no second account that could be wrong.
+Bounded too is how many things there are, as each takes inodes, and inodes run out as bytes do: blobs and manifests of
+each repository, tags, uploads.
+
+All of it is counted from the disk, at start and after a collection by another process, and carried on in memory
+between: there is no second account that could be wrong. What is on its way is reserved before it is written, so that
+no two uploads can have the same room.
 """
 
 from __future__ import annotations
@@ -13,6 +17,10 @@ from dataclasses import dataclass, field
 from corten.errors import Forbidden
 from corten.registry.server.layout import Guard, Layout
 
+_EACH = 16 << 10  # bytes of a quota for each thing: mke2fs(8) makes as many inodes
+_LEAST = 1000  # things that any quota is good for
+FETCHED = "@"  # in the id of content that is fetched from an upstream, and never in an upload's
+
 
 @dataclass(frozen=True, slots=True)
 class Quota:
@@ -21,6 +29,10 @@ class Quota:
     prefix: str
     limit: int  # bytes
 
+    @property
+    def things(self) -> int:
+        return max(_LEAST, self.limit // _EACH)
+
     def covers(self, repository: str) -> bool:
         return not self.prefix or repository == self.prefix or repository.startswith(self.prefix + "/")
 
@@ -28,18 +40,28 @@ class Quota:
 @dataclass(slots=True)
 class _Account:
     quota: Quota
-    used: int = 0
+    used: int = 0  # bytes
+    things: int = 0
     holders: dict[str, set[str]] = field(default_factory=dict)  # digest: repositories
     sizes: dict[str, int] = field(default_factory=dict)
+
+    def admit(self, size: int, things: int) -> None:
+        """Forbidden. What takes no more than before is always admitted, also where a quota has become smaller."""
+        if size > 0 and self.used + size > self.quota.limit:
+            raise Forbidden(_full(self.quota, f"{self.used} of {self.quota.limit} bytes", f"{size} more"))
+        if things > 0 and self.things + things > self.quota.things:
+            raise Forbidden(_full(self.quota, f"{self.things} blobs, manifests, tags and uploads", "one more"))
 
     def add(self, repository: str, digest: str, size: int) -> None:
         if digest not in self.holders:
             self.holders[digest], self.sizes[digest] = set(), size
             self.used += size
+        self.things += repository not in self.holders[digest]
         self.holders[digest].add(repository)
 
     def remove(self, repository: str, digest: str) -> None:
         holders = self.holders.get(digest, set())
+        self.things -= repository in holders
         holders.discard(repository)
         if not holders and digest in self.sizes:
             self.used -= self.sizes.pop(digest)
@@ -54,12 +76,13 @@ class Quotas:
         self._guard = guard
         self._quotas = tuple(quotas)
         self._accounts: list[_Account] = []
+        self._coming: dict[str, tuple[str, int]] = {}  # by id: for which repository, and its bytes
         self._counted = -1  # the collection after which it was counted
 
-    def admit(self, repository: str, digest: str, size: int) -> None:
+    def admit(self, repository: str, digest: str, size: int, tags: int = 0) -> None:
         for account in self._of(repository):
-            if digest not in account.holders and account.used + size > account.quota.limit:
-                raise Forbidden(_full(account, size))
+            holders = account.holders.get(digest)
+            account.admit(0 if holders else size, tags + (holders is None or repository not in holders))
 
     def linked(self, repository: str, digest: str, size: int) -> None:
         for account in self._of(repository):
@@ -69,15 +92,42 @@ class Quotas:
         for account in self._of(repository):
             account.remove(repository, digest)
 
-    def hopeless(self, repository: str, size: int, digest: str = "") -> None:
-        """Forbidden when `size` bytes on their way cannot become a blob, so that they need not come: with its `digest`
-        because there is no room, without because no such blob could ever be. Blocks: call it in a thread."""
+    def tagged(self, repository: str, tags: int) -> None:
+        self._count()
+        self._add(repository, 0, tags)
+
+    # ---------------------------------------------------------------------------------------- what is on its way
+
+    def room(self, repository: str, id: str, size: int) -> None:
         with self._guard:
-            if digest:
-                self.admit(repository, digest, size)
+            _, before = self._coming.get(id, ("", 0))
             for account in self._of(repository):
-                if size > account.quota.limit:
-                    raise Forbidden(_full(account, size))
+                account.admit(size - before, id not in self._coming)
+
+    def coming(self, repository: str, id: str, size: int) -> None:
+        with self._guard:
+            self.room(repository, id, size)
+            self.came(id)
+            self._carry(repository, id, size)
+
+    def came(self, id: str) -> None:
+        with self._guard:
+            self._count()
+            if id in self._coming:
+                repository, size = self._coming.pop(id)
+                self._add(repository, -size, -1)
+
+    def _carry(self, repository: str, id: str, size: int) -> None:
+        self._coming[id] = repository, size
+        self._add(repository, size, 1)
+
+    def _add(self, repository: str, size: int, things: int) -> None:
+        for account in self._accounts:
+            if account.quota.covers(repository):
+                account.used += size
+                account.things += things
+
+    # --------------------------------------------------------------------------------------------------- counting
 
     def usage(self) -> list[tuple[Quota, int]]:
         """Bytes used of each quota. Blocks: call it in a thread."""
@@ -101,6 +151,19 @@ class Quotas:
             for digest, _ in self._layout.links(repository) if accounts else ():
                 for account in accounts:
                     account.add(repository, digest, sizes.get(digest, 0))
+            for account in accounts:
+                account.things += self._layout.count_tags(repository)
+        self._count_coming()
+
+    def _count_coming(self) -> None:
+        """Uploads by their files, or what is reserved for one by now; fetched content by what is reserved."""
+        before, self._coming = self._coming, {}
+        for id, repository, size in self._layout.coming():
+            _, reserved = before.pop(id, ("", 0))
+            self._carry(repository, id, max(size, reserved))
+        for id, (repository, size) in before.items():
+            if FETCHED in id:
+                self._carry(repository, id, size)
 
     def _collected(self) -> int:
         try:
@@ -109,7 +172,6 @@ class Quotas:
             return 0
 
 
-def _full(account: _Account, size: int) -> str:
-    quota = account.quota
+def _full(quota: Quota, used: str, wanted: str) -> str:
     whose = f"of {quota.prefix}" if quota.prefix else "of this registry"
-    return f"the quota {whose} is used up: {account.used} of {quota.limit} bytes are used, and {size} more are wanted"
+    return f"the quota {whose} is used up: {used} are used, and {wanted} wanted"

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from corten.errors import Corrupt, Invalid, NotFound
 from corten.registry.server.layout import Guard, Layout, full_disk, mark, place, stage, used
 from corten.registry.server.names import check_tag
-from corten.registry.server.uploads import UNKNOWN, Upload, Uploads
+from corten.registry.server.uploads import UNKNOWN, Upload, Uploads, new_id
 from corten.spec import digest as digests
 from corten.store.blobs import sync_directory
 
@@ -40,18 +40,33 @@ class MissingBlob(NotFound):
 
 
 class Ledger(Protocol):
-    """Who keeps account of what repositories have. Called under the guard; telling it twice changes nothing."""
+    """Who keeps account of what repositories have, and of what is on its way to them under an id.
 
-    def admit(self, repository: str, digest: str, size: int) -> None:
-        """Forbidden when it is too much."""
+    `admit`, `linked`, `unlinked` and `tagged` are called under the guard; all but `tagged` may be told twice.
+    """
+
+    def admit(self, repository: str, digest: str, size: int, tags: int = 0) -> None:
+        """Forbidden when a blob, and so many new tags, are too much."""
 
     def linked(self, repository: str, digest: str, size: int) -> None: ...
 
     def unlinked(self, repository: str, digest: str) -> None: ...
 
+    def tagged(self, repository: str, tags: int) -> None:
+        """So many tags more; fewer when negative."""
+
+    def room(self, repository: str, id: str, size: int) -> None:
+        """Forbidden when `coming` would be. Blocks: call it in a thread."""
+
+    def coming(self, repository: str, id: str, size: int) -> None:
+        """Reserve what is on its way: `size` bytes in all. Forbidden, and nothing has changed. Blocks."""
+
+    def came(self, id: str) -> None:
+        """It is given up, or counts as a blob from now on. Blocks."""
+
 
 class NoLedger:
-    def admit(self, repository: str, digest: str, size: int) -> None:
+    def admit(self, repository: str, digest: str, size: int, tags: int = 0) -> None:
         return
 
     def linked(self, repository: str, digest: str, size: int) -> None:
@@ -60,13 +75,25 @@ class NoLedger:
     def unlinked(self, repository: str, digest: str) -> None:
         return
 
+    def tagged(self, repository: str, tags: int) -> None:
+        return
+
+    def room(self, repository: str, id: str, size: int) -> None:
+        return
+
+    def coming(self, repository: str, id: str, size: int) -> None:
+        return
+
+    def came(self, id: str) -> None:
+        return
+
 
 class Store:
     def __init__(self, root: Path) -> None:
         self.layout = Layout(root)
         self.layout.make()
         self.guard = Guard(root)
-        self.uploads = Uploads(self.layout.uploads)
+        self.uploads = Uploads(self.layout)
         self.ledger: Ledger = NoLedger()
 
     # ------------------------------------------------------------------------------------------------------ blobs
@@ -91,9 +118,11 @@ class Store:
                     return source
         return ""
 
-    def link(self, repository: str, digest: str) -> None:
-        """`repository` has the blob from now on. NotFound when nobody has its content."""
+    def link(self, repository: str, digest: str, coming: str = "") -> None:
+        """`repository` has the blob from now on, whose content was on its way as `coming`. NotFound when nobody has its
+        content."""
         with self.guard:
+            self.ledger.came(coming)
             try:
                 size = self.layout.blob(digest).stat().st_size
                 self.ledger.admit(repository, digest, size)
@@ -102,11 +131,6 @@ class Store:
                 raise NotFound(NO_BLOB) from None
             mark(self.layout.link(repository, digest))
             self.ledger.linked(repository, digest, size)
-
-    def admit(self, repository: str, digest: str, size: int) -> None:
-        """Would a blob be too much? Forbidden."""
-        with self.guard:
-            self.ledger.admit(repository, digest, size)
 
     def delete_blob(self, repository: str, digest: str) -> None:
         """NotFound. The content goes when no other repository has it."""
@@ -126,6 +150,26 @@ class Store:
             raise NotFound(NO_BLOB) from None
         self.ledger.unlinked(repository, digest)
 
+    # ---------------------------------------------------------------------------------------------------- uploads
+
+    def begin(self, repository: str, owner: str = "") -> Upload:
+        """Forbidden, TooManyUploads."""
+        id = new_id()
+        self.ledger.coming(repository, id, 0)
+        try:
+            return self.uploads.begin(repository, owner, id)
+        except BaseException:
+            self.ledger.came(id)
+            raise
+
+    def write(self, upload: Upload, data: bytes) -> None:
+        """Append to what the caller holds. Forbidden before any of it is written; NotFound when it was given up."""
+        self.ledger.coming(upload.repository, upload.id, upload.size + len(data))
+        if upload.gone:  # only now: whoever gives it up takes it out of the account last
+            self.ledger.came(upload.id)
+            raise NotFound(UNKNOWN)
+        upload.write(data)
+
     def finish(self, upload: Upload, digest: str) -> None:
         """Make it a blob of its repository; the caller holds it. Corrupt, and it is gone, when it is not `digest`."""
         try:
@@ -141,6 +185,7 @@ class Store:
 
     def _keep(self, upload: Upload, digest: str) -> None:
         target = self.layout.blob(digest)
+        self.ledger.came(upload.id)
         self.ledger.admit(upload.repository, digest, upload.size)
         if not target.exists():
             try:
@@ -153,6 +198,14 @@ class Store:
     def abort(self, upload: Upload) -> None:
         self.uploads.forget(upload)
         upload.remove()
+        self.ledger.came(upload.id)
+
+    def sweep(self, older_than: float, dry_run: bool = False) -> list[tuple[str, int]]:
+        """Take away uploads that nobody has written to for so many seconds: names and bytes."""
+        gone = self.uploads.sweep(older_than, dry_run)
+        for name, _ in () if dry_run else gone:
+            self.ledger.came(name)
+        return gone
 
     # -------------------------------------------------------------------------------------------------- manifests
 
@@ -170,13 +223,15 @@ class Store:
         try:
             with self.guard:
                 self._touch(repository, needs)
-                self.ledger.admit(repository, digest, len(manifest.body))
+                new = int(bool(tag) and not (layout.tags(repository) / tag).exists())
+                self.ledger.admit(repository, digest, len(manifest.body), new)
                 if not layout.blob(digest).exists():
                     place(content, layout.blob(digest))
                 self.link(repository, digest)  # before the manifest: what nobody links to is collected
                 self._untag(repository, tag, digest)
                 for path, aside in staged.items():
                     place(aside, path)
+                self.ledger.tagged(repository, new)
         finally:
             for aside in (content, *staged.values()):
                 aside.unlink(missing_ok=True)
@@ -234,14 +289,20 @@ class Store:
         with self.guard:
             found = self.manifest(repository, reference)
             if not digests.is_digest(reference):
-                (self.layout.tags(repository) / reference).unlink()
+                self.untag(repository, reference)
                 mark(self.layout.manifest(repository, found.digest))  # it is without a tag from now on
                 return found
             for tag in self.tags_of(repository, reference):
-                (self.layout.tags(repository) / tag).unlink()
+                self.untag(repository, tag)
             self.drop(repository, reference, subject_of(found.body))
             self._forget(reference)
             return found
+
+    def untag(self, repository: str, tag: str) -> None:
+        """FileNotFoundError."""
+        with self.guard:
+            (self.layout.tags(repository) / tag).unlink()
+            self.ledger.tagged(repository, -1)
 
     def drop(self, repository: str, digest: str, subject: str) -> None:
         """A manifest that no tag names."""

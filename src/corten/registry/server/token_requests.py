@@ -4,16 +4,20 @@ project, "Token Authentication Specification" and "OAuth2 Token Authentication")
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from corten.errors import Unauthorized
 from corten.registry.server.access import Access
 from corten.registry.server.answers import HEADERS, Refusal
+from corten.registry.server.bodies import whole
 from corten.registry.server.htpasswd import credentials
 from corten.registry.server.tokens import Tokens
 
 PATH = "/token"
+_FORM = "application/x-www-form-urlencoded"
+_MAX_FORM = 1 << 20
 
 
 class TokenRequests:
@@ -33,10 +37,7 @@ class TokenRequests:
         return self._granted(user, request.query.getall("scope", []), "token", refresh)
 
     async def _oauth(self, request: web.Request) -> web.Response:
-        try:
-            form = {key: value for key, value in (await request.post()).items() if isinstance(value, str)}
-        except (LookupError, ValueError) as error:  # a charset that nobody knows, or that it is not in
-            raise Refusal(400, "UNSUPPORTED", f"not a form: {error}") from error
+        form = await _form(request)
         self._check_service(form.get("service", ""))
         match form.get("grant_type"):
             case "password":
@@ -71,3 +72,14 @@ class TokenRequests:
         if refresh:
             body["refresh_token"] = self._tokens.refresh(user, self._hash_of(user))
         return web.json_response(body, headers={**HEADERS, "Cache-Control": "no-store"})
+
+
+async def _form(request: web.Request) -> dict[str, str]:
+    """Of several values of a key the first (RFC 6749, 3.2, forbids more)."""
+    if request.content_type != _FORM:
+        raise Refusal(415, "UNSUPPORTED", f"a token is asked for by {_FORM}")
+    body = await whole(request, "a token request", _MAX_FORM)
+    try:
+        return dict(reversed(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=100)))
+    except ValueError as error:
+        raise Refusal(400, "UNSUPPORTED", f"not a form: {error}") from error

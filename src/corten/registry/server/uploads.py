@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from corten.errors import Conflict, NotFound
-from corten.registry.server.layout import full_disk
+from corten.errors import Conflict, Exhausted, NotFound
+from corten.registry.server.layout import Layout, full_disk
 from corten.registry.server.names import check_name
 from corten.spec import digest as digests
 
@@ -25,6 +25,11 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _CHUNK = 1 << 20
 _MOMENT = 3600.0  # seconds: files beside uploads are on their way to somewhere for no longer than this
 UNKNOWN = "blob upload unknown to registry"
+MOST = 1000  # unfinished uploads of one account; whoever has none is all others together
+
+
+class TooManyUploads(Exhausted):
+    """An account has as many unfinished uploads as it may."""
 
 
 class Upload:
@@ -36,6 +41,7 @@ class Upload:
         self.repository = repository
         self._hash: Any = digests.hasher("sha256:" + "0" * 64)
         self._fd = -1
+        self.gone = False  # given up, perhaps while a request has it
         self.size = 0
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
@@ -92,44 +98,75 @@ class Upload:
             os.fsync(self._fd)
 
     def remove(self) -> None:
+        self.gone = True
         self.path.unlink(missing_ok=True)
         self.path.with_suffix(".repository").unlink(missing_ok=True)
 
 
 class Uploads:
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    """What is on its way, and whose it is: by the disk, also after a restart."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._directory = layout.uploads
         self._known: dict[str, Upload] = {}
+        self._owners: dict[str, str] | None = None  # by id; None: not looked at yet
         self._lock = threading.Lock()
 
-    def begin(self, repository: str) -> Upload:
+    def begin(self, repository: str, owner: str = "", id: str = "") -> Upload:
+        """`owner` is the account of who sends it. TooManyUploads."""
         check_name(repository)
-        id = secrets.token_hex(16)
+        id = id or new_id()
+        self._count_in(id, owner)
         path = self._directory / id
-        with full_disk():
-            path.with_suffix(".repository").write_text(repository)
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        upload = Upload(path, id, repository)
+        try:
+            with full_disk():
+                path.with_suffix(".repository").write_text(f"{repository}\n{owner}")
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            upload = Upload(path, id, repository)
+        except BaseException:
+            path.with_suffix(".repository").unlink(missing_ok=True)
+            self._drop(id)
+            raise
         with self._lock:
             self._known[id] = upload
         return upload
+
+    def _count_in(self, id: str, owner: str) -> None:
+        with self._lock:
+            if self._owners is None or self._number(owner) >= MOST:
+                self._owners = self._read_owners()  # another process may have taken some away
+            if self._number(owner) >= MOST:
+                whose = f"{owner} has" if owner else "clients without an account have"
+                raise TooManyUploads(f"{whose} {MOST} unfinished uploads: finish or cancel some first")
+            self._owners[id] = owner
+
+    def _number(self, owner: str) -> int:
+        return sum(each == owner for each in (self._owners or {}).values())
+
+    def _read_owners(self) -> dict[str, str]:
+        return {id: self._layout.upload_of(id)[1] for id, _, _ in self._layout.coming()}
 
     def find(self, repository: str, id: str) -> Upload:
         """One that was begun, also before a restart. NotFound."""
         found = self._known.get(id)
         if found is None and _ID.fullmatch(id):
-            path = self._directory / id
             with suppress(FileNotFoundError):
-                read = Upload(path, id, path.with_suffix(".repository").read_text())  # not under the lock: it is hashed
+                read = Upload(self._directory / id, id, self._layout.upload_of(id)[0])  # not under the lock: hashed
                 with self._lock:
                     found = self._known.setdefault(id, read)
         if found is None or found.repository != repository:
             raise NotFound(UNKNOWN)
         return found
 
-    def forget(self, upload: Upload) -> None:
+    def _drop(self, id: str) -> None:
         with self._lock:
-            self._known.pop(upload.id, None)
+            self._known.pop(id, None)
+            if self._owners is not None:
+                self._owners.pop(id, None)
+
+    def forget(self, upload: Upload) -> None:
+        self._drop(upload.id)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -160,6 +197,9 @@ class Uploads:
             return False
         finally:
             os.close(fd)
-        with self._lock:
-            self._known.pop(path.name, None)
+        self._drop(path.name)
         return True
+
+
+def new_id() -> str:
+    return secrets.token_hex(16)

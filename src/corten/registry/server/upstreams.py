@@ -207,7 +207,6 @@ class Upstreams:
         _, repository = self._at(name)
         size = await self.size(name, digest)
         self._metrics.count("cache_misses_total", kind="blob")
-        await asyncio.to_thread(self._store.admit, name, digest, size)
         return self._downloads.start(name, repository, Descriptor("", digest, size))
 
     def hit(self) -> None:

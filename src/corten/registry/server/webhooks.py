@@ -159,7 +159,8 @@ class _Receiver:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _work(self) -> None:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.hook.timeout)) as session:
+        timeout = aiohttp.ClientTimeout(total=self.hook.timeout)
+        async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:  # no answer is read
             while True:
                 await self._some.wait()
                 while self._queue:
