@@ -13,6 +13,7 @@ import netns
 from corten.engine.networks import Networks
 from corten.errors import Conflict, Exhausted, Failed, NotFound
 from corten.kernel import rtnetlink
+from corten.kernel.netlink import Message, Request, Socket
 from corten.network.config import NetworkConfig
 from netns import Net
 from network_world import Table, World, bound, frames, host, neighbour, world
@@ -198,3 +199,26 @@ async def test_another_tables_drop_is_a_warning(host: Net) -> None:
     await world.networks.setup()
     assert any("ip filter FORWARD" in warning for warning in world.networks.warnings)
     await world.networks.close()
+
+
+async def test_a_restart_lists_devices_as_often_for_many_networks_as_for_few(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, dumps = Socket.dump, list[str]()
+
+    def dump(route: Socket, request: Request) -> list[Message]:
+        dumps.append(request.name)
+        return really(route, request)
+
+    monkeypatch.setattr(Socket, "dump", dump)
+    seen = []
+    for networks in (2, 8):
+        for number in range(networks):
+            await world.networks.create({"Name": f"n{networks}-{number}"})
+            await world.run(f"c{networks}-{number}", f"n{networks}-{number}")
+        dumps.clear()
+        await world.restart()
+        await world.networks.reconcile()
+        seen.append(sorted(dumps))
+    assert seen[0] == seen[1]
+    assert seen[0].count("list links") <= 5

@@ -17,18 +17,22 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from corten.engine.containers import records
 from corten.engine.containers.records import Table
+from corten.errors import CortenError
 from corten.runtime import cgroups
 from corten.tasks import leftovers
 
 log = logging.getLogger("cortend")
 
 _WITH_TASK = ("running", "paused")
+_AT_A_TIME = 64
+T = TypeVar("T")
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -48,8 +52,8 @@ def sweep(data_root: Path, exec_root: Path, cgroup_parent: str, table: Table, tr
     said += _unacknowledged(running & known.keys(), known, runs, bundles)
     stale = {id: f"{cgroup_parent}/{id}" for id in _names(runs) - running if _ID.match(id)}
     stale |= _groups({*known, *_names(bundles), *_names(runs)} - running, _parents(known, cgroup_parent))
-    for id, group in sorted(stale.items()):
-        said += [f"container {id}: {what}" for what in leftovers.remove(runs / id, bundles / id, group)]
+    removed = _at_once(stale, lambda id: leftovers.remove(runs / id, bundles / id, stale[id]))
+    said += [f"container {id}: {what}" for id, lines in removed.items() for what in lines]
     said += _bundles(bundles, known.keys() | running)
     said += _trees(trees, known.keys() | running)
     for line in said:
@@ -60,13 +64,24 @@ def sweep(data_root: Path, exec_root: Path, cgroup_parent: str, table: Table, tr
 def _unacknowledged(running: set[str], known: Mapping[str, dict[str, Any]], runs: Path, bundles: Path) -> list[str]:
     """Starts that a daemon did not live to record: nobody was told of them, so they have not happened."""
     started = {id for id in running if (known[id].get("state") or {}).get("status") not in _WITH_TASK}
-    for id in started:
-        leftovers.kill(bundles / id)
-    return [
-        f"container {id}: a start that was not completed"
-        for id in sorted(started)
-        if leftovers.ended(runs / id) or leftovers.remove(runs / id, bundles / id)
-    ]
+
+    def end(id: str) -> str:
+        what = f"container {id}: a start that was not completed"
+        try:
+            leftovers.kill(bundles / id)
+        except (CortenError, OSError) as error:
+            return f"{what} could not be ended: {error}"
+        return what if leftovers.ended(runs / id) or leftovers.remove(runs / id, bundles / id) else ""
+
+    return [line for line in _at_once(started, end).values() if line]
+
+
+def _at_once(ids: Iterable[str], work: Callable[[str], T]) -> dict[str, T]:
+    """Each of these may take seconds, for a process that the kernel holds or a supervisor that hangs, and clients wait
+    for all of them: side by side they take as long as the slowest. In the order of ids."""
+    ordered = sorted(ids)
+    with ThreadPoolExecutor(_AT_A_TIME, "sweep") as pool:
+        return dict(zip(ordered, pool.map(work, ordered)))
 
 
 def _names(directory: Path) -> set[str]:

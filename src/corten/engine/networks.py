@@ -73,8 +73,9 @@ class Networks:
         predefined.simple(self._known)
         with subnets.alone():
             predefined.default(self._known, self.config, self._wiring.bridges.route)
+            listing = self._wiring.bridges.present()
             for live in self._known.bridged():
-                self._wiring.ensure(live, now=False)
+                self._wiring.ensure(live, now=False, listing=listing)
         await self._naming.open()
         if self._known.with_names():
             self._prepare_names()
@@ -93,8 +94,7 @@ class Networks:
         if self._upkeep is None:
             self._upkeep = Upkeep(self._wiring, self._known.bridged, self._tell_lost)
             self._upkeep.start()
-        for live in self._known.bridged():  # a bridge that was gone at setup has lost its ports
-            self._upkeep.rejoin(live)
+        self._upkeep.rejoin()  # those of a bridge that was gone at setup
 
     def _tell_lost(self, endpoint: Endpoint) -> None:
         if self.on_lost is not None:

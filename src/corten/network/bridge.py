@@ -78,6 +78,18 @@ class Port(NamedTuple):
     publishes: bool = False
 
 
+class Listing:
+    """The devices and addresses of this host as they were, for whoever looks at many: making it takes as long as there
+    are devices."""
+
+    def __init__(self, route: Socket) -> None:
+        self.by_index = {link.ifindex: link for link in rtnetlink.links(route)}
+        self.by_name = {link.name: link for link in self.by_index.values()}
+        self.addresses: dict[int, list[Interface]] = {}
+        for address in rtnetlink.addresses(route):
+            self.addresses.setdefault(address.ifindex, []).append(address.interface)
+
+
 class Bridges:
     """The devices of one daemon. `tag` marks them, so that several daemons do not sweep each other's."""
 
@@ -105,19 +117,26 @@ class Bridges:
                 _write(accept, "2")  # 1 would mean: not when forwarding
         return _write(_IPV6 / "conf/all/forwarding", "1")
 
-    def ensure(self, name: str, gateways: Sequence[Interface], mtu: int = 0, mac: str = "") -> None:
+    def present(self) -> Listing:
+        return Listing(self.route)
+
+    def ensure(
+        self, name: str, gateways: Sequence[Interface], mtu: int = 0, mac: str = "", listing: Listing | None = None
+    ) -> None:
         """The bridge is there, up, with these addresses. Another kind of device of that name is a Conflict.
 
-        A bridge that somebody else made keeps what else it has; ours has nothing else.
+        A bridge that somebody else made keeps what else it has; ours has nothing else. `listing` is of this moment.
         """
-        link = self.find(name) or self._make(name, mac or mac_of(gateways[0].ip), mtu)
+        link = (listing.by_name.get(name) if listing else self.find(name)) or self._make(
+            name, mac or mac_of(gateways[0].ip), mtu
+        )
         if link.kind != "bridge":
             raise Conflict(f"device {name} exists and is no bridge: choose another bridge name")
         self._masters[name] = link.ifindex
         wanted = [*gateways]
         if any(g.version == 6 for g in gateways):
             wanted.append(_GATEWAY6)
-        present = [a.interface for a in rtnetlink.addresses(self.route) if a.ifindex == link.ifindex]
+        present = (listing or self.present()).addresses.get(link.ifindex, [])
         requests = []
         if link.alias == self.mark:
             self._quiet(name, link.ifindex, any(g.version == 6 for g in gateways))
@@ -132,15 +151,13 @@ class Bridges:
             raise Failed(f"bridge {name} was made and is gone again")
         return link
 
-    def rejoin(self, name: str, ports: Sequence[Port]) -> dict[int, OSError]:
+    def rejoin(self, name: str, ports: Sequence[Port], listing: Listing | None = None) -> dict[int, OSError]:
         """Ports that lost their bridge are its ports again; one that is gone is fine. Those that could not, by number.
 
         One that is to be isolated is down until it is: its frames must not reach a neighbour in between.
         """
         master = self._masters[name]
-        one = rtnetlink.link(self.route, ports[0].ifindex) if len(ports) == 1 else None
-        links = [one] if one is not None else rtnetlink.links(self.route)
-        masters = {link.ifindex: link.master for link in links}
+        masters = {index: link.master for index, link in self._among(ports, listing).items()}
         failed = {}
         for port in ports:
             if masters.get(port.ifindex, master) == master:
@@ -157,6 +174,12 @@ class Bridges:
             if device:
                 rtnetlink.settle_carrier(self.route, device)
         return failed
+
+    def _among(self, ports: Sequence[Port], listing: Listing | None) -> Mapping[int, Link]:
+        if listing is None and len(ports) == 1:
+            one = rtnetlink.link(self.route, ports[0].ifindex)
+            return {} if one is None else {one.ifindex: one}
+        return (listing or self.present()).by_index
 
     def _name(self, index: int) -> str:
         return rtnetlink.link_name(self.route, index) or ""
@@ -196,7 +219,7 @@ class Bridges:
             _write(_IPV6 / "conf" / name / "disable_ipv6", "0" if ipv6 else "1")
 
     def find(self, name: str) -> Link | None:
-        return next((link for link in rtnetlink.links(self.route) if link.name == name), None)
+        return rtnetlink.link_named(self.route, name)
 
     def attach(self, bridge: str, host_name: str, netns: int, inside: Socket, plug: Plug) -> int:
         """Make a pair and put its inner end to use; returns the host end's number (see `inner_index`).

@@ -37,7 +37,7 @@ class Stacks:
             self._make(made)
 
     def parent(self, made: Definition) -> Link | None:
-        return next((link for link in rtnetlink.links(self._route) if link.name == made.parent), None)
+        return rtnetlink.link_named(self._route, made.parent)
 
     def _probe(self, kind: str) -> None:
         """A device without a parent cannot be made; the kernel says so only of kinds that it knows."""
@@ -52,12 +52,12 @@ class Stacks:
         if made.own_parent:
             self._add_dead_end(made.parent)
             return
-        index = next((link.ifindex for link in rtnetlink.links(self._route) if dot and link.name == below), 0)
-        if not index:
+        parent = rtnetlink.link_named(self._route, below) if dot else None
+        if parent is None:
             raise NotFound(f"parent {made.parent} of network {made.name} does not exist on this host")
         if not number.isdigit() or not 0 < int(number) < 4095:
             raise Invalid(f"parent {made.parent} of network {made.name}: a VLAN's number is from 1 to 4094")
-        self._add(rtnetlink.vlan(made.parent, index, int(number)), made.parent)
+        self._add(rtnetlink.vlan(made.parent, parent.ifindex, int(number)), made.parent)
 
     def _add_dead_end(self, name: str) -> None:
         """A dummy, or an ifb, which swallows as well what no filter sent there. (A bridge without ports is down.)"""

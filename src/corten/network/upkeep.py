@@ -59,10 +59,12 @@ class Upkeep:
             timer.cancel()
         self._socket.close()
 
-    def rejoin(self, live: Live) -> None:
-        """A bridge that was gone for a while has lost its ports."""
-        for port, error in self._wiring.bridges.rejoin(live.definition.bridge, live.ports).items():
-            self._failed(live, port, error)
+    def rejoin(self) -> None:
+        """Bridges that were gone for a while have lost their ports."""
+        listing = self._wiring.bridges.present()
+        for live in self._networks():
+            for port, error in self._wiring.bridges.rejoin(live.definition.bridge, live.ports, listing).items():
+                self._failed(live, port, error)
 
     def _heard(self) -> None:
         try:

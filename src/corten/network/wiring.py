@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from corten.kernel import conntrack, rtnetlink
 from corten.kernel.netlink import Socket
 from corten.network import rate
-from corten.network.bridge import BridgeGone, Bridges, Plug, delete, inner_index, mac_of
+from corten.network.bridge import BridgeGone, Bridges, Listing, Plug, delete, inner_index, mac_of
 from corten.network.definition import Definition
 from corten.network.endpoint import Endpoint
 from corten.network.firewall import Firewall, Published
@@ -102,8 +102,9 @@ class Wiring:
         if sysctl:
             self.changes.append(sysctl)
 
-    def ensure(self, live: Live, now: bool = True) -> None:
-        """Device and rules of a bridge network; without `now` the rules come with the next replacement.
+    def ensure(self, live: Live, now: bool = True, listing: Listing | None = None) -> None:
+        """Device and rules of a bridge network; without `now` the rules come with the next replacement. `listing` is of
+        this moment, where many are ensured.
 
         Of a stacked one the device that its containers' stand on.
         """
@@ -113,7 +114,7 @@ class Wiring:
             return
         if made.ipv6:
             self._changed(self.bridges.forward6())
-        self.bridges.ensure(made.bridge, live.gateways, made.mtu, mac_of(live.addresses.gateways[0].ip))
+        self.bridges.ensure(made.bridge, live.gateways, made.mtu, mac_of(live.addresses.gateways[0].ip), listing)
         if now:
             self.firewall.add_bridge(live.wall)
         else:
