@@ -69,7 +69,7 @@ def test_starts_that_were_not_completed_end_side_by_side(
     run: Path, supervisors: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     all_at_it = threading.Barrier(len(IDS), timeout=20)
-    killed = []
+    killed: list[Path] = []
     monkeypatch.setattr(leftovers, "kill", killed.append)
     monkeypatch.setattr(leftovers, "ended", lambda run: all_at_it.wait() >= 0)
     assert swept(run) == [f"container {id}: a start that was not completed" for id in IDS]
