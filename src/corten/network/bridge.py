@@ -158,7 +158,7 @@ class Bridges:
         """
         master = self._masters[name]
         masters = {index: link.master for index, link in self._among(ports, listing).items()}
-        failed = {}
+        failed, joined = {}, []
         for port in ports:
             if masters.get(port.ifindex, master) == master:
                 continue
@@ -167,10 +167,11 @@ class Bridges:
             requests += [rtnetlink.hairpin_port(port.ifindex)] if port.publishes and self._filters_frames() else []
             try:
                 self.route.request(*requests, rtnetlink.up(port.ifindex))
+                joined.append(self._name(port.ifindex))
             except OSError as error:
                 if error.errno != errno.ENODEV:
                     failed[port.ifindex] = error
-        for device in [name, *(self._name(port.ifindex) for port in ports)]:
+        for device in [name, *joined] if joined else ():
             if device:
                 rtnetlink.settle_carrier(self.route, device)
         return failed
