@@ -6,9 +6,11 @@ import asyncio
 import os
 import random
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from corten.registry.server.access import Access
 from corten.registry.server.app import Registry
@@ -57,6 +59,38 @@ async def test_what_was_acknowledged_outlives_kill_9(tmp_path: Path) -> None:
                 await asyncio.gather(*pushing)
     for path in (tmp_path / "blobs" / "sha256").iterdir():
         assert digest(path.read_bytes()) == f"sha256:{path.name}"
+
+
+async def test_a_quota_outlives_kill_9(tmp_path: Path) -> None:
+    """In the middle of an upload whose length was not said."""
+    config, uploads = tmp_path / "c.toml", tmp_path / "s" / "uploads"
+    config.write_text('root = "s"\nlisten = "127.0.0.1:0"\n[[quota]]\nprefix = "team"\nbytes = "8MB"\n')
+    place = ""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x" * 5_000_000
+        while there() < 4_000_000:  # the rest waits for more
+            await asyncio.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
+
+    def there() -> int:
+        return sum(path.stat().st_size for path in uploads.iterdir() if not path.suffix)
+
+    for killed in (True, False):
+        with own_process("--config", str(config)) as (host, pid):
+            async with aiohttp.ClientSession(auto_decompress=False) as session:
+                own = Own(session, f"http://{host}")
+                if killed:
+                    place = (await own.ask("POST", "/v2/team/a/blobs/uploads/")).headers["Location"]
+                    with pytest.raises((aiohttp.ClientError, OSError)):
+                        await session.patch(own.url + place, data=body())
+                    continue
+                answer = await own.push_blob("team/b", b"y" * 4_500_000)
+                assert (answer.status, answer.code) == (403, "DENIED")
+                assert f"{there()} of 8388608 bytes" in answer.json["errors"][0]["message"]
+                assert (await own.ask("GET", place)).headers["Range"] == f"0-{there() - 1}"
+                assert (await own.ask("DELETE", place)).status == 204
+                assert (await own.push_blob("team/b", b"y" * 4_000_000)).status == 201
 
 
 async def test_a_full_disk(tmp_path: Path) -> None:

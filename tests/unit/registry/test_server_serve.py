@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import resource
 import signal
@@ -101,6 +102,16 @@ def test_abandoned_uploads_go_without_being_told(tmp_path: Path) -> None:
         assert status(host, place) == 204
 
 
+def held(path: Path) -> bool:
+    """A request has the upload."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def until(true: object, limit: float = 30) -> None:
     assert callable(true)
     deadline = time.monotonic() + limit
@@ -179,16 +190,37 @@ def test_without_descriptors_others_wait_and_the_log_is_short(tmp_path: Path) ->
         text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 60)),
     )
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
     try:
         host, port = process.stdout.readline().split()[2].rstrip(",").rpartition("/")[2].split(":")
         with ExitStack() as stack:
             for _ in range(70):
                 stack.enter_context(socket.create_connection((host, int(port))))
-            said = process.stderr.readline()
-            assert said == "corten registry: connections wait until others end: too many open files\n"
-            assert len(os.listdir(f"/proc/{process.pid}/fd")) == 60  # the limit was raised to what it may be
+            until(lambda: len(os.listdir(f"/proc/{process.pid}/fd")) == 60)  # the limit was raised to what it may be
         assert status(f"{host}:{port}", "/healthz") == 200
+    finally:
+        process.terminate()
+        _, err = process.communicate(timeout=30)
+    lines = [line for line in err.splitlines() if "the collection ended early" not in line]  # it needs some as well
+    assert (process.returncode, lines) == (
+        0,
+        ["corten registry: connections wait until others end: too many open files"],
+    )
+
+
+def test_an_upload_that_breaks_off_is_not_said(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "corten.registry.server", "--listen", "127.0.0.1:0", "--root", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        host, port = process.stdout.readline().split()[2].rstrip(",").rpartition("/")[2].split(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\n\r\n")
+            place = client.recv(9999).partition(b"Location: ")[2].partition(b"\r")[0]
+            client.sendall(b"PATCH " + place + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n" + b"x" * 9)
+            path = tmp_path / "uploads" / place.decode().rpartition("/")[2]
+            until(lambda: held(path))
+        until(lambda: not held(path))
     finally:
         process.terminate()
         _, err = process.communicate(timeout=30)

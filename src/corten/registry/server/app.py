@@ -126,6 +126,10 @@ class Registry:
             return self._challenge(request, DENIED, wanted.scope, more=True).answer()
         except CortenError as error:
             return refusal(error, request.path).answer()
+        except ConnectionError:
+            if request.transport is not None:
+                raise
+            return Refusal(400, "BLOB_UPLOAD_INVALID", "the connection broke off").answer()  # for the metrics alone
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
         path = request.path
