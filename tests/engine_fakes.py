@@ -454,6 +454,7 @@ class FakeTask:
         self.execs: dict[str, Program] = {}
         self.updates: list[Json] = []
         self.deleted = False
+        self.paused = False
 
     async def start(self) -> Mapping[str, float]:
         await self.program.start()
@@ -477,9 +478,11 @@ class FakeTask:
 
     async def pause(self) -> None:
         self.program.signal(signal.SIGSTOP)
+        self.paused = True
 
     async def resume(self) -> None:
         self.program.signal(signal.SIGCONT)
+        self.paused = False
 
     async def resize(self, rows: int, columns: int, exec_id: str | None = None) -> None:
         program = self.execs[exec_id] if exec_id else self.program

@@ -100,6 +100,23 @@ def test_rm_refuses_what_runs(cli: Client) -> None:
     cli("rm", "-f", "nosuch", code=None)
 
 
+@pytest.mark.parametrize("signal", ["", "KILL", "SIGKILL", "9"])
+def test_kill_answers_when_it_has_ended(docker: Client, daemon: Cortend, signal: str) -> None:
+    """So the next command finds it ended: it can be removed, and a start is a start. dockerd waits as well."""
+    query = f"?signal={signal}" if signal else ""
+    docker("create", "--name", "kk", IMAGE, *FOREVER)
+    for _ in range(5):
+        assert daemon.ask("POST", "/containers/kk/start")[0] == 204
+        assert daemon.ask("POST", f"/containers/kk/kill{query}")[0] == 204
+        shown = daemon.get("/containers/kk/json")["State"]
+        assert (shown["Running"], shown["ExitCode"]) == (False, 137)
+        assert daemon.ask("POST", "/containers/kk/start")[0] == 204
+        assert daemon.get("/containers/kk/json")["State"]["Running"]
+        assert daemon.ask("POST", f"/containers/kk/kill{query}")[0] == 204
+        assert daemon.ask("DELETE", "/containers/kk")[0] == 204
+        docker("create", "--name", "kk", IMAGE, *FOREVER)
+
+
 def test_pause_holds_every_process(cli: Client) -> None:
     script = "sh -c 'while :; do echo x; sleep 0.01; done' & wait"
     cli("run", "-d", "--name", "pp", IMAGE, "sh", "-c", script)

@@ -89,22 +89,12 @@ class Engine:
 
     async def commit(self, container: Container, wanted: Request) -> str:
         """An image of what the container is now; its id. It stands still meanwhile, unless told otherwise."""
-        pausing = wanted.pause and container.record.state.status == "running"
-        if pausing:
-            await container_stop.pause(self.containers, container)
-        still = [pausing]
-
-        def go_on() -> None:
-            if still.pop():
-                self.parts.changing.spawn(container_stop.unpause(self.containers, container), "going on after a commit")
-            still.append(False)
-
         record = container.record
-        try:
-            async with self.trees.layer(container) as layer:
-                id: str = await self.images.commit(record.image_id, layer, wanted, record.config, go_on)
-        finally:
-            go_on()
+        async with (
+            container_stop.still(self.containers, container, wanted.pause) as go_on,
+            self.trees.layer(container) as layer,
+        ):
+            id: str = await self.images.commit(record.image_id, layer, wanted, record.config, go_on)
         name = f"{wanted.repo}:{wanted.tag or 'latest'}" if wanted.repo else ""
         attributes = container.attributes(comment=wanted.comment, imageID=id, imageRef=name)
         self.events.publish("container", "commit", container.id, attributes)

@@ -137,10 +137,14 @@ class ExecSpec:
 
 
 class Task(Protocol):
-    """One run. Methods raise Conflict when the task is in no state for it, NotFound when it is gone."""
+    """One run. Methods raise Conflict when the task is in no state for it, NotFound when it is gone.
+
+    `paused`: its processes are frozen, as far as its supervisor has said.
+    """
 
     id: str
     pid: int
+    paused: bool
 
     async def start(self) -> Mapping[str, float]:
         """Let init execute the user's program; returns once it does. Phases of the start in seconds, by name.

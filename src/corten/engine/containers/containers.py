@@ -145,7 +145,9 @@ class Containers:
 
     async def _adopt(self, container: Container) -> None:
         """A running task goes on; one that ended meanwhile is ended here, with what its supervisor wrote down."""
-        if not await container_start.adopt(self, container):
+        if await container_start.adopt(self, container):
+            await container_stop.settle_frozen(container)
+        else:
             await container_exit.ended(self, container, container_exit.lost(container))
 
     def _starts_with_daemon(self, container: Container) -> bool:

@@ -1,0 +1,173 @@
+"""Pausing against a store that fails: a container is frozen when its record says so, and not otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from corten.engine.containers import remove as container_remove
+from corten.engine.containers import start as container_start
+from corten.engine.containers import stop as container_stop
+from corten.engine.containers.container import Container
+from corten.engine.engine import Engine
+from corten.errors import Conflict, Failed, Unavailable
+from engine_fakes import FakeRuntime, FakeTask, MemoryTable, make_engine
+
+
+class FailingTable(MemoryTable):
+    """Refuses each write while `broken`."""
+
+    broken = False
+
+    def put(self, kind: str, id: str, body: dict[str, Any]) -> None:
+        if self.broken:
+            raise Unavailable("cannot use corten.db: disk I/O error")
+        super().put(kind, id, body)
+
+
+@pytest.fixture
+def table() -> FailingTable:
+    return FailingTable()
+
+
+@pytest.fixture
+async def engine(tmp_path: Path, table: FailingTable) -> AsyncIterator[Engine]:
+    engine = make_engine(tmp_path, table)
+    await engine.open()
+    yield engine
+    table.broken = False
+    for container in list(engine.containers.by_id.values()):
+        await container_remove.remove(engine.containers, container, force=True)
+    await engine.settle()
+    await engine.close()
+
+
+async def running(engine: Engine) -> tuple[Container, FakeTask]:
+    container, _ = await engine.containers.create("box", {"Image": "test", "Cmd": ["sleep", "60"]}, {}, {})
+    await container_start.start(engine.containers, container)
+    assert isinstance(container.task, FakeTask)
+    return container, container.task
+
+
+def recorded(table: MemoryTable, container: Container) -> str:
+    return str(table.list("container")[container.id]["state"]["status"])
+
+
+async def test_a_pause_that_cannot_be_recorded_lets_the_container_go_on(engine: Engine, table: FailingTable) -> None:
+    container, task = await running(engine)
+    table.broken = True
+    with pytest.raises(Unavailable, match="is not paused, it goes on: cannot use corten.db"):
+        await container_stop.pause(engine.containers, container)
+    assert (container.record.state.status, task.paused, recorded(table, container)) == ("running", False, "running")
+    assert "pause" not in [event["Action"] for event in engine.events.history]
+
+
+async def test_an_unpause_that_cannot_be_recorded_leaves_it_paused(engine: Engine, table: FailingTable) -> None:
+    container, task = await running(engine)
+    await container_stop.pause(engine.containers, container)
+    table.broken = True
+    with pytest.raises(Unavailable, match="stays paused: cannot use corten.db"):
+        await container_stop.unpause(engine.containers, container)
+    assert (container.record.state.status, task.paused, recorded(table, container)) == ("paused", True, "paused")
+    table.broken = False
+    await container_stop.unpause(engine.containers, container)
+    assert (container.record.state.status, task.paused, recorded(table, container)) == ("running", False, "running")
+
+
+async def test_an_unpause_that_cannot_thaw_leaves_the_record(
+    engine: Engine, table: FailingTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container, task = await running(engine)
+    await container_stop.pause(engine.containers, container)
+
+    async def refused() -> None:
+        raise Failed("the control group cannot be written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(task, "resume", refused)
+        with pytest.raises(Failed, match="stays paused: the control group"):
+            await container_stop.unpause(engine.containers, container)
+    assert (container.record.state.status, recorded(table, container)) == ("paused", "paused")
+
+
+@pytest.mark.parametrize("fails", ["at once", "while it stands still"])
+async def test_a_commit_never_leaves_it_frozen(engine: Engine, table: FailingTable, fails: str) -> None:
+    container, task = await running(engine)
+    table.broken = fails == "at once"
+    async with container_stop.still(engine.containers, container, True):
+        assert task.paused and container.record.state.status == "paused"
+        with pytest.raises(Conflict, match="is already paused"):
+            await container_stop.pause(engine.containers, container)
+        table.broken = True
+    await engine.settle()
+    assert (container.record.state.status, task.paused, recorded(table, container)) == ("running", False, "running")
+
+
+async def test_a_stop_reaches_a_paused_container_whatever_can_be_recorded(engine: Engine, table: FailingTable) -> None:
+    container, _ = await running(engine)
+    await container_stop.kill(engine.containers, container, "CONT")  # so that nothing is new to be recorded but states
+    container.record.stopped = True
+    await container_stop.pause(engine.containers, container)
+    table.broken = True
+    async with asyncio.timeout(10):
+        await container_stop.kill(engine.containers, container)
+    assert container.record.state.status == "exited"
+
+
+async def test_a_stop_that_cannot_be_recorded_has_not_happened(engine: Engine, table: FailingTable) -> None:
+    container, _ = await running(engine)
+    table.broken = True
+    for verb in (container_stop.stop, container_stop.kill, container_stop.kill_for_removal):
+        with pytest.raises(Unavailable):
+            await verb(engine.containers, container)
+        assert container.record.state.status == "running" and not container.record.stopped
+
+
+async def test_a_daemon_that_died_half_way_leaves_nothing_frozen(tmp_path: Path) -> None:
+    """Between freezing and the record, or in the middle of a commit: the record says "running"."""
+    table, runtime = MemoryTable(), FakeRuntime()
+    old = make_engine(tmp_path, table, runtime)
+    await old.open()
+    container, task = await running(old)
+    await task.pause()
+    table.put("container", container.id, msgspec.to_builtins(container.record))
+    await old.close()
+
+    new = make_engine(tmp_path, table, runtime)
+    new.parts.snapshots.active.update(old.parts.snapshots.active)  # type: ignore[attr-defined]
+    await new.open()
+    assert not task.paused
+    adopted = new.containers.get("box")
+    await container_stop.pause(new.containers, adopted)
+    await container_remove.remove(new.containers, adopted, force=True)
+    await new.close()
+
+
+@pytest.mark.parametrize("text", ["", "KILL", "SIGKILL", "kill", "9"])
+async def test_kill_answers_when_the_end_is_recorded(engine: Engine, table: FailingTable, text: str) -> None:
+    container, _ = await running(engine)
+    await container_stop.kill(engine.containers, container, text)
+    assert recorded(table, container) == "exited" and container.record.state.exit_code == 137
+
+
+async def test_kill_has_a_limit(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that the kernel holds does not end by SIGKILL."""
+    container, task = await running(engine)
+    sent: list[int] = []
+
+    async def unheard(number: int, everyone: bool = False) -> None:
+        sent.append(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(task, "signal", unheard)
+        patch.setattr(container_stop, "_KILL_PATIENCE", 0.01)
+        with pytest.raises(Failed, match="does not end after SIGKILL"):
+            await container_stop.kill(engine.containers, container)
+        await container_stop.kill(engine.containers, container, "TERM")  # is not waited for
+    assert sent == [signal.SIGKILL, signal.SIGTERM] and container.record.state.status == "running"
