@@ -30,7 +30,7 @@ def take(daemon: Cortend) -> Census:
         "exec root": _below(daemon.exec / "containers"),
         "bundles": _names(daemon.data / "containers"),
         "snapshots": _names(daemon.data / "snapshots") + _names(daemon.data / "snapshots" / ".trash"),
-        "volumes": [name for name in _names(daemon.data / "volumes") if name != ".removed"],
+        "volumes": [name for name in _names(daemon.data / "volumes") if not name.startswith(".")],
         "records": _records(daemon),
         "daemon's files": _files(daemon.pid),
         "launcher's files": [f"{pid}: {line}" for pid in _children(daemon.pid) for line in _files(pid)],

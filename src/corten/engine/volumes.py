@@ -18,12 +18,12 @@ from corten.engine.background import Background
 from corten.engine.containers.records import Table
 from corten.engine.events import Events
 from corten.engine.filters import Filters
+from corten.engine.volume_places import BIN, VolumePlaces
 from corten.errors import Conflict, Invalid, NotFound, Unsupported
 from corten.units.durations import SECOND
 
 Json = dict[str, Any]
 KIND = "volume"
-_BIN = ".removed"  # no volume can have this name
 ANONYMOUS = "com.docker.volume.anonymous"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 _LIST_KEYS = frozenset({"dangling", "driver", "label", "name"})
@@ -51,13 +51,14 @@ class Volumes:
         self, root: Path, table: Table, events: Events, background: Background, owner: tuple[int, int] = (0, 0)
     ) -> None:
         self._root = root
-        self._owner = owner  # of a new volume: root, as most containers have it
+        self._places = VolumePlaces(root, owner)
         self._table = table
         self._events = events
         self._background = background
         self._users: dict[str, set[str]] = {}
         self.filling = asyncio.Lock()  # two containers made at the same time may share an empty volume
         self._all = {id: msgspec.convert(body, Volume) for id, body in table.list(KIND).items()}
+        self._places.recover(self._all)
 
     def create(
         self,
@@ -84,31 +85,28 @@ class Volumes:
             name, given = secrets.token_hex(32), {**given, ANONYMOUS: ""}
         return self._make(Volume(name, clock.now(), labels=given, options=dict(options or {})))
 
-    def _make_directory(self, volume: Volume) -> None:
-        data = self._root / volume.name / "_data"
-        data.parent.mkdir(mode=0o701, parents=True, exist_ok=True)
-        if data.is_dir():
-            return
-        data.mkdir(mode=0o755)
-        if self._owner != (0, 0):
-            os.chown(data, *self._owner)
-
     def _make(self, volume: Volume) -> Volume:
-        self._make_directory(volume)
-        self._table.put(KIND, volume.name, msgspec.to_builtins(volume))
+        self._places.begin(volume.name)
+        try:
+            self._table.put(KIND, volume.name, msgspec.to_builtins(volume))
+        except BaseException:
+            self._places.throw_away(volume.name)
+            raise
+        self._places.settle(volume.name)
         self._all[volume.name] = volume
         self._events.publish("volume", "create", volume.name, {"driver": volume.driver})
         return volume
 
     def adopt(self, name: str) -> Volume:
         """Make a volume of the directory `name`, which has no record. Invalid when no volume can be so named."""
-        if name in self._all or not _NAME.match(name) or not (self._root / name / "_data").is_dir():
+        if name in self._all or not _NAME.match(name) or not self._places.data(name).is_dir():
             raise Invalid(f"{self._root / name} cannot be a volume: it has no _data, or no volume may have this name")
         return self._make(Volume(name, clock.now()))
 
     def restore(self, name: str) -> None:
         """Make the directory of a volume that has lost it. NotFound."""
-        self._make_directory(self.get(name))
+        self._places.begin(self.get(name).name)
+        self._places.settle(name)
 
     def get(self, name: str) -> Volume:
         if (volume := self._all.get(name)) is None:
@@ -120,7 +118,7 @@ class Volumes:
         volume = self.get(name)
         if "bind" in volume.options.get("o", "").split(","):
             return Path(volume.options["device"])
-        return self._root / name / "_data"
+        return self._places.data(name)
 
     def hold(self, name: str, container: str) -> None:
         """`container` refers to the volume, which now cannot be removed. Repeating it does nothing."""
@@ -143,24 +141,21 @@ class Volumes:
             raise NotFound(f"get {name}: no such volume")
         if users := self._users.get(name):
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(sorted(users))}]")
-        volume = self._all.pop(name)
-        self._table.delete(KIND, name)
-        self._throw_away(name)
-        self._events.publish("volume", "destroy", name, {"driver": volume.driver})
-
-    def _throw_away(self, name: str) -> None:
-        """Out of the way at once; the files go behind the answer, and at the latest with the next daemon."""
-        bin = self._root / _BIN
-        bin.mkdir(mode=0o700, parents=True, exist_ok=True)
+        volume = self._all[name]
+        self._places.withdraw(name)
         try:
-            os.rename(self._root / name, bin / secrets.token_hex(8))
-        except FileNotFoundError:  # its directory was taken away by hand
-            return
-        self._background.spawn(asyncio.to_thread(self.empty_bin), f"erasing volume {name}")
+            self._table.delete(KIND, name)
+        except BaseException:
+            self._places.settle(name)
+            raise
+        del self._all[name]
+        if self._places.throw_away(name):  # its files go behind the answer, and at the latest with the next daemon
+            self._background.spawn(asyncio.to_thread(self.empty_bin), f"erasing volume {name}")
+        self._events.publish("volume", "destroy", name, {"driver": volume.driver})
 
     def empty_bin(self) -> None:
         """Erase what was thrown away. Blocks. The bin stays: another removal may be about to put something in."""
-        bin = self._root / _BIN
+        bin = self._root / BIN
         for name in os.listdir(bin) if bin.is_dir() else ():
             shutil.rmtree(bin / name, ignore_errors=True)
 
@@ -199,7 +194,7 @@ class Volumes:
 
     def size(self, name: str) -> int:
         """Bytes of its files, each link counted once."""
-        return disk_usage(self._root / name / "_data")
+        return disk_usage(self._places.data(name))
 
     def shown(self, volume: Volume, usage: bool = False) -> Json:
         """Docker's Volume object; `usage` adds UsageData, which walks the disk."""
@@ -207,7 +202,7 @@ class Volumes:
             "CreatedAt": clock.rfc3339(volume.created // SECOND * SECOND),
             "Driver": volume.driver,
             "Labels": volume.labels or None,
-            "Mountpoint": str(self._root / volume.name / "_data"),
+            "Mountpoint": str(self._places.data(volume.name)),
             "Name": volume.name,
             "Options": volume.options or None,
             "Scope": "local",

@@ -136,6 +136,8 @@ def _place(directory: str, name: str) -> str:
         return "other" if _OTHER_ROOT.match(name) else "unknown"
     if (directory, name) in (("snapshots", ".trash"), ("volumes", ".removed")):
         return "trash"
+    if (directory, name) == ("volumes", ".moving"):
+        return "engine"
     if directory == "snapshots" and name.startswith("."):
         return "unknown"
     return _SHELVES.get(directory, "unknown")

@@ -1,0 +1,151 @@
+"""A daemon that is killed at any line of making or removing a volume: afterwards it is whole, or not there at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from corten.engine import volume_places, volumes
+from corten.engine.background import Background
+from corten.engine.events import Events
+from corten.engine.volumes import Volumes
+from corten.errors import Unavailable
+from engine_fakes import MemoryTable
+
+_WATCHED = (volume_places.__file__, volumes.__file__)
+
+
+class Killed(Volumes):
+    """Nothing of it goes on behind an answer."""
+
+    def empty_bin(self) -> None:
+        return
+
+
+class FileTable(MemoryTable):
+    """One record a file: written or not, like a transaction."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._root.mkdir(exist_ok=True)
+        super().__init__()
+        self.rows = {("volume", path.name): path.read_text() for path in root.iterdir()}
+
+    def put(self, kind: str, id: str, body: dict[str, Any]) -> None:
+        super().put(kind, id, body)
+        (self._root / id).write_text(self.rows[kind, id])
+
+    def delete(self, kind: str, id: str) -> None:
+        super().delete(kind, id)
+        (self._root / id).unlink(missing_ok=True)
+
+
+def opened(root: Path) -> Volumes:
+    return Killed(root / "volumes", FileTable(root / "db"), Events(), NoBackground())
+
+
+class NoBackground(Background):
+    def spawn(self, work: Any, name: str) -> Any:
+        work.close()
+
+
+def killed_at(line: int, root: Path, work: Callable[[Volumes], object]) -> bool:
+    """Do `work` in a process that ends, as by SIGKILL, before its line number `line`; False when it has fewer."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            found = opened(root)
+            sys.settrace(_Ends(line).trace)
+            work(found)
+            sys.settrace(None)
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert code in (0, 9)
+    return code == 9
+
+
+class _Ends:
+    def __init__(self, line: int) -> None:
+        self._left = line
+
+    def trace(self, frame: FrameType, event: str, argument: object) -> Any:
+        if frame.f_code.co_filename not in _WATCHED:
+            return None
+        if event == "line":
+            self._left -= 1
+            if self._left < 0:
+                os._exit(9)
+        return self.trace
+
+
+def directories(root: Path) -> list[str]:
+    return sorted(name for name in os.listdir(root / "volumes") if not name.startswith("."))
+
+
+def places(root: Path) -> Iterator[Path]:
+    """One root for each line at which to die, until the work has no more."""
+    for number in range(1000):
+        (root / str(number)).mkdir()
+        yield root / str(number)
+
+
+def test_create(tmp_path: Path) -> None:
+    seen = set()
+    for number, root in enumerate(places(tmp_path)):
+        dead = killed_at(number, root, lambda found: found.create("data", labels={"a": "b"}))
+        found = opened(root)
+        names = [volume.name for volume in found.list()]
+        assert names == (directories(root) if (root / "volumes").is_dir() else [])
+        assert not (root / "volumes/.moving").is_dir() or os.listdir(root / "volumes/.moving") == []
+        if names:
+            assert stat.S_IMODE(os.stat(found.path("data")).st_mode) == 0o755
+            assert found.get("data").labels == {"a": "b"}
+        assert found.create("data").name == "data"  # either way there is one now
+        seen.add((dead, bool(names)))
+        if not dead:
+            break
+    assert seen == {(True, False), (True, True), (False, True)}
+
+
+def test_remove(tmp_path: Path) -> None:
+    seen = set()
+    for number, root in enumerate(places(tmp_path)):
+        found = opened(root)
+        found.create("data")
+        (found.path("data") / "file").write_text("kept\n")
+        dead = killed_at(number, root, lambda found: found.remove("data"))
+        found = opened(root)
+        names = [volume.name for volume in found.list()]
+        assert names == directories(root) and os.listdir(root / "volumes/.moving") == []
+        assert not names or (found.path("data") / "file").read_text() == "kept\n"
+        seen.add((dead, bool(names)))
+        if not dead:
+            break
+    assert seen == {(True, False), (True, True), (False, False)}
+
+
+@pytest.mark.parametrize("step", ["put", "delete"])
+def test_a_store_that_fails(tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = opened(tmp_path)
+    found.create("old")
+
+    def fails(*_: object) -> None:
+        raise Unavailable("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileTable, step, fails)
+        with pytest.raises(Unavailable):
+            found.create("new") if step == "put" else found.remove("old")
+    assert [volume.name for volume in found.list()] == directories(tmp_path) == ["old"]
+    found.create("new")
+    found.remove("old")
+    assert [volume.name for volume in found.list()] == directories(tmp_path) == ["new"]
