@@ -50,6 +50,21 @@ def test_twenty_running_containers_go_on(daemon: Fragile) -> None:
         assert numbers == list(range(len(numbers))) and len(numbers) > 100
 
 
+def test_a_container_that_a_commit_froze_goes_on(daemon: Fragile) -> None:
+    """The daemon dies in the middle of the commit: nobody would know why the container stands still."""
+    id = daemon.run("sh", "-c", "dd if=/dev/zero of=/big bs=1M count=400 2>/dev/null; touch /made; sleep 1000")
+    until(lambda: daemon.inside(id, "test", "-e", "/made")[0] == 0, "the file is there")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(daemon.socket))
+        head = f"POST /commit?container={id}&repo=half HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+        client.sendall(head.encode())
+        until(lambda: daemon.state(id)["Paused"], "the commit has begun")
+        daemon.kill()
+    daemon.start()
+    assert daemon.state(id)["Status"] == "running"
+    assert daemon.inside(id, "echo", "alive") == (0, "alive\n")
+
+
 def test_published_port_and_address_stay(daemon: Fragile) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 
 from corten.api.server import Api
+from corten.daemon import directories, registries
 from corten.daemon import facts as machine
-from corten.daemon import registries
 from corten.daemon.config import Config
 from corten.daemon.groups import HostGroups
 from corten.daemon.sweep import sweep
@@ -97,6 +97,7 @@ class Daemon:
 
 async def assemble(config: Config, launcher: Launcher) -> Daemon:
     facts, warnings = machine.gather(config)
+    warnings = (*warnings, *directories.exposed(config.data_root))
     database = Database(config.data_root / "corten.db")
     records = Records(database)
     events = Events()

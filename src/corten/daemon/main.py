@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from corten.api.tls import TlsFront
-from corten.daemon import assemble, config, facts, registries, reload, sockets
+from corten.daemon import assemble, config, directories, facts, registries, reload, sockets
 from corten.daemon.config import Config
 from corten.daemon.lock import lock
 from corten.errors import CortenError
@@ -54,7 +54,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(settings: Config, arguments: Sequence[str]) -> int:
-    make_directories(settings)
+    os.umask(directories.UMASK)  # before there is a thread: they share it
+    directories.make(settings)
     locks = [lock(settings.data_root), lock(settings.exec_root)]
     raise_file_limit()
     launcher = Launcher(settings.exec_root / "launcher.log")
@@ -63,6 +64,7 @@ def _run(settings: Config, arguments: Sequence[str]) -> int:
     try:
         if settings.pidfile:
             settings.pidfile.write_text(f"{os.getpid()}\n")
+            settings.pidfile.chmod(0o644)  # it is there to be read
         asyncio.run(_serve(settings, launcher, arguments))
     finally:
         launcher.close()
@@ -95,18 +97,6 @@ async def _serve(settings: Config, launcher: Launcher, arguments: Sequence[str])
     for server in servers:
         server.close()
     await daemon.close(daemon.config.shutdown_timeout)
-
-
-def make_directories(settings: Config) -> None:
-    """The roots: others may pass through to what they are given, and list nothing (API-05 of the security notes)."""
-    for path, mode in (
-        (settings.data_root, 0o711),
-        (settings.data_root / "containers", 0o711),
-        (settings.exec_root, 0o711),
-        (settings.exec_root / "containers", 0o700),
-    ):
-        path.mkdir(parents=True, exist_ok=True)
-        path.chmod(mode)
 
 
 def raise_file_limit() -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from corten.daemon.config import Config
 from corten.errors import Conflict, Invalid
+from corten.kernel import paths
 
 _FIRST_PASSED = 3  # sd_listen_fds(3)
 
@@ -51,7 +52,7 @@ def _listen(host: str, config: Config) -> list[Listener]:
 
 def _unix(path: Path, group: str) -> socket.socket:
     """The socket is born inaccessible and given to the group before anybody can connect."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    paths.make_public(path.parent)
     _take_place(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     os.fchmod(sock.fileno(), 0o600)  # a socket file takes its mode from here: there is no moment in which it is open

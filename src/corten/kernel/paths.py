@@ -74,6 +74,16 @@ def make_directories(root: int, path: bytes | str, mode: int = 0o755) -> int:
     raise OSError(errno.ELOOP, f"{os.strerror(errno.ELOOP)}: {os.fsdecode(path)!r}")
 
 
+def make_public(path: os.PathLike[str] | str) -> None:
+    """`mkdir -p` of a path of the host's own; others may enter what had to be made (0755), whatever the umask is."""
+    if not os.path.isdir(path):
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.close(make_directories(root, os.path.abspath(path)))
+        finally:
+            os.close(root)
+
+
 def _deepest(root: int, parts: list[bytes]) -> tuple[int, list[bytes]]:
     """A descriptor of the deepest directory that exists, links followed inside the root, and what is below it."""
     for length in range(len(parts), -1, -1):

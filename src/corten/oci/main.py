@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ _DEFAULT_ROOT = Path("/run/corten-oci")
 
 
 def entry() -> None:
+    os.umask(0o022)  # not the caller's, which may be 0 (dockerd's is): --log and --pid-file are root's alone to write
     sys.exit(main(sys.argv[1:]))
 
 

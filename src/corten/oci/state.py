@@ -96,9 +96,7 @@ class Container(NamedTuple):
         return connection
 
     def remove(self) -> None:
-        for entry in self.directory.iterdir():
-            entry.unlink()
-        self.directory.rmdir()
+        _remove(self.directory)
 
 
 def check_id(name: str) -> str:
@@ -129,6 +127,19 @@ def reserve(root: Path, name: str) -> Path:
     except FileExistsError:
         raise Conflict(f"container with id exists: {name}") from None
     return directory
+
+
+def discard(root: Path, name: str) -> None:
+    """What a `create` that was killed before `save` has left: the name is free again, as with runc."""
+    directory = root / check_id(name)
+    if directory.is_dir() and not (directory / "state.json").exists():
+        _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    for entry in directory.iterdir():
+        entry.unlink()
+    directory.rmdir()
 
 
 def listen(directory: Path) -> socket.socket:

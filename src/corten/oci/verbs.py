@@ -72,6 +72,7 @@ def delete(arguments: Namespace) -> int:
     try:
         container = state.find(arguments.root, arguments.id)
     except NotFound:
+        state.discard(arguments.root, arguments.id)
         if arguments.force:
             return 0
         raise

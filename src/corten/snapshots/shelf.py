@@ -66,7 +66,7 @@ class Shelf:
     def __init__(self, root: Path, table: Table, mkdir: Mkdir = os.mkdir) -> None:
         self.root = root
         self._mkdir = mkdir
-        root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._sites = Sites(root)
         self._table = table
         self._lock = threading.RLock()
@@ -122,9 +122,7 @@ class Shelf:
             self._next += 1
             self._drafts.add(name)
         path = self.root / name
-        # 0711 lets a user namespace's root through to the tree and lets nobody list it.
-        (self._mkdir if work else os.mkdir)(path, 0o711)
-        os.chmod(path, 0o711)
+        (self._mkdir if work else os.mkdir)(path, 0o700)  # a tree has the modes of whoever writes there
         for part in ("fs", "work") if work else ("fs",):
             os.mkdir(path / part, 0o755)
         os.chmod(path / "fs", 0o755)

@@ -47,6 +47,7 @@ class Database:
         self.path = path
         self._lock = threading.RLock()
         self._depth = 0
+        _create(path)
         with _translated(path):
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
             try:
@@ -139,6 +140,12 @@ class Database:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+def _create(path: Path) -> None:
+    """Root's alone, from the first byte on: containers' environments are in it. SQLite gives the files beside it the
+    same mode (findCreateFileMode in os_unix.c). Nothing of it may be open by now, see above."""
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 @contextmanager

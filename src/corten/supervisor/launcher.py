@@ -54,6 +54,9 @@ def main(fd: int) -> None:
     p.prctl(p.PR_SET_DUMPABLE, 0)
     os.setsid()  # the daemon's terminal is not the containers': no Ctrl-C, no SIGHUP from there
     os.chdir("/")
+    os.umask(
+        0o022
+    )  # not the daemon's, which is 077: control groups are made, and other runtimes' containers inherit it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warm_up()
     p.set_name("corten:launcher")

@@ -62,7 +62,7 @@ def recorded(table: MemoryTable, container: Container) -> str:
 async def test_a_pause_that_cannot_be_recorded_lets_the_container_go_on(engine: Engine, table: FailingTable) -> None:
     container, task = await running(engine)
     table.broken = True
-    with pytest.raises(Unavailable, match="is not paused, it goes on: cannot use corten.db"):
+    with pytest.raises(Unavailable, match="is not paused, it goes on: cannot use corten"):
         await container_stop.pause(engine.containers, container)
     assert (container.record.state.status, task.paused, recorded(table, container)) == ("running", False, "running")
     assert "pause" not in [event["Action"] for event in engine.events.history]
@@ -72,7 +72,7 @@ async def test_an_unpause_that_cannot_be_recorded_leaves_it_paused(engine: Engin
     container, task = await running(engine)
     await container_stop.pause(engine.containers, container)
     table.broken = True
-    with pytest.raises(Unavailable, match="stays paused: cannot use corten.db"):
+    with pytest.raises(Unavailable, match="stays paused: cannot use corten"):
         await container_stop.unpause(engine.containers, container)
     assert (container.record.state.status, task.paused, recorded(table, container)) == ("paused", True, "paused")
     table.broken = False

@@ -131,7 +131,7 @@ def until(true: object, limit: float = 30) -> None:
         (["--root", "x", "--htpasswd", "none"], "none: No such file"),
         (["--root", "x", "--bogus"], "unrecognized arguments: --bogus; see 'corten registry serve --help'"),
         (["--root", "x", "more"], "unrecognized arguments: more"),
-        (["--root", "file"], "file/blobs/sha256: Not a directory"),
+        (["--root", "file"], "file/blobs: Not a directory"),
         (["--root", "x", "--listen", ""], "listen is ''; want HOST:PORT"),
         (["--root", "x", "--listen", "::1:5000"], "listen is '::1:5000'; want HOST:PORT"),
         (["--root", "x", "--listen", "127.0.0.1:\u00b2"], "want HOST:PORT"),

@@ -151,7 +151,7 @@ def _prepare(containers: Containers, container: Container, host_config: Json) ->
     points = mount_points(record.config, host_config, borrowed, lambda path: Path(path).exists())
     for point in points:  # one by one: what was held when a later one fails is let go by `unprepare`
         record.mounts.append(_with_source(parts, container, point))
-    parts.mkdir(container.bundle, 0o710)
+    parts.mkdir(container.bundle, 0o700)
     parts.snapshots.prepare(record.id, record.chain_id)
 
 

@@ -21,6 +21,8 @@ def prepare(container: Container, owner: tuple[int, int] = (0, 0)) -> None:
     _put(container, "hostname", f"{container.record.config.get('Hostname') or ''}\n")
     for name in ("hosts", "resolv.conf"):
         os.close(_open(container, name))
+    for name in ("hostname", "hosts", "resolv.conf"):  # users of the container read them; the daemon's umask is private
+        os.chmod(container.bundle / name, 0o644)
     if owner != (0, 0):
         for name in ("hostname", "hosts", "resolv.conf"):
             os.chown(container.bundle / name, *owner, follow_symlinks=False)

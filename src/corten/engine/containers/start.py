@@ -36,6 +36,7 @@ from corten.engine.seams import Bundle, IdMap, Json, LogFile, Namespace, Task
 from corten.engine.validate.logging import max_size
 from corten.engine.volume_content import with_subpaths
 from corten.errors import Conflict, CortenError, Invalid, NotModified, StartFailed
+from corten.kernel import paths
 from corten.spec.mounts import Mount
 
 if TYPE_CHECKING:
@@ -376,4 +377,4 @@ def _make_sources(container: Container) -> None:
     """Missing sources of -v are made at each start, as Docker does; those of --mount are not."""
     for point in container.record.mounts:
         if point.type == "bind" and point.create and not os.path.lexists(point.source):
-            os.makedirs(point.source, mode=0o755, exist_ok=True)
+            paths.make_public(point.source)

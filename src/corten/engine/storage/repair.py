@@ -57,7 +57,7 @@ class Repair:
             case "missing" | "corrupt", "layer":
                 return await self._layer(fault.name)
             case "missing", "container":
-                (self._root / fault.path).mkdir(mode=0o710, exist_ok=True)
+                (self._root / fault.path).mkdir(mode=0o700, exist_ok=True)
                 return "an empty directory was made"
             case "orphaned", "volume":
                 self._engine.volumes.adopt(fault.name)

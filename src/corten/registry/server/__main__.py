@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -32,4 +33,5 @@ def _failed(message: str) -> int:
 
 
 if __name__ == "__main__":
+    os.umask(0o077)  # what is kept is nobody else's on this machine
     sys.exit(main())

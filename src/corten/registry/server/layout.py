@@ -18,6 +18,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -37,8 +38,14 @@ class Layout:
         self.uploads = root / "uploads"
 
     def make(self) -> None:
-        for name in ("blobs/sha256", "blobs/sha512", "repositories", "uploads"):
-            (self.root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        """What is made is its owner's alone, the root as well. A root that was there keeps its mode; what is in it, and
+        an older version left open, is closed."""
+        with suppress(FileExistsError):
+            self.root.mkdir(mode=0o700, parents=True)
+        for name in ("blobs", "blobs/sha256", "blobs/sha512", "repositories", "uploads"):
+            (self.root / name).mkdir(mode=0o700, exist_ok=True)
+        for name in ("blobs", "collected"):
+            _close(self.root / name)
 
     def blob(self, digest: str) -> Path:
         algorithm, value = digests.split(digest)
@@ -106,6 +113,14 @@ class Layout:
 
     def blobs(self) -> Iterator[tuple[str, os.stat_result]]:
         return _digests(self.root / "blobs")
+
+
+def _close(path: Path) -> None:
+    """Others may do nothing with `path`, when it is there; the server need not be its owner."""
+    with suppress(FileNotFoundError, PermissionError):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            path.chmod(mode & ~0o077)
 
 
 def _digests(directory: Path) -> Iterator[tuple[str, os.stat_result]]:

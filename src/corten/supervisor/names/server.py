@@ -193,8 +193,8 @@ def listen(place: int) -> socket.socket:
     except FileNotFoundError:
         pass
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    os.fchmod(listener.fileno(), 0o600)  # its file's mode: there is no moment in which it is open to others
     listener.bind(f"/proc/self/fd/{place}/{SOCKET}")  # a socket's path must not be longer than 107 bytes
-    os.chmod(SOCKET, 0o600, dir_fd=place)
     listener.listen(4)
     listener.setblocking(False)
     return listener
