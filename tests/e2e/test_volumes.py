@@ -149,6 +149,39 @@ def test_subpath_of_a_volume(docker: Client, tmp_path: Path) -> None:
     assert inside(docker, "--mount", option + "out", script="ls /d").split() == ["a", "out"]
 
 
+def archive(daemon: Cortend, name: str, path: str) -> tarfile.TarFile:
+    with daemon.connection() as asking:
+        asking.request("GET", f"/containers/{name}/archive?path={path}")
+        return tarfile.open(fileobj=io.BytesIO(asking.getresponse().read()))
+
+
+def test_cp_of_a_container_that_does_not_run_sees_the_subpath(docker: Client, daemon: Cortend, tmp_path: Path) -> None:
+    """As it is seen while the container runs: no more of the volume, and no link out of it."""
+    inside(docker, "-v", "tree:/v", script="mkdir -p /v/a/b; echo deep > /v/a/b/f; echo no > /v/secret; ln -s / /v/out")
+    option = "type=volume,src=tree,dst=/d,volume-subpath="
+    docker("create", "--name", "made", "--mount", option + "a/b", IMAGE, "true")
+    docker("run", "--name", "ended", "--mount", option + "a/b", IMAGE, "true")
+    docker("create", "--name", "linked", "--mount", option + "out", IMAGE, "true")
+    (tmp_path / "new").write_text("new\n")
+    for name in ("made", "ended"):
+        with archive(daemon, name, "/d") as tar:
+            assert {member.name for member in tar} - {"d/new"} == {"d", "d/f"}
+        docker("cp", str(tmp_path / "new"), f"{name}:/d/new")
+        assert daemon.ask("HEAD", f"/containers/{name}/archive?path=/d/secret")[0] == 404
+        assert daemon.ask("HEAD", f"/containers/{name}/archive?path=/d/f")[0] == 200
+        assert inside(docker, "--volumes-from", name, script="ls /d").split() == ["f", "new"]
+    assert inside(docker, "-v", "tree:/v", script="find /v | sort").split() == [
+        "/v", "/v/a", "/v/a/b", "/v/a/b/f", "/v/a/b/new", "/v/out", "/v/secret"]  # fmt: skip
+    with archive(daemon, "linked", "/d") as tar:
+        assert {"d/a", "d/secret"} <= {member.name for member in tar} and "d/etc" not in tar.getnames()
+    docker("create", "--name", "borrows", "--volumes-from", "made", IMAGE, "true")
+    assert daemon.ask("HEAD", "/containers/borrows/archive?path=/d/secret")[0] == 404
+    inside(docker, "-v", "tree:/v", script="rm -r /v/a")
+    status, answer = daemon.ask("GET", "/containers/made/archive?path=/etc/passwd")
+    assert status == 400 and "has no 'a/b' to mount" in answer["message"]  # as its start would say
+    docker("export", "-o", str(tmp_path / "tar"), "made")  # is without volumes
+
+
 def test_volumes_api(daemon: Cortend) -> None:
     status, made = daemon.ask("POST", "/volumes/create", {"Name": "vol", "Labels": {"a": "1"}})
     assert status == 201 and made["Mountpoint"] == str(daemon.data / "volumes" / "vol" / "_data")

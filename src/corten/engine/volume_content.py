@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from corten.engine.containers.container import Container
-from corten.engine.oci.facts import MountPoint
 from corten.engine.oci.namespaces import remapped
 from corten.engine.parts import Parts
-from corten.errors import Invalid
-from corten.kernel import paths
 
 
 async def fill_volumes(parts: Parts, container: Container) -> None:
@@ -28,26 +22,6 @@ async def fill_volumes(parts: Parts, container: Container) -> None:
                 continue
             rootfs = parts.snapshots.mounts(container.id)
             await parts.copy_up(Path(point.source), rootfs, point.destination, *maps)
-
-
-def with_subpaths(points: Sequence[MountPoint], held: AsyncExitStack) -> list[MountPoint]:
-    """The same mounts, those of a directory inside a volume by a descriptor that `held` closes.
-
-    A volume belongs to containers: a link that one of them has put there leads nowhere out of it.
-    """
-    return [_inside(point, held) if point.subpath else point for point in points]
-
-
-def _inside(point: MountPoint, held: AsyncExitStack) -> MountPoint:
-    top = os.open(point.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fd = paths.open_in(top, point.subpath)
-    except OSError as error:
-        raise Invalid(f"volume {point.name} has no {point.subpath!r} to mount: {error.strerror}") from error
-    finally:
-        os.close(top)
-    held.callback(os.close, fd)
-    return replace(point, source=f"/proc/{os.getpid()}/fd/{fd}")
 
 
 def _empty(directory: str) -> bool:

@@ -51,22 +51,28 @@ def of_stopped(request: Json) -> int:
     root = of_mount(request["rootfs"])
     if request.get("bare"):
         return root
+    # Copied while this is the daemon's namespace: a source may be one of its descriptors, whose mount is of that one.
+    found = [(entry, fd) for entry in request.get("mounts") or () if (fd := _source(entry)) >= 0]
     p.unshare(p.CLONE_NEWNS)
     m.set_propagation("/", m.MS_SLAVE)
     m.move_to(root, _LANDING)  # mounts cannot be put into one that is nowhere, before Linux 6.15
-    for entry in request.get("mounts") or ():
-        _place(root, entry)
+    for entry, fd in found:
+        _place(root, fd, entry)
     if request.get("read_only"):
         m.set_attributes(root, m.MOUNT_ATTR_RDONLY)
     return m.clone(root, recursive=True)
 
 
-def _place(root: int, entry: Json) -> None:
-    """A volume or bind as the container has it."""
+def _source(entry: Json) -> int:
+    """A copy of the mount of a volume or bind; -1 for a bind whose source is gone: there is nothing to see in it."""
     try:
-        fd = m.view(sys.AT_FDCWD, entry["source"], recursive=True)
+        return m.view(sys.AT_FDCWD, entry["source"], recursive=True)
     except FileNotFoundError:
-        return  # a bind whose source is gone: there is nothing to see in it
+        return -1
+
+
+def _place(root: int, fd: int, entry: Json) -> None:
+    """A volume or bind as the container has it."""
     if entry["read_only"]:
         m.set_attributes(fd, m.MOUNT_ATTR_RDONLY)
     directory = stat.S_ISDIR(os.fstat(fd).st_mode)

@@ -33,8 +33,8 @@ from corten.engine.oci.namespaces import joins, remapped
 from corten.engine.oci.security import unfiltered
 from corten.engine.parts import Parts
 from corten.engine.seams import Bundle, IdMap, Json, LogFile, Namespace, Task
+from corten.engine.subpaths import with_subpaths
 from corten.engine.validate.logging import max_size
-from corten.engine.volume_content import with_subpaths
 from corten.errors import Conflict, CortenError, Invalid, NotModified, StartFailed
 from corten.kernel import paths
 from corten.spec.mounts import Mount

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 from corten.engine.containers.container import Container
 from corten.engine.images.archive import Feed, consume
 from corten.engine.oci.facts import HostFacts
 from corten.engine.oci.namespaces import remapped
+from corten.engine.subpaths import with_subpaths
 from corten.errors import Conflict, Invalid, NotFound, Unsupported
 from corten.snapshots.shelf import Shelf
 from corten.spec.mounts import Mount
@@ -157,20 +158,20 @@ class ContainerTrees:
         self._shelf_tree(container)
         request: Json = {"path": path, "bare": bare, **self._ids(container)}
         fds = _running(container)
-        try:
+        with ExitStack() as held:
+            for fd in fds:
+                held.callback(os.close, fd)
             if not fds:
                 host = container.record.host_config
                 request["rootfs"] = _entry(self._trees.mounts(container.id)[0])
                 request["read_only"] = bool(host.get("ReadonlyRootfs"))
                 request["mounts"] = [
-                    {"source": str(point.source), "target": point.destination, "read_only": not point.rw}
-                    for point in sorted(container.record.mounts, key=lambda point: point.destination)
+                    {"source": point.source, "target": point.destination, "read_only": not point.rw}
+                    for point in with_subpaths(() if bare else container.record.mounts, held)
                     if point.type in ("volume", "bind") and point.source
                 ]
+                request["mounts"].sort(key=lambda mount: mount["target"])
             yield request, fds
-        finally:
-            for fd in fds:
-                os.close(fd)
 
 
 def check(path: str) -> str:
