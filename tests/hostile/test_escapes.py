@@ -1,4 +1,4 @@
-"""Ways out that other runtimes had (1.1 and 1.2 of the security reference), tried from inside real containers.
+"""Ways out that other runtimes had (docs/threats.md), tried from inside real containers.
 
 The oracle: a directory of the host with a token in it, which nothing may read or change.
 """
@@ -167,7 +167,7 @@ PLACES = ("dev", "proc", "sys", "etc", "dev/pts", "dev/shm", "dev/null", "dev/co
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("shape", ["absolute", "relative", "dangling", "file"])
 def test_links_where_the_runtime_mounts(daemon: Fragile, canary: Canary, place: str, shape: str) -> None:
-    """ESC-04, 10, 20, 22, 23; CVE-2026-41579: nothing is made, mounted, written outside; /proc and /sys are refused."""
+    """ESC-04, ESC-10, ESC-20, ESC-22, ESC-23: nothing is made, mounted, written outside; /proc and /sys are refused."""
     outside = str(canary.path)
     entry = {
         "absolute": tars.symlink(place, outside),

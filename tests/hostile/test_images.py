@@ -1,4 +1,4 @@
-"""Registries and archives that lie (IMG-01 to 07, DOS-01, 02 and 1.5 of the security reference), by a real daemon.
+"""Registries and archives that lie (IMG-01, IMG-02, IMG-03, IMG-07, DOS-01, DOS-02), by a real daemon.
 
 Each is refused with one clear line; the store is as it was, the daemon has not grown, and an honest image, or an
 odd but legitimate one, comes right afterwards.
@@ -274,7 +274,7 @@ def with_layer(registry: Held, tar: bytes, layer: bytes, kind: str = OCI_LAYER +
 @pytest.mark.parametrize("codec", ["gzip", "zstd"])
 @pytest.mark.parametrize("damage", ["short", "garbled", "garbage", "nothing"])
 def test_damaged_streams(daemon: Fragile, registry: Held, unharmed: None, codec: str, damage: str) -> None:
-    """DOS-02."""
+    """IMG-02, DOS-02."""
     good = compressed(codec, tars.archive(tars.file("f", hashlib.sha256(b"x").digest() * 5000)))
     layer = {
         "short": good[:-9],

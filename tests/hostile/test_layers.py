@@ -1,4 +1,4 @@
-"""Hostile layers (1.4 IMG-01, DOS-01 of the security reference), each with the odd but legitimate ones that look alike.
+"""Hostile layers (IMG-01, DOS-01), each with the odd but legitimate ones that look alike.
 
 The oracle: a directory of secrets beside the tree, which no layer may read or change, however it ends.
 """

@@ -1,4 +1,4 @@
-"""Docker's default profile as a container sees it (2.1 to 2.6 of the security reference; ESC-06 to 09, 25, 26)."""
+"""Docker's default profile as a container sees it (ESC-06, ESC-07, ESC-08, ESC-09, ESC-25, ESC-26, ESC-29)."""
 
 from __future__ import annotations
 

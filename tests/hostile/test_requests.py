@@ -1,4 +1,7 @@
-"""What a client or an image's configuration smuggles into files, sysctls and paths (ESC-12 to 14, 28; IMG-04, 05)."""
+"""What a client or an image's configuration smuggles into files, sysctls and paths.
+
+ESC-13, ESC-14, ESC-28, IMG-04, IMG-05.
+"""
 
 from __future__ import annotations
 

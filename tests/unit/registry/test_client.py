@@ -1,4 +1,4 @@
-"""The client against a registry that misbehaves on purpose (1.5 of the security reference)."""
+"""The client against a registry that misbehaves on purpose."""
 
 from __future__ import annotations
 

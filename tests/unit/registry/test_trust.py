@@ -1,4 +1,4 @@
-"""Whom the client believes and whom it tells what: TLS, proxies, other origins (1.5 of the security reference)."""
+"""Whom the client believes and whom it tells what: TLS, proxies, other origins."""
 
 from __future__ import annotations
 
