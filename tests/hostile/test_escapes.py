@@ -360,7 +360,7 @@ def test_sockets_of_the_engine_are_out_of_reach(daemon: Fragile) -> None:
     for directory in (daemon.exec / "containers", daemon.exec / "containers" / id):
         assert directory.stat().st_mode & 0o777 == 0o700
     assert daemon.socket.stat().st_mode & 0o007 == 0
-    assert daemon.data.stat().st_mode & 0o077 == 0o011
+    assert daemon.data.stat().st_mode & 0o077 == 0
 
 
 def test_every_supervisor_is_undumpable_and_single(daemon: Fragile) -> None:

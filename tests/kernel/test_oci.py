@@ -84,6 +84,16 @@ def test_a_second_of_the_same_name_is_refused(runtime: Runtime) -> None:
     assert (done.returncode, "container with id exists" in done.stdout) == (1, True)
 
 
+def test_a_create_that_was_killed_leaves_a_name_that_can_be_freed(runtime: Runtime) -> None:
+    """Between its directory and its state.json; as with runc."""
+    runtime.configure("sleep", "1000")
+    (runtime.root / "state/box").mkdir(parents=True)
+    (runtime.root / "state/box/config.json").touch()
+    assert "exists" in runtime("create", "-b", str(runtime.bundle), "box").stdout
+    assert runtime("delete", "box").returncode == 1  # there is none, and the name is free
+    assert runtime("create", "-b", str(runtime.bundle), "box").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -137,6 +137,8 @@ async def unpause(containers: Containers, container: Container) -> None:
         try:
             _set_status(containers, container, "running")
             await task.resume()
+        except (Conflict, NotFound):  # it has ended; its watcher is about to say so
+            raise
         except BaseException as error:
             await _undone(_paused_again(containers, container), error, f"container {container.id} stays paused")
         containers.parts.events.publish("container", "unpause", container.id, container.attributes())
