@@ -51,7 +51,7 @@ def test_twenty_running_containers_go_on(daemon: Fragile) -> None:
 
 
 def test_a_container_that_a_commit_froze_goes_on(daemon: Fragile) -> None:
-    """The daemon dies in the middle of the commit: nobody would know why the container stands still."""
+    """The daemon dies in the middle of the commit, which no record tells of."""
     id = daemon.run("sh", "-c", "dd if=/dev/zero of=/big bs=1M count=400 2>/dev/null; touch /made; sleep 1000")
     until(lambda: daemon.inside(id, "test", "-e", "/made")[0] == 0, "the file is there")
     with socket.socket(socket.AF_UNIX) as client:

@@ -1,6 +1,6 @@
 """API-05, CVE-2021-41091: a user of the machine who may not open the socket gets at nothing that Corten keeps.
 
-The daemon is started with the worst umask, and works in directories that everybody may enter.
+The daemon is started with the worst umask, and works in directories that every user may enter.
 """
 
 from __future__ import annotations

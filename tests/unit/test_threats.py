@@ -11,7 +11,7 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 PAGE = (PROJECT / "docs" / "threats.md").read_text()
 _ID = re.compile(r"\b(?:API|BLD|CP|DOS|ESC|IMG|NET|PY|REG|VM)-[0-9]{2}\b")
-# As in "ESC-06 to 09", "DOS-01, 02": an id that nobody finds.
+# As in "ESC-06 to 09", "DOS-01, 02": ids that no search finds.
 _SHORT = re.compile(rf"{_ID.pattern}(?:,| to| and) [0-9]{{2}}\b")
 _ROW = re.compile(r"\| ([A-Z]+-[0-9]{2}) \|.*\|")
 _TEST = re.compile(r"`((?:[a-z0-9_]+/)+test_[a-z0-9_]+\.py)(?:::(test_[a-z0-9_]+))?`")

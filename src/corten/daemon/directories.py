@@ -30,7 +30,7 @@ _OF_EXEC = ("containers", "launcher.log", "daemon.log", "lock", "names.sock")
 
 def make(settings: Config) -> None:
     """Both roots. What an older version, or another hand, has left open is closed, and that is said in the log; trees
-    and volumes are not walked, as nobody gets to them. Call it before there is a socket."""
+    and volumes are not walked: no other user gets to them. Call it before there is a socket."""
     settings.data_root.mkdir(mode=0o700, parents=True, exist_ok=True)
     paths.make_public(settings.exec_root.parent)
     settings.exec_root.mkdir(mode=0o711, exist_ok=True)

@@ -50,7 +50,7 @@ def test_open_ones_are_closed_and_that_is_said_once(tmp_path: Path, caplog: pyte
         directories.make(wanted)
     assert mode(wanted.data_root) == mode(wanted.data_root / "volumes") == mode(wanted.data_root / "snapshots") == 0o700
     assert mode(wanted.data_root / "corten.db") == 0o600
-    assert mode(wanted.data_root / "snapshots/0") == 0o711  # no tree is walked: nobody gets there
+    assert mode(wanted.data_root / "snapshots/0") == 0o711  # no tree is walked: no other user gets there
     said = [record.message for record in caplog.records if "had the mode" in record.message]
     assert len(said) == 4 and f"{wanted.data_root}/corten.db had the mode 644: 600 now" in said
     caplog.clear()

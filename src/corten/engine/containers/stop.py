@@ -184,7 +184,7 @@ async def _go_on(containers: Containers, container: Container) -> None:
     async with container.lock:
         task = container.task
         if task is None or container.record.state.status != "paused":
-            return  # it has ended, or a client was quicker
+            return  # it has ended, or a client has unpaused it
         await task.resume()
         try:
             _set_status(containers, container, "running")

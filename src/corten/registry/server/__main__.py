@@ -33,5 +33,5 @@ def _failed(message: str) -> int:
 
 
 if __name__ == "__main__":
-    os.umask(0o077)  # what is kept is nobody else's on this machine
+    os.umask(0o077)  # what is kept is for no other user of the machine
     sys.exit(main())
