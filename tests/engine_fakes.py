@@ -32,6 +32,7 @@ from corten.engine.volumes import Volumes
 from corten.errors import Conflict, NotFound, StartFailed
 from corten.network.naming import Sockets
 from corten.snapshots.shelf import Usage
+from corten.spec.image_config import ImageConfig
 from corten.spec.mounts import Mount
 
 Json = dict[str, Any]
@@ -79,7 +80,7 @@ class MemorySnapshots:
 @dataclass
 class FakeImage:
     id: str
-    config: Json
+    config: ImageConfig
     chain_id: str | None
     repo_tags: list[str]
     repo_digests: list[str] = field(default_factory=list)
@@ -96,7 +97,7 @@ class FakeImages:
             "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "FROM_IMAGE=yes"],
             "Labels": {"of": "image"},
         }
-        self.all = [FakeImage("sha256:" + "ab" * 32, {"config": config}, "sha256:chain", ["test:latest"])]
+        self.all = [FakeImage("sha256:" + "ab" * 32, ImageConfig(config=config), "sha256:chain", ["test:latest"])]
 
     def resolve(self, reference: str) -> FakeImage:
         name = reference if ":" in reference else f"{reference}:latest"

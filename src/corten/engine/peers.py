@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from corten.engine.seams import Json, Namespace
 from corten.network.naming import Sockets
+from corten.spec.image_config import ImageConfig
 
 
 class Image(Protocol):
-    """One image of the store. `config` is OCI's whole configuration document, `chain_id` names the tree of its layers
-    (None for an image without layers)."""
+    """One image of the store. `chain_id` names the tree of its layers (None for an image without layers)."""
 
     @property
     def id(self) -> str: ...
     @property
-    def config(self) -> Mapping[str, Any]: ...
+    def config(self) -> ImageConfig: ...
     @property
     def chain_id(self) -> str | None: ...
     @property

@@ -1,4 +1,4 @@
-"""Image manifests, indexes and configurations (OCI image specification 1.1; Docker image manifest v2, schema 2).
+"""Image manifests and indexes (OCI image specification 1.1; Docker image manifest v2, schema 2).
 
 Every document here comes from a registry or an archive, so each parse bounds and checks it, and refuses one that could
 be read in two ways (both `layers` and `manifests`: CVE-2021-41190). Raises Invalid for what is malformed and
@@ -15,6 +15,8 @@ from typing import Any
 
 from corten.errors import Invalid, Unsupported
 from corten.spec import digest as digests
+from corten.spec import go_json
+from corten.spec.go_types import INT, INT64, STRING, STRINGS, TEXTS, Items, Plain, Record
 from corten.spec.platform import Platform, of
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -51,6 +53,36 @@ MAX_INDEX = 10_000
 _MAX_SIZE = 1 << 50
 
 Json = dict[str, Any]
+_PLATFORM = Record(
+    "Platform",
+    "v1.Platform",
+    {"architecture": STRING, "os": STRING, "os.version": STRING, "os.features": STRINGS, "variant": STRING},
+)
+_DESCRIPTOR = Record(
+    "Descriptor",
+    "v1.Descriptor",
+    {
+        "mediaType": STRING,
+        "digest": Plain("digest.Digest"),
+        "size": INT64,
+        "urls": STRINGS,
+        "annotations": TEXTS,
+        "platform": _PLATFORM,
+    },
+)
+_DESCRIPTORS = Items(_DESCRIPTOR, "[]v1.Descriptor")
+_DOCUMENT = Record(
+    "Manifest",
+    "v1.Manifest",
+    {
+        "schemaVersion": INT,
+        "mediaType": STRING,
+        "config": _DESCRIPTOR,
+        "layers": _DESCRIPTORS,
+        "manifests": _DESCRIPTORS,
+        "annotations": TEXTS,
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +113,7 @@ class Index:
 
 def parse_manifest(body: bytes, content_type: str = "") -> Manifest | Index:
     """The manifest or index in `body`. `content_type` is what the registry called it; it may not contradict."""
-    document = parse_json(body, MAX_MANIFEST, "manifest")
+    document = _read(body)
     declared = document.get("mediaType") or ""
     served = content_type.partition(";")[0].strip().lower()
     if document.get("schemaVersion") == 1 or served in SCHEMA1:
@@ -92,27 +124,42 @@ def parse_manifest(body: bytes, content_type: str = "") -> Manifest | Index:
         raise Invalid("ambiguous manifest: it has both layers and manifests")
     known = MANIFESTS + INDEXES
     if declared and served in known and declared != served:
-        raise Invalid(f"manifest says mediaType {str(declared)[:80]!r} but was served as {served!r}")
+        raise Invalid(f"manifest says mediaType {declared[:80]!r} but was served as {served!r}")
     kind = declared or (served if served in known else "")
     if "manifests" in document:
         return _index(document, kind)
     return _manifest(document, kind)
 
 
+def entries(body: bytes) -> list[Json]:
+    """The entries of an index as objects, with what `Descriptor` does not keep: annotations, all of the platform."""
+    found: list[Json] = _read(body).get("manifests") or []
+    return found
+
+
+def _read(body: bytes) -> Json:
+    if len(body) > MAX_MANIFEST:
+        raise Invalid(f"manifest is larger than {MAX_MANIFEST} bytes")
+    document, error = go_json.read(go_json.loads(body, "manifest"), _DOCUMENT)
+    if error is not None:
+        raise error
+    return document or {}
+
+
 def _index(document: Json, kind: str) -> Index:
     if kind and kind not in INDEXES:
-        raise Invalid(f"document with manifests has mediaType {str(kind)[:80]!r}")
+        raise Invalid(f"document with manifests has mediaType {kind[:80]!r}")
     entries = document["manifests"]
-    if not isinstance(entries, list) or len(entries) > MAX_INDEX:
-        raise Invalid("index has no list of manifests, or too many")
+    if len(entries) > MAX_INDEX:
+        raise Invalid(f"index has more than {MAX_INDEX} manifests")
     return Index(kind or OCI_INDEX, tuple(descriptor(e) for e in entries))
 
 
 def _manifest(document: Json, kind: str) -> Manifest:
     if kind and kind not in MANIFESTS:
-        raise Invalid(f"document with layers has mediaType {str(kind)[:80]!r}")
+        raise Invalid(f"document with layers has mediaType {kind[:80]!r}")
     layers = document.get("layers")
-    if not isinstance(layers, list) or len(layers) > MAX_LAYERS:
+    if layers is None or len(layers) > MAX_LAYERS:
         raise Invalid(f"manifest has no list of layers, or more than {MAX_LAYERS}")
     return Manifest(kind or OCI_MANIFEST, descriptor(document.get("config")), tuple(descriptor(e) for e in layers))
 
@@ -146,29 +193,6 @@ def check_config_type(config: Descriptor) -> None:
         raise Unsupported(f'Encountered remote "{config.media_type}"({kind}) when fetching')
 
 
-def parse_config(body: bytes) -> Json:
-    """An image configuration document with checked `rootfs.diff_ids`, `config` and `history`."""
-    document = parse_json(body, MAX_CONFIG, "image configuration")
-    rootfs = document.get("rootfs")
-    if not isinstance(rootfs, dict) or rootfs.get("type") != "layers":
-        raise Invalid("image configuration has no rootfs of type layers")
-    diff_ids = rootfs.get("diff_ids") or []
-    if not isinstance(diff_ids, list) or len(diff_ids) > MAX_LAYERS:
-        raise Invalid("image configuration has no list of diff_ids")
-    for diff_id in diff_ids:
-        digests.check(diff_id)
-    for key, kind in (("config", dict), ("history", list), ("architecture", str), ("os", str), ("created", str)):
-        if document.get(key) is not None and not isinstance(document[key], kind):
-            raise Invalid(f"image configuration has a {key} of the wrong type")
-    if not all(isinstance(entry, dict) for entry in document.get("history") or []):
-        raise Invalid("image configuration has a history entry of the wrong type")
-    return document
-
-
-def diff_ids(config: Json) -> tuple[str, ...]:
-    return tuple(config["rootfs"].get("diff_ids") or [])
-
-
 def chain_ids(diffs: Sequence[str]) -> tuple[str, ...]:
     """The name of the tree after each layer (OCI image specification, config.md, "Layer ChainID")."""
     chain: list[str] = []
@@ -191,10 +215,8 @@ def parse_json(body: bytes, limit: int, what: str) -> Json:
     """A JSON object of at most `limit` bytes."""
     if len(body) > limit:
         raise Invalid(f"{what} is larger than {limit} bytes")
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise Invalid(f"{what} is not JSON: {error}") from error
-    if not isinstance(document, dict):
+    document = go_json.loads(body, what)
+    if not isinstance(document, tuple):
         raise Invalid(f"{what} is not a JSON object")
-    return document
+    found: Json = go_json.plain(document)
+    return found

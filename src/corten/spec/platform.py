@@ -72,13 +72,16 @@ def parse(text: str) -> Platform:
 
 
 def of(document: Any) -> Platform | None:
-    """The platform that a descriptor's `platform` object or an image configuration names; None when it names none."""
+    """The platform that a descriptor's `platform` object names; None when it names none."""
     if not isinstance(document, dict):
         return None
     words = [document.get(k) or "" for k in ("os", "architecture", "variant")]
-    if not all(isinstance(w, str) for w in words) or not words[1]:
-        return None
-    return normal(*words)
+    return named(*words) if all(isinstance(w, str) for w in words) else None
+
+
+def named(os: str, architecture: str, variant: str) -> Platform | None:
+    """None without an architecture: that names no platform."""
+    return normal(os, architecture, variant) if architecture else None
 
 
 def fits(offer: Platform, wanted: Platform) -> bool:

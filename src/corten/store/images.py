@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -10,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from corten.spec.oci_image import Descriptor, chain_ids, diff_ids
+from corten.spec.image_config import ImageConfig, recorded
+from corten.spec.oci_image import Descriptor, chain_ids
 from corten.store.database import Database
 
-Json = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class ImageRecord:
 
     id: str
     manifest: str
-    config: Json
+    config: ImageConfig
     layers: tuple[Descriptor, ...]
     size: int
     created: str
@@ -35,7 +37,7 @@ class ImageRecord:
 
     @property
     def chain(self) -> tuple[str, ...]:
-        return chain_ids(diff_ids(self.config))
+        return chain_ids(self.config.diff_ids)
 
     @property
     def blobs(self) -> tuple[str, ...]:
@@ -55,12 +57,13 @@ class ImageRecords:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._faulty: set[str] = set()
         self.changes = 0
 
     def put(self, record: ImageRecord, tags: Sequence[str] = (), digests: Sequence[str] = ()) -> None:
         """Keep the image and point these names at it, in one transaction."""
         layers = json.dumps({"layers": [layer.to_json() for layer in record.layers], "others": record.others})
-        values = (record.id, record.manifest, json.dumps(record.config), layers, record.size, record.created)
+        values = (record.id, record.manifest, record.config.to_bytes().decode(), layers, record.size, record.created)
         with self._write() as cursor:
             cursor.execute(
                 "INSERT INTO images VALUES (?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET"
@@ -72,11 +75,11 @@ class ImageRecords:
 
     def get(self, id: str) -> ImageRecord | None:
         row = self._database.row("SELECT * FROM images WHERE id=?", (id,))
-        return None if row is None else _record(row)
+        return None if row is None else self._record(row)
 
     def all(self) -> list[ImageRecord]:
         """Newest creation first, as Docker lists them."""
-        return [_record(row) for row in self._database.rows("SELECT * FROM images ORDER BY created DESC, id")]
+        return [self._record(row) for row in self._database.rows("SELECT * FROM images ORDER BY created DESC, id")]
 
     def with_prefix(self, prefix: str) -> list[str]:
         """At most two ids `sha256:PREFIX...`: none, the one, or a sign that it is ambiguous."""
@@ -127,6 +130,16 @@ class ImageRecords:
                 cursor.execute(f"DELETE FROM {table} WHERE image=?", (id,))
             cursor.execute("DELETE FROM images WHERE id=?", (id,))
 
+    def _record(self, row: tuple[Any, ...]) -> ImageRecord:
+        """An image whose configuration an earlier version let in is shown with what is right in it."""
+        id, manifest, body, layers, size, created, added = row
+        config, error = recorded(body)
+        if error is not None and id not in self._faulty:
+            self._faulty.add(id)
+            _log.warning("the configuration of image %s is faulty, and shown without its faults: %s", id, error)
+        descriptors, others = _stored_layers(layers)
+        return ImageRecord(id, manifest, config, descriptors, size, created, added, others)
+
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Cursor]:
         try:
@@ -141,10 +154,9 @@ class ImageRecords:
         )
 
 
-def _record(row: tuple[Any, ...]) -> ImageRecord:
-    id, manifest, config, layers, size, created, added = row
-    stored = json.loads(layers)
+def _stored_layers(text: str) -> tuple[tuple[Descriptor, ...], tuple[str, ...]]:
+    """(layers, others)"""
+    stored = json.loads(text)
     if isinstance(stored, list):  # as the first version kept them
         stored = {"layers": stored, "others": []}
-    descriptors = tuple(Descriptor(e["mediaType"], e["digest"], e["size"]) for e in stored["layers"])
-    return ImageRecord(id, manifest, json.loads(config), descriptors, size, created, added, tuple(stored["others"]))
+    return tuple(Descriptor(e["mediaType"], e["digest"], e["size"]) for e in stored["layers"]), tuple(stored["others"])

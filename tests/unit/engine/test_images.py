@@ -135,7 +135,7 @@ async def test_platforms(store: Store, server: Scripted) -> None:
     server.manifests["multi"] = (OCI_INDEX, json.dumps(index).encode())
     name = f"{server.host}/a/b"
     await collect(store.images.pull(name, "multi", "linux/arm64", None))
-    assert store.images.resolve(f"{name}:multi").config["architecture"] == "arm64"
+    assert store.images.resolve(f"{name}:multi").config.architecture == "arm64"
     with pytest.raises(NotFound, match="does not match the specified platform"):
         await raised(store, name, "riscv64", "linux/arm64")
     warned = texts(await collect(store.images.pull(name, "riscv64", None, None)))
@@ -531,7 +531,7 @@ def has_busybox() -> bool:
 @pytest.mark.skipif(not has_busybox(), reason="needs a static busybox (Debian package busybox-static)")
 async def test_the_built_in_image(store: Store, tmp_path: Path) -> None:
     image = await store.images.provide("corten/busybox")
-    assert image.config["config"]["Cmd"] == ["sh"]
+    assert image.config.config["Cmd"] == ["sh"]
     tree = Path(store.trees.view(image.chain_id or "")[0].source)
     assert (tree / "bin/sh").stat().st_ino == (tree / "bin/busybox").stat().st_ino
     assert (tree / "tmp").stat().st_mode & 0o7777 == 0o1777

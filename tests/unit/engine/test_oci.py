@@ -252,14 +252,14 @@ def test_a_clients_name_without_a_value_unsets() -> None:
 
 
 def test_merging_changes_neither_side() -> None:
-    image: Json = {"Env": ["A=1"], "Labels": {"a": "1", "b": None}, "Volumes": {"/a": {}}, "Cmd": "sh"}
+    image: Json = {"Env": ["A=1"], "Labels": {"a": "1"}, "Volumes": {"/a": {}}, "Cmd": "sh"}
     config: Json = {"Env": ["B=1"], "Labels": {"c": "1"}, "Volumes": {"/b": {}}, "Nonsense": 1}
     merged = merge_config(image, config)
     merged["Labels"]["x"] = merged["Volumes"]["/x"] = "y"
-    assert image == {"Env": ["A=1"], "Labels": {"a": "1", "b": None}, "Volumes": {"/a": {}}, "Cmd": "sh"}
+    assert image == {"Env": ["A=1"], "Labels": {"a": "1"}, "Volumes": {"/a": {}}, "Cmd": "sh"}
     assert config == {"Env": ["B=1"], "Labels": {"c": "1"}, "Volumes": {"/b": {}}, "Nonsense": 1}
     assert merged["Cmd"] == ["sh"]
-    assert merged["Labels"] == {"a": "1", "b": "", "c": "1", "x": "y"}
+    assert merged["Labels"] == {"a": "1", "c": "1", "x": "y"}
     assert "Nonsense" not in merged
 
 

@@ -23,8 +23,8 @@ from corten.engine.oci.document import (
 from corten.engine.oci.facts import Json
 from corten.engine.validate.create import check_create, check_exec, check_name, normalize_host_config
 from corten.engine.validate.schema import CONFIG, EXEC, HOST_CONFIG, UPDATE
-from corten.engine.validate.types import Items, Number, Plain, Record, Table, Type
 from corten.errors import CortenError, Invalid
+from corten.spec.go_types import Items, Number, Plain, Record, Table, Type
 
 NODE = DeviceNode("/dev/null", "c", 1, 3)
 FACTS = HostFacts(("CAP_CHOWN",), cpus=2, cpuset_cpus=frozenset({0, 1}), init_path="/init", devices=lambda path: [NODE])

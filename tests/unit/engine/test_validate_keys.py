@@ -10,8 +10,8 @@ import pytest
 from corten.engine.validate import keys
 from corten.engine.validate.keys import Spelling
 from corten.engine.validate.schema import check_type
-from corten.engine.validate.types import Record, Table
 from corten.errors import Invalid
+from corten.spec.go_types import Record, Table
 
 BODY = {
     "Image": "busybox",

@@ -82,14 +82,6 @@ def test_chain_ids() -> None:
     assert oci_image.chain_ids([]) == ()
 
 
-@pytest.mark.parametrize(
-    "rootfs", [None, {}, {"type": "windows"}, {"type": "layers", "diff_ids": ["x"]}, {"type": "layers", "diff_ids": 1}]
-)
-def test_bad_configs(rootfs: Any) -> None:
-    with pytest.raises(Invalid):
-        oci_image.parse_config(json.dumps({"rootfs": rootfs}).encode())
-
-
 def test_platform_choice() -> None:
     arm = [Platform("linux", "arm", v) for v in ("v5", "v6", "v7")]
     assert platform.choose(arm, platform.parse("linux/arm/v6")) == 1

@@ -40,7 +40,7 @@ async def create(
     check_types(config, host_config, networking)
     image = await parts.images.provide(config.get("Image") or "")
     _check_platform(config.get("Image") or "", image, platform)
-    config = merge_config(image.config.get("config") or {}, config)
+    config = merge_config(image.config.config, config)
     warnings = check_create(config, host_config, networking, parts.facts)
     host_config = normalize_host_config(host_config, parts.facts)
     if checked_name:
@@ -78,7 +78,7 @@ def check_free(containers: Containers, name: str) -> None:
 
 def _check_platform(reference: str, image: Image, platform: str) -> None:
     """NotFound when the image at hand is for another platform than the one asked for: the client then pulls."""
-    actual = platforms.of(image.config)
+    actual = image.config.platform
     if not platform or actual is None or platforms.fits(actual, platforms.parse(platform)):
         return
     raise NotFound(

@@ -178,14 +178,11 @@ class Archive:
             return digest
         return ingest.commit()
 
-    def has(self, name: object) -> bool:
-        """Is there such a member? Names that are none are `find`'s to refuse."""
-        return not isinstance(name, str) or _clean(name) in self.files or _clean(name) in self._links
+    def has(self, name: str) -> bool:
+        return _clean(name) in self.files or _clean(name) in self._links
 
-    def find(self, name: object) -> str:
+    def find(self, name: str) -> str:
         """The digest of a member, links followed. Failed when it is not there."""
-        if not isinstance(name, str):
-            raise Invalid("archive names a member by something that is no string")
         current = _clean(name)
         for _ in range(8):
             if current in self.files:

@@ -8,7 +8,6 @@ they are applied here and not by a worker. That takes a while, so only a pull an
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import struct
 import subprocess
@@ -30,6 +29,7 @@ from corten.layers.header import DIRECTORY, LINK, REGULAR, SYMLINK
 from corten.layers.source import Source
 from corten.spec import digest as digests
 from corten.spec import oci_image, platform
+from corten.spec.image_config import History, ImageConfig, RootFS
 from corten.spec.oci_image import Descriptor, Manifest
 from corten.spec.reference import Reference
 from corten.store.blobs import Blobs
@@ -220,13 +220,12 @@ def _registry() -> Recipe:
 def _config(diff_id: str, recipe: Recipe) -> bytes:
     here = platform.host()
     created = datetime.fromtimestamp(recipe.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    document = {
-        "architecture": here.architecture,
-        "os": here.os,
-        **({"variant": here.variant} if here.variant else {}),
-        "created": created,
-        "config": recipe.config,
-        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-        "history": [{"created": created, "created_by": f"corten: this machine's {recipe.made_of}"}],
-    }
-    return json.dumps(document, separators=(",", ":")).encode()
+    return ImageConfig(
+        architecture=here.architecture,
+        os=here.os,
+        variant=here.variant,
+        created=created,
+        config=dict(recipe.config),
+        rootfs=RootFS(diff_ids=(diff_id,)),
+        history=(History(created, f"corten: this machine's {recipe.made_of}"),),
+    ).to_bytes()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +22,7 @@ from corten.layers.write import END
 from corten.spec import digest as digests
 from corten.spec import oci_image
 from corten.spec import platform as platforms
+from corten.spec.image_config import History, ImageConfig, RootFS
 from corten.spec.oci_image import Descriptor, Manifest
 from corten.spec.reference import Reference
 from corten.store.blobs import Blobs, Ingest
@@ -139,8 +139,7 @@ class Committer:
         lease: Lease,
     ) -> str:
         layers = (*(parent.layers if parent else ()), *(() if taken.empty else (taken.blob,)))
-        document = _document(parent, taken, wanted, config, command)
-        text = json.dumps(document, separators=(",", ":")).encode()
+        text = _document(parent, taken, wanted, config, command).to_bytes()
         kind = oci_image.OCI_CONFIG
         manifest = Manifest(oci_image.OCI_MANIFEST, Descriptor(kind, digests.of(text), len(text)), tuple(layers))
         body = oci_image.render_manifest(manifest.config, manifest.layers)
@@ -175,23 +174,19 @@ def _config(container: Json, given: Json) -> Json:
     return merged
 
 
-def _document(parent: ImageRecord | None, taken: Committed, wanted: Request, config: Json, command: str) -> Json:
-    """The image's configuration document."""
-    before = parent.config if parent else {}
+def _document(parent: ImageRecord | None, taken: Committed, wanted: Request, config: Json, command: str) -> ImageConfig:
+    """The image's configuration."""
+    before = parent.config if parent else ImageConfig()
     here = platforms.host()
     created = clock.rfc3339(clock.now())
-    entry = {"created": created, "created_by": command, "author": wanted.author, "comment": wanted.comment}
-    history = [*(before.get("history") or []), {key: value for key, value in entry.items() if value}]
-    if taken.empty:
-        history[-1]["empty_layer"] = True
-    diffs = [*oci_image.diff_ids(before)] if parent else []
-    return {
-        "architecture": before.get("architecture") or here.architecture,
-        "os": before.get("os") or here.os,
-        **({"variant": before["variant"]} if before.get("variant") else {}),
-        **({"author": wanted.author} if wanted.author else {}),
-        "created": created,
-        "config": config,
-        "rootfs": {"type": "layers", "diff_ids": diffs if taken.empty else [*diffs, taken.diff_id]},
-        "history": history,
-    }
+    entry = History(created, command, wanted.author, wanted.comment, taken.empty)
+    return ImageConfig(
+        architecture=before.architecture or here.architecture,
+        os=before.os or here.os,
+        variant=before.variant,
+        author=wanted.author,
+        created=created,
+        config=config,
+        rootfs=RootFS(diff_ids=before.diff_ids if taken.empty else (*before.diff_ids, taken.diff_id)),
+        history=(*before.history, entry),
+    )

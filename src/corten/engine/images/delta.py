@@ -6,13 +6,13 @@ than the sender had; the manifest is then written anew. The image's id stays wha
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 from corten.engine.images.save import SINCE
-from corten.errors import Failed
+from corten.errors import Failed, Invalid
 from corten.spec import digest as digests
 from corten.spec import oci_image
+from corten.spec.image_config import parse_config
 from corten.spec.oci_image import Descriptor, Manifest
 from corten.store.blobs import Blobs
 from corten.store.images import ImageRecords
@@ -22,11 +22,11 @@ from corten.store.leases import Lease
 def since(index: bytes) -> str:
     """The image whose layers an archive leaves out, as its index says; "" when it says nothing."""
     try:
-        entries = json.loads(index)["manifests"] if index else []
-        names = [(entry.get("annotations") or {}).get(SINCE) for entry in entries]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        entries = oci_image.entries(index) if index else []
+    except Invalid:
         return ""
-    return next((name[:200] for name in names if isinstance(name, str)), "")
+    names = (entry.get("annotations", {}).get(SINCE) for entry in entries)
+    return next((name[:200] for name in names if name), "")
 
 
 class Delta:
@@ -54,7 +54,7 @@ class Delta:
         lacking = [layer for layer in manifest.layers if not self._blobs.has(layer.digest)]
         if not lacking:
             return manifest, digest
-        diffs = oci_image.diff_ids(oci_image.parse_config(config))
+        diffs = parse_config(config).diff_ids
         if len(diffs) != len(manifest.layers):
             return manifest, digest  # no delta but nonsense, which is refused as such
         layers = tuple(
@@ -71,6 +71,6 @@ class Delta:
         if self._known is None:
             self._known = {}
             for record in self._records.all():
-                for diff, blob in zip(oci_image.diff_ids(record.config), record.layers):
+                for diff, blob in zip(record.config.diff_ids, record.layers):
                     self._known.setdefault(diff, []).append(blob)
         return self._known

@@ -28,6 +28,7 @@ from corten.engine.images.uses import Uses
 from corten.errors import Conflict, Invalid, NotFound
 from corten.registry.client.registry import Registry
 from corten.spec import platform as platforms
+from corten.spec.image_config import ImageConfig
 from corten.spec.reference import Reference, parse
 from corten.store.blobs import Blobs
 from corten.store.database import Database
@@ -43,11 +44,11 @@ _REMEMBERED = 256  # answers of `resolve`
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image as containers see it. `config` is the whole configuration document, `chain_id` the tree of its last
+    """An image as containers see it. `chain_id` is the tree of its last
     layer (None for an image without layers); names are in their familiar form; `size` in bytes, `created` RFC 3339."""
 
     id: str
-    config: Json
+    config: ImageConfig
     chain_id: str | None
     repo_tags: tuple[str, ...]
     repo_digests: tuple[str, ...]
@@ -299,7 +300,7 @@ class Images:
         chosen: dict[str, tuple[ImageRecord, dict[str, None]]] = {}
         for ref in refs:
             for record, tag in self._named(ref):
-                actual = platforms.of(record.config)
+                actual = record.config.platform
                 if wanted is not None and actual is not None and not platforms.fits(actual, wanted):
                     raise NotFound(f"image {_shown(ref)} is here for {actual}, not for {wanted}")
                 chosen.setdefault(record.id, (record, {}))[1].update({tag: None} if tag else {})

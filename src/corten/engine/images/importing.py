@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
@@ -19,6 +18,7 @@ from corten.errors import Exhausted
 from corten.spec import digest as digests
 from corten.spec import oci_image
 from corten.spec import platform as platforms
+from corten.spec.image_config import History, ImageConfig, RootFS
 from corten.spec.oci_image import Descriptor, Manifest
 from corten.spec.reference import Reference
 from corten.store.blobs import Blobs
@@ -120,17 +120,15 @@ class Importer:
         lease: Lease,
     ) -> str:
         created = clock.rfc3339(clock.now())
-        comment = message or "Imported from -"
-        document = {
-            "architecture": target.architecture,
-            "os": target.os,
-            **({"variant": target.variant} if target.variant else {}),
-            "created": created,
-            "config": config,
-            "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-            "history": [{"created": created, "comment": comment}],
-        }
-        text = json.dumps(document, separators=(",", ":")).encode()
+        text = ImageConfig(
+            architecture=target.architecture,
+            os=target.os,
+            variant=target.variant,
+            created=created,
+            config=config,
+            rootfs=RootFS(diff_ids=(diff_id,)),
+            history=(History(created, comment=message or "Imported from -"),),
+        ).to_bytes()
         descriptor = Descriptor(oci_image.OCI_CONFIG, digests.of(text), len(text))
         manifest = Manifest(oci_image.OCI_MANIFEST, descriptor, (blob,))
         body = oci_image.render_manifest(descriptor, manifest.layers)

@@ -6,16 +6,15 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from corten.engine import clock
 from corten.engine.images.chain import Layer, LayerTrees, layers_of
 from corten.engine.images.collect import Collector
 from corten.errors import Invalid
 from corten.spec import oci_image
+from corten.spec.image_config import ImageConfig, parse_config
 from corten.spec.oci_image import Descriptor
 from corten.store.images import ImageRecord
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +23,14 @@ class Plan:
 
     id: str
     manifest: str
-    config: Json
+    config: ImageConfig
     layers: tuple[Layer, ...]
 
 
 def plan(manifest: oci_image.Manifest, manifest_digest: str, config: bytes) -> Plan:
     """Check that manifest and configuration agree. Invalid, Unsupported."""
-    document = oci_image.parse_config(config)
-    diffs = oci_image.diff_ids(document)
+    document = parse_config(config)
+    diffs = document.diff_ids
     for layer in manifest.layers:
         oci_image.layer_compression(layer)
     if len(diffs) != len(manifest.layers):
@@ -68,7 +67,7 @@ def record(
     """
     size = sum(trees.shelf.get(layer.chain_id).size for layer in image.layers)
     blobs: tuple[Descriptor, ...] = tuple(layer.blob for layer in image.layers)
-    created = image.config.get("created") or "0001-01-01T00:00:00Z"
+    created = image.config.created or clock.NEVER
     known = collector.records.get(image.id)
     beside = tuple(others) or (known.others if known is not None else ())
     new = ImageRecord(image.id, image.manifest, image.config, blobs, size, created, time.time(), beside)

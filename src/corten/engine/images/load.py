@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from corten.engine.images import keep as image_keep
@@ -16,8 +15,10 @@ from corten.engine.images.early import Early
 from corten.engine.images.progress import Emit, stream
 from corten.errors import CortenError, Exhausted, Invalid
 from corten.spec import digest as digests
-from corten.spec import oci_image
+from corten.spec import go_json, oci_image
 from corten.spec import platform as platforms
+from corten.spec.go_types import STRING, STRINGS, Items, Plain, Record
+from corten.spec.image_config import parse_config
 from corten.spec.oci_image import Descriptor, Index, Manifest
 from corten.spec.reference import Reference, parse
 from corten.store.blobs import Blobs, Ingest
@@ -27,6 +28,19 @@ from corten.store.leases import Lease, Leases
 Json = dict[str, Any]
 _MAX_IMAGES = 1000
 _TYPES = {"tar": "", "gzip": "+gzip", "zstd": "+zstd"}
+_MANIFEST = Items(
+    Record(
+        "manifestItem",
+        "tarexport.manifestItem",
+        {
+            "Config": STRING,
+            "RepoTags": STRINGS,
+            "Layers": STRINGS,
+            "Parent": Plain("image.ID"),
+        },
+    ),
+    "[]tarexport.manifestItem",
+)
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 
@@ -104,22 +118,20 @@ class Loader:
     # -------------------------------------------------------------------------------------------- docker-archive
 
     def _docker(self, archive: Archive, lease: Lease) -> list[tuple[image_keep.Plan, list[Reference]]]:
-        try:
-            entries = json.loads(archive.documents["manifest.json"])
-        except (ValueError, RecursionError) as error:
-            raise Invalid(f"manifest.json is not JSON: {error}") from error
-        if not isinstance(entries, list) or not entries or len(entries) > _MAX_IMAGES:
-            raise Invalid("manifest.json is no list of images")
+        body = archive.documents["manifest.json"]
+        entries, error = go_json.read(go_json.loads(body, "manifest.json"), _MANIFEST)
+        if error is not None:
+            raise error
+        if not entries or len(entries) > _MAX_IMAGES:
+            raise Invalid(f"manifest.json names no images, or more than {_MAX_IMAGES}")
         return [self._docker_image(archive, lease, entry) for entry in entries]
 
-    def _docker_image(self, archive: Archive, lease: Lease, entry: Any) -> tuple[image_keep.Plan, list[Reference]]:
-        if not isinstance(entry, dict) or not isinstance(entry.get("Layers") or [], list):
-            raise Invalid("manifest.json has an entry that is no image")
-        names = _names(entry.get("RepoTags") or [])
-        config_digest = archive.find(entry.get("Config"))
+    def _docker_image(self, archive: Archive, lease: Lease, entry: Json) -> tuple[image_keep.Plan, list[Reference]]:
+        names = _names(entry.get("RepoTags", []))
+        config_digest = archive.find(entry.get("Config", ""))
         config = self._small(config_digest, oci_image.MAX_CONFIG)
-        diffs = oci_image.diff_ids(oci_image.parse_config(config))
-        paths = entry.get("Layers") or []
+        diffs = parse_config(config).diff_ids
+        paths = entry.get("Layers", [])
         if len(paths) != len(diffs):
             raise Invalid(f"image has {len(paths)} layers, but its configuration names {len(diffs)}")
         delta = self._delta(archive, lease)
@@ -154,11 +166,13 @@ class Loader:
         index = oci_image.parse_manifest(body)
         if not isinstance(index, Index) or len(index.manifests) > _MAX_IMAGES:
             raise Invalid("index.json is no index")
-        entries = json.loads(body)["manifests"]
         delta = self._delta(archive, lease)
-        return [self._layout_image(entry, raw, delta) for entry, raw in zip(index.manifests, entries)]
+        entries = zip(index.manifests, oci_image.entries(body))
+        return [self._layout_image(entry, raw.get("annotations", {}), delta) for entry, raw in entries]
 
-    def _layout_image(self, entry: Descriptor, raw: Json, delta: Delta) -> tuple[image_keep.Plan, list[Reference]]:
+    def _layout_image(
+        self, entry: Descriptor, annotations: Mapping[str, str], delta: Delta
+    ) -> tuple[image_keep.Plan, list[Reference]]:
         digest = entry.digest
         document = oci_image.parse_manifest(self._small(digest, oci_image.MAX_MANIFEST), entry.media_type)
         if isinstance(document, Index):
@@ -172,7 +186,7 @@ class Loader:
                 raise Invalid("archive has an index in an index in an index")
         config = self._small(document.config.digest, oci_image.MAX_CONFIG)
         document, digest = delta.complete(document, digest, config)
-        return image_keep.plan(document, digest, config), _annotated(raw.get("annotations"))
+        return image_keep.plan(document, digest, config), _annotated(annotations)
 
     def _small(self, digest: str, limit: int) -> bytes:
         if self._blobs.size(digest) > limit:
@@ -180,20 +194,18 @@ class Loader:
         return self._blobs.read(digest, limit)
 
 
-def _names(tags: Any) -> list[Reference]:
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise Invalid("manifest.json has RepoTags that are no names")
+def _names(tags: Sequence[str]) -> list[Reference]:
     names = [parse(tag) for tag in tags]
     if any(name.digest or not name.tag for name in names):
         raise Invalid("manifest.json has RepoTags that are no tags")
     return names
 
 
-def _annotated(annotations: Any) -> list[Reference]:
+def _annotated(annotations: Mapping[str, str]) -> list[Reference]:
     """The name in an index entry's annotations, when it has one that says both repository and tag."""
     for key in _NAMES:
-        text = annotations.get(key) if isinstance(annotations, dict) else None
-        if isinstance(text, str) and ":" in text:
+        text = annotations.get(key, "")
+        if ":" in text:
             try:
                 name = parse(text)
             except CortenError:

@@ -194,7 +194,7 @@ class Puller:
     def _check_platform(
         self, image: image_keep.Plan, reference: Reference, wanted: Platform | None, emit: Emit
     ) -> None:
-        actual, here = platforms.of(image.config), wanted or platforms.host()
+        actual, here = image.config.platform, wanted or platforms.host()
         if actual is None or platforms.fits(actual, here):
             return
         if wanted is not None:

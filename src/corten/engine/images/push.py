@@ -73,7 +73,7 @@ class Pusher:
         index = record.others[0] if record.others else ""
         if wanted is None:
             return index if index and content.complete(self._blobs, index) else record.manifest
-        actual = platforms.of(record.config)
+        actual = record.config.platform
         if actual is None or platforms.fits(actual, wanted):
             return record.manifest
         entries = [entry for entry, _ in content.manifests(self._blobs, index)] if index else []

@@ -88,8 +88,7 @@ def _number(text: str) -> int:
 
 
 def _listed(fetched: Fetched) -> list[Json]:
-    document = oci_image.parse_json(fetched.body, oci_image.MAX_MANIFEST, "index")
-    return [found for entry in document["manifests"] if (found := _platform(entry.get("platform")))]
+    return [found for entry in oci_image.entries(fetched.body) if (found := _platform(entry.get("platform")))]
 
 
 def _platform(document: Any) -> Json:

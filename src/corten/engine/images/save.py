@@ -17,7 +17,7 @@ from corten.errors import NotFound
 from corten.layers import write
 from corten.layers.header import DIRECTORY, REGULAR
 from corten.spec import digest as digests
-from corten.spec import oci_image, platform
+from corten.spec import oci_image
 from corten.spec.reference import parse
 from corten.store.blobs import Blobs
 from corten.store.images import ImageRecord
@@ -114,7 +114,7 @@ def _entries(blobs: Blobs, record: ImageRecord, tags: Sequence[str]) -> list[Jso
     """One entry of the index for each name."""
     media_type = oci_image.parse_manifest(blobs.read(record.manifest, oci_image.MAX_MANIFEST)).media_type
     entry: Json = {"mediaType": media_type, "digest": record.manifest, "size": blobs.size(record.manifest)}
-    described = platform.of(record.config)
+    described = record.config.platform
     if described is not None:
         entry["platform"] = {"architecture": described.architecture, "os": described.os}
     names = [{"io.containerd.image.name": tag, "org.opencontainers.image.ref.name": parse(tag).tag} for tag in tags]

@@ -11,7 +11,7 @@ from corten.engine import clock
 from corten.engine.filters import Filters
 from corten.engine.oci.merge import UNSET
 from corten.errors import Invalid
-from corten.spec.oci_image import chain_ids, diff_ids
+from corten.spec.image_config import History, ImageConfig
 from corten.spec.reference import parse
 from corten.store.images import ImageRecord
 from corten.units.durations import SECOND
@@ -31,7 +31,7 @@ def summary(record: ImageRecord, tags: Iterable[str], digests: Iterable[str], sh
         "Containers": -1,
         "Created": seconds(record.created),
         "Id": record.id,
-        "Labels": (record.config.get("config") or {}).get("Labels"),
+        "Labels": record.config.config.get("Labels"),
         "ParentId": "",
         "RepoDigests": [familiar(name) for name in digests],
         "RepoTags": [familiar(name) for name in tags],
@@ -50,42 +50,42 @@ def details(record: ImageRecord, tags: Iterable[str], digests: Iterable[str], dr
         "Parent": "",
         "Comment": _comment(config),
         "Created": record.created,
-        "DockerVersion": config.get("docker_version") or "",
-        "Author": config.get("author") or "",
-        "Config": {**UNSET, **(config.get("config") or {})},
-        "Architecture": config.get("architecture") or "",
-        "Os": config.get("os") or "",
+        "DockerVersion": config.docker_version,
+        "Author": config.author,
+        "Config": {**UNSET, **config.config},
+        "Architecture": config.architecture,
+        "Os": config.os,
         "Size": record.size,
         "GraphDriver": driver,
-        "RootFS": {"Type": "layers", "Layers": list(diff_ids(config))},
+        "RootFS": {"Type": "layers", "Layers": list(config.diff_ids)},
         "Metadata": {"LastTagTime": datetime.fromtimestamp(record.added).astimezone().isoformat()},
     }
-    for key, name in (("variant", "Variant"), ("os.version", "OsVersion")):
-        if config.get(key):
-            shown[name] = config[key]
+    if config.variant:
+        shown["Variant"] = config.variant
+    if config.os_version:
+        shown["OsVersion"] = config.os_version
     return shown
 
 
-def _comment(config: Json) -> str:
-    history = config.get("history") or [{}]
-    return str(config.get("comment") or history[-1].get("comment") or "")
+def _comment(config: ImageConfig) -> str:
+    return config.comment or (config.history[-1].comment if config.history else "")
 
 
 def history(record: ImageRecord, tags: Iterable[str], sizes: Mapping[str, int]) -> list[Json]:
     """Newest first. `sizes` is bytes by chain id. An image without history has one line for each layer."""
-    chain = list(chain_ids(diff_ids(record.config)))
-    entries = record.config.get("history") or [{} for _ in chain]
+    chain = list(record.chain)
+    entries = record.config.history or [History()] * len(chain)
     rows: list[Json] = []
     for entry in entries:
-        empty = bool(entry.get("empty_layer")) or not chain
+        empty = entry.empty_layer or not chain
         rows.append(
             {
                 "Id": "<missing>",
-                "Created": seconds(entry.get("created") or ""),
-                "CreatedBy": entry.get("created_by") or "",
+                "Created": seconds(entry.created),
+                "CreatedBy": entry.created_by,
                 "Tags": None,
                 "Size": 0 if empty else sizes.get(chain[0], 0),
-                "Comment": entry.get("comment") or "",
+                "Comment": entry.comment,
             }
         )
         if not empty:
@@ -116,7 +116,7 @@ def select(
     dangling = filters.flag("dangling") if "dangling" in filters else None
     kept = []
     for record, tags, digests in rows:
-        labels = (record.config.get("config") or {}).get("Labels") or {}
+        labels = record.config.labels
         at = seconds(record.created)
         if not filters.match_labels("label", labels) or filters.excludes_labels("label!", labels):
             continue

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from corten.engine.oci.facts import Json
-from corten.engine.validate.schema import CONFIG, check_image_config, check_types
+from corten.engine.validate.schema import check_image_config, check_types
+from corten.spec.image_config import CONFIG
 
 _FROM_IMAGE_WHEN_EMPTY = ("User", "WorkingDir", "StopSignal", "Shell")
 #: What a field that nobody set looks like in inspect.
@@ -43,7 +44,6 @@ def merge_config(image_config: Mapping[str, Any], config: Mapping[str, Any]) -> 
     used only when the client gave no Entrypoint (`[""]` counts as none, but drops the image's). Invalid when either
     has a field of a wrong type.
     """
-    image_config = _without_null_labels(image_config)
     check_image_config(image_config)
     check_types(config, None, None)
     known = {key: value for key, value in config.items() if value is not None and key in CONFIG.fields}
@@ -84,14 +84,6 @@ def override_env(base: Iterable[str], overrides: Iterable[str]) -> list[str]:
 def well_formed_env(entries: Iterable[object]) -> list[str]:
     """Only the entries that are KEY=VALUE with a key and without NUL."""
     return [e for e in entries if isinstance(e, str) and e.find("=") > 0 and "\0" not in e]
-
-
-def _without_null_labels(image_config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Some builders write null for a label without a value."""
-    labels = image_config.get("Labels")
-    if not isinstance(labels, dict) or None not in labels.values():
-        return image_config
-    return {**image_config, "Labels": {key: "" if value is None else value for key, value in labels.items()}}
 
 
 def _merge_env(image: Iterable[object], asked: Sequence[str]) -> list[str]:

@@ -16,7 +16,6 @@ from corten.engine.storage import verify
 from corten.engine.storage.account import QUARANTINE
 from corten.engine.storage.faults import Fault
 from corten.errors import Conflict, CortenError, NotFound
-from corten.spec.oci_image import diff_ids
 from corten.store.blobs import sync_directory
 from corten.store.threads import to_its_end
 
@@ -127,7 +126,7 @@ class Repair:
         """A chain whose record is gone as well."""
         for record in self._stock.records.all():
             if name in record.chain:
-                layers = layers_of(record.layers, diff_ids(record.config))
+                layers = layers_of(record.layers, record.config.diff_ids)
 
                 async def fetch(blob: object) -> None:
                     """What is not here cannot be had from anywhere."""
@@ -138,7 +137,7 @@ class Repair:
     def _find(self, name: str) -> Layer:
         lacking = ""
         for record in self._stock.records.all():
-            for layer in layers_of(record.layers, diff_ids(record.config)):
+            for layer in layers_of(record.layers, record.config.diff_ids):
                 if layer.chain_id == name:
                     if self._stock.blobs.has(layer.blob.digest):
                         return layer

@@ -13,7 +13,6 @@ from corten.errors import CortenError
 from corten.layers import compare, tree
 from corten.snapshots.shelf import Draft
 from corten.spec.digest import short
-from corten.spec.oci_image import diff_ids
 from corten.store.leases import Lease
 from corten.store.threads import to_its_end
 
@@ -40,7 +39,7 @@ async def layers(stock: Stock, damaged: dict[str, str], emit: Emit) -> dict[str,
     found: dict[str, str] = {}
     seen: set[str] = set()
     for record in stock.records.all():
-        for layer in layers_of(record.layers, diff_ids(record.config)):
+        for layer in layers_of(record.layers, record.config.diff_ids):
             known = layer.chain_id in seen or layer.blob.digest in damaged
             if known or not stock.blobs.has(layer.blob.digest) or not _there(stock, layer):
                 continue

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from corten.engine.validate import schema
-from corten.engine.validate.types import Items, Record, Table, Type
+from corten.spec.go_types import Items, Record, Table, Type
+from corten.spec.image_config import CONFIG
 
 Json = dict[str, Any]
 Correct: TypeAlias = Callable[[Any], Any]
@@ -70,7 +71,7 @@ def _each_value(inner: Correct | None) -> Correct | None:
     return inner and (lambda value: {k: inner(e) for k, e in value.items()} if isinstance(value, dict) else value)
 
 
-CREATE, UPDATE, IMAGE_CONFIG = Spelling(schema.CREATE), Spelling(schema.UPDATE), Spelling(schema.CONFIG)
+CREATE, UPDATE, IMAGE_CONFIG = Spelling(schema.CREATE), Spelling(schema.UPDATE), Spelling(CONFIG)
 EXEC, EXEC_START = Spelling(schema.EXEC), Spelling(schema.EXEC_START)
 NETWORK, CONNECT, DISCONNECT = Spelling(schema.NETWORK), Spelling(schema.CONNECT), Spelling(schema.DISCONNECT)
 VOLUME, AUTH = Spelling(schema.VOLUME), Spelling(schema.AUTH)

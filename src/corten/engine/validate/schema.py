@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from corten.engine.validate.types import (
+from corten.engine.validate.types import check_type
+from corten.spec.go_types import (
     BOOL,
-    DURATION,
-    EMPTY,
     INT,
     INT64,
     STRING,
@@ -23,8 +22,8 @@ from corten.engine.validate.types import (
     Record,
     Table,
     Type,
-    check_type,
 )
+from corten.spec.image_config import CONFIG
 
 _DRIVER = Record("Driver", "mount.Driver", {"Name": STRING, "Options": TEXTS})
 _MOUNT = Record(
@@ -168,49 +167,6 @@ HOST_CONFIG = Record(
         "Init": BOOL,
     },
 )
-_HEALTH = Record(
-    "HealthConfig",
-    "container.HealthConfig",
-    {
-        "Test": STRINGS,
-        "Interval": DURATION,
-        "Timeout": DURATION,
-        "StartPeriod": DURATION,
-        "StartInterval": DURATION,
-        "Retries": INT,
-    },
-)
-CONFIG = Record(
-    "ContainerConfigWrapper",
-    "container.Config",
-    {
-        "Hostname": STRING,
-        "Domainname": STRING,
-        "User": STRING,
-        "AttachStdin": BOOL,
-        "AttachStdout": BOOL,
-        "AttachStderr": BOOL,
-        "ExposedPorts": Table(EMPTY, "nat.PortSet"),
-        "Tty": BOOL,
-        "OpenStdin": BOOL,
-        "StdinOnce": BOOL,
-        "Env": STRINGS,
-        "Cmd": WORDS,
-        "Healthcheck": _HEALTH,
-        "ArgsEscaped": BOOL,
-        "Image": STRING,
-        "Volumes": Table(EMPTY, "map[string]struct {}"),
-        "WorkingDir": STRING,
-        "Entrypoint": WORDS,
-        "NetworkDisabled": BOOL,
-        "MacAddress": STRING,
-        "OnBuild": STRINGS,
-        "Labels": TEXTS,
-        "StopSignal": STRING,
-        "StopTimeout": INT,
-        "Shell": WORDS,
-    },
-)
 _IPAM = Record(
     "EndpointIPAMConfig",
     "network.EndpointIPAMConfig",
@@ -310,15 +266,19 @@ CREATE = Record(
 )
 
 
+_WRAPPER = CONFIG._replace(name="ContainerConfigWrapper")  # the request's body is the configuration and more
+
+
 def check_types(config: Any, host_config: Any, networking: Any) -> None:
     """The three parts of a create body. Invalid in the words of Go's decoder."""
-    check_type(config, CONFIG, "ContainerConfigWrapper", "")
+    check_type(config, _WRAPPER, "ContainerConfigWrapper", "")
     check_type(host_config, HOST_CONFIG, "ContainerConfigWrapper", "HostConfig")
     check_type(networking, NETWORKING, "ContainerConfigWrapper", "NetworkingConfig")
 
 
 def check_image_config(config: Any) -> None:
-    """An image's config, before it is merged: whoever made the image may have put anything there."""
+    """An image's config, before it is merged. Its types were checked when it came here; texts that a container cannot
+    have (a NUL, a megabyte) may be in it, for dockerd loads them as well."""
     check_type(config, CONFIG, "ImageConfig", "")
 
 
