@@ -220,13 +220,13 @@ def documents() -> Iterator[tuple[str, bytes]]:
     yield "whole-trailing-space", document() + b" \n"
 
 
-def archive(config: bytes, tag: str) -> bytes:
+def archive(config: bytes, tag: str, layer: bytes = LAYER) -> bytes:
     """What `docker save` writes: an image of this configuration and one layer."""
     name = hashlib.sha256(config).hexdigest() + ".json"
     manifest = json.dumps([{"Config": name, "RepoTags": [tag], "Layers": ["l/layer.tar"]}]).encode()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for entry, data in ((name, config), ("l/layer.tar", LAYER), ("manifest.json", manifest)):
+        for entry, data in ((name, config), ("l/layer.tar", layer), ("manifest.json", manifest)):
             info = tarfile.TarInfo(entry)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))

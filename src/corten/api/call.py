@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from corten.engine.filters import Filters
 from corten.engine.system import API_VERSION
 from corten.engine.validate.keys import AUTH, Spelling
 from corten.errors import Invalid
+from corten.spec import go_json
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -135,8 +137,9 @@ def check_json_type(content_type: str, has_body: bool) -> None:
 def decode_object(data: bytes) -> Json:
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Invalid(f"invalid JSON: {error}") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        # Go takes what msgspec does not: lone surrogates, bytes that are no UTF-8, numbers of any size
+        value = go_json.plain(go_json.loads(data, "invalid JSON: the body"))
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -167,7 +170,7 @@ def decode_filters(text: str) -> Filters:
 
 
 def json_answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    body = _encoder.encode(value) + b"\n"
+    body = encode_line(value)
     return web.Response(status=status, body=body, headers=headers, content_type="application/json")
 
 
@@ -175,5 +178,14 @@ def empty(status: int = 204, headers: Mapping[str, str] | None = None) -> web.Re
     return web.Response(status=status, headers=headers)
 
 
+def encode(value: object) -> bytes:
+    """As JSON. A name that is not UTF-8 (of a file in a container) has U+FFFD in it, as Go's encoder writes it."""
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":"))
+        return go_json.unicode(text).encode()
+
+
 def encode_line(value: object) -> bytes:
-    return _encoder.encode(value) + b"\n"
+    return encode(value) + b"\n"

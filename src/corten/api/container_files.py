@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
 
 from aiohttp import web
 
-from corten.api.call import Call, json_answer
+from corten.api.call import Call, encode, json_answer
 from corten.api.routes import Route
 from corten.api.streams import begin, pieces
 from corten.engine import clock
@@ -21,7 +20,7 @@ _STAT = "X-Docker-Container-Path-Stat"
 
 def _stat_header(found: Json) -> dict[str, str]:
     shown = {**found, "mtime": clock.rfc3339(found["mtime"])}
-    return {_STAT: base64.b64encode(json.dumps(shown).encode()).decode()}
+    return {_STAT: base64.b64encode(encode(shown)).decode()}
 
 
 async def look(call: Call) -> web.StreamResponse:

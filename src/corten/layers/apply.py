@@ -28,8 +28,9 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PATH_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CACHE = 128
 _MAX_LINKS = 40
-_REFUSED = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EINVAL, errno.EXDEV, errno.ENOENT, errno.EISDIR)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EINVAL, errno.EXDEV, errno.ENOENT, errno.EISDIR,
+            errno.E2BIG, errno.ERANGE, errno.EFBIG)  # fmt: skip
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Applied(NamedTuple):
@@ -51,7 +52,7 @@ def apply(root: int, source: Source, limits: Limits, umask: int | None = None) -
 
     `umask` is the calling process's, None to look it up.
 
-    Raises Invalid for an entry that is refused, Corrupt for a stream that is no tar, Exhausted when the disk is full,
+    Raises Invalid for an entry that is refused and a stream that is no tar, Exhausted when the disk is full,
     OSError for what else the kernel says. The tree is then good for nothing.
     """
     layer = _Layer(root, source, limits, _umask() if umask is None else umask)
@@ -204,9 +205,7 @@ class _Layer:
 
     def _make_node(self, dirfd: int, name: bytes, entry: Entry) -> None:
         kind = {tar.CHAR: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}[entry.type]
-        if not (0 <= entry.major < 1 << 12 and 0 <= entry.minor < 1 << 20):
-            raise Invalid(f"device number {entry.major}:{entry.minor} does not exist")
-        device = os.makedev(entry.major, entry.minor)
+        device = entry.device
         mode = entry.mode & 0o777
         self._make(dirfd, name, lambda: os.mknod(name, kind | mode, device, dir_fd=dirfd))
         self._describe(dirfd, name, entry)

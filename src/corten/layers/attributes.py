@@ -34,7 +34,7 @@ def describe(held: int | bytes, status: os.stat_result, owner: tuple[int, int], 
 def put(target: int | bytes, attributes: dict[bytes, bytes], follow: bool = True) -> None:
     """Only what a tree may say about its own files: overlay's and the security modules' names are not among it.
 
-    A file system that has no such attributes does without them.
+    What a file system has not, or this kind of file cannot have, is left out, as dockerd does.
     """
     for key, value in attributes.items():
         if not _travels(key):
@@ -42,7 +42,7 @@ def put(target: int | bytes, attributes: dict[bytes, bytes], follow: bool = True
         try:
             os.setxattr(target, key, value, follow_symlinks=follow)
         except OSError as error:
-            if error.errno != errno.ENOTSUP:
+            if error.errno not in (errno.ENOTSUP, errno.EPERM):
                 raise
 
 

@@ -6,6 +6,7 @@ for entry in entries(source, limits):
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from corten.layers.header import BLOCK, Header, Pax
 from corten.layers.source import Source
 
 _XATTR = b"SCHILY.xattr."
+_MAX_XATTR = 255  # XATTR_NAME_MAX of linux/limits.h
 _MAX_ID = 0xFFFFFFFE  # 0xFFFFFFFF means "leave it" to chown(2)
 _MAX_TIME = (1 << 34) * 10**9  # the year 2514; ext4 ends in 2446, and utimensat must not overflow
 
@@ -50,6 +52,13 @@ class Entry(NamedTuple):
     xattrs: dict[bytes, bytes]
     parts: sparse.Map | None
 
+    @property
+    def device(self) -> int:
+        """A device's number. Invalid for one that Linux cannot have (12 bits of major, 20 of minor)."""
+        if not (0 <= self.major < 1 << 12 and 0 <= self.minor < 1 << 20):
+            raise Invalid(f"device number {self.major}:{self.minor} does not exist")
+        return os.makedev(self.major, self.minor)
+
 
 _NO_PAX = Pax({}, ())
 _NO_XATTRS: dict[bytes, bytes] = {}
@@ -68,7 +77,7 @@ _KNOWN = {
 
 
 def entries(source: Source, limits: Limits) -> Iterator[Entry]:
-    """Every entry of the archive. Ends at the end mark or at the end of the stream. Corrupt, Invalid."""
+    """Every entry of the archive. Ends at the end mark or at the end of the stream. Invalid."""
     pax, name, link = _NO_PAX, b"", b""
     while (block := source.block()) is not None:
         head = tar.parse_header(block)
@@ -145,7 +154,11 @@ def _id(text: bytes | None, value: int) -> int:
 
 
 def _xattrs(records: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    return {k[len(_XATTR) :]: v for k, v in records.items() if k.startswith(_XATTR)}
+    found = {key[len(_XATTR) :]: value for key, value in records.items() if key.startswith(_XATTR)}
+    for key in found:
+        if not 0 < len(key) <= _MAX_XATTR or b"\0" in key:
+            raise Invalid(f"tar entry has an extended attribute that cannot be: {key[:100]!r}")
+    return found
 
 
 def _sparse(

@@ -1,6 +1,6 @@
 """The tar header block and the PAX extended header, as pure functions from bytes (POSIX.1-2017 pax; GNU tar manual).
 
-Every number and length is checked here, because a layer is hostile input. Raises Corrupt for what is no tar.
+Every number and length is checked here, because a layer is hostile input. Raises Invalid for what is no tar.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import NamedTuple
 
-from corten.errors import Corrupt
+from corten.errors import Invalid
 
 BLOCK = 512
 MAX_PAX = 1 << 20
@@ -61,7 +61,7 @@ def parse_header(block: bytes) -> Header | None:
     if not stated.isdigit() or int(stated, 10) == 0 or not _sum_matches(block, stated):
         if block == _ZERO:
             return None
-        raise Corrupt("not a tar archive: header checksum is wrong")
+        raise Invalid("not a tar archive: header checksum is wrong")
     name = name.split(b"\0", 1)[0]
     if magic[:6] == b"ustar\0" and prefix[0]:
         name = prefix.split(b"\0", 1)[0] + b"/" + name
@@ -99,7 +99,7 @@ def number(field: bytes) -> int:
         bits = len(field) * 8
         value = value - (1 << bits) if field[0] == 0xFF else value & ((1 << (bits - 1)) - 1)
         if not -_MAX_NUMBER < value < _MAX_NUMBER:
-            raise Corrupt("tar header has an absurd number")
+            raise Invalid("tar header has an absurd number")
         return value
     return _octal(field)
 
@@ -113,13 +113,13 @@ def _octal(field: bytes) -> int:
             return int(digits, 8)
     except ValueError:
         pass
-    raise Corrupt("tar header has a malformed number")
+    raise Invalid("tar header has a malformed number")
 
 
 def _size(field: bytes) -> int:
     size = number(field)
     if size < 0:
-        raise Corrupt("tar header has a negative size")
+        raise Invalid("tar header has a negative size")
     return size
 
 
@@ -135,10 +135,10 @@ def parse_pax(data: bytes) -> Pax:
         digits = data[at:space] if space > 0 else b""
         end = at + int(digits) if digits.isdigit() else 0
         if end <= space + 2 or end > len(data) or data[end - 1] != 0x0A:
-            raise Corrupt("malformed PAX header")
+            raise Invalid("malformed PAX header")
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
         if not equals or not key:
-            raise Corrupt("malformed PAX header")
+            raise Invalid("malformed PAX header")
         if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
             sparse.append(decimal(value))
         records[key] = value
@@ -149,7 +149,7 @@ def parse_pax(data: bytes) -> Pax:
 def decimal(value: bytes) -> int:
     """A non-negative decimal below 2**62."""
     if not value.isdigit() or len(value) > 19 or int(value) >= _MAX_NUMBER:
-        raise Corrupt("PAX header has a malformed number")
+        raise Invalid("PAX header has a malformed number")
     return int(value)
 
 
@@ -157,6 +157,6 @@ def seconds(value: bytes) -> int:
     """A PAX time, `[-]SECONDS[.FRACTION]`, in nanoseconds."""
     whole, _, fraction = value.lstrip(b"-").partition(b".")
     if not (whole or b"0").isdigit() or not (fraction or b"0").isdigit() or len(whole) > 18:
-        raise Corrupt("PAX header has a malformed time")
+        raise Invalid("PAX header has a malformed time")
     nanoseconds = int(whole or b"0") * 10**9 + int(fraction[:9].ljust(9, b"0"))
     return -nanoseconds if value[:1] == b"-" else nanoseconds

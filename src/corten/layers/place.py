@@ -95,7 +95,7 @@ class Placing:
             case tar.LINK:
                 self._make_link(dirfd, name, entry)
             case _:
-                os.mknod(name, _NODES[entry.type] | 0o600, os.makedev(entry.major, entry.minor), dir_fd=dirfd)
+                os.mknod(name, _NODES[entry.type] | 0o600, entry.device, dir_fd=dirfd)
                 self._describe(dirfd, name, entry)
 
     def _keep(self, entry: Entry, there: os.stat_result, dirfd: int, name: bytes) -> bool:

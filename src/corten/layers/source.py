@@ -6,14 +6,14 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 
-from corten.errors import Corrupt
+from corten.errors import Invalid
 
 _SIZE = 256 * 1024
 _SPLICE = 1 << 20
 
 
 class Source:
-    """`exactly` gives bytes, `copy` moves them into a file, `skip` drops them. Corrupt when the stream ends early.
+    """`exactly` gives bytes, `copy` moves them into a file, `skip` drops them. Invalid when the stream ends early.
 
     `origin` is a descriptor, or a function that fills a buffer and says how far (0 at the end).
     """
@@ -46,7 +46,7 @@ class Source:
             return b"".join(self.exactly(min(half, count - at)) for at in range(0, count, half))
         while self._end - self._start < count:
             if not self._fill():
-                raise Corrupt("tar stream is truncated")
+                raise Invalid("tar stream is truncated")
         start = self._start
         self._start += count
         self.offset += count
@@ -58,7 +58,7 @@ class Source:
             if not self._fill():
                 if self._end == self._start:
                     return None
-                raise Corrupt("tar stream is truncated")
+                raise Invalid("tar stream is truncated")
         start = self._start
         self._start += 512
         self.offset += 512
@@ -76,7 +76,7 @@ class Source:
             elif count >= _SIZE and self._can_splice:
                 count -= self._splice(target, count)
             elif not self._fill():
-                raise Corrupt("tar stream is truncated")
+                raise Invalid("tar stream is truncated")
 
     def _splice(self, target: int, count: int) -> int:
         try:
@@ -87,7 +87,7 @@ class Source:
             self._can_splice = False
             return 0
         if not done:
-            raise Corrupt("tar stream is truncated")
+            raise Invalid("tar stream is truncated")
         return done
 
     def pieces(self, count: int) -> Iterator[memoryview]:
@@ -101,7 +101,7 @@ class Source:
                 count -= ready
                 yield self._view[start : start + ready]
             elif not self._fill():
-                raise Corrupt("tar stream is truncated")
+                raise Invalid("tar stream is truncated")
 
     def skip(self, count: int) -> None:
         self.offset += count
@@ -110,7 +110,7 @@ class Source:
             self._start += ready
             count -= ready
             if count and not ready and not self._fill():
-                raise Corrupt("tar stream is truncated")
+                raise Invalid("tar stream is truncated")
 
     def drain(self) -> None:
         """Read to the end, so that the writer of a pipe does not meet a closed one."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from corten.errors import Corrupt
+from corten.errors import Invalid
 from corten.layers.header import BLOCK, decimal, number
 
 Map = tuple[tuple[int, int], ...]
@@ -66,13 +66,13 @@ def from_data(read: Read) -> tuple[Map, int]:
 
 def _bound(numbers: int) -> None:
     if numbers > 2 * MAX_PARTS + 1:
-        raise Corrupt("sparse map has too many parts")
+        raise Invalid("sparse map has too many parts")
 
 
 def _parts(numbers: list[int]) -> Map:
     _bound(len(numbers))
     if len(numbers) % 2:
-        raise Corrupt("sparse map has an offset without a length")
+        raise Invalid("sparse map has an offset without a length")
     return tuple(zip(numbers[::2], numbers[1::2]))
 
 
@@ -81,10 +81,10 @@ def check(parts: Map, stored: int, real: int, limit: int) -> None:
     end = total = 0
     for offset, length in parts:
         if offset < end or length < 0:
-            raise Corrupt("sparse map is not in order")
+            raise Invalid("sparse map is not in order")
         end = offset + length
         total += length
     if total != stored or end > real or real < 0:
-        raise Corrupt("sparse map does not fit the file")
+        raise Invalid("sparse map does not fit the file")
     if real > limit:
-        raise Corrupt(f"sparse file of {real} bytes is larger than the limit of {limit}")
+        raise Invalid(f"sparse file of {real} bytes is larger than the limit of {limit}")

@@ -23,7 +23,7 @@ def unpack(tree_fd: int, source_fd: int, limits: Limits | None = None) -> dict[s
     """Apply the uncompressed tar stream at `source_fd` to the empty directory at `tree_fd`. Blocks until its end.
 
     Returns {"size": bytes, "inodes": count, "implied": [path], "links": [[path, target]], "landlock": abi,
-    "network": bool}; paths are strings with surrogate escapes. Raises Invalid, Corrupt, Exhausted or OSError, whose
+    "network": bool}; paths are strings with surrogate escapes. Raises Invalid, Exhausted or OSError, whose
     text names the entry; the tree is then to be thrown away. Both descriptors stay the caller's.
     """
     confined = confine(tree_fd)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from corten.errors import Corrupt
+from corten.errors import Invalid
 from corten.layers import copy, inherit
 from corten.layers import tree as trees
 from corten.snapshots.shelf import Draft, Mkdir, Shelf, Table, Tree, Usage
@@ -72,7 +72,7 @@ class Copying:
         whole: Draft | None = None
         try:
             if links and parent is None:
-                raise Corrupt(f"layer has a hard link to a file that does not exist: {links[0][1]!r}")
+                raise Invalid(f"layer has a hard link to a file that does not exist: {links[0][1]!r}")
             whole = self._shelf.new(work=False)
             if parent is not None:
                 below = self._shelf.files(self._shelf.lineage(parent)[0])

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from corten.errors import Corrupt
+from corten.errors import Invalid
 from corten.layers import inherit
 from corten.layers import tree as trees
 from corten.snapshots.shelf import Draft, Mkdir, Shelf, Table, Tree, Usage
@@ -103,7 +103,7 @@ class Overlay:
             if parent is not None and (implied or links):
                 self._settle(draft, parent, implied, links)
             elif links:
-                raise Corrupt(f"layer has a hard link to a file that does not exist: {links[0][1]!r}")
+                raise Invalid(f"layer has a hard link to a file that does not exist: {links[0][1]!r}")
         except BaseException:
             self._shelf.discard(draft)
             raise

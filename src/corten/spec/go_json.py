@@ -80,8 +80,18 @@ def plain(value: Any) -> Any:
             return [plain(each) for each in value]
         case tuple():
             return {unicode(key): plain(each) for key, each in value}
+        case Literal():
+            return float(value)
         case _:
             return value
+
+
+def document(body: bytes, what: str) -> dict[str, Any]:
+    """The object in a JSON text, as `plain` has it. Invalid, naming `what`."""
+    found = plain(loads(body, what))
+    if not isinstance(found, dict):
+        raise Invalid(f"{what} is not a JSON object")
+    return found
 
 
 def unicode(text: str) -> str:

@@ -215,8 +215,4 @@ def parse_json(body: bytes, limit: int, what: str) -> Json:
     """A JSON object of at most `limit` bytes."""
     if len(body) > limit:
         raise Invalid(f"{what} is larger than {limit} bytes")
-    document = go_json.loads(body, what)
-    if not isinstance(document, tuple):
-        raise Invalid(f"{what} is not a JSON object")
-    found: Json = go_json.plain(document)
-    return found
+    return go_json.document(body, what)

@@ -2,7 +2,7 @@
 
     decoder = Decoder("gzip")
     for piece in pieces: out.write(decoder.feed(piece))    # `pending` says whether to call feed(b"") again
-    decoder.finish()                                       # Corrupt when the stream ended early
+    decoder.finish()                                       # Invalid when the stream ended early
 
 Multi-member gzip and multi-frame zstd, as pigz and zstd:chunked write them, are one stream here.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 from isal import igzip_lib
 
-from corten.errors import Corrupt, Invalid
+from corten.errors import Invalid
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -92,14 +92,14 @@ class Decoder:
         try:
             out: bytes = codec.decompress(data, _OUT)
         except (_ISAL_ERROR, zstd.ZstdError, OSError, lzma.LZMAError, EOFError) as error:
-            raise Corrupt(f"damaged {self.kind} stream: {error}") from error
+            raise Invalid(f"damaged {self.kind} stream: {error}") from error
         if codec.eof:
             self._input = codec.unused_data
         return out
 
     def finish(self) -> None:
-        """Corrupt when the stream is cut off."""
+        """Invalid when the stream is cut off."""
         if self._codec is not None and self._started and not self._codec.eof:
-            raise Corrupt(f"truncated {self.kind} stream")
+            raise Invalid(f"truncated {self.kind} stream")
         if self._codec is not None and not self._started:
-            raise Corrupt(f"empty {self.kind} stream")
+            raise Invalid(f"empty {self.kind} stream")

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from corten.engine.images import chain, pump
 from corten.engine.images.unpack import Unpacked
-from corten.errors import Corrupt
+from corten.errors import Invalid
 from corten.snapshots import syncing
 from corten.snapshots.shelf import Draft
 from corten.store.blobs import Ingest
@@ -132,7 +132,7 @@ async def test_an_archive_is_unpacked_once(store: Store, workers: Counted) -> No
 
 async def test_an_archive_that_lies_leaves_nothing(store: Store, workers: Counted) -> None:
     data = docker_archive(LAYER, digest(b"another"))
-    with pytest.raises(Corrupt, match="but its image says"):
+    with pytest.raises(Invalid, match="but its image says"):
         await collect(store.images.load(body(data), True))
     assert not [left for left in store.leftovers() if "snapshots" in left]
 

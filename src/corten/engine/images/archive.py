@@ -7,7 +7,7 @@ import queue
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
-from corten.errors import Corrupt, Failed, Invalid
+from corten.errors import Corrupt, Invalid
 from corten.layers.entries import Limits, entries
 from corten.layers.header import LINK, REGULAR, SYMLINK
 from corten.layers.source import Source
@@ -131,7 +131,7 @@ class Archive:
         self.new: set[str] = set()
 
     def read(self, feed: Feed) -> None:
-        """Take in the whole tar. Corrupt, Invalid, Exhausted."""
+        """Take in the whole tar. Invalid, Exhausted; Corrupt when the body breaks off."""
         source = Source(reader_of(feed.decoded()))
         for entry in entries(source, Limits()):
             name = _clean(entry.name.decode(errors="surrogateescape"))
@@ -164,7 +164,7 @@ class Archive:
             ingest.abort()
             raise
         if digests.is_digest(digest) and digest.startswith("sha256:") and found != digest:
-            raise Corrupt(f"archive member {name} is not what its name says")
+            raise Invalid(f"archive member {name} is not what its name says")
         return found
 
     def _fill(self, ingest: Ingest, source: Source, size: int) -> str:
@@ -182,7 +182,7 @@ class Archive:
         return _clean(name) in self.files or _clean(name) in self._links
 
     def find(self, name: str) -> str:
-        """The digest of a member, links followed. Failed when it is not there."""
+        """The digest of a member, links followed. Invalid when it is not there."""
         current = _clean(name)
         for _ in range(8):
             if current in self.files:
@@ -190,7 +190,7 @@ class Archive:
             if current not in self._links:
                 break
             current = self._links[current]
-        raise Failed(f"archive has no {name[:200]!r}, which its manifest names")
+        raise Invalid(f"archive has no {name[:200]!r}, which its manifest names")
 
 
 def _clean(name: str) -> str:

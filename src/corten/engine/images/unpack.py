@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from corten.engine.images.pump import Pump, Stored
-from corten.errors import Corrupt
+from corten.errors import Corrupt, Invalid
 from corten.snapshots.shelf import Draft
 from corten.store.blobs import Blobs, Ingest
 from corten.store.following import Following
@@ -72,14 +72,14 @@ class Unpacker:
     async def unpack(self, digest: str, diff_id: str | None, progress: Callable[[int], None]) -> Unpacked:
         """Unpack blob `digest` into a new draft. `progress` is told compressed bytes done, from another thread.
 
-        Corrupt when the content is not `diff_id`, or no stream of its kind; Invalid for a refused entry; Exhausted.
+        Invalid when the content is not `diff_id`, or no stream of its kind, or has an entry that is refused; Exhausted.
         On any error the draft is gone.
         """
         async with self._slots:
             unpacked = await self._into_draft(digest, lambda: Stored(self._blobs.open(digest)), progress, None)
         if diff_id is not None and unpacked.diff_id != diff_id:
             self._layers.discard(unpacked.draft)
-            raise Corrupt(f"layer {digest} unpacks to {unpacked.diff_id}, but its image says {diff_id}")
+            raise Invalid(f"layer {digest} unpacks to {unpacked.diff_id}, but its image says {diff_id}")
         return unpacked
 
     async def follow(self, ingest: Ingest) -> Unpacked | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import email.utils
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
 
-from corten.errors import CortenError, Failed, NotFound, Unauthorized, Unavailable, Unsupported
+from corten.errors import CortenError, Failed, Invalid, NotFound, Unauthorized, Unavailable, Unsupported
+from corten.spec import go_json
 
 RETRY_STATUS = (408, 425, 429, 500, 502, 503, 504)
 MAX_WAIT = 60.0  # seconds
@@ -40,9 +40,9 @@ class Refused(Exception):
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
     code = message = ""
     try:
-        first = json.loads(body)["errors"][0]
+        first = go_json.document(body, "refusal")["errors"][0]
         code, message = str(first.get("code") or "")[:100], str(first.get("message") or "")[:500]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+    except (Invalid, KeyError, IndexError, TypeError, AttributeError):
         pass  # not every proxy speaks the registry's error format
     return Refusal(status, code, " ".join(message.split()), _retry_after(headers.get("Retry-After", "")))
 

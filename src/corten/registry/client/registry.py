@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corten.errors import Corrupt, Failed, Unauthorized
+from corten.errors import Corrupt, Failed, Invalid, Unauthorized
 from corten.registry.client.auth import HUB_NAMES, Credentials, credentials
 from corten.registry.client.downloads import DOWNLOADS, Downloads, Progress
 from corten.registry.client.endpoints import CERTIFICATES, Endpoints
@@ -21,7 +20,7 @@ from corten.registry.client.search import INDEX, Found, search
 from corten.registry.client.slots import Slots
 from corten.registry.client.web import STALL, Web
 from corten.spec import digest as digests
-from corten.spec import oci_image
+from corten.spec import go_json, oci_image
 from corten.spec.oci_image import Descriptor
 from corten.spec.reference import DEFAULT_DOMAIN, Reference
 from corten.store.blobs import Blobs
@@ -174,8 +173,8 @@ class Registry:
         except Refused as error:
             raise translate(error, reference.familiar, repository.name) from error
         try:
-            tags = json.loads(body).get("tags") or []
-        except (ValueError, AttributeError, RecursionError) as error:
+            tags = go_json.document(body, "list of tags").get("tags") or []
+        except Invalid as error:
             raise Failed(f"registry gives no list of tags for {repository.name}") from error
         return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from corten.errors import Failed
+from corten.errors import Failed, Invalid
 from corten.registry.client.bodies import read_at_most
 from corten.registry.client.errors import Refused, search_error
 from corten.registry.client.repository import Repository
+from corten.spec import go_json
 
 INDEX = "index.docker.io"  # where Docker Hub is searched
 _MOST = 4 << 20
@@ -85,9 +85,6 @@ async def _get(at: Repository, path: str) -> dict[str, Any]:
             return await read_at_most(response, _MOST)
 
     try:
-        answer = json.loads(await at.retry(once))
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        raise Failed(f"registry answers {path.partition('?')[0]} with no JSON object")
-    return answer
+        return go_json.document(await at.retry(once), "answer")
+    except Invalid as error:
+        raise Failed(f"registry answers {path.partition('?')[0]} with no JSON object") from error
