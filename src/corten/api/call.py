@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import re
+import urllib.parse
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from corten.engine.engine import Engine
 from corten.engine.filters import Filters
 from corten.engine.system import API_VERSION
 from corten.engine.validate.keys import AUTH, Spelling
+from corten.engine.validate.schema import check_auth_types
 from corten.errors import Invalid
 from corten.spec import go_json
 
@@ -55,6 +57,14 @@ class Call:
 
     def text(self, name: str, default: str = "") -> str:
         return self.query.get(name, default)
+
+    def file_name(self, name: str) -> str:
+        """A path in a container, which need not be UTF-8: other bytes are surrogate escapes, as os.fsencode takes
+        them."""
+        pairs = urllib.parse.parse_qsl(
+            self.request.rel_url.raw_query_string, keep_blank_values=True, errors="surrogateescape"
+        )
+        return next((value for key, value in pairs if key == name), "")
 
     def flag(self, name: str, default: bool = False) -> bool:
         """Docker's idea of a boolean: anything but "", 0, no, false and none is true."""
@@ -108,6 +118,7 @@ class Call:
         except (binascii.Error, ValueError):
             raise Invalid(f"invalid {name} header: not base64url") from None
         found: Json = AUTH.correct(decode_object(data)) if data.strip() else {}
+        check_auth_types(found)
         return found
 
 

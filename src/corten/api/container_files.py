@@ -13,6 +13,7 @@ from corten.api.streams import begin, pieces
 from corten.engine import clock
 from corten.engine.images.commit import Request
 from corten.engine.validate import keys
+from corten.engine.validate.schema import check_commit_types
 
 Json = dict[str, Any]
 _STAT = "X-Docker-Container-Path-Stat"
@@ -25,20 +26,20 @@ def _stat_header(found: Json) -> dict[str, str]:
 
 async def look(call: Call) -> web.StreamResponse:
     container = call.engine.containers.get(call.path["id"])
-    found = await call.engine.trees.look(container, call.text("path"))
+    found = await call.engine.trees.look(container, call.file_name("path"))
     return web.Response(headers=_stat_header(found))
 
 
 async def fetch(call: Call) -> web.StreamResponse:
     container = call.engine.containers.get(call.path["id"])
-    async with call.engine.trees.fetch(container, call.text("path")) as (found, data):
+    async with call.engine.trees.fetch(container, call.file_name("path")) as (found, data):
         return await pieces(await begin(call, "application/x-tar", _stat_header(found)), data)
 
 
 async def put(call: Call) -> web.StreamResponse:
     container = call.engine.containers.get(call.path["id"])
     strict, owners = call.flag("noOverwriteDirNonDir"), call.flag("copyUIDGID")
-    await call.engine.trees.put(container, call.text("path"), call.request.content.iter_any(), strict, owners)
+    await call.engine.trees.put(container, call.file_name("path"), call.request.content.iter_any(), strict, owners)
     return web.Response()
 
 
@@ -56,6 +57,8 @@ async def export(call: Call) -> web.StreamResponse:
 
 async def commit(call: Call) -> web.StreamResponse:
     container = call.engine.containers.get(call.text("container"))
+    config = await call.body(keys.IMAGE_CONFIG, optional=True)
+    check_commit_types(config)
     wanted = Request(
         repo=call.text("repo"),
         tag=call.text("tag"),
@@ -63,7 +66,7 @@ async def commit(call: Call) -> web.StreamResponse:
         comment=call.text("comment"),
         changes=tuple(line for text in call.query.getall("changes", []) for line in text.split("\n") if line.strip()),
         pause=call.flag("pause", True),
-        config=await call.body(keys.IMAGE_CONFIG, optional=True),
+        config=config,
     )
     return json_answer({"Id": await call.engine.commit(container, wanted)}, 201)
 

@@ -17,6 +17,7 @@ from corten.engine.containers.attach import DETACH_KEYS, detach_keys, send
 from corten.engine.containers.execs import Exec
 from corten.engine.seams import Stream
 from corten.engine.validate import keys
+from corten.engine.validate.schema import check_exec_start_types
 from corten.errors import CortenError, StartFailed
 
 
@@ -46,6 +47,7 @@ async def create(call: Call) -> web.StreamResponse:
 async def start(call: Call) -> web.StreamResponse:
     """Detached: answered when it runs. Otherwise the connection is taken first, and errors go into it."""
     body = await call.body(keys.EXEC_START, optional=True)
+    check_exec_start_types(body)
     execs = call.engine.execs
     exec = execs.get(call.path["id"])
     execs.check_startable(exec)

@@ -12,6 +12,7 @@ from corten.api.routes import Route
 from corten.api.streams import begin, pieces, progress
 from corten.api.versions import NO_VIRTUAL_SIZE, Version
 from corten.engine.validate import keys
+from corten.engine.validate.schema import check_auth_types
 from corten.errors import Invalid, Unsupported
 
 Json = dict[str, Any]
@@ -117,7 +118,9 @@ async def push(call: Call) -> web.StreamResponse:
 
 async def login(call: Call) -> web.StreamResponse:
     """POST /auth."""
-    token = await call.engine.images.login(await call.body(keys.AUTH))
+    auth = await call.body(keys.AUTH)
+    check_auth_types(auth)
+    token = await call.engine.images.login(auth)
     return json_answer({"Status": "Login Succeeded", "IdentityToken": token})
 
 

@@ -104,6 +104,13 @@ def check_tag(tag: str) -> str:
     return tag
 
 
+def check_domain(domain: str) -> str:
+    """`domain` itself when it can be that of a registry, with or without a port."""
+    if not _DOMAIN.fullmatch(domain):
+        raise Invalid(f"invalid registry address: {domain[:80]!r}")
+    return domain
+
+
 def _split_domain(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
     if not slash or not (set(first) & set(".:") or first == "localhost" or first != first.lower()):

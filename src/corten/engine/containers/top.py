@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from corten.engine.containers.container import Container
 from corten.engine.containers.execs import check_running
 from corten.engine.seams import Json
-from corten.errors import Failed, Invalid, Unsupported
+from corten.errors import Invalid, Unsupported
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
@@ -17,7 +17,8 @@ _FORBIDDEN = set(";|&`$<>\n\0")
 
 
 async def top(containers: Containers, container: Container, arguments: str) -> Json:
-    """{"Titles": [...], "Processes": [[...], ...]}; `arguments` are ps's ("-ef" when empty)."""
+    """{"Titles": [...], "Processes": [[...], ...]}; `arguments` are ps's ("-ef" when empty). Invalid when ps refuses
+    them, or shows no PIDs."""
     check_running(container, "top")
     assert container.task is not None, "check_running saw it"
     words = arguments.split() or ["-ef"]
@@ -39,7 +40,7 @@ async def _ps(words: list[str]) -> str:
     output, errors = await process.communicate()
     if process.returncode:
         said = errors.decode(errors="replace").strip().splitlines()  # the rest is how to call it
-        raise Failed(f"ps: {said[0].removeprefix('ps: ') if said else f'it ended with {process.returncode}'}")
+        raise Invalid(f"ps: {said[0].removeprefix('ps: ') if said else f'it ended with {process.returncode}'}")
     return output.decode(errors="replace")
 
 

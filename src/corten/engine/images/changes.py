@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import copy
 import re
 import shlex
 from collections.abc import Iterable
 from typing import Any
 
 from corten.errors import Invalid
+from corten.spec import go_json
 from corten.units.durations import parse_duration
 
 Json = dict[str, Any]
@@ -22,7 +23,7 @@ _HEALTH = {
 
 def apply_changes(config: Json, changes: Iterable[str]) -> Json:
     """A copy of an image's `config` with these instructions done. Invalid, naming the instruction."""
-    result: Json = json.loads(json.dumps(config))
+    result = copy.deepcopy(config)
     for change in changes:
         word, _, rest = change.strip().partition(" ")
         rest = rest.strip()
@@ -38,11 +39,19 @@ def apply_changes(config: Json, changes: Iterable[str]) -> Json:
     return result
 
 
+def _json(text: str) -> Any:
+    """As Go reads it. ValueError."""
+    try:
+        return go_json.plain(go_json.loads(text.encode(errors="surrogatepass"), "it"))
+    except Invalid as error:
+        raise ValueError(str(error)) from error
+
+
 def _command(text: str) -> list[str]:
     """The JSON form, or a line for the shell."""
     if text.startswith("["):
         try:
-            words = json.loads(text)
+            words = _json(text)
             if isinstance(words, list) and all(isinstance(word, str) for word in words):
                 return words
         except ValueError:
@@ -52,7 +61,7 @@ def _command(text: str) -> list[str]:
 
 def _words(text: str) -> list[str]:
     if text.startswith("["):
-        words = json.loads(text)
+        words = _json(text)
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise ValueError("not a list of strings")
         return words

@@ -17,7 +17,7 @@ from corten.engine.images.chain import LayerTrees, finish
 from corten.engine.images.changes import apply_changes
 from corten.engine.images.collect import Collector
 from corten.engine.images.unpack import Unpacker
-from corten.errors import Exhausted, Invalid
+from corten.errors import Exhausted
 from corten.layers.write import END
 from corten.spec import digest as digests
 from corten.spec import oci_image
@@ -39,7 +39,7 @@ _KEPT = ("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "Working
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """POST /commit. `config` takes the place of the container's own, key by key."""
+    """POST /commit. `config`, whose types are right, takes the place of the container's own, key by key."""
 
     repo: str = ""
     tag: str = ""
@@ -166,8 +166,6 @@ def _config(container: Json, given: Json) -> Json:
         if not value:
             continue
         if key in ("Labels", "ExposedPorts", "Volumes"):
-            if not isinstance(value, dict):
-                raise Invalid(f"{key} is not an object")
             merged[key] = {**(merged.get(key) or {}), **value}
         else:
             merged[key] = value

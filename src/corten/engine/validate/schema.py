@@ -298,5 +298,17 @@ def check_connect_types(body: Any) -> None:
     check_type(body, CONNECT, "ConnectOptions", "")
 
 
+def check_auth_types(body: Any) -> None:
+    check_type(body, AUTH, "AuthConfig", "")
+
+
+def check_exec_start_types(body: Any) -> None:
+    check_type(body, EXEC_START, "ExecStartOptions", "")
+
+
+def check_commit_types(body: Any) -> None:
+    check_type(body, _WRAPPER, "ContainerConfigWrapper", "")
+
+
 def check_disconnect_types(body: Any) -> None:
     check_type(body, DISCONNECT, "DisconnectOptions", "")

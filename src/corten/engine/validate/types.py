@@ -61,6 +61,8 @@ def _items(value: object, kind: Items, struct: str, path: str) -> None:
         raise mismatch(value, kind.go, struct, path)
     _bounded(len(value), path)
     for element in value:
+        if kind.or_text and not isinstance(element, str):  # Docker tries a list, then a text, and reports that
+            raise mismatch(value, kind.element.go, struct, path)
         if element is None:
             raise mismatch(element, kind.element.go, struct, path)
         check_type(element, kind.element, struct, path)

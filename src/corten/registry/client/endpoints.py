@@ -51,8 +51,11 @@ class Endpoints:
                 self._hosts.add(entry.rpartition("://")[2].rstrip("/").lower())
 
     def find(self, domain: str) -> Endpoint:
-        """The endpoint of a reference's domain."""
+        """The endpoint of a reference's domain. Invalid when its port is none."""
         host = _HUB if domain == DEFAULT_DOMAIN else domain
+        port = host.rpartition("]")[2].partition(":")[2]
+        if port and not 0 < int(port) < 1 << 16:
+            raise Invalid(f"invalid registry address {domain!r}: there is no port {port}")
         name = host_name(host)
         tls = client_tls(self._certificates, (host, domain))
         if self._configured(host.lower(), name):

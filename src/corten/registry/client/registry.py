@@ -22,7 +22,7 @@ from corten.registry.client.web import STALL, Web
 from corten.spec import digest as digests
 from corten.spec import go_json, oci_image
 from corten.spec.oci_image import Descriptor
-from corten.spec.reference import DEFAULT_DOMAIN, Reference
+from corten.spec.reference import DEFAULT_DOMAIN, Reference, check_domain
 from corten.store.blobs import Blobs
 
 UPLOADS = 5  # as dockerd's max-concurrent-uploads
@@ -101,12 +101,12 @@ class Registry:
         return Repository(self._web, place, reference.familiar_name, known, self._pause, attempts=self._attempts)
 
     async def login(self, auth: Mapping[str, Any]) -> str:
-        """Try the credentials at the registry that they name (Docker Hub's, when none). Unauthorized.
+        """Try the credentials at the registry that they name (Docker Hub's, when none). Unauthorized, Invalid.
 
         The identity token that its authentication server gave, to be kept instead of the password; "" for none.
         """
         address = str(auth.get("serveraddress") or DEFAULT_DOMAIN).rpartition("://")[2].partition("/")[0]
-        domain = DEFAULT_DOMAIN if address in HUB_NAMES else address
+        domain = DEFAULT_DOMAIN if address in HUB_NAMES else check_domain(address)
         known = credentials({**auth, "serveraddress": domain}, domain)
         endpoint = self._endpoints.find(domain)
         repository = Repository(self._web, Place(endpoint, "", domain), "", known, self._pause, offline=True)
