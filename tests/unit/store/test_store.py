@@ -11,9 +11,11 @@ import pytest
 
 from corten.errors import Corrupt, Exhausted, Invalid, NotFound
 from corten.spec import digest as digests
+from corten.spec.image_config import ImageConfig, RootFS
 from corten.store.blobs import Blobs
 from corten.store.compression import Decoder, detect, zstd
 from corten.store.database import MIGRATIONS, Database
+from corten.store.images import ImageRecord, ImageRecords
 from corten.store.leases import Leases
 from corten.store.records import Records
 from image_parts.disks import small_disk
@@ -223,3 +225,24 @@ def test_many_threads_put_the_same(tmp_path: Path) -> None:
             assert len(set(threads.map(lambda _, piece=piece: blobs.put(piece), range(8)))) == 1
             assert blobs.read(blobs.put(piece), len(piece)) == piece
     assert blobs.parts() == []
+
+
+def test_an_image_that_an_older_version_let_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One faulty configuration is no error of the list; what is right in it is shown, and the log has it once."""
+    with closing(Database(tmp_path / "db")) as database:
+        records = ImageRecords(database)
+        good = ImageConfig(os="linux", rootfs=RootFS(diff_ids=("sha256:" + "1" * 64,)))
+        for id in ("sha256:a", "sha256:b"):
+            records.put(
+                ImageRecord(id, "sha256:m", good, (), 1, "2024-01-01T00:00:00Z", 1.0), [f"docker.io/x/{id[7:]}:1"]
+            )
+        body = good.to_bytes().decode()[:-1] + ',"config":{"Labels":[1],"Cmd":["\\ud800"]}}'
+        database.rows("UPDATE images SET config=? WHERE id='sha256:b'", (body,))
+        for _ in range(2):
+            assert [record.id for record in records.all()] == ["sha256:a", "sha256:b"]
+        found = records.get("sha256:b")
+        assert (
+            found is not None and found.config.config == {"Cmd": ["\ufffd"]} and found.chain == records.all()[0].chain
+        )
+    (line,) = [each.getMessage() for each in caplog.records]
+    assert "sha256:b" in line and "Config.config.Labels" in line
