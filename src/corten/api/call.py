@@ -150,7 +150,7 @@ def decode_object(data: bytes) -> Json:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         # Go takes what msgspec does not: lone surrogates, bytes that are no UTF-8, numbers of any size
-        value = go_json.plain(go_json.loads(data, "invalid JSON: the body"))
+        value = go_json.value(data, "invalid JSON: the body")
     if value is None:
         return {}
     if not isinstance(value, dict):

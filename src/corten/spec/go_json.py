@@ -1,6 +1,6 @@
 """Documents of other people, read as Go's encoding/json reads them: what dockerd takes or refuses, so do we.
 
-`loads` is the syntax, `read` the types:
+`loads` is the syntax, `read` the types, `value` what has no types here:
 
     loads(b'{"labels": {"a": "\\ud800"}}')      (("labels", (("a", "\\ud800"),)),)
     read(that, CONFIG)                          {"Labels": {"a": "\\ufffd"}}, None
@@ -21,7 +21,6 @@ from typing import Any
 from corten.errors import Invalid
 from corten.spec.go_types import (
     Items,
-    Literal,
     Moment,
     Number,
     Plain,
@@ -50,48 +49,48 @@ codecs.register_error(_REPLACE, _replace)
 
 
 def loads(body: bytes, what: str) -> Any:
-    """The value of a JSON text; an object is a tuple of its (key, value) pairs, and strings may hold lone surrogates.
+    """The value of a JSON text; an object is a tuple of its (key, value) pairs, a number that is no integer of a usual
+    size is bytes as it was written, and strings may hold lone surrogates.
 
     Invalid, naming `what`.
     """
+    return _loads(
+        body.decode("utf-8", _REPLACE), what, object_pairs_hook=tuple, parse_int=_short, parse_float=str.encode
+    )
+
+
+def value(body: bytes, what: str) -> Any:
+    """The value of a JSON text as Python has it, without lone surrogates. Invalid, naming `what`."""
+    text = body.decode("utf-8", _REPLACE)
+    found = _loads(text, what, parse_int=_number)
+    return json.loads(unicode(json.dumps(found, ensure_ascii=False))) if "\\u" in text else found
+
+
+def document(body: bytes, what: str) -> dict[str, Any]:
+    """The object in a JSON text, as `value` has it. Invalid, naming `what`."""
+    found = value(body, what)
+    if not isinstance(found, dict):
+        raise Invalid(f"{what} is not a JSON object")
+    return found
+
+
+def _loads(text: str, what: str, **hooks: Any) -> Any:
     try:
-        text = body.decode("utf-8", _REPLACE)
-        return json.loads(
-            text, object_pairs_hook=tuple, parse_int=_integer, parse_float=Literal, parse_constant=_constant
-        )
+        return json.loads(text, parse_constant=_constant, **hooks)
     except (ValueError, RecursionError) as error:
         raise Invalid(f"{what} is not JSON: {error}") from error
 
 
-def _integer(text: str) -> int | Literal:
-    return int(text) if len(text) <= _LONGEST else Literal(text)
+def _short(text: str) -> int | bytes:
+    return int(text) if len(text) <= _LONGEST else text.encode()
+
+
+def _number(text: str) -> int | float:
+    return int(text) if len(text) <= _LONGEST else float(text)
 
 
 def _constant(text: str) -> Any:
     raise ValueError(f"invalid character {text[0]!r} looking for beginning of value")
-
-
-def plain(value: Any) -> Any:
-    """What `loads` gave as dictionaries, without lone surrogates; of a key that comes twice the last value."""
-    match value:
-        case str():
-            return unicode(value)
-        case list():
-            return [plain(each) for each in value]
-        case tuple():
-            return {unicode(key): plain(each) for key, each in value}
-        case Literal():
-            return float(value)
-        case _:
-            return value
-
-
-def document(body: bytes, what: str) -> dict[str, Any]:
-    """The object in a JSON text, as `plain` has it. Invalid, naming `what`."""
-    found = plain(loads(body, what))
-    if not isinstance(found, dict):
-        raise Invalid(f"{what} is not a JSON object")
-    return found
 
 
 def unicode(text: str) -> str:

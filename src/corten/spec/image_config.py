@@ -7,6 +7,7 @@ ImageConfig. The blob keeps its bytes, whatever else is in them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -211,9 +212,10 @@ def recorded(body: str) -> tuple[ImageConfig, Invalid | None]:
 
 def _repaired(body: str) -> tuple[ImageConfig, Invalid | None]:
     try:
-        document, error = go_json.read(go_json.loads(body.encode(errors="replace"), "image configuration"), IMAGE)
-    except Invalid as broken:
-        return ImageConfig(), broken
+        written = json.loads(body, object_pairs_hook=tuple)  # by Python, which also writes NaN and Infinity
+    except (ValueError, RecursionError) as broken:
+        return ImageConfig(), Invalid(f"image configuration is not JSON: {broken}")
+    document, error = go_json.read(written, IMAGE)
     return msgspec.convert(document or {}, ImageConfig), error
 
 

@@ -30,6 +30,8 @@ OWN_WORDS = (
     "RootFS key",
 )
 
+UNREAD = ("os-features", "container", "id-", "parent", "size")  # no answer has them
+
 
 @pytest.mark.parametrize(("name", "text"), [*documents()], ids=[name for name, _ in documents()])
 def test_like_dockerd(name: str, text: bytes) -> None:
@@ -70,7 +72,7 @@ def test_records_that_an_older_version_wrote() -> None:
     for name, text in documents():
         try:
             old = json.dumps(json.loads(text))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         config, error = recorded(old)
         json.dumps(shown(config), ensure_ascii=False).encode()
@@ -78,7 +80,7 @@ def test_records_that_an_older_version_wrote() -> None:
             continue
         assert config.diff_ids == (DIFF,), "what layers it has is known, whatever else is wrong"
         _, unmarshal, field = DOCKERD[name].get("error", "").partition(" into Go ")
-        if unmarshal:  # the numbers in front of it may be written otherwise now
+        if unmarshal and not name.startswith(UNREAD):  # the numbers in front of it may be written otherwise now
             assert str(error).partition(" into Go ")[2][:60] == field[:60]
 
 
@@ -120,6 +122,20 @@ def test_whatever_is_let_in_can_be_shown(members: dict[str, Any]) -> None:
 @given(st.binary())
 def test_bytes_that_are_no_json(data: bytes) -> None:
     try:
-        go_json.plain(go_json.loads(data, "x"))
+        found = go_json.value(data, "x")
     except Invalid:
         return
+    json.dumps(found, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (b'{"a":"\\ud800\\ud83d\\ude00"}', {"a": "\ufffd\U0001f600"}),
+        (b'{"\\udfff":["\xff"]}', {"\ufffd": ["\ufffd"]}),
+        (b'{"a":1e999,"b":%s,"a":2.5,"c":"\\"\\u0000\\\\ud800"}' % (b"9" * 5000),
+         {"a": 2.5, "b": float("inf"), "c": '"\0\\ud800'}),
+    ],
+)  # fmt: skip
+def test_values_without_types(text: bytes, wanted: Any) -> None:
+    assert go_json.value(text, "x") == wanted

@@ -42,7 +42,7 @@ def apply_changes(config: Json, changes: Iterable[str]) -> Json:
 def _json(text: str) -> Any:
     """As Go reads it. ValueError."""
     try:
-        return go_json.plain(go_json.loads(text.encode(errors="surrogatepass"), "it"))
+        return go_json.value(text.encode(errors="surrogatepass"), "it")
     except Invalid as error:
         raise ValueError(str(error)) from error
 

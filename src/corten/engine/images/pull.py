@@ -188,8 +188,11 @@ class Puller:
         for layer in manifest.layers:  # refuse what is no image before fetching anything of it
             oci_image.layer_compression(layer)
         await self._registry.blob(repository, config, None, waiting)
-        text = await asyncio.to_thread(self._blobs.read, config.digest, oci_image.MAX_CONFIG)
-        return image_keep.plan(manifest, fetched.digest, text)
+
+        def plan() -> image_keep.Plan:
+            return image_keep.plan(manifest, fetched.digest, self._blobs.read(config.digest, oci_image.MAX_CONFIG))
+
+        return await asyncio.to_thread(plan)  # a hostile configuration of 8 MiB takes seconds
 
     def _check_platform(
         self, image: image_keep.Plan, reference: Reference, wanted: Platform | None, emit: Emit
