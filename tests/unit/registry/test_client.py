@@ -377,3 +377,9 @@ def test_no_time_to_come_again(value: str) -> None:
 def test_refusals_are_one_line_whatever_the_body(body: bytes) -> None:
     found = refusal(500, {}, body)
     assert "\n" not in found.text and len(found.text) < 1000
+
+
+def test_a_refusal_in_what_is_no_unicode() -> None:
+    body = b'{"errors":[{"code":"DENIED","message":"no \\ud800 \xff"}]}'
+    assert refusal(403, {}, body).message == "no \ufffd \ufffd"
+    assert refusal(502, {}, b'{"errors":{"a":NaN}}').message == ""

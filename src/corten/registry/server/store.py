@@ -20,6 +20,7 @@ from corten.registry.server.layout import Guard, Layout, full_disk, mark, place,
 from corten.registry.server.names import check_tag
 from corten.registry.server.uploads import UNKNOWN, Upload, Uploads, new_id
 from corten.spec import digest as digests
+from corten.spec import go_json
 from corten.store.blobs import sync_directory
 
 Json = dict[str, Any]
@@ -358,7 +359,7 @@ class Needs:
 def subject_of(body: bytes) -> str:
     """The digest of a manifest's subject; "" without one."""
     try:
-        subject = json.loads(body).get("subject")
+        subject = go_json.document(body, "manifest").get("subject")
         return digests.check(subject["digest"]) if subject else ""
-    except (ValueError, AttributeError, KeyError, TypeError, Invalid):
+    except (KeyError, TypeError, Invalid):
         return ""
