@@ -108,7 +108,7 @@ def test_bad_requests(http: Connection, method: str, path: str, body: Any, statu
         (b'{"Image":"test"} trailing', "application/json", 400),
         (b'{"a":' * 100_000, "application/json", 400),
         (b"[" * 1_000_000, "application/json", 400),
-        (b'{"Image":"\xff"}', "application/json", 400),
+        (b'{"Image":"\xff"}', "application/json", 404),
         (b'{"Image":"test"}', "text/plain", 400),
         (b'{"Image":"test"}', "application/x-www-form-urlencoded", 400),
         (b'{"Image":"test"}', "application/json; charset=utf-8", 201),
