@@ -545,7 +545,7 @@ def make_engine(root: Path, table: MemoryTable | None = None, runtime: FakeRunti
             images=FakeImages(),
             networks=FakeNetworks(),
             events=events,
-            volumes=Volumes(root / "volumes", rows, events, changing),
+            volumes=Volumes(root / "volumes", rows, events),
             changing=changing,
         )
     )

@@ -50,7 +50,7 @@ TARGETS = ["..", "../canary", "../../../../canary", "/", "/canary", ".", "", "se
 NAMES = ["a", "a/b", "a/b/secret", "self", "../canary/secret", "/../canary/new",
          "a/../../canary/new", "./a", "a/", "a//b",
          ".", "..", "/", ".wh.a", ".wh..wh..opq", ".wh..", ".wh...", ".wh.", "a/.wh..wh.x", "a/.wh.b", "a/.wh.b/c",
-         "a/.wh..", "x" * 255, "x" * 256, "n\udc80n", "z/" * 1030 + "f"]  # fmt: skip
+         "a/.wh..", "x" * 255, "x" * 256, "n\udc80n", "z/" * 1030 + "f", "z/" * 2050 + "f"]  # fmt: skip
 
 
 def kinds(target: str) -> dict[str, Callable[[bytes], bytes]]:
@@ -142,7 +142,7 @@ def test_overlay_attributes_are_not_an_images_to_set(tree: Path) -> None:
         (tars.file("f", b"x" * 100_000), Limits(bytes=50_000)),
         (b"".join(tars.file(str(n), b"") for n in range(50)), Limits(inodes=20)),
         (tars.file("a/" * 30 + "f"), Limits(inodes=20)),
-        (tars.file("a/" * 30 + "f"), Limits(depth=20)),
+        (tars.file("a/" * 30 + "f"), Limits(path=20)),
         (
             write._pax(b"a", {b"GNU.sparse.map": b"", b"GNU.sparse.size": b"%d" % (1 << 61)}) + tars.file("s", b""),
             Limits(),

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from corten.api.call import Call, encode, json_answer
 from corten.api.routes import Route
-from corten.api.streams import begin, pieces
+from corten.api.streams import begin, pieces, whole_or_pieces
 from corten.engine import clock
 from corten.engine.images.commit import Request
 from corten.engine.validate import keys
@@ -45,7 +45,8 @@ async def put(call: Call) -> web.StreamResponse:
 
 async def changes(call: Call) -> web.StreamResponse:
     container = call.engine.containers.get(call.path["id"])
-    return json_answer(await call.engine.trees.changes(container))
+    async with call.engine.trees.changes(container) as data:
+        return await whole_or_pieces(call, "application/json", data)
 
 
 async def export(call: Call) -> web.StreamResponse:
@@ -75,7 +76,7 @@ ROUTES = (
     Route("HEAD", "/containers/{id}/archive", look),
     Route("GET", "/containers/{id}/archive", fetch, stream=True),
     Route("PUT", "/containers/{id}/archive", put, stream=True),
-    Route("GET", "/containers/{id}/changes", changes),
+    Route("GET", "/containers/{id}/changes", changes, stream=True),
     Route("GET", "/containers/{id}/export", export, stream=True),
     Route("POST", "/commit", commit),
 )

@@ -38,6 +38,7 @@ async def list_containers(call: Call) -> web.StreamResponse:
         for summary in shown:
             if (container := engine.containers.by_id.get(summary["Id"])) is not None:
                 summary |= await sizes(engine, container)
+        shown = [summary for summary in shown if summary["Id"] in engine.containers.by_id]
     return json_answer(shown)
 
 

@@ -14,6 +14,7 @@ from corten.engine.sources import closing
 from corten.errors import CortenError
 
 log = logging.getLogger(__name__)
+_WHOLE = 1 << 20  # bytes that are kept back
 
 
 class Begun(web.StreamResponse):
@@ -43,6 +44,18 @@ async def pieces(answer: web.StreamResponse, source: AsyncIterator[bytes]) -> we
         raise ConnectionAbortedError(str(error)) from error
     await answer.write_eof()
     return answer
+
+
+async def whole_or_pieces(call: Call, content_type: str, source: AsyncIterator[bytes]) -> web.StreamResponse:
+    """All of `source`. As long as it is small it is an answer by itself, and an error in it is a plain error."""
+    start = bytearray()
+    async for piece in source:
+        start += piece
+        if len(start) > _WHOLE:
+            answer = await begin(call, content_type)
+            await answer.write(start)
+            return await pieces(answer, source)
+    return web.Response(body=bytes(start), content_type=content_type)
 
 
 async def progress(call: Call, source: AsyncIterator[object]) -> web.StreamResponse:

@@ -108,7 +108,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     changing = Background()
     namespaces = LauncherNamespaces(launcher)
     runtime = Supervisors(launcher, config.exec_root / "containers")
-    volumes = Volumes(config.data_root / "volumes", records, events, changing, machine.root_owner(facts))
+    volumes = Volumes(config.data_root / "volumes", records, events, machine.root_owner(facts))
     network_config = _network_config(config)
     names = LauncherNameServer(launcher, config.exec_root, network_config.resolv_conf)
     networks = Networks(records, network_config, events.publish, names)

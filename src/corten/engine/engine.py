@@ -49,7 +49,6 @@ class Engine:
         self.networks.on_unnamed(self._unnamed)
 
     async def open(self) -> None:
-        self.parts.changing.spawn(asyncio.to_thread(self.volumes.empty_bin), "erasing removed volumes")
         await self.containers.restore()
         self.parts.watching.spawn(self.image_gc.every_now_and_then(), "image gc")
 

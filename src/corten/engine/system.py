@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from corten import __version__
 from corten.engine import clock
-from corten.engine.containers.list import ImageNames, summary
+from corten.engine.containers.list import ImageNames, summary, tree_size
 from corten.engine.containers.stats import total_memory
 from corten.engine.seams import Json
-from corten.snapshots.shelf import Usage
 
 if TYPE_CHECKING:
     from corten.engine.containers.container import Container
@@ -149,20 +148,22 @@ class System:
         if every or "container" in types:
             names, containers = ImageNames(engine.images), list(engine.containers.by_id.values())
             containers.sort(key=lambda container: -container.record.created)
-            shown["Containers"] = [summary(names, c) | await sizes(engine, c) for c in containers]
+            sized = [(container, await sizes(engine, container)) for container in containers]
+            shown["Containers"] = [summary(names, c) | found for c, found in sized if not c.gone]
         if every or "volume" in types:
-            volumes = engine.volumes.list()
-            shown["Volumes"] = [await asyncio.to_thread(engine.volumes.shown, volume, True) for volume in volumes]
+            counted = [await asyncio.to_thread(engine.volumes.shown, volume, True) for volume in engine.volumes.list()]
+            there = {volume.name for volume in engine.volumes.list()}
+            shown["Volumes"] = [volume for volume in counted if volume["Name"] in there]
         if every or "build-cache" in types:
             shown["BuildCache"] = []
         return shown
 
 
 async def sizes(engine: Engine, container: Container) -> Json:
-    """SizeRw and SizeRootFs. Walks the disk, in a thread."""
-    usage: Usage = await asyncio.to_thread(engine.parts.snapshots.usage, container.id)
-    image_size = engine.image_size(container.record.image_id)
-    return {"SizeRw": usage.bytes, "SizeRootFs": usage.bytes + image_size}
+    """SizeRw and SizeRootFs. Walks the disk, in a thread. What cannot be counted is -1, as in dockerd: one container's
+    tree must not fail an answer about all."""
+    own = await tree_size(engine.parts.snapshots, container)
+    return {"SizeRw": own, "SizeRootFs": max(0, own) + engine.image_size(container.record.image_id)}
 
 
 _NO_SWARM: Json = {

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import secrets
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from corten.engine import clock
-from corten.engine.background import Background
 from corten.engine.containers.records import Table
 from corten.engine.events import Events
 from corten.engine.filters import Filters
 from corten.engine.volume_places import BIN, VolumePlaces
 from corten.errors import Conflict, Invalid, NotFound, Unsupported
+from corten.layers import tree
+from corten.snapshots.trash import Trash
 from corten.units.durations import SECOND
+
+log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 KIND = "volume"
@@ -47,14 +50,12 @@ class Volume(msgspec.Struct, omit_defaults=True):
 class Volumes:
     """All volumes, and which containers refer to them. Only `size` and `prune` walk the disk."""
 
-    def __init__(
-        self, root: Path, table: Table, events: Events, background: Background, owner: tuple[int, int] = (0, 0)
-    ) -> None:
+    def __init__(self, root: Path, table: Table, events: Events, owner: tuple[int, int] = (0, 0)) -> None:
         self._root = root
-        self._places = VolumePlaces(root, owner)
+        self.trash = Trash(root / BIN)
+        self._places = VolumePlaces(root, self.trash, owner)
         self._table = table
         self._events = events
-        self._background = background
         self._users: dict[str, set[str]] = {}
         self.filling = asyncio.Lock()  # two containers made at the same time may share an empty volume
         self._all = {id: msgspec.convert(body, Volume) for id, body in table.list(KIND).items()}
@@ -149,15 +150,8 @@ class Volumes:
             self._places.settle(name)
             raise
         del self._all[name]
-        if self._places.throw_away(name):  # its files go behind the answer, and at the latest with the next daemon
-            self._background.spawn(asyncio.to_thread(self.empty_bin), f"erasing volume {name}")
+        self._places.throw_away(name)  # its files go behind the answer, and at the latest with the next daemon
         self._events.publish("volume", "destroy", name, {"driver": volume.driver})
-
-    def empty_bin(self) -> None:
-        """Erase what was thrown away. Blocks. The bin stays: another removal may be about to put something in."""
-        bin = self._root / BIN
-        for name in os.listdir(bin) if bin.is_dir() else ():
-            shutil.rmtree(bin / name, ignore_errors=True)
 
     def list(self, filters: Filters | None = None) -> list[Volume]:
         wanted = filters or Filters()
@@ -183,7 +177,7 @@ class Volumes:
                 continue
             if name in self._users or not wanted.match_labels("label", volume.labels):
                 continue
-            size = await asyncio.to_thread(self.size, name)
+            size = max(0, await asyncio.to_thread(self.size, name))
             if name in self._users or name not in self._all:  # taken, or removed, while we counted
                 continue
             self.remove(name)
@@ -193,8 +187,18 @@ class Volumes:
         return removed, freed
 
     def size(self, name: str) -> int:
-        """Bytes of its files, each link counted once."""
-        return disk_usage(self._places.data(name))
+        """Bytes of its files, each link counted once; 0 when it is not there (any more), -1 when it cannot be read."""
+        try:
+            top = tree.open_directory(os.fsencode(self._places.data(name)))
+        except FileNotFoundError:
+            return 0
+        try:
+            return tree.usage(top)[0]
+        except OSError as error:
+            log.warning("cannot count volume %s: %s", name, error)
+            return -1
+        finally:
+            os.close(top)
 
     def shown(self, volume: Volume, usage: bool = False) -> Json:
         """Docker's Volume object; `usage` adds UsageData, which walks the disk."""
@@ -210,27 +214,6 @@ class Volumes:
         if usage:
             shown["UsageData"] = {"RefCount": len(self.users(volume.name)), "Size": self.size(volume.name)}
         return shown
-
-
-def disk_usage(top: Path) -> int:
-    """Bytes of the regular files and links below `top`, without following anything; 0 when it is not there."""
-    total, seen = 0, set()
-    for directory, _, files in os.walk(top):
-        for entry in _stats(directory, files):
-            if entry.st_nlink > 1:
-                if (entry.st_dev, entry.st_ino) in seen:
-                    continue
-                seen.add((entry.st_dev, entry.st_ino))
-            total += entry.st_size
-    return total
-
-
-def _stats(directory: str, files: Iterable[str]) -> Iterable[os.stat_result]:
-    for name in files:
-        try:
-            yield os.lstat(os.path.join(directory, name))
-        except FileNotFoundError:  # it went while we walked
-            continue
 
 
 def _check_options(name: str, options: Mapping[str, str]) -> None:

@@ -14,10 +14,6 @@ from corten.kernel.descriptors import path_in
 OPAQUE = b"trusted.overlay.opaque"  # Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories"
 
 
-def get_at(dirfd: int, name: bytes, attribute: bytes) -> bytes:
-    return os.getxattr(path_in(dirfd, name), attribute, follow_symlinks=False)
-
-
 def all_at(dirfd: int, name: bytes) -> dict[bytes, bytes]:
     """Every attribute of `name` in `dirfd`; empty where the file system has none."""
     return _all(path_in(dirfd, name), follow=False)
@@ -31,18 +27,24 @@ def all_of(held: int | bytes) -> dict[bytes, bytes]:
 def _all(target: int | bytes, follow: bool) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
     try:
-        for attribute in os.listxattr(target, follow_symlinks=follow):
-            found[os.fsencode(attribute)] = os.getxattr(target, attribute, follow_symlinks=follow)
+        names = os.listxattr(target, follow_symlinks=follow)
     except OSError as error:
-        if error.errno not in (errno.ENOTSUP, errno.ENODATA):  # none here; gone meanwhile
-            raise
+        if error.errno == errno.ENOTSUP:
+            return found
+        raise
+    for name in names:
+        try:
+            found[os.fsencode(name)] = os.getxattr(target, name, follow_symlinks=follow)
+        except OSError as error:
+            if error.errno != errno.ENODATA:  # removed since it was listed
+                raise
     return found
 
 
 def is_opaque_at(dirfd: int, name: bytes) -> bool:
     """Does this directory hide what lies below it in an overlay? Needs CAP_SYS_ADMIN to be seen."""
     try:
-        return get_at(dirfd, name, OPAQUE) == b"y"
+        return os.getxattr(path_in(dirfd, name), OPAQUE, follow_symlinks=False) == b"y"
     except OSError as error:
         if error.errno in (errno.ENODATA, errno.ENOTSUP):
             return False

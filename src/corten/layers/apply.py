@@ -66,7 +66,7 @@ def apply(root: int, source: Source, limits: Limits, umask: int | None = None) -
     return Applied(layer.size, layer.inodes, tuple(layer.implied), tuple(layer.links))
 
 
-def clean(name: bytes, depth: int) -> list[bytes]:
+def clean(name: bytes, longest: int) -> list[bytes]:
     """The components of a path in a tar: absolute is from the tree's root; Invalid when `..` leaves it."""
     parts: list[bytes] = []
     for part in name.split(b"/"):
@@ -78,8 +78,8 @@ def clean(name: bytes, depth: int) -> list[bytes]:
             parts.pop()
         else:
             raise Invalid(f"tar entry escapes its root: {name[:200]!r}")
-    if len(parts) > depth:
-        raise Invalid(f"tar entry is nested deeper than {depth}: {name[:100]!r}")
+    if sum(map(len, parts)) + len(parts) > longest + 1:
+        raise Invalid(f"tar entry has a path of more than {longest} bytes: {name[:100]!r}")
     return parts
 
 
@@ -114,7 +114,7 @@ class _Layer:
         if self._stale or len(self._directories) > _CACHE:
             self._trim()
         self._links = 0
-        parts = clean(entry.name, self._limits.depth)
+        parts = clean(entry.name, self._limits.path)
         if not parts:
             if entry.type != tar.DIRECTORY:
                 raise Invalid("the root of a layer is not a directory")
@@ -217,7 +217,7 @@ class _Layer:
                 os.close(node)
 
     def _make_link(self, dirfd: int, parent: bytes, name: bytes, entry: Entry) -> None:
-        target = clean(entry.link, self._limits.depth)
+        target = clean(entry.link, self._limits.path)
         if not target:
             raise Invalid("hard link to the root directory")
         own = parent + b"/" + name if parent else name
@@ -330,8 +330,6 @@ class _Layer:
                 raise Invalid("too many links to follow")
             above = [] if target.startswith(b"/") else parts[:-1]
             inside = _inside(above, target)
-            if len(inside) > self._limits.depth:
-                raise Invalid(f"link leads deeper than {self._limits.depth} directories")
             return os.dup(self._directory(b"/".join(inside)))
         self._count()
         fd = self._new_directory(dirfd, name)

@@ -7,7 +7,7 @@ import stat
 from itertools import zip_longest
 
 from corten.kernel import xattr
-from corten.layers import tree
+from corten.layers import holes, tree
 
 _PIECE = 1 << 20
 
@@ -48,22 +48,31 @@ def _differs(ours: tree.Found, theirs: tree.Found) -> str | None:
         return None
     if model.st_size != status.st_size:
         return f"measures {status.st_size} bytes instead of {model.st_size}"
-    return None if _same_content(ours.dirfd, ours.name, theirs.dirfd, theirs.name) else "has another content"
+    same = _same_content(ours.dirfd, ours.name, theirs.dirfd, theirs.name, model.st_size)
+    return None if same else "has another content"
 
 
-def _same_content(first: int, name: bytes, second: int, other: bytes) -> bool:
+def _same_content(first: int, name: bytes, second: int, other: bytes, size: int) -> bool:
     how = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     one = os.open(name, how, dir_fd=first)
     try:
         two = os.open(other, how, dir_fd=second)
         try:
-            while True:
-                piece = os.read(one, _PIECE)
-                if piece != os.read(two, _PIECE):
-                    return False
-                if not piece:
-                    return True
+            return _same_bytes(one, two, size)
         finally:
             os.close(two)
     finally:
         os.close(one)
+
+
+def _same_bytes(one: int, two: int, size: int) -> bool:
+    """What is a hole in both is not read."""
+    at = 0
+    while (at := min(holes.next_data(one, at, size), holes.next_data(two, at, size))) < size:
+        piece = os.pread(one, _PIECE, at)
+        if piece != os.pread(two, _PIECE, at):
+            return False
+        if not piece:
+            return True
+        at += len(piece)
+    return True

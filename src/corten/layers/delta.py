@@ -6,17 +6,19 @@ With overlay the own tree is the upper directory, where everything that is there
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from corten.kernel import xattr
 from corten.layers import tree, whiteout
 from corten.layers.owners import AS_THEY_ARE, Owners
+from corten.layers.way import Way
 
 MODIFIED, ADDED, DELETED = 0, 1, 2  # as Docker's API numbers them
-_MAX_DEPTH = 500
 # Made by the engine for what it mounts; the container itself cannot change what lies under these mounts.
 _OWN = frozenset((b"dev", b"proc", b"sys", b".dockerenv", b"etc/hosts", b"etc/hostname", b"etc/resolv.conf"))
 
@@ -32,107 +34,143 @@ class Change(NamedTuple):
 
 
 class _Frame:
-    """A directory of the own tree, and the same one below (-1: none). `full`: what is below shows through nowhere."""
+    """A directory of the own tree. `based`: the same one is below. `full`: what is below shows through nowhere.
+    `waiting` is the change of the directory itself, which is one when something in it has changed."""
 
-    def __init__(self, fd: int, base: int, prefix: bytes, full: bool, waiting: Change | None) -> None:
-        self.fd = fd
-        self.base = base
+    def __init__(self, own: Way, base: Way | None, prefix: bytes, full: bool, waiting: Change | None) -> None:
+        self.based = base is not None
         self.prefix = prefix
         self.full = full
         self.waiting = waiting
-        own = _names(fd)
-        self.names = iter(sorted(own))
-        self.gone = iter(sorted(_names(base) - own) if full and base >= 0 else [])
-
-    def close(self) -> None:
-        for fd in (self.fd, self.base):
-            if fd >= 0:
-                os.close(fd)
+        there = tree.names(own.fd)
+        self.names = iter(there)
+        self.gone = iter(sorted(set(tree.names(base.fd)).difference(there)) if full and base is not None else [])
 
 
-def changes(own: int, base: int | None, whole: bool = False, owners: Owners = AS_THEY_ARE) -> Iterator[Change]:
+def changes(
+    own: int, base: int | None, whole: bool = False, owners: Owners = AS_THEY_ARE, longest: int = sys.maxsize
+) -> Iterator[Change]:
     """Every change, each directory before what is in it. A directory counts when something in it does, or itself.
 
     `base` is the tree below as containers see it (None: there is none). The descriptors stay the caller's. `owners`
-    says whose things are in the container: those of its own tree may have other ids on the disk.
+    says whose things are in the container: those of its own tree may have other ids on the disk. Directories whose
+    path is longer than `longest` bytes are not entered. What vanishes from the own tree meanwhile is left out.
     """
-    stack = [_Frame(_again(own), _again(base) if base is not None else -1, b"", whole, None)]
+    comparison = _Comparison(own, base, whole, owners, longest)
     try:
-        while stack:
-            frame = stack[-1]
-            change, below = _next(frame, whole, owners)
-            if change is not None:
-                yield from _ancestors(stack)
-                yield change
-            if below is not None:
-                if len(stack) > _MAX_DEPTH:
-                    below.close()
-                    raise OSError(40, f"directories deeper than {_MAX_DEPTH}")
-                stack.append(below)
-            elif change is None:
-                stack.pop().close()
+        yield from comparison.run()
     finally:
-        for frame in stack:
-            frame.close()
+        comparison.close()
 
 
-def _ancestors(stack: list[_Frame]) -> Iterator[Change]:
-    for frame in stack:
-        if frame.waiting is not None:
-            waiting, frame.waiting = frame.waiting, None
-            yield waiting
+class _Comparison:
+    def __init__(self, own: int, base: int | None, whole: bool, owners: Owners, longest: int) -> None:
+        self._own = Way(own)
+        self._base = Way(base) if base is not None else None
+        self._whole = whole
+        self._owners = owners
+        self._longest = longest
+        self._frames: list[_Frame] = []
+        self._waiting = 0  # frames that have a change waiting
+
+    def close(self) -> None:
+        self._own.close()
+        if self._base is not None:
+            self._base.close()
+
+    def run(self) -> Iterator[Change]:
+        self._frames.append(_Frame(self._own, self._base, b"", self._whole, None))
+        while self._frames:
+            frame = self._frames[-1]
+            found = self._next(frame)
+            if found is None:
+                self._leave()
+                continue
+            change, before = found
+            quiet = self._is_quiet(change, before)
+            if not quiet:
+                yield from self._ancestors()
+                yield change
+            if change.status is not None and stat.S_ISDIR(change.status.st_mode):
+                self._enter(frame, change, before, quiet)
+
+    def _ancestors(self) -> Iterator[Change]:
+        """Directories that have changed because something in them has."""
+        if not self._waiting:
+            return
+        for frame, dirfd in zip(self._frames[1:], self._own.down()):
+            if frame.waiting is not None:
+                waiting, frame.waiting = frame.waiting, None
+                self._waiting -= 1
+                yield waiting._replace(dirfd=dirfd)
+
+    def _next(self, frame: _Frame) -> tuple[Change, os.stat_result | None] | None:
+        """The next thing in this directory that has changed or is a directory, and what is below it."""
+        own, base = self._own.fd, self._base.fd if self._base is not None and frame.based else -1
+        for name in frame.gone:
+            if frame.prefix + name not in _OWN:
+                return Change(DELETED, frame.prefix + name, own, name, None), None
+        for name in frame.names:
+            path = frame.prefix + name
+            now = _status(own, name)
+            if now is None or path in _OWN:
+                continue
+            before = _status(base, name)
+            if not self._whole and whiteout.is_whiteout(now):
+                if before is not None:
+                    return Change(DELETED, path, own, name, None), before
+                continue
+            if self._whole and before is not None and self._same_file(own, base, name, now, before):
+                continue
+            return Change(ADDED if before is None else MODIFIED, path, own, name, now), before
+        return None
+
+    def _is_quiet(self, change: Change, before: os.stat_result | None) -> bool:
+        """A directory that looks as it did."""
+        now = change.status
+        if now is None or before is None or not (stat.S_ISDIR(now.st_mode) and stat.S_ISDIR(before.st_mode)):
+            return False
+        return self._look(now) == self._look(before)
+
+    def _enter(self, frame: _Frame, change: Change, before: os.stat_result | None, quiet: bool) -> None:
+        if len(change.path) > self._longest or not self._own.enter(change.name):
+            return
+        base = self._base if before is not None and stat.S_ISDIR(before.st_mode) else None
+        if base is not None and not base.enter(change.name):
+            base = None
+        full = frame.full or self._whole or xattr.is_opaque_at(self._own.fd, b".")
+        self._waiting += quiet
+        self._frames.append(_Frame(self._own, base, change.path + b"/", full, change if quiet else None))
+
+    def _leave(self) -> None:
+        """Up one level; further, when the container has moved what is above."""
+        depth = self._own.leave() if len(self._frames) > 1 else -1
+        while len(self._frames) > depth + 1:
+            frame = self._frames.pop()
+            self._waiting -= frame.waiting is not None
+            if frame.based and self._base is not None and self._frames:
+                self._base.leave()
+
+    def _look(self, status: os.stat_result) -> tuple[int, int, int]:
+        return status.st_mode, *self._owners.inside(status.st_uid, status.st_gid)
+
+    def _same_file(self, own: int, base: int, name: bytes, now: os.stat_result, before: os.stat_result) -> bool:
+        if stat.S_ISDIR(now.st_mode) or self._look(now) != self._look(before):
+            return False
+        if now.st_rdev != before.st_rdev or now.st_size != before.st_size:
+            return False
+        if stat.S_ISLNK(now.st_mode):
+            return _link(own, name) == _link(base, name)
+        return now.st_mtime_ns == before.st_mtime_ns
 
 
-def _next(frame: _Frame, whole: bool, owners: Owners) -> tuple[Change | None, _Frame | None]:
-    """The next change in this directory, and the directory to enter; (None, None) at its end."""
-    for name in frame.gone:
-        if frame.prefix + name not in _OWN:
-            return Change(DELETED, frame.prefix + name, frame.fd, name, None), None
-    for name in frame.names:
-        path = frame.prefix + name
-        try:
-            now = os.stat(name, dir_fd=frame.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            continue
-        if path in _OWN:
-            continue
-        before = _status(frame.base, name)
-        if not whole and whiteout.is_whiteout(now):
-            if before is not None:
-                return Change(DELETED, path, frame.fd, name, None), None
-            continue
-        change = Change(ADDED if before is None else MODIFIED, path, frame.fd, name, now)
-        if stat.S_ISDIR(now.st_mode):
-            return _enter(frame, change, before, whole, owners)
-        if not whole or before is None or not _same_file(frame, name, now, before, owners):
-            return change, None
-    return None, None
-
-
-def _enter(
-    frame: _Frame, change: Change, before: os.stat_result | None, whole: bool, owners: Owners
-) -> tuple[Change | None, _Frame | None]:
-    now = change.status
-    assert now is not None
-    both = before is not None and stat.S_ISDIR(before.st_mode)
-    quiet = both and before is not None and _look(before, owners) == _look(now, owners)
-    full = frame.full or whole or xattr.is_opaque_at(frame.fd, change.name)
-    fd = tree.open_directory(change.name, frame.fd)
-    base = tree.open_directory(change.name, frame.base) if both else -1
-    below = _Frame(fd, base, change.path + b"/", full, change if quiet else None)
-    return (None if quiet else change), below
-
-
-def _look(status: os.stat_result, owners: Owners) -> tuple[int, int, int]:
-    return status.st_mode, *owners.inside(status.st_uid, status.st_gid)
-
-
-def _same_file(frame: _Frame, name: bytes, now: os.stat_result, before: os.stat_result, owners: Owners) -> bool:
-    if _look(now, owners) != _look(before, owners) or now.st_rdev != before.st_rdev or now.st_size != before.st_size:
-        return False
-    if stat.S_ISLNK(now.st_mode):
-        return os.readlink(name, dir_fd=frame.fd) == os.readlink(name, dir_fd=frame.base)
-    return now.st_mtime_ns == before.st_mtime_ns
+def _link(dirfd: int, name: bytes) -> bytes | None:
+    try:
+        return os.readlink(name, dir_fd=dirfd)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINVAL):  # exchanged for something else meanwhile
+            return None
+        raise
 
 
 def _status(dirfd: int, name: bytes) -> os.stat_result | None:
@@ -142,17 +180,3 @@ def _status(dirfd: int, name: bytes) -> os.stat_result | None:
         return os.stat(name, dir_fd=dirfd, follow_symlinks=False)
     except FileNotFoundError:
         return None
-
-
-def _again(fd: int) -> int:
-    return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
-
-
-def _names(fd: int) -> set[bytes]:
-    if fd < 0:
-        return set()
-    own = _again(fd)  # scanning moves the position of a descriptor
-    try:
-        return {os.fsencode(name) for name in os.listdir(own)}
-    finally:
-        os.close(own)

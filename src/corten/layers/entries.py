@@ -15,6 +15,7 @@ from corten.layers import header as tar
 from corten.layers import sparse
 from corten.layers.header import BLOCK, Header, Pax
 from corten.layers.source import Source
+from corten.layers.tree import LONGEST_PATH
 
 _XATTR = b"SCHILY.xattr."
 _MAX_XATTR = 255  # XATTR_NAME_MAX of linux/limits.h
@@ -23,12 +24,12 @@ _MAX_TIME = (1 << 34) * 10**9  # the year 2514; ext4 ends in 2446, and utimensat
 
 
 class Limits(NamedTuple):
-    """Bounds of one layer: bytes of the stream, bytes of one file, files and directories, components of a path."""
+    """Bounds of one layer: bytes of the stream, bytes of one file, files and directories, bytes of a path."""
 
     bytes: int = 1 << 40
     file: int = 1 << 43
     inodes: int = 10_000_000
-    depth: int = 1024
+    path: int = LONGEST_PATH
 
 
 class Entry(NamedTuple):

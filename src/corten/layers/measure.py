@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from corten.layers.tree import open_directory
+from corten.layers.tree import count, open_directory
 
 
 @dataclass(slots=True)
@@ -31,69 +29,17 @@ class Measure:
         self.inodes += 1
 
 
-class _Place(NamedTuple):
-    """A directory that was left for one below it: what is still to enter, and how to know it again."""
-
-    waiting: list[bytes]
-    device: int
-    inode: int
-
-
 def measure(parent: int, name: bytes, found: Measure) -> None:
-    """Count `name` in the directory `parent`, and everything below it. What vanishes meanwhile is left out.
-
-    One descriptor is open at a time; the way back up is `..`, which must be the directory that we came from:
-    OSError(ESTALE) when somebody has moved it meanwhile.
-    """
+    """Count `name` in the directory `parent`, and everything below it. What vanishes meanwhile is left out."""
     try:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return
-    found.add(status)
-    if not stat.S_ISDIR(status.st_mode):
-        return
-    try:
-        current = open_directory(name, parent)
+        found.add(status)
+        if not stat.S_ISDIR(status.st_mode):
+            return
+        top = open_directory(name, parent)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
-        places = [_enter(current, found)]
-        while places:
-            if places[-1].waiting:
-                try:
-                    below = open_directory(places[-1].waiting.pop(), current)
-                except (FileNotFoundError, NotADirectoryError):
-                    continue
-                os.close(current)
-                current = below
-                places.append(_enter(current, found))
-                continue
-            places.pop()
-            if places:
-                above = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=current)
-                os.close(current)
-                current = above
-                _same(current, places[-1])
+        count(top, found.add)
     finally:
-        os.close(current)
-
-
-def _enter(fd: int, found: Measure) -> _Place:
-    waiting: list[bytes] = []
-    with os.scandir(fd) as entries:
-        for entry in entries:
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            found.add(status)
-            if stat.S_ISDIR(status.st_mode):
-                waiting.append(os.fsencode(entry.name))
-    status = os.fstat(fd)
-    return _Place(waiting, status.st_dev, status.st_ino)
-
-
-def _same(fd: int, place: _Place) -> None:
-    status = os.fstat(fd)
-    if (status.st_dev, status.st_ino) != (place.device, place.inode):
-        raise OSError(errno.ESTALE, "a directory was moved while it was measured")
+        os.close(top)

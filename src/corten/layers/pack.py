@@ -1,7 +1,8 @@
 """Trees as tars: what is found on directory descriptors, one entry after the other, onto a pipe.
 
 Nothing is followed and nothing is opened twice: what is read is what was described, or, when it was exchanged between
-the two, what was described is padded or left out.
+the two, what was described is padded or left out. What lies so deep that no path leads to it is left out, as dockerd
+leaves it out: no program could unpack it.
 """
 
 from __future__ import annotations
@@ -12,20 +13,26 @@ import stat
 from typing import Any
 
 from corten.kernel import xattr
-from corten.layers import tree, whiteout, write
+from corten.layers import holes, sparse, tree, whiteout, write
 from corten.layers.header import BLOCK_DEVICE, CHAR, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK
 from corten.layers.owners import AS_THEY_ARE, CAPABILITY, Owners
 
 _FLUSH = 1 << 20
 _SMALL = 1 << 16  # bytes of a file that are worth a copy
+# Holes are sent as zeros, as dockerd sends them, up to so many bytes in one file and in one tar; a file with more is a
+# sparse entry. dockerd reads those, but cannot save or push an image that has one (tar-split), and busybox reads none.
+_SPARSE = 64 << 20
+_ZEROS = 1 << 30
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_KINDS = {stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK_DEVICE, stat.S_IFIFO: FIFO}
+# Gone, or exchanged: for a link, a socket, no link, a device (EACCES where a view of a tree has none).
+_EXCHANGED = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EINVAL, errno.EACCES)
+_KINDS = {stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK_DEVICE, stat.S_IFIFO: FIFO}
 
 
 class Packer:
     """One tar, written to the descriptor `out` (a pipe or file, the caller's), ids as `owners` has them inside.
 
-    BrokenPipeError when nobody reads.
+    `left_out` is how many things had paths that are too long. BrokenPipeError when nobody reads.
     """
 
     def __init__(self, out: int, owners: Owners = AS_THEY_ARE) -> None:
@@ -33,90 +40,121 @@ class Packer:
         self._owners = owners
         self._buffer = bytearray()
         self._links: dict[tuple[int, int], bytes] = {}
+        self._zeros = 0
+        self.left_out = 0
 
     def tree(self, top: int, prefix: bytes = b"") -> None:
         """Everything below the directory `top`, names behind `prefix` (which ends with a slash or is empty)."""
-        for found in tree.walk(top):
+        for found in tree.walk(top, tree.LONGEST_PATH - len(prefix)):
             self.add(found.dirfd, found.name, prefix + found.path, found.status)
 
     def add(self, dirfd: int, name: bytes, path: bytes, status: os.stat_result) -> None:
         """`name` in `dirfd`, called `path` in the tar. Sockets are left out, and so is what has vanished."""
         mode = status.st_mode
-        try:
-            if stat.S_ISDIR(mode):
-                self._entry(dirfd, name, path.rstrip(b"/") + b"/", status, DIRECTORY)
-            elif self._linked(path, status):
-                return
-            elif stat.S_ISREG(mode):
+        if len(path) > tree.LONGEST_PATH:
+            self.left_out += 1
+        elif stat.S_ISREG(mode):
+            if status.st_nlink == 1 or not self._linked(path, status):
                 self._file(dirfd, name, path, status)
-            elif stat.S_ISLNK(mode):
-                self._entry(dirfd, name, path, status, SYMLINK, link=os.readlink(name, dir_fd=dirfd))
-            elif (kind := _KINDS.get(stat.S_IFMT(mode))) is not None:
-                self._entry(dirfd, name, path, status, kind)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            if error.errno != errno.EINVAL or not stat.S_ISLNK(mode):
-                raise  # readlink(2): it is no link any more
+        elif stat.S_ISDIR(mode):
+            self._entry(dirfd, name, path.rstrip(b"/") + b"/", status, DIRECTORY)
+        elif not self._linked(path, status) and (kind := _KINDS.get(stat.S_IFMT(mode))) is not None:
+            self._entry(dirfd, name, path, status, kind)
 
     def whiteout(self, path: bytes) -> None:
         """A deletion, in a layer's form."""
         above, slash, name = path.rpartition(b"/")
-        self._put(write.header(above + slash + whiteout.PREFIX + name, REGULAR, mode=0))
+        marked = above + slash + whiteout.PREFIX + name
+        if len(marked) > tree.LONGEST_PATH:
+            self.left_out += 1
+        else:
+            self._put(write.header(marked, REGULAR, mode=0))
 
     def end(self) -> None:
         self._put(write.END)
         self._flush()
 
     def _linked(self, path: bytes, status: os.stat_result) -> bool:
-        """A further name of a file that is in the tar already."""
-        if status.st_nlink < 2:
-            return False
-        first = self._links.setdefault((status.st_dev, status.st_ino), path)
-        if first == path:
+        """A further name of something that is in the tar already."""
+        first = self._links.get((status.st_dev, status.st_ino)) if status.st_nlink > 1 else None
+        if first is None:
             return False
         self._put(write.header(path, LINK, link=first, **self._owner(status)))
         return True
 
-    def _entry(
-        self, dirfd: int, name: bytes, path: bytes, status: os.stat_result, kind: bytes, link: bytes = b""
-    ) -> None:
+    def _written(self, path: bytes, status: os.stat_result) -> None:
+        """It is in the tar: further names of it are links."""
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+            self._links[status.st_dev, status.st_ino] = path
+
+    def _entry(self, dirfd: int, name: bytes, path: bytes, status: os.stat_result, kind: bytes) -> None:
         device: dict[str, Any] = {}
         if kind in (CHAR, BLOCK_DEVICE):
             device = {"major": os.major(status.st_rdev), "minor": os.minor(status.st_rdev)}
-        self._put(
-            write.header(
-                path, kind, link=link, xattrs=self._kept(xattr.all_at(dirfd, name)), **device, **self._owner(status)
-            )
-        )
+        try:
+            link = os.readlink(name, dir_fd=dirfd) if kind == SYMLINK else b""
+            kept = self._kept(xattr.all_at(dirfd, name))
+        except OSError as error:
+            if error.errno in _EXCHANGED:
+                return
+            raise
+        self._put(write.header(path, kind, link=link, xattrs=kept, **device, **self._owner(status)))
+        self._written(path, status)
 
     def _file(self, dirfd: int, name: bytes, path: bytes, status: os.stat_result) -> None:
         try:
             fd = os.open(name, _READ, dir_fd=dirfd)
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO, errno.EACCES):
-                return  # exchanged for a link, a socket, a device (which no view of a tree lets anybody open)
+            if error.errno in _EXCHANGED:
+                return
             raise
         try:
             now = os.fstat(fd)
-            if not stat.S_ISREG(now.st_mode):
-                return
-            head = write.header(path, REGULAR, size=now.st_size, xattrs=self._kept(_xattrs(fd)), **self._owner(now))
-            self._put(head)
-            self._data(fd, now.st_size)
-            self._put(write.padding(now.st_size))
+            if stat.S_ISREG(now.st_mode):
+                self._content(fd, path, now)
+                if status.st_nlink > 1:
+                    self._written(path, status)
         finally:
             os.close(fd)
 
-    def _data(self, fd: int, size: int) -> None:
+    def _content(self, fd: int, path: bytes, now: os.stat_result) -> None:
+        size, kept, owner = now.st_size, self._kept(xattr.all_of(fd)), self._owner(now)
+        parts = self._parts(fd, now) if now.st_blocks * 512 < size else None
+        if parts is None:
+            self._put(write.header(path, REGULAR, size=size, xattrs=kept, **owner))
+            self._data(fd, 0, size)
+            self._put(write.padding(size))
+            return
+        lead = write.sparse_map(parts)
+        stored = len(lead) + sum(length for _, length in parts)
+        self._put(write.header(path, REGULAR, size=stored, real=size, xattrs=kept, **owner) + lead)
+        for offset, length in parts:
+            self._data(fd, offset, length)
+        self._put(write.padding(stored))
+
+    def _parts(self, fd: int, status: os.stat_result) -> list[tuple[int, int]] | None:
+        """Where the data of a file with holes is, when it is sent as a sparse one."""
+        hole = status.st_size - status.st_blocks * 512
+        if hole < _SPARSE and self._zeros + hole < _ZEROS:
+            self._zeros += hole
+            return None
+        parts = holes.few(holes.data(fd, status.st_size), sparse.MAX_PARTS - 1)
+        if parts == [(0, status.st_size)]:  # compressed on the disk
+            return None
+        if not parts or sum(parts[-1]) < status.st_size:
+            parts.append((status.st_size, 0))  # as GNU tar ends a map behind which a hole follows
+        return parts
+
+    def _data(self, fd: int, offset: int, size: int) -> None:
+        """`size` bytes of the file from `offset` on."""
         left = size
         if size <= _SMALL:
-            data = os.read(fd, size)
+            data = os.pread(fd, size, offset)
             self._put(data)
             left -= len(data)
         else:
             self._flush()
-            while left and (done := os.sendfile(self._out, fd, None, min(left, _FLUSH))):
+            while left and (done := os.sendfile(self._out, fd, offset + size - left, min(left, _FLUSH))):
                 left -= done
         while left:  # it became shorter
             zeros = bytes(min(left, _FLUSH))
@@ -134,6 +172,8 @@ class Packer:
 
     def _kept(self, attributes: dict[bytes, bytes]) -> dict[bytes, bytes]:
         """What travels: neither overlay's own attributes nor labels that mean something on this machine only."""
+        if not attributes:
+            return attributes
         return self._owners.attributes({key: value for key, value in attributes.items() if _travels(key)})
 
     def _put(self, data: bytes) -> None:
@@ -146,15 +186,6 @@ class Packer:
         self._buffer.clear()
         while view:
             view = view[os.write(self._out, view) :]
-
-
-def _xattrs(fd: int) -> dict[bytes, bytes]:
-    try:
-        return {os.fsencode(key): os.getxattr(fd, key) for key in os.listxattr(fd)}
-    except OSError as error:
-        if error.errno == errno.ENOTSUP:
-            return {}
-        raise
 
 
 def _travels(key: bytes) -> bool:

@@ -73,7 +73,7 @@ class Placing:
             raise Invalid(f"cannot write {shown!r}: {error.strerror}") from error
 
     def _add(self, entry: Entry, source: Source) -> None:
-        parts = clean(entry.name, self._limits.depth)
+        parts = clean(entry.name, self._limits.path)
         if not parts:
             if entry.type != tar.DIRECTORY:
                 raise Invalid("the archive's root is not a directory")
@@ -158,7 +158,7 @@ class Placing:
             os.close(fd)
 
     def _make_link(self, dirfd: int, name: bytes, entry: Entry) -> None:
-        target = clean(entry.link, self._limits.depth)
+        target = clean(entry.link, self._limits.path)
         if not target:
             raise Invalid("hard link to the archive's root")
         above = paths.open_in(self._root, self._target + b"/" + b"/".join(target[:-1]), os.O_PATH | os.O_DIRECTORY)

@@ -1,24 +1,66 @@
-"""Whole trees, on directory descriptors: remove, walk, measure. Depth is the tree's own choice, so nothing recurses."""
+"""Whole trees, on directory descriptors: remove, walk, measure. How deep a tree is and how many things are in it is up
+to what made it: nothing recurses, few descriptors are open, and no list of all names is made where order is no matter.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_DEEP = 64  # directories held open at a time
+from corten.kernel import paths
+from corten.layers.way import DIRECTORY, Name, Way, open_directory
+
+__all__ = ["open_directory"]
+
+LONGEST_PATH = 4095  # bytes, PATH_MAX without its NUL: what lies deeper has no path that a system call takes
+_PASSES = 3  # over what is being removed while something still makes files in it
 
 
-def open_directory(name: bytes | str, dirfd: int | None = None) -> int:
-    """A descriptor of directory `name`, which is one component when `dirfd` is given; links are not followed."""
-    return os.open(name, _DIRECTORY, dir_fd=dirfd)
+def every_directory(
+    top: int,
+    read: Callable[[int], list[str]],
+    left: Callable[[int, Name], None] | None = None,
+    opener: Callable[[Name, int], int] = open_directory,
+) -> None:
+    """`read(fd)` for the directory `top` and for each one that a `read` names, to any depth.
+
+    `left(fd, name)` once everything below `name` in the directory `fd` has been read. What vanishes, or is moved away
+    while it is read, is left out.
+    """
+    way = Way(top, opener)
+    try:
+        waiting, names = [read(way.fd)], list[Name]()
+        while True:
+            if waiting[-1]:
+                below = waiting[-1].pop()
+                if way.enter(below):
+                    names.append(below)
+                    waiting.append(read(way.fd))
+                continue
+            if not names:
+                return
+            depth, name = way.leave(), names.pop()
+            whole = depth == len(names)
+            del waiting[depth + 1 :], names[depth:]
+            if whole and left is not None:
+                left(way.fd, name)
+    finally:
+        way.close()
+
+
+# ---------------------------------------------------------------------------------------------------------- removing
 
 
 def remove(dirfd: int, name: bytes) -> None:
-    """`rm -rf NAME` in `dirfd`, mount points excepted (OSError EBUSY). Does nothing when it is absent."""
+    """`rm -rf NAME` in `dirfd`. Does nothing when it is absent.
+
+    What is mounted in it is not entered (OSError EXDEV, EBUSY). All that can be removed is, then the first error is
+    raised; its text has the name of what stays.
+    """
     try:
         os.unlink(name, dir_fd=dirfd)
         return
@@ -27,59 +69,78 @@ def remove(dirfd: int, name: bytes) -> None:
     except OSError as error:
         if error.errno not in (errno.EISDIR, errno.EPERM):
             raise
-    top = open_directory(name, dirfd)
-    try:
-        _empty(top)
-    finally:
-        os.close(top)
-    os.rmdir(name, dir_fd=dirfd)
-
-
-def _empty(top: int) -> None:
-    """Remove what is in `top`. What lies deeper than a bound is moved up into `top` first, so any depth will do."""
-    moved = 0
-    while True:
-        stack: list[tuple[int, bytes, Iterator[bytes]]] = [(top, b"", iter(_names(top)))]
+    for _ in range(_PASSES):
+        removal = _Removal()
+        removal.empty(dirfd, name)
         try:
-            while stack:
-                fd, own, names = stack[-1]
-                below = _unlink_until_directory(fd, names)
-                if below is None:
-                    stack.pop()
-                    if stack:
-                        os.close(fd)
-                        os.rmdir(own, dir_fd=stack[-1][0])
-                elif len(stack) < _DEEP:
-                    child = open_directory(below, fd)
-                    stack.append((child, below, iter(_names(child))))
-                else:
-                    moved += 1
-                    os.rename(below, b".deep-%d-%d" % (os.getpid(), moved), src_dir_fd=fd, dst_dir_fd=top)
-        finally:
-            for fd, _, _ in stack[1:]:
-                os.close(fd)
-        if not _names(top):
+            os.rmdir(name, dir_fd=dirfd)
             return
-
-
-def _names(fd: int) -> list[bytes]:
-    # Through a new description: scanning moves the position, and a descriptor may be scanned twice.
-    own = os.open(".", _DIRECTORY, dir_fd=fd)
-    try:
-        return [os.fsencode(name) for name in os.listdir(own)]
-    finally:
-        os.close(own)
-
-
-def _unlink_until_directory(fd: int, names: Iterator[bytes]) -> bytes | None:
-    for name in names:
-        try:
-            os.unlink(name, dir_fd=fd)
         except FileNotFoundError:
-            continue
-        except IsADirectoryError:
-            return name
-    return None
+            return
+        except OSError as error:
+            removal.failed(error, name)
+        if removal.error is not None and removal.error.errno != errno.ENOTEMPTY:
+            break
+    assert removal.error is not None
+    raise removal.error
+
+
+class _Removal:
+    """One pass over what is in a directory. `error` is the first that was met."""
+
+    def __init__(self) -> None:
+        self.error: OSError | None = None
+
+    def empty(self, dirfd: int, name: bytes) -> None:
+        try:
+            top = _on_same_mount(name, dirfd)
+        except OSError as error:
+            self.failed(error, name)
+            return
+        try:
+            every_directory(top, self._unlink, self._rmdir, self._enter)
+        finally:
+            os.close(top)
+
+    def failed(self, error: OSError, name: Name) -> None:
+        if self.error is None and error.errno != errno.ENOENT:
+            self.error = OSError(error.errno, f"{error.strerror}: {os.fsdecode(name)[:255]!r}")
+
+    def _unlink(self, fd: int) -> list[str]:
+        """Everything in `fd` but its directories, which are the answer."""
+        below: list[str] = []
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(entry.name)
+                    continue
+                try:
+                    os.unlink(entry.name, dir_fd=fd)
+                except IsADirectoryError:
+                    below.append(entry.name)
+                except OSError as error:
+                    self.failed(error, entry.name)
+        return below
+
+    def _rmdir(self, fd: int, name: Name) -> None:
+        try:
+            os.rmdir(name, dir_fd=fd)
+        except OSError as error:
+            self.failed(error, name)
+
+    def _enter(self, name: Name, dirfd: int) -> int:
+        try:
+            return _on_same_mount(name, dirfd)
+        except OSError as error:
+            self.failed(error, name)
+            raise FileNotFoundError(errno.ENOENT, "not entered") from error
+
+
+def _on_same_mount(name: Name, dirfd: int) -> int:
+    return paths.openat2(dirfd, name, DIRECTORY, 0, paths.RESOLVE_NO_XDEV | paths.RESOLVE_NO_MAGICLINKS)
+
+
+# ----------------------------------------------------------------------------------------------------------- walking
 
 
 class Found(NamedTuple):
@@ -91,50 +152,102 @@ class Found(NamedTuple):
     status: os.stat_result
 
 
-def walk(top: int, max_depth: int = 512) -> Iterator[Found]:
+def names(fd: int) -> list[bytes]:
+    """What is in a directory, sorted. `fd` may not be read by others meanwhile: they share its position."""
+    found = [os.fsencode(name) for name in os.listdir(fd)]
+    found.sort()
+    return found
+
+
+def walk(top: int, longest: int = sys.maxsize) -> Iterator[Found]:
     """Everything below `top`, each directory before what is in it, names sorted, links not followed.
 
-    Things that vanish meanwhile are left out. OSError(ELOOP) beyond `max_depth` directories.
+    Things that vanish meanwhile are left out. Directories whose path is longer than `longest` bytes are not entered.
     """
-    stack: list[tuple[int, bytes, Iterator[bytes]]] = [(top, b"", iter(sorted(_names(top))))]
+    way = Way(top)
     try:
-        while stack:
-            fd, prefix, names = stack[-1]
-            name = next(names, None)
+        frames = [(b"", iter(names(way.fd)))]
+        while frames:
+            prefix, waiting = frames[-1]
+            name = next(waiting, None)
             if name is None:
-                stack.pop()
-                if stack:
-                    os.close(fd)
+                frames.pop()
+                if frames:
+                    del frames[way.leave() + 1 :]
                 continue
             try:
-                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                status = os.stat(name, dir_fd=way.fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            yield Found(fd, name, prefix + name, status)
-            if stat.S_ISDIR(status.st_mode):
-                if len(stack) > max_depth:
-                    raise OSError(errno.ELOOP, f"directories deeper than {max_depth}")
-                try:
-                    child = open_directory(name, fd)
-                except (FileNotFoundError, NotADirectoryError):
-                    continue
-                stack.append((child, prefix + name + b"/", iter(sorted(_names(child)))))
+            path = prefix + name
+            yield Found(way.fd, name, path, status)
+            if stat.S_ISDIR(status.st_mode) and len(path) <= longest and way.enter(name):
+                frames.append((path + b"/", iter(names(way.fd))))
     finally:
-        for fd, _, _ in stack[1:]:
-            os.close(fd)
+        way.close()
+
+
+# --------------------------------------------------------------------------------------------------------- measuring
+
+
+def count(top: int, add: Callable[[os.stat_result], None]) -> None:
+    """`add(lstat(2))` for everything below `top`, in no order. What vanishes meanwhile is left out.
+
+    A tree that grows while it is counted cannot make this go on for ever: see `_Room`.
+    """
+    room = _Room()
+
+    def read(fd: int) -> list[str]:
+        below: list[str] = []
+        if not room.admits(fd):
+            return below
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                add(status)
+                if stat.S_ISDIR(status.st_mode):
+                    below.append(entry.name)
+        return below
+
+    every_directory(top, read)
+
+
+class _Room:
+    """How many directories may be entered: as many as each file system had inodes in use when it was met."""
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._devices: set[int] = set()
+
+    def admits(self, fd: int) -> bool:
+        device = os.fstat(fd).st_dev
+        if device not in self._devices:
+            self._devices.add(device)
+            inodes = os.fstatvfs(fd)
+            self._left += inodes.f_files - inodes.f_ffree or sys.maxsize  # btrfs does not count them
+        self._left -= 1
+        return self._left >= 0
 
 
 def usage(top: int) -> tuple[int, int]:
     """(bytes as files measure, inodes) below `top`; a file with several links counts once, a directory's own bytes do
     not, as in dockerd's sizes: a container that wrote nothing has 0. `measure.measure` tells what is allocated."""
     seen: set[tuple[int, int]] = set()
-    total = count = 0
-    for found in walk(top):
-        status = found.status
-        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-        total += 0 if stat.S_ISDIR(status.st_mode) else status.st_size
-        count += 1
-    return total, count
+    total = inodes = 0
+
+    def add(status: os.stat_result) -> None:
+        nonlocal total, inodes
+        if not stat.S_ISDIR(status.st_mode):
+            if status.st_nlink > 1:
+                key = (status.st_dev, status.st_ino)
+                if key in seen:
+                    return
+                seen.add(key)
+            total += status.st_size
+        inodes += 1
+
+    count(top, add)
+    return total, inodes

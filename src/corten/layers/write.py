@@ -6,7 +6,7 @@ follows it, `END` ends an archive.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from struct import Struct
 
 from corten.layers.header import BLOCK, LINK, PAX, REGULAR, SYMLINK
@@ -29,9 +29,19 @@ def header(
     major: int = 0,
     minor: int = 0,
     xattrs: Mapping[bytes, bytes] = {},
+    real: int | None = None,
 ) -> bytes:
-    """The header of one entry. mtime in nanoseconds; `size` is how many bytes of data follow (REGULAR only)."""
+    """The header of one entry. mtime in nanoseconds; `size` is how many bytes of data follow (REGULAR only).
+
+    `real` is what a sparse file measures: its data begins with `sparse_map` (GNU tar manual, "PAX Format, Version
+    1.0").
+    """
     records: dict[bytes, bytes] = {}
+    if real is not None:
+        records[b"GNU.sparse.major"], records[b"GNU.sparse.minor"] = b"1", b"0"
+        records[b"GNU.sparse.name"], records[b"GNU.sparse.realsize"] = name, b"%d" % real
+        above, slash, base = name.rpartition(b"/")
+        name = above + slash + b"GNUSparseFile.0/" + base
     if len(name) > 100 or not name.isascii():
         records[b"path"] = name
     if len(link) > 100 or not link.isascii():
@@ -48,6 +58,13 @@ def header(
         records[b"SCHILY.xattr." + key] = value
     block = _block(name, type, mode, uid, gid, size, max(0, seconds), link, major, minor)
     return _pax(name, records) + block if records else block
+
+
+def sparse_map(parts: Sequence[tuple[int, int]]) -> bytes:
+    """What precedes the data of a sparse file: (offset, length) of what follows, in blocks."""
+    lines = b"".join(b"%d\n%d\n" % part for part in parts)
+    text = b"%d\n%s" % (len(parts), lines)
+    return text + padding(len(text))
 
 
 def _time(nanoseconds: int) -> bytes:

@@ -70,7 +70,7 @@ class Shelf:
         self._sites = Sites(root)
         self._table = table
         self._lock = threading.RLock()
-        self._trash = Trash(root / ".trash")
+        self.trash = Trash(root / ".trash")
         self._trees = {key: Tree(*body["tree"]) for key, body in table.list(KIND).items()}
         self._children: dict[str, int] = {}
         self._drafts: set[str] = set()
@@ -153,7 +153,7 @@ class Shelf:
             self._table.put(KIND, key, {"tree": list(new)})
             self._trees[key] = new
             self._drafts.discard(draft.directory)
-        self._trash.take(self.root / old.directory)
+        self.trash.take(self.root / old.directory)
 
     def all(self) -> dict[str, Tree]:
         """Every tree there is at this moment, by key."""
@@ -170,7 +170,7 @@ class Shelf:
         with self._lock:
             if directory in self.owners() or directory.startswith("."):
                 return False
-            self._trash.take(self.root / directory)
+            self.trash.take(self.root / directory)
             return True
 
     def remove(self, key: str) -> None:
@@ -184,7 +184,7 @@ class Shelf:
             self._forget(key)
         if tree.committed:
             self._sites.emptied(self.files(tree))
-        self._trash.take(self.root / tree.directory)
+        self.trash.take(self.root / tree.directory)
 
     def discard(self, draft: Draft) -> None:
         """Does nothing to one that is gone, or that has become a tree: who makes one of it may fail afterwards."""
@@ -192,7 +192,7 @@ class Shelf:
             if draft.directory not in self._drafts:
                 return
             self._sites.emptied(draft.path)
-            self._trash.take(self.root / draft.directory)
+            self.trash.take(self.root / draft.directory)
             self._drafts.discard(draft.directory)
 
     def sweep(self) -> None:
@@ -203,7 +203,7 @@ class Shelf:
             known = {tree.directory for tree in self._trees.values()}
             for name in os.listdir(self.root):
                 if name not in known and set(name) <= set(_DIGITS):  # lost+found, say, is no tree
-                    self._trash.take(self.root / name)
+                    self.trash.take(self.root / name)
 
     def remove_if_childless(self, key: str) -> bool:
         """`remove`, unless trees stand on it; says whether it is gone."""
@@ -218,7 +218,13 @@ class Shelf:
         self._table.delete(KIND, key)
         self._count(tree.parent, -1)
 
+    def size(self, key: str) -> int:
+        """Of a committed tree; 0 when it is not there (any more)."""
+        tree = self._trees.get(key)
+        return tree.size if tree is not None else 0
+
     def usage(self, key: str) -> Usage:
+        """NotFound, or FileNotFoundError when its directory is not there."""
         top = trees.open_directory(os.fsencode(self.files(self.get(key))))
         try:
             return Usage(*trees.usage(top))
@@ -243,10 +249,10 @@ class Shelf:
 
     def drain(self) -> None:
         """Wait until what was removed by now has been erased."""
-        self._trash.drain()
+        self.trash.drain()
 
     def close(self) -> None:
-        self._trash.close()
+        self.trash.close()
 
     def _count(self, parent: str | None, change: int) -> None:
         if parent is not None:

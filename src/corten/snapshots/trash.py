@@ -15,25 +15,38 @@ _log = logging.getLogger(__name__)
 
 
 class Trash:
-    """A directory whose content is on its way out. What a crash left in it is taken away by the next one."""
+    """A directory whose content is on its way out. What a crash left in it is taken away by the next one.
+
+    `stuck` is what could not be removed, with the error, by its name in `path`. It is tried again by `again`, and by
+    the next daemon.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        path.mkdir(mode=0o700, exist_ok=True)
+        self.path = path
+        self.stuck: dict[str, str] = {}
         self._queue: queue.SimpleQueue[bytes | threading.Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        for name in os.listdir(path):
+        for name in os.listdir(path) if path.is_dir() else ():
             self._later(os.fsencode(name))
 
     def take(self, victim: Path) -> None:
         """Rename `victim`, which is on the same file system, into the trash. Does nothing when it is absent."""
         name = secrets.token_hex(8)  # no number: one process after a crash may have the id of the one before
         try:
-            os.rename(victim, self._path / name)
+            os.rename(victim, self.path / name)
         except FileNotFoundError:
+            if not self.path.is_dir():  # it is made when it is needed: on a full disk, a daemon has to start
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.take(victim)
             return
         self._later(name.encode())
+
+    def again(self, name: str) -> str:
+        """Try once more to remove what was stuck; the error, "" when it is gone. Blocks."""
+        self._later(os.fsencode(name))
+        self.drain()
+        return self.stuck.get(name, "")
 
     def drain(self) -> None:
         """Wait until what is in it by now has been erased, or could not be."""
@@ -49,18 +62,23 @@ class Trash:
                 self._thread.start()
 
     def _work(self) -> None:
-        top = tree.open_directory(os.fsencode(self._path))
+        while (name := self._queue.get()) is not None:
+            if isinstance(name, threading.Event):
+                name.set()
+            else:
+                self._remove(os.fsdecode(name))
+
+    def _remove(self, name: str) -> None:
         try:
-            while (name := self._queue.get()) is not None:
-                if isinstance(name, threading.Event):
-                    name.set()
-                    continue
-                try:
-                    tree.remove(top, name)
-                except OSError as error:  # it stays, out of everybody's way, for the next start
-                    _log.warning("cannot remove %s/%s: %s", self._path, os.fsdecode(name), error)
-        finally:
-            os.close(top)
+            top = tree.open_directory(os.fsencode(self.path))
+            try:
+                tree.remove(top, os.fsencode(name))
+            finally:
+                os.close(top)
+            self.stuck.pop(name, None)
+        except Exception as error:  # it stays, out of everybody's way; the thread has to go on with the others
+            self.stuck[name] = str(error)
+            _log.warning("cannot remove %s/%s: %s", self.path, name, error)
 
     def close(self) -> None:
         """Finish what is queued, then stop the thread."""

@@ -7,12 +7,13 @@ or loaded here: this process's own root is empty, so no library of the image is 
 compressed archives are unpacked by the daemon (CVE-2026-41567).
 
 Each function answers with one frame and ends; what it sends as data it sends after its answer, and then a second frame
-says whether all of it was sent.
+says whether all of it was sent, and how many things were `left_out` because no path leads to them.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 import stat
@@ -30,6 +31,7 @@ from corten.layers.owners import AS_THEY_ARE, Owners
 from corten.layers.pack import Packer
 from corten.layers.place import Placing
 from corten.layers.source import Source
+from corten.layers.tree import LONGEST_PATH
 from corten.runtime import identity
 from corten.supervisor import views, wire
 
@@ -94,10 +96,10 @@ def export(request: Json, fds: list[int]) -> None:
     reply = socket.socket(fileno=fds[0])
     roots: list[int] = []
 
-    def send() -> None:
+    def send() -> Json:
         packer = Packer(fds[1], _owners(request, fds[2:]))
         packer.tree(roots[0])
-        packer.end()
+        return _ended(packer)
 
     def work() -> Json:
         roots.append(_enter(request, fds[2:]))
@@ -107,7 +109,7 @@ def export(request: Json, fds: list[int]) -> None:
 
 
 def changes(request: Json, fds: list[int]) -> None:
-    """What has changed in the tree fds[2]: lines of Docker's number, a space and the path, ended by NUL, to fds[1]."""
+    """What has changed in the tree fds[2], as Docker's JSON list of Path and Kind, to fds[1]."""
     reply = socket.socket(fileno=fds[0])
     found: list[Iterator[delta.Change]] = []
 
@@ -115,10 +117,15 @@ def changes(request: Json, fds: list[int]) -> None:
         found.append(_changes(request, fds[2], _owners(request, [])))
         return {}
 
-    def send() -> None:
+    def send() -> Json:
         with os.fdopen(fds[1], "wb", buffering=1 << 16, closefd=False) as out:
+            before = b"["
             for change in found[0]:
-                out.write(b"%d /%s\0" % (change.kind, change.path))
+                shown = {"Path": "/" + change.path.decode(errors="replace"), "Kind": change.kind}
+                out.write(before + json.dumps(shown).encode())
+                before = b","
+            out.write(b"]" if before == b"," else b"[]")
+        return {}
 
     _serve(reply, work, send)
 
@@ -133,16 +140,21 @@ def layer(request: Json, fds: list[int]) -> None:
         found.append(_changes(request, fds[2], owners))
         return {}
 
-    def send() -> None:
+    def send() -> Json:
         packer = Packer(fds[1], owners)
         for change in found[0]:
             if change.status is None:
                 packer.whiteout(change.path)
             else:
                 packer.add(change.dirfd, change.name, change.path, change.status)
-        packer.end()
+        return _ended(packer)
 
     _serve(reply, work, send)
+
+
+def _ended(packer: Packer) -> Json:
+    packer.end()
+    return {"left_out": packer.left_out}
 
 
 # ----------------------------------------------------------------------------------------------------------- the tree
@@ -173,7 +185,7 @@ def _changes(request: Json, tree: int, owners: Owners) -> Iterator[delta.Change]
     own = m.view(tree)
     base = views.of_mount(request["base"]) if request.get("base") else None
     confine(own, *(() if base is None else (base,)))
-    return delta.changes(own, base, bool(request.get("whole")), owners)
+    return delta.changes(own, base, bool(request.get("whole")), owners, LONGEST_PATH)
 
 
 def _owners(request: Json, given: list[int]) -> Owners:
@@ -257,7 +269,7 @@ def _read_link(root: int, directory: bytes, name: bytes) -> bytes:
         os.close(fd)
 
 
-def _send(path: str, dirfd: int, name: bytes, status: os.stat_result, packer: Packer) -> None:
+def _send(path: str, dirfd: int, name: bytes, status: os.stat_result, packer: Packer) -> Json:
     if name != b".":
         packer.add(dirfd, name, name, status)
         if stat.S_ISDIR(status.st_mode):
@@ -267,7 +279,7 @@ def _send(path: str, dirfd: int, name: bytes, status: os.stat_result, packer: Pa
         base = b"" if not last else b"." if last == "." else os.fsencode(last)
         packer.add(dirfd, b".", base + b"/", status)
         packer.tree(dirfd, base + b"/")
-    packer.end()
+    return _ended(packer)
 
 
 def _owner(root: int, user: str) -> tuple[int, int]:
@@ -284,16 +296,11 @@ def _owner(root: int, user: str) -> tuple[int, int]:
 # ----------------------------------------------------------------------------------------------------------- answers
 
 
-def _serve(reply: socket.socket, work: Callable[[], Json], send: Callable[[], None] | None) -> None:
+def _serve(reply: socket.socket, work: Callable[[], Json], send: Callable[[], Json] | None) -> None:
     frame = _tried(work)
     wire.send(reply, frame)
     if send is not None and "ok" in frame:
-
-        def sent() -> Json:
-            send()
-            return {}
-
-        wire.send(reply, _tried(sent))
+        wire.send(reply, _tried(send))
     os._exit(0)
 
 

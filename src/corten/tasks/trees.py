@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -14,6 +15,8 @@ from corten import errors
 from corten.errors import Failed
 from corten.supervisor import wire
 from corten.tasks.launcher import Launcher, readable
+
+log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 _PIECE = 1 << 20
@@ -47,7 +50,7 @@ class LauncherTrees:
                 os.close(writer)
             try:
                 answer = await worker.answer()
-                yield answer, _data(reader, worker)
+                yield answer, _data(reader, worker, request)
             finally:
                 await conversation.__aexit__(None, None, None)
         finally:
@@ -84,7 +87,7 @@ def _wake(ready: asyncio.Future[None]) -> None:
         ready.set_result(None)
 
 
-async def _data(reader: int, worker: _Worker) -> AsyncIterator[bytes]:
+async def _data(reader: int, worker: _Worker, request: Json) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     while True:
         try:
@@ -98,6 +101,8 @@ async def _data(reader: int, worker: _Worker) -> AsyncIterator[bytes]:
                 loop.remove_reader(reader)
             continue
         if not piece:
-            await worker.answer()
+            if left_out := (await worker.answer()).get("left_out"):
+                text = "%s of container %s: %d things were left out, because their paths are longer than PATH_MAX"
+                log.warning(text, request["do"], request.get("container"), left_out)
             return
         yield piece

@@ -45,7 +45,7 @@ def test_a_renewed_tree_stays_when_the_old_one_cannot_be_taken_away(
         raise OSError("no space left for a name in the trash")
 
     with monkeypatch.context() as patched:
-        patched.setattr(shelf._trash, "take", full)
+        patched.setattr(shelf.trash, "take", full)
         with pytest.raises(OSError, match="no space"):
             shelf.renew("layer", new)
     shelf.discard(new)  # as everybody does who made a draft and met an error

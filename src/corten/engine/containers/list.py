@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -14,12 +16,14 @@ from corten.engine.filters import Filters
 from corten.engine.oci.mount_points import inspect_mount
 from corten.engine.peers import Images
 from corten.engine.references import familiar, same_repository
-from corten.engine.seams import Json
+from corten.engine.seams import Json, Snapshots
 from corten.errors import Invalid, NotFound
 from corten.units.durations import SECOND, human_duration
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
+
+log = logging.getLogger(__name__)
 
 _KEYS = ("ancestor", "before", "expose", "exited", "health", "id", "isolation", "is-task", "label", "name", "network")
 KEYS = frozenset((*_KEYS, "publish", "since", "status", "volume"))
@@ -205,6 +209,16 @@ def summary(names: ImageNames, container: Container) -> Json:
 def _quoted(word: str) -> str:
     """Docker quotes an argument with a blank, and no other."""
     return f"'{word}'" if " " in word else word
+
+
+async def tree_size(snapshots: Snapshots, container: Container) -> int:
+    """Bytes of what a container wrote; -1 when that cannot be counted. Walks the disk, in a thread."""
+    try:
+        return (await asyncio.to_thread(snapshots.usage, container.id)).bytes
+    except (NotFound, OSError) as error:
+        if not container.gone:
+            log.warning("cannot count what container %s wrote: %s", container.id, error)
+        return -1
 
 
 class ImageNames:

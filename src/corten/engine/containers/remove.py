@@ -14,6 +14,7 @@ from corten.engine.containers import parents, records
 from corten.engine.containers import stop as container_stop
 from corten.engine.containers.container import Container
 from corten.engine.containers.create import let_go_volumes
+from corten.engine.containers.list import tree_size
 from corten.engine.filters import Filters
 from corten.engine.seams import Exit
 from corten.errors import Conflict, CortenError, Invalid, NotFound
@@ -124,13 +125,13 @@ async def prune(containers: Containers, filters: Filters, until: int) -> tuple[l
             continue
         if not filters.match_labels("label", record.labels) or filters.excludes_labels("label!", record.labels):
             continue
-        size = await asyncio.to_thread(containers.parts.snapshots.usage, record.id)
+        size = await tree_size(containers.parts.snapshots, container)
         try:
             await remove(containers, container)
         except CortenError:  # it was started or removed since we looked
             continue
         removed.append(record.id)
-        freed += size.bytes
+        freed += max(0, size)
     containers.parts.events.publish("container", "prune", "", {"reclaimed": str(freed)})
     return removed, freed
 

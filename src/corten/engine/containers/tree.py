@@ -18,7 +18,6 @@ from corten.snapshots.shelf import Shelf
 from corten.spec.mounts import Mount
 
 Json = dict[str, Any]
-MAX_CHANGES = 64 << 20  # bytes of paths that an answer may hold
 
 
 class TreeWork(Protocol):
@@ -107,16 +106,9 @@ class ContainerTrees:
             async with self._work.stream({**request, "do": "tree export"}, fds) as (_, data):
                 yield data
 
-    async def changes(self, container: Container) -> list[Json]:
-        """Docker's list: {"Path", "Kind"}, kind 0 changed, 1 added, 2 deleted."""
-        text = bytearray()
-        async with self._own(container, "tree changes") as data:
-            async for piece in data:
-                text += piece
-                if len(text) > MAX_CHANGES:
-                    raise Invalid("the container has more changes than an answer can hold")
-        lines = [line.partition(b" ") for line in bytes(text).split(b"\0") if line]
-        return [{"Path": path.decode(errors="replace"), "Kind": int(kind)} for kind, _, path in lines]
+    def changes(self, container: Container) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Docker's list as JSON: {"Path", "Kind"}, kind 0 changed, 1 added, 2 deleted."""
+        return self._own(container, "tree changes")
 
     def layer(self, container: Container) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The changes as the uncompressed tar of a layer."""
@@ -128,7 +120,8 @@ class ContainerTrees:
         tree = self._shelf_tree(container)
         base = self._trees.view(tree.parent) if tree.parent is not None else ()
         (root,) = self._trees.mounts(container.id)
-        request: Json = {"do": what, "whole": root.type == "bind" and tree.parent is not None, **self._ids(container)}
+        whole = root.type == "bind" and tree.parent is not None
+        request: Json = {"do": what, "container": container.id, "whole": whole, **self._ids(container)}
         if base:
             request["base"] = _entry(base[0])
         own = os.open(self._trees.shelf.files(tree), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -156,7 +149,7 @@ class ContainerTrees:
     def _tree(self, container: Container, path: str, bare: bool = False) -> Iterator[tuple[Json, list[int]]]:
         """What a worker needs to have the container's tree: words, and descriptors when it runs."""
         self._shelf_tree(container)
-        request: Json = {"path": path, "bare": bare, **self._ids(container)}
+        request: Json = {"container": container.id, "path": path, "bare": bare, **self._ids(container)}
         fds = _running(container)
         with ExitStack() as held:
             for fd in fds:

@@ -100,7 +100,7 @@ class Gc:
         shelf, sizes, found = stock.trees.shelf, dict[str, int](), []
         for record in records.values():
             sizes |= {layer.digest: layer.size for layer in record.layers}
-            sizes |= {name: shelf.get(name).size for name in record.chain if shelf.has(name)}
+            sizes |= {name: shelf.size(name) for name in record.chain}
             used = max(record.added, self._engine.images.uses.last(record.id))
             parts = frozenset((*record.kept, *record.chain))
             found.append(Holding(record.id, parts, used, self._kept_by(stock, record)))

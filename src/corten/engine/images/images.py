@@ -208,10 +208,7 @@ class Images:
             for name in record.chain:
                 count[name] = count.get(name, 0) + 1
         shelf = self._trees.shelf
-        return {
-            record.id: sum(shelf.get(name).size for name in record.chain if count[name] > 1 and shelf.has(name))
-            for record in records
-        }
+        return {record.id: sum(shelf.size(name) for name in record.chain if count[name] > 1) for record in records}
 
     def inspect(self, ref: str) -> Json:
         try:
@@ -224,7 +221,7 @@ class Images:
     def history(self, ref: str) -> Rows:
         record, _ = self._find(ref)
         shelf = self._trees.shelf
-        sizes = {name: shelf.get(name).size for name in record.chain if shelf.has(name)}
+        sizes = {name: shelf.size(name) for name in record.chain}
         return image_view.history(record, self._records.tags(record.id), sizes)
 
     # --------------------------------------------------------------------------------------------- coming and going
@@ -368,7 +365,7 @@ class Images:
         """Bytes of all layers that images have, each counted once."""
         shelf = self._trees.shelf
         names = {name for record in self._records.all() for name in record.chain}
-        return sum(shelf.get(name).size for name in names if shelf.has(name))
+        return sum(shelf.size(name) for name in names)
 
     async def commit(
         self, image: str, layer: AsyncIterator[bytes], wanted: Request, config: Json, settled: Callable[[], None]

@@ -17,7 +17,6 @@ A byte is what is allocated (st_blocks), an inode with several names counts once
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Iterator
@@ -31,7 +30,6 @@ KINDS = (
     "blobs layers containers logs volumes database partial trash quarantine engine other unknown".split()
 )  # as they are listed
 QUARANTINE = "quarantine"
-_ATTEMPTS = 3
 _OTHER_ROOT = re.compile(r"[0-9]+\.[0-9]+\Z")  # see daemon.facts.data_root
 _LOST = "lost+found"  # of the file system, when one begins here (mklost+found(8)): fsck needs it where it is
 _LOG = re.compile(r"[0-9a-f]{64}-json\.log(\..+)?|local-logs")
@@ -52,7 +50,7 @@ _OPENED = ("", "content", "content/blobs", *_SHELVES, "containers")
 class Item:
     """One thing on disk: where it is (`path` relative to the data root), what place that is, bytes and inodes.
 
-    `kind` and `owner` come from `attribute`.
+    `kind` and `owner` come from `attribute`. `error` says why the rest of it could not be counted.
     """
 
     place: str
@@ -62,59 +60,64 @@ class Item:
     inodes: int
     kind: str = ""
     owner: str = ""
+    error: str = ""
 
 
 @dataclass(slots=True)
 class Walk:
-    """The account of one data root. Blocks on the disk."""
+    """The account of one data root. Blocks on the disk. What is removed while it goes on is not in it."""
 
     root: Path
     _links: set[tuple[int, int]] = field(default_factory=set)
 
     def items(self) -> Iterator[Item]:
-        yield self._own("")
+        yield from self._own("")
         yield from self._directory("")
 
     def _directory(self, path: str) -> Iterator[Item]:
         for name in self._names(path):
             below = f"{path}/{name}" if path else name
             if below in _OPENED and self._is_directory(below):
-                yield self._own(below)
+                yield from self._own(below)
                 yield from self._directory(below)
             elif name == _LOST and self._is_directory(below):
-                yield self._whole("other", path, name)
+                yield from self._whole("other", path, name)
             elif path == "containers" and self._is_directory(below):
                 yield from self._bundle(below, name)
             else:
-                yield self._whole(_place(path, name), path, name)
+                yield from self._whole(_place(path, name), path, name)
 
     def _bundle(self, path: str, id: str) -> Iterator[Item]:
-        yield self._own(path, "bundle", id)
+        yield from self._own(path, "bundle", id)
         for name in self._names(path):
-            item = self._whole("log" if _LOG.match(name) else "bundle", path, name)
-            item.name = id
-            yield item
+            for item in self._whole("log" if _LOG.match(name) else "bundle", path, name):
+                item.name = id
+                yield item
 
-    def _whole(self, place: str, directory: str, name: str) -> Item:
-        """An entry and everything below it. One that is rearranged all the time counts as far as it was seen."""
-        for _ in range(_ATTEMPTS):
-            found = Measure(seen=self._links)
+    def _whole(self, place: str, directory: str, name: str) -> Iterator[Item]:
+        """An entry and everything below it."""
+        found, error = Measure(seen=self._links), ""
+        try:
             fd = open_directory(os.fsencode(self.root / directory))
-            try:
-                measure(fd, os.fsencode(name), found)
-                break
-            except OSError as error:
-                if error.errno != errno.ESTALE:
-                    raise
-            finally:
-                os.close(fd)
+        except FileNotFoundError:
+            return
+        try:
+            measure(fd, os.fsencode(name), found)
+        except OSError as raised:  # one thing that cannot be read must not fail the account of all
+            error = str(raised)
+        finally:
+            os.close(fd)
         self._links |= found.fresh
-        return Item(place, f"{directory}/{name}" if directory else name, name, found.bytes, found.inodes)
+        path = f"{directory}/{name}" if directory else name
+        yield Item(place, path, name, found.bytes, found.inodes, error=error)
 
-    def _own(self, path: str, place: str = "engine", name: str = "") -> Item:
+    def _own(self, path: str, place: str = "engine", name: str = "") -> Iterator[Item]:
         """A directory itself, without what is in it."""
-        status = os.lstat(self.root / path)
-        return Item(place, path or ".", name or path or ".", status.st_blocks * 512, 1)
+        try:
+            status = os.lstat(self.root / path)
+        except FileNotFoundError:
+            return
+        yield Item(place, path or ".", name or path or ".", status.st_blocks * 512, 1)
 
     def _names(self, path: str) -> list[str]:
         try:

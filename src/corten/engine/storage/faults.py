@@ -65,6 +65,7 @@ def find(root: Path, stock: Stock, items: Sequence[Item], now: Known, damaged: M
         *_layers(stock, now, damaged),
         *_containers(root, stock, now),
         *_volumes(root, now),
+        *_stuck(root, now),
     ]
     once = {fault.key: fault for fault in faults}
     return list(once.values())
@@ -75,7 +76,10 @@ def pull_again(now: Known, images: Sequence[str]) -> str:
 
 
 def _of_item(item: Item, now: Known) -> Iterator[Fault]:
-    """What is on the disk, and ought not to be."""
+    """What is on the disk, and ought not to be, or cannot be read."""
+    if item.error:
+        text = f"{item.path} cannot be read: {item.error}"
+        yield Fault("corrupt", "file", "", item.path, text, "see what the kernel's log says about the disk", False)
     if item.kind == "blobs" and item.owner not in now.needed:
         yield Fault(
             "unused", "blob", item.owner, item.path, f"blob {item.owner} belongs to no image", "delete it",
@@ -186,3 +190,10 @@ def _volumes(root: Path, now: Known) -> Iterator[Fault]:
         if not (root / path).is_dir():
             text = f"volume {name} has no directory: what was in it is lost"
             yield Fault("missing", "volume", name, path, text, "make an empty one")
+
+
+def _stuck(root: Path, now: Known) -> Iterator[Fault]:
+    for path, error in sorted(now.stuck.items()):
+        if os.path.lexists(root / path):
+            text = f"{path} was removed, and cannot be erased: {error}"
+            yield Fault("unused", "file", "", path, text, "erase it")

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Known:
     """`needed` is digest to the images that have this blob, `coming` blobs and parts of pulls that run or can be
     resumed, `trees` directory to key ("" for drafts), `writable` the keys among them that are no layers, `containers`
-    and `images` id to name, `going` those of the containers that are being erased."""
+    and `images` id to name, `going` those of the containers that are being erased, `stuck` paths of what was removed
+    and could not be erased, with the error."""
 
     records: tuple[ImageRecord, ...]
     images: dict[str, str]
@@ -33,6 +34,7 @@ class Known:
     containers: dict[str, str]
     going: frozenset[str]
     volumes: frozenset[str]
+    stuck: dict[str, str]
 
 
 def known(engine: Engine, stock: Stock) -> Known:
@@ -56,6 +58,11 @@ def known(engine: Engine, stock: Stock) -> Known:
         | {id: container.record.name for id, container in engine.containers.by_id.items()},
         frozenset(id for id, body in listed.items() if (body.get("state") or {}).get("status") == "removing"),
         frozenset(volume.name for volume in engine.volumes.list()),
+        {
+            f"{trash.path.relative_to(engine.parts.settings.data_root)}/{name}": error
+            for trash in (shelf.trash, engine.volumes.trash)
+            for name, error in trash.stuck.items()
+        },
     )
 
 

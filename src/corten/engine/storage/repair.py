@@ -64,6 +64,8 @@ class Repair:
             case "missing", "volume":
                 self._engine.volumes.restore(fault.name)
                 return "an empty directory was made"
+            case "unused", "file":
+                return await asyncio.to_thread(self._erase, fault.path)
             case _:
                 return self._quarantine(fault.path)
 
@@ -89,6 +91,13 @@ class Repair:
             shelf.remove(fault.name)
         elif not shelf.throw_away(fault.path.rpartition("/")[2]):
             raise Conflict("it has come into use")
+        return "deleted"
+
+    def _erase(self, path: str) -> str:
+        directory, _, name = path.rpartition("/")
+        for trash in (self._stock.trees.shelf.trash, self._engine.volumes.trash):
+            if trash.path == self._root / directory and (error := trash.again(name)):
+                raise Conflict(error)
         return "deleted"
 
     def _quarantine(self, path: str) -> str:
