@@ -87,17 +87,18 @@ class _Comparison:
                 self._leave()
                 continue
             change, before = found
-            quiet = self._is_quiet(change, before)
+            now = change.status
+            directory = now is not None and stat.S_ISDIR(now.st_mode)
+            quiet = directory and self._is_quiet(change, before)
             if not quiet:
-                yield from self._ancestors()
+                if self._waiting:
+                    yield from self._ancestors()
                 yield change
-            if change.status is not None and stat.S_ISDIR(change.status.st_mode):
+            if directory:
                 self._enter(frame, change, before, quiet)
 
     def _ancestors(self) -> Iterator[Change]:
         """Directories that have changed because something in them has."""
-        if not self._waiting:
-            return
         for frame, dirfd in zip(self._frames[1:], self._own.down()):
             if frame.waiting is not None:
                 waiting, frame.waiting = frame.waiting, None
@@ -128,9 +129,7 @@ class _Comparison:
     def _is_quiet(self, change: Change, before: os.stat_result | None) -> bool:
         """A directory that looks as it did."""
         now = change.status
-        if now is None or before is None or not (stat.S_ISDIR(now.st_mode) and stat.S_ISDIR(before.st_mode)):
-            return False
-        return self._look(now) == self._look(before)
+        return now is not None and before is not None and self._look(now) == self._look(before)
 
     def _enter(self, frame: _Frame, change: Change, before: os.stat_result | None, quiet: bool) -> None:
         if len(change.path) > self._longest or not self._own.enter(change.name):

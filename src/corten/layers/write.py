@@ -40,8 +40,6 @@ def header(
     if real is not None:
         records[b"GNU.sparse.major"], records[b"GNU.sparse.minor"] = b"1", b"0"
         records[b"GNU.sparse.name"], records[b"GNU.sparse.realsize"] = name, b"%d" % real
-        above, slash, base = name.rpartition(b"/")
-        name = above + slash + b"GNUSparseFile.0/" + base
     if len(name) > 100 or not name.isascii():
         records[b"path"] = name
     if len(link) > 100 or not link.isascii():
@@ -56,8 +54,15 @@ def header(
         records[b"mtime"] = _time(mtime)
     for key, value in sorted(xattrs.items()):
         records[b"SCHILY.xattr." + key] = value
-    block = _block(name, type, mode, uid, gid, size, max(0, seconds), link, major, minor)
+    shown = name if real is None else _sparse_name(name)
+    block = _block(shown, type, mode, uid, gid, size, max(0, seconds), link, major, minor)
     return _pax(name, records) + block if records else block
+
+
+def _sparse_name(name: bytes) -> bytes:
+    """What a reader sees that knows no records."""
+    above, slash, base = name.rpartition(b"/")
+    return above + slash + b"GNUSparseFile.0/" + base
 
 
 def sparse_map(parts: Sequence[tuple[int, int]]) -> bytes:
