@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from corten.kernel import paths
 from corten.layers.way import DIRECTORY, Name, Way, open_directory
@@ -17,6 +17,7 @@ from corten.layers.way import DIRECTORY, Name, Way, open_directory
 __all__ = ["open_directory"]
 
 LONGEST_PATH = 4095  # bytes, PATH_MAX without its NUL: what lies deeper has no path that a system call takes
+_PIECE = 10_000
 _PASSES = 3  # over what is being removed while something still makes files in it
 
 
@@ -154,7 +155,9 @@ class Found(NamedTuple):
 
 def names(fd: int) -> list[bytes]:
     """What is in a directory, sorted. `fd` may not be read by others meanwhile: they share its position."""
-    found = [os.fsencode(name) for name in os.listdir(fd)]
+    found: list[Any] = os.listdir(fd)
+    for at in range(0, len(found), _PIECE):  # all at once would have a million names in memory twice
+        found[at : at + _PIECE] = map(os.fsencode, found[at : at + _PIECE])
     found.sort()
     return found
 
