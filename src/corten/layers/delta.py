@@ -148,7 +148,8 @@ class _Comparison:
             frame = self._frames.pop()
             self._waiting -= frame.waiting is not None
             if frame.based and self._base is not None and self._frames:
-                self._base.leave()
+                for lost in self._frames[self._base.leave() + 1 :]:
+                    lost.based = False
 
     def _look(self, status: os.stat_result) -> tuple[int, int, int]:
         return status.st_mode, *self._owners.inside(status.st_uid, status.st_gid)
