@@ -17,6 +17,7 @@ import pytest
 
 from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.others import archive, layer
 
 Json = dict[str, Any]
 LONGEST = 4095  # bytes of a path
@@ -108,6 +109,20 @@ def test_deep_copy_in(docker: Client) -> None:
     docker("exec", "box", "mkdir", "/t")
     docker("cp", "-", "box:/t", input=buffer.getvalue())
     assert docker.out("exec", "box", "sh", "-c", "find /t -name d | wc -l") == "1500"
+
+
+def test_deep_image_with_a_volume(docker: Client, tmp_path: Path) -> None:
+    """A new volume begins with what the image has, however deep that is, holes and all."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for level in range(901):
+            info = tarfile.TarInfo("data/" + "d/" * level)
+            info.type, info.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(info)
+    archive(tmp_path / "i.tar", "volume:1", [layer({}, programs=True), buffer.getvalue()], {"Volumes": {"/data": {}}})
+    docker("load", "-i", str(tmp_path / "i.tar"))
+    count = "busybox find /data -name d | busybox wc -l"
+    assert docker.out("run", "--rm", "volume:1", "/bin/busybox", "sh", "-c", f"PATH=/bin; {count}") == "900"
 
 
 def test_deep_volume(daemon: Cortend, corten: Client) -> None:

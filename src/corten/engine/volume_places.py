@@ -11,10 +11,11 @@ away. So what a killed daemon left in `.moving` is a volume when it has a record
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+
+from corten.snapshots.trash import Trash
 
 MOVING, BIN = ".moving", ".removed"  # no volume can have such a name
 
@@ -22,8 +23,9 @@ MOVING, BIN = ".moving", ".removed"  # no volume can have such a name
 class VolumePlaces:
     """`owner` (uid, gid) is whom new volumes belong to. Methods raise OSError."""
 
-    def __init__(self, root: Path, owner: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, root: Path, trash: Trash, owner: tuple[int, int] = (0, 0)) -> None:
         self._root = root
+        self._trash = trash
         self._owner = owner
 
     def data(self, name: str) -> Path:
@@ -41,7 +43,7 @@ class VolumePlaces:
             self._fill(top / "_data")
 
     def _make(self) -> None:
-        for path in (self._root, self._root / MOVING, self._root / BIN):
+        for path in (self._root, self._root / MOVING):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _fill(self, data: Path) -> None:
@@ -62,13 +64,9 @@ class VolumePlaces:
         with suppress(FileNotFoundError):
             os.rename(self._root / name, self._root / MOVING / name)
 
-    def throw_away(self, name: str) -> bool:
-        """What is in `.moving` goes to the bin; False when there was nothing."""
-        try:
-            os.rename(self._root / MOVING / name, self._root / BIN / secrets.token_hex(8))
-        except FileNotFoundError:
-            return False
-        return True
+    def throw_away(self, name: str) -> None:
+        """What is in `.moving` goes to the trash, when there is something."""
+        self._trash.take(self._root / MOVING / name)
 
     def recover(self, known: Collection[str]) -> None:
         """What a daemon that was killed left half-way; `known` are the names with a record."""

@@ -13,20 +13,26 @@ from typing import Any
 import pytest
 
 from corten.engine import volume_places, volumes
-from corten.engine.background import Background
 from corten.engine.events import Events
 from corten.engine.volumes import Volumes
 from corten.errors import Unavailable
+from corten.snapshots import trash
+from corten.snapshots.trash import Trash
 from engine_fakes import MemoryTable
 
-_WATCHED = (volume_places.__file__, volumes.__file__)
+_WATCHED = (volume_places.__file__, volumes.__file__, trash.__file__)
 
 
-class Killed(Volumes):
-    """Nothing of it goes on behind an answer."""
+class NoErasing(Trash):
+    """Nothing goes on behind an answer: processes are forked here, and may not have threads."""
 
-    def empty_bin(self) -> None:
+    def _later(self, name: object) -> None:
         return
+
+
+@pytest.fixture(autouse=True)
+def no_erasing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(volumes, "Trash", NoErasing)
 
 
 class FileTable(MemoryTable):
@@ -48,12 +54,7 @@ class FileTable(MemoryTable):
 
 
 def opened(root: Path) -> Volumes:
-    return Killed(root / "volumes", FileTable(root / "db"), Events(), NoBackground())
-
-
-class NoBackground(Background):
-    def spawn(self, work: Any, name: str) -> Any:
-        work.close()
+    return Volumes(root / "volumes", FileTable(root / "db"), Events())
 
 
 def killed_at(line: int, root: Path, work: Callable[[Volumes], object]) -> bool:
