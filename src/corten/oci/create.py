@@ -15,7 +15,7 @@ from corten.errors import Invalid
 from corten.kernel.process import start_time
 from corten.oci import hooks, state
 from corten.oci.state import Container
-from corten.runtime import cgroups, mountplan, spawn
+from corten.runtime import cgroups, mountplan, null, spawn
 from corten.runtime import seccomp as filters
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.init import Inheritance
@@ -69,6 +69,7 @@ def _create(arguments: Namespace, bundle: str, spec: Json, directory: Path) -> C
     }
     try:
         child = _spawn(arguments, plan_, group, directory, content)
+        os.close(child.null)
         if child.console >= 0:
             send_console(arguments.console_socket, child.console)
         content |= {"pid": child.pid, "start_time": start_time(child.pid)}
@@ -101,7 +102,7 @@ def _spawn(arguments: Namespace, plan_: Plan, group: Cgroup, directory: Path, co
         return spawn.spawn(
             plan_,
             lambda channel: Inheritance(
-                channel, None if terminal else (0, 1, 2), prepared, listener,
+                channel, None if terminal else null.not_the_caller_s((0, 1, 2)), prepared, listener,
                 tuple(range(3, 3 + arguments.preserve_fds)), (size.get("height", 0), size.get("width", 0)),
             ),
             group,

@@ -10,7 +10,7 @@ from typing import Any
 from corten.errors import Conflict, Invalid
 from corten.oci import state
 from corten.oci.create import filter_of, send_console, write_pid
-from corten.runtime import messages, spawn
+from corten.runtime import messages, null, spawn
 from corten.runtime.enter import Entry, foreign_namespaces
 
 Json = dict[str, Any]
@@ -28,7 +28,8 @@ def exec_(arguments: Namespace) -> int:
     target_fd = os.pidfd_open(container.pid)
     keep = tuple(range(3, 3 + arguments.preserve_fds))
     entry = Entry(process, container.pid, target_fd, foreign_namespaces(container.pid),
-                  None if terminal else (0, 1, 2), (0, 0), keep)  # fmt: skip
+                  None if terminal else null.not_the_caller_s((0, 1, 2)), null.open_of(container.pid), (0, 0),
+                  keep)  # fmt: skip
     filter_ = filter_of(container.spec(), arguments.root)
     entering = spawn.enter(lambda: entry, container.pid, container.cgroup(), lambda: filter_)
     if terminal:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from corten.kernel import process as p
 from corten.kernel import pty
-from corten.runtime import messages
+from corten.runtime import messages, null
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.init import close_all_but, fail, reset_signals, seal_imports
 from corten.runtime.limits import apply_limits
@@ -26,7 +26,8 @@ class Entry(NamedTuple):
     target: int
     target_fd: int
     namespaces: tuple[str, ...]  # those in which the target is not in ours, as /proc calls them
-    stdio: tuple[int, int, int] | None  # None: a terminal of the container's
+    stdio: tuple[int, int, int] | None  # each may be null.OF_CONTAINER. None: a terminal of the container's
+    null: int  # the container's null device
     console_size: tuple[int, int] = (0, 0)
     keep: tuple[int, ...] = ()
 
@@ -54,7 +55,6 @@ class Enter:
         self.channel = channel
         self.userns = "user" in entry.namespaces
         self.program = Program(entry.process, seccomp, self.userns)
-        self.stdio = entry.stdio
 
     def run(self) -> NoReturn:
         step = "begin"
@@ -68,12 +68,16 @@ class Enter:
 
     def leave_parent(self) -> None:
         seal_imports()
-        own = self.cgroup.descriptors()
-        close_all_but([*own, self.channel.fileno(), self.entry.target_fd, *(self.entry.stdio or ()), *self.entry.keep])
+        close_all_but([*self.cgroup.descriptors(), self.channel.fileno(), self.entry.target_fd, *self.entry.keep])
         reset_signals()
         os.umask(0)
         p.set_name("corten:exec")
         p.prctl(p.PR_SET_DUMPABLE, 0)  # nobody inside may trace or read this process before its execve (CVE-2016-9962)
+
+    def take_stdio(self) -> None:
+        nothing = (null.OF_CONTAINER,) * 3  # until there is a terminal
+        for number, fd in enumerate(null.filled_in(self.entry.stdio or nothing, self.entry.null)):
+            os.dup2(fd, number)
 
     def enter_cgroup(self) -> None:
         self.cgroup.enter_self(unified=False)
@@ -98,7 +102,7 @@ class Enter:
 
     def be_born(self) -> None:
         """Go on as a child in the container's PID namespace, which is the parent's child as this process was."""
-        close_all_but([self.channel.fileno(), *(self.entry.stdio or ()), *self.entry.keep])
+        close_all_but([self.channel.fileno(), *self.entry.keep])
         told, tell = os.pipe2(os.O_CLOEXEC)
         pid, pidfd = p.clone3(p.CLONE_PARENT)
         if pid:
@@ -114,7 +118,7 @@ class Enter:
         p.join_new_session_keyring()
 
     def open_console(self) -> None:
-        if self.stdio is not None:
+        if self.entry.stdio is not None:
             return
         devpts = os.open("/dev/pts", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         master, slave = pty.open_pair(devpts)
@@ -124,16 +128,14 @@ class Enter:
         messages.send(self.channel, messages.CONSOLE, master)
         os.close(master)
         pty.take_controlling_terminal(slave)
-        self.stdio = (slave, slave, slave)
+        for number in range(3):
+            os.dup2(slave, number)
 
     def find_identity(self) -> None:
         self.program.find_identity()
 
-    def take_stdio(self) -> None:
-        assert self.stdio is not None
-        self.program.own_stdio(self.stdio)
-        for number, fd in enumerate(self.stdio):
-            os.dup2(fd, number)
+    def own_stdio(self) -> None:
+        self.program.own_stdio((0, 1, 2))
 
     def become_user(self) -> None:
         self.program.become_user()
@@ -149,7 +151,8 @@ class Enter:
 
 
 STEPS: tuple[tuple[str, Callable[[Enter], None]], ...] = (
-    ("leave parent", Enter.leave_parent),
+    ("stdio", Enter.take_stdio),  # instead of the launcher's, whose log is no one's inside
+    ("leave parent", Enter.leave_parent),  # only 0, 1 and 2 are left of them
     ("cgroup", Enter.enter_cgroup),  # limited and accounted before it can do anything inside
     ("parent", Enter.wait_for_parent),  # it sees to the v2 group where one cannot be born in it
     ("limits", Enter.be_limited),  # inside a user namespace they could not be raised
@@ -160,7 +163,7 @@ STEPS: tuple[tuple[str, Callable[[Enter], None]], ...] = (
     ("session", Enter.new_session),
     ("console", Enter.open_console),
     ("find user", Enter.find_identity),
-    ("stdio", Enter.take_stdio),
+    ("own stdio", Enter.own_stdio),  # it is the user's that has been found
     ("become user", Enter.become_user),
     ("find executable", Enter.find_executable),
     ("close", Enter.close_rest),

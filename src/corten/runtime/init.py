@@ -17,7 +17,7 @@ from typing import NamedTuple, NoReturn
 
 from corten.kernel import process as p
 from corten.kernel import pty
-from corten.runtime import messages
+from corten.runtime import messages, null
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.limits import apply_limits
 from corten.runtime.plan import BORN_IN, NAMESPACES, Plan
@@ -30,7 +30,7 @@ class Inheritance(NamedTuple):
     """What the parent leaves to its child. All other descriptors are closed."""
 
     channel: socket.socket
-    stdio: tuple[int, int, int] | None  # None: a terminal, which the child makes itself
+    stdio: tuple[int, int, int] | None  # each may be null.OF_CONTAINER. None: a terminal, which the child makes itself
     prepared: Prepared
     start_listener: socket.socket | None = None  # who starts it connects here (the OCI command line)
     keep: tuple[int, ...] = ()  # passed on to the program, numbers from 3 on (--preserve-fds)
@@ -52,6 +52,7 @@ class Init:
         self.timing: dict[str, float] = {}
         self.warnings: list[str] = []
         self.console_slave = -1
+        self.null = -1
 
     def run(self) -> NoReturn:
         """Do all steps, then execve. Does not return, whatever happens."""
@@ -77,7 +78,7 @@ class Init:
             *self.cgroup.descriptors(),
             *inherited.prepared.descriptors(),
             *inherited.keep,
-            *(inherited.stdio or ()),
+            *(fd for fd in inherited.stdio or () if fd != null.OF_CONTAINER),
         ]
         if inherited.start_listener:
             own.append(inherited.start_listener.fileno())
@@ -127,6 +128,9 @@ class Init:
     def fill_dev(self) -> None:
         self.rootfs.fill_dev()
 
+    def open_null(self) -> None:
+        self.null = self.rootfs.open_null()
+
     def open_console(self) -> None:
         if self.inheritance.stdio is not None:
             return
@@ -155,6 +159,7 @@ class Init:
         if stdio is None:
             stdio = (self.console_slave,) * 3
             pty.take_controlling_terminal(self.console_slave)
+        stdio = null.filled_in(stdio, self.null)
         self.program.own_stdio(stdio)
         for number, fd in enumerate(stdio):
             os.dup2(fd, number)
@@ -173,13 +178,13 @@ class Init:
         self.program.find_executable()
 
     def close_rest(self) -> None:
-        own = [0, 1, 2, self.channel.fileno(), *self.inheritance.keep]
+        own = [0, 1, 2, self.null, self.channel.fileno(), *self.inheritance.keep]
         if self.inheritance.start_listener:
             own.append(self.inheritance.start_listener.fileno())
         close_all_but(own)
 
     def report_ready(self) -> None:
-        messages.send(self.channel, messages.READY, timing=self.timing, warnings=self.warnings)
+        messages.send(self.channel, messages.READY, self.null, timing=self.timing, warnings=self.warnings)
 
     def wait_for_start(self) -> None:
         if self.inheritance.start_listener:
@@ -204,6 +209,8 @@ STEPS: tuple[tuple[str, Callable[[Init], None]], ...] = (
     ("change root", Init.change_root),  # from here on no path can lead to the host
     ("mounts", Init.place_mounts),
     ("devices", Init.fill_dev),  # after the mounts: /dev is one of them
+    ("null", Init.open_null),  # the device of that /dev, before a file is masked with it or it becomes standard input;
+    # soon, because it keeps a descriptor of the host's /proc until then
     ("console", Init.open_console),  # in the container's own devpts
     ("hostname", Init.name_host),
     ("sysctls", Init.write_sysctls),  # before /proc/sys becomes read-only

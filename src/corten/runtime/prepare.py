@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from typing import NamedTuple
 
 from corten.kernel import mount as m
 from corten.kernel import paths
 from corten.kernel import process as p
 from corten.kernel import syscall as sys
+from corten.runtime import null
 from corten.runtime.mountplan import MountPlan
 from corten.runtime.plan import Plan
 
@@ -38,7 +38,7 @@ class Prepared(NamedTuple):
     root: int
     binds: dict[int, int]  # by index in plan.mounts
     cgroups: tuple[tuple[CgroupMount, int], ...]
-    null: int  # a bind of the host's /dev/null, checked to be it: what files are masked with
+    null: int  # stands in where the container has no null device
     devices: dict[str, int]  # binds of host devices, where the child may not make nodes (user namespace)
     namespaces: dict[str, int]  # to be joined, by kind
 
@@ -65,9 +65,9 @@ def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...]) -> Prepared:
         binds = {i: keep(bind(plan_)) for i, plan_ in enumerate(plan.mounts) if plan_.kind == "bind"}
         shown = any(mount.kind == "cgroup" for mount in plan.mounts)
         hierarchies = tuple((cgroup, keep(m.clone(sys.AT_FDCWD, cgroup.path))) for cgroup in cgroups) if shown else ()
-        null = keep(_null())
-        devices = {path: keep(_private(path)) for path in _bound_devices(plan)}
-        return Prepared(root, binds, hierarchies, null, devices, namespaces)
+        instead = keep(null.stand_in())
+        devices = {path: keep(_device(path)) for path in _bound_devices(plan)}
+        return Prepared(root, binds, hierarchies, instead, devices, namespaces)
     except BaseException:
         for fd in opened:
             os.close(fd)
@@ -178,20 +178,9 @@ def _foreign(pid: str, path: str, recursive: bool) -> int:
             os.close(fd)
 
 
-def _private(path: str) -> int:
-    fd = m.clone(sys.AT_FDCWD, path)
-    m.set_attributes(fd, propagation=m.MS_PRIVATE)
-    return fd
-
-
-def _null() -> int:
-    """CVE-2025-31133: what masks files must be the null device itself, not something put in its place."""
-    fd = _private("/dev/null")
-    status = os.fstat(fd)
-    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
-        os.close(fd)
-        raise OSError(0, "/dev/null is not the null device")
-    return fd
+def _device(path: str) -> int:
+    """Read-only: who may write to a device could set the times of the host's node, otherwise."""
+    return null.read_only(m.clone(sys.AT_FDCWD, path))
 
 
 def _bound_devices(plan: Plan) -> list[str]:

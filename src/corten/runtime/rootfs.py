@@ -13,6 +13,7 @@ from typing import Any
 from corten.kernel import descriptors, paths, pty
 from corten.kernel import mount as m
 from corten.layers import copy
+from corten.runtime import null
 from corten.runtime.mountplan import MountPlan
 from corten.runtime.plan import Plan
 from corten.runtime.prepare import DEFAULT_DEVICES, Prepared
@@ -43,6 +44,8 @@ class Rootfs:
         self._devpts = -1
         self._root = -1
         self._own = -1  # this process's descriptors as a directory, where a tree is copied up
+        self._descriptors = -1  # the host's /proc/self/fd, between change_root and open_null
+        self._null = -1
 
     # ---------------------------------------------------------------------------- while the host's tree is there
 
@@ -66,6 +69,7 @@ class Rootfs:
         """Make the prepared tree `/`, and let the host's go."""
         if not self._plan.private_mounts:
             raise OSError(0, "a container needs a mount namespace of its own")
+        self._descriptors = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         # What happens below must not reach the host; what the host mounts later may reach rslave binds.
         m.set_propagation("/", m.MS_SLAVE)
         root = self._prepared.root
@@ -172,6 +176,17 @@ class Rootfs:
             _link(dev, "ptmx", "pts/ptmx")
         os.close(dev)
 
+    def open_null(self) -> int:
+        """Find the null device, which masked files are covered with later; returns it open for reading and writing.
+
+        It is opened by the host's /proc, of which nothing is kept: the container may have none, or an image's.
+        """
+        self._null, opened = null.open_in(self._root, self._descriptors)
+        if self._null < 0:
+            opened = null.reopen(self._prepared.null, self._descriptors)
+        os.close(self._descriptors)
+        return opened
+
     def _device(self, device: dict[str, Any], directory: int, name: str) -> None:
         path = device["path"]
         bound = self._prepared.devices.get(path)
@@ -240,8 +255,8 @@ class Rootfs:
         os.close(where)
 
     def _mask(self, masked: list[str] | tuple[str, ...]) -> None:
-        """Files become the null device, directories one shared, empty, read-only tmpfs."""
-        null, empty = _Cover(self._prepared.null), _Cover(-1)
+        """Files become the null device, directories one shared, empty tmpfs; both read-only."""
+        empty, device = _Cover(-1), _Cover(-1 if self._null >= 0 else self._prepared.null)
         for path in dict.fromkeys(masked):
             where = _existing(self._root, path)
             if where < 0:
@@ -251,7 +266,9 @@ class Rootfs:
                     empty.fd = m.new("tmpfs", ("nr_blocks=1", "nr_inodes=1"), m.MOUNT_ATTR_RDONLY, "tmpfs")
                 empty.put(where)
             else:
-                null.put(where)
+                if device.fd < 0:
+                    device.fd = null.read_only(m.clone(self._null))
+                device.put(where)
             os.close(where)
 
 

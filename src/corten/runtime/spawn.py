@@ -24,12 +24,13 @@ from corten.runtime.plan import NAMESPACES, Plan
 
 
 class Spawned(NamedTuple):
-    """A child that is ready, or running. The caller owns pid, pidfd, channel and console (-1: no terminal)."""
+    """A child that is ready, or running. The caller owns pid, pidfd, channel, console (-1: no terminal) and null."""
 
     pid: int
     pidfd: int
     channel: socket.socket
     console: int
+    null: int  # the container's null device, for further processes
     timing: dict[str, float]
     warnings: tuple[str, ...]
 
@@ -63,12 +64,12 @@ def spawn(
         if hooks:
             hooks(pid)
         messages.send(ours, messages.LIMITED)
-        console, ready = until_ready(ours, init.inheritance.stdio is None)
+        console, null, ready = until_ready(ours, init.inheritance.stdio is None)
     except BaseException as error:
         reason = _reason(ours, error)
         _discard(pid, pidfd, ours, siblings)
         raise reason from (None if reason is error else error)
-    return Spawned(pid, pidfd, ours, console, ready["timing"], tuple(warnings))
+    return Spawned(pid, pidfd, ours, console, null, ready["timing"], tuple(warnings))
 
 
 def become(plan: Plan, inheritance: Inheritance, cgroup: Cgroup, seccomp: bytes | None) -> NoReturn:
@@ -85,11 +86,15 @@ def become(plan: Plan, inheritance: Inheritance, cgroup: Cgroup, seccomp: bytes 
     Init(plan, inheritance, cgroup, seccomp).run()
 
 
-def until_ready(channel: socket.socket, terminal: bool) -> tuple[int, dict[str, Any]]:
-    """Wait for a first process: its terminal's master (-1 without), and what Ready says. Raises ChildFailed."""
+def until_ready(channel: socket.socket, terminal: bool) -> tuple[int, int, dict[str, Any]]:
+    """Wait for a first process: its terminal's master (-1 without), its null device, and what Ready says.
+
+    Raises ChildFailed.
+    """
     console = messages.expect(channel, messages.CONSOLE).fd if terminal else -1
     try:
-        return console, messages.expect(channel, messages.READY).body
+        ready = messages.expect(channel, messages.READY)
+        return console, ready.fd, ready.body
     except BaseException:
         if console >= 0:
             os.close(console)

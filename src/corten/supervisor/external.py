@@ -15,7 +15,7 @@ from typing import Any
 from corten.kernel import mount as m
 from corten.kernel import process as p
 from corten.kernel import syscall as sys
-from corten.runtime import cgroups, identity, messages, mountplan
+from corten.runtime import cgroups, identity, messages, mountplan, null
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.messages import ChildFailed
 from corten.runtime.prepare import bind
@@ -64,13 +64,14 @@ class External:
             pid = _read_pid(pid_file)
             pidfd = os.pidfd_open(pid)
             master = console.accept() if console else -1
+            own = null.open_of(pid)  # before anything of the image has run
         finally:
             if console:
                 console.close()
         self.cgroup = cgroups.open(cgroups.detect(), self._cgroup_path)
         oom = self.cgroup.oom_fd()
         listener = place.settle(self._directory, pid, os.getpid())
-        return Created(pid, pidfd, master, {}, (), listener, -1 if oom is None else oom)
+        return Created(pid, pidfd, master, own, {}, (), listener, -1 if oom is None else oom)
 
     def _mount_root(self) -> None:
         p.unshare(p.CLONE_NEWNS)
@@ -105,7 +106,7 @@ class External:
     def start(self) -> None:
         self._run("start", ["start", self._id], None)
 
-    def enter(self, request: Json, stdio: Stdio, target: int, target_fd: int) -> Entering:
+    def enter(self, request: Json, stdio: Stdio, target: int, target_fd: int, own: int) -> Entering:
         """`RUNTIME exec --detach`, which unlike our own is waited for."""
         process_file = os.path.join(self._directory, f"exec-{request['id']}.json")
         pid_file = process_file + ".pid"
@@ -117,7 +118,8 @@ class External:
             arguments += ["--tty", "--console-socket", console.path]
         ours, theirs = messages.pair()
         try:
-            self._run("exec", [*arguments, self._id], stdio.child)
+            child = stdio.child and null.filled_in(stdio.child, own)  # a binary sees to that for `create` only
+            self._run("exec", [*arguments, self._id], child)
             pid = _read_pid(pid_file)
             if console:
                 master = console.accept()
@@ -147,13 +149,13 @@ class External:
         log = os.path.join(self._directory, "runtime.log")
         state = os.path.join(self._directory, "runtime")
         command = [self._binary, "--root", state, "--log", log, "--log-format", "json", *arguments]
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        nothing = null.open_stand_in()  # the container keeps it if the binary does not replace it
         try:
-            fds = stdio or (null, null, null)
+            fds = null.filled_in(stdio or (null.OF_CONTAINER,) * 3, nothing)
             actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
             pid = os.posix_spawn(self._binary, command, {"PATH": os.defpath}, file_actions=actions)
         finally:
-            os.close(null)
+            os.close(nothing)
         _, status = os.waitpid(pid, 0)
         if status:
             text = _last_error(log) or f"{self._binary} {step} exited with {os.waitstatus_to_exitcode(status)}"

@@ -124,7 +124,7 @@ def become(request: Json, wishes: Wishes, reply: socket.socket) -> NoReturn:
 def make(
     request: Json, filter_fd: int, stdio: tuple[int, int, int] | None, size: tuple[int, int], born: list[int]
 ) -> Answer:
-    """A container, ready but for execve: [pidfd, channel, listener, terminal's master or none, out of memory or none].
+    """A container, ready but for execve: [pidfd, channel, listener, null, terminal's master or none, oom or none].
 
     Undoes what it did when it fails.
     """
@@ -158,7 +158,7 @@ def make(
         "oom": oom is not None,
     }
     optional = [fd for fd in (child.console, -1 if oom is None else oom) if fd >= 0]
-    return body, [child.pidfd, child.channel.detach(), listener.detach(), *optional]
+    return body, [child.pidfd, child.channel.detach(), listener.detach(), child.null, *optional]
 
 
 def _prepare(request: Json, unified: int | None, timing: dict[str, float]) -> tuple[Plan, cgroups.Cgroup, Prepared]:
@@ -185,11 +185,13 @@ def _own_pids(spec: Json) -> bool:
     return any(namespace["type"] == "pid" and not namespace.get("path") for namespace in namespaces)
 
 
-def entry(request: Json, exec_: Json, stdio: tuple[int, int, int] | None, target: int, target_fd: int) -> Entry:
+def entry(
+    request: Json, exec_: Json, stdio: tuple[int, int, int] | None, target: int, target_fd: int, null: int
+) -> Entry:
     """What a further process needs to know."""
     rows, columns = exec_.get("console_size") or (0, 0)
     process = with_group_names(exec_["process"], _read(request))
-    return Entry(process, target, target_fd, foreign_namespaces(target), stdio, (rows, columns))
+    return Entry(process, target, target_fd, foreign_namespaces(target), stdio, null, (rows, columns))
 
 
 def _read(request: Json) -> Json:

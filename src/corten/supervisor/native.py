@@ -59,7 +59,7 @@ class Native:
                     self._path = ""
                 raise failures.Reported(body["error"])
             channel = socket.socket(fileno=fds[0])
-            console, ready = spawn.until_ready(channel, stdio.terminal)
+            console, null, ready = spawn.until_ready(channel, stdio.terminal)
         except BaseException:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             os.waitpid(pid, 0)
@@ -72,7 +72,7 @@ class Native:
         timing = {**body["timing"], "init": sum(steps.values()), **{f"init.{step}": steps[step] for step in steps}}
         oom = fds[2] if body["oom"] else -1
         where = socket.socket(fileno=fds[1])
-        return Created(pid, pidfd, console, timing, (*body["warnings"], *ready["warnings"]), where, oom)
+        return Created(pid, pidfd, console, null, timing, (*body["warnings"], *ready["warnings"]), where, oom)
 
     def _bear(self, stdio: Stdio, size: tuple[int, int]) -> tuple[int, int, socket.socket]:
         """(pid, pidfd, where its answer comes)."""
@@ -106,24 +106,24 @@ class Native:
         """For who is born into namespaces that first have to be found and joined."""
         body, fds = maker.in_child(lambda born: maker.make(self._request, self._filter_fd, stdio.child, size, born))
         self._path, self.own_pids = body["cgroup"], body["own_pids"]
-        pidfd, channel, listener, *rest = fds
+        pidfd, channel, listener, null, *rest = fds
         self._channel = socket.socket(fileno=channel)
         console = rest.pop(0) if body["console"] else -1
         oom = rest.pop(0) if body["oom"] else -1
         where = socket.socket(fileno=listener)
-        return Created(body["pid"], pidfd, console, body["timing"], tuple(body["warnings"]), where, oom)
+        return Created(body["pid"], pidfd, console, null, body["timing"], tuple(body["warnings"]), where, oom)
 
     def start(self) -> None:
         """execve. Raises ChildFailed with code 127 or 126."""
         assert self._channel is not None
         spawn.start(self._channel)
 
-    def enter(self, request: Json, stdio: Stdio, target: int, target_fd: int) -> Entering:
+    def enter(self, request: Json, stdio: Stdio, target: int, target_fd: int, null: int) -> Entering:
         """Begin a further process. Raises NotFound, ChildFailed."""
         if self.cgroup is None:
             raise NotFound(f"control group {self._path} does not exist")
         return spawn.enter(
-            lambda: maker.entry(self._request, request, stdio.child, target, target_fd),
+            lambda: maker.entry(self._request, request, stdio.child, target, target_fd, null),
             target,
             self.cgroup,
             lambda: maker.filter_of(self._filter_fd),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from corten.kernel import pty
+from corten.runtime.null import OF_CONTAINER
 from corten.supervisor.clients import CHUNK, Client, Sink
 from corten.supervisor.logfile import LogFile
 from corten.supervisor.loop import READ, Loop
@@ -18,7 +19,7 @@ _NAMES = {1: "stdout", 2: "stderr"}
 class Stdio:
     """The descriptors of one process, on our side: a terminal's master, or three pipes.
 
-    `child` is what the process gets; it is closed here with `started`, once the process has it.
+    `child` is what the process gets (see `Inheritance.stdio`); `started` closes it here, once the process has it.
     """
 
     def __init__(self, terminal: bool, stdin: bool) -> None:
@@ -34,24 +35,29 @@ class Stdio:
         if stdin:
             in_child, self.stdin = os.pipe2(os.O_CLOEXEC)
         else:
-            in_child = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+            in_child = OF_CONTAINER
         self.child = (in_child, out_child, err_child)
         self.outputs = {out: 1, err: 2}
 
     def started(self, console: int) -> None:
-        for fd in self.child or ():
-            os.close(fd)
-        self.child = ()  # type: ignore[assignment]
+        self._close_child()
         if self.terminal:
             self.console = console
             self.outputs = {console: 1}
 
     def close(self) -> None:
-        for fd in (*(self.child or ()), *self.outputs):
+        self._close_child()
+        for fd in self.outputs:
             os.close(fd)
         if self.stdin >= 0:
             os.close(self.stdin)
-        self.outputs, self.stdin, self.child = {}, -1, ()  # type: ignore[assignment]
+        self.outputs, self.stdin = {}, -1
+
+    def _close_child(self) -> None:
+        for fd in self.child or ():
+            if fd != OF_CONTAINER:
+                os.close(fd)
+        self.child = ()  # type: ignore[assignment]
 
 
 class Output:

@@ -47,6 +47,7 @@ class Supervisor:
         self._connections: list[Connection] = []
         self._pid = 0
         self._pidfd = -1
+        self._null = -1  # the container's
         self._oom_fd = -1
         self._output: Output | None = None
         self._ended = False
@@ -88,7 +89,7 @@ class Supervisor:
         try:
             rows, columns = request.get("console_size") or (0, 0)
             created = self._container.create(stdio, (rows, columns))
-            self._pid, self._pidfd = created.pid, created.pidfd
+            self._pid, self._pidfd, self._null = created.pid, created.pidfd, created.null
             self._listen_to(created, stdio)
         except BaseException:
             stdio.close()
@@ -234,7 +235,7 @@ class Supervisor:
         request = message["exec"]
         stdio = Stdio(bool(request.get("terminal")), bool(request.get("stdin")))
         try:
-            entering = self._container.enter(request, stdio, self._pid, self._pidfd)
+            entering = self._container.enter(request, stdio, self._pid, self._pidfd, self._null)
         except BaseException:
             stdio.close()
             raise
@@ -271,6 +272,7 @@ class Supervisor:
         self._tell({"event": "exit", **ending})
         _tried(self._execs.end_all)  # after the end is told: one that the kernel holds back would hold that back too
         self._output.finish()
+        os.close(self._null)  # or the container's /dev, and what is in it, stays as long as a client that reads slowly
         self._delete()
         if self._listener:
             self._loop.forget(self._listener.fileno())

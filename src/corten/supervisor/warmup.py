@@ -135,8 +135,8 @@ def _become(request: Json, wishes: Wishes, reply: socket.socket) -> NoReturn:
     listener = place.settle(request["run"], os.getpid(), wishes.supervisor)
     answer = {"own_pids": True, "timing": {}, "warnings": [], "oom": False}
     wire.send(reply, answer, [ours.fileno(), listener.fileno()])
-    messages.send(theirs, messages.READY, timing={"begin": 0.001}, warnings=[])
-    messages.expect(theirs, messages.START)
     assert wishes.stdio is not None
+    messages.send(theirs, messages.READY, wishes.stdio[0], timing={"begin": 0.001}, warnings=[])
+    messages.expect(theirs, messages.START)
     os.write(wishes.stdio[1], b"a line\n")
     os._exit(0)
