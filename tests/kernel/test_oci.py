@@ -158,3 +158,36 @@ def test_hooks_get_the_state(runtime: Runtime) -> None:
     states = [json.loads(line) for line in seen.read_text().splitlines()]
     assert [state["id"] for state in states] == ["box"] * 4
     assert states[0]["status"] == "creating" and states[-1]["status"] == "stopped"
+
+
+def ask(runtime: Runtime, **changes: object) -> list[str]:
+    """What a container says of its standard input and of /proc/keys, and an exec in it of the former."""
+    look = "busybox stat -L -c '%d %t:%T' /proc/self/fd/0; busybox chmod 666 /proc/keys; busybox wc -c /proc/keys"
+    runtime.configure("sh", "-c", f"{look}; exec sleep 1000 >/dev/null 2>&1")
+    path = runtime.bundle / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    assert runtime("create", "-b", str(runtime.bundle), "box").returncode == 0
+    assert runtime("start", "box").returncode == 0
+    return runtime("exec", "box", "sh", "-c", look).stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "kind", ["a /dev of its own", "the bundle's /dev", "a file in its place", "a directory of the host"]
+)
+def test_the_caller_s_null_device_is_not_the_container_s(runtime: Runtime, kind: str) -> None:
+    before = os.stat("/dev/null")
+    mounts = json.loads((runtime.bundle / "config.json").read_text())["mounts"]
+    if kind != "a /dev of its own":
+        mounts = [mount for mount in mounts if not mount["destination"].startswith("/dev")]
+    if kind == "a file in its place":
+        (runtime.bundle / "rootfs/dev").mkdir()
+        (runtime.bundle / "rootfs/dev/null").write_text("not a device")
+    if kind == "a directory of the host":
+        (runtime.root / "dev").mkdir()
+        mounts += [{"destination": "/dev", "source": str(runtime.root / "dev"), "options": ["bind"]}]
+    number, refused, size = ask(runtime, mounts=mounts, root={"path": "rootfs", "readonly": False})
+    own = kind in ("a /dev of its own", "the bundle's /dev")
+    assert number.endswith(" 1:3") and (number.split()[0] == str(before.st_dev)) is not own
+    assert "Read-only file system" in refused and size.startswith("0 ")
+    after = os.stat("/dev/null")
+    assert (after.st_ctime_ns, after.st_mtime_ns) == (before.st_ctime_ns, before.st_mtime_ns)
