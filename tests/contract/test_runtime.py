@@ -170,6 +170,24 @@ async def test_exec_as_a_user_with_its_own_status(world: World) -> None:
     assert ("exec_exit", {"exec": "e1", "status": 7}) in [event[1:] for event in world.events]
 
 
+async def test_no_input_is_the_container_s_own_null_device(world: World) -> None:
+    """Of the host's, root in the container would be the owner."""
+    look = "busybox stat -L -c '%t:%T %d:%i' /proc/self/fd/0; busybox stat -c '%t:%T %d:%i' /dev/null"
+    task = await world.started("sh", "-c", f"{look}; exec sleep 1000")
+    ours, theirs = socket.socketpair()
+    process = {"args": ["sh", "-c", look], "env": ["PATH=/bin"], "cwd": "/"}
+    await task.exec(ExecSpec("e1", process), Stream(theirs.detach()))
+    assert (await task.wait_exec("e1")).status == 0
+    with ours:
+        seen = ours.recv(1000).decode().splitlines()
+    await task.signal(signal.SIGKILL)
+    await task.wait()
+    await task.delete()
+    for first, second in (seen, world.log(task).splitlines()):
+        assert first == second and first.startswith("1:3 ")
+        assert int(first.split()[1].split(":")[0]) != os.stat("/dev/null").st_dev
+
+
 async def test_paused_limited_counted(world: World) -> None:
     task = await world.started("sleep", "1000")
     assert list(await task.pids()) == [task.pid]
