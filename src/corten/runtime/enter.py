@@ -75,7 +75,7 @@ class Enter:
         p.prctl(p.PR_SET_DUMPABLE, 0)  # nobody inside may trace or read this process before its execve (CVE-2016-9962)
 
     def take_stdio(self) -> None:
-        nothing = (null.OF_CONTAINER,) * 3  # until there is a terminal
+        nothing = (null.OF_CONTAINER,) * 3  # until its own is there
         for number, fd in enumerate(null.filled_in(self.entry.stdio or nothing, self.entry.null)):
             os.dup2(fd, number)
 
@@ -151,8 +151,8 @@ class Enter:
 
 
 STEPS: tuple[tuple[str, Callable[[Enter], None]], ...] = (
-    ("stdio", Enter.take_stdio),  # instead of the launcher's, whose log is no one's inside
-    ("leave parent", Enter.leave_parent),  # only 0, 1 and 2 are left of them
+    ("stdio", Enter.take_stdio),  # first: the launcher's own, among them its log, are not the container's to see
+    ("leave parent", Enter.leave_parent),  # all other descriptors; 0, 1 and 2 are the container's by now
     ("cgroup", Enter.enter_cgroup),  # limited and accounted before it can do anything inside
     ("parent", Enter.wait_for_parent),  # it sees to the v2 group where one cannot be born in it
     ("limits", Enter.be_limited),  # inside a user namespace they could not be raised
@@ -163,7 +163,7 @@ STEPS: tuple[tuple[str, Callable[[Enter], None]], ...] = (
     ("session", Enter.new_session),
     ("console", Enter.open_console),
     ("find user", Enter.find_identity),
-    ("own stdio", Enter.own_stdio),  # it is the user's that has been found
+    ("own stdio", Enter.own_stdio),  # for the user found before; the terminal's as well
     ("become user", Enter.become_user),
     ("find executable", Enter.find_executable),
     ("close", Enter.close_rest),

@@ -45,8 +45,8 @@ def filled_in(stdio: tuple[int, int, int], null: int) -> tuple[int, int, int]:
 def open_in(root: int, descriptors: int) -> tuple[int, int]:
     """The null device inside `root`: (O_PATH, open for reading and writing); (-1, -1) when none is there to be opened.
 
-    What somebody has put in its place is looked at by O_PATH and never opened, which for some devices is enough to
-    act. `descriptors` is /proc/self/fd of a proc that is not the container's to make.
+    What else may be in its place is looked at by O_PATH and never opened, which for some devices is enough to act.
+    `descriptors` is /proc/self/fd of the host's proc: a container may have none, or a directory of the image there.
     """
     try:
         node = paths.open_in(root, "dev/null")
@@ -91,7 +91,7 @@ def read_only(fd: int) -> int:
 def open_of(pid: int) -> int:
     """The null device in the root of the process `pid`, or its stand-in, open for reading and writing.
 
-    For callers outside of the container. One who holds a pidfd notices by that when the number is another's by now.
+    For callers outside of the container. They hold a pidfd of the process, or its number could be another's by now.
     """
     root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     descriptors = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -179,7 +179,7 @@ def _foreign(pid: str, path: str, recursive: bool) -> int:
 
 
 def _device(path: str) -> int:
-    """Read-only: who may write to a device could set the times of the host's node, otherwise."""
+    """Read-only: a process that may write to a device may also set the times of its node, which is the host's."""
     return null.read_only(m.clone(sys.AT_FDCWD, path))
 
 

@@ -179,7 +179,7 @@ class Rootfs:
     def open_null(self) -> int:
         """Find the null device, which masked files are covered with later; returns it open for reading and writing.
 
-        It is opened by the host's /proc, of which nothing is kept: the container may have none, or an image's.
+        Nothing of the host's /proc is kept afterwards.
         """
         self._null, opened = null.open_in(self._root, self._descriptors)
         if self._null < 0:
