@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any, NamedTuple
 
+from corten.kernel import mount as m
 from corten.kernel import process as p
 from corten.runtime import mountplan
 from corten.runtime.mountplan import MountPlan
@@ -43,6 +45,7 @@ class Plan(NamedTuple):
     id_map: IdMap | None
     userns: bool  # the program lives in a user namespace that is not ours
     private_mounts: bool
+    own_null: bool  # /dev/null is made by us in a new file system: nothing else can be in its place
     root: tuple[MountPlan, ...]
     mounts: tuple[MountPlan, ...]
 
@@ -82,8 +85,17 @@ def plan(spec: dict[str, Any], root: tuple[MountPlan, ...]) -> Plan:
         if not mount.target.startswith("/"):
             raise InvalidSpec(f"mount destination {mount.target!r} is not absolute")
     return Plan(
-        spec, flags, cgroup, tuple(joins), id_map, "user" in seen, bool(flags & p.CLONE_NEWNS), root, mounts
+        spec, flags, cgroup, tuple(joins), id_map, "user" in seen, bool(flags & p.CLONE_NEWNS),
+        _own_null(mounts, linux.get("devices") or ()), root, mounts,
     )  # fmt: skip
+
+
+def _own_null(mounts: tuple[MountPlan, ...], devices: Any) -> bool:
+    there = [mount for mount in mounts if posixpath.normpath(mount.target) in ("/dev", "/dev/null")]
+    if len(there) != 1 or there[0].fstype != "tmpfs" or there[0].copy_up or there[0].add & m.MOUNT_ATTR_NODEV:
+        return False
+    named = [device for device in devices if device["path"] == "/dev/null"]
+    return all((device["type"], device.get("major"), device.get("minor")) == ("c", 1, 3) for device in named)
 
 
 def _id_map(linux: dict[str, Any]) -> IdMap:

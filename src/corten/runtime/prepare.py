@@ -38,13 +38,14 @@ class Prepared(NamedTuple):
     root: int
     binds: dict[int, int]  # by index in plan.mounts
     cgroups: tuple[tuple[CgroupMount, int], ...]
-    null: int  # stands in where the container has no null device
+    null: int  # stands in for the null device where the container may have none, else -1
     devices: dict[str, int]  # binds of host devices, where the child may not make nodes (user namespace)
     namespaces: dict[str, int]  # to be joined, by kind
 
     def descriptors(self) -> list[int]:
         binds = (*self.binds.values(), *(fd for _, fd in self.cgroups), *self.devices.values())
-        return [self.root, self.null, *binds, *self.namespaces.values()]
+        null_ = () if self.null < 0 else (self.null,)
+        return [self.root, *null_, *binds, *self.namespaces.values()]
 
     def close(self) -> None:
         for fd in self.descriptors():
@@ -65,7 +66,8 @@ def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...]) -> Prepared:
         binds = {i: keep(bind(plan_)) for i, plan_ in enumerate(plan.mounts) if plan_.kind == "bind"}
         shown = any(mount.kind == "cgroup" for mount in plan.mounts)
         hierarchies = tuple((cgroup, keep(m.clone(sys.AT_FDCWD, cgroup.path))) for cgroup in cgroups) if shown else ()
-        instead = keep(null.stand_in())
+        # Only where it may be needed: to close a mount that was put nowhere takes milliseconds of the kernel's time.
+        instead = -1 if plan.own_null else keep(null.stand_in())
         devices = {path: keep(_device(path)) for path in _bound_devices(plan)}
         return Prepared(root, binds, hierarchies, instead, devices, namespaces)
     except BaseException:

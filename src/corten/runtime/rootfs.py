@@ -183,6 +183,8 @@ class Rootfs:
         """
         self._null, opened = null.open_in(self._root, self._descriptors)
         if self._null < 0:
+            if self._prepared.null < 0:
+                raise OSError(0, "/dev/null in the container is not the null device")
             opened = null.reopen(self._prepared.null, self._descriptors)
         os.close(self._descriptors)
         return opened

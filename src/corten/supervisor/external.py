@@ -60,7 +60,7 @@ class External:
         if console:
             arguments += ["--console-socket", console.path]
         try:
-            self._run("create", [*arguments, self._id], stdio.child)
+            self._create(arguments, stdio)
             pid = _read_pid(pid_file)
             pidfd = os.pidfd_open(pid)
             master = console.accept() if console else -1
@@ -72,6 +72,14 @@ class External:
         oom = self.cgroup.oom_fd()
         listener = place.settle(self._directory, pid, os.getpid())
         return Created(pid, pidfd, master, own, {}, (), listener, -1 if oom is None else oom)
+
+    def _create(self, arguments: list[str], stdio: Stdio) -> None:
+        """A container keeps the null device that it is given here, if the binary does not put its own in the place."""
+        instead = null.open_stand_in()
+        try:
+            self._run("create", [*arguments, self._id], stdio.child and null.filled_in(stdio.child, instead))
+        finally:
+            os.close(instead)
 
     def _mount_root(self) -> None:
         p.unshare(p.CLONE_NEWNS)
@@ -149,9 +157,9 @@ class External:
         log = os.path.join(self._directory, "runtime.log")
         state = os.path.join(self._directory, "runtime")
         command = [self._binary, "--root", state, "--log", log, "--log-format", "json", *arguments]
-        nothing = null.open_stand_in()  # the container keeps it if the binary does not replace it
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            fds = null.filled_in(stdio or (null.OF_CONTAINER,) * 3, nothing)
+            fds = stdio or (nothing, nothing, nothing)
             actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
             pid = os.posix_spawn(self._binary, command, {"PATH": os.defpath}, file_actions=actions)
         finally:

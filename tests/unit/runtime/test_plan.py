@@ -51,3 +51,28 @@ def test_a_relative_mount_destination_is_refused() -> None:
 def test_the_plan_describes_itself() -> None:
     text = "\n".join(plan(spec({"type": "mount"}, {"type": "ipc", "path": "/i"}), ROOT).describe())
     assert "mount" in text and "join ipc namespace /i" in text and "bind /r on /" in text
+
+
+@pytest.mark.parametrize(
+    ("mounts", "devices", "own"),
+    [
+        ([("/dev", "tmpfs", [])], [], True),
+        ([("/dev", "tmpfs", ["nosuid"]), ("/dev/pts", "devpts", [])], [("/dev/null", 3), ("/dev/zero", 5)], True),
+        ([], [], False),
+        ([("/dev/", "tmpfs", ["nodev"])], [], False),
+        ([("/dev", "tmpfs", ["tmpcopyup"])], [], False),
+        ([("/dev", "", ["bind"])], [], False),
+        ([("/dev", "tmpfs", []), ("/dev", "", ["bind"])], [], False),
+        ([("/dev", "tmpfs", []), ("/dev/./null", "", ["bind"])], [], False),
+        ([("/dev", "tmpfs", [])], [("/dev/null", 5)], False),
+    ],
+)
+def test_whether_its_null_device_is_of_our_making(
+    mounts: list[tuple[str, str, list[str]]], devices: list[tuple[str, int]], own: bool
+) -> None:
+    """Otherwise something else may be in its place, and a stand-in is kept ready."""
+    asked = {
+        "mounts": [{"destination": where, "type": kind, "options": options} for where, kind, options in mounts],
+        "linux": {"devices": [{"path": path, "type": "c", "major": 1, "minor": minor} for path, minor in devices]},
+    }
+    assert plan(asked, ()).own_null is own
