@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,15 @@ def test_sysctls(cli: Client) -> None:
 def test_ulimits(cli: Client) -> None:
     script = "ulimit -n; ulimit -Hn; ulimit -c"
     assert inside(cli, "--ulimit", "nofile=100:200", "--ulimit", "core=0", script=script).split() == ["100", "200", "0"]
+
+
+def test_a_low_limit_of_open_files_while_many_are_on_their_way(docker: Client) -> None:
+    """Descriptors in sockets count for their user, against the limit of the process that sends one more."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for _ in range(3):
+            socket.send_fds(ours, [b"."], [ours.fileno()] * 250)
+        assert inside(docker, "--ulimit", "nofile=100:100", script="ulimit -n") == "100"
 
 
 def test_read_only_tmpfs_and_shm(cli: Client) -> None:

@@ -184,7 +184,7 @@ class Init:
         close_all_but(own)
 
     def report_ready(self) -> None:
-        messages.send(self.channel, messages.READY, self.null, timing=self.timing, warnings=self.warnings)
+        messages.send(self.channel, messages.READY, null=self.null, timing=self.timing, warnings=self.warnings)
 
     def wait_for_start(self) -> None:
         if self.inheritance.start_listener:

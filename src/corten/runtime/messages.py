@@ -9,7 +9,7 @@ A SOCK_SEQPACKET pair, one small JSON object a packet, in this order:
     Limited                     →         its rlimits are set, and hooks that belong here have run
                                 ←         Console, with the terminal's master      only with a terminal
                                 ←         Ready: everything is done but execve; with its phases' times and warnings,
-                                          and the container's null device
+                                          and which of its descriptors is the null device
     Start                       →
                                 ←         end of file: execve has happened (the socket closes on exec)
 

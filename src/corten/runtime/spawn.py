@@ -64,7 +64,7 @@ def spawn(
         if hooks:
             hooks(pid)
         messages.send(ours, messages.LIMITED)
-        console, null, ready = until_ready(ours, init.inheritance.stdio is None)
+        console, null, ready = until_ready(ours, pid, init.inheritance.stdio is None)
     except BaseException as error:
         reason = _reason(ours, error)
         _discard(pid, pidfd, ours, siblings)
@@ -86,15 +86,17 @@ def become(plan: Plan, inheritance: Inheritance, cgroup: Cgroup, seccomp: bytes 
     Init(plan, inheritance, cgroup, seccomp).run()
 
 
-def until_ready(channel: socket.socket, terminal: bool) -> tuple[int, int, dict[str, Any]]:
-    """Wait for a first process: its terminal's master (-1 without), its null device, and what Ready says.
+def until_ready(channel: socket.socket, pid: int, terminal: bool) -> tuple[int, int, dict[str, Any]]:
+    """Wait for the first process `pid`: its terminal's master (-1 without), its null device, and what Ready says.
 
-    Raises ChildFailed.
+    The null device is opened here, where it is that process's. The process could not send it: it has its user's rights
+    and limits by then, and a low limit of open files holds for all of the user's descriptors that are on their way
+    (ETOOMANYREFS, sendmsg(2)). Raises ChildFailed.
     """
     console = messages.expect(channel, messages.CONSOLE).fd if terminal else -1
     try:
-        ready = messages.expect(channel, messages.READY)
-        return console, ready.fd, ready.body
+        ready = messages.expect(channel, messages.READY).body
+        return console, os.open(f"/proc/{pid}/fd/{ready['null']}", os.O_RDWR | os.O_CLOEXEC), ready
     except BaseException:
         if console >= 0:
             os.close(console)

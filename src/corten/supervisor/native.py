@@ -59,7 +59,7 @@ class Native:
                     self._path = ""
                 raise failures.Reported(body["error"])
             channel = socket.socket(fileno=fds[0])
-            console, null, ready = spawn.until_ready(channel, stdio.terminal)
+            console, null, ready = spawn.until_ready(channel, pid, stdio.terminal)
         except BaseException:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             os.waitpid(pid, 0)

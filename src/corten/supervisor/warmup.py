@@ -136,7 +136,7 @@ def _become(request: Json, wishes: Wishes, reply: socket.socket) -> NoReturn:
     answer = {"own_pids": True, "timing": {}, "warnings": [], "oom": False}
     wire.send(reply, answer, [ours.fileno(), listener.fileno()])
     assert wishes.stdio is not None
-    messages.send(theirs, messages.READY, wishes.stdio[0], timing={"begin": 0.001}, warnings=[])
+    messages.send(theirs, messages.READY, null=wishes.stdio[0], timing={"begin": 0.001}, warnings=[])
     messages.expect(theirs, messages.START)
     os.write(wishes.stdio[1], b"a line\n")
     os._exit(0)
