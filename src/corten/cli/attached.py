@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import select
 
-from corten.cli import detach
 from corten.cli.errors import CommandError
 from corten.cli.signals import NAMES, NUMBERS
 from corten.cli.terminal import SignalPipe, is_terminal, size
 from corten.client import containers
 from corten.client.errors import ApiError
+from corten.spec import detach_keys as keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,10 @@ def check_terminal(attach_stdin: bool, tty: bool) -> None:
 def detach_keys(session: Session, given: str) -> tuple[str, bytes]:
     """(spelling for the daemon, bytes for us): the flag's, the configuration's, or the default."""
     text = given or str(session.config.get("detachKeys", ""))
-    return text, detach.parse(text or detach.DEFAULT)
+    try:
+        return text, keys.parse(text or keys.DEFAULT)
+    except ValueError as error:
+        raise CommandError(f"invalid detach keys: unknown character: '{error}'") from None
 
 
 def signal_pipe(forward: bool, tty: bool) -> SignalPipe:

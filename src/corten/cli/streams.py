@@ -10,20 +10,28 @@ import _socket
 import os
 import select
 
-from corten.cli.detach import Watcher
 from corten.cli.errors import CommandError
 from corten.cli.output import STDERR, STDOUT, write_all
 from corten.client.stdcopy import STDERR as ERROR_STREAM
 from corten.client.stdcopy import SYSTEM_ERROR, Frames
+from corten.spec.detach_keys import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from corten.cli.terminal import SignalPipe
     from corten.client.api import Upgraded
 
-BLOCK = 1 << 16
+BLOCK = 1 << 18
+
+
+def show(parts: Iterable[tuple[int, bytes | memoryview]]) -> None:
+    """What came in frames, to our own STDOUT and STDERR. CommandError for what the daemon says about itself."""
+    for stream, part in parts:
+        if stream == SYSTEM_ERROR:
+            raise CommandError(f"error from daemon in stream: {bytes(part).decode('utf-8', 'replace')}")
+        write_all(STDERR if stream == ERROR_STREAM else STDOUT, part)
 
 
 class Pump:
@@ -45,8 +53,8 @@ class Pump:
         self._watcher = Watcher(keys)
         self._signals = signals
         self._on_signal = on_signal
-        self._pending = b""
-        self._watched = stdin is not None
+        self._pending = memoryview(b"")
+        self._waiting = False  # for the daemon to take what is pending
         self._poll = select.poll()
 
     def run(self) -> bool:
@@ -94,11 +102,8 @@ class Pump:
     def _show(self, data: bytes) -> None:
         if self._frames is None:
             write_all(STDOUT, data)
-            return
-        for stream, part in self._frames.feed(data):
-            if stream == SYSTEM_ERROR:
-                raise CommandError(f"error from daemon in stream: {part.decode('utf-8', 'replace')}")
-            write_all(STDERR if stream == ERROR_STREAM else STDOUT, part)
+        else:
+            show(self._frames.feed(data))
 
     def _deliver_signals(self) -> None:
         if self._signals is None or self._on_signal is None:
@@ -121,7 +126,7 @@ class Pump:
             self._stop_input()
             self._half_close()
             return False
-        self._pending += self._watcher.feed(data)
+        self._pending = memoryview(self._watcher.feed(data))
         self._flush()
         return self._watcher.found
 
@@ -134,21 +139,25 @@ class Pump:
             pass
         except (BrokenPipeError, ConnectionResetError):
             # The container no longer reads; its last output may still be on its way.
-            self._pending = b""
+            self._pending = memoryview(b"")
             self._stop_input()
-        self._poll.modify(self._sock.fileno(), select.POLLIN | (select.POLLOUT if self._pending else 0))
+        if self._waiting != bool(self._pending):
+            self._wait(not self._waiting)
+
+    def _wait(self, waiting: bool) -> None:
+        self._waiting = waiting
+        self._poll.modify(self._sock.fileno(), select.POLLIN | (select.POLLOUT if waiting else 0))
         if self._stdin is None:
             return
-        if not self._pending:
-            self._poll.register(self._stdin, select.POLLIN)
-        elif self._watched:
+        if waiting:
             # Not events=0: a hang-up would be reported all the same, and its data read without end.
             self._poll.unregister(self._stdin)
-        self._watched = not self._pending
+        else:
+            self._poll.register(self._stdin, select.POLLIN)
 
     def _stop_input(self) -> None:
         """Read no more of the user's input."""
-        if self._stdin is not None and self._watched:
+        if self._stdin is not None and not self._waiting:
             self._poll.unregister(self._stdin)
         self._stdin = None
 

@@ -5,10 +5,13 @@ Used by attach, exec and logs of containers without a terminal; with one the str
 
 from __future__ import annotations
 
+from _struct import Struct  # without `struct`, which is a module more at the start
+
 from corten.client.errors import BadAnswer
 
 STDIN, STDOUT, STDERR, SYSTEM_ERROR = 0, 1, 2, 3
 HEADER = 8
+_HEADER = Struct(">B3sI")
 
 
 class Frames:
@@ -21,27 +24,47 @@ class Frames:
         self._stream = STDOUT
         self._left = 0
 
-    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """What `data` completes or continues. BadAnswer when a header is none."""
-        out = []
-        at = 0
-        while at < len(data):
-            if self._left == 0:
-                need = HEADER - len(self._head)
-                self._head += data[at : at + need]
-                at += need
-                if len(self._head) == HEADER:
-                    self._open()
-                continue
-            part = data[at : at + self._left]
-            at += len(part)
-            self._left -= len(part)
-            out.append((self._stream, part))
-        return out
+    def feed(self, data: bytes | memoryview) -> list[tuple[int, bytes | memoryview]]:
+        """What `data` completes or continues, neighbours of one stream put together. BadAnswer when a header is none.
 
-    def _open(self) -> None:
-        if self._head[0] > SYSTEM_ERROR or self._head[1:4] != b"\0\0\0":
-            raise BadAnswer(f"unrecognized stream frame {self._head.hex()}")
-        self._stream = self._head[0] or STDOUT
-        self._left = int.from_bytes(self._head[4:8], "big")
-        self._head = b""
+        A part may be a view of `data`.
+        """
+        runs: list[tuple[int, list[memoryview]]] = []
+        for stream, part in self._parts(memoryview(data)):
+            if runs and runs[-1][0] == stream:
+                runs[-1][1].append(part)
+            else:
+                runs.append((stream, [part]))
+        return [(stream, parts[0] if len(parts) == 1 else b"".join(parts)) for stream, parts in runs]
+
+    def _parts(self, view: memoryview) -> list[tuple[int, memoryview]]:
+        parts = []
+        at, end = 0, len(view)
+        if self._head:  # the last data ended in the middle of a header
+            at = HEADER - len(self._head)
+            self._head += view[:at]
+            if len(self._head) < HEADER:
+                return []
+            self._stream, self._left = _opened(self._head, 0)
+            self._head = b""
+        while at < end:
+            if self._left:
+                part = view[at : at + self._left]
+                parts.append((self._stream, part))
+                self._left -= len(part)
+                at += len(part)
+            elif end - at < HEADER:
+                self._head = bytes(view[at:])
+                break
+            else:
+                self._stream, self._left = _opened(view, at)
+                at += HEADER
+        return parts
+
+
+def _opened(data: bytes | memoryview, at: int) -> tuple[int, int]:
+    """The stream and the length that a header says."""
+    stream, zeros, length = _HEADER.unpack_from(data, at)
+    if stream > SYSTEM_ERROR or zeros != b"\0\0\0":
+        raise BadAnswer(f"unrecognized stream frame {bytes(data[at : at + HEADER]).hex()}")
+    return stream or STDOUT, length

@@ -14,6 +14,7 @@ import socket
 import struct
 from collections.abc import Callable
 
+from corten.spec.detach_keys import Watcher
 from corten.supervisor.loop import HANGUP, READ, WRITE, Loop
 
 CHUNK = 1 << 16
@@ -75,7 +76,7 @@ class Sink:
         self._loop = loop
         self._fd = fd
         self._closes = closes  # a pipe is closed to say "end of input"; a terminal's master is not ours to close
-        self._waiting = bytearray()
+        self._waiting = memoryview(b"")
         self._ending = False
         self._resume: list[Callable[[], None]] = []
         os.set_blocking(fd, False)
@@ -88,7 +89,7 @@ class Sink:
         """Pass on what is taken now; False when the source must pause until `resume` is called."""
         if self._fd < 0:
             return True
-        self._waiting += data
+        self._waiting = memoryview(bytes(self._waiting) + data if self._waiting else data)
         self._drain()
         if self._waiting:
             self._resume.append(resume)
@@ -104,7 +105,7 @@ class Sink:
     def _drain(self, _: int = 0) -> None:
         try:
             while self._waiting:
-                del self._waiting[: os.write(self._fd, self._waiting[:CHUNK])]
+                self._waiting = self._waiting[os.write(self._fd, self._waiting) :]
         except BlockingIOError:
             if self._closes:  # a terminal's master is watched for output already; it is retried with that
                 self._loop.watch(self._fd, WRITE, self._drain)
@@ -112,7 +113,7 @@ class Sink:
                 self._loop.after(0.01, self._drain)
             return
         except OSError:  # the reader is gone
-            self._waiting.clear()
+            self._waiting = memoryview(b"")
             self.close()
         if self._closes and self._fd >= 0:
             self._loop.forget(self._fd)
@@ -147,8 +148,7 @@ class Client:
         self._closed = closed
         self._mux = bool(options.get("mux"))
         self._wants = {1: bool(options.get("stdout", True)), 2: bool(options.get("stderr", True))}
-        self._detach = bytes.fromhex(str(options.get("detach_keys", "")))
-        self._matched = 0
+        self._typed = Watcher(bytes.fromhex(str(options.get("detach_keys", ""))))
         self._backlog = Backlog(spill)
         self._reading = bool(options.get("stdin")) and sink is not None
         self._paused = False
@@ -249,31 +249,12 @@ class Client:
         self._watch()
 
     def _input(self, data: bytes) -> None:
-        data, detached = self._scan(data)
+        data = self._typed.feed(data)
         if data and self._sink and not self._sink.write(data, self._continue):
             self._paused = True
             self._watch()
-        if detached:
+        if self._typed.found:
             self.close("detach")
-
-    def _scan(self, data: bytes) -> tuple[bytes, bool]:
-        """What to pass on, and whether the detach sequence is complete. A begun sequence is held back."""
-        if not self._detach:
-            return data, False
-        out = bytearray()
-        for byte in data:
-            if byte == self._detach[self._matched]:
-                self._matched += 1
-                if self._matched == len(self._detach):
-                    return bytes(out), True
-                continue
-            out += self._detach[: self._matched]
-            self._matched = 0
-            if byte == self._detach[0]:
-                self._matched = 1
-            else:
-                out.append(byte)
-        return bytes(out), False
 
     def _continue(self) -> None:
         self._paused = False

@@ -17,11 +17,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from corten.cli import detach, progress
+from corten.cli import attached, progress
 from corten.cli.errors import CommandError
+from corten.cli.session import Session
 from unit.cli.scripted import UPGRADED, Daemon, Request, reply
 from unit.cli.test_main import LAUNCH, SOURCE
 
@@ -209,25 +208,9 @@ def test_a_signal_that_is_not_forwarded_ends_us_with_the_mode_put_back(daemon: D
     os.close(terminal.fd)
 
 
-@given(st.lists(st.sampled_from([b"\x10", b"\x11", b"a", b"\x10\x10", b"\x10a"]), max_size=8))
-def test_nothing_typed_is_lost_or_doubled(parts: list[bytes]) -> None:
-    watcher = detach.Watcher(detach.parse("ctrl-p,ctrl-q"))
-    out = b""
-    for part in parts:
-        out += watcher.feed(part)
-        if watcher.found:
-            break
-    typed = b"".join(parts)
-    if b"\x10\x11" in typed:
-        assert watcher.found and out == typed[: typed.index(b"\x10\x11")]
-    else:
-        assert not watcher.found and out == typed[: len(out)] and typed[len(out) :] in (b"", b"\x10")
-
-
-@pytest.mark.parametrize("text", ["foo", "ctrl-", "ctrl-1", "a,,b"])
-def test_bad_detach_keys(text: str) -> None:
-    with pytest.raises(CommandError, match="invalid detach keys"):
-        detach.parse(text)
+def test_bad_detach_keys() -> None:
+    with pytest.raises(CommandError, match="invalid detach keys: unknown character: 'foo'"):
+        attached.detach_keys(Session("attach"), "ctrl-a,foo")
 
 
 def test_bars_keep_their_lines() -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from corten.cli.command import Command
-from corten.cli.errors import CommandError
 from corten.cli.flags import BOOL, STRING, flag
-from corten.cli.output import STDERR, STDOUT, write_all
+from corten.cli.output import STDOUT, write_all
+from corten.cli.streams import show
 from corten.client import containers
-from corten.client.stdcopy import STDERR as ERROR_STREAM
-from corten.client.stdcopy import SYSTEM_ERROR, Frames
+from corten.client.stdcopy import Frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,11 +35,8 @@ def run(session: Session, flags: Flags) -> int:
     for part in answer.parts():
         if tty:
             write_all(STDOUT, part)
-            continue
-        for stream, data in frames.feed(part):
-            if stream == SYSTEM_ERROR:
-                raise CommandError(f"error from daemon in stream: {data.decode('utf-8', 'replace')}")
-            write_all(STDERR if stream == ERROR_STREAM else STDOUT, data)
+        else:
+            show(frames.feed(part))
     answer.close()
     return 0
 

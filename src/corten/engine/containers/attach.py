@@ -14,29 +14,21 @@ from corten.engine.containers.execs import check_running
 from corten.engine.seams import Stream
 from corten.engine.sources import closing
 from corten.errors import Conflict, CortenError, Invalid
+from corten.spec import detach_keys as keys
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
 
 log = logging.getLogger(__name__)
-DETACH_KEYS = b"\x10\x11"  # ctrl-p ctrl-q
-_ESCAPES = {f"ctrl-{chr(code + 96)}": code for code in range(1, 27)}
-_ESCAPES |= {"ctrl-@": 0, "ctrl-[": 27, "ctrl-\\": 28, "ctrl-]": 29, "ctrl-^": 30, "ctrl-_": 31}
+DETACH_KEYS = keys.parse(keys.DEFAULT)
 
 
 def detach_keys(text: str) -> bytes:
     """ "ctrl-p,ctrl-q" or "a,ctrl-x" as bytes; nothing given is Docker's default. Invalid."""
-    if not text:
-        return DETACH_KEYS
-    keys = bytearray()
-    for word in text.split(","):
-        if word.lower() in _ESCAPES:
-            keys.append(_ESCAPES[word.lower()])
-        elif len(word) == 1 and word.isascii():
-            keys.append(ord(word))
-        else:
-            raise Invalid(f"Invalid detach keys ({text}) provided")
-    return bytes(keys)
+    try:
+        return keys.parse(text) if text else DETACH_KEYS
+    except ValueError:
+        raise Invalid(f"Invalid detach keys ({text}) provided") from None
 
 
 def check_attachable(container: Container) -> None:
