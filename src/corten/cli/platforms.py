@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from corten.cli.errors import CommandError
+from corten.client import quickjson
 
 
 def as_json(text: str) -> str:
@@ -17,4 +16,4 @@ def as_json(text: str) -> str:
     if len(parts) == 1:
         parts = ["linux", *parts]
     names = ("os", "architecture", "variant")
-    return json.dumps(dict(zip(names, parts, strict=False)), separators=(",", ":"))
+    return quickjson.dumps(dict(zip(names, parts, strict=False)))

@@ -105,7 +105,7 @@ def _transfer(ours: Client, theirs: Client, name: str, present: list[str], quiet
     screen, sent = progress.Screen(STDOUT), 0
     archive = images.save(ours, [name], present=present)
 
-    def parts() -> Iterator[bytes]:
+    def parts() -> Iterator[bytes | memoryview]:
         nonlocal sent
         for part in archive.parts():
             sent += len(part)

@@ -10,28 +10,19 @@ import _socket
 import os
 import select
 
-from corten.cli.errors import CommandError
-from corten.cli.output import STDERR, STDOUT, write_all
-from corten.client.stdcopy import STDERR as ERROR_STREAM
-from corten.client.stdcopy import SYSTEM_ERROR, Frames
+from corten.cli.framed import show
+from corten.cli.output import STDOUT, write_all
+from corten.client.stdcopy import Frames
 from corten.spec.detach_keys import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from corten.cli.terminal import SignalPipe
     from corten.client.api import Upgraded
 
 BLOCK = 1 << 18
-
-
-def show(parts: Iterable[tuple[int, bytes | memoryview]]) -> None:
-    """What came in frames, to our own STDOUT and STDERR. CommandError for what the daemon says about itself."""
-    for stream, part in parts:
-        if stream == SYSTEM_ERROR:
-            raise CommandError(f"error from daemon in stream: {bytes(part).decode('utf-8', 'replace')}")
-        write_all(STDERR if stream == ERROR_STREAM else STDOUT, part)
 
 
 class Pump:

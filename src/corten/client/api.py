@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
+    from corten.client.connection import Data
+
     Json = dict[str, Any]
     Query = dict[str, str | None]
 
@@ -43,7 +45,7 @@ class Answer:
         self.connection = connection
         self.head = head
 
-    def parts(self) -> Iterator[bytes]:
+    def parts(self) -> Iterator[bytes | memoryview]:
         """The body as it comes; the connection is closed at its end, and when it breaks off."""
         try:
             yield from self.connection.parts()
@@ -201,7 +203,7 @@ class Client:
     ) -> None:
         """A dict or list goes as JSON; bytes and iterables of bytes go as they are."""
         all_headers = {"Host": self.address.host or "corten", "User-Agent": USER_AGENT, **(headers or {})}
-        data: bytes | Iterable[bytes] = b""
+        data: bytes | Iterable[Data] = b""
         if isinstance(body, dict | list):
             data = quickjson.dumps(body).encode()
             all_headers.setdefault("Content-Type", "application/json")

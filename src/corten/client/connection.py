@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import select
+import time
 
 from corten.client import http
 from corten.client.address import Address, connect
@@ -12,8 +13,13 @@ from corten.client.errors import BadAnswer, Unreachable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import NoReturn
 
-READ = 1 << 16
+    Data = bytes | bytearray | memoryview
+
+READ = 1 << 18
+HEAD_SECONDS = 60.0  # from the first byte of an answer's head to its last; the first may take as long as it wants
+MAX_INTERIM = 5  # answers before the answer (RFC 9110, 15.2), as Go's client
 
 
 class Connection:
@@ -22,7 +28,7 @@ class Connection:
     def __init__(self, address: Address) -> None:
         self._sock = connect(address)
         self._over_ssh = address.url if address.program else ""
-        self._buffer = bytearray()
+        self._buffer = memoryview(b"")  # received, and not yet read
         self._body: http.Body | None = None
         self._reusable = True
 
@@ -34,7 +40,7 @@ class Connection:
         poll.register(self._sock.fileno(), select.POLLIN)
         return not poll.poll(0)
 
-    def send(self, method: str, target: str, headers: dict[str, str], body: bytes | Iterable[bytes] = b"") -> None:
+    def send(self, method: str, target: str, headers: dict[str, str], body: bytes | Iterable[Data] = b"") -> None:
         """Send one request; a body that is not bytes goes out in chunks."""
         if isinstance(body, bytes):
             if body or method in ("POST", "PUT"):
@@ -46,49 +52,79 @@ class Connection:
             return
         self._sock.sendall(http.request(method, target, {**headers, "Transfer-Encoding": "chunked"}))
         try:
+            before = b""
             for part in body:
                 if part:
-                    self._sock.sendall(b"%x\r\n%b\r\n" % (len(part), part))
-            self._sock.sendall(b"0\r\n\r\n")
+                    self._sock.sendall(b"%b%x\r\n" % (before, len(part)))
+                    self._sock.sendall(part)  # by itself: putting it together with its frame would be a copy
+                    before = b"\r\n"
+            self._sock.sendall(before + b"0\r\n\r\n")
         except (BrokenPipeError, ConnectionResetError):
             # The daemon refused before it had read everything; its reason is waiting to be read.
             self._reusable = False
 
     def receive_head(self, method: str) -> http.Head:
         """The head of the answer to a `method` request; the body follows through `read` or `rest`."""
-        while (head := http.take_head(self._buffer)) is None or head.status == 100:
-            if head is None and not self._fill():
-                if self._over_ssh:
-                    raise Unreachable(
-                        f"cannot reach an engine at {self._over_ssh}: the command there ended; "
-                        "are corten (or docker) in its PATH and a daemon running?",
-                        absent=False,
-                    )
-                raise BadAnswer("the daemon closed the connection without an answer")
+        for _ in range(MAX_INTERIM + 1):
+            head = self._next_head()
+            if not 100 <= head.status < 200 or head.status == 101:
+                break
+        else:
+            raise BadAnswer(f"the daemon sends interim answers without end ({head.status} {head.reason[:80]})")
         self._body = http.Body(head, method)
         self._reusable = self._reusable and head.reusable
         return head
 
-    def read(self) -> bytes:
+    def _next_head(self) -> http.Head:
+        """BadAnswer for what is none, has no end, or takes longer than HEAD_SECONDS once it has begun."""
+        deadline: float | None = None
+        while (found := http.parse_head(bytes(self._buffer))) is None:
+            if self._buffer and deadline is None:
+                deadline = time.monotonic() + HEAD_SECONDS
+            if deadline is not None and not self._readable(deadline):
+                raise BadAnswer(f"the daemon did not end its answer's headers within {HEAD_SECONDS:g} seconds")
+            if not self._fill():
+                self._say_why_closed()
+        head, length = found
+        self._buffer = self._buffer[length:]
+        return head
+
+    def _readable(self, deadline: float) -> bool:
+        poll = select.poll()
+        poll.register(self._sock.fileno(), select.POLLIN)
+        return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+
+    def _say_why_closed(self) -> NoReturn:
+        if self._over_ssh:
+            raise Unreachable(
+                f"cannot reach an engine at {self._over_ssh}: the command there ended; "
+                "are corten (or docker) in its PATH and a daemon running?",
+                absent=False,
+            )
+        raise BadAnswer("the daemon closed the connection without an answer")
+
+    def read(self) -> bytes | memoryview:
         """The next part of the body, empty at its end. BadAnswer when the connection ends in the middle."""
         if self._body is None:
             raise BadAnswer("no answer is being read")
+        pieces: list[memoryview] = []
         while not self._body.done:
-            if data := self._body.feed(self._buffer):
-                return data
-            if self._body.done:
+            piece, self._buffer = self._body.feed(self._buffer)
+            if piece:
+                pieces.append(piece)
+            elif pieces or self._body.done:
                 break
-            if not self._fill():
+            elif not self._fill():
                 if not self._body.until_close:
                     raise BadAnswer("the daemon closed the connection in the middle of an answer")
                 self._body.done = True
-        return b""
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def rest(self) -> bytes:
         """What is left of the body, whole."""
         return b"".join(self.parts())
 
-    def parts(self) -> Iterator[bytes]:
+    def parts(self) -> Iterator[bytes | memoryview]:
         """The body, part by part, as it comes."""
         while data := self.read():
             yield data
@@ -103,7 +139,7 @@ class Connection:
     def detach(self) -> tuple[_socket.socket, bytes]:
         """The socket itself and the bytes already read behind the head; both are the caller's now."""
         early = bytes(self._buffer)
-        self._buffer.clear()
+        self._buffer = memoryview(b"")
         self._reusable = False
         return self._sock, early
 
@@ -115,5 +151,5 @@ class Connection:
             data = self._sock.recv(READ)
         except ConnectionResetError:
             data = b""
-        self._buffer += data
+        self._buffer = memoryview(bytes(self._buffer) + data if self._buffer else data)
         return bool(data)

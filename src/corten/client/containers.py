@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from corten.client.api import Answer, Client, Json, Upgraded
-    from corten.client.connection import Connection
+    from corten.client.connection import Connection, Data
     from corten.client.http import Head
 
 
@@ -178,7 +178,7 @@ def archive_get(client: Client, ref: str, path: str) -> Answer:
     return client.stream("GET", _at(ref, "/archive"), {"path": path})
 
 
-def archive_put(client: Client, ref: str, path: str, body: Iterable[bytes], copy_owner: bool = False) -> None:
+def archive_put(client: Client, ref: str, path: str, body: Iterable[Data], copy_owner: bool = False) -> None:
     query = {"copyUIDGID": "true" if copy_owner else None, "noOverwriteDirNonDir": "true", "path": path}
     client.stream("PUT", _at(ref, "/archive"), query, body).close()
 

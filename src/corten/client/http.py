@@ -1,6 +1,6 @@
 """HTTP/1.1 as a client needs it, without sockets: bytes in, events out (RFC 9112).
 
-A response is a head (`take_head`), then a body in one of three framings, which `Body` undoes:
+A response is a head (`parse_head`), then a body in one of three framings, which `Body` undoes without copying:
 
     Content-Length: N           exactly N bytes
     Transfer-Encoding: chunked  size-in-hex CRLF bytes CRLF ... 0 CRLF trailers CRLF
@@ -11,7 +11,13 @@ from __future__ import annotations
 
 from corten.client.errors import BadAnswer
 
-MAX_HEAD = 1 << 20
+MAX_HEAD = 1 << 18  # bytes; ours are below 1 KiB
+MAX_LINE = 1 << 10  # bytes of a chunk's size line, and of a trailer
+MAX_TRAILERS = 64
+_START, _END = b"HTTP/1.", b"\r\n\r\n"
+_TLS_ALERT = b"\x15\x03"
+_NOTHING = memoryview(b"")
+_HEX = b"0123456789abcdefABCDEF"
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
@@ -54,92 +60,103 @@ def request(method: str, target: str, headers: dict[str, str]) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def take_head(buffer: bytearray) -> Head | None:
-    """Cut a whole response head off the front of `buffer`; None while it is incomplete. BadAnswer."""
-    end = buffer.find(b"\r\n\r\n")
+def parse_head(data: bytes) -> tuple[Head, int] | None:
+    """The head that `data` begins with, and how many bytes it has; None while it is incomplete. BadAnswer."""
+    if not _START.startswith(data[: len(_START)]):
+        raise BadAnswer(_no_answer(data))
+    end = data.find(_END, 0, MAX_HEAD)
     if end < 0:
-        if len(buffer) > MAX_HEAD:
-            raise BadAnswer("the daemon's answer has no end of headers")
+        if len(data) >= MAX_HEAD:
+            raise BadAnswer(f"the daemon's answer has no end of headers within {MAX_HEAD} bytes")
         return None
-    lines = buffer[:end].decode("latin-1").split("\r\n")
-    del buffer[: end + 4]
-    protocol, _, rest = lines[0].partition(" ")
+    lines = data[:end].decode("latin-1").split("\r\n")
+    _, _, rest = lines[0].partition(" ")
     status, _, reason = rest.partition(" ")
-    if not protocol.startswith("HTTP/1.") or not status.isdigit():
-        raise BadAnswer(f"not an HTTP answer: {lines[0][:80]!r}")
+    if len(status) != 3 or not _is_number(status):
+        raise BadAnswer(_no_answer(data))
     headers = {}
     for line in lines[1:]:
         name, _, value = line.partition(":")
         headers[name.strip().lower()] = value.strip()
-    return Head(int(status), reason, headers)
+    return Head(int(status), reason, headers), end + len(_END)
+
+
+def _no_answer(data: bytes) -> str:
+    if data.startswith(_TLS_ALERT):
+        return "the daemon speaks TLS there; so do we with --tls or --tlsverify (DOCKER_TLS_VERIFY)"
+    return f"not an HTTP answer: {data[:80]!r}"
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 class Body:
-    """Undoes the framing of one response's body. `feed` cuts what it can use off the buffer; `done` tells the end."""
+    """Undoes the framing of one response's body. `feed` gives it piece by piece; `done` tells the end."""
 
-    __slots__ = ("_chunked", "_left", "done", "until_close")
+    __slots__ = ("_behind", "_chunked", "_left", "_trailers", "done", "until_close")
 
     def __init__(self, head: Head, method: str) -> None:
         self._chunked = "chunked" in head.headers.get("transfer-encoding", "").lower()
         length = head.headers.get("content-length")
         self.until_close = False
-        self._left = 0
+        self._left = 0  # bytes of the body, or of the chunk
+        self._behind = False  # a chunk's data: the end of its line comes next
+        self._trailers = -1  # how many have come, once the last chunk has
         self.done = method == "HEAD" or head.status in (204, 304) or 100 <= head.status < 200
         if self.done or self._chunked:
             return
         if length is None:
             self.until_close = True
-        elif length.isdigit():
+        elif _is_number(length) and len(length) < 20:
             self._left = int(length)
             self.done = self._left == 0
         else:
-            raise BadAnswer(f"bad Content-Length {length!r}")
+            raise BadAnswer(f"bad Content-Length {length[:80]!r}")
 
-    def feed(self, buffer: bytearray) -> bytes:
-        """Body bytes from the front of `buffer` (removed there); empty when more must be read, or at the end."""
-        if self.done or not buffer:
-            return b""
+    def feed(self, data: memoryview) -> tuple[memoryview, memoryview]:
+        """The next piece of the body in `data`, and what comes behind it. An empty piece: more is needed, or the end.
+
+        Both are views of `data`. BadAnswer.
+        """
+        if self.done:
+            return _NOTHING, data
         if self.until_close:
-            return _cut(buffer, len(buffer))
-        if self._chunked:
-            return self._feed_chunked(buffer)
-        data = _cut(buffer, min(self._left, len(buffer)))
-        self._left -= len(data)
-        self.done = self._left == 0
-        return data
+            return data, _NOTHING
+        while self._chunked and not self._left:
+            end = bytes(data[: MAX_LINE + 2]).find(b"\r\n")
+            if end < 0:
+                if len(data) > MAX_LINE:
+                    raise BadAnswer(f"bad chunk {bytes(data[:20])!r}")
+                return _NOTHING, data
+            self._line(bytes(data[:end]))
+            data = data[end + 2 :]
+            if self.done:
+                return _NOTHING, data
+        piece = data[: self._left]
+        self._left -= len(piece)
+        self._behind = self._chunked and not self._left
+        self.done = not self._left and not self._chunked
+        return piece, data[len(piece) :]
 
-    def _feed_chunked(self, buffer: bytearray) -> bytes:
-        """`_left` counts the chunk's bytes with its CRLF; 0 is "before a size line", -1 "in the trailers"."""
-        parts = []
-        while buffer:
-            if self._left <= 0:
-                end = buffer.find(b"\r\n")
-                if end < 0:
-                    break
-                line = _cut(buffer, end + 2)[:-2]
-                if self._left == 0:
-                    self._left = _chunk_size(line)
-                elif not line:
-                    self.done = True
-                    break
-                continue
-            data = _cut(buffer, min(self._left, len(buffer)))
-            self._left -= len(data)
-            # The CRLF behind a chunk counts as its last two bytes; they are not part of the body.
-            surplus = max(0, 2 - self._left)
-            parts.append(data[: len(data) - min(surplus, len(data))] if surplus else data)
-        return b"".join(parts)
+    def _line(self, line: bytes) -> None:
+        """What is between the chunks' data: the end of the line behind it, the next size, in the end the trailers."""
+        if self._behind:
+            self._behind = False
+            if line:
+                raise BadAnswer(f"bad chunk {line[:20]!r}")
+        elif self._trailers < 0:
+            self._left = _chunk_size(line)
+            self._trailers = -1 if self._left else 0
+        else:
+            self._trailers += 1
+            self.done = not line
+            if self._trailers > MAX_TRAILERS:
+                raise BadAnswer("the daemon's answer has no end of trailers")
 
 
 def _chunk_size(line: bytes) -> int:
-    try:
-        size = int(line.partition(b";")[0], 16)
-    except ValueError:
-        raise BadAnswer(f"bad chunk size {line[:20]!r}") from None
-    return size + 2 if size else -1
-
-
-def _cut(buffer: bytearray, count: int) -> bytes:
-    data = bytes(buffer[:count])
-    del buffer[:count]
-    return data
+    digits = line.partition(b";")[0].strip()
+    if not 0 < len(digits) <= 16 or digits.strip(_HEX):
+        raise BadAnswer(f"bad chunk size {line[:20]!r}")
+    return int(digits, 16)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from corten.client.api import Answer, Client, Json
+    from corten.client.connection import Data
 
 # base64url of "{}": no credentials.
 NO_CREDENTIALS = "e30="
@@ -50,7 +51,7 @@ def search(client: Client, term: str, limit: int, wanted: dict[str, list[str]], 
     return answer
 
 
-def load(client: Client, body: Iterable[bytes], quiet: bool) -> Answer:
+def load(client: Client, body: Iterable[Data], quiet: bool) -> Answer:
     """A stream of progress documents; the body is a tar as `save` makes it."""
     return client.stream("POST", "/images/load", {"quiet": "1" if quiet else "0"}, body)
 
@@ -68,7 +69,7 @@ def save(
     return client.stream("GET", f"/images/get?{keys}{extra}")
 
 
-def import_(client: Client, query: dict[str, str | list[str] | None], body: Iterable[bytes] | None) -> Answer:
+def import_(client: Client, query: dict[str, str | list[str] | None], body: Iterable[Data] | None) -> Answer:
     """Make an image of a root file system's tar; `query` has fromSrc, repo, tag, message, platform, changes."""
     pairs = []
     for key, value in query.items():

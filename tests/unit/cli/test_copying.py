@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import socket
+import subprocess
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from corten.cli import packing, unpacking
 from corten.cli.errors import CommandError
+from corten.client.errors import BadAnswer
 
 
 def member(
@@ -67,6 +71,62 @@ def test_odd_but_good(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["named"]
     assert (tmp_path / "named/d/f").read_text() == "2" and (tmp_path / "named/h").samefile(tmp_path / "named/d/f")
     assert os.readlink(tmp_path / "named/l") == "/nowhere/at/all" and (tmp_path / "named/...").exists()
+
+
+def test_holes_modes_and_times_arrive(tmp_path: Path) -> None:
+    """GNU's sparse files come from engines that pack with GNU tar's formats."""
+    made = tmp_path / "made"
+    made.mkdir()
+    with (made / "f").open("wb") as file:
+        file.seek(1 << 20)
+        file.write(b"end")
+    os.chmod(made / "f", 0o4755)
+    os.utime(made / "f", (5, 7))
+    subprocess.run(["tar", "-C", made, "-cSf", tmp_path / "t", "f"], check=True)
+    unpacking.unpack(unpacking.Parts(iter([(tmp_path / "t").read_bytes()])), str(tmp_path), "f", "got", True)
+    found = (tmp_path / "got").stat()
+    assert (tmp_path / "got").read_bytes() == (made / "f").read_bytes() and found.st_blocks * 512 < 1 << 20
+    assert (found.st_mode & 0o7777, found.st_mtime) == (0o4755, 7)
+
+
+def test_an_error_behind_the_archive_is_no_success(tmp_path: Path) -> None:
+    """The engine cuts its answer short when it could not read everything: the archive may look whole by then."""
+
+    def parts() -> Iterator[bytes]:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            tar.addfile(tarfile.TarInfo("s"))
+        yield buffer.getvalue()
+        raise BadAnswer("cut")
+
+    with pytest.raises(BadAnswer):
+        unpacking.unpack(unpacking.Parts(parts()), str(tmp_path), "s", "s", False)
+
+
+def test_many_small_files_go_out_in_few_pieces(tmp_path: Path) -> None:
+    for number in range(200):
+        (tmp_path / f"{number:03}").write_bytes(b"x" * number)
+    (tmp_path / "large").write_bytes(b"y" * (1 << 20))
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as left_out:
+        left_out.bind(str(tmp_path / "socket"))
+        pieces = [bytes(piece) for piece in packing.pack(str(tmp_path), "", False)]
+    assert len(pieces) < 10
+    with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as tar:
+        assert [m.name for m in tar] == [*(f"{number:03}" for number in range(200)), "large", "pipe"]
+        large = tar.extractfile("large")
+        assert large is not None and large.read() == b"y" * (1 << 20)
+
+
+def test_a_deep_directory_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deeper than Python recurses."""
+    monkeypatch.chdir(tmp_path)
+    for depth in range(1, 1501):
+        os.mkdir("/".join("a" * depth))
+    packed = b"".join(bytes(piece) for piece in packing.pack("a", "a", False))
+    subprocess.run(["rm", "-r", "a"], check=True)  # shutil's recurses, too
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        assert len(tar.getnames()) == 1500
 
 
 def test_pack_and_unpack(tmp_path: Path) -> None:

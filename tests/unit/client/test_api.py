@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from corten.client import address, containers, images
+from corten.client import address, connection, containers, images
 from corten.client.api import Client, checked, version_key
 from corten.client.errors import ApiError, BadAnswer, StreamError
 from unit.cli.scripted import UPGRADED, Daemon, Request, reply, stream
@@ -73,6 +73,29 @@ def test_an_answer_that_ends_early_is_told(daemon: Daemon, client: Client) -> No
     daemon.on("GET /containers/x/json", cut)
     with pytest.raises(BadAnswer, match=r"middle"):
         containers.inspect(client, "x")
+
+
+def test_a_head_that_does_not_end_is_given_up(daemon: Daemon, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.05)
+    given_up = threading.Event()
+
+    def begin(_request: Request, sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        given_up.wait(10)
+
+    daemon.on("GET /containers/x/json", begin)
+    with pytest.raises(BadAnswer, match="did not end its answer's headers within"):
+        containers.inspect(client, "x")
+    given_up.set()
+
+
+def test_interim_answers_are_passed_over_and_counted(daemon: Daemon, client: Client) -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    daemon.on("GET /containers/x/json", interim * 5 + reply(200, {"Id": "x"}))
+    daemon.on("GET /containers/y/json", interim * 6 + reply(200, {"Id": "y"}))
+    assert containers.inspect(client, "x") == {"Id": "x"}
+    with pytest.raises(BadAnswer, match="interim answers without end"):
+        containers.inspect(client, "y")
 
 
 def test_not_modified_is_no_error(daemon: Daemon, client: Client) -> None:

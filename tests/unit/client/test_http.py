@@ -10,17 +10,20 @@ from corten.client.errors import BadAnswer
 
 def read(raw: bytes, method: str = "GET", pieces: int = 1) -> tuple[http.Head, bytes, bool]:
     """Feed `raw` in pieces of a size, as a slow network would."""
-    buffer = bytearray()
-    head = None
-    body = None
+    buffer = memoryview(b"")
+    head = body = None
     out = b""
     for at in range(0, len(raw), pieces):
-        buffer += raw[at : at + pieces]
-        if head is None:
-            head = http.take_head(buffer)
-            body = http.Body(head, method) if head else None
-        if body is not None:
-            out += body.feed(buffer)
+        buffer = memoryview(bytes(buffer) + raw[at : at + pieces])
+        if head is None and (found := http.parse_head(bytes(buffer))) is not None:
+            head, length = found
+            buffer = buffer[length:]
+            body = http.Body(head, method)
+        while body is not None:
+            piece, buffer = body.feed(buffer)
+            out += piece
+            if not piece:
+                break
     assert head is not None and body is not None
     return head, out, body.done
 
@@ -30,15 +33,30 @@ def test_a_head_is_status_reason_and_lower_case_headers() -> None:
     assert (head.status, head.reason, head.headers["content-type"]) == (404, "Not Found", "text/x")
 
 
-@pytest.mark.parametrize("raw", [b"SMTP hello\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n"])
-def test_what_is_not_http_is_refused(raw: bytes) -> None:
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"SMTP hello",
+        b"\n\nHTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/2 200",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 20\r\n\r\n",
+        b"HTTP/1.1 \xb2\xb2\xb2\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_refused_as_soon_as_it_can_be_seen(raw: bytes) -> None:
     with pytest.raises(BadAnswer, match="not an HTTP answer"):
-        http.take_head(bytearray(raw))
+        http.parse_head(raw)
+
+
+def test_tls_is_recognized() -> None:
+    with pytest.raises(BadAnswer, match="speaks TLS"):
+        http.parse_head(b"\x15\x03\x01\x00\x02\x02\x16")
 
 
 def test_a_head_without_end_is_refused_in_time() -> None:
     with pytest.raises(BadAnswer, match="no end"):
-        http.take_head(bytearray(b"x" * (http.MAX_HEAD + 1)))
+        http.parse_head(b"HTTP/1.1 200 OK\r\n" + b"x" * http.MAX_HEAD)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.integers(1, 50))
@@ -65,11 +83,40 @@ def test_some_answers_have_no_body(status: int, method: str) -> None:
     assert http.Body(head, method).done
 
 
-@pytest.mark.parametrize("size", [b"xyz", b""])
-def test_a_bad_chunk_size_is_refused(size: bytes) -> None:
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"xyz\r\n",
+        b"\r\n",
+        b"-5\r\n",
+        b"1_0\r\n",
+        b"11111111111111111\r\n",
+        b"1\r\nab\r\n",
+        b"a" * 2000,
+        b"0\r\n" + b"Trailer: x\r\n" * 65,
+    ],
+)
+def test_a_bad_chunk_is_refused(raw: bytes) -> None:
     body = http.Body(http.Head(200, "", {"transfer-encoding": "chunked"}), "GET")
     with pytest.raises(BadAnswer):
-        body.feed(bytearray(size + b"\r\n"))
+        piece, rest = body.feed(memoryview(raw))
+        while piece:
+            piece, rest = body.feed(rest)
+
+
+def test_bodies_are_views_of_what_was_received() -> None:
+    """A copy for each layer that data goes through made a client slower than its daemon."""
+    data = memoryview(b"3\r\nabc\r\n")
+    piece, rest = http.Body(http.Head(200, "", {"transfer-encoding": "chunked"}), "GET").feed(data)
+    assert (piece, rest) == (b"abc", b"\r\n") and piece.obj is data.obj
+    piece, _ = http.Body(http.Head(200, "", {"content-length": "4"}), "GET").feed(data)
+    assert piece == b"3\r\na" and piece.obj is data.obj
+
+
+@pytest.mark.parametrize("length", ["x", "\xb2", "-1", "1" * 5000])
+def test_a_bad_length_is_refused(length: str) -> None:
+    with pytest.raises(BadAnswer, match="Content-Length"):
+        http.Body(http.Head(200, "", {"content-length": length}), "GET")
 
 
 def test_a_connection_is_kept_only_when_the_body_has_an_end() -> None:

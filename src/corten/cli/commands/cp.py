@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import json
+import binascii
 import os
 import stat
 
-from corten.cli import packing, unpacking
 from corten.cli.archives import input_parts
 from corten.cli.command import Command
 from corten.cli.errors import CommandError
 from corten.cli.flags import BOOL, flag
 from corten.cli.output import STDOUT, err, write_all
 from corten.cli.terminal import is_terminal
-from corten.client import containers
+from corten.client import containers, quickjson
 from corten.client.errors import ApiError
 from corten.units.sizes import human_size
 
@@ -62,7 +60,7 @@ def _stat(session: Session, container: str, path: str) -> dict[str, Any] | None:
             raise
         containers.inspect(session.client, container)  # there is no such container: that is the error then
         return None
-    found: dict[str, Any] = json.loads(base64.b64decode(header))
+    found: dict[str, Any] = quickjson.loads(binascii.a2b_base64(header))
     return found
 
 
@@ -78,6 +76,8 @@ def _out(session: Session, container: str, path: str, target: str, follow: bool,
         for part in answer.parts():
             write_all(STDOUT, part)
         return 0
+    from corten.cli import unpacking
+
     content = path.endswith("/.") or path == "."
     base = "" if content else path.rstrip("/").rpartition("/")[2]
     directory, name = _local(target, base, bool(found["mode"] & _GO_DIRECTORY), content)
@@ -123,6 +123,8 @@ def _in(session: Session, path: str, container: str, target: str, follow: bool, 
         directory, name = target, base
     else:
         directory, name = _remote(place is not None, target, is_directory)
+    from corten.cli import packing
+
     counted = _Counted(packing.pack(path.rstrip("/") or "/", name, follow))
     containers.archive_put(session.client, container, directory, counted.parts(), owners)
     return counted.total
@@ -139,11 +141,11 @@ def _remote(exists: bool, target: str, is_directory: bool) -> tuple[str, str]:
 
 
 class _Counted:
-    def __init__(self, source: Iterator[bytes]) -> None:
+    def __init__(self, source: Iterator[bytes | bytearray]) -> None:
         self._source = source
         self.total = 0
 
-    def parts(self) -> Iterator[bytes]:
+    def parts(self) -> Iterator[bytes | bytearray]:
         for part in self._source:
             self.total += len(part)
             yield part

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from corten.cli.command import Command
 from corten.cli.flags import BOOL, STRING, flag
+from corten.cli.framed import show
 from corten.cli.output import STDOUT, write_all
-from corten.cli.streams import show
 from corten.client import containers
 from corten.client.stdcopy import Frames
 
