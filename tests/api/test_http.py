@@ -274,3 +274,49 @@ def test_streams_of_clients_that_go_leave_nothing(daemon: Daemon, http: Connecti
     before = vanish(3)
     assert vanish(99) <= before + 3
     assert http.ask("GET", f"{V}/info")[1]["NEventsListener"] <= 1
+
+
+@pytest.mark.parametrize("expect", ["100-continue", "100-Continue"])
+def test_a_client_that_waits_is_asked_for_its_body(daemon: Daemon, expect: str) -> None:
+    """As curl does with more than a megabyte: without an interim answer it waits a second."""
+    body = b'{"Image":"test"}'
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(daemon.socket)
+        sock.sendall(
+            b"POST /containers/create HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n"
+            b"Expect: %b\r\nContent-Length: %d\r\n\r\n" % (expect.encode(), len(body))
+        )
+        assert sock.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(body)
+        assert sock.recv(1000).startswith(b"HTTP/1.1 201 ")
+
+
+@pytest.mark.parametrize(
+    ("path", "expect", "status"),
+    [("/nosuch", "100-continue", 404), ("/containers/none/archive?path=/", "100-continue", 404), ("/info", "foo", 417)],
+)
+def test_an_answer_without_the_body_is_the_last(daemon: Daemon, path: str, expect: str, status: int) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(daemon.socket)
+        sock.sendall(f"PUT {path} HTTP/1.1\r\nHost: d\r\nExpect: {expect}\r\nContent-Length: 3000000\r\n\r\n".encode())
+        answer = b""
+        while not answer.endswith(b"}\n"):
+            answer += sock.recv(1000)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert (
+        head.startswith(b"HTTP/1.1 %d " % status)
+        and b"Connection: close" in head
+        and list(json.loads(body)) == ["message"]
+    )
+
+
+def test_malformed_requests_get_the_api_s_own_errors(daemon: Daemon) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(daemon.socket)
+        sock.sendall(b"GET /info HTTP/1.1\r\nHost d\r\n\r\n")
+        head, _, body = sock.recv(4096).partition(b"\r\n\r\n")
+    assert b" 400 " in head and b"Server: Corten/" in head and b"Api-Version:" in head
+    assert json.loads(body)["message"].startswith("malformed HTTP request: ")

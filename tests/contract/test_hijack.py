@@ -348,5 +348,9 @@ async def test_tls_garbage_is_refused(tls: Callable[[], Awaitable[ssl.SSLSocket]
     reader, writer = await asyncio.open_connection(*address)
     writer.write(b"GET / HTTP/1.1\r\nHost: d\r\n\r\n")
     answer = await asyncio.wait_for(reader.read(), 10)
-    assert b"HTTP" not in answer
+    assert answer == b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+    writer.close()
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"\x16\x03junk" * 10)
+    assert b"HTTP" not in await asyncio.wait_for(reader.read(), 10)
     writer.close()

@@ -179,3 +179,24 @@ async def test_what_is_too_large(own: Own) -> None:
     status, _ = await ask(own.host, b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX: " + b"y" * (1 << 20) + b"\r\n\r\n")
     assert status in (0, 400)
     assert (await own.ask("GET", "/healthz")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "text"),
+    [
+        (b"GET /v2/ HTTP/1.1\r\nHost x\r\n\r\n", 400, "malformed HTTP request: "),
+        (b"\x16\x03\x01\x02\x00", 400, "client sent a TLS handshake"),
+        (b"PUT /v2/a/manifests/1 HTTP/1.1\r\nHost: x\r\nExpect: foo\r\nContent-Length: 0\r\n\r\n", 417, "unknown"),
+    ],
+)
+async def test_refusals_below_http_have_the_specification_s_form(
+    own: Own, request_: bytes, status: int, text: str
+) -> None:
+    host, _, port = own.host.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request_)
+    head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+    writer.close()
+    assert b" %d " % status in head and b"Server: Corten/" in head
+    (error,) = json.loads(body)["errors"]
+    assert error["code"] == "UNSUPPORTED" and error["message"].startswith(text)

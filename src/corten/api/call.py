@@ -7,7 +7,7 @@ import binascii
 import json
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,6 +24,7 @@ from corten.engine.validate.keys import AUTH, Spelling
 from corten.engine.validate.schema import check_auth_types
 from corten.errors import Invalid
 from corten.spec import go_json
+from corten.spec.http_heads import invite
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -122,12 +123,18 @@ class Call:
         return found
 
 
+def content(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """The body as it comes, from a client that may have waited to be asked for it. To be called once."""
+    invite(request)
+    return request.content.iter_any()
+
+
 async def read_body(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:
     """The whole body. TooLarge above `limit` bytes, without reading further."""
     if (request.content_length or 0) > limit:
         raise TooLarge(f"request body too large: the limit is {limit} bytes")
     pieces, size = [], 0
-    async for piece in request.content.iter_any():
+    async for piece in content(request):
         size += len(piece)
         if size > limit:
             raise TooLarge(f"request body too large: the limit is {limit} bytes")

@@ -1,8 +1,8 @@
 """Taking a client's connection out of aiohttp's hands, as attach and exec do.
 
-This is the only module that touches aiohttp's and asyncio's inner workings: four overrides (`connection_made`,
-`data_received`, `eof_received`, `finish_response`), two private attributes (`_message_tail`, `_upgraded`) and the
-transport's `max_size`. tests/contract/test_hijack.py holds what must stay true.
+This module and `corten.spec.http_heads` are the only ones that touch aiohttp's and asyncio's inner workings; here it is
+three overrides (`connection_made`, `eof_received`, `finish_response`), two private attributes (`_message_tail`,
+`_upgraded`) and the transport's `max_size`. tests/contract/test_hijack.py holds what must stay true.
 
 How it goes. aiohttp's parser keeps the bytes behind a request's head only for "Upgrade: websocket"; for "tcp" it drops
 them. So the head of a request that may be hijacked (by its path) is rewritten before the parser sees it: it gets
@@ -26,19 +26,20 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.web_protocol import RequestHandler
 
+from corten.api.call import HEADERS, json_answer
 from corten.errors import Unsupported
+from corten.spec.http_heads import BoundedHeads
 
 ASKED = "X-Corten-Upgrade"
 RAW, FRAMED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
-MAX_HEAD = 2 << 20
-_END = b"\r\n\r\n"
+_END = re.compile(rb"\n\r?\n")
 _CANDIDATE = re.compile(
-    rb"(?:\r?\n)*POST\s+(?:http://[^/\s]*)?(?:/v[0-9.]+)?/(?:containers/[^\s?]+/attach|exec/[^\s?]+/start)[?\s]"
+    rb"POST\s+(?:http://[^/\s]*)?(?:/v[0-9.]+)?/(?:containers/[^\s?]+/attach|exec/[^\s?]+/start)[?\s]"
 )
 _HEADER = re.compile(rb"\r\n(upgrade|connection|x-corten-upgrade):([^\r\n]*)", re.IGNORECASE)
 _PIECE = 1 << 16  # bytes; asyncio makes room for 256 KiB before each read, and such room is the kernel's to find
+_MAX_PATH = 1 << 16  # bytes of a request's first line
 _READ_PATIENCE = 0.1  # seconds; the usual wait is 0.1 ms
 
 
@@ -49,15 +50,14 @@ class Taken(NamedTuple):
     early: bytes
 
 
-class Connection(RequestHandler):
+class Connection(BoundedHeads):
     """One client connection. See the module for what it adds."""
 
-    __slots__ = ("_head", "_last_payload", "ended", "taken")
+    __slots__ = ("_head", "ended", "taken")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head = b""
-        self._last_payload: Any = None
+        self._head = bytearray()
         self.ended = False  # the client has sent all that it will send
         self.taken = False  # what follows on this connection is not HTTP any more
 
@@ -65,26 +65,29 @@ class Connection(RequestHandler):
         super().connection_made(transport)
         transport.max_size = _PIECE  # type: ignore[attr-defined]
 
-    def data_received(self, data: bytes) -> None:
-        if self._upgraded or not self._between_requests():
-            self._feed(data)
+    def error_answer(self, status: int, text: str) -> web.Response:
+        return json_answer({"message": text}, status, HEADERS)
+
+    def _head_received(self, data: bytes) -> None:
+        """A head that may have to be rewritten is kept until it is whole; everything else is the parser's at once."""
+        if not self._head and (begin := len(data) - len(data.lstrip(b"\r\n"))):
+            self._feed(data[:begin])  # blank lines before a request; or the end of a head that the parser holds
+            if begin < len(data):
+                self.data_received(data[begin:])
             return
+        seen = max(0, len(self._head) - 2)
         self._head += data
-        end = self._head.find(_END)
-        if end < 0 and len(self._head) <= MAX_HEAD:
-            return  # a head in several pieces: it can only be rewritten whole
-        head, self._head = self._head, b""
-        self._feed(rewrite(head[:end]) + head[end:] if end >= 0 and _CANDIDATE.match(head) else head)
-
-    def _between_requests(self) -> bool:
-        """True when the next byte begins a request: the last one that was begun has its whole body."""
-        return self._last_payload is None or self._last_payload.is_eof()
-
-    def _feed(self, data: bytes) -> None:
-        before = len(self._messages)
-        super().data_received(data)
-        if len(self._messages) > before:
-            self._last_payload = self._messages[-1][1]
+        found = _END.search(self._head, seen)
+        if found is None and _may_be_candidate(self._head):
+            self._head_grows(self._head_size + len(data))
+            return
+        head, self._head = bytes(self._head), bytearray()
+        self._head_size -= len(head) - len(data)  # those are counted again
+        end = found.end() if found else 0
+        if end and head[:end].endswith(b"\r\n\r\n") and _CANDIDATE.match(head):
+            self._feed(rewrite(head[: end - 4]) + head[end - 4 :])
+        else:
+            self._feed(head)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """True keeps the connection open for writing: a client that only closed its sending side reads on."""
@@ -97,6 +100,13 @@ class Connection(RequestHandler):
         if self.ended and not self._message_tail and not self._messages and not isinstance(resp, Hijacked):
             resp.force_close()  # no next request can come
         return await super().finish_response(request, resp, start_time)
+
+
+def _may_be_candidate(head: bytearray) -> bool:
+    """Whether a head that is not whole may turn out to be one to rewrite."""
+    if b"\n" in head[:_MAX_PATH]:
+        return _CANDIDATE.match(head) is not None
+    return head.startswith(b"POST"[: len(head)]) and len(head) < _MAX_PATH
 
 
 def rewrite(head: bytes) -> bytes:

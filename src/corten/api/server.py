@@ -16,6 +16,7 @@ from corten.api.origin import refuse_browsers
 from corten.api.routes import Route, Router
 from corten.engine.engine import Engine
 from corten.errors import CortenError, Unavailable
+from corten.spec.http_heads import awaits_invitation, unknown_expectation
 
 log = logging.getLogger(__name__)
 MAX_LINE, MAX_FIELD = 1 << 16, 1 << 20  # docker build sends its whole registry configuration in one header
@@ -92,10 +93,14 @@ class Api(web.Server):
             answer = _error_answer(error)
         if not answer.prepared:
             answer.headers.update(HEADERS)
+            if awaits_invitation(request):
+                answer.force_close()  # whether its body comes all the same cannot be known
         return answer
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         refuse_browsers(request, self._trusted_hosts)
+        if expected := unknown_expectation(request):
+            return _last(json_answer({"message": f"unknown expectation: {expected[:100]}"}, 417))
         version, path = versions.split(request.rel_url.raw_path)
         found = self._router.find(request.method, path)
         if found is None:
@@ -136,6 +141,10 @@ def _error_answer(error: Exception) -> web.Response:
     if code == 304:
         return web.Response(status=304)
     answer = json_answer({"message": message(error)}, code)
-    if code == 413:
-        answer.force_close()  # the rest of the body is not read
+    return _last(answer) if code == 413 else answer  # the rest of the body is not read
+
+
+def _last(answer: web.Response) -> web.Response:
+    """The last one on its connection."""
+    answer.force_close()
     return answer

@@ -18,6 +18,8 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 HANDSHAKE_SECONDS = 30.0
 _PIECE = 65536
+# Byte for byte Go's, which clients know and show.
+_NO_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 
 
 class TlsFront:
@@ -64,6 +66,9 @@ class Session(asyncio.Protocol):
             self._send()
         except ssl.SSLError as error:
             log.info("a TLS client was refused: %s", error)
+            if error.reason == "HTTP_REQUEST":
+                self._outgoing.read()  # an alert, which would spoil the answer
+                self._outer.write(_NO_TLS)
             self._send()
             self._outer.close()
         else:

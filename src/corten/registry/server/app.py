@@ -18,6 +18,7 @@ from corten.registry.server.answers import HEADERS, MoreScope, Refusal, refusal
 from corten.registry.server.asked import Asked
 from corten.registry.server.blob_requests import BlobRequests
 from corten.registry.server.bodies import check_coding
+from corten.registry.server.connection import Site
 from corten.registry.server.manifest_requests import ManifestRequests
 from corten.registry.server.metrics import CONTENT_TYPE, Metrics
 from corten.registry.server.names import check_name
@@ -28,6 +29,7 @@ from corten.registry.server.token_requests import PATH, TokenRequests
 from corten.registry.server.upstreams import Upstream, Upstreams
 from corten.registry.server.watching import watch
 from corten.registry.server.webhooks import Webhook, Webhooks
+from corten.spec.http_heads import invite, unknown_expectation
 
 Function = Callable[[Asked], Awaitable[web.StreamResponse]]
 _KIND = web.RequestKey("kind", str)
@@ -93,7 +95,7 @@ class Registry:
 
     def application(self) -> web.Application:
         app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self.answer)
+        app.router.add_route("*", "/{path:.*}", self.answer, expect_handler=_expected)
         return app
 
     async def start(self) -> None:
@@ -216,6 +218,16 @@ class Registry:
         return Refusal(401, "DENIED" if more else "UNAUTHORIZED", message, {"WWW-Authenticate": f"Bearer {text}"})
 
 
+async def _expected(request: web.Request) -> web.StreamResponse | None:
+    """A client that waits with its body is told to send it, here where every path has a function for it."""
+    if expected := unknown_expectation(request):
+        answer = Refusal(417, "UNSUPPORTED", f"unknown expectation: {expected[:100]}").answer()
+        answer.force_close()
+        return answer
+    invite(request)
+    return None
+
+
 async def _unsupported(_asked: Asked) -> web.StreamResponse:
     raise Refusal(405, "UNSUPPORTED", "The operation is unsupported.")
 
@@ -233,7 +245,7 @@ async def start(registry: Registry, host: str, port: int, tls: ssl.SSLContext | 
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, auto_decompress=False)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, ssl_context=tls).start()
+        await Site(runner, host, port, tls).start()
     except BaseException:
         await runner.cleanup()
         raise
