@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +14,12 @@ import pytest
 from aiohttp import web
 
 from corten.errors import Corrupt, CortenError, Failed, Invalid, NotFound, Unauthorized, Unavailable
+from corten.registry.client import pace
+from corten.registry.client import web as web_
 from corten.registry.client.auth import challenges, check_realm, credentials
 from corten.registry.client.endpoints import Endpoints
 from corten.registry.client.errors import refusal
-from corten.registry.client.registry import Registry
+from corten.registry.client.registry import Registry, Settings
 from corten.spec.oci_image import OCI_LAYER, Descriptor
 from corten.spec.reference import parse
 from corten.store.blobs import Blobs
@@ -241,7 +247,136 @@ async def test_realms_that_get_nothing(client: Registry, server: Scripted, realm
     with pytest.raises(Unauthorized, match="cannot be trusted"):
         await manifest(client, server, auth={"username": "u", "password": "p"})
     with pytest.raises(Unauthorized):
-        check_realm("http://127.0.0.1/token", Endpoints().find("registry.example"))
+        check_realm("http://127.0.0.1/token", Endpoints().find("registry.example"), "https://registry.example", False)
+
+
+async def test_credentials_go_to_no_other_port(client: Registry, server: Scripted) -> None:
+    """Over http another port is another program; without credentials it may be asked for a token."""
+    async with scripted() as other:
+
+        async def token(request: web.Request) -> web.StreamResponse:
+            return web.json_response({"token": "good"})
+
+        other.before = token
+        bearer(server, f"http://{other.host}/token")
+        for auth in ({"username": "u", "password": "p"}, {"identitytoken": "t"}):
+            with pytest.raises(Unauthorized, match="neither https nor the registry itself: they are not sent there"):
+                await manifest(client, server, auth=auth)
+        assert other.requests == []
+        await manifest(client, server)
+        assert [r.headers.get("Authorization") for r in other.requests] == [None]
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1:99999/", "http://[x/", "http://h:x/"])
+async def test_malformed_addresses(client: Registry, server: Scripted, target: str) -> None:
+    bearer(server, target)
+    with pytest.raises(Failed, match="malformed address"):
+        await manifest(client, server)
+
+    async def away(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=307, headers={"Location": target})
+
+    server.before = away
+    with pytest.raises(Failed, match="malformed address"):
+        await manifest(client, server)
+
+
+async def test_a_registry_that_trickles_is_given_up_and_gone_on_with(
+    client: Registry, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "WINDOW", 0.2)
+    given_up = asyncio.Event()
+
+    async def trickle(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Length": str(len(DATA))})
+        await answer.prepare(request)
+        for at in range(0, len(DATA), 10):
+            await answer.write(DATA[at : at + 10])
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(given_up.wait(), 0.05)
+        return answer
+
+    server.before = trickle
+    with pytest.raises(Unavailable, match=r"registry sends too slowly: \d+ bytes in .*kept for the next pull"):
+        await blob(client, server)
+    given_up.set()
+    asked = len(server.requests)
+    server.before = None
+    await blob(client, server)
+    assert asked == 1 and server.requests[-1].headers["Range"].startswith("bytes=")
+
+
+def test_the_pace_is_an_average() -> None:
+    now = [0.0]
+    measured = pace.Pace(lambda: now[0])
+    for second in range(1, 1000):  # a burst every 100 seconds is enough
+        now[0] = second
+        measured.took(200 * pace.LEAST if second % 100 == 0 else 0)
+    slow = pace.Pace(lambda: now[0])
+    for _ in range(int(pace.WINDOW) - 1):
+        now[0] += 1
+        slow.took(pace.LEAST - 10)
+    now[0] += 1
+    with pytest.raises(Unavailable):
+        slow.took(pace.LEAST - 10)
+
+
+@asynccontextmanager
+async def raw(answer: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[str]:
+    """HOST:PORT of a server that reads a request's head and leaves the rest to `answer`."""
+    serving: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):  # and not closed before the client closes
+                await answer(writer)
+        writer.transport.abort()
+
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.ensure_future(serve(reader, writer)))
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    try:
+        yield f"{host}:{port}"
+    finally:
+        server.close()
+        if serving:
+            await asyncio.wait(serving, timeout=10)
+
+
+async def test_a_head_that_trickles_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_, "CONNECT", 0.1)
+    impatient = Registry(Blobs(tmp_path), Settings(attempts=1), stall=0.2)
+
+    async def trickle(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+        while not writer.is_closing():
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    async with raw(trickle) as host:
+        reference = parse(f"{host}/a/b:1")
+        with pytest.raises(Unavailable, match=r"Client\.Timeout exceeded while awaiting headers"):
+            await impatient.manifest(impatient.repository(reference, None), reference)
+        await impatient.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 xyz\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 100_000,
+     b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000],
+)  # fmt: skip
+async def test_what_is_no_answer_is_told(client: Registry, answer: bytes) -> None:
+    async def junk(writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        await writer.drain()
+
+    async with raw(junk) as host:
+        reference = parse(f"{host}/a/b:1")
+        with pytest.raises(Failed, match="malformed HTTP response"):
+            await client.manifest(client.repository(reference, None), reference)
 
 
 async def test_redirects_lose_credentials(client: Registry, server: Scripted) -> None:

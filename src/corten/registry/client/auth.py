@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
-from corten.errors import Invalid, Unauthorized
+from corten.errors import Failed, Invalid, Unauthorized
 from corten.registry.client.endpoints import Endpoint, host_name, is_loopback
 from corten.spec.reference import DEFAULT_DOMAIN
 
@@ -27,6 +27,11 @@ class Credentials:
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
     registry_token: str = field(default="", repr=False)
+
+    @property
+    def secret(self) -> bool:
+        """Whether there is anything that must not get into other hands."""
+        return bool(self.basic or self.identity_token)
 
     @property
     def basic(self) -> str:
@@ -87,13 +92,48 @@ def challenges(headers: Sequence[str]) -> list[Challenge]:
     return found
 
 
-def check_realm(realm: str, endpoint: Endpoint) -> str:
-    """The realm itself when credentials may go there (CVE-2026-33540): https, or http on this very machine for a
-    registry that is itself spoken to without TLS. Raises Unauthorized."""
+def check_realm(realm: str, endpoint: Endpoint, root: str, secret: bool) -> str:
+    """The realm itself when a token may be asked for there (CVE-2026-33540). Unauthorized, Failed.
+
+    https; or http for a registry that is itself spoken to without TLS: on its host or on this very machine, and with
+    a `secret` only where the registry itself is, at `root` (http://HOST[:PORT]): another port is another program's.
+    """
+    there = origin(realm)
     parts = urlsplit(realm)
-    host = parts.hostname or ""
-    plain = parts.scheme == "http" and endpoint.insecure
-    plain = plain and (is_loopback(host) or host == host_name(endpoint.host))
-    if (parts.scheme == "https" or plain) and host and "@" not in parts.netloc and realm.isprintable():
+    if not parts.hostname or "@" in parts.netloc or not realm.isprintable():
+        raise _no_trust(realm, endpoint)
+    if parts.scheme == "https":
         return realm
-    raise Unauthorized(f"registry {endpoint.host} sends to an authentication server that cannot be trusted: {realm!r}")
+    near = is_loopback(parts.hostname) or parts.hostname == host_name(endpoint.host)
+    if parts.scheme != "http" or not endpoint.insecure or not near:
+        raise _no_trust(realm, endpoint)
+    if secret and there != origin(root):
+        raise Unauthorized(
+            f"registry {endpoint.host} wants the credentials at {realm[:200]!r}, which is neither https nor the "
+            "registry itself: they are not sent there; its authentication server has to be reached by https"
+        )
+    return realm
+
+
+def _no_trust(realm: str, endpoint: Endpoint) -> Unauthorized:
+    shown = repr(realm[:200])
+    return Unauthorized(f"registry {endpoint.host} sends to an authentication server that cannot be trusted: {shown}")
+
+
+def origin(url: str) -> tuple[str, str | None, int]:
+    """RFC 6454: scheme, host, port. Failed for an address that is none; registries send them."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    except ValueError as error:
+        raise Failed(f"registry sends to a malformed address: {url[:200]!r}") from error
+
+
+def joined(url: str, location: str) -> str:
+    """What a Location header means in an answer from `url`. Failed."""
+    try:
+        target = urljoin(url, location)
+    except ValueError as error:
+        raise Failed(f"registry sends to a malformed address: {location[:200]!r}") from error
+    origin(target)
+    return target

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import aiohttp
 
-from corten.errors import Failed
+from corten.errors import Failed, Unavailable
 from corten.registry.client import errors
 from corten.registry.client.errors import Refusal
+from corten.registry.client.pace import Pace
 
 _MAX_ERROR = 64 << 10
 
 
 async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The whole body. Failed when it is larger than `limit` bytes."""
-    body = bytearray()
+    """The whole body. Failed when it is larger than `limit` bytes; Unavailable when it comes too slowly."""
+    body, pace = bytearray(), Pace()
     async for chunk in response.content.iter_any():
         body += chunk
+        pace.took(len(chunk))
         if len(body) > limit:
             raise Failed(f"registry answer is larger than {limit} bytes")
     return bytes(body)
@@ -23,13 +25,14 @@ async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 async def refusal_of(response: aiohttp.ClientResponse) -> Refusal:
     """What an answer that is no success says. The response is closed."""
-    body = bytearray()
+    body, pace = bytearray(), Pace()
     try:
         async for chunk in response.content.iter_any():
             body += chunk
+            pace.took(len(chunk))
             if len(body) >= _MAX_ERROR:
                 break
-    except (aiohttp.ClientError, TimeoutError):
+    except (aiohttp.ClientError, TimeoutError, Unavailable):
         body.clear()  # its status says enough
     finally:
         response.close()

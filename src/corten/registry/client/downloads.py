@@ -9,6 +9,7 @@ import aiohttp
 
 from corten.errors import Corrupt, Failed
 from corten.registry.client.errors import Refused
+from corten.registry.client.pace import Pace
 from corten.registry.client.repository import Repository, Waiting, translate
 from corten.registry.client.slots import Slots
 from corten.spec.oci_image import Descriptor
@@ -128,13 +129,14 @@ def _continues(response: aiohttp.ClientResponse, start: int, size: int) -> bool:
 async def _pour(response: aiohttp.ClientResponse, ingest: Ingest, blob: Descriptor, progress: Progress) -> None:
     """The body into the ingest. The disk thread writes and hashes one batch while the next one arrives."""
     batch: list[bytes] = []
-    held = 0
+    held, pace = 0, Pace()
     there = ingest.offset
     writing: asyncio.Task[None] | None = None
     try:
         async for chunk in response.content.iter_any():
             batch.append(chunk)
             held += len(chunk)
+            pace.took(len(chunk))
             if there + held > blob.size:
                 raise Corrupt(f"{blob.digest} is longer than the {blob.size} bytes that its manifest says")
             progress(there + held)

@@ -121,4 +121,8 @@ def connection_error(error: BaseException, url: str) -> CortenError:
         if "Connect call failed" in reason or isinstance(error.os_error, ConnectionRefusedError):
             reason = "connection refused"
         return Failed(f'Get "{url}": dial tcp {error.host}:{error.port}: connect: {reason}')
+    proxy = isinstance(error, aiohttp.ClientHttpProxyError)  # has a status; the registry's own are no errors there
+    if isinstance(error, aiohttp.ClientResponseError) and not proxy:
+        reason = " ".join(error.message.split())[:200]
+        return Failed(f'Get "{url}": net/http: HTTP/1.x transport connection broken: malformed HTTP response: {reason}')
     return Failed(f'Get "{url}": {error or type(error).__name__}')

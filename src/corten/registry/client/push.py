@@ -11,11 +11,12 @@ import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import aiohttp
 
 from corten.errors import Corrupt, CortenError, Failed
+from corten.registry.client.auth import joined
 from corten.registry.client.errors import Refused, push_error
 from corten.registry.client.repository import Repository, Waiting
 from corten.registry.client.web import STALL
@@ -106,7 +107,7 @@ class Push:
                     return True
                 location = response.headers.get("Location", "")
             if location:
-                async with self._repository.send("DELETE", urljoin(url, location), {}):
+                async with self._repository.send("DELETE", joined(url, location), {}):
                     return False
         except (Refused, CortenError, aiohttp.ClientError, TimeoutError):
             return False
@@ -182,7 +183,7 @@ class Push:
         location = response.headers.get("Location", "")
         if not location and not known:
             raise Failed(f"registry begins no upload to {self._repository.name}: it names no place")
-        return urljoin(url, location) if location else known
+        return joined(url, location) if location else known
 
     async def _pieces(self, blob: Descriptor, upload: _Upload, start: int, sent: Progress) -> AsyncIterator[bytes]:
         try:

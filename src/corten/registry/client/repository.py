@@ -11,13 +11,13 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from corten.errors import CortenError, Failed
 from corten.registry.client import errors, tokens
-from corten.registry.client.auth import Challenge, Credentials, challenges, check_realm
+from corten.registry.client.auth import Challenge, Credentials, challenges, check_realm, joined, origin
 from corten.registry.client.bodies import read_at_most, refusal_of
 from corten.registry.client.errors import MAX_WAIT, Refusal, Refused
 from corten.registry.client.places import Place
@@ -132,7 +132,7 @@ class Repository:
         response = await self._follow(self.url(rest), headers, used)
         try:
             # What another origin asks for is not ours to give: it would name a realm of its own.
-            if response.status == 401 and _origin(str(response.url)) == _origin(self.url(rest)):
+            if response.status == 401 and origin(str(response.url)) == origin(self.url(rest)):
                 asked = challenges(response.headers.getall("WWW-Authenticate", []))
                 refused = await refusal_of(response)
                 await self._authorize(asked, refused, used)
@@ -164,7 +164,7 @@ class Repository:
         used = self._authorization
         response = await self._request(method, url, headers, body, used, patience)
         try:
-            if response.status == 401 and _origin(url) == _origin(self.url("")):
+            if response.status == 401 and origin(url) == origin(self.url("")):
                 asked = challenges(response.headers.getall("WWW-Authenticate", []))
                 refused = await refusal_of(response)
                 await self._authorize(asked, refused, used, "pull,push")
@@ -185,13 +185,13 @@ class Repository:
         authorization: str,
         patience: float | None,
     ) -> aiohttp.ClientResponse:
-        origin, home = _origin(url), _origin(self.url(""))
-        if home[0] == "https" and origin[0] != "https":
+        there, home = origin(url), origin(self.url(""))
+        if home[0] == "https" and there[0] != "https":
             raise Failed(f"registry {self._endpoint.host} sends an upload to where it must not: {url[:200]!r}")
         sent = dict(headers)
-        if origin == home and authorization:
+        if there == home and authorization:
             sent["Authorization"] = authorization
-        tls = self._tls() if origin == home else True
+        tls = self._tls() if there == home else True
         data = body() if body is not None else None
         response = await self._web.request(method, url, sent, tls, data, patience)
         self._reached = True
@@ -221,9 +221,9 @@ class Repository:
         return self._endpoint.tls or self._endpoint.verify
 
     async def _follow(self, url: str, headers: Mapping[str, str], authorization: str) -> aiohttp.ClientResponse:
-        origin = _origin(url)
+        home = origin(url)
         for _ in range(MAX_REDIRECTS):
-            same = _origin(url) == origin
+            same = origin(url) == home
             sent = {"Accept-Encoding": "identity", **headers}
             if same and authorization:
                 sent["Authorization"] = authorization
@@ -232,7 +232,7 @@ class Repository:
             self._reached = True
             if response.status not in (301, 302, 303, 307, 308):
                 return response
-            target = urljoin(url, response.headers.get("Location", ""))
+            target = joined(url, response.headers.get("Location", ""))
             response.close()
             parts = urlsplit(target)
             downgrade = urlsplit(url).scheme == "https" and parts.scheme == "http"
@@ -262,7 +262,7 @@ class Repository:
         raise Refused(refused)
 
     async def _token(self, challenge: Challenge, actions: str) -> str:
-        realm = check_realm(challenge.parameters["realm"], self._endpoint)
+        realm = check_realm(challenge.parameters["realm"], self._endpoint, self.root, self._credentials.secret)
         scope = challenge.parameters.get("scope") or (f"repository:{self._path}:{actions}" if self._path else "")
         service = challenge.parameters.get("service", "")
         scopes = [*scope.split(), *(f"repository:{path}:pull" for path in sorted(self.beside))]
@@ -273,11 +273,6 @@ class Repository:
     def _tls_of(self, url: str) -> Tls:
         """The registry's own trust goes for its host, and for nobody else's."""
         return self._tls() if urlsplit(url).hostname == urlsplit(self.url("")).hostname else True
-
-
-def _origin(url: str) -> tuple[str, str | None, int]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
 
 
 def translate(error: Refused, shown: str, repository: str) -> CortenError:

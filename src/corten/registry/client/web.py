@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -34,17 +35,24 @@ class Web:
         data: Any = None,
         patience: float | None = None,
     ) -> aiohttp.ClientResponse:
-        """One answer, whatever its status; the caller closes it. aiohttp's errors, TimeoutError, OSError."""
-        return await self._open().request(
-            method,
-            URL(url, encoded=True),
-            headers=headers,
-            data=data,
-            ssl=tls,
-            allow_redirects=False,
-            proxy=self.proxies.of(url),
-            timeout=_timeout(patience or self._stall),
-        )
+        """One answer, whatever its status; the caller closes it. aiohttp's errors, TimeoutError, OSError.
+
+        Its head is limited in time as a whole: a byte of it now and then is no answer. With a body that is made while
+        it is sent, that limit is the caller's.
+        """
+        waiting = patience or self._stall
+        limit = None if isinstance(data, AsyncIterator) else CONNECT + waiting + self._stall
+        async with asyncio.timeout(limit):
+            return await self._open().request(
+                method,
+                URL(url, encoded=True),
+                headers=headers,
+                data=data,
+                ssl=tls,
+                allow_redirects=False,
+                proxy=self.proxies.of(url),
+                timeout=_timeout(waiting),
+            )
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
