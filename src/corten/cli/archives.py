@@ -20,6 +20,9 @@ BLOCK = 1 << 18
 def input_parts(path: str, shown: str) -> Iterator[bytes]:
     """The bytes of a file, or of STDIN when `path` is empty. The file is opened at once. CommandError."""
     if not path:
+        from corten.cli.pipes import widen
+
+        widen(0)
         return _parts(0)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

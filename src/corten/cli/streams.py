@@ -54,6 +54,9 @@ class Pump:
         if self._signals is not None:
             self._poll.register(self._signals.fileno(), select.POLLIN)
         if self._stdin is not None:
+            from corten.cli.pipes import widen
+
+            widen(self._stdin)
             self._poll.register(self._stdin, select.POLLIN)
         else:
             self._half_close()
