@@ -505,6 +505,10 @@ class FakeTask:
     async def wait(self) -> Exit:
         return await asyncio.shield(self.program.exit)
 
+    async def destroy(self) -> None:
+        self.program.signal(9)
+        await self.wait()
+
     async def delete(self) -> None:
         self.deleted = True
         self.runtime.tasks.pop(self.id, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -14,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from corten import __version__
-from corten.api.errors import TooLarge
+from corten.api.errors import Silent, TooLarge
 from corten.api.versions import Version
 from corten.engine import clock
 from corten.engine.engine import Engine
@@ -30,6 +31,7 @@ Json = dict[str, Any]
 T = TypeVar("T")
 MAX_BODY = 4 << 20
 MAX_DEPTH = 200
+PATIENCE = 300.0  # seconds for the next piece of a request's body
 #: On every answer.
 HEADERS = {
     "Api-Version": API_VERSION,
@@ -123,10 +125,19 @@ class Call:
         return found
 
 
-def content(request: web.BaseRequest) -> AsyncIterator[bytes]:
-    """The body as it comes, from a client that may have waited to be asked for it. To be called once."""
+async def upload(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """The body as it comes, from a client that may have waited to be asked for it. To be called once. Silent when
+    nothing of it comes for `PATIENCE` seconds."""
     invite(request)
-    return request.content.iter_any()
+    while True:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                piece = await request.content.readany()
+        except TimeoutError:
+            raise Silent(f"nothing has come of the request's body for {PATIENCE:g} seconds") from None
+        if not piece:
+            return
+        yield piece
 
 
 async def read_body(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:
@@ -134,7 +145,7 @@ async def read_body(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:
     if (request.content_length or 0) > limit:
         raise TooLarge(f"request body too large: the limit is {limit} bytes")
     pieces, size = [], 0
-    async for piece in content(request):
+    async for piece in upload(request):
         size += len(piece)
         if size > limit:
             raise TooLarge(f"request body too large: the limit is {limit} bytes")

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from corten.api.call import Call, content, encode, json_answer
+from corten.api.call import Call, encode, json_answer, upload
 from corten.api.routes import Route
 from corten.api.streams import begin, pieces, whole_or_pieces
 from corten.engine import clock
@@ -39,7 +39,7 @@ async def fetch(call: Call) -> web.StreamResponse:
 async def put(call: Call) -> web.StreamResponse:
     container = call.engine.containers.get(call.path["id"])
     strict, owners = call.flag("noOverwriteDirNonDir"), call.flag("copyUIDGID")
-    await call.engine.trees.put(container, call.file_name("path"), content(call.request), strict, owners)
+    await call.engine.trees.put(container, call.file_name("path"), upload(call.request), strict, owners)
     return web.Response()
 
 

@@ -17,6 +17,7 @@ from corten.engine.containers import stats as container_stats
 from corten.engine.containers import wait as container_wait
 from corten.engine.containers.container import Container
 from corten.engine.seams import Stream
+from corten.engine.sources import closing
 from corten.errors import Invalid, Unsupported
 
 __all__ = ["ROUTES", "begin"]
@@ -88,11 +89,16 @@ async def stats(call: Call) -> web.StreamResponse:
         raise Invalid("cannot have stream=true and one-shot=true")
     container = call.engine.containers.get(call.path["id"])
 
-    async def lines() -> AsyncIterator[bytes]:
-        async for sample in container_stats.stats(call.engine.containers, container, stream, one_shot):
-            yield encode_line(sample)
+    async with closing(container_stats.stats(call.engine.containers, container, stream, one_shot)) as samples:
+        first = await anext(samples, None)  # before the head is sent: an error has a status then
 
-    return await pieces(await begin(call, "application/json"), lines())
+        async def lines() -> AsyncIterator[bytes]:
+            if first is not None:
+                yield encode_line(first)
+                async for sample in samples:
+                    yield encode_line(sample)
+
+        return await pieces(await begin(call, "application/json"), lines())
 
 
 ROUTES = (

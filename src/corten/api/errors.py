@@ -29,10 +29,16 @@ class TooLarge(errors.Invalid):
     """The body is larger than this engine reads."""
 
 
+class Silent(errors.Invalid):
+    """The client sends nothing more of a body that it has begun."""
+
+
 def status(error: BaseException) -> int:
     """The status of an error; 500 for one that nobody raised on purpose."""
     if isinstance(error, TooLarge):
         return 413
+    if isinstance(error, Silent):
+        return 408
     if isinstance(error, errors.StartFailed):  # what the client asked to run cannot be run: Docker says 400
         return 400 if error.exit_code in (126, 127) else 500
     return next((code for kind in type(error).__mro__ if (code := STATUS.get(kind))), 500)

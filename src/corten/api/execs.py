@@ -13,7 +13,7 @@ from corten.api.errors import message
 from corten.api.hijack import Hijacked, take
 from corten.api.routes import Route
 from corten.api.versions import STREAM_TYPES
-from corten.engine.containers.attach import DETACH_KEYS, detach_keys, send
+from corten.engine.containers.attach import DETACH_KEYS, detach_keys, hang_up, send
 from corten.engine.containers.execs import Exec
 from corten.engine.seams import Stream
 from corten.engine.validate import keys
@@ -86,6 +86,7 @@ async def _start_into(call: Call, exec: Exec, stream: Stream, size: tuple[int, i
             await send(spare, frame)
         except OSError:  # it has gone, and does not want to know
             return
+        hang_up(spare)  # a supervisor that does not answer may have a copy on its way
     finally:
         os.close(spare)
 

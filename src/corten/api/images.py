@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from corten.api.call import Call, content, decode_object, json_answer, read_body
+from corten.api.call import Call, decode_object, json_answer, read_body, upload
 from corten.api.routes import Route
 from corten.api.streams import begin, pieces, progress
 from corten.api.versions import NO_VIRTUAL_SIZE, Version
@@ -52,13 +52,13 @@ async def create(call: Call) -> web.StreamResponse:
         raise Unsupported("importing from a URL is not supported: send the archive, as `docker import -` does")
     changes = call.query.getall("changes", [])
     names = (call.text("repo"), call.text("tag"), call.text("message"))
-    body = content(call.request)
+    body = upload(call.request)
     return await progress(call, call.engine.images.import_(body, *names, changes, call.text("platform") or None))
 
 
 async def load(call: Call) -> web.StreamResponse:
     """The body is an archive of images; messages while it is read."""
-    return await progress(call, call.engine.images.load(content(call.request), call.flag("quiet")))
+    return await progress(call, call.engine.images.load(upload(call.request), call.flag("quiet")))
 
 
 async def prune(call: Call) -> web.StreamResponse:

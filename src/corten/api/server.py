@@ -141,7 +141,7 @@ def _error_answer(error: Exception) -> web.Response:
     if code == 304:
         return web.Response(status=304)
     answer = json_answer({"message": message(error)}, code)
-    return _last(answer) if code == 413 else answer  # the rest of the body is not read
+    return _last(answer) if code in (408, 413) else answer  # the rest of the body is not read
 
 
 def _last(answer: web.Response) -> web.Response:

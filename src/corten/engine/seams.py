@@ -137,7 +137,8 @@ class ExecSpec:
 
 
 class Task(Protocol):
-    """One run. Methods raise Conflict when the task is in no state for it, NotFound when it is gone.
+    """One run. Methods raise Conflict when the task is in no state for it, NotFound when it is gone, Unavailable when
+    its supervisor does not answer.
 
     `paused`: its processes are frozen, as far as its supervisor has said.
     """
@@ -179,6 +180,10 @@ class Task(Protocol):
 
     async def wait(self) -> Exit:
         """The end of this run. Any number of callers, also after it ended."""
+
+    async def destroy(self) -> None:
+        """End a run whose supervisor does not answer: kill everything in it, then the supervisor itself if it does not
+        notice. `wait` answers when this returns. Failed when the kernel holds a process of it."""
 
     async def delete(self) -> None:
         """Take away what is left of an ended task: cgroups, socket, supervisor. Idempotent."""

@@ -14,6 +14,7 @@ from corten.engine import clock
 from corten.engine.containers.list import ImageNames, summary, tree_size
 from corten.engine.containers.stats import total_memory
 from corten.engine.seams import Json
+from corten.store.threads import walking
 
 if TYPE_CHECKING:
     from corten.engine.containers.container import Container
@@ -151,7 +152,7 @@ class System:
             sized = [(container, await sizes(engine, container)) for container in containers]
             shown["Containers"] = [summary(names, c) | found for c, found in sized if not c.gone]
         if every or "volume" in types:
-            counted = [await asyncio.to_thread(engine.volumes.shown, volume, True) for volume in engine.volumes.list()]
+            counted = [await walking(engine.volumes.shown, volume, True) for volume in engine.volumes.list()]
             there = {volume.name for volume in engine.volumes.list()}
             shown["Volumes"] = [volume for volume in counted if volume["Name"] in there]
         if every or "build-cache" in types:

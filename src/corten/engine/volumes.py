@@ -21,6 +21,7 @@ from corten.engine.volume_places import BIN, VolumePlaces
 from corten.errors import Conflict, Invalid, NotFound, Unsupported
 from corten.layers import tree
 from corten.snapshots.trash import Trash
+from corten.store.threads import walking
 from corten.units.durations import SECOND
 
 log = logging.getLogger(__name__)
@@ -177,7 +178,7 @@ class Volumes:
                 continue
             if name in self._users or not wanted.match_labels("label", volume.labels):
                 continue
-            size = max(0, await asyncio.to_thread(self.size, name))
+            size = max(0, await walking(self.size, name))
             if name in self._users or name not in self._all:  # taken, or removed, while we counted
                 continue
             self.remove(name)

@@ -25,6 +25,6 @@ def settle(directory: str, pid: int, supervisor: int) -> socket.socket:
         listener.bind(f"/proc/self/fd/{fd}/{endings.SOCKET}")
     finally:
         os.close(fd)
-    listener.listen(8)
+    listener.listen(128)  # as many daemons may come and go while this process is stopped
     listener.setblocking(False)
     return listener

@@ -14,6 +14,7 @@ import json
 import socket
 import struct
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 VERSION = 1
@@ -81,12 +82,20 @@ def descriptors(control: list[tuple[int, int, bytes]]) -> list[int]:
     ]
 
 
-def send(connection: socket.socket, message: Object, fds: list[int] | None = None) -> None:
+def send(connection: socket.socket, message: Object, fds: Sequence[int] = ()) -> None:
     """Send one frame on a blocking connection. The descriptors stay the caller's to close."""
-    if fds:
-        message = {**message, "fds": len(fds)}
-    frame = encode(message)
+    data = frame(message, fds)
+    sent = send_some(connection, data, fds)
+    if sent < len(data):
+        connection.sendall(data[sent:])
+
+
+def frame(message: Object, fds: Sequence[int]) -> bytes:
+    """A whole frame, to be sent with these descriptors."""
+    return encode({**message, "fds": len(fds)} if fds else message)
+
+
+def send_some(connection: socket.socket, data: bytes | memoryview, fds: Sequence[int]) -> int:
+    """How many bytes the socket took. With the first of them go the descriptors. BlockingIOError as usual."""
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
-    sent = connection.sendmsg([frame], rights)
-    if sent < len(frame):
-        connection.sendall(frame[sent:])
+    return connection.sendmsg([data], rights)

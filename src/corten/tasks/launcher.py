@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
+import select
+import signal
 import socket
 import sys
 from pathlib import Path
 from typing import Any
 
-from corten.errors import Failed, Unavailable
+from corten.errors import Unavailable
 from corten.supervisor import wire
 from corten.supervisor.seal import sealed_executable
+from corten.tasks.answers import Answer, answer
+from corten.tasks.outgoing import Outgoing
 
 Json = dict[str, Any]
+_LAST_PATIENCE = 1000  # milliseconds
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ class Launcher:
 
     def __init__(self, log: Path) -> None:
         self._log = log
-        self._socket: socket.socket | None = None
+        self._out: Outgoing | None = None
         self.pid = 0
 
     def start(self) -> None:
@@ -62,17 +66,17 @@ class Launcher:
             for fd in (executable, log, null):
                 os.close(fd)
             theirs.close()
-        self._socket = ours
+        self._out = Outgoing(ours)
 
     def send(self, request: Json, fds: list[int]) -> None:
-        """One request; the descriptors stay the caller's to close. The launcher reads at once, so this is quick."""
-        if self._socket is None:
+        """One request; the descriptors stay the caller's to close. One that cannot be sent ends without an answer."""
+        if self._out is None:
             raise Unavailable("the launcher has not been started")
         try:
-            wire.send(self._socket, request, fds)
-        except (BrokenPipeError, ConnectionResetError):  # nobody has read it
+            self._out.send(request, fds)
+        except (BrokenPipeError, ConnectionResetError):  # it has ended, and has not read it
             self._start_again()
-            wire.send(self._socket, request, fds)
+            self._out.send(request, fds)
 
     def _start_again(self) -> None:
         log.warning("the launcher process %d is gone; starting another", self.pid)
@@ -95,49 +99,30 @@ class Launcher:
             theirs.close()
         return ours
 
-    async def ask(self, request: Json, fds: list[int]) -> tuple[Json, list[int]]:
-        """A request with one answer: the answer and the descriptors that came with it. Failed when there is none."""
+    async def ask(self, request: Json, fds: list[int], seconds: float | None) -> Answer:
+        """A request with one answer, for which there are so many seconds. Failed, Unavailable when there is none."""
         with self.connect(request, fds) as connection:
-            return await _answer(connection)
+            return await answer(connection, wire.Decoder(), seconds)
 
     def close(self) -> None:
-        """Let the launcher end. What it forked lives on."""
-        if self._socket:
-            self._socket.close()
-            self._socket = None
+        """End the launcher. What it forked lives on."""
+        if self._out:
+            self._out.close()
+            self._out.socket.close()
+            self._out = None
         if self.pid:
-            os.waitpid(self.pid, 0)
+            _end(self.pid)
             self.pid = 0
 
 
-async def exchange(connection: socket.socket, request: Json, fds: list[int]) -> tuple[Json, list[int]]:
-    """A small request to somebody who has nothing else to do, and its answer. OSError or Failed when they are gone."""
-    wire.send(connection, request, fds)
-    return await _answer(connection)
-
-
-async def _answer(connection: socket.socket) -> tuple[Json, list[int]]:
-    decoder = wire.Decoder()
-    while True:
-        await readable(connection)
-        if not wire.receive(connection, decoder):
-            raise Failed("a helper process of the launcher ended without an answer; see launcher.log")
-        frame = decoder.next()
-        if frame:
-            return frame
-
-
-async def readable(connection: socket.socket) -> None:
-    """Wait until `connection` can be read."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(connection.fileno(), wake)
+def _end(pid: int) -> None:
+    """Wait for the end of a child that has nothing more to do; one that does not come to it is killed."""
+    ending = select.poll()
+    pidfd = os.pidfd_open(pid)
     try:
-        await ready
+        ending.register(pidfd, select.POLLIN)
+        if not ending.poll(_LAST_PATIENCE):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     finally:
-        loop.remove_reader(connection.fileno())
+        os.close(pidfd)
+    os.waitpid(pid, 0)

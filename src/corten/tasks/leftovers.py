@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import socket
 import time
 from pathlib import Path
@@ -73,6 +74,22 @@ def kill(bundle: Path) -> None:
             group.kill()
         finally:
             group.close()
+
+
+def kill_supervisor(run: Path) -> None:
+    """SIGKILL to the supervisor whose run directory this is, when it still is the process that wrote it down."""
+    state = endings.read_state(str(run)) or {}
+    try:
+        supervisor = os.pidfd_open(int(state["supervisor"]))
+    except (KeyError, ProcessLookupError):
+        return
+    try:  # the descriptor first: the number may be another's since, the descriptor's process cannot become another
+        if Path(f"/proc/{state['supervisor']}/comm").read_text().startswith("corten:"):
+            signal.pidfd_send_signal(supervisor, signal.SIGKILL)
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    finally:
+        os.close(supervisor)
 
 
 def ended(run: Path, seconds: float = 5.0) -> bool:

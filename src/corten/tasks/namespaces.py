@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from corten.engine.seams import IdMap, Namespace
-from corten.errors import CortenError, Failed, NotFound
-from corten.tasks.launcher import Launcher, exchange
+from corten.errors import CortenError, Failed, NotFound, Unavailable
+from corten.supervisor import wire
+from corten.tasks.answers import HELPER, Answer, answer
+from corten.tasks.launcher import Launcher
+from corten.tasks.outgoing import PATIENCE
 
 Json = dict[str, Any]
-Answer = tuple[Json, list[int]]
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +41,8 @@ class LauncherNamespaces:
     async def create(self, id_map: IdMap | None = None) -> Namespace:
         if id_map is not None:
             maps = {"uids": id_map.uids, "gids": id_map.gids}
-            answer = await self._launcher.ask({"do": "make namespaces", "id_map": maps}, [])
-            return _namespace(*_descriptors(answer, _MAKING))
+            made = await self._launcher.ask({"do": "make namespaces", "id_map": maps}, [], HELPER)
+            return _namespace(*_descriptors(made, _MAKING))
         namespace = self._spare.popleft() if self._spare else await self._new()
         if self._filling is None or self._filling.done():
             self._filling = asyncio.ensure_future(self._fill())
@@ -50,17 +52,18 @@ class LauncherNamespaces:
         return _namespace(*_descriptors(await self._ask_maker("new", []), _MAKING))
 
     async def _ask_maker(self, do: str, fds: list[int]) -> Answer:
-        """By the process that makes them all, one after the other; a new one where it has been killed."""
+        """By the process that makes them all, one after the other; another where it was killed, or is silent."""
         async with self._asking:
             if self._maker is not None:
-                with suppress(OSError, Failed):
+                with suppress(OSError, Failed, Unavailable):
                     return await self._exchange(self._maker, {"do": do}, fds)
             self._maker = self._launcher.connect({"do": "serve namespaces"})
             return await self._exchange(self._maker, {"do": do}, fds)
 
     async def _exchange(self, maker: socket.socket, request: Json, fds: list[int]) -> Answer:
         try:
-            return await exchange(maker, request, fds)
+            wire.send(maker, request, fds)  # it has read all that came before: there is room
+            return await answer(maker, wire.Decoder(), PATIENCE)
         except BaseException:  # an answer that nobody took would be taken for the next one's
             self._forget_maker()
             raise

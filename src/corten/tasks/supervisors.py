@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from corten.engine.seams import Bundle, Stream
-from corten.errors import CortenError
-from corten.supervisor import endings, wire
+from corten.errors import CortenError, Unavailable
+from corten.supervisor import endings
 from corten.tasks.filters import Filters
 from corten.tasks.launcher import Launcher
+from corten.tasks.outgoing import Outgoing
 from corten.tasks.task import SupervisedTask, exit_of, lost, stream_options
 from corten.tasks.workers import mount_entry
 
@@ -47,6 +48,10 @@ class Supervisors:
                 os.close(stream.fd)
         try:
             await task.created()
+        except Unavailable:
+            await task.destroy()
+            await task.take_away()
+            raise
         except CortenError:
             await task.take_away()
             raise
@@ -54,18 +59,14 @@ class Supervisors:
             self._keep_ready()
         return task
 
-    def _entrust(self, request: Json, fds: list[int]) -> socket.socket:
+    def _entrust(self, request: Json, fds: list[int]) -> Outgoing:
         """The connection to a supervisor that has been given this request."""
         while self._spare:
-            supervisor = self._spare.popleft()
             try:
-                _give(supervisor, request, fds)
-                return supervisor
+                return _give(self._spare.popleft(), request, fds)
             except (BrokenPipeError, ConnectionResetError):  # it has been killed
                 continue
-        supervisor = self._launcher.connect({"do": "supervise"})
-        _give(supervisor, request, fds)
-        return supervisor
+        return _give(self._launcher.connect({"do": "supervise"}), request, fds)
 
     def _keep_ready(self) -> None:
         while len(self._spare) < _SPARE:
@@ -104,6 +105,7 @@ class Supervisors:
 
     async def adopt(self, bundle: Bundle) -> SupervisedTask | None:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.setblocking(False)
         path = self._run / bundle.id / endings.SOCKET
         try:
             directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -111,10 +113,14 @@ class Supervisors:
                 connection.connect(f"/proc/self/fd/{directory}/{endings.SOCKET}")
             finally:
                 os.close(directory)
+        except BlockingIOError:
+            connection.close()
+            text = f"cannot reach the supervisor of container {bundle.id}: it takes no connections"
+            raise Unavailable(text) from None
         except OSError:
             connection.close()
             return self._ended(bundle)
-        task = SupervisedTask(self, bundle, connection)
+        task = SupervisedTask(self, bundle, Outgoing(connection))
         try:
             await task.adopted()
         except CortenError:  # it ended between our connecting and its greeting
@@ -139,14 +145,15 @@ class Supervisors:
         self.on_event(task_id, kind, attributes)
 
 
-def _give(supervisor: socket.socket, request: Json, fds: list[int]) -> None:
+def _give(supervisor: socket.socket, request: Json, fds: list[int]) -> Outgoing:
     """The request to a supervisor that waits for nothing else. Closes the connection when that fails."""
+    out = Outgoing(supervisor)
     try:
-        supervisor.setblocking(True)
-        wire.send(supervisor, request, fds)
+        out.send(request, fds)
     except BaseException:
         supervisor.close()
         raise
+    return out
 
 
 def _attrs(labels: Mapping[str, str]) -> str:

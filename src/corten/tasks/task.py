@@ -5,15 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from corten.engine.containers.attach import hang_up
 from corten.engine.seams import Bundle, ExecSpec, Exit, Stream
-from corten.errors import Conflict, CortenError, Exhausted, Failed, Invalid, NotFound, StartFailed, Unsupported
+from corten.errors import (
+    Conflict,
+    CortenError,
+    Exhausted,
+    Failed,
+    Invalid,
+    NotFound,
+    StartFailed,
+    Unavailable,
+    Unsupported,
+)
 from corten.supervisor import endings, wire
 from corten.tasks import leftovers
+from corten.tasks.outgoing import PATIENCE, Outgoing
 
 if TYPE_CHECKING:
     from corten.tasks.supervisors import Supervisors
@@ -23,13 +34,17 @@ Json = dict[str, Any]
 log = logging.getLogger(__name__)
 
 _GREETING = 3.0  # seconds that a supervisor gets to say who it is
+_LONG = ("create", "start", "exec")  # what has a program of somebody else's to wait for: mounts, hooks, another runtime
+_LONG_PATIENCE = 120.0  # seconds for these, once they are read
+_TEARDOWN = 60.0  # seconds for a supervisor to take everything away
+_LAST_WORDS = 2.0  # seconds for a supervisor to notice that its container has ended
 _ENGINE_ERRORS = {c.__name__: c for c in (Conflict, Exhausted, Failed, Invalid, NotFound, Unsupported)}
 
 
 class SupervisedTask:
     """`engine.seams.Task`."""
 
-    def __init__(self, runtime: Supervisors, bundle: Bundle, connection: socket.socket | None) -> None:
+    def __init__(self, runtime: Supervisors, bundle: Bundle, connection: Outgoing | None) -> None:
         self._runtime = runtime
         self._bundle = bundle
         self.id = bundle.id
@@ -46,20 +61,19 @@ class SupervisedTask:
         self._execs: dict[str, asyncio.Future[Exit]] = {}
         self._number = 0
         self._decoder = wire.Decoder()
-        self._socket = connection
-        self._out = bytearray()
+        self._out = connection
         if connection:
-            connection.setblocking(False)
-            self._loop.add_reader(connection.fileno(), self._read)
+            connection.broken = self.close
+            self._loop.add_reader(connection.socket.fileno(), self._read)
         else:
             self._gone.set()
 
     # ------------------------------------------------------------------------------------------ the connection
 
     def _read(self) -> None:
-        assert self._socket is not None
+        assert self._out is not None
         try:
-            more = wire.receive(self._socket, self._decoder)
+            more = wire.receive(self._out.socket, self._decoder)
             while frame := self._decoder.next():
                 self._received(frame[0])
         except BlockingIOError:
@@ -93,13 +107,13 @@ class SupervisedTask:
             self._runtime.tell(self.id, "exec_exit", {"exec": name, "status": status})
 
     def close(self) -> None:
-        """The supervisor is gone, or we let go of it."""
-        if self._socket is None:
+        """The supervisor has ended, or is given up."""
+        if self._out is None:
             return
-        self._loop.remove_reader(self._socket.fileno())
-        self._loop.remove_writer(self._socket.fileno())
-        self._socket.close()
-        self._socket = None
+        self._loop.remove_reader(self._out.socket.fileno())
+        self._out.close()
+        self._out.socket.close()
+        self._out = None
         self._gone.set()
         for future in self._requests.values():
             if not future.done():
@@ -115,55 +129,38 @@ class SupervisedTask:
         if not self._exit.done():
             self._exit.set_result(ending)
 
-    async def _ask(self, do: str, fds: list[int] | None = None, **body: Any) -> Any:
-        if self._socket is None:
+    async def _ask(self, do: str, fds: Sequence[int] = (), **body: Any) -> Any:
+        if self._out is None:
             raise Conflict(f"container {self.id} is not running")
-        self._number += 1
-        future: asyncio.Future[Json] = self._loop.create_future()
-        self._requests[self._number] = future
-        message = {"id": self._number, "do": do, **body}
-        if fds:
-            self._send_at_once(message, fds)
-        else:
-            self._out += wire.encode(message)
-            self._flush()
-        answer = await future
+        number = self._number = self._number + 1
+        future = self._requests[number] = self._loop.create_future()
+        try:
+            self._out.send({"id": number, "do": do, **body}, fds)
+        except OSError:  # who waits for the answer is told by `close`
+            self.close()
+        try:
+            answer = await self._within_patience(future, do)
+        finally:
+            self._requests.pop(number, None)
         if "error" in answer:
             raise _failure(answer["error"])
         return answer["ok"]
 
-    def _send_at_once(self, message: Json, fds: list[int]) -> None:
-        """A frame with descriptors must go in one piece, after what still waits; it is small."""
-        assert self._socket is not None
-        try:
-            self._socket.setblocking(True)
-            self._socket.sendall(self._out)
-            self._out.clear()
-            wire.send(self._socket, message, fds)
-            self._socket.setblocking(False)
-        except OSError:  # who waits for the answer is told by `close`
-            self.close()
-
-    def _flush(self) -> None:
-        if self._socket is None:
-            return
-        try:
-            while self._out:
-                del self._out[: self._socket.send(self._out)]
-        except BlockingIOError:
-            self._loop.add_writer(self._socket.fileno(), self._flush)
-            return
-        except OSError:
-            self.close()
-            return
-        self._loop.remove_writer(self._socket.fileno())
+    async def _within_patience(self, future: asyncio.Future[Json], do: str) -> Json:
+        """What the supervisor says. Unavailable when it reads nothing, or is not done with what it has read."""
+        done, _ = await asyncio.wait({future}, timeout=PATIENCE)
+        if not done and do in _LONG and self._out is not None and self._out.read():
+            done, _ = await asyncio.wait({future}, timeout=_LONG_PATIENCE)
+        if not done:
+            raise Unavailable(f"cannot reach the supervisor of container {self.id}: it does not answer")
+        return future.result()
 
     # ------------------------------------------------------------------------------------------------ begin
 
     async def created(self) -> None:
-        message = await self._first
+        message = await self._within_patience(self._first, "create")
         if message["event"] == "failed":
-            await self._gone.wait()
+            await self._over(_TEARDOWN)
             raise _failure(message)
         self.pid = int(message["pid"])
         self.timing.update(message["timing"])
@@ -206,6 +203,9 @@ class SupervisedTask:
     async def attach(self, stream: Stream) -> None:
         try:
             await self._ask("attach", [stream.fd], stream=stream_options(stream))
+        except Unavailable:
+            hang_up(stream.fd)  # a copy is on its way to the supervisor
+            raise
         finally:
             os.close(stream.fd)
 
@@ -279,10 +279,34 @@ class SupervisedTask:
 
     async def delete(self) -> None:
         """Wait until the supervisor has taken everything away; end it first when it was created and never started."""
-        if self._socket and not self.started:
-            await self.signal(9)
-        await self._gone.wait()
+        try:
+            if self._out and not self.started:
+                await self.signal(9)
+        except Unavailable:
+            await self.destroy()
+        except Conflict:  # it has ended meanwhile
+            pass
+        if not await self._over(_TEARDOWN):
+            await self.destroy()
         await self.take_away()
+
+    async def destroy(self) -> None:
+        await asyncio.to_thread(leftovers.kill, self._bundle.path)
+        if await self._over(_LAST_WORDS):
+            return
+        log.warning("container %s: its supervisor does not notice the end; it is killed", self.id)
+        await asyncio.to_thread(leftovers.kill_supervisor, self._runtime.run_directory(self.id))
+        await self._over(_LAST_WORDS)
+        self.close()  # where even that did not end it, the kernel holds it; it is the daemon's no more
+
+    async def _over(self, seconds: float) -> bool:
+        """The supervisor has ended, within so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._gone.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def take_away(self) -> None:
         """Do what a supervisor that was killed did not come to."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from corten import errors
+from corten.engine.sources import closing
 from corten.errors import Failed
 from corten.supervisor import wire
-from corten.tasks.launcher import Launcher, readable
+from corten.tasks import answers
+from corten.tasks.launcher import Launcher
 
 log = logging.getLogger(__name__)
 
@@ -32,34 +33,61 @@ class LauncherTrees:
 
     async def ask(self, request: Json, fds: Sequence[int]) -> Json:
         """A request with one answer. Its descriptors stay the caller's."""
-        async with self._conversation(request, fds) as worker:
+        with self._conversation(request, fds) as worker:
             return await worker.answer()
 
     @asynccontextmanager
     async def stream(self, request: Json, fds: Sequence[int]) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
         """The answer, and the data behind it; reading that raises at its end when the worker could not send all."""
-        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        with suppress(OSError):  # the user's pipe quota: slower, not wrong
-            fcntl.fcntl(writer, _F_SETPIPE_SZ, _PIECE)
-        try:
-            os.set_blocking(writer, True)
-            try:
-                conversation = self._conversation(request, [writer, *fds])
-                worker = await conversation.__aenter__()
-            finally:
-                os.close(writer)
-            try:
+        with _pipe() as (reader, writer):
+            os.set_blocking(writer.fd, True)
+            with self._conversation(request, [writer.fd, *fds]) as worker:
+                writer.close()
                 answer = await worker.answer()
-                yield answer, _data(reader, worker, request)
-            finally:
-                await conversation.__aexit__(None, None, None)
-        finally:
-            os.close(reader)
+                yield answer, _data(reader.fd, worker, request)
 
-    @asynccontextmanager
-    async def _conversation(self, request: Json, fds: Sequence[int]) -> AsyncIterator[_Worker]:
+    async def pour(self, request: Json, fds: Sequence[int], data: AsyncIterator[bytes]) -> Json:
+        """The answer of a worker that reads `data`. It may answer before the end: the rest is not asked for then."""
+        with _pipe() as (reader, writer):
+            os.set_blocking(reader.fd, True)
+            with self._conversation(request, [reader.fd, *fds]) as worker:
+                reader.close()
+                with suppress(BrokenPipeError):  # the worker has ended: its answer says why
+                    async with closing(data):
+                        async for piece in data:
+                            await answers.write(writer.fd, piece)
+                writer.close()
+                return await worker.answer(answers.SILENCE)  # behind so many bytes it may have a disk to wait for
+
+    @contextmanager
+    def _conversation(self, request: Json, fds: Sequence[int]) -> Iterator[_Worker]:
         with self._launcher.connect(request, list(fds)) as connection:
             yield _Worker(connection)
+
+
+class _End:
+    """One end of a pipe, closed once."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[_End, _End]]:
+    """(reader, writer) of a large pipe, neither of which blocks; closed with the block at the latest."""
+    reader, writer = map(_End, os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
+    try:
+        with suppress(OSError):  # the user's pipe quota: slower, not wrong
+            fcntl.fcntl(writer.fd, _F_SETPIPE_SZ, _PIECE)
+        yield reader, writer
+    finally:
+        reader.close()
+        writer.close()
 
 
 class _Worker:
@@ -67,13 +95,9 @@ class _Worker:
         self._connection = connection
         self._decoder = wire.Decoder()
 
-    async def answer(self) -> Json:
-        """The next frame. Raises what the worker raised; Failed when it died."""
-        while (frame := self._decoder.next()) is None:
-            await readable(self._connection)
-            if not wire.receive(self._connection, self._decoder):
-                raise Failed("a helper process of the launcher ended without an answer; see launcher.log")
-        message = frame[0]
+    async def answer(self, seconds: float = answers.HELPER) -> Json:
+        """The next frame. Raises what the worker raised; Failed when it died, Unavailable when it does not answer."""
+        message, _ = await answers.answer(self._connection, self._decoder, seconds)
         if "error" in message:
             error = message["error"]
             kind: Any = getattr(errors, error["kind"]) if error["kind"] in _KINDS else Failed
@@ -82,27 +106,9 @@ class _Worker:
         return ok
 
 
-def _wake(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
-
-
 async def _data(reader: int, worker: _Worker, request: Json) -> AsyncIterator[bytes]:
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            piece = os.read(reader, _PIECE)
-        except BlockingIOError:
-            ready: asyncio.Future[None] = loop.create_future()
-            loop.add_reader(reader, _wake, ready)
-            try:
-                await ready
-            finally:
-                loop.remove_reader(reader)
-            continue
-        if not piece:
-            if left_out := (await worker.answer()).get("left_out"):
-                text = "%s of container %s: %d things were left out, because their paths are longer than PATH_MAX"
-                log.warning(text, request["do"], request.get("container"), left_out)
-            return
+    while piece := await answers.read(reader, _PIECE):
         yield piece
+    if left_out := (await worker.answer()).get("left_out"):
+        text = "%s of container %s: %d things were left out, because their paths are longer than PATH_MAX"
+        log.warning(text, request["do"], request.get("container"), left_out)

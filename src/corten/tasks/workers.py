@@ -14,6 +14,7 @@ from corten.tasks.launcher import Launcher
 
 Json = dict[str, Any]
 
+_COPY = 3600.0  # seconds; nothing is heard of a copy before its end
 _ERRORS = {"Corrupt": Corrupt, "Invalid": Invalid, "Exhausted": Exhausted}
 
 
@@ -24,8 +25,8 @@ class LauncherWorkers:
         self._launcher = launcher
 
     async def unpack(self, tree: Path, source_fd: int) -> Json:
-        """Apply the uncompressed tar stream of `source_fd` to the directory `tree`."""
-        return await self._in_directory({"do": "unpack"}, tree, [source_fd])
+        """Apply the uncompressed tar stream of `source_fd` to the directory `tree`, for as long as that comes."""
+        return await self._in_directory({"do": "unpack"}, tree, [source_fd], None)
 
     async def copy_up(
         self, volume: Path, rootfs: Sequence[Mount], path: str, uids: Sequence[IdMap] = (), gids: Sequence[IdMap] = ()
@@ -39,13 +40,13 @@ class LauncherWorkers:
             "uids": [[line.container, line.host, line.size] for line in uids],
             "gids": [[line.container, line.host, line.size] for line in gids],
         }
-        answer = await self._in_directory(request, volume, [])
+        answer = await self._in_directory(request, volume, [], _COPY)
         return bool(answer["copied"])
 
-    async def _in_directory(self, request: Json, directory: Path, fds: list[int]) -> Json:
+    async def _in_directory(self, request: Json, directory: Path, fds: list[int], seconds: float | None) -> Json:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            answer, _ = await self._launcher.ask(request, [*fds, fd])
+            answer, _ = await self._launcher.ask(request, [*fds, fd], seconds)
         finally:
             os.close(fd)
         if "error" in answer:

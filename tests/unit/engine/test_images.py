@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from corten.engine.images import archive, registry_image
 from corten.engine.images import builtin as image_builtin
+from corten.engine.images import registry_image
 from corten.engine.images.collect import Collector
 from corten.errors import Conflict, Corrupt, CortenError, Exhausted, Failed, Invalid, NotFound, Unsupported
 from corten.spec.oci_image import OCI_INDEX, chain_ids
 from corten.store.blobs import Blobs
+from corten.store.feed import Readers
 from image_parts import tars
 from image_parts.registries import Scripted, scripted
 from image_parts.stores import Made, Store, body, collect, digest, entry
@@ -587,7 +588,7 @@ async def test_a_body_that_breaks_off_leaves_no_error_behind(caplog: pytest.LogC
         raise ConnectionResetError("the client has gone")
 
     with pytest.raises(ConnectionResetError):
-        await archive.consume(broken(), lambda feed: list(feed.decoded()))
+        await Readers(1, "loads").run(broken(), lambda feed: list(feed.decoded()))
     gc.collect()
     await asyncio.sleep(0)
     assert not caplog.records

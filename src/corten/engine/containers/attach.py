@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from corten.engine.containers import logs
@@ -75,6 +76,12 @@ async def send(fd: int, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(sock, data)
     finally:
         sock.close()
+
+
+def hang_up(fd: int) -> None:
+    """End a client's connection, whoever else has a descriptor of it."""
+    with socket.socket(fileno=os.dup(fd)) as connection, suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 async def resize(containers: Containers, container: Container, rows: int, columns: int) -> None:

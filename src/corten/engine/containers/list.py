@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Callable, Iterable
@@ -18,6 +17,7 @@ from corten.engine.peers import Images
 from corten.engine.references import familiar, same_repository
 from corten.engine.seams import Json, Snapshots
 from corten.errors import Invalid, NotFound
+from corten.store.threads import walking
 from corten.units.durations import SECOND, human_duration
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _quoted(word: str) -> str:
 async def tree_size(snapshots: Snapshots, container: Container) -> int:
     """Bytes of what a container wrote; -1 when that cannot be counted. Walks the disk, in a thread."""
     try:
-        return (await asyncio.to_thread(snapshots.usage, container.id)).bytes
+        return (await walking(snapshots.usage, container.id)).bytes
     except (NotFound, OSError) as error:
         if not container.gone:
             log.warning("cannot count what container %s wrote: %s", container.id, error)

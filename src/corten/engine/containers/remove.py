@@ -18,6 +18,7 @@ from corten.engine.containers.list import tree_size
 from corten.engine.filters import Filters
 from corten.engine.seams import Exit
 from corten.errors import Conflict, CortenError, Invalid, NotFound
+from corten.store.threads import settling
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
@@ -99,7 +100,7 @@ async def _erase(containers: Containers, container: Container) -> None:
     try:
         parts.images.resolve(container.record.image_id)
     except NotFound:
-        await asyncio.to_thread(parts.images.collect)
+        await settling(parts.images.collect)
 
 
 def _remove_bundle(bundle: Path) -> None:

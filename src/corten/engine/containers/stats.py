@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from corten.engine import clock
 from corten.engine.containers.container import Container
 from corten.engine.seams import Json
-from corten.errors import CortenError
+from corten.errors import CortenError, Unavailable
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
@@ -61,6 +61,8 @@ async def sample(containers: Containers, container: Container, before: Json | No
             shown["read"] = clock.rfc3339(clock.now())
             if container.endpoints:
                 shown["networks"] = _networks(record.state.pid)
+        except Unavailable:
+            raise
         except CortenError:  # it ended while we asked
             pass
     shown["preread"] = before["read"] if before else clock.NEVER

@@ -15,13 +15,14 @@ from corten.engine.containers import start as container_start
 from corten.engine.containers import wait as container_wait
 from corten.engine.containers.container import Container
 from corten.engine.seams import Exit, Task
-from corten.errors import Conflict, CortenError, Failed, NotFound, NotModified
+from corten.errors import Conflict, CortenError, Failed, NotFound, NotModified, Unavailable
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
 
 log = logging.getLogger(__name__)
 
+_REMOVAL_PATIENCE = 5.0  # seconds for a supervisor to end its container before that is done without it
 _KILL_PATIENCE = 10.0  # seconds for a SIGKILL to end a container: longer means that the kernel holds it
 
 
@@ -97,11 +98,22 @@ async def _within(ending: asyncio.Future[Exit], seconds: float | None) -> bool:
 
 
 async def kill_for_removal(containers: Containers, container: Container) -> None:
-    """rm -f: end it now, whatever state it is in."""
+    """rm -f: end it now, whatever state it is in, and whether or not its supervisor answers."""
     await container_exit.settle_restart(container)
     _stopped_by_client(containers, container)
-    if not container_exit.give_up_restart(containers, container) and container.record.state.running:
-        await _end(containers, container, int(signal.SIGKILL), _KILL_PATIENCE)
+    if container_exit.give_up_restart(containers, container) or not container.record.state.running:
+        return
+    task, ending = container.task, container_wait.future(container, "next-exit")
+    try:
+        async with asyncio.timeout(_REMOVAL_PATIENCE):
+            await _end(containers, container, int(signal.SIGKILL), None)
+    except (TimeoutError, Unavailable):
+        if task is None:
+            raise Unavailable(f"cannot reach the supervisor of container {container.id}") from None
+        await task.destroy()
+        await ending
+    finally:
+        ending.cancel()
 
 
 async def restart(

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from corten.engine.containers.container import Container
 from corten.engine.containers.execs import check_running
 from corten.engine.seams import Json
-from corten.errors import Invalid, Unsupported
+from corten.errors import Invalid, Unavailable, Unsupported
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
 
+_PATIENCE = 10.0
 _FORBIDDEN = set(";|&`$<>\n\0")
 
 
@@ -37,7 +38,12 @@ async def _ps(words: list[str]) -> str:
         )
     except FileNotFoundError:
         raise Unsupported("top needs the program ps on the host: install procps") from None
-    output, errors = await process.communicate()
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        raise Unavailable(f"ps has not answered within {_PATIENCE:g} seconds") from None
     if process.returncode:
         said = errors.decode(errors="replace").strip().splitlines()  # the rest is how to call it
         raise Invalid(f"ps: {said[0].removeprefix('ps: ') if said else f'it ended with {process.returncode}'}")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 from corten.engine.containers.container import Container
-from corten.engine.images.archive import Feed, consume
 from corten.engine.oci.facts import HostFacts
 from corten.engine.oci.namespaces import remapped
 from corten.engine.subpaths import with_subpaths
 from corten.errors import Conflict, Invalid, NotFound, Unsupported
 from corten.snapshots.shelf import Shelf
 from corten.spec.mounts import Mount
+from corten.store.feed import decoded
 
 Json = dict[str, Any]
 
@@ -29,6 +28,8 @@ class TreeWork(Protocol):
         self, request: Json, fds: Sequence[int]
     ) -> AbstractAsyncContextManager[tuple[Json, AsyncIterator[bytes]]]: ...
 
+    async def pour(self, request: Json, fds: Sequence[int], data: AsyncIterator[bytes]) -> Json: ...
+
 
 class NoTreeWork:
     """For engines without a launcher."""
@@ -40,6 +41,9 @@ class NoTreeWork:
     async def stream(self, request: Json, fds: Sequence[int]) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
         raise Unsupported("this engine cannot look into containers' trees")
         yield {}, aiter(())  # makes it a generator
+
+    async def pour(self, request: Json, fds: Sequence[int], data: AsyncIterator[bytes]) -> Json:
+        raise Unsupported("this engine cannot look into containers' trees")
 
 
 class Trees(Protocol):
@@ -81,23 +85,9 @@ class ContainerTrees:
         `strict`: no directory takes the place of something else, nor the other way round.
         """
         owner = str(container.record.config.get("User") or "") if owners else ""
-        reader, writer = os.pipe2(os.O_CLOEXEC)
         with self._tree(container, check(path)) as (request, fds), _named(container):
-            try:
-                asking = asyncio.ensure_future(
-                    self._work.ask({**request, "do": "tree put", "strict": strict, "owner": owner}, [reader, *fds])
-                )
-                await asyncio.sleep(0)  # the request, with its descriptors, is sent by now
-            finally:
-                os.close(reader)
-            try:
-                await consume(body, lambda feed: _pour(feed, writer))
-            except BrokenPipeError:
-                pass  # the worker has ended: its answer says why
-            except BaseException:
-                asking.cancel()
-                raise
-            await asking
+            # Decompressed here, and not by anything of the container's.
+            await self._work.pour({**request, "do": "tree put", "strict": strict, "owner": owner}, fds, decoded(body))
 
     @asynccontextmanager
     async def export(self, container: Container) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -209,17 +199,6 @@ def _named(container: Container) -> Iterator[None]:
         yield
     except NotFound as error:
         raise NotFound(f"{error} {container.record.name}") from None
-
-
-def _pour(feed: Feed, writer: int) -> None:
-    """Thread: the body, decompressed here and not by anything of the container's, into the worker's pipe."""
-    try:
-        for piece in feed.decoded():
-            view = memoryview(piece)
-            while view:
-                view = view[os.write(writer, view) :]
-    finally:
-        os.close(writer)
 
 
 def _entry(mount: Mount) -> Json:

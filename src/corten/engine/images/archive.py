@@ -1,75 +1,20 @@
-"""Archives that clients send: a request body as a tar that a thread reads, member by member into the blob store."""
+"""Archives that clients send: a tar, read by a thread, member by member into the blob store."""
 
 from __future__ import annotations
 
-import asyncio
-import queue
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterator
 
-from corten.errors import Corrupt, Invalid
+from corten.errors import Invalid
 from corten.layers.entries import Limits, entries
 from corten.layers.header import LINK, REGULAR, SYMLINK
 from corten.layers.source import Source
 from corten.spec import digest as digests
 from corten.spec.oci_image import MAX_MANIFEST
 from corten.store.blobs import Blobs, Ingest
-from corten.store.compression import Decoder, detect
+from corten.store.feed import Feed
 from corten.store.leases import Lease
 
-T = TypeVar("T")
-_WAITING = 16  # pieces of a body between the event loop and the thread
 _DOCUMENTS = ("manifest.json", "index.json", "oci-layout")
-
-
-class Feed:
-    """Pieces of bytes from the event loop to one thread."""
-
-    def __init__(self) -> None:
-        self._queue: queue.Queue[bytes | None] = queue.Queue(_WAITING)
-        self._ended = False
-        self._broken = False
-
-    def break_off(self) -> None:
-        """What comes next is not the end: the reader meets Corrupt there."""
-        self._broken = True
-
-    async def put(self, piece: bytes | None, reader: asyncio.Task[T]) -> None:
-        """Hand over a piece, None at the end. Gives up when the reader has ended."""
-        while not reader.done():
-            try:
-                self._queue.put_nowait(piece)
-                return
-            except queue.Full:
-                await asyncio.wait({reader}, timeout=0.002)
-
-    def pieces(self) -> Iterator[bytes]:
-        while not self._ended and (piece := self._queue.get()) is not None:
-            yield piece
-        self._ended = True
-        if self._broken:
-            raise Corrupt("the request's body broke off")
-
-    def decoded(self, keep: tuple[str, ...] = ()) -> Iterator[bytes]:
-        """Decompressed, unless the kind is one of `keep`."""
-        source = self.pieces()
-        head = b""
-        for piece in source:
-            head += piece
-            if len(head) >= 8:
-                break
-        kind = detect(head)
-        decoder = Decoder("tar" if kind in keep else kind)
-        yield from _decode(decoder, head)
-        for piece in source:
-            yield from _decode(decoder, piece)
-        decoder.finish()
-
-
-def _decode(decoder: Decoder, piece: bytes) -> Iterator[bytes]:
-    yield decoder.feed(piece)
-    while decoder.pending:
-        yield decoder.feed(b"")
 
 
 def reader_of(pieces: Iterator[bytes]) -> Callable[[memoryview], int]:
@@ -89,30 +34,6 @@ def reader_of(pieces: Iterator[bytes]) -> Callable[[memoryview], int]:
         return count
 
     return read
-
-
-async def consume(body: AsyncIterator[bytes], work: Callable[[Feed], T]) -> T:
-    """Run `work` in a thread on the body. When the body raises, `work` is made to fail, and that error goes on."""
-    feed = Feed()
-    reader: asyncio.Task[T] = asyncio.create_task(asyncio.to_thread(work, feed))
-    try:
-        async for piece in body:
-            if reader.done():
-                break
-            await feed.put(bytes(piece), reader)
-    except BaseException:
-        feed.break_off()
-        raise
-    finally:
-        await asyncio.shield(_end(feed, reader))
-    return reader.result()
-
-
-async def _end(feed: Feed, reader: asyncio.Task[T]) -> None:
-    await feed.put(None, reader)
-    await asyncio.wait({reader})
-    if not reader.cancelled():
-        reader.exception()  # seen: where the body's own error goes on, nobody asks for this one
 
 
 class Archive:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from corten.snapshots.shelf import Draft, Shelf
 from corten.spec.digest import short
 from corten.spec.oci_image import Descriptor, chain_ids
 from corten.store.blobs import Blobs
-from corten.store.threads import to_its_end
+from corten.store.threads import DISK, to_its_end
 from corten.store.turns import Turns
 
 Json = dict[str, Any]
@@ -72,6 +74,7 @@ class Chains:
         self._unpacker = unpacker
         self._blobs = blobs
         self._turns: Turns[str] = Turns()
+        self._flushed = 0.0  # CLOCK_MONOTONIC
 
     def missing(self, layers: Sequence[Layer]) -> list[Layer]:
         """Those from the first that is not there on: a tree never stands without its parents."""
@@ -85,11 +88,27 @@ class Chains:
         """Unpack what arrives meanwhile, and let the disk work at it."""
         with self._trees.shelf.syncing() as sync:
             async with Early(self._unpacker, self._trees.discard, sync) as early:
-                flushing = asyncio.create_task(_flush(sync))
+                flushing = asyncio.create_task(self._flush(sync))
                 try:
                     yield early
                 finally:
                     await _stop([flushing])
+
+    async def _flush(self, sync: Callable[[], None]) -> None:
+        """Let the disk work while we do: the kernel by itself would begin to write when all is unpacked, or later.
+
+        What one flushes, it flushes for all: their number must not be that of the syncs.
+        """
+        with suppress(OSError):  # the sync that goes before the commit raises it again
+            while True:
+                await asyncio.sleep(_FLUSH)
+                if time.monotonic() - self._flushed < _FLUSH / 2:
+                    continue
+                self._flushed = math.inf  # under way
+                try:
+                    await to_its_end(sync, pool=DISK)
+                finally:
+                    self._flushed = time.monotonic()
 
     async def build(self, layers: Sequence[Layer], fetch: Fetch, emit: Emit, early: Early | None = None) -> None:
         """Have every tree of the chain. `fetch` brings a blob into the store; fetching and unpacking overlap.
@@ -127,7 +146,7 @@ class Chains:
         tasks = [asyncio.create_task(self._one(layer, fetch, emit, early)) for layer in missing]
         try:
             unpacked = await asyncio.gather(*tasks)
-            await to_its_end(early.sync)
+            await to_its_end(early.sync, pool=DISK)
         except BaseException:
             await _stop(tasks)
             for task in tasks:
@@ -175,14 +194,6 @@ def commit(trees: LayerTrees, unpacked: Unpacked, name: str, parent: str | None)
     except Conflict:
         if not trees.shelf.has(name):
             raise
-
-
-async def _flush(sync: Callable[[], None]) -> None:
-    """Let the disk work while we do: the kernel by itself would begin to write when all is unpacked, or later."""
-    with suppress(OSError):  # the sync that goes before the commit raises it again
-        while True:
-            await asyncio.sleep(_FLUSH)
-            await to_its_end(sync)
 
 
 async def _stop(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -12,7 +12,6 @@ from isal import isal_zlib
 
 from corten.engine import clock
 from corten.engine.images import keep as image_keep
-from corten.engine.images.archive import Feed, consume
 from corten.engine.images.chain import LayerTrees, finish
 from corten.engine.images.changes import apply_changes
 from corten.engine.images.collect import Collector
@@ -26,11 +25,13 @@ from corten.spec.image_config import History, ImageConfig, RootFS
 from corten.spec.oci_image import Descriptor, Manifest
 from corten.spec.reference import Reference
 from corten.store.blobs import Blobs, Ingest
+from corten.store.feed import Feed, Readers
 from corten.store.images import ImageRecord
 from corten.store.leases import Lease, Leases
-from corten.store.threads import to_its_end
+from corten.store.threads import DISK, settling, to_its_end
 
 Json = dict[str, Any]
+_COMMITS = 64  # at a time
 _LEVEL = 1  # of igzip: a layer goes to a registry compressed, and this is about as quick as the disk
 # What an image keeps of a container's configuration (OCI image specification, config.md, and Docker's own).
 _KEPT = ("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal",
@@ -75,6 +76,7 @@ class Committer:
         self._trees = trees
         self._unpacker = unpacker
         self._collector = collector
+        self._readers = Readers(_COMMITS, "commits")
 
     async def commit(
         self,
@@ -93,15 +95,15 @@ class Committer:
             if parent is not None:
                 lease.add("blob", *parent.blobs)
                 lease.add("snapshot", *parent.chain)
-            taken = await consume(layer, lambda feed: self._take(feed, lease))
+            taken = await self._readers.run(layer, lambda feed: self._take(feed, lease))
             settled()
             try:
                 return await self._make(parent, taken, name, wanted, config, command, lease)
             except BaseException as error:
                 lease.release()
-                await asyncio.to_thread(self._collector.discard, [taken.blob.digest])
+                await settling(self._collector.discard, [taken.blob.digest])
                 if isinstance(error, Exhausted):
-                    await asyncio.to_thread(self._collector.everything)
+                    await settling(self._collector.everything)
                 raise
 
     def _take(self, feed: Feed, lease: Lease) -> Committed:
@@ -151,7 +153,7 @@ class Committer:
             if not self._trees.shelf.has(top.chain_id):
                 with self._trees.shelf.syncing() as sync:
                     unpacked = await self._unpacker.unpack(taken.blob.digest, taken.diff_id, lambda done: None)
-                    await to_its_end(lambda: finish(self._trees, unpacked, top.chain_id, top.parent, sync))
+                    await to_its_end(lambda: finish(self._trees, unpacked, top.chain_id, top.parent, sync), pool=DISK)
         for data in (text, body):
             await asyncio.to_thread(self._blobs.put, data)
         await image_keep.keep(self._collector, self._trees, plan, [str(name)] if name else [], [])

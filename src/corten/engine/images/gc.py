@@ -20,6 +20,7 @@ from corten.engine.images.stock import Stock
 from corten.engine.images.view import familiar
 from corten.errors import CortenError
 from corten.store.images import ImageRecord
+from corten.store.threads import settling, walking
 from corten.units.durations import SECOND
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Gc:
         if self.policy.active:
             await self._quietly()
         else:  # what a save or a push still needed when its image was removed
-            await asyncio.to_thread(self._engine.images.stock.collector.everything, RESUMABLE)
+            await settling(self._engine.images.stock.collector.everything, RESUMABLE)
 
     async def after_pull(self) -> None:
         """Only when there is less space than is wanted."""
@@ -77,9 +78,9 @@ class Gc:
                 self._engine.images.uses.forget_all_but(records)
             gone = [v for v in verdicts if v.goes and (dry or await self._remove(stock, v.id))]
             left = [v for v in verdicts if not v.goes]
-            orphans = await asyncio.to_thread(stock.collector.orphans, RESUMABLE)
+            orphans = await walking(stock.collector.orphans, RESUMABLE)
             if not dry:
-                await asyncio.to_thread(stock.collector.everything, RESUMABLE)
+                await settling(stock.collector.everything, RESUMABLE)
         return {
             "DryRun": dry,
             "Policy": policy.shown(),

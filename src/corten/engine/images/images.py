@@ -32,6 +32,7 @@ from corten.spec.image_config import ImageConfig
 from corten.spec.reference import Reference, parse
 from corten.store.blobs import Blobs
 from corten.store.database import Database
+from corten.store.feed import Readers
 from corten.store.images import ImageRecord, ImageRecords
 from corten.store.leases import Leases
 from corten.store.records import Records
@@ -40,6 +41,7 @@ Json = dict[str, Any]
 Rows = list[Json]  # a name of its own, because `list` is a method below
 _ID = re.compile(r"(?:sha256:)?[0-9a-f]{1,64}")
 _REMEMBERED = 256  # answers of `resolve`
+_UPLOADS = 256  # loads and imports at a time that have sent something (docs/images.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,9 @@ class Images:
         unpacker = Unpacker(blobs, trees, workers)
         self._chains = Chains(trees, unpacker, blobs)
         self.stock = Stock(database, blobs, self._records, self._leases, trees, unpacker, self._chains, self._collector)
-        self._loader = Loader(blobs, self._leases, trees, self._chains, self._collector, self._loaded)
-        self._importer = Importer(blobs, self._leases, trees, unpacker, self._collector, self._imported)
+        readers = Readers(_UPLOADS, "loads and imports")
+        self._loader = Loader(blobs, self._leases, trees, self._chains, self._collector, readers, self._loaded)
+        self._importer = Importer(blobs, self._leases, trees, unpacker, self._collector, readers, self._imported)
         self._pusher = Pusher(registry, blobs, self._records, self._leases, self._pushed)
         self._committer = Committer(blobs, self._leases, trees, unpacker, self._collector)
         self._remover = Remover(self._records, users, self._collector.leave, self._collector.leaving, self._event)

@@ -8,7 +8,6 @@ from typing import Any
 
 from corten.engine import clock
 from corten.engine.images import keep as image_keep
-from corten.engine.images.archive import Feed, consume
 from corten.engine.images.chain import LayerTrees, finish
 from corten.engine.images.changes import apply_changes
 from corten.engine.images.collect import Collector
@@ -23,8 +22,9 @@ from corten.spec.oci_image import Descriptor, Manifest
 from corten.spec.reference import Reference
 from corten.store.blobs import Blobs
 from corten.store.compression import detect
+from corten.store.feed import Feed, Readers
 from corten.store.leases import Lease, Leases
-from corten.store.threads import to_its_end
+from corten.store.threads import DISK, settling, to_its_end
 
 Json = dict[str, Any]
 _KEPT = {"tar": "", "gzip": "+gzip", "zstd": "+zstd"}  # kept as they come; other compressions are undone
@@ -40,6 +40,7 @@ class Importer:
         trees: LayerTrees,
         unpacker: Unpacker,
         collector: Collector,
+        readers: Readers,
         imported: Callable[[str, str], None],
     ) -> None:
         self._blobs = blobs
@@ -47,6 +48,7 @@ class Importer:
         self._trees = trees
         self._unpacker = unpacker
         self._collector = collector
+        self._readers = readers
         self._imported = imported
 
     def import_(
@@ -65,7 +67,7 @@ class Importer:
                 with self._leases.hold() as lease:
                     id = await self._make(body, name, message, config, target, lease)
             except Exhausted:
-                await asyncio.to_thread(self._collector.everything)
+                await settling(self._collector.everything)
                 raise
             emit({"status": id})
             self._imported(id, name.familiar if name else "")
@@ -81,16 +83,16 @@ class Importer:
         target: platforms.Platform,
         lease: Lease,
     ) -> str:
-        blob = await consume(body, lambda feed: self._take(feed, lease))
+        blob = await self._readers.run(body, lambda feed: self._take(feed, lease))
         try:
             with self._trees.shelf.syncing() as sync:
                 unpacked = await self._unpacker.unpack(blob.digest, None, lambda done: None)
                 lease.add("snapshot", unpacked.diff_id)
-                await to_its_end(lambda: finish(self._trees, unpacked, unpacked.diff_id, None, sync))
+                await to_its_end(lambda: finish(self._trees, unpacked, unpacked.diff_id, None, sync), pool=DISK)
             return await self._record(blob, unpacked.diff_id, name, message, config, target, lease)
         except BaseException:
             lease.release()
-            await asyncio.to_thread(self._collector.discard, [blob.digest])
+            await settling(self._collector.discard, [blob.digest])
             raise
 
     def _take(self, feed: Feed, lease: Lease) -> Descriptor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from corten.spec import oci_image
 from corten.spec.image_config import ImageConfig, parse_config
 from corten.spec.oci_image import Descriptor
 from corten.store.images import ImageRecord
+from corten.store.threads import settling
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ async def keep(
     """`record`, and what the image no longer needs goes in a thread."""
     before = record(collector, trees, image, tags, digests, others)
     if before:
-        await asyncio.to_thread(collector.discard, before)
+        await settling(collector.discard, before)
 
 
 def record(

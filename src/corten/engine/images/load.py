@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from corten.engine.images import keep as image_keep
-from corten.engine.images.archive import Archive, consume
+from corten.engine.images.archive import Archive
 from corten.engine.images.chain import EARLY, Chains, LayerTrees
 from corten.engine.images.collect import Collector
 from corten.engine.images.delta import Delta, since
@@ -23,7 +23,9 @@ from corten.spec.oci_image import Descriptor, Index, Manifest
 from corten.spec.reference import Reference, parse
 from corten.store.blobs import Blobs, Ingest
 from corten.store.compression import detect
+from corten.store.feed import Readers
 from corten.store.leases import Lease, Leases
+from corten.store.threads import settling
 
 Json = dict[str, Any]
 _MAX_IMAGES = 1000
@@ -54,6 +56,7 @@ class Loader:
         trees: LayerTrees,
         chains: Chains,
         collector: Collector,
+        readers: Readers,
         loaded: Callable[[str, list[str]], None],
     ) -> None:
         self._blobs = blobs
@@ -61,6 +64,7 @@ class Loader:
         self._trees = trees
         self._chains = chains
         self._collector = collector
+        self._readers = readers
         self._loaded = loaded
 
     def load(self, body: AsyncIterator[bytes], quiet: bool) -> AsyncIterator[Json]:
@@ -77,14 +81,14 @@ class Loader:
 
                         archive = Archive(self._blobs, lease, began)
                         taken = archive.new
-                        await consume(body, archive.read)
+                        await self._readers.run(body, archive.read)
                         for plan, names in await asyncio.to_thread(self._plans, archive, lease):
                             await self._keep(plan, names, lease, emit, quiet, early)
             except Exhausted:
-                await asyncio.to_thread(self._collector.everything)
+                await settling(self._collector.everything)
                 raise
             finally:
-                await asyncio.to_thread(self._collector.discard, taken)
+                await settling(self._collector.discard, taken)
 
         return stream(work)
 

@@ -25,6 +25,7 @@ from corten.spec.reference import Reference
 from corten.store.blobs import Blobs
 from corten.store.images import ImageRecords
 from corten.store.leases import Lease, Leases
+from corten.store.threads import settling
 
 Json = dict[str, Any]
 _log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class Puller:
         try:
             await self._one(sources[-1], errand)
         except (Corrupt, Invalid, NotFound, Unsupported):  # of no use: no later attempt would end otherwise
-            await asyncio.to_thread(self._discard, errand.coming)
+            await settling(self._discard, errand.coming)
             raise
 
     def _discard(self, coming: Collection[str]) -> None:
@@ -122,7 +123,7 @@ class Puller:
                 await self._get(repository, errand, lease)
             except Exhausted:
                 lease.release()
-                await asyncio.to_thread(self._collector.everything)
+                await settling(self._collector.everything)
                 raise
         self._pulled(errand.reference)
 

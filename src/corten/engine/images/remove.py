@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from corten.errors import Conflict
 from corten.spec.digest import short
 from corten.spec.reference import parse
 from corten.store.images import ImageRecord, ImageRecords
+from corten.store.threads import settling
 
 Json = dict[str, Any]
 Users = Callable[[str], Sequence[tuple[str, bool]]]  # image id to (container id, is it running)
@@ -79,7 +79,7 @@ class Remover:
             self._untag(record, other, done)
         with self._leaving(record):
             self._records.delete(record.id)  # at once, so that nobody begins to use it; the bytes go in a thread
-            trees = await asyncio.to_thread(self._delete, record)
+            trees = await settling(self._delete, record)
         self._on_event("delete", record.id, {"name": record.id})
         return [*done, {"Deleted": record.id}, *({"Deleted": tree} for tree in trees)]
 

@@ -13,6 +13,7 @@ from corten.engine.storage.account import KINDS, Item, Walk, totals
 from corten.engine.storage.faults import Fault, find
 from corten.engine.storage.known import attribute, known
 from corten.engine.storage.repair import Repair
+from corten.store.threads import settling, walking
 
 if TYPE_CHECKING:
     from corten.engine.engine import Engine
@@ -48,7 +49,7 @@ class Check:
         if deep:
             emit(status("Comparing every layer with its blob"))
             damaged |= await verify.layers(stock, damaged, emit)
-            await asyncio.to_thread(stock.trees.shelf.drain)  # what it had unpacked is gone before anything is counted
+            await settling(stock.trees.shelf.drain)  # what it had unpacked is gone before anything is counted
         emit(status("Counting"))
         walked, faults = await self._look(stock, damaged)
         if any(fault.kind in _PASSING for fault in faults):
@@ -57,7 +58,7 @@ class Check:
             mending = Repair(self._engine, stock)
             for fault in faults:
                 await mending.mend(fault)
-            await asyncio.to_thread(stock.trees.shelf.drain)
+            await settling(stock.trees.shelf.drain)
             walked, _ = await self._look(stock, {})
         return self._shown(walked, faults, items, read)
 
@@ -70,8 +71,8 @@ class Check:
 
     async def _look(self, stock: Stock, damaged: dict[str, str]) -> tuple[list[Item], list[Fault]]:
         root = self._engine.parts.settings.data_root
-        walked = await asyncio.to_thread(lambda: list(Walk(root).items()))
-        broken = await asyncio.to_thread(stock.database.faults)
+        walked = await walking(lambda: list(Walk(root).items()))
+        broken = await walking(stock.database.faults)
         now = known(self._engine, stock)
         for item in walked:
             attribute(item, now)

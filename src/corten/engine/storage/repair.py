@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from dataclasses import replace
@@ -17,7 +16,7 @@ from corten.engine.storage.account import QUARANTINE
 from corten.engine.storage.faults import Fault
 from corten.errors import Conflict, CortenError, NotFound
 from corten.store.blobs import sync_directory
-from corten.store.threads import to_its_end
+from corten.store.threads import DISK, erasing, settling, to_its_end
 
 if TYPE_CHECKING:
     from corten.engine.engine import Engine
@@ -49,7 +48,7 @@ class Repair:
                 (self._root / fault.path).unlink(missing_ok=True)
                 return "deleted"
             case "unused", "layer":
-                await asyncio.to_thread(self._stock.collector.trees)
+                await settling(self._stock.collector.trees)
                 return "deleted"
             case "orphaned", "tree":
                 return self._tree(fault)
@@ -65,7 +64,7 @@ class Repair:
                 self._engine.volumes.restore(fault.name)
                 return "an empty directory was made"
             case "unused", "file":
-                return await asyncio.to_thread(self._erase, fault.path)
+                return await erasing(self._erase, fault.path)
             case _:
                 return self._quarantine(fault.path)
 
@@ -123,7 +122,7 @@ class Repair:
             with shelf.syncing() as sync:
                 whole = await verify.again(self._stock, layer)
                 try:
-                    await to_its_end(sync)
+                    await to_its_end(sync, pool=DISK)
                     self._refuse_running(name)
                     shelf.renew(name, whole)
                 except BaseException:

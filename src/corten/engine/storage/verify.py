@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 
@@ -14,7 +13,7 @@ from corten.layers import compare, tree
 from corten.snapshots.shelf import Draft
 from corten.spec.digest import short
 from corten.store.leases import Lease
-from corten.store.threads import to_its_end
+from corten.store.threads import to_its_end, walking
 
 
 async def blobs(stock: Stock, emit: Emit) -> tuple[dict[str, str], int]:
@@ -24,7 +23,7 @@ async def blobs(stock: Stock, emit: Emit) -> tuple[dict[str, str], int]:
     read = 0
     try:
         for digest in sorted(stock.blobs.list()):
-            good = await asyncio.to_thread(stock.blobs.verify, digest, stop.is_set)
+            good = await walking(stock.blobs.verify, digest, stop.is_set)
             read += good is not None
             if good is False:
                 damaged[digest] = "is damaged: its content has another digest"
@@ -67,7 +66,7 @@ async def _compared(stock: Stock, layer: Layer, lease: Lease) -> str | None:
     except CortenError as error:
         return str(error)
     try:
-        return await asyncio.to_thread(_difference, stock, layer, whole)
+        return await walking(_difference, stock, layer, whole)
     finally:
         stock.trees.shelf.discard(whole)
 
