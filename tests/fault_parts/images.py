@@ -33,8 +33,8 @@ def node(name: str, kind: bytes, major: int = 0, minor: int = 0) -> bytes:
     return write.header(name.encode(), kind, mode=0o666, major=major, minor=minor)
 
 
-def load(daemon: Fragile, tag: str, entries: Sequence[bytes], config: dict[str, Any] | None = None) -> str:
-    """An image with one layer, by /images/load; what the daemon said when it refused it. Empty: it is there."""
+def archive(tag: str, entries: Sequence[bytes], config: dict[str, Any] | None = None) -> bytes:
+    """An image with one layer, as `save` writes it."""
     layer = tars.archive(*entries)
     digest = "sha256:" + hashlib.sha256(layer).hexdigest()
     document = {
@@ -44,13 +44,19 @@ def load(daemon: Fragile, tag: str, entries: Sequence[bytes], config: dict[str, 
         "rootfs": {"type": "layers", "diff_ids": [digest]},
     }
     manifest = [{"Config": "config.json", "RepoTags": [f"{tag}:latest"], "Layers": ["layer.tar"]}]
-    archive = tars.archive(
+    return tars.archive(
         tars.file("config.json", json.dumps(document).encode()),
         tars.file("layer.tar", layer),
         tars.file("manifest.json", json.dumps(manifest).encode()),
     )
+
+
+def load(daemon: Fragile, tag: str, entries: Sequence[bytes], config: dict[str, Any] | None = None) -> str:
+    """`archive` by /images/load; what the daemon said when it refused it. Empty: it is there."""
     with Connection(daemon.socket) as http:
-        http.request("POST", "/images/load?quiet=1", archive, {"Content-Type": "application/x-tar"})
+        http.request(
+            "POST", "/images/load?quiet=1", archive(tag, entries, config), {"Content-Type": "application/x-tar"}
+        )
         said = http.getresponse().read().decode()
     return said if "error" in said else ""
 

@@ -36,10 +36,10 @@ _CANCELLATIONS = 10  # one can be lost: asyncio.wait_for drops it when what it w
 
 
 class Api(web.Server):
-    """The API of one engine; a protocol factory for `loop.create_unix_server` and the like.
+    """The API of one engine; a protocol factory for `accepting.Accepting` and the like.
 
     api = Api(engine)
-    server = await loop.create_unix_server(api, sock=listening_socket)
+    server = Accepting([listening_socket], api)
     ...
     server.close(); await api.shutdown(seconds)
 

@@ -4,7 +4,7 @@ asyncio's own TLS closes a connection when the client ends its sending side, and
 output: `docker run` without -i does it at once. Here that end is passed on as what it is. And because the API then sees
 a unix socket, attach and exec hand it to a supervisor like any other; the session stays here.
 
-    server = await loop.create_server(TlsFront(api, context), sock=listening)   # without ssl=
+    server = Accepting([listening], TlsFront(api, context))   # without its own TLS
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from corten.accepting import Accepting
 from corten.api.tls import TlsFront
 from corten.daemon import assemble, config, directories, facts, registries, reload, sockets
 from corten.daemon.config import Config
@@ -86,7 +87,7 @@ async def _serve(settings: Config, launcher: Launcher, arguments: Sequence[str])
     servers = []
     for listener in listening:
         front = TlsFront(daemon.api, listener.tls) if listener.tls else daemon.api
-        servers.append(await loop.create_server(front, sock=listener.socket, backlog=512))
+        servers.append(Accepting([listener.socket], front))
         log.info("API listens on %s", listener.address)
     notify_ready()
     gc.collect()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -69,7 +70,18 @@ def main(fd: int) -> None:
     decoder = wire.Decoder()
     while wire.receive(daemon, decoder):
         while frame := decoder.next():
-            _fork(*frame)
+            request, fds = frame
+            if _wanted(fds[0]):
+                _fork(request, fds)
+            for fd in fds:
+                os.close(fd)
+
+
+def _wanted(answers: int) -> bool:
+    """Whether the other end of a request's own socket is there: the daemon does not wait for a stopped launcher."""
+    poll = select.poll()
+    poll.register(answers, 0)  # POLLHUP comes unasked
+    return not poll.poll(0)
 
 
 def _fork(request: Json, fds: list[int]) -> None:
@@ -82,8 +94,6 @@ def _fork(request: Json, fds: list[int]) -> None:
         except BaseException:
             print_exception()
         os._exit(1)
-    for fd in fds:
-        os.close(fd)
 
 
 def _work(name: str) -> Callable[[Json, list[int]], None]:

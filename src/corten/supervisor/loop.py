@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import sys
 import time
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from corten.supervisor.failures import print_exception
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 HANGUP = select.EPOLLHUP | select.EPOLLERR
+_SAID = 60.0  # seconds between two lines about that
 _PAUSE = 1.0  # seconds without new connections, when there is no descriptor for one
 
 
@@ -23,6 +25,7 @@ class Loop:
         self._callbacks: dict[int, Callable[[int], None]] = {}
         self._timers: list[tuple[float, Callable[[], None]]] = []
         self._stopped = False
+        self._said = -_SAID
 
     def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
         """Call back on `events` of `fd`, replacing what was watched there; 0 pauses without forgetting."""
@@ -43,8 +46,8 @@ class Loop:
                 connection, _address = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
-            except OSError:
-                print_exception()
+            except OSError as error:
+                self._say(error)
                 self.watch(listener.fileno(), 0, ready)
                 self.after(_PAUSE, again)
                 return
@@ -55,6 +58,14 @@ class Loop:
                 self.watch(listener.fileno(), READ, ready)
 
         self.watch(listener.fileno(), READ, ready)
+
+    def _say(self, error: OSError) -> None:
+        """In launcher.log, once a minute."""
+        if time.monotonic() - self._said >= _SAID:
+            self._said = time.monotonic()
+            print(
+                f"cannot take connections, which wait until there is room again: {error}", file=sys.stderr, flush=True
+            )
 
     def forget(self, fd: int) -> None:
         """Stop watching; to be called before `fd` is closed. Nothing happens when it was not watched."""

@@ -157,6 +157,8 @@ class Supervisor:
             do = _DO.get(message.get("do", ""))
             if do is None:
                 raise ValueError(f"unknown request {message.get('do')!r}")
+            if "until" in message and message["until"] < time.monotonic():  # this process was stopped meanwhile
+                raise TimeoutError("nothing waits for this request any more")
             answer = do(self, message, fds, lambda reply: connection.send({"id": number, **reply}))
             if answer is not None:
                 connection.send({"id": number, "ok": answer})

@@ -67,6 +67,10 @@ class Launcher:
                 os.close(fd)
             theirs.close()
         self._out = Outgoing(ours)
+        self._out.late = self._late
+
+    def _late(self) -> None:
+        log.warning("the launcher process %d does not read what it is asked", self.pid)
 
     def send(self, request: Json, fds: list[int]) -> None:
         """One request; the descriptors stay the caller's to close. One that cannot be sent ends without an answer."""

@@ -135,7 +135,7 @@ class SupervisedTask:
         number = self._number = self._number + 1
         future = self._requests[number] = self._loop.create_future()
         try:
-            self._out.send({"id": number, "do": do, **body}, fds)
+            self._out.send({"id": number, "do": do, "until": time.monotonic() + PATIENCE, **body}, fds)
         except OSError:  # who waits for the answer is told by `close`
             self.close()
         try:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import select
 import threading
+import time
 from collections.abc import Callable
 
-from corten.errors import Invalid, Unsupported
+from corten.errors import Invalid, Unavailable, Unsupported
 from corten.store.compression import Decoder, detect
 from corten.store.following import Following
 
 CODECS = ("tar", "gzip", "zstd")  # those that an archive may have besides are for what a user chose
+SILENCE = 600.0  # seconds that an unpacking process may have a disk to wait for
+_LOOK = 500  # milliseconds between two looks at whether to stop
 _READ = 1 << 19
 _ALWAYS = 10 << 30  # a layer may unpack to this much in any case,
 _RATIO = 200  # or to so many times what it measures compressed (a zip bomb reaches 1,000 and more)
@@ -35,9 +39,11 @@ class Stored:
 
 
 class Pump:
-    """`run` returns the digest of the uncompressed stream. It closes the source and the pipe's end `writer`.
+    """`run` returns the digest of the uncompressed stream. It closes the source and the pipe's end `writer`, which must
+    not block.
 
-    Unsupported, before anything is decompressed, for what no image may be compressed with.
+    Unavailable when nothing is read of the pipe for `SILENCE` seconds; Unsupported, before anything is decompressed,
+    for what no image may be compressed with.
     """
 
     def __init__(self, name: str, source: Stored | Following, writer: int, progress: Callable[[int], None]) -> None:
@@ -48,6 +54,8 @@ class Pump:
         self._hash = hashlib.sha256()
         self._out = 0
         self._stop = threading.Event()
+        self._room = select.poll()
+        self._room.register(writer, select.POLLOUT)
 
     def end(self) -> None:
         """From any thread: nobody reads any more."""
@@ -74,9 +82,13 @@ class Pump:
     def _splice(self, source: Following, head: bytes) -> str:
         """A tar as it is: who receives it hashes the very same bytes."""
         self._write(head)
-        while source.splice(self._writer, _READ):
+        while True:
+            try:
+                if not source.splice(self._writer, _READ):
+                    return source.digest
+            except BlockingIOError:
+                self._wait()
             self._check()
-        return source.digest
 
     def _pump(self, decoder: Decoder, head: bytes) -> None:
         data = head
@@ -99,7 +111,18 @@ class Pump:
         view = memoryview(data)
         while view:
             self._check()
-            view = view[os.write(self._writer, view) :]
+            try:
+                view = view[os.write(self._writer, view) :]
+            except BlockingIOError:
+                self._wait()
+
+    def _wait(self) -> None:
+        """Until there is room in the pipe."""
+        given_up = time.monotonic() + SILENCE
+        while not self._room.poll(_LOOK):
+            self._check()
+            if time.monotonic() > given_up:
+                raise Unavailable(f"layer {self._name}: the unpacking process has read nothing for {SILENCE:g} seconds")
 
     def _check(self) -> None:
         if self._stop.is_set():

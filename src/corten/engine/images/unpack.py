@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from corten.engine.images.pump import Pump, Stored
-from corten.errors import Corrupt, Invalid
+from corten.engine.images.pump import SILENCE, Pump, Stored
+from corten.errors import Corrupt, Invalid, Unavailable
 from corten.snapshots.shelf import Draft
 from corten.store.blobs import Blobs, Ingest
 from corten.store.following import Following
@@ -62,8 +62,8 @@ class Unpacker:
         self._workers = workers
         self._slots = asyncio.Semaphore(UNPACKS)
         self._followers = asyncio.Semaphore(FOLLOWERS)
-        # Of their own: a follower waits for the network, and must not keep a thread from those that it waits for.
-        self._threads = ThreadPoolExecutor(FOLLOWERS, "follow")
+        # Of their own: they wait for the network and for workers, and must not keep a thread from others.
+        self._threads = ThreadPoolExecutor(UNPACKS + FOLLOWERS, "unpack")
 
     def has(self, digest: str) -> bool:
         """Is this blob there to be unpacked?"""
@@ -76,7 +76,7 @@ class Unpacker:
         On any error the draft is gone.
         """
         async with self._slots:
-            unpacked = await self._into_draft(digest, lambda: Stored(self._blobs.open(digest)), progress, None)
+            unpacked = await self._into_draft(digest, lambda: Stored(self._blobs.open(digest)), progress)
         if diff_id is not None and unpacked.diff_id != diff_id:
             self._layers.discard(unpacked.draft)
             raise Invalid(f"layer {digest} unpacks to {unpacked.diff_id}, but its image says {diff_id}")
@@ -90,20 +90,14 @@ class Unpacker:
         if self._followers.locked():
             return None
         async with self._followers:
-            return await self._into_draft(
-                str(ingest.expected), lambda: Following(ingest), lambda done: None, self._threads
-            )
+            return await self._into_draft(str(ingest.expected), lambda: Following(ingest), lambda done: None)
 
     async def _into_draft(
-        self,
-        name: str,
-        origin: Callable[[], Stored | Following],
-        progress: Callable[[int], None],
-        threads: ThreadPoolExecutor | None,
+        self, name: str, origin: Callable[[], Stored | Following], progress: Callable[[int], None]
     ) -> Unpacked:
         draft = await to_its_end(self._layers.receive, self._layers.discard)
         try:
-            actual, answer = await self._run(name, origin(), draft, progress, threads)
+            actual, answer = await self._run(name, origin(), draft, progress)
         except BaseException:
             self._layers.discard(draft)
             raise
@@ -112,29 +106,27 @@ class Unpacker:
         return Unpacked(draft, actual, answer["size"], implied, links)
 
     async def _run(
-        self,
-        digest: str,
-        source: Stored | Following,
-        draft: Draft,
-        progress: Callable[[int], None],
-        threads: ThreadPoolExecutor | None,
+        self, digest: str, source: Stored | Following, draft: Draft, progress: Callable[[int], None]
     ) -> tuple[str, Json]:
-        reader, writer = os.pipe2(os.O_CLOEXEC)
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(reader, True)  # the worker's
         with suppress(OSError):  # the user's pipe quota: slower, not wrong
             fcntl.fcntl(writer, _F_SETPIPE_SZ, _PIPE)
         pump = Pump(digest, source, writer, progress)
-        pumping = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(threads, pump.run))
+        pumping = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(self._threads, pump.run))
         working = asyncio.ensure_future(self._workers.unpack(draft.path, reader))
         refused: BaseException | None = None
         answer: Json = {}
         try:
-            answer = await asyncio.shield(working)
+            answer = await _answer(working, pumping)
         except BaseException as error:
             refused = error
         pump.end()
+        if isinstance(refused, Unavailable):  # it is stopped, or the kernel holds it: there is no waiting for its end
+            working.cancel()
         refused = await _ended(working) or refused  # or it would go on writing to a draft that is taken away
         os.close(reader)
-        refused = await _ended(pumping) or refused
+        refused = await _ended(pumping) or refused  # which looks at `pump.end` all the time
         failed = pumping.exception()
         # Of two errors the first is the cause: a worker that gave up breaks the pipe, a pump that gave up cuts it.
         if failed is not None and not isinstance(failed, BrokenPipeError) and not _cancelled(refused):
@@ -148,12 +140,23 @@ class Unpacker:
         return pumping.result(), answer
 
 
+async def _answer(working: asyncio.Future[Json], pumping: asyncio.Future[str]) -> Json:
+    """A worker's answer. Unavailable when it does not come within `SILENCE` seconds of the end of its stream."""
+    both: set[asyncio.Future[Any]] = {working, pumping}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    done, _ = await asyncio.wait({working}, timeout=SILENCE)
+    if not done:
+        raise Unavailable("the unpacking process does not answer")
+    return working.result()
+
+
 async def _ended(future: asyncio.Future[Any]) -> asyncio.CancelledError | None:
     """Wait for it, whatever becomes of it. Answers that this task was told to stop meanwhile."""
     told: asyncio.CancelledError | None = None
     while not future.done():
         try:
-            await asyncio.wait({future})
+            if not (await asyncio.wait({future}, timeout=SILENCE))[0]:
+                future.cancel()
         except asyncio.CancelledError as error:
             told = error
     return told

@@ -11,6 +11,7 @@ import aiohttp
 from yarl import URL
 
 import corten
+from corten.registry.client.lookups import connector
 from corten.registry.client.proxies import Proxies
 
 Tls = ssl.SSLContext | bool  # False: nothing is verified
@@ -57,6 +58,7 @@ class Web:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
+                connector=connector(),
                 auto_decompress=False,  # digests and ranges are of what was sent
                 cookie_jar=aiohttp.DummyCookieJar(),
                 read_bufsize=1 << 20,

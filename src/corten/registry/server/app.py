@@ -24,6 +24,7 @@ from corten.registry.server.metrics import CONTENT_TYPE, Metrics
 from corten.registry.server.names import check_name
 from corten.registry.server.parts import Parts
 from corten.registry.server.quotas import Quota, Quotas
+from corten.registry.server.site import Site
 from corten.registry.server.store import Store
 from corten.registry.server.token_requests import PATH, TokenRequests
 from corten.registry.server.upstreams import Upstream, Upstreams

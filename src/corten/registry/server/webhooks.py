@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from corten.registry.client.lookups import connector
 from corten.registry.server.asked import Asked
 from corten.registry.server.metrics import Metrics
 
@@ -160,7 +161,8 @@ class _Receiver:
 
     async def _work(self) -> None:
         timeout = aiohttp.ClientTimeout(total=self.hook.timeout)
-        async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:  # no answer is read
+        session = aiohttp.ClientSession(connector=connector(), timeout=timeout, auto_decompress=False)  # none is read
+        async with session:
             while True:
                 await self._some.wait()
                 while self._queue:

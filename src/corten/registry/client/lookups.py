@@ -1,0 +1,29 @@
+"""Looking up hosts' names in threads of its own: a name server that does not answer keeps one for half a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, cast
+
+import aiohttp
+
+_threads = ThreadPoolExecutor(16, "lookup")
+
+
+class _Lookups:
+    """What aiohttp's resolver asks of an event loop; asyncio's own does it in the threads that everything needs."""
+
+    async def getaddrinfo(self, host: str, port: int, **wanted: Any) -> Any:
+        work = partial(socket.getaddrinfo, host, port, **wanted)
+        return await asyncio.get_running_loop().run_in_executor(_threads, work)
+
+    async def getnameinfo(self, address: Any, flags: int = 0) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(_threads, socket.getnameinfo, address, flags)
+
+
+def connector() -> aiohttp.TCPConnector:
+    """For a session of aiohttp's."""
+    return aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver(cast(asyncio.AbstractEventLoop, _Lookups())))

@@ -1,0 +1,125 @@
+"""Processes of ours that are stopped: whatever is asked of them has an end, and nothing else waits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from corten.errors import Failed, Unavailable
+from corten.tasks import answers, namespaces, outgoing, task, trees
+from corten.tasks.launcher import Launcher
+from corten.tasks.namespaces import LauncherNamespaces
+from corten.tasks.supervisors import Supervisors
+from corten.tasks.trees import LauncherTrees
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+SHORT = 0.5  # seconds
+
+
+@pytest_asyncio.fixture
+async def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Launcher]:
+    found = Launcher(tmp_path / "launcher.log")
+    found.start()
+    await reached(found)
+    for module in (outgoing, task, namespaces):
+        monkeypatch.setattr(module, "PATIENCE", SHORT)
+    monkeypatch.setattr(answers, "SILENCE", SHORT)
+    yield found
+    found.close()
+    assert (tmp_path / "launcher.log").read_text() == ""
+
+
+async def reached(launcher: Launcher) -> None:
+    """It forks, and what it forks answers."""
+    answer, _ = await launcher.ask({"do": "make namespaces", "id_map": {"uids": "", "gids": ""}}, [], 20)
+    assert "error" in answer, "there is no such map"
+
+
+def children(launcher: Launcher, name: str) -> list[int]:
+    listed = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+    return [int(pid) for pid in listed if Path(f"/proc/{pid}/comm").read_text().strip() == name]
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def test_another_maker_of_network_namespaces_takes_the_place_of_one_that_is_silent(launcher: Launcher) -> None:
+    made = LauncherNamespaces(launcher)
+    (await made.create()).close()
+    assert made._filling is not None
+    await made._filling
+    (maker,) = children(launcher, "corten:netns")
+    os.kill(maker, signal.SIGSTOP)
+    try:
+        for _ in range(4):  # some are kept ready
+            (await asyncio.wait_for(made.create(), 10)).close()
+        assert len(children(launcher, "corten:netns")) == 2
+    finally:
+        os.kill(maker, signal.SIGKILL)
+        await made.close()
+
+
+async def test_a_stopped_launcher_blocks_nothing_and_loses_no_descriptor(launcher: Launcher) -> None:
+    before = descriptors()
+    os.kill(launcher.pid, signal.SIGSTOP)
+    try:
+        asked = [launcher.ask({"do": "nothing at all"}, [0], SHORT) for _ in range(600)]
+        failed = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 20)
+        assert {type(error) for error in failed} <= {Unavailable, Failed}
+        while descriptors() != before:
+            await asyncio.sleep(0)
+    finally:
+        os.kill(launcher.pid, signal.SIGCONT)
+    await reached(launcher)  # and has forked nothing for those that do not wait: "nothing at all" would be in its log
+
+
+async def test_a_stopped_launcher_is_ended_with_the_daemon(launcher: Launcher) -> None:
+    os.kill(launcher.pid, signal.SIGSTOP)
+    pid = launcher.pid
+    await asyncio.to_thread(launcher.close)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+async def test_supervisors_that_are_kept_ready_and_stopped_are_no_ones_end(launcher: Launcher, tmp_path: Path) -> None:
+    """What is sent to one that does not read does not block, however large it is."""
+    (tmp_path / "run").mkdir()
+    supervisors = Supervisors(launcher, tmp_path / "run")
+    supervisors._keep_ready()
+    while len(spares := children(launcher, "corten:spare")) < 2:
+        await asyncio.sleep(0.01)
+    for pid in spares:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        out = supervisors._entrust({"do": "create", "id": "x" * (1 << 20)}, [])
+        assert not out.read()
+        out.close()
+        out.socket.close()
+    finally:
+        for pid in spares:
+            os.kill(pid, signal.SIGCONT)
+        supervisors.close()
+
+
+async def test_a_worker_that_reads_nothing_ends_a_copy(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here it cannot read: it was never forked."""
+    monkeypatch.setattr(trees, "_PIECE", 1 << 16)
+    before = descriptors()
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(1 << 16)
+
+    os.kill(launcher.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(Unavailable, match="reads nothing"):
+            await asyncio.wait_for(LauncherTrees(launcher).pour({"do": "tree put"}, [0], endless()), 10)
+    finally:
+        os.kill(launcher.pid, signal.SIGCONT)
+    assert descriptors() == before

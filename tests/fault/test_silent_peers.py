@@ -1,0 +1,168 @@
+"""Peers that say nothing: clients in the middle of an upload, processes that are stopped. Others go on."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from e2e_parts.cortend import IMAGE
+from fault_parts.fragile import Fragile, alive, until
+from fault_parts.images import archive
+from image_parts import tars
+
+UPLOADS = 200
+QUICK = 5.0  # seconds, on a machine that does other things; without silent peers it is a tenth of one
+
+
+def upload(daemon: Fragile, request: str, begun: bytes = b"") -> socket.socket:
+    """A request whose body stops behind `begun`."""
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(20)
+    client.connect(str(daemon.socket))
+    client.sendall(f"{request} HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+    if begun:
+        client.sendall(f"{len(begun):x}\r\n".encode() + begun + b"\r\n")
+    return client
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        if alive(pid):
+            os.kill(pid, signal.SIGCONT)
+
+
+def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
+    begun = time.monotonic()
+    found = work()
+    return time.monotonic() - begun, found
+
+
+def large_member() -> bytes:
+    """The beginning of a tar with a file of 8 MB."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        member = tarfile.TarInfo("blobs/sha256/large")
+        member.size = 8 << 20
+        tar.addfile(member, io.BytesIO(bytes(8 << 20)))
+    return buffer.getvalue()[: 2 << 20]
+
+
+def test_two_hundred_uploads_that_stop_keep_nothing_else_waiting(daemon: Fragile) -> None:
+    id = daemon.run("sh", "-c", "echo said; sleep 1000")
+    until(lambda: daemon.output(id) == "said\n", "its output")
+    image = archive("small", [tars.file("x", b"x")])
+    assert daemon.ask("POST", "/images/load", image)[0] == 200
+    requests = (
+        ("POST /images/load", b""),
+        ("POST /images/load", large_member()),
+        ("POST /images/create?fromSrc=-", b"x" * 600),
+        (f"PUT /containers/{id}/archive?path=/tmp", b""),
+        (f"PUT /containers/{id}/archive?path=/tmp", large_member()),
+        ("POST /containers/create", b"{"),
+    )
+    before = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+    with ExitStack() as clients:
+        for at in range(UPLOADS):
+            clients.enter_context(upload(daemon, *requests[at % len(requests)]))
+        until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) >= before + UPLOADS, "all are connected")
+        for what, work in (
+            ("logs", lambda: daemon.output(id)),
+            ("images", lambda: daemon.get("/images/json")),
+            ("df", lambda: daemon.get("/system/df")),
+            ("load", lambda: daemon.ask("POST", "/images/load", image)),
+            ("commit", lambda: daemon.ask("POST", f"/commit?container={id}&repo=kept")),
+        ):
+            took, found = seconds(work)
+            assert took < QUICK and found, (what, took)
+    until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) <= before, "their descriptors are given back")
+
+
+def test_more_loads_than_there_may_be_are_refused_and_nothing_else(daemon: Fragile) -> None:
+    part = large_member()
+    with ExitStack() as clients:
+        begun = [clients.enter_context(upload(daemon, "POST /images/load", part)) for _ in range(256)]
+        threads = f"/proc/{daemon.pid}/task"
+        until(lambda: len(os.listdir(threads)) >= 256, "all are being read")
+        status, answer = daemon.ask("POST", "/images/load", archive("late", [tars.file("x", b"x")]))
+        assert status == 503 and "256 loads and imports are under way" in answer["message"]
+        assert daemon.get("/images/json")
+        begun[0].close()
+        until(
+            lambda: daemon.ask("POST", "/images/load", archive("late", [tars.file("x", b"x")]))[0] == 200,
+            "there is room for another",
+        )
+
+
+def test_a_stopped_supervisor_and_many_clients_keep_nobody_else_waiting(daemon: Fragile) -> None:
+    id, other = daemon.run("cat", OpenStdin=True), daemon.run("sleep", "1000")
+    before = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+    with stopped(daemon.supervisor(id)), ExitStack() as clients:
+        for _ in range(350):
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(str(daemon.socket))
+            head = f"POST /containers/{id}/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: d\r\nUpgrade: tcp\r\n"
+            client.sendall(f"{head}Connection: Upgrade\r\nContent-Length: 0\r\n\r\n".encode() + b"x" * 2000)
+        until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) >= before + 350, "all are connected")
+        took, _ = seconds(lambda: daemon.get("/_ping") and daemon.inside(other, "true"))
+        assert took < QUICK
+        assert daemon.state(id)["Running"] and len(daemon.containers()) == 2
+        clients.pop_all().close()
+    assert daemon.inside(id, "true") == (0, "")
+
+
+def test_what_a_stopped_supervisor_is_asked_is_answered(daemon: Fragile) -> None:
+    """One clear error after ten seconds, to all at once; a client that attaches is hung up on."""
+    id = daemon.run("cat", OpenStdin=True)
+    asked = ("POST stop", "POST kill", "POST pause", "GET top", "GET stats?stream=0&one-shot=1", "POST resize?h=1&w=1")
+    with stopped(daemon.supervisor(id)), ExitStack() as opened:
+        begun = time.monotonic()
+        attached = opened.enter_context(daemon.attach(id))
+        connections = []
+        for method, what in map(str.split, asked):
+            connection = opened.enter_context(daemon.connection())
+            connection.request(method, f"/containers/{id}/{what}")
+            connections.append(connection)
+        for what, connection in zip(asked, connections):
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            assert answer.status in (409, 503) and "cannot reach the supervisor" in text, (what, answer.status, text)
+        assert attached.recv(1) == b""
+        assert time.monotonic() - begun < 15
+        assert daemon.state(id)["Running"]
+    until(lambda: daemon.inside(id, "true") == (0, ""), "it is reached again")
+
+
+def test_a_container_whose_supervisor_is_stopped_can_be_removed(daemon: Fragile) -> None:
+    id = daemon.run("sh", "-c", "sleep 1000 & wait")
+    supervisor, first = daemon.supervisor(id), daemon.state(id)["Pid"]
+    with stopped(supervisor):
+        took, (status, answer) = seconds(lambda: daemon.ask("DELETE", f"/containers/{id}?force=1"))
+        assert status == 204, answer
+        assert took < 15
+        until(lambda: not alive(supervisor) and not alive(first), "the end of its processes")
+    assert daemon.outcome("echo", "next") == (0, "next\n")
+
+
+def test_a_stopped_launcher_keeps_nobody_else_waiting(daemon: Fragile) -> None:
+    id = daemon.run("sleep", "1000")
+    with stopped(daemon.launcher), ExitStack() as clients:
+        for _ in range(400):  # more than its socket takes
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(str(daemon.socket))
+            client.sendall(f"GET /containers/{id}/archive?path=/etc HTTP/1.1\r\nHost: d\r\n\r\n".encode())
+        took, _ = seconds(lambda: daemon.get("/_ping") and daemon.inside(id, "true"))
+        assert took < QUICK
+        clients.pop_all().close()
+    assert daemon.outcome("echo", "on") == (0, "on\n")
+    assert any(IMAGE in tag for image in daemon.get("/images/json") for tag in image["RepoTags"])
