@@ -1,0 +1,68 @@
+"""Clients that begin a body and send nothing more of it."""
+
+from __future__ import annotations
+
+import json
+import socket
+from http.client import HTTPResponse
+
+import pytest
+
+from corten.api import call
+from engine_daemon import Connection, Daemon
+
+
+@pytest.mark.parametrize("begun", [b"", b"1\r\n{\r\n"])
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "POST /containers/create",
+        "POST /v1.45/networks/create",
+        "POST /volumes/create",
+        "POST /images/present",
+        "POST /commit?container=box",
+    ],
+)
+def test_a_body_that_stops_is_answered_and_its_connection_closed(
+    daemon: Daemon, http: Connection, monkeypatch: pytest.MonkeyPatch, request_line: str, begun: bytes
+) -> None:
+    monkeypatch.setattr(call, "PATIENCE", 0.2)
+    if "box" in request_line:
+        made = http.ask("POST", "/containers/create?name=box", {"Image": "test", "Cmd": ["true"]})
+        assert made[0] == 201
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(daemon.socket)
+        head = f"{request_line} HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n"
+        client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + begun)
+        answer = HTTPResponse(client)
+        answer.begin()
+        assert answer.status == 408 and answer.headers["Connection"] == "close"
+        assert "nothing has come" in json.loads(answer.read())["message"]
+
+
+def test_a_slow_body_is_taken(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is for one piece, not for all."""
+    waited = []
+
+    class Slow:
+        def __init__(self, seconds: float) -> None:
+            waited.append(seconds)
+
+        async def __aenter__(self) -> None:
+            return
+
+        async def __aexit__(self, *_: object) -> None:
+            return
+
+    monkeypatch.setattr(call.asyncio, "timeout", Slow)
+    body = json.dumps({"Image": "test", "Cmd": ["true"]}).encode()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(daemon.socket)
+        client.sendall(b"POST /containers/create HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n")
+        client.sendall(f"Content-Length: {len(body)}\r\n\r\n".encode())
+        for at in range(len(body)):
+            client.sendall(body[at : at + 1])
+        assert b" 201 " in client.recv(200)
+    assert set(waited) == {call.PATIENCE}
