@@ -1,4 +1,4 @@
-"""What must stay true of aiohttp for `corten.spec.http_heads`, on the API's connections and on the registry's."""
+"""What must stay true of aiohttp for `corten.http.heads`, on the API's connections and on the registry's."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 
 from corten.api.hijack import Connection
+from corten.http import heads as http_heads
+from corten.http.heads import BoundedHeads
 from corten.registry.server.connection import RegistryConnection
-from corten.spec import http_heads
-from corten.spec.http_heads import BoundedHeads
 
 PING = b"GET /ping HTTP/1.1\r\nHost: d\r\n\r\n"
 ATTACH = b"POST /containers/x/attach HTTP/1.1\r\n"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from corten import accepting
-from corten.accepting import Accepting
+from corten.http.accepting import Accepting
 
 
 class Echo(asyncio.Protocol):

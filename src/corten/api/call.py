@@ -24,8 +24,8 @@ from corten.engine.system import API_VERSION
 from corten.engine.validate.keys import AUTH, Spelling
 from corten.engine.validate.schema import check_auth_types
 from corten.errors import Invalid
+from corten.http.heads import invite
 from corten.spec import go_json
-from corten.spec.http_heads import invite
 
 Json = dict[str, Any]
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 """Taking a client's connection out of aiohttp's hands, as attach and exec do.
 
-This module and `corten.spec.http_heads` are the only ones that touch aiohttp's and asyncio's inner workings; here it is
+This module and `corten.http.heads` are the only ones that touch aiohttp's and asyncio's inner workings; here it is
 three overrides (`connection_made`, `eof_received`, `finish_response`), two private attributes (`_message_tail`,
 `_upgraded`) and the transport's `max_size`. tests/contract/test_hijack.py holds what must stay true.
 
@@ -29,7 +29,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from corten.api.call import HEADERS, json_answer
 from corten.errors import Unsupported
-from corten.spec.http_heads import BoundedHeads
+from corten.http.heads import BoundedHeads
 
 ASKED = "X-Corten-Upgrade"
 RAW, FRAMED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"

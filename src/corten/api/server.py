@@ -16,7 +16,7 @@ from corten.api.origin import refuse_browsers
 from corten.api.routes import Route, Router
 from corten.engine.engine import Engine
 from corten.errors import CortenError, Unavailable
-from corten.spec.http_heads import awaits_invitation, unknown_expectation
+from corten.http.heads import awaits_invitation, unknown_expectation
 
 log = logging.getLogger(__name__)
 MAX_LINE, MAX_FIELD = 1 << 16, 1 << 20  # docker build sends its whole registry configuration in one header
@@ -36,7 +36,7 @@ _CANCELLATIONS = 10  # one can be lost: asyncio.wait_for drops it when what it w
 
 
 class Api(web.Server):
-    """The API of one engine; a protocol factory for `accepting.Accepting` and the like.
+    """The API of one engine; a protocol factory for `http.accepting.Accepting` and the like.
 
     api = Api(engine)
     server = Accepting([listening_socket], api)

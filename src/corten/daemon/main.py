@@ -16,12 +16,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from corten.accepting import Accepting
 from corten.api.tls import TlsFront
 from corten.daemon import assemble, config, directories, facts, registries, reload, sockets
 from corten.daemon.config import Config
 from corten.daemon.lock import lock
 from corten.errors import CortenError
+from corten.http.accepting import Accepting
 from corten.tasks.launcher import Launcher
 
 log = logging.getLogger("cortend")

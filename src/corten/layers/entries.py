@@ -14,8 +14,8 @@ from corten.errors import Invalid
 from corten.layers import header as tar
 from corten.layers import sparse
 from corten.layers.header import BLOCK, Header, Pax
+from corten.layers.limits import LONGEST_PATH
 from corten.layers.source import Source
-from corten.layers.tree import LONGEST_PATH
 
 _XATTR = b"SCHILY.xattr."
 _MAX_XATTR = 255  # XATTR_NAME_MAX of linux/limits.h

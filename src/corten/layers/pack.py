@@ -15,6 +15,7 @@ from typing import Any
 from corten.kernel import xattr
 from corten.layers import holes, sparse, tree, whiteout, write
 from corten.layers.header import BLOCK_DEVICE, CHAR, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK
+from corten.layers.limits import LONGEST_PATH
 from corten.layers.owners import AS_THEY_ARE, CAPABILITY, Owners
 
 _FLUSH = 1 << 20
@@ -45,13 +46,13 @@ class Packer:
 
     def tree(self, top: int, prefix: bytes = b"") -> None:
         """Everything below the directory `top`, names behind `prefix` (which ends with a slash or is empty)."""
-        for found in tree.walk(top, tree.LONGEST_PATH - len(prefix)):
+        for found in tree.walk(top, LONGEST_PATH - len(prefix)):
             self.add(found.dirfd, found.name, prefix + found.path, found.status)
 
     def add(self, dirfd: int, name: bytes, path: bytes, status: os.stat_result) -> None:
         """`name` in `dirfd`, called `path` in the tar. Sockets are left out, and so is what has vanished."""
         mode = status.st_mode
-        if len(path) > tree.LONGEST_PATH:
+        if len(path) > LONGEST_PATH:
             self.left_out += 1
         elif stat.S_ISREG(mode):
             if status.st_nlink == 1 or not self._linked(path, status):
@@ -65,7 +66,7 @@ class Packer:
         """A deletion, in a layer's form."""
         above, slash, name = path.rpartition(b"/")
         marked = above + slash + whiteout.PREFIX + name
-        if len(marked) > tree.LONGEST_PATH:
+        if len(marked) > LONGEST_PATH:
             self.left_out += 1
         else:
             self._put(write.header(marked, REGULAR, mode=0))

@@ -16,7 +16,6 @@ from corten.layers.way import DIRECTORY, Name, Way, open_directory
 
 __all__ = ["open_directory"]
 
-LONGEST_PATH = 4095  # bytes, PATH_MAX without its NUL: what lies deeper has no path that a system call takes
 _PIECE = 10_000
 _PASSES = 3  # over what is being removed while something still makes files in it
 

@@ -27,11 +27,11 @@ from corten.kernel import paths
 from corten.layers import delta, tree
 from corten.layers.confine import confine
 from corten.layers.entries import Limits
+from corten.layers.limits import LONGEST_PATH
 from corten.layers.owners import AS_THEY_ARE, Owners
 from corten.layers.pack import Packer
 from corten.layers.place import Placing
 from corten.layers.source import Source
-from corten.layers.tree import LONGEST_PATH
 from corten.runtime import identity
 from corten.supervisor import views, wire
 

@@ -15,6 +15,7 @@ from corten.layers import delta, tree
 from corten.layers.apply import apply
 from corten.layers.compare import difference
 from corten.layers.entries import Limits
+from corten.layers.limits import LONGEST_PATH
 from corten.layers.measure import Measure, measure
 from corten.layers.owners import Owners
 from corten.layers.pack import Packer
@@ -79,8 +80,8 @@ def test_walk(top: Path, opened: Callable[[Path], int]) -> None:
         if found % 500 == 0:
             most = max(most, descriptors() - before)
     assert found == DEPTH + 2 * DEPTH // 10 + 1 and most < FEW and descriptors() == before + 1
-    deepest = max(len(each.path) for each in tree.walk(opened(top), tree.LONGEST_PATH))
-    assert tree.LONGEST_PATH < deepest <= tree.LONGEST_PATH + 4
+    deepest = max(len(each.path) for each in tree.walk(opened(top), LONGEST_PATH))
+    assert LONGEST_PATH < deepest <= LONGEST_PATH + 4
 
 
 def test_sizes(top: Path, opened: Callable[[Path], int]) -> None:
@@ -135,7 +136,7 @@ def test_tar(top: Path, opened: Callable[[Path], int], depth: int, left_out: int
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
         names = archive.getnames()
     assert left == left_out and names[-1] == "z"
-    assert len(names) == min(depth, (tree.LONGEST_PATH + 1) // 2) + (2 if not left_out else 1)
+    assert len(names) == min(depth, (LONGEST_PATH + 1) // 2) + (2 if not left_out else 1)
     if os.geteuid() or left_out:
         return
     again = top.parent / "again"

@@ -204,7 +204,7 @@ def test_without_descriptors_others_wait_and_the_log_is_short(tmp_path: Path) ->
     lines = [line for line in err.splitlines() if "the collection ended early" not in line]  # it needs some as well
     assert (process.returncode, lines) == (
         0,
-        ["corten registry: connections wait until others end: too many open files"],
+        ["corten registry: cannot take connections, which wait until there is room again: Too many open files"],
     )
 
 

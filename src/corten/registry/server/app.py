@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from aiohttp import web
 
 from corten.errors import CortenError, Unauthorized
+from corten.http.heads import invite, unknown_expectation
 from corten.registry.server.access import ACTIONS, Access, Actor
 from corten.registry.server.answers import HEADERS, MoreScope, Refusal, refusal
 from corten.registry.server.asked import Asked
 from corten.registry.server.blob_requests import BlobRequests
 from corten.registry.server.bodies import check_coding
-from corten.registry.server.connection import Site
 from corten.registry.server.manifest_requests import ManifestRequests
 from corten.registry.server.metrics import CONTENT_TYPE, Metrics
 from corten.registry.server.names import check_name
@@ -30,7 +30,6 @@ from corten.registry.server.token_requests import PATH, TokenRequests
 from corten.registry.server.upstreams import Upstream, Upstreams
 from corten.registry.server.watching import watch
 from corten.registry.server.webhooks import Webhook, Webhooks
-from corten.spec.http_heads import invite, unknown_expectation
 
 Function = Callable[[Asked], Awaitable[web.StreamResponse]]
 _KIND = web.RequestKey("kind", str)

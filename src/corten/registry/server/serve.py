@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import errno
 import logging
 import os
 import resource
@@ -14,7 +13,6 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from corten.errors import CortenError, Failed, Invalid
 from corten.registry.server.access import Access
@@ -28,8 +26,6 @@ from corten.registry.server.rights import rule
 from corten.registry.server.store import Store
 
 _HOUR = 3600.0
-_MINUTE = 60.0
-_WITHOUT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # accept(2)
 _log = logging.getLogger(__name__)
 
 
@@ -84,7 +80,6 @@ def _config(given: argparse.Namespace) -> Config:
 async def serve(read: Callable[[], Config]) -> None:
     """`read` is asked again at SIGHUP, for accounts and rules."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    loop.set_exception_handler(Refused())
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     allowed: Access
@@ -116,22 +111,6 @@ async def serve(read: Callable[[], Config]) -> None:
         await runner.cleanup()
         await collecting
         store.close()
-
-
-class Refused:
-    """An event loop's exception handler. asyncio tells of one that cannot be accepted for want of descriptors as often
-    as its backlog is long, each second: here it is one line in a minute."""
-
-    def __init__(self) -> None:
-        self._said = -_MINUTE
-
-    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if "socket" not in context or not isinstance(error, OSError) or error.errno not in _WITHOUT:
-            loop.default_exception_handler(context)
-        elif loop.time() - self._said >= _MINUTE:
-            self._said = loop.time()
-            _log.error("connections wait until others end: %s", os.strerror(error.errno).lower())
 
 
 def _tls(certificate: Path, key: Path | None) -> ssl.SSLContext:
