@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from corten import accepting
+from corten.http import accepting
 from corten.http.accepting import Accepting
 
 
