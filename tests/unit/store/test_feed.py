@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from corten.errors import Corrupt, Unavailable
+from corten.errors import Invalid, Unavailable
 from corten.store.feed import Feed, Readers, decoded
 
 PIECES = [bytes([number % 251]) * 70_000 for number in range(100)]
@@ -82,9 +82,9 @@ async def test_a_reader_that_ends_early_is_not_fed_on() -> None:
 
 async def test_an_error_of_the_reader_is_the_callers() -> None:
     def fail(feed: Feed) -> None:
-        raise Corrupt("no tar")
+        raise Invalid("no tar")
 
-    with pytest.raises(Corrupt, match="no tar"):
+    with pytest.raises(Invalid, match="no tar"):
         await Readers(1, "loads").run(stream(PIECES), fail)
 
 
@@ -135,5 +135,5 @@ async def test_decoded_without_a_thread_that_waits(compress: Callable[[bytes], b
     elif compress is bytes:
         assert b"".join([piece async for piece in decoded(stream(pieces))]) == b"".join(pieces)
     else:
-        with pytest.raises(Corrupt):
+        with pytest.raises(Invalid):
             [piece async for piece in decoded(stream(pieces))]
