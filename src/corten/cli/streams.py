@@ -41,11 +41,14 @@ class Pump:
         self._early = upgraded.early
         self._stdin = stdin
         self._frames = None if tty else Frames()
+        self._keys = keys
         self._watcher = Watcher(keys)
         self._signals = signals
         self._on_signal = on_signal
         self._pending = memoryview(b"")
         self._waiting = False  # for the daemon to take what is pending
+        # For input that is on its way, and for output: bytes of this size would be mapped anew each time.
+        self._typed, self._room = memoryview(bytearray(BLOCK)), memoryview(bytearray(BLOCK))
         self._poll = select.poll()
 
     def run(self) -> bool:
@@ -83,17 +86,17 @@ class Pump:
     def _receive(self) -> bool:
         """Show what came; False at the end of the output."""
         try:
-            data = self._sock.recv(BLOCK)
+            count = self._sock.recv_into(self._room)
         except BlockingIOError:
             return True
         except ConnectionResetError:
             return False
-        if not data:
+        if not count:
             return False
-        self._show(data)
+        self._show(self._room[:count])
         return True
 
-    def _show(self, data: bytes) -> None:
+    def _show(self, data: bytes | memoryview) -> None:
         if self._frames is None:
             write_all(STDOUT, data)
         else:
@@ -109,18 +112,19 @@ class Pump:
         """Read the user's input once; True when it held the detach keys."""
         assert self._stdin is not None
         try:
-            data = os.read(self._stdin, BLOCK)
+            count = os.readv(self._stdin, [self._typed])
         except BlockingIOError:
             return False
         except OSError:
             # EIO: a background job may not read the terminal, or the terminal is gone.
-            data = b""
-        if not data:
+            count = 0
+        if not count:
             # Input is read only while nothing is pending, so that all of it has been sent by now.
             self._stop_input()
             self._half_close()
             return False
-        self._pending = memoryview(self._watcher.feed(data))
+        data = self._typed[:count]
+        self._pending = memoryview(self._watcher.feed(bytes(data))) if self._keys else data
         self._flush()
         return self._watcher.found
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Data = bytes | bytearray | memoryview
 
-READ = 1 << 18
+READ = 1 << 16  # bytes; above 128 KiB malloc(3) maps and unmaps memory for each piece
 HEAD_SECONDS = 60.0  # from the first byte of an answer's head to its last; the first may take as long as it wants
 MAX_INTERIM = 5  # answers before the answer (RFC 9110, 15.2), as Go's client
 

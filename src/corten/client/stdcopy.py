@@ -11,6 +11,7 @@ from corten.client.errors import BadAnswer
 
 STDIN, STDOUT, STDERR, SYSTEM_ERROR = 0, 1, 2, 3
 HEADER = 8
+_SMALL = 1 << 12  # bytes; what is larger is cheaper to write by itself than to copy
 _HEADER = Struct(">B3sI")
 
 
@@ -25,13 +26,12 @@ class Frames:
         self._left = 0
 
     def feed(self, data: bytes | memoryview) -> list[tuple[int, bytes | memoryview]]:
-        """What `data` completes or continues, neighbours of one stream put together. BadAnswer when a header is none.
-
-        A part may be a view of `data`.
+        """What `data` completes or continues; small neighbours of one stream are put together. BadAnswer when a header
+        is none. A part may be a view of `data`.
         """
         runs: list[tuple[int, list[memoryview]]] = []
         for stream, part in self._parts(memoryview(data)):
-            if runs and runs[-1][0] == stream:
+            if runs and runs[-1][0] == stream and len(part) < _SMALL:
                 runs[-1][1].append(part)
             else:
                 runs.append((stream, [part]))
