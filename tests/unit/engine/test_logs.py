@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -187,3 +188,21 @@ async def test_follow_stops_at_until(tmp_path: Path) -> None:
     following = Following(path, until=clock.now() + SECOND // 50)
     async with asyncio.timeout(5):
         assert [piece async for piece in following._source] == [b"0\n"]
+
+
+@pytest.mark.parametrize("follow", [False, True])
+async def test_the_end_of_a_large_log_is_not_looked_for_in_the_event_loop(
+    path: Path, monkeypatch: pytest.MonkeyPatch, follow: bool
+) -> None:
+    threads, look = [], logs.start_points
+
+    def seen(*args: Any) -> Any:
+        threads.append(threading.current_thread())
+        return look(*args)
+
+    monkeypatch.setattr(logs, "start_points", seen)
+    ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+    ended.set_result(Exit(0, 0.0))
+    wanted = Selection(mux=False, tail=3, follow=follow)
+    assert b"".join([piece async for piece in logs.read(path, wanted, ended)]) == expected(range(27, 30))
+    assert threads and threading.main_thread() not in threads

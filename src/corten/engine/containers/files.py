@@ -12,13 +12,15 @@ from corten.engine.oci.namespaces import joins
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
 
+_MOST = 1 << 20  # bytes
+
 
 def prepare(container: Container, owner: tuple[int, int] = (0, 0)) -> None:
     """Everything that is bound has to be there before the network is known; `write_network` fills it.
 
     The files belong to `owner`, whom the container's root is on the host.
     """
-    _put(container, "hostname", f"{container.record.config.get('Hostname') or ''}\n")
+    _put(container, "hostname", f"{container.record.config.get('Hostname') or ''}\n".encode())
     for name in ("hosts", "resolv.conf"):
         os.close(_open(container, name))
     for name in ("hostname", "hosts", "resolv.conf"):  # users of the container read them; the daemon's umask is private
@@ -34,22 +36,27 @@ def write_network(containers: Containers, container: Container) -> None:
     if name := joins(host.get("NetworkMode")):
         other = containers.get(name)
         for file in ("hosts", "resolv.conf"):
-            _put(container, file, other.bundle.joinpath(file).read_text())
+            _put(container, file, _read(other, file))
         return
     networks, endpoints = containers.parts.networks, list(container.endpoints.values())
     names = (config.get("Hostname") or "", config.get("Domainname") or "")
     extra = [*(host.get("ExtraHosts") or ()), *host_entries(containers, container)]
-    _put(container, "hosts", networks.hosts_file(endpoints, *names, extra))
+    _put(container, "hosts", networks.hosts_file(endpoints, *names, extra).encode())
     wishes = (host.get(key) or () for key in ("Dns", "DnsSearch", "DnsOptions"))
-    _put(container, "resolv.conf", networks.resolv_conf(endpoints, *wishes))
+    _put(container, "resolv.conf", networks.resolv_conf(endpoints, *wishes).encode())
 
 
-def _put(container: Container, name: str, text: str) -> None:
+def _read(container: Container, name: str) -> bytes:
+    """What its container may have written there is anything, of any size: the rest is left out."""
+    with open(container.bundle / name, "rb") as file:
+        return file.read(_MOST)
+
+
+def _put(container: Container, name: str, data: bytes) -> None:
     """Rewritten in place: a bind mount holds the inode. The bundle is the engine's own, so nobody swaps the name.
 
     Cut off behind, not emptied before: ext4 takes that for a replacement and waits with its close for the disk.
     """
-    data = text.encode()
     fd = _open(container, name)
     try:
         os.write(fd, data)

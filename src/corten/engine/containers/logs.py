@@ -21,6 +21,7 @@ import msgspec
 from corten.engine import clock
 from corten.engine.containers.watch import DirectoryWatch
 from corten.engine.seams import Exit
+from corten.store.threads import to_its_end
 from corten.units.durations import SECOND
 
 PIECE = 1 << 20
@@ -98,7 +99,7 @@ async def read(path: Path, wanted: Selection, ended: asyncio.Future[Exit] | None
 async def _present(path: Path, wanted: Selection) -> AsyncIterator[bytes]:
     files = open_all(path)
     try:
-        for file, offset in start_points(files, wanted.tail):
+        for file, offset in await _where(files, wanted.tail):
             reader = _Reader(file.fd, offset, wanted)
             while (piece := await asyncio.to_thread(reader.next)) is not None:
                 if piece:
@@ -127,6 +128,11 @@ def open_all(path: Path) -> list[_File]:
         else:
             files.append(_File(fd, inode))
     return files
+
+
+async def _where(files: list[_File], tail: int | None) -> list[tuple[_File, int]]:
+    """`start_points`, in a thread when the files have to be read for it."""
+    return start_points(files, tail) if tail is None else await to_its_end(lambda: start_points(files, tail))
 
 
 def start_points(files: list[_File], tail: int | None) -> list[tuple[_File, int]]:
@@ -298,7 +304,12 @@ class _Follower:
 
     async def _begin(self) -> AsyncIterator[bytes]:
         files = open_all(self._path)
-        points = start_points(files, self._wanted.tail)
+        try:
+            points = await _where(files, self._wanted.tail)
+        except BaseException:
+            for file in files:
+                os.close(file.fd)
+            raise
         unused = [file for file in files if file not in [point[0] for point in points]]
         for file in unused:
             os.close(file.fd)

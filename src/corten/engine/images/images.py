@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from corten.store.feed import Readers
 from corten.store.images import ImageRecord, ImageRecords
 from corten.store.leases import Leases
 from corten.store.records import Records
+from corten.store.threads import settling
 
 Json = dict[str, Any]
 Rows = list[Json]  # a name of its own, because `list` is a method below
@@ -158,7 +158,7 @@ class Images:
                 reference = None
             if reference not in MADE_OF:
                 raise
-        return self.resolve(await asyncio.to_thread(self._builtin.ensure, reference))
+        return self.resolve(await settling(self._builtin.ensure, reference))
 
     def _find(self, ref: str) -> tuple[ImageRecord, str | None]:
         """The record, and the canonical name that it was found by (None: by its id). NotFound, Invalid."""
@@ -244,7 +244,7 @@ class Images:
     async def _pull_builtin(self, reference: Reference, emit: Emit) -> None:
         emit({"status": f"Pulling from {reference.path}", "id": reference.tag})
         new = self._records.by_tag(str(reference)) is None
-        id = await asyncio.to_thread(self._builtin.ensure, reference)
+        id = await settling(self._builtin.ensure, reference)
         made_of = MADE_OF[reference]
         emit(status(f"{reference.familiar_name} is built in: it is made from this machine's {made_of}"))
         digest = next(iter(self._records.digests(id))).partition("@")[2]

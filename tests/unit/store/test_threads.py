@@ -1,0 +1,28 @@
+"""Work that takes long keeps no other kind of work waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from corten.store.threads import erasing, settling, walking
+
+KINDS = {"walking": walking, "erasing": erasing, "settling": settling, "all else": asyncio.to_thread}
+
+
+@pytest.mark.parametrize("full", ["walking", "erasing", "settling"])
+async def test_a_kind_that_is_busy_keeps_no_other_waiting(full: str) -> None:
+    done = threading.Event()
+    kind: Callable[..., Awaitable[Any]] = KINDS[full]
+    busy = [asyncio.ensure_future(kind(done.wait, 20)) for _ in range(50)]
+    try:
+        for name, other in KINDS.items():
+            if name != full:
+                assert await asyncio.wait_for(other(lambda: "done"), 5) == "done"
+    finally:
+        done.set()
+    assert all(await asyncio.gather(*busy))
