@@ -63,6 +63,7 @@ class Feed:
         """All that comes. Corrupt when it breaks off."""
         while taken := self._take():
             yield from taken
+            del taken  # it would be kept while the next is waited for
         if self._broken:
             raise Corrupt("the request's body broke off")
 
@@ -139,6 +140,14 @@ async def _decode_in_thread(decoder: Decoder, piece: bytes) -> AsyncIterator[byt
         yield await asyncio.to_thread(decoder.feed, b"")
 
 
+async def _put_all(feed: Feed, first: bytes | None, rest: AsyncIterator[bytes]) -> None:
+    if first is not None and await feed.put(bytes(first)):
+        first = None
+        async for piece in rest:
+            if not await feed.put(bytes(piece)):
+                return
+
+
 class Readers:
     """Threads that read streams: at most `limit`, one for each. `what` names the streams, for who is refused."""
 
@@ -158,15 +167,15 @@ class Readers:
         reader = self._start(feed, work)
         broken = True
         try:
-            if first is not None and await feed.put(bytes(first)):
-                async for piece in pieces:
-                    if not await feed.put(bytes(piece)):
-                        break
-            broken = False
+            try:
+                await _put_all(feed, first, pieces)
+                broken = False
+            finally:
+                feed.end(broken)
+                await asyncio.shield(_ended(reader))
+            return reader.result()
         finally:
-            feed.end(broken)
-            await asyncio.shield(_ended(reader))
-        return reader.result()
+            del first, feed, reader  # an error's traceback refers to this frame, and what was read would stay with it
 
     def _start(self, feed: Feed, work: Callable[[Feed], T]) -> asyncio.Future[T]:
         if self._running >= self._limit:
@@ -191,6 +200,7 @@ def _read(feed: Feed, work: Callable[[Feed], T], result: Future[T]) -> None:
     except BaseException as error:
         feed.leave()
         result.set_exception(error)
+        del feed, work, result  # the error's traceback refers to this frame, and what it has read would stay with it
     else:
         feed.leave()
         result.set_result(found)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -137,3 +139,28 @@ async def test_decoded_without_a_thread_that_waits(compress: Callable[[bytes], b
     else:
         with pytest.raises(Invalid):
             [piece async for piece in decoded(stream(pieces))]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_what_was_read_is_given_back_without_the_collector_of_garbage(broken: bool) -> None:
+    """Also when both sides end in an error, whose traceback has all of their frames."""
+    feeds: list[weakref.ref[Feed]] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        yield PIECES[0]
+        if broken:
+            raise ConnectionResetError("the client has gone")
+
+    def read(feed: Feed) -> None:
+        feeds.append(weakref.ref(feed))
+        joined(feed)
+        raise Corrupt("no tar")
+
+    gc.disable()
+    try:
+        with pytest.raises(ConnectionResetError if broken else Corrupt):
+            await Readers(1, "loads").run(body(), read)
+        await asyncio.sleep(0)
+        assert [feed() for feed in feeds] == [None]
+    finally:
+        gc.enable()

@@ -127,27 +127,42 @@ class Unpacker:
         refused = await _ended(working) or refused  # or it would go on writing to a draft that is taken away
         os.close(reader)
         refused = await _ended(pumping) or refused  # which looks at `pump.end` all the time
-        failed = pumping.exception()
-        # Of two errors the first is the cause: a worker that gave up breaks the pipe, a pump that gave up cuts it.
+        try:
+            return _outcome(digest, pumping, working, refused), answer
+        finally:
+            del pumping, working, refused  # an error's traceback refers to this frame, and what was read would stay
+
+
+def _outcome(
+    digest: str, pumping: asyncio.Future[str], working: asyncio.Future[Json], refused: BaseException | None
+) -> str:
+    """The digest of what was unpacked. Of two errors the first is the cause: a worker that gave up breaks the pipe, a
+    pump that gave up cuts it."""
+    failed = pumping.exception()
+    if refused is not None and not working.cancelled():
+        working.exception()  # looked at, so that nobody is told that nobody did
+    try:
         if failed is not None and not isinstance(failed, BrokenPipeError) and not _cancelled(refused):
             raise failed
         if refused is not None:
-            if not working.cancelled():
-                working.exception()  # looked at, so that nobody is told that nobody did
             raise refused
         if failed is not None:
             raise Corrupt(f"layer {digest}: the unpacking process ended early") from failed
-        return pumping.result(), answer
+        return pumping.result()
+    finally:
+        del failed, refused, pumping, working
 
 
 async def _answer(working: asyncio.Future[Json], pumping: asyncio.Future[str]) -> Json:
     """A worker's answer. Unavailable when it does not come within `SILENCE` seconds of the end of its stream."""
     both: set[asyncio.Future[Any]] = {working, pumping}
-    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    done, _ = await asyncio.wait({working}, timeout=SILENCE)
-    if not done:
-        raise Unavailable("the unpacking process does not answer")
-    return working.result()
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if not (await asyncio.wait({working}, timeout=SILENCE))[0]:
+            raise Unavailable("the unpacking process does not answer")
+        return working.result()
+    finally:
+        del both, working, pumping  # as in `_run`
 
 
 async def _ended(future: asyncio.Future[Any]) -> asyncio.CancelledError | None:
