@@ -154,11 +154,11 @@ async def test_what_was_read_is_given_back_without_the_collector_of_garbage(brok
     def read(feed: Feed) -> None:
         feeds.append(weakref.ref(feed))
         joined(feed)
-        raise Corrupt("no tar")
+        raise Invalid("no tar")
 
     gc.disable()
     try:
-        with pytest.raises(ConnectionResetError if broken else Corrupt):
+        with pytest.raises(ConnectionResetError if broken else Invalid):
             await Readers(1, "loads").run(body(), read)
         await asyncio.sleep(0)
         assert [feed() for feed in feeds] == [None]
