@@ -31,7 +31,9 @@ from corten.engine.seams import Bundle, ExecSpec, Exit, IdMap, LogFile, Namespac
 from corten.engine.volumes import Volumes
 from corten.errors import Conflict, NotFound, StartFailed
 from corten.network.naming import Sockets
+from corten.network.ports import PortMap
 from corten.snapshots.shelf import Usage
+from corten.spec.docker.networking import EndpointSettings
 from corten.spec.image_config import ImageConfig
 from corten.spec.mounts import Mount
 
@@ -162,8 +164,8 @@ class FakeNetworks:
         network: str,
         container_id: str,
         namespace: Namespace,
-        settings: Json,
-        port_bindings: Json,
+        settings: EndpointSettings,
+        port_bindings: PortMap,
         exposed: Sequence[str],
         publish_all: bool,
         names: Sequence[str],
@@ -173,8 +175,11 @@ class FakeNetworks:
         self.connected.setdefault(network, set()).add(container_id)
         address = "172.17.0.2" if network != "none" else ""
         shown = {"NetworkID": network * 8, "EndpointID": "e" * 64, "IPAddress": address, "IPPrefixLen": 16}
+        ports = {port: [row.to_json() for row in rows] for port, rows in port_bindings.items()}
         return FakeEndpoint(
-            {**settings, **shown}, {**dict.fromkeys(exposed), **port_bindings}, {"network": network, "id": container_id}
+            {**settings.to_json(), **shown},
+            {**dict.fromkeys(exposed), **ports},
+            {"network": network, "id": container_id},
         )
 
     async def disconnect(self, endpoint: FakeEndpoint, namespace: Namespace | None = None) -> None:
@@ -205,7 +210,7 @@ class FakeNetworks:
             raise NotFound(f"network {name} not found")
         return FakeNetwork(FakeDefinition(name * 8, name))
 
-    def validate(self, network: str, settings: Json) -> FakeDefinition:
+    def validate(self, network: str, settings: EndpointSettings) -> FakeDefinition:
         return self.find(network).definition
 
     def rename(self, container_id: str, name: str) -> None:

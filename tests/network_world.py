@@ -18,6 +18,8 @@ from corten.engine.networks import Networks
 from corten.kernel import rtnetlink
 from corten.network.config import NetworkConfig
 from corten.network.endpoint import Endpoint
+from docker_json import endpoint as endpoint_of
+from docker_json import port_map
 from netns import Net
 
 Json = dict[str, Any]
@@ -88,7 +90,15 @@ class World:
             self.containers.append(box)
         index = sum(link.name.startswith("eth") for link in rtnetlink.links(box.route))
         endpoint = await self.networks.connect(
-            network, name.ljust(64, "0"), box.namespace, settings, ports or {}, ["80/tcp"], False, [name], index
+            network,
+            name.ljust(64, "0"),
+            box.namespace,
+            endpoint_of(settings),
+            port_map(ports or {}),
+            ["80/tcp"],
+            False,
+            [name],
+            index,
         )
         return box, endpoint
 

@@ -13,7 +13,12 @@ from urllib.parse import quote
 import pytest
 
 from corten.api.server import _TABLES
-from corten.engine.validate import schema
+from corten.spec.docker.config import CreateRequest
+from corten.spec.docker.exec import ExecConfig
+from corten.spec.docker.gotypes import record_of
+from corten.spec.docker.host_config import UpdateConfig
+from corten.spec.docker.networking import ConnectRequest, DisconnectRequest, NetworkCreate
+from corten.spec.docker.volume import VolumeCreate
 from corten.spec.go_types import Items, Record, Table
 from corten.spec.image_config import CONFIG
 from e2e_parts.http import Connection
@@ -55,13 +60,13 @@ NEEDED = {"/containers/{id}/logs": "stdout=1&", "/images/create": "fromSrc=-&", 
           "/commit": "container=nosuch&"}  # fmt: skip
 ODD = (b'"\\u0000"', b'"\\ud800"', b"[null]", b"1e999", b"9" * 400, b'{"\\ud800":[{}]}')
 BODIES: dict[str, tuple[Record, bytes]] = {
-    "/containers/create": (schema.CREATE, b'"Image":"corten/busybox","Cmd":["true"]'),
-    "/containers/odd/update": (schema.UPDATE, b""),
-    "/containers/odd/exec": (schema.EXEC, b'"Cmd":["true"]'),
-    "/networks/create": (schema.NETWORK, b'"Name":"odd"'),
-    "/networks/bridge/connect": (schema.CONNECT, b'"Container":"nosuch"'),
-    "/networks/bridge/disconnect": (schema.DISCONNECT, b'"Container":"nosuch"'),
-    "/volumes/create": (schema.VOLUME, b'"Name":"odd"'),
+    "/containers/create": (record_of(CreateRequest), b'"Image":"corten/busybox","Cmd":["true"]'),
+    "/containers/odd/update": (record_of(UpdateConfig), b""),
+    "/containers/odd/exec": (record_of(ExecConfig), b'"Cmd":["true"]'),
+    "/networks/create": (record_of(NetworkCreate), b'"Name":"odd"'),
+    "/networks/bridge/connect": (record_of(ConnectRequest), b'"Container":"nosuch"'),
+    "/networks/bridge/disconnect": (record_of(DisconnectRequest), b'"Container":"nosuch"'),
+    "/volumes/create": (record_of(VolumeCreate), b'"Name":"odd"'),
     "/commit?container=nosuch": (CONFIG, b""),
 }
 

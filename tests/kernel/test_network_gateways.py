@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from corten.errors import Forbidden, Invalid, NotFound
+from docker_json import network, port_map
 from netns import Net, passing
 from network_world import World, host, neighbour, world
 
@@ -30,8 +31,8 @@ def six(world: World, neighbour: Net) -> Net:
 @pytest.mark.parametrize("mode", MODES)
 async def test_the_modes_of_both_families(world: World, six: Net, mode: str) -> None:
     options = {f"{MODE}4": mode, f"{MODE}6": mode}
-    await world.networks.create({"Name": "here", "EnableIPv6": True, "Options": options})
-    await world.networks.create({"Name": "there", "EnableIPv6": True})
+    await world.networks.create(network({"Name": "here", "EnableIPv6": True, "Options": options}))
+    await world.networks.create(network({"Name": "there", "EnableIPv6": True}))
     web, endpoint = await world.run("web", "here", {"80/tcp": [{"HostPort": "8080"}]})
     other, _ = await world.run("other", "there")
     servers = [web.listen("0.0.0.0", port) for port in (80, 81)]
@@ -67,12 +68,12 @@ async def test_the_modes_of_both_families(world: World, six: Net, mode: str) -> 
         assert "outside" in told["80/tcp", f"{endpoint.address}:80"]
         world.host.listen("0.0.0.0", 8080).close()  # nobody has it
         assert six.run("busybox", "ping", "-c1", "-W2", endpoint.address)
-    again = await world.networks.republish(endpoint.container_id, {}, {"80/tcp": []}, [])
+    again = await world.networks.republish(endpoint.container_id, port_map({}), port_map({"80/tcp": []}), [])
     assert not any(again.ports.values())
 
 
 async def test_a_routed_port_is_kept_by_the_next_daemon(world: World, six: Net) -> None:
-    await world.networks.create({"Name": "here", "Options": {f"{MODE}4": "routed"}})
+    await world.networks.create(network({"Name": "here", "Options": {f"{MODE}4": "routed"}}))
     web, endpoint = await world.run("web", "here", {"80/tcp": [{}]})
     server = web.listen("0.0.0.0", 80)
     await world.networks.close()
@@ -92,7 +93,7 @@ async def test_a_bridge_without_addresses(world: World, inhibit: bool) -> None:
     if inhibit:
         options = {"com.docker.network.bridge.inhibit_ipv4": "true"}
     request = {"Name": "lone", "EnableIPv6": not inhibit, "Internal": not inhibit, "Options": options}
-    made = await world.networks.create(request)
+    made = await world.networks.create(network(request))
     one, first = await world.run("one", "lone")
     two, _ = await world.run("two", "lone")
     server = one.listen("0.0.0.0", 80)
@@ -109,17 +110,19 @@ async def test_bad_modes(world: World) -> None:
         ({f"{MODE}6": "bent"}, "unknown gateway mode bent"),
     ):
         with pytest.raises(Invalid, match=words):
-            await world.networks.create({"Name": "bad", "Options": options})
+            await world.networks.create(network({"Name": "bad", "Options": options}))
 
 
 async def test_a_network_from_a_configuration(world: World) -> None:
     networks = world.networks
     ipam = {"Config": [{"Subnet": "10.61.0.0/24", "Gateway": "10.61.0.9"}]}
     options = {"com.docker.network.driver.mtu": "1400"}
-    await networks.create({"Name": "plan", "ConfigOnly": True, "IPAM": ipam, "Options": options, "Labels": {"a": "b"}})
+    await networks.create(
+        network({"Name": "plan", "ConfigOnly": True, "IPAM": ipam, "Options": options, "Labels": {"a": "b"}})
+    )
     shown = networks.inspect("plan")
     assert (shown["ConfigOnly"], shown["Driver"], shown["IPAM"]["Config"]) == (True, "null", ipam["Config"])
-    await networks.create({"Name": "real", "ConfigFrom": {"Network": "plan"}})
+    await networks.create(network({"Name": "real", "ConfigFrom": {"Network": "plan"}}))
     real: dict[str, Any] = networks.inspect("real")
     assert (real["ConfigFrom"], real["Labels"], real["Options"]) == ({"Network": "plan"}, {"a": "b"}, options)
     box, endpoint = await world.run("box", "real", IPAMConfig={"IPv4Address": "10.61.0.7"})
@@ -130,7 +133,7 @@ async def test_a_network_from_a_configuration(world: World) -> None:
     with pytest.raises(Forbidden, match='configuration network "plan" is in use'):
         await networks.remove("plan")
     with pytest.raises(NotFound, match='configuration network "real" does not exist'):
-        await networks.create({"Name": "third", "ConfigFrom": {"Network": "real"}})
+        await networks.create(network({"Name": "third", "ConfigFrom": {"Network": "real"}}))
     await networks.disconnect(endpoint)
     assert (await networks.prune())["NetworksDeleted"] == ["real"]
     await networks.remove("plan")

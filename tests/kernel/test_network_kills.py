@@ -19,6 +19,7 @@ from corten.engine.networks import Networks
 from corten.errors import CortenError
 from corten.kernel import netlink, rtnetlink
 from corten.network.endpoint import Endpoint
+from docker_json import network
 from netns import Net
 from network_world import Json, World, host
 
@@ -147,7 +148,7 @@ class Daemon(World):
 
 
 async def create(daemon: Daemon, box: Net) -> None:
-    await daemon.networks.create({"Name": "new", "EnableIPv6": True})
+    await daemon.networks.create(network({"Name": "new", "EnableIPv6": True}))
 
 
 async def remove(daemon: Daemon, box: Net) -> None:
@@ -166,7 +167,7 @@ async def disconnect(daemon: Daemon, box: Net) -> None:
 async def test_dead_at_every_point(host: Net, fate: Fate, act: Callable[[Daemon, Net], Awaitable[None]]) -> None:
     daemon, box = Daemon(host, fate), Net()
     await daemon.start()
-    await daemon.networks.create({"Name": "old"})
+    await daemon.networks.create(network({"Name": "old"}))
     points = 0
     while True:
         if act is disconnect and not daemon.endpoints:
@@ -178,7 +179,7 @@ async def test_dead_at_every_point(host: Net, fate: Fate, act: Callable[[Daemon,
         if act is create and "new" in names:
             await daemon.networks.remove("new")
         if act is remove and "old" not in names:
-            await daemon.networks.create({"Name": "old"})
+            await daemon.networks.create(network({"Name": "old"}))
         daemon.check(box)
         fate.left = points
         try:

@@ -15,6 +15,7 @@ from corten.errors import Conflict, Exhausted, Failed, NotFound
 from corten.kernel import rtnetlink
 from corten.kernel.netlink import Message, Request, Socket
 from corten.network.config import NetworkConfig
+from docker_json import network
 from netns import Net
 from network_world import Table, World, bound, frames, host, neighbour, world
 
@@ -46,7 +47,7 @@ async def test_a_restarted_daemon_adopts_and_traffic_never_stops(world: World, n
 async def test_a_daemon_that_ends_without_containers_leaves_nothing(host: Net) -> None:
     world = World(host)
     await world.networks.setup()
-    await world.networks.create({"Name": "mine"})
+    await world.networks.create(network({"Name": "mine"}))
     before = world.networks.list()
     _, endpoint = await world.run("one", "mine", ports=bound(8080))
     await world.networks.disconnect(endpoint)
@@ -66,7 +67,7 @@ async def test_a_daemon_that_ends_without_containers_leaves_nothing(host: Net) -
 async def test_what_nobody_adopts_is_swept(world: World, neighbour: Net) -> None:
     web, endpoint = await world.run("web", ports=bound(8080))
     server = web.listen("0.0.0.0", 80)
-    await world.networks.create({"Name": "gone"})
+    await world.networks.create(network({"Name": "gone"}))
     (bridge,) = [link.name for link in rtnetlink.links(world.host.route) if link.name.startswith("br-")]
     world.table.delete("network", world.networks.inspect("gone")["Id"])
     await world.restart()
@@ -177,7 +178,7 @@ async def test_the_default_subnet_avoids_the_hosts_routes(host: Net) -> None:
     assert world.networks.inspect("bridge")["IPAM"]["Config"][0]["Subnet"] == "172.18.0.0/16"
     with pytest.raises(Exhausted, match=r"up0 \(172.17.5.1/24\)"):
         world.networks.config = NetworkConfig(bridge="ct0", pools=world.config.pools[:1])
-        await world.networks.create({"Name": "full"})
+        await world.networks.create(network({"Name": "full"}))
     await world.networks.close()
     other.close()
 
@@ -214,7 +215,7 @@ async def test_a_restart_lists_devices_as_often_for_many_networks_as_for_few(
     seen = []
     for networks in (2, 8):
         for number in range(networks):
-            await world.networks.create({"Name": f"n{networks}-{number}"})
+            await world.networks.create(network({"Name": f"n{networks}-{number}"}))
             await world.run(f"c{networks}-{number}", f"n{networks}-{number}")
         dumps.clear()
         await world.restart()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from corten.kernel import rtnetlink
+from docker_json import network as network_of
 from netns import Net, passing
 from network_world import World, host, neighbour
 
@@ -56,7 +57,7 @@ class Matrix:
     async def build(self) -> None:
         for number, (name, request) in enumerate(NETWORKS.items()):
             if name != "bridge":
-                await self.world.networks.create({"Name": name, **request})
+                await self.world.networks.create(network_of({"Name": name, **request}))
             ports = {
                 "80/tcp": [{"HostPort": str(8000 + number)}, {"HostIp": "127.0.0.1", "HostPort": str(9000 + number)}]
             }

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from corten.errors import Unsupported
+from docker_json import network
 from netns import Net
 from network_world import World, host, world
 
@@ -39,7 +40,7 @@ def seconds(sender: Net, receiver: Net, address: str) -> float:
 
 
 async def test_what_arrives_by_macvlan_is_limited(world: World) -> None:
-    await world.networks.create({"Name": "stack", "Driver": "macvlan"})
+    await world.networks.create(network({"Name": "stack", "Driver": "macvlan"}))
     one, _ = await world.run("one", "stack")
     two, second = await world.run("two", "stack")
     id = second.container_id

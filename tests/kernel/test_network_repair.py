@@ -13,6 +13,7 @@ import netns
 from corten.kernel import rtnetlink
 from corten.network import upkeep
 from corten.network.endpoint import Endpoint
+from docker_json import network
 from netns import Net
 from network_world import World, host, neighbour, world
 
@@ -50,7 +51,7 @@ async def test_a_deleted_bridge_comes_back_with_its_containers(kept: World, neig
 
 
 async def test_neighbours_stay_strangers_when_their_bridge_comes_back(kept: World) -> None:
-    await kept.networks.create(SHY)
+    await kept.networks.create(network(SHY))
     one, _ = await kept.run("one", "shy")
     two, second = await kept.run("two", "shy")
     servers = [two.listen("0.0.0.0", 80), two.listen("::", 81)]
@@ -116,7 +117,7 @@ async def test_one_that_could_not_be_repaired_is_tried_again(
 async def test_a_pair_that_is_gone_is_told_and_made_again(kept: World, neighbour: Net) -> None:
     lost: list[Endpoint] = []
     kept.networks.on_lost = lost.append
-    await kept.networks.create({"Name": "six", "EnableIPv6": True})
+    await kept.networks.create(network({"Name": "six", "EnableIPv6": True}))
     asked = {"IPAMConfig": {"LinkLocalIPs": ["169.254.7.7"]}, "MacAddress": "02:00:00:aa:bb:cc"}
     web, endpoint = await kept.run("web", "six", ports={"80/tcp": [{"HostPort": "8080"}]}, **asked)
     before = web.run("ip", "-o", "addr") + web.run("ip", "route") + web.run("ip", "-6", "route")
@@ -150,7 +151,7 @@ async def test_a_pair_that_goes_with_its_container_is_nobodys_loss(kept: World) 
 
 
 async def test_a_network_that_is_removed_stays_removed(kept: World) -> None:
-    await kept.networks.create({"Name": "short"})
+    await kept.networks.create(network({"Name": "short"}))
     name = bridge_of(kept, "short")
     await kept.networks.remove("short")
     await asyncio.sleep(0.1)
@@ -176,7 +177,7 @@ async def test_lost_messages_are_made_up_for(kept: World, caplog: pytest.LogCapt
     """More happens at once than the kernel keeps for us: what is whole is left alone, what is not is repaired."""
     lost: list[Endpoint] = []
     kept.networks.on_lost = lost.append
-    await kept.networks.create({"Name": "whole"})
+    await kept.networks.create(network({"Name": "whole"}))
     box, endpoint = await kept.run("box")
     _, gone = await kept.run("gone")
     server = box.listen("0.0.0.0", 80)
@@ -196,7 +197,9 @@ async def test_lost_messages_are_made_up_for(kept: World, caplog: pytest.LogCapt
 async def test_networks_come_and_go_in_one_table(kept: World) -> None:
     """What a network adds to the firewall is its own part alone."""
     for number in range(30):
-        await kept.networks.create({"Name": f"n{number}", "IPAM": {"Config": [{"Subnet": f"10.70.{number}.0/24"}]}})
+        await kept.networks.create(
+            network({"Name": f"n{number}", "IPAM": {"Config": [{"Subnet": f"10.70.{number}.0/24"}]}})
+        )
     for number in range(0, 30, 2):
         await kept.networks.remove(f"n{number}")
     listed = kept.host.run("nft", "list", "set", "inet", "corten-ct0", "masquerade4")

@@ -15,13 +15,15 @@ import pytest
 from corten.engine.filters import Filters
 from corten.errors import Conflict, Forbidden, Invalid, NotFound
 from corten.kernel import rtnetlink
+from corten.spec.docker.networking import EndpointSettings
+from docker_json import network, port_map
 from netns import Net
 from network_world import World, bound, frames, host, index_of, neighbour, world
 
 
 async def test_networks_are_isolated_from_each_other(frames: str, world: World) -> None:
-    await world.networks.create({"Name": "red"})
-    await world.networks.create({"Name": "blue"})
+    await world.networks.create(network({"Name": "red"}))
+    await world.networks.create(network({"Name": "blue"}))
     red, _ = await world.run("red1", "red")
     blue, other = await world.run("blue1", "blue", ports=bound(8080))
     plain, _ = await world.run("plain")
@@ -37,7 +39,7 @@ async def test_networks_are_isolated_from_each_other(frames: str, world: World) 
 
 
 async def test_an_internal_network_has_no_way_out(frames: str, world: World, neighbour: Net) -> None:
-    await world.networks.create({"Name": "in", "Internal": True})
+    await world.networks.create(network({"Name": "in", "Internal": True}))
     one, first = await world.run("one", "in", ports=bound(8080))
     two, _ = await world.run("two", "in")
     outside = neighbour.listen("0.0.0.0", 7000)
@@ -58,7 +60,7 @@ async def test_an_internal_network_has_no_way_out(frames: str, world: World, nei
 
 async def test_without_icc_containers_do_not_talk(frames: str, world: World) -> None:
     await world.networks.create(
-        {"Name": "shy", "Options": {"com.docker.network.bridge.enable_icc": "false"}},
+        network({"Name": "shy", "Options": {"com.docker.network.bridge.enable_icc": "false"}}),
     )
     one, _ = await world.run("one", "shy")
     two, second = await world.run("two", "shy", ports=bound(8080))
@@ -76,7 +78,7 @@ async def test_without_icc_containers_do_not_talk(frames: str, world: World) -> 
 
 
 async def test_static_addresses_and_macs(world: World) -> None:
-    await world.networks.create({"Name": "fixed", "IPAM": {"Config": [{"Subnet": "10.77.0.0/24"}]}})
+    await world.networks.create(network({"Name": "fixed", "IPAM": {"Config": [{"Subnet": "10.77.0.0/24"}]}}))
     asked = {"IPAMConfig": {"IPv4Address": "10.77.0.50"}, "MacAddress": "02:00:00:AA:BB:CC"}
     box, endpoint = await world.run("one", "fixed", **asked)
     assert (endpoint.address, endpoint.mac) == ("10.77.0.50", "02:00:00:aa:bb:cc")
@@ -93,8 +95,8 @@ async def test_static_addresses_and_macs(world: World) -> None:
 
 
 async def test_the_gateway_follows_priority(world: World) -> None:
-    await world.networks.create({"Name": "alpha"})
-    await world.networks.create({"Name": "beta"})
+    await world.networks.create(network({"Name": "alpha"}))
+    await world.networks.create(network({"Name": "beta"}))
     box, first = await world.run("one", "beta")
     _, second = await world.run("one", "alpha", net=box)
     assert (first.interface, second.interface) == ("eth0", "eth1")
@@ -111,7 +113,7 @@ async def test_the_gateway_follows_priority(world: World) -> None:
 
 
 async def test_ipv6_by_default_pool(frames: str, world: World, neighbour: Net) -> None:
-    await world.networks.create({"Name": "six", "EnableIPv6": True})
+    await world.networks.create(network({"Name": "six", "EnableIPv6": True}))
     one, first = await world.run("one", "six", ports=bound(8080))
     two, _ = await world.run("two", "six")
     assert first.address6.startswith("fd")
@@ -138,15 +140,17 @@ async def test_ipv6_by_default_pool(frames: str, world: World, neighbour: Net) -
 
 async def test_create_inspect_list_remove(world: World) -> None:
     answer = await world.networks.create(
-        {
-            "Name": "mine",
-            "Labels": {"a": "1"},
-            "IPAM": {
-                "Config": [
-                    {"Subnet": "10.60.0.0/16", "IPRange": "10.60.5.0/24", "AuxiliaryAddresses": {"r": "10.60.5.1"}}
-                ]
-            },
-        }
+        network(
+            {
+                "Name": "mine",
+                "Labels": {"a": "1"},
+                "IPAM": {
+                    "Config": [
+                        {"Subnet": "10.60.0.0/16", "IPRange": "10.60.5.0/24", "AuxiliaryAddresses": {"r": "10.60.5.1"}}
+                    ]
+                },
+            }
+        )
     )
     shown = world.networks.inspect("mine")
     assert shown["Id"] == answer["Id"]
@@ -177,18 +181,18 @@ async def test_create_inspect_list_remove(world: World) -> None:
 
 async def test_bad_requests(world: World) -> None:
     networks = world.networks
-    await networks.create({"Name": "mine", "IPAM": {"Config": [{"Subnet": "10.60.0.0/16"}]}})
+    await networks.create(network({"Name": "mine", "IPAM": {"Config": [{"Subnet": "10.60.0.0/16"}]}}))
     with pytest.raises(Conflict, match="mine already exists"):
-        await networks.create({"Name": "mine"})
+        await networks.create(network({"Name": "mine"}))
     with pytest.raises(Forbidden, match="overlaps"):
-        await networks.create({"Name": "other", "IPAM": {"Config": [{"Subnet": "10.60.4.0/24"}]}})
+        await networks.create(network({"Name": "other", "IPAM": {"Config": [{"Subnet": "10.60.4.0/24"}]}}))
     for name in ("bridge", "host", "none"):
         with pytest.raises(Forbidden, match="predefined"):
-            await networks.create({"Name": name})
+            await networks.create(network({"Name": name}))
         with pytest.raises(Forbidden, match="pre-defined"):
             await networks.remove(name)
     with pytest.raises(Conflict, match="is no bridge"):
-        await networks.create({"Name": "odd", "Options": {"com.docker.network.bridge.name": "lo"}})
+        await networks.create(network({"Name": "odd", "Options": {"com.docker.network.bridge.name": "lo"}}))
     assert sorted(n["Name"] for n in networks.list()) == ["bridge", "host", "mine", "none"]
     with pytest.raises(Invalid, match="invalid filter"):
         networks.list(Filters({"color": ["red"]}))
@@ -200,7 +204,14 @@ async def test_many_starts_leave_no_descriptor_and_no_device(world: World) -> No
     for number in range(20):
         box = Net()
         endpoint = await world.networks.connect(
-            "bridge", str(number).ljust(64, "x"), box.namespace, {}, bound(0), [], False, [f"c{number}"]
+            "bridge",
+            str(number).ljust(64, "x"),
+            box.namespace,
+            EndpointSettings(),
+            port_map(bound(0)),
+            [],
+            False,
+            [f"c{number}"],
         )
         await world.networks.disconnect(endpoint)
         box.close()

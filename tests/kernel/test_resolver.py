@@ -25,6 +25,8 @@ from corten.runtime.init import close_all_but
 from corten.supervisor.names import server
 from corten.tasks.launcher import Launcher
 from corten.tasks.name_server import LauncherNameServer
+from docker_json import endpoint as endpoint_of
+from docker_json import network
 from netns import Net
 
 UPSTREAM = "192.0.2.53"
@@ -138,7 +140,9 @@ class World:
             self.boxes.append(net)
         id = name.ljust(64, "0")
         index = len(self.networks.of_container(id))
-        endpoint = await self.networks.connect(network, id, net.namespace, settings, {}, [], False, [name], index)
+        endpoint = await self.networks.connect(
+            network, id, net.namespace, endpoint_of(settings), {}, [], False, [name], index
+        )
         if self.networks.wants_names(id):
             await self.networks.serve_names(id, sockets(net))
         return net, endpoint
@@ -148,7 +152,7 @@ class World:
 async def world(host: Net, tmp_path: Path) -> AsyncIterator[World]:
     made = World(tmp_path)
     await made.networks.setup()
-    await made.networks.create({"Name": "shop"})
+    await made.networks.create(network({"Name": "shop"}))
     yield made
     for box in made.boxes:
         box.close()
@@ -232,7 +236,7 @@ async def test_the_hosts_servers_are_followed(world: World, dnsmasq: Path) -> No
 
 @pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
 async def test_an_internal_network_leaks_no_question(world: World, dnsmasq: Path, transport: str) -> None:
-    await world.networks.create({"Name": "vault", "Internal": True})
+    await world.networks.create(network({"Name": "vault", "Internal": True}))
     box, _ = await world.run("safe", "vault")
     _, other = await world.run("lock", "vault")
     assert await ask(box, "lock", "A", transport) == [other.address]
@@ -246,7 +250,7 @@ async def test_an_internal_network_leaks_no_question(world: World, dnsmasq: Path
 
 
 async def test_names_of_other_networks_are_unknown(world: World, dnsmasq: Path) -> None:
-    await world.networks.create({"Name": "other"})
+    await world.networks.create(network({"Name": "other"}))
     web, _ = await world.run("web", "shop")
     both, _ = await world.run("both", "shop")
     await world.run("far", "other")
@@ -360,7 +364,7 @@ async def test_a_container_is_served_by_one_that_lives(world: World) -> None:
     box = Net()
     world.boxes.append(box)
     id = "db".ljust(64, "0")
-    endpoint = await world.networks.connect("shop", id, box.namespace, {}, {}, [], False, ["db"])
+    endpoint = await world.networks.connect("shop", id, box.namespace, endpoint_of({}), {}, [], False, ["db"])
     killed(world.forker)
     await world.networks.serve_names(id, sockets(box))
     assert not world.networks.wants_names(id)

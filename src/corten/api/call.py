@@ -21,14 +21,15 @@ from corten.engine import clock
 from corten.engine.engine import Engine
 from corten.engine.filters import Filters
 from corten.engine.system import API_VERSION
-from corten.engine.validate.keys import AUTH, Spelling
-from corten.engine.validate.schema import check_auth_types
 from corten.errors import Invalid
 from corten.http.heads import invite
 from corten.spec import go_json
+from corten.spec.docker.auth import AuthConfig
+from corten.spec.docker.decode import decode
+from corten.spec.docker.struct import Struct
 
 Json = dict[str, Any]
-T = TypeVar("T")
+S = TypeVar("S", bound=Struct)
 MAX_BODY = 4 << 20
 MAX_DEPTH = 200
 PATIENCE = 300.0  # seconds for the next piece of a request's body
@@ -40,6 +41,7 @@ HEADERS = {
     "Server": f"Corten/{__version__} (linux)",
 }
 _JSON_TYPE = re.compile(r"application/json\s*(;|\Z)", re.IGNORECASE)
+_AUTH = "X-Registry-Auth"
 _STANDARD = str.maketrans("-_", "+/")
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}\Z")
@@ -96,33 +98,30 @@ class Call:
         """The query's `filters`: {"key": ["value"]}, or {"key": {"value": true}} from old clients."""
         return decode_filters(self.query.get("filters", ""))
 
-    async def body(self, keys: Spelling, optional: bool = False) -> Json:
-        """The JSON object in the body, its keys spelled as `keys` has them. Without a body Invalid, or {} when
-        `optional`. TooLarge."""
+    async def body(self, struct: type[S], optional: bool = False) -> S:
+        """The structure in the JSON body, as the request's API version knows it. Raises Invalid for another type or,
+        unless `optional`, without a body; TooLarge."""
         data = await read_body(self.request)
         if data or self.request.headers.get("Content-Type"):
             check_json_type(self.request.headers.get("Content-Type", ""), bool(data))
         if not data.strip():
             if optional:
-                return {}
+                return struct()
             raise Invalid("invalid JSON: got EOF while reading request body")
-        found: Json = keys.correct(decode_object(data))
-        return found
+        return decode(struct, decode_object(data), self.version)
 
-    def header_json(self, name: str) -> Json:
-        """A header of base64url JSON, X-Registry-Auth; {} when it is missing or empty. Invalid."""
-        value = self.request.headers.get(name, "")
+    def registry_auth(self) -> AuthConfig:
+        """X-Registry-Auth, which is base64url JSON; empty credentials without the header. Raises Invalid."""
+        value = self.request.headers.get(_AUTH, "")
         if not value:
-            return {}
+            return AuthConfig()
         try:
             # Both alphabets: some clients send the ordinary one.
             text = value.translate(_STANDARD).rstrip("=")
             data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
         except (binascii.Error, ValueError):
-            raise Invalid(f"invalid {name} header: not base64url") from None
-        found: Json = AUTH.correct(decode_object(data)) if data.strip() else {}
-        check_auth_types(found)
-        return found
+            raise Invalid(f"invalid {_AUTH} header: not base64url") from None
+        return decode(AuthConfig, decode_object(data) if data.strip() else None)
 
 
 async def upload(request: web.BaseRequest) -> AsyncIterator[bytes]:
@@ -174,14 +173,6 @@ def decode_object(data: bytes) -> Json:
     if not isinstance(value, dict):
         raise Invalid("invalid JSON: the body must be an object")
     return value
-
-
-def typed(body: Json, kind: type[T]) -> T:
-    """The body as `kind`, whose fields it may leave out and add to. Invalid when one has another type."""
-    try:
-        return msgspec.convert(body, kind)
-    except msgspec.ValidationError as error:
-        raise Invalid(f"invalid JSON: {error}") from None
 
 
 def decode_filters(text: str) -> Filters:

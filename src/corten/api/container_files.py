@@ -12,8 +12,7 @@ from corten.api.routes import Route
 from corten.api.streams import begin, pieces, whole_or_pieces
 from corten.engine import clock
 from corten.engine.images.commit import Request
-from corten.engine.validate import keys
-from corten.engine.validate.schema import check_commit_types
+from corten.spec.docker.config import Config
 
 Json = dict[str, Any]
 _STAT = "X-Docker-Container-Path-Stat"
@@ -58,8 +57,6 @@ async def export(call: Call) -> web.StreamResponse:
 
 async def commit(call: Call) -> web.StreamResponse:
     container = call.engine.containers.get(call.text("container"))
-    config = await call.body(keys.IMAGE_CONFIG, optional=True)
-    check_commit_types(config)
     wanted = Request(
         repo=call.text("repo"),
         tag=call.text("tag"),
@@ -67,7 +64,7 @@ async def commit(call: Call) -> web.StreamResponse:
         comment=call.text("comment"),
         changes=tuple(line for text in call.query.getall("changes", []) for line in text.split("\n") if line.strip()),
         pause=call.flag("pause", True),
-        config=config,
+        config=await call.body(Config, optional=True),
     )
     return json_answer({"Id": await call.engine.commit(container, wanted)}, 201)
 

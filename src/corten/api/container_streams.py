@@ -34,7 +34,7 @@ async def attach(call: Call) -> web.StreamResponse:
         taken = await take(call.request, framed=mux, stream_types=call.version >= STREAM_TYPES)
         stream = Stream(
             taken.fd,
-            stdin=call.flag("stdin") and bool(container.record.config.get("OpenStdin")),
+            stdin=call.flag("stdin") and container.record.config.open_stdin,
             stdout=call.flag("stdout"),
             stderr=call.flag("stderr"),
             mux=mux,

@@ -19,8 +19,9 @@ from corten.engine.containers import wait as container_wait
 from corten.engine.containers.attach import resize as resize_container
 from corten.engine.containers.container import Container
 from corten.engine.system import sizes
-from corten.engine.validate import keys
 from corten.errors import Invalid
+from corten.spec.docker.config import CreateRequest
+from corten.spec.docker.host_config import UpdateConfig
 
 TIMING = "X-Corten-Timing"
 
@@ -43,7 +44,7 @@ async def list_containers(call: Call) -> web.StreamResponse:
 
 
 async def create(call: Call) -> web.StreamResponse:
-    config, host_config, networking = container_config(await call.body(keys.CREATE), call.version)
+    config, host_config, networking = container_config(await call.body(CreateRequest), call.version)
     container, warnings = await call.engine.containers.create(
         call.text("name"), config, host_config, networking, call.text("platform")
     )
@@ -52,7 +53,7 @@ async def create(call: Call) -> web.StreamResponse:
 
 async def inspect(call: Call) -> web.StreamResponse:
     container = named(call)
-    shown = container_inspect.inspect(call.engine, container)
+    shown = container_inspect.inspect(call.engine, container, call.version)
     if call.flag("size"):
         shown |= await sizes(call.engine, container)
     return json_answer(inspect_for(call.version, shown))
@@ -98,7 +99,7 @@ async def rename(call: Call) -> web.StreamResponse:
 
 
 async def update(call: Call) -> web.StreamResponse:
-    warnings = await container_update.update(call.engine.containers, named(call), await call.body(keys.UPDATE))
+    warnings = await container_update.update(call.engine.containers, named(call), await call.body(UpdateConfig))
     return json_answer({"Warnings": warnings})
 
 

@@ -10,7 +10,7 @@ from corten.errors import Unavailable, Unsupported
 
 
 async def distribution(call: Call) -> web.StreamResponse:
-    auth = call.header_json("X-Registry-Auth")
+    auth = call.registry_auth().to_json()
     return json_answer(await call.engine.images.distribution(call.path["name"], auth))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
-import msgspec
 from aiohttp import web
 
-from corten.api.call import Call, json_answer, typed
+from corten.api.call import Call, json_answer
 from corten.api.containers import size_of_terminal
 from corten.api.errors import message
 from corten.api.hijack import Hijacked, take
@@ -16,53 +16,35 @@ from corten.api.versions import STREAM_TYPES
 from corten.engine.containers.attach import DETACH_KEYS, detach_keys, hang_up, send
 from corten.engine.containers.execs import Exec
 from corten.engine.seams import Stream
-from corten.engine.validate import keys
-from corten.engine.validate.schema import check_exec_start_types
 from corten.errors import CortenError, StartFailed
-
-
-class ExecWish(msgspec.Struct):
-    """What is looked at in Docker's ExecConfig."""
-
-    Cmd: list[str] | None = None
-    Env: list[str] | None = None
-    User: str | None = None
-    WorkingDir: str | None = None
-    DetachKeys: str | None = None
-    AttachStdin: bool | None = None
-    AttachStdout: bool | None = None
-    AttachStderr: bool | None = None
-    Tty: bool | None = None
-    Privileged: bool | None = None
+from corten.spec.docker.exec import ExecConfig, ExecStart
 
 
 async def create(call: Call) -> web.StreamResponse:
     container = call.engine.containers.get(call.path["id"])
-    body = await call.body(keys.EXEC)
-    wish = typed(body, ExecWish)
-    detach_keys(wish.DetachKeys or "")
+    body = await call.body(ExecConfig)
+    detach_keys(body.detach_keys)
     return json_answer({"Id": call.engine.execs.create(container, body).id}, 201)
 
 
 async def start(call: Call) -> web.StreamResponse:
     """Detached: answered when it runs. Otherwise the connection is taken first, and errors go into it."""
-    body = await call.body(keys.EXEC_START, optional=True)
-    check_exec_start_types(body)
+    body = await call.body(ExecStart, optional=True)
     execs = call.engine.execs
     exec = execs.get(call.path["id"])
     execs.check_startable(exec)
-    size = _console_size(body) or _console_size(exec.config) or (0, 0)
-    if body.get("Detach"):
+    size = _console_size(body.console_size) or _console_size(exec.config.console_size) or (0, 0)
+    if body.detach:
         await execs.start(exec, None, size)
         return web.Response(status=200)
     mux = not exec.tty
     taken = await take(call.request, framed=mux, stream_types=call.version >= STREAM_TYPES)
-    text = str(exec.config.get("DetachKeys") or "")
+    text = exec.config.detach_keys
     stream = Stream(
         taken.fd,
-        stdin=bool(exec.config.get("AttachStdin")),
-        stdout=bool(exec.config.get("AttachStdout")),
-        stderr=bool(exec.config.get("AttachStderr")),
+        stdin=exec.config.attach_stdin,
+        stdout=exec.config.attach_stdout,
+        stderr=exec.config.attach_stderr,
         mux=mux,
         early=taken.early,
         detach_keys=detach_keys(text) if text else DETACH_KEYS,
@@ -91,11 +73,9 @@ async def _start_into(call: Call, exec: Exec, stream: Stream, size: tuple[int, i
         os.close(spare)
 
 
-def _console_size(body: dict[str, object]) -> tuple[int, int] | None:
-    size = body.get("ConsoleSize")
-    if isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and 0 < n < 65536 for n in size):
-        return size[0], size[1]
-    return None
+def _console_size(size: Sequence[int]) -> tuple[int, int] | None:
+    """Rows and columns, where both are given and a terminal can have them."""
+    return (size[0], size[1]) if len(size) == 2 and all(0 < number < 65536 for number in size) else None
 
 
 async def resize(call: Call) -> web.StreamResponse:

@@ -11,9 +11,8 @@ from corten.api.call import Call, decode_object, json_answer, read_body, upload
 from corten.api.routes import Route
 from corten.api.streams import begin, pieces, progress
 from corten.api.versions import NO_VIRTUAL_SIZE, Version
-from corten.engine.validate import keys
-from corten.engine.validate.schema import check_auth_types
 from corten.errors import Invalid, Unsupported
+from corten.spec.docker.auth import AuthConfig
 
 Json = dict[str, Any]
 _SEARCH_KEYS = frozenset({"is-official", "is-automated", "stars"})
@@ -43,7 +42,7 @@ async def create(call: Call) -> web.StreamResponse:
     """Pull (`fromImage`) or import (`fromSrc`), as a stream of messages."""
     name = call.text("fromImage")
     if name:
-        auth = call.header_json("X-Registry-Auth")
+        auth = call.registry_auth().to_json()
         source = call.engine.images.pull(name, call.text("tag"), call.text("platform"), auth)
         return await progress(call, source)
     if not (source_name := call.text("fromSrc")):
@@ -112,15 +111,13 @@ def platform(call: Call) -> str | None:
 
 
 async def push(call: Call) -> web.StreamResponse:
-    auth = call.header_json("X-Registry-Auth")
+    auth = call.registry_auth().to_json()
     return await progress(call, call.engine.images.push(call.path["name"], call.text("tag"), auth, platform(call)))
 
 
 async def login(call: Call) -> web.StreamResponse:
     """POST /auth."""
-    auth = await call.body(keys.AUTH)
-    check_auth_types(auth)
-    token = await call.engine.images.login(auth)
+    token = await call.engine.images.login((await call.body(AuthConfig)).to_json())
     return json_answer({"Status": "Login Succeeded", "IdentityToken": token})
 
 
@@ -128,7 +125,7 @@ async def search(call: Call) -> web.StreamResponse:
     filters = call.filters()
     filters.check(_SEARCH_KEYS)
     limit = call.integer("limit", 0) or 0
-    found = await call.engine.images.search(call.text("term"), limit, filters, call.header_json("X-Registry-Auth"))
+    found = await call.engine.images.search(call.text("term"), limit, filters, call.registry_auth().to_json())
     return json_answer(found)
 
 

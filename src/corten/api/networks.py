@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
 from corten.api.call import Call, empty, json_answer
 from corten.api.routes import Route
 from corten.engine.containers import network as container_network
 from corten.engine.containers.container import Container
-from corten.engine.validate import keys
-from corten.engine.validate.schema import check_connect_types, check_disconnect_types, check_network_types
 from corten.errors import NotFound
+from corten.spec.docker.networking import ConnectRequest, DisconnectRequest, EndpointSettings, NetworkCreate
 
 
 async def list_networks(call: Call) -> web.StreamResponse:
@@ -30,8 +27,7 @@ async def audit(call: Call) -> web.StreamResponse:
 
 
 async def create(call: Call) -> web.StreamResponse:
-    body = await call.body(keys.NETWORK)
-    check_network_types(body)
+    body = await call.body(NetworkCreate)
     return json_answer(await call.engine.networks.create(body), 201)
 
 
@@ -45,31 +41,29 @@ async def prune(call: Call) -> web.StreamResponse:
 
 
 async def connect(call: Call) -> web.StreamResponse:
-    body = await call.body(keys.CONNECT)
-    check_connect_types(body)
-    network, container = _both(call, body)
-    await container_network.connect(call.engine.containers, container, network, body.get("EndpointConfig") or {})
+    body = await call.body(ConnectRequest)
+    network, container = _both(call, body.container)
+    settings = body.endpoint_config or EndpointSettings()
+    await container_network.connect(call.engine.containers, container, network, settings)
     return web.Response(status=200)
 
 
 async def disconnect(call: Call) -> web.StreamResponse:
-    body = await call.body(keys.DISCONNECT)
-    check_disconnect_types(body)
-    force = bool(body.get("Force"))
+    body = await call.body(DisconnectRequest)
     try:
-        network, container = _both(call, body)
+        network, container = _both(call, body.container)
     except NotFound:
-        if force:
+        if body.force:
             return web.Response(status=200)
         raise
-    await container_network.disconnect(call.engine.containers, container, network, force)
+    await container_network.disconnect(call.engine.containers, container, network, body.force)
     return web.Response(status=200)
 
 
-def _both(call: Call, body: dict[str, Any]) -> tuple[str, Container]:
+def _both(call: Call, container: str) -> tuple[str, Container]:
     """The network's name, and the container. NotFound, Invalid."""
     name = call.engine.networks.find(call.path["id"]).definition.name
-    return name, call.engine.containers.get(body.get("Container") or "")
+    return name, call.engine.containers.get(container)
 
 
 ROUTES = (

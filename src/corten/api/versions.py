@@ -33,7 +33,6 @@ STOP_SIGNAL = Version(1, 42)  # stop and restart take a signal
 NO_VIRTUAL_SIZE = Version(1, 44)  # images have no VirtualSize
 PLATFORM_AT_CREATE = Version(1, 41)
 PRUNE_NAMED_VOLUMES = Version(1, 42)  # below, prune takes named volumes too
-HEALTH_START_INTERVAL = Version(1, 44)
 DF_TYPES = Version(1, 42)
 CONSOLE_SIZE = Version(1, 42)
 

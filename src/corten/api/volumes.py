@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
 from aiohttp import web
 
-from corten.api.call import Call, empty, json_answer, typed
+from corten.api.call import Call, empty, json_answer
 from corten.api.routes import Route
 from corten.api.versions import PRUNE_NAMED_VOLUMES
 from corten.engine.filters import Filters
-from corten.engine.validate import keys
 from corten.errors import Unsupported
-
-
-class VolumeWish(msgspec.Struct):
-    """Docker's VolumeCreateOptions."""
-
-    Name: str | None = None
-    Driver: str | None = None
-    DriverOpts: dict[str, str] | None = None
-    Labels: dict[str, str] | None = None
+from corten.spec.docker.volume import VolumeCreate
 
 
 async def list_volumes(call: Call) -> web.StreamResponse:
@@ -29,9 +19,9 @@ async def list_volumes(call: Call) -> web.StreamResponse:
 
 
 async def create(call: Call) -> web.StreamResponse:
-    wish = typed(await call.body(keys.VOLUME, optional=True), VolumeWish)
+    asked = await call.body(VolumeCreate, optional=True)
     volumes = call.engine.volumes
-    volume = volumes.create(wish.Name or "", wish.Driver or "", wish.DriverOpts, wish.Labels)
+    volume = volumes.create(asked.name, asked.driver, asked.driver_opts, asked.labels)
     return json_answer(volumes.shown(volume), 201)
 
 

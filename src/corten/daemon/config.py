@@ -327,11 +327,12 @@ def _checked(config: Config) -> Config:
 
 def _check_log(config: Config) -> None:
     from corten.engine.validate.logging import check_logging
+    from corten.spec.docker.host_config import LogConfig
 
     if not all(isinstance(value, str) for value in config.log_opts.values()):
         raise Invalid(f"log-opts must be texts by name: {json.dumps(dict(config.log_opts))}")
     try:
-        check_logging({"Type": config.log_driver, "Config": config.log_opts}, config.log_driver)
+        check_logging(LogConfig(type=config.log_driver, config=dict(config.log_opts)), config.log_driver)
     except (Invalid, Unsupported) as error:
         raise Invalid(f"failed to set log opts: {error}") from error
 

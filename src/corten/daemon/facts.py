@@ -15,6 +15,8 @@ from corten.errors import Invalid, Unsupported
 from corten.kernel import caps
 from corten.runtime import cgroups
 from corten.runtime.cgroups.support import support
+from corten.spec.docker.decode import decode
+from corten.spec.docker.host_config import Ulimit
 from corten.units.sizes import parse_bytes
 
 _INITS = ("/usr/bin/tini-static", "/usr/bin/docker-init", "/usr/bin/tini", "/usr/libexec/podman/catatonit")
@@ -80,7 +82,7 @@ def gather(config: Config) -> tuple[HostFacts, tuple[str, ...]]:
         default_cgroupns_mode=config.default_cgroupns_mode,
         default_log_driver=config.log_driver,
         default_log_options=config.log_opts,
-        default_ulimits=config.default_ulimits,
+        default_ulimits={name: decode(Ulimit, limit) for name, limit in config.default_ulimits.items()},
         default_no_new_privileges=config.no_new_privileges,
         bounds={} if "CAP_SYS_RESOURCE" in known else _own_limits(),
         lowest_oom_score_adj=-1000 if "CAP_SYS_RESOURCE" in known else _own_score(),

@@ -20,6 +20,7 @@ from corten.engine.seams import Json
 from corten.engine.system import System
 from corten.errors import CortenError, NotFound
 from corten.network.endpoint import Endpoint
+from corten.spec.docker.exec import ExecConfig
 
 
 class Engine:
@@ -80,7 +81,7 @@ class Engine:
 
     async def _probe(self, container: Container, command: list[str], seconds: float) -> tuple[int, str]:
         """One health check: exit code and output."""
-        config: Json = {"Cmd": command, "AttachStdout": True, "AttachStderr": True}
+        config = ExecConfig(cmd=command, attach_stdout=True, attach_stderr=True)
         try:
             return await self.execs.capture(container, config, seconds)
         except CortenError as error:

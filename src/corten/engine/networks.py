@@ -37,9 +37,10 @@ from corten.network.endpoint import Endpoint
 from corten.network.firewall import Published
 from corten.network.live import Live, lease_of, published, rank
 from corten.network.naming import NameServer, Naming, Sockets, prepared
-from corten.network.ports import Reservations, Wish, matching, report, wishes
+from corten.network.ports import PortMap, Reservations, Wish, matching, report, wishes
 from corten.network.upkeep import Upkeep
 from corten.network.wiring import Wiring, lead
+from corten.spec.docker.networking import EndpointSettings, NetworkCreate
 
 Publish = Callable[[str, str, str, Mapping[str, str]], None]  # events: type, action, id, attributes
 
@@ -128,8 +129,8 @@ class Networks:
         network: str,
         container_id: str,
         namespace: Namespace,
-        settings: Json,
-        port_bindings: Json,
+        settings: EndpointSettings,
+        port_bindings: PortMap,
         exposed: Sequence[str],
         publish_all: bool,
         names: Sequence[str],
@@ -177,7 +178,7 @@ class Networks:
         undo.callback(self._wiring.firewall.unpublish, taken)
         return taken
 
-    async def republish(self, container_id: str, adds: Json, removes: Json, exposed: Sequence[str]) -> Endpoint:
+    async def republish(self, container_id: str, adds: PortMap, removes: PortMap, exposed: Sequence[str]) -> Endpoint:
         """Publish other ports of a connected container; both are PortMaps, `removes` goes first. All or nothing.
 
         NotFound for what is not published, Conflict without a network that can publish, Failed (port in use).
@@ -349,7 +350,7 @@ class Networks:
             names = [name if n == endpoint.container_name else n for n in endpoint.dns_names]
             self._add(live, replace(endpoint, container_name=name, dns_names=names))
 
-    def validate(self, network: str, settings: Json) -> Definition:
+    def validate(self, network: str, settings: EndpointSettings) -> Definition:
         """At create, before anything is connected: the network is there and could give what is asked. Invalid."""
         found = self._known.usable(network).definition
         wanted(found, settings)
@@ -377,7 +378,7 @@ class Networks:
         shown = live.definition.wire({e.container_id: e.attached for e in live.endpoints.values()})
         return {**shown, "Services": {}} if verbose else shown
 
-    async def create(self, request: Json) -> Json:
+    async def create(self, request: NetworkCreate) -> Json:
         """POST /networks/create. Conflict for a name in use, Forbidden for a subnet in use, and see `from_request`."""
         wish = define.from_request(
             request, secrets.token_hex(32), clock.rfc3339(clock.now()), self._known.configuration

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from corten.engine.seams import Json, Namespace
 from corten.network.naming import Sockets
+from corten.network.ports import PortMap
+from corten.spec.docker.networking import EndpointSettings
 from corten.spec.image_config import ImageConfig
 
 
@@ -75,8 +77,8 @@ class Networks(Protocol):
         network: str,
         container_id: str,
         namespace: Namespace,
-        settings: Json,
-        port_bindings: Json,
+        settings: EndpointSettings,
+        port_bindings: PortMap,
         exposed: Sequence[str],
         publish_all: bool,
         names: Sequence[str],
@@ -91,7 +93,9 @@ class Networks(Protocol):
 
     def reconnect(self, endpoint: Any, namespace: Namespace) -> Endpoint: ...
 
-    async def republish(self, container_id: str, adds: Json, removes: Json, exposed: Sequence[str]) -> Endpoint: ...
+    async def republish(
+        self, container_id: str, adds: PortMap, removes: PortMap, exposed: Sequence[str]
+    ) -> Endpoint: ...
 
     async def adopt(self, record: Json, container_id: str) -> Endpoint: ...
 
@@ -105,7 +109,7 @@ class Networks(Protocol):
 
     def find(self, reference: str) -> Network: ...
 
-    def validate(self, network: str, settings: Json) -> Definition: ...
+    def validate(self, network: str, settings: EndpointSettings) -> Definition: ...
 
     def rename(self, container_id: str, name: str) -> None: ...
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from corten.errors import Invalid
 from corten.network.bridge import Interface, interface
 from corten.network.definition import Definition, parse_address
 from corten.network.endpoint import Endpoint
 from corten.network.ipam import IPAddress, Subnet
-
-Json = dict[str, Any]
+from corten.spec.docker.networking import EndpointIPAMConfig, EndpointSettings
 
 
 class Lease(NamedTuple):
@@ -27,11 +26,11 @@ class Wanted(NamedTuple):
     mac: str = ""
 
 
-def wanted(definition: Definition, settings: Json) -> Wanted:
+def wanted(definition: Definition, settings: EndpointSettings) -> Wanted:
     """Read and check EndpointSettings, as far as that goes without knowing what is in use. Invalid."""
-    ipam = settings.get("IPAMConfig") or {}
-    v4 = parse_address(ipam["IPv4Address"], "IPv4 address") if ipam.get("IPv4Address") else None
-    v6 = parse_address(ipam["IPv6Address"], "IPv6 address") if ipam.get("IPv6Address") else None
+    ipam = settings.ipam_config or EndpointIPAMConfig()
+    v4 = parse_address(ipam.ipv4_address, "IPv4 address") if ipam.ipv4_address else None
+    v6 = parse_address(ipam.ipv6_address, "IPv6 address") if ipam.ipv6_address else None
     if (v4 is not None and v4.version != 4) or (v6 is not None and v6.version != 6):
         raise Invalid(f"invalid address of network {definition.name}: {v4 if v4 and v4.version != 4 else v6}")
     if (v4 or v6) and (definition.driver in ("host", "null") or definition.default_bridge):
@@ -40,10 +39,10 @@ def wanted(definition: Definition, settings: Json) -> Wanted:
         raise Invalid(
             "user specified IP address is supported only when connecting to networks with user configured subnets"
         )
-    local = tuple(parse_address(text, "link-local address") for text in ipam.get("LinkLocalIPs") or ())
+    local = tuple(parse_address(text, "link-local address") for text in ipam.link_local_ips or ())
     if not all(address.is_link_local for address in local):
         raise Invalid(f"invalid link-local address: {next(a for a in local if not a.is_link_local)}")
-    return Wanted(v4, v6, local, _mac(settings.get("MacAddress") or ""))
+    return Wanted(v4, v6, local, _mac(settings.mac_address))
 
 
 def _mac(text: str) -> str:

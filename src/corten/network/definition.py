@@ -9,6 +9,7 @@ from typing import Any
 
 from corten.errors import Forbidden, Invalid, NotFound, Unavailable, Unsupported
 from corten.network.ipam import IPAddress, IPNetwork, Subnet
+from corten.spec.docker.networking import IPAM, ConfigReference, IPAMConfig, NetworkCreate
 from corten.units.booleans import parse_bool
 
 Json = dict[str, Any]
@@ -232,41 +233,41 @@ def parse_address(text: str, what: str = "address") -> IPAddress:
 
 
 def from_request(
-    request: Json, id: str, created: str, configuration: Callable[[str], Definition] | None = None
+    request: NetworkCreate, id: str, created: str, configuration: Callable[[str], Definition] | None = None
 ) -> Definition:
     """Docker's NetworkCreateRequest, checked as far as that goes without knowing other networks.
 
     `configuration` finds the network of ConfigFrom (NotFound). Forbidden for a predefined name, NotFound for a driver
     that is not there, Unavailable for one of a swarm, Invalid, Unsupported.
     """
-    name = str(request.get("Name") or "")
+    name = request.name
     if not name.strip() or not name.isprintable() or len(name) > 255:
         raise Invalid(f"invalid network name: {name!r}")
     if name in PREDEFINED:
         raise Forbidden(f"operation is not permitted on predefined {name} network")
     _check_configuration(request)
-    driver = "null" if request.get("ConfigOnly") else str(request.get("Driver") or "bridge")
+    driver = "null" if request.config_only else (request.driver or "bridge")
     _check_driver(driver, request)
-    ipam = request.get("IPAM") or {}
-    if (ipam.get("Driver") or "default") != "default":
-        raise NotFound(f"could not find plugin {ipam['Driver']} in v1 plugin registry: plugin not found")
+    ipam = request.ipam or IPAM()
+    if (ipam.driver or "default") != "default":
+        raise NotFound(f"could not find plugin {ipam.driver} in v1 plugin registry: plugin not found")
     made = Definition(
         id=id,
         name=name,
         created=created,
         driver=driver,
-        internal=bool(request.get("Internal")),
-        attachable=bool(request.get("Attachable")),
-        ipv4=request.get("EnableIPv4") is not False,
-        ipv6=bool(request.get("EnableIPv6")),
-        options=_texts(request.get("Options"), "option"),
-        labels=_texts(request.get("Labels"), "label"),
-        ipam_options=_texts(ipam.get("Options"), "IPAM option") or None,
-        ranges=tuple(_range(entry) for entry in ipam.get("Config") or [] if any(entry.values())),
-        user_ranges=any(entry.get("Subnet") for entry in ipam.get("Config") or []),
-        config_only=bool(request.get("ConfigOnly")),
+        internal=request.internal,
+        attachable=request.attachable,
+        ipv4=request.enable_ipv4 is not False,
+        ipv6=bool(request.enable_ipv6),
+        options=dict(request.options or {}),
+        labels=dict(request.labels or {}),
+        ipam_options=ipam.options or None,
+        ranges=tuple(_range(entry) for entry in ipam.config or [] if vars(entry)),
+        user_ranges=any(entry.subnet for entry in ipam.config or []),
+        config_only=request.config_only,
     )
-    source = str((request.get("ConfigFrom") or {}).get("Network") or "")
+    source = (request.config_from or ConfigReference()).network
     if source and configuration is not None:
         made = _configured(made, configuration(source))
     _check(made)
@@ -288,56 +289,48 @@ def _configured(made: Definition, source: Definition) -> Definition:
     )
 
 
-def _check_configuration(request: Json) -> None:
+def _check_configuration(request: NetworkCreate) -> None:
     """Docker's rules for ConfigOnly and ConfigFrom. Forbidden."""
-    only, source = request.get("ConfigOnly"), (request.get("ConfigFrom") or {}).get("Network")
-    if only and any(request.get(key) for key in ("Ingress", "Internal", "Attachable", "Scope")):
+    only, source = request.config_only, (request.config_from or ConfigReference()).network
+    if only and (request.ingress or request.internal or request.attachable or request.scope):
         raise Forbidden(
             "configuration network can only contain network specific fields. Network operator fields like "
             "[ ingress | internal | attachable | scope ] are not supported."
         )
     if only and source:
         raise Forbidden("a configuration network cannot depend on another configuration network")
-    ipam = request.get("IPAM") or {}
-    own = ipam.get("Config") or ipam.get("Options") or request.get("EnableIPv6") or request.get("Labels")
+    ipam = request.ipam or IPAM()
+    own = ipam.config or ipam.options or request.enable_ipv6 or request.labels
     if source and own:
         raise Forbidden(
             "user specified configurations are not supported if the network depends on a configuration network"
         )
-    if source and request.get("Options"):
+    if source and request.options:
         raise Forbidden("network driver options are not supported if the network depends on a configuration network")
 
 
-def _check_driver(driver: str, request: Json) -> None:
-    if driver in ("host", "null") and not request.get("ConfigOnly"):
+def _check_driver(driver: str, request: NetworkCreate) -> None:
+    if driver in ("host", "null") and not request.config_only:
         raise Forbidden(f'only one instance of "{driver}" network is allowed')
-    if driver == "overlay" or request.get("Ingress") or request.get("Scope") == "swarm":
+    if driver == "overlay" or request.ingress or request.scope == "swarm":
         raise Unavailable(_NO_SWARM)
     if driver not in DRIVERS:
         raise NotFound(f"could not find plugin {driver} in v1 plugin registry: plugin not found")
 
 
-def _range(entry: Json) -> Range:
-    auxiliary = entry.get("AuxiliaryAddresses") or entry.get("AuxAddress") or {}
-    network = parse_subnet(str(entry["Subnet"])) if entry.get("Subnet") else None
-    if network is None and any(entry.get(key) for key in ("Gateway", "IPRange")):
+def _range(entry: IPAMConfig) -> Range:
+    auxiliary = entry.auxiliary_addresses or entry.aux_address or {}
+    network = parse_subnet(str(entry.subnet)) if entry.subnet else None
+    if network is None and (entry.gateway or entry.ip_range):
         raise Invalid("every ip-range or gateway must have a corresponding subnet")
-    range = parse_subnet(str(entry["IPRange"])) if entry.get("IPRange") else None
-    gateway = str(entry.get("Gateway") or "").partition("/")[0]
+    range = parse_subnet(str(entry.ip_range)) if entry.ip_range else None
+    gateway = str(entry.gateway).partition("/")[0]
     return Range(
         subnet=str(network) if network is not None else "",
         ip_range=str(range) if range is not None else "",
         gateway=str(parse_address(gateway, "gateway")) if gateway else "",
-        auxiliary=_texts(auxiliary, "auxiliary address"),
+        auxiliary=dict(auxiliary),
     )
-
-
-def _texts(values: Any, what: str) -> dict[str, str]:
-    if values is None:
-        return {}
-    if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
-        raise Invalid(f"{what}s must be texts by name")
-    return dict(values)
 
 
 def _check(made: Definition) -> None:

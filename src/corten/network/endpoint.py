@@ -7,6 +7,9 @@ from typing import Any
 
 import msgspec
 
+from corten.spec.docker.decode import decode
+from corten.spec.docker.networking import EndpointSettings
+
 Json = dict[str, Any]
 
 
@@ -38,17 +41,18 @@ class Endpoint:
     aliases: list[str] = field(default_factory=list)
     dns_names: list[str] = field(default_factory=list)
     gw_priority: int = 0
-    settings_in: Json = field(default_factory=dict)
+    settings_in: EndpointSettings = field(default_factory=EndpointSettings)
 
     def to_json(self) -> Json:
-        found: Json = msgspec.to_builtins(self)
+        found: Json = msgspec.to_builtins(self, enc_hook=EndpointSettings.to_json)
         return found
 
     @classmethod
     def from_json(cls, record: Json) -> Endpoint:
         """Keys of a newer version are left out."""
         known = {f.name for f in fields(cls)}
-        return cls(**{key: value for key, value in record.items() if key in known})
+        values = {key: value for key, value in record.items() if key in known}
+        return cls(**{**values, "settings_in": decode(EndpointSettings, record.get("settings_in"))})
 
     @property
     def record(self) -> Json:
@@ -57,14 +61,8 @@ class Endpoint:
     @property
     def settings(self) -> Json:
         """Docker's EndpointSettings, as in NetworkSettings.Networks of a running container."""
-        asked = self.settings_in
         return {
-            "IPAMConfig": asked.get("IPAMConfig"),
-            "Links": asked.get("Links"),
-            "Aliases": asked.get("Aliases"),
-            "MacAddress": self.mac,
-            "DriverOpts": asked.get("DriverOpts"),
-            "GwPriority": self.gw_priority,
+            **self.settings_in.replace(mac_address=self.mac, gw_priority=self.gw_priority).to_json(),
             "NetworkID": self.network_id,
             "EndpointID": self.endpoint_id,
             "Gateway": self.gateway,

@@ -6,7 +6,6 @@ import ipaddress
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from corten.errors import Failed, Invalid
 from corten.network import definition as define
@@ -16,8 +15,7 @@ from corten.network.definition import Definition
 from corten.network.endpoint import Endpoint
 from corten.network.firewall import Bridge, Published
 from corten.network.ports import Target, published_again
-
-Json = dict[str, Any]
+from corten.spec.docker.networking import EndpointSettings
 
 _IFNAME = "com.docker.network.endpoint.ifname"
 
@@ -88,10 +86,10 @@ class Live:
         pools = ((self.addresses.v4, wish.v4), (self.addresses.v6, wish.v6))
         return any(pool is not None and ip is not None and pool.in_use(ip) for pool, ip in pools)
 
-    def bare(self, container_id: str, name: str, settings: Json) -> Endpoint:
+    def bare(self, container_id: str, name: str, settings: EndpointSettings) -> Endpoint:
         """An endpoint of host or none: nothing in it but that it is there."""
         made = self.definition
-        return Endpoint(made.id, made.name, secrets.token_hex(32), container_id, name, settings_in=dict(settings))
+        return Endpoint(made.id, made.name, secrets.token_hex(32), container_id, name, settings_in=settings)
 
     def endpoint(
         self,
@@ -99,7 +97,7 @@ class Live:
         wish: Wanted,
         container_id: str,
         names: Sequence[str],
-        settings: Json,
+        settings: EndpointSettings,
         index: int,
         host_prefix: str,
     ) -> Endpoint:
@@ -109,7 +107,7 @@ class Live:
         if first is None:
             raise Failed(f"network {made.name} has no addresses")
         id = secrets.token_hex(32)
-        aliases = [str(alias) for alias in settings.get("Aliases") or []]
+        aliases = [str(alias) for alias in settings.aliases or []]
         routed = not made.internal
         return Endpoint(
             network_id=made.id,
@@ -128,8 +126,8 @@ class Live:
             gateway6=str(pools.v6.gateway) if pools.v6 is not None and routed else "",
             aliases=aliases,
             dns_names=[] if made.default_bridge else list(dict.fromkeys([*names, *aliases, container_id[:12]])),
-            gw_priority=int(settings.get("GwPriority") or 0),
-            settings_in=dict(settings),
+            gw_priority=int(settings.gw_priority),
+            settings_in=settings,
         )
 
     def plug(self, endpoint: Endpoint, wish: Wanted, leads: bool) -> Plug:
@@ -146,9 +144,9 @@ class Live:
         return Plug(endpoint.interface, endpoint.mac, tuple(interfaces), gateways, made.mtu, not made.icc, publishes)
 
 
-def _interface_name(made: Definition, settings: Json, index: int) -> str:
-    options = settings.get("DriverOpts") or {}
-    name = str(options.get(_IFNAME) or f"{made.options.get(define.INTERFACE_PREFIX) or 'eth'}{index}")
+def _interface_name(made: Definition, settings: EndpointSettings, index: int) -> str:
+    options = settings.driver_opts or {}
+    name = options.get(_IFNAME) or f"{made.options.get(define.INTERFACE_PREFIX) or 'eth'}{index}"
     if not 0 < len(name.encode()) <= 15 or "/" in name or name in (".", "..") or any(c.isspace() for c in name):
         raise Invalid(f"invalid interface name {name!r}: at most 15 bytes, no slash, no space")
     return name

@@ -166,7 +166,7 @@ def host(endpoint: Endpoint) -> Json:
         "name": endpoint.container_name,
         "names": endpoint.dns_names,
         "addresses": [text for text in (endpoint.address, endpoint.address6) if text],
-        "links": [str(link) for link in endpoint.settings_in.get("Links") or ()],
+        "links": list(endpoint.settings_in.links or ()),
     }
 
 

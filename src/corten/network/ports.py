@@ -12,17 +12,18 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from corten.errors import Failed, Invalid, NotFound
 from corten.network.firewall import PROTOCOLS, Published
 from corten.network.holders import in_use_by
+from corten.spec.docker.host_config import PortBinding
 
-Json = dict[str, Any]
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+PortMap: TypeAlias = Mapping[str, Sequence[PortBinding]]
 
 _SPEC = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -85,15 +86,15 @@ def _range(text: str, whole: str) -> tuple[int, int]:
     return first, last
 
 
-def wishes(bindings: Mapping[str, Any] | None, exposed: Iterable[str], publish_all: bool) -> list[Wish]:
+def wishes(bindings: PortMap, exposed: Iterable[str], publish_all: bool) -> list[Wish]:
     """HostConfig.PortBindings, and with `publish_all` every exposed port without a binding. Sorted by port. Invalid."""
     found = []
-    for key, rows in (bindings or {}).items():
+    for key, rows in bindings.items():
         port, protocol = parse_port(key)
-        for row in rows or [{}]:
-            asked = str(row.get("HostPort") or "0")
+        for row in rows or [PortBinding()]:
+            asked = row.host_port or "0"
             first, last = _range(asked, asked)
-            found.append(Wish(port, protocol, _host_ip(row.get("HostIp") or ""), first, last))
+            found.append(Wish(port, protocol, _host_ip(row.host_ip), first, last))
     if publish_all:
         bound = {wish.name for wish in found}
         for text in exposed:
@@ -133,7 +134,7 @@ def published_again(ports: Mapping[str, list[dict[str, str]] | None], target: Ta
     return found
 
 
-def matching(published: Sequence[Published], bindings: Mapping[str, Any]) -> list[Published]:
+def matching(published: Sequence[Published], bindings: PortMap) -> list[Published]:
     """Those of `published` that a PortMap names; a port without rows, and a row without port or address, name all.
 
     NotFound for what names none.
@@ -141,8 +142,8 @@ def matching(published: Sequence[Published], bindings: Mapping[str, Any]) -> lis
     found: list[Published] = []
     for key, rows in bindings.items():
         port, protocol = parse_port(key)
-        for row in rows or [{}]:
-            ip, host_port = _host_ip(row.get("HostIp") or ""), str(row.get("HostPort") or "")
+        for row in rows or [PortBinding()]:
+            ip, host_port = _host_ip(row.host_ip), row.host_port
             named = [
                 one
                 for one in published
@@ -266,7 +267,7 @@ class Reservations:
             yield first + offset
 
 
-def _candidates(wish: Wish, ephemeral: Any) -> Iterator[int]:
+def _candidates(wish: Wish, ephemeral: Callable[[], Iterator[int]]) -> Iterator[int]:
     return iter(range(wish.first, wish.last + 1)) if wish.first else ephemeral()
 
 

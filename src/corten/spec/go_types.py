@@ -1,14 +1,17 @@
 """The types of Go's structures as tables, and what Go's decoder says of JSON that has another type.
 
-`engine/validate/types.py` checks requests by them, `spec/go_json.py` reads documents by them.
+`spec/docker/decode.py` reads requests by them, `spec/go_json.py` documents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from corten.errors import Invalid
+
+if TYPE_CHECKING:
+    from corten.spec.docker.struct import Struct
 
 _JSON_KINDS: dict[type, str] = {
     bool: "bool",
@@ -58,11 +61,12 @@ class Table(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A JSON object with known fields; `name` is the Go structure."""
+    """A JSON object with known fields; `name` is the Go structure, `struct` our own that has the same fields."""
 
     name: str
     go: str
     fields: Mapping[str, Type]
+    struct: type[Struct] | None = None
 
 
 Type: TypeAlias = Number | Plain | Moment | Items | Table | Record

@@ -16,17 +16,14 @@ import msgspec
 from corten.errors import Invalid
 from corten.spec import digest as digests
 from corten.spec import go_json
+from corten.spec.docker import config as docker
+from corten.spec.docker.gotypes import record_of
 from corten.spec.go_types import (
     BOOL,
-    DURATION,
-    EMPTY,
-    INT,
     INT64,
     STRING,
     STRINGS,
-    TEXTS,
     TIME,
-    WORDS,
     Items,
     Number,
     Plain,
@@ -39,49 +36,7 @@ from corten.spec.platform import Platform, named
 
 Json = dict[str, Any]
 
-HEALTH = Record(
-    "HealthConfig",
-    "container.HealthConfig",
-    {
-        "Test": STRINGS,
-        "Interval": DURATION,
-        "Timeout": DURATION,
-        "StartPeriod": DURATION,
-        "StartInterval": DURATION,
-        "Retries": INT,
-    },
-)
-CONFIG = Record(
-    "Config",
-    "container.Config",
-    {
-        "Hostname": STRING,
-        "Domainname": STRING,
-        "User": STRING,
-        "AttachStdin": BOOL,
-        "AttachStdout": BOOL,
-        "AttachStderr": BOOL,
-        "ExposedPorts": Table(EMPTY, "nat.PortSet"),
-        "Tty": BOOL,
-        "OpenStdin": BOOL,
-        "StdinOnce": BOOL,
-        "Env": STRINGS,
-        "Cmd": WORDS,
-        "Healthcheck": HEALTH,
-        "ArgsEscaped": BOOL,
-        "Image": STRING,
-        "Volumes": Table(EMPTY, "map[string]struct {}"),
-        "WorkingDir": STRING,
-        "Entrypoint": WORDS,
-        "NetworkDisabled": BOOL,
-        "MacAddress": STRING,
-        "OnBuild": STRINGS,
-        "Labels": TEXTS,
-        "StopSignal": STRING,
-        "StopTimeout": INT,
-        "Shell": WORDS,
-    },
-)
+CONFIG = record_of(docker.ImageConfig)
 IMAGE = Record(
     "Image",
     "image.Image",

@@ -10,19 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from corten.engine.oci.document import (
-    DeviceNode,
-    HostFacts,
-    MountPoint,
-    SpecInputs,
-    bundle_files,
-    container_spec,
-    merge_config,
-    mount_points,
-)
+from corten.engine.oci.document import DeviceNode, HostFacts, MountPoint, SpecInputs, bundle_files, container_spec
 from corten.engine.oci.facts import ALL_CONTROLS
 from corten.engine.oci.mount_points import inspect_mount
-from corten.engine.validate.create import normalize_host_config
+from corten.spec.docker.config import Config
+from corten.spec.docker.host_config import HostConfig
+from docker_json import merge_config, mount_points, normalize_host_config
 from unit.engine.dockerd_cases import IMAGES, Json
 
 _GOLDEN = Path(__file__).with_name("golden")
@@ -96,12 +89,12 @@ def absolute(request: Json) -> Json:
     return json.loads(json.dumps(request).replace("{src}", "/{src}"))
 
 
-def parsed(request: Json) -> tuple[Json, Json, list[MountPoint]]:
+def parsed(request: Json) -> tuple[Config, HostConfig, list[MountPoint]]:
     """(Config, HostConfig, mount points) as the engine would record them."""
     asked = absolute(request)
     _, image = IMAGES.get(request.get("Image", "plain"), ([], {}))
     config = merge_config(image, {key: value for key, value in asked.items() if key != "HostConfig"})
-    config["Hostname"] = config.get("Hostname") or ("{host}" if host_network(request) else "{id12}")
+    config = config.replace(hostname=config.hostname or ("{host}" if host_network(request) else "{id12}"))
     host = normalize_host_config(asked.get("HostConfig"), facts())
     return config, host, [sourced(point) for point in mount_points(config, host)]
 
@@ -113,8 +106,8 @@ def host_network(request: Json) -> bool:
 def ours(request: Json) -> Json:
     """Our answer in the form of the recorded ones."""
     config, host, points = parsed(request)
-    parent = host["CgroupParent"] or "/docker"
-    namespaces = {"network": "{exec}/netns/default"} if host["NetworkMode"] == "host" else {}
+    parent = host.cgroup_parent or "/docker"
+    namespaces = {"network": "{exec}/netns/default"} if host.network_mode == "host" else {}
     inputs = SpecInputs(
         "{id}",
         "name",
@@ -126,12 +119,12 @@ def ours(request: Json) -> Json:
         namespaces,
         {"defaultAction": "SCMP_ACT_ERRNO"},
         f"{parent}/{{id}}",
-        f"{BUNDLE}/mounts/shm" if host["IpcMode"] == "shareable" else None,
+        f"{BUNDLE}/mounts/shm" if host.ipc_mode == "shareable" else None,
     )
     spec = container_spec(inputs, facts())
     spec["linux"]["seccomp"] = "seccomp" in spec["linux"]
-    if host["Privileged"]:
+    if host.privileged:
         del spec["linux"]["devices"]  # not recorded: all devices of a machine
-    answer = {"spec": spec, "config": config, "host_config": host}
+    answer = {"spec": spec, "config": config.to_json(), "host_config": host.to_json()}
     answer["mounts"] = [inspect_mount(point) for point in points]
     return json.loads(json.dumps(answer).replace("/{src}", "{src}"))

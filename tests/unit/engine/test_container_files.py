@@ -7,11 +7,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from corten.engine.containers import files
+from corten.spec.docker.config import Config
+from corten.spec.docker.host_config import HostConfig
 
 
 def container(bundle: Path, mode: str = "") -> Any:
     bundle.mkdir()
-    record = SimpleNamespace(config={}, host_config={"NetworkMode": mode})
+    record = SimpleNamespace(config=Config(), host_config=HostConfig(network_mode=mode))
     return SimpleNamespace(bundle=bundle, record=record)
 
 

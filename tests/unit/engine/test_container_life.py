@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from corten.engine.containers import attach as container_attach
 from corten.engine.containers import exit as container_exit
 from corten.engine.containers import inspect as container_inspect
+from corten.engine.containers import records
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers import start as container_start
 from corten.engine.containers import stop as container_stop
@@ -24,6 +24,9 @@ from corten.engine.engine import Engine
 from corten.engine.filters import Filters
 from corten.engine.seams import Bundle, Stream, Task
 from corten.errors import Conflict, Failed, Invalid, NotFound, NotModified, StartFailed
+from corten.spec.docker.config import Config
+from corten.spec.docker.host_config import HostConfig, RestartPolicy
+from docker_json import create
 from engine_fakes import FakeRuntime, MemoryTable, make_engine
 
 
@@ -46,7 +49,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
 
 async def make(engine: Engine, *command: str, name: str = "", **host: Any) -> Container:
     config = {"Image": "test", "Cmd": list(command) or ["true"]}
-    container, _ = await engine.containers.create(name, config, host, {})
+    container, _ = await create(engine, config, host, name)
     return container
 
 
@@ -80,19 +83,19 @@ async def test_whole_life(engine: Engine) -> None:
 
 
 async def test_create_takes_from_the_image(engine: Engine) -> None:
-    container, _ = await engine.containers.create("", {"Image": "test", "Env": ["A=b"]}, {}, {})
+    container, _ = await create(engine, {"Image": "test", "Env": ["A=b"]})
     assert container.record.path == "true"
-    assert set(container.record.config["Env"]) >= {"A=b", "FROM_IMAGE=yes"}
-    assert container.record.config["Hostname"] == container.id[:12]
+    assert set(container.record.config.env or ()) >= {"A=b", "FROM_IMAGE=yes"}
+    assert container.record.config.hostname == container.id[:12]
     assert "_" in container.record.name
 
 
 async def test_failed_create_leaves_nothing(engine: Engine, tmp_path: Path) -> None:
     host = {"Binds": ["data:/data"], "VolumesFrom": ["nobody"]}
     with pytest.raises(Invalid):
-        await engine.containers.create("box", {"Image": "test"}, host, {})
+        await create(engine, {"Image": "test"}, host, "box")
     with pytest.raises(NotFound):
-        await engine.containers.create("box", {"Image": "missing"}, {}, {})
+        await create(engine, {"Image": "missing"}, name="box")
     assert not engine.containers.by_name
 
 
@@ -136,7 +139,7 @@ async def test_stop_sends_the_stop_signal_then_kills(engine: Engine) -> None:
     deaf = await run(engine, "sh", "-c", f"trap '' TERM; {ready}")
     for container in (polite, deaf):
         await output(container)
-    polite.record.config["StopSignal"] = "SIGUSR1"
+    polite.record.config = polite.record.config.replace(stop_signal="SIGUSR1")
     await container_stop.stop(engine.containers, polite, 10)
     await container_stop.stop(engine.containers, deaf, 0)
     assert [c.record.state.exit_code for c in (polite, deaf)] == [5, 137]
@@ -226,8 +229,8 @@ async def test_stopping_ends_restarting(engine: Engine) -> None:
     ],
 )
 def test_policies(policy: str, code: int, stopped: bool, again: bool) -> None:
-    host = {"RestartPolicy": {"Name": policy, "MaximumRetryCount": 0}}
-    record = Record("i", "n", 1, "img", "id", None, "true", [], {}, host, stopped=stopped)
+    host = HostConfig(restart_policy=RestartPolicy(name=policy))
+    record = Record("i", "n", 1, "img", "id", None, "true", [], Config(), host, stopped=stopped)
     assert container_exit.wants_restart(record, code) is again
 
 
@@ -266,7 +269,7 @@ async def test_health(engine: Engine) -> None:
     check = {"Test": ["CMD-SHELL", "test -e $MARK"], "Interval": 20_000_000, "Retries": 1}
     mark = engine.parts.settings.data_root / "mark"
     config = {"Image": "test", "Cmd": ["sleep", "60"], "Healthcheck": check, "Env": [f"MARK={mark}"]}
-    container, _ = await engine.containers.create("", config, {}, {})
+    container, _ = await create(engine, config)
     await container_start.start(engine.containers, container)
     assert container_inspect.state(container)["Health"]["Status"] == "starting"
     source = engine.events.listen(since=1, filters=Filters({"event": ["health_status"]}))
@@ -335,7 +338,7 @@ async def test_an_earlier_daemons_containers(tmp_path: Path) -> None:
     half = await make(old, name="half")
     half.record.state.status = "removing"
     for container in (brief, always, half):
-        table.put("container", container.id, msgspec.to_builtins(container.record))
+        records.save(table, container.record)
     await old.close()
 
     new = make_engine(tmp_path, table, runtime)

@@ -15,17 +15,14 @@ from corten.engine.oci.document import (
     MountPoint,
     SpecInputs,
     bundle_files,
-    capabilities,
     container_spec,
-    exec_process,
-    merge_config,
-    update_resources,
 )
 from corten.engine.oci.facts import Json
 from corten.engine.oci.security import DEFAULT_CAPABILITIES
 from corten.engine.oci.tmpfs import merge_options
-from corten.engine.validate.create import normalize_host_config
 from corten.errors import Invalid
+from corten.spec.docker.host_config import Ulimit
+from docker_json import capabilities, exec_process, merge_config, normalize_host_config, update_resources
 
 KVM = DeviceNode("/dev/kvm", "c", 10, 232, 0o660, 0, 105)
 
@@ -189,8 +186,8 @@ def test_daemon_defaults() -> None:
     facts = replace(
         FACTS,
         default_ulimits={
-            "nofile": {"Name": "nofile", "Soft": 1, "Hard": 2},
-            "core": {"Name": "core", "Soft": 0, "Hard": -1},
+            "nofile": Ulimit(name="nofile", soft=1, hard=2),
+            "core": Ulimit(name="core", soft=0, hard=-1),
         },
         default_no_new_privileges=True,
         default_init=True,
@@ -243,7 +240,7 @@ def test_missing_device_is_named() -> None:
 def test_image_environment_without_a_value_is_dropped() -> None:
     """CVE-2026-57231: it would be taken from the daemon's own environment."""
     image = {"Env": ["SECRET", "*", "=x", "", "GOOD=1"]}
-    assert merge_config(image, {"Env": ["MINE=2"]})["Env"] == ["MINE=2", "GOOD=1"]
+    assert merge_config(image, {"Env": ["MINE=2"]}).env == ["MINE=2", "GOOD=1"]
 
 
 def test_a_clients_name_without_a_value_unsets() -> None:
@@ -252,15 +249,13 @@ def test_a_clients_name_without_a_value_unsets() -> None:
 
 
 def test_merging_changes_neither_side() -> None:
-    image: Json = {"Env": ["A=1"], "Labels": {"a": "1"}, "Volumes": {"/a": {}}, "Cmd": "sh"}
-    config: Json = {"Env": ["B=1"], "Labels": {"c": "1"}, "Volumes": {"/b": {}}, "Nonsense": 1}
+    image = {"Env": ["A=1"], "Labels": {"a": "1", "b": None}, "Volumes": {"/a": {}}, "Cmd": "sh"}
+    config = {"Env": ["B=1"], "Labels": {"c": "1"}, "Volumes": {"/b": {}}, "Nonsense": 1}
     merged = merge_config(image, config)
-    merged["Labels"]["x"] = merged["Volumes"]["/x"] = "y"
-    assert image == {"Env": ["A=1"], "Labels": {"a": "1"}, "Volumes": {"/a": {}}, "Cmd": "sh"}
+    assert image == {"Env": ["A=1"], "Labels": {"a": "1", "b": None}, "Volumes": {"/a": {}}, "Cmd": "sh"}
     assert config == {"Env": ["B=1"], "Labels": {"c": "1"}, "Volumes": {"/b": {}}, "Nonsense": 1}
-    assert merged["Cmd"] == ["sh"]
-    assert merged["Labels"] == {"a": "1", "c": "1", "x": "y"}
-    assert "Nonsense" not in merged
+    assert (merged.cmd, merged.labels) == (["sh"], {"a": "1", "b": "", "c": "1"})
+    assert "Nonsense" not in merged.to_json()
 
 
 def test_nothing_in_an_image_but_its_config_has_an_effect() -> None:

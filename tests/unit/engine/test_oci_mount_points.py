@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from corten.engine.oci.document import MountPoint, mount_points, parse_mount, parse_volume
+from corten.engine.oci.document import MountPoint, parse_volume
 from corten.engine.oci.mount_points import volumes_from
 from corten.errors import Invalid, Unsupported
+from docker_json import mount_points, parse_mount
 
 LENT = MountPoint("volume", "/data", "/v/lent", "lent", "local", "z", nocopy=True)
 

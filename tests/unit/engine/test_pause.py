@@ -8,15 +8,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
+from corten.engine.containers import records
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers import start as container_start
 from corten.engine.containers import stop as container_stop
 from corten.engine.containers.container import Container
 from corten.engine.engine import Engine
 from corten.errors import Conflict, Failed, Unavailable
+from docker_json import create
 from engine_fakes import FakeRuntime, FakeTask, MemoryTable, make_engine
 
 
@@ -49,7 +50,7 @@ async def engine(tmp_path: Path, table: FailingTable) -> AsyncIterator[Engine]:
 
 
 async def running(engine: Engine) -> tuple[Container, FakeTask]:
-    container, _ = await engine.containers.create("box", {"Image": "test", "Cmd": ["sleep", "60"]}, {}, {})
+    container, _ = await create(engine, {"Image": "test", "Cmd": ["sleep", "60"]}, name="box")
     await container_start.start(engine.containers, container)
     assert isinstance(container.task, FakeTask)
     return container, container.task
@@ -136,7 +137,7 @@ async def test_a_daemon_that_died_half_way_leaves_nothing_frozen(tmp_path: Path)
     await old.open()
     container, task = await running(old)
     await task.pause()
-    table.put("container", container.id, msgspec.to_builtins(container.record))
+    records.save(table, container.record)
     await old.close()
 
     new = make_engine(tmp_path, table, runtime)

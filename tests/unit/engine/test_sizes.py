@@ -16,6 +16,7 @@ from corten.engine.filters import Filters
 from corten.engine.system import sizes
 from corten.layers import tree
 from corten.snapshots.shelf import Usage
+from docker_json import create
 from engine_fakes import make_engine
 
 
@@ -23,7 +24,7 @@ async def made(tmp_path: Path) -> tuple[Engine, list[Container]]:
     engine = make_engine(tmp_path)
     await engine.open()
     config = {"Image": "test", "Cmd": ["true"]}
-    return engine, [(await engine.containers.create(name, config, {}, {}))[0] for name in ("bad", "good")]
+    return engine, [(await create(engine, config, name=name))[0] for name in ("bad", "good")]
 
 
 @pytest.fixture

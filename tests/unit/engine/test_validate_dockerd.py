@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
-from corten.engine.oci.document import merge_config, update_resources
-from corten.engine.validate.create import check_create, check_name, normalize_host_config
+from corten.engine.validate.create import check_name
 from corten.errors import Conflict, CortenError, Invalid
+from corten.spec.docker.config import CreateRequest
+from corten.spec.docker.decode import decode
+from corten.spec.docker.host_config import HostConfig
+from corten.spec.docker.networking import NetworkingConfig
+from docker_json import check_create, merge_config, normalize_host_config, update_resources
 from unit.engine.dockerd_cases import ERRORS, IMAGES, NAMES, UPDATES, Json
 from unit.engine.dockerd_golden import absolute, facts, golden
 
@@ -75,14 +79,13 @@ NOT_HERE = {
 
 def answer(request: Json) -> Json:
     """Our status and words."""
-    asked = absolute(request)
     image = IMAGES["plain"][1] if request.get("Image") != "none" else {}
-    config = {key: value for key, value in asked.items() if key not in ("HostConfig", "NetworkingConfig")}
     known = facts(runtimes=frozenset({"record"}))
     try:
-        merged = merge_config(image, config)
-        warnings = check_create(merged, asked.get("HostConfig"), asked.get("NetworkingConfig"), known)
-        normalize_host_config(asked.get("HostConfig"), known)
+        asked = decode(CreateRequest, absolute(request))
+        host, networking = asked.host_config or HostConfig(), asked.networking_config or NetworkingConfig()
+        warnings = check_create(merge_config(image, asked), host, networking, known)
+        normalize_host_config(host, known)
     except CortenError as error:
         return {"refused": True, "message": str(error).replace("/{src}", "{src}")}
     return {"refused": False, "warnings": warnings}
@@ -136,8 +139,8 @@ def test_update(case: str) -> None:
         return
     assert theirs["status"] == 200
     assert warnings == (theirs["Warnings"] or [])
-    mine = {key: shown(key, value) for key, value in updated.items()}
-    unset = {key: shown(key, value) for key, value in normalize_host_config({}, facts()).items()}
+    mine = {key: shown(key, value) for key, value in updated.to_json().items()}
+    unset = {key: shown(key, value) for key, value in normalize_host_config({}, facts()).to_json().items()}
     changed = {key for key in mine if mine[key] != unset[key]}
     recorded = {key: shown(key, value) for key, value in theirs["host_config"].items()}
     assert {key: mine[key] for key in changed} == {key: value for key, value in recorded.items() if value != unset[key]}

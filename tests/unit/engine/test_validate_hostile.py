@@ -10,21 +10,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corten.engine.oci.document import (
-    DeviceNode,
-    HostFacts,
-    IdMap,
-    SpecInputs,
-    container_spec,
-    merge_config,
-    mount_points,
-    update_resources,
-)
+from corten.engine.oci.document import DeviceNode, HostFacts, IdMap, SpecInputs, container_spec
 from corten.engine.oci.facts import Json
-from corten.engine.validate.create import check_create, check_exec, check_name, normalize_host_config
-from corten.engine.validate.schema import CONFIG, EXEC, HOST_CONFIG, UPDATE
+from corten.engine.validate.create import check_name
 from corten.errors import CortenError, Invalid
+from corten.spec.docker.config import Config
+from corten.spec.docker.exec import ExecConfig
+from corten.spec.docker.gotypes import record_of
+from corten.spec.docker.host_config import HostConfig, UpdateConfig
 from corten.spec.go_types import Items, Number, Plain, Record, Table, Type
+from docker_json import check_create, check_exec, merge_config, mount_points, normalize_host_config, update_resources
+
+CONFIG, HOST_CONFIG, EXEC, UPDATE = (record_of(each) for each in (Config, HostConfig, ExecConfig, UpdateConfig))
 
 NODE = DeviceNode("/dev/null", "c", 1, 3)
 FACTS = HostFacts(("CAP_CHOWN",), cpus=2, cpuset_cpus=frozenset({0, 1}), init_path="/init", devices=lambda path: [NODE])
@@ -104,9 +101,9 @@ def take(config: Any, host: Any, networking: Any) -> None:
     check_create(merged, host, networking, FACTS)
     normal = normalize_host_config(host, FACTS)
     joined = {"network": "/n", "pid": "/p", "ipc": "/i", "uts": "/u"}
-    points = mount_points(merged, normal, {text.split(":")[0]: () for text in normal["VolumesFrom"] or ()})
+    points = mount_points(merged, normal, {text.split(":")[0]: () for text in normal.volumes_from or ()})
     spec = container_spec(SpecInputs("id", "n", merged, normal, Path("/b"), {}, points, joined), FACTS)
-    assert spec["linux"]["maskedPaths"] or normal["Privileged"] or normal["MaskedPaths"] == []
+    assert spec["linux"]["maskedPaths"] or normal.privileged or normal.masked_paths == []
     assert normalize_host_config(normal, FACTS) == normal
 
 
@@ -302,7 +299,7 @@ def test_what_the_machine_lacks_is_a_warning_and_dropped() -> None:
         "Your kernel does not support cpuset",
     ]
     host = normalize_host_config(asked, facts)
-    assert (host["Memory"], host["CpuShares"], host["PidsLimit"], host["CpusetCpus"]) == (0, 0, None, "")
+    assert (host.memory, host.cpu_shares, host.pids_limit, host.cpuset_cpus) == (0, 0, None, "")
 
 
 @pytest.mark.parametrize("name", ["ab\n", "a", "", "a/b", "..", "a\0b", "é é"])

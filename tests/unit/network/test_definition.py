@@ -7,12 +7,13 @@ import pytest
 from corten.errors import Forbidden, Invalid, NotFound, Unavailable
 from corten.network.addresses import wanted
 from corten.network.definition import Definition, from_request
+from docker_json import endpoint, network
 
 ID = "a1b2c3d4e5f6" + "0" * 52
 
 
 def make(**request: Any) -> Definition:
-    return from_request({"Name": "mine", **request}, ID, "2026-01-01T00:00:00Z")
+    return from_request(network({"Name": "mine", **request}), ID, "2026-01-01T00:00:00Z")
 
 
 def test_a_plain_network() -> None:
@@ -99,14 +100,16 @@ def test_refusals(request_: dict[str, Any], error: type[Exception]) -> None:
 )
 def test_endpoint_wishes_that_cannot_be(settings: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
-        wanted(make(IPAM={"Config": [{"Subnet": "10.1.0.0/16"}]}), settings)
+        wanted(make(IPAM={"Config": [{"Subnet": "10.1.0.0/16"}]}), endpoint(settings))
 
 
 def test_endpoint_wishes() -> None:
     made = make(IPAM={"Config": [{"Subnet": "10.1.0.0/16"}]})
     found = wanted(
         made,
-        {"IPAMConfig": {"IPv4Address": "10.1.0.7", "LinkLocalIPs": ["fe80::7"]}, "MacAddress": "02-42-AC-11-00-02"},
+        endpoint(
+            {"IPAMConfig": {"IPv4Address": "10.1.0.7", "LinkLocalIPs": ["fe80::7"]}, "MacAddress": "02-42-AC-11-00-02"}
+        ),
     )
     assert (str(found.v4), found.mac, [str(a) for a in found.link_local]) == (
         "10.1.0.7",
@@ -114,4 +117,4 @@ def test_endpoint_wishes() -> None:
         ["fe80::7"],
     )
     with pytest.raises(Invalid, match="user configured subnets"):
-        wanted(make(), {"IPAMConfig": {"IPv4Address": "10.1.0.7"}})
+        wanted(make(), endpoint({"IPAMConfig": {"IPv4Address": "10.1.0.7"}}))

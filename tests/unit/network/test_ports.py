@@ -8,6 +8,7 @@ import pytest
 from corten.errors import Failed, Invalid
 from corten.network.firewall import Published
 from corten.network.ports import Reservations, Target, Wish, parse_port, published_again, report, wishes
+from docker_json import port_map
 
 V4, V6 = ipaddress.ip_address("172.17.0.2"), ipaddress.ip_address("fd00::2")
 TARGET = Target("web", "e" * 64, V4, None)
@@ -37,14 +38,14 @@ def test_wishes() -> None:
         "53/udp": None,
         "443": [{"HostIp": "", "HostPort": ""}],
     }
-    assert wishes(bindings, ["80/tcp", "81/tcp"], publish_all=True) == [
+    assert wishes(port_map(bindings), ["80/tcp", "81/tcp"], publish_all=True) == [
         Wish(80, "tcp", "127.0.0.1", 8080, 8080),
         Wish(80, "tcp", "", 9000, 9010),
         Wish(81, "tcp", "", 0, 0),
         Wish(443, "tcp", "", 0, 0),
         Wish(53, "udp", "", 0, 0),
     ]
-    assert wishes(None, ["80/tcp"], publish_all=False) == []
+    assert wishes({}, ["80/tcp"], publish_all=False) == []
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_wishes() -> None:
 )
 def test_bad_bindings(row: dict[str, str]) -> None:
     with pytest.raises(Invalid):
-        wishes({"80/tcp": [row]}, [], False)
+        wishes(port_map({"80/tcp": [row]}), [], False)
 
 
 def test_report_and_back() -> None:

@@ -12,6 +12,7 @@ from corten.kernel.netlink import attributes
 from corten.network.bridge import Plug
 from corten.network.definition import Definition, from_request
 from corten.network.stacked import device, inner
+from corten.spec.docker.networking import NetworkCreate
 
 PLUG = Plug(
     "eth0",
@@ -24,7 +25,7 @@ IFINFO = 16
 
 
 def network(driver: str, **options: str) -> Definition:
-    return from_request({"Name": "n", "Driver": driver, "EnableIPv6": True, "Options": options}, "f" * 64, "")
+    return from_request(NetworkCreate(name="n", driver=driver, enable_ipv6=True, options=options), "f" * 64, "")
 
 
 def kind_and_mode(body: bytes) -> tuple[bytes, bytes]:

@@ -79,7 +79,7 @@ class Container:
     @property
     def log_path(self) -> Path | None:
         """None when the container keeps no log."""
-        kind = (self.record.host_config.get("LogConfig") or {}).get("Type") or "json-file"
+        kind = self.record.host_config.log_config.type
         return self.bundle / f"{self.id}-json.log" if kind != "none" else None
 
     def attributes(self, **more: str) -> dict[str, str]:

@@ -21,6 +21,9 @@ from corten.engine.filters import Filters
 from corten.engine.parts import Parts
 from corten.engine.seams import Json
 from corten.errors import CortenError, Invalid, NotFound
+from corten.spec.docker.config import Config
+from corten.spec.docker.host_config import HostConfig
+from corten.spec.docker.networking import NetworkingConfig
 
 if TYPE_CHECKING:
     from corten.engine.containers.health import Run
@@ -45,7 +48,7 @@ class Containers:
     def add(self, container: Container) -> None:
         self.by_id[container.id] = container
         self.by_name[container.record.name] = container
-        if container.record.host_config.get("Links"):
+        if container.record.host_config.links:
             self.with_links[container.id] = container
 
     def drop(self, container: Container) -> None:
@@ -70,7 +73,12 @@ class Containers:
         return matches[0]
 
     async def create(
-        self, name: str, config: Json, host_config: Json, networking: Json, platform: str = ""
+        self,
+        name: str,
+        config: Config,
+        host_config: HostConfig,
+        networking: NetworkingConfig,
+        platform: str = "",
     ) -> tuple[Container, list[str]]:
         return await create(self, name, config, host_config, networking, platform)
 
@@ -153,7 +161,7 @@ class Containers:
     def _starts_with_daemon(self, container: Container) -> bool:
         """Policy "always" starts even what a client had stopped; "created" is never started by itself."""
         record = container.record
-        policy = (record.host_config.get("RestartPolicy") or {}).get("Name")
+        policy = record.host_config.restart_policy.name
         if record.state.status != "exited":
             return False
         return policy == "always" or (policy == "unless-stopped" and not record.stopped)

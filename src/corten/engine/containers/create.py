@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING
 from corten.engine import clock
 from corten.engine.containers import names, records
 from corten.engine.containers.container import Container
-from corten.engine.oci.facts import Json, MountPoint
-from corten.engine.oci.merge import command_line, merge_config
+from corten.engine.oci.facts import MountPoint
+from corten.engine.oci.merge import merge_config
 from corten.engine.oci.mount_points import mount_points, volumes_from
 from corten.engine.oci.namespaces import joins
 from corten.engine.parts import Parts
 from corten.engine.peers import Image, Networks
-from corten.engine.validate.create import check_create, check_types
+from corten.engine.validate.create import check_create
 from corten.engine.validate.defaults import normalize_host_config
 from corten.engine.volume_content import fill_volumes
 from corten.errors import Conflict, Invalid, NotFound
 from corten.spec import platform as platforms
+from corten.spec.docker.config import Config, ImageConfig
+from corten.spec.docker.decode import decode
+from corten.spec.docker.host_config import HostConfig
+from corten.spec.docker.networking import EndpointSettings, NetworkingConfig
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
@@ -32,15 +36,19 @@ _NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 
 
 async def create(
-    containers: Containers, name: str, config: Json, host_config: Json, networking: Json, platform: str = ""
+    containers: Containers,
+    name: str,
+    config: Config,
+    host_config: HostConfig,
+    networking: NetworkingConfig,
+    platform: str = "",
 ) -> tuple[Container, list[str]]:
     """A new container in state "created", and warnings. Invalid, NotFound (image), Conflict (name)."""
     parts = containers.parts
     checked_name = check_name(name) if name else ""
-    check_types(config, host_config, networking)
-    image = await parts.images.provide(config.get("Image") or "")
-    _check_platform(config.get("Image") or "", image, platform)
-    config = merge_config(image.config.config, config)
+    image = await parts.images.provide(config.image)
+    _check_platform(config.image, image, platform)
+    config = merge_config(decode(ImageConfig, image.config.config), config)
     warnings = check_create(config, host_config, networking, parts.facts)
     host_config = normalize_host_config(host_config, parts.facts)
     if checked_name:
@@ -88,19 +96,24 @@ def _check_platform(reference: str, image: Image, platform: str) -> None:
 
 
 def _record(
-    containers: Containers, name: str, image: Image, config: Json, host_config: Json, networking: Json
+    containers: Containers,
+    name: str,
+    image: Image,
+    config: Config,
+    host_config: HostConfig,
+    networking: NetworkingConfig,
 ) -> records.Record:
     id = secrets.token_hex(32)
     while id[:12].isdigit():  # a hostname of digits only is taken for a number by some programs
         id = secrets.token_hex(32)
-    words = command_line(config)
-    if not config.get("Hostname"):
-        config["Hostname"] = os.uname().nodename if host_config.get("NetworkMode") == "host" else id[:12]
+    words = config.command_line()
+    if not config.hostname:
+        config = config.replace(hostname=os.uname().nodename if host_config.network_mode == "host" else id[:12])
     return records.Record(
         id=id,
         name=name or names.unused(containers.by_name),
         created=clock.now(),
-        image=config.get("Image") or image.id,
+        image=config.image or image.id,
         image_id=image.id,
         chain_id=image.chain_id,
         path=words[0],
@@ -111,19 +124,19 @@ def _record(
     )
 
 
-def wanted_networks(networks: Networks, host_config: Json, networking: Json) -> dict[str, Json]:
+def wanted_networks(
+    networks: Networks, host_config: HostConfig, networking: NetworkingConfig
+) -> dict[str, EndpointSettings]:
     """Endpoint settings by the network's name: that of NetworkMode first, then the others that the client named.
 
     A network that is not there is the start's business, as with dockerd; one that cannot give what is asked is refused.
     """
-    mode = host_config.get("NetworkMode") or "default"
+    mode = host_config.network_mode or "default"
     if joins(mode):
         return {}
-    asked = {
-        _name(networks, ref): settings or {} for ref, settings in (networking.get("EndpointsConfig") or {}).items()
-    }
+    asked = {_name(networks, ref): settings for ref, settings in (networking.endpoints_config or {}).items()}
     first = _name(networks, mode)
-    wanted = {first: asked.pop(first, {}), **asked}
+    wanted = {first: asked.pop(first, EndpointSettings()), **asked}
     for name, settings in wanted.items():
         try:
             networks.validate(name, settings)
@@ -139,10 +152,10 @@ def _name(networks: Networks, reference: str) -> str:
         return reference
 
 
-def _prepare(containers: Containers, container: Container, host_config: Json) -> None:
+def _prepare(containers: Containers, container: Container, host_config: HostConfig) -> None:
     parts, record = containers.parts, container.record
     borrowed = {}
-    for text in host_config.get("VolumesFrom") or ():
+    for text in host_config.volumes_from or ():
         name, _ = volumes_from(text)
         try:
             borrowed[name] = containers.get(name).record.mounts

@@ -18,6 +18,7 @@ from corten.engine.containers.container import Container
 from corten.engine.oci.document import exec_process
 from corten.engine.seams import ExecSpec, Exit, Json, Stream, Task
 from corten.errors import Conflict, CortenError, Invalid, NotFound, StartFailed
+from corten.spec.docker.exec import ExecConfig
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
@@ -31,11 +32,11 @@ _CAPTURED = 4096  # bytes
 
 @dataclass(slots=True)
 class Exec:
-    """One exec. `config` is the body of the create request."""
+    """One exec, as the create request described it."""
 
     id: str
     container: Container
-    config: Json
+    config: ExecConfig
     state: Literal["created", "running", "ended"] = "created"
     pid: int = 0
     exit_code: int | None = None
@@ -45,7 +46,7 @@ class Exec:
 
     @property
     def tty(self) -> bool:
-        return bool(self.config.get("Tty"))
+        return self.config.tty
 
 
 class Execs:
@@ -54,9 +55,9 @@ class Execs:
         self._parts = containers.parts
         self._all: dict[str, Exec] = {}
 
-    def create(self, container: Container, config: Json) -> Exec:
+    def create(self, container: Container, config: ExecConfig) -> Exec:
         """Invalid without a command, Conflict unless the container runs."""
-        command = config.get("Cmd") or []
+        command = config.cmd or []
         if not command:
             raise Invalid("No exec command specified")
         check_running(container, "exec")
@@ -96,7 +97,7 @@ class Execs:
             raise
         if exec.size:
             self._parts.watching.spawn(_first_size(exec, task), f"the first size of exec {exec.id}")
-        self._publish(exec, "exec_start: " + " ".join(exec.config["Cmd"]))
+        self._publish(exec, "exec_start: " + " ".join(exec.config.cmd or ()))
         self._parts.watching.spawn(self._watch(exec), f"the watch on exec {exec.id}")
 
     def _process(self, exec: Exec) -> Json:
@@ -120,7 +121,7 @@ class Execs:
         exec.state, exec.exit_code, exec.ended_at = "ended", status, time.monotonic()
         exec.ended.set()
 
-    async def capture(self, container: Container, config: Json, seconds: float) -> tuple[int, str]:
+    async def capture(self, container: Container, config: ExecConfig, seconds: float) -> tuple[int, str]:
         """Run to the end and give exit code and the first output; past `seconds` it is killed and the code is -1."""
         exec = self.create(container, config)
         ours, theirs = socket.socketpair()
@@ -207,7 +208,7 @@ async def _read_all(sock: socket.socket) -> bytes:
 
 
 def _wants_stdin(exec: Exec) -> bool:
-    return bool(exec.config.get("AttachStdin"))
+    return exec.config.attach_stdin
 
 
 def _alive(pid: int) -> bool:
@@ -220,21 +221,21 @@ def _alive(pid: int) -> bool:
 
 def _shown(exec: Exec) -> Json:
     config = exec.config
-    command = config.get("Cmd") or [""]
+    command = config.cmd or [""]
     process: Json = {"tty": exec.tty, "entrypoint": command[0], "arguments": command[1:]}
-    process["privileged"] = bool(config.get("Privileged"))
-    if config.get("User"):
-        process["user"] = config["User"]
+    process["privileged"] = config.privileged
+    if config.user:
+        process["user"] = config.user
     return {
         "ID": exec.id,
         "Running": exec.state == "running",
         "ExitCode": exec.exit_code,
         "ProcessConfig": process,
         "OpenStdin": _wants_stdin(exec),
-        "OpenStderr": bool(config.get("AttachStderr")),
-        "OpenStdout": bool(config.get("AttachStdout")),
+        "OpenStderr": config.attach_stderr,
+        "OpenStdout": config.attach_stdout,
         "CanRemove": exec.state == "ended",
         "ContainerID": exec.container.id,
-        "DetachKeys": config.get("DetachKeys") or "",
+        "DetachKeys": config.detach_keys,
         "Pid": exec.pid,
     }

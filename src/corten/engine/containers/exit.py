@@ -59,7 +59,7 @@ async def ended(containers: Containers, container: Container, exit: Exit) -> Non
     container.wake(exit, "not-running", "next-exit")
     if again:
         _restart_later(containers, container, lasted)
-    elif record.host_config.get("AutoRemove"):
+    elif record.host_config.auto_remove:
         removal = container_remove.remove_ended(containers, container)
         parts.changing.spawn(removal, f"the automatic removal of container {container.id}")
 
@@ -86,14 +86,14 @@ def _ending(record: Record, exit: Exit) -> dict[str, str]:
 
 def wants_restart(record: Record, status: int) -> bool:
     """What the restart policy says of a run that ended with `status`."""
-    policy = record.host_config.get("RestartPolicy") or {}
+    policy = record.host_config.restart_policy
     if record.stopped:
         return False
-    match policy.get("Name"):
+    match policy.name:
         case "always" | "unless-stopped":
             return True
         case "on-failure":
-            limit = policy.get("MaximumRetryCount") or 0
+            limit = policy.maximum_retry_count
             return status != 0 and (limit == 0 or record.restart_count < limit)
         case _:
             return False

@@ -20,7 +20,7 @@ def prepare(container: Container, owner: tuple[int, int] = (0, 0)) -> None:
 
     The files belong to `owner`, whom the container's root is on the host.
     """
-    _put(container, "hostname", f"{container.record.config.get('Hostname') or ''}\n".encode())
+    _put(container, "hostname", f"{container.record.config.hostname}\n".encode())
     for name in ("hosts", "resolv.conf"):
         os.close(_open(container, name))
     for name in ("hostname", "hosts", "resolv.conf"):  # users of the container read them; the daemon's umask is private
@@ -33,17 +33,17 @@ def prepare(container: Container, owner: tuple[int, int] = (0, 0)) -> None:
 def write_network(containers: Containers, container: Container) -> None:
     """hosts and resolv.conf for the addresses that the container got; in place, because they are bound already."""
     config, host = container.record.config, container.record.host_config
-    if name := joins(host.get("NetworkMode")):
+    if name := joins(host.network_mode):
         other = containers.get(name)
         for file in ("hosts", "resolv.conf"):
             _put(container, file, _read(other, file))
         return
     networks, endpoints = containers.parts.networks, list(container.endpoints.values())
-    names = (config.get("Hostname") or "", config.get("Domainname") or "")
-    extra = [*(host.get("ExtraHosts") or ()), *host_entries(containers, container)]
+    names = (config.hostname, config.domainname)
+    extra = [*(host.extra_hosts or ()), *host_entries(containers, container)]
     _put(container, "hosts", networks.hosts_file(endpoints, *names, extra).encode())
-    wishes = (host.get(key) or () for key in ("Dns", "DnsSearch", "DnsOptions"))
-    _put(container, "resolv.conf", networks.resolv_conf(endpoints, *wishes).encode())
+    servers, search, options = host.dns or (), host.dns_search or (), host.dns_options or ()
+    _put(container, "resolv.conf", networks.resolv_conf(endpoints, servers, search, options).encode())
 
 
 def _read(container: Container, name: str) -> bytes:

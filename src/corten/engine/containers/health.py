@@ -10,12 +10,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Literal
 
 from corten.engine import clock
 from corten.engine.containers.container import Container
 from corten.engine.parts import Parts
 from corten.engine.seams import Json
+from corten.spec.docker.config import Config, HealthConfig
 from corten.units.durations import SECOND
 
 Health = Literal["starting", "healthy", "unhealthy"]
@@ -28,16 +29,16 @@ _DEFAULT_SHELL = ["/bin/sh", "-c"]
 class Probe:
     """The health of one run. `check` is Docker's HealthConfig; its times are nanoseconds, 0 for the default."""
 
-    def __init__(self, check: Json, shell: list[str] | None = None) -> None:
+    def __init__(self, check: HealthConfig, shell: list[str] | None = None) -> None:
         self.status: Health = "starting"
         self.streak = 0
         self.results: deque[Json] = deque(maxlen=_KEPT)
-        self.interval = (check.get("Interval") or 30 * SECOND) / SECOND
-        self.timeout = (check.get("Timeout") or 30 * SECOND) / SECOND
-        self.start_period = (check.get("StartPeriod") or 0) / SECOND
-        self.start_interval = (check.get("StartInterval") or 5 * SECOND) / SECOND
-        self.retries = check.get("Retries") or 3
-        self.command = _command(check.get("Test") or [], shell or _DEFAULT_SHELL)
+        self.interval = (check.interval or 30 * SECOND) / SECOND
+        self.timeout = (check.timeout or 30 * SECOND) / SECOND
+        self.start_period = check.start_period / SECOND
+        self.start_interval = (check.start_interval or 5 * SECOND) / SECOND
+        self.retries = check.retries or 3
+        self.command = _command(check.test or [], shell or _DEFAULT_SHELL)
         self.task: asyncio.Task[None] | None = None
         self._begun = time.monotonic()
 
@@ -87,9 +88,9 @@ def _command(test: list[str], shell: list[str]) -> list[str]:
     return [*shell, " ".join(test[1:])] if test[0] == "CMD-SHELL" else test[1:]
 
 
-def make_probe(config: dict[str, Any]) -> Probe | None:
+def make_probe(config: Config) -> Probe | None:
     """The probe of a container's config; None when it has none, or one that is switched off."""
-    probe = Probe(config.get("Healthcheck") or {}, config.get("Shell"))
+    probe = Probe(config.healthcheck or HealthConfig(), config.shell)
     return probe if probe.command else None
 
 

@@ -9,6 +9,7 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.records import Record
 from corten.engine.oci.mount_points import inspect_mount
 from corten.engine.seams import Json
+from corten.spec.docker.networking import EndpointSettings
 
 if TYPE_CHECKING:
     from corten.engine.engine import Engine
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 _DEFAULT_FIELDS = ("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen")
 
 
-def inspect(engine: Engine, container: Container) -> Json:
-    """The whole of it but SizeRw and SizeRootFs, which walk the disk; `Timing` is ours."""
+def inspect(engine: Engine, container: Container, version: tuple[int, int] | None = None) -> Json:
+    """The whole of it but SizeRw and SizeRootFs, which walk the disk; `Timing` is ours. `version` is that of the API,
+    None for the newest: it says which fields of the two configurations are shown."""
     record, bundle = container.record, container.bundle
     settings = engine.parts.settings
     shown: Json = {
@@ -39,10 +41,10 @@ def inspect(engine: Engine, container: Container) -> Json:
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": engine.execs.running_in(container) or None,
-        "HostConfig": record.host_config,
+        "HostConfig": record.host_config.to_json(version),
         "GraphDriver": {"Data": {"ID": record.id}, "Name": settings.driver},
         "Mounts": [inspect_mount(point) for point in record.mounts],
-        "Config": record.config,
+        "Config": record.config.to_json(version),
         "NetworkSettings": network_settings(engine, container),
     }
     if record.timing:
@@ -52,7 +54,7 @@ def inspect(engine: Engine, container: Container) -> Json:
 
 def _log_path(container: Container) -> str:
     """Docker's is for those who read json-file's lines themselves; what others keep is nobody's business."""
-    driver = (container.record.host_config.get("LogConfig") or {}).get("Type") or "json-file"
+    driver = container.record.host_config.log_config.type
     return str(container.log_path) if driver == "json-file" else ""
 
 
@@ -80,7 +82,7 @@ def network_settings(engine: Engine, container: Container) -> Json:
     """NetworkSettings with the fields of the default network on top, which API versions below 1.52 have."""
     record = container.record
     networks = {name: endpoint_settings(container, name) for name in networks_of(record)}
-    own = record.state.has_task and record.host_config.get("NetworkMode") != "host"
+    own = record.state.has_task and record.host_config.network_mode != "host"
     shown: Json = {
         "Bridge": "",
         "SandboxID": record.id if own else "",
@@ -106,14 +108,9 @@ def endpoint_settings(container: Container, network: str) -> Json:
     """What it is now while it is connected, and otherwise what the client wants it to be."""
     if (endpoint := container.endpoints.get(network)) is not None:
         return endpoint.settings
-    wanted = container.record.networks.get(network, {})
-    empty: Json = {
-        "IPAMConfig": None,
-        "Links": None,
-        "Aliases": None,
-        "MacAddress": "",
-        "DriverOpts": None,
-        "GwPriority": 0,
+    wanted = container.record.networks.get(network, EndpointSettings())
+    return {
+        **wanted.to_json(),
         "NetworkID": "",
         "EndpointID": "",
         "Gateway": "",
@@ -124,7 +121,6 @@ def endpoint_settings(container: Container, network: str) -> Json:
         "GlobalIPv6PrefixLen": 0,
         "DNSNames": None,
     }
-    return {**empty, **{key: value for key, value in wanted.items() if value is not None and key in empty}}
 
 
 def ports(container: Container) -> Json:

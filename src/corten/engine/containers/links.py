@@ -18,7 +18,7 @@ _NOT_PASSED = ("HOME", "PATH")
 def linked(containers: Containers, container: Container) -> list[tuple[str, Container]]:
     """(alias, container) of each link. NotFound for a container that is gone, Conflict for one that does not run."""
     found = []
-    for text in container.record.host_config.get("Links") or ():
+    for text in container.record.host_config.links or ():
         target, _, alias = text.partition(":")
         other = containers.get(target)
         if not other.record.state.has_task:
@@ -34,7 +34,7 @@ def linking(containers: Containers, container: Container) -> list[Container]:
     """Running containers with a link to this one: where it is may have changed with its start."""
     found = []
     for other in containers.with_links.values():
-        targets = [text.partition(":")[0].removeprefix("/") for text in other.record.host_config["Links"]]
+        targets = [text.partition(":")[0].removeprefix("/") for text in other.record.host_config.links or ()]
         if other.record.state.has_task and (container.record.name in targets or container.id in targets):
             found.append(other)
     return found
@@ -43,12 +43,12 @@ def linking(containers: Containers, container: Container) -> list[Container]:
 def host_entries(containers: Containers, container: Container) -> list[str]:
     """ "name:address" for every name of every linked container that runs, on a network that both are in."""
     entries = []
-    for text in container.record.host_config.get("Links") or ():
+    for text in container.record.host_config.links or ():
         target, _, alias = text.partition(":")
         other = containers.by_name.get(target.removeprefix("/")) or containers.by_id.get(target)
         if other is None or (address := _address(container, other)) == "":
             continue
-        names = ((alias or target).rpartition("/")[2], other.record.config.get("Hostname") or "", other.record.name)
+        names = ((alias or target).rpartition("/")[2], other.record.config.hostname, other.record.name)
         entries += [f"{name}:{address}" for name in dict.fromkeys(names) if name]
     return entries
 
@@ -64,14 +64,14 @@ def environment(containers: Containers, container: Container) -> list[str]:
             prefix = alias.upper().replace("-", "_")
             found += _ports(prefix, address, _exposed(other))
             found.append(f"{prefix}_NAME=/{container.record.name}/{alias}")
-            given = (entry.partition("=") for entry in other.record.config.get("Env") or ())
+            given = (entry.partition("=") for entry in other.record.config.env or ())
             found += [f"{prefix}_ENV_{key}={value}" for key, sign, value in given if sign and key not in _NOT_PASSED]
     return found
 
 
 def _exposed(container: Container) -> list[tuple[int, str]]:
     """(port, protocol), lowest first; of both protocols tcp first."""
-    texts = (port.partition("/") for port in container.record.config.get("ExposedPorts") or {})
+    texts = (port.partition("/") for port in container.record.config.exposed_ports or {})
     return sorted((int(number), protocol or "tcp") for number, _, protocol in texts)
 
 

@@ -147,15 +147,15 @@ def port_range(text: str) -> list[str]:
 
 def _published(container: Container) -> Iterable[str]:
     """Ports on the host, and inside, as Docker's filter looks at both."""
-    for port, bindings in (container.record.host_config.get("PortBindings") or {}).items():
+    for port, bindings in (container.record.host_config.port_bindings or {}).items():
         yield port
-        for binding in bindings or ():
-            if binding.get("HostPort"):
-                yield f"{binding['HostPort']}/{port.partition('/')[2] or 'tcp'}"
+        for binding in bindings:
+            if binding.host_port:
+                yield f"{binding.host_port}/{port.partition('/')[2] or 'tcp'}"
 
 
 def _exposed(container: Container) -> Iterable[str]:
-    return container.record.config.get("ExposedPorts") or ()
+    return container.record.config.exposed_ports or ()
 
 
 def _anything(containers: Containers, values: frozenset[str]) -> _Test:
@@ -200,7 +200,7 @@ def summary(names: ImageNames, container: Container) -> Json:
         "Labels": record.labels,
         "State": record.state.status,
         "Status": status(container),
-        "HostConfig": {"NetworkMode": record.host_config.get("NetworkMode") or "default"},
+        "HostConfig": {"NetworkMode": record.host_config.network_mode or "default"},
         "NetworkSettings": {"Networks": {name: endpoint_settings(container, name) for name in record.networks}},
         "Mounts": [inspect_mount(point) for point in record.mounts],
     }

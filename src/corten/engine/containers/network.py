@@ -13,11 +13,13 @@ from corten.engine.containers import records
 from corten.engine.containers.container import Container
 from corten.engine.containers.records import Record
 from corten.engine.oci.namespaces import own_network
-from corten.engine.seams import Json, Namespace
+from corten.engine.seams import Namespace
 from corten.engine.validate.network import check_endpoint
 from corten.errors import Conflict, CortenError, Forbidden, Invalid, NotFound
 from corten.network import rate
 from corten.network.naming import Sockets
+from corten.spec.docker.host_config import PortBinding
+from corten.spec.docker.networking import EndpointSettings
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
@@ -31,10 +33,10 @@ def own_namespace(record: Record) -> bool:
     return own_network(record.host_config)
 
 
-def names_of(container: Container, settings: Json) -> list[str]:
+def names_of(container: Container, settings: EndpointSettings) -> list[str]:
     """What other containers of a network may call this one: its name, the short id, aliases."""
     record = container.record
-    wanted = [record.name, record.id[:12], *(settings.get("Aliases") or ())]
+    wanted = [record.name, record.id[:12], *(settings.aliases or ())]
     return list(dict.fromkeys(wanted))
 
 
@@ -51,7 +53,7 @@ async def connect_all(
 
 
 def _shape(containers: Containers, container: Container, namespace: Namespace) -> None:
-    if limits := container.record.host_config.get("NetRate"):
+    if limits := container.record.host_config.net_rate:
         containers.parts.networks.shape(container.id, limits, namespace)
 
 
@@ -63,19 +65,24 @@ async def change_rate(containers: Containers, container: Container, limits: str)
     if container.record.state.has_task and own_namespace(container.record):
         async with _opened(containers, container) as namespace:
             containers.parts.networks.shape(container.id, limits, namespace)
-    container.record.host_config = {**container.record.host_config, "NetRate": limits}
+    container.record.host_config = container.record.host_config.replace(net_rate=limits)
 
 
 async def _serve_names(containers: Containers, container: Container, namespace: Namespace) -> None:
     """A name server for a container in a user-defined network that has none yet."""
     parts = containers.parts
     if parts.networks.wants_names(container.id) and (made := await parts.namespaces.name_sockets(namespace)):
-        servers = container.record.host_config.get("Dns") or ()
+        servers = container.record.host_config.dns or ()
         await parts.networks.serve_names(container.id, Sockets(*made), servers)
 
 
 async def _connect(
-    containers: Containers, container: Container, namespace: Namespace, network: str, settings: Json, index: int
+    containers: Containers,
+    container: Container,
+    namespace: Namespace,
+    network: str,
+    settings: EndpointSettings,
+    index: int,
 ) -> None:
     """Ports are published on the first network that can: a port of the host leads to one place."""
     host, config = container.record.host_config, container.record.config
@@ -85,9 +92,9 @@ async def _connect(
         container.id,
         namespace,
         settings,
-        {} if published else host.get("PortBindings") or {},
-        list(config.get("ExposedPorts") or {}),
-        bool(host.get("PublishAllPorts")) and not published,
+        {} if published else host.port_bindings or {},
+        list(config.exposed_ports or {}),
+        host.publish_all_ports and not published,
         names_of(container, settings),
         index,
     )
@@ -156,7 +163,7 @@ async def disconnect_endpoint(
         await containers.parts.networks.disconnect(endpoint, namespace)
 
 
-async def connect(containers: Containers, container: Container, network: str, settings: Json) -> None:
+async def connect(containers: Containers, container: Container, network: str, settings: EndpointSettings) -> None:
     """POST /networks/ID/connect; `network` is a name. Forbidden without a namespace of its own."""
     check_endpoint(settings)
     async with container.lock:
@@ -175,7 +182,7 @@ async def connect(containers: Containers, container: Container, network: str, se
         _changed(containers, container)
 
 
-def _check_connectable(containers: Containers, container: Container, network: str, settings: Json) -> None:
+def _check_connectable(containers: Containers, container: Container, network: str, settings: EndpointSettings) -> None:
     record = container.record
     if not own_namespace(record):
         raise Forbidden("container sharing network namespace with another container or host cannot be connected")
@@ -204,7 +211,7 @@ async def disconnect(containers: Containers, container: Container, network: str,
             if force:
                 return
             raise NotFound(f"container {container.id} is not connected to network {network}")
-        if record.host_config.get("NetworkMode") == "host":
+        if record.host_config.network_mode == "host":
             raise Conflict("cannot disconnect a container from the host's network")
         if network not in container.endpoints:
             del record.networks[network]
@@ -224,11 +231,11 @@ async def disconnect(containers: Containers, container: Container, network: str,
 
 async def _publish_elsewhere(containers: Containers, container: Container) -> None:
     """Ports were published on a network that is gone: publish them on another, if there is one that can."""
-    host, exposed = container.record.host_config, list(container.record.config.get("ExposedPorts") or {})
-    wished: Json = {port: [{}] for port in exposed} if host.get("PublishAllPorts") else {}
+    host, exposed = container.record.host_config, list(container.record.config.exposed_ports or {})
+    wished = {port: [PortBinding()] for port in exposed} if host.publish_all_ports else {}
     try:
         changed = await containers.parts.networks.republish(
-            container.id, {**wished, **(host.get("PortBindings") or {})}, {}, exposed
+            container.id, {**wished, **(host.port_bindings or {})}, {}, exposed
         )
     except Conflict:
         return  # it was the last network with a way out

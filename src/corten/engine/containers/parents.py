@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from corten.engine.seams import Json
+from corten.spec.docker.host_config import HostConfig
 
 if TYPE_CHECKING:
     from corten.engine.containers.container import Container
@@ -38,15 +38,15 @@ class NoGroups:
         return
 
 
-def parent_of(parts: Parts, host_config: Json) -> str:
+def parent_of(parts: Parts, host_config: HostConfig) -> str:
     """The group in which a container's own is made, absolute."""
-    parent = str(host_config.get("CgroupParent") or parts.settings.cgroup_parent)
+    parent = host_config.cgroup_parent or parts.settings.cgroup_parent
     return parent if parent.startswith("/") else "/" + parent
 
 
 def note(parts: Parts, container: Container) -> None:
     """Before a start: what will have to be made for this container alone."""
-    if container.record.host_config.get("CgroupParent"):
+    if container.record.host_config.cgroup_parent:
         for directory, group in parts.groups.missing(parent_of(parts, container.record.host_config)).items():
             parts.table.put(KIND, directory, {"group": group})
 

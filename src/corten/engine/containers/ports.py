@@ -7,29 +7,30 @@ takes those that it names. What changes at a running container is kept for its n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from corten.engine.containers.container import Container
 from corten.engine.oci.namespaces import own_network
-from corten.engine.seams import Json
 from corten.engine.validate.network import check_bindings
-from corten.errors import Conflict, Invalid, NotFound
+from corten.errors import Conflict, NotFound
+from corten.spec.docker.host_config import PortBinding, UpdateConfig
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
 
-FIELDS = ("PublishAdd", "PublishRm")
+Bindings = Mapping[str, list[PortBinding]]
 
 
-async def republish(containers: Containers, container: Container, body: Json) -> None:
+async def republish(containers: Containers, container: Container, body: UpdateConfig) -> None:
     """All of it or nothing; the caller holds the lock and saves the record. Invalid, NotFound, Conflict, Failed."""
-    adds, removes = (_bindings(body, field) for field in FIELDS)
+    adds = {port: rows or [PortBinding()] for port, rows in _with_protocols(body.publish_add).items()}
+    removes = _with_protocols(body.publish_rm)
     if not adds and not removes:
         return
     record = container.record
     if not own_network(record.host_config):
         raise Conflict(f"container {container.id} has no network of its own to publish ports of")
-    exposed = {**(record.config.get("ExposedPorts") or {}), **{port: {} for port in adds}}
+    exposed = {**(record.config.exposed_ports or {}), **{port: {} for port in adds}}
     wished = _without(container, removes)
     if container.endpoints:
         changed = await containers.parts.networks.republish(container.id, adds, removes, list(exposed))
@@ -37,27 +38,20 @@ async def republish(containers: Containers, container: Container, body: Json) ->
         record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
     for port, rows in adds.items():
         wished[port] = [*wished.get(port, ()), *rows]
-    record.config = {**record.config, "ExposedPorts": exposed}
-    record.host_config = {**record.host_config, "PortBindings": wished}
+    record.config = record.config.replace(exposed_ports=exposed)
+    record.host_config = record.host_config.replace(port_bindings=wished)
 
 
-def _bindings(body: Json, field: str) -> dict[str, list[Json]]:
-    """With the protocol in each port's name. Invalid."""
-    given = body.get(field) or {}
-    if not isinstance(given, dict) or not all(isinstance(rows or [], list) for rows in given.values()):
-        raise Invalid(f"invalid JSON: {field} must be bindings by port")
-    rows_of = {port if "/" in port else f"{port}/tcp": list(rows or []) for port, rows in given.items()}
-    if not all(isinstance(row, dict) for rows in rows_of.values() for row in rows):
-        raise Invalid(f"invalid JSON: a binding in {field} must be an object")
+def _with_protocols(given: Bindings | None) -> dict[str, list[PortBinding]]:
+    """The PortMap with the protocol in each port's name. Raises Invalid for a port or an address that is none."""
+    rows_of = {port if "/" in port else f"{port}/tcp": rows for port, rows in (given or {}).items()}
     check_bindings(rows_of)
-    if field == "PublishAdd":
-        return {port: rows or [{"HostIp": "", "HostPort": ""}] for port, rows in rows_of.items()}
     return rows_of
 
 
-def _without(container: Container, removes: Mapping[str, list[Json]]) -> dict[str, list[Json]]:
+def _without(container: Container, removes: Bindings) -> dict[str, list[PortBinding]]:
     """HostConfig.PortBindings without what is removed. NotFound for what is not there."""
-    wished = {port: list(rows or []) for port, rows in (container.record.host_config.get("PortBindings") or {}).items()}
+    wished = {port: list(rows) for port, rows in (container.record.host_config.port_bindings or {}).items()}
     for port, rows in removes.items():
         before = wished.pop(port, [])
         kept = [one for one in before if rows and not any(_names(row, one, _places(container, port)) for row in rows)]
@@ -68,15 +62,15 @@ def _without(container: Container, removes: Mapping[str, list[Json]]) -> dict[st
     return wished
 
 
-def _names(row: Mapping[str, Any], binding: Mapping[str, Any], places: list[Json]) -> bool:
+def _names(row: PortBinding, binding: PortBinding, places: list[dict[str, str]]) -> bool:
     """Whether the row of a removal means this binding. One whose port was our choice is known by where it led."""
-    port, ip = str(row.get("HostPort") or ""), row.get("HostIp") or ""
-    own_port, own_ip = str(binding.get("HostPort") or "0"), binding.get("HostIp") or ""
+    port, ip = row.host_port, row.host_ip
+    own_port, own_ip = binding.host_port or "0", binding.host_ip
     if own_port == "0" and port:
         return any(p["HostPort"] == port and own_ip in ("", p["HostIp"]) and ip in ("", p["HostIp"]) for p in places)
     return port in ("", own_port) and ip in ("", own_ip)
 
 
-def _places(container: Container, port: str) -> list[Json]:
+def _places(container: Container, port: str) -> list[dict[str, str]]:
     """Where the port is published now."""
     return [row for endpoint in container.endpoints.values() for row in endpoint.ports.get(port) or ()]

@@ -12,7 +12,12 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from corten.engine.oci.facts import MountPoint
-from corten.errors import Corrupt
+from corten.errors import Corrupt, Invalid
+from corten.spec.docker.config import Config
+from corten.spec.docker.decode import decode
+from corten.spec.docker.host_config import HostConfig
+from corten.spec.docker.networking import EndpointSettings
+from corten.spec.docker.struct import Struct
 
 Json = dict[str, Any]
 Status = Literal["created", "running", "paused", "restarting", "exited", "removing", "dead"]
@@ -70,9 +75,9 @@ class Record(msgspec.Struct, omit_defaults=True):
     chain_id: str | None
     path: str
     args: list[str]
-    config: Json
-    host_config: Json
-    networks: dict[str, Json] = {}
+    config: Config
+    host_config: HostConfig
+    networks: dict[str, EndpointSettings] = {}
     endpoints: dict[str, Json] = {}
     mounts: list[MountPoint] = []
     platform: str = "linux"
@@ -83,15 +88,15 @@ class Record(msgspec.Struct, omit_defaults=True):
 
     @property
     def tty(self) -> bool:
-        return bool(self.config.get("Tty"))
+        return self.config.tty
 
     @property
     def labels(self) -> dict[str, str]:
-        return self.config.get("Labels") or {}
+        return self.config.labels or {}
 
 
 def save(table: Table, record: Record) -> None:
-    table.put(KIND, record.id, msgspec.to_builtins(record))
+    table.put(KIND, record.id, msgspec.to_builtins(record, enc_hook=Struct.to_json))
 
 
 def forget(table: Table, id: str) -> None:
@@ -103,7 +108,7 @@ def load(table: Table) -> tuple[list[Record], list[Corrupt]]:
     records, broken = [], []
     for id, body in table.list(KIND).items():
         try:
-            records.append(msgspec.convert(body, Record))
-        except msgspec.ValidationError as error:
+            records.append(msgspec.convert(body, Record, dec_hook=decode))
+        except (msgspec.ValidationError, Invalid) as error:
             broken.append(Corrupt(f"record of container {id} cannot be read: {error}"))
     return records, broken

@@ -92,7 +92,7 @@ async def _erase(containers: Containers, container: Container) -> None:
     """Behind the answer: nobody can name the container any more."""
     parts = containers.parts
     await container.settled()
-    if container.record.host_config.get("CgroupParent"):
+    if container.record.host_config.cgroup_parent:
         parents.let_go(containers)
     parts.snapshots.remove(container.id)
     await asyncio.to_thread(_remove_bundle, container.bundle)

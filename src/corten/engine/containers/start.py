@@ -37,6 +37,7 @@ from corten.engine.subpaths import with_subpaths
 from corten.engine.validate.logging import max_size
 from corten.errors import Conflict, CortenError, Invalid, NotModified, StartFailed
 from corten.kernel import paths
+from corten.spec.docker.host_config import HostConfig
 from corten.spec.mounts import Mount
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ async def start(containers: Containers, container: Container) -> dict[str, float
         try:
             return await start_locked(containers, container)
         except BaseException:
-            if container.record.host_config.get("AutoRemove"):  # or a client that waits for its removal waits for ever
+            if container.record.host_config.auto_remove:  # or a client that waits for its removal waits for ever
                 await container_remove.remove_locked(containers, container, volumes=True)
             raise
 
@@ -203,7 +204,7 @@ async def _network_namespace(
     return namespace
 
 
-def _root_owner(parts: Parts, host_config: Json) -> tuple[int, int]:
+def _root_owner(parts: Parts, host_config: HostConfig) -> tuple[int, int]:
     if not remapped(host_config, parts.facts):
         return 0, 0
     return parts.facts.uid_map[0].host, parts.facts.gid_map[0].host
@@ -266,13 +267,14 @@ def unseen(
 def _joined(containers: Containers, container: Container) -> dict[str, str]:
     """Paths of the namespaces of other containers that this one shares. Conflict when one does not run."""
     found = {}
-    for kind, field in (("network", "NetworkMode"), ("pid", "PidMode"), ("ipc", "IpcMode")):
-        if name := joins(container.record.host_config.get(field)):
+    record, host = container.record, container.record.host_config
+    for kind, mode in (("network", host.network_mode), ("pid", host.pid_mode), ("ipc", host.ipc_mode)):
+        if name := joins(mode):
             other = containers.get(name)
             if not other.record.state.has_task:
                 raise Conflict(f"cannot join {kind} of a non running container: {other.id}")
             if kind == "network":  # one network, one name in it
-                container.record.config["Hostname"] = other.record.config.get("Hostname")
+                record.config = record.config.replace(hostname=other.record.config.hostname)
             if kind == "ipc":
                 _check_shareable(other)
             found[kind] = f"/proc/{other.record.state.pid}/ns/{'net' if kind == 'network' else kind}"
@@ -281,14 +283,14 @@ def _joined(containers: Containers, container: Container) -> dict[str, str]:
 
 def _check_shareable(other: Container) -> None:
     """Conflict for an IPC namespace that its container keeps to itself (or has none of)."""
-    mode = other.record.host_config.get("IpcMode")
+    mode = other.record.host_config.ipc_mode
     if mode not in ("shareable", "host") and not joins(mode):
         raise Conflict(f"cannot join IPC of container {other.id}: its IPC mode is {mode}, start it with shareable")
 
 
-def _shared_memory(containers: Containers, host_config: Json) -> str | None:
+def _shared_memory(containers: Containers, host_config: HostConfig) -> str | None:
     """/dev/shm of the container whose IPC namespace is joined, as the runtime finds it; None for one of its own."""
-    if not (name := joins(host_config.get("IpcMode"))):
+    if not (name := joins(host_config.ipc_mode)):
         return None
     return f"/proc/{containers.get(name).record.state.pid}/root/dev/shm"
 
@@ -312,14 +314,14 @@ def _inputs(
     )
 
 
-def _facts(parts: Parts, host_config: Json) -> HostFacts:
+def _facts(parts: Parts, host_config: HostConfig) -> HostFacts:
     """runc before 1.2 refuses a namespace that it has not heard of."""
-    ours = runtime_path(parts, host_config.get("Runtime") or "") == "corten"
+    ours = runtime_path(parts, host_config.runtime) == "corten"
     return parts.facts if ours else replace(parts.facts, time_namespace=False)
 
 
-def _seccomp(parts: Parts, host_config: Json) -> Json | None:
-    profile = parse_security_options(host_config.get("SecurityOpt")).seccomp
+def _seccomp(parts: Parts, host_config: HostConfig) -> Json | None:
+    profile = parse_security_options(host_config.security_opt).seccomp
     if unfiltered(host_config, profile):
         return None
     return parts.seccomp(profile, capabilities(host_config, parts.facts))
@@ -328,17 +330,17 @@ def _seccomp(parts: Parts, host_config: Json) -> Json | None:
 def make_bundle(container: Container, parts: Parts, rootfs: tuple[Mount, ...] = ()) -> Bundle:
     """The bundle of a record; `adopt` needs no `rootfs`."""
     config, host = container.record.config, container.record.host_config
-    rows, columns = host.get("ConsoleSize") or (0, 0)
+    rows, columns = host.console_size
     return Bundle(
         id=container.id,
         path=container.bundle,
         rootfs=rootfs,
         log=log_file(container, parts),
-        terminal=bool(config.get("Tty")),
-        open_stdin=bool(config.get("OpenStdin")),
-        stdin_once=bool(config.get("StdinOnce")),
+        terminal=config.tty,
+        open_stdin=config.open_stdin,
+        stdin_once=config.stdin_once,
         console_size=(rows, columns),
-        runtime=runtime_path(parts, host.get("Runtime") or ""),
+        runtime=runtime_path(parts, host.runtime),
     )
 
 
@@ -354,12 +356,13 @@ def runtime_path(parts: Parts, name: str) -> str:
 def log_file(container: Container, parts: Parts) -> LogFile:
     """Docker's options max-size, max-file, labels and env, and our defaults: logs are rotated when nobody says how."""
     settings, config = parts.settings, container.record.config
-    log = container.record.host_config.get("LogConfig") or {}
-    options = log.get("Config") or {}
-    local = log.get("Type") == "local"
+    log = container.record.host_config.log_config
+    options = log.config or {}
+    local = log.type == "local"
     default_size, default_files = _LOCAL if local else (settings.log_max_size, settings.log_max_file)
-    extra = {key: config["Labels"][key] for key in _words(options.get("labels")) if key in (config.get("Labels") or {})}
-    env = dict(entry.partition("=")[::2] for entry in config.get("Env") or ())
+    labels = config.labels or {}
+    extra = {key: labels[key] for key in _words(options.get("labels")) if key in labels}
+    env = dict(entry.partition("=")[::2] for entry in config.env or ())
     extra |= {key: env[key] for key in _words(options.get("env")) if key in env}
     return LogFile(
         path=container.log_path,

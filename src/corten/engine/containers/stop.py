@@ -49,7 +49,7 @@ async def kill(containers: Containers, container: Container, signal_text: str = 
 def stop_signal(container: Container) -> int:
     """What the container's config says, or TERM; an image's nonsense counts as nothing said."""
     try:
-        return signals.number(str(container.record.config.get("StopSignal") or "SIGTERM"))
+        return signals.number(container.record.config.stop_signal or "SIGTERM")
     except CortenError:
         return int(signal.SIGTERM)
 
@@ -68,7 +68,7 @@ async def stop(containers: Containers, container: Container, seconds: int | None
 
 def _patience(containers: Containers, container: Container, seconds: int | None) -> float | None:
     if seconds is None:
-        asked = container.record.config.get("StopTimeout")
+        asked = container.record.config.stop_timeout
         seconds = containers.parts.settings.stop_timeout if asked is None else int(asked)
     return None if seconds < 0 else float(seconds)
 

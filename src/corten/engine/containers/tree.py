@@ -84,7 +84,7 @@ class ContainerTrees:
 
         `strict`: no directory takes the place of something else, nor the other way round.
         """
-        owner = str(container.record.config.get("User") or "") if owners else ""
+        owner = container.record.config.user if owners else ""
         with self._tree(container, check(path)) as (request, fds), _named(container):
             # Decompressed here, and not by anything of the container's.
             await self._work.pour({**request, "do": "tree put", "strict": strict, "owner": owner}, fds, decoded(body))
@@ -147,7 +147,7 @@ class ContainerTrees:
             if not fds:
                 host = container.record.host_config
                 request["rootfs"] = _entry(self._trees.mounts(container.id)[0])
-                request["read_only"] = bool(host.get("ReadonlyRootfs"))
+                request["read_only"] = host.readonly_rootfs
                 request["mounts"] = [
                     {"source": point.source, "target": point.destination, "read_only": not point.rw}
                     for point in with_subpaths(() if bare else container.record.mounts, held)

@@ -9,14 +9,14 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.network import change_rate
 from corten.engine.containers.ports import republish
 from corten.engine.oci.update import update_resources
-from corten.engine.seams import Json
 from corten.errors import Conflict
+from corten.spec.docker.host_config import UpdateConfig
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
 
 
-async def update(containers: Containers, container: Container, body: Json) -> list[str]:
+async def update(containers: Containers, container: Container, body: UpdateConfig) -> list[str]:
     """Warnings. Invalid for limits that cannot be; what is absent or zero stays as it is, as Docker has it."""
     async with container.lock:
         record, parts = container.record, containers.parts
@@ -24,8 +24,8 @@ async def update(containers: Containers, container: Container, body: Json) -> li
             raise Conflict(f"container {container.id} is marked for removal and cannot be updated")
         _, resources, _ = update_resources(record.host_config, body, parts.facts, container.id)
         await republish(containers, container, body)
-        if body.get("NetRate") is not None:
-            await change_rate(containers, container, body["NetRate"])
+        if body.net_rate is not None:
+            await change_rate(containers, container, body.net_rate)
         host, _, warnings = update_resources(record.host_config, body, parts.facts, container.id)
         if resources and container.task is not None:
             await container.task.update(resources)

@@ -21,6 +21,7 @@ from corten.layers.write import END
 from corten.spec import digest as digests
 from corten.spec import oci_image
 from corten.spec import platform as platforms
+from corten.spec.docker.config import Config
 from corten.spec.image_config import History, ImageConfig, RootFS
 from corten.spec.oci_image import Descriptor, Manifest
 from corten.spec.reference import Reference
@@ -34,8 +35,8 @@ Json = dict[str, Any]
 _COMMITS = 64  # at a time
 _LEVEL = 1  # of igzip: a layer goes to a registry compressed, and this is about as quick as the disk
 # What an image keeps of a container's configuration (OCI image specification, config.md, and Docker's own).
-_KEPT = ("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal",
-         "Healthcheck", "OnBuild", "Shell", "ArgsEscaped")  # fmt: skip
+_KEPT = ("user", "exposed_ports", "env", "entrypoint", "cmd", "volumes", "working_dir", "labels", "stop_signal",
+         "healthcheck", "on_build", "shell", "args_escaped")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Request:
     comment: str = ""
     changes: tuple[str, ...] = ()
     pause: bool = True
-    config: Json = field(default_factory=dict)
+    config: Config = field(default_factory=Config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Committer:
         layer: AsyncIterator[bytes],
         name: Reference | None,
         wanted: Request,
-        container: Json,
+        container: Config,
         command: str,
         settled: Callable[[], None] = lambda: None,
     ) -> str:
@@ -160,18 +161,12 @@ class Committer:
         return plan.id
 
 
-def _config(container: Json, given: Json) -> Json:
-    """The container's configuration with what the request says in its place. Env and Labels are merged."""
-    merged = {key: container[key] for key in _KEPT if container.get(key)}
-    for key in _KEPT:
-        value = given.get(key)
-        if not value:
-            continue
-        if key in ("Labels", "ExposedPorts", "Volumes"):
-            merged[key] = {**(merged.get(key) or {}), **value}
-        else:
-            merged[key] = value
-    return merged
+def _config(container: Config, given: Config) -> Json:
+    """The container's configuration with what the request says in its place, field by field. Maps are united."""
+    merged = {name: getattr(given, name) or getattr(container, name) for name in _KEPT}
+    for name in ("labels", "exposed_ports", "volumes"):
+        merged[name] = {**(getattr(container, name) or {}), **(getattr(given, name) or {})}
+    return {key: value for key, value in Config(**merged).to_json().items() if value}
 
 
 def _document(parent: ImageRecord | None, taken: Committed, wanted: Request, config: Json, command: str) -> ImageConfig:

@@ -27,6 +27,7 @@ from corten.engine.images.uses import Uses
 from corten.errors import Conflict, Invalid, NotFound
 from corten.registry.client.registry import Registry
 from corten.spec import platform as platforms
+from corten.spec.docker.config import Config
 from corten.spec.image_config import ImageConfig
 from corten.spec.reference import Reference, parse
 from corten.store.blobs import Blobs
@@ -371,7 +372,7 @@ class Images:
         return sum(shelf.size(name) for name in names)
 
     async def commit(
-        self, image: str, layer: AsyncIterator[bytes], wanted: Request, config: Json, settled: Callable[[], None]
+        self, image: str, layer: AsyncIterator[bytes], wanted: Request, config: Config, settled: Callable[[], None]
     ) -> str:
         """A new image on top of `image` ("" for none); its id. `layer` is the tar of what is new. Invalid, Conflict."""
         name = named(wanted.repo, wanted.tag).tagged if wanted.repo else None
@@ -380,7 +381,7 @@ class Images:
         parent = self._records.get(image) if image else None
         if image and parent is None:
             raise Conflict(f"image {image} of the container is gone; it can be exported, but not committed")
-        words = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
+        words = config.command_line()
         id = await self._committer.commit(parent, layer, name, wanted, config, " ".join(words), settled)
         if name is not None:
             self._event("tag", id, {"name": name.familiar})

@@ -9,8 +9,8 @@ from typing import Any
 
 from corten.engine import clock
 from corten.engine.filters import Filters
-from corten.engine.oci.merge import UNSET
 from corten.errors import Invalid
+from corten.spec.docker.config import Config
 from corten.spec.image_config import History, ImageConfig
 from corten.spec.reference import parse
 from corten.store.images import ImageRecord
@@ -52,7 +52,7 @@ def details(record: ImageRecord, tags: Iterable[str], digests: Iterable[str], dr
         "Created": record.created,
         "DockerVersion": config.docker_version,
         "Author": config.author,
-        "Config": {**UNSET, **config.config},
+        "Config": {**Config().to_json(), **config.config},
         "Architecture": config.architecture,
         "Os": config.os,
         "Size": record.size,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from corten.engine.oci.facts import DeviceNode, HostFacts, Json
 from corten.errors import Invalid
+from corten.spec.docker.host_config import DeviceMapping, HostConfig
 
 _RULE = re.compile(r"([acb]) ([0-9]{1,10}|\*):([0-9]{1,10}|\*) ([rwm]{1,3})", re.ASCII)
 
@@ -31,16 +31,16 @@ DEFAULT_RULES: tuple[Json, ...] = (
 PRIVILEGED_RULES: tuple[Json, ...] = ({"allow": True, "access": "rwm"},)
 
 
-def device_rules_and_nodes(host: Mapping[str, Any], facts: HostFacts) -> tuple[list[Json], list[Json]]:
+def device_rules_and_nodes(host: HostConfig, facts: HostFacts) -> tuple[list[Json], list[Json]]:
     """(linux.resources.devices, linux.devices). Invalid when an asked device does not exist."""
-    if host.get("Privileged"):
+    if host.privileged:
         return [dict(rule) for rule in PRIVILEGED_RULES], _privileged_nodes(host, facts)
     rules, nodes = [dict(rule) for rule in DEFAULT_RULES], []
-    for mapping in host.get("Devices") or ():
+    for mapping in host.devices or ():
         for node, inside in _mapped(mapping, facts):
             nodes.append(_node(node, inside))
             rules.append({**_allow(node.type, node.major, node.minor), "access": permissions(mapping)})
-    rules.extend(cgroup_rule(text) for text in host.get("DeviceCgroupRules") or ())
+    rules.extend(cgroup_rule(text) for text in host.device_cgroup_rules or ())
     return rules, nodes
 
 
@@ -58,23 +58,23 @@ def cgroup_rule(text: str) -> Json:
     return {**rule, "access": access}
 
 
-def permissions(mapping: Mapping[str, Any]) -> str:
-    return mapping.get("CgroupPermissions") or "rwm"
+def permissions(mapping: DeviceMapping) -> str:
+    return mapping.cgroup_permissions or "rwm"
 
 
-def _privileged_nodes(host: Mapping[str, Any], facts: HostFacts) -> list[Json]:
+def _privileged_nodes(host: HostConfig, facts: HostFacts) -> list[Json]:
     """Every device of the host, and those of --device once more where they are to have another place."""
     nodes = [_node(node, node.path) for node in _devices("/dev", facts)]
-    for mapping in host.get("Devices") or ():
-        if mapping.get("PathInContainer") not in (None, "", mapping["PathOnHost"]):
+    for mapping in host.devices or ():
+        if mapping.path_in_container not in ("", mapping.path_on_host):
             nodes += [_node(node, inside) for node, inside in _mapped(mapping, facts)]
     return nodes
 
 
-def _mapped(mapping: Mapping[str, Any], facts: HostFacts) -> list[tuple[DeviceNode, str]]:
+def _mapped(mapping: DeviceMapping, facts: HostFacts) -> list[tuple[DeviceNode, str]]:
     """The devices of one --device with their places inside; a directory stands for everything below it."""
-    source = mapping["PathOnHost"]
-    target = mapping.get("PathInContainer") or source
+    source = mapping.path_on_host
+    target = mapping.path_in_container or source
     nodes = _devices(source, facts)
     if len(nodes) == 1 and nodes[0].path == posixpath.normpath(source):
         return [(nodes[0], target)]

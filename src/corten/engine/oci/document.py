@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from corten.engine.oci.devices import device_rules_and_nodes
 from corten.engine.oci.facts import DeviceNode, HostFacts, IdMap, Json, MountPoint, SpecInputs
-from corten.engine.oci.merge import command_line, merge_config
+from corten.engine.oci.merge import merge_config
 from corten.engine.oci.mount_parse import parse_mount, parse_volume
 from corten.engine.oci.mount_points import mount_points
 from corten.engine.oci.mounts import bundle_files, mounts, root_propagation
@@ -45,7 +45,6 @@ __all__ = [
     "SpecInputs",
     "bundle_files",
     "capabilities",
-    "command_line",
     "container_spec",
     "exec_process",
     "merge_config",
@@ -65,14 +64,14 @@ def container_spec(inputs: SpecInputs, facts: HostFacts) -> Json:
     spec: Json = {
         "ociVersion": OCI_VERSION,
         "process": container_process(inputs, facts),
-        "root": {"path": "rootfs", "readonly": bool(host.get("ReadonlyRootfs"))},
+        "root": {"path": "rootfs", "readonly": host.readonly_rootfs},
         "mounts": mounts(inputs, facts),
         "linux": _linux(inputs, facts),
     }
-    if host.get("UTSMode") != "host":
-        spec["hostname"] = inputs.config.get("Hostname") or ""
-    annotations = {**(host.get("Annotations") or {}), **inputs.annotations}
-    groups = named_groups(host.get("GroupAdd") or ())
+    if host.uts_mode != "host":
+        spec["hostname"] = inputs.config.hostname
+    annotations = {**(host.annotations or {}), **inputs.annotations}
+    groups = named_groups(host.group_add or ())
     if groups:
         annotations[GROUPS_ANNOTATION] = groups
     if annotations:
@@ -107,4 +106,4 @@ def _linux(inputs: SpecInputs, facts: HostFacts) -> Json:
 
 def _unconfined(inputs: SpecInputs, facts: HostFacts) -> bool:
     host = inputs.host_config
-    return unfiltered(host, parse_security_options(host.get("SecurityOpt")).seccomp)
+    return unfiltered(host, parse_security_options(host.security_opt).seccomp)

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from corten.spec.docker.config import Config
+from corten.spec.docker.host_config import HostConfig, Ulimit
+
 Json = dict[str, Any]
 
 #: What a kernel and its cgroups can limit. A name that is missing in `HostFacts.controls` is warned about and dropped.
@@ -101,7 +104,7 @@ class HostFacts:
     default_cgroupns_mode: str = ""
     default_log_driver: str = "json-file"
     default_log_options: Mapping[str, str] = field(default_factory=dict)
-    default_ulimits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    default_ulimits: Mapping[str, Ulimit] = field(default_factory=dict)
     default_no_new_privileges: bool = False
     bounds: Mapping[str, int] = field(default_factory=dict)
     lowest_oom_score_adj: int = -1000
@@ -161,8 +164,8 @@ class SpecInputs:
 
     id: str
     name: str
-    config: Json
-    host_config: Json
+    config: Config
+    host_config: HostConfig
     bundle: Path
     files: Mapping[str, str] = field(default_factory=dict)
     mounts: Sequence[MountPoint] = ()

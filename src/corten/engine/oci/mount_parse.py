@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from corten.engine.oci.facts import MountPoint
 from corten.engine.oci.paths import clean
 from corten.engine.oci.tmpfs import merge_options
 from corten.errors import Invalid, Unsupported
+from corten.spec.docker.mount import BindOptions, Driver, Mount, TmpfsOptions, VolumeOptions
 
 PROPAGATIONS = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
 _MODE_GROUPS = (
@@ -54,28 +54,28 @@ def _split(text: str) -> tuple[str, str, str]:
     return source, target, mode
 
 
-def parse_mount(mount: Mapping[str, Any], exists: Callable[[str], bool] | None = None) -> MountPoint:
+def parse_mount(mount: Mount, exists: Callable[[str], bool] | None = None) -> MountPoint:
     """One entry of HostConfig.Mounts (--mount)."""
-    kind, target = mount.get("Type") or "", mount.get("Target") or ""
+    kind, target = mount.type, mount.target
     problem = "field Target must not be empty" if not target else bad_target(target)
     if not problem and kind in _PARSERS:
-        return _PARSERS[kind](mount, MountPoint(kind, clean(target), rw=not mount.get("ReadOnly")), exists)
+        return _PARSERS[kind](mount, MountPoint(kind, clean(target), rw=not mount.read_only), exists)
     if kind == "image":
         raise Unsupported('mounts of type "image" are not supported by this engine')
     raise _bad(mount, problem or "mount type unknown")
 
 
-def _bind(mount: Mapping[str, Any], point: MountPoint, exists: Callable[[str], bool] | None) -> MountPoint:
-    source, options = mount.get("Source") or "", mount.get("BindOptions") or {}
-    _refuse(mount, "VolumeOptions", "TmpfsOptions", "ImageOptions")
+def _bind(mount: Mount, point: MountPoint, exists: Callable[[str], bool] | None) -> MountPoint:
+    source, options = mount.source, mount.bind_options or BindOptions()
+    _refuse(mount, "volume_options", "tmpfs_options", "image_options")
     if not source:
         raise _bad(mount, "field Source must not be empty")
-    propagation = options.get("Propagation") or "rprivate"
+    propagation = options.propagation or "rprivate"
     if propagation not in PROPAGATIONS:
         raise _bad(mount, f"invalid propagation mode: {propagation}")
     if not posixpath.isabs(source):
         raise _bad(mount, f"invalid mount path: '{source}' mount path must be absolute")
-    create = bool(options.get("CreateMountpoint"))
+    create = options.create_mountpoint
     if exists is not None and not create and not exists(source):
         raise _bad(mount, f"bind source path does not exist: {source}")
     return replace(
@@ -83,64 +83,64 @@ def _bind(mount: Mapping[str, Any], point: MountPoint, exists: Callable[[str], b
         source=clean(source),
         propagation=propagation,
         create=create,
-        recursive=not options.get("NonRecursive"),
+        recursive=not options.non_recursive,
         rro=_recursive_readonly(mount, options, propagation),
     )
 
 
-def _recursive_readonly(mount: Mapping[str, Any], options: Mapping[str, Any], propagation: str) -> str:
-    if options.get("ReadOnlyForceRecursive"):
-        if options.get("ReadOnlyNonRecursive"):
+def _recursive_readonly(mount: Mount, options: BindOptions, propagation: str) -> str:
+    if options.read_only_force_recursive:
+        if options.read_only_non_recursive:
             raise _bad(mount, "ReadOnlyForceRecursive and ReadOnlyNonRecursive must not be set together")
-        if not mount.get("ReadOnly"):
+        if not mount.read_only:
             raise _bad(mount, "ReadOnlyForceRecursive needs ReadOnly")
         if propagation not in ("private", "rprivate"):
             raise _bad(mount, "ReadOnlyForceRecursive needs a private propagation")
         return "required"
-    return "no" if options.get("ReadOnlyNonRecursive") else "if-possible"
+    return "no" if options.read_only_non_recursive else "if-possible"
 
 
-def _volume(mount: Mapping[str, Any], point: MountPoint, exists: Callable[[str], bool] | None) -> MountPoint:
-    name, options = mount.get("Source") or "", mount.get("VolumeOptions") or {}
-    _refuse(mount, "BindOptions", "TmpfsOptions", "ImageOptions")
-    if not name and mount.get("ReadOnly"):
+def _volume(mount: Mount, point: MountPoint, exists: Callable[[str], bool] | None) -> MountPoint:
+    name, options = mount.source, mount.volume_options or VolumeOptions()
+    _refuse(mount, "bind_options", "tmpfs_options", "image_options")
+    if not name and mount.read_only:
         raise _bad(mount, "must not set ReadOnly mode when using anonymous volumes")
-    subpath = options.get("Subpath") or ""
+    subpath = options.subpath
     if subpath.startswith("/") or ".." in subpath.split("/"):
         raise _bad(mount, "subpath must be a relative path within the volume")
     _check_volume_name(name)
-    driver = options.get("DriverConfig") or {}
+    driver = options.driver_config or Driver()
     return replace(
         point,
         mode="z",
         name=name,
         anonymous=not name,
-        driver=driver.get("Name") or "local",
-        driver_options=dict(driver.get("Options") or {}),
-        labels=dict(options.get("Labels") or {}),
-        nocopy=bool(options.get("NoCopy")),
+        driver=driver.name or "local",
+        driver_options=dict(driver.options or {}),
+        labels=dict(options.labels or {}),
+        nocopy=options.no_copy,
         subpath=subpath,
     )
 
 
-def _tmpfs(mount: Mapping[str, Any], point: MountPoint, exists: Callable[[str], bool] | None) -> MountPoint:
-    options = mount.get("TmpfsOptions") or {}
-    if (options.get("SizeBytes") or 0) < 0:
-        raise _bad(mount, f"invalid tmpfs size: {options['SizeBytes']}")
-    _refuse(mount, "BindOptions", "VolumeOptions", "ImageOptions")
-    if mount.get("Source"):
+def _tmpfs(mount: Mount, point: MountPoint, exists: Callable[[str], bool] | None) -> MountPoint:
+    options = mount.tmpfs_options or TmpfsOptions()
+    if options.size_bytes < 0:
+        raise _bad(mount, f"invalid tmpfs size: {options.size_bytes}")
+    _refuse(mount, "bind_options", "volume_options", "image_options")
+    if mount.source:
         raise _bad(mount, "field Source must not be specified")
-    words = ["ro"] if mount.get("ReadOnly") else []
-    if options.get("Mode"):
-        words.append(f"mode={options['Mode']:o}")
-    if options.get("SizeBytes"):
-        words.append("size=" + _size(options["SizeBytes"]))
-    words += ["=".join(pair) for pair in options.get("Options") or ()]
+    words = ["ro"] if mount.read_only else []
+    if options.mode:
+        words.append(f"mode={options.mode:o}")
+    if options.size_bytes:
+        words.append("size=" + _size(options.size_bytes))
+    words += ["=".join(pair) for pair in options.options or ()]
     merge_options(words)
     return replace(point, options=",".join(words))
 
 
-_PARSERS: dict[str, Callable[[Mapping[str, Any], MountPoint, Callable[[str], bool] | None], MountPoint]] = {
+_PARSERS: dict[str, Callable[[Mount, MountPoint, Callable[[str], bool] | None], MountPoint]] = {
     "bind": _bind,
     "volume": _volume,
     "tmpfs": _tmpfs,
@@ -188,14 +188,14 @@ def _check_volume_name(name: str) -> None:
         )
 
 
-def _refuse(mount: Mapping[str, Any], *fields: str) -> None:
+def _refuse(mount: Mount, *fields: str) -> None:
     for field in fields:
-        if mount.get(field) is not None:
-            raise _bad(mount, f"field {field} must not be specified")
+        if getattr(mount, field) is not None:
+            raise _bad(mount, f"field {Mount.FIELDS[field].key} must not be specified")
 
 
-def _bad(mount: Mapping[str, Any], problem: str) -> Invalid:
-    return Invalid(f'invalid mount config for type "{mount.get("Type") or ""}": {problem}')
+def _bad(mount: Mount, problem: str) -> Invalid:
+    return Invalid(f'invalid mount config for type "{mount.type}": {problem}')
 
 
 def _size(size: int) -> str:

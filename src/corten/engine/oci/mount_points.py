@@ -10,6 +10,8 @@ from corten.engine.oci.facts import Json, MountPoint
 from corten.engine.oci.mount_parse import PROPAGATIONS, bad_target, parse_mount, parse_volume, valid_mode
 from corten.engine.oci.paths import clean
 from corten.errors import Invalid
+from corten.spec.docker.config import Config
+from corten.spec.docker.host_config import HostConfig
 
 _LXCFS = frozenset(
     "cpuinfo diskstats loadavg meminfo slabinfo stat swaps uptime "
@@ -18,8 +20,8 @@ _LXCFS = frozenset(
 
 
 def mount_points(
-    config: Mapping[str, Any],
-    host_config: Mapping[str, Any],
+    config: Config,
+    host_config: HostConfig,
     volumes_from: Mapping[str, Sequence[MountPoint]] | None = None,
     exists: Callable[[str], bool] | None = None,
 ) -> list[MountPoint]:
@@ -32,20 +34,20 @@ def mount_points(
     Docker's words, also for two mounts at one place.
     """
     points: dict[str, MountPoint] = {}
-    for text in host_config.get("VolumesFrom") or ():
+    for text in host_config.volumes_from or ():
         points.update(_borrowed(text, volumes_from or {}))
-    own = {clean(path) for path in host_config.get("Tmpfs") or {}}
+    own = {clean(path) for path in host_config.tmpfs or {}}
     for path in own:
         _check_not_in_proc(MountPoint("tmpfs", path))
-    driver = host_config.get("VolumeDriver") or ""
-    asked = [parse_volume(text, driver) for text in host_config.get("Binds") or ()]
-    asked += [parse_mount(mount or {}, exists) for mount in host_config.get("Mounts") or ()]
+    driver = host_config.volume_driver
+    asked = [parse_volume(text, driver) for text in host_config.binds or ()]
+    asked += [parse_mount(mount, exists) for mount in host_config.mounts or ()]
     for point in asked:
         if point.destination in own:
             raise Invalid(f"Duplicate mount point: {point.destination}")
         own.add(point.destination)
         points[point.destination] = point
-    _add_image_volumes(points, own, config.get("Volumes") or {}, driver)
+    _add_image_volumes(points, own, config.volumes or {}, driver)
     for point in points.values():
         _check_not_in_proc(point)
     return list(points.values())

@@ -33,7 +33,7 @@ def mounts(inputs: SpecInputs, facts: HostFacts) -> list[Json]:
     asked = _asked(inputs, facts)
     taken = {mount["destination"] for mount in asked}
     result = [m for m in _defaults(inputs, facts) if not _replaced(m["destination"], taken)]
-    if inputs.host_config.get("ReadonlyRootfs"):
+    if inputs.host_config.readonly_rootfs:
         _make_read_only(result)
     if runs_init(inputs.host_config, facts):
         if not facts.init_path:
@@ -54,13 +54,13 @@ def _asked(inputs: SpecInputs, facts: HostFacts) -> list[Json]:
     """The user's mounts and the engine's files, parents before children."""
     host = inputs.host_config
     result = [_point(point, facts) for point in inputs.mounts]
-    result += [_tmpfs(path, options) for path, options in (host.get("Tmpfs") or {}).items()]
+    result += [_tmpfs(path, options) for path, options in (host.tmpfs or {}).items()]
     taken = {mount["destination"] for mount in result}
-    mode = ["ro"] if host.get("ReadonlyRootfs") else []
+    mode = ["ro"] if host.readonly_rootfs else []
     for destination, source in inputs.files.items():
         if destination not in taken:
             result.append(_bind(source, destination, ["rbind", *mode, "rprivate"]))
-    shm = "/dev/shm" if host.get("IpcMode") == "host" else inputs.shm_path
+    shm = "/dev/shm" if host.ipc_mode == "host" else inputs.shm_path
     if shm is not None and "/dev/shm" not in taken:
         result.append(_bind(shm, "/dev/shm", ["rbind", "rprivate"]))
     result.sort(key=lambda mount: _depth(mount["destination"]))
@@ -69,15 +69,15 @@ def _asked(inputs: SpecInputs, facts: HostFacts) -> list[Json]:
 
 def _defaults(inputs: SpecInputs, facts: HostFacts) -> Iterable[Json]:
     host = inputs.host_config
-    privileged = bool(host.get("Privileged"))
+    privileged = host.privileged
     writable_cgroups = cgroup_namespace(host, facts) == "private" and remapped(host, facts)
     for destination, kind, source, defaults in _DEFAULTS:
         options = list(defaults)
         if destination == "/dev/shm":
-            if host.get("IpcMode") == "none":
+            if host.ipc_mode == "none":
                 continue
-            options.append(f"size={host.get('ShmSize') or facts.default_shm_size}")
-        elif destination == "/dev/mqueue" and host.get("IpcMode") == "host" and remapped(host, facts):
+            options.append(f"size={host.shm_size or facts.default_shm_size}")
+        elif destination == "/dev/mqueue" and host.ipc_mode == "host" and remapped(host, facts):
             # a user namespace may not mount the queues of an ipc namespace that it does not own
             yield _bind("/dev/mqueue", "/dev/mqueue", ["rbind", "rprivate"])
             continue

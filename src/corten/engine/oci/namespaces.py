@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from corten.engine.oci.facts import HostFacts, IdMap, Json, SpecInputs
+from corten.spec.docker.host_config import HostConfig
 
 UNPRIVILEGED_PORTS = "net.ipv4.ip_unprivileged_port_start"
 PING_GROUPS = "net.ipv4.ping_group_range"
@@ -16,15 +14,15 @@ def joins(mode: str | None) -> str:
     return mode.partition(":")[2] if mode and mode.startswith("container:") else ""
 
 
-def own_network(host_config: Mapping[str, Any]) -> bool:
+def own_network(host_config: HostConfig) -> bool:
     """True when the container's network namespace is neither the host's nor another container's."""
-    mode = host_config.get("NetworkMode") or "default"
+    mode = host_config.network_mode or "default"
     return mode != "host" and not joins(mode)
 
 
-def remapped(host_config: Mapping[str, Any], facts: HostFacts) -> bool:
+def remapped(host_config: HostConfig, facts: HostFacts) -> bool:
     """True when the container runs in a user namespace: the daemon remaps, and --userns=host was not said."""
-    return bool(facts.uid_map) and host_config.get("UsernsMode") != "host"
+    return bool(facts.uid_map) and host_config.userns_mode != "host"
 
 
 def namespaces(inputs: SpecInputs, facts: HostFacts) -> list[Json]:
@@ -32,10 +30,10 @@ def namespaces(inputs: SpecInputs, facts: HostFacts) -> list[Json]:
     host, paths = inputs.host_config, inputs.namespaces
     result: list[Json] = [{"type": "mount"}]
     modes = {
-        "network": host.get("NetworkMode"),
-        "uts": host.get("UTSMode"),
-        "pid": host.get("PidMode"),
-        "ipc": host.get("IpcMode"),
+        "network": host.network_mode,
+        "uts": host.uts_mode,
+        "pid": host.pid_mode,
+        "ipc": host.ipc_mode,
     }
     for kind, mode in modes.items():
         if mode == "host":
@@ -53,9 +51,9 @@ def namespaces(inputs: SpecInputs, facts: HostFacts) -> list[Json]:
     return result
 
 
-def cgroup_namespace(host_config: Mapping[str, Any], facts: HostFacts) -> str:
+def cgroup_namespace(host_config: HostConfig, facts: HostFacts) -> str:
     """ "private" or "host": private by default on cgroup v2 only, as Docker has it."""
-    mode = host_config.get("CgroupnsMode") or facts.default_cgroupns_mode
+    mode = host_config.cgroupns_mode or facts.default_cgroupns_mode
     return mode or ("private" if facts.cgroup_version == 2 else "host")
 
 
@@ -66,9 +64,9 @@ def id_maps(lines: tuple[IdMap, ...]) -> list[Json]:
 def sysctls(inputs: SpecInputs, facts: HostFacts) -> dict[str, str]:
     """The client's, and Docker's defaults where the container has the namespace they live in."""
     host = inputs.host_config
-    result = {key.replace("/", "."): str(value) for key, value in (host.get("Sysctls") or {}).items()}
-    domain = inputs.config.get("Domainname")
-    if domain and host.get("UTSMode") != "host":
+    result = {key.replace("/", "."): value for key, value in (host.sysctls or {}).items()}
+    domain = inputs.config.domainname
+    if domain and host.uts_mode != "host":
         result.setdefault("kernel.domainname", domain)
     if own_network(host):
         result.setdefault(UNPRIVILEGED_PORTS, "0")

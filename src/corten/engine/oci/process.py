@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corten.engine.oci.facts import HostFacts, Json, SpecInputs
-from corten.engine.oci.merge import command_line, override_env
+from corten.engine.oci.merge import override_env
 from corten.engine.oci.security import capabilities, capability_sets, parse_security_options
+from corten.spec.docker.config import Config
+from corten.spec.docker.exec import ExecConfig
+from corten.spec.docker.host_config import HostConfig, Ulimit
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INIT_IN_CONTAINER = "/sbin/docker-init"
@@ -18,32 +21,30 @@ _MAX_ID = 2**31 - 1
 def container_process(inputs: SpecInputs, facts: HostFacts) -> Json:
     """The first process. HOME is left to the runtime, which alone sees the container's /etc/passwd."""
     config, host = inputs.config, inputs.host_config
-    security = parse_security_options(host.get("SecurityOpt"), facts.default_no_new_privileges)
+    security = parse_security_options(host.security_opt, facts.default_no_new_privileges)
     process: Json = {
-        "terminal": bool(config.get("Tty")),
-        "user": user(config.get("User") or "", host.get("GroupAdd") or ()),
+        "terminal": config.tty,
+        "user": user(config.user, host.group_add or ()),
         "args": _arguments(config, host, facts),
         "env": environment(config, inputs.linked_env),
-        "cwd": config.get("WorkingDir") or "/",
-        "capabilities": capability_sets(capabilities(host, facts), _may_be_root(config.get("User") or "")),
+        "cwd": config.working_dir or "/",
+        "capabilities": capability_sets(capabilities(host, facts), _may_be_root(config.user)),
         "noNewPrivileges": security.no_new_privileges,
-        "oomScoreAdj": host.get("OomScoreAdj") or 0,
+        "oomScoreAdj": host.oom_score_adj,
     }
-    limits = rlimits(host.get("Ulimits") or (), facts)
+    limits = rlimits(host.ulimits or (), facts)
     if limits:
         process["rlimits"] = limits
-    height, width = host.get("ConsoleSize") or (0, 0)
-    if height and width:
-        process["consoleSize"] = {"height": height, "width": width}
+    process.update(_console(host.console_size))
     return process
 
 
-def environment(config: Mapping[str, Any], linked: Sequence[str] = (), tty: bool | None = None) -> list[str]:
+def environment(config: Config, linked: Sequence[str] = (), tty: bool | None = None) -> list[str]:
     """PATH, HOSTNAME, TERM with a terminal, what links add; then the container's own, each in its key's place."""
-    base = [DEFAULT_PATH, "HOSTNAME=" + (config.get("Hostname") or "")]
-    if config.get("Tty") if tty is None else tty:
+    base = [DEFAULT_PATH, "HOSTNAME=" + config.hostname]
+    if config.tty if tty is None else tty:
         base.append("TERM=xterm")
-    return override_env([*base, *linked], config.get("Env") or ())
+    return override_env([*base, *linked], config.env or ())
 
 
 def user(text: str, group_add: Sequence[str]) -> Json:
@@ -65,26 +66,26 @@ def named_groups(group_add: Sequence[str]) -> str:
     return ",".join(entry for entry in group_add if not _is_id(entry))
 
 
-def rlimits(asked: Sequence[Mapping[str, Any]], facts: HostFacts) -> list[Json]:
+def rlimits(asked: Sequence[Ulimit], facts: HostFacts) -> list[Json]:
     """The container's ulimits, then the daemon's defaults that it does not name."""
-    named = {entry["Name"] for entry in asked}
+    named = {entry.name for entry in asked}
     defaults = [entry for name, entry in facts.default_ulimits.items() if name not in named]
     return [
-        {"type": "RLIMIT_" + entry["Name"].upper(), "hard": _unsigned(entry["Hard"]), "soft": _unsigned(entry["Soft"])}
+        {"type": "RLIMIT_" + entry.name.upper(), "hard": _unsigned(entry.hard), "soft": _unsigned(entry.soft)}
         for entry in (*asked, *defaults)
     ]
 
 
-def runs_init(host: Mapping[str, Any], facts: HostFacts) -> bool:
+def runs_init(host: HostConfig, facts: HostFacts) -> bool:
     """--init only makes sense for the first process of a pid namespace of one's own."""
-    wanted = host.get("Init")
-    return bool(facts.default_init if wanted is None else wanted) and not host.get("PidMode")
+    wanted = host.init
+    return bool(facts.default_init if wanted is None else wanted) and not host.pid_mode
 
 
 def exec_process(
-    exec_config: Mapping[str, Any],
-    config: Mapping[str, Any],
-    host_config: Mapping[str, Any],
+    exec_config: ExecConfig,
+    config: Config,
+    host_config: HostConfig,
     spec: Mapping[str, Any],
     facts: HostFacts,
     linked_env: Sequence[str] = (),
@@ -95,29 +96,33 @@ def exec_process(
     the document it runs with. Limits, capabilities and no_new_privileges are the container's own; only --privileged
     widens them. Groups that are names are still read from the container's annotations.
     """
-    tty = bool(exec_config.get("Tty"))
-    account = exec_config.get("User") or config.get("User") or ""
-    names = facts.capabilities if exec_config.get("Privileged") else spec["process"]["capabilities"]["bounding"]
+    tty = exec_config.tty
+    account = exec_config.user or config.user
+    names = facts.capabilities if exec_config.privileged else spec["process"]["capabilities"]["bounding"]
     process: Json = {
         "terminal": tty,
-        "user": user(account, host_config.get("GroupAdd") or ()),
-        "args": list(exec_config.get("Cmd") or ()),
-        "env": override_env(environment(config, linked_env, tty), exec_config.get("Env") or ()),
-        "cwd": exec_config.get("WorkingDir") or config.get("WorkingDir") or "/",
+        "user": user(account, host_config.group_add or ()),
+        "args": list(exec_config.cmd or ()),
+        "env": override_env(environment(config, linked_env, tty), exec_config.env or ()),
+        "cwd": exec_config.working_dir or config.working_dir or "/",
         "capabilities": capability_sets(names, _may_be_root(account)),
         "noNewPrivileges": spec["process"].get("noNewPrivileges", False),
         "oomScoreAdj": spec["process"].get("oomScoreAdj", 0),
     }
     if spec["process"].get("rlimits"):
         process["rlimits"] = spec["process"]["rlimits"]
-    size = exec_config.get("ConsoleSize")
-    if tty and size and size[0] and size[1]:
-        process["consoleSize"] = {"height": size[0], "width": size[1]}
+    if tty:
+        process.update(_console(exec_config.console_size))
     return process
 
 
-def _arguments(config: Mapping[str, Any], host: Mapping[str, Any], facts: HostFacts) -> list[str]:
-    words = command_line(config)
+def _console(size: Sequence[int]) -> Json:
+    """consoleSize for rows and columns that are both given."""
+    return {"consoleSize": {"height": size[0], "width": size[1]}} if len(size) == 2 and all(size) else {}
+
+
+def _arguments(config: Config, host: HostConfig, facts: HostFacts) -> list[str]:
+    words = config.command_line()
     return [INIT_IN_CONTAINER, *facts.init_args, "--", *words] if runs_init(host, facts) else words
 
 

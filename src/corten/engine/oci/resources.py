@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from corten.engine.oci.facts import HostFacts, Json
 from corten.errors import Invalid
+from corten.spec.docker.host_config import Resources
 
 _CFS_PERIOD = 100_000  # microseconds; the kernel's default, in which NanoCpus is expressed
 
-#: (field of HostConfig, OCI's name, what each entry says)
-_PER_DEVICE = (
-    ("BlkioWeightDevice", "weightDevice", "Weight"),
-    ("BlkioDeviceReadBps", "throttleReadBpsDevice", "Rate"),
-    ("BlkioDeviceWriteBps", "throttleWriteBpsDevice", "Rate"),
-    ("BlkioDeviceReadIOps", "throttleReadIOPSDevice", "Rate"),
-    ("BlkioDeviceWriteIOps", "throttleWriteIOPSDevice", "Rate"),
-)
 
-
-def resources(host: Mapping[str, Any], facts: HostFacts) -> Json:
+def resources(host: Resources, facts: HostFacts) -> Json:
     """linux.resources without its device list; groups and fields that are unset are left out.
 
     A new container's swap is unlimited anyway, so -1 is left out too: there may be no file to write it to.
@@ -30,65 +19,70 @@ def resources(host: Mapping[str, Any], facts: HostFacts) -> Json:
         del limits["swap"]
     groups = {"memory": limits, "cpu": cpu(host), "blockIO": block_io(host, facts)}
     result: Json = {name: group for name, group in groups.items() if group}
-    limit = host.get("PidsLimit")
+    limit = host.pids_limit
     if limit is not None:
         result["pids"] = {"limit": limit if limit > 0 else -1}
     return result
 
 
-def memory(host: Mapping[str, Any]) -> Json:
+def memory(host: Resources) -> Json:
     """OCI's memory group, in bytes. OCI's swap is memory and swap together, as Docker's is."""
     result: Json = {}
-    if host.get("Memory"):
-        result["limit"] = host["Memory"]
-    if host.get("MemoryReservation"):
-        result["reservation"] = host["MemoryReservation"]
+    if host.memory:
+        result["limit"] = host.memory
+    if host.memory_reservation:
+        result["reservation"] = host.memory_reservation
     swap = memory_swap(host)
     if swap:
         result["swap"] = swap
-    swappiness = host.get("MemorySwappiness")
+    swappiness = host.memory_swappiness
     if swappiness is not None and swappiness != -1:
         result["swappiness"] = swappiness
-    if host.get("OomKillDisable"):
+    if host.oom_kill_disable:
         result["disableOOMKiller"] = True
     return result
 
 
-def memory_swap(host: Mapping[str, Any]) -> int:
+def memory_swap(host: Resources) -> int:
     """Memory plus swap: -1 is no limit, and a memory limit alone allows as much swap again."""
-    asked, limit = host.get("MemorySwap") or 0, host.get("Memory") or 0
+    asked, limit = host.memory_swap, host.memory
     return 2 * limit if limit > 0 and asked == 0 else asked
 
 
-def cpu(host: Mapping[str, Any]) -> Json:
+def cpu(host: Resources) -> Json:
     result: Json = {}
-    if host.get("CpuShares"):
-        result["shares"] = host["CpuShares"]
-    if host.get("NanoCpus"):
+    if host.cpu_shares:
+        result["shares"] = host.cpu_shares
+    if host.nano_cpus:
         result["period"] = _CFS_PERIOD
-        result["quota"] = host["NanoCpus"] * _CFS_PERIOD // 1_000_000_000
-    for key, name in (
-        ("CpuPeriod", "period"),
-        ("CpuQuota", "quota"),
-        ("CpuRealtimePeriod", "realtimePeriod"),
-        ("CpuRealtimeRuntime", "realtimeRuntime"),
-        ("CpusetCpus", "cpus"),
-        ("CpusetMems", "mems"),
-    ):
-        if host.get(key):
-            result[name] = host[key]
-    return result
+        result["quota"] = host.nano_cpus * _CFS_PERIOD // 1_000_000_000
+    asked = {
+        "period": host.cpu_period,
+        "quota": host.cpu_quota,
+        "realtimePeriod": host.cpu_realtime_period,
+        "realtimeRuntime": host.cpu_realtime_runtime,
+        "cpus": host.cpuset_cpus,
+        "mems": host.cpuset_mems,
+    }
+    return {**result, **{name: value for name, value in asked.items() if value}}
 
 
-def block_io(host: Mapping[str, Any], facts: HostFacts) -> Json:
+def block_io(host: Resources, facts: HostFacts) -> Json:
     """Weights and throttles; devices are given by path and become numbers here."""
     result: Json = {}
-    if host.get("BlkioWeight"):
-        result["weight"] = host["BlkioWeight"]
-    for key, name, unit in _PER_DEVICE:
-        if host.get(key):
-            value = unit.lower()
-            result[name] = [_block(entry["Path"], facts, **{value: entry.get(unit) or 0}) for entry in host[key]]
+    if host.blkio_weight:
+        result["weight"] = host.blkio_weight
+    if host.blkio_weight_device:
+        result["weightDevice"] = [_block(each.path, facts, weight=each.weight) for each in host.blkio_weight_device]
+    throttles = {
+        "throttleReadBpsDevice": host.blkio_device_read_bps,
+        "throttleWriteBpsDevice": host.blkio_device_write_bps,
+        "throttleReadIOPSDevice": host.blkio_device_read_iops,
+        "throttleWriteIOPSDevice": host.blkio_device_write_iops,
+    }
+    for name, devices in throttles.items():
+        if devices:
+            result[name] = [_block(each.path, facts, rate=each.rate) for each in devices]
     return result
 
 

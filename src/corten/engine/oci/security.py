@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from corten.engine.oci.facts import HostFacts
 from corten.errors import Invalid
+from corten.spec.docker.host_config import HostConfig
 from corten.units.booleans import parse_bool
 
 #: moby's default set. Bounding, permitted and effective only: an inheritable one lets file capabilities give it to
@@ -138,9 +139,9 @@ def _keyed_option(found: SecurityOptions, option: str) -> SecurityOptions:
     raise Invalid(f'invalid --security-opt 2: "{option}"')
 
 
-def unfiltered(host_config: Mapping[str, Any], profile: str) -> bool:
+def unfiltered(host_config: HostConfig, profile: str) -> bool:
     """Whether no system call is filtered. A privileged container has no default profile, and may ask for one."""
-    return profile == "unconfined" or (bool(host_config.get("Privileged")) and not profile)
+    return profile == "unconfined" or (host_config.privileged and not profile)
 
 
 def _boolean(option: str, value: str) -> bool:
@@ -163,14 +164,14 @@ def normalize_capabilities(field: str, names: Sequence[str] | None) -> list[str]
     return result
 
 
-def capabilities(host_config: Mapping[str, Any], facts: HostFacts) -> list[str]:
+def capabilities(host_config: HostConfig, facts: HostFacts) -> list[str]:
     """What a container's first process may hold: its bounding, permitted and effective set.
 
     The seccomp profile is selected for this list. A privileged container gets everything that the daemon could give.
     """
-    if host_config.get("Privileged"):
+    if host_config.privileged:
         return list(facts.capabilities)
-    added, dropped = host_config.get("CapAdd"), host_config.get("CapDrop")
+    added, dropped = host_config.cap_add, host_config.cap_drop
     if not added and not dropped:
         return list(DEFAULT_CAPABILITIES)
     adds, drops = normalize_capabilities("CapAdd", added), normalize_capabilities("CapDrop", dropped)
@@ -189,11 +190,11 @@ def capability_sets(names: Sequence[str], root: bool = True) -> dict[str, list[s
     return {**sets, "effective": list(names), "permitted": list(names)} if root else sets
 
 
-def hidden_paths(host_config: Mapping[str, Any], facts: HostFacts) -> tuple[list[str], list[str]]:
+def hidden_paths(host_config: HostConfig, facts: HostFacts) -> tuple[list[str], list[str]]:
     """(maskedPaths, readonlyPaths). A client's empty list unmasks; null means Docker's own."""
-    if host_config.get("Privileged"):
+    if host_config.privileged:
         return [], []
-    masked, readonly = host_config.get("MaskedPaths"), host_config.get("ReadonlyPaths")
+    masked, readonly = host_config.masked_paths, host_config.readonly_paths
     return (
         list(dict.fromkeys((*MASKED_PATHS, *facts.thermal_paths) if masked is None else masked)),
         list(READONLY_PATHS if readonly is None else readonly),

@@ -7,24 +7,22 @@ are right, nothing is larger than it may be, and no text holds what would break 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from corten.engine.containers import signals
 from corten.engine.oci.facts import HostFacts
-from corten.engine.oci.merge import command_line
 from corten.engine.oci.mount_parse import check_tmpfs
 from corten.engine.oci.mount_points import mount_points, volumes_from
-from corten.engine.validate.defaults import normalize_host_config
 from corten.engine.validate.logging import check_logging
 from corten.engine.validate.network import check_mac, check_network
 from corten.engine.validate.resources import check_resources, check_restart_policy, check_ulimits, unreachable
-from corten.engine.validate.schema import check_exec_types, check_types
 from corten.engine.validate.security import check_security
 from corten.engine.validate.text import check_line, check_word, one_line
 from corten.errors import Invalid, Unsupported
-
-__all__ = ["check_create", "check_exec", "check_name", "check_types", "normalize_host_config"]
+from corten.spec.docker.config import Config, HealthConfig
+from corten.spec.docker.exec import ExecConfig
+from corten.spec.docker.host_config import HostConfig
+from corten.spec.docker.networking import NetworkingConfig
 
 _NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+", re.ASCII)
 _HOSTNAME_MAX = 64  # of sethostname(2)
@@ -39,9 +37,9 @@ def check_name(name: str) -> None:
 
 
 def check_create(
-    config: Mapping[str, Any],
-    host_config: Mapping[str, Any] | None,
-    networking: Mapping[str, Any] | None,
+    config: Config,
+    host_config: HostConfig,
+    networking: NetworkingConfig,
     facts: HostFacts,
     name: str = "",
 ) -> list[str]:
@@ -51,62 +49,58 @@ def check_create(
     and bind sources exist is the engine's to find out.
     """
     try:
-        check_types(config, host_config, networking)
         if name:
             check_name(name)
-        return _check_all(config, host_config or {}, networking or {}, facts)
+        return _check_all(config, host_config, networking, facts)
     except Invalid as error:
         raise Invalid(one_line(str(error))) from error
 
 
-def _check_all(
-    config: Mapping[str, Any], host: Mapping[str, Any], networks: Mapping[str, Any], facts: HostFacts
-) -> list[str]:
+def _check_all(config: Config, host: HostConfig, networks: NetworkingConfig, facts: HostFacts) -> list[str]:
     _check_config(config)
-    _check_healthcheck(config.get("Healthcheck") or {})
-    check_restart_policy(host.get("RestartPolicy") or {})
+    _check_healthcheck(config.healthcheck or HealthConfig())
+    check_restart_policy(host.restart_policy)
     _check_host(host, facts)
     warnings = check_network(config, host, networks)
     check_security(host, facts)
     warnings += check_resources(host, facts)
-    check_ulimits(host.get("Ulimits") or ())
+    check_ulimits(host.ulimits or ())
     warnings += unreachable(host, facts)
     _check_places(config, host)
     return warnings
 
 
-def _check_config(config: Mapping[str, Any]) -> None:
-    if not command_line(config):
+def _check_config(config: Config) -> None:
+    if not config.command_line():
         raise Invalid("no command specified")
     _check_program(config)
-    for noun, key in (("hostname", "Hostname"), ("domainname", "Domainname")):
-        check_word(noun, config.get(key) or "", _HOSTNAME_MAX)
-    check_mac(config.get("MacAddress") or "")
-    if config.get("StopSignal"):
-        _check_signal(config["StopSignal"])
+    for noun, text in (("hostname", config.hostname), ("domainname", config.domainname)):
+        check_word(noun, text, _HOSTNAME_MAX)
+    check_mac(config.mac_address)
+    if config.stop_signal:
+        _check_signal(config.stop_signal)
 
 
-def check_exec(body: Mapping[str, Any]) -> None:
+def check_exec(body: ExecConfig) -> None:
     """The body of POST /containers/ID/exec."""
     try:
-        check_exec_types(body)
-        if not body.get("Cmd"):
+        if not body.cmd:
             raise Invalid("No exec command specified")
         _check_program(body)
-        _check_console(body.get("ConsoleSize") or ())
+        _check_console(body.console_size)
     except Invalid as error:
         raise Invalid(one_line(str(error))) from error
 
 
-def _check_program(config: Mapping[str, Any]) -> None:
+def _check_program(config: Config | ExecConfig) -> None:
     """What a container's Config and an exec have in common."""
-    directory = config.get("WorkingDir") or ""
+    directory = config.working_dir
     if directory and not directory.startswith("/"):
         raise Invalid(f"the working directory '{directory}' is invalid, it needs to be an absolute path")
-    for entry in config.get("Env") or ():
+    for entry in config.env or ():
         if not entry or entry.startswith("="):
             raise Invalid(f"invalid environment variable: {entry}")
-    check_user(config.get("User") or "")
+    check_user(config.user)
 
 
 def _check_console(size: Sequence[int]) -> None:
@@ -131,62 +125,62 @@ def _check_signal(text: str) -> None:
         raise Invalid(f"Invalid signal: {text}") from error
 
 
-def _check_healthcheck(health: Mapping[str, Any]) -> None:
-    for key in ("Interval", "Timeout", "StartPeriod", "StartInterval"):
-        value = health.get(key) or 0
+def _check_healthcheck(health: HealthConfig) -> None:
+    for name in ("interval", "timeout", "start_period", "start_interval"):
+        value = getattr(health, name)
         if value and value < _MILLISECOND:
-            raise Invalid(f"{key} in Healthcheck cannot be less than 1ms")
-    if (health.get("Retries") or 0) < 0:
+            raise Invalid(f"{HealthConfig.FIELDS[name].key} in Healthcheck cannot be less than 1ms")
+    if health.retries < 0:
         raise Invalid("Retries in Healthcheck cannot be negative")
 
 
-def _check_host(host: Mapping[str, Any], facts: HostFacts) -> None:
-    policy = (host.get("RestartPolicy") or {}).get("Name") or "no"
-    if host.get("AutoRemove") and policy != "no":
+def _check_host(host: HostConfig, facts: HostFacts) -> None:
+    policy = host.restart_policy.name or "no"
+    if host.auto_remove and policy != "no":
         raise Invalid("can't create 'AutoRemove' container with restart policy")
-    if (host.get("ShmSize") or 0) < 0:
+    if host.shm_size < 0:
         raise Invalid("SHM size can not be less than 0")
-    score = host.get("OomScoreAdj") or 0
+    score = host.oom_score_adj
     if not -1000 <= score <= 1000:
         raise Invalid(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
     _check_engine(host, facts)
     _check_words(host)
-    _check_console(host.get("ConsoleSize") or ())
-    check_logging(host.get("LogConfig") or {}, facts.default_log_driver)
+    _check_console(host.console_size)
+    check_logging(host.log_config, facts.default_log_driver)
 
 
-def _check_engine(host: Mapping[str, Any], facts: HostFacts) -> None:
-    runtime, isolation = host.get("Runtime") or facts.default_runtime, host.get("Isolation") or ""
+def _check_engine(host: HostConfig, facts: HostFacts) -> None:
+    runtime, isolation = host.runtime or facts.default_runtime, host.isolation
     if runtime not in facts.runtimes:
         raise Invalid(f"Unknown runtime specified {runtime}")
     if isolation.lower() not in ("", "default"):
         raise Invalid(f"Invalid isolation: \"{isolation}\" - linux only supports 'default'")
-    if host.get("StorageOpt"):
+    if host.storage_opt:
         raise Unsupported("storage-opt is not supported: this engine keeps no quotas for a container's files")
-    if host.get("Init") and not facts.init_path:
+    if host.init and not facts.init_path:
         raise Unsupported("--init is not supported: this daemon has no init binary")
 
 
-def _check_words(host: Mapping[str, Any]) -> None:
+def _check_words(host: HostConfig) -> None:
     """Groups travel comma separated; a cgroup's parent becomes a path; annotations become keys."""
-    for group in host.get("GroupAdd") or ():
+    for group in host.group_add or ():
         check_word("group", group)
         check_user(group)
         if not group or "," in group or ":" in group:
             raise Invalid(f"invalid group: {group!r}")
-    parent = host.get("CgroupParent") or ""
+    parent = host.cgroup_parent
     check_line("cgroup parent", parent)
     if ".." in parent.split("/"):
         raise Invalid(f"invalid cgroup parent: {parent}")
-    if "" in (host.get("Annotations") or {}):
+    if "" in (host.annotations or {}):
         raise Invalid("invalid Annotations: the empty string is not permitted as an annotation key")
-    for link in host.get("Links") or ():
+    for link in host.links or ():
         check_word("link", link)
 
 
-def _check_places(config: Mapping[str, Any], host: Mapping[str, Any]) -> None:
+def _check_places(config: Config, host: HostConfig) -> None:
     """Everything that mount_points will read, so that create fails before anything is made."""
-    for path, options in (host.get("Tmpfs") or {}).items():
+    for path, options in (host.tmpfs or {}).items():
         check_tmpfs(path, options)
-    borrowed = {volumes_from(text)[0]: () for text in host.get("VolumesFrom") or ()}
+    borrowed = {volumes_from(text)[0]: () for text in host.volumes_from or ()}
     mount_points(config, host, borrowed)

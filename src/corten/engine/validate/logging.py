@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from corten.errors import Invalid, Unsupported
+from corten.spec.docker.host_config import LogConfig
 from corten.units.booleans import parse_bool
 from corten.units.sizes import parse_bytes
 
@@ -15,11 +15,11 @@ _OPTIONS = {"json-file": _JSON_FILE, "local": frozenset({"max-file", "max-size",
 _DOCKERS = frozenset("awslogs etwlogs fluentd gcplogs gelf journald splunk syslog".split())
 
 
-def check_logging(log: Mapping[str, Any], default_driver: str) -> None:
+def check_logging(log: LogConfig, default_driver: str) -> None:
     """HostConfig.LogConfig, or the daemon's own: the driver is known, its options too, and their values can be used.
     Invalid, or Unsupported for a driver that only Docker has."""
-    driver = log.get("Type") or default_driver
-    options: Mapping[str, str] = log.get("Config") or {}
+    driver = log.type or default_driver
+    options: Mapping[str, str] = log.config or {}
     if driver in _DOCKERS:
         raise Unsupported(f"log driver {driver} is not supported: json-file, local and none are")
     if driver not in _OPTIONS:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from corten.engine.oci.facts import HostFacts
 from corten.engine.validate.controls import missing_controls
 from corten.errors import Invalid
+from corten.spec.docker.host_config import HostConfig, Resources, RestartPolicy, Ulimit
 
 _MINIMUM_MEMORY = 6 << 20
 _MAXIMUM_CPU = 8192  # moby's bound; without one "0-2147483647" builds a set of two thousand million (CVE-2018-20699)
@@ -16,29 +16,22 @@ _RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", re.ASCII)
 ULIMITS = frozenset(
     "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
 )
-_PER_DEVICE = (
-    "BlkioWeightDevice",
-    "BlkioDeviceReadBps",
-    "BlkioDeviceWriteBps",
-    "BlkioDeviceReadIOps",
-    "BlkioDeviceWriteIOps",
-)
 _POLICIES = ("", "no", "always", "unless-stopped", "on-failure")
 
 
-def check_resources(asked: Mapping[str, Any], facts: HostFacts, update: bool = False) -> list[str]:
+def check_resources(asked: Resources, facts: HostFacts, update: bool = False) -> list[str]:
     """Invalid, or the warnings. `update` leaves out what only holds for a whole request."""
     warnings, changes = missing_controls(asked, facts)
-    host = {**asked, **changes}
+    host = asked.replace(**changes)
     _check_memory(host, update)
     _check_cpu(host, facts)
-    check_cpuset("CPUs", "cpus", host.get("CpusetCpus") or "", facts.cpuset_cpus)
-    check_cpuset("memory nodes", "mems", host.get("CpusetMems") or "", facts.cpuset_mems)
-    weight = host.get("BlkioWeight") or 0
+    check_cpuset("CPUs", "cpus", host.cpuset_cpus, facts.cpuset_cpus)
+    check_cpuset("memory nodes", "mems", host.cpuset_mems, facts.cpuset_mems)
+    weight = host.blkio_weight
     if weight and not 10 <= weight <= 1000:
         raise Invalid("Range of blkio weight is from 10 to 1000")
     _check_devices(host)
-    if host.get("OomKillDisable") and not host.get("Memory"):
+    if host.oom_kill_disable and not host.memory:
         warnings.append(
             "OOM killer is disabled for the container, but no memory limit is set, "
             "this can result in the system running out of resources."
@@ -46,19 +39,25 @@ def check_resources(asked: Mapping[str, Any], facts: HostFacts, update: bool = F
     return warnings
 
 
-def _check_devices(host: Mapping[str, Any]) -> None:
+def _check_devices(host: Resources) -> None:
     """Block devices are given by path; that they exist is seen when the document is made."""
-    for key in _PER_DEVICE:
-        for entry in host.get(key) or ():
-            if not (entry.get("Path") or "").startswith("/"):
-                raise Invalid(f"bad format for path: {entry.get('Path') or ''}")
-            if key == "BlkioWeightDevice" and not 10 <= (entry.get("Weight") or 0) <= 1000:
-                raise Invalid("Range of blkio weight is from 10 to 1000")
+    throttled = (
+        host.blkio_device_read_bps,
+        host.blkio_device_write_bps,
+        host.blkio_device_read_iops,
+        host.blkio_device_write_iops,
+    )
+    for path in (each.path for devices in (host.blkio_weight_device, *throttled) for each in devices or ()):
+        if not path.startswith("/"):
+            raise Invalid(f"bad format for path: {path}")
+    for weighed in host.blkio_weight_device or ():
+        if not 10 <= weighed.weight <= 1000:
+            raise Invalid("Range of blkio weight is from 10 to 1000")
 
 
-def _check_memory(host: Mapping[str, Any], update: bool) -> None:
-    memory, swap = host.get("Memory") or 0, host.get("MemorySwap") or 0
-    reservation, swappiness = host.get("MemoryReservation") or 0, host.get("MemorySwappiness")
+def _check_memory(host: Resources, update: bool) -> None:
+    memory, swap = host.memory, host.memory_swap
+    reservation, swappiness = host.memory_reservation, host.memory_swappiness
     if memory and memory < _MINIMUM_MEMORY:
         raise Invalid("Minimum memory limit allowed is 6MB")
     if memory > 0 and 0 < swap < memory:
@@ -75,8 +74,8 @@ def _check_memory(host: Mapping[str, Any], update: bool) -> None:
         raise Invalid("Minimum memory limit can not be less than memory reservation limit, see usage")
 
 
-def _check_cpu(host: Mapping[str, Any], facts: HostFacts) -> None:
-    nano, period, quota = host.get("NanoCpus") or 0, host.get("CpuPeriod") or 0, host.get("CpuQuota") or 0
+def _check_cpu(host: Resources, facts: HostFacts) -> None:
+    nano, period, quota = host.nano_cpus, host.cpu_period, host.cpu_quota
     if nano and period > 0:
         raise Invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set")
     if nano and quota > 0:
@@ -87,8 +86,8 @@ def _check_cpu(host: Mapping[str, Any], facts: HostFacts) -> None:
         )
     if nano < 0 or nano > facts.cpus * 1_000_000_000:
         raise Invalid(f"range of CPUs is from 0.01 to {facts.cpus}.00, as there are only {facts.cpus} CPUs available")
-    if (host.get("CpuShares") or 0) < 0:
-        raise Invalid(f"shares: invalid argument: {host['CpuShares']}")
+    if host.cpu_shares < 0:
+        raise Invalid(f"shares: invalid argument: {host.cpu_shares}")
     if period and not 1000 <= period <= 1_000_000:
         raise Invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
     if 0 < quota < 1000:
@@ -96,8 +95,8 @@ def _check_cpu(host: Mapping[str, Any], facts: HostFacts) -> None:
     _check_realtime(host, facts)
 
 
-def _check_realtime(host: Mapping[str, Any], facts: HostFacts) -> None:
-    period, runtime = host.get("CpuRealtimePeriod") or 0, host.get("CpuRealtimeRuntime") or 0
+def _check_realtime(host: Resources, facts: HostFacts) -> None:
+    period, runtime = host.cpu_realtime_period, host.cpu_realtime_runtime
     if period and runtime > period:
         raise Invalid("cpu real-time runtime cannot be higher than cpu real-time period")
     if (period or runtime) and "cpu_rt" not in facts.controls:
@@ -135,10 +134,10 @@ def cpuset_text(numbers: Iterable[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
-def check_ulimits(limits: Sequence[Mapping[str, Any]]) -> None:
+def check_ulimits(limits: Sequence[Ulimit]) -> None:
     """Invalid for one that cannot be anywhere."""
     for limit in limits:
-        name, soft, hard = limit.get("Name") or "", limit.get("Soft") or 0, limit.get("Hard") or 0
+        name, soft, hard = limit.name, limit.soft, limit.hard
         if name not in ULIMITS:
             raise Invalid(f"invalid ulimit type: {name}")
         if soft < -1 or hard < -1:
@@ -147,23 +146,23 @@ def check_ulimits(limits: Sequence[Mapping[str, Any]]) -> None:
             raise Invalid(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
 
 
-def unreachable(host: Mapping[str, Any], facts: HostFacts) -> list[str]:
+def unreachable(host: HostConfig, facts: HostFacts) -> list[str]:
     """Warnings: what only CAP_SYS_RESOURCE could give, and what the container gets instead."""
     warnings = []
-    for limit in host.get("Ulimits") or ():
-        most, wanted = facts.bounds.get(limit["Name"], -1), limit.get("Hard") or 0
+    for limit in host.ulimits or ():
+        most, wanted = facts.bounds.get(limit.name, -1), limit.hard
         if most != -1 and (wanted == -1 or wanted > most):
-            name = limit["Name"]
+            name = limit.name
             warnings.append(f"No CAP_SYS_RESOURCE: ulimit {name} cannot be raised to {wanted}, it will be {most}")
-    score = host.get("OomScoreAdj") or 0
+    score = host.oom_score_adj
     if score < facts.lowest_oom_score_adj:
         least = facts.lowest_oom_score_adj
         warnings.append(f"No CAP_SYS_RESOURCE: oom-score-adj cannot be lowered to {score}, it will be {least}")
     return warnings
 
 
-def check_restart_policy(policy: Mapping[str, Any]) -> None:
-    name, count = policy.get("Name") or "", policy.get("MaximumRetryCount") or 0
+def check_restart_policy(policy: RestartPolicy) -> None:
+    name, count = policy.name, policy.maximum_retry_count
     if name not in _POLICIES:
         raise Invalid(f"invalid restart policy '{name}'")
     if count and name in ("no", "always", "unless-stopped"):

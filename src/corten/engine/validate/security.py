@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from corten.engine.oci.devices import cgroup_rule, permissions
 from corten.engine.oci.facts import HostFacts
 from corten.engine.oci.namespaces import joins, own_network, remapped
 from corten.engine.oci.security import normalize_capabilities, parse_security_options
 from corten.errors import Invalid
+from corten.spec.docker.host_config import HostConfig
 
 _IPC_SYSCTLS = frozenset(
     f"kernel.{name}" for name in "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced".split()
@@ -20,25 +19,25 @@ _SYSCTL = re.compile(r"[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_:@-]+)+", re.ASCII)
 _PERMISSIONS = re.compile(r"[rwm]{1,3}", re.ASCII)
 
 
-def check_security(host: Mapping[str, Any], facts: HostFacts) -> None:
+def check_security(host: HostConfig, facts: HostFacts) -> None:
     """Invalid when a mode, an option or a name is unknown, or does not go with another."""
     _check_modes(host)
     _check_remapped(host, facts)
-    normalize_capabilities("CapAdd", _words(host.get("CapAdd")))
-    normalize_capabilities("CapDrop", _words(host.get("CapDrop")))
+    normalize_capabilities("CapAdd", host.cap_add)
+    normalize_capabilities("CapDrop", host.cap_drop)
     _check_options(host)
-    for key, value in (host.get("Sysctls") or {}).items():
+    for key, value in (host.sysctls or {}).items():
         check_sysctl(key, value, host, facts)
     _check_devices(host)
-    for field in ("MaskedPaths", "ReadonlyPaths"):
-        for path in host.get(field) or ():
+    for field, paths in (("MaskedPaths", host.masked_paths), ("ReadonlyPaths", host.readonly_paths)):
+        for path in paths or ():
             if not path.startswith("/"):
                 raise Invalid(f"invalid {field}: '{path}' is not an absolute path")
 
 
-def _check_modes(host: Mapping[str, Any]) -> None:
-    ipc, pid, uts = host.get("IpcMode") or "", host.get("PidMode") or "", host.get("UTSMode") or ""
-    userns, cgroupns = host.get("UsernsMode") or "", host.get("CgroupnsMode") or ""
+def _check_modes(host: HostConfig) -> None:
+    ipc, pid, uts = host.ipc_mode, host.pid_mode, host.uts_mode
+    userns, cgroupns = host.userns_mode, host.cgroupns_mode
     if ipc not in ("", "none", "private", "shareable", "host") and not joins(ipc):
         raise Invalid(f"invalid IPC mode: {ipc}")
     if pid not in ("", "host") and not joins(pid):
@@ -51,23 +50,23 @@ def _check_modes(host: Mapping[str, Any]) -> None:
         raise Invalid(f"invalid cgroup namespace mode: {cgroupns}")
 
 
-def _check_remapped(host: Mapping[str, Any], facts: HostFacts) -> None:
+def _check_remapped(host: HostConfig, facts: HostFacts) -> None:
     """The host's namespaces belong to the host's user namespace: a remapped root has no say in them."""
     if not remapped(host, facts):
         return
-    if host.get("Privileged"):
+    if host.privileged:
         raise Invalid(
             "privileged mode is incompatible with user namespaces.  "
             "You must run the container in the host namespace when running privileged mode"
         )
-    if host.get("NetworkMode") == "host":
+    if host.network_mode == "host":
         raise Invalid("cannot share the host's network namespace when user namespaces are enabled")
-    if host.get("PidMode") == "host":
+    if host.pid_mode == "host":
         raise Invalid("cannot share the host PID namespace when user namespaces are enabled")
 
 
-def _check_options(host: Mapping[str, Any]) -> None:
-    options = [option for option in host.get("SecurityOpt") or () if option != "systempaths=unconfined"]
+def _check_options(host: HostConfig) -> None:
+    options = [option for option in host.security_opt or () if option != "systempaths=unconfined"]
     profile = parse_security_options(options).seccomp
     if profile in ("", "unconfined", "builtin"):
         return
@@ -79,7 +78,7 @@ def _check_options(host: Mapping[str, Any]) -> None:
         raise Invalid("Decoding seccomp profile failed: it is not a JSON object")
 
 
-def check_sysctl(key: str, value: str, host: Mapping[str, Any], facts: HostFacts) -> None:
+def check_sysctl(key: str, value: str, host: HostConfig, facts: HostFacts) -> None:
     """Only what belongs to a namespace of the container's own may be set; anything else would change the host."""
     if "\n" in value or "\0" in value:
         raise Invalid(f'sysctl "{key}": the value must be one line')
@@ -87,42 +86,36 @@ def check_sysctl(key: str, value: str, host: Mapping[str, Any], facts: HostFacts
     if not _SYSCTL.fullmatch(name):
         raise Invalid(f'sysctl "{key}" is not a valid name')
     if name in _IPC_SYSCTLS or name.startswith("fs.mqueue."):
-        if host.get("IpcMode") == "host":
+        if host.ipc_mode == "host":
             raise Invalid(f'sysctl "{key}" is not allowed in the hosts ipc namespace')
     elif name.startswith("net."):
-        if (host.get("NetworkMode") or "") == "host":
+        if (host.network_mode) == "host":
             raise Invalid(f'sysctl "{key}" not allowed in host network namespace')
         if not own_network(host):
             raise Invalid(f'sysctl "{key}" not allowed in another container\'s network namespace')
     elif name == "kernel.domainname":
-        if host.get("UTSMode") == "host":
+        if host.uts_mode == "host":
             raise Invalid(f'sysctl "{key}" not allowed in host UTS namespace')
     elif not (name.startswith("user.") and remapped(host, facts)):
         raise Invalid(f'sysctl "{key}" is not in a separate kernel namespace')
 
 
-def _check_devices(host: Mapping[str, Any]) -> None:
-    for mapping in host.get("Devices") or ():
-        for field in ("PathOnHost", "PathInContainer"):
-            path = (mapping or {}).get(field) or ""
-            if not path.startswith("/") and (path or field == "PathOnHost"):
+def _check_devices(host: HostConfig) -> None:
+    for mapping in host.devices or ():
+        for path in (mapping.path_on_host, mapping.path_in_container or "/"):
+            if not path.startswith("/"):
                 raise Invalid(f"'{path}' is not an absolute path")
-        _check_device_target(mapping.get("PathInContainer") or mapping["PathOnHost"])
+        _check_device_target(mapping.path_in_container or mapping.path_on_host)
         if not _PERMISSIONS.fullmatch(permissions(mapping)):
             raise Invalid(f"bad mode specified: {permissions(mapping)}")
-    for text in host.get("DeviceCgroupRules") or ():
+    for text in host.device_cgroup_rules or ():
         cgroup_rule(text)
-    for request in host.get("DeviceRequests") or ():
-        capabilities = "[" + " ".join(f"[{' '.join(names)}]" for names in request.get("Capabilities") or ()) + "]"
-        driver = request.get("Driver") or ""
+    for request in host.device_requests or ():
+        capabilities = "[" + " ".join(f"[{' '.join(names)}]" for names in request.capabilities or ()) + "]"
+        driver = request.driver
         raise Invalid(f'could not select device driver "{driver}" with capabilities: {capabilities}')
 
 
 def _check_device_target(path: str) -> None:
     if ".." in path.split("/"):
         raise Invalid(f"'{path}' is not a clean path")
-
-
-def _words(value: Any) -> list[str]:
-    """Go also takes a single string for a list of words."""
-    return [value] if isinstance(value, str) else value or []

@@ -1,0 +1,67 @@
+"""container.Config: what a container runs, and what an image says about that; the body of a create."""
+
+from __future__ import annotations
+
+from corten.spec.docker.host_config import HostConfig
+from corten.spec.docker.networking import NetworkingConfig
+from corten.spec.docker.struct import Struct, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from corten.spec.docker.gotypes import Duration, PathSet, PortSet, StrSlice
+
+
+class HealthConfig(Struct, go="container.HealthConfig"):
+    """Durations in nanoseconds; 0 means Docker's default."""
+
+    test: list[str] | None = field(default=None, omitempty=True)
+    interval: Duration = field(default=0, omitempty=True)
+    timeout: Duration = field(default=0, omitempty=True)
+    start_period: Duration = field(default=0, omitempty=True)
+    start_interval: Duration = field(default=0, omitempty=True, since=(1, 44))
+    retries: int = field(default=0, omitempty=True)
+
+
+class Config(Struct, go="container.Config", name="ContainerConfigWrapper"):
+    """`stop_timeout` in seconds, None for Docker's default."""
+
+    hostname: str = ""
+    domainname: str = ""
+    user: str = ""
+    attach_stdin: bool = False
+    attach_stdout: bool = False
+    attach_stderr: bool = False
+    exposed_ports: PortSet | None = field(default=None, omitempty=True)
+    tty: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
+    env: list[str] | None = None
+    cmd: StrSlice | None = None
+    healthcheck: HealthConfig | None = field(default=None, omitempty=True)
+    args_escaped: bool = field(default=False, omitempty=True)
+    image: str = ""
+    volumes: PathSet | None = None
+    working_dir: str = ""
+    entrypoint: StrSlice | None = None
+    network_disabled: bool = field(default=False, omitempty=True)
+    mac_address: str = field(default="", omitempty=True)
+    on_build: list[str] | None = None
+    labels: dict[str, str] | None = None
+    stop_signal: str = field(default="", omitempty=True)
+    stop_timeout: int | None = field(default=None, omitempty=True)
+    shell: StrSlice | None = field(default=None, omitempty=True)
+
+    def command_line(self) -> list[str]:
+        """Entrypoint and Cmd as one argument list; the first is the program."""
+        return [*(self.entrypoint or ()), *(self.cmd or ())]
+
+
+class ImageConfig(Config, go="container.Config", name="Config"):
+    """The `config` of an OCI image, which has the same fields."""
+
+
+class CreateRequest(Config, go="container.CreateRequest", name="ContainerConfigWrapper"):
+    """The body of POST /containers/create: Config's fields, and two members more."""
+
+    host_config: HostConfig | None = None
+    networking_config: NetworkingConfig | None = None
