@@ -32,7 +32,7 @@ def of(struct: type[S], value: Any) -> S:
     return value if isinstance(value, struct) else decode(struct, value)
 
 
-def merge_config(image: Json, asked: Json) -> Config:
+def merge_config(image: Json, asked: Json | Config) -> Config:
     return merge(of(ImageConfig, image), of(Config, asked))
 
 

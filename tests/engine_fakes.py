@@ -100,6 +100,7 @@ class FakeImages:
             "Labels": {"of": "image"},
         }
         self.all = [FakeImage("sha256:" + "ab" * 32, ImageConfig(config=config), "sha256:chain", ["test:latest"])]
+        self.after_pull: Callable[[], object] = lambda: None
 
     def resolve(self, reference: str) -> FakeImage:
         name = reference if ":" in reference else f"{reference}:latest"
@@ -119,9 +120,6 @@ class FakeImages:
         return
 
     def used(self, id: str) -> None:
-        return
-
-    def after_pull(self) -> None:
         return
 
     def layers_size(self) -> int:
@@ -156,7 +154,7 @@ class FakeNetwork:
 class FakeNetworks:
     def __init__(self) -> None:
         self.connected: dict[str, set[str]] = {}
-        self.on_lost: Any = None
+        self.on_lost: Callable[[Any], None] | None = None
         self.warnings: list[str] = []
 
     async def connect(
@@ -169,7 +167,7 @@ class FakeNetworks:
         exposed: Sequence[str],
         publish_all: bool,
         names: Sequence[str],
-        index: int,
+        index: int = 0,
     ) -> FakeEndpoint:
         self.find(network)
         self.connected.setdefault(network, set()).add(container_id)
@@ -182,6 +180,17 @@ class FakeNetworks:
             {"network": network, "id": container_id},
         )
 
+    def shape(self, container_id: str, limits: str, namespace: Namespace) -> None:
+        return
+
+    def reconnect(self, endpoint: FakeEndpoint, namespace: Namespace) -> FakeEndpoint:
+        return endpoint
+
+    async def republish(
+        self, container_id: str, adds: PortMap, removes: PortMap, exposed: Sequence[str]
+    ) -> FakeEndpoint:
+        raise Conflict(f"container {container_id} has no network that can publish ports")
+
     async def disconnect(self, endpoint: FakeEndpoint, namespace: Namespace | None = None) -> None:
         self.connected[endpoint.record["network"]].discard(endpoint.record["id"])
 
@@ -192,7 +201,7 @@ class FakeNetworks:
     async def settle(self) -> None:
         return
 
-    def on_unnamed(self, call: Any) -> None:
+    def on_unnamed(self, call: Callable[[], None]) -> None:
         return
 
     def wants_names(self, container_id: str) -> bool:
@@ -247,7 +256,7 @@ class FakeNamespaces:
         raise AssertionError("nobody wants names here")
 
     async def open(self, path: Path) -> Namespace:
-        return await self.create("")
+        return await self.create()
 
 
 class Client:

@@ -9,7 +9,7 @@ import ipaddress
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import pytest
 
@@ -62,6 +62,17 @@ def index_of(net: Net, name: str) -> int:
     return next(link.ifindex for link in rtnetlink.links(net.route) if link.name == name)
 
 
+class EndpointFields(TypedDict, total=False):
+    """Of Docker's EndpointSettings."""
+
+    IPAMConfig: Json
+    MacAddress: str
+    Aliases: list[str]
+    Links: list[str]
+    DriverOpts: dict[str, str]
+    GwPriority: int
+
+
 class World:
     """A daemon's networks, and the containers in them."""
 
@@ -83,7 +94,12 @@ class World:
         await self.networks.setup()
 
     async def run(
-        self, name: str, network: str = "bridge", ports: Json | None = None, net: Net | None = None, **settings: Any
+        self,
+        name: str,
+        network: str = "bridge",
+        ports: Json | None = None,
+        net: Net | None = None,
+        **settings: Unpack[EndpointFields],
     ) -> tuple[Net, Endpoint]:
         box = net or Net()
         if net is None:
@@ -93,7 +109,7 @@ class World:
             network,
             name.ljust(64, "0"),
             box.namespace,
-            endpoint_of(settings),
+            endpoint_of(dict(settings)),
             port_map(ports or {}),
             ["80/tcp"],
             False,

@@ -23,12 +23,13 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).parent))
 from unit.engine.dockerd_cases import CASES, ERRORS, IMAGES, NAMES, UPDATES, Json
 
+T = TypeVar("T")
 RUNTIME = """#!/bin/sh
 previous=
 for word in "$@"; do
@@ -138,7 +139,7 @@ def record_case(daemon: Daemon, request: Json) -> Json:
     return neutral(daemon, id, answer)
 
 
-def neutral(daemon: Daemon, id: str, answer: Any) -> Any:
+def neutral(daemon: Daemon, id: str, answer: T) -> T:
     """The answer without this machine's paths and names."""
     text = json.dumps(answer)
     if id:
@@ -156,7 +157,8 @@ def neutral(daemon: Daemon, id: str, answer: Any) -> Any:
     text = text.replace(f'"{socket.gethostname()}"', '"{host}"').replace(
         f"HOSTNAME={socket.gethostname()}", "HOSTNAME={host}"
     )
-    return json.loads(text)
+    cleaned: T = json.loads(text)
+    return cleaned
 
 
 def difference(base: Json, value: Json) -> Json:

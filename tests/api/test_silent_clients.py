@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from http.client import HTTPResponse
@@ -55,7 +56,7 @@ def test_a_slow_body_is_taken(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -
         async def __aexit__(self, *_: object) -> None:
             return
 
-    monkeypatch.setattr(call.asyncio, "timeout", Slow)
+    monkeypatch.setattr(asyncio, "timeout", Slow)
     body = json.dumps({"Image": "test", "Cmd": ["true"]}).encode()
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)

@@ -77,8 +77,9 @@ def layer(driver: Any, name: str, parent: str | None, *entries: bytes) -> None:
 def image(driver: Any) -> str:
     layer(
         driver, "one", None,
-        tars.directory(".", 0o751), tars.directory("tmp", 0o1777, uid=3), tars.file("tmp/a", b"1"), tars.file("gone"),
-        tars.directory("cleared"), tars.file("cleared/old"), tars.file("bin/tool", b"tool", mode=0o4755),
+        tars.directory(".", mode=0o751), tars.directory("tmp", mode=0o1777, uid=3),
+        tars.file("tmp/a", b"1"), tars.file("gone"), tars.directory("cleared"),
+        tars.file("cleared/old"), tars.file("bin/tool", b"tool", mode=0o4755),
     )  # fmt: skip
     layer(
         driver, "two", "one",

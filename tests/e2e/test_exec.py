@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from typing import IO
 
 import pytest
 
@@ -114,7 +115,7 @@ def test_attach(cli: Client) -> None:
     assert "nosuch" in cli("attach", "nosuch", code=1).err
 
 
-def _readable(stream: object) -> list[object]:
+def _readable(stream: IO[bytes]) -> list[IO[bytes]]:
     import select
 
     return select.select([stream], [], [], 0.1)[0]

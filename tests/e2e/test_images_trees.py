@@ -246,7 +246,7 @@ def test_nothing_of_the_image_is_executed(cli: Client, tmp_path: Path) -> None:
     cli("exec", "box", "sh", "-c", "until [ -x /bin/unxz ]; do :; done")
     for mode in ("w:xz", "w:gz", "w:bz2"):
         buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode=mode) as tar:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=buffer, mode=mode) as tar:
             info = tarfile.TarInfo(mode[2:])
             info.size = 1
             tar.addfile(info, io.BytesIO(b"x"))

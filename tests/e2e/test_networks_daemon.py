@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_flags_about_the_default_network(tmp_path: Path) -> None:
     daemon = Fragile(tmp_path, *flags, "--dns", "192.0.2.53", "--dns-search", "corp.example")
     daemon.start()
     try:
-        ports = {"PortBindings": {"80/tcp": [{}]}}
+        ports: dict[str, Any] = {"PortBindings": {"80/tcp": [{}]}}
         web = daemon.run("sh", "-c", SERVE, "web", name="web", host=ports)
         shown = daemon.get(f"/containers/{web}/json")["NetworkSettings"]
         assert shown["IPAddress"].startswith(f"{three}.") and shown["IPPrefixLen"] == 28

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import pytest
 
@@ -35,26 +36,38 @@ def engines() -> Iterator[tuple[Client, Client, Path]]:
         yield Client("docker", command, theirs.address, root), Client("docker", command, ours.address, root), root
 
 
+class Fields(TypedDict, total=False):
+    """Some of a tarfile.TarInfo's."""
+
+    mode: int
+    uid: int
+    gid: int
+    linkname: str
+    devmajor: int
+    devminor: int
+    pax_headers: dict[str, str]
+
+
 def content() -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
 
-        def member(name: str, kind: bytes = tarfile.REGTYPE, **fields: object) -> None:
+        def member(name: str, kind: bytes = tarfile.REGTYPE, data: bytes = b"", **fields: Unpack[Fields]) -> None:
             info = tarfile.TarInfo(name)
-            data = bytes(fields.pop("data", b""))  # type: ignore[call-overload]
-            info.type, info.size, info.mtime = kind, len(data), 981173106.25  # type: ignore[assignment]
+            info.type, info.size, info.mtime = kind, len(data), 981173106.25
             for field, value in fields.items():
                 setattr(info, field, value)
             tar.addfile(info, io.BytesIO(data) if data else None)
 
         member("data", tarfile.DIRTYPE, mode=0o1771, uid=33, gid=44)
         member("data/dir", tarfile.DIRTYPE, mode=0o2750, gid=5, pax_headers={"SCHILY.xattr.user.note": "directory"})
-        program = {"mode": 0o4755, "uid": 33, "pax_headers": {
+        program: Fields = {"mode": 0o4755, "uid": 33, "pax_headers": {
             "SCHILY.xattr.security.capability": CAPABILITY.decode(errors="surrogateescape"),
             "SCHILY.xattr.user.note": "kept",
         }}  # fmt: skip
         member("data/program", data=b"program", **program)
-        member("data/dir/alias", tarfile.LNKTYPE, linkname="data/program", **program)  # as tar(1) writes it
+        alias: Fields = {**program, "linkname": "data/program"}
+        member("data/dir/alias", tarfile.LNKTYPE, **alias)  # as tar(1) writes it
         member("data/link", tarfile.SYMTYPE, linkname="/etc/shadow", uid=7)
         member("data/fifo", tarfile.FIFOTYPE, mode=0o640)
         member("data/device", tarfile.CHRTYPE, mode=0o620, devmajor=1, devminor=7)

@@ -69,8 +69,10 @@ def test_published_port_and_address_stay(daemon: Fragile) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    ports = {"ExposedPorts": {"80/tcp": {}}, "host": {"PortBindings": {"80/tcp": [{"HostPort": str(port)}]}}}
-    id = daemon.run("sh", "-c", "echo served > /index.html; exec httpd -f -p 80 -h /", **ports)
+    exposed: dict[str, dict[str, str]] = {"80/tcp": {}}
+    host = {"PortBindings": {"80/tcp": [{"HostPort": str(port)}]}}
+    serve = "echo served > /index.html; exec httpd -f -p 80 -h /"
+    id = daemon.run("sh", "-c", serve, ExposedPorts=exposed, host=host)
 
     def served() -> bool:
         try:
@@ -87,7 +89,7 @@ def test_published_port_and_address_stay(daemon: Fragile) -> None:
     assert served()
     after = daemon.inspect(id)["NetworkSettings"]
     assert (after["Networks"], after["Ports"]) == (before["Networks"], before["Ports"])
-    taken = daemon.create("true", **ports)
+    taken = daemon.create("true", ExposedPorts=exposed, host=host)
     status, answer = daemon.ask("POST", f"/containers/{taken}/start")
     assert status == 500 and str(port) in answer["message"], "the port is known to be in use"
     other = daemon.run("sleep", "1000")

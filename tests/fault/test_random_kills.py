@@ -13,6 +13,7 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from fault_parts.fragile import Fragile
 
@@ -34,7 +35,7 @@ def work(daemon: Fragile, ledger: Ledger, stop: threading.Event, chance: random.
     while not stop.is_set():
         name = f"k{secrets.token_hex(5)}"
         with contextlib.suppress(*_GONE), daemon.connection() as http:
-            body = {"Image": "corten/busybox", "Cmd": ["sh", "-c", "echo hi; sleep 1000"]}
+            body: dict[str, Any] = {"Image": "corten/busybox", "Cmd": ["sh", "-c", "echo hi; sleep 1000"]}
             if chance.random() < 0.5:
                 body["HostConfig"] = {"NetworkMode": "none"}
             _expect(ledger, http.ask("POST", f"/containers/create?name={name}", body), 201)

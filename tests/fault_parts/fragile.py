@@ -10,7 +10,8 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 from e2e_parts import census
 from e2e_parts.cortend import IMAGE, Cortend
@@ -20,7 +21,7 @@ T = TypeVar("T")
 _VOLATILE = ("daemon's files", "launcher's files", "network namespaces", "processes")  # another daemon, other numbers
 
 
-def until(check: Callable[[], T], what: str, seconds: float = 15) -> T:
+def until(check: Callable[[], T | Literal[False]], what: str, seconds: float = 15) -> T:
     """The first true answer of `check`; fails when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (answer := check()):
@@ -72,7 +73,7 @@ class Fragile(Cortend):
 
     def wait_running(self, id: str) -> int:
         """Its first process, once it runs."""
-        return until(lambda: (s := self.state(id))["Running"] and int(s["Pid"]), f"the start of {id[:12]}")
+        return until(lambda: (s := self.state(id))["Running"] is True and int(s["Pid"]), f"the start of {id[:12]}")
 
     def supervisor(self, id: str) -> int:
         return parent(self.state(id)["Pid"])
@@ -108,16 +109,16 @@ class Fragile(Cortend):
 
 def name(pid: int) -> str:
     """What ps calls it; empty for one that is gone."""
-    return census._text(census.Path(f"/proc/{pid}/comm")).strip()
+    return census._text(Path(f"/proc/{pid}/comm")).strip()
 
 
 def parent(pid: int) -> int:
-    return int(census._text(census.Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()[1])
+    return int(census._text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()[1])
 
 
 def alive(pid: int) -> bool:
     """A process that is more than an entry that nobody has collected."""
-    stat = census._text(census.Path(f"/proc/{pid}/stat"))
+    stat = census._text(Path(f"/proc/{pid}/stat"))
     return bool(stat) and stat.rpartition(")")[2].split()[0] not in "ZX"
 
 

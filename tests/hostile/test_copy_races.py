@@ -156,7 +156,7 @@ def test_filling_a_tree_that_others_have(victim: Victim, place: Path) -> None:
 
 def test_placing_an_archive_in_a_tree_in_use(victim: Victim, place: Path) -> None:
     """What `cp` does in a running container."""
-    member = {"mode": 0o4777, "uid": 7, "gid": 7}
+    member: tars.Fields = {"mode": 0o4777, "uid": 7, "gid": 7}
     archive = tars.archive(
         write.header(b"fifo", header.FIFO, **member),
         tars.file("file", b"own", **member),

@@ -269,7 +269,9 @@ def compressed(codec: str, data: bytes) -> bytes:
     import bz2
     import lzma
 
-    return {"gzip": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}[codec](data)
+    compress: dict[str, Callable[[bytes], bytes]]
+    compress = {"gzip": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}
+    return compress[codec](data)
 
 
 def with_layer(registry: Held, tar: bytes, layer: bytes, kind: str = OCI_LAYER + "+gzip") -> str:

@@ -99,7 +99,8 @@ async def ask(host: str, data: bytes) -> tuple[int, bytes]:
 
 
 async def test_requests_that_are_wrong_somewhere(own: Own, tmp_path: Path) -> None:
-    dice, seen, places = random.Random(20), set(), []
+    dice, seen = random.Random(20), set()
+    places: list[str] = []
     for number in range(800):
         if number % 50 == 0:
             answer = await own.ask("POST", "/v2/a/blobs/uploads/", as_=ANN)

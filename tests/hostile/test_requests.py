@@ -77,7 +77,7 @@ NASTY = ("a\nb", "a\rb", "a\0b", "x\nroot::0:0::/:/bin/sh")
 def test_lines_in_generated_files(daemon: Fragile, field: str, text: str) -> None:
     """ESC-14: no line of hosts, hostname, resolv.conf or passwd is anybody's but ours."""
     if field in ("Hostname", "Domainname", "User"):
-        refused(daemon, **{field: text})
+        refused(daemon, None, **{field: text})
         return
     if field == "Env HOME":
         body = {"Image": "corten/busybox", "Cmd": ["cat", "/etc/passwd"], "Env": [f"HOME={text}"]}
@@ -224,7 +224,7 @@ def test_environments_do_not_mix(daemon: Fragile) -> None:
 def test_deep_and_wide_bodies(daemon: Fragile) -> None:
     """DOS-04: an answer at once, whatever is sent."""
     image = {"Image": "corten/busybox"}
-    ports = {f"{number}/tcp": {} for number in range(1, 40_000)}
+    ports: dict[str, dict[str, str]] = {f"{number}/tcp": {} for number in range(1, 40_000)}
     bodies = [
         b"[" * 100_000, b'{"a":' * 50_000, b'{"Memory":' + b"9" * 10_000 + b"}", b"{" + b" " * (3 << 20) + b"}",
         b'{"HostConfig":{"CpusetCpus":"0-2147483648"}}', b"\xff\xfe", b"", b"null", b"[]", b'"x"',

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypedDict, Unpack
+
 from corten.layers import header as tar
 from corten.layers import write
 
 
-def file(name: str | bytes, data: bytes = b"x", **fields: object) -> bytes:
+class Fields(TypedDict, total=False):
+    """What else a header may say."""
+
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    xattrs: Mapping[bytes, bytes]
+
+
+def file(name: str | bytes, data: bytes = b"x", **fields: Unpack[Fields]) -> bytes:
     raw = name.encode() if isinstance(name, str) else name
-    return write.header(raw, tar.REGULAR, size=len(data), **fields) + data + write.padding(len(data))  # type: ignore[arg-type]
+    return write.header(raw, tar.REGULAR, size=len(data), **fields) + data + write.padding(len(data))
 
 
-def directory(name: str, mode: int = 0o755, **fields: object) -> bytes:
-    return write.header(name.encode() + b"/", tar.DIRECTORY, mode=mode, **fields)  # type: ignore[arg-type]
+def directory(name: str, **fields: Unpack[Fields]) -> bytes:
+    known: Fields = {"mode": 0o755, **fields}
+    return write.header(name.encode() + b"/", tar.DIRECTORY, **known)
 
 
 def symlink(name: str, target: str) -> bytes:

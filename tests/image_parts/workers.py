@@ -50,7 +50,8 @@ class ForkWorkers:
             raise
         answer = json.loads(output)
         if "ok" in answer:
-            return answer["ok"]
+            unpacked: dict[str, Any] = answer["ok"]
+            return unpacked
         kind, text, number = answer["error"]
         cls = getattr(errors, kind, None)
         raise cls(text) if cls else OSError(number or 0, text)

@@ -25,8 +25,13 @@ def seconds(sender: Net, receiver: Net, address: str) -> float:
     accepted, _ = server.accept()
     client.settimeout(30)
     accepted.settimeout(30)
+
+    def send() -> None:
+        client.sendall(bytes(_BYTES))
+        client.close()
+
     begun = time.monotonic()
-    sending = threading.Thread(target=lambda: (client.sendall(bytes(_BYTES)), client.close()))
+    sending = threading.Thread(target=send)
     sending.start()
     received = 0
     while data := accepted.recv(65536):

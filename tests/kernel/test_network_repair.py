@@ -15,7 +15,7 @@ from corten.network import upkeep
 from corten.network.endpoint import Endpoint
 from docker_json import network
 from netns import Net
-from network_world import World, host, neighbour, world
+from network_world import EndpointFields, World, host, neighbour, world
 
 SHY = {"Name": "shy", "EnableIPv6": True, "Options": {"com.docker.network.bridge.enable_icc": "false"}}
 
@@ -118,7 +118,7 @@ async def test_a_pair_that_is_gone_is_told_and_made_again(kept: World, neighbour
     lost: list[Endpoint] = []
     kept.networks.on_lost = lost.append
     await kept.networks.create(network({"Name": "six", "EnableIPv6": True}))
-    asked = {"IPAMConfig": {"LinkLocalIPs": ["169.254.7.7"]}, "MacAddress": "02:00:00:aa:bb:cc"}
+    asked: EndpointFields = {"IPAMConfig": {"LinkLocalIPs": ["169.254.7.7"]}, "MacAddress": "02:00:00:aa:bb:cc"}
     web, endpoint = await kept.run("web", "six", ports={"80/tcp": [{"HostPort": "8080"}]}, **asked)
     before = web.run("ip", "-o", "addr") + web.run("ip", "route") + web.run("ip", "-6", "route")
     kept.host.run("ip", "link", "delete", endpoint.host_interface)
@@ -161,7 +161,7 @@ async def test_a_network_that_is_removed_stays_removed(kept: World) -> None:
 async def test_what_is_published_does_not_leave_by_another_way(kept: World, neighbour: Net) -> None:
     """While a bridge is gone its subnet's packets would follow the default route."""
     _, endpoint = await kept.run("web", ports={"80/tcp": [{"HostPort": "8080"}]})
-    kept.networks._wiring.repair = lambda live: None  # type: ignore[method-assign]  # as if nobody was there
+    kept.networks._wiring.repair = lambda live: {}  # type: ignore[method-assign]  # as if nobody was there
     kept.host.run("ip", "route", "add", "default", "via", "192.0.2.9")
     neighbour.run("ip", "addr", "add", f"{endpoint.address}/32", "dev", "lo")
     server = neighbour.listen(endpoint.address, 80)

@@ -18,7 +18,7 @@ from corten.kernel import rtnetlink
 from corten.spec.docker.networking import EndpointSettings
 from docker_json import network, port_map
 from netns import Net
-from network_world import World, bound, frames, host, index_of, neighbour, world
+from network_world import EndpointFields, World, bound, frames, host, index_of, neighbour, world
 
 
 async def test_networks_are_isolated_from_each_other(frames: str, world: World) -> None:
@@ -79,7 +79,7 @@ async def test_without_icc_containers_do_not_talk(frames: str, world: World) -> 
 
 async def test_static_addresses_and_macs(world: World) -> None:
     await world.networks.create(network({"Name": "fixed", "IPAM": {"Config": [{"Subnet": "10.77.0.0/24"}]}}))
-    asked = {"IPAMConfig": {"IPv4Address": "10.77.0.50"}, "MacAddress": "02:00:00:AA:BB:CC"}
+    asked: EndpointFields = {"IPAMConfig": {"IPv4Address": "10.77.0.50"}, "MacAddress": "02:00:00:AA:BB:CC"}
     box, endpoint = await world.run("one", "fixed", **asked)
     assert (endpoint.address, endpoint.mac) == ("10.77.0.50", "02:00:00:aa:bb:cc")
     assert rtnetlink.links(box.route)[1].mac == "02:00:00:aa:bb:cc"

@@ -74,16 +74,22 @@ def test_one_that_cannot_be_opened(root: int) -> None:
 def test_the_stand_in_can_be_used_and_not_changed() -> None:
     before = os.stat("/dev/null")
     opened = null.open_stand_in()
+
+    def change_behind_another() -> None:
+        os.close(paths.reopen(opened, os.O_RDWR))
+        os.fchmod(opened, 0o666)
+
     try:
         assert os.read(opened, 1) == b"" and os.write(opened, b"x") == 1 and null.is_null(opened)
-        for change in (
+        changes: tuple[Callable[[], None], ...] = (
             lambda: os.fchmod(opened, 0o666),
             lambda: os.fchown(opened, 0, 0),
             lambda: os.utime(opened),
             lambda: os.chmod(f"/proc/self/fd/{opened}", 0o666),
             lambda: os.setxattr(opened, "trusted.x", b"1"),
-            lambda: os.close(paths.reopen(opened, os.O_RDWR)) or os.fchmod(opened, 0o666),
-        ):
+            change_behind_another,
+        )
+        for change in changes:
             with pytest.raises(OSError) as failed:
                 change()
             assert failed.value.errno == errno.EROFS

@@ -27,7 +27,7 @@ _LIMITS = Limits(bytes=1 << 62, file=1 << 62)  # the disk is the user's, and so 
 class Parts:
     """An iterator of bytes that fills buffers. `total` counts what was read."""
 
-    def __init__(self, parts: Iterator[bytes | memoryview]) -> None:
+    def __init__(self, parts: Iterator[bytes | bytearray | memoryview]) -> None:
         self._parts = parts
         self._rest = memoryview(b"")
         self.total = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from typing import Any
 
 from corten.engine import clock
@@ -50,7 +50,7 @@ class Events:
 
     async def listen(
         self, since: int | None = None, until: int | None = None, filters: Filters | None = None
-    ) -> AsyncIterator[Json]:
+    ) -> AsyncGenerator[Json, None]:
         """Messages at and after `since` (None: from now on, or all that are kept when there is an `until`), up to
         `until` (None: without end), both in nanoseconds.
 

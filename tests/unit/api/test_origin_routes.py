@@ -38,7 +38,7 @@ def request(family: int = socket.AF_INET, **headers: str) -> web.BaseRequest:
     ],
 )
 def test_allowed(headers: dict[str, str]) -> None:
-    refuse_browsers(request(**headers), ("named.example",))
+    refuse_browsers(request(socket.AF_INET, **headers), ("named.example",))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_allowed(headers: dict[str, str]) -> None:
 )
 def test_refused(headers: dict[str, str]) -> None:
     with pytest.raises(Forbidden):
-        refuse_browsers(request(**headers), ("named.example",))
+        refuse_browsers(request(socket.AF_INET, **headers), ("named.example",))
 
 
 def test_any_host_on_a_unix_socket() -> None:

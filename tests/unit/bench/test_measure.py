@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from bench.measure import Failed, Row, Subject, Table, Target, alternate
 
 
 def test_subjects_take_turns() -> None:
     seen: list[str] = []
-    subjects = [Subject(name, lambda name=name: seen.append(name)) for name in "AB"]  # type: ignore[misc]
+    subjects = [Subject(name, partial(seen.append, name)) for name in "AB"]
     rows = alternate(subjects, runs=2, warm_up=1, rest=0)
     assert "".join(seen) == "ABABAB"
     assert [len(row.values) for row in rows] == [2, 2]

@@ -24,7 +24,8 @@ BUNDLE = "{data}/containers/{id}"
 
 @functools.cache
 def golden(part: str) -> Json:
-    return json.loads((_GOLDEN / f"dockerd_{part}.json").read_text())
+    found: Json = json.loads((_GOLDEN / f"dockerd_{part}.json").read_text())
+    return found
 
 
 def apply(base: Json, difference: Json) -> Json:
@@ -86,7 +87,8 @@ def sourced(point: MountPoint) -> MountPoint:
 
 def absolute(request: Json) -> Json:
     """The request with its place holder turned into something that looks like a path."""
-    return json.loads(json.dumps(request).replace("{src}", "/{src}"))
+    made: Json = json.loads(json.dumps(request).replace("{src}", "/{src}"))
+    return made
 
 
 def parsed(request: Json) -> tuple[Config, HostConfig, list[MountPoint]]:
@@ -125,6 +127,7 @@ def ours(request: Json) -> Json:
     spec["linux"]["seccomp"] = "seccomp" in spec["linux"]
     if host.privileged:
         del spec["linux"]["devices"]  # not recorded: all devices of a machine
-    answer = {"spec": spec, "config": config.to_json(), "host_config": host.to_json()}
-    answer["mounts"] = [inspect_mount(point) for point in points]
-    return json.loads(json.dumps(answer).replace("/{src}", "{src}"))
+    mounts = [inspect_mount(point) for point in points]
+    answer = {"spec": spec, "config": config.to_json(), "host_config": host.to_json(), "mounts": mounts}
+    made: Json = json.loads(json.dumps(answer).replace("/{src}", "{src}"))
+    return made

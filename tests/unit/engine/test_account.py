@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from corten.engine.storage import account
-from corten.layers.measure import Measure
+from corten.layers.measure import Measure, measure
 
 
 def test_what_is_removed_under_way_is_left_out(tmp_path: Path) -> None:
@@ -29,7 +29,6 @@ def test_one_thing_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     """Its item says so, and the others are there."""
     for name in ("bad", "good"):
         (tmp_path / "volumes" / name).mkdir(parents=True)
-    measure = account.measure
 
     def failing(parent: int, name: bytes, found: Measure) -> None:
         if name == b"bad":

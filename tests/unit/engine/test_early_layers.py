@@ -11,6 +11,7 @@ import json
 import lzma
 import os
 import tarfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Counted(ForkWorkers):
 
 
 @pytest.fixture
-async def server():
+async def server() -> AsyncIterator[Scripted]:
     async with scripted() as registry:
         yield registry
 
@@ -58,7 +59,7 @@ async def workers() -> Counted:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, workers: Counted):
+async def store(tmp_path: Path, workers: Counted) -> AsyncIterator[Store]:
     store = Store(tmp_path / "root", workers)
     yield store
     await store.close()

@@ -10,7 +10,7 @@ import json
 import os
 import tarfile
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +31,20 @@ from image_parts.workers import ForkWorkers
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
 
+Users = dict[str, list[tuple[str, bool]]]
 BOTTOM = tars.archive(tars.directory("etc"), tars.file("etc/os", b"bottom"), tars.file("gone"))
 TOP = tars.archive(tars.file("etc/more", b"top"), tars.file(".wh.gone", b""))
 
 
 @pytest.fixture
-async def server():
+async def server() -> AsyncIterator[Scripted]:
     async with scripted() as registry:
         registry.add("1", Made([BOTTOM, TOP]))
         yield registry
 
 
 @pytest.fixture
-async def store(tmp_path: Path):
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
     store = Store(tmp_path / "root")
     yield store
     await store.close()
@@ -213,7 +214,8 @@ async def test_a_reader_that_goes_away_cancels_the_pull(store: Store, server: Sc
     messages = store.images.pull(f"{server.host}/a/b", "1", None, None)
     assert (await anext(messages))["status"] == "Pulling from a/b"
     await reached.wait()
-    await messages.aclose()  # type: ignore[attr-defined]
+    assert isinstance(messages, AsyncGenerator)
+    await messages.aclose()
     release.set()
     assert store.images.list() == []
     server.before = None
@@ -295,8 +297,8 @@ async def test_the_event_loop_is_not_kept_waiting_by_the_disk(
 
 
 @pytest.fixture
-async def loaded(tmp_path: Path):
-    users: dict[str, list[tuple[str, bool]]] = {}
+async def loaded(tmp_path: Path) -> AsyncIterator[tuple[Store, Users]]:
+    users: Users = {}
     store = Store(tmp_path / "root", users=lambda id: users.get(id, []))
     for name, layers in (("one:1", [BOTTOM]), ("two:1", [BOTTOM, TOP])):
         await collect(store.images.load(body(docker_archive(Made(layers), [name])), True))
@@ -327,7 +329,7 @@ def docker_archive(image: Made, names: list[str], linked: bool = False) -> bytes
     return buffer.getvalue()
 
 
-async def test_tags(loaded: Any) -> None:
+async def test_tags(loaded: tuple[Store, Users]) -> None:
     store, _ = loaded
     store.images.tag("one:1", "localhost:5000/other", "v2")
     store.images.tag("one:1", "third", "")
@@ -347,7 +349,7 @@ async def test_tags(loaded: Any) -> None:
         store.images.tag("nothing", "x", "y")
 
 
-async def test_list_filters(loaded: Any) -> None:
+async def test_list_filters(loaded: tuple[Store, Users]) -> None:
     store, _ = loaded
 
     def names(**filters: list[str]) -> list[str]:
@@ -367,7 +369,7 @@ async def test_list_filters(loaded: Any) -> None:
     assert shared["two:1"]["SharedSize"] == shared["one:1"]["SharedSize"] == shared["one:1"]["Size"] == 7
 
 
-async def test_remove(loaded: Any) -> None:
+async def test_remove(loaded: tuple[Store, Users]) -> None:
     store, users = loaded
     store.images.tag("two:1", "other/two", "2")
     id = store.images.resolve("two:1").id
@@ -395,7 +397,7 @@ async def test_remove(loaded: Any) -> None:
     assert store.leftovers() == []
 
 
-async def test_layers_under_a_container_stay(loaded: Any) -> None:
+async def test_layers_under_a_container_stay(loaded: tuple[Store, Users]) -> None:
     store, _ = loaded
     image = store.images.resolve("two:1")
     store.trees.prepare("container", image.chain_id)

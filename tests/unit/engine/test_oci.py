@@ -51,6 +51,7 @@ def inputs(facts: HostFacts = FACTS, config: Json | None = None, /, **host: Any)
 
 
 def mount(spec: Json, destination: str) -> Json:
+    found: Json
     [found] = [m for m in spec["mounts"] if m["destination"] == destination]
     return found
 
@@ -134,7 +135,8 @@ def test_privileged_sees_the_hosts_devices() -> None:
 
 def test_recursive_read_only() -> None:
     def options(point: MountPoint, facts: HostFacts = FACTS) -> list[str]:
-        return mount(container_spec(replace(inputs(), mounts=[point]), facts), "/x")["options"]
+        words: list[str] = mount(container_spec(replace(inputs(), mounts=[point]), facts), "/x")["options"]
+        return words
 
     bind = MountPoint("bind", "/x", "/src", rw=False, propagation="rprivate")
     assert options(bind) == ["rbind", "rro", "rprivate"]

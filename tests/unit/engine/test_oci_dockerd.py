@@ -36,7 +36,7 @@ INTENDED = (
 )
 
 #: Absent, null and Go's zero values mean the same in these documents.
-_SAYS_NOTHING = ({}, [], False, "", None)
+_SAYS_NOTHING: tuple[object, ...] = ({}, [], False, "", None)
 
 
 def differences(case: str) -> Iterator[tuple[str, Any, Any]]:

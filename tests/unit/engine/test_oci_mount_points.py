@@ -63,9 +63,12 @@ def test_recursion_of_read_only() -> None:
     assert rro() == "if-possible"
     assert rro(ReadOnlyNonRecursive=True) == "no"
     assert rro(ReadOnlyForceRecursive=True, Propagation="rprivate") == "required"
-    for bad in ({"ReadOnlyNonRecursive": True}, {"Propagation": "rshared"}, {"read_only": False}):
-        with pytest.raises(Invalid):
-            rro(**{"ReadOnlyForceRecursive": True, **bad})
+    with pytest.raises(Invalid):
+        rro(ReadOnlyForceRecursive=True, ReadOnlyNonRecursive=True)
+    with pytest.raises(Invalid):
+        rro(ReadOnlyForceRecursive=True, Propagation="rshared")
+    with pytest.raises(Invalid):
+        rro(read_only=False, ReadOnlyForceRecursive=True)
 
 
 def test_mounts_of_images_are_refused_by_name() -> None:

@@ -36,7 +36,8 @@ class Silent(ForkWorkers):
         self.left -= 1
         held = os.dup(source_fd)
         try:
-            return await asyncio.get_running_loop().create_future()
+            never: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+            return await never
         finally:
             os.close(held)
 

@@ -86,9 +86,13 @@ def plausible(kind: Type) -> st.SearchStrategy[Any]:
     return st.none() | right if not isinstance(kind, Plain) else right
 
 
+def later(kind: Type) -> st.SearchStrategy[Any]:
+    return st.deferred(lambda: plausible(kind))
+
+
 def record(kind: Record) -> st.SearchStrategy[Json]:
     """A few of the fields; deferred, because some structures are deep."""
-    fields = {name: st.deferred(lambda inner=inner: plausible(inner)) for name, inner in kind.fields.items()}
+    fields = {name: later(inner) for name, inner in kind.fields.items()}
     if not fields:
         return st.just({})
     some = st.lists(st.sampled_from(sorted(fields)), max_size=5, unique=True)
@@ -216,6 +220,7 @@ def test_users_that_are_some(text: str) -> None:
 
 
 def test_an_image_is_as_hostile_as_a_client() -> None:
+    image: Json
     for image in ({"User": "4294967295"}, {"WorkingDir": "x"}, {"Volumes": {"/": {}}}, {"ExposedPorts": {"x": {}}}):
         with pytest.raises(Invalid):
             check_create(merge_config(image, {"Cmd": ["x"]}), {}, {}, FACTS)

@@ -55,7 +55,7 @@ async def test_without_a_descriptor_it_pauses_says_so_once_and_goes_on(
     tries, accept = [], socket.socket.accept
 
     class Counted(socket.socket):
-        def accept(self) -> tuple[socket.socket, object]:  # type: ignore[override]
+        def accept(self) -> tuple[socket.socket, object]:
             tries.append(asyncio.get_running_loop().time())
             return accept(self)
 

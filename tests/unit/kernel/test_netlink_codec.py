@@ -39,7 +39,7 @@ def test_messages_come_back(rows: list[tuple[int, bytes]], sequence: int) -> Non
 def test_garbage_is_an_error_and_no_loop(data: bytes) -> None:
     for read in (netlink.messages, netlink.attribute_list):
         try:
-            list(read(data))  # type: ignore[operator]
+            list(read(data))
         except OSError as error:
             assert error.errno == errno.EBADMSG
 

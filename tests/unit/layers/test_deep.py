@@ -211,7 +211,10 @@ def test_what_was_exchanged_is_left_out_of_a_tar(top: Path, opened: Callable[[Pa
     for name in ("one", "two", "link", "file"):
         packer.add(fd, name.encode(), name.encode(), status[name])
     packer.end()
-    with os.fdopen(out, "rb") as file, tarfile.open(fileobj=io.BytesIO(file.seek(0) or file.read())) as tar:
+    with os.fdopen(out, "rb") as file:
+        file.seek(0)
+        archive = io.BytesIO(file.read())
+    with tarfile.open(fileobj=archive) as tar:
         (member,) = tar.getmembers()
         assert member.name == "two" and member.isreg()
 

@@ -72,13 +72,23 @@ def differ(one: Path, two: Path) -> str | None:
             os.close(fd)
 
 
+def point_elsewhere(top: Path) -> None:
+    (top / "link").unlink()
+    (top / "link").symlink_to("x")
+
+
+def make_a_directory(top: Path) -> None:
+    (top / "link").unlink()
+    (top / "link").mkdir()
+
+
 CHANGES: list[tuple[str, Callable[[Path], object]]] = [
     ("d/file: has another content", lambda top: (top / "d/file").write_text("DATA")),
     ("d/file: measures 2 bytes instead of 4", lambda top: (top / "d/file").write_text("xx")),
     ("d/file is missing", lambda top: (top / "d/file").unlink()),
     ("d/file: has another mode or owner", lambda top: (top / "d/file").chmod(0o600)),
-    ("link: is a link to elsewhere", lambda top: ((top / "link").unlink(), (top / "link").symlink_to("x"))),
-    ("link: is of another kind", lambda top: ((top / "link").unlink(), (top / "link").mkdir())),
+    ("link: is a link to elsewhere", point_elsewhere),
+    ("link: is of another kind", make_a_directory),
     ("new does not belong to it", lambda top: (top / "new").write_text("")),
 ]
 

@@ -30,7 +30,7 @@ DATA = bytes(range(256)) * 20_000
 
 
 @pytest.fixture
-async def server():
+async def server() -> AsyncIterator[Scripted]:
     async with scripted() as registry:
         registry.add("1", Made([b"layer"]))
         registry.blobs[digest(DATA)] = DATA
@@ -38,7 +38,7 @@ async def server():
 
 
 @pytest.fixture
-async def client(tmp_path: Path):
+async def client(tmp_path: Path) -> AsyncIterator[Registry]:
     registry = Registry(Blobs(tmp_path), pause=0.01)
     yield registry
     await registry.close()

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import ModuleType
 
@@ -27,14 +28,14 @@ BLOB = Descriptor(OCI_LAYER, digest(DATA), len(DATA))
 
 
 @pytest.fixture
-async def server():
+async def server() -> AsyncIterator[Scripted]:
     async with scripted() as registry:
         registry.blobs[BLOB.digest] = DATA
         yield registry
 
 
 @pytest.fixture
-async def client(tmp_path: Path):
+async def client(tmp_path: Path) -> AsyncIterator[Registry]:
     registry = Registry(Blobs(tmp_path), pause=0.01)
     yield registry
     await registry.close()

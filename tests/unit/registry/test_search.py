@@ -60,8 +60,8 @@ async def test_a_catalog(remote: Remote, server: Scripted) -> None:
     assert await names(remote, f"{host}/") == [f"{host}/{name}" for name in NAMES]
     assert await names(remote, f"{host}/nothing") == []
     assert await names(remote, f"{host}/app", stars=["1"]) == []
-    assert await names(remote, f"{host}/app", **{"is-official": ["true"]}) == []
-    assert len(await names(remote, f"{host}/app", **{"is-official": ["false"]})) == 3
+    assert await names(remote, f"{host}/app", 0, **{"is-official": ["true"]}) == []
+    assert len(await names(remote, f"{host}/app", 0, **{"is-official": ["false"]})) == 3
 
 
 async def test_an_index(remote: Remote, server: Scripted) -> None:
@@ -133,7 +133,8 @@ async def test_distribution(remote: Remote, server: Scripted) -> None:
     image = Made([b"layer"], "riscv64")
     top = server.add("1", image)
     ref = f"{server.host}/a/b"
-    wanted = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": top, "size": len(image.manifest)}
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    wanted = {"mediaType": kind, "digest": top, "size": len(image.manifest)}
     found = {"Descriptor": wanted, "Platforms": [{"architecture": "riscv64", "os": "linux"}]}
     assert await remote.distribution(f"{ref}:1", {}) == found
     assert await remote.distribution(f"{ref}@{top}", {}) == found
@@ -142,8 +143,8 @@ async def test_distribution(remote: Remote, server: Scripted) -> None:
         "schemaVersion": 2,
         "mediaType": DOCKER_LIST,
         "manifests": [
-            {**entry(wanted["mediaType"], image.manifest), "platform": platform},
-            entry(wanted["mediaType"], image.manifest),
+            {**entry(kind, image.manifest), "platform": platform},
+            entry(kind, image.manifest),
         ],
     }
     body = json.dumps(index).encode()

@@ -84,20 +84,20 @@ async def test_tokens(own: Own) -> None:
 
 
 async def test_oauth(own: Own) -> None:
-    kind = {"Content_Type": "application/x-www-form-urlencoded"}
+    kind = "application/x-www-form-urlencoded"
     scope = "scope=repository:bob/x:pull,push,delete&service=corten-registry"
     form = f"grant_type=password&username=bob&password=secret&access_type=offline&{scope}"
-    answer = await own.ask("POST", "/token", form.encode(), **kind)
+    answer = await own.ask("POST", "/token", form.encode(), Content_Type=kind)
     assert answer.status == 200 and answer.json["scope"] == "repository:bob/x:pull,push"
     form = f"grant_type=refresh_token&refresh_token={answer.json['refresh_token']}&{scope}"
-    again = await own.ask("POST", "/token", form.encode(), **kind)
+    again = await own.ask("POST", "/token", form.encode(), Content_Type=kind)
     bob = {"Authorization": f"Bearer {again.json['access_token']}"}
     assert (await own.push_blob("bob/x", b"data", bob)).status == 201
     assert "refresh_token" not in again.json
     assert (await own.ask("GET", "/v2/", as_={"Authorization": f"Bearer {answer.json['refresh_token']}"})).status == 401
     for form in ("", "grant_type=x", f"grant_type=refresh_token&refresh_token={answer.json['access_token']}",
                  "grant_type=password&username=bob&password=wrong"):  # fmt: skip
-        assert (await own.ask("POST", "/token", form.encode(), **kind)).status in (400, 401), form
+        assert (await own.ask("POST", "/token", form.encode(), Content_Type=kind)).status in (400, 401), form
     offline = await own.ask("GET", "/token?offline_token=true", as_=BOB)
     assert offline.json["refresh_token"]
     assert "refresh_token" not in (await own.ask("GET", "/token?offline_token=true")).json

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import pytest
 from aiohttp import web
@@ -52,20 +53,30 @@ def filled(registry: Scripted) -> None:
     registry.blobs[digest(DATA)] = DATA
 
 
-def client(tmp_path: Path, authority: Path | None = None, hosts: tuple[str, ...] = (), **settings: object) -> Registry:
+class Given(TypedDict, total=False):
+    """Of `Settings`."""
+
+    insecure: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    proxies: Proxies
+
+
+def client(
+    tmp_path: Path, authority: Path | None = None, hosts: tuple[str, ...] = (), **settings: Unpack[Given]
+) -> Registry:
     for host in hosts:
         (tmp_path / "certs.d" / host).mkdir(parents=True)
         if authority is not None:
             (tmp_path / "certs.d" / host / "ca.crt").write_bytes(authority.read_bytes())
-    known = Settings(**settings)  # type: ignore[arg-type]
+    known = Settings(**settings)
     return Registry(Blobs(tmp_path / "blobs"), known, pause=0.01, certificates=(tmp_path / "certs.d",), stall=5)
 
 
-async def fetch(registry: Registry, host: str, auth: object = None) -> None:
+async def fetch(registry: Registry, host: str, auth: dict[str, str] | None = None) -> None:
     """A manifest and a blob of `host`, each once."""
     reference = parse(f"{host}/a/b:1")
     try:
-        (source,) = registry.sources(reference, auth)  # type: ignore[arg-type]
+        (source,) = registry.sources(reference, auth)
         await registry.manifest(source, reference)
         await registry.blob(source, Descriptor(OCI_LAYER, digest(DATA), len(DATA)))
         assert registry._blobs.has(digest(DATA))
@@ -96,13 +107,13 @@ async def test_tls_through_a_proxy(tmp_path: Path, authority: tuple[ssl.SSLConte
 
         behind.before = before
         with proxy({"registry.invalid:443": behind.host}) as between:
-            settings = {"proxies": Proxies("", f"http://{between.address}")}
-            known = client(tmp_path, authority[1], ("registry.invalid",), **settings)
+            proxies = Proxies("", f"http://{between.address}")
+            known = client(tmp_path, authority[1], ("registry.invalid",), proxies=proxies)
             await fetch(known, "registry.invalid", KNOWN)
             assert {head.split("\r\n")[0] for head in between.heads} == {"CONNECT registry.invalid:443 HTTP/1.1"}
             assert all("Authorization" not in head for head in between.heads)
             with pytest.raises(Failed, match="certificate"):  # whose authority nobody made known
-                await fetch(client(tmp_path / "other", **settings), "registry.invalid")
+                await fetch(client(tmp_path / "other", proxies=proxies), "registry.invalid")
 
 
 async def test_a_proxy_that_refuses(tmp_path: Path) -> None:

@@ -29,8 +29,9 @@ def value(action: str, errno_ret: int | None) -> int:
 
 def holds(argument: dict[str, Any], arguments: Sequence[int], bits: int) -> bool:
     mask = (1 << bits) - 1
-    actual = arguments[argument["index"]] & mask
-    wanted, second = argument["value"] & mask, argument.get("valueTwo", 0) & mask
+    actual: int = arguments[argument["index"]] & mask
+    wanted: int = argument["value"] & mask
+    second: int = argument.get("valueTwo", 0) & mask
     match argument["op"].removeprefix("SCMP_CMP_"):
         case "EQ":
             return actual == wanted

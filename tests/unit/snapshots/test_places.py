@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from corten.kernel import inodeflags
-from corten.snapshots import places
 from corten.snapshots.places import Places
 
 MANY = 200
@@ -26,7 +25,12 @@ def test_directories_come_where_they_belong_from_many_places(
 ) -> None:
     made_in: set[Path] = set()
     rename = os.rename
-    monkeypatch.setattr(places.os, "rename", lambda old, new: (made_in.add(old.parent), rename(old, new)))
+
+    def noted(old: Path, new: Path) -> None:
+        made_in.add(old.parent)
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", noted)
     some = Places(tmp_path / "places")
     before = os.umask(0o022)
     for number in range(MANY):
@@ -55,7 +59,7 @@ def test_a_disk_mounted_where_they_belong_is_used_as_it_is(
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
     some = Places(tmp_path / "places")
-    monkeypatch.setattr(places.os, "rename", other_disk)
+    monkeypatch.setattr(os, "rename", other_disk)
     some.mkdir(tmp_path / "here", 0o700)
     assert (tmp_path / "here").is_dir()
     assert not [name for place in (tmp_path / "places").iterdir() for name in os.listdir(place)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from corten.kernel import inodeflags
 from corten.snapshots import sites
 from corten.snapshots.sites import Sites
 
@@ -35,7 +36,7 @@ class Maker:
 
 
 def test_a_place_that_was_emptied_is_avoided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sites.inodeflags, "set_top", lambda *_: True)
+    monkeypatch.setattr(inodeflags, "set_top", lambda *_: True)
     monkeypatch.setattr(sites, "_place", lambda path: int(path.name) // 5)  # 1 to 4, 5 to 9, ...
     maker, choice = Maker(tmp_path), Sites(tmp_path)
     assert choice.choose(maker.make, maker.unmake).path.name == "1"
@@ -45,7 +46,7 @@ def test_a_place_that_was_emptied_is_avoided(tmp_path: Path, monkeypatch: pytest
 
 
 def test_where_all_places_were_emptied_any_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sites.inodeflags, "set_top", lambda *_: True)
+    monkeypatch.setattr(inodeflags, "set_top", lambda *_: True)
     monkeypatch.setattr(sites, "_place", lambda path: 0)
     maker, choice = Maker(tmp_path), Sites(tmp_path)
     choice.emptied(tmp_path)
@@ -54,7 +55,7 @@ def test_where_all_places_were_emptied_any_will_do(tmp_path: Path, monkeypatch: 
 
 
 def test_without_the_flag_nothing_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sites.inodeflags, "set_top", lambda *_: False)
+    monkeypatch.setattr(inodeflags, "set_top", lambda *_: False)
     maker, choice = Maker(tmp_path), Sites(tmp_path)
     choice.emptied(tmp_path)
     assert choice.choose(maker.make, maker.unmake).path.name == "1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -77,11 +77,13 @@ def test_another_content_than_promised_has_no_end(blobs: Blobs, thread: ThreadPo
 
 
 @pytest.mark.parametrize("end", [Ingest.close, Ingest.abort, Ingest.restart])
-def test_one_that_breaks_off_has_no_end(blobs: Blobs, thread: ThreadPoolExecutor, end: object) -> None:
+def test_one_that_breaks_off_has_no_end(
+    blobs: Blobs, thread: ThreadPoolExecutor, end: Callable[[Ingest], None]
+) -> None:
     ingest = blobs.ingest(DIGEST)
     read = thread.submit(everything, Following(ingest))
     ingest.write(CONTENT[:1000])
-    end(ingest)  # type: ignore[operator]
+    end(ingest)
     with pytest.raises(Failed):
         read.result(60)
     with suppress(OSError):

@@ -3,6 +3,8 @@ import gzip
 import lzma
 import os
 import sqlite3
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -13,16 +15,21 @@ from corten.errors import Corrupt, Exhausted, Invalid, NotFound
 from corten.spec import digest as digests
 from corten.spec.image_config import ImageConfig, RootFS
 from corten.store.blobs import Blobs
-from corten.store.compression import Decoder, detect, zstd
+from corten.store.compression import Decoder, detect
 from corten.store.database import MIGRATIONS, Database
 from corten.store.images import ImageRecord, ImageRecords
 from corten.store.leases import Leases
 from corten.store.records import Records
 from image_parts.disks import small_disk
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 
 @pytest.fixture
-def database(tmp_path: Path):
+def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(tmp_path / "corten.db")
     yield database
     database.close()

@@ -11,13 +11,18 @@ import pytest
 
 from corten.store.threads import erasing, settling, walking
 
-KINDS = {"walking": walking, "erasing": erasing, "settling": settling, "all else": asyncio.to_thread}
+KINDS: dict[str, Callable[..., Awaitable[Any]]] = {
+    "walking": walking,
+    "erasing": erasing,
+    "settling": settling,
+    "all else": asyncio.to_thread,
+}
 
 
 @pytest.mark.parametrize("full", ["walking", "erasing", "settling"])
 async def test_a_kind_that_is_busy_keeps_no_other_waiting(full: str) -> None:
     done = threading.Event()
-    kind: Callable[..., Awaitable[Any]] = KINDS[full]
+    kind = KINDS[full]
     busy = [asyncio.ensure_future(kind(done.wait, 20)) for _ in range(50)]
     try:
         for name, other in KINDS.items():

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corten.supervisor import logfile
 from corten.supervisor.logfile import PIECE, LogFile, timestamp
 
 
@@ -86,7 +85,7 @@ def test_a_full_disk_loses_output_but_says_so(tmp_path: Path, monkeypatch: pytes
             raise OSError(28, "No space left on device")
         return real(fd, data)
 
-    monkeypatch.setattr(logfile.os, "write", write_or_fail)
+    monkeypatch.setattr(os, "write", write_or_fail)
     log = LogFile(str(path), 0, 1)
     log.write("stdout", b"lost\n")
     full = False

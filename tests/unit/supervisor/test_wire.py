@@ -53,7 +53,8 @@ def test_descriptors_arrive_with_their_object() -> None:
         wire.send(ours, {"do": "nothing"})
         wire.send(ours, {"do": "write", "text": "x" * 100_000}, [writer])
         os.close(writer)
-        decoder, frames = wire.Decoder(), []
+        decoder = wire.Decoder()
+        frames: list[tuple[wire.Object, list[int]]] = []
         while len(frames) < 2:
             assert wire.receive(theirs, decoder)
             while frame := decoder.next():
