@@ -27,6 +27,8 @@ _ELSEWHERE = (
     "/containers/{id}/unpause",
     "/containers/{id}/start",
     "/containers/{id}/restart",
+    "/containers/{id}/kill",
+    "/containers/{id}/stop",
 )
 _NETWORK = ("/images/{name:all}/push", "/distribution/{name:all}/json")
 BAD = "?filters={bad&path=&t=x&signal=x&limit=x&h=x&w=x&since=x&until=x&term=&size=x&condition=x&reference=!&fromSrc=-"

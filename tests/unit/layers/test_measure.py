@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from corten.layers import tree
 from corten.layers.compare import difference
 from corten.layers.measure import Measure, measure
 
@@ -61,6 +62,9 @@ def test_deeper_than_paths_can_say(tmp_path: Path) -> None:
         os.mkdir("top", dir_fd=fd)
     os.close(fd)
     assert counted(tmp_path / "top").inodes == depth + 1
+    fd = os.open(tmp_path, os.O_RDONLY)
+    tree.remove(fd, b"top")  # pytest's own removal recurses
+    os.close(fd)
 
 
 def differ(one: Path, two: Path) -> str | None:
