@@ -84,9 +84,6 @@ def _list(document: Json, key: str) -> list[Any]:
 def _digest(entry: Any) -> str:
     if not isinstance(entry, dict):
         raise Invalid("manifest invalid: a descriptor is no object")
-    size = entry.get("size", 0)
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise Invalid("manifest invalid: a descriptor has no usable size")
     return digests.check(entry.get("digest"))
 
 
