@@ -67,3 +67,17 @@ def test_a_slow_body_is_taken(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -
             client.sendall(body[at : at + 1])
         assert b" 201 " in client.recv(200)
     assert set(waited) == {call.PATIENCE}
+
+
+@pytest.mark.parametrize("path", ["/events", "/containers/box/logs?stdout=1&follow=1", "/containers/box/stats"])
+def test_a_client_that_goes_away_is_no_error(
+    daemon: Daemon, http: Connection, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    assert http.ask("POST", "/containers/create?name=box", {"Image": "test", "Cmd": ["sleep", "60"]})[0] == 201
+    assert http.ask("POST", "/containers/box/start")[0] == 204
+    for _ in range(5):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(daemon.socket)
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: d\r\n\r\n".encode())
+    assert http.ask("GET", "/_ping")[0] == 200
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -62,7 +62,6 @@ class Api(web.Server):
             max_line_size=MAX_LINE,
             max_field_size=MAX_FIELD,
             access_log=None,
-            auto_decompress=False,
             keepalive_timeout=3600.0,
             tcp_keepalive=False,
         )

@@ -32,7 +32,7 @@ class BoundedHeads(RequestHandler):
     __slots__ = ("_deadline", "_head_size", "_last_payload")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs, auto_decompress=False)  # a few bytes would stand for any number
         self._deadline: asyncio.TimerHandle | None = None
         self._head_size = 0
         self._last_payload: Any = None
@@ -106,7 +106,7 @@ class BoundedHeads(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         text = " ".join((message or str(exc) or "").split())[:300]
-        if status >= 500:
+        if status >= 500 and not isinstance(exc, ConnectionError):  # a client that goes away is no error of ours
             _log.error("a request failed", exc_info=exc)
         elif not isinstance(exc, ValueError):
             text = f"malformed HTTP request: {text}"

@@ -77,7 +77,11 @@ class LauncherNamespaces:
         try:
             while len(self._spare) < _SPARE:
                 self._spare.append(await self._new())
-        except CortenError as error:  # the next start makes its own, and says so if it cannot
+        except (
+            CortenError,
+            OSError,
+            wire.ProtocolError,
+        ) as error:  # the next start makes its own, and says so if it cannot
             log.warning("cannot keep a network namespace ready: %s", error)
 
     async def open(self, path: Path) -> Namespace:

@@ -194,7 +194,7 @@ async def test_a_manifest_that_cannot_be_read(here: Here) -> None:
     await here.own.push_image("a", "1", b"kept")
     await here.own.push_image("b", "1", b"gone")
     strange = b"of another time"
-    here.store.put_manifest("a", "2", Manifest(digest(strange), "x", strange), Needs(), {})
+    here.store.put_manifest("a", "2", Manifest(digest(strange), "x", strange), Needs())
     age(here.root)
     removed = here.collect(Policy(keep=(Keep(last=0),)))
     assert removed.count("tag") == 1
@@ -230,7 +230,7 @@ async def orphan(here: Here) -> tuple[bytes, bytes]:
 def put(store: Store, body: bytes, tag: str = "1") -> None:
     document = json.loads(body)
     blobs = tuple(each["digest"] for each in (document["config"], *document["layers"]))
-    store.put_manifest("a", tag, Manifest(digest(body), OCI_MANIFEST, body), Needs(blobs), {})
+    store.put_manifest("a", tag, Manifest(digest(body), OCI_MANIFEST, body), Needs(blobs))
 
 
 async def test_a_blob_that_was_asked_for(here: Here) -> None:

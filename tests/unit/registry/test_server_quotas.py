@@ -18,8 +18,9 @@ from corten.registry.server.htpasswd import Accounts
 from corten.registry.server.quotas import Quota, Quotas
 from corten.registry.server.store import Store
 from corten.registry.server.uploads import Upload
+from corten.spec.oci_image import OCI_MANIFEST
 from registry_parts.ageing import age
-from registry_parts.own import ANN, BOB, SECRET, Answer, Own, digest, index, served
+from registry_parts.own import ANN, BOB, SECRET, Answer, Own, digest, entry, index, manifest, served
 
 QUOTAS = (Quota("team", 10_000), Quota("", 30_000))
 
@@ -157,6 +158,26 @@ async def test_a_body_counts_as_it_is(own: Own, tmp_path: Path) -> None:
         assert (answer.status, answer.code, answer.headers["Accept-Encoding"]) == (415, "UNSUPPORTED", "identity")
     assert (await own.ask("PATCH", place, packed, Content_Encoding="identity")).status == 202
     assert usage(tmp_path)["team"] == len(packed)
+
+
+async def test_a_body_that_is_refused_is_not_decoded(own: Own, caplog: pytest.LogCaptureFixture) -> None:
+    """What says that it is compressed, and is not, would be an error of the decoder."""
+    place = await begun(own, "team/a")
+    for coding in ("gzip", "deflate", "br", "zstd"):
+        assert (await own.ask("PATCH", place, b"no such thing", Content_Encoding=coding)).code == "UNSUPPORTED"
+    assert not caplog.records
+
+
+async def test_annotations_of_a_referrer_are_kept_once(own: Own, tmp_path: Path) -> None:
+    """Its place below its subject costs each repository a name, and no bytes that nobody counts."""
+    body = manifest(b"{}", subject=entry(b"subject", OCI_MANIFEST), annotations={"a": "z" * 2000})
+    for name in ("team/a", "team/b"):
+        assert (await own.push_blob(name, b"{}")).status == 201
+        assert (await own.ask("PUT", f"/v2/{name}/manifests/1", body, Content_Type=OCI_MANIFEST)).status == 201
+        listed = (await own.ask("GET", f"/v2/{name}/referrers/{digest(b'subject')}")).json["manifests"]
+        assert [(each["digest"], each["annotations"]) for each in listed] == [(digest(body), {"a": "z" * 2000})]
+    assert usage(tmp_path)["team"] == len(body) + len(b"{}")
+    assert sum(path.stat().st_size for path in tmp_path.rglob("_referrers/*/*/*")) == 0
 
 
 async def test_uploads_count_from_their_first_byte(own: Own, tmp_path: Path) -> None:

@@ -104,13 +104,15 @@ async def _erase(containers: Containers, container: Container) -> None:
 
 
 def _remove_bundle(bundle: Path) -> None:
-    """A handful of files; what cannot be removed is found by the next daemon's sweep."""
+    """A handful of files. OSError when they cannot be removed: the record stays, and the next daemon tries again."""
     try:
         for name in os.listdir(bundle):
             os.unlink(bundle / name)
         bundle.rmdir()
+    except FileNotFoundError:
+        return
     except OSError:
-        shutil.rmtree(bundle, ignore_errors=True)
+        shutil.rmtree(bundle)
 
 
 async def prune(containers: Containers, filters: Filters, until: int) -> tuple[list[str], int]:

@@ -172,24 +172,27 @@ def _running(container: Container) -> list[int]:
     task = container.task
     if task is None or not container.record.state.running:
         return []
-    opened: list[int] = []
     try:
         process = os.open(f"/proc/{task.pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with ExitStack() as undo:
+            undo.callback(os.close, process)
             cgroup = os.open("cgroup", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
             with os.fdopen(cgroup) as file:
                 if container.id not in file.read():
                     return []
-            opened.append(os.open("root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=process))
-            for name in ("ns/mnt", "ns/user"):
-                opened.append(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=process))
-        finally:
+            opened = []
+            for name, flags in (
+                ("root", os.O_PATH | os.O_DIRECTORY),
+                ("ns/mnt", os.O_RDONLY),
+                ("ns/user", os.O_RDONLY),
+            ):
+                opened.append(os.open(name, flags | os.O_CLOEXEC, dir_fd=process))
+                undo.callback(os.close, opened[-1])
+            undo.pop_all()
             os.close(process)
+            return opened
     except (FileNotFoundError, ProcessLookupError):
-        for fd in opened:
-            os.close(fd)
         return []
-    return opened
 
 
 @contextmanager

@@ -242,7 +242,7 @@ async def start(registry: Registry, host: str, port: int, tls: ssl.SSLContext | 
         await registry.close()
 
     app.cleanup_ctx.append(running)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, auto_decompress=False)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
     await runner.setup()
     try:
         await Site(runner, host, port, tls).start()

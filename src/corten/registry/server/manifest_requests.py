@@ -13,7 +13,7 @@ from corten.registry.server.answers import HEADERS, Refusal, page
 from corten.registry.server.asked import Asked
 from corten.registry.server.blob_requests import check_no_cache
 from corten.registry.server.bodies import whole
-from corten.registry.server.manifests import check_pushed, descriptor_of
+from corten.registry.server.manifests import check_pushed
 from corten.registry.server.names import TAG, check_tag
 from corten.registry.server.parts import Parts
 from corten.registry.server.store import NO_MANIFEST, Manifest, Needs
@@ -52,8 +52,7 @@ class ManifestRequests:
         checked = check_pushed(body, asked.request.headers.get("Content-Type", ""))
         needs = Needs(checked.blobs, checked.manifests, checked.subject)
         manifest = Manifest(digest, checked.media_type, body)
-        descriptor = descriptor_of(checked, digest, body)
-        await asyncio.to_thread(self._store.put_manifest, asked.name, tag, manifest, needs, descriptor)
+        await asyncio.to_thread(self._store.put_manifest, asked.name, tag, manifest, needs)
         self._parts.metrics.count("received_bytes_total", len(body))
         self._parts.webhooks.tell(asked, "push", _target(manifest, tag))
         headers = {**HEADERS, "Location": f"/v2/{asked.name}/manifests/{digest}", "Docker-Content-Digest": digest}

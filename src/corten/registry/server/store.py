@@ -7,7 +7,6 @@ and renamed.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 
 from corten.errors import Corrupt, Invalid, NotFound
 from corten.registry.server.layout import Guard, Layout, full_disk, mark, place, stage, used
+from corten.registry.server.manifests import check_manifest, descriptor_of
 from corten.registry.server.names import check_tag
 from corten.registry.server.uploads import UNKNOWN, Upload, Uploads, new_id
 from corten.spec import digest as digests
@@ -210,13 +210,13 @@ class Store:
 
     # -------------------------------------------------------------------------------------------------- manifests
 
-    def put_manifest(self, repository: str, tag: str, manifest: Manifest, needs: Needs, descriptor: Json) -> None:
+    def put_manifest(self, repository: str, tag: str, manifest: Manifest, needs: Needs) -> None:
         """Keep a manifest under its digest and, when there is one, a tag. `needs` are in the repository already
-        (MissingBlob); `descriptor` is how it is listed with its subject."""
+        (MissingBlob)."""
         digest, layout = manifest.digest, self.layout
         places = {layout.manifest(repository, digest): manifest.media_type.encode()}
         if needs.subject:
-            places[layout.referrer(repository, needs.subject, digest)] = json.dumps(descriptor).encode()
+            places[layout.referrer(repository, needs.subject, digest)] = b""  # annotations would be there twice
         if tag:
             places[layout.tags(repository) / tag] = digest.encode()
         content = stage(layout.uploads, manifest.body)
@@ -330,11 +330,14 @@ class Store:
         return []
 
     def referrers(self, repository: str, subject: str) -> list[Json]:
+        """Descriptors of the manifests with this subject."""
         found = []
         with suppress(FileNotFoundError):
             for file in sorted(self.layout.referrers(repository, subject).iterdir()):
-                with suppress(FileNotFoundError):
-                    found.append(json.loads(file.read_bytes()))
+                with suppress(NotFound, Invalid, FileNotFoundError):
+                    manifest = self.manifest(repository, file.name.replace("-", ":", 1))
+                    checked = check_manifest(manifest.body, manifest.media_type)
+                    found.append(descriptor_of(checked, manifest.digest, manifest.body))
         return found
 
     def check(self) -> None:

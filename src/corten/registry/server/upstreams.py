@@ -29,7 +29,7 @@ from corten.registry.client.registry import Settings
 from corten.registry.client.repository import Repository
 from corten.registry.client.web import Web
 from corten.registry.server.downloads import Download, Downloads
-from corten.registry.server.manifests import check_manifest, descriptor_of, sizes_of
+from corten.registry.server.manifests import check_manifest, sizes_of
 from corten.registry.server.metrics import Metrics
 from corten.registry.server.sections import is_url
 from corten.registry.server.store import NO_REPOSITORY, Json, Manifest, Needs, Store
@@ -170,9 +170,8 @@ class Upstreams:
         checked = check_manifest(found.body, found.content_type)
         manifest = Manifest(found.digest, checked.media_type, found.body)
         needs = Needs((), checked.manifests, checked.subject)  # its blobs come when they are asked for
-        descriptor = descriptor_of(checked, found.digest, found.body)
         tag = "" if by_digest else reference
-        await asyncio.to_thread(self._store.put_manifest, name, tag, manifest, needs, descriptor)
+        await asyncio.to_thread(self._store.put_manifest, name, tag, manifest, needs)
         return manifest
 
     # ------------------------------------------------------------------------------------------------------ blobs
