@@ -40,3 +40,18 @@ def test_no_variables_in_networks_with_names(docker: Client) -> None:
     docker("network", "create", "linknet")
     docker("run", "-d", "--name", "db", "--network", "linknet", "--expose", "80", IMAGE, "sleep", "1000")
     assert not [key for key in variables(docker, "--network", "linknet", "--link", "db:db") if key.startswith("DB_")]
+
+
+def test_what_a_container_does_with_its_hosts_file_is_no_fault_of_another(docker: Client) -> None:
+    """The one executes it: writing there fails with ETXTBSY, when a container that it is linked to starts again."""
+    docker("network", "create", "busynet")
+    docker("run", "-d", "--name", "db", "--network", "busynet", IMAGE, "sleep", "1000")
+    program = "cat /bin/busybox > /etc/hosts; chmod +x /etc/hosts; exec -a sleep /etc/hosts 1000"
+    docker("run", "-d", "--name", "user", "--network", "busynet", "--link", "db:db", IMAGE, "sh", "-c", program)
+    while docker.out("exec", "user", "readlink", "/proc/1/exe") != "/etc/hosts":
+        assert docker.out("inspect", "--format", "{{.State.Running}}", "user") == "true"
+    docker("restart", "-t", "0", "db")
+    assert docker.out("exec", "db", "echo", "ready") == "ready"
+    docker("kill", "db")
+    assert docker.out("wait", "db") == "137"
+    assert docker.out("inspect", "--format", "{{.State.Status}}", "db", "user").split() == ["exited", "running"]

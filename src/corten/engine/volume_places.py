@@ -1,11 +1,12 @@
 """Where volumes lie, so that one and its record are both there or both not, wherever the daemon dies.
 
     <volumes>/NAME/_data      a volume
-    <volumes>/.moving/NAME    one that is being made or removed
+    <volumes>/.moving/NAME    one that is being made, filled for the first time, or removed
     <volumes>/.removed/HEX    what is being erased
 
 Made: complete in `.moving`; the record; renamed to its place. Removed: renamed to `.moving`; the record deleted; thrown
-away. So what a killed daemon left in `.moving` is a volume when it has a record, and otherwise is not.
+away. So what a killed daemon left in `.moving` is a volume when it has a record and no place, and otherwise is not.
+Filled: complete in `.moving`; renamed over the empty `_data`.
 """
 
 from __future__ import annotations
@@ -67,6 +68,20 @@ class VolumePlaces:
     def throw_away(self, name: str) -> None:
         """What is in `.moving` goes to the trash, when there is something."""
         self._trash.take(self._root / MOVING / name)
+
+    def stage(self, name: str) -> Path:
+        """An empty directory like `_data`, in `.moving`, for the volume's first content."""
+        self._make()
+        self.throw_away(name)
+        top = self._root / MOVING / name
+        top.mkdir(mode=0o700)
+        self._fill(top / "_data")
+        return top / "_data"
+
+    def exchange(self, name: str) -> None:
+        """Put what was staged over the volume's `_data`, which has to be empty: ENOTEMPTY."""
+        os.rename(self._root / MOVING / name / "_data", self.data(name))
+        os.rmdir(self._root / MOVING / name)
 
     def recover(self, known: Collection[str]) -> None:
         """What a daemon that was killed left half-way; `known` are the names with a record."""

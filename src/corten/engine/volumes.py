@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from corten.errors import Conflict, Invalid, NotFound, Unsupported
 from corten.layers import tree
 from corten.snapshots.trash import Trash
 from corten.store.threads import walking
+from corten.store.turns import Turns
 from corten.units.durations import SECOND
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Volumes:
         self._table = table
         self._events = events
         self._users: dict[str, set[str]] = {}
-        self.filling = asyncio.Lock()  # two containers made at the same time may share an empty volume
+        self._turns: Turns[str] = Turns()
         self._all = {id: msgspec.convert(body, Volume) for id, body in table.list(KIND).items()}
         self._places.recover(self._all)
 
@@ -121,6 +121,30 @@ class Volumes:
         if "bind" in volume.options.get("o", "").split(","):
             return Path(volume.options["device"])
         return self._places.data(name)
+
+    async def fill(self, name: str, container: str, fill: Callable[[Path], Awaitable[bool]]) -> None:
+        """Give an empty volume, held by the new `container`, its first content: all of it at once, or nothing.
+
+        `fill` is called with a directory, and says whether it had anything. Two containers made at the same time may
+        share the volume; one that others hold by now is filled in place, where they have it mounted.
+        """
+        async with self._turns.of(name):
+            path = self.path(name)
+            if not _empty(path):
+                return
+            if path != self._places.data(name) or self.users(name) - {container}:
+                await fill(path)
+                return
+            try:
+                if await fill(self._places.stage(name)) and _empty(path):  # something on the host may have written
+                    self._places.exchange(name)
+            finally:
+                self._places.throw_away(name)
+
+    async def filled(self, name: str) -> None:
+        """Wait until nobody fills it."""
+        async with self._turns.of(name):
+            return
 
     def hold(self, name: str, container: str) -> None:
         """`container` refers to the volume, which now cannot be removed. Repeating it does nothing."""
@@ -215,6 +239,11 @@ class Volumes:
         if usage:
             shown["UsageData"] = {"RefCount": len(self.users(volume.name)), "Size": self.size(volume.name)}
         return shown
+
+
+def _empty(directory: Path) -> bool:
+    with os.scandir(directory) as entries:
+        return next(entries, None) is None
 
 
 def _check_options(name: str, options: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ import os
 import stat
 from typing import Any
 
-from corten.kernel import xattr
+from corten.kernel import paths, xattr
 from corten.layers import holes, sparse, tree, whiteout, write
 from corten.layers.header import BLOCK_DEVICE, CHAR, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK
 from corten.layers.limits import LONGEST_PATH
@@ -104,7 +104,7 @@ class Packer:
 
     def _file(self, dirfd: int, name: bytes, path: bytes, status: os.stat_result) -> None:
         try:
-            fd = os.open(name, _READ, dir_fd=dirfd)
+            fd = _open(dirfd, name)
         except OSError as error:
             if error.errno in _EXCHANGED:
                 return
@@ -191,3 +191,20 @@ class Packer:
 
 def _travels(key: bytes) -> bool:
     return key == CAPABILITY or not key.startswith((b"security.", b"trusted.", *whiteout.PRIVATE_XATTRS))
+
+
+def _open(dirfd: int, name: bytes) -> int:
+    """A file for reading. A lease that another process has on it (fcntl(2)) is waited for: the kernel ends it in 45 s.
+
+    Nothing else is waited for, as the opening of a FIFO would be.
+    """
+    try:
+        return os.open(name, _READ, dir_fd=dirfd)
+    except BlockingIOError:
+        held = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dirfd)
+        try:
+            if not stat.S_ISREG(os.fstat(held).st_mode):
+                raise
+            return paths.reopen(held, os.O_RDONLY)
+        finally:
+            os.close(held)

@@ -1,7 +1,8 @@
-"""A daemon that is killed at any line of making or removing a volume: afterwards it is whole, or not there at all."""
+"""A daemon that is killed at any line of making, filling or removing a volume: it is whole, or not there at all."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import sys
@@ -132,6 +133,82 @@ def test_remove(tmp_path: Path) -> None:
         if not dead:
             break
     assert seen == {(True, False), (True, True), (False, False)}
+
+
+async def two_files(directory: Path) -> bool:
+    (directory / "one").write_text("1\n")
+    (directory / "two").write_text("2\n")
+    os.chmod(directory, 0o750)
+    return True
+
+
+def contents(found: Volumes) -> tuple[int, dict[str, str]]:
+    path = found.path("data")
+    return stat.S_IMODE(path.stat().st_mode), {file.name: file.read_text() for file in path.iterdir()}
+
+
+def test_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "_WATCHED", (*_WATCHED, __file__))
+    whole, seen = (0o750, {"one": "1\n", "two": "2\n"}), set()
+    for number, root in enumerate(places(tmp_path)):
+        opened(root).create("data")
+        dead = killed_at(number, root, lambda found: asyncio.run(found.fill("data", "first", two_files)))
+        found = opened(root)
+        assert os.listdir(root / "volumes/.moving") == []
+        assert contents(found) in (whole, (0o755, {}))
+        seen.add((dead, contents(found) == whole))
+        asyncio.run(found.fill("data", "second", two_files))  # either way the next container has it
+        assert contents(found) == whole
+        if not dead:
+            break
+    assert seen == {(True, False), (True, True), (False, True)}
+
+
+async def test_fill_of_one_waits_for_nobody_elses(tmp_path: Path) -> None:
+    found, go = opened(tmp_path), asyncio.Event()
+    for name in ("slow", "data"):
+        found.create(name)
+
+    async def slow(directory: Path) -> bool:
+        await go.wait()
+        return await two_files(directory)
+
+    first = asyncio.create_task(found.fill("slow", "first", slow))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(found.fill("data", "second", two_files), 5)
+    assert contents(found)[1]
+    waiting = asyncio.create_task(found.filled("slow"))
+    await asyncio.sleep(0)
+    assert not waiting.done() and os.listdir(found.path("slow")) == []
+    go.set()
+    await asyncio.wait_for(waiting, 5)
+    assert len(os.listdir(found.path("slow"))) == 2
+    await first
+
+
+async def test_fill_that_fails_leaves_it_empty(tmp_path: Path) -> None:
+    found = opened(tmp_path)
+    found.create("data")
+
+    async def fails(directory: Path) -> bool:
+        await two_files(directory)
+        raise Unavailable("disk full")
+
+    with pytest.raises(Unavailable):
+        await found.fill("data", "first", fails)
+    assert contents(found) == (0o755, {}) and os.listdir(tmp_path / "volumes/.moving") == []
+
+
+async def test_fill_of_a_shared_volume_is_in_place(tmp_path: Path) -> None:
+    found = opened(tmp_path)
+    found.create("data")
+    found.hold("data", "has it mounted")
+    mounted = os.open(found.path("data"), os.O_PATH)
+    try:
+        await found.fill("data", "first", two_files)
+        assert sorted(os.listdir(f"/proc/self/fd/{mounted}")) == ["one", "two"]
+    finally:
+        os.close(mounted)
 
 
 @pytest.mark.parametrize("step", ["put", "delete"])

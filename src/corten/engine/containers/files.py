@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,11 @@ from corten.engine.oci.namespaces import joins
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
 
+log = logging.getLogger(__name__)
+
 _MOST = 1 << 20  # bytes
+# A lease on a file (fcntl(2)) is the right to hold up those who open it, for 45 s: we do not wait (EWOULDBLOCK).
+_NOW = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def prepare(container: Container, owner: tuple[int, int] = (0, 0)) -> None:
@@ -28,6 +33,17 @@ def prepare(container: Container, owner: tuple[int, int] = (0, 0)) -> None:
     if owner != (0, 0):
         for name in ("hostname", "hosts", "resolv.conf"):
             os.chown(container.bundle / name, *owner, follow_symlinks=False)
+
+
+def rewrite_network(containers: Containers, container: Container) -> None:
+    """`write_network` for a container that runs already: what it does with its own files is a fault of nobody else.
+
+    It may have a lease on one, or execute it (ETXTBSY).
+    """
+    try:
+        write_network(containers, container)
+    except OSError as error:
+        log.warning("container %s keeps its hosts and resolv.conf as they were: %s", container.id, error)
 
 
 def write_network(containers: Containers, container: Container) -> None:
@@ -48,7 +64,7 @@ def write_network(containers: Containers, container: Container) -> None:
 
 def _read(container: Container, name: str) -> bytes:
     """What its container may have written there is anything, of any size: the rest is left out."""
-    with open(container.bundle / name, "rb") as file:
+    with open(os.open(container.bundle / name, os.O_RDONLY | _NOW), "rb") as file:
         return file.read(_MOST)
 
 
@@ -67,4 +83,4 @@ def _put(container: Container, name: str, data: bytes) -> None:
 
 
 def _open(container: Container, name: str) -> int:
-    return os.open(f"{container.bundle}/{name}", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    return os.open(f"{container.bundle}/{name}", os.O_WRONLY | os.O_CREAT | _NOW, 0o644)

@@ -246,7 +246,7 @@ def _changed(containers: Containers, container: Container) -> None:
     record = container.record
     if record.state.has_task:
         record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
-        container_files.write_network(containers, container)
+        container_files.rewrite_network(containers, container)
     records.save(containers.parts.table, record)
 
 

@@ -89,9 +89,9 @@ async def start_locked(containers: Containers, container: Container) -> dict[str
     record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
     records.save(parts.table, record)
     parts.events.publish("container", "start", container.id, container.attributes())
-    for other in linking(containers, container):
-        container_files.write_network(containers, other)
     _watch(containers, container, task)
+    for other in linking(containers, container):
+        container_files.rewrite_network(containers, other)
     await _serve_late(container, task)
     return record.timing
 
