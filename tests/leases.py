@@ -1,4 +1,4 @@
-"""A process that has a lease on a file (fcntl(2)): whoever opens the file is held up, for 45 s at most."""
+"""A process that has a lease on a file (fcntl(2)): an open(2) of the file waits, for 45 s at most."""
 
 from __future__ import annotations
 

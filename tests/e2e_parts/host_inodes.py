@@ -76,7 +76,7 @@ def binds() -> list[str]:
 
 
 class Box:
-    """A container whose first process tries it, once it is told to, and stays."""
+    """A container whose first process tries it, once it is asked to, and stays."""
 
     def __init__(self, client: Client, *flags: str, own: tuple[str, ...] = ()) -> None:
         self.client = client

@@ -1,4 +1,4 @@
-"""What copies into and out of trees, while somebody else exchanges files and directories of them for links.
+"""What copies into and out of trees, while another process exchanges files and directories of them for links.
 
 One process works, another one exchanges, as fast as both can; what the links lead to must never change, nor be read.
 """

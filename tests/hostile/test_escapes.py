@@ -318,7 +318,7 @@ def test_accounts(daemon: Fragile, canary: Canary, file: str, shape: str) -> Non
     id = daemon.create("true", Image=tag, User="x:x")
     upload = tars.archive(tars.file("up"))
     status, answer = daemon.ask("PUT", f"/containers/{id}/archive?path=/bin&copyUIDGID=1", upload)
-    assert status == 400 and answer["message"]  # there is nobody of that name
+    assert status == 400 and answer["message"]  # there is no user of that name
     daemon.ask("DELETE", f"/containers/{id}?force=1")
     daemon.ask("DELETE", f"/images/{tag}?force=1")
 

@@ -89,8 +89,8 @@ def test_what_the_daemon_keeps(daemon: Fragile) -> None:
 
 
 def test_each_file_is_private_by_itself(daemon: Fragile) -> None:
-    """Also for who gets past the directories above. Trees and volumes belong to whoever writes there, and blobs carry
-    their own modes."""
+    """Also for users that get past the directories above. Trees and volumes have the modes of what writes there, and
+    blobs their own."""
     populate(daemon)
     public = [daemon.data / name for name in ("snapshots", "volumes", "content/blobs")]
     bound = ("hosts", "hostname", "resolv.conf")  # users of the container read them

@@ -138,7 +138,7 @@ def test_removal_of_a_tree_that_is_rearranged(restless: Restless) -> None:
 
 
 def test_what_is_mounted_in_a_removed_tree_is_not_entered(tree: Path) -> None:
-    """A disk of the host's that somebody has mounted in a volume; everything beside it goes."""
+    """A disk of the host's that is mounted in a volume; everything beside it goes."""
     (tree / "v/d/mounted").mkdir(parents=True)
     (tree / "v/d/file").touch()
     (tree / "v/e").mkdir()

@@ -161,7 +161,7 @@ async def test_a_network_that_is_removed_stays_removed(kept: World) -> None:
 async def test_what_is_published_does_not_leave_by_another_way(kept: World, neighbour: Net) -> None:
     """While a bridge is gone its subnet's packets would follow the default route."""
     _, endpoint = await kept.run("web", ports={"80/tcp": [{"HostPort": "8080"}]})
-    kept.networks._wiring.repair = lambda live: {}  # type: ignore[method-assign]  # as if nobody was there
+    kept.networks._wiring.repair = lambda live: {}  # type: ignore[method-assign]  # as if none was there
     kept.host.run("ip", "route", "add", "default", "via", "192.0.2.9")
     neighbour.run("ip", "addr", "add", f"{endpoint.address}/32", "dev", "lo")
     server = neighbour.listen(endpoint.address, 80)

@@ -8,7 +8,7 @@ BLOCK = 1 << 18  # bytes that are read at once
 
 
 def widen(fd: int) -> None:
-    """Let a pipe hold as much as is read at once: each time that it runs empty is a wait for whoever fills it."""
+    """Let a pipe hold as much as is read at once: each time that it runs empty is a wait for its writer."""
     try:
         if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < BLOCK:
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, BLOCK)

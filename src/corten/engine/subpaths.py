@@ -1,4 +1,4 @@
-"""Directories inside volumes (`volume-subpath`), for a start and for whoever looks into a container that is stopped."""
+"""Directories inside volumes (`volume-subpath`), for a start and for looking into a container that is stopped."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ class Volumes:
                 self._places.throw_away(name)
 
     async def filled(self, name: str) -> None:
-        """Wait until nobody fills it."""
+        """Wait for the end of its filling."""
         async with self._turns.of(name):
             return
 

@@ -138,7 +138,7 @@ def make_file(root: int, path: bytes | str, mode: int = 0o644) -> int:
         try:
             link = _link(directory, name)
             if link is None:
-                # O_EXCL: what somebody else puts there meanwhile is not opened, as opening a device acts.
+                # O_EXCL: what another process puts there meanwhile is not opened, as opening a device acts.
                 flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
                 os.close(os.open(name, flags, mode, dir_fd=directory))
                 return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)

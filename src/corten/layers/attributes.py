@@ -13,12 +13,12 @@ from corten.layers.owners import CAPABILITY
 
 def hold(dirfd: int, name: bytes, kind: int) -> int:
     """An O_PATH descriptor of `name`, which was made a moment ago as S_IFMT `kind`. FileNotFoundError when it is that
-    no more: somebody else has removed or exchanged it."""
+    no more: another process has removed or exchanged it."""
     fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dirfd)
     if stat.S_IFMT(os.fstat(fd).st_mode) == kind:
         return fd
     os.close(fd)
-    raise FileNotFoundError(errno.ENOENT, "exchanged by somebody else", os.fsdecode(name))
+    raise FileNotFoundError(errno.ENOENT, "exchanged by another process", os.fsdecode(name))
 
 
 def describe(held: int | bytes, status: os.stat_result, owner: tuple[int, int], attributes: dict[bytes, bytes]) -> None:

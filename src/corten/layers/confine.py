@@ -42,7 +42,7 @@ class Confinement(NamedTuple):
 def confine(*trees: int, user: int = -1, memory: int = 1 << 30, files: int = 2048) -> Confinement:
     """Confine the calling process, of one thread, to the directories `trees`. `memory` bounds address space in bytes.
 
-    With the descriptor `user` it becomes root of that user namespace first, and has power over nobody else's files.
+    With the descriptor `user` it becomes root of that user namespace first, and has power over no other user's files.
     Paths of the host lead nowhere afterwards, and no module can be imported. Where `..` may be followed, a tree has to
     be a mount of its own (`kernel.mount.view`).
 

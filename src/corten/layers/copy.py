@@ -2,7 +2,7 @@
 
 Others may be at work in both: the tree of a container, a volume that containers have. So every step is (directory
 descriptor, one component), what is read was looked at first, and what was made is held until it has its owner and its
-mode. What somebody else has put in a thing's place meanwhile is his, and left to him. Depth is the tree's own choice:
+mode. What another process has put in a thing's place meanwhile is left alone. Depth is the tree's own choice:
 nothing recurses, and a bounded number of directories is open.
 """
 

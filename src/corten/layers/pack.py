@@ -33,7 +33,7 @@ _KINDS = {stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK_DEVICE,
 class Packer:
     """One tar, written to the descriptor `out` (a pipe or file, the caller's), ids as `owners` has them inside.
 
-    `left_out` is how many things had paths that are too long. BrokenPipeError when nobody reads.
+    `left_out` is how many things had paths that are too long. BrokenPipeError without a reader.
     """
 
     def __init__(self, out: int, owners: Owners = AS_THEY_ARE) -> None:

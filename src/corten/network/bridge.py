@@ -79,7 +79,7 @@ class Port(NamedTuple):
 
 
 class Listing:
-    """The devices and addresses of this host as they were, for whoever looks at many: making it takes as long as there
+    """The devices and addresses of this host as they were, for looking at many: making it takes as long as there
     are devices."""
 
     def __init__(self, route: Socket) -> None:
@@ -125,7 +125,7 @@ class Bridges:
     ) -> None:
         """The bridge is there, up, with these addresses. Another kind of device of that name is a Conflict.
 
-        A bridge that somebody else made keeps what else it has; ours has nothing else. `listing` is of this moment.
+        A bridge that another program made keeps what else it has; ours has nothing else. `listing` is of this moment.
         """
         link = (listing.by_name.get(name) if listing else self.find(name)) or self._make(
             name, mac or mac_of(gateways[0].ip), mtu

@@ -122,7 +122,7 @@ class Shelf:
             self._next += 1
             self._drafts.add(name)
         path = self.root / name
-        (self._mkdir if work else os.mkdir)(path, 0o700)  # a tree has the modes of whoever writes there
+        (self._mkdir if work else os.mkdir)(path, 0o700)  # a tree has the modes of what writes there
         for part in ("fs", "work") if work else ("fs",):
             os.mkdir(path / part, 0o755)
         os.chmod(path / "fs", 0o755)

@@ -76,7 +76,7 @@ class Trash:
             finally:
                 os.close(top)
             self.stuck.pop(name, None)
-        except Exception as error:  # it stays, out of everybody's way; the thread has to go on with the others
+        except Exception as error:  # it stays, out of the way; the thread has to go on with the others
             self.stuck[name] = str(error)
             _log.warning("cannot remove %s/%s: %s", self.path, name, error)
 

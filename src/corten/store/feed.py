@@ -3,7 +3,7 @@
     readers = Readers(256, "loads")
     result = await readers.run(body, work)     # work(feed), in a thread of its own
 
-Such a thread waits for whoever sends, so it is none of those that other work needs: each stream has its own, from its
+Such a thread waits for its sender, so it is none of those that other work needs: each stream has its own, from its
 first byte on. How many there may be is bounded by `limit`; a stream that comes when there are as many is refused.
 """
 
@@ -208,4 +208,4 @@ def _read(feed: Feed, work: Callable[[Feed], T], result: Future[T]) -> None:
 
 async def _ended(reader: asyncio.Future[T]) -> None:
     await asyncio.wait({reader})
-    reader.exception()  # seen: where the body's own error goes on, nobody asks for this one
+    reader.exception()  # seen: where the body's own error goes on, this one is not retrieved

@@ -3,7 +3,7 @@
     asyncio.to_thread     what is done in milliseconds: one piece of a file, one document
     walking               counting trees: as long as there are files (df, ps -s, check)
     erasing               trees of any size, behind an answer
-    settling              what the disk has to finish, and somebody waits for: syncs, collections
+    settling              what the disk has to finish, and a request waits for: syncs, collections
     store.feed            who sends: a thread for each
 
 A thread cannot be cancelled. Nothing that waits for another process or for the network may be done in one of these.

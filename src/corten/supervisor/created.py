@@ -10,7 +10,7 @@ class Created(NamedTuple):
     """A container whose program has not been executed yet. The caller owns the descriptors.
 
     `console` is the terminal's master, -1 without one; `null` the container's null device, for further processes; `oom`
-    becomes readable when memory ran out, -1 when nobody says.
+    becomes readable when memory ran out, -1 when unknown.
     """
 
     pid: int

@@ -34,7 +34,7 @@ Json = dict[str, Any]
 log = logging.getLogger(__name__)
 
 _GREETING = 3.0  # seconds that a supervisor gets to say who it is
-_LONG = ("create", "start", "exec")  # what has a program of somebody else's to wait for: mounts, hooks, another runtime
+_LONG = ("create", "start", "exec")  # what waits for another program: mounts, hooks, another runtime
 _LONG_PATIENCE = 120.0  # seconds for these, once they are read
 _TEARDOWN = 60.0  # seconds for a supervisor to take everything away
 _LAST_WORDS = 2.0  # seconds for a supervisor to notice that its container has ended

@@ -169,7 +169,7 @@ async def test_a_body_that_is_refused_is_not_decoded(own: Own, caplog: pytest.Lo
 
 
 async def test_annotations_of_a_referrer_are_kept_once(own: Own, tmp_path: Path) -> None:
-    """Its place below its subject costs each repository a name, and no bytes that nobody counts."""
+    """Its place below its subject costs each repository a name, and no bytes that are not counted."""
     body = manifest(b"{}", subject=entry(b"subject", OCI_MANIFEST), annotations={"a": "z" * 2000})
     for name in ("team/a", "team/b"):
         assert (await own.push_blob(name, b"{}")).status == 201

@@ -79,7 +79,7 @@ async def send(fd: int, data: bytes) -> None:
 
 
 def hang_up(fd: int) -> None:
-    """End a client's connection, whoever else has a descriptor of it."""
+    """End a client's connection, whichever processes have a descriptor of it."""
     with socket.socket(fileno=os.dup(fd)) as connection, suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 

@@ -36,7 +36,7 @@ def prepare(container: Container, owner: tuple[int, int] = (0, 0)) -> None:
 
 
 def rewrite_network(containers: Containers, container: Container) -> None:
-    """`write_network` for a container that runs already: what it does with its own files is a fault of nobody else.
+    """`write_network` for a container that runs already: what it does with its own files concerns no other one.
 
     It may have a lease on one, or execute it (ETXTBSY).
     """

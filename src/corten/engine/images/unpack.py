@@ -140,7 +140,7 @@ def _outcome(
     pump that gave up cuts it."""
     failed = pumping.exception()
     if refused is not None and not working.cancelled():
-        working.exception()  # looked at, so that nobody is told that nobody did
+        working.exception()  # retrieved, or asyncio logs that it never was
     try:
         if failed is not None and not isinstance(failed, BrokenPipeError) and not _cancelled(refused):
             raise failed

@@ -14,7 +14,7 @@ WINDOW = 120.0  # seconds
 
 
 class Pace:
-    """Told of every piece of one answer. `clock` gives seconds."""
+    """Called with every piece of one answer. `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

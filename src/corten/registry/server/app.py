@@ -219,7 +219,7 @@ class Registry:
 
 
 async def _expected(request: web.Request) -> web.StreamResponse | None:
-    """A client that waits with its body is told to send it, here where every path has a function for it."""
+    """A client that waits with its body is asked to send it, here where every path has a function for it."""
     if expected := unknown_expectation(request):
         answer = Refusal(417, "UNSUPPORTED", f"unknown expectation: {expected[:100]}").answer()
         answer.force_close()

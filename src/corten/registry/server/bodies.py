@@ -1,7 +1,7 @@
 """What clients send: never waited for without an end, and never larger than what was sent.
 
-Bodies are taken as they are: none is decompressed, which would let a few bytes stand for any number. Whoever says that
-one is encoded is refused (RFC 9110, 15.5.16).
+Bodies are taken as they are: none is decompressed, which would let a few bytes stand for any number. A client that
+says that one is encoded is refused (RFC 9110, 15.5.16).
 """
 
 from __future__ import annotations

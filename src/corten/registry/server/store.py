@@ -43,7 +43,7 @@ class MissingBlob(NotFound):
 class Ledger(Protocol):
     """Who keeps account of what repositories have, and of what is on its way to them under an id.
 
-    `admit`, `linked`, `unlinked` and `tagged` are called under the guard; all but `tagged` may be told twice.
+    `admit`, `linked`, `unlinked` and `tagged` are called under the guard; all but `tagged` may be called twice.
     """
 
     def admit(self, repository: str, digest: str, size: int, tags: int = 0) -> None:
@@ -120,8 +120,8 @@ class Store:
         return ""
 
     def link(self, repository: str, digest: str, coming: str = "") -> None:
-        """`repository` has the blob from now on, whose content was on its way as `coming`. NotFound when nobody has its
-        content."""
+        """`repository` has the blob from now on, whose content was on its way as `coming`. NotFound when none has
+        its content."""
         with self.guard:
             self.ledger.came(coming)
             try:
@@ -166,7 +166,7 @@ class Store:
     def write(self, upload: Upload, data: bytes) -> None:
         """Append to what the caller holds. Forbidden before any of it is written; NotFound when it was given up."""
         self.ledger.coming(upload.repository, upload.id, upload.size + len(data))
-        if upload.gone:  # only now: whoever gives it up takes it out of the account last
+        if upload.gone:  # only now: giving it up takes it out of the account last
             self.ledger.came(upload.id)
             raise NotFound(UNKNOWN)
         upload.write(data)
@@ -202,7 +202,7 @@ class Store:
         self.ledger.came(upload.id)
 
     def sweep(self, older_than: float, dry_run: bool = False) -> list[tuple[str, int]]:
-        """Take away uploads that nobody has written to for so many seconds: names and bytes."""
+        """Take away uploads that were not written to for so many seconds: names and bytes."""
         gone = self.uploads.sweep(older_than, dry_run)
         for name, _ in () if dry_run else gone:
             self.ledger.came(name)

@@ -25,7 +25,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _CHUNK = 1 << 20
 _MOMENT = 3600.0  # seconds: files beside uploads are on their way to somewhere for no longer than this
 UNKNOWN = "blob upload unknown to registry"
-MOST = 1000  # unfinished uploads of one account; whoever has none is all others together
+MOST = 1000  # unfinished uploads of one account; all clients without one count together
 
 
 class TooManyUploads(Exhausted):
