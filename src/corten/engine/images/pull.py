@@ -33,7 +33,7 @@ EVERY = "all"  # platforms
 
 
 @dataclass(slots=True)
-class _Errand:
+class _Pulling:
     """One image to get. `coming` are digests of what it brings; `begun`: the client has been told something."""
 
     reference: Reference
@@ -78,29 +78,29 @@ class Puller:
         async def work(emit: Emit) -> None:
             sources = self._registry.sources(reference, auth)
             if reference.tag or reference.digest:
-                await self._any(sources, _Errand(reference, wanted, every, emit))
+                await self._any(sources, _Pulling(reference, wanted, every, emit))
                 return
             for tag in await self._tags(sources, reference):
-                await self._any(sources, _Errand(reference.with_tag(tag), wanted, every, emit))
+                await self._any(sources, _Pulling(reference.with_tag(tag), wanted, every, emit))
 
         return stream(work)
 
-    async def _any(self, sources: Sequence[Repository], errand: _Errand) -> None:
+    async def _any(self, sources: Sequence[Repository], pulling: _Pulling) -> None:
         """From the first place that has it whole. What came from one that fails on the way is kept for the next."""
         for source in sources[:-1]:
             try:
-                await self._one(source, errand)
+                await self._one(source, pulling)
                 return
             except (Exhausted, Unsupported):
                 raise  # no other place would mend that
             except CortenError as error:
-                _log.info("%s from %s: %s", errand.reference.familiar, source.place, error)
-                if errand.begun:
-                    errand.emit(status(f"{source.place}: {error}; asking the next"))
+                _log.info("%s from %s: %s", pulling.reference.familiar, source.place, error)
+                if pulling.begun:
+                    pulling.emit(status(f"{source.place}: {error}; asking the next"))
         try:
-            await self._one(sources[-1], errand)
+            await self._one(sources[-1], pulling)
         except (Corrupt, Invalid, NotFound, Unsupported):  # of no use: no later attempt would end otherwise
-            await settling(self._discard, errand.coming)
+            await settling(self._discard, pulling.coming)
             raise
 
     def _discard(self, coming: Collection[str]) -> None:
@@ -117,28 +117,28 @@ class Puller:
                 _log.info("tags of %s from %s: %s", reference.familiar, source.place, error)
         return await self._registry.tags(sources[-1], reference)
 
-    async def _one(self, repository: Repository, errand: _Errand) -> None:
+    async def _one(self, repository: Repository, pulling: _Pulling) -> None:
         with self._leases.hold() as lease:
             try:
-                await self._get(repository, errand, lease)
+                await self._get(repository, pulling, lease)
             except Exhausted:
                 lease.release()
                 await settling(self._collector.everything)
                 raise
-        self._pulled(errand.reference)
+        self._pulled(pulling.reference)
 
-    async def _get(self, repository: Repository, errand: _Errand, lease: Lease) -> None:
-        reference, emit = errand.reference, errand.emit
+    async def _get(self, repository: Repository, pulling: _Pulling, lease: Lease) -> None:
+        reference, emit = pulling.reference, pulling.emit
         waiting = retrying(emit, reference.digest or reference.tag)
         top = await self._registry.manifest(repository, reference, waiting)
         emit({"status": f"Pulling from {reference.path}", "id": reference.digest or reference.tag})
-        errand.begun = True
-        fetched, manifest = await self._for_platform(repository, reference, top, errand.platform, waiting)
+        pulling.begun = True
+        fetched, manifest = await self._for_platform(repository, reference, top, pulling.platform, waiting)
         parts = (fetched.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers))
         lease.add("blob", *parts)
-        errand.coming.update(parts)
+        pulling.coming.update(parts)
         image = await self._plan(repository, fetched, manifest, waiting)
-        self._check_platform(image, reference, errand.platform, emit)
+        self._check_platform(image, reference, pulling.platform, emit)
         lease.add("snapshot", *(layer.chain_id for layer in image.layers))
 
         async def fetch(blob: Descriptor) -> None:
@@ -147,8 +147,8 @@ class Puller:
         await self._chains.build(image.layers, fetch, emit)
         await asyncio.to_thread(self._blobs.put, fetched.body, fetched.digest)
         others: list[str] = []
-        if errand.every and top.digest != fetched.digest:
-            whole = Whole(self._registry, self._blobs, repository, reference, lease, errand.coming, emit)
+        if pulling.every and top.digest != fetched.digest:
+            whole = Whole(self._registry, self._blobs, repository, reference, lease, pulling.coming, emit)
             others = await whole.fetch(top)
         await self._keep(image, reference, top.digest, others, emit)
 
