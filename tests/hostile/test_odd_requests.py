@@ -191,3 +191,16 @@ def test_names_that_are_not_utf_8(daemon: Fragile) -> None:
     assert json.loads(base64.b64decode(said))["name"] == "a\ufffdb"
     status, _ = ask(daemon, "GET", "/containers/odd/archive?path=/d%ED%A0%80", None)
     assert status == 200
+
+
+@pytest.mark.parametrize("path", ["/proc/1/root", "/proc/1/root/etc", "/proc/self/cwd", "/circle", "/circle/x"])
+def test_paths_that_lead_nowhere(daemon: Fragile, path: str) -> None:
+    """A client's mistake: one line, which names no call of the engine's own."""
+    daemon.create("sh", "-c", "ln -s circle /circle; touch /ready; exec sleep 1000", name="odd")
+    assert daemon.ask("POST", "/containers/odd/start")[0] == 204
+    while ask(daemon, "HEAD", "/containers/odd/archive?path=/ready", None)[0] != 200:
+        assert daemon.ask("GET", "/containers/odd/json")[1]["State"]["Running"]
+    for method, body in (("GET", None), ("HEAD", None), ("PUT", bytes(1024))):
+        status, answer = ask(daemon, method, f"/containers/odd/archive?path={path}", body)
+        assert status in (200, 400, 403, 404), (method, status, answer)
+        assert status == 200 or (b"openat2" not in answer and b"Errno" not in answer), answer

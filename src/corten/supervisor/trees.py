@@ -38,6 +38,8 @@ from corten.supervisor import views, wire
 Json = dict[str, Any]
 
 _MAX_LINKS = 40
+# A circle of links; a path that leads out of the tree; a link of /proc that the kernel permits others only (ptrace(2)).
+_REFUSED = {errno.ELOOP: Invalid, errno.EXDEV: Invalid, errno.EACCES: Forbidden}
 # Go's os.FileMode, which the API's Mode field is (pkg.go.dev/io/fs#FileMode).
 _GO_TYPES = {stat.S_IFDIR: 1 << 31, stat.S_IFLNK: 1 << 27, stat.S_IFBLK: 1 << 26, stat.S_IFIFO: 1 << 25,
              stat.S_IFSOCK: 1 << 24, stat.S_IFCHR: 1 << 26 | 1 << 21}  # fmt: skip
@@ -224,7 +226,7 @@ def _find(root: int, path: str) -> tuple[int, bytes, os.stat_result]:
         raise Invalid(f"not a directory: {path}") from None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG, errno.EINVAL):
-            raise Invalid(f"cannot open {path}: {error.strerror}") from None
+            raise Invalid(f"cannot open {path}: {os.strerror(error.errno)}") from None
         raise
 
 
@@ -310,8 +312,12 @@ def _tried(work: Callable[[], Json]) -> Json:
     except BrokenPipeError:
         os._exit(0)  # nobody wants it any more
     except OSError as error:
-        kind = Forbidden.__name__ if error.errno == errno.EROFS else type(error).__name__
-        return {"error": {"kind": kind, "text": str(error), "errno": error.errno or 0}}
+        kind, text = type(error).__name__, str(error)
+        if error.errno == errno.EROFS:
+            kind = Forbidden.__name__
+        elif error.errno in _REFUSED:
+            kind, text = _REFUSED[error.errno].__name__, f"cannot open the path: {os.strerror(error.errno)}"
+        return {"error": {"kind": kind, "text": text, "errno": error.errno or 0}}
     except (CortenError, ValueError) as error:
         return {"error": {"kind": type(error).__name__, "text": str(error), "errno": 0}}
     except Exception as error:
