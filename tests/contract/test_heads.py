@@ -24,9 +24,11 @@ KINDS: dict[str, type[BoundedHeads]] = {"api": Connection, "registry": RegistryC
 
 @pytest.fixture(params=KINDS)
 async def path(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    """Where a server listens that answers with the length of each body."""
+    """Where a server listens that answers with the length of each body, or, as refusals do, without reading it."""
 
     async def answer(asked: web.BaseRequest) -> web.StreamResponse:
+        if "early" in asked.path:
+            return web.Response(text="<early>", status=404)
         return web.Response(text=f"<{len(await asked.read())}>")
 
     server = web.Server(answer)
@@ -70,6 +72,22 @@ async def test_pipelined_requests_are_all_answered(path: str, count: int) -> Non
     """aiohttp stops at 32 and goes on by feeding nothing; 3,000 are more than one read."""
     last = b"POST /last HTTP/1.1\r\nHost: d\r\nContent-Length: 3\r\n\r\nabc"
     assert (await converse(path, PING * count + last, until=b"<3>")).count(b"<0>") == count
+
+
+@pytest.mark.parametrize("upgrade", ["tcp", "websocket", "h2c"])
+@pytest.mark.parametrize("asked", ["/containers/early/attach", "/early"])
+async def test_no_request_is_lost_behind_a_body_that_comes_after_its_answer(
+    path: str, asked: str, upgrade: str
+) -> None:
+    """The connection ends with that answer: aiohttp would take a next request for the protocol that was asked for."""
+    fields = f"Host: d\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\nContent-Length: 3\r\n\r\n"
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(f"POST {asked} HTTP/1.1\r\n{fields}".encode())
+    async with asyncio.timeout(5):
+        answer = await reader.readuntil(b"<early>")
+        writer.write(b"abc")
+        assert b"\r\nConnection: close\r\n" in answer and await reader.read() == b""
+    writer.close()
 
 
 async def test_a_head_may_come_apart_anywhere_behind_another(path: str) -> None:

@@ -179,7 +179,9 @@ async def test_no_input_is_the_container_s_own_null_device(world: World) -> None
     await task.exec(ExecSpec("e1", process), Stream(theirs.detach()))
     assert (await task.wait_exec("e1")).status == 0
     with ours:
-        seen = ours.recv(1000).decode().splitlines()
+        seen = b"".join(iter(lambda: ours.recv(1000), b"")).decode().splitlines()
+    while (world.root / task.id / "log").read_text().count("\n") < 2:  # until the first process has come so far
+        assert task.pid in await task.pids()
     await task.signal(signal.SIGKILL)
     await task.wait()
     await task.delete()

@@ -13,6 +13,7 @@ import pytest
 
 from corten.api.routes import Route
 from corten.api.server import _TABLES
+from corten.tasks import namespaces
 from e2e_parts.cortend import IMAGE
 from e2e_parts.http import Connection
 from fault_parts.fragile import Fragile, until
@@ -21,15 +22,8 @@ ROUTES = [route for table in _TABLES for route in table]
 TIMES = 3
 Held = Counter[str]
 Running = tuple[Fragile, str, Held]
-#: What changes the container when it is not refused, reaches for a registry, or has nothing that could be bad.
-_ELSEWHERE = (
-    "/containers/{id}/pause",
-    "/containers/{id}/unpause",
-    "/containers/{id}/start",
-    "/containers/{id}/restart",
-    "/containers/{id}/kill",
-    "/containers/{id}/stop",
-)
+#: What may be done all the same, and then changes the container for the routes that follow.
+_ELSEWHERE = tuple(f"/containers/{{id}}/{verb}" for verb in ("pause", "unpause", "start", "restart", "stop", "kill"))
 _NETWORK = ("/images/{name:all}/push", "/distribution/{name:all}/json")
 BAD = "?filters={bad&path=&t=x&signal=x&limit=x&h=x&w=x&since=x&until=x&term=&size=x&condition=x&reference=!&fromSrc=-"
 
@@ -42,6 +36,7 @@ def running(standing: Fragile) -> Iterator[Running]:
         with standing.connection() as http:
             http.request("GET", f"/containers/{id}/{what}")
             http.getresponse().read()
+    until(lambda: held(standing)["net:"] == namespaces._SPARE, "network namespaces are kept ready")
     last = held(standing)
     while (now := held(standing)) != last:  # connections that are about to be closed
         last = now
@@ -81,9 +76,10 @@ def unchanged(before: Held, daemon: Fragile, what: str) -> None:
 def refused(daemon: Fragile, route: Route, id: str) -> None:
     with Connection(daemon.socket) as http:
         http.request(route.method, path_of(route, id) + BAD, b"{bad", {"Content-Type": "application/json"})
-        answer = http.getresponse()
-        if not route.stream or answer.status >= 400:
-            answer.read()
+        with suppress(ConnectionResetError):  # what is taken out of HTTP is closed, whatever the client has sent
+            answer = http.getresponse()
+            if not route.stream or answer.status >= 400:
+                answer.read()
 
 
 def left(daemon: Fragile, route: Route, id: str) -> None:

@@ -6,6 +6,7 @@ import glob
 import os
 import resource
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from corten.daemon.config import Config
@@ -105,12 +106,26 @@ def _own_score() -> int:
 def host_devices(path: str) -> list[DeviceNode]:
     """The device at `path`, or all devices below that directory; OSError when there is none."""
     if stat.S_ISDIR(os.stat(path).st_mode):
-        below = [os.path.join(top, name) for top, _, names in os.walk(path) for name in names]
-        return [node for child in sorted(below) if (node := _device(child))]
+        return [node for child in sorted(_below(path)) if (node := _device(child))]
     node = _device(path)
     if node is None:
         raise OSError(19, "not a device node", path)
     return [node]
+
+
+def _below(top: str) -> Iterator[str]:
+    """All that is no directory, however deep it lies: every user makes directories in /dev/shm."""
+    left = [top]
+    while left:
+        try:
+            entries = list(os.scandir(left.pop()))
+        except OSError:  # removed meanwhile, or deeper than a path can say
+            continue
+        for entry in entries:
+            if not entry.is_dir():
+                yield entry.path
+            elif not entry.is_symlink() and not f"{entry.path}/".startswith(_SKIPPED):
+                left.append(entry.path)
 
 
 _SKIPPED = ("/dev/pts/", "/dev/shm/", "/dev/fd/", "/dev/mqueue/", "/dev/.lxc", "/dev/console")

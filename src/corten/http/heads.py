@@ -98,6 +98,13 @@ class BoundedHeads(RequestHandler):
             self._waiter.set_result(None)
         self._close = True
 
+    async def finish_response(self, request: Any, resp: Any, start_time: float | None) -> tuple[Any, bool]:
+        """Where a request with `Upgrade` is answered before its body has come, this is the last answer: aiohttp would
+        take what follows the body for the new protocol, and wait."""
+        if "Upgrade" in request.headers and not request.content.is_eof():
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
+
     def handle_error(
         self,
         request: web.BaseRequest,
