@@ -46,7 +46,7 @@ def confine(*trees: int, user: int = -1, memory: int = 1 << 30, files: int = 204
     Paths of the host lead nowhere afterwards, and no module can be imported. Where `..` may be followed, a tree has to
     be a mount of its own (`kernel.mount.view`).
 
-    A kernel without Landlock, or a machine that permits no new namespace or mount, is told in the answer; what does
+    A kernel without Landlock, or a machine that permits no new namespace or mount, is named in the answer; what does
     work must not fail, so anything else raises OSError.
     """
     network = _unshare()

@@ -1,9 +1,9 @@
 """Trees by overlayfs: one directory for each layer, and a writable one for each container (kernel, overlayfs.rst).
 
-A container's mount is `lowerdir=TOP:...:BOTTOM`, `upperdir` and `workdir`. Whoever mounts gives each lower directory
-by itself (fsconfig `lowerdir+`), or works from the common parent with relative paths: one string of 127 absolute paths
-can be longer than the 4 KiB that mount(2) takes. Redirects, metacopies and the index are off: they would make a
-layer's content depend on attributes and inode numbers that do not travel in a tar.
+A container's mount is `lowerdir=TOP:...:BOTTOM`, `upperdir` and `workdir`. `kernel.mount.new` gives the lower ones
+each by itself (fsconfig `lowerdir+`, Linux 6.5) when they are longer together than the 255 bytes that fsconfig takes.
+Redirects, metacopies and the index are off: they would make a layer's content depend on attributes and inode numbers
+that do not travel in a tar.
 """
 
 from __future__ import annotations
