@@ -7,15 +7,15 @@ from typing import Any, TypeVar
 
 from corten.engine.containers.container import Container
 from corten.engine.engine import Engine
-from corten.engine.oci import document
-from corten.engine.oci.facts import HostFacts, MountPoint
-from corten.engine.oci.merge import merge_config as merge
-from corten.engine.oci.mount_parse import parse_mount as parse
-from corten.engine.oci.mount_points import mount_points as points
-from corten.engine.oci.security import capabilities as allowed
-from corten.engine.oci.update import update_resources as update
-from corten.engine.validate import create as checks
-from corten.engine.validate.defaults import normalize_host_config as normalize
+from corten.plan import process
+from corten.plan.facts import HostFacts, MountPoint
+from corten.plan.merge import merge_config as merge
+from corten.plan.mount_parse import parse_mount as parse
+from corten.plan.mount_points import mount_points as points
+from corten.plan.security import capabilities as allowed
+from corten.plan.update import update_resources as update
+from corten.plan.validate import create as checks
+from corten.plan.validate.defaults import normalize_host_config as normalize
 from corten.spec.docker.config import Config, ImageConfig
 from corten.spec.docker.decode import decode
 from corten.spec.docker.exec import ExecConfig
@@ -72,7 +72,7 @@ def update_resources(
 
 
 def exec_process(body: Json, config: Config, host: HostConfig, spec: Json, facts: HostFacts) -> Json:
-    return document.exec_process(of(ExecConfig, body), config, host, spec, facts)
+    return process.exec_process(of(ExecConfig, body), config, host, spec, facts)
 
 
 def network(body: Json) -> NetworkCreate:

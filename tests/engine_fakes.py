@@ -1,7 +1,7 @@
 """An engine whose containers are plain processes of this machine: no namespaces, no images, no root needed.
 
-Everything above the seams is real: sockets, hijacked streams, logs on disk, exits. `corten.engine.seams` says what each
-of these stands in for.
+Everything else is real: sockets, hijacked streams, logs on disk, exits. `corten.tasks.contract` says what each of these
+stands in for.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from corten.engine.background import Background
+from corten.aio.background import Background
 from corten.engine.engine import Engine
 from corten.engine.events import Events
-from corten.engine.oci.facts import HostFacts
 from corten.engine.parts import Parts, Settings
-from corten.engine.seams import Bundle, ExecSpec, Exit, IdMap, LogFile, Namespace, Stream
 from corten.engine.volumes import Volumes
 from corten.errors import Conflict, NotFound, StartFailed
 from corten.network.naming import Sockets
 from corten.network.ports import PortMap
+from corten.plan.facts import HostFacts
 from corten.snapshots.shelf import Usage
 from corten.spec.docker.networking import EndpointSettings
 from corten.spec.image_config import ImageConfig
 from corten.spec.mounts import Mount
+from corten.tasks.contract import Bundle, ExecSpec, Exit, IdMap, LogFile, Namespace, Stream
 
 Json = dict[str, Any]
 
@@ -544,7 +544,7 @@ class FakeRuntime:
 
 
 def facts() -> HostFacts:
-    from corten.engine.oci.security import DEFAULT_CAPABILITIES
+    from corten.plan.security import DEFAULT_CAPABILITIES
 
     return HostFacts(capabilities=tuple(DEFAULT_CAPABILITIES))
 

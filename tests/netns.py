@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from corten.engine.seams import Namespace
 from corten.kernel import process, rtnetlink
 from corten.kernel.netlink import Socket
+from corten.tasks.contract import Namespace
 
 
 def here() -> int:

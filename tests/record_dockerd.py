@@ -1,6 +1,6 @@
-"""Ask a private dockerd the requests of tests/unit/engine/dockerd_cases.py and keep its answers as JSON.
+"""Ask a private dockerd the requests of tests/unit/plan/dockerd_cases.py and keep its answers as JSON.
 
-    python tests/record_dockerd.py tests/unit/engine/golden
+    python tests/record_dockerd.py tests/unit/plan/golden
 
 Needs root, dockerd and busybox. The daemon gets a root of its own, no bridge and no firewall rules, and a runtime that
 only keeps the config.json it is handed, so that every flag can be recorded whatever this machine can do.
@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).parent))
-from unit.engine.dockerd_cases import CASES, ERRORS, IMAGES, NAMES, UPDATES, Json
+from unit.plan.dockerd_cases import CASES, ERRORS, IMAGES, NAMES, UPDATES, Json
 
 T = TypeVar("T")
 RUNTIME = """#!/bin/sh

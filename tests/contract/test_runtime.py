@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from corten.engine.seams import Bundle, ExecSpec, LogFile, Stream
 from corten.errors import Conflict, NotFound, StartFailed
 from corten.oci.template import template
 from corten.runtime import cgroups
 from corten.spec.mounts import Mount
+from corten.tasks.contract import Bundle, ExecSpec, LogFile, Stream
 from corten.tasks.launcher import Launcher
 from corten.tasks.supervisors import Supervisors
 from corten.tasks.task import SupervisedTask

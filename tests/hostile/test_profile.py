@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from corten.engine.oci.security import DEFAULT_CAPABILITIES, KNOWN_CAPABILITIES
+from corten.plan.security import DEFAULT_CAPABILITIES, KNOWN_CAPABILITIES
 from fault_parts.fragile import Fragile
 from fault_parts.images import python, python_binds
 

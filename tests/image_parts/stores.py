@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from corten.engine.images.images import Images, no_users
-from corten.engine.images.unpack import Workers
+from corten.images.images import Images, no_users
+from corten.images.unpack import Workers
 from corten.registry.client.registry import Registry
 from corten.registry.client.web import STALL
 from corten.snapshots.overlay import Overlay

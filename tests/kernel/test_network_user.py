@@ -12,9 +12,9 @@ import os
 
 import pytest
 
-from corten.engine.filters import Filters
 from corten.errors import Conflict, Forbidden, Invalid, NotFound
 from corten.kernel import rtnetlink
+from corten.spec.docker.filters import Filters
 from corten.spec.docker.networking import EndpointSettings
 from docker_json import network, port_map
 from netns import Net

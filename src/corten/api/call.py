@@ -9,7 +9,7 @@ import json
 import re
 import urllib.parse
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
@@ -17,18 +17,18 @@ from aiohttp import web
 from corten import __version__
 from corten.api.errors import Silent, TooLarge
 from corten.api.versions import Version
-from corten.engine import clock
 from corten.engine.engine import Engine
-from corten.engine.filters import Filters
 from corten.engine.system import API_VERSION
 from corten.errors import Invalid
 from corten.http.heads import invite
 from corten.spec import go_json
+from corten.spec.docker import times
 from corten.spec.docker.auth import AuthConfig
 from corten.spec.docker.decode import decode
+from corten.spec.docker.filters import Filters
 from corten.spec.docker.struct import Struct
+from corten.spec.json import Json
 
-Json = dict[str, Any]
 S = TypeVar("S", bound=Struct)
 MAX_BODY = 4 << 20
 MAX_DEPTH = 200
@@ -87,12 +87,12 @@ class Call:
     def time(self, name: str) -> int:
         """Nanoseconds since the epoch; 0 when it is not given."""
         value = self.query.get(name, "")
-        return clock.parse_time(value) if value not in ("", "0") else 0
+        return times.parse_time(value) if value not in ("", "0") else 0
 
     def moment(self, name: str) -> int | None:
         """Nanoseconds since the epoch, which 0 is; None when it is not given."""
         value = self.query.get(name, "")
-        return clock.parse_time(value) if value else None
+        return times.parse_time(value) if value else None
 
     def filters(self) -> Filters:
         """The query's `filters`: {"key": ["value"]}, or {"key": {"value": true}} from old clients."""

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 from aiohttp import web
 
 from corten.api.call import Call, encode, json_answer, upload
 from corten.api.routes import Route
 from corten.api.streams import begin, pieces, whole_or_pieces
-from corten.engine import clock
-from corten.engine.images.commit import Request
+from corten.images.commit import Request
+from corten.spec.docker import times
 from corten.spec.docker.config import Config
+from corten.spec.json import Json
 
-Json = dict[str, Any]
 _STAT = "X-Docker-Container-Path-Stat"
 
 
 def _stat_header(found: Json) -> dict[str, str]:
-    shown = {**found, "mtime": clock.rfc3339(found["mtime"])}
+    shown = {**found, "mtime": times.rfc3339(found["mtime"])}
     return {_STAT: base64.b64encode(encode(shown)).decode()}
 
 

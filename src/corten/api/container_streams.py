@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from corten.aio.sources import closing
 from corten.api.call import Call, encode_line
 from corten.api.hijack import FRAMED, RAW, Hijacked, take
 from corten.api.routes import Route
@@ -16,9 +17,8 @@ from corten.engine.containers import logs
 from corten.engine.containers import stats as container_stats
 from corten.engine.containers import wait as container_wait
 from corten.engine.containers.container import Container
-from corten.engine.seams import Stream
-from corten.engine.sources import closing
 from corten.errors import Invalid, Unsupported
+from corten.tasks.contract import Stream
 
 __all__ = ["ROUTES", "begin"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from corten.aio.sources import closing
 from corten.api.call import Call, encode_line
 from corten.api.routes import Route
 from corten.api.streams import begin
 from corten.engine.events import matcher
-from corten.engine.sources import closing
 from corten.errors import Invalid
 from corten.units.durations import SECOND
 

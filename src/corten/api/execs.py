@@ -13,11 +13,12 @@ from corten.api.errors import message
 from corten.api.hijack import Hijacked, take
 from corten.api.routes import Route
 from corten.api.versions import STREAM_TYPES
-from corten.engine.containers.attach import DETACH_KEYS, detach_keys, hang_up, send
+from corten.engine.containers.attach import DETACH_KEYS, detach_keys
 from corten.engine.containers.execs import Exec
-from corten.engine.seams import Stream
 from corten.errors import CortenError, StartFailed
 from corten.spec.docker.exec import ExecConfig, ExecStart
+from corten.tasks.contract import Stream
+from corten.tasks.streams import hang_up, send
 
 
 async def create(call: Call) -> web.StreamResponse:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from aiohttp import web
 
@@ -13,8 +12,8 @@ from corten.api.streams import begin, pieces, progress
 from corten.api.versions import NO_VIRTUAL_SIZE, Version
 from corten.errors import Invalid, Unsupported
 from corten.spec.docker.auth import AuthConfig
+from corten.spec.json import Json
 
-Json = dict[str, Any]
 _SEARCH_KEYS = frozenset({"is-official", "is-automated", "stars"})
 _PRUNE_KEYS = frozenset({"dangling", "until", "label", "label!"})
 

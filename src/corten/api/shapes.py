@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from corten.api.versions import Version
 from corten.errors import Invalid
 from corten.spec.docker.config import Config, CreateRequest
 from corten.spec.docker.host_config import HostConfig
 from corten.spec.docker.networking import NetworkingConfig
+from corten.spec.json import Json
 
-Json = dict[str, Any]
 _CGROUPNS = Version(1, 40)
 _ENDPOINT_FIELDS = (("DNSNames", Version(1, 44)), ("GwPriority", Version(1, 48)))
 

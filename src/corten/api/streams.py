@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import web
 
+from corten.aio.sources import closing
 from corten.api.call import HEADERS, Call, encode_line
 from corten.api.errors import message
-from corten.engine.sources import closing
 from corten.errors import CortenError
 
 log = logging.getLogger(__name__)

@@ -44,8 +44,10 @@ async def disk_usage(call: Call) -> web.StreamResponse:
 
 async def check(call: Call) -> web.StreamResponse:
     """POST /system/check, an addition of ours: messages as a pull has them, the report in the last one's `aux`."""
-    wanted = (call.flag("repair"), call.flag("deep"), call.flag("items"))
-    return await progress(call, call.engine.system.check(*wanted))
+    from corten.storage.check import Check  # a daemon that is never checked does not carry it
+
+    messages = Check(call.engine).run(call.flag("repair"), call.flag("deep"), call.flag("items"))
+    return await progress(call, messages)
 
 
 async def prune_builds(call: Call) -> web.StreamResponse:

@@ -7,8 +7,8 @@ from aiohttp import web
 from corten.api.call import Call, empty, json_answer
 from corten.api.routes import Route
 from corten.api.versions import PRUNE_NAMED_VOLUMES
-from corten.engine.filters import Filters
 from corten.errors import Unsupported
+from corten.spec.docker.filters import Filters
 from corten.spec.docker.volume import VolumeCreate
 
 

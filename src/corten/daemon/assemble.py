@@ -12,30 +12,30 @@ from pathlib import Path
 
 import msgspec
 
+from corten.aio.background import Background
 from corten.api.server import Api
 from corten.daemon import directories, registries
 from corten.daemon import facts as machine
 from corten.daemon.config import Config
 from corten.daemon.groups import HostGroups
 from corten.daemon.sweep import sweep
-from corten.engine.background import Background
 from corten.engine.engine import Engine
 from corten.engine.events import Events
-from corten.engine.images import policy
-from corten.engine.images.images import Images
 from corten.engine.networks import Networks
-from corten.engine.oci.facts import HostFacts
 from corten.engine.parts import Parts, Settings
-from corten.engine.seams import Json
-from corten.engine.validate.logging import max_size
 from corten.engine.volumes import Volumes
+from corten.images import policy
+from corten.images.images import Images
 from corten.network.config import NetworkConfig
 from corten.network.ipam import DEFAULT_POOLS, parse_pool
+from corten.plan.facts import HostFacts
+from corten.plan.validate.logging import max_size
 from corten.registry.client.registry import Registry
 from corten.snapshots.copying import Copying
 from corten.snapshots.overlay import Overlay
 from corten.snapshots.places import Places
 from corten.spec import seccomp
+from corten.spec.json import Json
 from corten.store.blobs import Blobs
 from corten.store.database import Database
 from corten.store.records import Records

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from corten.engine.images import policy
 from corten.errors import Invalid, Unsupported
+from corten.images import policy
 from corten.network.ipam import parse_pool
+from corten.spec.json import Json
 from corten.units.booleans import parse_bool
-
-Json = dict[str, Any]
 
 DEFAULT_FILE = Path("/etc/corten/daemon.json")
 
@@ -326,7 +325,7 @@ def _checked(config: Config) -> Config:
 
 
 def _check_log(config: Config) -> None:
-    from corten.engine.validate.logging import check_logging
+    from corten.plan.validate.logging import check_logging
     from corten.spec.docker.host_config import LogConfig
 
     if not all(isinstance(value, str) for value in config.log_opts.values()):

@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corten.daemon.config import Config
-from corten.engine.oci.facts import DeviceNode, HostFacts, IdMap
-from corten.engine.validate.resources import ULIMITS
 from corten.errors import Invalid, Unsupported
 from corten.kernel import caps
+from corten.plan.facts import DeviceNode, HostFacts
+from corten.plan.validate.resources import ULIMITS
 from corten.runtime import cgroups
 from corten.runtime.cgroups.support import support
 from corten.spec.docker.decode import decode
 from corten.spec.docker.host_config import Ulimit
+from corten.spec.id_map import IdRange
 from corten.units.sizes import parse_bytes
 
 _INITS = ("/usr/bin/tini-static", "/usr/bin/docker-init", "/usr/bin/tini", "/usr/libexec/podman/catatonit")
@@ -169,7 +170,7 @@ def data_root(config: Config) -> Path:
     return config.data_root / f"{uids[0].host}.{gids[0].host}" if uids else config.data_root
 
 
-def _remap(setting: str) -> tuple[tuple[IdMap, ...], tuple[IdMap, ...]]:
+def _remap(setting: str) -> tuple[tuple[IdRange, ...], tuple[IdRange, ...]]:
     """The id maps of `--userns-remap`: the first range of the user in /etc/subuid, and of the group in /etc/subgid."""
     if not setting:
         return (), ()
@@ -179,14 +180,14 @@ def _remap(setting: str) -> tuple[tuple[IdMap, ...], tuple[IdMap, ...]]:
     return _subordinate(Path("/etc/subuid"), user), _subordinate(Path("/etc/subgid"), group or user)
 
 
-def _subordinate(path: Path, name: str) -> tuple[IdMap, ...]:
+def _subordinate(path: Path, name: str) -> tuple[IdRange, ...]:
     lines = path.read_text().splitlines() if path.exists() else []
     found, inside = [], 0
     for line in lines:
         owner, _, rest = line.strip().partition(":")
         first, _, count = rest.partition(":")
         if owner == name and first.isdigit() and count.isdigit():
-            found.append(IdMap(inside, int(first), int(count)))
+            found.append(IdRange(inside, int(first), int(count)))
             inside += int(count)
     if not found:
         raise Invalid(f"userns-remap: {name} has no range in {path} (add a line such as {name}:100000:65536)")

@@ -12,15 +12,15 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.execs import Execs
 from corten.engine.containers.tree import ContainerTrees, Trees
-from corten.engine.filters import Filters
-from corten.engine.images.commit import Request
-from corten.engine.images.gc import Gc
+from corten.engine.image_gc import Gc
 from corten.engine.parts import Parts
-from corten.engine.seams import Json
 from corten.engine.system import System
 from corten.errors import CortenError, NotFound
+from corten.images.commit import Request
 from corten.network.endpoint import Endpoint
 from corten.spec.docker.exec import ExecConfig
+from corten.spec.docker.filters import Filters
+from corten.spec.json import Json
 
 
 class Engine:

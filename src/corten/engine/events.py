@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
-from typing import Any
 
-from corten.engine import clock
-from corten.engine.filters import Filters
-from corten.engine.references import familiar, same_repository
+from corten.spec.docker import times
+from corten.spec.docker.filters import Filters
+from corten.spec.json import Json
+from corten.spec.reference import familiar, same_repository
 from corten.units.durations import SECOND
 
-Json = dict[str, Any]
 HISTORY = 1024
 QUEUE = 4096
 KEYS = frozenset(
@@ -38,7 +37,7 @@ class Events:
 
     def publish(self, type: str, action: str, id: str, attributes: Mapping[str, str] | None = None) -> None:
         """Tell everybody. `attributes` are Docker's for this type: labels, name, image, exitCode ..."""
-        at = clock.now()
+        at = times.now()
         message = _message(type, action, id, dict(attributes or {}), at)
         self.history.append(message)
         for queue in list(self._listeners):
@@ -86,7 +85,7 @@ def _message(type: str, action: str, id: str, attributes: dict[str, str], at: in
 
 async def _until(queue: asyncio.Queue[Json | None], until: int | None) -> AsyncIterator[Json]:
     while True:
-        left = None if until is None else (until - clock.now()) / SECOND
+        left = None if until is None else (until - times.now()) / SECOND
         if left is not None and left <= 0:
             return
         try:

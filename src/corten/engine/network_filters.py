@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from corten.engine.filters import Filters
 from corten.network.live import Live
+from corten.spec.docker.filters import Filters
 
 LIST_FILTERS = frozenset(("dangling", "driver", "id", "label", "name", "scope", "type"))
 PRUNE_FILTERS = frozenset(("until", "label", "label!"))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from corten.engine.containers.records import Table
-from corten.engine.seams import Json
 from corten.errors import Forbidden, Invalid, NotFound
 from corten.network.addresses import Addresses
 from corten.network.definition import Definition
 from corten.network.endpoint import Endpoint
 from corten.network.live import Live
 from corten.network.naming import host
+from corten.spec.json import Json
 
 KIND = "network"
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 
-from corten.engine import clock
 from corten.engine.network_known import Known, fresh
 from corten.kernel.netlink import Socket
 from corten.network import definition as define
 from corten.network import subnets
 from corten.network.config import NetworkConfig
 from corten.network.definition import Definition
+from corten.spec.docker import times
 
 
 def simple(known: Known) -> None:
     """host and none."""
     for name, driver in (("host", "host"), ("none", "null")):
         if known.named(name) is None:
-            made = Definition(secrets.token_hex(32), name, clock.rfc3339(clock.now()), driver, ipv4=False)
+            made = Definition(secrets.token_hex(32), name, times.rfc3339(times.now()), driver, ipv4=False)
             known.store(fresh(made))
 
 
@@ -45,7 +45,7 @@ def _bridge(known: Known, config: NetworkConfig, route: Socket, old: Definition 
     wish = Definition(
         id=old.id if old is not None else secrets.token_hex(32),
         name="bridge",
-        created=old.created if old is not None else clock.rfc3339(clock.now()),
+        created=old.created if old is not None else times.rfc3339(times.now()),
         ipv6=config.ipv6,
         options=options,
     )

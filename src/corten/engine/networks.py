@@ -20,13 +20,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from corten.engine import clock
 from corten.engine import network_predefined as predefined
 from corten.engine.containers.records import Table
-from corten.engine.filters import Filters
 from corten.engine.network_filters import LIST_FILTERS, PRUNE_FILTERS, matches
 from corten.engine.network_known import Known, fresh
-from corten.engine.seams import Json, Namespace
 from corten.errors import Conflict, CortenError, Forbidden, NotFound
 from corten.network import audit, files, rate, subnets
 from corten.network import definition as define
@@ -40,7 +37,11 @@ from corten.network.naming import NameServer, Naming, Sockets, prepared
 from corten.network.ports import PortMap, Reservations, Wish, matching, report, wishes
 from corten.network.upkeep import Upkeep
 from corten.network.wiring import Wiring, lead
+from corten.spec.docker import times
+from corten.spec.docker.filters import Filters
 from corten.spec.docker.networking import EndpointSettings, NetworkCreate
+from corten.spec.json import Json
+from corten.tasks.contract import Namespace
 
 Publish = Callable[[str, str, str, Mapping[str, str]], None]  # events: type, action, id, attributes
 
@@ -381,7 +382,7 @@ class Networks:
     async def create(self, request: NetworkCreate) -> Json:
         """POST /networks/create. Conflict for a name in use, Forbidden for a subnet in use, and see `from_request`."""
         wish = define.from_request(
-            request, secrets.token_hex(32), clock.rfc3339(clock.now()), self._known.configuration
+            request, secrets.token_hex(32), times.rfc3339(times.now()), self._known.configuration
         )
         if self._known.named(wish.name) is not None:
             raise Conflict(f"network with name {wish.name} already exists")
@@ -424,12 +425,12 @@ class Networks:
         chosen = filters or Filters()
         chosen.check(PRUNE_FILTERS)
         until = chosen.one("until")
-        limit = clock.parse_time(until) if until is not None else None
+        limit = times.parse_time(until) if until is not None else None
         every = (n.definition for n in self._known.values() if not n.endpoints)
         unused = [made for made in every if not made.predefined and not made.config_only]
         deleted = []
         for made in unused:
-            young = limit is not None and clock.parse_time(made.created) > limit
+            young = limit is not None and times.parse_time(made.created) > limit
             labelled = chosen.match_labels("label", made.labels) and not chosen.excludes_labels("label!", made.labels)
             if labelled and not young:
                 await self.remove(made.id)

@@ -7,17 +7,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from corten.engine.background import Background, Forever
+from corten.aio.background import Background, Forever
 from corten.engine.containers.parents import Groups, NoGroups
 from corten.engine.containers.records import Table
 from corten.engine.containers.tree import NoTreeWork, TreeWork
 from corten.engine.events import Events
-from corten.engine.images.policy import Policy
-from corten.engine.oci.facts import HostFacts, IdMap
 from corten.engine.peers import Images, Networks
-from corten.engine.seams import Json, NetworkNamespaces, Runtime, Snapshots
 from corten.engine.volumes import Volumes
+from corten.images.policy import Policy
+from corten.plan.facts import HostFacts
+from corten.snapshots.contract import Snapshots
+from corten.spec.id_map import IdRange
+from corten.spec.json import Json
 from corten.spec.mounts import Mount
+from corten.tasks.contract import NetworkNamespaces, Runtime
 
 
 def no_filter(profile: str, capabilities: Sequence[str]) -> Json | None:
@@ -26,7 +29,7 @@ def no_filter(profile: str, capabilities: Sequence[str]) -> Json | None:
 
 
 async def no_copy(
-    volume: Path, rootfs: Sequence[Mount], path: str, uids: Sequence[IdMap], gids: Sequence[IdMap]
+    volume: Path, rootfs: Sequence[Mount], path: str, uids: Sequence[IdRange], gids: Sequence[IdRange]
 ) -> bool:
     """New volumes stay empty."""
     return False
@@ -79,7 +82,7 @@ class Parts:
     events: Events
     volumes: Volumes
     seccomp: Callable[[str, Sequence[str]], Json | None] = no_filter
-    copy_up: Callable[[Path, Sequence[Mount], str, Sequence[IdMap], Sequence[IdMap]], Awaitable[bool]] = no_copy
+    copy_up: Callable[[Path, Sequence[Mount], str, Sequence[IdRange], Sequence[IdRange]], Awaitable[bool]] = no_copy
     tree_work: TreeWork = field(default_factory=NoTreeWork)
     changing: Background = field(default_factory=Background)
     groups: Groups = field(default_factory=NoGroups)

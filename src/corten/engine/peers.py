@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from corten.engine.seams import Json, Namespace
 from corten.network.naming import Sockets
 from corten.network.ports import PortMap
 from corten.spec.docker.networking import EndpointSettings
 from corten.spec.image_config import ImageConfig
+from corten.spec.json import Json
+from corten.tasks.contract import Namespace
 
 
 class Image(Protocol):

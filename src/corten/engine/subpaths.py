@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 
-from corten.engine.oci.facts import MountPoint
 from corten.errors import Invalid
 from corten.kernel import paths
+from corten.plan.facts import MountPoint
 
 
 def with_subpaths(points: Sequence[MountPoint], held: ExitStack | AsyncExitStack) -> list[MountPoint]:

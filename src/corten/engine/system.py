@@ -6,20 +6,18 @@ import asyncio
 import os
 import platform
 import threading
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from corten import __version__
-from corten.engine import clock
+from corten.aio.threads import walking
 from corten.engine.containers.list import ImageNames, summary, tree_size
 from corten.engine.containers.stats import total_memory
-from corten.engine.seams import Json
-from corten.store.threads import walking
+from corten.spec.docker import times
+from corten.spec.json import Json
 
 if TYPE_CHECKING:
     from corten.engine.containers.container import Container
     from corten.engine.engine import Engine
-    from corten.engine.storage.check import Check
 
 API_VERSION, MIN_API_VERSION = "1.50", "1.24"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -29,14 +27,7 @@ class System:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._id = _identity()
-        self._check: Check | None = None
-
-    def check(self, repair: bool, deep: bool, items: bool) -> AsyncIterator[Json]:
-        """POST /system/check; `corten.engine.storage.check.Check.run` says what comes."""
-        from corten.engine.storage.check import Check  # a daemon that is never checked does not carry it
-
-        self._check = self._check or Check(self._engine)
-        return self._check.run(repair, deep, items)
+        self.checking = asyncio.Lock()  # one `system check` at a time
 
     def version(self) -> Json:
         """GET /version."""
@@ -77,16 +68,16 @@ class System:
             "DriverStatus": [],
             "Plugins": {
                 "Volume": ["local"],
-                "Network": ["bridge", "host", "none"],
+                "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
                 "Authorization": None,
-                "Log": ["json-file", "none"],
+                "Log": ["json-file", "local", "none"],
             },
             **_controls(facts.controls),
             "Debug": settings.debug,
             "NFd": len(os.listdir("/proc/self/fd")),
             "NGoroutines": len(asyncio.all_tasks()) + threading.active_count(),
             "NEventsListener": len(engine.events),
-            "SystemTime": clock.rfc3339(clock.now()),
+            "SystemTime": times.rfc3339(times.now()),
             "LoggingDriver": facts.default_log_driver,
             "CgroupDriver": "cgroupfs",
             "CgroupVersion": str(facts.cgroup_version),

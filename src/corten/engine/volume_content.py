@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from corten.engine.containers.container import Container
-from corten.engine.oci.facts import MountPoint
-from corten.engine.oci.namespaces import remapped
 from corten.engine.parts import Parts
+from corten.plan.facts import MountPoint
+from corten.plan.namespaces import remapped
 
 
 async def fill_volumes(parts: Parts, container: Container) -> None:

@@ -8,25 +8,24 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from corten.engine import clock
+from corten.aio.threads import walking
+from corten.aio.turns import Turns
 from corten.engine.containers.records import Table
 from corten.engine.events import Events
-from corten.engine.filters import Filters
 from corten.engine.volume_places import BIN, VolumePlaces
 from corten.errors import Conflict, Invalid, NotFound, Unsupported
 from corten.layers import tree
 from corten.snapshots.trash import Trash
-from corten.store.threads import walking
-from corten.store.turns import Turns
+from corten.spec.docker import times
+from corten.spec.docker.filters import Filters
+from corten.spec.json import Json
 from corten.units.durations import SECOND
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 KIND = "volume"
 ANONYMOUS = "com.docker.volume.anonymous"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
@@ -85,7 +84,7 @@ class Volumes:
         given = dict(labels or {})
         if not name:
             name, given = secrets.token_hex(32), {**given, ANONYMOUS: ""}
-        return self._make(Volume(name, clock.now(), labels=given, options=dict(options or {})))
+        return self._make(Volume(name, times.now(), labels=given, options=dict(options or {})))
 
     def _make(self, volume: Volume) -> Volume:
         self._places.begin(volume.name)
@@ -103,7 +102,7 @@ class Volumes:
         """Make a volume of the directory `name`, which has no record. Invalid when no volume can be so named."""
         if name in self._all or not _NAME.match(name) or not self._places.data(name).is_dir():
             raise Invalid(f"{self._root / name} cannot be a volume: it has no _data, or no volume may have this name")
-        return self._make(Volume(name, clock.now()))
+        return self._make(Volume(name, times.now()))
 
     def restore(self, name: str) -> None:
         """Make the directory of a volume that has lost it. NotFound."""
@@ -228,7 +227,7 @@ class Volumes:
     def shown(self, volume: Volume, usage: bool = False) -> Json:
         """Docker's Volume object; `usage` adds UsageData, which walks the disk."""
         shown: Json = {
-            "CreatedAt": clock.rfc3339(volume.created // SECOND * SECOND),
+            "CreatedAt": times.rfc3339(volume.created // SECOND * SECOND),
             "Driver": volume.driver,
             "Labels": volume.labels or None,
             "Mountpoint": str(self._places.data(volume.name)),

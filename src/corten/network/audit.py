@@ -9,12 +9,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from corten.network.endpoint import Endpoint
 from corten.network.live import Live
-
-Json = dict[str, Any]
+from corten.spec.json import Json
 
 HOST, OUTSIDE = "host", "outside"
 

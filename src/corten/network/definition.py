@@ -5,14 +5,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
 
 from corten.errors import Forbidden, Invalid, NotFound, Unavailable, Unsupported
 from corten.network.ipam import IPAddress, IPNetwork, Subnet
 from corten.spec.docker.networking import IPAM, ConfigReference, IPAMConfig, NetworkCreate
+from corten.spec.json import Json
 from corten.units.booleans import parse_bool
-
-Json = dict[str, Any]
 
 PREDEFINED = ("bridge", "host", "none")
 STACKED = ("macvlan", "ipvlan")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 import msgspec
 
 from corten.spec.docker.decode import decode
 from corten.spec.docker.networking import EndpointSettings
-
-Json = dict[str, Any]
+from corten.spec.json import Json
 
 
 @dataclass(frozen=True, slots=True)

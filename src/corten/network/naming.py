@@ -14,15 +14,15 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from corten.errors import CortenError, Unavailable
 from corten.kernel import nft
 from corten.kernel.nft import Table
 from corten.network.endpoint import Endpoint
 from corten.network.live import Live
+from corten.spec.json import Json
 
-Json = dict[str, Any]
 log = logging.getLogger(__name__)
 
 ADDRESS = "127.0.0.11"

@@ -9,7 +9,6 @@ import socket
 from argparse import Namespace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from corten.errors import Invalid
 from corten.kernel.process import start_time
@@ -21,8 +20,7 @@ from corten.runtime.cgroups import Cgroup
 from corten.runtime.init import Inheritance
 from corten.runtime.plan import Plan, plan
 from corten.runtime.prepare import CgroupMount, prepare
-
-Json = dict[str, Any]
+from corten.spec.json import Json
 
 
 def create(arguments: Namespace) -> Container:

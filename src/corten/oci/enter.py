@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 from argparse import Namespace
-from typing import Any
 
 from corten.errors import Conflict, Invalid
 from corten.oci import state
 from corten.oci.create import filter_of, send_console, write_pid
 from corten.runtime import messages, null, spawn
 from corten.runtime.enter import Entry, foreign_namespaces
-
-Json = dict[str, Any]
+from corten.spec.json import Json
 
 
 def exec_(arguments: Namespace) -> int:

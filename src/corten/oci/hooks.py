@@ -11,11 +11,9 @@ import json
 import os
 import signal
 import time
-from typing import Any
 
 from corten.errors import Failed, Unsupported
-
-Json = dict[str, Any]
+from corten.spec.json import Json
 
 
 def check(spec: Json) -> None:

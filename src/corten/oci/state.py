@@ -7,14 +7,13 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from corten.errors import Conflict, Invalid, NotFound
 from corten.kernel.process import start_time
 from corten.runtime import cgroups
 from corten.runtime.cgroups import Cgroup
-
-Json = dict[str, Any]
+from corten.spec.json import Json
 
 OCI_VERSION = "1.2.0"
 _ID = re.compile(r"[A-Za-z0-9_.+-]{1,1024}")

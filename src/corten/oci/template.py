@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 from corten.errors import Conflict
 from corten.oci.state import OCI_VERSION
-
-Json = dict[str, Any]
+from corten.spec.json import Json
 
 _CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 

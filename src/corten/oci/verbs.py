@@ -9,14 +9,12 @@ import signal
 import sys
 import time
 from argparse import Namespace
-from typing import Any
 
 from corten.errors import Conflict, Invalid, NotFound
 from corten.oci import hooks, state
 from corten.oci.state import Container
 from corten.runtime import cgroups, spawn
-
-Json = dict[str, Any]
+from corten.spec.json import Json
 
 
 def start(arguments: Namespace) -> int:

@@ -13,15 +13,15 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from corten.errors import Conflict, NotFound
 from corten.layers import tree as trees
 from corten.snapshots.sites import Sites
 from corten.snapshots.syncing import Syncing
 from corten.snapshots.trash import Trash
+from corten.spec.json import Json
 
-Json = dict[str, Any]
 Mkdir = Callable[[Path, int], None]
 KIND = "snapshot"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"

@@ -31,10 +31,9 @@ from corten.spec.go_types import (
     Table,
     Type,
 )
+from corten.spec.json import Json
 from corten.spec.oci_image import MAX_CONFIG, MAX_LAYERS
 from corten.spec.platform import Platform, named
-
-Json = dict[str, Any]
 
 CONFIG = record_of(docker.ImageConfig)
 IMAGE = Record(

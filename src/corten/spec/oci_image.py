@@ -17,6 +17,7 @@ from corten.errors import Invalid, Unsupported
 from corten.spec import digest as digests
 from corten.spec import go_json
 from corten.spec.go_types import INT, INT64, STRING, STRINGS, TEXTS, Items, Plain, Record
+from corten.spec.json import Json
 from corten.spec.platform import Platform, of
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -52,7 +53,6 @@ MAX_LAYERS = 500  # overlay's own limit (OVL_MAX_STACK)
 MAX_INDEX = 10_000
 _MAX_SIZE = 1 << 50
 
-Json = dict[str, Any]
 _PLATFORM = Record(
     "Platform",
     "v1.Platform",

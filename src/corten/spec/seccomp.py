@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import cache
-from typing import Any
 
 from corten.errors import Invalid
 from corten.spec import seccomp_default
-
-Json = dict[str, Any]
+from corten.spec.json import Json
 
 # Machine (uname) to Go's name, which profiles use in conditions, and to libseccomp's.
 _MACHINES = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-Json = dict[str, Any]
+from corten.spec.json import Json
 
 # For everybody. The topics are for readers; the profile is one flat list.
 COMMON: dict[str, str] = {

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
+from corten.spec.json import Json
 from corten.store.database import Database
-
-Json = dict[str, Any]
 
 
 class Records:

@@ -9,9 +9,9 @@ from collections.abc import Coroutine
 from typing import Any
 
 from corten.errors import Failed, Unavailable
+from corten.spec.json import Json
 from corten.supervisor import wire
 
-Json = dict[str, Any]
 Answer = tuple[Json, list[int]]
 HELPER = 60.0  # seconds for a process that has to be forked first, to look at a disk
 SILENCE = 600.0  # seconds without a byte of a stream: who walks a large tree may find nothing to send for long

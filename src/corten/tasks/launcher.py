@@ -9,15 +9,14 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
 from corten.errors import Unavailable
+from corten.spec.json import Json
 from corten.supervisor import wire
 from corten.supervisor.seal import sealed_executable
 from corten.tasks.answers import Answer, answer
 from corten.tasks.outgoing import Outgoing
 
-Json = dict[str, Any]
 _LAST_PATIENCE = 1000  # milliseconds
 
 log = logging.getLogger(__name__)

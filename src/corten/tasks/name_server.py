@@ -10,16 +10,15 @@ import socket
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from corten.errors import CortenError
+from corten.spec.json import Json
 from corten.supervisor import wire
 from corten.supervisor.names.server import SOCKET, VERSION
 from corten.tasks.answers import answer
 from corten.tasks.launcher import Launcher
 from corten.tasks.outgoing import Outgoing
 
-Json = dict[str, Any]
 log = logging.getLogger(__name__)
 
 _PATIENCE = 5.0  # seconds until it has said something

@@ -9,16 +9,14 @@ import socket
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from corten.engine.seams import IdMap, Namespace
 from corten.errors import CortenError, Failed, NotFound, Unavailable
+from corten.spec.json import Json
 from corten.supervisor import wire
 from corten.tasks.answers import HELPER, Answer, answer
+from corten.tasks.contract import IdMap, Namespace
 from corten.tasks.launcher import Launcher
 from corten.tasks.outgoing import PATIENCE
-
-Json = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +26,7 @@ _SPARE = 2  # namespaces kept ready once somebody has used one: making one takes
 
 
 class LauncherNamespaces:
-    """`engine.seams.NetworkNamespaces`."""
+    """`corten.tasks.contract.NetworkNamespaces`."""
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher

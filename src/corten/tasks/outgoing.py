@@ -15,11 +15,10 @@ import sys
 import termios
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from corten.spec.json import Json
 from corten.supervisor import wire
 
-Json = dict[str, Any]
 PATIENCE = 10.0  # seconds that a process gets to read, and to answer, what it has nothing else to do for
 
 

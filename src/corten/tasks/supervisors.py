@@ -1,4 +1,4 @@
-"""`engine.seams.Runtime` over supervisors: one for each container, from the launcher or found again after a restart."""
+"""`Runtime` over supervisors: one for each container, from the launcher or found again after a restart."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from corten.engine.seams import Bundle, Stream
 from corten.errors import CortenError, Unavailable
+from corten.spec.json import Json
 from corten.supervisor import endings
+from corten.tasks.contract import Bundle, Stream
 from corten.tasks.filters import Filters
 from corten.tasks.launcher import Launcher
 from corten.tasks.outgoing import Outgoing
 from corten.tasks.task import SupervisedTask, exit_of, lost, stream_options
 from corten.tasks.workers import mount_entry
-
-Json = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +26,7 @@ _SPARE = 2  # supervisors kept ready once somebody has needed one: making one ta
 
 
 class Supervisors:
-    """`engine.seams.Runtime`."""
+    """`corten.tasks.contract.Runtime`."""
 
     def __init__(self, launcher: Launcher, run: Path) -> None:
         self._launcher = launcher

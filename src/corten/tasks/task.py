@@ -1,4 +1,4 @@
-"""`engine.seams.Task` over a connection to the supervisor, from its birth or from a restarted daemon."""
+"""`Task` over a connection to the supervisor, from its birth or from a restarted daemon."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from corten.engine.containers.attach import hang_up
-from corten.engine.seams import Bundle, ExecSpec, Exit, Stream
 from corten.errors import (
     Conflict,
     CortenError,
@@ -22,14 +20,16 @@ from corten.errors import (
     Unavailable,
     Unsupported,
 )
+from corten.spec.json import Json
 from corten.supervisor import endings, wire
 from corten.tasks import leftovers
+from corten.tasks.contract import Bundle, ExecSpec, Exit, Stream
 from corten.tasks.outgoing import PATIENCE, Outgoing
+from corten.tasks.streams import hang_up
 
 if TYPE_CHECKING:
     from corten.tasks.supervisors import Supervisors
 
-Json = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _ENGINE_ERRORS = {c.__name__: c for c in (Conflict, Exhausted, Failed, Invalid, 
 
 
 class SupervisedTask:
-    """`engine.seams.Task`."""
+    """`corten.tasks.contract.Task`."""
 
     def __init__(self, runtime: Supervisors, bundle: Bundle, connection: Outgoing | None) -> None:
         self._runtime = runtime

@@ -11,15 +11,15 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from corten import errors
-from corten.engine.sources import closing
+from corten.aio.sources import closing
 from corten.errors import Failed
+from corten.spec.json import Json
 from corten.supervisor import wire
 from corten.tasks import answers
 from corten.tasks.launcher import Launcher
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 _PIECE = 1 << 20
 _F_SETPIPE_SZ = 1031
 _KINDS = ("NotFound", "Invalid", "Forbidden", "Exhausted", "Corrupt", "Conflict", "Unsupported")

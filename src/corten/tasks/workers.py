@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from corten.engine.oci.facts import IdMap
 from corten.errors import Corrupt, Exhausted, Failed, Invalid
+from corten.spec.id_map import IdRange
+from corten.spec.json import Json
 from corten.spec.mounts import Mount
 from corten.tasks.launcher import Launcher
-
-Json = dict[str, Any]
 
 _COPY = 3600.0  # seconds; nothing is heard of a copy before its end
 _ERRORS = {"Corrupt": Corrupt, "Invalid": Invalid, "Exhausted": Exhausted}
@@ -29,7 +27,12 @@ class LauncherWorkers:
         return await self._in_directory({"do": "unpack"}, tree, [source_fd], None)
 
     async def copy_up(
-        self, volume: Path, rootfs: Sequence[Mount], path: str, uids: Sequence[IdMap] = (), gids: Sequence[IdMap] = ()
+        self,
+        volume: Path,
+        rootfs: Sequence[Mount],
+        path: str,
+        uids: Sequence[IdRange] = (),
+        gids: Sequence[IdRange] = (),
     ) -> bool:
         """Fill the empty directory `volume` with what the image has at `path`, its owners mapped; False when it has
         nothing there."""

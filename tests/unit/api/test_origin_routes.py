@@ -13,9 +13,9 @@ from corten.api.errors import STATUS, status
 from corten.api.origin import refuse_browsers
 from corten.api.routes import Route, Router
 from corten.engine.containers.attach import detach_keys
-from corten.engine.containers.signals import number
 from corten.engine.containers.top import table
 from corten.errors import Forbidden, Invalid
+from corten.spec.docker.signals import number
 
 
 def request(family: int = socket.AF_INET, **headers: str) -> web.BaseRequest:

@@ -21,11 +21,11 @@ from corten.engine.containers import wait as container_wait
 from corten.engine.containers.container import Container
 from corten.engine.containers.records import Record, State
 from corten.engine.engine import Engine
-from corten.engine.filters import Filters
-from corten.engine.seams import Bundle, Stream, Task
 from corten.errors import Conflict, Failed, Invalid, NotFound, NotModified, StartFailed
 from corten.spec.docker.config import Config
+from corten.spec.docker.filters import Filters
 from corten.spec.docker.host_config import HostConfig, RestartPolicy
+from corten.tasks.contract import Bundle, Stream, Task
 from docker_json import create
 from engine_fakes import FakeRuntime, MemoryTable, make_engine
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from corten.engine import clock
 from corten.engine.events import HISTORY, QUEUE, Events, matcher
-from corten.engine.filters import Filters
 from corten.errors import Invalid
+from corten.spec.docker import times
+from corten.spec.docker.filters import Filters
 from corten.units.durations import SECOND
 
 
@@ -92,7 +92,7 @@ async def test_replay_then_live() -> None:
 async def test_until_ends_the_stream() -> None:
     events = Events()
     events.publish("container", "create", "1")
-    seen = [e["Action"] async for e in events.listen(since=1, until=clock.now() + SECOND // 50)]
+    seen = [e["Action"] async for e in events.listen(since=1, until=times.now() + SECOND // 50)]
     assert seen == ["create"]
 
 

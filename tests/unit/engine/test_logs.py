@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from corten.engine import clock
 from corten.engine.containers import logs
 from corten.engine.containers.logs import Selection
-from corten.engine.seams import Exit
+from corten.spec.docker import times
+from corten.tasks.contract import Exit
 from corten.units.durations import SECOND
 
-START = clock.parse_time("2026-01-01T00:00:00Z")
+START = times.parse_time("2026-01-01T00:00:00Z")
 
 
 def line(text: str, second: int = 0, stream: str = "stdout", **attrs: str) -> bytes:
-    entry: dict[str, Any] = {"log": text, "stream": stream, "time": clock.rfc3339(START + second * SECOND)}
+    entry: dict[str, Any] = {"log": text, "stream": stream, "time": times.rfc3339(START + second * SECOND)}
     if attrs:
         entry["attrs"] = attrs
     return json.dumps(entry).encode() + b"\n"
@@ -185,7 +185,7 @@ async def test_follow_begins_before_the_file_does(tmp_path: Path) -> None:
 async def test_follow_stops_at_until(tmp_path: Path) -> None:
     path = tmp_path / "log"
     append(path, numbers([0]))
-    following = Following(path, until=clock.now() + SECOND // 50)
+    following = Following(path, until=times.now() + SECOND // 50)
     async with asyncio.timeout(5):
         assert [piece async for piece in following._source] == [b"0\n"]
 

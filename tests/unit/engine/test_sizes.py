@@ -12,10 +12,10 @@ import pytest
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers.container import Container
 from corten.engine.engine import Engine
-from corten.engine.filters import Filters
 from corten.engine.system import sizes
 from corten.layers import tree
 from corten.snapshots.shelf import Usage
+from corten.spec.docker.filters import Filters
 from docker_json import create
 from engine_fakes import make_engine
 

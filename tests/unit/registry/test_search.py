@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from corten.engine.filters import Filters
-from corten.engine.images.remote import Remote
 from corten.errors import Corrupt, Failed, Invalid, NotFound, Unauthorized, Unsupported
+from corten.images.remote import Remote
 from corten.registry.client.registry import Registry
+from corten.spec.docker.filters import Filters
 from corten.spec.oci_image import DOCKER_LIST
 from corten.store.blobs import Blobs
 from image_parts.registries import Scripted, scripted

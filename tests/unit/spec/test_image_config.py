@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corten.engine.images.view import details, history
 from corten.errors import Invalid
+from corten.images.view import details, history
 from corten.spec import go_json
 from corten.spec.image_config import CONFIG, IMAGE, ImageConfig, parse_config, recorded
 from corten.spec.oci_image import chain_ids

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from corten.store.threads import erasing, settling, walking
+from corten.aio.threads import erasing, settling, walking
 
 KINDS: dict[str, Callable[..., Awaitable[Any]]] = {
     "walking": walking,

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from corten.aio.sources import closing
 from corten.engine.containers import logs
 from corten.engine.containers.container import Container
 from corten.engine.containers.execs import check_running
-from corten.engine.seams import Stream
-from corten.engine.sources import closing
 from corten.errors import Conflict, CortenError, Invalid
 from corten.spec import detach_keys as keys
+from corten.tasks.contract import Stream
+from corten.tasks.streams import send
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
@@ -66,22 +64,6 @@ async def attach(containers: Containers, container: Container, stream: Stream, l
     finally:
         if not given:
             os.close(stream.fd)
-
-
-async def send(fd: int, data: bytes) -> None:
-    """All of `data` to a client's socket that stays open. ConnectionError when the client has gone."""
-    sock = socket.socket(fileno=os.dup(fd))
-    try:
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_sendall(sock, data)
-    finally:
-        sock.close()
-
-
-def hang_up(fd: int) -> None:
-    """End a client's connection, whichever processes have a descriptor of it."""
-    with socket.socket(fileno=os.dup(fd)) as connection, suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
 
 
 async def resize(containers: Containers, container: Container, rows: int, columns: int) -> None:

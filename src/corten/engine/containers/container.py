@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from corten.engine.containers.records import Record
-from corten.engine.seams import Exit, Stream, Task
+from corten.tasks.contract import Exit, Stream, Task
 
 if TYPE_CHECKING:
     from corten.engine.containers.health import Probe

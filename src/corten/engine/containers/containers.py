@@ -17,13 +17,13 @@ from corten.engine.containers import stop as container_stop
 from corten.engine.containers.container import Container
 from corten.engine.containers.create import check_free, check_name, create
 from corten.engine.containers.list import ImageNames, select, summary
-from corten.engine.filters import Filters
 from corten.engine.parts import Parts
-from corten.engine.seams import Json
 from corten.errors import CortenError, Invalid, NotFound
 from corten.spec.docker.config import Config
+from corten.spec.docker.filters import Filters
 from corten.spec.docker.host_config import HostConfig
 from corten.spec.docker.networking import NetworkingConfig
+from corten.spec.json import Json
 
 if TYPE_CHECKING:
     from corten.engine.containers.health import Run

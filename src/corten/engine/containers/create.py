@@ -10,20 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corten.engine import clock
 from corten.engine.containers import names, records
 from corten.engine.containers.container import Container
-from corten.engine.oci.facts import MountPoint
-from corten.engine.oci.merge import merge_config
-from corten.engine.oci.mount_points import mount_points, volumes_from
-from corten.engine.oci.namespaces import joins
 from corten.engine.parts import Parts
 from corten.engine.peers import Image, Networks
-from corten.engine.validate.create import check_create
-from corten.engine.validate.defaults import normalize_host_config
 from corten.engine.volume_content import fill_volumes
 from corten.errors import Conflict, Invalid, NotFound
+from corten.plan.facts import MountPoint
+from corten.plan.merge import merge_config
+from corten.plan.mount_points import mount_points, volumes_from
+from corten.plan.namespaces import joins
+from corten.plan.validate.create import check_create
+from corten.plan.validate.defaults import normalize_host_config
 from corten.spec import platform as platforms
+from corten.spec.docker import times
 from corten.spec.docker.config import Config, ImageConfig
 from corten.spec.docker.decode import decode
 from corten.spec.docker.host_config import HostConfig
@@ -112,7 +112,7 @@ def _record(
     return records.Record(
         id=id,
         name=name or names.unused(containers.by_name),
-        created=clock.now(),
+        created=times.now(),
         image=config.image or image.id,
         image_id=image.id,
         chain_id=image.chain_id,

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from corten.engine.containers.container import Container
-from corten.engine.oci.document import exec_process
-from corten.engine.seams import ExecSpec, Exit, Json, Stream, Task
 from corten.errors import Conflict, CortenError, Invalid, NotFound, StartFailed
+from corten.plan.process import exec_process
 from corten.spec.docker.exec import ExecConfig
+from corten.spec.json import Json
+from corten.tasks.contract import ExecSpec, Exit, Stream, Task
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers

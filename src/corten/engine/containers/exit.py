@@ -16,8 +16,8 @@ from corten.engine.containers import remove as container_remove
 from corten.engine.containers import start as container_start
 from corten.engine.containers.container import Container
 from corten.engine.containers.records import Record
-from corten.engine.seams import Exit, Task
 from corten.errors import Conflict, CortenError, NotModified
+from corten.tasks.contract import Exit, Task
 from corten.units.durations import SECOND
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from corten.engine.containers.container import Container
 from corten.engine.containers.links import host_entries
-from corten.engine.oci.namespaces import joins
+from corten.plan.namespaces import joins
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers

@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from corten.engine import clock
 from corten.engine.containers.container import Container
 from corten.engine.parts import Parts
-from corten.engine.seams import Json
+from corten.spec.docker import times
 from corten.spec.docker.config import Config, HealthConfig
+from corten.spec.json import Json
 from corten.units.durations import SECOND
 
 Health = Literal["starting", "healthy", "unhealthy"]
@@ -60,8 +60,8 @@ class Probe:
         old = self.status
         self.results.append(
             {
-                "Start": clock.rfc3339(began),
-                "End": clock.rfc3339(clock.now()),
+                "Start": times.rfc3339(began),
+                "End": times.rfc3339(times.now()),
                 "ExitCode": exit_code,
                 "Output": output[:4096],
             }
@@ -100,7 +100,7 @@ async def watch(parts: Parts, container: Container, probe: Probe, run: RunHere) 
         await asyncio.sleep(probe.pause())
         if container.record.state.status != "running":
             continue
-        began = clock.now()
+        began = times.now()
         code, output = await run(probe.command, probe.timeout)
         if container.health is probe and probe.note(code, output, began):
             action = f"health_status: {probe.status}"

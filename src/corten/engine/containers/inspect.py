@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from corten.engine import clock
 from corten.engine.containers.container import Container
 from corten.engine.containers.records import Record
-from corten.engine.oci.mount_points import inspect_mount
-from corten.engine.seams import Json
+from corten.plan.mount_points import inspect_mount
+from corten.spec.docker import times
 from corten.spec.docker.networking import EndpointSettings
+from corten.spec.json import Json
 
 if TYPE_CHECKING:
     from corten.engine.engine import Engine
@@ -24,7 +24,7 @@ def inspect(engine: Engine, container: Container, version: tuple[int, int] | Non
     settings = engine.parts.settings
     shown: Json = {
         "Id": record.id,
-        "Created": clock.rfc3339(record.created),
+        "Created": times.rfc3339(record.created),
         "Path": record.path,
         "Args": record.args,
         "State": state(container),
@@ -70,8 +70,8 @@ def state(container: Container) -> Json:
         "Pid": now.pid if now.has_task else 0,
         "ExitCode": now.exit_code,
         "Error": now.error,
-        "StartedAt": clock.rfc3339(now.started_at),
-        "FinishedAt": clock.rfc3339(now.finished_at),
+        "StartedAt": times.rfc3339(now.started_at),
+        "FinishedAt": times.rfc3339(now.finished_at),
     }
     if container.health is not None:
         shown["Health"] = container.health.shown()

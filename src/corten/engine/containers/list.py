@@ -7,17 +7,18 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from corten.engine import clock
+from corten.aio.threads import walking
 from corten.engine.containers.container import Container
 from corten.engine.containers.inspect import endpoint_settings, ports
 from corten.engine.containers.records import Record
-from corten.engine.filters import Filters
-from corten.engine.oci.mount_points import inspect_mount
 from corten.engine.peers import Images
-from corten.engine.references import familiar, same_repository
-from corten.engine.seams import Json, Snapshots
 from corten.errors import Invalid, NotFound
-from corten.store.threads import walking
+from corten.plan.mount_points import inspect_mount
+from corten.snapshots.contract import Snapshots
+from corten.spec.docker import times
+from corten.spec.docker.filters import Filters
+from corten.spec.json import Json
+from corten.spec.reference import familiar, same_repository
 from corten.units.durations import SECOND, human_duration
 
 if TYPE_CHECKING:
@@ -255,7 +256,7 @@ def _summary_ports(container: Container) -> list[Json]:
 
 def status(container: Container) -> str:
     """In people's words, as `docker ps` prints it."""
-    state, now = container.record.state, clock.now()
+    state, now = container.record.state, times.now()
     up = human_duration((now - state.started_at) / SECOND)
     ago = human_duration((now - state.finished_at) / SECOND)
     match state.status:

@@ -18,10 +18,10 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from corten.engine import clock
+from corten.aio.threads import to_its_end
 from corten.engine.containers.watch import DirectoryWatch
-from corten.engine.seams import Exit
-from corten.store.threads import to_its_end
+from corten.spec.docker import times
+from corten.tasks.contract import Exit
 from corten.units.durations import SECOND
 
 PIECE = 1 << 20
@@ -270,7 +270,7 @@ def nanoseconds(text: str) -> int:
 
 @lru_cache(maxsize=64)
 def _seconds(text: str) -> int:
-    return clock.parse_time(text) // SECOND
+    return times.parse_time(text) // SECOND
 
 
 class _Follower:
@@ -355,7 +355,7 @@ class _Follower:
 
     async def _wait(self) -> bool:
         """Until the log changes or the container ends; False when `until` is reached first."""
-        left = (self._wanted.until - clock.now()) / SECOND if self._wanted.until else None
+        left = (self._wanted.until - times.now()) / SECOND if self._wanted.until else None
         if left is not None and left <= 0:
             return False
         changed = asyncio.ensure_future(self._watch.changed())

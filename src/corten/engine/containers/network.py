@@ -12,14 +12,14 @@ from corten.engine.containers import files as container_files
 from corten.engine.containers import records
 from corten.engine.containers.container import Container
 from corten.engine.containers.records import Record
-from corten.engine.oci.namespaces import own_network
-from corten.engine.seams import Namespace
-from corten.engine.validate.network import check_endpoint
 from corten.errors import Conflict, CortenError, Forbidden, Invalid, NotFound
 from corten.network import rate
 from corten.network.naming import Sockets
+from corten.plan.namespaces import own_network
+from corten.plan.validate.network import check_endpoint
 from corten.spec.docker.host_config import PortBinding
 from corten.spec.docker.networking import EndpointSettings
+from corten.tasks.contract import Namespace
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers

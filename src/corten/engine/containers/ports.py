@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from corten.engine.containers.container import Container
-from corten.engine.oci.namespaces import own_network
-from corten.engine.validate.network import check_bindings
 from corten.errors import Conflict, NotFound
+from corten.plan.namespaces import own_network
+from corten.plan.validate.network import check_bindings
 from corten.spec.docker.host_config import PortBinding, UpdateConfig
 
 if TYPE_CHECKING:

@@ -7,19 +7,19 @@ that a client has seen is on disk.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
-from corten.engine.oci.facts import MountPoint
 from corten.errors import Corrupt, Invalid
+from corten.plan.facts import MountPoint
 from corten.spec.docker.config import Config
 from corten.spec.docker.decode import decode
 from corten.spec.docker.host_config import HostConfig
 from corten.spec.docker.networking import EndpointSettings
 from corten.spec.docker.struct import Struct
+from corten.spec.json import Json
 
-Json = dict[str, Any]
 Status = Literal["created", "running", "paused", "restarting", "exited", "removing", "dead"]
 KIND = "container"
 

@@ -9,16 +9,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corten.engine import clock
+from corten.aio.threads import settling
 from corten.engine.containers import parents, records
 from corten.engine.containers import stop as container_stop
 from corten.engine.containers.container import Container
 from corten.engine.containers.create import let_go_volumes
 from corten.engine.containers.list import tree_size
-from corten.engine.filters import Filters
-from corten.engine.seams import Exit
 from corten.errors import Conflict, CortenError, Invalid, NotFound
-from corten.store.threads import settling
+from corten.spec.docker import times
+from corten.spec.docker.filters import Filters
+from corten.tasks.contract import Exit
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
@@ -142,4 +142,4 @@ async def prune(containers: Containers, filters: Filters, until: int) -> tuple[l
 def until_of(filters: Filters) -> int:
     """The filter `until` as nanoseconds since the epoch; 0 when there is none. Invalid."""
     text = filters.one("until")
-    return clock.parse_time(text) if text else 0
+    return times.parse_time(text) if text else 0

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from corten.engine import clock
 from corten.engine.containers import exit as container_exit
 from corten.engine.containers import files as container_files
 from corten.engine.containers import links, parents, records
@@ -27,18 +26,21 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.health import make_probe, watch
 from corten.engine.containers.links import linked, linking
 from corten.engine.containers.phases import Phases
-from corten.engine.oci.document import SpecInputs, bundle_files, capabilities, container_spec, parse_security_options
-from corten.engine.oci.facts import HostFacts, MountPoint
-from corten.engine.oci.namespaces import joins, remapped
-from corten.engine.oci.security import unfiltered
 from corten.engine.parts import Parts
-from corten.engine.seams import Bundle, IdMap, Json, LogFile, Namespace, Task
 from corten.engine.subpaths import with_subpaths
-from corten.engine.validate.logging import max_size
 from corten.errors import Conflict, CortenError, Invalid, NotModified, StartFailed
 from corten.kernel import paths
+from corten.plan.document import container_spec
+from corten.plan.facts import HostFacts, MountPoint, SpecInputs
+from corten.plan.mounts import bundle_files
+from corten.plan.namespaces import joins, remapped
+from corten.plan.security import capabilities, parse_security_options, unfiltered
+from corten.plan.validate.logging import max_size
+from corten.spec.docker import times
 from corten.spec.docker.host_config import HostConfig
+from corten.spec.json import Json
 from corten.spec.mounts import Mount
+from corten.tasks.contract import Bundle, IdMap, LogFile, Namespace, Task
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
@@ -84,7 +86,7 @@ async def start_locked(containers: Containers, container: Container) -> dict[str
     container.task = task
     container.began()
     record.timing = phases.total()
-    state = records.State("running", pid=task.pid, started_at=clock.now(), finished_at=record.state.finished_at)
+    state = records.State("running", pid=task.pid, started_at=times.now(), finished_at=record.state.finished_at)
     record.state, record.stopped = state, False
     record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
     records.save(parts.table, record)

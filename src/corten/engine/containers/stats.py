@@ -7,10 +7,10 @@ import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from corten.engine import clock
 from corten.engine.containers.container import Container
-from corten.engine.seams import Json
 from corten.errors import CortenError, Unavailable
+from corten.spec.docker import times
+from corten.spec.json import Json
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers
@@ -53,19 +53,19 @@ async def sample(containers: Containers, container: Container, before: Json | No
     """Docker's ContainerStatsResponse. A container that does not run has one with nothing in it."""
     record, task = container.record, container.task
     empty: Json = {"pids_stats": {}, "cpu_stats": _NO_CPU, "memory_stats": {}, "blkio_stats": _blkio({})}
-    shown: Json = {"name": "/" + record.name, "id": record.id, "read": clock.NEVER, "num_procs": 0, "storage_stats": {}}
+    shown: Json = {"name": "/" + record.name, "id": record.id, "read": times.NEVER, "num_procs": 0, "storage_stats": {}}
     if task is not None:
         try:
             counters = await task.stats()
             empty = _counters(counters)
-            shown["read"] = clock.rfc3339(clock.now())
+            shown["read"] = times.rfc3339(times.now())
             if container.endpoints:
                 shown["networks"] = _networks(record.state.pid)
         except Unavailable:
             raise
         except CortenError:  # it ended while we asked
             pass
-    shown["preread"] = before["read"] if before else clock.NEVER
+    shown["preread"] = before["read"] if before else times.NEVER
     shown["precpu_stats"] = before["cpu_stats"] if before else _NO_CPU
     return shown | empty
 

@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from corten.engine.containers import exit as container_exit
-from corten.engine.containers import records, signals
+from corten.engine.containers import records
 from corten.engine.containers import start as container_start
 from corten.engine.containers import wait as container_wait
 from corten.engine.containers.container import Container
-from corten.engine.seams import Exit, Task
 from corten.errors import Conflict, CortenError, Failed, NotFound, NotModified, Unavailable
+from corten.spec.docker import signals
+from corten.tasks.contract import Exit, Task
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers

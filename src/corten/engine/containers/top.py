@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from corten.engine.containers.container import Container
 from corten.engine.containers.execs import check_running
-from corten.engine.seams import Json
 from corten.errors import Invalid, Unavailable, Unsupported
+from corten.spec.json import Json
 
 if TYPE_CHECKING:
     from corten.engine.containers.containers import Containers

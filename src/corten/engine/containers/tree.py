@@ -8,15 +8,14 @@ from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanag
 from typing import Any, Protocol
 
 from corten.engine.containers.container import Container
-from corten.engine.oci.facts import HostFacts
-from corten.engine.oci.namespaces import remapped
 from corten.engine.subpaths import with_subpaths
 from corten.errors import Conflict, Invalid, NotFound, Unsupported
+from corten.plan.facts import HostFacts
+from corten.plan.namespaces import remapped
 from corten.snapshots.shelf import Shelf
+from corten.spec.json import Json
 from corten.spec.mounts import Mount
 from corten.store.feed import decoded
-
-Json = dict[str, Any]
 
 
 class TreeWork(Protocol):

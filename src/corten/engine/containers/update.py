@@ -8,8 +8,8 @@ from corten.engine.containers import records
 from corten.engine.containers.container import Container
 from corten.engine.containers.network import change_rate
 from corten.engine.containers.ports import republish
-from corten.engine.oci.update import update_resources
 from corten.errors import Conflict
+from corten.plan.update import update_resources
 from corten.spec.docker.host_config import UpdateConfig
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import asyncio
 from typing import cast
 
 from corten.engine.containers.container import Condition, Container
-from corten.engine.seams import Exit
 from corten.errors import Invalid
+from corten.tasks.contract import Exit
 from corten.units.durations import SECOND
 
 CONDITIONS = ("not-running", "next-exit", "removed")

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 import aiohttp
 
+from corten.aio.threads import to_its_end
+from corten.aio.turns import Turns
 from corten.errors import Corrupt, Failed
 from corten.registry.client.errors import Refused
 from corten.registry.client.pace import Pace
@@ -14,8 +16,6 @@ from corten.registry.client.repository import Repository, Waiting, translate
 from corten.registry.client.slots import Slots
 from corten.spec.oci_image import Descriptor
 from corten.store.blobs import Blobs, Ingest
-from corten.store.threads import to_its_end
-from corten.store.turns import Turns
 
 DOWNLOADS = 3  # as dockerd's max-concurrent-downloads
 _BATCH = 2 << 20  # bytes that go to the disk thread at once

@@ -10,6 +10,7 @@ from functools import partial
 
 from aiohttp import web
 
+from corten.aio.threads import to_its_end
 from corten.errors import Conflict, CortenError, Forbidden, NotFound
 from corten.registry.server.answers import HEADERS, MoreScope, Refusal, created, where
 from corten.registry.server.asked import Asked
@@ -21,7 +22,6 @@ from corten.registry.server.store import NO_BLOB
 from corten.registry.server.uploads import Upload
 from corten.registry.server.webhooks import Target
 from corten.spec import digest as digests
-from corten.store.threads import to_its_end
 
 _BATCH = 1 << 20  # bytes that go to the disk thread at once
 _RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/.*)?")

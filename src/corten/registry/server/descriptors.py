@@ -12,8 +12,8 @@ from typing import Any
 
 from corten.errors import Invalid
 from corten.spec import digest as digests
+from corten.spec.json import Json
 
-Json = dict[str, Any]
 _MAX_TEXT = 255
 _DEEPEST = 100  # braces and brackets in one another
 _PLATFORM_TEXTS = ("architecture", "os", "os.version", "variant")

@@ -10,13 +10,13 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from corten.aio.threads import to_its_end
 from corten.errors import CortenError, Unavailable
 from corten.registry.client.registry import Registry as Client
 from corten.registry.client.repository import Repository
 from corten.registry.server.quotas import FETCHED
 from corten.registry.server.store import Store
 from corten.spec.oci_image import Descriptor
-from corten.store.threads import to_its_end
 
 _log = logging.getLogger(__name__)
 _PIECE = 1 << 20

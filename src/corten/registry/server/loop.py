@@ -10,7 +10,7 @@ import struct
 from functools import partial
 from typing import IO
 
-from corten.store.threads import to_its_end
+from corten.aio.threads import to_its_end
 
 _PIECE = 16 << 20  # bytes that one thread sends before another file has its turn
 _AT_ONCE = 256 << 10  # bytes, as large as fits a processor's cache

@@ -9,9 +9,9 @@ from typing import Any
 from corten.errors import Invalid
 from corten.registry.server import descriptors
 from corten.spec import digest as digests
+from corten.spec.json import Json
 from corten.spec.oci_image import MAX_INDEX, MAX_MANIFEST, OCI_MANIFEST, parse_json
 
-Json = dict[str, Any]
 DEFAULT = OCI_MANIFEST
 # RFC 6838, 4.2. It is what the manifest is served as: nothing that a browser would show or run.
 _TYPE = re.compile(r"application/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from corten.errors import Corrupt, Invalid, NotFound
 from corten.registry.server.layout import Guard, Layout, full_disk, mark, place, stage, used
@@ -21,9 +21,9 @@ from corten.registry.server.names import check_tag
 from corten.registry.server.uploads import UNKNOWN, Upload, Uploads, new_id
 from corten.spec import digest as digests
 from corten.spec import go_json
+from corten.spec.json import Json
 from corten.store.blobs import sync_directory
 
-Json = dict[str, Any]
 NO_BLOB = "blob unknown to registry"
 NO_MANIFEST = "manifest unknown"
 NO_REPOSITORY = "repository name not known to registry"

@@ -21,12 +21,11 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from corten.errors import Unauthorized
+from corten.spec.json import Json
 from corten.store.blobs import sync_directory
 
-Json = dict[str, Any]
 LIFETIME = 300  # seconds
 REFRESH_LIFETIME = 90 * 24 * 3600
 _MAX = 64 << 10

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+from corten.aio.turns import Turns
 from corten.errors import CortenError, Forbidden, Invalid, NotFound, Unauthorized, Unavailable
 from corten.registry.client.auth import Credentials
 from corten.registry.client.endpoints import Endpoints
@@ -32,12 +33,12 @@ from corten.registry.server.downloads import Download, Downloads
 from corten.registry.server.manifests import check_manifest, sizes_of
 from corten.registry.server.metrics import Metrics
 from corten.registry.server.sections import is_url
-from corten.registry.server.store import NO_REPOSITORY, Json, Manifest, Needs, Store
+from corten.registry.server.store import NO_REPOSITORY, Manifest, Needs, Store
 from corten.spec import digest as digests
+from corten.spec.json import Json
 from corten.spec.oci_image import INDEXES, MANIFESTS, OCI_INDEX, Descriptor, parse_json
 from corten.spec.reference import Reference
 from corten.store.blobs import Blobs
-from corten.store.turns import Turns
 
 _ACCEPT = {"Accept": ", ".join(MANIFESTS + INDEXES)}
 _HUB = ("registry-1.docker.io", "docker.io", "index.docker.io")

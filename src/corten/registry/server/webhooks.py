@@ -13,7 +13,6 @@ import socket
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -21,6 +20,7 @@ import aiohttp
 from corten.registry.client.lookups import connector
 from corten.registry.server.asked import Asked
 from corten.registry.server.metrics import Metrics
+from corten.spec.json import Json
 
 _log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/vnd.docker.distribution.events.v2+json"
@@ -28,7 +28,6 @@ ACTIONS = ("push", "pull", "delete", "mount")
 _BLOB = "application/octet-stream"
 _LONGEST = 60.0
 _PATIENCE = 2.0  # seconds for what is left when the registry ends
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

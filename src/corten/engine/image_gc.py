@@ -1,0 +1,137 @@
+"""Garbage collection of images by the policy: on request, after pulls, and every few minutes.
+
+This module says when, and acts: it counts images and free space, asks `policy` which images go, and removes these the
+way `rmi` does. Blobs and trees it leaves to `collect`, which takes away whatever no image has, also between two runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from corten.aio.threads import settling, walking
+from corten.errors import CortenError
+from corten.images import policy as image_policy
+from corten.images.collect import RESUMABLE
+from corten.images.policy import Disk, Holding, Policy, Verdict
+from corten.images.stock import Stock
+from corten.images.view import familiar
+from corten.spec.docker import times
+from corten.spec.json import Json
+from corten.store.images import ImageRecord
+from corten.units.durations import SECOND
+
+if TYPE_CHECKING:
+    from corten.engine.engine import Engine
+
+log = logging.getLogger(__name__)
+INTERVAL = 600.0  # seconds
+
+
+class Gc:
+    """The policy is looked up at each run: it can change with the configuration."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._turn = asyncio.Lock()
+
+    @property
+    def policy(self) -> Policy:
+        return self._engine.parts.settings.image_gc
+
+    async def every_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL)
+            try:
+                await self._once()
+            except Exception:  # a disk that fails now, say, may not the next time
+                log.exception("image gc failed; the next attempt is in %d s", INTERVAL)
+
+    async def _once(self) -> None:
+        if self.policy.active:
+            await self._quietly()
+        else:  # what a save or a push still needed when its image was removed
+            await settling(self._engine.images.stock.collector.everything, RESUMABLE)
+
+    async def after_pull(self) -> None:
+        """Only when there is less space than is wanted."""
+        disk = self._disk()
+        if disk.free < self.policy.wanted(disk.total):
+            await self._quietly()
+
+    async def _quietly(self) -> None:
+        for one in (await self.run())["Removed"]:
+            log.info("image gc: removed %s: %s", ", ".join(one["Names"]) or one["Id"], one["Reason"])
+
+    async def run(self, dry: bool = False, asked: Json | None = None) -> Json:
+        """What went and why, what stayed and why; `dry` does nothing. `asked` are keys of "image-gc" for this once."""
+        policy = image_policy.parse(asked or {}, self.policy)
+        async with self._turn:
+            stock: Stock = self._engine.images.stock
+            disk, records = self._disk(), {record.id: record for record in stock.records.all()}
+            verdicts = image_policy.judge(policy, *self._holdings(stock, records), disk, time.time())
+            names = {id: self._names(stock, id) for id in records}
+            if not dry:
+                self._engine.images.uses.forget_all_but(records)
+            gone = [v for v in verdicts if v.goes and (dry or await self._remove(stock, v.id))]
+            left = [v for v in verdicts if not v.goes]
+            orphans = await walking(stock.collector.orphans, RESUMABLE)
+            if not dry:
+                await settling(stock.collector.everything, RESUMABLE)
+        return {
+            "DryRun": dry,
+            "Policy": policy.shown(),
+            "DiskFree": disk.free,
+            "DiskTotal": disk.total,
+            "Removed": [_shown(v, names[v.id]) for v in gone],
+            "Kept": [_shown(v, names[v.id]) for v in left],
+            "Orphans": orphans,
+            "SpaceReclaimed": sum(v.bytes for v in gone) + orphans,
+        }
+
+    def _disk(self) -> Disk:
+        status = os.statvfs(self._engine.parts.settings.data_root)
+        return Disk(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize)
+
+    def _holdings(self, stock: Stock, records: dict[str, ImageRecord]) -> tuple[list[Holding], dict[str, int]]:
+        """Every image, and the bytes of every part of one."""
+        shelf, sizes, found = stock.trees.shelf, dict[str, int](), []
+        for record in records.values():
+            sizes |= {layer.digest: layer.size for layer in record.layers}
+            sizes |= {name: shelf.size(name) for name in record.chain}
+            used = max(record.added, self._engine.images.uses.last(record.id))
+            parts = frozenset((*record.kept, *record.chain))
+            found.append(Holding(record.id, parts, used, self._kept_by(stock, record)))
+        return found, sizes
+
+    def _kept_by(self, stock: Stock, record: ImageRecord) -> str:
+        users = self._engine.containers.users_of_image(record.id)
+        if users:
+            name = self._engine.containers.get(users[0][0]).record.name
+            return f"container {name} uses it" + (f", and {len(users) - 1} more" if len(users) > 1 else "")
+        if stock.leases.held("blob", record.kept) or stock.leases.held("snapshot", record.chain):
+            return "work under way needs it"
+        return ""
+
+    def _names(self, stock: Stock, id: str) -> list[str]:
+        return [familiar(name) for name in stock.records.tags(id) or stock.records.digests(id)]
+
+    async def _remove(self, stock: Stock, id: str) -> bool:
+        """Unless it has come into use, or was removed, since we looked: nothing can happen between here and there."""
+        record = stock.records.get(id)
+        if record is None or self._kept_by(stock, record):
+            return False
+        try:
+            await self._engine.images.remove(id, force=True)
+        except CortenError as error:
+            log.info("image gc: %s stays: %s", id, error)
+            return False
+        return True
+
+
+def _shown(verdict: Verdict, names: list[str]) -> Json:
+    used = times.rfc3339(int(verdict.used * SECOND))
+    return {"Id": verdict.id, "Names": names, "Bytes": verdict.bytes, "LastUsed": used, "Reason": verdict.reason}

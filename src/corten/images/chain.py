@@ -1,0 +1,201 @@
+"""An image's layers as a chain of committed trees, and the one place that makes an image record."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from corten.aio.threads import DISK, to_its_end
+from corten.aio.turns import Turns
+from corten.errors import Conflict
+from corten.images.early import Early
+from corten.images.progress import Emit, Meter, status
+from corten.images.unpack import Unpacked, Unpacker
+from corten.snapshots.shelf import Draft, Shelf
+from corten.spec.digest import short
+from corten.spec.oci_image import Descriptor, chain_ids
+from corten.store.blobs import Blobs
+
+_FLUSH = 0.5  # seconds
+EARLY = 1 << 20  # bytes of a blob from which on it is worth a worker before it is there
+Fetch = Callable[[Descriptor], Awaitable[None]]
+
+
+class LayerTrees(Protocol):
+    """A driver of trees (see `corten.snapshots.overlay.Overlay`): what images need of it."""
+
+    @property
+    def shelf(self) -> Shelf: ...
+
+    def receive(self) -> Draft: ...
+
+    def commit(
+        self,
+        draft: Draft,
+        name: str,
+        parent: str | None,
+        size: int,
+        implied: Sequence[bytes] = (),
+        links: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None: ...
+
+    def discard(self, draft: Draft) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of an image to come: its blob, what it must unpack to, and the name of the tree it completes."""
+
+    blob: Descriptor
+    diff_id: str
+    chain_id: str
+    parent: str | None
+
+    @property
+    def shown(self) -> str:
+        return short(self.blob.digest)
+
+
+def layers_of(blobs: Sequence[Descriptor], diffs: Sequence[str]) -> list[Layer]:
+    chain = chain_ids(diffs)
+    parents = (None, *chain)
+    return [Layer(blob, diff, name, parent) for blob, diff, name, parent in zip(blobs, diffs, chain, parents)]
+
+
+class Chains:
+    def __init__(self, trees: LayerTrees, unpacker: Unpacker, blobs: Blobs) -> None:
+        self._trees = trees
+        self._unpacker = unpacker
+        self._blobs = blobs
+        self._turns: Turns[str] = Turns()
+        self._flushed = 0.0  # CLOCK_MONOTONIC
+
+    def missing(self, layers: Sequence[Layer]) -> list[Layer]:
+        """Those from the first that is not there on: a tree never stands without its parents."""
+        for index, layer in enumerate(layers):
+            if not self._trees.shelf.has(layer.chain_id):
+                return list(layers[index:])
+        return []
+
+    @asynccontextmanager
+    async def early(self) -> AsyncIterator[Early]:
+        """Unpack what arrives meanwhile, and let the disk work at it."""
+        with self._trees.shelf.syncing() as sync:
+            async with Early(self._unpacker, self._trees.discard, sync) as early:
+                flushing = asyncio.create_task(self._flush(sync))
+                try:
+                    yield early
+                finally:
+                    await _stop([flushing])
+
+    async def _flush(self, sync: Callable[[], None]) -> None:
+        """Let the disk work while we do: the kernel by itself would begin to write when all is unpacked, or later.
+
+        What one flushes, it flushes for all: their number must not be that of the syncs.
+        """
+        with suppress(OSError):  # the sync that goes before the commit raises it again
+            while True:
+                await asyncio.sleep(_FLUSH)
+                if time.monotonic() - self._flushed < _FLUSH / 2:
+                    continue
+                self._flushed = math.inf  # under way
+                try:
+                    await to_its_end(sync, pool=DISK)
+                finally:
+                    self._flushed = time.monotonic()
+
+    async def build(self, layers: Sequence[Layer], fetch: Fetch, emit: Emit, early: Early | None = None) -> None:
+        """Have every tree of the chain. `fetch` brings a blob into the store; fetching and unpacking overlap.
+
+        `early` is who has unpacked layers before; without it they are followed while `fetch` brings them.
+
+        Images that share layers wait for one another: what both lack is one common beginning of their chains, so one
+        lock, on the first tree that is missing, is enough. Trees are added when all have unpacked and are on disk.
+        """
+        async with self._turn(layers) as missing:
+            for layer in layers[: len(layers) - len(missing)]:
+                emit(status("Already exists", layer.shown))
+                if not self._unpacker.has(layer.blob.digest):  # its tree came from another form of it, or it was lost
+                    await fetch(layer.blob)
+            for layer in missing:
+                emit(status("Pulling fs layer", layer.shown))
+            if missing and early is not None:
+                await self._fill(missing, fetch, emit, early)
+            elif missing:
+                large = [layer.blob.digest for layer in missing if layer.blob.size >= EARLY]
+                async with self.early() as following:
+                    with self._blobs.watch(large, following.begin):
+                        await self._fill(missing, fetch, emit, following)
+
+    @asynccontextmanager
+    async def _turn(self, layers: Sequence[Layer]) -> AsyncIterator[list[Layer]]:
+        while missing := self.missing(layers):
+            async with self._turns.of(missing[0].chain_id):
+                if self.missing(layers) == missing:
+                    yield missing
+                    return
+        yield []
+
+    async def _fill(self, missing: Sequence[Layer], fetch: Fetch, emit: Emit, early: Early) -> None:
+        tasks = [asyncio.create_task(self._one(layer, fetch, emit, early)) for layer in missing]
+        try:
+            unpacked = await asyncio.gather(*tasks)
+            await to_its_end(early.sync, pool=DISK)
+        except BaseException:
+            await _stop(tasks)
+            for task in tasks:
+                if not task.cancelled() and task.exception() is None:
+                    self._trees.discard(task.result().draft)
+            raise
+        await asyncio.to_thread(self._commit, missing, unpacked)
+
+    async def _one(self, layer: Layer, fetch: Fetch, emit: Emit, early: Early) -> Unpacked:
+        await fetch(layer.blob)
+        meter = Meter(emit, "Extracting", layer.shown, layer.blob.size)
+        unpacked = await early.take(layer.blob.digest, layer.diff_id)
+        if unpacked is None:
+            unpacked = await self._unpacker.unpack(layer.blob.digest, layer.diff_id, meter)
+        else:
+            meter(layer.blob.size)
+        emit(status("Pull complete", layer.shown))
+        return unpacked
+
+    def _commit(self, layers: Sequence[Layer], unpacked: Sequence[Unpacked]) -> None:
+        waiting = list(zip(layers, unpacked))
+        try:
+            while waiting:
+                layer, tree = waiting.pop(0)
+                commit(self._trees, tree, layer.chain_id, layer.parent)
+        finally:
+            for _, tree in waiting:
+                self._trees.discard(tree.draft)
+
+
+def finish(trees: LayerTrees, unpacked: Unpacked, name: str, parent: str | None, sync: Callable[[], None]) -> None:
+    """Have the only layer that was unpacked on disk, as the tree `name`. On an error its draft is gone."""
+    try:
+        sync()
+    except BaseException:
+        trees.discard(unpacked.draft)
+        raise
+    commit(trees, unpacked, name, parent)
+
+
+def commit(trees: LayerTrees, unpacked: Unpacked, name: str, parent: str | None) -> None:
+    """Make it the tree `name`, unless somebody was quicker. Its files are on disk."""
+    try:
+        trees.commit(unpacked.draft, name, parent, unpacked.size, unpacked.implied, unpacked.links)
+    except Conflict:
+        if not trees.shelf.has(name):
+            raise
+
+
+async def _stop(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

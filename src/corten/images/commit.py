@@ -1,0 +1,186 @@
+"""Committing: what a container has changed becomes one more layer on the image that it was made from."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from isal import isal_zlib
+
+from corten.aio.threads import DISK, settling, to_its_end
+from corten.errors import Exhausted
+from corten.images import keep as image_keep
+from corten.images.chain import LayerTrees, finish
+from corten.images.changes import apply_changes
+from corten.images.collect import Collector
+from corten.images.unpack import Unpacker
+from corten.layers.write import END
+from corten.spec import digest as digests
+from corten.spec import oci_image
+from corten.spec import platform as platforms
+from corten.spec.docker import times
+from corten.spec.docker.config import Config
+from corten.spec.image_config import History, ImageConfig, RootFS
+from corten.spec.json import Json
+from corten.spec.oci_image import Descriptor, Manifest
+from corten.spec.reference import Reference
+from corten.store.blobs import Blobs, Ingest
+from corten.store.feed import Feed, Readers
+from corten.store.images import ImageRecord
+from corten.store.leases import Lease, Leases
+
+_COMMITS = 64  # at a time
+_LEVEL = 1  # of igzip: a layer goes to a registry compressed, and this is about as quick as the disk
+# What an image keeps of a container's configuration (OCI image specification, config.md, and Docker's own).
+_KEPT = ("user", "exposed_ports", "env", "entrypoint", "cmd", "volumes", "working_dir", "labels", "stop_signal",
+         "healthcheck", "on_build", "shell", "args_escaped")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """POST /commit. `config`, whose types are right, takes the place of the container's own, key by key."""
+
+    repo: str = ""
+    tag: str = ""
+    author: str = ""
+    comment: str = ""
+    changes: tuple[str, ...] = ()
+    pause: bool = True
+    config: Config = field(default_factory=Config)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A layer as a blob; `diff_id` is of the tar in it. `empty`: nothing was changed, and there is no blob."""
+
+    blob: Descriptor
+    diff_id: str
+    empty: bool
+
+
+class Committer:
+    """`committed(image id, name)` is told of each image; the name is "" for one without."""
+
+    def __init__(
+        self,
+        blobs: Blobs,
+        leases: Leases,
+        trees: LayerTrees,
+        unpacker: Unpacker,
+        collector: Collector,
+    ) -> None:
+        self._blobs = blobs
+        self._leases = leases
+        self._trees = trees
+        self._unpacker = unpacker
+        self._collector = collector
+        self._readers = Readers(_COMMITS, "commits")
+
+    async def commit(
+        self,
+        parent: ImageRecord | None,
+        layer: AsyncIterator[bytes],
+        name: Reference | None,
+        wanted: Request,
+        container: Config,
+        command: str,
+        settled: Callable[[], None] = lambda: None,
+    ) -> str:
+        """The id of the new image. `container` is its configuration, `command` what it ran; `settled` is called once
+        its tree has been read."""
+        config = apply_changes(_config(container, wanted.config), wanted.changes)
+        with self._leases.hold() as lease:
+            if parent is not None:
+                lease.add("blob", *parent.blobs)
+                lease.add("snapshot", *parent.chain)
+            taken = await self._readers.run(layer, lambda feed: self._take(feed, lease))
+            settled()
+            try:
+                return await self._make(parent, taken, name, wanted, config, command, lease)
+            except BaseException as error:
+                lease.release()
+                await settling(self._collector.discard, [taken.blob.digest])
+                if isinstance(error, Exhausted):
+                    await settling(self._collector.everything)
+                raise
+
+    def _take(self, feed: Feed, lease: Lease) -> Committed:
+        ingest = self._blobs.ingest()
+        try:
+            return self._compress(feed, ingest, lease)
+        except BaseException:
+            ingest.abort()
+            raise
+
+    def _compress(self, feed: Feed, ingest: Ingest, lease: Lease) -> Committed:
+        hash_, size = hashlib.sha256(), 0
+        codec = isal_zlib.compressobj(level=_LEVEL, wbits=31)  # 31: in gzip's form
+        for piece in feed.pieces():
+            hash_.update(piece)
+            size += len(piece)
+            ingest.write(codec.compress(piece))
+        ingest.write(codec.flush())
+        lease.add("blob", ingest.digest)
+        blob = Descriptor(oci_image.OCI_LAYER + "+gzip", ingest.digest, ingest.offset)
+        if size <= len(END) or self._blobs.has(ingest.digest):
+            ingest.abort()
+        else:
+            ingest.commit()
+        return Committed(blob, "sha256:" + hash_.hexdigest(), size <= len(END))
+
+    async def _make(
+        self,
+        parent: ImageRecord | None,
+        taken: Committed,
+        name: Reference | None,
+        wanted: Request,
+        config: Json,
+        command: str,
+        lease: Lease,
+    ) -> str:
+        layers = (*(parent.layers if parent else ()), *(() if taken.empty else (taken.blob,)))
+        text = _document(parent, taken, wanted, config, command).to_bytes()
+        kind = oci_image.OCI_CONFIG
+        manifest = Manifest(oci_image.OCI_MANIFEST, Descriptor(kind, digests.of(text), len(text)), tuple(layers))
+        body = oci_image.render_manifest(manifest.config, manifest.layers)
+        plan = image_keep.plan(manifest, digests.of(body), text)
+        lease.add("blob", *(digests.of(data) for data in (text, body)))
+        if not taken.empty:
+            top = plan.layers[-1]
+            lease.add("snapshot", top.chain_id)
+            if not self._trees.shelf.has(top.chain_id):
+                with self._trees.shelf.syncing() as sync:
+                    unpacked = await self._unpacker.unpack(taken.blob.digest, taken.diff_id, lambda done: None)
+                    await to_its_end(lambda: finish(self._trees, unpacked, top.chain_id, top.parent, sync), pool=DISK)
+        for data in (text, body):
+            await asyncio.to_thread(self._blobs.put, data)
+        await image_keep.keep(self._collector, self._trees, plan, [str(name)] if name else [], [])
+        return plan.id
+
+
+def _config(container: Config, given: Config) -> Json:
+    """The container's configuration with what the request says in its place, field by field. Maps are united."""
+    merged = {name: getattr(given, name) or getattr(container, name) for name in _KEPT}
+    for name in ("labels", "exposed_ports", "volumes"):
+        merged[name] = {**(getattr(container, name) or {}), **(getattr(given, name) or {})}
+    return {key: value for key, value in Config(**merged).to_json().items() if value}
+
+
+def _document(parent: ImageRecord | None, taken: Committed, wanted: Request, config: Json, command: str) -> ImageConfig:
+    """The image's configuration."""
+    before = parent.config if parent else ImageConfig()
+    here = platforms.host()
+    created = times.rfc3339(times.now())
+    entry = History(created, command, wanted.author, wanted.comment, taken.empty)
+    return ImageConfig(
+        architecture=before.architecture or here.architecture,
+        os=before.os or here.os,
+        variant=before.variant,
+        author=wanted.author,
+        created=created,
+        config=config,
+        rootfs=RootFS(diff_ids=before.diff_ids if taken.empty else (*before.diff_ids, taken.diff_id)),
+        history=(*before.history, entry),
+    )

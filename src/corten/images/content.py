@@ -1,0 +1,119 @@
+"""Images that are kept as they are and not unpacked: an index with what it has for every platform."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Iterator
+
+from corten.errors import CortenError, Invalid
+from corten.images.progress import Emit, Meter, retrying, status
+from corten.registry.client.registry import Fetched, Registry
+from corten.registry.client.repository import Repository
+from corten.spec import oci_image
+from corten.spec.digest import short
+from corten.spec.oci_image import Descriptor, Index, Manifest
+from corten.spec.reference import Reference
+from corten.store.blobs import Blobs
+from corten.store.leases import Lease
+
+NESTED = 3  # an index in an index in an index
+_MOST = 256  # manifests that one index may bring here
+
+
+class Whole:
+    """An index on its way here with all that it names, leased as it comes; `coming` is told what that is."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        blobs: Blobs,
+        repository: Repository,
+        reference: Reference,
+        lease: Lease,
+        coming: set[str],
+        emit: Emit,
+    ) -> None:
+        self._registry = registry
+        self._blobs = blobs
+        self._repository = repository
+        self._reference = reference
+        self._lease = lease
+        self._coming = coming
+        self._emit = emit
+        self._found: dict[str, None] = {}
+        self._wanted: dict[str, Descriptor] = {}
+
+    async def fetch(self, top: Fetched) -> list[str]:
+        """Have it in the blob store. The digests, the index's own first. Invalid."""
+        await self._manifests(top, NESTED)
+        self._lease.add("blob", *self._wanted)
+        self._coming.update(self._wanted)
+        await together(self._blob(blob) for blob in self._wanted.values())
+        return [*self._found, *self._wanted]
+
+    async def _manifests(self, fetched: Fetched, depth: int) -> None:
+        self._found[fetched.digest] = None
+        if len(self._found) > _MOST:
+            raise Invalid(f"index of {self._reference.familiar} names more than {_MOST} manifests")
+        document = oci_image.parse_manifest(fetched.body, fetched.content_type)
+        self._lease.add("blob", fetched.digest)
+        self._coming.add(fetched.digest)
+        await asyncio.to_thread(self._blobs.put, fetched.body, fetched.digest)
+        if isinstance(document, Manifest):
+            self._wanted.update({blob.digest: blob for blob in (document.config, *document.layers)})
+            return
+        if not depth:
+            raise Invalid(f"index of {self._reference.familiar} is nested deeper than {NESTED}")
+        for entry in document.manifests:
+            if entry.digest not in self._found:
+                await self._manifests(await self._manifest(entry), depth - 1)
+
+    async def _manifest(self, entry: Descriptor) -> Fetched:
+        name = self._reference.with_digest(entry.digest)
+        found = await self._registry.manifest(self._repository, name, retrying(self._emit, short(entry.digest)))
+        if len(found.body) != entry.size:
+            raise Invalid(f"manifest {entry.digest} is not of the size that its index says")
+        return found
+
+    async def _blob(self, blob: Descriptor) -> None:
+        shown = short(blob.digest)
+        meter = Meter(self._emit, "Downloading", shown, blob.size)
+        await self._registry.blob(self._repository, blob, meter, retrying(self._emit, shown))
+        self._emit(status("Download complete", shown))
+
+
+def manifests(blobs: Blobs, digest: str, depth: int = NESTED) -> Iterator[tuple[Descriptor, Manifest]]:
+    """Each manifest that an index in the store leads to, with its entry. NotFound or Corrupt when one is not there."""
+    document = oci_image.parse_manifest(blobs.read(digest, oci_image.MAX_MANIFEST))
+    if not isinstance(document, Index):
+        return
+    for entry in document.manifests:
+        inner = oci_image.parse_manifest(blobs.read(entry.digest, oci_image.MAX_MANIFEST))
+        if isinstance(inner, Manifest):
+            yield entry, inner
+        elif depth:
+            yield from manifests(blobs, entry.digest, depth - 1)
+
+
+def complete(blobs: Blobs, digest: str) -> bool:
+    """Is everything that an index leads to in the store?"""
+    try:
+        return all(
+            blobs.has(blob.digest)
+            for _, manifest in manifests(blobs, digest)
+            for blob in (manifest.config, *manifest.layers)
+        )
+    except CortenError:
+        return False
+
+
+async def together(work: Iterable[Awaitable[None]]) -> None:
+    """All of it at once; the first error ends the rest, and is raised when they have ended."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

@@ -1,0 +1,80 @@
+"""Layers that are unpacked while they arrive.
+
+Only ever a head start: where it fails, or is not taken, the layer is unpacked again once it is there, and what is
+wrong with it is said then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from types import TracebackType
+
+from corten.errors import CortenError
+from corten.images.unpack import Unpacked, Unpacker
+from corten.snapshots.shelf import Draft
+from corten.store.blobs import Ingest
+
+_log = logging.getLogger(__name__)
+
+
+class Early:
+    """Used in `async with`; behind it every draft that nobody took is gone.
+
+    `sync` has what was unpacked since on disk; it blocks, and raises OSError.
+    """
+
+    def __init__(self, unpacker: Unpacker, discard: Callable[[Draft], None], sync: Callable[[], None]) -> None:
+        self.sync = sync
+        self._unpacker = unpacker
+        self._discard = discard
+        self._loop = asyncio.get_running_loop()
+        self._tasks: dict[asyncio.Task[Unpacked | None], Ingest] = {}
+        self._over = False
+
+    def begin(self, ingest: Ingest) -> None:
+        """From any thread: follow this one."""
+        self._loop.call_soon_threadsafe(self._begin, ingest)
+
+    def _begin(self, ingest: Ingest) -> None:
+        if not self._over:
+            self._tasks[asyncio.create_task(self._follow(ingest))] = ingest
+
+    async def _follow(self, ingest: Ingest) -> Unpacked | None:
+        try:
+            return await self._unpacker.follow(ingest)
+        except (CortenError, OSError) as error:
+            _log.info("a layer is not unpacked while it arrives: %s", error)
+        except Exception:  # an error of ours: to be known of, and no reason to fail where a second attempt may do
+            _log.exception("a layer is not unpacked while it arrives")
+        return None
+
+    async def take(self, digest: str, diff_id: str) -> Unpacked | None:
+        """What became of the committed blob `digest`: the caller's, or None."""
+        for task, ingest in list(self._tasks.items()):
+            if ingest.verified and ingest.digest == digest:
+                await asyncio.wait({task})
+                if self._tasks.pop(task, None) is None:  # a manifest that has the layer twice: it is the other's
+                    continue
+                found = task.result()
+                if found is not None and found.diff_id == diff_id:
+                    return found
+                if found is not None:
+                    self._discard(found.draft)
+        return None
+
+    async def __aenter__(self) -> Early:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over = True
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for task in self._tasks:
+            if not task.cancelled() and (found := task.result()) is not None:
+                self._discard(found.draft)

@@ -1,0 +1,423 @@
+"""The noun `Images`: names to images, pulling and making them, taking them away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from corten.aio.threads import settling
+from corten.errors import Conflict, Invalid, NotFound
+from corten.images import view as image_view
+from corten.images.builtin import MADE_OF, Builtin
+from corten.images.chain import Chains
+from corten.images.collect import RESUMABLE, Collector
+from corten.images.commit import Committer, Request
+from corten.images.importing import Importer
+from corten.images.load import Loader
+from corten.images.progress import Emit, status, stream
+from corten.images.pull import Puller
+from corten.images.push import Pusher
+from corten.images.remote import Remote
+from corten.images.remove import Remover, Users
+from corten.images.save import Base, save
+from corten.images.stock import Stock, StockTrees
+from corten.images.unpack import Unpacker, Workers
+from corten.images.uses import Uses
+from corten.registry.client.registry import Registry
+from corten.spec import platform as platforms
+from corten.spec.docker.config import Config
+from corten.spec.docker.filters import Filters
+from corten.spec.image_config import ImageConfig
+from corten.spec.json import Json
+from corten.spec.reference import Reference, parse
+from corten.store.blobs import Blobs
+from corten.store.database import Database
+from corten.store.feed import Readers
+from corten.store.images import ImageRecord, ImageRecords
+from corten.store.leases import Leases
+from corten.store.records import Records
+
+Rows = list[Json]  # a name of its own, because `list` is a method below
+_ID = re.compile(r"(?:sha256:)?[0-9a-f]{1,64}")
+_REMEMBERED = 256  # answers of `resolve`
+_UPLOADS = 256  # loads and imports at a time that have sent something (docs/images.md)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image as containers see it. `chain_id` is the tree of its last
+    layer (None for an image without layers); names are in their familiar form; `size` in bytes, `created` RFC 3339."""
+
+    id: str
+    config: ImageConfig
+    chain_id: str | None
+    repo_tags: tuple[str, ...]
+    repo_digests: tuple[str, ...]
+    size: int
+    created: str
+
+
+def no_users(image: str) -> Sequence[tuple[str, bool]]:
+    return ()
+
+
+class Images:
+    """`users` tells which containers use an image; `on_event` is told (action, id or name, attributes).
+
+    `recover` once at start, before anything else; `close` at the end, in the event loop.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        trees: StockTrees,
+        workers: Workers,
+        registry: Registry,
+        users: Users = no_users,
+        driver: str = "overlay2",
+    ) -> None:
+        self.after_pull: Callable[[], object] = lambda: None
+        self.uses = Uses(Records(database))
+        self.on_event: Callable[[str, str, dict[str, str]], None] = lambda action, id, attributes: None
+        self._records = ImageRecords(database)
+        self._resolved: dict[str, Image] = {}  # by what was asked for, as long as no record changes
+        self._resolved_at = 0
+        self._leases = Leases()
+        self._blobs = blobs
+        self._trees = trees
+        self._registry = registry
+        self._remote = Remote(registry)
+        self._driver = driver
+        self._collector = Collector(blobs, self._records, self._leases, trees)
+        self._builtin = Builtin(blobs, self._leases, trees, self._collector)
+        unpacker = Unpacker(blobs, trees, workers)
+        self._chains = Chains(trees, unpacker, blobs)
+        self.stock = Stock(database, blobs, self._records, self._leases, trees, unpacker, self._chains, self._collector)
+        readers = Readers(_UPLOADS, "loads and imports")
+        self._loader = Loader(blobs, self._leases, trees, self._chains, self._collector, readers, self._loaded)
+        self._importer = Importer(blobs, self._leases, trees, unpacker, self._collector, readers, self._imported)
+        self._pusher = Pusher(registry, blobs, self._records, self._leases, self._pushed)
+        self._committer = Committer(blobs, self._leases, trees, unpacker, self._collector)
+        self._remover = Remover(self._records, users, self._collector.leave, self._collector.leaving, self._event)
+        self._puller = Puller(
+            registry, blobs, self._records, self._leases, trees, self._chains, self._collector, self._pulled
+        )
+
+    def recover(self) -> None:
+        """At start: work in flight of an earlier daemon is over; what it left is taken away, or kept to be resumed."""
+        self._blobs.sweep()
+        self._trees.shelf.sweep()
+        self._collector.everything(RESUMABLE)
+
+    def collect(self) -> None:
+        """Take away trees that nothing needs; to be called when a container is removed whose image is gone."""
+        self._collector.trees()
+
+    def used(self, id: str) -> None:
+        """A container of this image begins or ends: garbage collection looks at when that was."""
+        self.uses.note(id)
+
+    async def close(self) -> None:
+        self.uses.flush()
+        await self._registry.close()
+
+    # ------------------------------------------------------------------------------------------------- looking up
+
+    def resolve(self, ref: str) -> Image:
+        """The image of a tag, a digest, an id or the unique start of one. NotFound."""
+        if self._resolved_at != self._records.changes or len(self._resolved) > _REMEMBERED:
+            self._resolved_at = self._records.changes
+            self._resolved = {}
+        if ref not in self._resolved:
+            self._resolved[ref] = self._resolve(ref)
+        return self._resolved[ref]
+
+    def _resolve(self, ref: str) -> Image:
+        record = self._find(ref)[0]
+        chain = record.chain
+        return Image(
+            record.id,
+            record.config,
+            chain[-1] if chain else None,
+            tuple(image_view.familiar(name) for name in self._records.tags(record.id)),
+            tuple(image_view.familiar(name) for name in self._records.digests(record.id)),
+            record.size,
+            record.created,
+        )
+
+    async def provide(self, ref: str) -> Image:
+        """`resolve` for a container to be made: an image that is built in is made when it is not here."""
+        try:
+            return self.resolve(ref)
+        except NotFound:
+            try:
+                reference = parse(ref).tagged
+            except Invalid:
+                reference = None
+            if reference not in MADE_OF:
+                raise
+        return self.resolve(await settling(self._builtin.ensure, reference))
+
+    def _find(self, ref: str) -> tuple[ImageRecord, str | None]:
+        """The record, and the canonical name that it was found by (None: by its id). NotFound, Invalid."""
+        name, id = self._look_up(ref)
+        record = self._records.get(id) if id is not None else None
+        if record is None:
+            if not _ID.fullmatch(ref):
+                parse(ref)  # Invalid, when it could be nobody's name
+            raise NotFound(f"No such image: {_shown(ref)}")
+        return record, name
+
+    def _look_up(self, ref: str) -> tuple[str | None, str | None]:
+        try:
+            reference = parse(ref).tagged
+        except Invalid:
+            reference = None
+        if reference is not None:
+            name, id = self._by_name(reference)
+            if id is not None:
+                return name, id
+        if _ID.fullmatch(ref):
+            ids = self._records.with_prefix(ref.removeprefix("sha256:"))
+            if len(ids) == 1:
+                return None, ids[0]
+        return None, None
+
+    def _by_name(self, reference: Reference) -> tuple[str, str | None]:
+        if reference.digest:
+            name = f"{reference.name}@{reference.digest}"
+            return name, self._records.by_digest(name)
+        name = str(reference)
+        return name, self._records.by_tag(name)
+
+    def list(
+        self, filters: Mapping[str, Iterable[str]] | None = None, all: bool = False, shared_size: bool = False
+    ) -> Rows:
+        """Docker's rows, newest first. `all` changes nothing: there are no intermediate images here."""
+        names = self._records.names()
+        rows = [(record, *names.get(record.id, ([], []))) for record in self._records.all()]
+        asked = Filters(filters)
+        marks = {*asked.get("before", ()), *asked.get("since", ())}
+        created = {mark: image_view.seconds(self._find(mark)[0].created) for mark in marks}
+        shared = self._shared([record for record, _, _ in rows]) if shared_size else {}
+        kept = image_view.select(rows, asked, created)
+        return [image_view.summary(record, tags, d, shared.get(record.id, -1)) for record, tags, d in kept]
+
+    def _shared(self, records: Sequence[ImageRecord]) -> dict[str, int]:
+        count: dict[str, int] = {}
+        for record in records:
+            for name in record.chain:
+                count[name] = count.get(name, 0) + 1
+        shelf = self._trees.shelf
+        return {record.id: sum(shelf.size(name) for name in record.chain if count[name] > 1) for record in records}
+
+    def inspect(self, ref: str) -> Json:
+        try:
+            record, _ = self._find(ref)
+        except Invalid:  # `docker inspect NAME` asks here whether it is an image's before it asks for a network, say
+            raise NotFound(f"No such image: {ref}") from None
+        driver = {"Name": self._driver, "Data": None}
+        return image_view.details(record, self._records.tags(record.id), self._records.digests(record.id), driver)
+
+    def history(self, ref: str) -> Rows:
+        record, _ = self._find(ref)
+        shelf = self._trees.shelf
+        sizes = {name: shelf.size(name) for name in record.chain}
+        return image_view.history(record, self._records.tags(record.id), sizes)
+
+    # --------------------------------------------------------------------------------------------- coming and going
+
+    def pull(
+        self, ref: str, tag: str | None = None, platform: str | None = None, auth: Json | None = None
+    ) -> AsyncIterator[Json]:
+        """Docker's messages while it pulls. `tag` may be a tag or a digest; with neither, every tag is pulled.
+
+        Raises before the first message: Invalid, NotFound, Unauthorized, Unavailable, Failed.
+        """
+        reference = named(ref, tag or "")
+        if reference.tagged in MADE_OF:
+            return stream(lambda emit: self._pull_builtin(reference.tagged, emit))
+        return self._puller.pull(reference, platform, auth)
+
+    async def _pull_builtin(self, reference: Reference, emit: Emit) -> None:
+        emit({"status": f"Pulling from {reference.path}", "id": reference.tag})
+        new = self._records.by_tag(str(reference)) is None
+        id = await settling(self._builtin.ensure, reference)
+        made_of = MADE_OF[reference]
+        emit(status(f"{reference.familiar_name} is built in: it is made from this machine's {made_of}"))
+        digest = next(iter(self._records.digests(id))).partition("@")[2]
+        emit(status(f"Digest: {digest}"))
+        done = "Made" if new else "Image is up to date for"
+        emit(status(f"Status: {done} {reference.familiar}"))
+        self._pulled(reference)
+
+    def _pulled(self, reference: Reference) -> None:
+        self._event("pull", reference.familiar, {"name": reference.familiar_name})
+        id = self._by_name(reference)[1]
+        if id is not None:
+            self.uses.note(id)
+        self.after_pull()
+
+    def load(self, body: AsyncIterator[bytes], quiet: bool = False) -> AsyncIterator[Json]:
+        """Images from a docker-archive or an OCI image layout, compressed or not."""
+        return self._loader.load(body, quiet)
+
+    def _loaded(self, id: str, names: Sequence[str]) -> None:
+        self._event("load", id, {"name": names[0] if names else id})
+
+    def import_(
+        self,
+        body: AsyncIterator[bytes],
+        repo: str = "",
+        tag: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+        platform: str | None = None,
+    ) -> AsyncIterator[Json]:
+        """An image from the tar of a root file system. The one message has the id. Raises Invalid at once."""
+        name = named(repo, tag).tagged if repo else None
+        if name is not None and name.digest:
+            raise Invalid("cannot import digest reference")
+        return self._importer.import_(body, name, message, changes, platform)
+
+    def _imported(self, id: str, name: str) -> None:
+        self._event("import", id, {"name": name or id})
+
+    def save(
+        self, refs: Sequence[str], platform: str | None = None, since: str = "", present: Iterable[str] = ()
+    ) -> AsyncIterator[bytes]:
+        """A tar that `load` takes. A repository without a tag stands for all its tags. NotFound at once.
+
+        Layers that the image `since` has, or that are among the chain ids `present`, are left out: the receiver's
+        `load` has them.
+        """
+        base = Base(frozenset(present))
+        if since:
+            base = Base(base.chains | set(self._find(since)[0].chain), _shown(since))
+        wanted = platforms.parse(platform) if platform else None
+        chosen: dict[str, tuple[ImageRecord, dict[str, None]]] = {}
+        for ref in refs:
+            for record, tag in self._named(ref):
+                actual = record.config.platform
+                if wanted is not None and actual is not None and not platforms.fits(actual, wanted):
+                    raise NotFound(f"image {_shown(ref)} is here for {actual}, not for {wanted}")
+                chosen.setdefault(record.id, (record, {}))[1].update({tag: None} if tag else {})
+        if not chosen:
+            raise Invalid("no image was named")
+        for record, _ in chosen.values():
+            self._event("save", record.id, {"name": record.id})
+        return save(self._blobs, self._leases, [(record, [*tags]) for record, tags in chosen.values()], base)
+
+    def present(self, chains: Iterable[str]) -> Sequence[str]:
+        """Those of these chain ids whose layer `load` can take from an image that is here."""
+        wanted = set(chains)
+        found = {
+            chain
+            for record in self._records.all()
+            for chain, layer in zip(record.chain, record.layers)
+            if chain in wanted and self._blobs.has(layer.digest)
+        }
+        return sorted(found)
+
+    def _named(self, ref: str) -> Sequence[tuple[ImageRecord, str | None]]:
+        try:
+            reference = parse(ref)
+        except Invalid:
+            reference = None
+        if reference is not None and not reference.tag and not reference.digest:
+            tags = [name for names in self._records.names().values() for name in names[0]]
+            several = [name for name in tags if parse(name).name == reference.name]
+            if several:
+                return [(self._find(name)[0], name) for name in several]
+        record, name = self._find(ref)
+        return [(record, name if name is not None and "@" not in name else None)]
+
+    def push(
+        self, repo: str, tag: str = "", auth: Json | None = None, platform: str | None = None
+    ) -> AsyncIterator[Json]:
+        """Docker's messages while it pushes; every tag of the repository without `tag`. NotFound, Invalid at once."""
+        reference = named(repo, tag)
+        if reference.digest:
+            raise Invalid("cannot push a digest reference")
+        if reference.tag and self._records.by_tag(str(reference)):
+            return self._pusher.push([(reference, self._find(str(reference))[0])], auth, platform)
+        tags = [] if reference.tag else [tag for names in self._records.names().values() for tag in names[0]]
+        known = [parse(name) for name in tags if parse(name).name == reference.name]
+        if not known:
+            raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
+        return self._pusher.push([(each, self._find(str(each))[0]) for each in known], auth, platform)
+
+    def _pushed(self, reference: Reference) -> None:
+        self._event("push", reference.familiar, {"name": reference.familiar_name})
+
+    async def login(self, auth: Json) -> str:
+        """An identity token, or "". Unauthorized, Failed, Unavailable."""
+        return await self._registry.login(auth)
+
+    async def distribution(self, ref: str, auth: Json | None = None) -> Json:
+        """What a registry says about a reference, without pulling: Docker's DistributionInspect."""
+        return await self._remote.distribution(ref, auth)
+
+    async def search(self, term: str, limit: int, filters: Filters, auth: Json | None = None) -> Rows:
+        """Docker's rows of repositories that a registry has."""
+        return await self._remote.search(term, limit, filters, auth)
+
+    def layers_size(self) -> int:
+        """Bytes of all layers that images have, each counted once."""
+        shelf = self._trees.shelf
+        names = {name for record in self._records.all() for name in record.chain}
+        return sum(shelf.size(name) for name in names)
+
+    async def commit(
+        self, image: str, layer: AsyncIterator[bytes], wanted: Request, config: Config, settled: Callable[[], None]
+    ) -> str:
+        """A new image on top of `image` ("" for none); its id. `layer` is the tar of what is new. Invalid, Conflict."""
+        name = named(wanted.repo, wanted.tag).tagged if wanted.repo else None
+        if name is not None and name.digest:
+            raise Invalid("refusing to create a tag with a digest reference")
+        parent = self._records.get(image) if image else None
+        if image and parent is None:
+            raise Conflict(f"image {image} of the container is gone; it can be exported, but not committed")
+        words = config.command_line()
+        id = await self._committer.commit(parent, layer, name, wanted, config, " ".join(words), settled)
+        if name is not None:
+            self._event("tag", id, {"name": name.familiar})
+        return id
+
+    def tag(self, ref: str, repo: str, tag: str) -> None:
+        """Give the image one more name; a name that another image had is taken from it."""
+        record, _ = self._find(ref)
+        reference = named(repo, tag)
+        if reference.digest:
+            raise Invalid("refusing to create a tag with a digest reference")
+        if reference.familiar_name == "sha256":
+            raise Invalid("refusing to create an ambiguous tag using digest algorithm as name")
+        self._records.tag(str(reference.tagged), record.id)
+        self._event("tag", record.id, {"name": reference.tagged.familiar})
+
+    async def remove(self, ref: str, force: bool = False, noprune: bool = False) -> Rows:
+        """[{"Untagged": ..}, {"Deleted": ..}]. NotFound, Conflict. `noprune` is about parents that we do not have."""
+        record, name = self._find(ref)
+        return await self._remover.remove(record, name, force)
+
+    def _event(self, action: str, id: str, attributes: dict[str, str]) -> None:
+        self.on_event(action, id, attributes)
+
+
+def named(repo: str, tag: str) -> Reference:
+    """The reference of a repository and a tag or digest given apart, as Docker's API has them. Invalid."""
+    reference = parse(repo)
+    if not tag:
+        return reference
+    if "@" in tag or ":" in tag:
+        return reference.with_digest(tag.rpartition("@")[2])
+    return reference.with_tag(tag)
+
+
+def _shown(ref: str) -> str:
+    try:
+        return parse(ref).tagged.familiar
+    except Invalid:
+        return f"sha256:{ref}" if len(ref) == 64 and _ID.fullmatch(ref) else ref

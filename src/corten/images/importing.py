@@ -1,0 +1,141 @@
+"""Importing: a tar of a root file system becomes an image with one layer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+
+from corten.aio.threads import DISK, settling, to_its_end
+from corten.errors import Exhausted
+from corten.images import keep as image_keep
+from corten.images.chain import LayerTrees, finish
+from corten.images.changes import apply_changes
+from corten.images.collect import Collector
+from corten.images.progress import Emit, stream
+from corten.images.unpack import Unpacker
+from corten.spec import digest as digests
+from corten.spec import oci_image
+from corten.spec import platform as platforms
+from corten.spec.docker import times
+from corten.spec.image_config import History, ImageConfig, RootFS
+from corten.spec.json import Json
+from corten.spec.oci_image import Descriptor, Manifest
+from corten.spec.reference import Reference
+from corten.store.blobs import Blobs
+from corten.store.compression import detect
+from corten.store.feed import Feed, Readers
+from corten.store.leases import Lease, Leases
+
+_KEPT = {"tar": "", "gzip": "+gzip", "zstd": "+zstd"}  # kept as they come; other compressions are undone
+
+
+class Importer:
+    """`imported(image id, name)` is told of each image; the name is "" for one without."""
+
+    def __init__(
+        self,
+        blobs: Blobs,
+        leases: Leases,
+        trees: LayerTrees,
+        unpacker: Unpacker,
+        collector: Collector,
+        readers: Readers,
+        imported: Callable[[str, str], None],
+    ) -> None:
+        self._blobs = blobs
+        self._leases = leases
+        self._trees = trees
+        self._unpacker = unpacker
+        self._collector = collector
+        self._readers = readers
+        self._imported = imported
+
+    def import_(
+        self,
+        body: AsyncIterator[bytes],
+        name: Reference | None,
+        message: str,
+        changes: Iterable[str],
+        platform: str | None,
+    ) -> AsyncIterator[Json]:
+        config = apply_changes({}, changes)
+        target = platforms.parse(platform) if platform else platforms.host()
+
+        async def work(emit: Emit) -> None:
+            try:
+                with self._leases.hold() as lease:
+                    id = await self._make(body, name, message, config, target, lease)
+            except Exhausted:
+                await settling(self._collector.everything)
+                raise
+            emit({"status": id})
+            self._imported(id, name.familiar if name else "")
+
+        return stream(work)
+
+    async def _make(
+        self,
+        body: AsyncIterator[bytes],
+        name: Reference | None,
+        message: str,
+        config: Json,
+        target: platforms.Platform,
+        lease: Lease,
+    ) -> str:
+        blob = await self._readers.run(body, lambda feed: self._take(feed, lease))
+        try:
+            with self._trees.shelf.syncing() as sync:
+                unpacked = await self._unpacker.unpack(blob.digest, None, lambda done: None)
+                lease.add("snapshot", unpacked.diff_id)
+                await to_its_end(lambda: finish(self._trees, unpacked, unpacked.diff_id, None, sync), pool=DISK)
+            return await self._record(blob, unpacked.diff_id, name, message, config, target, lease)
+        except BaseException:
+            lease.release()
+            await settling(self._collector.discard, [blob.digest])
+            raise
+
+    def _take(self, feed: Feed, lease: Lease) -> Descriptor:
+        """The body as a blob."""
+        ingest = self._blobs.ingest()
+        try:
+            head = b""
+            for piece in feed.decoded(keep=tuple(_KEPT)):
+                head = head or bytes(piece[:8])
+                ingest.write(piece)
+            size = ingest.offset
+            lease.add("blob", ingest.digest)
+            digest = ingest.commit()
+        except BaseException:
+            ingest.abort()
+            raise
+        return Descriptor(oci_image.OCI_LAYER + _KEPT[detect(head)], digest, size)
+
+    async def _record(
+        self,
+        blob: Descriptor,
+        diff_id: str,
+        name: Reference | None,
+        message: str,
+        config: Json,
+        target: platforms.Platform,
+        lease: Lease,
+    ) -> str:
+        created = times.rfc3339(times.now())
+        text = ImageConfig(
+            architecture=target.architecture,
+            os=target.os,
+            variant=target.variant,
+            created=created,
+            config=config,
+            rootfs=RootFS(diff_ids=(diff_id,)),
+            history=(History(created, comment=message or "Imported from -"),),
+        ).to_bytes()
+        descriptor = Descriptor(oci_image.OCI_CONFIG, digests.of(text), len(text))
+        manifest = Manifest(oci_image.OCI_MANIFEST, descriptor, (blob,))
+        body = oci_image.render_manifest(descriptor, manifest.layers)
+        lease.add("blob", descriptor.digest, digests.of(body))
+        for data in (text, body):
+            await asyncio.to_thread(self._blobs.put, data)
+        plan = image_keep.plan(manifest, digests.of(body), text)
+        await image_keep.keep(self._collector, self._trees, plan, [str(name)] if name else [], [])
+        return plan.id

@@ -1,0 +1,75 @@
+"""From verified blobs to an image record: what pull, load, import and the built-in image have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from corten.aio.threads import settling
+from corten.errors import Invalid
+from corten.images.chain import Layer, LayerTrees, layers_of
+from corten.images.collect import Collector
+from corten.spec import oci_image
+from corten.spec.docker import times
+from corten.spec.image_config import ImageConfig, parse_config
+from corten.spec.oci_image import Descriptor
+from corten.store.images import ImageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An image to come: everything that is known of it before its layers are there. `manifest` is a digest."""
+
+    id: str
+    manifest: str
+    config: ImageConfig
+    layers: tuple[Layer, ...]
+
+
+def plan(manifest: oci_image.Manifest, manifest_digest: str, config: bytes) -> Plan:
+    """Check that manifest and configuration agree. Invalid, Unsupported."""
+    document = parse_config(config)
+    diffs = document.diff_ids
+    for layer in manifest.layers:
+        oci_image.layer_compression(layer)
+    if len(diffs) != len(manifest.layers):
+        raise Invalid(f"image has {len(manifest.layers)} layers, but its configuration names {len(diffs)}")
+    return Plan(manifest.config.digest, manifest_digest, document, tuple(layers_of(manifest.layers, diffs)))
+
+
+async def keep(
+    collector: Collector,
+    trees: LayerTrees,
+    image: Plan,
+    tags: Sequence[str],
+    digests: Sequence[str],
+    others: Sequence[str] = (),
+) -> None:
+    """`record`, and what the image no longer needs goes in a thread."""
+    before = record(collector, trees, image, tags, digests, others)
+    if before:
+        await settling(collector.discard, before)
+
+
+def record(
+    collector: Collector,
+    trees: LayerTrees,
+    image: Plan,
+    tags: Sequence[str],
+    digests: Sequence[str],
+    others: Sequence[str] = (),
+) -> Sequence[str]:
+    """Make the record, once all trees are there. Durable when it returns.
+
+    An image that was here in another form (its layers compressed otherwise) is now kept in this one: the blobs that it
+    had are the answer, to be discarded. `others`: see `ImageRecord`; without them what was kept with it stays.
+    """
+    size = sum(trees.shelf.get(layer.chain_id).size for layer in image.layers)
+    blobs: tuple[Descriptor, ...] = tuple(layer.blob for layer in image.layers)
+    created = image.config.created or times.NEVER
+    known = collector.records.get(image.id)
+    beside = tuple(others) or (known.others if known is not None else ())
+    new = ImageRecord(image.id, image.manifest, image.config, blobs, size, created, time.time(), beside)
+    collector.records.put(new, tags, digests)
+    return known.kept if known is not None and known.kept != new.kept else ()

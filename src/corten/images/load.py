@@ -1,0 +1,218 @@
+"""Loading what `save` writes: docker-archive (manifest.json) and OCI image layout (index.json)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+from corten.aio.threads import settling
+from corten.errors import CortenError, Exhausted, Invalid
+from corten.images import keep as image_keep
+from corten.images.archive import Archive
+from corten.images.chain import EARLY, Chains, LayerTrees
+from corten.images.collect import Collector
+from corten.images.delta import Delta, since
+from corten.images.early import Early
+from corten.images.progress import Emit, stream
+from corten.spec import digest as digests
+from corten.spec import go_json, oci_image
+from corten.spec import platform as platforms
+from corten.spec.go_types import STRING, STRINGS, Items, Plain, Record
+from corten.spec.image_config import parse_config
+from corten.spec.json import Json
+from corten.spec.oci_image import Descriptor, Index, Manifest
+from corten.spec.reference import Reference, parse
+from corten.store.blobs import Blobs, Ingest
+from corten.store.compression import detect
+from corten.store.feed import Readers
+from corten.store.leases import Lease, Leases
+
+_MAX_IMAGES = 1000
+_TYPES = {"tar": "", "gzip": "+gzip", "zstd": "+zstd"}
+_MANIFEST = Items(
+    Record(
+        "manifestItem",
+        "tarexport.manifestItem",
+        {
+            "Config": STRING,
+            "RepoTags": STRINGS,
+            "Layers": STRINGS,
+            "Parent": Plain("image.ID"),
+        },
+    ),
+    "[]tarexport.manifestItem",
+)
+_NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+
+
+class Loader:
+    """`loaded(image id, names)` is told of each image."""
+
+    def __init__(
+        self,
+        blobs: Blobs,
+        leases: Leases,
+        trees: LayerTrees,
+        chains: Chains,
+        collector: Collector,
+        readers: Readers,
+        loaded: Callable[[str, list[str]], None],
+    ) -> None:
+        self._blobs = blobs
+        self._leases = leases
+        self._trees = trees
+        self._chains = chains
+        self._collector = collector
+        self._readers = readers
+        self._loaded = loaded
+
+    def load(self, body: AsyncIterator[bytes], quiet: bool) -> AsyncIterator[Json]:
+        async def work(emit: Emit) -> None:
+            taken: set[str] = set()
+            try:
+                with self._leases.hold() as lease:
+                    async with self._chains.early() as early:
+
+                        def began(ingest: Ingest, size: int) -> None:
+                            """Any large file may be a layer: what it is, the end of the archive says."""
+                            if size >= EARLY:
+                                early.begin(ingest)
+
+                        archive = Archive(self._blobs, lease, began)
+                        taken = archive.new
+                        await self._readers.run(body, archive.read)
+                        for plan, names in await asyncio.to_thread(self._plans, archive, lease):
+                            await self._keep(plan, names, lease, emit, quiet, early)
+            except Exhausted:
+                await settling(self._collector.everything)
+                raise
+            finally:
+                await settling(self._collector.discard, taken)
+
+        return stream(work)
+
+    async def _keep(
+        self, plan: image_keep.Plan, names: list[Reference], lease: Lease, emit: Emit, quiet: bool, early: Early
+    ) -> None:
+        lease.add("snapshot", *(layer.chain_id for layer in plan.layers))
+
+        def loading(message: Json) -> None:
+            if not quiet and message.get("status") == "Extracting":
+                emit({**message, "status": "Loading layer"})
+
+        async def fetch(blob: Descriptor) -> None:
+            """It came with the archive."""
+
+        await self._chains.build(plan.layers, fetch, loading, early)
+        await image_keep.keep(self._collector, self._trees, plan, [str(name) for name in names], [])
+        for name in names:
+            emit({"stream": f"Loaded image: {name.familiar}\n"})
+        if not names:
+            emit({"stream": f"Loaded image ID: {plan.id}\n"})
+        self._loaded(plan.id, [name.familiar for name in names])
+
+    def _plans(self, archive: Archive, lease: Lease) -> list[tuple[image_keep.Plan, list[Reference]]]:
+        if "manifest.json" in archive.documents:
+            return self._docker(archive, lease)
+        if "index.json" in archive.documents:
+            return self._layout(archive, lease)
+        raise Invalid("archive is no image: it has neither manifest.json nor index.json")
+
+    # -------------------------------------------------------------------------------------------- docker-archive
+
+    def _docker(self, archive: Archive, lease: Lease) -> list[tuple[image_keep.Plan, list[Reference]]]:
+        body = archive.documents["manifest.json"]
+        entries, error = go_json.read(go_json.loads(body, "manifest.json"), _MANIFEST)
+        if error is not None:
+            raise error
+        if not entries or len(entries) > _MAX_IMAGES:
+            raise Invalid(f"manifest.json names no images, or more than {_MAX_IMAGES}")
+        return [self._docker_image(archive, lease, entry) for entry in entries]
+
+    def _docker_image(self, archive: Archive, lease: Lease, entry: Json) -> tuple[image_keep.Plan, list[Reference]]:
+        names = _names(entry.get("RepoTags", []))
+        config_digest = archive.find(entry.get("Config", ""))
+        config = self._small(config_digest, oci_image.MAX_CONFIG)
+        diffs = parse_config(config).diff_ids
+        paths = entry.get("Layers", [])
+        if len(paths) != len(diffs):
+            raise Invalid(f"image has {len(paths)} layers, but its configuration names {len(diffs)}")
+        delta = self._delta(archive, lease)
+        layers = tuple(
+            self._layer(archive.find(path)) if archive.has(path) else delta.layer(path, diff)
+            for path, diff in zip(paths, diffs)
+        )
+        manifest = Manifest(
+            oci_image.OCI_MANIFEST, Descriptor(oci_image.OCI_CONFIG, config_digest, len(config)), layers
+        )
+        body = oci_image.render_manifest(manifest.config, layers)
+        plan = image_keep.plan(manifest, digests.of(body), config)
+        lease.add("blob", plan.manifest)
+        archive.new.add(self._blobs.put(body))
+        return plan, names
+
+    def _delta(self, archive: Archive, lease: Lease) -> Delta:
+        name = since(archive.documents.get("index.json", b""))
+        return Delta(self._blobs, self._collector.records, lease, archive.new, name)
+
+    def _layer(self, digest: str) -> Descriptor:
+        with open(self._blobs.path(digest), "rb") as file:
+            kind = detect(file.read(8))
+        if kind not in _TYPES:
+            raise Invalid(f"layer {digest} is compressed as {kind}, which no image may be")
+        return Descriptor(oci_image.OCI_LAYER + _TYPES[kind], digest, self._blobs.size(digest))
+
+    # ------------------------------------------------------------------------------------------------ OCI layout
+
+    def _layout(self, archive: Archive, lease: Lease) -> list[tuple[image_keep.Plan, list[Reference]]]:
+        body = archive.documents["index.json"]
+        index = oci_image.parse_manifest(body)
+        if not isinstance(index, Index) or len(index.manifests) > _MAX_IMAGES:
+            raise Invalid("index.json is no index")
+        delta = self._delta(archive, lease)
+        entries = zip(index.manifests, oci_image.entries(body))
+        return [self._layout_image(entry, raw.get("annotations", {}), delta) for entry, raw in entries]
+
+    def _layout_image(
+        self, entry: Descriptor, annotations: Mapping[str, str], delta: Delta
+    ) -> tuple[image_keep.Plan, list[Reference]]:
+        digest = entry.digest
+        document = oci_image.parse_manifest(self._small(digest, oci_image.MAX_MANIFEST), entry.media_type)
+        if isinstance(document, Index):
+            here = platforms.host()
+            chosen = platforms.choose([each.platform for each in document.manifests], here)
+            if chosen is None:
+                raise Invalid(f"archive has no image for {here}")
+            digest = document.manifests[chosen].digest
+            document = oci_image.parse_manifest(self._small(digest, oci_image.MAX_MANIFEST))
+            if isinstance(document, Index):
+                raise Invalid("archive has an index in an index in an index")
+        config = self._small(document.config.digest, oci_image.MAX_CONFIG)
+        document, digest = delta.complete(document, digest, config)
+        return image_keep.plan(document, digest, config), _annotated(annotations)
+
+    def _small(self, digest: str, limit: int) -> bytes:
+        if self._blobs.size(digest) > limit:
+            raise Invalid(f"{digest} in the archive is larger than {limit} bytes")
+        return self._blobs.read(digest, limit)
+
+
+def _names(tags: Sequence[str]) -> list[Reference]:
+    names = [parse(tag) for tag in tags]
+    if any(name.digest or not name.tag for name in names):
+        raise Invalid("manifest.json has RepoTags that are no tags")
+    return names
+
+
+def _annotated(annotations: Mapping[str, str]) -> list[Reference]:
+    """The name in an index entry's annotations, when it has one that says both repository and tag."""
+    for key in _NAMES:
+        text = annotations.get(key, "")
+        if ":" in text:
+            try:
+                name = parse(text)
+            except CortenError:
+                continue
+            if name.tag and not name.digest:
+                return [name]
+    return []

@@ -1,0 +1,127 @@
+"""Removing images: Docker's rules for what is untagged, what is deleted, and what is in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from corten.aio.threads import settling
+from corten.errors import Conflict
+from corten.images.view import familiar
+from corten.spec.digest import short
+from corten.spec.json import Json
+from corten.spec.reference import parse
+from corten.store.images import ImageRecord, ImageRecords
+
+Users = Callable[[str], Sequence[tuple[str, bool]]]  # image id to (container id, is it running)
+
+
+@dataclass(frozen=True, slots=True)
+class _Obstacle:
+    """Why an image stays. `hard` is not to be forced away; `used` by a container."""
+
+    text: str
+    hard: bool
+    used: bool
+
+    def error(self, id: str) -> Conflict:
+        force = "cannot be forced" if self.hard else "must be forced"
+        return Conflict(f"conflict: unable to delete {short(id)} ({force}) - {self.text}")
+
+
+class Remover:
+    """`delete(record)` takes away what only this image needed, and answers with the names of the trees among it;
+    `leaving(record)` is held meanwhile.
+
+    Users are asked and events are told in the event loop's thread.
+    """
+
+    def __init__(
+        self,
+        records: ImageRecords,
+        users: Users,
+        delete: Callable[[ImageRecord], Sequence[str]],
+        leaving: Callable[[ImageRecord], AbstractContextManager[None]],
+        on_event: Callable[[str, str, dict[str, str]], None],
+    ) -> None:
+        self._records = records
+        self._users = users
+        self._delete = delete
+        self._leaving = leaving
+        self._on_event = on_event
+
+    async def remove(self, record: ImageRecord, name: str | None, force: bool) -> list[Json]:
+        """Remove one image. `name` is the canonical name that was asked for, None when it was an id.
+
+        The answer is Docker's list of {"Untagged": ..} and {"Deleted": ..}. Conflict.
+        """
+        done: list[Json] = []
+        if name is not None:
+            if not force and _single(self._names(record)):
+                self._refuse_last_name(record, name)
+            self._untag(record, name, done)
+            self._untag_lone_digests(record, name, done)
+            if self._names(record):
+                return done
+            obstacle = self._obstacle(record, force, False)
+            if obstacle is not None:
+                if obstacle.used:
+                    return done
+                raise obstacle.error(record.id)
+        else:
+            single = _single(self._names(record))
+            obstacle = self._obstacle(record, force, not single)
+            if obstacle is not None:
+                raise obstacle.error(record.id)
+        for other in self._names(record):
+            self._untag(record, other, done)
+        with self._leaving(record):
+            self._records.delete(record.id)  # at once, so that nobody begins to use it; the bytes go in a thread
+            trees = await settling(self._delete, record)
+        self._on_event("delete", record.id, {"name": record.id})
+        return [*done, {"Deleted": record.id}, *({"Deleted": tree} for tree in trees)]
+
+    def _names(self, record: ImageRecord) -> list[str]:
+        return [*self._records.tags(record.id), *self._records.digests(record.id)]
+
+    def _untag(self, record: ImageRecord, name: str, done: list[Json]) -> None:
+        self._records.untag(name)
+        done.append({"Untagged": familiar(name)})
+        self._on_event("untag", record.id, {"name": record.id})
+
+    def _untag_lone_digests(self, record: ImageRecord, name: str, done: list[Json]) -> None:
+        """Digests of a repository mean nothing to people once its last tag is gone."""
+        repository = parse(name).name
+        if any(parse(tag).name == repository for tag in self._records.tags(record.id)):
+            return
+        for digest in self._records.digests(record.id):
+            if parse(digest).name == repository:
+                self._untag(record, digest, done)
+
+    def _refuse_last_name(self, record: ImageRecord, name: str) -> None:
+        for container, _ in self._users(record.id):
+            raise Conflict(
+                f'conflict: unable to remove repository reference "{familiar(name)}" (must force) - '
+                f"container {container[:12]} is using its referenced image {short(record.id)}"
+            )
+
+    def _obstacle(self, record: ImageRecord, force: bool, several: bool) -> _Obstacle | None:
+        users = self._users(record.id)
+        for container, running in users:
+            if running:
+                return _Obstacle(f"image is being used by running container {container[:12]}", True, True)
+        if force:
+            return None
+        if several:
+            return _Obstacle("image is referenced in multiple repositories", False, False)
+        for container, _ in users:
+            return _Obstacle(f"image is being used by stopped container {container[:12]}", False, True)
+        return None
+
+
+def _single(names: Sequence[str]) -> bool:
+    """At most one tag, and all names in one repository."""
+    references = [parse(name) for name in names]
+    tags = [reference for reference in references if not reference.digest]
+    return len(tags) <= 1 and len({reference.name for reference in references}) <= 1

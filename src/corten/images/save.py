@@ -1,0 +1,126 @@
+"""Saving: images as one tar that is both a docker-archive (manifest.json) and an OCI image layout (index.json).
+
+Blobs are written as they are kept, layers compressed as they came: every reader of either format takes that, and what
+is loaded again has the digests it had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from corten.errors import NotFound
+from corten.layers import write
+from corten.layers.header import DIRECTORY, REGULAR
+from corten.spec import digest as digests
+from corten.spec import oci_image
+from corten.spec.json import Json
+from corten.spec.reference import parse
+from corten.store.blobs import Blobs
+from corten.store.images import ImageRecord
+from corten.store.leases import Leases
+
+_PIECE = 1 << 20
+SINCE = "org.corten.delta.since"  # annotation of an index entry: the image whose layers are left out
+_EPOCH = 0  # times of members: the same images give the same archive
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What the receiver has already: trees by chain id. `name` is the image that they are of, "" when nobody said."""
+
+    chains: frozenset[str] = frozenset()
+    name: str = ""
+
+    def lacking(self, record: ImageRecord) -> tuple[str, ...]:
+        """The image's blobs without the layers that the receiver has."""
+        layers = [layer.digest for layer, chain in zip(record.layers, record.chain) if chain not in self.chains]
+        return (record.id, record.manifest, *layers)
+
+
+NOTHING = Base()
+
+
+async def save(
+    blobs: Blobs, leases: Leases, images: Sequence[tuple[ImageRecord, Sequence[str]]], base: Base = NOTHING
+) -> AsyncIterator[bytes]:
+    """The tar. `images` are records with the canonical tags that each is saved under (none: by its id alone).
+
+    With a `base` it is a delta: manifests are whole, and the layers that the base has are left out.
+    """
+    with leases.hold() as lease:
+        for record, _ in images:
+            lease.add("blob", *record.blobs)
+        wanted = dict.fromkeys(digest for record, _ in images for digest in base.lacking(record))
+        missing = [digest for digest in wanted if not blobs.has(digest)]
+        if missing:
+            raise NotFound(f"blob {missing[0]} of the image is gone; pull or load the image again")
+        for name in ("blobs/", "blobs/sha256/"):
+            yield write.header(name.encode(), DIRECTORY, mode=0o755, mtime=_EPOCH)
+        for digest in wanted:
+            async for piece in _member(blobs, digest):
+                yield piece
+        for name, document in _documents(blobs, images, base):
+            body = json.dumps(document, separators=(",", ":")).encode()
+            yield write.header(name.encode(), REGULAR, mode=0o644, size=len(body), mtime=_EPOCH) + body
+            yield write.padding(len(body))
+        yield write.END
+
+
+async def _member(blobs: Blobs, digest: str) -> AsyncIterator[bytes]:
+    fd = blobs.open(digest)
+    try:
+        size = os.fstat(fd).st_size
+        yield write.header(_path(digest).encode(), REGULAR, mode=0o644, size=size, mtime=_EPOCH)
+        while piece := await asyncio.to_thread(os.read, fd, _PIECE):
+            yield piece
+        yield write.padding(size)
+    finally:
+        os.close(fd)
+
+
+def _documents(blobs: Blobs, images: Sequence[tuple[ImageRecord, Sequence[str]]], base: Base) -> list[tuple[str, Any]]:
+    repositories: Json = {}
+    for record, tags in images:
+        for tag in tags:
+            name = parse(tag)
+            top = record.layers[-1].digest if record.layers else record.id
+            repositories.setdefault(name.familiar_name, {})[name.tag] = digests.split(top)[1]
+    manifests = [entry for record, tags in images for entry in _entries(blobs, record, tags)]
+    if base.name:
+        for entry in manifests:
+            entry["annotations"] = {**entry.get("annotations", {}), SINCE: base.name}
+    return [
+        ("index.json", {"schemaVersion": 2, "mediaType": oci_image.OCI_INDEX, "manifests": manifests}),
+        ("manifest.json", [_docker(record, tags) for record, tags in images]),
+        ("oci-layout", {"imageLayoutVersion": "1.0.0"}),
+        *([("repositories", repositories)] if repositories else []),
+    ]
+
+
+def _docker(record: ImageRecord, tags: Sequence[str]) -> Json:
+    return {
+        "Config": _path(record.id),
+        "RepoTags": [parse(tag).familiar for tag in tags] or None,
+        "Layers": [_path(layer.digest) for layer in record.layers],
+    }
+
+
+def _entries(blobs: Blobs, record: ImageRecord, tags: Sequence[str]) -> list[Json]:
+    """One entry of the index for each name."""
+    media_type = oci_image.parse_manifest(blobs.read(record.manifest, oci_image.MAX_MANIFEST)).media_type
+    entry: Json = {"mediaType": media_type, "digest": record.manifest, "size": blobs.size(record.manifest)}
+    described = record.config.platform
+    if described is not None:
+        entry["platform"] = {"architecture": described.architecture, "os": described.os}
+    names = [{"io.containerd.image.name": tag, "org.opencontainers.image.ref.name": parse(tag).tag} for tag in tags]
+    return [{**entry, "annotations": name} for name in names] or [entry]
+
+
+def _path(digest: str) -> str:
+    algorithm, value = digests.split(digest)
+    return f"blobs/{algorithm}/{value}"

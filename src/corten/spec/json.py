@@ -1,0 +1,7 @@
+"""JSON as it is decoded: for what is JSON by nature, such as labels, raw answers and options that nobody has typed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]

@@ -1,0 +1,100 @@
+"""`system check`: account for every byte, verify what can be verified, say what is wrong, and mend it when asked to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from corten.aio.threads import settling, walking
+from corten.engine.engine import Engine
+from corten.images.progress import Emit, status, stream
+from corten.images.stock import Stock
+from corten.spec.json import Json
+from corten.storage import verify
+from corten.storage.account import KINDS, Item, Walk, totals
+from corten.storage.faults import Fault, find
+from corten.storage.known import attribute, known
+from corten.storage.repair import Repair
+
+_PASSING = ("unused", "orphaned", "unknown")
+_MOMENT = 0.3  # seconds
+
+
+class Check:
+    """One at a time: a second one waits for the first."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def run(self, repair: bool = False, deep: bool = False, items: bool = False) -> AsyncIterator[Json]:
+        """Messages as a pull has them, and the report as {"aux": ...} at the end.
+
+        `deep` unpacks every layer again beside its tree and compares. `items` lists each thing in the report.
+        """
+
+        async def work(emit: Emit) -> None:
+            async with self._engine.system.checking:
+                emit({"aux": await self._report(repair, deep, items, emit)})
+
+        return stream(work)
+
+    async def _report(self, repair: bool, deep: bool, items: bool, emit: Emit) -> Json:
+        stock: Stock = self._engine.images.stock
+        emit(status("Reading every blob"))
+        damaged, read = await verify.blobs(stock, emit)
+        if deep:
+            emit(status("Comparing every layer with its blob"))
+            damaged |= await verify.layers(stock, damaged, emit)
+            await settling(stock.trees.shelf.drain)  # what it had unpacked is gone before anything is counted
+        emit(status("Counting"))
+        walked, faults = await self._look(stock, damaged)
+        if any(fault.kind in _PASSING for fault in faults):
+            faults = await self._still(stock, damaged, faults)
+        if repair and faults:
+            mending = Repair(self._engine, stock)
+            for fault in faults:
+                await mending.mend(fault)
+            await settling(stock.trees.shelf.drain)
+            walked, _ = await self._look(stock, {})
+        return self._shown(walked, faults, items, read)
+
+    async def _still(self, stock: Stock, damaged: dict[str, str], found: list[Fault]) -> list[Fault]:
+        """Those that are there a moment later as well: what comes and goes looks like nobody's for an instant."""
+        await asyncio.sleep(_MOMENT)
+        _, again = await self._look(stock, damaged)
+        names = {fault.key for fault in again}
+        return [fault for fault in found if fault.key in names]
+
+    async def _look(self, stock: Stock, damaged: dict[str, str]) -> tuple[list[Item], list[Fault]]:
+        root = self._engine.parts.settings.data_root
+        walked = await walking(lambda: list(Walk(root).items()))
+        broken = await walking(stock.database.faults)
+        now = known(self._engine, stock)
+        for item in walked:
+            attribute(item, now)
+        faults = find(root, stock, walked, now, damaged)
+        remedy = "stop the daemon and put a copy of the file in its place"
+        faults += [
+            Fault("corrupt", "database", "", "corten.db", f"corten.db: {text}", remedy, False) for text in broken
+        ]
+        return walked, faults
+
+    def _shown(self, walked: list[Item], faults: list[Fault], items: bool, read: int) -> Json:
+        sums = totals(walked)
+        usage = [
+            {"Kind": kind, "Bytes": sums[kind][0], "Inodes": sums[kind][1], "Count": sums[kind][2]} for kind in KINDS
+        ]
+        shown: Json = {
+            "Root": str(self._engine.parts.settings.data_root),
+            "Bytes": sum(entry["Bytes"] for entry in usage),
+            "Inodes": sum(entry["Inodes"] for entry in usage),
+            "Usage": usage,
+            "BlobsVerified": read,
+            "Problems": [fault.shown() for fault in faults],
+        }
+        if items:
+            shown["Items"] = [
+                {"Kind": i.kind, "Path": i.path, "Name": i.owner or i.name, "Bytes": i.bytes, "Inodes": i.inodes}
+                for i in walked
+            ]
+        return shown

@@ -1,0 +1,108 @@
+"""What the engine knows of at one moment: whose every place on the disk is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from corten.engine.containers import records as container_records
+from corten.engine.engine import Engine
+from corten.images.collect import RESUMABLE
+from corten.images.stock import Stock
+from corten.images.view import familiar
+from corten.spec import digest as digests
+from corten.storage.account import Item
+from corten.store.images import ImageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """`needed` is digest to the images that have this blob, `coming` blobs and parts of pulls that run or can be
+    resumed, `trees` directory to key ("" for drafts), `writable` the keys among them that are no layers, `containers`
+    and `images` id to name, `going` those of the containers that are being erased, `stuck` paths of what was removed
+    and could not be erased, with the error."""
+
+    records: tuple[ImageRecord, ...]
+    images: dict[str, str]
+    needed: dict[str, list[str]]
+    coming: frozenset[str]
+    trees: dict[str, str]
+    writable: frozenset[str]
+    containers: dict[str, str]
+    going: frozenset[str]
+    volumes: frozenset[str]
+    stuck: dict[str, str]
+
+
+def known(engine: Engine, stock: Stock) -> Known:
+    """In the event loop, without a pause: nothing begins or ends meanwhile."""
+    records = tuple(stock.records.all())
+    names = stock.records.names()
+    needed: dict[str, list[str]] = {}
+    for record in records:
+        for digest in record.kept:
+            needed.setdefault(digest, []).append(record.id)
+    shelf = stock.trees.shelf
+    listed = engine.parts.table.list(container_records.KIND)
+    return Known(
+        records,
+        {record.id: _shown(record.id, names.get(record.id)) for record in records},
+        needed,
+        _coming(stock, needed),
+        shelf.owners(),
+        frozenset(shelf.keys(False)),
+        {id: str(body.get("name") or id) for id, body in listed.items()}
+        | {id: container.record.name for id, container in engine.containers.by_id.items()},
+        frozenset(id for id, body in listed.items() if (body.get("state") or {}).get("status") == "removing"),
+        frozenset(volume.name for volume in engine.volumes.list()),
+        {
+            f"{trash.path.relative_to(engine.parts.settings.data_root)}/{name}": error
+            for trash in (shelf.trash, engine.volumes.trash)
+            for name, error in trash.stuck.items()
+        },
+    )
+
+
+def _shown(id: str, names: tuple[list[str], list[str]] | None) -> str:
+    tags, by_digest = names or ([], [])
+    return familiar([*tags, *by_digest][0]) if tags or by_digest else id
+
+
+def _coming(stock: Stock, needed: dict[str, list[str]]) -> frozenset[str]:
+    limit = time.time() - RESUMABLE
+    others = [digest for digest in stock.blobs.list() if digest not in needed]
+    young = {digest for digest in others if stock.blobs.time(digest) > limit}
+    young |= stock.collector.under_way.keys() & set(others)
+    parts = {name for name, written in stock.blobs.parts() if written > limit or name in stock.blobs.in_use}
+    return frozenset(young | stock.leases.held("blob", others) | parts)
+
+
+def attribute(item: Item, now: Known) -> None:
+    """Give `item` its kind and its owner. What nobody has is `unknown`."""
+    match item.place:
+        case "blob":
+            digest = f"{item.path.split('/')[2]}:{item.name}"
+            if digests.is_digest(digest):
+                coming = digest in now.coming and digest not in now.needed
+                item.kind, item.owner = ("partial" if coming else "blobs"), digest
+            else:
+                item.kind = "unknown"
+        case "part":
+            item.kind = "partial"
+        case "tree":
+            key = now.trees.get(item.name)
+            item.owner = key or ""
+            item.kind = (
+                "unknown" if key is None else "partial" if not key else
+                "containers" if key in now.writable else "layers"
+            )  # fmt: skip
+        case "bundle" | "log":
+            item.kind = "unknown" if item.name not in now.containers else _OF_CONTAINERS[item.place]
+            item.owner = item.name
+        case "volume":
+            item.kind, item.owner = ("volumes" if item.name in now.volumes else "unknown"), item.name
+        case place:
+            item.kind = place
+
+
+_OF_CONTAINERS = {"bundle": "containers", "log": "logs"}

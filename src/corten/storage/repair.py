@@ -1,0 +1,169 @@
+"""Mending: each fault by itself, looked at again before anything is touched. What might be somebody's goes into
+`<data-root>/quarantine`, and only what can be had again is deleted."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from corten.aio.threads import DISK, erasing, settling, to_its_end
+from corten.engine.engine import Engine
+from corten.errors import Conflict, CortenError, NotFound
+from corten.images.chain import Layer, layers_of
+from corten.images.stock import Stock
+from corten.storage import verify
+from corten.storage.account import QUARANTINE
+from corten.storage.faults import Fault
+from corten.store.blobs import sync_directory
+
+
+class Repair:
+    def __init__(self, engine: Engine, stock: Stock) -> None:
+        self._engine = engine
+        self._stock = stock
+        self._root = engine.parts.settings.data_root
+
+    async def mend(self, fault: Fault) -> None:
+        """Sets `fault.done`; "" when there is nothing that can be done by itself, or when it failed."""
+        if not fault.mendable:
+            return
+        try:
+            fault.done = await self._mend(fault)
+        except (CortenError, OSError) as error:
+            fault.remedy = f"{fault.remedy} (this failed: {error})"
+            fault.mendable = False
+
+    async def _mend(self, fault: Fault) -> str:
+        match fault.kind, fault.what:
+            case "unused" | "corrupt", "blob":
+                return self._blob(fault)
+            case "missing", "blob":
+                return self._forget_others(fault.name)
+            case "unused", "part":
+                (self._root / fault.path).unlink(missing_ok=True)
+                return "deleted"
+            case "unused", "layer":
+                await settling(self._stock.collector.trees)
+                return "deleted"
+            case "orphaned", "tree":
+                return self._tree(fault)
+            case "missing" | "corrupt", "layer":
+                return await self._layer(fault.name)
+            case "missing", "container":
+                (self._root / fault.path).mkdir(mode=0o700, exist_ok=True)
+                return "an empty directory was made"
+            case "orphaned", "volume":
+                self._engine.volumes.adopt(fault.name)
+                return "it is a volume again"
+            case "missing", "volume":
+                self._engine.volumes.restore(fault.name)
+                return "an empty directory was made"
+            case "unused", "file":
+                return await erasing(self._erase, fault.path)
+            case _:
+                return self._quarantine(fault.path)
+
+    def _blob(self, fault: Fault) -> str:
+        """In the event loop: no image can come to need it between the look and the end."""
+        needed = any(fault.name in record.kept for record in self._stock.records.all())
+        if needed and fault.kind == "corrupt":
+            return self._quarantine(fault.path)
+        self._stock.collector.discard([fault.name])
+        return "deleted"
+
+    def _forget_others(self, digest: str) -> str:
+        """A blob of another platform, or the index: the image itself is whole without them."""
+        for record in self._stock.records.all():
+            if digest in record.others:
+                self._stock.records.put(replace(record, others=()))
+                self._stock.collector.discard(record.others)
+        return "forgotten; a pull of all platforms brings them again"
+
+    def _tree(self, fault: Fault) -> str:
+        shelf = self._stock.trees.shelf
+        if fault.name in shelf.keys(False):
+            shelf.remove(fault.name)
+        elif not shelf.throw_away(fault.path.rpartition("/")[2]):
+            raise Conflict("it has come into use")
+        return "deleted"
+
+    def _erase(self, path: str) -> str:
+        directory, _, name = path.rpartition("/")
+        for trash in (self._stock.trees.shelf.trash, self._engine.volumes.trash):
+            if trash.path == self._root / directory and (error := trash.again(name)):
+                raise Conflict(error)
+        return "deleted"
+
+    def _quarantine(self, path: str) -> str:
+        """Move `path` aside, under its own name behind the time."""
+        shelf = self._root / QUARANTINE
+        shelf.mkdir(mode=0o700, exist_ok=True)
+        target = _free(shelf / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{path.replace('/', '_')[-160:]}")
+        os.rename(self._root / path, target)
+        sync_directory(shelf)
+        return f"moved to {target.relative_to(self._root)}"
+
+    async def _layer(self, name: str) -> str:
+        """Unpack a layer again, and have it take the place of what is there. Conflict while containers run on it."""
+        layer = self._find(name)
+        shelf = self._stock.trees.shelf
+        self._refuse_running(name)
+        with self._stock.leases.hold() as lease:
+            lease.add("blob", layer.blob.digest)
+            lease.add("snapshot", name, *([layer.parent] if layer.parent else []))
+            if not shelf.has(name):
+                await self._build(name)
+                return "unpacked again"
+            with shelf.syncing() as sync:
+                whole = await verify.again(self._stock, layer)
+                try:
+                    await to_its_end(sync, pool=DISK)
+                    self._refuse_running(name)
+                    shelf.renew(name, whole)
+                except BaseException:
+                    shelf.discard(whole)
+                    raise
+        return "unpacked again"
+
+    async def _build(self, name: str) -> None:
+        """A chain whose record is gone as well."""
+        for record in self._stock.records.all():
+            if name in record.chain:
+                layers = layers_of(record.layers, record.config.diff_ids)
+
+                async def fetch(blob: object) -> None:
+                    """What is not here cannot be had from anywhere."""
+
+                await self._stock.chains.build(layers, fetch, lambda message: None)
+                return
+
+    def _find(self, name: str) -> Layer:
+        lacking = ""
+        for record in self._stock.records.all():
+            for layer in layers_of(record.layers, record.config.diff_ids):
+                if layer.chain_id == name:
+                    if self._stock.blobs.has(layer.blob.digest):
+                        return layer
+                    lacking = f"its blob {layer.blob.digest} is not there either: pull or load the image again"
+        raise NotFound(lacking or "no image has it any more")
+
+    def _refuse_running(self, name: str) -> None:
+        shelf = self._stock.trees.shelf
+        for container in self._engine.containers.by_id.values():
+            if not container.record.state.running or not shelf.has(container.id):
+                continue
+            parent = shelf.get(container.id).parent
+            while parent is not None and parent != name:
+                parent = shelf.get(parent).parent if shelf.has(parent) else None
+            if parent == name:
+                raise Conflict(f"container {container.record.name} runs on it; stop it first")
+
+
+def _free(path: Path) -> Path:
+    number, chosen = 1, path
+    while os.path.lexists(chosen):
+        chosen = path.with_name(f"{path.name}.{number}")
+        number += 1
+    return chosen

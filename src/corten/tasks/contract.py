@@ -1,0 +1,216 @@
+"""What runs a container: tasks, and the network namespaces that they live in, as protocols.
+
+Words used here:
+
+task        one run of a container: its first process and everything that descends from it
+supervisor  the process that owns a task; it outlives the daemon
+stream      a client's raw connection (after the HTTP upgrade); the supervisor serves it itself, the daemon only hands
+            the descriptor over, so an attached terminal does not notice the daemon's death either
+bundle      the directory of one container, with OCI's config.json in it
+
+A run, as the engine drives it:
+
+    mounts = snapshots.prepare(key, parent)                     # nothing is mounted yet
+    netns  = await namespaces.create()                          # held by a descriptor, pinned nowhere
+    task   = await runtime.create(Bundle(...), streams=[...])   # init waits, pid is known
+    await task.start()                                          # raises StartFailed(126 or 127)
+    exit   = await task.wait()                                  # also after a daemon's restart: runtime.adopt(id)
+    await task.delete()                                         # cgroups, sockets; idempotent
+    snapshots.remove(key)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from corten.spec.json import Json
+from corten.spec.mounts import Mount
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A client's connection to be served by a supervisor. The descriptor is the receiver's from now on.
+
+    `early` are bytes that the client sent behind its request head and that were already read. `mux` frames output as
+    Docker does for containers without a terminal (8-byte header: stream, 0, 0, 0, length big-endian).
+    `replay` is bytes to send first (the log, for attach?logs=1), already framed.
+    """
+
+    fd: int
+    stdin: bool = True
+    stdout: bool = True
+    stderr: bool = True
+    mux: bool = False
+    early: bytes = b""
+    detach_keys: bytes = b"\x10\x11"
+    replay: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """Where output is kept, in Docker's json-file format. `path` None keeps nothing (log driver "none")."""
+
+    path: Path | None
+    max_size: int = 50 * 1024 * 1024
+    max_file: int = 3
+    labels: Mapping[str, str] = field(default_factory=dict)  # goes into each record's "attrs"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Everything that a runtime needs to make a task."""
+
+    id: str
+    path: Path  # holds config.json (OCI runtime specification 1.2)
+    rootfs: tuple[Mount, ...]  # mounted by the runtime, in the container's mount namespace, on root.path
+    log: LogFile
+    terminal: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
+    console_size: tuple[int, int] = (0, 0)  # rows, columns
+    runtime: str = "corten"  # or the path of another OCI runtime binary
+    cgroup: str = ""  # the specification's cgroupsPath
+    # Namespaces that the first process may be made in before anybody has read the specification. None when it cannot:
+    # it joins another's processes, or lives in a user namespace, which has to own the others.
+    born: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a task, or an exec, ended. `status` is the exit code, or 128 + the signal."""
+
+    status: int
+    at: float  # seconds since the epoch
+    oom_killed: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecSpec:
+    """A further process in a running task. `process` is OCI's process object (args, env, cwd, user, capabilities ...).
+
+    `process["user"]["username"]`, when present, is Docker's USER[:GROUP] text and is looked up in the container's own
+    /etc/passwd and /etc/group by the runtime; `additionalGids` then come on top of what the group file says.
+    The same holds for config.json's process.
+    """
+
+    id: str
+    process: Json
+    terminal: bool = False
+    stdin: bool = False
+    console_size: tuple[int, int] = (0, 0)
+
+
+class Task(Protocol):
+    """One run. Methods raise Conflict when the task is in no state for it, NotFound when it is gone, Unavailable when
+    its supervisor does not answer.
+
+    `paused`: its processes are frozen, as far as its supervisor has said.
+    """
+
+    id: str
+    pid: int
+    paused: bool
+
+    async def start(self) -> Mapping[str, float]:
+        """Let init execute the user's program; returns once it does. Phases of the start in seconds, by name.
+
+        Raises StartFailed with exit_code 127 or 126 and the reason. The task is then stopped; `delete` still has to be
+        called.
+        """
+
+    async def attach(self, stream: Stream) -> None:
+        """Serve this client from now on. Returns at once."""
+
+    async def exec(self, spec: ExecSpec, stream: Stream | None) -> int:
+        """Start a process; returns its pid (in the host's numbering). StartFailed as in `start`."""
+
+    async def wait_exec(self, exec_id: str) -> Exit: ...
+
+    async def signal(self, number: int, everyone: bool = False) -> None: ...
+
+    async def pause(self) -> None: ...
+
+    async def resume(self) -> None: ...
+
+    async def resize(self, rows: int, columns: int, exec_id: str | None = None) -> None: ...
+
+    async def update(self, resources: Json) -> None:
+        """Change limits while running; `resources` is OCI's linux.resources with only the fields to change."""
+
+    async def pids(self) -> Sequence[int]: ...
+
+    async def stats(self) -> Json:
+        """Counters in runc's `events --stats` shape: {"cpu": .., "memory": .., "pids": .., "blkio": ..}."""
+
+    async def wait(self) -> Exit:
+        """The end of this run. Any number of callers, also after it ended."""
+
+    async def destroy(self) -> None:
+        """End a run whose supervisor does not answer: kill everything in it, then the supervisor itself if it does not
+        notice. `wait` answers when this returns. Failed when the kernel holds a process of it."""
+
+    async def delete(self) -> None:
+        """Take away what is left of an ended task: cgroups, socket, supervisor. Idempotent."""
+
+
+class Runtime(Protocol):
+    """Makes tasks. `on_event(id, kind, attributes)` is called for "oom", "exec_exit" and "detach"."""
+
+    on_event: Callable[[str, str, Json], None]
+
+    async def create(self, bundle: Bundle, streams: Sequence[Stream] = ()) -> Task: ...
+
+    async def adopt(self, bundle: Bundle) -> Task | None:
+        """The task of an earlier daemon: running, or ended with its exit on disk. None when there is no trace.
+
+        When its supervisor died without writing an exit, `wait` answers status 137 with an error that says so.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class IdMap:
+    """Contents for uid_map and gid_map (user_namespaces(7))."""
+
+    uids: str
+    gids: str
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A network namespace, held open by `fd` and by the processes in it; it is pinned nowhere, so a crash leaves none.
+
+    `path` names it for a specification's "namespaces" as long as `fd` is open. `route` is a NETLINK_ROUTE socket inside
+    it. `user` is the user namespace that owns it, when it was made with an id map (with the descriptor behind that
+    path), and belongs into the specification as well.
+    """
+
+    path: Path
+    fd: int
+    route: int
+    user: Path | None = None
+    user_fd: int = -1
+
+    def close(self) -> None:
+        """Let go. The namespace lives on while a process is in it."""
+        for fd in (self.fd, self.route, self.user_fd):
+            if fd >= 0:
+                os.close(fd)
+
+
+class NetworkNamespaces(Protocol):
+    """Made by the launcher, because the daemon never changes its own namespaces."""
+
+    async def create(self, id_map: IdMap | None = None) -> Namespace:
+        """A new namespace, loopback up. The caller closes it."""
+
+    async def open(self, path: Path) -> Namespace:
+        """The namespace at `path` (/proc/PID/ns/net). NotFound."""
+
+    async def name_sockets(self, namespace: Namespace) -> tuple[int, ...]:
+        """Three sockets in it for a name server: UDP and listening TCP at 127.0.0.11, any port, and NETLINK_NETFILTER.
+        The caller closes them. None at all where the kernel has no such thing."""
