@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from corten.engine.containers import records
-from corten.engine.containers.records import Table
 from corten.errors import CortenError
 from corten.runtime import cgroups
+from corten.store.table import Table
 from corten.tasks import leftovers
 
 log = logging.getLogger("cortend")

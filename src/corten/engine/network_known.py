@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from corten.engine.containers.records import Table
 from corten.errors import Forbidden, Invalid, NotFound
 from corten.network.addresses import Addresses
 from corten.network.definition import Definition
@@ -12,6 +11,7 @@ from corten.network.endpoint import Endpoint
 from corten.network.live import Live
 from corten.network.naming import host
 from corten.spec.json import Json
+from corten.store.table import Table
 
 KIND = "network"
 

@@ -21,7 +21,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from corten.engine import network_predefined as predefined
-from corten.engine.containers.records import Table
 from corten.engine.network_filters import LIST_FILTERS, PRUNE_FILTERS, matches
 from corten.engine.network_known import Known, fresh
 from corten.errors import Conflict, CortenError, Forbidden, NotFound
@@ -41,6 +40,7 @@ from corten.spec.docker import times
 from corten.spec.docker.filters import Filters
 from corten.spec.docker.networking import EndpointSettings, NetworkCreate
 from corten.spec.json import Json
+from corten.store.table import Table
 from corten.tasks.contract import Namespace
 
 Publish = Callable[[str, str, str, Mapping[str, str]], None]  # events: type, action, id, attributes

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from corten.aio.background import Background, Forever
 from corten.engine.containers.parents import Groups, NoGroups
-from corten.engine.containers.records import Table
 from corten.engine.containers.tree import NoTreeWork, TreeWork
 from corten.engine.events import Events
 from corten.engine.peers import Images, Networks
@@ -20,6 +19,7 @@ from corten.snapshots.contract import Snapshots
 from corten.spec.id_map import IdRange
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
+from corten.store.table import Table
 from corten.tasks.contract import NetworkNamespaces, Runtime
 
 

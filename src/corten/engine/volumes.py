@@ -13,7 +13,6 @@ import msgspec
 
 from corten.aio.threads import walking
 from corten.aio.turns import Turns
-from corten.engine.containers.records import Table
 from corten.engine.events import Events
 from corten.engine.volume_places import BIN, VolumePlaces
 from corten.errors import Conflict, Invalid, NotFound, Unsupported
@@ -22,6 +21,7 @@ from corten.snapshots.trash import Trash
 from corten.spec.docker import times
 from corten.spec.docker.filters import Filters
 from corten.spec.json import Json
+from corten.store.table import Table
 from corten.units.durations import SECOND
 
 log = logging.getLogger(__name__)

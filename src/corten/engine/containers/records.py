@@ -6,8 +6,7 @@ that a client has seen is on disk.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
@@ -19,19 +18,10 @@ from corten.spec.docker.host_config import HostConfig
 from corten.spec.docker.networking import EndpointSettings
 from corten.spec.docker.struct import Struct
 from corten.spec.json import Json
+from corten.store.table import Table
 
 Status = Literal["created", "running", "paused", "restarting", "exited", "removing", "dead"]
 KIND = "container"
-
-
-class Table(Protocol):
-    """The store's table of records: JSON objects by kind and id. A write is durable when it returns."""
-
-    def put(self, kind: str, id: str, body: Json) -> None: ...
-
-    def delete(self, kind: str, id: str) -> None: ...
-
-    def list(self, kind: str) -> Mapping[str, Json]: ...
 
 
 class State(msgspec.Struct, omit_defaults=True):
