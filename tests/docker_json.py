@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from corten.engine.containers.container import Container
+from corten.engine.containers.create import create as create_container
 from corten.engine.engine import Engine
 from corten.plan import process
 from corten.plan.facts import HostFacts, MountPoint
@@ -90,4 +91,4 @@ def port_map(bindings: Json) -> dict[str, list[PortBinding]]:
 
 async def create(engine: Engine, config: Json, host: Json | None = None, name: str = "") -> tuple[Container, list[str]]:
     """POST /containers/create."""
-    return await engine.containers.create(name, of(Config, config), of(HostConfig, host), NetworkingConfig())
+    return await create_container(engine.containers, name, of(Config, config), of(HostConfig, host), NetworkingConfig())

@@ -17,22 +17,25 @@ import socket
 import struct
 import termios
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from corten.aio.background import Background
 from corten.engine.engine import Engine
 from corten.engine.events import Events
+from corten.engine.networks import Networks
 from corten.engine.parts import Parts, Settings
 from corten.engine.volumes import Volumes
-from corten.errors import Conflict, NotFound, StartFailed
+from corten.errors import Conflict, NotFound, StartFailed, Unsupported
+from corten.images.images import Images
 from corten.network.naming import Sockets
 from corten.network.ports import PortMap
 from corten.plan.facts import HostFacts
-from corten.snapshots.shelf import Usage
+from corten.snapshots.shelf import Shelf, Usage
 from corten.spec.docker.networking import EndpointSettings
+from corten.spec.id_map import IdRange
 from corten.spec.image_config import ImageConfig
 from corten.spec.mounts import Mount
 from corten.tasks.contract import Bundle, ExecSpec, Exit, IdMap, LogFile, Namespace, Stream
@@ -72,6 +75,10 @@ class MemorySnapshots:
     def view(self, name: str) -> tuple[Mount, ...]:
         return (Mount("bind", "/", "/", ("rbind", "ro")),)
 
+    @property
+    def shelf(self) -> Shelf:
+        raise NotImplementedError("these trees have no directories")
+
     def usage(self, key: str) -> Usage:
         return Usage(4096, 1)
 
@@ -100,7 +107,6 @@ class FakeImages:
             "Labels": {"of": "image"},
         }
         self.all = [FakeImage("sha256:" + "ab" * 32, ImageConfig(config=config), "sha256:chain", ["test:latest"])]
-        self.after_pull: Callable[[], object] = lambda: None
 
     def resolve(self, reference: str) -> FakeImage:
         name = reference if ":" in reference else f"{reference}:latest"
@@ -528,9 +534,38 @@ class FakeTask:
         self.runtime.tasks.pop(self.id, None)
 
 
+class NoTreeWork:
+    """Nothing looks into the trees of these containers."""
+
+    async def ask(self, request: Json, fds: Sequence[int]) -> Json:
+        raise Unsupported("this engine cannot look into containers' trees")
+
+    @contextlib.asynccontextmanager
+    async def stream(self, request: Json, fds: Sequence[int]) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
+        raise Unsupported("this engine cannot look into containers' trees")
+        yield {}, aiter(())  # makes it a generator
+
+    async def pour(self, request: Json, fds: Sequence[int], data: AsyncIterator[bytes]) -> Json:
+        raise Unsupported("this engine cannot look into containers' trees")
+
+
+class NoGroups:
+    def missing(self, path: str) -> dict[str, str]:
+        return {}
+
+    def remove(self, directory: str) -> None:
+        return
+
+
+async def copy_nothing(
+    volume: Path, rootfs: Sequence[Mount], path: str, uids: Sequence[IdRange], gids: Sequence[IdRange]
+) -> bool:
+    """New volumes stay empty."""
+    return False
+
+
 class FakeRuntime:
     def __init__(self) -> None:
-        self.on_event: Callable[[str, str, Json], None] = lambda id, kind, attributes: None
         self.tasks: dict[str, FakeTask] = {}
 
     async def create(self, bundle: Bundle, streams: Sequence[Stream] = ()) -> FakeTask:
@@ -560,10 +595,14 @@ def make_engine(root: Path, table: MemoryTable | None = None, runtime: FakeRunti
             snapshots=MemorySnapshots(),
             runtime=runtime or FakeRuntime(),
             namespaces=FakeNamespaces(),
-            images=FakeImages(),
-            networks=FakeNetworks(),
+            images=cast(Images, FakeImages()),
+            networks=cast(Networks, FakeNetworks()),
             events=events,
             volumes=Volumes(root / "volumes", rows, events),
             changing=changing,
+            seccomp=lambda profile, capabilities: None,
+            copy_up=copy_nothing,
+            tree_work=NoTreeWork(),
+            groups=NoGroups(),
         )
     )

@@ -41,9 +41,8 @@ class World:
         self.launcher = Launcher(root / "launcher.log")
         self.launcher.start()
         (root / "run").mkdir()
-        self.supervisors = Supervisors(self.launcher, root / "run")
         self.events: list[tuple[str, str, dict[str, Any]]] = []
-        self.supervisors.on_event = lambda *event: self.events.append(event)
+        self.supervisors = Supervisors(self.launcher, root / "run", lambda *event: self.events.append(event))
         self.tree = root / "tree"
         for directory in ("bin", "etc"):
             (self.tree / directory).mkdir(parents=True)

@@ -32,7 +32,9 @@ class Store:
         self.blobs = Blobs(root / "content")
         self.trees = Overlay(root / "snapshots", Records(self.database))
         self.registry = Registry(self.blobs, pause=0.01, stall=stall)
-        self.images = Images(self.database, self.blobs, self.trees, workers or ForkWorkers(), self.registry, users)
+        self.events: list[tuple[str, str, dict[str, str]]] = []
+        below = (self.database, self.blobs, self.trees, workers or ForkWorkers(), self.registry)
+        self.images = Images(*below, users, on_event=lambda *event: self.events.append(event))
         self.images.recover()
 
     async def close(self) -> None:

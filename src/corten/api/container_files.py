@@ -9,6 +9,7 @@ from aiohttp import web
 from corten.api.call import Call, encode, json_answer, upload
 from corten.api.routes import Route
 from corten.api.streams import begin, pieces, whole_or_pieces
+from corten.engine import images as engine_images
 from corten.images.commit import Request
 from corten.spec.docker import times
 from corten.spec.docker.config import Config
@@ -65,7 +66,9 @@ async def commit(call: Call) -> web.StreamResponse:
         pause=call.flag("pause", True),
         config=await call.body(Config, optional=True),
     )
-    return json_answer({"Id": await call.engine.commit(container, wanted)}, 201)
+    return json_answer(
+        {"Id": await engine_images.commit(call.engine.containers, call.engine.trees, container, wanted)}, 201
+    )
 
 
 ROUTES = (

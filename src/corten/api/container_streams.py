@@ -30,7 +30,7 @@ async def attach(call: Call) -> web.StreamResponse:
     container_attach.check_attachable(container)
     live, replay = call.flag("stream"), call.flag("logs")
     mux = not container.record.tty
-    with container.arrival():
+    with container.attach_under_way():
         taken = await take(call.request, framed=mux, stream_types=call.version >= STREAM_TYPES)
         stream = Stream(
             taken.fd,

@@ -9,8 +9,13 @@ from corten.api.call import Call, empty, encode_line, json_answer
 from corten.api.routes import Route
 from corten.api.shapes import container_config, inspect_for
 from corten.api.versions import STOP_SIGNAL, WAIT_FLUSHES
+from corten.engine.containers import create as container_create
 from corten.engine.containers import inspect as container_inspect
+from corten.engine.containers import list as container_list
+from corten.engine.containers import pause as container_pause
 from corten.engine.containers import remove as container_remove
+from corten.engine.containers import rename as container_rename
+from corten.engine.containers import restart as container_restart
 from corten.engine.containers import start as container_start
 from corten.engine.containers import stop as container_stop
 from corten.engine.containers import top as container_top
@@ -18,7 +23,7 @@ from corten.engine.containers import update as container_update
 from corten.engine.containers import wait as container_wait
 from corten.engine.containers.attach import resize as resize_container
 from corten.engine.containers.container import Container
-from corten.engine.system import sizes
+from corten.engine.containers.sizes import sizes
 from corten.errors import Invalid
 from corten.spec.docker.config import CreateRequest
 from corten.spec.docker.host_config import UpdateConfig
@@ -33,29 +38,29 @@ def named(call: Call) -> Container:
 
 async def list_containers(call: Call) -> web.StreamResponse:
     limit = call.integer("limit", 0) or 0
-    engine = call.engine
-    shown = engine.containers.list(call.flag("all"), limit, call.filters())
+    containers = call.engine.containers
+    shown = container_list.shown(containers, call.flag("all"), limit, call.filters())
     if call.flag("size"):
         for summary in shown:
-            if (container := engine.containers.by_id.get(summary["Id"])) is not None:
-                summary |= await sizes(engine, container)
-        shown = [summary for summary in shown if summary["Id"] in engine.containers.by_id]
+            if (container := containers.by_id.get(summary["Id"])) is not None:
+                summary |= await sizes(containers, container)
+        shown = [summary for summary in shown if summary["Id"] in containers.by_id]
     return json_answer(shown)
 
 
 async def create(call: Call) -> web.StreamResponse:
     config, host_config, networking = container_config(await call.body(CreateRequest), call.version)
-    container, warnings = await call.engine.containers.create(
-        call.text("name"), config, host_config, networking, call.text("platform")
+    container, warnings = await container_create.create(
+        call.engine.containers, call.text("name"), config, host_config, networking, call.text("platform")
     )
     return json_answer({"Id": container.id, "Warnings": warnings}, 201)
 
 
 async def inspect(call: Call) -> web.StreamResponse:
     container = named(call)
-    shown = container_inspect.inspect(call.engine, container, call.version)
+    shown = container_inspect.inspect(call.engine.containers, container, call.version)
     if call.flag("size"):
-        shown |= await sizes(call.engine, container)
+        shown |= await sizes(call.engine.containers, container)
     return json_answer(inspect_for(call.version, shown))
 
 
@@ -70,7 +75,7 @@ async def stop(call: Call) -> web.StreamResponse:
 
 
 async def restart(call: Call) -> web.StreamResponse:
-    timing = await container_stop.restart(call.engine.containers, named(call), call.integer("t"), _signal(call))
+    timing = await container_restart.restart(call.engine.containers, named(call), call.integer("t"), _signal(call))
     return empty(204, {TIMING: encode_line(timing).decode().strip()})
 
 
@@ -84,17 +89,17 @@ async def kill(call: Call) -> web.StreamResponse:
 
 
 async def pause(call: Call) -> web.StreamResponse:
-    await container_stop.pause(call.engine.containers, named(call))
+    await container_pause.pause(call.engine.containers, named(call))
     return empty()
 
 
 async def unpause(call: Call) -> web.StreamResponse:
-    await container_stop.unpause(call.engine.containers, named(call))
+    await container_pause.unpause(call.engine.containers, named(call))
     return empty()
 
 
 async def rename(call: Call) -> web.StreamResponse:
-    await call.engine.containers.rename(named(call), call.text("name"))
+    await container_rename.rename(call.engine.containers, named(call), call.text("name"))
     return empty()
 
 

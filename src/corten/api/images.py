@@ -10,6 +10,7 @@ from corten.api.call import Call, decode_object, json_answer, read_body, upload
 from corten.api.routes import Route
 from corten.api.streams import begin, pieces, progress
 from corten.api.versions import NO_VIRTUAL_SIZE, Version
+from corten.engine import images as engine_images
 from corten.errors import Invalid, Unsupported
 from corten.spec.docker.auth import AuthConfig
 from corten.spec.json import Json
@@ -63,7 +64,7 @@ async def prune(call: Call) -> web.StreamResponse:
     filters = call.filters()
     filters.check(_PRUNE_KEYS)
     dangling = filters.flag("dangling", True)
-    deleted = await call.engine.prune_images(filters, dangling)
+    deleted = await engine_images.prune(call.engine.containers, filters, dangling)
     return json_answer({"ImagesDeleted": deleted[0] or None, "SpaceReclaimed": deleted[1]})
 
 

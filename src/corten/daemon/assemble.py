@@ -28,6 +28,7 @@ from corten.images import policy
 from corten.images.images import Images
 from corten.network.config import NetworkConfig
 from corten.network.ipam import DEFAULT_POOLS, parse_pool
+from corten.plan.bundle import LogDefaults
 from corten.plan.facts import HostFacts
 from corten.plan.validate.logging import max_size
 from corten.registry.client.registry import Registry
@@ -107,22 +108,25 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     sweep(config.data_root, config.exec_root, config.cgroup_parent, records, trees.shelf)
     changing = Background()
     namespaces = LauncherNamespaces(launcher)
-    runtime = Supervisors(launcher, config.exec_root / "containers")
+    runtime = Supervisors(launcher, config.exec_root / "containers", lambda *event: engine.on_task_event(*event))
     volumes = Volumes(config.data_root / "volumes", records, events, machine.root_owner(facts))
     network_config = _network_config(config)
     names = LauncherNameServer(launcher, config.exec_root, network_config.resolv_conf)
     networks = Networks(records, network_config, events.publish, names)
 
+    # Those that call the engine do so only once there is one.
     def users(image: str) -> list[tuple[str, bool]]:
-        """Who keeps an image from being removed; asked only once there is an engine."""
-        found = (c.record for c in engine.containers.by_id.values() if c.record.image_id == image)
-        return [(record.id, record.state.running) for record in found]
+        return [(container.id, container.record.state.running) for container in engine.containers.of_image(image)]
+
+    def image_event(action: str, id: str, attributes: dict[str, str]) -> None:
+        events.publish("image", action, id, attributes)
 
     blobs = Blobs(config.data_root / "content")
     registry = Registry(blobs, registries.settings(config))
-    images = Images(database, blobs, trees, workers, registry, users)
+    images = Images(
+        database, blobs, trees, workers, registry, users, on_event=image_event, on_pull=lambda: engine.on_pull()
+    )
     images.recover()
-    images.on_event = lambda action, id, attributes: events.publish("image", action, id, attributes)
     parts = Parts(
         settings=_settings(config, facts, warnings),
         facts=facts,
@@ -142,6 +146,8 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         changing=changing,
     )
     engine = Engine(parts)
+    networks.on_lost = engine.on_link_lost
+    networks.on_unnamed(engine.on_resolver_lost)
     daemon = Daemon(config, engine, database, networks, namespaces, registry)
     await daemon.open()
     return daemon
@@ -184,8 +190,10 @@ def _settings(config: Config, facts: HostFacts, warnings: tuple[str, ...]) -> Se
         labels=config.labels,
         debug=config.debug,
         cgroup_parent=config.cgroup_parent,
-        log_max_size=max_size(config.log_opts["max-size"]) if "max-size" in config.log_opts else 50 << 20,
-        log_max_file=int(config.log_opts.get("max-file", "3")),
+        log_defaults=LogDefaults(
+            max_size(config.log_opts["max-size"]) if "max-size" in config.log_opts else 50 << 20,
+            int(config.log_opts.get("max-file", "3")),
+        ),
         insecure_registries=config.insecure_registries,
         registry_mirrors=config.registry_mirrors,
         image_gc=policy.parse(config.image_gc),

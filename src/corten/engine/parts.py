@@ -6,33 +6,34 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from corten.aio.background import Background, Forever
-from corten.engine.containers.parents import Groups, NoGroups
-from corten.engine.containers.tree import NoTreeWork, TreeWork
 from corten.engine.events import Events
-from corten.engine.peers import Images, Networks
+from corten.engine.networks import Networks
 from corten.engine.volumes import Volumes
+from corten.images.images import Images
 from corten.images.policy import Policy
+from corten.plan.bundle import LogDefaults
 from corten.plan.facts import HostFacts
 from corten.snapshots.contract import Snapshots
 from corten.spec.id_map import IdRange
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
 from corten.store.table import Table
-from corten.tasks.contract import NetworkNamespaces, Runtime
+from corten.tasks.contract import NetworkNamespaces, Runtime, TreeWork
 
 
-def no_filter(profile: str, capabilities: Sequence[str]) -> Json | None:
-    """Containers without a system call filter: for machines whose kernel has none."""
-    return None
+class Groups(Protocol):
+    """The control groups of this machine, in all trees at once."""
 
+    def missing(self, path: str) -> dict[str, str]:
+        """Directories that are not there of the group `path` and of those above it, in every tree: each's group."""
+        ...
 
-async def no_copy(
-    volume: Path, rootfs: Sequence[Mount], path: str, uids: Sequence[IdRange], gids: Sequence[IdRange]
-) -> bool:
-    """New volumes stay empty."""
-    return False
+    def remove(self, directory: str) -> None:
+        """Unless something is in it; absent is fine."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,7 @@ class Settings:
     debug: bool = False
     stop_timeout: int = 10
     cgroup_parent: str = "/corten"
-    log_max_size: int = 50 * 1024 * 1024
-    log_max_file: int = 3
+    log_defaults: LogDefaults = field(default_factory=lambda: LogDefaults(50 << 20, 3))
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
     proxies: tuple[str, str, str] = ("", "", "")  # for http, for https, for whom none is used; no passwords
@@ -81,11 +81,11 @@ class Parts:
     networks: Networks
     events: Events
     volumes: Volumes
-    seccomp: Callable[[str, Sequence[str]], Json | None] = no_filter
-    copy_up: Callable[[Path, Sequence[Mount], str, Sequence[IdRange], Sequence[IdRange]], Awaitable[bool]] = no_copy
-    tree_work: TreeWork = field(default_factory=NoTreeWork)
+    seccomp: Callable[[str, Sequence[str]], Json | None]
+    copy_up: Callable[[Path, Sequence[Mount], str, Sequence[IdRange], Sequence[IdRange]], Awaitable[bool]]
+    tree_work: TreeWork
+    groups: Groups
     changing: Background = field(default_factory=Background)
-    groups: Groups = field(default_factory=NoGroups)
     watching: Forever = field(default_factory=Forever)
     mkdir: Callable[[Path, int], None] = os.mkdir
 

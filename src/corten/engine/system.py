@@ -6,26 +6,25 @@ import asyncio
 import os
 import platform
 import threading
-from typing import TYPE_CHECKING
 
 from corten import __version__
 from corten.aio.threads import walking
-from corten.engine.containers.list import ImageNames, summary, tree_size
+from corten.engine import images as engine_images
+from corten.engine.containers.containers import Containers
+from corten.engine.containers.list import ImageNames, summary
+from corten.engine.containers.sizes import sizes
 from corten.engine.containers.stats import total_memory
 from corten.spec.docker import times
 from corten.spec.json import Json
-
-if TYPE_CHECKING:
-    from corten.engine.containers.container import Container
-    from corten.engine.engine import Engine
 
 API_VERSION, MIN_API_VERSION = "1.50", "1.24"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class System:
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
+        self._parts = containers.parts
         self._id = _identity()
         self.checking = asyncio.Lock()  # one `system check` at a time
 
@@ -57,13 +56,13 @@ class System:
 
     async def info(self) -> Json:
         """GET /info."""
-        engine = self._engine
-        settings, facts = engine.parts.settings, engine.parts.facts
-        images = await asyncio.to_thread(engine.image_count)
+        parts = self._parts
+        settings, facts = parts.settings, parts.facts
+        images = await asyncio.to_thread(parts.images.list)
         return {
             "ID": self._id,
             **self._counts(),
-            "Images": images,
+            "Images": len(images),
             "Driver": settings.driver,
             "DriverStatus": [],
             "Plugins": {
@@ -76,7 +75,7 @@ class System:
             "Debug": settings.debug,
             "NFd": len(os.listdir("/proc/self/fd")),
             "NGoroutines": len(asyncio.all_tasks()) + threading.active_count(),
-            "NEventsListener": len(engine.events),
+            "NEventsListener": len(parts.events),
             "SystemTime": times.rfc3339(times.now()),
             "LoggingDriver": facts.default_log_driver,
             "CgroupDriver": "cgroupfs",
@@ -102,11 +101,11 @@ class System:
             "SecurityOptions": list(settings.security_options),
             "DefaultAddressPools": [{"Base": base, "Size": size} for base, size in settings.address_pools] or None,
             "CDISpecDirs": [],
-            "Warnings": [*settings.warnings, *engine.networks.warnings] or None,
+            "Warnings": [*settings.warnings, *parts.networks.warnings] or None,
         }
 
     def _counts(self) -> Json:
-        states = [container.record.state.status for container in self._engine.containers.by_id.values()]
+        states = [container.record.state.status for container in self._containers.by_id.values()]
         running, paused = states.count("running") + states.count("restarting"), states.count("paused")
         return {
             "Containers": len(states),
@@ -116,7 +115,7 @@ class System:
         }
 
     def _registries(self) -> Json:
-        settings = self._engine.parts.settings
+        settings = self._parts.settings
         hub = {"Name": "docker.io", "Mirrors": list(settings.registry_mirrors), "Secure": True, "Official": True}
         others = {
             name: {"Name": name, "Mirrors": [], "Secure": False, "Official": False}
@@ -133,29 +132,22 @@ class System:
 
     async def disk_usage(self, types: frozenset[str]) -> Json:
         """GET /system/df; `types` of container, image, volume, build-cache, or none for all. Walks the disk."""
-        engine, every = self._engine, not types
+        parts, every = self._parts, not types
         shown: Json = {"LayersSize": 0, "Images": None, "Containers": None, "Volumes": None, "BuildCache": None}
         if every or "image" in types:
-            shown["LayersSize"], shown["Images"] = await engine.image_usage()
+            shown["LayersSize"], shown["Images"] = await engine_images.usage(self._containers)
         if every or "container" in types:
-            names, containers = ImageNames(engine.images), list(engine.containers.by_id.values())
+            names, containers = ImageNames(parts.images), list(self._containers.by_id.values())
             containers.sort(key=lambda container: -container.record.created)
-            sized = [(container, await sizes(engine, container)) for container in containers]
+            sized = [(container, await sizes(self._containers, container)) for container in containers]
             shown["Containers"] = [summary(names, c) | found for c, found in sized if not c.gone]
         if every or "volume" in types:
-            counted = [await walking(engine.volumes.shown, volume, True) for volume in engine.volumes.list()]
-            there = {volume.name for volume in engine.volumes.list()}
+            counted = [await walking(parts.volumes.shown, volume, True) for volume in parts.volumes.list()]
+            there = {volume.name for volume in parts.volumes.list()}
             shown["Volumes"] = [volume for volume in counted if volume["Name"] in there]
         if every or "build-cache" in types:
             shown["BuildCache"] = []
         return shown
-
-
-async def sizes(engine: Engine, container: Container) -> Json:
-    """SizeRw and SizeRootFs. Walks the disk, in a thread. What cannot be counted is -1, as in dockerd: one container's
-    tree must not fail an answer about all."""
-    own = await tree_size(engine.parts.snapshots, container)
-    return {"SizeRw": own, "SizeRootFs": max(0, own) + engine.image_size(container.record.image_id)}
 
 
 _NO_SWARM: Json = {

@@ -58,12 +58,20 @@ class Image:
     created: str
 
 
+OnEvent = Callable[[str, str, dict[str, str]], None]
+
+
+def no_event(action: str, id: str, attributes: dict[str, str]) -> None:
+    return
+
+
 def no_users(image: str) -> Sequence[tuple[str, bool]]:
     return ()
 
 
 class Images:
-    """`users` tells which containers use an image; `on_event` is told (action, id or name, attributes).
+    """`users` gives the containers that use an image; `on_event` gets (action, id or name, attributes), `on_pull` is
+    called when an image was pulled.
 
     `recover` once at start, before anything else; `close` at the end, in the event loop.
     """
@@ -77,10 +85,12 @@ class Images:
         registry: Registry,
         users: Users = no_users,
         driver: str = "overlay2",
+        on_event: OnEvent = no_event,
+        on_pull: Callable[[], None] = lambda: None,
     ) -> None:
-        self.after_pull: Callable[[], object] = lambda: None
         self.uses = Uses(Records(database))
-        self.on_event: Callable[[str, str, dict[str, str]], None] = lambda action, id, attributes: None
+        self._on_event = on_event
+        self._on_pull = on_pull
         self._records = ImageRecords(database)
         self._resolved: dict[str, Image] = {}  # by what was asked for, as long as no record changes
         self._resolved_at = 0
@@ -258,7 +268,7 @@ class Images:
         id = self._by_name(reference)[1]
         if id is not None:
             self.uses.note(id)
-        self.after_pull()
+        self._on_pull()
 
     def load(self, body: AsyncIterator[bytes], quiet: bool = False) -> AsyncIterator[Json]:
         """Images from a docker-archive or an OCI image layout, compressed or not."""
@@ -403,7 +413,7 @@ class Images:
         return await self._remover.remove(record, name, force)
 
     def _event(self, action: str, id: str, attributes: dict[str, str]) -> None:
-        self.on_event(action, id, attributes)
+        self._on_event(action, id, attributes)
 
 
 def named(repo: str, tag: str) -> Reference:

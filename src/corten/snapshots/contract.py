@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from corten.snapshots.shelf import Usage
+from corten.snapshots.shelf import Shelf, Usage
 from corten.spec.mounts import Mount
 
 
@@ -23,6 +23,10 @@ class Snapshots(Protocol):
 
     def view(self, name: str) -> tuple[Mount, ...]:
         """Read-only mounts of a committed tree. NotFound."""
+
+    @property
+    def shelf(self) -> Shelf:
+        """The directories behind all trees, for what counts, checks or copies them."""
 
     def usage(self, key: str) -> Usage:
         """What this tree alone holds, without its parents. Walks the disk."""

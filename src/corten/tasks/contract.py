@@ -22,7 +22,8 @@ A run, as the engine drives it:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -158,10 +159,12 @@ class Task(Protocol):
         """Take away what is left of an ended task: cgroups, socket, supervisor. Idempotent."""
 
 
-class Runtime(Protocol):
-    """Makes tasks. `on_event(id, kind, attributes)` is called for "oom", "exec_exit" and "detach"."""
+OnEvent = Callable[[str, str, Json], None]
 
-    on_event: Callable[[str, str, Json], None]
+
+class Runtime(Protocol):
+    """Makes tasks. It is made with a function `on_event(id, kind, attributes)`, which is called for "oom", "exec_exit"
+    and "detach"."""
 
     async def create(self, bundle: Bundle, streams: Sequence[Stream] = ()) -> Task: ...
 
@@ -214,3 +217,18 @@ class NetworkNamespaces(Protocol):
     async def name_sockets(self, namespace: Namespace) -> tuple[int, ...]:
         """Three sockets in it for a name server: UDP and listening TCP at 127.0.0.11, any port, and NETLINK_NETFILTER.
         The caller closes them. None at all where the kernel has no such thing."""
+
+
+# --------------------------------------------------------------------------------------------------- trees of files
+
+
+class TreeWork(Protocol):
+    """Processes that see one tree (`corten.supervisor.trees` says what each request does)."""
+
+    async def ask(self, request: Json, fds: Sequence[int]) -> Json: ...
+
+    def stream(
+        self, request: Json, fds: Sequence[int]
+    ) -> AbstractAsyncContextManager[tuple[Json, AsyncIterator[bytes]]]: ...
+
+    async def pour(self, request: Json, fds: Sequence[int], data: AsyncIterator[bytes]) -> Json: ...

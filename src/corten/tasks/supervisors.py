@@ -7,13 +7,13 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from corten.errors import CortenError, Unavailable
 from corten.spec.json import Json
 from corten.supervisor import endings
-from corten.tasks.contract import Bundle, Stream
+from corten.tasks.contract import Bundle, OnEvent, Stream
 from corten.tasks.filters import Filters
 from corten.tasks.launcher import Launcher
 from corten.tasks.outgoing import Outgoing
@@ -28,12 +28,12 @@ _SPARE = 2  # supervisors kept ready once somebody has needed one: making one ta
 class Supervisors:
     """`corten.tasks.contract.Runtime`."""
 
-    def __init__(self, launcher: Launcher, run: Path) -> None:
+    def __init__(self, launcher: Launcher, run: Path, on_event: OnEvent = lambda id, kind, attributes: None) -> None:
         self._launcher = launcher
+        self._on_event = on_event
         self._run = run  # <exec-root>/containers, with a directory for each task that lives
         self._filters = Filters()
         self._spare: deque[socket.socket] = deque()
-        self.on_event: Callable[[str, str, Json], None] = lambda *_: None
 
     async def create(self, bundle: Bundle, streams: Sequence[Stream] = ()) -> SupervisedTask:
         try:
@@ -140,7 +140,7 @@ class Supervisors:
             self._spare.popleft().close()
 
     def tell(self, task_id: str, kind: str, attributes: Json) -> None:
-        self.on_event(task_id, kind, attributes)
+        self._on_event(task_id, kind, attributes)
 
 
 def _give(supervisor: socket.socket, request: Json, fds: list[int]) -> Outgoing:

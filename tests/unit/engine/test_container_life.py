@@ -11,20 +11,19 @@ from typing import Any
 import pytest
 
 from corten.engine.containers import attach as container_attach
-from corten.engine.containers import exit as container_exit
 from corten.engine.containers import inspect as container_inspect
+from corten.engine.containers import pause as container_pause
 from corten.engine.containers import records
 from corten.engine.containers import remove as container_remove
+from corten.engine.containers import rename as container_rename
 from corten.engine.containers import start as container_start
 from corten.engine.containers import stop as container_stop
 from corten.engine.containers import wait as container_wait
 from corten.engine.containers.container import Container
-from corten.engine.containers.records import Record, State
+from corten.engine.containers.records import State
 from corten.engine.engine import Engine
 from corten.errors import Conflict, Failed, Invalid, NotFound, NotModified, StartFailed
-from corten.spec.docker.config import Config
 from corten.spec.docker.filters import Filters
-from corten.spec.docker.host_config import HostConfig, RestartPolicy
 from corten.tasks.contract import Bundle, Stream, Task
 from docker_json import create
 from engine_fakes import FakeRuntime, MemoryTable, make_engine
@@ -107,8 +106,8 @@ async def test_names(engine: Engine) -> None:
         await make(engine, name="a/b")
     other = await make(engine, name="other")
     with pytest.raises(Conflict):
-        await engine.containers.rename(other, "box")
-    await engine.containers.rename(box, "third")
+        await container_rename.rename(engine.containers, other, "box")
+    await container_rename.rename(engine.containers, box, "third")
     assert engine.containers.get("third") is box is engine.containers.get(box.id[:10])
     with pytest.raises(NotFound):
         engine.containers.get("box")
@@ -116,7 +115,7 @@ async def test_names(engine: Engine) -> None:
 
 async def test_states_forbid(engine: Engine) -> None:
     container = await make(engine, "sleep", "60")
-    for verb in (container_stop.kill, container_stop.pause, container_stop.unpause):
+    for verb in (container_stop.kill, container_pause.pause, container_pause.unpause):
         with pytest.raises(Conflict):
             await verb(engine.containers, container)
     with pytest.raises(NotModified):
@@ -126,7 +125,7 @@ async def test_states_forbid(engine: Engine) -> None:
         await container_start.start(engine.containers, container)
     with pytest.raises(Conflict, match="container is running"):
         await container_remove.remove(engine.containers, container)
-    await container_stop.pause(engine.containers, container)
+    await container_pause.pause(engine.containers, container)
     with pytest.raises(Conflict, match="try unpause instead"):
         await container_start.start(engine.containers, container)
     await container_stop.kill(engine.containers, container)
@@ -216,24 +215,6 @@ async def test_stopping_ends_restarting(engine: Engine) -> None:
     assert status(container) == "exited" and container.record.stopped
 
 
-@pytest.mark.parametrize(
-    ("policy", "code", "stopped", "again"),
-    [
-        ("no", 1, False, False),
-        ("always", 0, False, True),
-        ("always", 0, True, False),
-        ("unless-stopped", 1, False, True),
-        ("unless-stopped", 1, True, False),
-        ("on-failure", 0, False, False),
-        ("on-failure", 1, False, True),
-    ],
-)
-def test_policies(policy: str, code: int, stopped: bool, again: bool) -> None:
-    host = HostConfig(restart_policy=RestartPolicy(name=policy))
-    record = Record("i", "n", 1, "img", "id", None, "true", [], Config(), host, stopped=stopped)
-    assert container_exit.wants_restart(record, code) is again
-
-
 async def test_volumes(engine: Engine) -> None:
     first = await make(engine, Binds=["data:/data", "/anonymous"])
     second = await make(engine, VolumesFrom=[first.id])
@@ -258,7 +239,7 @@ async def test_concurrent_starts_start_once(engine: Engine) -> None:
 
 async def test_oom_is_remembered(engine: Engine) -> None:
     container = await run(engine, "sleep", "60")
-    engine.parts.runtime.on_event(container.id, "oom", {})
+    engine.on_task_event(container.id, "oom", {})
     await container_stop.kill(engine.containers, container)
     await ended(container)
     assert container_inspect.state(container)["OOMKilled"]
@@ -295,7 +276,7 @@ async def test_a_client_that_attaches_during_a_start(engine: Engine, monkeypatch
 
     monkeypatch.setattr(runtime, "create", create_and_meet)
     await container_start.start(engine.containers, container)
-    assert not container.pending
+    assert not container.queued
     await container_stop.kill(engine.containers, container)
     with ours:
         ours.settimeout(10)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from corten.engine.containers import pause as container_pause
 from corten.engine.containers import records
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers import start as container_start
@@ -64,20 +65,20 @@ async def test_a_pause_that_cannot_be_recorded_lets_the_container_go_on(engine: 
     container, task = await running(engine)
     table.broken = True
     with pytest.raises(Unavailable, match="is not paused, it goes on: cannot use corten"):
-        await container_stop.pause(engine.containers, container)
+        await container_pause.pause(engine.containers, container)
     assert (container.record.state.status, task.paused, recorded(table, container)) == ("running", False, "running")
     assert "pause" not in [event["Action"] for event in engine.events.history]
 
 
 async def test_an_unpause_that_cannot_be_recorded_leaves_it_paused(engine: Engine, table: FailingTable) -> None:
     container, task = await running(engine)
-    await container_stop.pause(engine.containers, container)
+    await container_pause.pause(engine.containers, container)
     table.broken = True
     with pytest.raises(Unavailable, match="stays paused: cannot use corten"):
-        await container_stop.unpause(engine.containers, container)
+        await container_pause.unpause(engine.containers, container)
     assert (container.record.state.status, task.paused, recorded(table, container)) == ("paused", True, "paused")
     table.broken = False
-    await container_stop.unpause(engine.containers, container)
+    await container_pause.unpause(engine.containers, container)
     assert (container.record.state.status, task.paused, recorded(table, container)) == ("running", False, "running")
 
 
@@ -85,7 +86,7 @@ async def test_an_unpause_that_cannot_thaw_leaves_the_record(
     engine: Engine, table: FailingTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     container, task = await running(engine)
-    await container_stop.pause(engine.containers, container)
+    await container_pause.pause(engine.containers, container)
 
     async def refused() -> None:
         raise Failed("the control group cannot be written")
@@ -93,7 +94,7 @@ async def test_an_unpause_that_cannot_thaw_leaves_the_record(
     with monkeypatch.context() as patch:
         patch.setattr(task, "resume", refused)
         with pytest.raises(Failed, match="stays paused: the control group"):
-            await container_stop.unpause(engine.containers, container)
+            await container_pause.unpause(engine.containers, container)
     assert (container.record.state.status, recorded(table, container)) == ("paused", "paused")
 
 
@@ -101,10 +102,10 @@ async def test_an_unpause_that_cannot_thaw_leaves_the_record(
 async def test_a_commit_never_leaves_it_frozen(engine: Engine, table: FailingTable, fails: str) -> None:
     container, task = await running(engine)
     table.broken = fails == "at once"
-    async with container_stop.still(engine.containers, container, True):
+    async with container_pause.still(engine.containers, container, True):
         assert task.paused and container.record.state.status == "paused"
         with pytest.raises(Conflict, match="is already paused"):
-            await container_stop.pause(engine.containers, container)
+            await container_pause.pause(engine.containers, container)
         table.broken = True
     await engine.settle()
     assert (container.record.state.status, task.paused, recorded(table, container)) == ("running", False, "running")
@@ -114,7 +115,7 @@ async def test_a_stop_reaches_a_paused_container_whatever_can_be_recorded(engine
     container, _ = await running(engine)
     await container_stop.kill(engine.containers, container, "CONT")  # so that nothing is new to be recorded but states
     container.record.stopped = True
-    await container_stop.pause(engine.containers, container)
+    await container_pause.pause(engine.containers, container)
     table.broken = True
     async with asyncio.timeout(10):
         await container_stop.kill(engine.containers, container)
@@ -145,7 +146,7 @@ async def test_a_daemon_that_died_half_way_leaves_nothing_frozen(tmp_path: Path)
     await new.open()
     assert not task.paused
     adopted = new.containers.get("box")
-    await container_stop.pause(new.containers, adopted)
+    await container_pause.pause(new.containers, adopted)
     await container_remove.remove(new.containers, adopted, force=True)
     await new.close()
 

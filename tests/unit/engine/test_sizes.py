@@ -11,8 +11,8 @@ import pytest
 
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers.container import Container
+from corten.engine.containers.sizes import sizes
 from corten.engine.engine import Engine
-from corten.engine.system import sizes
 from corten.layers import tree
 from corten.snapshots.shelf import Usage
 from corten.spec.docker.filters import Filters
@@ -46,7 +46,7 @@ async def test_one_tree_that_cannot_be_counted(tmp_path: Path, monkeypatch: pyte
         return Usage(7, 1)
 
     monkeypatch.setattr(engine.parts.snapshots, "usage", usage)
-    assert (await sizes(engine, bad))["SizeRw"] == -1
+    assert (await sizes(engine.containers, bad))["SizeRw"] == -1
     shown = (await engine.system.disk_usage(frozenset({"container"})))["Containers"]
     assert {one["Names"][0]: one["SizeRw"] for one in shown} == {"/bad": -1, "/good": 7}
     removed, freed = await container_remove.prune(engine.containers, Filters({}), 0)

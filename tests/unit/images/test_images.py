@@ -59,8 +59,6 @@ def texts(messages: list[dict[str, Any]]) -> list[str]:
 
 
 async def test_pull(store: Store, server: Scripted) -> None:
-    events: list[Any] = []
-    store.images.on_event = lambda *event: events.append(event)
     name = f"{server.host}/a/b"
     image = Made([BOTTOM, TOP])
     first, second = (digest(layer)[7:19] for layer in image.layers)
@@ -71,7 +69,7 @@ async def test_pull(store: Store, server: Scripted) -> None:
         assert steps == ["Pulling fs layer", "Verifying Checksum", "Download complete", "Pull complete"]
     top = digest(image.manifest)
     assert messages[-2:] == [f"Digest: {top}", f"Status: Downloaded newer image for {name}:1"]
-    assert events == [("pull", f"{name}:1", {"name": name})]
+    assert store.events == [("pull", f"{name}:1", {"name": name})]
 
     again = texts(await collect(store.images.pull(f"{name}:1")))
     assert again == ["Pulling from a/b 1", f"Already exists {first}", f"Already exists {second}", f"Digest: {top}",

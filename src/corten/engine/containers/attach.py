@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
 
 from corten.aio.sources import closing
 from corten.engine.containers import logs
 from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
 from corten.engine.containers.execs import check_running
 from corten.errors import Conflict, CortenError, Invalid
 from corten.spec import detach_keys as keys
 from corten.tasks.contract import Stream
 from corten.tasks.streams import send
-
-if TYPE_CHECKING:
-    from corten.engine.containers.containers import Containers
 
 log = logging.getLogger(__name__)
 DETACH_KEYS = keys.parse(keys.DEFAULT)
@@ -53,7 +50,7 @@ async def attach(containers: Containers, container: Container, stream: Stream, l
             task = container.task
             given = True
             if task is None:
-                container.pend(stream)
+                container.queue_stream(stream)
             else:
                 await task.attach(stream)
             containers.parts.events.publish("container", "attach", container.id, container.attributes())

@@ -7,16 +7,15 @@ import os
 import select
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from corten.engine.containers.probe import Probe
 from corten.engine.containers.records import Record
+from corten.engine.containers.restarts import Restart
+from corten.network.endpoint import Endpoint
 from corten.tasks.contract import Exit, Stream, Task
-
-if TYPE_CHECKING:
-    from corten.engine.containers.health import Probe
-    from corten.engine.peers import Endpoint
 
 Condition = Literal["not-running", "next-exit", "removed"]
 
@@ -24,32 +23,37 @@ Condition = Literal["not-running", "next-exit", "removed"]
 class Container:
     """Everything that the engine knows of one container in this run of the daemon.
 
-    lock       held while the container changes; reading never takes it
-    task       the present run, None between runs
-    release    gives back what the present run acquired, in reverse order
-    arriving   attaches under way: the client may already know of it, and ask for the start
-    pending    clients that attached before the start
-    unseen     teardown that goes on behind the answer; the next start waits for it
-    endpoints  connected networks, by name
-    execs      ids of the execs that were created in it
+    lock           held while the container changes; reading never takes it
+    task           the present run, None between runs
+    release        gives back what the present run acquired, in reverse order
+    started        CLOCK_MONOTONIC, of the present run
+    restart        the restart that its keeper waits for (see `lifecycle`), None when there is none
+    restart_delay  seconds that the last start by its policy was put off for
+    attaching      attaches under way: the client may already have its answer, and ask for the start
+    queued         streams of clients that attached before the start
+    teardown       what goes on behind the answer that a run has ended; the next start waits for it
+    endpoints      connected networks, by name
+    execs          ids of the execs that were created in it
+    gone           it was removed
     """
 
     __slots__ = (
-        "arriving",
-        "backoff",
+        "_restart_ended",
+        "attaching",
         "bundle",
         "endpoints",
         "execs",
         "gone",
         "health",
         "lock",
-        "pending",
+        "queued",
         "record",
         "release",
-        "restarter",
+        "restart",
+        "restart_delay",
         "started",
         "task",
-        "unseen",
+        "teardown",
         "waiters",
     )
 
@@ -59,17 +63,18 @@ class Container:
         self.lock = asyncio.Lock()
         self.task: Task | None = None
         self.release: AsyncExitStack | None = None
-        self.arriving: set[asyncio.Future[None]] = set()
-        self.pending: list[Stream] = []
-        self.unseen: set[asyncio.Task[None]] = set()
+        self.attaching: set[asyncio.Future[None]] = set()
+        self.queued: list[Stream] = []
+        self.teardown: set[asyncio.Task[None]] = set()
         self.endpoints: dict[str, Endpoint] = {}
         self.execs: set[str] = set()
         self.waiters: dict[Condition, set[asyncio.Future[Exit]]] = {"not-running": set(), "next-exit": set()}
         self.waiters["removed"] = set()
-        self.restarter: asyncio.Task[None] | None = None
+        self.restart: Restart | None = None
+        self.restart_delay = 0.0
+        self._restart_ended = asyncio.Event()
         self.health: Probe | None = None
-        self.started = 0.0  # CLOCK_MONOTONIC, of the present run
-        self.backoff = 0.0  # seconds before the next automatic restart
+        self.started = 0.0
         self.gone = False
 
     @property
@@ -87,55 +92,81 @@ class Container:
         record = self.record
         return {**record.labels, **more, "image": record.image, "name": record.name}
 
-    def began(self) -> None:
-        self.started = time.monotonic()
+    def run(self, task: Task) -> None:
+        """`task` is its present run from now on."""
+        self.task, self.started = task, time.monotonic()
+
+    # ---------------------------------------------------------------------------------------------------- restarts
+
+    def put_off(self, restart: Restart) -> None:
+        """It is to be started after a while, unless `end_restart` comes first."""
+        self.restart, self.restart_delay, self._restart_ended = restart, restart.delay, asyncio.Event()
+
+    def end_restart(self) -> None:
+        """What was put off is begun, or not to be any more."""
+        self.restart = None
+        self._restart_ended.set()
+
+    async def restart_due(self, restart: Restart) -> None:
+        """Wait for the time of `restart`, or until it is no longer what this container waits for."""
+        if self.restart is restart:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(restart.delay):
+                    await self._restart_ended.wait()
+
+    async def restart_begun(self) -> None:
+        """Wait for a restart whose time has come: it has then started, or could not."""
+        if self.record.state.status == "restarting" and self.restart is None:
+            async with self.lock:
+                pass
+
+    # ------------------------------------------------------------------------------------------- waiters and streams
 
     def wake(self, exit: Exit, *conditions: Condition) -> None:
-        """Tell those who wait for one of `conditions`."""
+        """Answer those that wait for one of `conditions`."""
         for condition in conditions:
             for future in self.waiters[condition]:
                 if not future.done():
                     future.set_result(exit)
             self.waiters[condition].clear()
 
-    async def settled(self) -> None:
-        """Wait for the unseen teardown of the last run."""
-        while self.unseen:
-            await asyncio.wait(set(self.unseen))
+    async def torn_down(self) -> None:
+        """Wait for what is left of the teardown of the last run."""
+        while self.teardown:
+            await asyncio.wait(set(self.teardown))
 
     @contextmanager
-    def arrival(self) -> Iterator[None]:
-        """An attach from before its client is told until its stream is kept or served: a start waits for that."""
-        arriving = asyncio.get_running_loop().create_future()
-        self.arriving.add(arriving)
+    def attach_under_way(self) -> Iterator[None]:
+        """From before the client has its answer until its stream is queued or served: a start waits for that."""
+        attaching = asyncio.get_running_loop().create_future()
+        self.attaching.add(attaching)
         try:
             yield
         finally:
-            self.arriving.discard(arriving)
-            arriving.set_result(None)
+            self.attaching.discard(attaching)
+            attaching.set_result(None)
 
-    async def arrived(self) -> None:
+    async def attached(self) -> None:
         """Wait for attaches under way, or a quick program's output is over before they get any of it."""
-        while self.arriving:
-            await asyncio.wait(set(self.arriving))
+        while self.attaching:
+            await asyncio.wait(set(self.attaching))
 
-    def pend(self, stream: Stream) -> None:
-        """Keep a client until the start; those that hung up meanwhile are let go."""
-        self.pending = [old for old in self.pending if not _hung_up(old)]
-        self.pending.append(stream)
+    def queue_stream(self, stream: Stream) -> None:
+        """Keep a client's stream until the start; those that were disconnected meanwhile are closed."""
+        self.queued = [old for old in self.queued if not _disconnected(old)]
+        self.queued.append(stream)
 
-    def close_pending(self) -> None:
-        """Let go of the clients that waited for a start."""
-        for stream in self.take_pending():
+    def close_queued(self) -> None:
+        for stream in self.take_queued():
             os.close(stream.fd)
 
-    def take_pending(self) -> list[Stream]:
-        taken, self.pending = self.pending, []
+    def take_queued(self) -> list[Stream]:
+        taken, self.queued = self.queued, []
         return taken
 
 
-def _hung_up(stream: Stream) -> bool:
-    """True, and the descriptor is closed, when the other side is gone altogether; a half-closed one still reads."""
+def _disconnected(stream: Stream) -> bool:
+    """True, and the descriptor is closed, when the other side has closed both directions; a half-closed one reads."""
     poll = select.poll()
     poll.register(stream.fd, 0)
     if any(events & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, events in poll.poll(0)):

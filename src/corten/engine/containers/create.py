@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from corten.engine.containers import names, records
 from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
+from corten.engine.containers.names import check_name
+from corten.engine.containers.removal import release_volumes
+from corten.engine.networks import Networks
 from corten.engine.parts import Parts
-from corten.engine.peers import Image, Networks
 from corten.engine.volume_content import fill_volumes
-from corten.errors import Conflict, Invalid, NotFound
+from corten.errors import Invalid, NotFound
+from corten.images.images import Image
 from corten.plan.facts import MountPoint
 from corten.plan.merge import merge_config
 from corten.plan.mount_points import mount_points, volumes_from
@@ -28,11 +30,6 @@ from corten.spec.docker.config import Config, ImageConfig
 from corten.spec.docker.decode import decode
 from corten.spec.docker.host_config import HostConfig
 from corten.spec.docker.networking import EndpointSettings, NetworkingConfig
-
-if TYPE_CHECKING:
-    from corten.engine.containers.containers import Containers
-
-_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 
 
 async def create(
@@ -52,7 +49,7 @@ async def create(
     warnings = check_create(config, host_config, networking, parts.facts)
     host_config = normalize_host_config(host_config, parts.facts)
     if checked_name:
-        check_free(containers, checked_name)
+        containers.check_free(checked_name)
     record = _record(containers, checked_name, image, config, host_config, networking)
     container = Container(record, parts.containers_root / record.id)
     containers.add(container)  # the name is taken from here on
@@ -67,21 +64,6 @@ async def create(
     parts.images.used(image.id)
     parts.events.publish("container", "create", record.id, container.attributes())
     return container, warnings
-
-
-def check_name(name: str) -> str:
-    """The name without its leading slash. Invalid."""
-    if not _NAME.match(name):
-        raise Invalid(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
-    return name.removeprefix("/")
-
-
-def check_free(containers: Containers, name: str) -> None:
-    if (holder := containers.by_name.get(name)) is not None:
-        raise Conflict(
-            f'Conflict. The container name "/{name}" is already in use by container "{holder.id}". '
-            "You have to remove (or rename) that container to be able to reuse that name."
-        )
 
 
 def _check_platform(reference: str, image: Image, platform: str) -> None:
@@ -162,7 +144,7 @@ def _prepare(containers: Containers, container: Container, host_config: HostConf
         except NotFound as error:  # a 404 would make clients pull the image, and try again
             raise Invalid(str(error)) from error
     points = mount_points(record.config, host_config, borrowed, lambda path: Path(path).exists())
-    for point in points:  # one by one: what was held when a later one fails is let go by `unprepare`
+    for point in points:  # one by one: what was held when a later one fails is released by `unprepare`
         record.mounts.append(_with_source(parts, container, point))
     parts.mkdir(container.bundle, 0o700)
     parts.snapshots.prepare(record.id, record.chain_id)
@@ -179,15 +161,6 @@ def _with_source(parts: Parts, container: Container, point: MountPoint) -> Mount
 
 def unprepare(parts: Parts, container: Container) -> None:
     """Take away what an unsuccessful create had made."""
-    let_go_volumes(parts, container, anonymous_volumes=True)
+    release_volumes(parts, container, anonymous=True)
     parts.snapshots.remove(container.id)
     shutil.rmtree(container.bundle, ignore_errors=True)
-
-
-def let_go_volumes(parts: Parts, container: Container, anonymous_volumes: bool) -> None:
-    """Named volumes stay; anonymous ones go when asked, unless another container shares them."""
-    for point in container.record.mounts:
-        if point.type == "volume":
-            parts.volumes.let_go(point.name, container.id)
-            if anonymous_volumes and point.anonymous and not parts.volumes.users(point.name):
-                parts.volumes.remove(point.name, force=True)

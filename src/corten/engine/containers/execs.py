@@ -10,19 +10,17 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
 from corten.engine.containers.container import Container
+from corten.engine.parts import Parts
 from corten.errors import Conflict, CortenError, Invalid, NotFound, StartFailed
 from corten.plan.process import exec_process
 from corten.spec.docker.exec import ExecConfig
 from corten.spec.json import Json
 from corten.tasks.contract import ExecSpec, Exit, Stream, Task
-
-if TYPE_CHECKING:
-    from corten.engine.containers.containers import Containers
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +49,8 @@ class Exec:
 
 
 class Execs:
-    def __init__(self, containers: Containers) -> None:
-        self._containers = containers
-        self._parts = containers.parts
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._all: dict[str, Exec] = {}
 
     def create(self, container: Container, config: ExecConfig) -> Exec:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
 
 from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
 from corten.engine.containers.links import host_entries
 from corten.plan.namespaces import joins
-
-if TYPE_CHECKING:
-    from corten.engine.containers.containers import Containers
 
 log = logging.getLogger(__name__)
 

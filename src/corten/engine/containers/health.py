@@ -1,107 +1,41 @@
-"""Health checks: a command that runs in the container every so often, and what its exit codes add up to.
-
-States are Docker's: starting, healthy after one success, unhealthy after `Retries` failures in a row. Failures within
-the start period do not count until the first success.
-"""
+"""Health checks: the command of a container's check, run in it again and again."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Literal
 
 from corten.engine.containers.container import Container
-from corten.engine.parts import Parts
+from corten.engine.containers.containers import Containers
+from corten.engine.containers.probe import Probe, make_probe
+from corten.errors import CortenError
 from corten.spec.docker import times
-from corten.spec.docker.config import Config, HealthConfig
-from corten.spec.json import Json
-from corten.units.durations import SECOND
-
-Health = Literal["starting", "healthy", "unhealthy"]
-Run = Callable[[Container, list[str], float], Awaitable[tuple[int, str]]]
-RunHere = Callable[[list[str], float], Awaitable[tuple[int, str]]]
-_KEPT = 5
-_DEFAULT_SHELL = ["/bin/sh", "-c"]
+from corten.spec.docker.exec import ExecConfig
 
 
-class Probe:
-    """The health of one run. `check` is Docker's HealthConfig; its times are nanoseconds, 0 for the default."""
-
-    def __init__(self, check: HealthConfig, shell: list[str] | None = None) -> None:
-        self.status: Health = "starting"
-        self.streak = 0
-        self.results: deque[Json] = deque(maxlen=_KEPT)
-        self.interval = (check.interval or 30 * SECOND) / SECOND
-        self.timeout = (check.timeout or 30 * SECOND) / SECOND
-        self.start_period = check.start_period / SECOND
-        self.start_interval = (check.start_interval or 5 * SECOND) / SECOND
-        self.retries = check.retries or 3
-        self.command = _command(check.test or [], shell or _DEFAULT_SHELL)
-        self.task: asyncio.Task[None] | None = None
-        self._begun = time.monotonic()
-
-    def stop(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
-            self.task = None
-
-    @property
-    def starting(self) -> bool:
-        return self.status == "starting" and time.monotonic() - self._begun < self.start_period
-
-    def pause(self) -> float:
-        """Seconds to the next probe."""
-        return min(self.interval, self.start_interval) if self.starting else self.interval
-
-    def note(self, exit_code: int, output: str, began: int) -> bool:
-        """Count one result; True when the health changed."""
-        old = self.status
-        self.results.append(
-            {
-                "Start": times.rfc3339(began),
-                "End": times.rfc3339(times.now()),
-                "ExitCode": exit_code,
-                "Output": output[:4096],
-            }
-        )
-        if exit_code == 0:
-            self.status, self.streak = "healthy", 0
-        elif not self.starting:
-            self.streak += 1
-            if self.streak >= self.retries:
-                self.status = "unhealthy"
-        return self.status != old
-
-    def shown(self) -> Json:
-        return {"Status": self.status, "FailingStreak": self.streak, "Log": list(self.results)}
-
-    def suffix(self) -> str:
-        """What `docker ps` puts behind "Up 5 minutes"."""
-        return " (health: starting)" if self.status == "starting" else f" ({self.status})"
+def begin(containers: Containers, container: Container) -> None:
+    """Check a container that has just started, until it ends."""
+    probe = container.health = make_probe(container.record.config)
+    if probe is not None:
+        checking = _check(containers, container, probe)
+        probe.task = containers.parts.watching.spawn(checking, f"the health check of container {container.id}")
 
 
-def _command(test: list[str], shell: list[str]) -> list[str]:
-    if not test or test[0] == "NONE":
-        return []
-    return [*shell, " ".join(test[1:])] if test[0] == "CMD-SHELL" else test[1:]
-
-
-def make_probe(config: Config) -> Probe | None:
-    """The probe of a container's config; None when it has none, or one that is switched off."""
-    probe = Probe(config.healthcheck or HealthConfig(), config.shell)
-    return probe if probe.command else None
-
-
-async def watch(parts: Parts, container: Container, probe: Probe, run: RunHere) -> None:
-    """Probe until cancelled. `run` gives exit code and output of a command; past its time the code is -1."""
+async def _check(containers: Containers, container: Container, probe: Probe) -> None:
     while True:
         await asyncio.sleep(probe.pause())
         if container.record.state.status != "running":
             continue
         began = times.now()
-        code, output = await run(probe.command, probe.timeout)
+        code, output = await _run(containers, container, probe)
         if container.health is probe and probe.note(code, output, began):
             action = f"health_status: {probe.status}"
-            parts.events.publish("container", action, container.id, container.attributes())
+            containers.parts.events.publish("container", action, container.id, container.attributes())
+
+
+async def _run(containers: Containers, container: Container, probe: Probe) -> tuple[int, str]:
+    """Exit code and output of one check; -1 when it cannot be run, or takes too long."""
+    config = ExecConfig(cmd=probe.command, attach_stdout=True, attach_stderr=True)
+    try:
+        return await containers.execs.capture(container, config, probe.timeout)
+    except CortenError as error:
+        return -1, str(error)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
 from corten.engine.containers.records import Record
 from corten.plan.mount_points import inspect_mount
 from corten.spec.docker import times
 from corten.spec.docker.networking import EndpointSettings
 from corten.spec.json import Json
 
-if TYPE_CHECKING:
-    from corten.engine.engine import Engine
-
 _DEFAULT_FIELDS = ("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen")
 
 
-def inspect(engine: Engine, container: Container, version: tuple[int, int] | None = None) -> Json:
+def inspect(containers: Containers, container: Container, version: tuple[int, int] | None = None) -> Json:
     """The whole of it but SizeRw and SizeRootFs, which walk the disk; `Timing` is ours. `version` is that of the API,
     None for the newest: it says which fields of the two configurations are shown."""
     record, bundle = container.record, container.bundle
-    settings = engine.parts.settings
+    settings = containers.parts.settings
     shown: Json = {
         "Id": record.id,
         "Created": times.rfc3339(record.created),
@@ -40,12 +36,12 @@ def inspect(engine: Engine, container: Container, version: tuple[int, int] | Non
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
-        "ExecIDs": engine.execs.running_in(container) or None,
+        "ExecIDs": containers.execs.running_in(container) or None,
         "HostConfig": record.host_config.to_json(version),
         "GraphDriver": {"Data": {"ID": record.id}, "Name": settings.driver},
         "Mounts": [inspect_mount(point) for point in record.mounts],
         "Config": record.config.to_json(version),
-        "NetworkSettings": network_settings(engine, container),
+        "NetworkSettings": network_settings(container),
     }
     if record.timing:
         shown["Timing"] = record.timing
@@ -78,7 +74,7 @@ def state(container: Container) -> Json:
     return shown
 
 
-def network_settings(engine: Engine, container: Container) -> Json:
+def network_settings(container: Container) -> Json:
     """NetworkSettings with the fields of the default network on top, which API versions below 1.52 have."""
     record = container.record
     networks = {name: endpoint_settings(container, name) for name in networks_of(record)}

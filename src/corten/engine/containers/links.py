@@ -4,13 +4,10 @@ links, and there are no variables."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
 from corten.errors import Conflict
-
-if TYPE_CHECKING:
-    from corten.engine.containers.containers import Containers
 
 _NOT_PASSED = ("HOME", "PATH")
 

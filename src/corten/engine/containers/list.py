@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
-from corten.aio.threads import walking
 from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
 from corten.engine.containers.inspect import endpoint_settings, ports
 from corten.engine.containers.records import Record
-from corten.engine.peers import Images
 from corten.errors import Invalid, NotFound
+from corten.images.images import Images
 from corten.plan.mount_points import inspect_mount
-from corten.snapshots.contract import Snapshots
 from corten.spec.docker import times
 from corten.spec.docker.filters import Filters
 from corten.spec.json import Json
 from corten.spec.reference import familiar, same_repository
 from corten.units.durations import SECOND, human_duration
 
-if TYPE_CHECKING:
-    from corten.engine.containers.containers import Containers
-
-log = logging.getLogger(__name__)
-
 _KEYS = ("ancestor", "before", "expose", "exited", "health", "id", "isolation", "is-task", "label", "name", "network")
 KEYS = frozenset((*_KEYS, "publish", "since", "status", "volume"))
 _STATES = frozenset(("created", "running", "paused", "restarting", "removing", "exited", "dead"))
 _HEALTH = frozenset(("none", "starting", "healthy", "unhealthy"))
 _Test = Callable[[Container], bool]
+
+
+def shown(containers: Containers, every: bool = False, limit: int = 0, filters: Filters | None = None) -> list[Json]:
+    """Docker's list, youngest first; see `select`. Raises Invalid for a filter that does not exist."""
+    names = ImageNames(containers.parts.images)
+    return [summary(names, container) for container in select(containers, every, limit, filters or Filters())]
 
 
 def select(containers: Containers, every: bool, limit: int, filters: Filters) -> list[Container]:
@@ -210,16 +208,6 @@ def summary(names: ImageNames, container: Container) -> Json:
 def _quoted(word: str) -> str:
     """Docker quotes an argument with a blank, and no other."""
     return f"'{word}'" if " " in word else word
-
-
-async def tree_size(snapshots: Snapshots, container: Container) -> int:
-    """Bytes of what a container wrote; -1 when that cannot be counted. Walks the disk, in a thread."""
-    try:
-        return (await walking(snapshots.usage, container.id)).bytes
-    except (NotFound, OSError) as error:
-        if not container.gone:
-            log.warning("cannot count what container %s wrote: %s", container.id, error)
-        return -1
 
 
 class ImageNames:

@@ -1,9 +1,14 @@
-"""Names for containers that were given none: an adjective and a person of science, "steady_noether"."""
+"""Names of containers: which can be one, and those of containers that were given none, as "steady_noether"."""
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Container
+
+from corten.errors import Invalid
+
+_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 
 _ADJECTIVE_TEXT = """
 airy amber ample apt arctic artful ashen awake balmy blithe bold brave brief bright brisk bronze calm candid careful
@@ -43,3 +48,10 @@ def unused(taken: Container[str]) -> str:
         if name not in taken:
             return name
     raise AssertionError("a thousand random names with nine digits cannot all be taken")
+
+
+def check_name(name: str) -> str:
+    """The name without its leading slash. Raises Invalid for what cannot be a name."""
+    if not _NAME.match(name):
+        raise Invalid(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    return name.removeprefix("/")

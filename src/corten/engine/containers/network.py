@@ -6,11 +6,11 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from corten.engine.containers import files as container_files
 from corten.engine.containers import records
 from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
 from corten.engine.containers.records import Record
 from corten.errors import Conflict, CortenError, Forbidden, Invalid, NotFound
 from corten.network import rate
@@ -20,9 +20,6 @@ from corten.plan.validate.network import check_endpoint
 from corten.spec.docker.host_config import PortBinding
 from corten.spec.docker.networking import EndpointSettings
 from corten.tasks.contract import Namespace
-
-if TYPE_CHECKING:
-    from corten.engine.containers.containers import Containers
 
 log = logging.getLogger(__name__)
 

@@ -7,16 +7,13 @@ takes those that it names. What changes at a running container is kept for its n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
 from corten.errors import Conflict, NotFound
 from corten.plan.namespaces import own_network
 from corten.plan.validate.network import check_bindings
 from corten.spec.docker.host_config import PortBinding, UpdateConfig
-
-if TYPE_CHECKING:
-    from corten.engine.containers.containers import Containers
 
 Bindings = Mapping[str, list[PortBinding]]
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
 from corten.errors import CortenError, Unavailable
 from corten.spec.docker import times
 from corten.spec.json import Json
-
-if TYPE_CHECKING:
-    from corten.engine.containers.containers import Containers
 
 _NET_FIELDS = ("rx_bytes", "rx_packets", "rx_errors", "rx_dropped", "tx_bytes", "tx_packets", "tx_errors", "tx_dropped")
 _NET_COLUMNS = (0, 1, 2, 3, 8, 9, 10, 11)  # of /proc/net/dev, in the order of _NET_FIELDS

@@ -1,25 +1,19 @@
-"""Signals to a container: kill, stop, restart, pause and unpause."""
+"""Signals to a container: kill, stop, and the kill of a forced removal."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, NoReturn
+from contextlib import suppress
 
-from corten.engine.containers import exit as container_exit
-from corten.engine.containers import records
-from corten.engine.containers import start as container_start
+from corten.engine.containers import lifecycle, pause, records
 from corten.engine.containers import wait as container_wait
 from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
 from corten.errors import Conflict, CortenError, Failed, NotFound, NotModified, Unavailable
 from corten.spec.docker import signals
-from corten.tasks.contract import Exit, Task
-
-if TYPE_CHECKING:
-    from corten.engine.containers.containers import Containers
+from corten.tasks.contract import Exit
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +28,12 @@ async def kill(containers: Containers, container: Container, signal_text: str = 
     not after ten seconds. No other signal is waited for.
     """
     number = signals.number(signal_text) if signal_text else int(signal.SIGKILL)
-    await container_exit.settle_restart(container)
+    await container.restart_begun()
     if not container.record.state.running:
         raise Conflict(f"container {container.id} is not running")
     if number in (signal.SIGKILL, stop_signal(container)):
-        _stopped_by_client(containers, container)
-        if container_exit.give_up_restart(containers, container):
+        _record_stop(containers, container)
+        if await lifecycle.cancel_restart(containers, container):
             return
     if number == signal.SIGKILL:
         await _end(containers, container, number, _KILL_PATIENCE)
@@ -58,11 +52,11 @@ def stop_signal(container: Container) -> int:
 async def stop(containers: Containers, container: Container, seconds: int | None = None, signal_text: str = "") -> None:
     """The stop signal, then KILL after `seconds` (below 0: never). NotModified when it does not run."""
     number = signals.number(signal_text) if signal_text else stop_signal(container)
-    await container_exit.settle_restart(container)
+    await container.restart_begun()
     if not container.record.state.running:
         raise NotModified(f"container {container.record.name} is not running")
-    _stopped_by_client(containers, container)
-    if not container_exit.give_up_restart(containers, container):
+    _record_stop(containers, container)
+    if not await lifecycle.cancel_restart(containers, container):
         await _end(containers, container, number, _patience(containers, container, seconds))
     containers.parts.events.publish("container", "stop", container.id, container.attributes())
 
@@ -86,7 +80,7 @@ async def _end(containers: Containers, container: Container, number: int, patien
             if await _within(ending, _KILL_PATIENCE):
                 return
         raise Failed(f"container {container.id} does not end after SIGKILL: the kernel holds a process of it")
-    except Conflict:  # it ended by itself; its watcher is about to say so
+    except Conflict:  # it ended by itself, which its keeper is about to record
         if container.record.state.running and not await _within(ending, _KILL_PATIENCE):
             raise Failed(f"container {container.id} has ended, and what it used is not given back") from None
     finally:
@@ -100,9 +94,9 @@ async def _within(ending: asyncio.Future[Exit], seconds: float | None) -> bool:
 
 async def kill_for_removal(containers: Containers, container: Container) -> None:
     """rm -f: end it now, whatever state it is in, and whether or not its supervisor answers."""
-    await container_exit.settle_restart(container)
-    _stopped_by_client(containers, container)
-    if container_exit.give_up_restart(containers, container) or not container.record.state.running:
+    await container.restart_begun()
+    _record_stop(containers, container)
+    if await lifecycle.cancel_restart(containers, container) or not container.record.state.running:
         return
     task, ending = container.task, container_wait.future(container, "next-exit")
     try:
@@ -117,141 +111,7 @@ async def kill_for_removal(containers: Containers, container: Container) -> None
         ending.cancel()
 
 
-async def restart(
-    containers: Containers, container: Container, seconds: int | None = None, signal_text: str = ""
-) -> dict[str, float]:
-    """Stop when it runs, then start."""
-    try:
-        await stop(containers, container, seconds, signal_text)
-    except NotModified:
-        pass
-    timing = await container_start.start(containers, container)
-    containers.parts.events.publish("container", "restart", container.id, container.attributes())
-    return timing
-
-
-async def pause(containers: Containers, container: Container) -> None:
-    """Freeze it, then record that: a daemon that finds a frozen container whose record says "running" thaws it
-    (`settle_frozen`). When the record cannot be written, the container goes on and the error says so."""
-    async with container.lock:
-        task = _pausable(container)
-        await task.pause()
-        try:
-            _set_status(containers, container, "paused")
-        except BaseException as error:
-            await _undone(task.resume(), error, f"container {container.id} is not paused, it goes on")
-        containers.parts.events.publish("container", "pause", container.id, container.attributes())
-
-
-async def unpause(containers: Containers, container: Container) -> None:
-    """Record it, then thaw it; when one of the two cannot be done it stays paused, and the error says so."""
-    async with container.lock:
-        task = _paused(container)
-        try:
-            _set_status(containers, container, "running")
-            await task.resume()
-        except (Conflict, NotFound):  # it has ended; its watcher is about to say so
-            raise
-        except BaseException as error:
-            await _undone(_paused_again(containers, container), error, f"container {container.id} stays paused")
-        containers.parts.events.publish("container", "unpause", container.id, container.attributes())
-
-
-@asynccontextmanager
-async def still(containers: Containers, container: Container, wanted: bool) -> AsyncIterator[Callable[[], None]]:
-    """For a commit: the container stands still until the context ends, or until what it yields is called.
-
-    It is not recorded, so no fault of the disk can leave it frozen: a daemon that dies meanwhile leaves a frozen
-    container whose record says "running", and the next one thaws it. A container that is not running is left alone.
-    """
-    wanted = wanted and container.record.state.status == "running"
-    if wanted:
-        async with container.lock:
-            task = _pausable(container)
-            await task.pause()
-            container.record.state.status = "paused"
-            containers.parts.events.publish("container", "pause", container.id, container.attributes())
-    pending = [wanted]
-
-    def go_on() -> None:
-        if pending.pop():
-            containers.parts.changing.spawn(_go_on(containers, container), "going on after a commit")
-        pending.append(False)
-
-    try:
-        yield go_on
-    finally:
-        go_on()
-
-
-async def settle_frozen(container: Container) -> None:
-    """At the daemon's start: the record decides whether a container is paused. One that was frozen, and whose daemon
-    died before it wrote that down or in the middle of a commit, goes on."""
-    task = container.task
-    if task is not None and task.paused and container.record.state.status == "running":
-        await task.resume()
-
-
-async def _go_on(containers: Containers, container: Container) -> None:
-    """Thaw a container, whatever can be recorded: it was frozen for a commit, or a signal waits in it."""
-    async with container.lock:
-        task = container.task
-        if task is None or container.record.state.status != "paused":
-            return  # it has ended, or a client has unpaused it
-        await task.resume()
-        try:
-            _set_status(containers, container, "running")
-        except CortenError as error:
-            container.record.state.status = "running"
-            log.error("container %s runs again, which could not be recorded: %s", container.id, error)
-        containers.parts.events.publish("container", "unpause", container.id, container.attributes())
-
-
-def _pausable(container: Container) -> Task:
-    state, name = container.record.state, container.record.name
-    if state.status == "paused":
-        raise Conflict(f"container {name} is already paused")
-    if state.status == "restarting":
-        raise Conflict(f"container {container.id} is restarting, wait until the container is running")
-    if state.status != "running" or container.task is None:
-        raise Conflict(f"container {container.id} is not running")
-    return container.task
-
-
-def _paused(container: Container) -> Task:
-    if container.record.state.status != "paused" or container.task is None:
-        raise Conflict(f"container {container.id} is not paused")
-    return container.task
-
-
-def _set_status(containers: Containers, container: Container, status: records.Status) -> None:
-    """The status is what it was when it cannot be stored."""
-    state, before = container.record.state, container.record.state.status
-    state.status = status
-    try:
-        records.save(containers.parts.table, container.record)
-    except BaseException:
-        state.status = before
-        raise
-
-
-async def _paused_again(containers: Containers, container: Container) -> None:
-    if container.record.state.status == "running":
-        _set_status(containers, container, "paused")
-
-
-async def _undone(undoing: Awaitable[None], error: BaseException, said: str) -> NoReturn:
-    """Undo the first half of what failed with `error`, and raise that with what became of the container."""
-    try:
-        await undoing
-    except CortenError as second:
-        said = f"{said}, or should: that failed as well ({second})"
-    if isinstance(error, CortenError):
-        raise type(error)(f"{said}: {error}") from error
-    raise error
-
-
-def _stopped_by_client(containers: Containers, container: Container) -> None:
+def _record_stop(containers: Containers, container: Container) -> None:
     """Recorded before the signal goes out: a daemon that dies in between must not restart it by policy."""
     if container.record.stopped:
         return
@@ -275,4 +135,4 @@ async def _send(containers: Containers, container: Container, number: int) -> No
     containers.parts.events.publish("container", "kill", container.id, container.attributes(signal=str(number)))
     if container.record.state.status == "paused":
         with suppress(Conflict, NotFound):  # the signal has ended it already
-            await _go_on(containers, container)
+            await pause.thaw(containers, container)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
 from corten.engine.containers.execs import check_running
 from corten.errors import Invalid, Unavailable, Unsupported
 from corten.spec.json import Json
-
-if TYPE_CHECKING:
-    from corten.engine.containers.containers import Containers
 
 _PATIENCE = 10.0
 _FORBIDDEN = set(";|&`$<>\n\0")

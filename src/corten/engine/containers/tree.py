@@ -3,63 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from corten.engine.containers.container import Container
 from corten.engine.subpaths import with_subpaths
-from corten.errors import Conflict, Invalid, NotFound, Unsupported
+from corten.errors import Conflict, Invalid, NotFound
 from corten.plan.facts import HostFacts
 from corten.plan.namespaces import remapped
-from corten.snapshots.shelf import Shelf
+from corten.snapshots.contract import Snapshots
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
 from corten.store.feed import decoded
-
-
-class TreeWork(Protocol):
-    """Processes that see one tree (`corten.supervisor.trees` says what each request does)."""
-
-    async def ask(self, request: Json, fds: Sequence[int]) -> Json: ...
-
-    def stream(
-        self, request: Json, fds: Sequence[int]
-    ) -> AbstractAsyncContextManager[tuple[Json, AsyncIterator[bytes]]]: ...
-
-    async def pour(self, request: Json, fds: Sequence[int], data: AsyncIterator[bytes]) -> Json: ...
-
-
-class NoTreeWork:
-    """For engines without a launcher."""
-
-    async def ask(self, request: Json, fds: Sequence[int]) -> Json:
-        raise Unsupported("this engine cannot look into containers' trees")
-
-    @asynccontextmanager
-    async def stream(self, request: Json, fds: Sequence[int]) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
-        raise Unsupported("this engine cannot look into containers' trees")
-        yield {}, aiter(())  # makes it a generator
-
-    async def pour(self, request: Json, fds: Sequence[int], data: AsyncIterator[bytes]) -> Json:
-        raise Unsupported("this engine cannot look into containers' trees")
-
-
-class Trees(Protocol):
-    """A driver of trees, as far as looking into one needs it."""
-
-    @property
-    def shelf(self) -> Shelf: ...
-
-    def mounts(self, key: str) -> tuple[Mount, ...]: ...
-
-    def view(self, name: str) -> tuple[Mount, ...]: ...
+from corten.tasks.contract import TreeWork
 
 
 class ContainerTrees:
     """Every method may raise NotFound, Conflict (the container is going), Invalid, Forbidden, Exhausted, Failed."""
 
-    def __init__(self, trees: Trees, work: TreeWork, facts: Callable[[], HostFacts]) -> None:
+    def __init__(self, trees: Snapshots, work: TreeWork, facts: Callable[[], HostFacts]) -> None:
         self._trees = trees
         self._work = work
         self._facts = facts

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from corten.engine.containers import records
 from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
 from corten.engine.containers.network import change_rate
 from corten.engine.containers.ports import republish
 from corten.errors import Conflict
 from corten.plan.update import update_resources
 from corten.spec.docker.host_config import UpdateConfig
-
-if TYPE_CHECKING:
-    from corten.engine.containers.containers import Containers
 
 
 async def update(containers: Containers, container: Container, body: UpdateConfig) -> list[str]:

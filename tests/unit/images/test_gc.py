@@ -9,9 +9,9 @@ from typing import cast
 
 import pytest
 
-from corten.engine import image_gc
-from corten.engine.engine import Engine
 from corten.errors import Invalid
+from corten.images import gc
+from corten.images.images import Images
 from corten.images.policy import Disk, Holding, Policy, judge, parse
 from corten.images.uses import Uses
 from corten.store.database import Database
@@ -127,11 +127,9 @@ async def test_one_failure_is_not_the_last_attempt(
         return 0
 
     images = SimpleNamespace(stock=SimpleNamespace(collector=SimpleNamespace(everything=everything)))
-    parts = SimpleNamespace(settings=SimpleNamespace(image_gc=Policy()))
-    monkeypatch.setattr(image_gc, "INTERVAL", 0.0)
-    task = asyncio.create_task(
-        image_gc.Gc(cast(Engine, SimpleNamespace(images=images, parts=parts))).every_now_and_then()
-    )
+    monkeypatch.setattr(gc, "INTERVAL", 0.0)
+    collection = gc.Gc(cast(Images, images), lambda id: [], Policy, Path())
+    task = asyncio.create_task(collection.run_periodically())
     await asyncio.wait({task, asyncio.create_task(done.wait())}, return_when="FIRST_COMPLETED", timeout=60)
     assert done.is_set()
     assert "the disk failed" in caplog.text

@@ -10,12 +10,14 @@ import asyncio
 import logging
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from corten.aio.threads import settling, walking
 from corten.errors import CortenError
 from corten.images import policy as image_policy
 from corten.images.collect import RESUMABLE
+from corten.images.images import Images
 from corten.images.policy import Disk, Holding, Policy, Verdict
 from corten.images.stock import Stock
 from corten.images.view import familiar
@@ -24,9 +26,6 @@ from corten.spec.json import Json
 from corten.store.images import ImageRecord
 from corten.units.durations import SECOND
 
-if TYPE_CHECKING:
-    from corten.engine.engine import Engine
-
 log = logging.getLogger(__name__)
 INTERVAL = 600.0  # seconds
 
@@ -34,15 +33,17 @@ INTERVAL = 600.0  # seconds
 class Gc:
     """The policy is looked up at each run: it can change with the configuration."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(
+        self, images: Images, users: Callable[[str], Sequence[str]], policy: Callable[[], Policy], data_root: Path
+    ) -> None:
+        """`users` gives the names of the containers of an image."""
+        self._images = images
+        self._users = users
+        self._policy = policy
+        self._data_root = data_root
         self._turn = asyncio.Lock()
 
-    @property
-    def policy(self) -> Policy:
-        return self._engine.parts.settings.image_gc
-
-    async def every_now_and_then(self) -> None:
+    async def run_periodically(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL)
             try:
@@ -51,15 +52,15 @@ class Gc:
                 log.exception("image gc failed; the next attempt is in %d s", INTERVAL)
 
     async def _once(self) -> None:
-        if self.policy.active:
+        if self._policy().active:
             await self._quietly()
         else:  # what a save or a push still needed when its image was removed
-            await settling(self._engine.images.stock.collector.everything, RESUMABLE)
+            await settling(self._images.stock.collector.everything, RESUMABLE)
 
     async def after_pull(self) -> None:
         """Only when there is less space than is wanted."""
         disk = self._disk()
-        if disk.free < self.policy.wanted(disk.total):
+        if disk.free < self._policy().wanted(disk.total):
             await self._quietly()
 
     async def _quietly(self) -> None:
@@ -68,14 +69,14 @@ class Gc:
 
     async def run(self, dry: bool = False, asked: Json | None = None) -> Json:
         """What went and why, what stayed and why; `dry` does nothing. `asked` are keys of "image-gc" for this once."""
-        policy = image_policy.parse(asked or {}, self.policy)
+        policy = image_policy.parse(asked or {}, self._policy())
         async with self._turn:
-            stock: Stock = self._engine.images.stock
+            stock: Stock = self._images.stock
             disk, records = self._disk(), {record.id: record for record in stock.records.all()}
             verdicts = image_policy.judge(policy, *self._holdings(stock, records), disk, time.time())
             names = {id: self._names(stock, id) for id in records}
             if not dry:
-                self._engine.images.uses.forget_all_but(records)
+                self._images.uses.forget_all_but(records)
             gone = [v for v in verdicts if v.goes and (dry or await self._remove(stock, v.id))]
             left = [v for v in verdicts if not v.goes]
             orphans = await walking(stock.collector.orphans, RESUMABLE)
@@ -93,7 +94,7 @@ class Gc:
         }
 
     def _disk(self) -> Disk:
-        status = os.statvfs(self._engine.parts.settings.data_root)
+        status = os.statvfs(self._data_root)
         return Disk(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize)
 
     def _holdings(self, stock: Stock, records: dict[str, ImageRecord]) -> tuple[list[Holding], dict[str, int]]:
@@ -102,16 +103,14 @@ class Gc:
         for record in records.values():
             sizes |= {layer.digest: layer.size for layer in record.layers}
             sizes |= {name: shelf.size(name) for name in record.chain}
-            used = max(record.added, self._engine.images.uses.last(record.id))
+            used = max(record.added, self._images.uses.last(record.id))
             parts = frozenset((*record.kept, *record.chain))
             found.append(Holding(record.id, parts, used, self._kept_by(stock, record)))
         return found, sizes
 
     def _kept_by(self, stock: Stock, record: ImageRecord) -> str:
-        users = self._engine.containers.users_of_image(record.id)
-        if users:
-            name = self._engine.containers.get(users[0][0]).record.name
-            return f"container {name} uses it" + (f", and {len(users) - 1} more" if len(users) > 1 else "")
+        if users := self._users(record.id):
+            return f"container {users[0]} uses it" + (f", and {len(users) - 1} more" if len(users) > 1 else "")
         if stock.leases.held("blob", record.kept) or stock.leases.held("snapshot", record.chain):
             return "work under way needs it"
         return ""
@@ -125,7 +124,7 @@ class Gc:
         if record is None or self._kept_by(stock, record):
             return False
         try:
-            await self._engine.images.remove(id, force=True)
+            await self._images.remove(id, force=True)
         except CortenError as error:
             log.info("image gc: %s stays: %s", id, error)
             return False

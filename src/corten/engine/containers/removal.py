@@ -1,0 +1,84 @@
+"""The removal of a container that does not run: its record, writable tree, bundle and anonymous volumes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from pathlib import Path
+
+from corten.aio.threads import settling
+from corten.engine.containers import parents, records
+from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
+from corten.engine.parts import Parts
+from corten.errors import CortenError, NotFound
+from corten.tasks.contract import Exit
+
+
+async def remove_ended(containers: Containers, container: Container) -> None:
+    """--rm: anonymous volumes go as well. Nothing happens when a client removed it first."""
+    async with container.lock:
+        if container.gone or container.record.state.running:
+            return
+        try:
+            await remove_locked(containers, container, volumes=True)
+        except BaseException as error:
+            container.wake(Exit(container.record.state.exit_code, time.time(), error=str(error)), "removed")
+            raise
+
+
+async def remove_locked(containers: Containers, container: Container, volumes: bool) -> None:
+    """The record goes last, so that an interrupted removal is seen and completed at the next start of the daemon."""
+    parts, record = containers.parts, container.record
+    exit_code, before = record.state.exit_code, record.state.status
+    record.state.status = "removing"
+    try:
+        records.save(parts.table, record)
+    except CortenError:
+        record.state.status = before  # it can be tried again
+        raise
+    release_volumes(parts, container, anonymous=volumes)
+    container.close_queued()
+    container.gone = True
+    containers.drop(container)
+    parts.changing.spawn(_erase(containers, container), f"erasing container {container.id}")
+    parts.events.publish("container", "destroy", container.id, container.attributes())
+    container.wake(Exit(exit_code, time.time()), "not-running", "next-exit", "removed")
+
+
+async def _erase(containers: Containers, container: Container) -> None:
+    """Behind the answer: no client can name the container any more."""
+    parts = containers.parts
+    await container.torn_down()
+    if container.record.host_config.cgroup_parent:
+        parents.remove_unused(containers)
+    parts.snapshots.remove(container.id)
+    await asyncio.to_thread(_remove_bundle, container.bundle)
+    records.forget(parts.table, container.id)
+    try:
+        parts.images.resolve(container.record.image_id)
+    except NotFound:
+        await settling(parts.images.collect)
+
+
+def _remove_bundle(bundle: Path) -> None:
+    """A handful of files. OSError when they cannot be removed: the record stays, and the next daemon tries again."""
+    try:
+        for name in os.listdir(bundle):
+            os.unlink(bundle / name)
+        bundle.rmdir()
+    except FileNotFoundError:
+        return
+    except OSError:
+        shutil.rmtree(bundle)
+
+
+def release_volumes(parts: Parts, container: Container, anonymous: bool) -> None:
+    """Named volumes stay; anonymous ones are removed when asked, unless another container shares them."""
+    for point in container.record.mounts:
+        if point.type == "volume":
+            parts.volumes.let_go(point.name, container.id)
+            if anonymous and point.anonymous and not parts.volumes.users(point.name):
+                parts.volumes.remove(point.name, force=True)

@@ -1,0 +1,29 @@
+"""Another name for a container."""
+
+from __future__ import annotations
+
+from corten.engine.containers import network as container_network
+from corten.engine.containers import records
+from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
+from corten.engine.containers.names import check_name
+from corten.errors import Invalid
+
+
+async def rename(containers: Containers, container: Container, name: str) -> None:
+    """Raises Invalid for a name that cannot be one, or is its own, and Conflict for one that is taken."""
+    if not name:
+        raise Invalid("Neither old nor new names may be empty")
+    new = check_name(name)
+    async with container.lock:
+        record = container.record
+        old = record.name
+        if new == old:
+            raise Invalid("Renaming a container with the same name as its current name")
+        containers.check_free(new)
+        del containers.by_name[old]
+        record.name = new
+        containers.by_name[new] = container
+        container_network.renamed(containers, container)
+        records.save(containers.parts.table, record)
+        containers.parts.events.publish("container", "rename", record.id, container.attributes(oldName="/" + old))

@@ -1,0 +1,62 @@
+"""The daemon's start: running containers are adopted, ends are recorded, removals are completed, and what restart
+policies ask for is started."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from corten.engine.containers import lifecycle, parents, pause, records, removal, restarts, run
+from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
+from corten.errors import CortenError
+from corten.tasks.contract import Exit
+
+log = logging.getLogger(__name__)
+
+
+async def restore(containers: Containers) -> None:
+    """Once, before any other verb. A container that cannot be restored is an error in the log."""
+    parts = containers.parts
+    found, broken = records.load(parts.table)
+    for error in broken:
+        log.error("%s", error)
+    for record in found:
+        containers.add(Container(record, parts.containers_root / record.id))
+        for point in record.mounts:
+            if point.type == "volume":
+                parts.volumes.hold(point.name, record.id)
+    await asyncio.gather(*(_restore(containers, container) for container in list(containers.by_id.values())))
+    parents.remove_unused(containers)
+
+
+async def _restore(containers: Containers, container: Container) -> None:
+    status = container.record.state.status
+    try:
+        async with container.lock:
+            if status == "removing":
+                await removal.remove_locked(containers, container, volumes=False)
+            elif status in ("running", "paused"):
+                await _adopt(containers, container)
+            elif status == "restarting" or restarts.starts_with_daemon(container.record):
+                lifecycle.start_soon(containers, container)
+    except (CortenError, OSError) as error:
+        log.error("container %s could not be restored: %s", container.id, error)
+    except Exception:  # a defect that one container's state brings out must not keep all others from their daemon
+        log.exception("container %s could not be restored", container.id)
+
+
+async def _adopt(containers: Containers, container: Container) -> None:
+    """A running task goes on; one that ended meanwhile is ended here, with what its supervisor wrote down."""
+    if await run.adopt(containers, container):
+        await pause.thaw_unrecorded(container)
+        lifecycle.keep(containers, container)
+    else:
+        decision = await lifecycle.end_run_locked(containers, container, _lost())
+        lifecycle.keep_ended(containers, container, decision)
+
+
+def _lost() -> Exit:
+    """Its supervisor left no trace, as after a reboot."""
+    return Exit(137, time.time(), error="the end of this run was not seen: its supervisor is gone")

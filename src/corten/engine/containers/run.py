@@ -1,0 +1,330 @@
+"""One run of a container: one stack of acquisitions, each with its release.
+
+What is on the stack when a start fails is what is on it when the run has ended, so both take the same way down. A
+release that no client can observe (a namespace, a control group) goes on behind the answer, and is awaited by
+`Container.torn_down`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import msgspec
+
+from corten.engine.containers import files as container_files
+from corten.engine.containers import health, links, parents, records
+from corten.engine.containers import network as container_network
+from corten.engine.containers.container import Container
+from corten.engine.containers.containers import Containers
+from corten.engine.containers.links import linked, linking
+from corten.engine.containers.phases import Phases
+from corten.engine.parts import Parts
+from corten.engine.subpaths import with_subpaths
+from corten.errors import Conflict, CortenError, NotModified, StartFailed
+from corten.kernel import paths
+from corten.plan import bundle
+from corten.plan.document import container_spec
+from corten.plan.facts import HostFacts, MountPoint, SpecInputs
+from corten.plan.mounts import bundle_files
+from corten.plan.namespaces import joins
+from corten.plan.security import capabilities, parse_security_options, unfiltered
+from corten.spec.docker import times
+from corten.spec.docker.host_config import HostConfig
+from corten.spec.json import Json
+from corten.spec.mounts import Mount
+from corten.tasks.contract import Bundle, Namespace, Task
+
+log = logging.getLogger(__name__)
+
+
+def check_startable(container: Container) -> None:
+    """Raises NotModified for a container that runs, and Conflict for one that cannot be started."""
+    status = container.record.state.status
+    if container.gone or status in ("removing", "dead"):
+        raise Conflict("container is marked for removal and cannot be started")
+    if status == "paused":
+        raise Conflict("cannot start a paused container, try unpause instead")
+    if status == "running":
+        raise NotModified(f"container {container.record.name} is already running")
+
+
+async def start(containers: Containers, container: Container) -> dict[str, float]:
+    """Seconds by phase. Nothing is left of a start that failed. Raises Conflict, StartFailed.
+
+    The caller holds the lock and has called `check_startable`; it has to see to the end, as `lifecycle.keep` does.
+    """
+    parts, record, phases = containers.parts, container.record, Phases()
+    await container.torn_down()
+    try:
+        async with AsyncExitStack() as stack:
+            task = await _acquire(containers, container, stack, phases)
+            try:
+                _record_start(parts, container, task, phases)
+            except BaseException:
+                await task.destroy()
+                raise
+            container.release = stack.pop_all()
+    except BaseException as error:
+        _record_failure(parts, container, error)
+        raise
+    container.run(task)
+    parts.events.publish("container", "start", container.id, container.attributes())
+    health.begin(containers, container)
+    for other in linking(containers, container):
+        container_files.rewrite_network(containers, other)
+    await _serve_late(container, task)
+    return record.timing
+
+
+def _record_start(parts: Parts, container: Container, task: Task, phases: Phases) -> None:
+    record = container.record
+    record.timing = phases.total()
+    state = records.State("running", pid=task.pid, started_at=times.now(), finished_at=record.state.finished_at)
+    record.state, record.stopped = state, False
+    record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
+    records.save(parts.table, record)
+
+
+async def _serve_late(container: Container, task: Task) -> None:
+    """Clients that attached while the task was being made: too late for its creation, too early to find it."""
+    for stream in container.take_queued():
+        try:
+            await task.attach(stream)
+        except CortenError as error:  # it has ended already, and the client's stream with it
+            log.debug("container %s: a client came too late: %s", container.id, error)
+
+
+async def release(container: Container) -> None:
+    """Give back what the run acquired. An error is logged: what is left is swept at the daemon's next start."""
+    stack, container.release, container.task = container.release, None, None
+    if container.health is not None:
+        container.health.stop()
+    if stack is None:
+        return
+    try:
+        await stack.aclose()
+    except Exception as error:
+        log.error("container %s was not torn down completely: %s", container.id, error, exc_info=error)
+
+
+async def adopt(containers: Containers, container: Container) -> bool:
+    """Take over a task of an earlier daemon, with its network; False when there is no trace of it."""
+    parts, record = containers.parts, container.record
+    task = await parts.runtime.adopt(make_bundle(container, parts))
+    if task is None and not record.endpoints:
+        return False
+    async with AsyncExitStack() as stack:
+        await container_network.adopt_all(containers, container, stack)
+        if task is not None:
+            _push_background(parts, container, stack, task.delete, "task")
+        container.release = stack.pop_all()
+    if task is None:
+        return False
+    container.run(task)
+    await container_network.serve_again(containers, container)
+    health.begin(containers, container)
+    return True
+
+
+def _record_failure(parts: Parts, container: Container, error: BaseException) -> None:
+    """A start that failed leaves its reason in the record, as Docker's does."""
+    state = container.record.state
+    container.close_queued()
+    if not isinstance(error, (CortenError, OSError)):
+        return
+    code = error.exit_code if isinstance(error, StartFailed) else 128
+    status: records.Status = "exited" if state.started_at else "created"
+    container.record.state = records.State(
+        status, exit_code=code, error=str(error), started_at=state.started_at, finished_at=state.finished_at
+    )
+    records.save(parts.table, container.record)
+
+
+async def _acquire(containers: Containers, container: Container, stack: AsyncExitStack, phases: Phases) -> Task:
+    parts, record = containers.parts, container.record
+    with phases.phase("prepare"):
+        namespaces = _joined(containers, container)
+        linked(containers, container)
+        _make_sources(container)
+        parents.record_missing(parts, container)
+        rootfs = parts.snapshots.mounts(record.id)
+        container_files.prepare(container, bundle.root_owner(record.host_config, parts.facts))
+    async with AsyncExitStack() as held:
+        namespace = await _network_namespace(parts, container, held, phases)
+        if namespace is not None:
+            namespaces["network"] = str(namespace.path)
+            if namespace.user is not None:
+                namespaces["user"] = str(namespace.user)
+        with phases.phase("specification"):
+            shared = _shared_memory(containers, record.host_config)
+            inputs = _inputs(parts, container, namespaces, shared, with_subpaths(record.mounts, held))
+            inputs = replace(inputs, linked_env=links.environment(containers, container))
+            spec = container_spec(inputs, _facts(parts, record.host_config))
+            (container.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
+        made = replace(
+            make_bundle(container, parts, rootfs=rootfs),
+            cgroup=spec["linux"]["cgroupsPath"],
+            born=bundle.clone_namespaces(spec),
+        )
+        task = await _side_by_side(containers, container, stack, phases, made, namespace)
+    with phases.phase("hosts"):
+        container_files.write_network(containers, container)
+    with phases.phase("start"):
+        for name, seconds in (await task.start()).items():  # a supervisor was made in "create"; its program starts here
+            phases.seconds[f"start.{name}" if name == "execve" else f"create.{name}"] = seconds
+    return task
+
+
+async def _network_namespace(
+    parts: Parts, container: Container, stack: AsyncExitStack, phases: Phases
+) -> Namespace | None:
+    """A namespace of its own, open until the task is in it; None when it shares another's."""
+    record = container.record
+    if not container_network.own_namespace(record):
+        return None
+    with phases.phase("namespace"):
+        namespace = await parts.namespaces.create(bundle.id_map(record.host_config, parts.facts))
+    stack.callback(namespace.close)
+    return namespace
+
+
+async def _side_by_side(
+    containers: Containers,
+    container: Container,
+    stack: AsyncExitStack,
+    phases: Phases,
+    made: Bundle,
+    namespace: Namespace | None,
+) -> Task:
+    """The task and the network are made at the same time; each that came about is on the stack before an error is."""
+    parts = containers.parts
+
+    async def create() -> Task:
+        await container.attached()
+        with phases.phase("create"):
+            return await parts.runtime.create(made, container.take_queued())
+
+    async def connect() -> None:
+        with phases.phase("network"):
+            await container_network.connect_all(containers, container, namespace, stack)
+
+    both = asyncio.gather(create(), connect(), return_exceptions=True)
+    try:
+        await asyncio.shield(both)
+    finally:  # also when this is cancelled
+        task, connected = await both
+        if not isinstance(task, BaseException):
+            _push_background(parts, container, stack, task.delete, "task")
+    if isinstance(connected, BaseException):
+        raise connected
+    if isinstance(task, BaseException):
+        raise task
+    return task
+
+
+def _push_background(
+    parts: Parts, container: Container, stack: AsyncExitStack, release: Callable[[], Awaitable[None]], what: str
+) -> None:
+    """Push a release that goes on behind the answer when its turn comes."""
+
+    async def run() -> None:
+        await release()
+
+    def begin() -> None:
+        task = parts.changing.spawn(run(), f"taking away the {what} of container {container.id}")
+        container.teardown.add(task)
+        task.add_done_callback(container.teardown.discard)
+
+    stack.callback(begin)
+
+
+def _joined(containers: Containers, container: Container) -> dict[str, str]:
+    """Paths of the namespaces of other containers that this one shares. Conflict when one does not run."""
+    found = {}
+    record, host = container.record, container.record.host_config
+    for kind, mode in (("network", host.network_mode), ("pid", host.pid_mode), ("ipc", host.ipc_mode)):
+        if name := joins(mode):
+            other = containers.get(name)
+            if not other.record.state.has_task:
+                raise Conflict(f"cannot join {kind} of a non running container: {other.id}")
+            if kind == "network":  # one network, one name in it
+                record.config = record.config.replace(hostname=other.record.config.hostname)
+            if kind == "ipc":
+                _check_shareable(other)
+            found[kind] = f"/proc/{other.record.state.pid}/ns/{'net' if kind == 'network' else kind}"
+    return found
+
+
+def _check_shareable(other: Container) -> None:
+    """Conflict for an IPC namespace that its container keeps to itself (or has none of)."""
+    mode = other.record.host_config.ipc_mode
+    if mode not in ("shareable", "host") and not joins(mode):
+        raise Conflict(f"cannot join IPC of container {other.id}: its IPC mode is {mode}, start it with shareable")
+
+
+def _shared_memory(containers: Containers, host_config: HostConfig) -> str | None:
+    """/dev/shm of the container whose IPC namespace is joined, as the runtime finds it; None for one of its own."""
+    if not (name := joins(host_config.ipc_mode)):
+        return None
+    return f"/proc/{containers.get(name).record.state.pid}/root/dev/shm"
+
+
+def _inputs(
+    parts: Parts, container: Container, namespaces: dict[str, str], shm: str | None, mounts: Sequence[MountPoint]
+) -> SpecInputs:
+    record = container.record
+    return SpecInputs(
+        id=record.id,
+        name=record.name,
+        config=record.config,
+        host_config=record.host_config,
+        bundle=container.bundle,
+        files=bundle_files(str(container.bundle)),
+        mounts=mounts,
+        namespaces=namespaces,
+        seccomp=_seccomp(parts, record.host_config),
+        shm_path=shm,
+        cgroup_path=f"{parents.parent_of(parts, record.host_config)}/{record.id}",
+    )
+
+
+def _facts(parts: Parts, host_config: HostConfig) -> HostFacts:
+    """runc before 1.2 refuses a namespace that it has not heard of."""
+    ours = bundle.runtime_path(host_config.runtime, parts.settings.runtimes) == "corten"
+    return parts.facts if ours else replace(parts.facts, time_namespace=False)
+
+
+def _seccomp(parts: Parts, host_config: HostConfig) -> Json | None:
+    profile = parse_security_options(host_config.security_opt).seccomp
+    if unfiltered(host_config, profile):
+        return None
+    return parts.seccomp(profile, capabilities(host_config, parts.facts))
+
+
+def make_bundle(container: Container, parts: Parts, rootfs: tuple[Mount, ...] = ()) -> Bundle:
+    """The bundle of a record; `adopt` needs no `rootfs`."""
+    config, host = container.record.config, container.record.host_config
+    rows, columns = host.console_size
+    return Bundle(
+        id=container.id,
+        path=container.bundle,
+        rootfs=rootfs,
+        log=bundle.log_file(container.log_path, config, host, parts.settings.log_defaults),
+        terminal=config.tty,
+        open_stdin=config.open_stdin,
+        stdin_once=config.stdin_once,
+        console_size=(rows, columns),
+        runtime=bundle.runtime_path(host.runtime, parts.settings.runtimes),
+    )
+
+
+def _make_sources(container: Container) -> None:
+    """Missing sources of -v are made at each start, as Docker does; those of --mount are not."""
+    for point in container.record.mounts:
+        if point.type == "bind" and point.create and not os.path.lexists(point.source):
+            paths.make_public(point.source)
