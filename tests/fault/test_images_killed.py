@@ -44,7 +44,7 @@ def pull(daemon: Fragile, name: str) -> list[dict[str, object]]:
     return said
 
 
-def stock(daemon: Fragile) -> dict[str, list[str]]:
+def store(daemon: Fragile) -> dict[str, list[str]]:
     """Everything on disk that an image is made of, or on its way to be."""
     places = ("content/blobs/sha256", "content/ingest", "snapshots")
     return {place: sorted(set(os.listdir(daemon.data / place)) - {".trash"}) for place in places}
@@ -58,7 +58,7 @@ def test_a_pull_goes_on_from_the_byte_that_it_had(daemon: Fragile, registry: Hel
     registry.add("1", image)
     registry.hold = 7 << 20
     layer, name = digest(image.layers[0]), f"{registry.host}/a/b:1"
-    before = stock(daemon)
+    before = store(daemon)
     thread = threading.Thread(target=pull, args=(daemon, name))
     thread.start()
     part = layer.replace(":", "-") + ".part"
@@ -74,7 +74,7 @@ def test_a_pull_goes_on_from_the_byte_that_it_had(daemon: Fragile, registry: Hel
     assert registry.ranges(layer) == ["", f"bytes={had}-"]
     assert parts(daemon) == {}
     assert daemon.ask("DELETE", f"/images/{name}")[0] == 200
-    assert stock(daemon) == before
+    assert store(daemon) == before
 
 
 def test_a_damaged_part_is_found_and_fetched_again(daemon: Fragile, registry: Held, image: Made) -> None:
@@ -106,9 +106,9 @@ def test_killed_while_it_unpacks(daemon: Fragile, registry: Held, image: Made) -
     daemon.start()
     assert str(pull(daemon, name)[-1]["status"]).startswith("Status: ")
     assert registry.ranges(digest(image.layers[0])) == [""]
-    trees = len(stock(daemon)["snapshots"])
+    trees = len(store(daemon)["snapshots"])
     assert daemon.ask("DELETE", f"/images/{name}")[0] == 200
-    assert len(stock(daemon)["snapshots"]) == trees - 2
+    assert len(store(daemon)["snapshots"]) == trees - 2
 
 
 def test_a_load_leaves_nothing(daemon: Fragile, image: Made) -> None:
@@ -119,7 +119,7 @@ def test_a_load_leaves_nothing(daemon: Fragile, image: Made) -> None:
         tars.file("1.tar", image.layers[1]),
         tars.file("manifest.json", json.dumps(documents).encode()),
     )
-    before = stock(daemon)
+    before = store(daemon)
     with Connection(daemon.socket) as http:
         http.putrequest("POST", "/images/load")
         http.putheader("Content-Type", "application/x-tar")
@@ -129,9 +129,9 @@ def test_a_load_leaves_nothing(daemon: Fragile, image: Made) -> None:
         until(lambda: sum(parts(daemon).values()) >= 4 << 20, "some of the layer is on disk")
         daemon.kill()
     daemon.start()
-    assert stock(daemon) == before
+    assert store(daemon) == before
     with Connection(daemon.socket) as http:
         http.request("POST", "/images/load", archive, {"Content-Type": "application/x-tar"})
         assert "Loaded image: loaded:1" in http.getresponse().read().decode()
     assert daemon.ask("DELETE", "/images/loaded:1")[0] == 200
-    assert stock(daemon) == before
+    assert store(daemon) == before

@@ -39,11 +39,11 @@ def registry() -> Iterator[Held]:
 @pytest.fixture
 def unharmed(daemon: Fragile, registry: Held) -> Iterator[None]:
     """Afterwards nothing new is in the store, the daemon is the same and no bigger, and an honest image comes."""
-    before, pid = stock(daemon), daemon.pid
+    before, pid = store(daemon), daemon.pid
     logged = daemon.log.stat().st_size
     yield
     deadline = time.monotonic() + 2
-    while (now := stock(daemon)) != before and time.monotonic() < deadline:
+    while (now := store(daemon)) != before and time.monotonic() < deadline:
         time.sleep(0.02)
     assert set(now) - set(before) == set() and now == before
     assert daemon.pid == pid
@@ -56,7 +56,7 @@ def unharmed(daemon: Fragile, registry: Held) -> Iterator[None]:
     assert "Traceback" not in text and "nobody foresaw" not in text, text[-2000:]
 
 
-def stock(daemon: Fragile) -> list[str]:
+def store(daemon: Fragile) -> list[str]:
     places = ("content/blobs", "content/ingest", "snapshots")
     found = [path for place in places for path in (daemon.data / place).glob("*")]
     found += (daemon.data / "content/blobs").glob("*/*")

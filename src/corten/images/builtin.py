@@ -20,8 +20,7 @@ from pathlib import Path
 from corten.errors import NotFound, Unsupported
 from corten.images import keep as image_keep
 from corten.images import registry_image
-from corten.images.chain import LayerTrees
-from corten.images.collect import Collector
+from corten.images.store import ImageStore
 from corten.layers import write
 from corten.layers.apply import Applied, apply
 from corten.layers.entries import Limits
@@ -32,8 +31,6 @@ from corten.spec import oci_image, platform
 from corten.spec.image_config import History, ImageConfig, RootFS
 from corten.spec.oci_image import Descriptor, Manifest
 from corten.spec.reference import Reference
-from corten.store.blobs import Blobs
-from corten.store.leases import Leases
 
 REFERENCE = Reference("docker.io", "corten/busybox", "latest")
 MADE_OF = {REFERENCE: "static busybox", registry_image.REFERENCE: "Python and registry server"}
@@ -72,11 +69,8 @@ class Recipe:
 class Builtin:
     """Make the images; safe from any thread, and each is made once."""
 
-    def __init__(self, blobs: Blobs, leases: Leases, trees: LayerTrees, collector: Collector) -> None:
-        self._blobs = blobs
-        self._leases = leases
-        self._trees = trees
-        self._collector = collector
+    def __init__(self, store: ImageStore) -> None:
+        self._store = store
         self._lock = threading.Lock()
         self._places = PLACES
 
@@ -84,7 +78,7 @@ class Builtin:
         """The image's id; it is there and tagged when this returns. NotFound, Unsupported when this machine lacks what
         it is made of."""
         with self._lock:
-            known = self._collector.records.by_tag(str(reference))
+            known = self._store.records.by_tag(str(reference))
             if known is not None:
                 return known
             return self._make(reference, self._busybox() if reference == REFERENCE else _registry())
@@ -100,7 +94,7 @@ class Builtin:
         for piece in recipe.pieces():
             hasher.update(piece)
             size += len(piece)
-        with self._leases.hold() as lease:
+        with self._store.leases.hold() as lease:
             blob = Descriptor(oci_image.OCI_LAYER, f"sha256:{hasher.hexdigest()}", size)
             config = _config(blob.digest, recipe)
             manifest = Manifest(
@@ -111,20 +105,20 @@ class Builtin:
             lease.add("snapshot", blob.digest)
             self._put(blob.digest, recipe.pieces())
             for data in (config, body):
-                self._blobs.put(data)
-            if not self._trees.shelf.has(blob.digest):
+                self._store.blobs.put(data)
+            if not self._store.trees.shelf.has(blob.digest):
                 self._apply(blob.digest)
             image = image_keep.plan(manifest, digests.of(body), config)
             digest_name = f"{reference.name}@{image.manifest}"
-            before = image_keep.record(self._collector, self._trees, image, [str(reference)], [digest_name])
-            self._collector.discard(before)
+            before = image_keep.record(self._store, image, [str(reference)], [digest_name])
+            self._store.collector.discard(before)
         return image.id
 
     def _put(self, digest: str, pieces: Iterator[bytes]) -> None:
         """A blob that need not be in memory as a whole. Corrupt when its files have changed meanwhile."""
-        if self._blobs.has(digest):
+        if self._store.blobs.has(digest):
             return
-        ingest = self._blobs.ingest(digest)
+        ingest = self._store.blobs.ingest(digest)
         try:
             ingest.restart()
             for piece in pieces:
@@ -135,15 +129,15 @@ class Builtin:
             raise
 
     def _apply(self, diff_id: str) -> None:
-        draft = self._trees.receive()
+        draft = self._store.trees.receive()
         try:
-            with self._trees.shelf.syncing() as sync:
-                applied = _apply_blob(self._blobs.open(diff_id), draft.path)
+            with self._store.trees.shelf.syncing() as sync:
+                applied = _apply_blob(self._store.blobs.open(diff_id), draft.path)
                 sync()
         except BaseException:
-            self._trees.discard(draft)
+            self._store.trees.discard(draft)
             raise
-        self._trees.commit(draft, diff_id, None, applied.size, applied.implied, applied.links)
+        self._store.trees.commit(draft, diff_id, None, applied.size, applied.implied, applied.links)
 
 
 def _apply_blob(source: int, tree: Path) -> Applied:

@@ -12,10 +12,9 @@ from isal import isal_zlib
 from corten.aio.threads import DISK, settling, to_its_end
 from corten.errors import Exhausted
 from corten.images import keep as image_keep
-from corten.images.chain import LayerTrees, finish
+from corten.images.chain import finish
 from corten.images.changes import apply_changes
-from corten.images.collect import Collector
-from corten.images.unpack import Unpacker
+from corten.images.store import ImageStore
 from corten.layers.write import END
 from corten.spec import digest as digests
 from corten.spec import oci_image
@@ -26,10 +25,10 @@ from corten.spec.image_config import History, ImageConfig, RootFS
 from corten.spec.json import Json
 from corten.spec.oci_image import Descriptor, Manifest
 from corten.spec.reference import Reference
-from corten.store.blobs import Blobs, Ingest
+from corten.store.blobs import Ingest
 from corten.store.feed import Feed, Readers
 from corten.store.images import ImageRecord
-from corten.store.leases import Lease, Leases
+from corten.store.leases import Lease
 
 _COMMITS = 64  # at a time
 _LEVEL = 1  # of igzip: a layer goes to a registry compressed, and this is about as quick as the disk
@@ -63,19 +62,8 @@ class Committed:
 class Committer:
     """`committed(image id, name)` is told of each image; the name is "" for one without."""
 
-    def __init__(
-        self,
-        blobs: Blobs,
-        leases: Leases,
-        trees: LayerTrees,
-        unpacker: Unpacker,
-        collector: Collector,
-    ) -> None:
-        self._blobs = blobs
-        self._leases = leases
-        self._trees = trees
-        self._unpacker = unpacker
-        self._collector = collector
+    def __init__(self, store: ImageStore) -> None:
+        self._store = store
         self._readers = Readers(_COMMITS, "commits")
 
     async def commit(
@@ -91,7 +79,7 @@ class Committer:
         """The id of the new image. `container` is its configuration, `command` what it ran; `settled` is called once
         its tree has been read."""
         config = apply_changes(_config(container, wanted.config), wanted.changes)
-        with self._leases.hold() as lease:
+        with self._store.leases.hold() as lease:
             if parent is not None:
                 lease.add("blob", *parent.blobs)
                 lease.add("snapshot", *parent.chain)
@@ -101,13 +89,13 @@ class Committer:
                 return await self._make(parent, taken, name, wanted, config, command, lease)
             except BaseException as error:
                 lease.release()
-                await settling(self._collector.discard, [taken.blob.digest])
+                await settling(self._store.collector.discard, [taken.blob.digest])
                 if isinstance(error, Exhausted):
-                    await settling(self._collector.everything)
+                    await settling(self._store.collector.everything)
                 raise
 
     def _take(self, feed: Feed, lease: Lease) -> Committed:
-        ingest = self._blobs.ingest()
+        ingest = self._store.blobs.ingest()
         try:
             return self._compress(feed, ingest, lease)
         except BaseException:
@@ -124,7 +112,7 @@ class Committer:
         ingest.write(codec.flush())
         lease.add("blob", ingest.digest)
         blob = Descriptor(oci_image.OCI_LAYER + "+gzip", ingest.digest, ingest.offset)
-        if size <= len(END) or self._blobs.has(ingest.digest):
+        if size <= len(END) or self._store.blobs.has(ingest.digest):
             ingest.abort()
         else:
             ingest.commit()
@@ -150,13 +138,15 @@ class Committer:
         if not taken.empty:
             top = plan.layers[-1]
             lease.add("snapshot", top.chain_id)
-            if not self._trees.shelf.has(top.chain_id):
-                with self._trees.shelf.syncing() as sync:
-                    unpacked = await self._unpacker.unpack(taken.blob.digest, taken.diff_id, lambda done: None)
-                    await to_its_end(lambda: finish(self._trees, unpacked, top.chain_id, top.parent, sync), pool=DISK)
+            if not self._store.trees.shelf.has(top.chain_id):
+                with self._store.trees.shelf.syncing() as sync:
+                    unpacked = await self._store.unpacker.unpack(taken.blob.digest, taken.diff_id, lambda done: None)
+                    await to_its_end(
+                        lambda: finish(self._store.trees, unpacked, top.chain_id, top.parent, sync), pool=DISK
+                    )
         for data in (text, body):
-            await asyncio.to_thread(self._blobs.put, data)
-        await image_keep.keep(self._collector, self._trees, plan, [str(name)] if name else [], [])
+            await asyncio.to_thread(self._store.blobs.put, data)
+        await image_keep.keep(self._store, plan, [str(name)] if name else [], [])
         return plan.id
 
 

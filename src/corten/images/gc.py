@@ -19,7 +19,7 @@ from corten.images import policy as image_policy
 from corten.images.collect import RESUMABLE
 from corten.images.images import Images
 from corten.images.policy import Disk, Holding, Policy, Verdict
-from corten.images.stock import Stock
+from corten.images.store import ImageStore
 from corten.images.view import familiar
 from corten.spec.docker import times
 from corten.spec.json import Json
@@ -55,7 +55,7 @@ class Gc:
         if self._policy().active:
             await self._quietly()
         else:  # what a save or a push still needed when its image was removed
-            await settling(self._images.stock.collector.everything, RESUMABLE)
+            await settling(self._images.store.collector.everything, RESUMABLE)
 
     async def after_pull(self) -> None:
         """Only when there is less space than is wanted."""
@@ -71,17 +71,17 @@ class Gc:
         """What went and why, what stayed and why; `dry` does nothing. `asked` are keys of "image-gc" for this once."""
         policy = image_policy.parse(asked or {}, self._policy())
         async with self._turn:
-            stock: Stock = self._images.stock
-            disk, records = self._disk(), {record.id: record for record in stock.records.all()}
-            verdicts = image_policy.judge(policy, *self._holdings(stock, records), disk, time.time())
-            names = {id: self._names(stock, id) for id in records}
+            store: ImageStore = self._images.store
+            disk, records = self._disk(), {record.id: record for record in store.records.all()}
+            verdicts = image_policy.judge(policy, *self._holdings(store, records), disk, time.time())
+            names = {id: self._names(store, id) for id in records}
             if not dry:
                 self._images.uses.forget_all_but(records)
-            gone = [v for v in verdicts if v.goes and (dry or await self._remove(stock, v.id))]
+            gone = [v for v in verdicts if v.goes and (dry or await self._remove(store, v.id))]
             left = [v for v in verdicts if not v.goes]
-            orphans = await walking(stock.collector.orphans, RESUMABLE)
+            orphans = await walking(store.collector.orphans, RESUMABLE)
             if not dry:
-                await settling(stock.collector.everything, RESUMABLE)
+                await settling(store.collector.everything, RESUMABLE)
         return {
             "DryRun": dry,
             "Policy": policy.shown(),
@@ -97,31 +97,31 @@ class Gc:
         status = os.statvfs(self._data_root)
         return Disk(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize)
 
-    def _holdings(self, stock: Stock, records: dict[str, ImageRecord]) -> tuple[list[Holding], dict[str, int]]:
+    def _holdings(self, store: ImageStore, records: dict[str, ImageRecord]) -> tuple[list[Holding], dict[str, int]]:
         """Every image, and the bytes of every part of one."""
-        shelf, sizes, found = stock.trees.shelf, dict[str, int](), []
+        shelf, sizes, found = store.trees.shelf, dict[str, int](), []
         for record in records.values():
             sizes |= {layer.digest: layer.size for layer in record.layers}
             sizes |= {name: shelf.size(name) for name in record.chain}
             used = max(record.added, self._images.uses.last(record.id))
             parts = frozenset((*record.kept, *record.chain))
-            found.append(Holding(record.id, parts, used, self._kept_by(stock, record)))
+            found.append(Holding(record.id, parts, used, self._kept_by(store, record)))
         return found, sizes
 
-    def _kept_by(self, stock: Stock, record: ImageRecord) -> str:
+    def _kept_by(self, store: ImageStore, record: ImageRecord) -> str:
         if users := self._users(record.id):
             return f"container {users[0]} uses it" + (f", and {len(users) - 1} more" if len(users) > 1 else "")
-        if stock.leases.held("blob", record.kept) or stock.leases.held("snapshot", record.chain):
+        if store.leases.held("blob", record.kept) or store.leases.held("snapshot", record.chain):
             return "work under way needs it"
         return ""
 
-    def _names(self, stock: Stock, id: str) -> list[str]:
-        return [familiar(name) for name in stock.records.tags(id) or stock.records.digests(id)]
+    def _names(self, store: ImageStore, id: str) -> list[str]:
+        return [familiar(name) for name in store.records.tags(id) or store.records.digests(id)]
 
-    async def _remove(self, stock: Stock, id: str) -> bool:
+    async def _remove(self, store: ImageStore, id: str) -> bool:
         """Unless it has come into use, or was removed, since we looked: nothing can happen between here and there."""
-        record = stock.records.get(id)
-        if record is None or self._kept_by(stock, record):
+        record = store.records.get(id)
+        if record is None or self._kept_by(store, record):
             return False
         try:
             await self._images.remove(id, force=True)

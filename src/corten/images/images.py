@@ -10,8 +10,7 @@ from corten.aio.threads import settling
 from corten.errors import Conflict, Invalid, NotFound
 from corten.images import view as image_view
 from corten.images.builtin import MADE_OF, Builtin
-from corten.images.chain import Chains
-from corten.images.collect import RESUMABLE, Collector
+from corten.images.collect import RESUMABLE
 from corten.images.commit import Committer, Request
 from corten.images.importing import Importer
 from corten.images.load import Loader
@@ -21,8 +20,8 @@ from corten.images.push import Pusher
 from corten.images.remote import Remote
 from corten.images.remove import Remover, Users
 from corten.images.save import Base, save
-from corten.images.stock import Stock, StockTrees
-from corten.images.unpack import Unpacker, Workers
+from corten.images.store import ImageStore, ImageTrees
+from corten.images.unpack import Workers
 from corten.images.uses import Uses
 from corten.registry.client.registry import Registry
 from corten.spec import platform as platforms
@@ -34,8 +33,7 @@ from corten.spec.reference import Reference, parse
 from corten.store.blobs import Blobs
 from corten.store.database import Database
 from corten.store.feed import Readers
-from corten.store.images import ImageRecord, ImageRecords
-from corten.store.leases import Leases
+from corten.store.images import ImageRecord
 from corten.store.records import Records
 
 Rows = list[Json]  # a name of its own, because `list` is a method below
@@ -80,7 +78,7 @@ class Images:
         self,
         database: Database,
         blobs: Blobs,
-        trees: StockTrees,
+        trees: ImageTrees,
         workers: Workers,
         registry: Registry,
         users: Users = no_users,
@@ -91,39 +89,31 @@ class Images:
         self.uses = Uses(Records(database))
         self._on_event = on_event
         self._on_pull = on_pull
-        self._records = ImageRecords(database)
+        self.store = store = ImageStore(database, blobs, trees, workers)
         self._resolved: dict[str, Image] = {}  # by what was asked for, as long as no record changes
         self._resolved_at = 0
-        self._leases = Leases()
-        self._blobs = blobs
-        self._trees = trees
+        self._records = store.records
         self._registry = registry
         self._remote = Remote(registry)
         self._driver = driver
-        self._collector = Collector(blobs, self._records, self._leases, trees)
-        self._builtin = Builtin(blobs, self._leases, trees, self._collector)
-        unpacker = Unpacker(blobs, trees, workers)
-        self._chains = Chains(trees, unpacker, blobs)
-        self.stock = Stock(database, blobs, self._records, self._leases, trees, unpacker, self._chains, self._collector)
+        self._builtin = Builtin(store)
         readers = Readers(_UPLOADS, "loads and imports")
-        self._loader = Loader(blobs, self._leases, trees, self._chains, self._collector, readers, self._loaded)
-        self._importer = Importer(blobs, self._leases, trees, unpacker, self._collector, readers, self._imported)
-        self._pusher = Pusher(registry, blobs, self._records, self._leases, self._pushed)
-        self._committer = Committer(blobs, self._leases, trees, unpacker, self._collector)
-        self._remover = Remover(self._records, users, self._collector.leave, self._collector.leaving, self._event)
-        self._puller = Puller(
-            registry, blobs, self._records, self._leases, trees, self._chains, self._collector, self._pulled
-        )
+        self._loader = Loader(store, readers, self._loaded)
+        self._importer = Importer(store, readers, self._imported)
+        self._pusher = Pusher(store, registry, self._pushed)
+        self._committer = Committer(store)
+        self._remover = Remover(store, users, self._event)
+        self._puller = Puller(store, registry, self._pulled)
 
     def recover(self) -> None:
         """At start: work in flight of an earlier daemon is over; what it left is taken away, or kept to be resumed."""
-        self._blobs.sweep()
-        self._trees.shelf.sweep()
-        self._collector.everything(RESUMABLE)
+        self.store.blobs.sweep()
+        self.store.trees.shelf.sweep()
+        self.store.collector.everything(RESUMABLE)
 
     def collect(self) -> None:
         """Take away trees that nothing needs; to be called when a container is removed whose image is gone."""
-        self._collector.trees()
+        self.store.collector.trees()
 
     def used(self, id: str) -> None:
         """A container of this image begins or ends: garbage collection looks at when that was."""
@@ -220,7 +210,7 @@ class Images:
         for record in records:
             for name in record.chain:
                 count[name] = count.get(name, 0) + 1
-        shelf = self._trees.shelf
+        shelf = self.store.trees.shelf
         return {record.id: sum(shelf.size(name) for name in record.chain if count[name] > 1) for record in records}
 
     def inspect(self, ref: str) -> Json:
@@ -233,7 +223,7 @@ class Images:
 
     def history(self, ref: str) -> Rows:
         record, _ = self._find(ref)
-        shelf = self._trees.shelf
+        shelf = self.store.trees.shelf
         sizes = {name: shelf.size(name) for name in record.chain}
         return image_view.history(record, self._records.tags(record.id), sizes)
 
@@ -318,7 +308,7 @@ class Images:
             raise Invalid("no image was named")
         for record, _ in chosen.values():
             self._event("save", record.id, {"name": record.id})
-        return save(self._blobs, self._leases, [(record, [*tags]) for record, tags in chosen.values()], base)
+        return save(self.store.blobs, self.store.leases, [(record, [*tags]) for record, tags in chosen.values()], base)
 
     def present(self, chains: Iterable[str]) -> Sequence[str]:
         """Those of these chain ids whose layer `load` can take from an image that is here."""
@@ -327,7 +317,7 @@ class Images:
             chain
             for record in self._records.all()
             for chain, layer in zip(record.chain, record.layers)
-            if chain in wanted and self._blobs.has(layer.digest)
+            if chain in wanted and self.store.blobs.has(layer.digest)
         }
         return sorted(found)
 
@@ -376,7 +366,7 @@ class Images:
 
     def layers_size(self) -> int:
         """Bytes of all layers that images have, each counted once."""
-        shelf = self._trees.shelf
+        shelf = self.store.trees.shelf
         names = {name for record in self._records.all() for name in record.chain}
         return sum(shelf.size(name) for name in names)
 

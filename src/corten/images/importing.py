@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from corten.aio.threads import DISK, settling, to_its_end
 from corten.errors import Exhausted
 from corten.images import keep as image_keep
-from corten.images.chain import LayerTrees, finish
+from corten.images.chain import finish
 from corten.images.changes import apply_changes
-from corten.images.collect import Collector
 from corten.images.progress import Emit, stream
-from corten.images.unpack import Unpacker
+from corten.images.store import ImageStore
 from corten.spec import digest as digests
 from corten.spec import oci_image
 from corten.spec import platform as platforms
@@ -21,10 +20,9 @@ from corten.spec.image_config import History, ImageConfig, RootFS
 from corten.spec.json import Json
 from corten.spec.oci_image import Descriptor, Manifest
 from corten.spec.reference import Reference
-from corten.store.blobs import Blobs
 from corten.store.compression import detect
 from corten.store.feed import Feed, Readers
-from corten.store.leases import Lease, Leases
+from corten.store.leases import Lease
 
 _KEPT = {"tar": "", "gzip": "+gzip", "zstd": "+zstd"}  # kept as they come; other compressions are undone
 
@@ -32,21 +30,8 @@ _KEPT = {"tar": "", "gzip": "+gzip", "zstd": "+zstd"}  # kept as they come; othe
 class Importer:
     """`imported(image id, name)` is told of each image; the name is "" for one without."""
 
-    def __init__(
-        self,
-        blobs: Blobs,
-        leases: Leases,
-        trees: LayerTrees,
-        unpacker: Unpacker,
-        collector: Collector,
-        readers: Readers,
-        imported: Callable[[str, str], None],
-    ) -> None:
-        self._blobs = blobs
-        self._leases = leases
-        self._trees = trees
-        self._unpacker = unpacker
-        self._collector = collector
+    def __init__(self, store: ImageStore, readers: Readers, imported: Callable[[str, str], None]) -> None:
+        self._store = store
         self._readers = readers
         self._imported = imported
 
@@ -63,10 +48,10 @@ class Importer:
 
         async def work(emit: Emit) -> None:
             try:
-                with self._leases.hold() as lease:
+                with self._store.leases.hold() as lease:
                     id = await self._make(body, name, message, config, target, lease)
             except Exhausted:
-                await settling(self._collector.everything)
+                await settling(self._store.collector.everything)
                 raise
             emit({"status": id})
             self._imported(id, name.familiar if name else "")
@@ -84,19 +69,19 @@ class Importer:
     ) -> str:
         blob = await self._readers.run(body, lambda feed: self._take(feed, lease))
         try:
-            with self._trees.shelf.syncing() as sync:
-                unpacked = await self._unpacker.unpack(blob.digest, None, lambda done: None)
+            with self._store.trees.shelf.syncing() as sync:
+                unpacked = await self._store.unpacker.unpack(blob.digest, None, lambda done: None)
                 lease.add("snapshot", unpacked.diff_id)
-                await to_its_end(lambda: finish(self._trees, unpacked, unpacked.diff_id, None, sync), pool=DISK)
+                await to_its_end(lambda: finish(self._store.trees, unpacked, unpacked.diff_id, None, sync), pool=DISK)
             return await self._record(blob, unpacked.diff_id, name, message, config, target, lease)
         except BaseException:
             lease.release()
-            await settling(self._collector.discard, [blob.digest])
+            await settling(self._store.collector.discard, [blob.digest])
             raise
 
     def _take(self, feed: Feed, lease: Lease) -> Descriptor:
         """The body as a blob."""
-        ingest = self._blobs.ingest()
+        ingest = self._store.blobs.ingest()
         try:
             head = b""
             for piece in feed.decoded(keep=tuple(_KEPT)):
@@ -135,7 +120,7 @@ class Importer:
         body = oci_image.render_manifest(descriptor, manifest.layers)
         lease.add("blob", descriptor.digest, digests.of(body))
         for data in (text, body):
-            await asyncio.to_thread(self._blobs.put, data)
+            await asyncio.to_thread(self._store.blobs.put, data)
         plan = image_keep.plan(manifest, digests.of(body), text)
-        await image_keep.keep(self._collector, self._trees, plan, [str(name)] if name else [], [])
+        await image_keep.keep(self._store, plan, [str(name)] if name else [], [])
         return plan.id

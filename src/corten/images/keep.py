@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from corten.aio.threads import settling
 from corten.errors import Invalid
-from corten.images.chain import Layer, LayerTrees, layers_of
-from corten.images.collect import Collector
+from corten.images.chain import Layer, layers_of
+from corten.images.store import ImageStore
 from corten.spec import oci_image
 from corten.spec.docker import times
 from corten.spec.image_config import ImageConfig, parse_config
@@ -39,22 +39,20 @@ def plan(manifest: oci_image.Manifest, manifest_digest: str, config: bytes) -> P
 
 
 async def keep(
-    collector: Collector,
-    trees: LayerTrees,
+    store: ImageStore,
     image: Plan,
     tags: Sequence[str],
     digests: Sequence[str],
     others: Sequence[str] = (),
 ) -> None:
     """`record`, and what the image no longer needs goes in a thread."""
-    before = record(collector, trees, image, tags, digests, others)
+    before = record(store, image, tags, digests, others)
     if before:
-        await settling(collector.discard, before)
+        await settling(store.collector.discard, before)
 
 
 def record(
-    collector: Collector,
-    trees: LayerTrees,
+    store: ImageStore,
     image: Plan,
     tags: Sequence[str],
     digests: Sequence[str],
@@ -65,11 +63,11 @@ def record(
     An image that was here in another form (its layers compressed otherwise) is now kept in this one: the blobs that it
     had are the answer, to be discarded. `others`: see `ImageRecord`; without them what was kept with it stays.
     """
-    size = sum(trees.shelf.get(layer.chain_id).size for layer in image.layers)
+    size = sum(store.trees.shelf.get(layer.chain_id).size for layer in image.layers)
     blobs: tuple[Descriptor, ...] = tuple(layer.blob for layer in image.layers)
     created = image.config.created or times.NEVER
-    known = collector.records.get(image.id)
+    known = store.records.get(image.id)
     beside = tuple(others) or (known.others if known is not None else ())
     new = ImageRecord(image.id, image.manifest, image.config, blobs, size, created, time.time(), beside)
-    collector.records.put(new, tags, digests)
+    store.records.put(new, tags, digests)
     return known.kept if known is not None and known.kept != new.kept else ()

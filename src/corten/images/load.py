@@ -9,11 +9,11 @@ from corten.aio.threads import settling
 from corten.errors import CortenError, Exhausted, Invalid
 from corten.images import keep as image_keep
 from corten.images.archive import Archive
-from corten.images.chain import EARLY, Chains, LayerTrees
-from corten.images.collect import Collector
+from corten.images.chain import EARLY
 from corten.images.delta import Delta, since
 from corten.images.early import Early
 from corten.images.progress import Emit, stream
+from corten.images.store import ImageStore
 from corten.spec import digest as digests
 from corten.spec import go_json, oci_image
 from corten.spec import platform as platforms
@@ -22,10 +22,10 @@ from corten.spec.image_config import parse_config
 from corten.spec.json import Json
 from corten.spec.oci_image import Descriptor, Index, Manifest
 from corten.spec.reference import Reference, parse
-from corten.store.blobs import Blobs, Ingest
+from corten.store.blobs import Ingest
 from corten.store.compression import detect
 from corten.store.feed import Readers
-from corten.store.leases import Lease, Leases
+from corten.store.leases import Lease
 
 _MAX_IMAGES = 1000
 _TYPES = {"tar": "", "gzip": "+gzip", "zstd": "+zstd"}
@@ -48,21 +48,8 @@ _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 class Loader:
     """`loaded(image id, names)` is told of each image."""
 
-    def __init__(
-        self,
-        blobs: Blobs,
-        leases: Leases,
-        trees: LayerTrees,
-        chains: Chains,
-        collector: Collector,
-        readers: Readers,
-        loaded: Callable[[str, list[str]], None],
-    ) -> None:
-        self._blobs = blobs
-        self._leases = leases
-        self._trees = trees
-        self._chains = chains
-        self._collector = collector
+    def __init__(self, store: ImageStore, readers: Readers, loaded: Callable[[str, list[str]], None]) -> None:
+        self._store = store
         self._readers = readers
         self._loaded = loaded
 
@@ -70,24 +57,24 @@ class Loader:
         async def work(emit: Emit) -> None:
             taken: set[str] = set()
             try:
-                with self._leases.hold() as lease:
-                    async with self._chains.early() as early:
+                with self._store.leases.hold() as lease:
+                    async with self._store.chains.early() as early:
 
                         def began(ingest: Ingest, size: int) -> None:
                             """Any large file may be a layer: what it is, the end of the archive says."""
                             if size >= EARLY:
                                 early.begin(ingest)
 
-                        archive = Archive(self._blobs, lease, began)
+                        archive = Archive(self._store.blobs, lease, began)
                         taken = archive.new
                         await self._readers.run(body, archive.read)
                         for plan, names in await asyncio.to_thread(self._plans, archive, lease):
                             await self._keep(plan, names, lease, emit, quiet, early)
             except Exhausted:
-                await settling(self._collector.everything)
+                await settling(self._store.collector.everything)
                 raise
             finally:
-                await settling(self._collector.discard, taken)
+                await settling(self._store.collector.discard, taken)
 
         return stream(work)
 
@@ -103,8 +90,8 @@ class Loader:
         async def fetch(blob: Descriptor) -> None:
             """It came with the archive."""
 
-        await self._chains.build(plan.layers, fetch, loading, early)
-        await image_keep.keep(self._collector, self._trees, plan, [str(name) for name in names], [])
+        await self._store.chains.build(plan.layers, fetch, loading, early)
+        await image_keep.keep(self._store, plan, [str(name) for name in names], [])
         for name in names:
             emit({"stream": f"Loaded image: {name.familiar}\n"})
         if not names:
@@ -148,19 +135,19 @@ class Loader:
         body = oci_image.render_manifest(manifest.config, layers)
         plan = image_keep.plan(manifest, digests.of(body), config)
         lease.add("blob", plan.manifest)
-        archive.new.add(self._blobs.put(body))
+        archive.new.add(self._store.blobs.put(body))
         return plan, names
 
     def _delta(self, archive: Archive, lease: Lease) -> Delta:
         name = since(archive.documents.get("index.json", b""))
-        return Delta(self._blobs, self._collector.records, lease, archive.new, name)
+        return Delta(self._store.blobs, self._store.records, lease, archive.new, name)
 
     def _layer(self, digest: str) -> Descriptor:
-        with open(self._blobs.path(digest), "rb") as file:
+        with open(self._store.blobs.path(digest), "rb") as file:
             kind = detect(file.read(8))
         if kind not in _TYPES:
             raise Invalid(f"layer {digest} is compressed as {kind}, which no image may be")
-        return Descriptor(oci_image.OCI_LAYER + _TYPES[kind], digest, self._blobs.size(digest))
+        return Descriptor(oci_image.OCI_LAYER + _TYPES[kind], digest, self._store.blobs.size(digest))
 
     # ------------------------------------------------------------------------------------------------ OCI layout
 
@@ -192,9 +179,9 @@ class Loader:
         return image_keep.plan(document, digest, config), _annotated(annotations)
 
     def _small(self, digest: str, limit: int) -> bytes:
-        if self._blobs.size(digest) > limit:
+        if self._store.blobs.size(digest) > limit:
             raise Invalid(f"{digest} in the archive is larger than {limit} bytes")
-        return self._blobs.read(digest, limit)
+        return self._store.blobs.read(digest, limit)
 
 
 def _names(tags: Sequence[str]) -> list[Reference]:

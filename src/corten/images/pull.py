@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from corten.aio.threads import settling
 from corten.errors import Corrupt, CortenError, Exhausted, Invalid, NotFound, Unsupported
 from corten.images import keep as image_keep
-from corten.images.chain import Chains, LayerTrees
-from corten.images.collect import Collector
 from corten.images.content import NESTED, Whole
 from corten.images.progress import Emit, Meter, retrying, status, stream
+from corten.images.store import ImageStore
 from corten.registry.client.registry import Fetched, Registry
 from corten.registry.client.repository import Repository, Waiting
 from corten.spec import oci_image
@@ -23,9 +22,7 @@ from corten.spec.json import Json
 from corten.spec.oci_image import Descriptor, Index, Manifest
 from corten.spec.platform import Platform
 from corten.spec.reference import Reference
-from corten.store.blobs import Blobs
-from corten.store.images import ImageRecords
-from corten.store.leases import Lease, Leases
+from corten.store.leases import Lease
 
 _log = logging.getLogger(__name__)
 EVERY = "all"  # platforms
@@ -46,25 +43,10 @@ class _Pulling:
 class Puller:
     """`pulled(reference)` is told of each image that has come."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        blobs: Blobs,
-        records: ImageRecords,
-        leases: Leases,
-        trees: LayerTrees,
-        chains: Chains,
-        collector: Collector,
-        pulled: Callable[[Reference], None],
-    ) -> None:
+    def __init__(self, store: ImageStore, registry: Registry, pulled: Callable[[Reference], None]) -> None:
+        self._store = store
         self._registry = registry
-        self._blobs = blobs
-        self._records = records
-        self._leases = leases
-        self._trees = trees
-        self._chains = chains
         self._pulled = pulled
-        self._collector = collector
 
     def pull(self, reference: Reference, platform: str | None, auth: Json | None) -> AsyncIterator[Json]:
         """Docker's messages. A reference with neither tag nor digest means every tag of the repository.
@@ -103,10 +85,10 @@ class Puller:
             raise
 
     def _discard(self, coming: Collection[str]) -> None:
-        self._collector.discard(coming)
+        self._store.collector.discard(coming)
         for digest in coming:
-            self._blobs.forget(digest)
-        self._collector.trees()
+            self._store.blobs.forget(digest)
+        self._store.collector.trees()
 
     async def _tags(self, sources: Sequence[Repository], reference: Reference) -> list[str]:
         for source in sources[:-1]:
@@ -117,12 +99,12 @@ class Puller:
         return await self._registry.tags(sources[-1], reference)
 
     async def _one(self, repository: Repository, pulling: _Pulling) -> None:
-        with self._leases.hold() as lease:
+        with self._store.leases.hold() as lease:
             try:
                 await self._get(repository, pulling, lease)
             except Exhausted:
                 lease.release()
-                await settling(self._collector.everything)
+                await settling(self._store.collector.everything)
                 raise
         self._pulled(pulling.reference)
 
@@ -143,11 +125,11 @@ class Puller:
         async def fetch(blob: Descriptor) -> None:
             await self._layer(repository, blob, emit)
 
-        await self._chains.build(image.layers, fetch, emit)
-        await asyncio.to_thread(self._blobs.put, fetched.body, fetched.digest)
+        await self._store.chains.build(image.layers, fetch, emit)
+        await asyncio.to_thread(self._store.blobs.put, fetched.body, fetched.digest)
         others: list[str] = []
         if pulling.every and top.digest != fetched.digest:
-            whole = Whole(self._registry, self._blobs, repository, reference, lease, pulling.coming, emit)
+            whole = Whole(self._registry, self._store.blobs, repository, reference, lease, pulling.coming, emit)
             others = await whole.fetch(top)
         await self._keep(image, reference, top.digest, others, emit)
 
@@ -156,9 +138,11 @@ class Puller:
     ) -> None:
         """`top` is the digest that the name stands for: the image's manifest or the index that it came in."""
         name = str(reference)
-        new = (self._records.by_digest(name) if reference.digest else self._records.by_tag(name)) != image.id
+        new = (
+            self._store.records.by_digest(name) if reference.digest else self._store.records.by_tag(name)
+        ) != image.id
         tags = [] if reference.digest else [name]
-        await image_keep.keep(self._collector, self._trees, image, tags, [f"{reference.name}@{top}"], others)
+        await image_keep.keep(self._store, image, tags, [f"{reference.name}@{top}"], others)
         emit(status(f"Digest: {top}"))
         done = "Downloaded newer image" if new else "Image is up to date"
         emit(status(f"Status: {done} for {reference.familiar}"))
@@ -190,7 +174,9 @@ class Puller:
         await self._registry.blob(repository, config, None, waiting)
 
         def plan() -> image_keep.Plan:
-            return image_keep.plan(manifest, fetched.digest, self._blobs.read(config.digest, oci_image.MAX_CONFIG))
+            return image_keep.plan(
+                manifest, fetched.digest, self._store.blobs.read(config.digest, oci_image.MAX_CONFIG)
+            )
 
         return await asyncio.to_thread(plan)  # a hostile configuration of 8 MiB takes seconds
 
@@ -209,7 +195,7 @@ class Puller:
 
     async def _layer(self, repository: Repository, blob: Descriptor, emit: Emit) -> None:
         shown = short(blob.digest)
-        if not self._blobs.has(blob.digest):
+        if not self._store.blobs.has(blob.digest):
             meter = Meter(emit, "Downloading", shown, blob.size)
             await self._registry.blob(repository, blob, meter, retrying(emit, shown))
             emit(status("Verifying Checksum", shown))

@@ -9,6 +9,7 @@ from typing import Any
 from corten.errors import NotFound
 from corten.images import content
 from corten.images.progress import Emit, Meter, retrying, status, stream
+from corten.images.store import ImageStore
 from corten.registry.client.push import PUSHED, THERE, Push
 from corten.registry.client.registry import Registry
 from corten.spec import oci_image
@@ -18,9 +19,7 @@ from corten.spec.json import Json
 from corten.spec.oci_image import Descriptor, Index
 from corten.spec.platform import Platform
 from corten.spec.reference import Reference, parse
-from corten.store.blobs import Blobs
-from corten.store.images import ImageRecord, ImageRecords
-from corten.store.leases import Leases
+from corten.store.images import ImageRecord
 
 _SOURCES = 3  # repositories that are tried for a mount
 _SHOWN = {THERE: "Layer already exists", PUSHED: "Pushed"}
@@ -29,18 +28,9 @@ _SHOWN = {THERE: "Layer already exists", PUSHED: "Pushed"}
 class Pusher:
     """`pushed(reference)` is told of each tag that has gone."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        blobs: Blobs,
-        records: ImageRecords,
-        leases: Leases,
-        pushed: Callable[[Reference], None],
-    ) -> None:
+    def __init__(self, store: ImageStore, registry: Registry, pushed: Callable[[Reference], None]) -> None:
+        self._store = store
         self._registry = registry
-        self._blobs = blobs
-        self._records = records
-        self._leases = leases
         self._pushed = pushed
 
     def push(
@@ -72,11 +62,11 @@ class Pusher:
         """The digest of the manifest or index to push."""
         index = record.others[0] if record.others else ""
         if wanted is None:
-            return index if index and content.complete(self._blobs, index) else record.manifest
+            return index if index and content.complete(self._store.blobs, index) else record.manifest
         actual = record.config.platform
         if actual is None or platforms.fits(actual, wanted):
             return record.manifest
-        entries = [entry for entry, _ in content.manifests(self._blobs, index)] if index else []
+        entries = [entry for entry, _ in content.manifests(self._store.blobs, index)] if index else []
         fitting = platforms.choose([entry.platform for entry in entries], wanted)
         if fitting is None:
             raise NotFound(
@@ -86,16 +76,16 @@ class Pusher:
         return entries[fitting].digest
 
     async def _one(self, push: Push, reference: Reference, record: ImageRecord, digest: str, emit: Emit) -> None:
-        with self._leases.hold() as lease:
+        with self._store.leases.hold() as lease:
             lease.add("blob", *record.kept)
             size = await self._document(push, reference, digest, reference.tag, emit)
-            self._records.name_digest(f"{reference.name}@{digest}", record.id)
+            self._store.records.name_digest(f"{reference.name}@{digest}", record.id)
         emit(status(f"{reference.tag}: digest: {digest} size: {size}"))
         emit({"progressDetail": {}, "aux": {"Tag": reference.tag, "Digest": digest, "Size": size}})
 
     async def _document(self, push: Push, reference: Reference, digest: str, under: str, emit: Emit) -> int:
         """A manifest with its blobs, or an index with its manifests. The size of the document."""
-        body = await asyncio.to_thread(self._blobs.read, digest, oci_image.MAX_MANIFEST)
+        body = await asyncio.to_thread(self._store.blobs.read, digest, oci_image.MAX_MANIFEST)
         document = oci_image.parse_manifest(body)
         if isinstance(document, Index):
             for entry in document.manifests:
@@ -108,7 +98,7 @@ class Pusher:
     async def _blobs_of(self, push: Push, reference: Reference, manifest: oci_image.Manifest, emit: Emit) -> None:
         layers = {layer.digest: layer for layer in reversed(manifest.layers)}
         for digest in (*layers, manifest.config.digest):
-            if not self._blobs.has(digest):
+            if not self._store.blobs.has(digest):
                 raise NotFound(f"blob {digest} of the image is gone; pull or load the image again")
         sources = {digest: self._sources(reference, digest)[:_SOURCES] for digest in layers}
         push.mounting(source for found in sources.values() for source in found)
@@ -130,8 +120,8 @@ class Pusher:
     def _sources(self, reference: Reference, digest: str) -> list[str]:
         """Other repositories of the same registry that this daemon has seen an image with the layer in."""
         found: dict[str, None] = {}
-        names = self._records.names()
-        for record in self._records.all():
+        names = self._store.records.names()
+        for record in self._store.records.all():
             if any(layer.digest == digest for layer in record.layers):
                 for name in names.get(record.id, ([], []))[1]:
                     other = parse(name)

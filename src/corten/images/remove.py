@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from corten.aio.threads import settling
 from corten.errors import Conflict
+from corten.images.store import ImageStore
 from corten.images.view import familiar
 from corten.spec.digest import short
 from corten.spec.json import Json
 from corten.spec.reference import parse
-from corten.store.images import ImageRecord, ImageRecords
+from corten.store.images import ImageRecord
 
 Users = Callable[[str], Sequence[tuple[str, bool]]]  # image id to (container id, is it running)
 
@@ -31,24 +31,11 @@ class _Obstacle:
 
 
 class Remover:
-    """`delete(record)` takes away what only this image needed, and answers with the names of the trees among it;
-    `leaving(record)` is held meanwhile.
+    """Users are asked and events are published in the event loop's thread."""
 
-    Users are asked and events are told in the event loop's thread.
-    """
-
-    def __init__(
-        self,
-        records: ImageRecords,
-        users: Users,
-        delete: Callable[[ImageRecord], Sequence[str]],
-        leaving: Callable[[ImageRecord], AbstractContextManager[None]],
-        on_event: Callable[[str, str, dict[str, str]], None],
-    ) -> None:
-        self._records = records
+    def __init__(self, store: ImageStore, users: Users, on_event: Callable[[str, str, dict[str, str]], None]) -> None:
+        self._store = store
         self._users = users
-        self._delete = delete
-        self._leaving = leaving
         self._on_event = on_event
 
     async def remove(self, record: ImageRecord, name: str | None, force: bool) -> list[Json]:
@@ -76,26 +63,26 @@ class Remover:
                 raise obstacle.error(record.id)
         for other in self._names(record):
             self._untag(record, other, done)
-        with self._leaving(record):
-            self._records.delete(record.id)  # at once, so that nobody begins to use it; the bytes go in a thread
-            trees = await settling(self._delete, record)
+        with self._store.collector.leaving(record):
+            self._store.records.delete(record.id)  # at once, so that it cannot come into use; the bytes go in a thread
+            trees = await settling(self._store.collector.leave, record)
         self._on_event("delete", record.id, {"name": record.id})
         return [*done, {"Deleted": record.id}, *({"Deleted": tree} for tree in trees)]
 
     def _names(self, record: ImageRecord) -> list[str]:
-        return [*self._records.tags(record.id), *self._records.digests(record.id)]
+        return [*self._store.records.tags(record.id), *self._store.records.digests(record.id)]
 
     def _untag(self, record: ImageRecord, name: str, done: list[Json]) -> None:
-        self._records.untag(name)
+        self._store.records.untag(name)
         done.append({"Untagged": familiar(name)})
         self._on_event("untag", record.id, {"name": record.id})
 
     def _untag_lone_digests(self, record: ImageRecord, name: str, done: list[Json]) -> None:
         """Digests of a repository mean nothing to people once its last tag is gone."""
         repository = parse(name).name
-        if any(parse(tag).name == repository for tag in self._records.tags(record.id)):
+        if any(parse(tag).name == repository for tag in self._store.records.tags(record.id)):
             return
-        for digest in self._records.digests(record.id):
+        for digest in self._store.records.digests(record.id):
             if parse(digest).name == repository:
                 self._untag(record, digest, done)
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from corten.aio.threads import settling, walking
 from corten.engine.engine import Engine
 from corten.images.progress import Emit, status, stream
-from corten.images.stock import Stock
+from corten.images.store import ImageStore
 from corten.spec.json import Json
 from corten.storage import verify
 from corten.storage.account import KINDS, Item, Walk, totals
@@ -39,40 +39,40 @@ class Check:
         return stream(work)
 
     async def _report(self, repair: bool, deep: bool, items: bool, emit: Emit) -> Json:
-        stock: Stock = self._engine.images.stock
+        store: ImageStore = self._engine.images.store
         emit(status("Reading every blob"))
-        damaged, read = await verify.blobs(stock, emit)
+        damaged, read = await verify.blobs(store, emit)
         if deep:
             emit(status("Comparing every layer with its blob"))
-            damaged |= await verify.layers(stock, damaged, emit)
-            await settling(stock.trees.shelf.drain)  # what it had unpacked is gone before anything is counted
+            damaged |= await verify.layers(store, damaged, emit)
+            await settling(store.trees.shelf.drain)  # what it had unpacked is gone before anything is counted
         emit(status("Counting"))
-        walked, faults = await self._look(stock, damaged)
+        walked, faults = await self._look(store, damaged)
         if any(fault.kind in _PASSING for fault in faults):
-            faults = await self._still(stock, damaged, faults)
+            faults = await self._still(store, damaged, faults)
         if repair and faults:
-            mending = Repair(self._engine, stock)
+            mending = Repair(self._engine, store)
             for fault in faults:
                 await mending.mend(fault)
-            await settling(stock.trees.shelf.drain)
-            walked, _ = await self._look(stock, {})
+            await settling(store.trees.shelf.drain)
+            walked, _ = await self._look(store, {})
         return self._shown(walked, faults, items, read)
 
-    async def _still(self, stock: Stock, damaged: dict[str, str], found: list[Fault]) -> list[Fault]:
+    async def _still(self, store: ImageStore, damaged: dict[str, str], found: list[Fault]) -> list[Fault]:
         """Those that are there a moment later as well: what comes and goes looks like nobody's for an instant."""
         await asyncio.sleep(_MOMENT)
-        _, again = await self._look(stock, damaged)
+        _, again = await self._look(store, damaged)
         names = {fault.key for fault in again}
         return [fault for fault in found if fault.key in names]
 
-    async def _look(self, stock: Stock, damaged: dict[str, str]) -> tuple[list[Item], list[Fault]]:
+    async def _look(self, store: ImageStore, damaged: dict[str, str]) -> tuple[list[Item], list[Fault]]:
         root = self._engine.parts.settings.data_root
         walked = await walking(lambda: list(Walk(root).items()))
-        broken = await walking(stock.database.faults)
-        now = known(self._engine, stock)
+        broken = await walking(store.database.faults)
+        now = known(self._engine, store)
         for item in walked:
             attribute(item, now)
-        faults = find(root, stock, walked, now, damaged)
+        faults = find(root, store, walked, now, damaged)
         remedy = "stop the daemon and put a copy of the file in its place"
         faults += [
             Fault("corrupt", "database", "", "corten.db", f"corten.db: {text}", remedy, False) for text in broken

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from corten.images.stock import Stock
+from corten.images.store import ImageStore
 from corten.spec.digest import short
 from corten.spec.json import Json
 from corten.storage.account import Item
@@ -56,14 +56,14 @@ class Fault:
         }
 
 
-def find(root: Path, stock: Stock, items: Sequence[Item], now: Known, damaged: Mapping[str, str]) -> list[Fault]:
+def find(root: Path, store: ImageStore, items: Sequence[Item], now: Known, damaged: Mapping[str, str]) -> list[Fault]:
     """In the event loop, in one go with `known`. `damaged` says what was read and found wrong: blobs by digest, layers
     by chain id, each with how."""
     faults = [
         *(fault for item in items if os.path.lexists(root / item.path) for fault in _of_item(item, now)),
-        *_blobs(stock, now, damaged),
-        *_layers(stock, now, damaged),
-        *_containers(root, stock, now),
+        *_blobs(store, now, damaged),
+        *_layers(store, now, damaged),
+        *_containers(root, store, now),
         *_volumes(root, now),
         *_stuck(root, now),
     ]
@@ -112,10 +112,10 @@ def _of_item(item: Item, now: Known) -> Iterator[Fault]:
         yield Fault("unknown", "file", "", item.path, text, "put it into quarantine", bytes=item.bytes)
 
 
-def _blobs(stock: Stock, now: Known, damaged: Mapping[str, str]) -> Iterator[Fault]:
+def _blobs(store: ImageStore, now: Known, damaged: Mapping[str, str]) -> Iterator[Fault]:
     for digest, images in sorted(now.needed.items()):
         named, path = ", ".join(now.images[id] for id in images), _path(digest)
-        if not stock.blobs.has(digest):
+        if not store.blobs.has(digest):
             text = f"blob {digest} of {named} is not there"
             if not any(digest in record.blobs for record in now.records):
                 remedy = f"forget what {named} is for other platforms"
@@ -125,11 +125,11 @@ def _blobs(stock: Stock, now: Known, damaged: Mapping[str, str]) -> Iterator[Fau
         elif digest in damaged:
             text = f"blob {digest} of {named} {damaged[digest]}"
             remedy = f"put it into quarantine; then {pull_again(now, images)}"
-            yield Fault("corrupt", "blob", digest, path, text, remedy, bytes=stock.blobs.size(digest))
+            yield Fault("corrupt", "blob", digest, path, text, remedy, bytes=store.blobs.size(digest))
     for digest in sorted(damaged.keys() - now.needed.keys()):
-        if not digest.startswith("chain ") and stock.blobs.has(digest):
+        if not digest.startswith("chain ") and store.blobs.has(digest):
             text = f"blob {digest} {damaged[digest]}; no image has it"
-            yield Fault("corrupt", "blob", digest, _path(digest), text, "delete it", bytes=stock.blobs.size(digest))
+            yield Fault("corrupt", "blob", digest, _path(digest), text, "delete it", bytes=store.blobs.size(digest))
 
 
 def _path(digest: str) -> str:
@@ -137,8 +137,8 @@ def _path(digest: str) -> str:
     return f"content/blobs/{algorithm}/{value}"
 
 
-def _layers(stock: Stock, now: Known, damaged: Mapping[str, str]) -> Iterator[Fault]:
-    shelf = stock.trees.shelf
+def _layers(store: ImageStore, now: Known, damaged: Mapping[str, str]) -> Iterator[Fault]:
+    shelf = store.trees.shelf
     trees, kept = shelf.all(), set[str]()
     for record in now.records:
         for name, layer in zip(record.chain, record.layers):
@@ -161,12 +161,12 @@ def _layers(stock: Stock, now: Known, damaged: Mapping[str, str]) -> Iterator[Fa
         if name in under and lost:
             text = f"layer {short(name)} is not there, and its image is gone; containers stand on it"
             yield Fault("missing", "layer", name, path, text, "remove these containers", mendable=False)
-        elif name not in under and not stock.leases.held("snapshot", [name]) and name not in stock.collector.under_way:
+        elif name not in under and not store.leases.held("snapshot", [name]) and name not in store.collector.under_way:
             yield Fault("unused", "layer", name, path, f"layer {short(name)} belongs to no image", "delete it")
 
 
-def _containers(root: Path, stock: Stock, now: Known) -> Iterator[Fault]:
-    shelf = stock.trees.shelf
+def _containers(root: Path, store: ImageStore, now: Known) -> Iterator[Fault]:
+    shelf = store.trees.shelf
     trees = shelf.all()
     for id, name in sorted(now.containers.items()):
         if id in now.going:

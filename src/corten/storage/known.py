@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from corten.engine.containers import records as container_records
 from corten.engine.engine import Engine
 from corten.images.collect import RESUMABLE
-from corten.images.stock import Stock
+from corten.images.store import ImageStore
 from corten.images.view import familiar
 from corten.spec import digest as digests
 from corten.storage.account import Item
@@ -34,21 +34,21 @@ class Known:
     stuck: dict[str, str]
 
 
-def known(engine: Engine, stock: Stock) -> Known:
+def known(engine: Engine, store: ImageStore) -> Known:
     """In the event loop, without a pause: nothing begins or ends meanwhile."""
-    records = tuple(stock.records.all())
-    names = stock.records.names()
+    records = tuple(store.records.all())
+    names = store.records.names()
     needed: dict[str, list[str]] = {}
     for record in records:
         for digest in record.kept:
             needed.setdefault(digest, []).append(record.id)
-    shelf = stock.trees.shelf
+    shelf = store.trees.shelf
     listed = engine.parts.table.list(container_records.KIND)
     return Known(
         records,
         {record.id: _shown(record.id, names.get(record.id)) for record in records},
         needed,
-        _coming(stock, needed),
+        _coming(store, needed),
         shelf.owners(),
         frozenset(shelf.keys(False)),
         {id: str(body.get("name") or id) for id, body in listed.items()}
@@ -68,13 +68,13 @@ def _shown(id: str, names: tuple[list[str], list[str]] | None) -> str:
     return familiar([*tags, *by_digest][0]) if tags or by_digest else id
 
 
-def _coming(stock: Stock, needed: dict[str, list[str]]) -> frozenset[str]:
+def _coming(store: ImageStore, needed: dict[str, list[str]]) -> frozenset[str]:
     limit = time.time() - RESUMABLE
-    others = [digest for digest in stock.blobs.list() if digest not in needed]
-    young = {digest for digest in others if stock.blobs.time(digest) > limit}
-    young |= stock.collector.under_way.keys() & set(others)
-    parts = {name for name, written in stock.blobs.parts() if written > limit or name in stock.blobs.in_use}
-    return frozenset(young | stock.leases.held("blob", others) | parts)
+    others = [digest for digest in store.blobs.list() if digest not in needed]
+    young = {digest for digest in others if store.blobs.time(digest) > limit}
+    young |= store.collector.under_way.keys() & set(others)
+    parts = {name for name, written in store.blobs.parts() if written > limit or name in store.blobs.in_use}
+    return frozenset(young | store.leases.held("blob", others) | parts)
 
 
 def attribute(item: Item, now: Known) -> None:

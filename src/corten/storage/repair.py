@@ -12,7 +12,7 @@ from corten.aio.threads import DISK, erasing, settling, to_its_end
 from corten.engine.engine import Engine
 from corten.errors import Conflict, CortenError, NotFound
 from corten.images.chain import Layer, layers_of
-from corten.images.stock import Stock
+from corten.images.store import ImageStore
 from corten.storage import verify
 from corten.storage.account import QUARANTINE
 from corten.storage.faults import Fault
@@ -20,9 +20,9 @@ from corten.store.blobs import sync_directory
 
 
 class Repair:
-    def __init__(self, engine: Engine, stock: Stock) -> None:
+    def __init__(self, engine: Engine, store: ImageStore) -> None:
         self._engine = engine
-        self._stock = stock
+        self._store = store
         self._root = engine.parts.settings.data_root
 
     async def mend(self, fault: Fault) -> None:
@@ -45,7 +45,7 @@ class Repair:
                 (self._root / fault.path).unlink(missing_ok=True)
                 return "deleted"
             case "unused", "layer":
-                await settling(self._stock.collector.trees)
+                await settling(self._store.collector.trees)
                 return "deleted"
             case "orphaned", "tree":
                 return self._tree(fault)
@@ -67,22 +67,22 @@ class Repair:
 
     def _blob(self, fault: Fault) -> str:
         """In the event loop: no image can come to need it between the look and the end."""
-        needed = any(fault.name in record.kept for record in self._stock.records.all())
+        needed = any(fault.name in record.kept for record in self._store.records.all())
         if needed and fault.kind == "corrupt":
             return self._quarantine(fault.path)
-        self._stock.collector.discard([fault.name])
+        self._store.collector.discard([fault.name])
         return "deleted"
 
     def _forget_others(self, digest: str) -> str:
         """A blob of another platform, or the index: the image itself is whole without them."""
-        for record in self._stock.records.all():
+        for record in self._store.records.all():
             if digest in record.others:
-                self._stock.records.put(replace(record, others=()))
-                self._stock.collector.discard(record.others)
+                self._store.records.put(replace(record, others=()))
+                self._store.collector.discard(record.others)
         return "forgotten; a pull of all platforms brings them again"
 
     def _tree(self, fault: Fault) -> str:
-        shelf = self._stock.trees.shelf
+        shelf = self._store.trees.shelf
         if fault.name in shelf.keys(False):
             shelf.remove(fault.name)
         elif not shelf.throw_away(fault.path.rpartition("/")[2]):
@@ -91,7 +91,7 @@ class Repair:
 
     def _erase(self, path: str) -> str:
         directory, _, name = path.rpartition("/")
-        for trash in (self._stock.trees.shelf.trash, self._engine.volumes.trash):
+        for trash in (self._store.trees.shelf.trash, self._engine.volumes.trash):
             if trash.path == self._root / directory and (error := trash.again(name)):
                 raise Conflict(error)
         return "deleted"
@@ -108,16 +108,16 @@ class Repair:
     async def _layer(self, name: str) -> str:
         """Unpack a layer again, and have it take the place of what is there. Conflict while containers run on it."""
         layer = self._find(name)
-        shelf = self._stock.trees.shelf
+        shelf = self._store.trees.shelf
         self._refuse_running(name)
-        with self._stock.leases.hold() as lease:
+        with self._store.leases.hold() as lease:
             lease.add("blob", layer.blob.digest)
             lease.add("snapshot", name, *([layer.parent] if layer.parent else []))
             if not shelf.has(name):
                 await self._build(name)
                 return "unpacked again"
             with shelf.syncing() as sync:
-                whole = await verify.again(self._stock, layer)
+                whole = await verify.again(self._store, layer)
                 try:
                     await to_its_end(sync, pool=DISK)
                     self._refuse_running(name)
@@ -129,28 +129,28 @@ class Repair:
 
     async def _build(self, name: str) -> None:
         """A chain whose record is gone as well."""
-        for record in self._stock.records.all():
+        for record in self._store.records.all():
             if name in record.chain:
                 layers = layers_of(record.layers, record.config.diff_ids)
 
                 async def fetch(blob: object) -> None:
                     """What is not here cannot be had from anywhere."""
 
-                await self._stock.chains.build(layers, fetch, lambda message: None)
+                await self._store.chains.build(layers, fetch, lambda message: None)
                 return
 
     def _find(self, name: str) -> Layer:
         lacking = ""
-        for record in self._stock.records.all():
+        for record in self._store.records.all():
             for layer in layers_of(record.layers, record.config.diff_ids):
                 if layer.chain_id == name:
-                    if self._stock.blobs.has(layer.blob.digest):
+                    if self._store.blobs.has(layer.blob.digest):
                         return layer
                     lacking = f"its blob {layer.blob.digest} is not there either: pull or load the image again"
         raise NotFound(lacking or "no image has it any more")
 
     def _refuse_running(self, name: str) -> None:
-        shelf = self._stock.trees.shelf
+        shelf = self._store.trees.shelf
         for container in self._engine.containers.by_id.values():
             if not container.record.state.running or not shelf.has(container.id):
                 continue

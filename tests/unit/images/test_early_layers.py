@@ -186,7 +186,7 @@ async def test_an_unexpected_error_is_logged_and_the_layer_unpacked_again(
         workers.begun.set()
         raise LookupError("nobody thought of this")
 
-    monkeypatch.setattr(store.images.stock.unpacker, "follow", broken)
+    monkeypatch.setattr(store.images.store.unpacker, "follow", broken)
     image = Made([LAYER])
     server.add("1", image)
     in_two_halves(server, image.layers[0], workers.begun)

@@ -126,7 +126,7 @@ async def test_one_failure_is_not_the_last_attempt(
         loop.call_soon_threadsafe(done.set)
         return 0
 
-    images = SimpleNamespace(stock=SimpleNamespace(collector=SimpleNamespace(everything=everything)))
+    images = SimpleNamespace(store=SimpleNamespace(collector=SimpleNamespace(everything=everything)))
     monkeypatch.setattr(gc, "INTERVAL", 0.0)
     collection = gc.Gc(cast(Images, images), lambda id: [], Policy, Path())
     task = asyncio.create_task(collection.run_periodically())

@@ -183,7 +183,7 @@ async def test_bad_layers_leave_nothing(store: Store, server: Scripted, layer: b
     messages = await collect(store.images.pull(f"{server.host}/a/b", "bad", None, None))
     assert words in messages[-1]["error"]
     assert store.images.list() == []
-    store.images._collector.everything()
+    store.images.store.collector.everything()
     assert store.leftovers() == []
     await collect(store.images.pull(f"{server.host}/a/b", "1", None, None))
     assert len(store.images.list()) == 1

@@ -306,7 +306,7 @@ async def test_an_index_comes_and_goes_whole(store: Store, server: Scripted, ima
     before = dict(server.blobs), dict(server.manifests)
     await collect(store.images.pull(name, "multi", "all"))
     assert len(store.images.list()) == 1
-    store.images._collector.everything()  # nothing of it is anybody's to take away
+    store.images.store.collector.everything()  # nothing of it is anybody's to take away
     await collect(store.images.pull(name, "multi"))  # nor when the image alone comes again
     store.images.tag(f"{name}:multi", f"{server.host}/new", "all")
     forget(server)

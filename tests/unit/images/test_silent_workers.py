@@ -54,7 +54,7 @@ async def test_silent_workers_give_their_turns_back(
     store = Store(tmp_path / "root", Silent(unpack.UNPACKS, patience))
     before = len(os.listdir("/proc/self/fd"))
     blob = store.blobs.put(layer)
-    unpacker = store.images.stock.unpacker
+    unpacker = store.images.store.unpacker
     try:
         turns = [unpacker.unpack(blob, None, lambda done: None) for _ in range(unpack.UNPACKS)]
         failed = await asyncio.wait_for(asyncio.gather(*turns, return_exceptions=True), 20)
