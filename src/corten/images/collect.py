@@ -29,7 +29,6 @@ class Collector:
         self._leases = leases
         self._trees = trees
         self.under_way: Counter[str] = Counter()
-        leases.on_free = self._freed
 
     @contextmanager
     def leaving(self, record: ImageRecord) -> Iterator[None]:
@@ -42,7 +41,7 @@ class Collector:
             self.under_way.subtract(names)
             self.under_way = +self.under_way
 
-    def _freed(self, names: Collection[tuple[str, str]]) -> None:
+    def freed(self, names: Collection[tuple[str, str]]) -> None:
         """What was to go, and was still leased, is leased no more."""
         self.trees()
         self.discard(name for kind, name in names if kind == "blob")

@@ -44,7 +44,7 @@ class ImageStore:
         self.blobs = blobs
         self.trees = trees
         self.records = ImageRecords(database)
-        self.leases = Leases()
+        self.leases = Leases(lambda names: self.collector.freed(names))
         self.collector = Collector(blobs, self.records, self.leases, trees)
         self.unpacker = Unpacker(blobs, trees, workers)
         self.chains = Chains(trees, self.unpacker, blobs)

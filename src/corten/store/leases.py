@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+OnFree = Callable[[Collection[tuple[str, str]]], object]
+
 
 class Lease:
     """Safe from any thread."""
@@ -33,11 +35,12 @@ class Lease:
 class Leases:
     """kind is "blob" or "snapshot"; name a digest or a chain id."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_free: OnFree = lambda names: None) -> None:
+        """`on_free` gets the names that `later` marked, once they are leased no more."""
         self._lock = threading.RLock()
         self._count: dict[tuple[str, str], int] = {}
         self._later: set[tuple[str, str]] = set()
-        self.on_free: Callable[[Collection[tuple[str, str]]], object] = lambda names: None
+        self._on_free = on_free
 
     @contextmanager
     def hold(self) -> Iterator[Lease]:
@@ -60,7 +63,7 @@ class Leases:
             return {name for name in names if (kind, name) in self._count}
 
     def later(self, kind: str, names: Iterable[str]) -> None:
-        """These would have been taken away but for a lease: `on_free` is told when the last one on them ends."""
+        """Mark those of `names` that are leased: `on_free` is called when the last lease on them ends."""
         with self._lock:
             self._later |= {(kind, name) for name in names if (kind, name) in self._count}
 
@@ -80,4 +83,4 @@ class Leases:
             freed &= self._later
             self._later -= freed
         if freed:
-            self.on_free(freed)
+            self._on_free(freed)

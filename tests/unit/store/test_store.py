@@ -210,13 +210,13 @@ def test_broken_streams(kind: str) -> None:
 
 
 def test_what_a_lease_kept_goes_with_it() -> None:
-    leases, freed = Leases(), []
-    leases.on_free = lambda names: freed.append(set(names))
+    freed: list[set[tuple[str, str]]] = []
+    leases = Leases(lambda names: freed.append(set(names)))
     with leases.hold() as first:
         first.add("blob", "a", "b")
         with leases.hold() as second:
             second.add("blob", "a")
-            leases.later("blob", ["a", "c"])  # c is nobody's: whoever asks takes it away at once
+            leases.later("blob", ["a", "c"])  # c is not leased: it can be removed at once
         assert freed == []
     assert freed == [{("blob", "a")}]
     with leases.hold() as again:
