@@ -34,6 +34,8 @@ from corten.network.naming import Sockets
 from corten.network.ports import PortMap
 from corten.plan.facts import HostFacts
 from corten.snapshots.shelf import Shelf, Usage
+from corten.spec.docker import config as docker
+from corten.spec.docker.decode import decode
 from corten.spec.docker.networking import EndpointSettings
 from corten.spec.id_map import IdRange
 from corten.spec.image_config import ImageConfig
@@ -95,6 +97,10 @@ class FakeImage:
     repo_digests: list[str] = field(default_factory=list)
     size: int = 1000
     created: int = 0
+
+    @property
+    def defaults(self) -> docker.ImageConfig:
+        return decode(docker.ImageConfig, self.config.config)
 
 
 class FakeImages:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from corten.aio.threads import settling
 from corten.errors import Conflict, Invalid, NotFound
@@ -25,7 +26,9 @@ from corten.images.unpack import Workers
 from corten.images.uses import Uses
 from corten.registry.client.registry import Registry
 from corten.spec import platform as platforms
+from corten.spec.docker import config as docker
 from corten.spec.docker.config import Config
+from corten.spec.docker.decode import decode
 from corten.spec.docker.filters import Filters
 from corten.spec.image_config import ImageConfig
 from corten.spec.json import Json
@@ -42,10 +45,10 @@ _REMEMBERED = 256  # answers of `resolve`
 _UPLOADS = 256  # loads and imports at a time that have sent something (docs/images.md)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Image:
-    """An image as containers see it. `chain_id` is the tree of its last
-    layer (None for an image without layers); names are in their familiar form; `size` in bytes, `created` RFC 3339."""
+    """An image as containers see it. `chain_id` is the tree of its last layer (None for an image without layers); names
+    are in their familiar form; `size` in bytes, `created` RFC 3339."""
 
     id: str
     config: ImageConfig
@@ -54,6 +57,11 @@ class Image:
     repo_digests: tuple[str, ...]
     size: int
     created: str
+
+    @cached_property
+    def defaults(self) -> docker.ImageConfig:
+        """What it says of its containers."""
+        return decode(docker.ImageConfig, self.config.config)
 
 
 OnEvent = Callable[[str, str, dict[str, str]], None]

@@ -26,8 +26,7 @@ from corten.plan.validate.create import check_create
 from corten.plan.validate.defaults import normalize_host_config
 from corten.spec import platform as platforms
 from corten.spec.docker import times
-from corten.spec.docker.config import Config, ImageConfig
-from corten.spec.docker.decode import decode
+from corten.spec.docker.config import Config
 from corten.spec.docker.host_config import HostConfig
 from corten.spec.docker.networking import EndpointSettings, NetworkingConfig
 
@@ -45,7 +44,7 @@ async def create(
     checked_name = check_name(name) if name else ""
     image = await parts.images.provide(config.image)
     _check_platform(config.image, image, platform)
-    config = merge_config(decode(ImageConfig, image.config.config), config)
+    config = merge_config(image.defaults, config)
     warnings = check_create(config, host_config, networking, parts.facts)
     host_config = normalize_host_config(host_config, parts.facts)
     if checked_name:
