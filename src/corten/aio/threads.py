@@ -4,18 +4,22 @@
     walking               counting trees: as long as there are files (df, ps -s, check)
     erasing               trees of any size, behind an answer
     settling              what the disk has to finish, and a request waits for: syncs, collections
+    alone                 what a container or a dead mount can hold up: a thread for each call
     store.feed            who sends: a thread for each
 
-A thread cannot be cancelled. Nothing that waits for another process or for the network may be done in one of these.
+A thread cannot be cancelled. Nothing that waits for another process or for the network may be done in one that is
+shared.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,6 +41,34 @@ async def erasing(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 async def settling(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What `work` returns, which waits for the disk. Four at a time, in their order."""
     return await asyncio.get_running_loop().run_in_executor(DISK, partial(work, *args, **kwargs))
+
+
+async def alone(work: Callable[[], T], seconds: float | None = None) -> T:
+    """What `work` returns, in a thread of its own. Raises TimeoutError after `seconds`; the thread then ends whenever
+    the kernel lets it, and keeps no process from its end."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def deliver(result: T | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(cast(T, result))
+
+    def run() -> None:
+        result, failed = None, None
+        try:
+            result = work()
+        except BaseException as error:
+            failed = error
+        with suppress(RuntimeError):  # the loop is closed: the result is of no use any more
+            loop.call_soon_threadsafe(deliver, result, failed)
+
+    threading.Thread(target=run, name="alone", daemon=True).start()
+    async with asyncio.timeout(seconds):
+        return await done
 
 
 async def to_its_end(

@@ -1,8 +1,10 @@
-"""What a container does with its hosts file, which others share or the engine writes again."""
+"""What a container does with its hosts file, which the engine writes again while it runs."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,38 +12,109 @@ from typing import Any, cast
 
 import pytest
 
+from corten.aio.background import Forever
 from corten.engine.containers import files
+from corten.errors import Unavailable
 from corten.spec.docker.config import Config
 from corten.spec.docker.host_config import HostConfig
 from leases import leased
 
 
-def container(bundle: Path, mode: str = "") -> Any:
-    bundle.mkdir()
-    record = SimpleNamespace(config=Config(), host_config=HostConfig(network_mode=mode))
-    return SimpleNamespace(id=bundle.name, bundle=bundle, record=record)
+class World:
+    """Containers by name, whose hosts file is their hostname."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.all: dict[str, Any] = {}
+        networks = SimpleNamespace(hosts_file=lambda endpoints, name, *_: name, resolv_conf=lambda *_: "nameserver ::1")
+        self.watching = Forever()
+        self.parts = SimpleNamespace(networks=networks, watching=self.watching)
+        self.by_name = self.by_id = self.all
+
+    def get(self, name: str) -> Any:
+        return self.all[name]
+
+    def make(self, name: str, mode: str = "") -> Any:
+        (self.root / name).mkdir()
+        state = SimpleNamespace(started_at=1)
+        record = SimpleNamespace(config=Config(hostname=name), host_config=HostConfig(network_mode=mode), state=state)
+        self.all[name] = SimpleNamespace(id=name, bundle=self.root / name, record=record, endpoints={}, rewriting=None)
+        return self.all[name]
+
+    def hosts(self, name: str) -> str:
+        return (self.root / name / "hosts").read_text()
 
 
-def test_neither_size_nor_bytes_of_anothers_files_matter(tmp_path: Path) -> None:
-    first, second = container(tmp_path / "a"), container(tmp_path / "b", "container:first")
-    (first.bundle / "hosts").write_bytes(b"127.0.0.1 \xff\n" + bytes(8 << 20))
-    (first.bundle / "resolv.conf").write_bytes(b"nameserver 127.0.0.11\n")
-    files.write_network(cast(Any, SimpleNamespace(get=lambda name: first)), second)
-    written = (second.bundle / "hosts").read_bytes()
-    assert written.startswith(b"127.0.0.1 \xff\n") and len(written) == 1 << 20
-    assert (second.bundle / "resolv.conf").read_bytes() == b"nameserver 127.0.0.11\n"
+@pytest.fixture
+def world(tmp_path: Path) -> Any:
+    return World(tmp_path)
 
 
-def test_a_lease_on_a_file_holds_nobody_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    first, second = container(tmp_path / "a"), container(tmp_path / "b", "container:first")
+async def test_a_container_has_the_files_of_the_one_whose_network_it_is_in(world: World) -> None:
+    world.make("first"), world.make("second", "container:first")
+    third = world.make("third", "container:second")
+    (world.root / "first/hosts").write_bytes(bytes(8 << 20))  # what that one has made of its own is of no interest
+    await files.write_network(cast(Any, world), third)
+    assert world.hosts("third") == "first"
+
+
+async def test_a_lease_on_a_file_holds_nothing_up(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    first, second = world.make("first"), world.make("second")
     for one in (first, second):
-        for name in ("hosts", "resolv.conf"):
-            (one.bundle / name).write_text("")
-    containers = cast(Any, SimpleNamespace(get=lambda name: first))
+        await files.prepare(one)
     started = time.monotonic()
-    with leased(second.bundle / "hosts"), caplog.at_level(logging.WARNING):
-        files.rewrite_network(containers, second)
-    assert "container b keeps its hosts and resolv.conf" in caplog.text
-    with leased(first.bundle / "hosts"), pytest.raises(BlockingIOError):
-        files.write_network(containers, second)
+    with leased(first.bundle / "hosts"), caplog.at_level(logging.WARNING):
+        await files.rewrite_network(cast(Any, world), [first, second])
+    assert "container first keeps its hosts and resolv.conf" in caplog.text
+    assert world.hosts("first") == "" and world.hosts("second") == "second"
+    assert (first.bundle / "resolv.conf").read_text() == "nameserver ::1"  # the other file is written all the same
     assert time.monotonic() - started < 10  # the kernel would hold an open(2) up for 45 s
+
+
+class Held:
+    """The kernel keeps those waiting who write to one container's files, as it does during a write(2) of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, held: str) -> None:
+        self.free = threading.Event()
+        put = files._put
+
+        def slow(container: Any, name: str, data: bytes) -> None:
+            if container.id == held:
+                self.free.wait()
+            put(container, name, data)
+
+        monkeypatch.setattr(files, "_put", slow)
+        monkeypatch.setattr(files, "_AT_START", 0.05)
+        monkeypatch.setattr(files, "_WHILE_RUNNING", 0.05)
+
+
+async def test_a_container_that_holds_its_files_up_stops_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = world.make("first"), world.make("second")
+    held = Held(monkeypatch, "first")
+    try:
+        await files.rewrite_network(cast(Any, world), [first, second])
+        assert world.hosts("second") == "second" and "container first writes to its hosts" in caplog.text
+        threads = threading.active_count()
+        for name in ("a", "b", "newest"):
+            first.record.config = Config(hostname=name)
+            await files.rewrite_network(cast(Any, world), [first])
+        assert threading.active_count() == threads  # one for this container, however often
+        with pytest.raises(Unavailable, match="container first cannot be written"):
+            await files.write_network(cast(Any, world), first)
+    finally:
+        held.free.set()
+    await world.watching.settle()
+    assert world.hosts("first") == "newest"
+
+
+async def test_what_is_held_up_ends_with_the_daemon(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = world.make("first")
+    held = Held(monkeypatch, "first")
+    try:
+        await files.rewrite_network(cast(Any, world), [first])
+        async with asyncio.timeout(5):
+            await world.watching.cancel()
+    finally:
+        held.free.set()

@@ -6,7 +6,7 @@ import asyncio
 import os
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -34,6 +34,7 @@ class Container:
     teardown       what goes on behind the answer that a run has ended; the next start waits for it
     endpoints      connected networks, by name
     execs          ids of the execs that were created in it
+    rewriting      the newest texts of its files that are being written while it runs
     gone           it was removed
     """
 
@@ -51,6 +52,7 @@ class Container:
         "release",
         "restart",
         "restart_delay",
+        "rewriting",
         "started",
         "task",
         "teardown",
@@ -68,6 +70,7 @@ class Container:
         self.teardown: set[asyncio.Task[None]] = set()
         self.endpoints: dict[str, Endpoint] = {}
         self.execs: set[str] = set()
+        self.rewriting: Mapping[str, bytes] | None = None
         self.waiters: dict[Condition, set[asyncio.Future[Exit]]] = {"not-running": set(), "next-exit": set()}
         self.waiters["removed"] = set()
         self.restart: Restart | None = None

@@ -149,7 +149,7 @@ async def _reconnect(containers: Containers, container: Container) -> None:
             container.endpoints[name] = networks.reconnect(endpoint, namespace)
             log.warning("container %s: its device in network %s was taken away and is back", container.id, name)
         _shape(containers, container, namespace)
-    _changed(containers, container)
+    await _changed(containers, container)
 
 
 async def disconnect_endpoint(
@@ -176,7 +176,7 @@ async def connect(containers: Containers, container: Container, network: str, se
             assert container.release is not None
             container.release.push_async_callback(disconnect_endpoint, containers, container, network)
         record.networks[network] = settings
-        _changed(containers, container)
+        await _changed(containers, container)
 
 
 def _check_connectable(containers: Containers, container: Container, network: str, settings: EndpointSettings) -> None:
@@ -212,7 +212,7 @@ async def disconnect(containers: Containers, container: Container, network: str,
             raise Conflict("cannot disconnect a container from the host's network")
         if network not in container.endpoints:
             del record.networks[network]
-            _changed(containers, container)
+            await _changed(containers, container)
             return
         async with _opened(containers, container) as namespace:
             published = any(container.endpoints[network].ports.values())
@@ -223,7 +223,7 @@ async def disconnect(containers: Containers, container: Container, network: str,
             await disconnect_endpoint(containers, container, network, namespace)
         if published:
             await _publish_elsewhere(containers, container)
-        _changed(containers, container)
+        await _changed(containers, container)
 
 
 async def _publish_elsewhere(containers: Containers, container: Container) -> None:
@@ -239,11 +239,11 @@ async def _publish_elsewhere(containers: Containers, container: Container) -> No
     container.endpoints[changed.record["network_name"]] = changed
 
 
-def _changed(containers: Containers, container: Container) -> None:
+async def _changed(containers: Containers, container: Container) -> None:
     record = container.record
     if record.state.has_task:
         record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
-        container_files.rewrite_network(containers, container)
+        await container_files.rewrite_network(containers, [container])
     records.save(containers.parts.table, record)
 
 

@@ -75,8 +75,7 @@ async def start(containers: Containers, container: Container) -> dict[str, float
     container.run(task)
     parts.events.publish("container", "start", container.id, container.attributes())
     health.begin(containers, container)
-    for other in linking(containers, container):
-        container_files.rewrite_network(containers, other)
+    await container_files.rewrite_network(containers, linking(containers, container))
     await _serve_late(container, task)
     return record.timing
 
@@ -153,7 +152,7 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
         _make_sources(container)
         parents.record_missing(parts, container)
         rootfs = parts.snapshots.mounts(record.id)
-        container_files.prepare(container, bundle.root_owner(record.host_config, parts.facts))
+        await container_files.prepare(container, bundle.root_owner(record.host_config, parts.facts))
     async with AsyncExitStack() as held:
         namespace = await _network_namespace(parts, container, held, phases)
         if namespace is not None:
@@ -173,7 +172,7 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
         )
         task = await _side_by_side(containers, container, stack, phases, made, namespace)
     with phases.phase("hosts"):
-        container_files.write_network(containers, container)
+        await container_files.write_network(containers, container)
     with phases.phase("start"):
         for name, seconds in (await task.start()).items():  # a supervisor was made in "create"; its program starts here
             phases.seconds[f"start.{name}" if name == "execve" else f"create.{name}"] = seconds
