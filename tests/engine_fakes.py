@@ -17,7 +17,7 @@ import socket
 import struct
 import termios
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -25,22 +25,20 @@ from typing import Any, ClassVar, cast
 from corten.aio.background import Background
 from corten.engine.engine import Engine
 from corten.engine.events import Events
-from corten.engine.networks import Networks
+from corten.engine.networks.networks import Networks
 from corten.engine.parts import Parts, Settings
 from corten.engine.volumes import Volumes
 from corten.errors import Conflict, NotFound, StartFailed, Unsupported
 from corten.images.images import Images
-from corten.network.naming import Sockets
-from corten.network.ports import PortMap
 from corten.plan.facts import HostFacts
 from corten.snapshots.shelf import Shelf, Usage
 from corten.spec.docker import config as docker
 from corten.spec.docker.decode import decode
-from corten.spec.docker.networking import EndpointSettings
 from corten.spec.id_map import IdRange
 from corten.spec.image_config import ImageConfig
 from corten.spec.mounts import Mount
 from corten.tasks.contract import Bundle, ExecSpec, Exit, IdMap, LogFile, Namespace, Stream
+from fake_networks import FakeNetworks
 
 Json = dict[str, Any]
 
@@ -143,119 +141,6 @@ class FakeImages:
     def inspect(self, reference: str) -> Json:
         image = self.resolve(reference)
         return {"Id": image.id, "RepoTags": image.repo_tags, "Size": image.size, "Config": image.config}
-
-
-@dataclass
-class FakeEndpoint:
-    settings: Json
-    ports: Json
-    record: Json
-
-
-@dataclass
-class FakeDefinition:
-    id: str
-    name: str
-
-
-@dataclass
-class FakeNetwork:
-    definition: FakeDefinition
-
-
-class FakeNetworks:
-    def __init__(self) -> None:
-        self.connected: dict[str, set[str]] = {}
-        self.on_lost: Callable[[Any], None] | None = None
-        self.warnings: list[str] = []
-
-    async def connect(
-        self,
-        network: str,
-        container_id: str,
-        namespace: Namespace,
-        settings: EndpointSettings,
-        port_bindings: PortMap,
-        exposed: Sequence[str],
-        publish_all: bool,
-        names: Sequence[str],
-        index: int = 0,
-    ) -> FakeEndpoint:
-        self.find(network)
-        self.connected.setdefault(network, set()).add(container_id)
-        address = "172.17.0.2" if network != "none" else ""
-        shown = {"NetworkID": network * 8, "EndpointID": "e" * 64, "IPAddress": address, "IPPrefixLen": 16}
-        ports = {port: [row.to_json() for row in rows] for port, rows in port_bindings.items()}
-        return FakeEndpoint(
-            {**settings.to_json(), **shown},
-            {**dict.fromkeys(exposed), **ports},
-            {"network": network, "id": container_id},
-        )
-
-    def shape(self, container_id: str, limits: str, namespace: Namespace) -> None:
-        return
-
-    def reconnect(self, endpoint: FakeEndpoint, namespace: Namespace) -> FakeEndpoint:
-        return endpoint
-
-    async def republish(
-        self, container_id: str, adds: PortMap, removes: PortMap, exposed: Sequence[str]
-    ) -> FakeEndpoint:
-        raise Conflict(f"container {container_id} has no network that can publish ports")
-
-    async def disconnect(self, endpoint: FakeEndpoint, namespace: Namespace | None = None) -> None:
-        self.connected[endpoint.record["network"]].discard(endpoint.record["id"])
-
-    async def adopt(self, record: Json, container_id: str) -> FakeEndpoint:
-        self.connected.setdefault(record["network"], set()).add(container_id)
-        return FakeEndpoint({"NetworkID": record["network"] * 8}, {}, record)
-
-    async def settle(self) -> None:
-        return
-
-    def on_unnamed(self, call: Callable[[], None]) -> None:
-        return
-
-    def wants_names(self, container_id: str) -> bool:
-        return False
-
-    def lacks_device(self, endpoint: FakeEndpoint) -> bool:
-        return False
-
-    async def serve_names(self, container_id: str, sockets: Sockets, servers: Sequence[str] = ()) -> None:
-        raise AssertionError("nobody wants names here")
-
-    def find(self, reference: str) -> FakeNetwork:
-        name = {"default": "bridge"}.get(reference, reference)
-        if name not in ("bridge", "none", "other", "host"):
-            raise NotFound(f"network {name} not found")
-        return FakeNetwork(FakeDefinition(name * 8, name))
-
-    def validate(self, network: str, settings: EndpointSettings) -> FakeDefinition:
-        return self.find(network).definition
-
-    def rename(self, container_id: str, name: str) -> None:
-        return
-
-    def named_endpoints(self, container_id: str) -> Sequence[tuple[str, FakeEndpoint]]:
-        return []
-
-    def hosts_file(
-        self, endpoints: Sequence[FakeEndpoint], hostname: str, domainname: str = "", extra: Iterable[str] = ()
-    ) -> str:
-        return "".join(f"{endpoint.settings['IPAddress']}\t{hostname}\n" for endpoint in endpoints)
-
-    def resolv_conf(
-        self,
-        endpoints: Sequence[FakeEndpoint],
-        servers: Sequence[str] = (),
-        search: Sequence[str] = (),
-        options: Sequence[str] = (),
-    ) -> str:
-        return "".join(f"nameserver {server}\n" for server in servers)
-
-    def list(self, filters: object = None) -> list[Json]:
-        return [{"Name": name, "Id": name * 8} for name in ("bridge", "none", "other")]
 
 
 class FakeNamespaces:

@@ -14,10 +14,11 @@ from typing import Any, TypedDict, Unpack
 import pytest
 
 import netns
-from corten.engine.networks import Networks
+from corten.engine.networks.networks import Networks
 from corten.kernel import rtnetlink
 from corten.network.config import NetworkConfig
 from corten.network.endpoint import Endpoint
+from corten.network.endpoint_request import EndpointRequest
 from docker_json import endpoint as endpoint_of
 from docker_json import port_map
 from netns import Net
@@ -80,12 +81,15 @@ class World:
         self.host = host
         self.table = Table()
         self.events: list[tuple[str, str, str, Mapping[str, str]]] = []
+        self.lost: list[Endpoint] = []  # whose device was reported to be gone
         self.containers: list[Net] = []
         self.config = config or NetworkConfig(bridge="ct0")
         self.networks = self._new()
 
     def _new(self) -> Networks:
-        return Networks(self.table, self.config, lambda *event: self.events.append(event))
+        return Networks(
+            self.table, self.config, lambda *event: self.events.append(event), self.lost.append, lambda: None
+        )
 
     async def restart(self) -> None:
         """As after kill -9: nothing is taken down, sockets close."""
@@ -105,18 +109,17 @@ class World:
         if net is None:
             self.containers.append(box)
         index = sum(link.name.startswith("eth") for link in rtnetlink.links(box.route))
-        endpoint = await self.networks.connect(
+        request = EndpointRequest(
             network,
             name.ljust(64, "0"),
             box.namespace,
             endpoint_of(dict(settings)),
-            port_map(ports or {}),
-            ["80/tcp"],
-            False,
-            [name],
-            index,
+            names=[name],
+            port_bindings=port_map(ports or {}),
+            exposed=["80/tcp"],
+            index=index,
         )
-        return box, endpoint
+        return box, await self.networks.connect(request)
 
     def leftovers(self) -> list[str]:
         return [link.name for link in rtnetlink.links(self.host.route) if link.kind == "veth" and link.name != "up0"]

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from corten.engine.networks import Networks
 from corten.errors import CortenError
 from corten.kernel import netlink, rtnetlink
 from corten.network.endpoint import Endpoint
@@ -71,7 +70,7 @@ class Daemon(World):
 
     def __init__(self, host: Net, fate: Fate) -> None:
         super().__init__(host)
-        self.networks._wiring.close()  # `start` makes the first one
+        self.networks.dataplane.close()  # `start` makes the first one
         self.fate = fate
         self.endpoints: dict[str, Json] = {}
         for verb in ("put", "delete"):
@@ -96,15 +95,13 @@ class Daemon(World):
     async def die(self) -> None:
         """As the kernel does it: descriptors are closed, and that is all."""
         self.fate.left = 0
-        networks, wiring = self.networks, self.networks._wiring
-        if networks._upkeep is not None:
-            networks._upkeep.close()
-        for held, _ in networks._reservations._held.values():
+        for held, _ in self.networks.reservations._held.values():
             if held is not None:
                 held.close()
-        if wiring.reaper._task is not None:
-            wiring.reaper._task.cancel()
-        wiring.close()
+        dataplane = self.networks.dataplane
+        if dataplane.reaper._task is not None:
+            dataplane.reaper._task.cancel()
+        dataplane.close()
         for one in self.fate.made:
             one.close()
         self.fate.left = -1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 
 import netns
-from corten.engine.networks import Networks
+from corten.engine.networks.networks import Networks
 from corten.errors import Conflict, Exhausted, Failed, NotFound
 from corten.kernel import rtnetlink
 from corten.kernel.netlink import Message, Request, Socket
@@ -115,14 +115,14 @@ async def test_another_bip_takes_effect(host: Net) -> None:
 
 
 async def test_two_daemons_with_one_bridge_are_refused(world: World) -> None:
-    second = Networks(Table(), world.config, lambda *event: None)
+    second = Networks(Table(), world.config, lambda *event: None, lambda endpoint: None, lambda: None)
     with pytest.raises(Conflict, match="corten-ct0 belongs to another process"):
         await second.setup()
     await second.close()
 
 
 async def test_two_daemons_side_by_side(world: World) -> None:
-    second = Networks(Table(), NetworkConfig(bridge="ct1"), lambda *event: None)
+    second = Networks(Table(), NetworkConfig(bridge="ct1"), lambda *event: None, lambda endpoint: None, lambda: None)
     await second.setup()
     assert second.inspect("bridge")["IPAM"]["Config"] == [{"Subnet": "172.18.0.0/16", "Gateway": "172.18.0.1"}]
     _, endpoint = await world.run("one")

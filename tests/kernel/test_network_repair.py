@@ -11,7 +11,9 @@ import pytest
 
 import netns
 from corten.kernel import rtnetlink
-from corten.network import upkeep
+from corten.network.drivers import link_watcher
+from corten.network.drivers.bridge import BridgeDriver
+from corten.network.drivers.link_watcher import LinkWatcher
 from corten.network.endpoint import Endpoint
 from docker_json import network
 from netns import Net
@@ -30,6 +32,12 @@ async def soon(check: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
         while not check():
             await asyncio.sleep(0.005)
+
+
+def watcher_of(world: World) -> LinkWatcher:
+    driver = world.networks.dataplane.drivers["bridge"]
+    assert isinstance(driver, BridgeDriver) and driver.watcher is not None
+    return driver.watcher
 
 
 def bridge_of(world: World, name: str) -> str:
@@ -84,14 +92,14 @@ async def test_one_that_cannot_be_repaired_delays_no_other(
     kept: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A device that somebody uses otherwise cannot be a port of a bridge (EBUSY)."""
-    monkeypatch.setattr(upkeep, "_AGAIN", 0.5)
+    monkeypatch.setattr(link_watcher, "_RETRY_DELAY", 0.5)
     _, bad = await kept.run("bad")
     web, endpoint = await kept.run("web")
     server = web.listen("0.0.0.0", 80)
     port = bad.host_interface
     kept.host.run("sh", "-c", f"ip link set {port} nomaster; ip link add other link {port} type macvlan")
     await soon(lambda: "cannot be repaired yet" in caplog.text)
-    monkeypatch.setattr(upkeep, "_AGAIN", 600)
+    monkeypatch.setattr(link_watcher, "_RETRY_DELAY", 600)
     for damage in (f"{endpoint.host_interface} nomaster", "ct0 down"):
         kept.host.run("ip", "link", "set", *damage.split())
         await soon(lambda: kept.host.reaches(endpoint.address, 80, 0.3))
@@ -103,7 +111,7 @@ async def test_one_that_cannot_be_repaired_delays_no_other(
 async def test_one_that_could_not_be_repaired_is_tried_again(
     kept: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(upkeep, "_AGAIN", 0.2)
+    monkeypatch.setattr(link_watcher, "_RETRY_DELAY", 0.2)
     web, endpoint = await kept.run("web")
     server = web.listen("0.0.0.0", 80)
     port = endpoint.host_interface
@@ -115,8 +123,7 @@ async def test_one_that_could_not_be_repaired_is_tried_again(
 
 
 async def test_a_pair_that_is_gone_is_told_and_made_again(kept: World, neighbour: Net) -> None:
-    lost: list[Endpoint] = []
-    kept.networks.on_lost = lost.append
+    lost = kept.lost
     await kept.networks.create(network({"Name": "six", "EnableIPv6": True}))
     asked: EndpointFields = {"IPAMConfig": {"LinkLocalIPs": ["169.254.7.7"]}, "MacAddress": "02:00:00:aa:bb:cc"}
     web, endpoint = await kept.run("web", "six", ports={"80/tcp": [{"HostPort": "8080"}]}, **asked)
@@ -126,7 +133,7 @@ async def test_a_pair_that_is_gone_is_told_and_made_again(kept: World, neighbour
     assert lost == [endpoint] and kept.networks.lacks_device(endpoint)
     changed = kept.networks.reconnect(endpoint, web.namespace)
     after = web.run("ip", "-o", "addr") + web.run("ip", "route") + web.run("ip", "-6", "route")
-    numbers = str(endpoint.ifindex + 1), str(changed.ifindex + 1)
+    numbers = str(endpoint.index), str(changed.index)
     assert after.replace(numbers[1] + ":", numbers[0] + ":") == before
     server = web.listen("0.0.0.0", 80)
     assert neighbour.reaches("192.0.2.1", 8080)
@@ -138,15 +145,14 @@ async def test_a_pair_that_is_gone_is_told_and_made_again(kept: World, neighbour
 
 
 async def test_a_pair_that_goes_with_its_container_is_nobodys_loss(kept: World) -> None:
-    lost: list[Endpoint] = []
-    kept.networks.on_lost = lost.append
+    lost = kept.lost
     box, endpoint = await kept.run("box")
     await kept.run("stays")
     kept.containers.remove(box)
     box.close()
     await soon(lambda: endpoint.host_interface not in kept.leftovers())
     await kept.networks.disconnect(endpoint)
-    await asyncio.sleep(3 * upkeep._END)  # longer than anybody waits for its end
+    await asyncio.sleep(3 * link_watcher._EXIT_GRACE)  # longer than anybody waits for its end
     assert lost == []
 
 
@@ -161,7 +167,7 @@ async def test_a_network_that_is_removed_stays_removed(kept: World) -> None:
 async def test_what_is_published_does_not_leave_by_another_way(kept: World, neighbour: Net) -> None:
     """While a bridge is gone its subnet's packets would follow the default route."""
     _, endpoint = await kept.run("web", ports={"80/tcp": [{"HostPort": "8080"}]})
-    kept.networks._wiring.repair = lambda live: {}  # type: ignore[method-assign]  # as if none was there
+    watcher_of(kept).repair_bridge = lambda network: {}  # as if there was no repair
     kept.host.run("ip", "route", "add", "default", "via", "192.0.2.9")
     neighbour.run("ip", "addr", "add", f"{endpoint.address}/32", "dev", "lo")
     server = neighbour.listen(endpoint.address, 80)
@@ -175,15 +181,12 @@ async def test_what_is_published_does_not_leave_by_another_way(kept: World, neig
 
 async def test_lost_messages_are_made_up_for(kept: World, caplog: pytest.LogCaptureFixture) -> None:
     """More happens at once than the kernel keeps for us: what is whole is left alone, what is not is repaired."""
-    lost: list[Endpoint] = []
-    kept.networks.on_lost = lost.append
+    lost = kept.lost
     await kept.networks.create(network({"Name": "whole"}))
     box, endpoint = await kept.run("box")
     _, gone = await kept.run("gone")
     server = box.listen("0.0.0.0", 80)
-    watch = kept.networks._upkeep
-    assert watch is not None
-    watch._socket.reserve(1 << 16, 1)  # the least that there is
+    watcher_of(kept).socket.reserve(1 << 16, 1)  # the least that there is
     for _ in range(40):
         kept.host.run("sh", "-c", "ip link add d0 type ifb; ip link del d0")
     kept.host.run("ip", "link", "delete", "ct0")

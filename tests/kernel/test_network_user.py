@@ -14,8 +14,8 @@ import pytest
 
 from corten.errors import Conflict, Forbidden, Invalid, NotFound
 from corten.kernel import rtnetlink
+from corten.network.endpoint_request import EndpointRequest
 from corten.spec.docker.filters import Filters
-from corten.spec.docker.networking import EndpointSettings
 from docker_json import network, port_map
 from netns import Net
 from network_world import EndpointFields, World, bound, frames, host, index_of, neighbour, world
@@ -203,16 +203,9 @@ async def test_many_starts_leave_no_descriptor_and_no_device(world: World) -> No
     before = len(os.listdir("/proc/self/fd"))
     for number in range(20):
         box = Net()
-        endpoint = await world.networks.connect(
-            "bridge",
-            str(number).ljust(64, "x"),
-            box.namespace,
-            EndpointSettings(),
-            port_map(bound(0)),
-            [],
-            False,
-            [f"c{number}"],
-        )
+        id, names = str(number).ljust(64, "x"), [f"c{number}"]
+        request = EndpointRequest("bridge", id, box.namespace, names=names, port_bindings=port_map(bound(0)))
+        endpoint = await world.networks.connect(request)
         await world.networks.disconnect(endpoint)
         box.close()
     await world.networks.settle()

@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from corten.engine.networks import Networks
+from corten.engine.networks.networks import Networks
 from corten.errors import Unavailable
 from corten.network.config import NetworkConfig
 from corten.network.endpoint import Endpoint
-from corten.network.naming import Sockets
+from corten.network.endpoint_request import EndpointRequest
+from corten.network.resolver import Sockets
 from corten.runtime.init import close_all_but
 from corten.supervisor.names import server
 from corten.tasks.launcher import Launcher
@@ -115,19 +116,20 @@ class World:
         self.resolv_conf = root / "resolv.conf"
         self.resolv_conf.write_text(f"nameserver {UPSTREAM}\n")
         self.table, self.forker = Table(), Forker()
+        self.resolver_lost = asyncio.Event()
         self.networks = self.new()
         self.boxes: list[Net] = []
 
     def new(self) -> Networks:
-        names: Any = LauncherNameServer(self.forker, self.root, self.resolv_conf)
-        return Networks(self.table, NetworkConfig(bridge="ct0", resolv_conf=self.resolv_conf), lambda *e: None, names)
+        self.server = LauncherNameServer(self.forker, self.root, self.resolv_conf)
+        config = NetworkConfig(bridge="ct0", resolv_conf=self.resolv_conf)
+        lost = self.resolver_lost.set
+        return Networks(self.table, config, lambda *event: None, lambda endpoint: None, lost, self.server)
 
     async def restart(self, endpoints: list[Endpoint]) -> None:
         """As after kill -9: nothing is taken down, sockets close."""
-        self.networks._naming._server.close()  # type: ignore[union-attr]
-        if self.networks._upkeep is not None:
-            self.networks._upkeep.close()
-        self.networks._wiring.close()
+        self.server.close()
+        self.networks.dataplane.close()
         self.networks = self.new()
         await self.networks.setup()
         for endpoint in endpoints:
@@ -140,11 +142,10 @@ class World:
             self.boxes.append(net)
         id = name.ljust(64, "0")
         index = len(self.networks.of_container(id))
-        endpoint = await self.networks.connect(
-            network, id, net.namespace, endpoint_of(settings), {}, [], False, [name], index
-        )
-        if self.networks.wants_names(id):
-            await self.networks.serve_names(id, sockets(net))
+        request = EndpointRequest(network, id, net.namespace, endpoint_of(settings), names=[name], index=index)
+        endpoint = await self.networks.connect(request)
+        if self.networks.needs_resolver(id):
+            await self.networks.start_resolver(id, sockets(net))
         return net, endpoint
 
 
@@ -156,7 +157,7 @@ async def world(host: Net, tmp_path: Path) -> AsyncIterator[World]:
     yield made
     for box in made.boxes:
         box.close()
-    for endpoint in [e for live in made.networks._known.values() for e in live.endpoints.values()]:
+    for endpoint in [e for used in made.networks.store.values() for e in used.endpoints.values()]:
         await made.networks.disconnect(endpoint)
     await made.networks.close()
     made.forker.wait()
@@ -299,7 +300,7 @@ async def test_the_namespace_is_let_go(world: World) -> None:
     await world.networks.disconnect(endpoint)
     await world.networks.settle()
     assert await ask(peer, "web") != [endpoint.address]
-    assert not world.networks.wants_names(endpoint.container_id)
+    assert not world.networks.needs_resolver(endpoint.container_id)
     assert web.blocked("127.0.0.11", 53)
 
 
@@ -309,7 +310,7 @@ async def test_names_are_answered_without_a_daemon(world: World, dnsmasq: Path) 
     (world.root / "containers").mkdir()
     for endpoint in (first, second):
         (world.root / "containers" / endpoint.container_id).mkdir()
-    world.networks._naming._server.close()  # type: ignore[union-attr]
+    world.server.close()
     assert await ask(web, "db") == [second.address]
     assert await ask(web, "example.org") == ["198.51.100.7"]
     world.resolv_conf.write_text("nameserver 192.0.2.99\n")
@@ -321,7 +322,7 @@ async def test_names_are_answered_without_a_daemon(world: World, dnsmasq: Path) 
             pass
     assert db.blocked("127.0.0.11", 53)
     await world.restart([first])
-    assert not world.networks.wants_names(first.container_id)
+    assert not world.networks.needs_resolver(first.container_id)
     assert await ask(web, "web") == [first.address]
     assert len(world.forker.pids) == 1
 
@@ -329,24 +330,22 @@ async def test_names_are_answered_without_a_daemon(world: World, dnsmasq: Path) 
 async def test_the_last_one_ends_it(world: World) -> None:
     _, first = await world.run("web", "shop")
     (world.root / "containers").mkdir()
-    world.networks._naming._server.close()  # type: ignore[union-attr]
+    world.server.close()
     async with asyncio.timeout(10):
         while (world.root / server.SOCKET).exists():
             await asyncio.sleep(0.01)
     await asyncio.to_thread(world.forker.wait)
     await world.restart([first])
-    assert world.networks.wants_names(first.container_id)
+    assert world.networks.needs_resolver(first.container_id)
 
 
 async def test_another_takes_the_place_of_one_that_was_killed(world: World) -> None:
     web, first = await world.run("web", "shop")
-    unnamed = asyncio.Event()
-    world.networks.on_unnamed(unnamed.set)
     os.kill(world.forker.pids[0], signal.SIGKILL)
     async with asyncio.timeout(10):
-        await unnamed.wait()
-    assert world.networks.wants_names(first.container_id)
-    await world.networks.serve_names(first.container_id, sockets(web))
+        await world.resolver_lost.wait()
+    assert world.networks.needs_resolver(first.container_id)
+    await world.networks.start_resolver(first.container_id, sockets(web))
     _, second = await world.run("db", "shop")
     assert await ask(web, "db") == [second.address]
     assert len(world.forker.pids) == 2
@@ -364,10 +363,10 @@ async def test_a_container_is_served_by_one_that_lives(world: World) -> None:
     box = Net()
     world.boxes.append(box)
     id = "db".ljust(64, "0")
-    endpoint = await world.networks.connect("shop", id, box.namespace, endpoint_of({}), {}, [], False, ["db"])
+    endpoint = await world.networks.connect(EndpointRequest("shop", id, box.namespace, names=["db"]))
     killed(world.forker)
-    await world.networks.serve_names(id, sockets(box))
-    assert not world.networks.wants_names(id)
+    await world.networks.start_resolver(id, sockets(box))
+    assert not world.networks.needs_resolver(id)
     assert await ask(box, "db.shop") == [endpoint.address]
 
 
@@ -379,7 +378,7 @@ async def test_a_container_without_a_name_server_is_not_taken_for_served(
     monkeypatch.setattr(world.forker, "send", lambda request, fds: None)  # nobody is forked
     with pytest.raises(Unavailable, match="name server"):
         await world.run("db", "shop")
-    assert world.networks.wants_names("db".ljust(64, "0"))
+    assert world.networks.needs_resolver("db".ljust(64, "0"))
 
 
 async def test_many_questions_at_once_and_several_in_one_stream(world: World) -> None:

@@ -21,7 +21,7 @@ from corten.daemon.groups import HostGroups
 from corten.daemon.sweep import sweep
 from corten.engine.engine import Engine
 from corten.engine.events import Events
-from corten.engine.networks import Networks
+from corten.engine.networks.networks import Networks
 from corten.engine.parts import Parts, Settings
 from corten.engine.volumes import Volumes
 from corten.images import policy
@@ -112,7 +112,14 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     volumes = Volumes(config.data_root / "volumes", records, events, machine.root_owner(facts))
     network_config = _network_config(config)
     names = LauncherNameServer(launcher, config.exec_root, network_config.resolv_conf)
-    networks = Networks(records, network_config, events.publish, names)
+    networks = Networks(
+        records,
+        network_config,
+        events.publish,
+        on_link_lost=lambda endpoint: engine.on_link_lost(endpoint),
+        on_resolver_lost=lambda: engine.on_resolver_lost(),
+        names=names,
+    )
 
     # Those that call the engine do so only once there is one.
     def users(image: str) -> list[tuple[str, bool]]:
@@ -146,8 +153,6 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         changing=changing,
     )
     engine = Engine(parts)
-    networks.on_lost = engine.on_link_lost
-    networks.on_unnamed(engine.on_resolver_lost)
     daemon = Daemon(config, engine, database, networks, namespaces, registry)
     await daemon.open()
     return daemon

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from corten.aio.background import Background, Forever
 from corten.engine.events import Events
-from corten.engine.networks import Networks
+from corten.engine.networks.networks import Networks
 from corten.engine.volumes import Volumes
 from corten.images.images import Images
 from corten.images.policy import Policy

@@ -1,15 +1,14 @@
-"""The addresses of one network, both families, and what an endpoint may ask for."""
+"""The addresses of one network, of both families."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from corten.errors import Invalid
-from corten.network.bridge import Interface, interface
 from corten.network.definition import Definition, parse_address
 from corten.network.endpoint import Endpoint
+from corten.network.interface import Interface, interface
 from corten.network.ipam import IPAddress, Subnet
-from corten.spec.docker.networking import EndpointIPAMConfig, EndpointSettings
 
 
 class Lease(NamedTuple):
@@ -17,45 +16,13 @@ class Lease(NamedTuple):
     v6: IPAddress | None
 
 
-class Wanted(NamedTuple):
+class AddressRequest(NamedTuple):
     """What a client asked of its endpoint; None leaves the choice to us."""
 
     v4: IPAddress | None = None
     v6: IPAddress | None = None
     link_local: tuple[IPAddress, ...] = ()
     mac: str = ""
-
-
-def wanted(definition: Definition, settings: EndpointSettings) -> Wanted:
-    """Read and check EndpointSettings, as far as that goes without knowing what is in use. Invalid."""
-    ipam = settings.ipam_config or EndpointIPAMConfig()
-    v4 = parse_address(ipam.ipv4_address, "IPv4 address") if ipam.ipv4_address else None
-    v6 = parse_address(ipam.ipv6_address, "IPv6 address") if ipam.ipv6_address else None
-    if (v4 is not None and v4.version != 4) or (v6 is not None and v6.version != 6):
-        raise Invalid(f"invalid address of network {definition.name}: {v4 if v4 and v4.version != 4 else v6}")
-    if (v4 or v6) and (definition.driver in ("host", "null") or definition.default_bridge):
-        raise Invalid("user specified IP address is supported on user defined networks only")
-    if (v4 or v6) and not definition.user_ranges:
-        raise Invalid(
-            "user specified IP address is supported only when connecting to networks with user configured subnets"
-        )
-    local = tuple(parse_address(text, "link-local address") for text in ipam.link_local_ips or ())
-    if not all(address.is_link_local for address in local):
-        raise Invalid(f"invalid link-local address: {next(a for a in local if not a.is_link_local)}")
-    return Wanted(v4, v6, local, _mac(settings.mac_address))
-
-
-def _mac(text: str) -> str:
-    if not text:
-        return ""
-    raw = text.replace("-", ":").lower().split(":")
-    try:
-        numbers = [int(part, 16) for part in raw]
-    except ValueError as error:
-        raise Invalid(f"invalid MAC address: {text!r}") from error
-    if len(raw) != 6 or not all(len(part) == 2 for part in raw) or numbers[0] & 1 or not any(numbers):
-        raise Invalid(f"invalid MAC address: {text!r}")
-    return ":".join(raw)
 
 
 class Addresses:
@@ -74,17 +41,24 @@ class Addresses:
     def gateways(self) -> list[Interface]:
         return [interface(s.gateway, s.prefix) for s in self.subnets]
 
-    def lease(self, wish: Wanted) -> Lease:
+    def lease(self, request: AddressRequest) -> Lease:
         """Addresses for one endpoint. Exhausted, Forbidden when taken, Invalid when not of this network."""
-        if (wish.v4 and self.v4 is None) or (wish.v6 and self.v6 is None):
-            raise Invalid(f"address {wish.v4 if self.v4 is None else wish.v6}: the network has no such family enabled")
-        v4 = self.v4.allocate(wish.v4) if self.v4 is not None else None
+        if (request.v4 and self.v4 is None) or (request.v6 and self.v6 is None):
+            raise Invalid(
+                f"address {request.v4 if self.v4 is None else request.v6}: the network has no such family enabled"
+            )
+        v4 = self.v4.allocate(request.v4) if self.v4 is not None else None
         try:
-            v6 = self.v6.allocate(wish.v6) if self.v6 is not None else None
+            v6 = self.v6.allocate(request.v6) if self.v6 is not None else None
         except BaseException:
             self.release(Lease(v4, None))
             raise
         return Lease(v4, v6)
+
+    def occupied(self, request: AddressRequest) -> bool:
+        """An address that is asked for is in use."""
+        pools = ((self.v4, request.v4), (self.v6, request.v6))
+        return any(pool is not None and ip is not None and pool.in_use(ip) for pool, ip in pools)
 
     def release(self, lease: Lease) -> None:
         if lease.v4 is not None and self.v4 is not None:

@@ -10,11 +10,9 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from corten.network.driver import HOST, OUTSIDE, ActiveNetwork
 from corten.network.endpoint import Endpoint
-from corten.network.live import Live
 from corten.spec.json import Json
-
-HOST, OUTSIDE = "host", "outside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +37,18 @@ class Way:
         }
 
 
-def ways(networks: Iterable[Live], obstacles: Sequence[str] = ()) -> list[Way]:
+def ways(networks: Iterable[ActiveNetwork], obstacles: Sequence[str] = ()) -> list[Way]:
     """Every way to every connected container, in a stable order.
 
     `obstacles` stand in those ways that are forwarded: not from this host, nor between neighbours of a bridge.
     """
     networks = list(networks)
-    bridged = [n for n in networks if n.definition.driver == "bridge"]
-    with_a_way_out = sorted(n.definition.name for n in bridged if not n.definition.internal)
+    routed_here = sorted(network.definition.name for network in networks if network.can_publish)
     found = []
-    for live in bridged:
-        for endpoint in live.endpoints.values():
-            found += _direct(live, endpoint)
-            found += _published(live, endpoint, with_a_way_out)
-    for live in networks:
-        if live.definition.stacked:
-            found += [way for endpoint in live.endpoints.values() for way in _direct(live, endpoint)]
+    for network in networks:
+        for endpoint in network.endpoints.values():
+            found += _direct(network, endpoint)
+            found += _published(network, endpoint, routed_here)
     met = [replace(w, obstacles=tuple(obstacles)) if _forwarded(w) else w for w in found]
     return sorted(met, key=lambda w: (w.network, w.container, w.port, w.via))
 
@@ -63,33 +57,27 @@ def _forwarded(way: Way) -> bool:
     return any(source not in (HOST, way.network) for source in way.sources)
 
 
-def _direct(live: Live, endpoint: Endpoint) -> list[Way]:
-    made = live.definition
-    if made.stacked:  # neighbours of the parent's network; this host itself has no way to them
-        sources: tuple[str, ...] = (made.name,) if made.own_parent else (OUTSIDE, made.name)
-    else:
-        sources = (made.name,) if made.icc else ()
-    found = []
-    for version, text in ((4, endpoint.address), (6, endpoint.address6)):
-        mode = made.gateway_mode(version) if not made.stacked else ""
-        more = (OUTSIDE,) if mode == "nat-unprotected" and not made.internal else ()
-        host = (HOST,) if not made.stacked and mode != "isolated" else ()
-        if text:
-            found.append(Way(endpoint.container_name, made.name, "*", text, (*host, *more, *sources)))
-    return found
+def _direct(network: ActiveNetwork, endpoint: Endpoint) -> list[Way]:
+    """By the container's own addresses."""
+    made, driver = network.definition, network.driver
+    return [
+        Way(endpoint.container_name, made.name, "*", text, driver.sources(made, version))
+        for version, text in ((4, endpoint.address), (6, endpoint.address6))
+        if text
+    ]
 
 
-def _published(live: Live, endpoint: Endpoint, networks: Sequence[str]) -> list[Way]:
-    found = []
+def _published(network: ActiveNetwork, endpoint: Endpoint, networks: Sequence[str]) -> list[Way]:
+    found, name = [], network.definition.name
     for port, rows in endpoint.ports.items():
         for row in rows or ():
             ip = ipaddress.ip_address(row["HostIp"])
             if not row["HostPort"]:  # routed: at its own address
                 address = endpoint.address if ip.version == 4 else f"[{endpoint.address6}]"
                 own = f"{address}:{port.partition('/')[0]}"
-                found.append(Way(endpoint.container_name, live.definition.name, port, own, (HOST, OUTSIDE, *networks)))
+                found.append(Way(endpoint.container_name, name, port, own, (HOST, OUTSIDE, *networks)))
                 continue
             via = f"[{ip}]:{row['HostPort']}" if ip.version == 6 else f"{ip}:{row['HostPort']}"
             sources = (HOST,) if ip.is_loopback else (HOST, OUTSIDE, *networks)
-            found.append(Way(endpoint.container_name, live.definition.name, port, via, sources))
+            found.append(Way(endpoint.container_name, name, port, via, sources))
     return found

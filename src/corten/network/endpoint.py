@@ -15,9 +15,10 @@ from corten.spec.json import Json
 class Endpoint:
     """Everything that has to be known to report it, to take it away, and to adopt it in a later daemon.
 
-    `interface` is the device in the container, `host_interface` its other end, `ifindex` that one's number. `ports` is
-    Docker's NetworkSettings.Ports: {"80/tcp": [{"HostIp", "HostPort"}], "81/tcp": None}. `settings_in` is the
-    EndpointSettings that the client asked with. Empty strings and zeros where a network has none.
+    `interface` is the device in the container and `index` its index there. `host_interface` and `host_index` are those
+    of its end on this host, for drivers that have one. `ports` is Docker's NetworkSettings.Ports: {"80/tcp":
+    [{"HostIp", "HostPort"}], "81/tcp": None}. `settings_in` is the EndpointSettings that the client asked with. Empty
+    strings and zeros where a network has none.
     """
 
     network_id: str
@@ -26,8 +27,9 @@ class Endpoint:
     container_id: str
     container_name: str = ""
     interface: str = ""
+    index: int = 0
     host_interface: str = ""
-    ifindex: int = 0
+    host_index: int | None = None
     mac: str = ""
     address: str = ""
     prefix: int = 0
@@ -47,9 +49,9 @@ class Endpoint:
 
     @classmethod
     def from_json(cls, record: Json) -> Endpoint:
-        """Keys of a newer version are left out."""
+        """Keys of a newer version are left out, those of an older one translated."""
         known = {f.name for f in fields(cls)}
-        values = {key: value for key, value in record.items() if key in known}
+        values = {key: value for key, value in {**_indexes(record), **record}.items() if key in known}
         return cls(**{**values, "settings_in": decode(EndpointSettings, record.get("settings_in"))})
 
     @property
@@ -82,3 +84,10 @@ class Endpoint:
             "IPv4Address": f"{self.address}/{self.prefix}" if self.address else "",
             "IPv6Address": f"{self.address6}/{self.prefix6}" if self.address6 else "",
         }
+
+
+def _indexes(record: Json) -> Json:
+    """Of a record with "ifindex", as the first ones had it: the host end's, or one less than the index inside."""
+    if "ifindex" not in record or not record.get("interface"):
+        return {}
+    return {"index": record["ifindex"] + 1, "host_index": record["ifindex"] if record.get("host_interface") else None}

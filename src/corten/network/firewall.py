@@ -7,7 +7,7 @@
     forward     what may pass between bridges and the world; everything that is not about our bridges is let alone
 
 The table is inet, named after the daemon's bridge, and owned by the daemon's socket where the kernel knows that (Linux
-6.9): then nobody else can flush it, and it stays when the daemon dies. Elsewhere a flush is noticed and repaired.
+6.9): then no other program can flush it, and it stays when the daemon dies. Elsewhere a flush is noticed and repaired.
 Accepting a packet here does not overrule another table's drop: on a host whose own FORWARD policy is drop, its
 administrator has to let the bridge pass there (`foreign_drops` finds such chains).
 """
@@ -370,7 +370,7 @@ class Firewall:
         self._transactions.commit(requests)
 
     def disturbed(self) -> bool:
-        """Somebody else changed the table since the last call (call it when `watch` is readable)."""
+        """Another program changed the table since the last call (call it when `watch` is readable)."""
         ours = self._transactions.socket.port
         try:
             heard = self.watch.notifications()

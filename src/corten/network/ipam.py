@@ -106,7 +106,7 @@ def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
 
 
 class Subnet:
-    """The addresses of one subnet. `range` limits what is chosen freely; an explicit wish may lie outside of it."""
+    """The addresses of one subnet. `range` limits what is chosen freely; what is asked for may lie outside of it."""
 
     def __init__(
         self,

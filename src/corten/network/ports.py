@@ -1,7 +1,7 @@
-"""Published ports: what was asked for, which host ports that becomes, and holding them against everybody else.
+"""Published ports: what was asked for, which host ports that becomes, and holding them against other programs.
 
 A published port is translated by the firewall; no packet reaches the socket that holds it. The socket is there so that
-no other program can take the port, and so that taking a port which somebody has is an error at once. It does not listen
+no other program can take the port, and so that taking a port which is in use is an error at once. It does not listen
 (except see `_hold`): should the firewall be gone, a client is refused instead of waiting.
 """
 
@@ -29,7 +29,7 @@ _SPEC = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-class Wish(NamedTuple):
+class PortRequest(NamedTuple):
     """A container's port to be published. `first` 0 means any free port; otherwise the first free one of the range."""
 
     port: int
@@ -51,7 +51,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where ports of an endpoint lead, and who it is, for errors. An address is None where the network has none.
+    """Where ports of an endpoint lead, and its name, for errors. An address is None where the network has none.
 
     In the families `routed` ports are opened at the container's own address, and none of this host's are taken.
     """
@@ -86,7 +86,7 @@ def _range(text: str, whole: str) -> tuple[int, int]:
     return first, last
 
 
-def wishes(bindings: PortMap, exposed: Iterable[str], publish_all: bool) -> list[Wish]:
+def port_requests(bindings: PortMap, exposed: Iterable[str], publish_all: bool) -> list[PortRequest]:
     """HostConfig.PortBindings, and with `publish_all` every exposed port without a binding. Sorted by port. Invalid."""
     found = []
     for key, rows in bindings.items():
@@ -94,13 +94,13 @@ def wishes(bindings: PortMap, exposed: Iterable[str], publish_all: bool) -> list
         for row in rows or [PortBinding()]:
             asked = row.host_port or "0"
             first, last = _range(asked, asked)
-            found.append(Wish(port, protocol, _host_ip(row.host_ip), first, last))
+            found.append(PortRequest(port, protocol, _host_ip(row.host_ip), first, last))
     if publish_all:
-        bound = {wish.name for wish in found}
+        bound = {request.name for request in found}
         for text in exposed:
             port, protocol = parse_port(text)
             if f"{port}/{protocol}" not in bound:
-                found.append(Wish(port, protocol, "", 0, 0))
+                found.append(PortRequest(port, protocol, "", 0, 0))
     return sorted(found, key=lambda w: (w.protocol, w.port, w.first))
 
 
@@ -121,14 +121,16 @@ def report(exposed: Iterable[str], published: Iterable[Published]) -> dict[str, 
     return found
 
 
-def published_again(ports: Mapping[str, list[dict[str, str]] | None], target: Target) -> list[Published]:
-    """The opposite of `report`, for an endpoint of an earlier daemon."""
+def published_again(
+    ports: Mapping[str, list[dict[str, str]] | None], v4: IPAddress | None, v6: IPAddress | None
+) -> list[Published]:
+    """The opposite of `report`, for a container with these addresses."""
     found = []
     for key, rows in ports.items():
         port, protocol = parse_port(key)
         for row in rows or []:
             host_ip = ipaddress.ip_address(row["HostIp"])
-            address = target.v4 if host_ip.version == 4 else target.v6
+            address = v4 if host_ip.version == 4 else v6
             if address is not None:
                 found.append(Published(protocol, host_ip, int(row["HostPort"] or 0), address, port))
     return found
@@ -169,51 +171,51 @@ class Reservations:
     def __len__(self) -> int:
         return len(self._held)
 
-    def take(self, wishes: Sequence[Wish], target: Target, host_ip: str = "") -> list[Published]:
-        """Reserve host ports for every wish, or none. Failed with Docker's words when one cannot be had.
+    def take(self, requests: Sequence[PortRequest], target: Target, host_ip: str = "") -> list[Published]:
+        """Reserve host ports for every request, or for none. Failed with Docker's words when one cannot be had.
 
         `host_ip` is what an empty HostIp means here, before the general one.
         """
         found: list[Published] = []
         try:
-            for wish in wishes:
-                found += self._take(wish, target, host_ip)
+            for request in requests:
+                found += self._take(request, target, host_ip)
         except BaseException:
             self.release(found)
             raise
         return found
 
     def retake(self, published: Iterable[Published], owner: str) -> list[str]:
-        """Hold ports of an earlier daemon again. What somebody took meanwhile is answered as a list of complaints."""
-        complaints = []
+        """Hold ports of an earlier daemon again. Returns one line for each that another program took meanwhile."""
+        refusals = []
         for one in published:
             key = Key(one.protocol, one.host_ip, one.host_port)
             try:
                 self._hold([key] if one.host_port else [], owner)
             except OSError as error:
-                complaints.append(f"port {one.host_port}/{one.protocol} on {one.host_ip}: {error.strerror}")
-        return complaints
+                refusals.append(f"port {one.host_port}/{one.protocol} on {one.host_ip}: {error.strerror}")
+        return refusals
 
     def release(self, published: Iterable[Published]) -> None:
-        """Idempotent; the ports are free for everybody when this returns."""
+        """Idempotent; the ports are free when this returns."""
         for one in published:
             held, _ = self._held.pop(Key(one.protocol, one.host_ip, one.host_port), (None, ""))
             if held is not None:
                 held.close()
 
-    def _take(self, wish: Wish, target: Target, host_ip: str) -> list[Published]:
-        every = _host_addresses(wish.host_ip or host_ip or self._host_ip, target)
+    def _take(self, request: PortRequest, target: Target, host_ip: str) -> list[Published]:
+        every = _host_addresses(request.host_ip or host_ip or self._host_ip, target)
         ips = [ip for ip in every if ip.version not in target.routed]
         routed = [
-            Published(wish.protocol, ip, 0, _leads(target, ip), wish.port)
+            Published(request.protocol, ip, 0, _address_for(target, ip), request.port)
             for ip in every
             if ip.version in target.routed
         ]
         if not ips:
             return routed
         last: OSError | None = None
-        for port in _candidates(wish, self._ephemeral):
-            keys = [Key(wish.protocol, ip, port) for ip in ips]
+        for port in _candidates(request, self._ephemeral):
+            keys = [Key(request.protocol, ip, port) for ip in ips]
             try:
                 self._hold(keys, target.name)
             except OSError as error:
@@ -221,23 +223,25 @@ class Reservations:
                 if error.errno != errno.EADDRINUSE:
                     break
                 continue
-            return [Published(k.protocol, k.ip, k.port, _leads(target, k.ip), wish.port) for k in keys] + routed
-        raise self._refused(wish, ips[0], target, last)
+            return [
+                Published(k.protocol, k.ip, k.port, _address_for(target, k.ip), request.port) for k in keys
+            ] + routed
+        raise self._refused(request, ips[0], target, last)
 
-    def _refused(self, wish: Wish, ip: IPAddress, target: Target, error: OSError | None) -> Failed:
+    def _refused(self, request: PortRequest, ip: IPAddress, target: Target, error: OSError | None) -> Failed:
         start = f"driver failed programming external connectivity on endpoint {target.name} ({target.endpoint_id}): "
         where = f"[{ip}]" if ip.version == 6 else str(ip)
         if error is not None and error.errno != errno.EADDRINUSE:
-            return Failed(f"{start}Bind for {where}:{wish.first} failed: {(error.strerror or str(error)).lower()}")
-        if wish.first != wish.last or not wish.first:
+            return Failed(f"{start}Bind for {where}:{request.first} failed: {(error.strerror or str(error)).lower()}")
+        if request.first != request.last or not request.first:
             return Failed(f"{start}Bind for {where} failed: all ports are allocated")
-        by = in_use_by(wish.protocol, ip, wish.first, self._holder(wish, ip))
-        return Failed(f"{start}Bind for {where}:{wish.first} failed: port is already allocated{by}")
+        by = in_use_by(request.protocol, ip, request.first, self._holder(request, ip))
+        return Failed(f"{start}Bind for {where}:{request.first} failed: port is already allocated{by}")
 
-    def _holder(self, wish: Wish, ip: IPAddress) -> str:
+    def _holder(self, request: PortRequest, ip: IPAddress) -> str:
         for key, (_, owner) in self._held.items():
             same = key.ip == ip or key.ip.is_unspecified or ip.is_unspecified
-            if key.protocol == wish.protocol and key.port == wish.first and same and key.ip.version == ip.version:
+            if key.protocol == request.protocol and key.port == request.first and same and key.ip.version == ip.version:
                 return owner
         return ""
 
@@ -267,8 +271,8 @@ class Reservations:
             yield first + offset
 
 
-def _candidates(wish: Wish, ephemeral: Callable[[], Iterator[int]]) -> Iterator[int]:
-    return iter(range(wish.first, wish.last + 1)) if wish.first else ephemeral()
+def _candidates(request: PortRequest, ephemeral: Callable[[], Iterator[int]]) -> Iterator[int]:
+    return iter(range(request.first, request.last + 1)) if request.first else ephemeral()
 
 
 def _host_addresses(host_ip: str, target: Target) -> list[IPAddress]:
@@ -286,14 +290,14 @@ def _host_addresses(host_ip: str, target: Target) -> list[IPAddress]:
     return [ip]
 
 
-def _leads(target: Target, ip: IPAddress) -> IPAddress:
+def _address_for(target: Target, ip: IPAddress) -> IPAddress:
     address = target.v4 if ip.version == 4 else target.v6
     assert address is not None  # _host_addresses saw to it
     return address
 
 
 def _hold(key: Key) -> socket.socket | None:
-    """A socket bound to the port, so that nobody else can bind it. None where the machine has no SCTP: nobody can.
+    """A socket bound to the port, so that no other program can. None where the machine has no SCTP: no program can.
 
     Not SO_REUSEADDR: another program that sets it could then bind as well. That makes connections in TIME_WAIT an
     obstacle, though, which they are not for a server; so in that case try again as a server would, listening.

@@ -73,13 +73,13 @@ def _bits(text: str) -> int:
     return bits
 
 
-def send(route: Socket, index: int, wish: Rate) -> None:
+def send(route: Socket, index: int, limits: Rate) -> None:
     """Limit and delay what a container sends. Unsupported for a delay without netem in the kernel."""
-    if not wish.delay:
-        apply(route, index, wish.egress)
+    if not limits.delay:
+        apply(route, index, limits.egress)
         return
     try:
-        route.request(delay(index, wish.delay, wish.jitter, wish.egress // 8))
+        route.request(delay(index, limits.delay, limits.jitter, limits.egress // 8))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.EOPNOTSUPP):
             raise Unsupported("this kernel cannot delay packets: it has no netem (CONFIG_NET_SCH_NETEM)") from error

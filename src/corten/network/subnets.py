@@ -18,19 +18,19 @@ from corten.kernel.netlink import Socket
 from corten.network import definition as define
 from corten.network.config import NetworkConfig
 from corten.network.definition import Definition, Range
+from corten.network.driver import ActiveNetwork
 from corten.network.ipam import IPNetwork, Pool, choose, overlapping, ula_pool
-from corten.network.live import Live
 
 _PATIENCE = 2.0  # seconds; the others need milliseconds
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def lock() -> Iterator[None]:
     """No other daemon of this network namespace chooses a subnet meanwhile: two that start at the same time would
     otherwise both find the same one free, and neither's containers could be reached.
 
-    The lock is on the namespace itself, so it needs no file and ends with its holder. Who does not get it in time goes
-    on without.
+    The lock is on the namespace itself, so it needs no file and ends with its holder. A daemon that does not get it in
+    time continues without.
     """
     fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -50,25 +50,27 @@ def _locked(fd: int) -> bool:
     return True
 
 
-def chosen(wish: Definition, others: Iterable[Live], config: NetworkConfig, route: Socket) -> tuple[Range, ...]:
-    """The ranges of a network with subnet and gateway filled in.
+def chosen(
+    made: Definition, own_device: str, others: Iterable[ActiveNetwork], config: NetworkConfig, route: Socket
+) -> tuple[Range, ...]:
+    """The ranges of a network with subnet and gateway filled in. What `own_device` has is not in its way.
 
     A given subnet must not overlap another network's (Forbidden); a host route in its way is the giver's decision.
     A chosen one avoids both (Exhausted, naming what is in the way).
     """
     ours = {
-        subnet.network: f"network {live.definition.name} ({subnet.network})"
-        for live in others
-        for subnet in live.addresses.subnets
+        subnet.network: f"network {network.definition.name} ({subnet.network})"
+        for network in others
+        for subnet in network.addresses.subnets
     }
     found = []
-    for version, enabled in ((4, wish.ipv4), (6, wish.ipv6)):
+    for version, enabled in ((4, made.ipv4), (6, made.ipv6)):
         if not enabled:
             continue
-        given = next((r for r in wish.ranges if r.version == version and r.subnet), None)
+        given = next((r for r in made.ranges if r.version == version and r.subnet), None)
         if given is None:
             pools = config.pools if version == 4 else _ula(config)
-            given = Range(str(choose(pools, {**_host(route, wish.bridge), **ours}, version)))
+            given = Range(str(choose(pools, {**_host(route, own_device), **ours}, version)))
         elif (holder := overlapping(define.parse_subnet(given.subnet), ours)) is not None:
             raise Forbidden(
                 f"invalid pool request: Pool overlaps with other one on this address space: {given.subnet} and {holder}"

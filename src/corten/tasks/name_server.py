@@ -25,19 +25,19 @@ _PATIENCE = 5.0  # seconds until it has said something
 
 
 class LauncherNameServer:
-    """`network.naming.NameServer`."""
+    """`network.resolver.NameServer`."""
 
     def __init__(self, launcher: Launcher, exec_root: Path, resolv_conf: Path) -> None:
         self._launcher, self._root, self._resolv_conf = launcher, exec_root, resolv_conf
         self._out: Outgoing | None = None
         self._reaching = asyncio.Lock()
-        self.on_lost: Callable[[], None] = lambda: None
+        self._on_lost: Callable[[], None] = lambda: None
 
     @property
     def reached(self) -> bool:
         return self._out is not None
 
-    async def reach(self, start: bool) -> Collection[str] | None:
+    async def reach(self, start: bool, on_lost: Callable[[], None]) -> Collection[str] | None:
         async with self._reaching:
             if self._out is not None:
                 return None
@@ -53,7 +53,7 @@ class LauncherNameServer:
             if connection is None or served is None:
                 return None
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-            self._out = Outgoing(connection)
+            self._out, self._on_lost = Outgoing(connection), on_lost
             self._out.broken = self._out.late = self._ended  # one that misses a message would answer wrongly
             asyncio.get_running_loop().add_reader(connection.fileno(), self._ended)
             return served
@@ -61,7 +61,7 @@ class LauncherNameServer:
     def _start(self, place: int) -> socket.socket:
         return self._launcher.connect({"do": "serve names", "resolv_conf": str(self._resolv_conf)}, [place])
 
-    def tell(self, message: Json, fds: Sequence[int] = ()) -> None:
+    def send(self, message: Json, fds: Sequence[int] = ()) -> None:
         if self._out is None:
             return
         try:
@@ -75,7 +75,7 @@ class LauncherNameServer:
         if self._out is not None:
             log.warning("the name server is gone")
             self.close()
-            self.on_lost()
+            self._on_lost()
 
     def close(self) -> None:
         if self._out is not None:

@@ -7,7 +7,7 @@ import pytest
 
 from corten.errors import Failed, Invalid
 from corten.network.firewall import Published
-from corten.network.ports import Reservations, Target, Wish, parse_port, published_again, report, wishes
+from corten.network.ports import PortRequest, Reservations, Target, parse_port, port_requests, published_again, report
 from docker_json import port_map
 
 V4, V6 = ipaddress.ip_address("172.17.0.2"), ipaddress.ip_address("fd00::2")
@@ -32,20 +32,20 @@ def test_no_port(text: str) -> None:
         parse_port(text)
 
 
-def test_wishes() -> None:
+def test_port_requests() -> None:
     bindings = {
         "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}, {"HostPort": "9000-9010"}],
         "53/udp": None,
         "443": [{"HostIp": "", "HostPort": ""}],
     }
-    assert wishes(port_map(bindings), ["80/tcp", "81/tcp"], publish_all=True) == [
-        Wish(80, "tcp", "127.0.0.1", 8080, 8080),
-        Wish(80, "tcp", "", 9000, 9010),
-        Wish(81, "tcp", "", 0, 0),
-        Wish(443, "tcp", "", 0, 0),
-        Wish(53, "udp", "", 0, 0),
+    assert port_requests(port_map(bindings), ["80/tcp", "81/tcp"], publish_all=True) == [
+        PortRequest(80, "tcp", "127.0.0.1", 8080, 8080),
+        PortRequest(80, "tcp", "", 9000, 9010),
+        PortRequest(81, "tcp", "", 0, 0),
+        PortRequest(443, "tcp", "", 0, 0),
+        PortRequest(53, "udp", "", 0, 0),
     ]
-    assert wishes({}, ["80/tcp"], publish_all=False) == []
+    assert port_requests({}, ["80/tcp"], publish_all=False) == []
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_wishes() -> None:
 )
 def test_bad_bindings(row: dict[str, str]) -> None:
     with pytest.raises(Invalid):
-        wishes(port_map({"80/tcp": [row]}), [], False)
+        port_requests(port_map({"80/tcp": [row]}), [], False)
 
 
 def test_report_and_back() -> None:
@@ -67,7 +67,7 @@ def test_report_and_back() -> None:
         "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
         "81/tcp": None,
     }
-    assert published_again(shown, BOTH) == published
+    assert published_again(shown, V4, V6) == published
 
 
 def _free_port() -> int:
@@ -78,7 +78,7 @@ def _free_port() -> int:
 
 def test_a_reservation_keeps_everybody_out_and_ends() -> None:
     held, port = Reservations(), _free_port()
-    taken = held.take([Wish(80, "tcp", "127.0.0.1", port, port)], TARGET)
+    taken = held.take([PortRequest(80, "tcp", "127.0.0.1", port, port)], TARGET)
     assert taken == [Published("tcp", LOCAL, port, V4, 80)]
     for reuse in (0, 1):
         with socket.socket() as rival:
@@ -99,16 +99,19 @@ def test_all_or_none() -> None:
         rival.bind(("127.0.0.1", 0))
         busy = rival.getsockname()[1]
         with pytest.raises(Failed, match=rf"endpoint web \(e+\): Bind for 127\.0\.0\.1:{busy} failed: port is already"):
-            held.take([Wish(80, "tcp", "127.0.0.1", port, port), Wish(81, "tcp", "127.0.0.1", busy, busy)], TARGET)
+            held.take(
+                [PortRequest(80, "tcp", "127.0.0.1", port, port), PortRequest(81, "tcp", "127.0.0.1", busy, busy)],
+                TARGET,
+            )
     assert len(held) == 0
 
 
 def test_a_port_of_another_container_names_it() -> None:
     held, port = Reservations(), _free_port()
-    wish = Wish(80, "tcp", "127.0.0.1", port, port)
-    taken = held.take([wish], TARGET)
+    asked = PortRequest(80, "tcp", "127.0.0.1", port, port)
+    taken = held.take([asked], TARGET)
     with pytest.raises(Failed, match=r"already allocated \(by container web\)"):
-        held.take([wish], Target("other", "f" * 64, V4, None))
+        held.take([asked], Target("other", "f" * 64, V4, None))
     held.release(taken)
 
 
@@ -117,7 +120,7 @@ def test_a_range_goes_on_to_the_next() -> None:
     with socket.socket() as rival:
         rival.bind(("127.0.0.1", 0))
         busy = rival.getsockname()[1]
-        taken = held.take([Wish(80, "tcp", "127.0.0.1", busy, min(busy + 50, 65535))], TARGET)
+        taken = held.take([PortRequest(80, "tcp", "127.0.0.1", busy, min(busy + 50, 65535))], TARGET)
     assert busy < taken[0].host_port <= busy + 50
     held.release(taken)
 
@@ -131,7 +134,7 @@ def test_time_wait_is_no_obstacle() -> None:
             accepted.close()  # closes first, and so keeps the port
             assert client.recv(1) == b""
     held = Reservations()
-    taken = held.take([Wish(80, "tcp", "127.0.0.1", port, port)], TARGET)
+    taken = held.take([PortRequest(80, "tcp", "127.0.0.1", port, port)], TARGET)
     with socket.socket() as rival:
         rival.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with pytest.raises(OSError):
@@ -141,14 +144,14 @@ def test_time_wait_is_no_obstacle() -> None:
 
 def test_an_address_that_is_not_this_hosts() -> None:
     with pytest.raises(Failed, match="cannot assign requested address"):
-        Reservations().take([Wish(80, "tcp", "192.0.2.254", 8080, 8080)], TARGET)
+        Reservations().take([PortRequest(80, "tcp", "192.0.2.254", 8080, 8080)], TARGET)
     with pytest.raises(Invalid, match="no IPv6 address"):
-        Reservations().take([Wish(80, "tcp", "::1", 8080, 8080)], TARGET)
+        Reservations().take([PortRequest(80, "tcp", "::1", 8080, 8080)], TARGET)
 
 
 def test_both_families_get_one_port() -> None:
     held = Reservations()
-    four, six = held.take([Wish(80, "udp", "", 0, 0)], BOTH)
+    four, six = held.take([PortRequest(80, "udp", "", 0, 0)], BOTH)
     assert (four.host_ip.version, six.host_ip.version, four.host_port) == (4, 6, six.host_port)
     held.release([four, six])
 

@@ -13,7 +13,7 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.names import check_name
 from corten.engine.containers.removal import release_volumes
-from corten.engine.networks import Networks
+from corten.engine.networks.networks import Networks
 from corten.engine.parts import Parts
 from corten.engine.volume_content import fill_volumes
 from corten.errors import Invalid, NotFound

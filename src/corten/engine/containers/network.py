@@ -14,7 +14,8 @@ from corten.engine.containers.containers import Containers
 from corten.engine.containers.records import Record
 from corten.errors import Conflict, CortenError, Forbidden, Invalid, NotFound
 from corten.network import rate
-from corten.network.naming import Sockets
+from corten.network.endpoint_request import EndpointRequest
+from corten.network.resolver import Sockets
 from corten.plan.namespaces import own_network
 from corten.plan.validate.network import check_endpoint
 from corten.spec.docker.host_config import PortBinding
@@ -68,9 +69,9 @@ async def change_rate(containers: Containers, container: Container, limits: str)
 async def _serve_names(containers: Containers, container: Container, namespace: Namespace) -> None:
     """A name server for a container in a user-defined network that has none yet."""
     parts = containers.parts
-    if parts.networks.wants_names(container.id) and (made := await parts.namespaces.name_sockets(namespace)):
+    if parts.networks.needs_resolver(container.id) and (made := await parts.namespaces.name_sockets(namespace)):
         servers = container.record.host_config.dns or ()
-        await parts.networks.serve_names(container.id, Sockets(*made), servers)
+        await parts.networks.start_resolver(container.id, Sockets(*made), servers)
 
 
 async def _connect(
@@ -84,17 +85,18 @@ async def _connect(
     """Ports are published on the first network that can: a port of the host leads to one place."""
     host, config = container.record.host_config, container.record.config
     published = any(any(endpoint.ports.values()) for endpoint in container.endpoints.values())
-    container.endpoints[network] = await containers.parts.networks.connect(
+    request = EndpointRequest(
         network,
         container.id,
         namespace,
         settings,
-        {} if published else host.port_bindings or {},
-        list(config.exposed_ports or {}),
-        host.publish_all_ports and not published,
-        names_of(container, settings),
-        index,
+        names=names_of(container, settings),
+        port_bindings={} if published else host.port_bindings or {},
+        exposed=list(config.exposed_ports or {}),
+        publish_all=host.publish_all_ports and not published,
+        index=index,
     )
+    container.endpoints[network] = await containers.parts.networks.connect(request)
 
 
 async def adopt_all(containers: Containers, container: Container, stack: AsyncExitStack) -> None:
@@ -124,7 +126,7 @@ async def serve_again(containers: Containers, container: Container) -> None:
     try:
         if any(networks.lacks_device(endpoint) for endpoint in container.endpoints.values()):
             await _reconnect(containers, container)
-        if networks.wants_names(container.id):
+        if networks.needs_resolver(container.id):
             async with _opened(containers, container) as namespace:
                 await _serve_names(containers, container, namespace)
     except (CortenError, OSError) as error:  # it runs, and ended perhaps just now

@@ -1,24 +1,60 @@
+"""Docker's requests to create a network, and what an endpoint may ask of one."""
+
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Protocol
 
 import pytest
 
+from corten.engine.networks.requests import definition_of
 from corten.errors import Forbidden, Invalid, NotFound, Unavailable
-from corten.network.addresses import wanted
-from corten.network.definition import Definition, from_request
+from corten.network.addresses import Addresses, AddressRequest
+from corten.network.dataplane import Dataplane
+from corten.network.definition import Definition
+from corten.network.driver import ActiveNetwork, Reachability
+from corten.network.drivers.bridge_options import bridge_name, icc
+from corten.network.drivers.none import NoneDriver
+from corten.network.endpoint_request import address_request
+from corten.spec.docker.networking import EndpointSettings
 from docker_json import endpoint, network
 
 ID = "a1b2c3d4e5f6" + "0" * 52
 
 
-def make(**request: Any) -> Definition:
-    return from_request(network({"Name": "mine", **request}), ID, "2026-01-01T00:00:00Z")
+class Make(Protocol):
+    def __call__(self, **request: Any) -> Definition: ...
 
 
-def test_a_plain_network() -> None:
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """A definition of Docker's request; the data plane's socket is not used, its drivers only check."""
+    plane = Dataplane("unit")
+
+    def made(**request: Any) -> Definition:
+        asked = network({"Name": "mine", **request})
+        return definition_of(asked, ID, "2026-01-01T00:00:00Z", plane.drivers, no_configuration)
+
+    yield made
+    plane.close()
+
+
+def no_configuration(name: str) -> Definition:
+    raise NotFound(name)
+
+
+def wanted(made: Definition, settings: EndpointSettings) -> AddressRequest:
+    return address_request(ActiveNetwork(made, Plain(), Addresses(replace(made, ranges=()))), settings)
+
+
+class Plain(NoneDriver):
+    reachability = Reachability()
+
+
+def test_a_plain_network(make: Make) -> None:
     made = make()
-    assert (made.driver, made.ipv4, made.ipv6, made.internal, made.bridge) == (
+    assert (made.driver, made.ipv4, made.ipv6, made.internal, bridge_name(made)) == (
         "bridge",
         True,
         False,
@@ -29,7 +65,7 @@ def test_a_plain_network() -> None:
     assert made.wire({})["IPAM"] == {"Driver": "default", "Options": None, "Config": []}
 
 
-def test_everything_survives_storing() -> None:
+def test_everything_survives_storing(make: Make) -> None:
     made = make(
         EnableIPv6=True,
         Internal=True,
@@ -43,7 +79,7 @@ def test_everything_survives_storing() -> None:
         },
     )
     assert Definition.from_json(made.to_json()) == made
-    assert (made.mtu, made.icc, made.user_ranges) == (1400, False, True)
+    assert (made.mtu, icc(made), made.user_ranges) == (1400, False, True)
     assert [r.subnet for r in made.ranges] == ["10.1.0.0/16", "fd00::/64"]
 
 
@@ -81,7 +117,7 @@ def test_everything_survives_storing() -> None:
         ({"Labels": ["a"]}, Invalid),
     ],
 )
-def test_refusals(request_: dict[str, Any], error: type[Exception]) -> None:
+def test_refusals(make: Make, request_: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         make(**request_)
 
@@ -98,12 +134,12 @@ def test_refusals(request_: dict[str, Any], error: type[Exception]) -> None:
         {"MacAddress": "0x:00:00:00:00:00"},
     ],
 )
-def test_endpoint_wishes_that_cannot_be(settings: dict[str, Any]) -> None:
+def test_endpoint_requests_that_cannot_be(make: Make, settings: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
         wanted(make(IPAM={"Config": [{"Subnet": "10.1.0.0/16"}]}), endpoint(settings))
 
 
-def test_endpoint_wishes() -> None:
+def test_endpoint_requests(make: Make) -> None:
     made = make(IPAM={"Config": [{"Subnet": "10.1.0.0/16"}]})
     found = wanted(
         made,

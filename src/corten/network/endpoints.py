@@ -1,0 +1,258 @@
+"""Containers in networks: connected, taken up again after a restart, changed, disconnected.
+
+What an endpoint holds (addresses, host ports, rules, a device) is acquired in this order and released in the opposite
+one. `Endpoint.record` is all of it; its keeper is the container, which hands it to `adopt` in a later daemon.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from corten.errors import Conflict, Forbidden, NotFound
+from corten.network import rate
+from corten.network.addresses import AddressRequest, Lease
+from corten.network.dataplane import Dataplane
+from corten.network.driver import ActiveNetwork, Namespace
+from corten.network.endpoint import Endpoint
+from corten.network.endpoint_request import (
+    EndpointRequest,
+    address_request,
+    bare_endpoint,
+    interface_spec,
+    new_endpoint,
+)
+from corten.network.firewall import Published
+from corten.network.ports import (
+    PortMap,
+    PortRequest,
+    Reservations,
+    Target,
+    matching,
+    port_requests,
+    published_again,
+    report,
+)
+from corten.network.resolver import Resolver
+from corten.network.store import NetworkStore, route_rank
+from corten.spec.json import Json
+
+
+class Endpoints:
+    """`reconcile` is awaited before the first connection, when the daemon did not do it."""
+
+    def __init__(
+        self,
+        store: NetworkStore,
+        dataplane: Dataplane,
+        reservations: Reservations,
+        resolver: Resolver,
+        reconcile: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._store, self._dataplane = store, dataplane
+        self._reservations, self._resolver = reservations, resolver
+        self._reconcile = reconcile
+
+    # ----------------------------------------------------------------------------------------------------- connect
+
+    async def connect(self, request: EndpointRequest) -> Endpoint:
+        """Put a container into a network. Nothing is left when it fails.
+
+        Raises NotFound, Invalid, Forbidden (connected already, address in use), Exhausted, Failed (port in use).
+        """
+        network = self._store.usable(request.network)
+        if request.container_id in network.by_container:
+            name = network.definition.name
+            raise Forbidden(f"endpoint with name {request.name} already exists in network {name}")
+        if not network.driver.reachability.addresses:
+            return self._add(network, bare_endpoint(network.definition, request))
+        if not self._dataplane.reconciled:
+            await self._reconcile()
+        wanted = address_request(network, request.settings)
+        if network.addresses.occupied(wanted):  # a container that restarts asks for what its last run still has
+            await self._dataplane.settle()
+        return self._add(network, await self._acquire(network, wanted, request))
+
+    async def _acquire(self, network: ActiveNetwork, wanted: AddressRequest, request: EndpointRequest) -> Endpoint:
+        ports: Sequence[PortRequest] = ()
+        if network.can_publish:
+            ports = port_requests(request.port_bindings, request.exposed, request.publish_all)
+        with ExitStack() as undo:
+            lease = network.addresses.lease(wanted)
+            undo.callback(network.addresses.release, lease)
+            endpoint = new_endpoint(network, lease, wanted.mac, request)
+            taken = self._publish(network, endpoint, ports, undo)
+            endpoint = replace(endpoint, ports=report(request.exposed, taken))
+            endpoint = self._attach(network, endpoint, wanted, request.namespace)
+            undo.callback(network.driver.detach, endpoint, lambda: None, request.namespace)
+            await self._dataplane.forget_flows(taken)
+            if network.definition.id not in self._store:  # removed meanwhile: it had no endpoint yet
+                raise NotFound(f"network {request.network} not found")
+            undo.pop_all()
+        return endpoint
+
+    def _attach(
+        self, network: ActiveNetwork, endpoint: Endpoint, wanted: AddressRequest, namespace: Namespace
+    ) -> Endpoint:
+        best = self._store.default_route(endpoint.container_id)
+        leads = best is None or best.endpoint_id == endpoint.endpoint_id or route_rank(endpoint) < route_rank(best)
+        spec = interface_spec(network.definition, endpoint, wanted, leads)
+        return network.driver.attach(network, endpoint, spec, namespace)
+
+    def _add(self, network: ActiveNetwork, endpoint: Endpoint) -> Endpoint:
+        network.add(endpoint)
+        self._resolver.put(network, endpoint)
+        self._resolver.refresh(endpoint.container_id)
+        return endpoint
+
+    # -------------------------------------------------------------------------------------------------- disconnect
+
+    def disconnect(self, endpoint: Endpoint, namespace: Namespace | None = None) -> bool:
+        """Take an endpoint away; False when it is gone already. Ports are free at once, the device may take a moment.
+
+        With `namespace` the container goes on without this network: call `disconnected` then.
+        """
+        network = self._store.get(endpoint.network_id)
+        if network is None or not network.drop(endpoint.endpoint_id):
+            return False
+        self._unpublish(published(endpoint))
+        self._resolver.drop(network, endpoint)
+        addresses, lease = network.addresses, _lease(endpoint)
+        network.driver.detach(endpoint, lambda: addresses.release(lease), namespace)
+        return True
+
+    async def disconnected(self, endpoint: Endpoint, namespace: Namespace) -> None:
+        """The device is gone when this returns, and the best network that is left has the default route."""
+        await self._dataplane.wait_detached(endpoint)
+        best = self._store.default_route(endpoint.container_id)
+        if best is not None:
+            self._dataplane.set_default_routes(self._store[best.network_id], best, namespace)
+
+    # ------------------------------------------------------------------------------------------- after a restart
+
+    def adopt(self, record: Json | Endpoint, container_id: str) -> Endpoint:
+        """The endpoint of a run that outlived an earlier daemon: its addresses and ports are in use again. Idempotent.
+
+        A port that another program took meanwhile is a warning: the rule stands, the container goes on. NotFound when
+        the network is gone.
+        """
+        endpoint = record if isinstance(record, Endpoint) else Endpoint.from_json(record)
+        network = self._store.get(endpoint.network_id)
+        if network is None:
+            raise NotFound(f"network {endpoint.network_name} of container {container_id} is gone")
+        if endpoint.endpoint_id in network.endpoints:
+            return endpoint
+        network.addresses.adopt(endpoint)
+        network.add(endpoint)
+        self._resolver.put(network, endpoint)
+        if ports := published(endpoint):
+            self._warn(endpoint.container_name, self._reservations.retake(ports, endpoint.container_name))
+            self._dataplane.firewall.expect(ports)
+            if self._dataplane.reconciled:
+                self._dataplane.firewall.replace()
+        return endpoint
+
+    def release_ports(self) -> None:
+        """At the daemon's end: the rules stand, and what held the ports on this host is closed."""
+        for network in self._store.values():
+            for endpoint in network.endpoints.values():
+                self._reservations.release(published(endpoint))
+
+    def lacks_device(self, endpoint: Endpoint) -> bool:
+        """It is connected, and the device that it was connected by is gone."""
+        network = self._store.get(endpoint.network_id)
+        return (
+            network is not None and endpoint.endpoint_id in network.endpoints and not network.driver.attached(endpoint)
+        )
+
+    def reconnect(self, endpoint: Endpoint, namespace: Namespace) -> Endpoint:
+        """Another device for an endpoint that lacks one; everything else of it stays. NotFound when it is gone."""
+        network = self._store.get(endpoint.network_id)
+        known = network.endpoints.get(endpoint.endpoint_id) if network is not None else None
+        if network is None or known is None:
+            raise NotFound(f"container {endpoint.container_id} is not in network {endpoint.network_name} any more")
+        changed = self._attach(network, known, address_request(network, known.settings_in), namespace)
+        network.add(changed)
+        return changed
+
+    # --------------------------------------------------------------------------------------------- while it runs
+
+    def rename(self, container_id: str, name: str) -> None:
+        """A container has another name now: network inspect shows it."""
+        for network, endpoint in self._store.connected(container_id):
+            names = [name if n == endpoint.container_name else n for n in endpoint.dns_names]
+            changed = replace(endpoint, container_name=name, dns_names=names)
+            network.add(changed)
+            self._resolver.put(network, changed)
+
+    def shape(self, container_id: str, limits: str, namespace: Namespace) -> None:
+        """Limit the rate of all of a container's devices, see `network.rate`. Invalid, Unsupported."""
+        self._dataplane.shape(self._store.of_container(container_id), rate.parse(limits), namespace)
+
+    async def republish(self, container_id: str, adds: PortMap, removes: PortMap, exposed: Sequence[str]) -> Endpoint:
+        """Publish other ports of a connected container; both are PortMaps, `removes` goes first. All or nothing.
+
+        NotFound for what is not published, Conflict without a network that can publish, Failed (port in use).
+        Connections through a port that is taken away go on until their end.
+        """
+        network, endpoint = self._publisher(container_id)
+        before = published(endpoint)
+        gone = matching(before, removes)
+        with ExitStack() as undo:
+            self._unpublish(gone)
+            undo.callback(self._publish_again, gone, endpoint.container_name)
+            taken = self._publish(network, endpoint, port_requests(adds, (), False), undo)
+            await self._dataplane.forget_flows(taken)
+            undo.pop_all()
+        kept = [one for one in before if one not in gone]
+        changed = replace(endpoint, ports=report(exposed, [*kept, *taken]))
+        network.driver.publishes(changed)
+        network.add(changed)
+        return changed
+
+    def _publisher(self, container_id: str) -> tuple[ActiveNetwork, Endpoint]:
+        """The network that publishes a container's ports, or could."""
+        able = [(n, e) for n, e in self._store.connected(container_id) if n.can_publish]
+        if not able:
+            raise Conflict(f"container {container_id} has no network that can publish ports")
+        return next((pair for pair in able if any(pair[1].ports.values())), able[0])
+
+    # ------------------------------------------------------------------------------------------------------- ports
+
+    def _publish(
+        self, network: ActiveNetwork, endpoint: Endpoint, requests: Sequence[PortRequest], undo: ExitStack
+    ) -> list[Published]:
+        if not requests:
+            return []
+        how = network.driver.publishing(network.definition)
+        target = Target(endpoint.container_name, endpoint.endpoint_id, *_lease(endpoint), how.routed)
+        taken = self._reservations.take(requests, target, how.host_ip)
+        undo.callback(self._reservations.release, taken)
+        self._dataplane.firewall.publish(taken)
+        undo.callback(self._dataplane.firewall.unpublish, taken)
+        return taken
+
+    def _unpublish(self, ports: Sequence[Published]) -> None:
+        self._dataplane.firewall.unpublish(ports)
+        self._reservations.release(ports)
+
+    def _publish_again(self, ports: Sequence[Published], owner: str) -> None:
+        self._warn(owner, self._reservations.retake(ports, owner))
+        self._dataplane.firewall.publish(ports)
+
+    def _warn(self, owner: str, refusals: Sequence[str]) -> None:
+        self._dataplane.warnings += [f"container {owner}: {text}" for text in refusals]
+
+
+def published(endpoint: Endpoint) -> list[Published]:
+    """The ports of this host that lead to an endpoint."""
+    return published_again(endpoint.ports, *_lease(endpoint))
+
+
+def _lease(endpoint: Endpoint) -> Lease:
+    return Lease(
+        ipaddress.ip_address(endpoint.address) if endpoint.address else None,
+        ipaddress.ip_address(endpoint.address6) if endpoint.address6 else None,
+    )
