@@ -70,7 +70,7 @@ class MemoryDriver(NoneDriver):
 
 
 class FakeNetworks:
-    """The predefined networks, and one more: "other"."""
+    """A daemon's, with the default bridge."""
 
     def __init__(self, publish: Callable[[str, str, str, Mapping[str, str]], object] = lambda *event: None) -> None:
         self.warnings: list[str] = []
@@ -85,7 +85,6 @@ class FakeNetworks:
             ("bridge", "bridge", "172.17"),
             ("host", "host", ""),
             ("none", "null", ""),
-            ("other", "bridge", "172.18"),
         ):
             ranges = (Range(f"{subnet}.0.0/16", "", f"{subnet}.0.1"),) if subnet else ()
             made = Definition(name * 8, name, "2026-01-01T00:00:00Z", driver, ranges=ranges)
@@ -259,8 +258,8 @@ class FakeNetworks:
         made = definition_of(request, id, "2026-01-01T00:00:00Z", self._drivers, self.store.configuration)
         if self.store.named(made.name) is not None:
             raise Conflict(f"network with name {made.name} already exists")
-        if not made.ranges:
-            made = replace(made, ranges=(Range(f"10.{len(self.store)}.0.0/16", "", f"10.{len(self.store)}.0.1"),))
+        given = made.ranges or (Range(f"10.{len(self.store)}.0.0/16"),)
+        made = replace(made, ranges=tuple(replace(one, gateway=str(one.pool().gateway)) for one in given))
         self.store.store(self.store.activate(made))
         self._event("create", made)
         return {"Id": id, "Warning": ""}
@@ -278,6 +277,7 @@ class FakeNetworks:
         gone = prunable(self.store.values(), filters or Filters())
         for made in gone:
             await self.remove(made.id)
+        self._publish("network", "prune", "", {"reclaimed": "0"})
         return {"NetworksDeleted": [made.name for made in gone]}
 
     def _event(self, action: str, made: Definition, container: str = "") -> None:

@@ -118,7 +118,7 @@ class Driver(Protocol):
     def detach(self, endpoint: Endpoint, release: Callable[[], None], namespace: Namespace | None) -> None:
         """Remove an endpoint's device; with `namespace` the container goes on, without it goes with its namespace.
 
-        Idempotent. `release` is called once, when no packet can be sent with its addresses any more: possibly after
+        Idempotent. Each call calls `release` once, when no packet can be sent with its addresses any more: possibly after
         this returned (`Dataplane.wait_detached`).
         """
 

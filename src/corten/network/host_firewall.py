@@ -23,12 +23,13 @@ class HostFirewall:
         self._restore: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
-        """The table stays."""
+        """The table stays. Idempotent."""
         if self._restore is not None:
             self._restore.cancel()
         if self._firewall is not None:
             asyncio.get_running_loop().remove_reader(self._firewall.watch.fileno())
             self._firewall.close()
+            self._firewall = None
 
     def open(self) -> Firewall:
         """The table, claimed. An existing one is left as it is, until `replace`: traffic goes on meanwhile.
