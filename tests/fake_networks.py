@@ -100,6 +100,10 @@ class FakeNetworks:
         self.store, self._ports = self._load(), set()
 
     @property
+    def driver_names(self) -> Sequence[str]:
+        return sorted(self._drivers)
+
+    @property
     def connected(self) -> dict[str, set[str]]:
         """Containers by the names of networks."""
         return {network.definition.name: set(network.by_container) for network in self.store.values()}

@@ -180,7 +180,7 @@ async def test_a_driver_without_addresses_attaches_nothing(host: Net, dataplane:
         before = world.links(), world.links(world.box)
         made = world.attach()
         assert made == world.endpoint and world.driver.attached(made)
-        world.driver.publishes(made)
+        world.driver.ports_changed(made)
         world.detach(made, namespace=True)
         assert world.released == 1
         assert (world.links(), world.links(world.box)) == before

@@ -67,7 +67,7 @@ class System:
             "DriverStatus": [],
             "Plugins": {
                 "Volume": ["local"],
-                "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
+                "Network": list(parts.networks.driver_names),
                 "Authorization": None,
                 "Log": ["json-file", "local", "none"],
             },

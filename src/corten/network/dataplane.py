@@ -24,7 +24,7 @@ from corten.network.links import HostLinks, delete_all
 from corten.network.rate import Rate
 from corten.network.reaper import Reaper
 
-Networks = Callable[[], Collection[ActiveNetwork]]
+CurrentNetworks = Callable[[], Collection[ActiveNetwork]]
 
 
 class Dataplane:
@@ -56,7 +56,7 @@ class Dataplane:
         for driver in self.drivers.values():
             driver.restore(_of(driver, networks))
 
-    async def reconcile(self, networks: Networks, on_lost: Callable[[Endpoint], None]) -> None:
+    async def reconcile(self, networks: CurrentNetworks, on_lost: Callable[[Endpoint], None]) -> None:
         """The kernel holds what is wanted, and of our devices only those of networks and endpoints; they are watched
         from now on, see `Driver.watch`. Idempotent."""
         self.reconciled = True
@@ -120,5 +120,5 @@ def _of(driver: Driver, networks: Iterable[ActiveNetwork]) -> list[ActiveNetwork
     return [network for network in networks if network.driver is driver]
 
 
-def _known_of(driver: Driver, networks: Networks) -> list[ActiveNetwork]:
+def _known_of(driver: Driver, networks: CurrentNetworks) -> list[ActiveNetwork]:
     return _of(driver, networks())

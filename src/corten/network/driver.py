@@ -118,8 +118,8 @@ class Driver(Protocol):
     def detach(self, endpoint: Endpoint, release: Callable[[], None], namespace: Namespace | None) -> None:
         """Remove an endpoint's device; with `namespace` the container goes on, without it goes with its namespace.
 
-        Idempotent. Each call calls `release` once, when no packet can be sent with its addresses any more: possibly after
-        this returned (`Dataplane.wait_detached`).
+        Idempotent. Each call calls `release` once, when no packet can be sent with its addresses any more: possibly
+        after this returned (`Dataplane.wait_detached`).
         """
 
     def attached(self, endpoint: Endpoint) -> bool:
@@ -128,8 +128,8 @@ class Driver(Protocol):
     def publishing(self, definition: Definition) -> Publishing:
         """Asked for drivers that publish. Pure."""
 
-    def publishes(self, endpoint: Endpoint) -> None:
-        """Ports lead to an attached endpoint from now on; those that it had when it was attached need no call."""
+    def ports_changed(self, endpoint: Endpoint) -> None:
+        """Other ports lead to an attached endpoint than when it was attached."""
 
     def default_routes(self, definition: Definition, index: int, gateways: Sequence[IPAddress]) -> list[Request]:
         """The messages that let the device `index` give its container the default route. Pure."""

@@ -208,7 +208,7 @@ class Endpoints:
             undo.pop_all()
         kept = [one for one in before if one not in gone]
         changed = replace(endpoint, ports=report(exposed, [*kept, *taken]))
-        network.driver.publishes(changed)
+        network.driver.ports_changed(changed)
         network.add(changed)
         return changed
 

@@ -13,7 +13,6 @@ and from the endpoints that are connected, and can be made again from them at an
 
 from __future__ import annotations
 
-import builtins
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -70,6 +69,10 @@ class Networks:
         self._files = ContainerFiles(config, self.store, self.resolver)
         self.warnings = self.dataplane.warnings
         self.changes = self.dataplane.changes
+
+    @property
+    def driver_names(self) -> Sequence[str]:
+        return sorted(self.dataplane.drivers)
 
     # ------------------------------------------------------------------------------------------------- lifecycle
 
@@ -134,10 +137,10 @@ class Networks:
     def rename(self, container_id: str, name: str) -> None:
         self._endpoints.rename(container_id, name)
 
-    def of_container(self, container_id: str) -> builtins.list[Endpoint]:
+    def of_container(self, container_id: str) -> Sequence[Endpoint]:
         return self.store.of_container(container_id)
 
-    def named_endpoints(self, container_id: str) -> builtins.list[tuple[str, Endpoint]]:
+    def named_endpoints(self, container_id: str) -> Sequence[tuple[str, Endpoint]]:
         """A container's endpoints as they are now, each with its network's name."""
         return [(endpoint.network_name, endpoint) for endpoint in self.of_container(container_id)]
 
@@ -183,7 +186,7 @@ class Networks:
         """By id, name, or the start of an id, see `NetworkStore.find`. Raises NotFound, Invalid."""
         return self.store.find(reference)
 
-    def list(self, filters: Filters | None = None) -> builtins.list[Json]:
+    def list(self, filters: Filters | None = None) -> Sequence[Json]:
         """Docker's list: without the containers. Invalid for a filter that Docker does not know."""
         chosen = filters or Filters()
         chosen.check(LIST_FILTERS)
@@ -248,7 +251,7 @@ class Networks:
         self._publish("network", "prune", "", {"reclaimed": "0"})
         return {"NetworksDeleted": deleted}
 
-    def audit(self, reference: str = "") -> builtins.list[Json]:
+    def audit(self, reference: str = "") -> Sequence[Json]:
         """What is reachable from where: {"Container", "Network", "Port", "Via", "From"} for every way there is.
 
         With `reference` only the ways to containers of that network. NotFound.

@@ -107,7 +107,7 @@ class BridgeDriver:
         routed = frozenset(v for v in (4, 6) if gateway_mode(definition, v) == "routed")
         return Publishing(bridge_options.host_binding(definition), routed)
 
-    def publishes(self, endpoint: Endpoint) -> None:
+    def ports_changed(self, endpoint: Endpoint) -> None:
         self.bridges.hairpin(endpoint.host_index or 0)
 
     def default_routes(self, definition: Definition, index: int, gateways: Sequence[IPAddress]) -> list[Request]:

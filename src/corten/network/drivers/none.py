@@ -45,7 +45,7 @@ class NoneDriver:
     def publishing(self, definition: Definition) -> Publishing:
         return Publishing()
 
-    def publishes(self, endpoint: Endpoint) -> None:
+    def ports_changed(self, endpoint: Endpoint) -> None:
         return
 
     def default_routes(self, definition: Definition, index: int, gateways: Sequence[IPAddress]) -> list[Request]:

@@ -183,7 +183,7 @@ class ParentedDriver(ABC):
     def publishing(self, definition: Definition) -> Publishing:
         return Publishing()
 
-    def publishes(self, endpoint: Endpoint) -> None:
+    def ports_changed(self, endpoint: Endpoint) -> None:
         return
 
     def default_routes(self, definition: Definition, index: int, gateways: Sequence[IPAddress]) -> list[Request]:
