@@ -97,8 +97,8 @@ class Endpoints:
         self, network: ActiveNetwork, endpoint: Endpoint, wanted: AddressRequest, namespace: Namespace
     ) -> Endpoint:
         best = self._store.default_route(endpoint.container_id)
-        leads = best is None or best.endpoint_id == endpoint.endpoint_id or route_rank(endpoint) < route_rank(best)
-        spec = interface_spec(network.definition, endpoint, wanted, leads)
+        own = best is None or best.endpoint_id == endpoint.endpoint_id or route_rank(endpoint) < route_rank(best)
+        spec = interface_spec(network.definition, endpoint, wanted, default_route=own)
         return network.driver.attach(network, endpoint, spec, namespace)
 
     def _add(self, network: ActiveNetwork, endpoint: Endpoint) -> Endpoint:

@@ -18,7 +18,7 @@ class Flows:
         self._warnings = warnings
         self._socket: Socket | None = None  # opened when first needed: a kernel may have no netfilter
         self._able = True
-        self._turn: asyncio.Lock | None = None
+        self._lock: asyncio.Lock | None = None
 
     def close(self) -> None:
         if self._socket is not None:
@@ -27,9 +27,9 @@ class Flows:
 
     async def forget(self, what: Callable[..., None], *which: object) -> None:
         """`what` is a function of `kernel.conntrack`, `which` its arguments behind the socket."""
-        self._turn = self._turn or asyncio.Lock()
-        async with self._turn:
-            if self._able and _some():
+        self._lock = self._lock or asyncio.Lock()
+        async with self._lock:
+            if self._able and _any_flow():
                 await asyncio.to_thread(self._forget, what, which)
 
     def _forget(self, what: Callable[..., None], which: tuple[object, ...]) -> None:
@@ -41,7 +41,7 @@ class Flows:
             self._able = False
 
 
-def _some() -> bool:
+def _any_flow() -> bool:
     """There is any flow in this network namespace."""
     try:
         return _COUNT.read_text().strip() != "0"
