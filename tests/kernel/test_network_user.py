@@ -211,3 +211,21 @@ async def test_many_starts_leave_no_descriptor_and_no_device(world: World) -> No
     await world.networks.settle()
     assert len(os.listdir("/proc/self/fd")) <= before + 2  # a thread pool may have come into being
     assert len(world.leftovers()) == 1
+
+
+async def test_a_network_is_removed_while_a_container_is_connected(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connecting waits for flows to be forgotten; until it is done the network has no endpoint that keeps it."""
+    await world.networks.create(network({"Name": "short"}))
+
+    async def meanwhile(ports: object) -> None:
+        await world.networks.remove("short")
+
+    monkeypatch.setattr(world.networks.dataplane, "forget_flows", meanwhile)
+    with pytest.raises(NotFound, match="network short not found"):
+        await world.run("web", "short", ports=bound(8080))
+    await world.networks.settle()
+    assert world.leftovers() == []
+    assert [event[1] for event in world.events] == ["create", "destroy"]
+    world.host.listen("0.0.0.0", 8080).close()
