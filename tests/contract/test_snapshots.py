@@ -120,6 +120,14 @@ def test_a_view_is_read_only_and_an_active_tree_is_its_own(driver: Any, image: s
     assert driver.usage("c1").inodes > driver.usage("c2").inodes or isinstance(driver, Copying)
 
 
+def test_a_view_of_an_active_tree_shows_it_and_changes_nothing(driver: Any, image: str, tmp_path: Path) -> None:
+    inside(driver.prepare("c", image), tmp_path / "m", "open('x', 'w').write('mine'); os.unlink('tmp/a')")
+    program = "print(open('x').read(), os.listdir('tmp'))\ntry: open('y', 'w')\nexcept OSError as e: print(e.errno)"
+    assert inside(driver.view("c"), tmp_path / "m", program) == "mine ['b']\n30\n"
+    inside(driver.prepare("bare", None), tmp_path / "m", "os.mkdir('a')")
+    assert inside(driver.view("bare"), tmp_path / "m", "print(os.listdir('.'))") == "['a']\n"
+
+
 def test_a_tree_over_nothing(driver: Any, tmp_path: Path) -> None:
     inside(driver.prepare("c", None), tmp_path / "m", "os.mkdir('a')")
     assert inside(driver.mounts("c"), tmp_path / "m", "print(os.listdir('.'))") == "['a']\n"

@@ -43,16 +43,19 @@ async def settling(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
     return await asyncio.get_running_loop().run_in_executor(DISK, partial(work, *args, **kwargs))
 
 
-async def alone(work: Callable[[], T], seconds: float | None = None) -> T:
+async def alone(
+    work: Callable[[], T], seconds: float | None = None, undo: Callable[[T], object] = lambda made: None
+) -> T:
     """What `work` returns, in a thread of its own. Raises TimeoutError after `seconds`; the thread then ends whenever
-    the kernel lets it, and keeps no process from its end."""
+    the kernel lets it, keeps no process from its end, and what it returns is undone."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
     def deliver(result: T | None, error: BaseException | None) -> None:
         if done.done():
-            return
-        if error is not None:
+            if error is None:
+                undo(cast(T, result))
+        elif error is not None:
             done.set_exception(error)
         else:
             done.set_result(cast(T, result))

@@ -1,12 +1,13 @@
 """Where volumes lie, so that one and its record are both there or both not, wherever the daemon dies.
 
     <volumes>/NAME/_data      a volume
-    <volumes>/.moving/NAME    one that is being made, filled for the first time, or removed
+    <volumes>/.moving/NAME    one that is being made, or removed
+    <volumes>/.moving/.NAME   what is to be the first content of one
     <volumes>/.removed/HEX    what is being erased
 
 Made: complete in `.moving`; the record; renamed to its place. Removed: renamed to `.moving`; the record deleted; thrown
 away. So what a killed daemon left in `.moving` is a volume when it has a record and no place, and otherwise is not.
-Filled: complete in `.moving`; renamed over the empty `_data`.
+Filled: complete in `.moving/.NAME`; renamed over the empty `_data`.
 """
 
 from __future__ import annotations
@@ -72,16 +73,23 @@ class VolumePlaces:
     def stage(self, name: str) -> Path:
         """An empty directory like `_data`, in `.moving`, for the volume's first content."""
         self._make()
-        self.throw_away(name)
-        top = self._root / MOVING / name
+        self.discard_stage(name)
+        top = self._stage(name)
         top.mkdir(mode=0o700)
         self._fill(top / "_data")
         return top / "_data"
 
+    def _stage(self, name: str) -> Path:
+        return self._root / MOVING / f".{name}"  # no volume can have such a name
+
     def exchange(self, name: str) -> None:
         """Put what was staged over the volume's `_data`, which has to be empty: ENOTEMPTY."""
-        os.rename(self._root / MOVING / name / "_data", self.data(name))
-        os.rmdir(self._root / MOVING / name)
+        os.rename(self._stage(name) / "_data", self.data(name))
+        os.rmdir(self._stage(name))
+
+    def discard_stage(self, name: str) -> None:
+        """What was staged goes to the trash, when there is something."""
+        self._trash.take(self._stage(name))
 
     def recover(self, known: Collection[str]) -> None:
         """What a daemon that was killed left half-way; `known` are the names with a record."""
@@ -92,4 +100,4 @@ class VolumePlaces:
             if name in known and not os.path.lexists(self._root / name):
                 self.settle(name)
             else:
-                self.throw_away(name)
+                self._trash.take(self._root / MOVING / name)

@@ -7,15 +7,16 @@ import os
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from corten.aio.threads import walking
+from corten.aio.threads import alone, walking
 from corten.aio.turns import Turns
 from corten.engine.events import Events
 from corten.engine.volume_places import BIN, VolumePlaces
-from corten.errors import Conflict, Invalid, NotFound, Unsupported
+from corten.errors import Conflict, Invalid, NotFound, Unavailable, Unsupported
 from corten.layers import tree
 from corten.snapshots.trash import Trash
 from corten.spec.docker import times
@@ -30,6 +31,7 @@ KIND = "volume"
 ANONYMOUS = "com.docker.volume.anonymous"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 _LIST_KEYS = frozenset({"dangling", "driver", "label", "name"})
+_LOOK = 10.0  # seconds
 _PRUNE_KEYS = frozenset({"all", "label", "label!"})
 
 
@@ -129,16 +131,17 @@ class Volumes:
         """
         async with self._turns.of(name):
             path = self.path(name)
-            if not _empty(path):
+            shared = path != self._places.data(name) or bool(self.users(name) - {container})
+            if not (await _empty_elsewhere(name, path) if shared else _empty(path)):
                 return
-            if path != self._places.data(name) or self.users(name) - {container}:
+            if shared:
                 await fill(path)
                 return
             try:
                 if await fill(self._places.stage(name)) and _empty(path):  # something on the host may have written
                     self._places.exchange(name)
             finally:
-                self._places.throw_away(name)
+                self._places.discard_stage(name)
 
     async def filled(self, name: str) -> None:
         """Wait for the end of its filling."""
@@ -243,6 +246,15 @@ class Volumes:
 def _empty(directory: Path) -> bool:
     with os.scandir(directory) as entries:
         return next(entries, None) is None
+
+
+async def _empty_elsewhere(name: str, directory: Path) -> bool:
+    """The same for one that other containers have, or that is anywhere: those can hold up who reads it. Raises
+    Unavailable when they do."""
+    try:
+        return await alone(partial(_empty, directory), _LOOK)
+    except TimeoutError:
+        raise Unavailable(f"the directory of volume {name} does not answer") from None
 
 
 def _check_options(name: str, options: Mapping[str, str]) -> None:

@@ -78,10 +78,11 @@ def _find(table: list[list[str]], text: str) -> list[str] | None:
 
 
 def _table(root: int, path: str, columns: int) -> list[list[str]]:
-    """The well-formed lines of a colon-separated file; an absent file has none."""
+    """The well-formed lines of a colon-separated file; an absent file has none, nor has one that a process in the
+    container has a lease on (fcntl(2)): or it could keep everything else from being executed there."""
     try:
         content = paths.read_small(root, path, _LIMIT)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, BlockingIOError):
         return []
     rows = []
     for line in content.decode("utf-8", "replace").split("\n"):

@@ -22,7 +22,7 @@ class Snapshots(Protocol):
         """The mounts of an active tree again. NotFound."""
 
     def view(self, name: str) -> tuple[Mount, ...]:
-        """Read-only mounts of a committed tree. NotFound."""
+        """Read-only mounts of a tree, also of an active one that is in use. NotFound."""
 
     @property
     def shelf(self) -> Shelf:

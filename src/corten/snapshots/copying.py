@@ -35,7 +35,7 @@ class Copying:
         return (Mount("bind", str(self._shelf.files(self._shelf.get(key))), "/", ("rbind", "rw")),)
 
     def view(self, name: str) -> tuple[Mount, ...]:
-        return (Mount("bind", str(self._shelf.files(self._shelf.lineage(name)[0])), "/", ("rbind", "ro")),)
+        return (Mount("bind", str(self._shelf.files(self._shelf.get(name))), "/", ("rbind", "ro")),)
 
     def usage(self, key: str) -> Usage:
         return self._shelf.usage(key)

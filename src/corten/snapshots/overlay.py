@@ -51,7 +51,8 @@ class Overlay:
         return (Mount("overlay", "overlay", "/", options),)
 
     def view(self, name: str) -> tuple[Mount, ...]:
-        lower = self._shelf.lineage(name)
+        top = self._shelf.get(name)
+        lower = [top, *(self._shelf.lineage(top.parent) if top.parent is not None else ())]
         if len(lower) == 1:  # overlay wants two at least
             return (Mount("bind", str(self._shelf.files(lower[0])), "/", ("rbind", "ro")),)
         return (Mount("overlay", "overlay", "/", ("ro", f"lowerdir={self._lower(lower)}", *_OFF)),)

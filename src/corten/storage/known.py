@@ -52,7 +52,7 @@ def known(engine: Engine, store: ImageStore) -> Known:
         shelf.owners(),
         frozenset(shelf.keys(False)),
         {id: str(body.get("name") or id) for id, body in listed.items()}
-        | {id: container.record.name for id, container in engine.containers.by_id.items()},
+        | {id: container.record.name for id, container in ((c.id, c) for c in engine.containers.every())},
         frozenset(id for id, body in listed.items() if (body.get("state") or {}).get("status") == "removing"),
         frozenset(volume.name for volume in engine.volumes.list()),
         {

@@ -47,20 +47,43 @@ def of_running(root: int, mounts: int, bare: bool) -> int:
 
 
 def of_stopped(request: Json) -> int:
-    """The tree of a container that does not run: request["rootfs"], and in it request["mounts"] unless it is "bare"."""
-    root = of_mount(request["rootfs"])
+    """The tree of a container that does not run: request["rootfs"], and in it request["mounts"] unless it is "bare".
+
+    With "scratch" what is written to it, as places to mount on, is written nowhere.
+    """
     if request.get("bare"):
-        return root
+        return of_mount(request["rootfs"])
     # Copied while this is the daemon's namespace: a source may be one of its descriptors, whose mount is of that one.
     found = [(entry, fd) for entry in request.get("mounts") or () if (fd := _source(entry)) >= 0]
+    scratch = bool(request.get("scratch"))
+    root = -1 if scratch else of_mount(request["rootfs"])
     p.unshare(p.CLONE_NEWNS)
     m.set_propagation("/", m.MS_SLAVE)
+    if scratch:
+        root = _over(request["rootfs"])
     m.move_to(root, _LANDING)  # mounts cannot be put into one that is nowhere, before Linux 6.15
     for entry, fd in found:
         _place(root, fd, entry)
     if request.get("read_only"):
         m.set_attributes(root, m.MOUNT_ATTR_RDONLY)
     return m.clone(root, recursive=True)
+
+
+def _over(entry: Json) -> int:
+    """A mount of read-only trees under a writable one in memory, which goes with this process."""
+    plan = mountplan.parse(entry)
+    others = [option for option in plan.data if not option.startswith("lowerdir=")]
+    below = next((option.removeprefix("lowerdir=") for option in plan.data if option not in others), plan.source)
+    m.move_to(m.new("tmpfs", ("mode=0700",), m.MOUNT_ATTR_NODEV), _LANDING)
+    upper, work = f"{_LANDING}/upper", f"{_LANDING}/work"
+    status = os.stat(below.partition(":")[0])
+    for path in (upper, work):
+        os.mkdir(path, 0o700)
+    os.chown(upper, status.st_uid, status.st_gid)  # the root of an overlay looks as its uppermost directory does
+    os.chmod(upper, stat.S_IMODE(status.st_mode))
+    os.utime(upper, ns=(status.st_atime_ns, status.st_mtime_ns))
+    options = (f"lowerdir={below}", f"upperdir={upper}", f"workdir={work}", *others)
+    return m.new("overlay", options, (plan.add & ~m.MOUNT_ATTR_RDONLY) | m.MOUNT_ATTR_NODEV, "overlay")
 
 
 def _source(entry: Json) -> int:

@@ -5,7 +5,8 @@ The verbs are functions in this package that take this object and a `Container`;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from corten.engine.containers.container import Container
 from corten.engine.containers.execs import Execs
@@ -21,6 +22,7 @@ class Containers:
         self.execs = Execs(parts)
         self.by_id: dict[str, Container] = {}
         self.by_name: dict[str, Container] = {}
+        self.creating: dict[str, Container] = {}  # by name, which is theirs; no verb finds them yet
         self.with_links: dict[str, Container] = {}  # by id: those that were made with --link
 
     def add(self, container: Container) -> None:
@@ -50,13 +52,31 @@ class Containers:
             raise NotFound(f"No such container: {reference}")
         return matches[0]
 
+    @contextmanager
+    def reserved(self, container: Container) -> Iterator[None]:
+        """While a container is made: nothing can be done with it, its name is taken, and its image in use."""
+        name = container.record.name
+        self.creating[name] = container
+        try:
+            yield
+        finally:
+            del self.creating[name]
+
+    def every(self) -> Iterator[Container]:
+        """All of them, and those that are being made."""
+        yield from self.by_id.values()
+        yield from self.creating.values()
+
+    def has_name(self, name: str) -> bool:
+        return name in self.by_name or name in self.creating
+
     def check_free(self, name: str) -> None:
-        """Conflict when a container has this name."""
-        if (holder := self.by_name.get(name)) is not None:
+        """Raises Conflict when a container has this name."""
+        if (holder := self.by_name.get(name) or self.creating.get(name)) is not None:
             raise Conflict(
                 f'Conflict. The container name "/{name}" is already in use by container "{holder.id}". '
                 "You have to remove (or rename) that container to be able to reuse that name."
             )
 
     def of_image(self, id: str) -> Sequence[Container]:
-        return [container for container in self.by_id.values() if container.record.image_id == id]
+        return [container for container in self.every() if container.record.image_id == id]

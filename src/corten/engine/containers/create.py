@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
+from corten.aio.threads import alone
 from corten.engine.containers import names, records
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
@@ -16,7 +18,7 @@ from corten.engine.containers.removal import release_volumes
 from corten.engine.networks.networks import Networks
 from corten.engine.parts import Parts
 from corten.engine.volume_content import fill_volumes
-from corten.errors import Invalid, NotFound
+from corten.errors import Invalid, NotFound, Unavailable
 from corten.images.images import Image
 from corten.plan.facts import MountPoint
 from corten.plan.merge import merge_config
@@ -29,6 +31,10 @@ from corten.spec.docker import times
 from corten.spec.docker.config import Config
 from corten.spec.docker.host_config import HostConfig
 from corten.spec.docker.networking import EndpointSettings, NetworkingConfig
+
+MOST_MOUNTS = 1000
+_AT_ONCE = 10  # volumes that are made before others have a turn
+_LOOK = 10.0  # seconds
 
 
 async def create(
@@ -51,15 +57,15 @@ async def create(
         containers.check_free(checked_name)
     record = _record(containers, checked_name, image, config, host_config, networking)
     container = Container(record, parts.containers_root / record.id)
-    containers.add(container)  # the name is taken from here on
-    try:
-        _prepare(containers, container, host_config)
-        await fill_volumes(parts, container)
-        records.save(parts.table, record)
-    except BaseException:
-        containers.drop(container)
-        unprepare(parts, container)
-        raise
+    with containers.reserved(container):
+        try:
+            await _prepare(containers, container, host_config)
+            await fill_volumes(parts, container)
+            records.save(parts.table, record)
+        except BaseException:
+            unprepare(parts, container)
+            raise
+        containers.add(container)  # from here on verbs find it
     parts.images.used(image.id)
     parts.events.publish("container", "create", record.id, container.attributes())
     return container, warnings
@@ -92,7 +98,7 @@ def _record(
         config = config.replace(hostname=os.uname().nodename if host_config.network_mode == "host" else id[:12])
     return records.Record(
         id=id,
-        name=name or names.unused(containers.by_name),
+        name=name or names.unused(containers.has_name),
         created=times.now(),
         image=config.image or image.id,
         image_id=image.id,
@@ -133,7 +139,7 @@ def _name(networks: Networks, reference: str) -> str:
         return reference
 
 
-def _prepare(containers: Containers, container: Container, host_config: HostConfig) -> None:
+async def _prepare(containers: Containers, container: Container, host_config: HostConfig) -> None:
     parts, record = containers.parts, container.record
     borrowed = {}
     for text in host_config.volumes_from or ():
@@ -142,11 +148,31 @@ def _prepare(containers: Containers, container: Container, host_config: HostConf
             borrowed[name] = containers.get(name).record.mounts
         except NotFound as error:  # a 404 would make clients pull the image, and try again
             raise Invalid(str(error)) from error
-    points = mount_points(record.config, host_config, borrowed, lambda path: Path(path).exists())
-    for point in points:  # one by one: what was held when a later one fails is released by `unprepare`
+    points = await _mount_points(record.config, host_config, borrowed)
+    for number, point in enumerate(points, 1):  # one by one: what was held when one fails is released by `unprepare`
         record.mounts.append(_with_source(parts, container, point))
+        if number % _AT_ONCE == 0:
+            await asyncio.sleep(0)
     parts.mkdir(container.bundle, 0o700)
     parts.snapshots.prepare(record.id, record.chain_id)
+
+
+async def _mount_points(
+    config: Config, host_config: HostConfig, borrowed: Mapping[str, Sequence[MountPoint]]
+) -> list[MountPoint]:
+    """Raises Invalid, also for more of them than a container can have, and Unavailable when the source of a bind is on
+    a file system that does not answer."""
+
+    def find() -> list[MountPoint]:
+        return mount_points(config, host_config, borrowed, os.path.exists)
+
+    try:
+        points = await alone(find, _LOOK) if host_config.binds or host_config.mounts else find()
+    except TimeoutError:
+        raise Unavailable("the source of a bind mount is on a file system that does not answer") from None
+    if len(points) > MOST_MOUNTS:
+        raise Invalid(f"a container can have {MOST_MOUNTS} mounts and volumes, not {len(points)}")
+    return points
 
 
 def _with_source(parts: Parts, container: Container, point: MountPoint) -> MountPoint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Container
+from collections.abc import Callable
 
 from corten.errors import Invalid
 
@@ -39,13 +39,13 @@ wu yalow yonath yukawa
 _SURNAMES = tuple(_SURNAME_TEXT.split())
 
 
-def unused(taken: Container[str]) -> str:
-    """A name that is not in `taken`. A number is put behind it when luck runs out."""
+def unused(taken: Callable[[str], bool]) -> str:
+    """A name that is not `taken`, with a number behind it after some attempts."""
     for attempt in range(1000):
         name = f"{random.choice(_ADJECTIVES)}_{random.choice(_SURNAMES)}"
         if attempt >= 4:
             name += str(random.randrange(10 ** min(9, 1 + attempt // 4)))
-        if name not in taken:
+        if not taken(name):
             return name
     raise AssertionError("a thousand random names with nine digits cannot all be taken")
 

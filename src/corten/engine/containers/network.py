@@ -206,6 +206,8 @@ def _free_index(container: Container) -> int:
 async def disconnect(containers: Containers, container: Container, network: str, force: bool = False) -> None:
     async with container.lock:
         record = container.record
+        if container.gone:
+            raise NotFound(f"No such container: {container.id}")
         if network not in record.networks:
             if force:
                 return

@@ -33,7 +33,7 @@ def remove_unused(containers: Containers) -> None:
     noted = parts.table.list(KIND)
     if not noted:
         return
-    used = [f"{parent_of(parts, c.record.host_config)}/" for c in containers.by_id.values()]
+    used = [f"{parent_of(parts, c.record.host_config)}/" for c in containers.every()]
     used.append(f"{parts.settings.cgroup_parent}/")
     for directory in sorted(noted, reverse=True):
         if not any(one.startswith(f"{noted[directory]['group']}/") for one in used):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import time
@@ -15,6 +16,8 @@ from corten.engine.containers.containers import Containers
 from corten.engine.parts import Parts
 from corten.errors import CortenError, NotFound
 from corten.tasks.contract import Exit
+
+log = logging.getLogger(__name__)
 
 
 async def remove_ended(containers: Containers, container: Container) -> None:
@@ -81,4 +84,12 @@ def release_volumes(parts: Parts, container: Container, anonymous: bool) -> None
         if point.type == "volume":
             parts.volumes.let_go(point.name, container.id)
             if anonymous and point.anonymous and not parts.volumes.users(point.name):
-                parts.volumes.remove(point.name, force=True)
+                _remove_volume(parts, container, point.name)
+
+
+def _remove_volume(parts: Parts, container: Container, name: str) -> None:
+    """The removal of the container goes on without it: the volume is then listed as one that no container has."""
+    try:
+        parts.volumes.remove(name, force=True)
+    except (CortenError, OSError) as error:
+        log.error("volume %s of container %s could not be removed: %s", name, container.id, error)

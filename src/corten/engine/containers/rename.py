@@ -7,7 +7,7 @@ from corten.engine.containers import records
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.names import check_name
-from corten.errors import Invalid
+from corten.errors import Invalid, NotFound
 
 
 async def rename(containers: Containers, container: Container, name: str) -> None:
@@ -17,6 +17,8 @@ async def rename(containers: Containers, container: Container, name: str) -> Non
     new = check_name(name)
     async with container.lock:
         record = container.record
+        if container.gone:
+            raise NotFound(f"No such container: {container.id}")
         old = record.name
         if new == old:
             raise Invalid("Renaming a container with the same name as its current name")

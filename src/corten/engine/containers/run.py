@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import msgspec
 
+from corten.aio.threads import alone
 from corten.engine.containers import files as container_files
 from corten.engine.containers import health, links, parents, records
 from corten.engine.containers import network as container_network
@@ -25,7 +26,7 @@ from corten.engine.containers.links import linked, linking
 from corten.engine.containers.phases import Phases
 from corten.engine.parts import Parts
 from corten.engine.subpaths import with_subpaths
-from corten.errors import Conflict, CortenError, NotModified, StartFailed
+from corten.errors import Conflict, CortenError, NotModified, StartFailed, Unavailable
 from corten.kernel import paths
 from corten.plan import bundle
 from corten.plan.document import container_spec
@@ -40,6 +41,7 @@ from corten.spec.mounts import Mount
 from corten.tasks.contract import Bundle, Namespace, Task
 
 log = logging.getLogger(__name__)
+_LOOK = 10.0  # seconds
 
 
 def check_startable(container: Container) -> None:
@@ -149,7 +151,7 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
     with phases.phase("prepare"):
         namespaces = _joined(containers, container)
         linked(containers, container)
-        _make_sources(container)
+        await _make_sources(container)
         parents.record_missing(parts, container)
         rootfs = parts.snapshots.mounts(record.id)
         await container_files.prepare(container, bundle.root_owner(record.host_config, parts.facts))
@@ -161,7 +163,7 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
                 namespaces["user"] = str(namespace.user)
         with phases.phase("specification"):
             shared = _shared_memory(containers, record.host_config)
-            inputs = _inputs(parts, container, namespaces, shared, with_subpaths(record.mounts, held))
+            inputs = _inputs(parts, container, namespaces, shared, await with_subpaths(record.mounts, held))
             inputs = replace(inputs, linked_env=links.environment(containers, container))
             spec = container_spec(inputs, _facts(parts, record.host_config))
             (container.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
@@ -322,8 +324,17 @@ def make_bundle(container: Container, parts: Parts, rootfs: tuple[Mount, ...] = 
     )
 
 
-def _make_sources(container: Container) -> None:
-    """Missing sources of -v are made at each start, as Docker does; those of --mount are not."""
-    for point in container.record.mounts:
-        if point.type == "bind" and point.create and not os.path.lexists(point.source):
-            paths.make_public(point.source)
+async def _make_sources(container: Container) -> None:
+    """Missing sources of -v are made at each start, as Docker does; those of --mount are not. Raises Unavailable."""
+    sources = [point.source for point in container.record.mounts if point.type == "bind" and point.create]
+
+    def make() -> None:
+        for source in sources:
+            if not os.path.lexists(source):
+                paths.make_public(source)
+
+    if sources:
+        try:
+            await alone(make, _LOOK)
+        except TimeoutError:
+            raise Unavailable("the source of a bind mount is on a file system that does not answer") from None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from corten.engine.containers.container import Container
 from corten.engine.subpaths import with_subpaths
-from corten.errors import Conflict, Invalid, NotFound
+from corten.errors import Conflict, CortenError, Invalid, NotFound
 from corten.plan.facts import HostFacts
 from corten.plan.namespaces import remapped
 from corten.snapshots.contract import Snapshots
@@ -29,15 +29,17 @@ class ContainerTrees:
 
     async def look(self, container: Container, path: str) -> Json:
         """{"name", "size", "mode" (Go's), "mtime" (nanoseconds), "linkTarget"} of a path."""
-        with self._tree(container, check(path)) as (request, fds), _named(container):
+        async with self._tree(container, check(path)) as (request, fds):
             return await self._work.ask({**request, "do": "tree look"}, fds)
 
     @asynccontextmanager
     async def fetch(self, container: Container, path: str) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
         """The same, and the tar of what is there, named by its last component."""
-        with self._tree(container, check(path)) as (request, fds), _named(container):
-            async with self._work.stream({**request, "do": "tree fetch"}, fds) as answer:
-                yield answer
+        async with (
+            self._tree(container, check(path)) as (request, fds),
+            self._work.stream({**request, "do": "tree fetch"}, fds) as answer,
+        ):
+            yield answer
 
     async def put(
         self, container: Container, path: str, body: AsyncIterator[bytes], strict: bool, owners: bool
@@ -47,16 +49,18 @@ class ContainerTrees:
         `strict`: no directory takes the place of something else, nor the other way round.
         """
         owner = container.record.config.user if owners else ""
-        with self._tree(container, check(path)) as (request, fds), _named(container):
+        async with self._tree(container, check(path), write=True) as (request, fds):
             # Decompressed here, and not by anything of the container's.
             await self._work.pour({**request, "do": "tree put", "strict": strict, "owner": owner}, fds, decoded(body))
 
     @asynccontextmanager
     async def export(self, container: Container) -> AsyncIterator[AsyncIterator[bytes]]:
         """The tar of the container's own files, without its volumes."""
-        with self._tree(container, "/", bare=True) as (request, fds), _named(container):
-            async with self._work.stream({**request, "do": "tree export"}, fds) as (_, data):
-                yield data
+        async with (
+            self._tree(container, "/", bare=True) as (request, fds),
+            self._work.stream({**request, "do": "tree export"}, fds) as (_, data),
+        ):
+            yield data
 
     def changes(self, container: Container) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Docker's list as JSON: {"Path", "Kind"}, kind 0 changed, 1 added, 2 deleted."""
@@ -97,26 +101,49 @@ class ContainerTrees:
         except NotFound:
             raise Conflict(f"container {container.id[:12]} has no file system: it is being made or removed") from None
 
-    @contextmanager
-    def _tree(self, container: Container, path: str, bare: bool = False) -> Iterator[tuple[Json, list[int]]]:
-        """What a worker needs to have the container's tree: words, and descriptors when it runs."""
-        self._shelf_tree(container)
+    @asynccontextmanager
+    async def _tree(
+        self, container: Container, path: str, bare: bool = False, write: bool = False
+    ) -> AsyncIterator[tuple[Json, list[int]]]:
+        """What a worker needs to have the container's tree: a request, and descriptors when it runs.
+
+        A writable tree is mounted once at a time (overlayfs.rst: "upperdir is in-use"), so who writes to that of a
+        stopped container holds its lock, and a start waits. To read it needs no lock: it is mounted as layers alone.
+        """
         request: Json = {"container": container.id, "path": path, "bare": bare, **self._ids(container)}
-        fds = _running(container)
-        with ExitStack() as held:
+        async with AsyncExitStack() as held:
+            fds = await _lock_stopped(container, held) if write else _running(container)
             for fd in fds:
                 held.callback(os.close, fd)
+            self._shelf_tree(container)
             if not fds:
-                host = container.record.host_config
-                request["rootfs"] = _entry(self._trees.mounts(container.id)[0])
-                request["read_only"] = host.readonly_rootfs
-                request["mounts"] = [
-                    {"source": point.source, "target": point.destination, "read_only": not point.rw}
-                    for point in with_subpaths(() if bare else container.record.mounts, held)
-                    if point.type in ("volume", "bind") and point.source
-                ]
-                request["mounts"].sort(key=lambda mount: mount["target"])
-            yield request, fds
+                trees = self._trees.mounts(container.id) if write else self._trees.view(container.id)
+                request["rootfs"] = _entry(trees[0])
+                request["scratch"] = not write
+                request["read_only"] = container.record.host_config.readonly_rootfs
+                request["mounts"] = [] if bare else await _mounts(container, held)
+            with _named(container):
+                yield request, fds
+
+
+async def _lock_stopped(container: Container, held: AsyncExitStack) -> list[int]:
+    """As `_running`; when that is nothing, `held` holds the container's lock."""
+    async with AsyncExitStack() as locked:
+        await locked.enter_async_context(container.lock)
+        fds = _running(container)
+        if not fds:
+            held.push_async_exit(locked.pop_all())
+        return fds
+
+
+async def _mounts(container: Container, held: AsyncExitStack) -> list[Json]:
+    """Volumes and binds of a stopped container, outer ones first."""
+    points = [
+        {"source": point.source, "target": point.destination, "read_only": not point.rw}
+        for point in await with_subpaths(container.record.mounts, held)
+        if point.type in ("volume", "bind") and point.source
+    ]
+    return sorted(points, key=lambda mount: str(mount["target"]))
 
 
 def check(path: str) -> str:
@@ -159,11 +186,15 @@ def _running(container: Container) -> list[int]:
 
 @contextmanager
 def _named(container: Container) -> Iterator[None]:
-    """A worker does not know the container's name, which Docker's message has."""
+    """Errors of workers, which have neither the container's name nor the knowledge that it was removed meanwhile."""
     try:
         yield
-    except NotFound as error:
-        raise NotFound(f"{error} {container.record.name}") from None
+    except CortenError as error:
+        if container.gone:
+            raise NotFound(f"No such container: {container.id}") from error
+        if isinstance(error, NotFound):
+            raise NotFound(f"{error} {container.record.name}") from None
+        raise
 
 
 def _entry(mount: Mount) -> Json:

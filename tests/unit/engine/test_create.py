@@ -1,0 +1,114 @@
+"""What can be done with a container while it is made: nothing; and what a failed removal of a volume leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from corten.engine.containers import create as container_create
+from corten.engine.containers import inspect as container_inspect
+from corten.engine.containers import list as container_list
+from corten.engine.containers import remove as container_remove
+from corten.engine.containers import rename as container_rename
+from corten.engine.engine import Engine
+from corten.errors import Conflict, Invalid, NotFound
+from corten.spec.docker.filters import Filters
+from corten.spec.id_map import IdRange
+from corten.spec.mounts import Mount
+from docker_json import create
+from engine_fakes import make_engine
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
+    engine = make_engine(tmp_path)
+    await engine.open()
+    yield engine
+    for container in list(engine.containers.by_id.values()):
+        await container_remove.remove(engine.containers, container, volumes=True)
+    await engine.settle()
+    await engine.close()
+    assert not engine.containers.creating
+
+
+class Filling:
+    """A volume's first content, which comes when `go_on` is set."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.begun, self.go_on, self.fails = asyncio.Event(), asyncio.Event(), False
+        engine.parts.copy_up = self
+
+    async def __call__(
+        self, volume: Path, rootfs: Sequence[Mount], path: str, uids: Sequence[IdRange], gids: Sequence[IdRange]
+    ) -> bool:
+        self.begun.set()
+        await self.go_on.wait()
+        if self.fails:
+            raise Invalid("it cannot be filled")
+        (volume / "of the image").touch()
+        return True
+
+
+async def test_nothing_can_be_done_with_a_container_that_is_being_made(engine: Engine) -> None:
+    filling = Filling(engine)
+    making = asyncio.create_task(create(engine, {"Image": "test"}, {"Binds": ["data:/data"]}, "box"))
+    await filling.begun.wait()
+    (half,) = engine.containers.creating.values()
+    for reference in ("box", half.id, half.id[:12]):
+        with pytest.raises(NotFound, match="No such container"):
+            engine.containers.get(reference)
+    assert container_list.shown(engine.containers, every=True) == []
+    assert await container_remove.prune(engine.containers, Filters(), 0) == ([], 0)
+    with pytest.raises(Conflict, match="already in use"):
+        await create(engine, {"Image": "test"}, {}, "box")
+    other, _ = await create(engine, {"Image": "test"}, {}, "other")
+    with pytest.raises(Conflict, match="already in use"):
+        await container_rename.rename(engine.containers, other, "box")
+    assert [c.record.name for c in engine.containers.of_image(half.record.image_id)] == ["other", "box"]
+    filling.go_on.set()
+    container, _ = await making
+    assert container is half and engine.containers.get("box") is half
+    assert [path.name for path in engine.volumes.path("data").iterdir()] == ["of the image"]
+    assert container_inspect.state(container)["Status"] == "created"
+
+
+async def test_a_create_that_fails_leaves_no_name(engine: Engine) -> None:
+    filling = Filling(engine)
+    filling.fails = True
+    filling.go_on.set()
+    with pytest.raises(Invalid, match="cannot be filled"):
+        await create(engine, {"Image": "test"}, {"Binds": ["/anonymous"]}, "box")
+    assert engine.volumes.list() == []
+    filling.fails = False
+    await create(engine, {"Image": "test"}, {}, "box")
+
+
+async def test_too_many_volumes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container_create, "MOST_MOUNTS", 3)
+    volumes: dict[str, dict[str, str]] = {f"/{n}": {} for n in range(4)}
+    with pytest.raises(Invalid, match="can have 3 mounts and volumes, not 4"):
+        await create(engine, {"Image": "test", "Volumes": volumes}, {})
+    assert engine.volumes.list() == []
+
+
+async def test_a_volume_that_cannot_be_removed_stops_no_removal(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    container, _ = await create(engine, {"Image": "test", "Volumes": {"/data": {}}}, {}, "box")
+
+    def fail(name: str, force: bool = False) -> None:
+        raise OSError("the directory is not empty")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.volumes, "remove", fail)
+        await container_remove.remove(engine.containers, container, volumes=True)
+    assert "could not be removed: the directory is not empty" in caplog.text
+    with pytest.raises(NotFound):
+        engine.containers.get("box")
+    with pytest.raises(NotFound, match="No such container"):
+        await container_rename.rename(engine.containers, container, "other")
+    (left,) = engine.volumes.list()
+    engine.volumes.remove(left.name)
