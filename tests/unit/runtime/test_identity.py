@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.runtime.identity import UnknownUser, resolve
+from leases import leased
 
 PASSWD = """root:x:0:0:root:/root:/bin/sh
 bob:x:1000:1000::/home/bob:/bin/sh
@@ -51,6 +52,14 @@ def test_docker_s_user_texts(root: int, text: str, uid: int, gid: int, groups: t
 def test_what_names_nobody_is_refused(root: int, text: str) -> None:
     with pytest.raises(UnknownUser):
         resolve(root, text)
+
+
+def test_a_lease_on_passwd_keeps_no_program_from_being_executed(root: int, tmp_path: Path) -> None:
+    with leased(tmp_path / "etc/passwd"), leased(tmp_path / "etc/group"):
+        assert resolve(root, "")[:2] == (0, 0) and resolve(root, "5:6")[:2] == (5, 6)
+        with pytest.raises(UnknownUser):
+            resolve(root, "bob")
+    assert resolve(root, "bob").uid == 1000
 
 
 @given(st.integers())
