@@ -5,7 +5,7 @@
      ├── Invalid          the request can never succeed as it stands           400
      ├── Conflict         the object's present state or another object forbids 409
      ├── NotModified      there is nothing to do                               304
-     ├── Forbidden        it is refused to everybody (a predefined network)    403
+     ├── Forbidden        it is refused to every caller (predefined network)   403
      ├── Unauthorized     credentials are missing or wrong                     401
      ├── Unavailable      a part that is needed does not answer; try later     503
      ├── Unsupported      this machine or this engine cannot do it             501
@@ -16,7 +16,7 @@
 
 A message is one lower-case line that names the object and, where there is one, the remedy. Messages are for people:
 code decides by class, never by text. The numbers are the HTTP status that the API gives each class, for orientation;
-the table that maps them is in `corten.api.errors`.
+the table that maps them is in `corten.api.errors`. How an error travels between processes: `corten.error_codec`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class NotModified(CortenError):
 
 
 class Forbidden(CortenError):
-    """It is refused whoever asks."""
+    """It is refused to every caller."""
 
 
 class Unauthorized(CortenError):
@@ -67,14 +67,14 @@ class Corrupt(CortenError):
 
 
 class Failed(CortenError):
-    """It was tried and did not work."""
+    """The operation was attempted and failed for a reason the caller cannot fix."""
 
 
 class StartFailed(Failed):
     """A container's program could not be started.
 
     `exit_code` is what the container reports: 127 when the program was not found, 126 when it could not be executed,
-    125 when the engine failed before it came to that. (128 is used by nobody here: Docker answers 127 or 126.)
+    125 when the engine failed before that. (128 is not used: Docker answers 127 or 126.)
     """
 
     def __init__(self, message: str, exit_code: int = 125) -> None:

@@ -54,7 +54,7 @@ class World:
 
     def bundle(self, *command: str, **options: Any) -> Bundle:
         self.count += 1
-        name = f"{self.root.name}-{self.count}"
+        name = f"{self.root.name}-{os.getpid()}-{self.count}"  # another worker of pytest has a directory of that name
         path = self.root / name
         for directory in (path, path / "upper", path / "work"):
             directory.mkdir()

@@ -32,7 +32,7 @@ def main(words: Sequence[str]) -> int:
         arguments.root = Path(arguments.root)
         code: int = arguments.run(arguments)
         return code
-    except (CortenError, ChildFailed, OSError, ValueError) as error:
+    except (CortenError, OSError, ValueError) as error:
         text = f"{arguments.verb} failed: {_text(error)}" if hasattr(arguments, "verb") else _text(error)
         _log(arguments, text)
         print(f"corten-oci: {text}", file=sys.stderr)
@@ -40,7 +40,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _text(error: BaseException) -> str:
-    if isinstance(error, ChildFailed) and error.code in (126, 127):
+    if isinstance(error, ChildFailed) and error.exit_code in (126, 127):
         return f"unable to start container process: {error}"
     if isinstance(error, OSError) and error.filename:
         return f"{error.strerror}: {error.filename}"

@@ -28,6 +28,8 @@ import socket
 import struct
 from typing import Any, NamedTuple
 
+from corten.errors import StartFailed
+
 MAPPED = "mapped"
 LIMITED = "limited"
 ENTERED = "entered"
@@ -40,13 +42,12 @@ FAILED = "failed"
 _LIMIT = 16384  # a failure's text is cut well below it
 
 
-class ChildFailed(Exception):
-    """The child could not do `step`. `code` is 127 or 126 when it was the program's fault, else 125."""
+class ChildFailed(StartFailed):
+    """The child could not do `step`. `exit_code` is 127 or 126 when it was the program's fault, else 125."""
 
     def __init__(self, step: str, text: str, code: int = 125, errno: int = 0) -> None:
-        super().__init__(text if code != 125 else f"{step}: {text}")
+        super().__init__(text if code != 125 else f"{step}: {text}", code)
         self.step = step
-        self.code = code
         self.errno = errno
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from corten.spec.json import Json
+
 
 class Mount(NamedTuple):
     """A mount as the OCI runtime specification writes it (section "Mounts"); nothing has been mounted yet.
@@ -16,3 +18,7 @@ class Mount(NamedTuple):
     source: str
     target: str
     options: tuple[str, ...] = ()
+
+    def entry(self) -> Json:
+        """An entry of the specification's "mounts"; `corten.runtime.mountplan.parse` reads it."""
+        return {"type": self.type, "source": self.source, "destination": self.target, "options": list(self.options)}

@@ -7,11 +7,11 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from corten.error_codec import encode
+from corten.errors import CortenError
 from corten.kernel import process as p
 from corten.runtime import messages
-from corten.runtime.messages import ChildFailed
 from corten.runtime.spawn import Entering
-from corten.supervisor import failures
 from corten.supervisor.loop import READ, Loop
 from corten.supervisor.output import Output, Stdio
 
@@ -57,7 +57,7 @@ class Execs:
                     exec_.console = word.fd
                     return
                 failure = None
-            except (ChildFailed, OSError) as error:
+            except (CortenError, OSError) as error:
                 failure = error
             self._loop.forget(entering.channel.fileno())
             entering.channel.close()
@@ -123,7 +123,7 @@ def _failed(exec_: Exec, client: Client | None, failure: Exception) -> Json:
     exec_.stdio.close()
     if exec_.console >= 0:
         os.close(exec_.console)
-    body = failures.describe(failure)
+    body = encode(failure)
     if client:
         with socket.socket(fileno=client[0]) as connection:
             _say(connection, f"OCI runtime exec failed: {body['text']}\r\n", client[1])

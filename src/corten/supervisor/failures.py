@@ -1,25 +1,15 @@
-"""Errors on their way from the process where they happened to the daemon."""
+"""Which errors are no bugs, and how those that are one are printed. `corten.errors` sends them to the daemon."""
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
+from corten.error_codec import encode
 from corten.errors import CortenError
-from corten.runtime.messages import ChildFailed
 
-Json = dict[str, Any]
-
-EXPECTED = (ChildFailed, CortenError, OSError, ValueError, KeyError)
-
-
-class Reported(Exception):
-    """What a process forked for some work said of its failure; `body` is as `describe` makes it."""
-
-    def __init__(self, body: Json) -> None:
-        super().__init__(body["text"])
-        self.body = body
+EXPECTED = (CortenError, OSError, ValueError, KeyError)
 
 
 def print_exception() -> None:
@@ -29,16 +19,11 @@ def print_exception() -> None:
     sys.stderr.flush()
 
 
-def describe(error: BaseException) -> Json:
-    """An error as the daemon gets it; `kind` is the class's name, `code` what a container would report."""
-    if isinstance(error, Reported):
-        return error.body
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    if isinstance(error, OSError) and error.filename:
-        text = f"{text}: {os.fsdecode(error.filename)}"
-    return {
-        "kind": type(error).__name__,
-        "text": text or type(error).__name__,
-        "code": getattr(error, "code", 125),
-        "errno": getattr(error, "errno", 0) or 0,
-    }
+def tried(work: Callable[[], Any]) -> dict[str, Any]:
+    """What a helper answers: {"ok": what `work` returns}, or {"error": ...}. A bug is printed as well."""
+    try:
+        return {"ok": work()}
+    except Exception as error:
+        if not isinstance(error, EXPECTED):
+            print_exception()
+        return {"error": encode(error)}

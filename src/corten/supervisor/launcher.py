@@ -67,14 +67,11 @@ def main(fd: int) -> None:
     fill_pools()
     gc.freeze()  # what is there now is never visited again, so its pages stay shared with the children
     daemon = socket.socket(fileno=fd)
-    decoder = wire.Decoder()
-    while wire.receive(daemon, decoder):
-        while frame := decoder.next():
-            request, fds = frame
-            if _wanted(fds[0]):
-                _fork(request, fds)
-            for fd in fds:
-                os.close(fd)
+    for request, fds in wire.frames(daemon):
+        if _wanted(fds[0]):
+            _fork(request, fds)
+        for fd in fds:
+            os.close(fd)
 
 
 def _wanted(answers: int) -> bool:

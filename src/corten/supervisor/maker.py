@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
+from corten.error_codec import decode, encode
+from corten.errors import Failed
 from corten.runtime import cgroups, messages, mountplan, spawn
 from corten.runtime.enter import Entry, foreign_namespaces
 from corten.runtime.init import Inheritance
@@ -43,7 +45,7 @@ def in_child(work: Callable[[list[int]], Answer]) -> Answer:
 
     `work` appends the pids of everybody it gives birth to. Those that do not live on are collected here: all of them
     when it fails, and what the answer lists as "strays". The process itself is left to `collect`: its memory takes a
-    millisecond to go, and somebody waits for the answer. Raises Reported.
+    millisecond to go, and somebody waits for the answer. Raises what `work` raised.
     """
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -56,18 +58,16 @@ def in_child(work: Callable[[list[int]], Answer]) -> Answer:
     for stray in body["strays"]:
         os.waitpid(stray, 0)
     if "error" in body:
-        raise failures.Reported(body["error"])
+        raise decode(body["error"])
     return body, fds
 
 
 def answer_of(process: socket.socket) -> Answer:
     """What the process at the other end says first; closes the socket."""
-    decoder = wire.Decoder()
     with process:
-        while wire.receive(process, decoder):
-            if frame := decoder.next():
-                return frame
-    return {"error": {"kind": "Failed", "text": "the maker was killed", "code": 125, "errno": 0}, "strays": []}, []
+        for frame in wire.frames(process):
+            return frame
+    return {"error": encode(Failed("the process that makes the container was killed")), "strays": []}, []
 
 
 def _answer(reply: socket.socket, work: Callable[[list[int]], Answer]) -> NoReturn:
@@ -78,7 +78,7 @@ def _answer(reply: socket.socket, work: Callable[[list[int]], Answer]) -> NoRetu
     except BaseException as error:  # nobody may go on from here as if this were the supervisor
         if not isinstance(error, failures.EXPECTED):
             failures.print_exception()
-        wire.send(reply, {"error": failures.describe(error), "strays": born})
+        wire.send(reply, {"error": encode(error), "strays": born})
     finally:
         os._exit(0)
 
@@ -113,7 +113,7 @@ def become(request: Json, wishes: Wishes, reply: socket.socket) -> NoReturn:
                 "oom": oom is not None}  # fmt: skip
         wire.send(reply, body, [ours.fileno(), listener.fileno(), *(() if oom is None else (oom,))])
     except failures.EXPECTED as error:
-        wire.send(reply, {"error": failures.describe(error)})
+        wire.send(reply, {"error": encode(error)})
         os._exit(1)
     inheritance = Inheritance(
         theirs, wishes.stdio, prepared, console_size=wishes.size, dies_with_parent=True, limits_itself=True

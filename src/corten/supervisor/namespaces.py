@@ -14,6 +14,8 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from corten.error_codec import encode
+from corten.errors import CortenError
 from corten.kernel import process as p
 from corten.runtime.spawn import write_id_map
 from corten.supervisor import wire
@@ -35,14 +37,11 @@ def serve_namespaces(request: Json, fds: list[int]) -> None:
     p.set_name("corten:netns")
     daemon = socket.socket(fileno=fds[0])
     host = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    decoder = wire.Decoder()
-    while wire.receive(daemon, decoder):
-        while frame := decoder.next():
-            request, given = frame
-            _answer(daemon, _DO[request["do"]](given))
-            p.setns(host, p.CLONE_NEWNET)  # nothing in here keeps a namespace alive
-            for fd in given:
-                os.close(fd)
+    for request, given in wire.frames(daemon):
+        _answer(daemon, _DO[request["do"]](given))
+        p.setns(host, p.CLONE_NEWNET)  # nothing in here keeps a namespace alive
+        for fd in given:
+            os.close(fd)
     os._exit(0)
 
 
@@ -60,8 +59,8 @@ def _answer(reply: socket.socket, work: Iterator[int]) -> None:
     try:
         made.extend(work)
         wire.send(reply, {"ok": True}, made)
-    except OSError as error:
-        wire.send(reply, {"error": {"text": str(error.strerror), "errno": error.errno or 0}})
+    except (CortenError, OSError) as error:
+        wire.send(reply, {"error": encode(error)})
     finally:
         for fd in made:
             os.close(fd)

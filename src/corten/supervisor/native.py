@@ -7,7 +7,8 @@ import signal
 import socket
 from typing import Any, NoReturn
 
-from corten.errors import NotFound
+from corten.error_codec import decode
+from corten.errors import Conflict, NotFound
 from corten.kernel import process as p
 from corten.runtime import cgroups, spawn
 from corten.runtime.cgroups import Cgroup
@@ -43,7 +44,7 @@ class Native:
         return self._group
 
     def create(self, stdio: Stdio, console_size: tuple[int, int]) -> Created:
-        """Everything up to execve. Raises Reported or ChildFailed; `delete` takes away what there is then."""
+        """Everything up to execve. Raises CortenError or OSError; `delete` takes away what there is then."""
         if self._request.get("born") is None:
             return self._create_by_maker(stdio, console_size)
         return self._create(stdio, console_size)
@@ -55,9 +56,10 @@ class Native:
         try:
             body, fds = maker.answer_of(reply)
             if "error" in body:
-                if body["error"]["kind"] == "Conflict":  # somebody else is in the group: `delete` must not kill them
+                error = decode(body["error"])
+                if isinstance(error, Conflict):  # other processes are in the group: `delete` must not kill them
                     self._path = ""
-                raise failures.Reported(body["error"])
+                raise error
             channel = socket.socket(fileno=fds[0])
             console, null, ready = spawn.until_ready(channel, pid, stdio.terminal)
         except BaseException:

@@ -16,16 +16,16 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from corten.error_codec import encode
 from corten.errors import CortenError
 from corten.kernel import process as p
 from corten.runtime.cgroups import Cgroup
-from corten.runtime.messages import ChildFailed
 from corten.supervisor import endings, failures, maker, wire
 from corten.supervisor.connection import Connection
 from corten.supervisor.created import Created
 from corten.supervisor.execs import LINGER, Execs
 from corten.supervisor.external import External
-from corten.supervisor.failures import Reported, print_exception
+from corten.supervisor.failures import print_exception
 from corten.supervisor.logfile import LogFile
 from corten.supervisor.loop import READ, Loop
 from corten.supervisor.maker import timed
@@ -69,9 +69,9 @@ class Supervisor:
             timing: dict[str, float] = {}
             with timed(timing, "supervisor"):
                 created = self._create()
-        except (*failures.EXPECTED, Reported) as error:
+        except failures.EXPECTED as error:
             remove_directory(self._directory)
-            first.send({"event": "failed", **failures.describe(error)})
+            first.send({"event": "failed", **encode(error)})
             maker.collect()
             return
         timing |= {f"supervisor.{name}": seconds for name, seconds in created.timing.items()}
@@ -162,11 +162,11 @@ class Supervisor:
             answer = do(self, message, fds, lambda reply: connection.send({"id": number, **reply}))
             if answer is not None:
                 connection.send({"id": number, "ok": answer})
-        except (*failures.EXPECTED, Reported) as error:
-            connection.send({"id": number, "error": failures.describe(error)})
+        except failures.EXPECTED as error:
+            connection.send({"id": number, "error": encode(error)})
         except Exception as error:  # a bug must not take the container down with it
             print_exception()
-            connection.send({"id": number, "error": failures.describe(error)})
+            connection.send({"id": number, "error": encode(error)})
         finally:
             maker.collect()
             for fd in fds:  # those that were not taken
@@ -303,7 +303,7 @@ class Supervisor:
         """Whatever cannot be taken away now is swept by the next daemon; the end must be told all the same."""
         try:
             self._container.delete()
-        except (OSError, CortenError, ChildFailed):
+        except (OSError, CortenError):
             print_exception()
 
     def _linger(self) -> None:
@@ -376,9 +376,6 @@ def live(control: int, become: maker.Become = maker.become) -> None:
 
 def _wait_for_container(daemon: socket.socket) -> tuple[Json, list[int]] | None:
     """The first request with its descriptors, the connection before them; None when the daemon has let go."""
-    decoder = wire.Decoder()
-    while wire.receive(daemon, decoder):
-        if frame := decoder.next():
-            request, fds = frame
-            return request, [daemon.detach(), *fds]
+    for request, fds in wire.frames(daemon):
+        return request, [daemon.detach(), *fds]
     return None

@@ -16,7 +16,6 @@ import errno
 import os
 import socket
 import stat
-import traceback
 from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -34,6 +33,7 @@ from corten.layers.place import Placing
 from corten.layers.source import Source
 from corten.runtime import identity
 from corten.supervisor import views, wire
+from corten.supervisor.failures import tried
 
 Json = dict[str, Any]
 
@@ -309,19 +309,21 @@ def _serve(reply: socket.socket, work: Callable[[], Json], send: Callable[[], Js
 
 
 def _tried(work: Callable[[], Json]) -> Json:
-    try:
-        return {"ok": work()}
-    except BrokenPipeError:
-        os._exit(0)  # nobody wants it any more
-    except OSError as error:
-        kind, text = type(error).__name__, str(error)
-        if error.errno == errno.EROFS:
-            kind = Forbidden.__name__
-        elif error.errno in _REFUSED:
-            kind, text = _REFUSED[error.errno].__name__, f"cannot open the path: {os.strerror(error.errno)}"
-        return {"error": {"kind": kind, "text": text, "errno": error.errno or 0}}
-    except (CortenError, ValueError) as error:
-        return {"error": {"kind": type(error).__name__, "text": str(error), "errno": 0}}
-    except Exception as error:
-        traceback.print_exc()
-        return {"error": {"kind": type(error).__name__, "text": repr(error), "errno": 0}}
+    def translated() -> Json:
+        try:
+            return work()
+        except BrokenPipeError:
+            os._exit(0)  # the client has disconnected
+        except OSError as error:
+            raise _refused(error) from error
+
+    return tried(translated)
+
+
+def _refused(error: OSError) -> CortenError | OSError:
+    """What a client can act on, where it is one of `_REFUSED` or a read-only file system; otherwise the error."""
+    if error.errno == errno.EROFS:
+        return Forbidden(str(error))
+    if error.errno in _REFUSED:
+        return _REFUSED[error.errno](f"cannot open the path: {os.strerror(error.errno)}")
+    return error

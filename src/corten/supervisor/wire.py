@@ -15,7 +15,7 @@ import json
 import socket
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 VERSION = 1
@@ -72,6 +72,15 @@ def receive(connection: socket.socket, decoder: Decoder) -> bool:
     data, control, _, _ = connection.recvmsg(1 << 16, socket.CMSG_SPACE(_MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC)
     decoder.feed(data, descriptors(control))
     return bool(data)
+
+
+def frames(connection: socket.socket) -> Iterator[tuple[Object, list[int]]]:
+    """Every frame with its descriptors, until a blocking connection's end. What a caller that stops early has not
+    taken is lost, except for frames behind the next descriptors: a read ends before those (unix(7), SCM_RIGHTS)."""
+    decoder = Decoder()
+    while receive(connection, decoder):
+        while frame := decoder.next():
+            yield frame
 
 
 def descriptors(control: list[tuple[int, int, bytes]]) -> list[int]:

@@ -6,13 +6,12 @@ import os
 import socket
 from typing import Any
 
-from corten.errors import CortenError
 from corten.kernel import mount as m
 from corten.kernel import paths
 from corten.layers import copy, worker
 from corten.layers.confine import confine
 from corten.supervisor import views, wire
-from corten.supervisor.failures import print_exception
+from corten.supervisor.failures import tried
 
 Json = dict[str, Any]
 
@@ -55,12 +54,5 @@ def _mapped(id: int, lines: list[list[int]]) -> int:
 
 
 def _answer(reply: socket.socket, work: Any) -> None:
-    try:
-        answer = {"ok": work()}
-    except (CortenError, OSError, ValueError) as error:
-        answer = {"error": {"kind": type(error).__name__, "text": str(error), "errno": getattr(error, "errno", 0) or 0}}
-    except Exception as error:
-        print_exception()
-        answer = {"error": {"kind": type(error).__name__, "text": repr(error), "errno": 0}}
-    wire.send(reply, answer)
+    wire.send(reply, tried(work))
     os._exit(0)

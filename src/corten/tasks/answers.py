@@ -8,7 +8,8 @@ import socket
 from collections.abc import Coroutine
 from typing import Any
 
-from corten.errors import Failed, Unavailable
+from corten.error_codec import decode
+from corten.errors import CortenError, Failed, Unavailable
 from corten.spec.json import Json
 from corten.supervisor import wire
 
@@ -31,6 +32,20 @@ async def answer(connection: socket.socket, decoder: wire.Decoder, seconds: floa
     except TimeoutError:
         raise Unavailable(f"a helper process of the launcher has not answered within {seconds:g} seconds") from None
     return frame
+
+
+def content(message: Json) -> Json:
+    """What stands under "ok" in an answer. Raises the error that stands there instead, see `failure`."""
+    if "error" in message:
+        raise failure(message["error"])
+    ok: Json = message["ok"]
+    return ok
+
+
+def failure(body: Json, other: type[CortenError] = Failed) -> CortenError:
+    """The error of an answer, for a seam that raises no OSError: that, and what is unknown here, becomes an `other`."""
+    error = decode(body, other)
+    return error if isinstance(error, CortenError) else other(str(error.strerror))
 
 
 async def readable(fd: int) -> None:

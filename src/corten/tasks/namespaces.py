@@ -13,7 +13,7 @@ from pathlib import Path
 from corten.errors import CortenError, Failed, NotFound, Unavailable
 from corten.spec.json import Json
 from corten.supervisor import wire
-from corten.tasks.answers import HELPER, Answer, answer
+from corten.tasks.answers import HELPER, Answer, answer, failure
 from corten.tasks.contract import IdMap, Namespace
 from corten.tasks.launcher import Launcher
 from corten.tasks.outgoing import PATIENCE
@@ -120,7 +120,7 @@ def _has_netfilter() -> bool:
 def _descriptors(answer: Answer, purpose: str) -> list[int]:
     body, fds = answer
     if "error" in body:
-        raise Failed(f"cannot {purpose}: {body['error']['text']}")
+        raise Failed(f"cannot {purpose}: {failure(body['error'])}")
     return fds
 
 

@@ -18,7 +18,6 @@ from corten.tasks.filters import Filters
 from corten.tasks.launcher import Launcher
 from corten.tasks.outgoing import Outgoing
 from corten.tasks.task import SupervisedTask, exit_of, lost, stream_options
-from corten.tasks.workers import mount_entry
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ class Supervisors:
             "id": bundle.id,
             "bundle": str(bundle.path),
             "run": str(self._run / bundle.id),
-            "rootfs": [mount_entry(mount) for mount in bundle.rootfs],
+            "rootfs": [mount.entry() for mount in bundle.rootfs],
             "log": {
                 "path": str(log.path) if log.path else "",
                 "max_size": log.max_size,

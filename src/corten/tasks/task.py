@@ -9,20 +9,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from corten.errors import (
-    Conflict,
-    CortenError,
-    Exhausted,
-    Failed,
-    Invalid,
-    NotFound,
-    StartFailed,
-    Unavailable,
-    Unsupported,
-)
+from corten.errors import Conflict, Failed, NotFound, StartFailed, Unavailable
 from corten.spec.json import Json
 from corten.supervisor import endings, wire
-from corten.tasks import leftovers
+from corten.tasks import answers, leftovers
 from corten.tasks.contract import Bundle, ExecSpec, Exit, Stream
 from corten.tasks.outgoing import PATIENCE, Outgoing
 from corten.tasks.streams import hang_up
@@ -38,7 +28,6 @@ _LONG = ("create", "start", "exec")  # what waits for another program: mounts, h
 _LONG_PATIENCE = 120.0  # seconds for these, once they are read
 _TEARDOWN = 60.0  # seconds for a supervisor to take everything away
 _LAST_WORDS = 2.0  # seconds for a supervisor to notice that its container has ended
-_ENGINE_ERRORS = {c.__name__: c for c in (Conflict, Exhausted, Failed, Invalid, NotFound, Unsupported)}
 
 
 class SupervisedTask:
@@ -143,7 +132,7 @@ class SupervisedTask:
         finally:
             self._requests.pop(number, None)
         if "error" in answer:
-            raise _failure(answer["error"])
+            raise answers.failure(answer["error"], StartFailed if do in _LONG else Failed)
         return answer["ok"]
 
     async def _within_patience(self, future: asyncio.Future[Json], do: str) -> Json:
@@ -161,7 +150,7 @@ class SupervisedTask:
         message = await self._within_patience(self._first, "create")
         if message["event"] == "failed":
             await self._over(_TEARDOWN)
-            raise _failure(message)
+            raise answers.failure(message, StartFailed)
         self.pid = int(message["pid"])
         self.timing.update(message["timing"])
         self.warnings.extend(message["warnings"])
@@ -335,11 +324,3 @@ def exit_of(ending: Json) -> Exit:
 
 def lost() -> Exit:
     return Exit(137, time.time(), error="the container's supervisor was killed; its exit status is lost")
-
-
-def _failure(body: Json) -> CortenError:
-    """An error that a supervisor or its child reported. `code` 126 and 127 are the program's fault."""
-    kind, text, code = body.get("kind", ""), str(body.get("text", "")), int(body.get("code", 125))
-    if kind in _ENGINE_ERRORS:
-        return _ENGINE_ERRORS[kind](text)
-    return StartFailed(text, code)

@@ -8,11 +8,8 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
 
-from corten import errors
 from corten.aio.sources import closing
-from corten.errors import Failed
 from corten.spec.json import Json
 from corten.supervisor import wire
 from corten.tasks import answers
@@ -22,7 +19,6 @@ log = logging.getLogger(__name__)
 
 _PIECE = 1 << 20
 _F_SETPIPE_SZ = 1031
-_KINDS = ("NotFound", "Invalid", "Forbidden", "Exhausted", "Corrupt", "Conflict", "Unsupported")
 
 
 class LauncherTrees:
@@ -98,12 +94,7 @@ class _Worker:
     async def answer(self, seconds: float = answers.HELPER) -> Json:
         """The next frame. Raises what the worker raised; Failed when it died, Unavailable when it does not answer."""
         message, _ = await answers.answer(self._connection, self._decoder, seconds)
-        if "error" in message:
-            error = message["error"]
-            kind: Any = getattr(errors, error["kind"]) if error["kind"] in _KINDS else Failed
-            raise kind(error["text"])
-        ok: Json = message["ok"]
-        return ok
+        return answers.content(message)
 
 
 async def _data(reader: int, worker: _Worker, request: Json) -> AsyncIterator[bytes]:

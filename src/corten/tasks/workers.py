@@ -6,14 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from corten.errors import Corrupt, Exhausted, Failed, Invalid
 from corten.spec.id_map import IdRange
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
+from corten.tasks.answers import content
 from corten.tasks.launcher import Launcher
 
 _COPY = 3600.0  # seconds; nothing is heard of a copy before its end
-_ERRORS = {"Corrupt": Corrupt, "Invalid": Invalid, "Exhausted": Exhausted}
 
 
 class LauncherWorkers:
@@ -39,7 +38,7 @@ class LauncherWorkers:
         request = {
             "do": "copy up",
             "path": path,
-            "rootfs": [mount_entry(mount) for mount in rootfs],
+            "rootfs": [mount.entry() for mount in rootfs],
             "uids": [[line.container, line.host, line.size] for line in uids],
             "gids": [[line.container, line.host, line.size] for line in gids],
         }
@@ -52,13 +51,4 @@ class LauncherWorkers:
             answer, _ = await self._launcher.ask(request, [*fds, fd], seconds)
         finally:
             os.close(fd)
-        if "error" in answer:
-            error = answer["error"]
-            raise _ERRORS.get(error["kind"], Failed)(error["text"])
-        ok: Json = answer["ok"]
-        return ok
-
-
-def mount_entry(mount: Mount) -> Json:
-    """A `Mount` as the specification writes it."""
-    return {"type": mount.type, "source": mount.source, "destination": mount.target, "options": list(mount.options)}
+        return content(answer)

@@ -29,6 +29,20 @@ def test_objects_survive_any_cut(objects: list[wire.Object], size: int) -> None:
     assert found == objects
 
 
+def test_frames_until_the_end() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for number in range(3):
+            wire.send(theirs, {"number": number}, [theirs.fileno()] * number)
+        theirs.shutdown(socket.SHUT_WR)
+        found = list(wire.frames(ours))
+    for number, (message, fds) in enumerate(found):
+        assert message["number"] == number and len(fds) == number
+        for fd in fds:
+            os.close(fd)
+    assert len(found) == 3
+
+
 @pytest.mark.parametrize("body", [b"[]", b"{", b'"x"', b"\xff", b'{"fds": "two"}', b'{"fds": 1}'])
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     decoder = wire.Decoder()

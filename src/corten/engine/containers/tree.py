@@ -14,7 +14,6 @@ from corten.plan.facts import HostFacts
 from corten.plan.namespaces import remapped
 from corten.snapshots.contract import Snapshots
 from corten.spec.json import Json
-from corten.spec.mounts import Mount
 from corten.store.feed import decoded
 from corten.tasks.contract import TreeWork
 
@@ -79,7 +78,7 @@ class ContainerTrees:
         whole = root.type == "bind" and tree.parent is not None
         request: Json = {"do": what, "container": container.id, "whole": whole, **self._ids(container)}
         if base:
-            request["base"] = _entry(base[0])
+            request["base"] = base[0].entry()
         own = os.open(self._trees.shelf.files(tree), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             async with self._work.stream(request, [own]) as (_, data):
@@ -118,7 +117,7 @@ class ContainerTrees:
             self._shelf_tree(container)
             if not fds:
                 trees = self._trees.mounts(container.id) if write else self._trees.view(container.id)
-                request["rootfs"] = _entry(trees[0])
+                request["rootfs"] = trees[0].entry()
                 request["scratch"] = not write
                 request["read_only"] = container.record.host_config.readonly_rootfs
                 request["mounts"] = [] if bare else await _mounts(container, held)
@@ -196,6 +195,3 @@ def _named(container: Container) -> Iterator[None]:
             raise NotFound(f"{error} {container.record.name}") from None
         raise
 
-
-def _entry(mount: Mount) -> Json:
-    return {"type": mount.type, "source": mount.source, "destination": mount.target, "options": list(mount.options)}

@@ -1,0 +1,54 @@
+"""How an error travels between processes: `encode` makes a JSON object of it, `decode` an error of that.
+
+    kind   the class: one of `corten.errors`, the name of an OSError's class, or anything else
+    text   the message
+    code   StartFailed's exit code; 125 for all others
+    errno  of an OSError; 0 for all others
+    bases  the classes above `kind` in that tree, nearest first; absent when there is none but CortenError
+
+A supervisor outlives its daemon, so either side may be the older one. A class that the reader does not have is read as
+the nearest of `bases` that it has, and as what `decode` is given when it has none. What is missing counts as 125, 0 and
+empty. Apart from `corten.errors`, because the command line loads that and not this.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from corten import errors
+from corten.errors import CortenError, Failed, StartFailed
+
+_CLASSES: dict[str, type[CortenError]] = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, CortenError) and kind is not CortenError
+}
+_FORMER = {"ChildFailed": "StartFailed"}  # as supervisors up to wire version 1 name it
+
+
+def encode(error: BaseException) -> dict[str, Any]:
+    """The error as `decode` reads it. Classes that are not in `corten.errors` count as the nearest one that is."""
+    if isinstance(error, CortenError):
+        kinds = [c.__name__ for c in type(error).__mro__ if _CLASSES.get(c.__name__) is c] or [Failed.__name__]
+        body = {"kind": kinds[0], "text": str(error), "code": getattr(error, "exit_code", 125), "errno": 0}
+        return {**body, "bases": kinds[1:]} if len(kinds) > 1 else body
+    text, number = str(error), 0
+    if isinstance(error, OSError):
+        text, number = error.strerror or text, error.errno or 0
+        if error.filename:
+            text = f"{text}: {os.fsdecode(error.filename)}"
+    return {"kind": type(error).__name__, "text": text or type(error).__name__, "code": 125, "errno": number}
+
+
+def decode(body: dict[str, Any], unknown: type[CortenError] = Failed) -> CortenError | OSError:
+    """The error that was encoded, with its class; an OSError has its errno, and the text with its file's name as
+    `strerror`. What is neither, a ValueError or a bug in the other process, becomes an `unknown`."""
+    kind, text = str(body.get("kind", "")), str(body.get("text", ""))
+    for name in (_FORMER.get(kind, kind), *body.get("bases", ())):
+        if name == StartFailed.__name__:
+            return StartFailed(text, int(body.get("code", 125)))
+        if name in _CLASSES:
+            return _CLASSES[name](text)
+    number = int(body.get("errno", 0))
+    return OSError(number, text) if number else unknown(text)
