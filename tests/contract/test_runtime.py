@@ -36,8 +36,8 @@ class World:
 
     def __init__(self, root: Path, runtime: str) -> None:
         self.root = root
-        self.runtime = runtime.removesuffix(" by a maker")
-        self.born = ("pid",) if runtime == "corten" else None
+        self.runtime = runtime.removesuffix(" by a helper")
+        self.clone_namespaces = ("pid",) if runtime == "corten" else None
         self.launcher = Launcher(root / "launcher.log")
         self.launcher.start()
         (root / "run").mkdir()
@@ -65,8 +65,8 @@ class World:
         (path / "config.json").write_text(json.dumps(spec))
         layers = (f"lowerdir={self.tree}", f"upperdir={path / 'upper'}", f"workdir={path / 'work'}")
         rootfs = (Mount("overlay", "overlay", "/", layers),)
-        return Bundle(name, path, rootfs, LogFile(path / "log"), runtime=self.runtime,
-                      cgroup=spec["linux"]["cgroupsPath"], born=self.born, **options)  # fmt: skip
+        place: dict[str, Any] = {"cgroup": spec["linux"]["cgroupsPath"], "clone_namespaces": self.clone_namespaces}
+        return Bundle(name, path, rootfs, LogFile(path / "log"), runtime=self.runtime, **place, **options)
 
     async def started(self, *command: str, **options: Any) -> SupervisedTask:
         task = await self.supervisors.create(self.bundle(*command, **options))
@@ -78,7 +78,7 @@ class World:
         return "".join(json.loads(line)["log"] for line in lines)
 
 
-@pytest_asyncio.fixture(params=["corten", "corten by a maker", "/usr/sbin/runc"])
+@pytest_asyncio.fixture(params=["corten", "corten by a helper", "/usr/sbin/runc"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     if request.param.startswith("/") and not os.path.exists(request.param):
         pytest.skip(f"needs {request.param} (Debian's runc)")

@@ -16,7 +16,7 @@ from corten.error_codec import decode, encode
 from corten.errors import CortenError, Failed, StartFailed
 from corten.network.bridge import BridgeGone
 from corten.runtime.messages import ChildFailed
-from corten.supervisor import maker, namespaces, trees, wire, workers
+from corten.supervisor import clone, namespaces, trees, wire, workers
 from corten.tasks import answers
 
 CLASSES = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, CortenError)]
@@ -112,16 +112,16 @@ def test_version_1_understands_these_errors() -> None:
     assert str(as_version_1_reads(sent(OSError(errno.EISDIR, "Is a directory", "/log")))) == "Is a directory: /log"
 
 
-def _of_maker(ours: socket.socket, theirs: socket.socket, error: Exception) -> Json:
+def _of_clone(ours: socket.socket, theirs: socket.socket, error: Exception) -> Json:
     def work(_: list[int]) -> tuple[Json, list[int]]:
         raise error
 
     try:
-        maker.in_child(work)
+        clone.in_child(work)
     except Exception as passed_on:
         return encode(passed_on)
     finally:
-        maker.collect()
+        clone.collect()
     raise AssertionError("it did not raise")
 
 
@@ -165,7 +165,7 @@ def _in_child(ours: socket.socket, theirs: socket.socket, work: Callable[[], Non
     return error
 
 
-@pytest.mark.parametrize("helper", [_of_maker, _of_worker, _of_tree, _of_namespaces])
+@pytest.mark.parametrize("helper", [_of_clone, _of_worker, _of_tree, _of_namespaces])
 @pytest.mark.parametrize("kind", NAMED)
 def test_from_every_helper(kind: type[CortenError], helper: Callable[..., Json]) -> None:
     ours, theirs = socket.socketpair()

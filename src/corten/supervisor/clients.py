@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from corten.spec.detach_keys import Watcher
 from corten.supervisor.loop import HANGUP, READ, WRITE, Loop
+from corten.supervisor.requests import Attachment
 
 CHUNK = 1 << 16
 _IN_MEMORY = 256 << 10
@@ -137,7 +138,7 @@ class Client:
         self,
         loop: Loop,
         connection: socket.socket,
-        options: dict[str, object],
+        options: Attachment,
         sink: Sink | None,
         spill: str,
         closed: Callable[[Client, str], None],
@@ -146,11 +147,11 @@ class Client:
         self._socket = connection
         self._sink = sink
         self._closed = closed
-        self._mux = bool(options.get("mux"))
-        self._wants = {1: bool(options.get("stdout", True)), 2: bool(options.get("stderr", True))}
-        self._typed = Watcher(bytes.fromhex(str(options.get("detach_keys", ""))))
+        self._mux = options.mux
+        self._wants = {1: options.stdout, 2: options.stderr}
+        self._typed = Watcher(options.detach_keys)
         self._backlog = Backlog(spill)
-        self._reading = bool(options.get("stdin")) and sink is not None
+        self._reading = options.stdin and sink is not None
         self._paused = False
         self._ended = False
         self._finished = False
@@ -158,12 +159,10 @@ class Client:
         self.took_input = self._reading
         connection.setblocking(False)
         self._watch()
-        replay = bytes.fromhex(str(options.get("replay", "")))
-        if replay:
-            self._send(replay)
-        early = bytes.fromhex(str(options.get("early", "")))
-        if early and self._reading:
-            self._input(early)
+        if options.replay:
+            self._send(options.replay)
+        if options.early and self._reading:
+            self._input(options.early)
 
     # ------------------------------------------------------------------------------------------------ output
 

@@ -1,4 +1,4 @@
-"""Another OCI runtime's binary (runc, crun, corten-oci, ...), as a supervisor drives it.
+"""Another OCI runtime's binary (runc, crun, corten-oci, ...) as an instance.
 
 The root file system is mounted in a mount namespace of the supervisor's own, so that it is gone with the supervisor
 and never seen by the host. What needs no binary (signals, freezing, limits, statistics) is done as for our own runtime,
@@ -12,18 +12,19 @@ import os
 import socket
 from typing import Any
 
+from corten.errors import NotFound
+from corten.instance.contract import ChildStdio, Created, Execution, Size
 from corten.kernel import mount as m
 from corten.kernel import process as p
 from corten.kernel import syscall as sys
 from corten.runtime import cgroups, identity, messages, mountplan, null
-from corten.runtime.cgroups import Cgroup
 from corten.runtime.messages import ChildFailed
 from corten.runtime.prepare import bind
 from corten.runtime.program import with_group_names
 from corten.runtime.spawn import Entering
 from corten.supervisor import place
-from corten.supervisor.created import Created
-from corten.supervisor.output import Stdio
+from corten.supervisor.processes import HostProcess, HostProcesses
+from corten.supervisor.requests import Create
 
 Json = dict[str, Any]
 
@@ -31,53 +32,55 @@ _MISSING = ("executable file not found", "no such file or directory")
 _DENIED = ("permission denied", "is a directory", "exec format error")
 
 
-class External:
-    """One container made by the binary request["runtime"]."""
+class External(HostProcesses):
+    """One container made by the binary `request.runtime`."""
 
-    def __init__(self, request: Json) -> None:
-        self._binary: str = request["runtime"]
-        self._id: str = request["id"]
-        self._directory: str = request["run"]
-        self._bundle: str = request["bundle"]
-        self._rootfs = request["rootfs"]
+    def __init__(self, request: Create) -> None:
+        super().__init__(cgroups.detect)
+        self._binary = request.runtime
+        self._id = request.id
+        self._directory = request.run
+        self._bundle = request.bundle
+        self._rootfs = request.rootfs
         with open(os.path.join(self._bundle, "config.json"), "rb") as file:
             self.spec: Json = json.load(file)
         linux = self.spec.get("linux") or {}
         self._cgroup_path = linux.get("cgroupsPath") or f"/corten/{self._id}"
-        self.own_pids = any(n["type"] == "pid" and not n.get("path") for n in linux.get("namespaces") or ())
-        self.cgroup: Cgroup | None = None
+        self._own_pids = any(n["type"] == "pid" and not n.get("path") for n in linux.get("namespaces") or ())
         self._root = os.path.join(self._directory, "rootfs")
+        self._mounted = False
 
-    def create(self, stdio: Stdio, console_size: tuple[int, int]) -> Created:
-        """`RUNTIME create`. Raises ChildFailed with what the binary said."""
+    def create(self, stdio: ChildStdio, size: Size) -> Created:
+        """`RUNTIME create`. Raises ChildFailed with what the binary said. A terminal's size is set when it is there."""
         place.prepare(self._directory, self._bundle)
         p.prctl(p.PR_SET_CHILD_SUBREAPER, 1)  # the binary ends, and its child becomes ours
         self._mount_root()
         self._write_bundle()
         pid_file = os.path.join(self._directory, "pid")
         arguments = ["create", "--bundle", self._directory, "--pid-file", pid_file]
-        console = _ConsoleSocket(self._directory) if stdio.terminal else None
+        console = _ConsoleSocket(self._directory) if stdio is None else None
         if console:
             arguments += ["--console-socket", console.path]
         try:
             self._create(arguments, stdio)
-            pid = _read_pid(pid_file)
-            pidfd = os.pidfd_open(pid)
+            self._pid = _read_pid(pid_file)
+            self._pidfd = os.pidfd_open(self._pid)
             master = console.accept() if console else -1
-            own = null.open_of(pid)  # before anything of the image has run
+            self._null = null.open_of(self._pid)  # before anything of the image has run
         finally:
             if console:
                 console.close()
-        self.cgroup = cgroups.open(cgroups.detect(), self._cgroup_path)
-        oom = self.cgroup.oom_fd()
-        listener = place.settle(self._directory, pid, os.getpid())
-        return Created(pid, pidfd, master, own, {}, (), listener, -1 if oom is None else oom)
+        self._path = self._cgroup_path
+        oom = self._own_group.oom_fd()
+        self._oom = -1 if oom is None else oom
+        listener = place.settle(self._directory, self._pid, os.getpid())
+        return Created(self._pid, self._pidfd, master, listener, self._oom, {}, ())
 
-    def _create(self, arguments: list[str], stdio: Stdio) -> None:
+    def _create(self, arguments: list[str], stdio: ChildStdio) -> None:
         """A container keeps the null device that it is given here, if the binary does not put its own in the place."""
         instead = null.open_stand_in()
         try:
-            self._run("create", [*arguments, self._id], stdio.child and null.filled_in(stdio.child, instead))
+            self._run("create", [*arguments, self._id], stdio and null.filled_in(stdio, instead))
         finally:
             os.close(instead)
 
@@ -88,6 +91,7 @@ class External:
         os.makedirs(self._root)
         fd = bind(plan) if plan.kind == "bind" else m.new(plan.fstype, plan.data, plan.add, plan.source)
         m.move_to(fd, self._root)
+        self._mounted = True
         os.close(fd)
 
     def _write_bundle(self) -> None:
@@ -114,19 +118,21 @@ class External:
     def start(self) -> None:
         self._run("start", ["start", self._id], None)
 
-    def enter(self, request: Json, stdio: Stdio, target: int, target_fd: int, own: int) -> Entering:
+    def enter(self, execution: Execution, stdio: ChildStdio) -> HostProcess:
         """`RUNTIME exec --detach`, which unlike our own is waited for."""
-        process_file = os.path.join(self._directory, f"exec-{request['id']}.json")
+        if self._cgroup is None:
+            raise NotFound(f"control group {self._cgroup_path} does not exist")
+        process_file = os.path.join(self._directory, f"exec-{execution.id}.json")
         pid_file = process_file + ".pid"
         with open(process_file, "w") as file:
-            json.dump(self._numeric(with_group_names(request["process"], self.spec)), file)
+            json.dump(self._numeric(with_group_names(execution.process, self.spec)), file)
         arguments = ["exec", "--detach", "--process", process_file, "--pid-file", pid_file]
-        console = _ConsoleSocket(self._directory) if stdio.terminal else None
+        console = _ConsoleSocket(self._directory) if stdio is None else None
         if console:
             arguments += ["--tty", "--console-socket", console.path]
         ours, theirs = messages.pair()
         try:
-            child = stdio.child and null.filled_in(stdio.child, own)  # a binary sees to that for `create` only
+            child = stdio and null.filled_in(stdio, self._null)  # a binary sees to that for `create` only
             self._run("exec", [*arguments, self._id], child)
             pid = _read_pid(pid_file)
             if console:
@@ -141,18 +147,23 @@ class External:
             os.unlink(process_file)
             if console:
                 console.close()
-        return Entering(pid, os.pidfd_open(pid), ours, ())
+        return HostProcess(Entering(pid, os.pidfd_open(pid), ours, ()))
 
     def delete(self) -> None:
+        self._close()
+        if not self._mounted:  # nothing was made, or it is deleted
+            return
+        self._mounted = False
         try:
             self._run("delete", ["delete", "--force", self._id], None)
         finally:
-            if self.cgroup:
-                self.cgroup.remove()
-                self.cgroup = None
+            group = self._cgroup
+            self._path, self._group = "", None
+            if group:
+                group.remove()
             m.unmount(self._root, m.MNT_DETACH)
 
-    def _run(self, step: str, arguments: list[str], stdio: tuple[int, int, int] | None) -> None:
+    def _run(self, step: str, arguments: list[str], stdio: ChildStdio) -> None:
         """Run the binary and wait. Its log says why it failed; nothing else of it does."""
         log = os.path.join(self._directory, "runtime.log")
         state = os.path.join(self._directory, "runtime")

@@ -22,8 +22,8 @@ from typing import Any
 
 from corten.kernel import process as p
 from corten.supervisor import supervise, wire
-from corten.supervisor.birth import inherit
 from corten.supervisor.failures import print_exception
+from corten.supervisor.forked import inherit
 from corten.supervisor.namespaces import make_namespaces, serve_namespaces
 from corten.supervisor.warmup import fill_pools, warm_up
 

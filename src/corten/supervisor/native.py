@@ -1,67 +1,51 @@
-"""Our own runtime, as a supervisor drives it."""
+"""Our own runtime as an instance."""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from corten.error_codec import decode
 from corten.errors import Conflict, NotFound
+from corten.instance.contract import ChildStdio, Created, Execution, Size
 from corten.kernel import process as p
 from corten.runtime import cgroups, spawn
-from corten.runtime.cgroups import Cgroup
 from corten.runtime.plan import NAMESPACES
-from corten.runtime.spawn import Entering
-from corten.supervisor import failures, maker
-from corten.supervisor.created import Created
-from corten.supervisor.output import Stdio
-
-Json = dict[str, Any]
+from corten.supervisor import clone, failures
+from corten.supervisor.processes import HostProcess, HostProcesses
+from corten.supervisor.requests import Create
 
 
-class Native:
-    """One container made by `corten.runtime`. Nothing of its specification is kept here; see `maker`."""
+class Native(HostProcesses):
+    """One container made by `corten.runtime`. Nothing of its specification is kept here; see `clone`."""
 
-    def __init__(self, request: Json, filter_fd: int, become: maker.Become = maker.become) -> None:
+    def __init__(self, request: Create, filter_fd: int, become: clone.Become = clone.become) -> None:
+        super().__init__(cgroups.here)
         self._request = request
         self._become = become
         self._filter_fd = filter_fd  # the compiled system call filter, -1 for none
         self._channel: socket.socket | None = None
-        self._group: Cgroup | None = None
-        self._path = ""
-        self.own_pids = True
 
-    @property
-    def cgroup(self) -> Cgroup | None:
-        """The container's control group, opened when somebody first asks for it; None before and after its time."""
-        if self._group is None and self._path:
-            try:
-                self._group = cgroups.open(cgroups.here(), self._path)
-            except NotFound:
-                return None
-        return self._group
+    def create(self, stdio: ChildStdio, size: Size) -> Created:
+        if self._request.clone_namespaces is None:
+            return self._create_by_helper(stdio, size)
+        return self._create(stdio, size, self._request.clone_namespaces)
 
-    def create(self, stdio: Stdio, console_size: tuple[int, int]) -> Created:
-        """Everything up to execve. Raises CortenError or OSError; `delete` takes away what there is then."""
-        if self._request.get("born") is None:
-            return self._create_by_maker(stdio, console_size)
-        return self._create(stdio, console_size)
-
-    def _create(self, stdio: Stdio, size: tuple[int, int]) -> Created:
-        """One process, born where the container's first process has to be, makes itself that process."""
-        pid, pidfd, reply = self._bear(stdio, size)
+    def _create(self, stdio: ChildStdio, size: Size, namespaces: tuple[str, ...]) -> Created:
+        """One process, cloned where the container's first process has to be, makes itself that process."""
+        pid, pidfd, reply = self._clone(stdio, size, namespaces)
         channel = None
         try:
-            body, fds = maker.answer_of(reply)
+            body, fds = clone.answer_of(reply)
             if "error" in body:
                 error = decode(body["error"])
                 if isinstance(error, Conflict):  # other processes are in the group: `delete` must not kill them
                     self._path = ""
                 raise error
             channel = socket.socket(fileno=fds[0])
-            console, null, ready = spawn.until_ready(channel, pid, stdio.terminal)
+            console, self._null, ready = spawn.until_ready(channel, pid, stdio is None)
         except BaseException:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             os.waitpid(pid, 0)
@@ -69,25 +53,25 @@ class Native:
             if channel:
                 channel.close()
             raise
-        self._channel, self.own_pids = channel, body["own_pids"]
+        self._pid, self._pidfd, self._channel, self._own_pids = pid, pidfd, channel, body["own_pids"]
+        self._oom = fds[2] if body["oom"] else -1
         steps: dict[str, float] = ready["timing"]
         timing = {**body["timing"], "init": sum(steps.values()), **{f"init.{step}": steps[step] for step in steps}}
-        oom = fds[2] if body["oom"] else -1
-        where = socket.socket(fileno=fds[1])
-        return Created(pid, pidfd, console, null, timing, (*body["warnings"], *ready["warnings"]), where, oom)
+        listener = socket.socket(fileno=fds[1])
+        return Created(pid, pidfd, console, listener, self._oom, timing, (*body["warnings"], *ready["warnings"]))
 
-    def _bear(self, stdio: Stdio, size: tuple[int, int]) -> tuple[int, int, socket.socket]:
+    def _clone(self, stdio: ChildStdio, size: Size, namespaces: tuple[str, ...]) -> tuple[int, int, socket.socket]:
         """(pid, pidfd, where its answer comes)."""
         request = self._request
-        flags = sum(NAMESPACES[kind] for kind in request["born"])
-        unified = cgroups.make_unified(cgroups.here(), request["cgroup"]) if request["cgroup"] else None
-        self._path = request["cgroup"]
+        flags = sum(NAMESPACES[kind] for kind in namespaces)
+        unified = cgroups.make_unified(cgroups.here(), request.cgroup) if request.cgroup else None
+        self._path = request.cgroup
         ours, theirs = socket.socketpair()
         supervisor = os.getpid()
         try:
             pid, pidfd = p.clone3(flags, unified or 0)
             if pid == 0:
-                self._child(maker.Wishes(self._filter_fd, stdio.child, size, unified, supervisor), theirs)
+                self._child(clone.Inputs(self._filter_fd, stdio, size, unified, supervisor), theirs)
         except BaseException:
             ours.close()
             raise
@@ -97,43 +81,43 @@ class Native:
                 os.close(unified)
         return pid, pidfd, ours
 
-    def _child(self, wishes: maker.Wishes, reply: socket.socket) -> NoReturn:
+    def _child(self, inputs: clone.Inputs, reply: socket.socket) -> NoReturn:
         try:
-            self._become(self._request, wishes, reply)
-        except BaseException:  # a bug; in here nobody may go on as if this were the supervisor
+            self._become(self._request, inputs, reply)
+        except BaseException:  # a bug; this process must not go on as if it were the supervisor
             failures.print_exception()
         os._exit(125)
 
-    def _create_by_maker(self, stdio: Stdio, size: tuple[int, int]) -> Created:
-        """For who is born into namespaces that first have to be found and joined."""
-        body, fds = maker.in_child(lambda born: maker.make(self._request, self._filter_fd, stdio.child, size, born))
-        self._path, self.own_pids = body["cgroup"], body["own_pids"]
-        pidfd, channel, listener, null, *rest = fds
+    def _create_by_helper(self, stdio: ChildStdio, size: Size) -> Created:
+        """For a first process in namespaces that have to be found and joined before it is cloned."""
+        body, fds = clone.in_child(lambda cloned: clone.create(self._request, self._filter_fd, stdio, size, cloned))
+        self._pid, self._path, self._own_pids = body["pid"], body["cgroup"], body["own_pids"]
+        self._pidfd, channel, listener, self._null, *rest = fds
         self._channel = socket.socket(fileno=channel)
         console = rest.pop(0) if body["console"] else -1
-        oom = rest.pop(0) if body["oom"] else -1
+        self._oom = rest.pop(0) if body["oom"] else -1
         where = socket.socket(fileno=listener)
-        return Created(body["pid"], pidfd, console, null, body["timing"], tuple(body["warnings"]), where, oom)
+        return Created(self._pid, self._pidfd, console, where, self._oom, body["timing"], tuple(body["warnings"]))
 
     def start(self) -> None:
-        """execve. Raises ChildFailed with code 127 or 126."""
         assert self._channel is not None
         spawn.start(self._channel)
 
-    def enter(self, request: Json, stdio: Stdio, target: int, target_fd: int, null: int) -> Entering:
-        """Begin a further process. Raises NotFound, ChildFailed."""
-        if self.cgroup is None:
+    def enter(self, execution: Execution, stdio: ChildStdio) -> HostProcess:
+        if (group := self._cgroup) is None:
             raise NotFound(f"control group {self._path} does not exist")
-        return spawn.enter(
-            lambda: maker.entry(self._request, request, stdio.child, target, target_fd, null),
-            target,
-            self.cgroup,
-            lambda: maker.filter_of(self._filter_fd),
+        return HostProcess(
+            spawn.enter(
+                lambda: clone.entry(self._request, execution, stdio, self._pid, self._pidfd, self._null),
+                self._pid,
+                group,
+                lambda: clone.filter_of(self._filter_fd),
+            )
         )
 
     def delete(self) -> None:
-        """After the end: nothing of the container is left in the kernel."""
-        group = self.cgroup
+        self._close()
+        group = self._cgroup
         self._path, self._group = "", None
         if group:
             group.kill()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
 
-from corten.kernel import pty
 from corten.runtime.null import OF_CONTAINER
 from corten.supervisor.clients import CHUNK, Client, Sink
 from corten.supervisor.logfile import LogFile
 from corten.supervisor.loop import READ, Loop
+from corten.supervisor.requests import Attachment
 
 _NAMES = {1: "stdout", 2: "stderr"}
 
@@ -95,9 +94,9 @@ class Output:
         """Whether output may still come."""
         return bool(self._open)
 
-    def attach(self, connection: socket.socket, options: dict[str, Any]) -> None:
+    def attach(self, connection: socket.socket, options: Attachment) -> None:
         if not self._stdio.terminal:
-            options = {**options, "detach_keys": ""}  # Docker's keys are for terminals only: pipes carry any byte
+            options = options._replace(detach_keys=b"")  # Docker's keys are for terminals only: pipes carry any byte
         client = Client(self._loop, connection, options, self._sink, self._spill, self._client_closed)
         self.clients.append(client)
         if not self._open:
@@ -165,9 +164,10 @@ class Output:
     def busy(self) -> bool:
         return any(client.busy for client in self.clients)
 
-    def resize(self, rows: int, columns: int) -> None:
-        if self._stdio.console >= 0:
-            pty.resize(self._stdio.console, rows, columns)
+    @property
+    def console(self) -> int:
+        """The terminal's, -1 without one."""
+        return self._stdio.console
 
     def close(self) -> None:
         for client in tuple(self.clients):

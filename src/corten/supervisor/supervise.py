@@ -1,8 +1,9 @@
 """One container's owner, from its creation to its end.
 
 It is forked from the launcher, outlives it and the daemon, and is the only parent of the container's first process.
-Any number of daemons may connect to its socket, one after the other or at once; what each may ask is in `_DO`.
-Whatever happens, three things hold: the container's output is always drained, its end is on disk before it is told,
+Any number of daemons may connect to its socket, one after the other or at once; `requests` has what each may ask. What
+it owns is an `Instance` (`corten.instance.contract`), of which nothing but that protocol is used here.
+Whatever happens, three things hold: the container's output is always drained, its end is on disk before it is reported,
 and this process ends with it.
 """
 
@@ -14,49 +15,45 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, assert_never
 
 from corten.error_codec import encode
 from corten.errors import CortenError
+from corten.instance.contract import Created, Instance
 from corten.kernel import process as p
-from corten.runtime.cgroups import Cgroup
-from corten.supervisor import endings, failures, maker, wire
+from corten.supervisor import clone, endings, failures, requests, wire
+from corten.supervisor.clone import timed
 from corten.supervisor.connection import Connection
-from corten.supervisor.created import Created
 from corten.supervisor.execs import LINGER, Execs
 from corten.supervisor.external import External
 from corten.supervisor.failures import print_exception
 from corten.supervisor.logfile import LogFile
 from corten.supervisor.loop import READ, Loop
-from corten.supervisor.maker import timed
 from corten.supervisor.native import Native
 from corten.supervisor.output import Output, Stdio
 
 Json = dict[str, Any]
+Reply = Callable[[Json], None]
 T = TypeVar("T")
 
 
 class Supervisor:
-    def __init__(self, request: Json, fds: list[int], become: maker.Become = maker.become) -> None:
+    def __init__(self, request: requests.Create, fds: list[int], become: clone.Become = clone.become) -> None:
         self._request = request
         self._become = become
         self._loop = Loop()
-        self._directory: str = request["run"]
-        self._execs = Execs(self._loop, request["bundle"], self._tell)
-        self._terminal = bool(request.get("terminal"))
+        self._directory = request.run
+        self._execs = Execs(self._loop, request.bundle, self._tell)
         self._connections: list[Connection] = []
         self._pid = 0
-        self._pidfd = -1
-        self._null = -1  # the container's
-        self._oom_fd = -1
         self._output: Output | None = None
         self._ended = False
         self._started = False
         self._paused = False
         control, *rest = fds
         self._control = socket.socket(fileno=control)
-        self._filter_fd = rest.pop(0) if request.get("filter") else -1
-        self._first_clients = list(zip(rest, request.get("streams") or ()))
+        self._filter_fd = rest.pop(0) if request.has_filter else -1
+        self._first_clients = list(zip(rest, request.clients))
         self._listener: socket.socket | None = None
 
     # -------------------------------------------------------------------------------------------------- begin
@@ -72,30 +69,23 @@ class Supervisor:
         except failures.EXPECTED as error:
             remove_directory(self._directory)
             first.send({"event": "failed", **encode(error)})
-            maker.collect()
+            clone.collect()
             return
         timing |= {f"supervisor.{name}": seconds for name, seconds in created.timing.items()}
         hello = {"event": "created", "version": wire.VERSION, "pid": created.pid}
         first.send({**hello, "timing": timing, "warnings": list(created.warnings)})
-        maker.collect()
+        clone.collect()
         self._loop.run()
         self._linger()
 
     def _create(self) -> Created:
-        request = self._request
-        external = request.get("runtime", "corten") != "corten"
-        self._container = External(request) if external else Native(request, self._filter_fd, self._become)
-        stdio = Stdio(self._terminal, bool(request.get("open_stdin")))
+        self._instance = _instance(self._request, self._filter_fd, self._become)
+        stdio = Stdio(self._request.terminal, self._request.open_stdin)
         try:
-            rows, columns = request.get("console_size") or (0, 0)
-            created = self._container.create(stdio, (rows, columns))
-            self._pid, self._pidfd, self._null = created.pid, created.pidfd, created.null
+            created = self._instance.create(stdio.child, self._request.size)
             self._listen_to(created, stdio)
         except BaseException:
             stdio.close()
-            if self._pidfd >= 0:
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-                p.reap(self._pidfd)
             self._delete()
             raise
         return created
@@ -103,20 +93,17 @@ class Supervisor:
     def _listen_to(self, created: Created, stdio: Stdio) -> None:
         request = self._request
         stdio.started(created.console)
-        log = request.get("log") or {}
-        self._log = LogFile(log.get("path") or "", log.get("max_size") or 0, log.get("max_file") or 1,
-                            log.get("attrs") or "")  # fmt: skip
+        self._log = LogFile(*request.log)
         self._output = Output(
-            self._loop, stdio, self._log, request["bundle"], bool(request.get("open_stdin")),
-            bool(request.get("stdin_once")), self._detached,
-        )  # fmt: skip
+            self._loop, stdio, self._log, request.bundle, request.open_stdin, request.stdin_once, self._detached
+        )
         for fd, options in self._first_clients:
             self._output.attach(socket.socket(fileno=fd), options)
         self._first_clients = []
-        self._loop.watch(self._pidfd, READ, lambda _: self._end())
-        self._oom_fd = created.oom
-        if self._oom_fd >= 0:
-            self._loop.watch(self._oom_fd, READ, self._oom)
+        self._pid = created.pid
+        self._loop.watch(created.ended, READ, lambda _: self._end(created.ended))
+        if created.oom >= 0:
+            self._loop.watch(created.oom, READ, self._oom)
         self._listener = created.listener
         self._loop.accept(self._listener, self._came)
 
@@ -140,11 +127,11 @@ class Supervisor:
     def _lost(self, connection: Connection) -> None:
         self._connections.remove(connection)
         if not self._started and not self._ended and not self._connections:
-            # Nobody is left who could start what was created: its daemon died in between.
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            # No daemon is left that could start what was created: its own died in between.
+            self._instance.signal(signal.SIGKILL, False)
 
     def _tell(self, message: Json) -> bool:
-        """To every daemon there is; says whether there is one."""
+        """To every daemon that is connected; False when there is none."""
         for connection in tuple(self._connections):
             connection.send(message)
         return bool(self._connections)
@@ -154,155 +141,136 @@ class Supervisor:
     def _received(self, connection: Connection, message: Json, fds: list[int]) -> None:
         number = message.get("id", 0)
         try:
-            do = _DO.get(message.get("do", ""))
-            if do is None:
-                raise ValueError(f"unknown request {message.get('do')!r}")
             if "until" in message and message["until"] < time.monotonic():  # this process was stopped meanwhile
                 raise TimeoutError("nothing waits for this request any more")
-            answer = do(self, message, fds, lambda reply: connection.send({"id": number, **reply}))
+            answer = self._do(requests.decode(message), fds, lambda later: connection.send({"id": number, **later}))
             if answer is not None:
                 connection.send({"id": number, "ok": answer})
-        except failures.EXPECTED as error:
-            connection.send({"id": number, "error": encode(error)})
         except Exception as error:  # a bug must not take the container down with it
-            print_exception()
+            if not isinstance(error, failures.EXPECTED):
+                print_exception()
             connection.send({"id": number, "error": encode(error)})
         finally:
-            maker.collect()
+            clone.collect()
             for fd in fds:  # those that were not taken
                 if fd >= 0:
                     os.close(fd)
 
-    def _start(self, message: Json, fds: list[int], reply: Any) -> Json:
+    def _do(self, request: requests.Request, fds: list[int], reply: Reply) -> Any:
+        """The answer, None when it comes later by `reply`."""
+        match request:
+            case requests.Start():
+                return self._start()
+            case requests.Attach(client):
+                return self._attach(client, fds)
+            case requests.Exec():
+                return self._exec(request, fds, reply)
+            case requests.Signal(number, everyone):
+                return self._signal(number, everyone)
+            case requests.SignalExec(name, number):
+                self._execs.signal(name, number)
+            case requests.Pause():
+                self._instance.pause()
+                self._paused = True
+            case requests.Resume():
+                self._resume()
+            case requests.Resize(size, name):
+                self._resize(size, name)
+            case requests.Update(resources):
+                return {"warnings": list(self._instance.update(resources))}
+            case requests.Processes():
+                return self._instance.processes()
+            case requests.Counters():
+                return self._instance.counters()
+            case _:
+                assert_never(request)
+        return {}
+
+    def _start(self) -> Json:
         timing: dict[str, float] = {}
         with timed(timing, "execve"):
-            self._container.start()
+            self._instance.start()
         self._started = True
         return {"timing": timing}
 
-    def _attach(self, message: Json, fds: list[int], reply: Any) -> Json:
+    def _attach(self, client: requests.Attachment, fds: list[int]) -> Json:
         assert self._output is not None
         (fd,) = fds
         fds[0] = -1
-        self._output.attach(socket.socket(fileno=fd), message["stream"])
+        self._output.attach(socket.socket(fileno=fd), client)
         return {}
 
-    def _signal(self, message: Json, fds: list[int], reply: Any) -> Json:
-        number = int(message["signal"])
-        if message.get("all") and self._container.cgroup:
-            for pid in self._container.cgroup.pids():
-                try:
-                    os.kill(pid, number)
-                except ProcessLookupError:
-                    pass
-        else:
-            signal.pidfd_send_signal(self._pidfd, number)
+    def _signal(self, number: int, everyone: bool) -> Json:
+        self._instance.signal(number, everyone)
         if number == signal.SIGKILL and self._paused:
-            self._resume(message, fds, reply)  # a frozen process does not die
+            self._resume()  # a stopped process does not die
         return {}
 
-    def _pause(self, message: Json, fds: list[int], reply: Any) -> Json:
-        self._group.freeze()
-        self._paused = True
-        return {}
-
-    def _resume(self, message: Json, fds: list[int], reply: Any) -> Json:
-        self._group.thaw()
+    def _resume(self) -> None:
+        self._instance.resume()
         self._paused = False
-        return {}
 
-    def _resize(self, message: Json, fds: list[int], reply: Any) -> Json:
-        name = message.get("exec")
+    def _resize(self, size: tuple[int, int], name: str) -> None:
         output = self._execs.output(name) if name else self._output
-        if output:
-            output.resize(int(message["rows"]), int(message["columns"]))
-        return {}
+        if output and output.console >= 0:
+            self._instance.resize(output.console, size)
 
-    def _update(self, message: Json, fds: list[int], reply: Any) -> Json:
-        return {"warnings": self._group.update(message["resources"])}
-
-    def _pids(self, message: Json, fds: list[int], reply: Any) -> list[int]:
-        return self._group.pids()
-
-    def _stats(self, message: Json, fds: list[int], reply: Any) -> Json:
-        return self._group.stats()
-
-    @property
-    def _group(self) -> Cgroup:
-        if self._container.cgroup is None:
-            raise ValueError("the container has no control group")
-        return self._container.cgroup
-
-    def _exec(self, message: Json, fds: list[int], reply: Callable[[Json], None]) -> None:
-        request = message["exec"]
-        stdio = Stdio(bool(request.get("terminal")), bool(request.get("stdin")))
+    def _exec(self, request: requests.Exec, fds: list[int], reply: Reply) -> None:
+        execution = request.execution
+        stdio = Stdio(execution.terminal, execution.stdin)
         try:
-            entering = self._container.enter(request, stdio, self._pid, self._pidfd, self._null)
+            process = self._instance.enter(execution, stdio.child)
         except BaseException:
             stdio.close()
             raise
-        client = (fds[0], message["stream"]) if fds else None
-        if fds:
+        client = None
+        if fds and request.client:
+            client = (fds[0], request.client)
             fds[0] = -1
-        self._execs.begin(request, stdio, entering, client, reply)
+        self._execs.begin(execution, stdio, process, client, reply)
 
     # ---------------------------------------------------------------------------------------------------- end
 
     def _oom(self, _: int) -> None:
-        try:
-            os.read(self._oom_fd, 4096)
-        except BlockingIOError:
-            return
-        if not self._ended and self._group.oom_count() > 0:
+        if self._instance.out_of_memory() and not self._ended:
             self._tell({"event": "oom"})
 
-    def _end(self) -> None:
-        """The container's first process is gone."""
+    def _end(self, ended: int) -> None:
+        """The container's first process has exited."""
         assert self._output is not None
         self._ended = True
-        self._loop.forget(self._pidfd)
-        status = p.reap(self._pidfd)
-        oom = bool(_tried(self._out_of_memory))
-        _tried(self._kill_rest)
+        self._loop.forget(ended)
+        status, out_of_memory = self._instance.ending()
         _tried(self._output.drain)
         _tried(self._log.close)
-        ending = {"status": status, "at": time.time(), "oom_killed": oom, "error": ""}
+        ending = {"status": status, "at": time.time(), "oom_killed": out_of_memory, "error": ""}
         if self._started:
             self._write_exit(ending)
-        if oom:
+        if out_of_memory:
             self._tell({"event": "oom"})
         self._tell({"event": "exit", **ending})
-        _tried(self._execs.end_all)  # after the end is told: one that the kernel holds back would hold that back too
+        _tried(self._execs.end_all)  # after that: one that the kernel holds back would hold the message back too
         self._output.finish()
-        os.close(self._null)  # or the container's /dev, and what is in it, stays as long as a client that reads slowly
-        self._delete()
+        self._delete()  # before the clients are done: with it goes what holds the container's file systems
         if self._listener:
             self._loop.forget(self._listener.fileno())
             self._listener.close()
         remove_directory(self._directory)
-        for connection in tuple(self._connections):  # what they have been told last still waits in the socket
+        for connection in tuple(self._connections):  # the last messages still wait in the socket
             connection.close()
         self._loop.stop()
-
-    def _out_of_memory(self) -> bool:
-        return bool(self._container.cgroup and self._container.cgroup.oom_count())
-
-    def _kill_rest(self) -> None:
-        """Without a PID namespace of its own the rest would live on."""
-        if not self._container.own_pids and self._container.cgroup:
-            self._container.cgroup.kill()
 
     def _write_exit(self, ending: Json) -> None:
         """A disk that refuses it must not keep the end from those who are connected."""
         try:
-            endings.write_exit(self._request["bundle"], ending)
+            endings.write_exit(self._request.bundle, ending)
         except OSError:
             print_exception()
 
     def _delete(self) -> None:
-        """Whatever cannot be taken away now is swept by the next daemon; the end must be told all the same."""
+        """What cannot be taken away now is swept by the next daemon; the end must be reported all the same."""
         try:
-            self._container.delete()
+            self._instance.delete()
         except (OSError, CortenError):
             print_exception()
 
@@ -316,22 +284,13 @@ class Supervisor:
             output.close()
 
 
-_DO: dict[str, Callable[[Supervisor, Json, list[int], Any], Any]] = {
-    "start": Supervisor._start,
-    "attach": Supervisor._attach,
-    "exec": Supervisor._exec,
-    "signal": Supervisor._signal,
-    "pause": Supervisor._pause,
-    "resume": Supervisor._resume,
-    "resize": Supervisor._resize,
-    "update": Supervisor._update,
-    "pids": Supervisor._pids,
-    "stats": Supervisor._stats,
-}
+def _instance(request: requests.Create, filter_fd: int, become: clone.Become) -> Instance:
+    """The one place that chooses an implementation."""
+    return Native(request, filter_fd, become) if request.runtime == "corten" else External(request)
 
 
 def _tried(step: Callable[[], T]) -> T | None:
-    """A step of the end. One that fails must not keep the others from being done: somebody waits for the end."""
+    """A step of the end. One that fails must not keep the others from being done: the end is waited for."""
     try:
         return step()
     except Exception:
@@ -364,9 +323,9 @@ def main(request: Json, fds: list[int]) -> None:
     os._exit(status)
 
 
-def live(control: int, become: maker.Become = maker.become) -> None:
+def live(control: int, become: clone.Become = clone.become) -> None:
     """Own the container that comes over the daemon's connection, now or much later: supervisors are made ahead of
-    their time. Returns when it has ended, or the daemon has let go before there was one.
+    their time. Returns when it has ended, or the daemon closed the connection before a container was created.
     """
     p.set_name("corten:spare")
     if frame := _wait_for_container(socket.socket(fileno=control)):
@@ -374,8 +333,8 @@ def live(control: int, become: maker.Become = maker.become) -> None:
         Supervisor(*frame, become).run()
 
 
-def _wait_for_container(daemon: socket.socket) -> tuple[Json, list[int]] | None:
-    """The first request with its descriptors, the connection before them; None when the daemon has let go."""
-    for request, fds in wire.frames(daemon):
-        return request, [daemon.detach(), *fds]
+def _wait_for_container(daemon: socket.socket) -> tuple[requests.Create, list[int]] | None:
+    """The first request with its descriptors, the connection before them; None when the daemon disconnected."""
+    for message, fds in wire.frames(daemon):
+        return requests.decode_create(message), [daemon.detach(), *fds]
     return None

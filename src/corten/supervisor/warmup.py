@@ -14,17 +14,16 @@ import socket
 import sys
 from collections.abc import Callable
 from types import CodeType, FunctionType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from corten.kernel import mount
 from corten.kernel.cgroupfs import Hierarchy
 from corten.runtime import cgroups, messages
 from corten.supervisor import place, wire
-from corten.supervisor.birth import inherit
-from corten.supervisor.maker import Wishes
+from corten.supervisor.clone import Inputs
+from corten.supervisor.forked import inherit
+from corten.supervisor.requests import Create
 from corten.supervisor.supervise import live
-
-Json = dict[str, Any]
 
 _ROUNDS = 20  # specialisation waits for 16 executions (PEP 659)
 # CPython keeps small objects of one size in pools of 16 KiB, each with a header (Objects/obmalloc.c).
@@ -109,7 +108,7 @@ def _life(place_: str) -> None:
     client, stream = socket.socketpair()
     inherit([*range(_DESCRIPTORS), _DESCRIPTORS + 1])  # with a gap, as there is in life: nothing is open there
     request = {
-        "do": "create", "run": f"{place_}/run", "bundle": place_, "born": [], "cgroup": "",
+        "do": "create", "run": f"{place_}/run", "bundle": place_, "clone_namespaces": [], "cgroup": "",
         "open_stdin": True, "log": {"path": os.devnull},
         "streams": [{"mux": True, "stdin": True, "early": "", "detach_keys": "", "replay": ""}],
     }  # fmt: skip
@@ -128,15 +127,15 @@ def _group(place_: str) -> None:
     os.rmdir(f"{place_}/group/container")
 
 
-def _become(request: Json, wishes: Wishes, reply: socket.socket) -> NoReturn:
-    """In place of `maker.become`."""
+def _become(request: Create, inputs: Inputs, reply: socket.socket) -> NoReturn:
+    """In place of `clone.become`."""
     ours, theirs = messages.pair()
-    place.prepare(request["run"], request["bundle"])
-    listener = place.settle(request["run"], os.getpid(), wishes.supervisor)
+    place.prepare(request.run, request.bundle)
+    listener = place.settle(request.run, os.getpid(), inputs.supervisor)
     answer = {"own_pids": True, "timing": {}, "warnings": [], "oom": False}
     wire.send(reply, answer, [ours.fileno(), listener.fileno()])
-    assert wishes.stdio is not None
-    messages.send(theirs, messages.READY, null=wishes.stdio[0], timing={"begin": 0.001}, warnings=[])
+    assert inputs.stdio is not None
+    messages.send(theirs, messages.READY, null=inputs.stdio[0], timing={"begin": 0.001}, warnings=[])
     messages.expect(theirs, messages.START)
-    os.write(wishes.stdio[1], b"a line\n")
+    os.write(inputs.stdio[1], b"a line\n")
     os._exit(0)

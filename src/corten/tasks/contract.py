@@ -75,9 +75,9 @@ class Bundle:
     console_size: tuple[int, int] = (0, 0)  # rows, columns
     runtime: str = "corten"  # or the path of another OCI runtime binary
     cgroup: str = ""  # the specification's cgroupsPath
-    # Namespaces that the first process may be made in before anybody has read the specification. None when it cannot:
-    # it joins another's processes, or lives in a user namespace, which has to own the others.
-    born: tuple[str, ...] | None = None
+    # Namespaces that the first process may be cloned into before the specification is read. None when it cannot: it
+    # joins another's processes, or lives in a user namespace, which has to own the others.
+    clone_namespaces: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

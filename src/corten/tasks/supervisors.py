@@ -96,7 +96,7 @@ class Supervisors:
             "console_size": list(bundle.console_size),
             "runtime": bundle.runtime,
             "cgroup": bundle.cgroup,
-            "born": bundle.born,
+            "clone_namespaces": bundle.clone_namespaces,
             "streams": [stream_options(stream) for stream in streams],
         }
 

@@ -13,6 +13,7 @@ import pytest
 
 from corten.supervisor.clients import Client, Sink
 from corten.supervisor.loop import Loop
+from corten.supervisor.requests import Attachment
 
 
 class World:
@@ -24,7 +25,7 @@ class World:
     def client(self, sink: Sink | None = None, **options: Any) -> tuple[Client, socket.socket]:
         ours, theirs = socket.socketpair()
         theirs.settimeout(5)
-        settings = {"stdin": sink is not None, "early": "", "detach_keys": "", "replay": "", **options}
+        settings = Attachment(stdin=sink is not None)._replace(**options)
         client = Client(self.loop, ours, settings, sink, str(self.spill), lambda _, why: self.closed.append(why))
         return client, theirs
 
@@ -71,7 +72,7 @@ def test_output_is_framed_when_asked_and_only_of_the_streams_wanted(world: World
 def test_a_half_close_ends_the_input_and_not_the_output(world: World) -> None:
     reader, writer = os.pipe()
     sink = Sink(world.loop, writer, closes=True)
-    client, theirs = world.client(sink, early=b"early".hex())
+    client, theirs = world.client(sink, early=b"early")
     theirs.sendall(b" late")
     theirs.shutdown(socket.SHUT_WR)
     world.turn()
@@ -89,7 +90,7 @@ def test_a_half_close_ends_the_input_and_not_the_output(world: World) -> None:
 def test_the_detach_keys_are_found_also_between_two_reads(world: World, pieces: list[bytes]) -> None:
     reader, writer = os.pipe()
     sink = Sink(world.loop, writer, closes=True)
-    _, theirs = world.client(sink, detach_keys="1011")
+    _, theirs = world.client(sink, detach_keys=b"\x10\x11")
     for piece in pieces:
         theirs.sendall(piece)
         world.turn()
@@ -103,7 +104,7 @@ def test_the_detach_keys_are_found_also_between_two_reads(world: World, pieces: 
 def test_a_begun_sequence_that_is_none_is_passed_on(world: World) -> None:
     reader, writer = os.pipe()
     sink = Sink(world.loop, writer, closes=True)
-    client, theirs = world.client(sink, detach_keys="1011")
+    client, theirs = world.client(sink, detach_keys=b"\x10\x11")
     theirs.sendall(b"\x10\x10x")
     world.turn()
     assert os.read(reader, 100) == b"\x10\x10x"

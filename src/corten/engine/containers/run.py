@@ -170,7 +170,7 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
         made = replace(
             make_bundle(container, parts, rootfs=rootfs),
             cgroup=spec["linux"]["cgroupsPath"],
-            born=bundle.clone_namespaces(spec),
+            clone_namespaces=bundle.clone_namespaces(spec),
         )
         task = await _side_by_side(containers, container, stack, phases, made, namespace)
     with phases.phase("hosts"):

@@ -1,9 +1,9 @@
-"""What is done in processes born for a container, so that its supervisor stays small.
+"""What is done in processes that are cloned for a container, so that its supervisor stays small.
 
 Reading a specification and turning it into mounts and system calls takes a megabyte or two of Python objects, needed
 for some milliseconds; a supervisor lives for months. So it is read by the process that then becomes the container's
-first (`become`) or a further one (`entry`). Where the first one cannot be born before it is read, that is done by a
-maker (`make`, `in_child`): a process whose children are the supervisor's own (CLONE_PARENT); it answers with
+first (`become`) or a further one (`entry`). Where the first one cannot be cloned before it is read, that is done by a
+helper (`create`, `in_child`): a process whose children are the supervisor's own (CLONE_PARENT); it answers with
 descriptors, and its memory goes with it.
 """
 
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from corten.error_codec import decode, encode
 from corten.errors import Failed
+from corten.instance.contract import ChildStdio, Execution, Size
 from corten.runtime import cgroups, messages, mountplan, spawn
 from corten.runtime.enter import Entry, foreign_namespaces
 from corten.runtime.init import Inheritance
@@ -25,6 +26,7 @@ from corten.runtime.plan import Plan, plan
 from corten.runtime.prepare import CgroupMount, Prepared, prepare
 from corten.runtime.program import with_group_names
 from corten.supervisor import failures, place, wire
+from corten.supervisor.requests import Create
 
 Json = dict[str, Any]
 Answer = tuple[Json, list[int]]
@@ -43,9 +45,9 @@ def collect() -> None:
 def in_child(work: Callable[[list[int]], Answer]) -> Answer:
     """What `work` answers, with copies of its descriptors, done in a process of its own.
 
-    `work` appends the pids of everybody it gives birth to. Those that do not live on are collected here: all of them
+    `work` appends the pid of every process that it clones. Those that do not live on are collected here: all of them
     when it fails, and what the answer lists as "strays". The process itself is left to `collect`: its memory takes a
-    millisecond to go, and somebody waits for the answer. Raises what `work` raised.
+    millisecond to go, and the answer is waited for. Raises what `work` raised.
     """
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -71,43 +73,43 @@ def answer_of(process: socket.socket) -> Answer:
 
 
 def _answer(reply: socket.socket, work: Callable[[list[int]], Answer]) -> NoReturn:
-    born: list[int] = []
+    cloned: list[int] = []
     try:
-        body, fds = work(born)
-        wire.send(reply, {**body, "strays": [pid for pid in born if pid != body["pid"]]}, fds)
-    except BaseException as error:  # nobody may go on from here as if this were the supervisor
+        body, fds = work(cloned)
+        wire.send(reply, {**body, "strays": [pid for pid in cloned if pid != body["pid"]]}, fds)
+    except BaseException as error:  # this process must not go on from here as if it were the supervisor
         if not isinstance(error, failures.EXPECTED):
             failures.print_exception()
-        wire.send(reply, {"error": encode(error), "strays": born})
+        wire.send(reply, {"error": encode(error), "strays": cloned})
     finally:
         os._exit(0)
 
 
-class Wishes(NamedTuple):
-    """What a first process gets from its supervisor. It is also what `Become` takes beside the request."""
+class Inputs(NamedTuple):
+    """What a first process gets from its supervisor beside the request."""
 
     filter_fd: int  # the compiled system call filter, -1 for none
-    stdio: tuple[int, int, int] | None  # None: a terminal
-    size: tuple[int, int]  # of the terminal
-    unified: int | None = None  # the v2 control group, which the process has been born in
-    supervisor: int = 0  # its pid, as the host knows it
+    stdio: ChildStdio
+    size: Size
+    unified: int | None = None  # the v2 control group, which the process has been cloned into
+    supervisor: int = 0  # its pid in the host's numbering
 
 
-Become = Callable[[Json, Wishes, socket.socket], NoReturn]
+Become = Callable[[Create, Inputs, socket.socket], NoReturn]
 
 
-def become(request: Json, wishes: Wishes, reply: socket.socket) -> NoReturn:
-    """In a process born for it: be the container's first process.
+def become(request: Create, inputs: Inputs, reply: socket.socket) -> NoReturn:
+    """In a process cloned for it: be the container's first process.
 
-    As soon as there is something to wait for, the supervisor is told: [channel, listener, out of memory or none].
+    As soon as there is something to wait for, the supervisor gets [channel, listener, out of memory or none].
     """
     ours, theirs = messages.pair()
     try:
         timing: dict[str, float] = {}
-        place.prepare(request["run"], request["bundle"])
-        listener = place.settle(request["run"], int(os.readlink("/proc/self")), wishes.supervisor)
-        plan_, group, prepared = _prepare(request, wishes.unified, timing)
-        seccomp = filter_of(wishes.filter_fd)
+        place.prepare(request.run, request.bundle)
+        listener = place.settle(request.run, int(os.readlink("/proc/self")), inputs.supervisor)
+        plan_, group, prepared = _prepare(request, inputs.unified, timing)
+        seccomp = filter_of(inputs.filter_fd)
         oom = group.oom_fd()
         body = {"own_pids": _own_pids(plan_.spec), "timing": timing, "warnings": group.warnings,
                 "oom": oom is not None}  # fmt: skip
@@ -116,21 +118,19 @@ def become(request: Json, wishes: Wishes, reply: socket.socket) -> NoReturn:
         wire.send(reply, {"error": encode(error)})
         os._exit(1)
     inheritance = Inheritance(
-        theirs, wishes.stdio, prepared, console_size=wishes.size, dies_with_parent=True, limits_itself=True
+        theirs, inputs.stdio, prepared, console_size=inputs.size, dies_with_parent=True, limits_itself=True
     )
     spawn.become(plan_, inheritance, group, seccomp)
 
 
-def make(
-    request: Json, filter_fd: int, stdio: tuple[int, int, int] | None, size: tuple[int, int], born: list[int]
-) -> Answer:
+def create(request: Create, filter_fd: int, stdio: ChildStdio, size: Size, cloned: list[int]) -> Answer:
     """A container, ready but for execve: [pidfd, channel, listener, null, terminal's master or none, oom or none].
 
     Undoes what it did when it fails.
     """
     timing: dict[str, float] = {}
     supervisor = os.getppid()
-    place.prepare(request["run"], request["bundle"])
+    place.prepare(request.run, request.bundle)
     plan_, group, prepared = _prepare(request, None, timing)
     try:
         with timed(timing, "init"):
@@ -139,10 +139,10 @@ def make(
                 lambda channel: Inheritance(channel, stdio, prepared, console_size=size, dies_with_parent=True),
                 group,
                 filter_of(filter_fd),
-                siblings=born,
+                siblings=cloned,
             )
         oom = group.oom_fd()
-        listener = place.settle(request["run"], child.pid, supervisor)
+        listener = place.settle(request.run, child.pid, supervisor)
     except BaseException:
         group.kill()
         group.remove()
@@ -161,20 +161,20 @@ def make(
     return body, [child.pidfd, child.channel.detach(), listener.detach(), child.null, *optional]
 
 
-def _prepare(request: Json, unified: int | None, timing: dict[str, float]) -> tuple[Plan, cgroups.Cgroup, Prepared]:
+def _prepare(request: Create, unified: int | None, timing: dict[str, float]) -> tuple[Plan, cgroups.Cgroup, Prepared]:
     """All that comes before there are namespaces. Nothing is left when it fails, `unified` excepted."""
     with timed(timing, "plan"):
         spec = _read(request)
         plan_ = plan(spec, _root(request, spec))
     with timed(timing, "cgroup"):
         linux = spec.get("linux") or {}
-        path = linux.get("cgroupsPath") or f"/corten/{request['id']}"
+        path = linux.get("cgroupsPath") or f"/corten/{request.id}"
         group = cgroups.create(cgroups.here(), path, linux.get("resources") or {}, unified=unified)
     try:
         with timed(timing, "mounts on the host side"):
             return plan_, group, prepare(plan_, tuple(CgroupMount(*mount) for mount in group.mounts()))
     except BaseException:
-        if unified is None:  # who is in it leaves that to the supervisor
+        if unified is None:  # otherwise the supervisor does that
             group.kill()
             group.remove()
         raise
@@ -185,27 +185,23 @@ def _own_pids(spec: Json) -> bool:
     return any(namespace["type"] == "pid" and not namespace.get("path") for namespace in namespaces)
 
 
-def entry(
-    request: Json, exec_: Json, stdio: tuple[int, int, int] | None, target: int, target_fd: int, null: int
-) -> Entry:
-    """What a further process needs to know."""
-    rows, columns = exec_.get("console_size") or (0, 0)
-    process = with_group_names(exec_["process"], _read(request))
-    return Entry(process, target, target_fd, foreign_namespaces(target), stdio, null, (rows, columns))
+def entry(request: Create, execution: Execution, stdio: ChildStdio, target: int, target_fd: int, null: int) -> Entry:
+    """What a further process has to be given."""
+    process = with_group_names(execution.process, _read(request))
+    return Entry(process, target, target_fd, foreign_namespaces(target), stdio, null, execution.size)
 
 
-def _read(request: Json) -> Json:
-    with open(os.path.join(request["bundle"], "config.json"), "rb", buffering=0) as file:
+def _read(request: Create) -> Json:
+    with open(os.path.join(request.bundle, "config.json"), "rb", buffering=0) as file:
         spec: Json = json.load(file)
     spec["process"] = with_group_names(spec["process"], spec)
     return spec
 
 
-def _root(request: Json, spec: Json) -> tuple[mountplan.MountPlan, ...]:
-    given = request.get("rootfs")
-    if given:
-        return tuple(mountplan.parse(entry) for entry in given)
-    path = os.path.join(request["bundle"], (spec.get("root") or {}).get("path") or "rootfs")
+def _root(request: Create, spec: Json) -> tuple[mountplan.MountPlan, ...]:
+    if request.rootfs:
+        return tuple(mountplan.parse(entry) for entry in request.rootfs)
+    path = os.path.join(request.bundle, (spec.get("root") or {}).get("path") or "rootfs")
     return (mountplan.parse({"destination": "/", "source": path, "options": ["rbind", "rslave"]}),)
 
 

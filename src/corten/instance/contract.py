@@ -1,0 +1,169 @@
+"""The protocol of what a supervisor owns.
+
+Words used here:
+
+instance   one run of a container, or of a guest that takes its place: what is created, runs a program, and ends
+process    a further program in it (`docker exec`)
+console    the master of a pseudoterminal, or whatever bytes of a terminal can be read from and written to
+stdio      descriptors of pipes for 0, 1 and 2; -1 stands for the instance's own /dev/null; None for a terminal
+
+A run, as the supervisor drives it:
+
+    instance = Native(request, filter_fd)             # or External(request); nothing exists yet
+    created = instance.create(stdio, (24, 80))        # all is made but the program does not run
+    ...                                               # created.ended, created.oom and created.listener are watched
+    instance.start()                                  # the program runs; StartFailed(126 or 127) when it cannot
+    process = instance.enter(execution, stdio)        # a further one, on its way in
+    ...                                               # process.ready is readable:
+    console = process.started()                       # None: not yet. -1, or its terminal: it runs
+    ...                                               # process.ended is readable:
+    status = process.reap()
+    ...                                               # created.ended is readable:
+    ending = instance.ending()                        # its status; nothing in it runs any more
+    instance.delete()                                 # nothing of it is left
+
+Lifecycle: created, running, ended, deleted. Between created and running `signal`, `resize`, `pause`, `resume`, `update`
+and `delete` are in order; `enter` is from running on. After `ending` only `delete` is.
+
+Idempotent are `delete`, `pause`, `resume` and `resize`. `create`, `start` and `ending` are called once.
+
+Nothing here waits for longer than a kernel call or a runtime's binary takes: a supervisor has one thread, and drains
+the program's output with it. What takes longer has a descriptor that becomes readable (`created.ended`, `created.oom`,
+`process.ready`, `process.ended`); such a descriptor is the instance's, and callers only watch it.
+
+Errors are those of `corten.errors` and OSError. What an implementation lacks raises Unsupported with the reason, which
+a client gets to read. `corten.supervisor.requests` and docs/supervisor.md say how a daemon's requests come here.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+Json = dict[str, Any]
+Size = tuple[int, int]  # rows, columns
+ChildStdio = tuple[int, int, int] | None
+
+
+class Created(NamedTuple):
+    """An instance whose program has not been executed yet.
+
+    `console` is the caller's to close, -1 without a terminal; so is `listener`, the socket in the run directory where
+    daemons connect (`supervisor.place`). `ended` and `oom` become readable at the end, and when memory may have run
+    out; they stay the instance's, and `oom` is -1 where this is not reported.
+    """
+
+    pid: int  # in the host's numbering: of the first process, or of the monitor of a guest
+    ended: int
+    console: int
+    listener: socket.socket
+    oom: int
+    timing: dict[str, float]  # seconds, by phase
+    warnings: tuple[str, ...]
+
+
+class Ending(NamedTuple):
+    """`status` is the exit code, or 128 + the signal; `out_of_memory`: the kernel has killed for lack of memory."""
+
+    status: int
+    out_of_memory: bool
+
+
+class Execution(NamedTuple):
+    """A further program. `process` is OCI's process object (see `tasks.contract.ExecSpec`)."""
+
+    id: str
+    process: Json
+    terminal: bool
+    stdin: bool
+    size: Size
+
+
+class Tree(NamedTuple):
+    """Descriptors of an instance's root, mount namespace and user namespace; the caller closes them."""
+
+    root: int
+    mounts: int
+    user: int
+
+
+class Process(Protocol):
+    """A further program, from its way in to its end."""
+
+    @property
+    def pid(self) -> int:
+        """In the host's numbering; 0 where it has none there."""
+
+    @property
+    def ready(self) -> int:
+        """A descriptor that is readable when `started` has something to say."""
+
+    @property
+    def ended(self) -> int:
+        """A descriptor that is readable when the program has ended; -1 when it has been reaped."""
+
+    def started(self) -> int | None:
+        """What happened: the console (-1 without one; the caller's to close) when the program runs, None when there is
+        more to wait for. Raises StartFailed with its exit code, or OSError; then nothing is left of the process."""
+
+    def signal(self, number: int) -> None:
+        """To this process alone. Does nothing when it has ended."""
+
+    def reap(self) -> int:
+        """After its end, once: the exit code, or 128 + the signal."""
+
+
+class Instance(Protocol):
+    """See the module. Raises Failed, OSError, and what is said here."""
+
+    def create(self, stdio: ChildStdio, size: Size) -> Created:
+        """All that comes before the program: StartFailed, Conflict, Invalid, Exhausted. `delete` takes away what there
+        is then. The descriptors of `stdio` stay the caller's, `size` is the terminal's; (0, 0) leaves it."""
+
+    def start(self) -> None:
+        """Execute the program. Raises StartFailed with code 127 or 126; `ended` becomes readable then as well."""
+
+    def enter(self, execution: Execution, stdio: ChildStdio) -> Process:
+        """Begin a further process. NotFound when the instance is gone, StartFailed."""
+
+    def signal(self, number: int, everyone: bool) -> None:
+        """To the first process, or to every process. ProcessLookupError when it has ended."""
+
+    def pause(self) -> None:
+        """Stop all processes; returns when they are stopped. Signals reach them when they are resumed: SIGKILL too."""
+
+    def resume(self) -> None: ...
+
+    def resize(self, console: int, size: Size) -> None:
+        """Give the terminal behind `console`, the first process's or a further one's, another size. Programs in it get
+        SIGWINCH. It is here because what a terminal is depends on the implementation."""
+
+    def update(self, resources: Json) -> Sequence[str]:
+        """Change limits; `resources` is OCI's linux.resources with the fields to change. Returns warnings."""
+
+    def processes(self) -> list[int]:
+        """All of its processes in the host's numbering. Unsupported where the host does not see them."""
+
+    def counters(self) -> Json:
+        """{"cpu", "memory", "pids", "blkio"} in the shape of `runc events --stats`."""
+
+    def tree(self) -> Tree:
+        """For helpers that look into it (`supervisor.trees`). Unsupported where the host has no descriptor of it."""
+
+    def attach(self, name: str, device: int) -> None:
+        """Give it the network interface `name`, whose other side is `device` (a tap's descriptor, the caller's).
+        Unsupported for what lives in a network namespace: there the daemon makes interfaces itself."""
+
+    def detach(self, name: str) -> None:
+        """Take it away again. Unsupported as in `attach`."""
+
+    def out_of_memory(self) -> bool:
+        """To be called when `Created.oom` is readable: whether the kernel has killed for lack of memory."""
+
+    def ending(self) -> Ending:
+        """To be called when `Created.ended` is readable. What else still runs in the instance is killed. Raises
+        nothing: what cannot be found out is not reported."""
+
+    def delete(self) -> None:
+        """Take everything away, killing what still runs. In any state, also after a `create` that failed."""

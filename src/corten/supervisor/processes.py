@@ -1,0 +1,171 @@
+"""What every instance has in common whose processes are the host's: a pidfd, a control group, a place in /proc.
+
+Our own runtime (`native`) and other OCI binaries (`external`) differ in how a container is created, started, entered
+and deleted; all the rest is done here, by descriptors.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from corten.errors import Failed, NotFound, Unsupported
+from corten.instance.contract import Ending, Instance, Size, Tree
+from corten.kernel import process as p
+from corten.kernel import pty
+from corten.runtime import cgroups, messages
+from corten.runtime.cgroups import Cgroup
+from corten.runtime.spawn import Entering
+from corten.supervisor.failures import print_exception
+from corten.supervisor.procfs import open_process, open_tree
+
+Json = dict[str, Any]
+
+
+class HostProcesses(Instance):
+    """`create` of a subclass sets `_pid` and all that follows it."""
+
+    def __init__(self, layout: Callable[[], cgroups.Layout]) -> None:
+        self._layout = layout
+        self._pid = 0
+        self._pidfd = -1
+        self._null = -1  # the container's null device, for further processes
+        self._oom = -1
+        self._path = ""  # of the control group
+        self._group: Cgroup | None = None
+        self._own_pids = True  # the kernel kills the other processes with the first one
+
+    @property
+    def _cgroup(self) -> Cgroup | None:
+        """Opened when it is needed first; None before and after its time."""
+        if self._group is None and self._path:
+            try:
+                self._group = cgroups.open(self._layout(), self._path)
+            except NotFound:
+                return None
+        return self._group
+
+    @property
+    def _own_group(self) -> Cgroup:
+        if (group := self._cgroup) is None:
+            raise Failed("the container has no control group")
+        return group
+
+    def signal(self, number: int, everyone: bool) -> None:
+        group = self._cgroup if everyone else None
+        if group is None:
+            signal.pidfd_send_signal(self._pidfd, number)
+            return
+        for pid in group.pids():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
+    def pause(self) -> None:
+        self._own_group.freeze()
+
+    def resume(self) -> None:
+        self._own_group.thaw()
+
+    def resize(self, console: int, size: Size) -> None:
+        pty.resize(console, *size)
+
+    def update(self, resources: Json) -> Sequence[str]:
+        return self._own_group.update(resources)
+
+    def processes(self) -> list[int]:
+        return self._own_group.pids()
+
+    def counters(self) -> Json:
+        return self._own_group.stats()
+
+    def tree(self) -> Tree:
+        process = open_process(self._pid)  # our child, so the number is its own until `ending`
+        try:
+            return Tree(*open_tree(process))
+        finally:
+            os.close(process)
+
+    def attach(self, name: str, device: int) -> NoReturn:
+        raise Unsupported(f"cannot attach interface {name}: a container's are made in its network namespace")
+
+    def detach(self, name: str) -> NoReturn:
+        raise Unsupported(f"cannot detach interface {name}: a container's are removed in its network namespace")
+
+    def out_of_memory(self) -> bool:
+        try:
+            os.read(self._oom, 4096)
+        except BlockingIOError:
+            return False
+        return self._own_group.oom_count() > 0
+
+    def ending(self) -> Ending:
+        self._pidfd, pidfd = -1, self._pidfd
+        status, out_of_memory = p.reap(pidfd), False
+        try:
+            out_of_memory = bool(self._cgroup and self._cgroup.oom_count())
+        except Exception:
+            print_exception()
+        try:
+            if not self._own_pids and self._cgroup:
+                self._cgroup.kill()
+        except Exception:
+            print_exception()
+        return Ending(status, out_of_memory)
+
+    def _close(self) -> None:
+        """For `delete`: end what was created and did not end, and close what holds the container's file systems."""
+        if self._pidfd >= 0:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            self.ending()
+        if self._null >= 0:
+            os.close(self._null)
+            self._null = -1
+
+
+class HostProcess:
+    """`corten.instance.contract.Process` for a process that our runtime or another one has begun."""
+
+    def __init__(self, entering: Entering) -> None:
+        self.pid = entering.pid
+        self.ended = entering.pidfd
+        self._channel = entering.channel
+        self._console = -1
+
+    @property
+    def ready(self) -> int:
+        return self._channel.fileno()
+
+    def started(self) -> int | None:
+        try:
+            word = messages.receive(self._channel)
+        except BaseException:
+            self._discard()
+            raise
+        if word is not None and word.kind == messages.CONSOLE:
+            self._console = word.fd
+            return None
+        self._channel.close()
+        return self._console
+
+    def _discard(self) -> None:
+        self._channel.close()
+        os.waitpid(self.pid, 0)
+        os.close(self.ended)
+        self.ended = -1
+        if self._console >= 0:
+            os.close(self._console)
+
+    def signal(self, number: int) -> None:
+        if self.ended >= 0:
+            try:
+                signal.pidfd_send_signal(self.ended, number)
+            except ProcessLookupError:
+                pass  # it has ended, and is not reaped yet
+
+    def reap(self) -> int:
+        self.ended, pidfd = -1, self.ended
+        return p.reap(pidfd)

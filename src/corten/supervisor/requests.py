@@ -1,0 +1,188 @@
+"""What a daemon asks of a supervisor, read in one place: everything behind it has attributes, not keys.
+
+`decode` reads a request on an established connection, `decode_create` the first message, which makes an instance. A
+supervisor may be older or newer than the daemon: a key that is missing has the meaning it had before it was
+introduced, a key that is not known is ignored, and a verb that is not known is refused. Both raise ValueError or
+KeyError for what is no request. docs/supervisor.md has all of it as a table.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from corten.instance.contract import Execution, Size
+
+Json = dict[str, Any]
+
+
+class Attachment(NamedTuple):
+    """How to serve a client's connection; see `tasks.contract.Stream`."""
+
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    mux: bool = False
+    early: bytes = b""
+    detach_keys: bytes = b""
+    replay: bytes = b""
+
+
+class Log(NamedTuple):
+    """Docker's json-file. `path` is empty when nothing is kept, `max_size` in bytes, 0 for any size."""
+
+    path: str = ""
+    max_size: int = 0
+    max_file: int = 1
+    attrs: str = ""  # JSON, for each record
+
+
+class Create(NamedTuple):
+    """An instance to be made. Its descriptors: the system call filter when `has_filter`, then the clients'."""
+
+    run: str  # directory of the socket
+    bundle: str  # directory of config.json and exit.json
+    id: str
+    runtime: str  # "corten", or an OCI binary's path
+    rootfs: tuple[Json, ...]  # mounts as the specification writes them; () when the specification's root.path counts
+    cgroup: str
+    clone_namespaces: tuple[str, ...] | None  # see `tasks.contract.Bundle`
+    log: Log
+    terminal: bool
+    open_stdin: bool
+    stdin_once: bool
+    size: Size
+    has_filter: bool
+    clients: tuple[Attachment, ...]
+
+
+class Start(NamedTuple):
+    pass
+
+
+class Attach(NamedTuple):
+    """One descriptor: the client's connection."""
+
+    client: Attachment
+
+
+class Exec(NamedTuple):
+    """One descriptor, or none without a client."""
+
+    execution: Execution
+    client: Attachment | None
+
+
+class Signal(NamedTuple):
+    number: int
+    everyone: bool
+
+
+class SignalExec(NamedTuple):
+    """Since version 2 (`wire.VERSION`). A verb of its own: version 1 would send it to the first process."""
+
+    name: str
+    number: int
+
+
+class Pause(NamedTuple):
+    pass
+
+
+class Resume(NamedTuple):
+    pass
+
+
+class Resize(NamedTuple):
+    """`name`: an exec's; empty for the first process's terminal."""
+
+    size: Size
+    name: str
+
+
+class Update(NamedTuple):
+    resources: Json
+
+
+class Processes(NamedTuple):
+    pass
+
+
+class Counters(NamedTuple):
+    pass
+
+
+Request = (
+    Start | Attach | Exec | Signal | SignalExec | Pause | Resume | Resize | Update | Processes | Counters
+)  # what `decode` makes
+
+
+def decode(message: Json) -> Request:
+    do = message.get("do", "")
+    match do:
+        case "start":
+            return Start()
+        case "attach":
+            return Attach(_attachment(message["stream"]))
+        case "exec":
+            return Exec(_execution(message["exec"]), _attachment(message["stream"]) if "stream" in message else None)
+        case "signal":
+            return Signal(int(message["signal"]), bool(message.get("all")))
+        case "signal exec":
+            return SignalExec(message["exec"], int(message["signal"]))
+        case "pause":
+            return Pause()
+        case "resume":
+            return Resume()
+        case "resize":
+            return Resize((int(message["rows"]), int(message["columns"])), message.get("exec") or "")
+        case "update":
+            return Update(message["resources"])
+        case "pids":
+            return Processes()
+        case "stats":
+            return Counters()
+        case _:
+            raise ValueError(f"unknown request {do!r}")
+
+
+def decode_create(message: Json) -> Create:
+    log = message.get("log") or {}
+    namespaces = message.get("clone_namespaces")
+    return Create(
+        run=message["run"],
+        bundle=message["bundle"],
+        id=message.get("id", ""),
+        runtime=message.get("runtime", "corten"),
+        rootfs=tuple(message.get("rootfs") or ()),
+        cgroup=message.get("cgroup", ""),
+        clone_namespaces=None if namespaces is None else tuple(namespaces),
+        log=Log(log.get("path") or "", log.get("max_size") or 0, log.get("max_file") or 1, log.get("attrs") or ""),
+        terminal=bool(message.get("terminal")),
+        open_stdin=bool(message.get("open_stdin")),
+        stdin_once=bool(message.get("stdin_once")),
+        size=_size(message.get("console_size")),
+        has_filter=bool(message.get("filter")),
+        clients=tuple(map(_attachment, message.get("streams") or ())),
+    )
+
+
+def _execution(body: Json) -> Execution:
+    terminal, stdin = bool(body.get("terminal")), bool(body.get("stdin"))
+    return Execution(body["id"], body["process"], terminal, stdin, _size(body.get("console_size")))
+
+
+def _size(pair: list[int] | None) -> Size:
+    rows, columns = pair or (0, 0)
+    return rows, columns
+
+
+def _attachment(body: Json) -> Attachment:
+    return Attachment(
+        bool(body.get("stdin")),
+        bool(body.get("stdout", True)),
+        bool(body.get("stderr", True)),
+        bool(body.get("mux")),
+        bytes.fromhex(body.get("early", "")),
+        bytes.fromhex(body.get("detach_keys", "")),
+        bytes.fromhex(body.get("replay", "")),
+    )

@@ -1,0 +1,372 @@
+"""One suite for the seam `Instance`: our own runtime (both ways to make a process), runc and crun.
+
+Each case has a process of its own, as each instance has a supervisor: another OCI binary's container becomes its child,
+and its root is mounted in a mount namespace of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from corten.errors import NotFound, StartFailed, Unsupported
+from corten.instance.contract import Created, Execution, Instance, Process
+from corten.oci.template import template
+from corten.runtime import cgroups
+from corten.runtime.null import OF_CONTAINER
+from corten.supervisor import clone
+from corten.supervisor.external import External
+from corten.supervisor.native import Native
+from corten.supervisor.requests import decode_create
+
+BUSYBOX = "/bin/busybox"
+PATIENCE = 20_000  # milliseconds
+IMPLEMENTATIONS = ["corten", "corten by a helper", "/usr/sbin/runc", "/usr/bin/crun"]
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not os.path.exists(BUSYBOX), reason="needs Debian's busybox-static"),
+]
+
+
+class World:
+    """Makes one instance; in the process of a case."""
+
+    def __init__(self, root: Path, implementation: str) -> None:
+        self.root = root
+        self.implementation = implementation
+        self.name = f"instance-{root.name}-{os.getpid()}"
+        self.cgroup = f"/corten-instance/{self.name}"
+        self.bundle, self.run = root / "bundle", root / "run"
+        for directory in (self.bundle, self.bundle / "upper", self.bundle / "work"):
+            directory.mkdir()
+        self.tree = root / "tree"
+        for directory in (self.tree / "bin", self.tree / "etc"):
+            directory.mkdir(parents=True)
+        shutil.copy(BUSYBOX, self.tree / "bin/busybox")
+        for applet in ("sh", "cat", "sleep", "id", "stty"):
+            (self.tree / "bin" / applet).symlink_to("busybox")
+        (self.tree / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nbob:x:1000:1000::/:/bin/sh\n")
+        self.output = b""
+
+    def instance(self, *command: str, terminal: bool = False) -> Instance:
+        spec = template()
+        spec["process"] |= {"args": list(command), "terminal": terminal}
+        spec["root"] = {"path": "rootfs"}
+        spec["ociVersion"] = "1.0.2"  # crun 1.8 refuses what it has not heard of
+        spec["linux"]["cgroupsPath"] = self.cgroup
+        (self.bundle / "config.json").write_text(json.dumps(spec))
+        layers = [f"lowerdir={self.tree}", f"upperdir={self.bundle / 'upper'}", f"workdir={self.bundle / 'work'}"]
+        root = {"type": "overlay", "source": "overlay", "destination": "/", "options": layers}
+        request = decode_create(
+            {
+                "id": self.name,
+                "run": str(self.run),
+                "bundle": str(self.bundle),
+                "rootfs": [root],
+                "runtime": self.implementation,
+                "cgroup": self.cgroup,
+                "terminal": terminal,
+                "clone_namespaces": ["pid"] if self.implementation == "corten" else None,
+            }
+        )
+        return External(request) if self.implementation.startswith("/") else Native(request, -1)
+
+    def created(self, *command: str) -> tuple[Instance, Created]:
+        """With its output in a pipe that `read` reads."""
+        instance = self.instance(*command)
+        self.pipe, writer = os.pipe2(os.O_CLOEXEC)
+        created = instance.create((OF_CONTAINER, writer, writer), (0, 0))
+        os.close(writer)
+        return instance, created
+
+    def started(self, *command: str) -> tuple[Instance, Created]:
+        instance, created = self.created(*command)
+        instance.start()
+        return instance, created
+
+    def read(self) -> bytes:
+        """All of the output; at the end of every process that has it open."""
+        return b"".join(iter(lambda: os.read(self.pipe, 65536), b""))
+
+    def entered(self, instance: Instance, *command: str, user: str = "") -> tuple[Process, int]:
+        """A further process that runs, and its output."""
+        process = {"args": list(command), "env": ["PATH=/bin"], "cwd": "/", "user": {"username": user} if user else {}}
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        entered = instance.enter(Execution("e1", process, False, False, (0, 0)), (OF_CONTAINER, writer, writer))
+        os.close(writer)
+        wait(entered.ready)
+        assert entered.started() == -1
+        return entered, reader
+
+
+def wait(fd: int) -> None:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    assert poll.poll(PATIENCE), "nothing happened"
+
+
+def ended(instance: Instance, created: Created) -> int:
+    wait(created.ended)
+    return instance.ending().status
+
+
+def killed(instance: Instance, created: Created) -> None:
+    instance.signal(signal.SIGKILL, False)
+    assert ended(instance, created) == 137
+    instance.delete()
+
+
+Case = Callable[[World], None]
+CASES: list[Case] = []
+
+
+def case(function: Case) -> Case:
+    CASES.append(function)
+    return function
+
+
+@case
+def output_and_status(world: World) -> None:
+    instance, created = world.created("sh", "-c", "echo a word; exit 3")
+    assert created.pid in instance.processes() and created.console == -1
+    assert os.path.exists(world.run / "supervisor.sock") and created.listener.fileno() >= 0
+    instance.start()
+    assert ended(instance, created) == 3
+    assert world.read() == b"a word\n"
+    instance.delete()
+
+
+@case
+def no_such_program(world: World) -> None:
+    instance = world.instance("nosuch")
+    try:
+        instance.create((OF_CONTAINER,) * 3, (0, 0))  # runc looks for it here, others in `start`
+        instance.start()
+    except StartFailed as error:
+        assert error.exit_code == 127, error.exit_code
+    else:
+        raise AssertionError("it runs")
+    instance.delete()
+
+
+@case
+def deleted_before_its_start(world: World) -> None:
+    instance, created = world.created("sleep", "1000")
+    instance.delete()
+    assert not os.path.exists(f"/proc/{created.pid}")
+    instance.delete()  # idempotent
+
+
+@case
+def signals(world: World) -> None:
+    instance, created = world.started("sh", "-c", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done")
+    assert os.read(world.pipe, 100) == b"ready\n"
+    instance.signal(signal.SIGTERM, False)
+    assert ended(instance, created) == 5
+    instance.delete()
+
+
+@case
+def signals_to_all(world: World) -> None:
+    instance, created = world.started("sh", "-c", "sleep 1000 & trap 'exit 5' TERM; echo ready; wait; wait")
+    assert os.read(world.pipe, 100) == b"ready\n"
+    while len(instance.processes()) < 2:
+        pass
+    instance.signal(signal.SIGTERM, True)
+    assert ended(instance, created) == 5
+    assert world.read() == b""  # nobody has it open: the other process got the signal as well
+    instance.delete()
+
+
+@case
+def paused(world: World) -> None:
+    instance, created = world.started("sleep", "1000")
+    instance.pause()
+    instance.pause()
+    instance.resume()
+    instance.resume()
+    killed(instance, created)
+
+
+@case
+def limits_and_counters(world: World) -> None:
+    instance, created = world.started("sleep", "1000")
+    instance.update({"pids": {"limit": 33}})
+    counters = instance.counters()
+    assert counters["pids"]["limit"] == 33 and {"cpu", "memory", "blkio"} <= counters.keys()
+    killed(instance, created)
+
+
+@case
+def further_processes(world: World) -> None:
+    instance, created = world.started("sleep", "1000")
+    process, output = world.entered(instance, "sh", "-c", "id -u; exit 7", user="bob")
+    wait(process.ended)
+    assert process.reap() == 7
+    assert os.read(output, 100) == b"1000\n"
+    killed(instance, created)
+
+
+@case
+def a_further_process_is_killed_alone(world: World) -> None:
+    instance, created = world.started("sleep", "1000")
+    process, _ = world.entered(instance, "sleep", "1000")
+    assert process.pid in instance.processes()
+    process.signal(signal.SIGKILL)
+    wait(process.ended)
+    process.signal(signal.SIGKILL)  # it has ended: nothing happens
+    assert process.reap() == 137
+    process.signal(signal.SIGKILL)
+    assert created.pid in instance.processes()
+    killed(instance, created)
+
+
+@case
+def a_further_process_that_cannot_start(world: World) -> None:
+    instance, created = world.started("sleep", "1000")
+    execution = Execution("e1", {"args": ["nosuch"], "env": ["PATH=/bin"], "cwd": "/"}, False, False, (0, 0))
+    try:
+        process = instance.enter(execution, (OF_CONTAINER,) * 3)
+        wait(process.ready)
+        process.started()
+    except StartFailed as error:
+        assert error.exit_code == 127, error.exit_code
+    else:
+        raise AssertionError("it runs")
+    assert instance.processes() == [created.pid]
+    killed(instance, created)
+
+
+@case
+def a_terminal(world: World) -> None:
+    instance = world.instance("sh", "-c", "stty size; read line; stty size", terminal=True)
+    created = instance.create(None, (24, 80))
+    instance.resize(created.console, (31, 97))
+    instance.start()
+    seen = b""
+    while b"31 97" not in seen:
+        seen += os.read(created.console, 100)
+    instance.resize(created.console, (32, 98))
+    os.write(created.console, b"\n")
+    while b"32 98" not in seen:
+        seen += os.read(created.console, 100)
+    assert ended(instance, created) == 0
+    instance.delete()
+
+
+@case
+def a_terminal_of_a_further_process(world: World) -> None:
+    instance, created = world.started("sleep", "1000")
+    process_ = {"args": ["sh", "-c", "read line; stty size"], "env": ["PATH=/bin"], "cwd": "/", "terminal": True}
+    process = instance.enter(Execution("e1", process_, True, True, (0, 0)), None)
+    console = None
+    while console is None:
+        wait(process.ready)
+        console = process.started()
+    assert console >= 0
+    instance.resize(console, (31, 97))
+    os.write(console, b"\n")
+    seen = b""
+    while b"31 97" not in seen:
+        seen += os.read(console, 100)
+    wait(process.ended)
+    assert process.reap() == 0
+    killed(instance, created)
+
+
+@case
+def its_tree(world: World) -> None:
+    instance, created = world.started("sleep", "1000")
+    tree = instance.tree()
+    with open(os.open("etc/passwd", os.O_RDONLY, dir_fd=tree.root)) as file:
+        assert "bob" in file.read()
+    assert os.readlink(f"/proc/self/fd/{tree.mounts}") == os.readlink(f"/proc/{created.pid}/ns/mnt")
+    assert os.readlink(f"/proc/self/fd/{tree.user}") == os.readlink(f"/proc/{created.pid}/ns/user")
+    for fd in tree:
+        os.close(fd)
+    killed(instance, created)
+
+
+@case
+def out_of_memory(world: World) -> None:
+    instance, created = world.created("sh", "-c", "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done")
+    instance.update({"memory": {"limit": 16 << 20, "swap": 16 << 20}})
+    assert created.oom >= 0
+    instance.start()
+    wait(created.ended)
+    wait(created.oom)  # v1 writes to it before the kernel kills, so not asked before the end
+    assert instance.out_of_memory()
+    assert instance.ending() == (137, True)
+    instance.delete()
+
+
+@case
+def what_a_container_lacks(world: World) -> None:
+    instance, _ = world.created("sleep", "1000")
+    attach, detach = partial(instance.attach, "eth0", 0), partial(instance.detach, "eth0")
+    for refused in (attach, detach):
+        try:
+            refused()
+        except Unsupported as error:
+            assert "eth0" in str(error) and "network namespace" in str(error)
+        else:
+            raise AssertionError("not refused")
+    instance.delete()
+
+
+@case
+def gone(world: World) -> None:
+    instance, created = world.started("sleep", "1000")
+    killed(instance, created)
+    try:
+        instance.enter(Execution("e1", {"args": ["true"], "cwd": "/"}, False, False, (0, 0)), (OF_CONTAINER,) * 3)
+    except (NotFound, StartFailed):
+        return
+    raise AssertionError("entered")
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("function", CASES, ids=lambda function: function.__name__)
+def test_instance(function: Case, implementation: str, tmp_path: Path) -> None:
+    if implementation.startswith("/") and not os.path.exists(implementation):
+        pytest.skip(f"needs {implementation} (Debian's {os.path.basename(implementation)})")
+    if implementation.endswith("crun") and len({h.version for h in cgroups.detect().hierarchies if h.controllers}) > 1:
+        pytest.skip("needs all controllers in control groups of one version: crun supports no others")
+    said = tmp_path / "said"
+    pid = os.fork()
+    if pid == 0:
+        _run(function, tmp_path, implementation, said)
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, said.read_text()
+    for hierarchy in cgroups.detect().hierarchies:
+        assert not os.path.exists(f"{hierarchy.mountpoint}/corten-instance/instance-{tmp_path.name}-{pid}")
+        with suppress(OSError):  # another test's are in it, or it is not there
+            os.rmdir(f"{hierarchy.mountpoint}/corten-instance")
+
+
+def _run(function: Case, root: Path, implementation: str, said: Path) -> None:
+    os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), 2)
+    try:
+        signal.alarm(60)
+        function(World(root, implementation))
+        clone.collect()
+        try:
+            os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            os._exit(0)
+        print("a child is left", file=sys.stderr, flush=True)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    os._exit(1)

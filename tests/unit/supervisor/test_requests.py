@@ -1,0 +1,85 @@
+"""Requests as a daemon writes them, read into types; those of version 1 word for word."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from corten.instance.contract import Execution
+from corten.supervisor import requests
+from corten.supervisor.requests import Attachment
+
+Json = dict[str, Any]
+
+_STREAM = {"stdin": True, "stdout": True, "stderr": False, "mux": True, "early": "61", "detach_keys": "1011",
+           "replay": ""}  # fmt: skip
+_CLIENT = Attachment(True, True, False, True, b"a", b"\x10\x11", b"")
+_PROCESS = {"args": ["sh"], "cwd": "/"}
+_EXEC = {"id": "e1", "process": _PROCESS, "terminal": True, "stdin": False, "console_size": [24, 80]}
+_EXECUTION = Execution("e1", _PROCESS, True, False, (24, 80))
+
+# As `tasks.task` of version 1 writes them.
+VERSION_1: list[tuple[Json, requests.Request]] = [
+    ({"do": "start"}, requests.Start()),
+    ({"do": "attach", "stream": _STREAM}, requests.Attach(_CLIENT)),
+    ({"do": "exec", "exec": _EXEC, "stream": _STREAM}, requests.Exec(_EXECUTION, _CLIENT)),
+    ({"do": "exec", "exec": _EXEC}, requests.Exec(_EXECUTION, None)),
+    ({"do": "signal", "signal": 15, "all": False}, requests.Signal(15, False)),
+    ({"do": "signal", "signal": 9, "all": True}, requests.Signal(9, True)),
+    ({"do": "pause"}, requests.Pause()),
+    ({"do": "resume"}, requests.Resume()),
+    ({"do": "resize", "rows": 24, "columns": 80, "exec": None}, requests.Resize((24, 80), "")),
+    ({"do": "resize", "rows": 24, "columns": 80, "exec": "e1"}, requests.Resize((24, 80), "e1")),
+    ({"do": "update", "resources": {"pids": {"limit": 3}}}, requests.Update({"pids": {"limit": 3}})),
+    ({"do": "pids"}, requests.Processes()),
+    ({"do": "stats"}, requests.Counters()),
+]
+
+
+@pytest.mark.parametrize(("message", "request_"), VERSION_1)
+def test_requests_of_version_1_are_understood(message: Json, request_: requests.Request) -> None:
+    on_the_wire = json.loads(json.dumps({"id": 1, "until": 12.5, **message, "fds": 0}))
+    decoded = requests.decode(on_the_wire)
+    assert decoded == request_ and type(decoded) is type(request_)
+
+
+def test_a_signal_to_an_exec_is_a_verb_that_version_1_refuses() -> None:
+    """It would take {"do": "signal", "exec": ...} for a signal to the container."""
+    assert requests.decode({"do": "signal exec", "exec": "e1", "signal": 9}) == requests.SignalExec("e1", 9)
+
+
+@pytest.mark.parametrize("message", [{}, {"do": "dance"}, {"do": ["start"]}, {"do": "signal", "signal": "x"}])
+def test_what_is_no_request_is_refused(message: Json) -> None:
+    with pytest.raises(ValueError):
+        requests.decode(message)
+
+
+@pytest.mark.parametrize("message", [{"do": "attach"}, {"do": "exec"}, {"do": "resize", "rows": 1}])
+def test_what_lacks_a_key_is_refused(message: Json) -> None:
+    with pytest.raises(KeyError):
+        requests.decode(message)
+
+
+def test_an_instance_to_be_made() -> None:
+    message = {
+        "do": "create", "id": "c1", "bundle": "/b", "run": "/r", "rootfs": [{"type": "overlay"}],
+        "log": {"path": "/b/log", "max_size": 1000, "max_file": 3, "attrs": '{"a": 1}'},
+        "terminal": True, "open_stdin": True, "stdin_once": False, "console_size": [24, 80], "runtime": "/sbin/runc",
+        "cgroup": "/a/c1", "clone_namespaces": ["pid"], "streams": [_STREAM], "filter": True, "fds": 2,
+    }  # fmt: skip
+    assert requests.decode_create(message) == requests.Create(
+        run="/r", bundle="/b", id="c1", runtime="/sbin/runc", rootfs=({"type": "overlay"},), cgroup="/a/c1",
+        clone_namespaces=("pid",), log=requests.Log("/b/log", 1000, 3, '{"a": 1}'), terminal=True, open_stdin=True,
+        stdin_once=False, size=(24, 80), has_filter=True, clients=(_CLIENT,),
+    )  # fmt: skip
+
+
+def test_what_is_left_out_of_it() -> None:
+    made = requests.decode_create({"do": "create", "bundle": "/b", "run": "/r"})
+    assert (made.runtime, made.rootfs, made.clone_namespaces, made.clients) == ("corten", (), None, ())
+    assert made.log == requests.Log("", 0, 1, "") and made.size == (0, 0)
+    assert not (made.terminal or made.open_stdin or made.stdin_once or made.has_filter)
+    empty = requests.decode_create({"bundle": "/b", "run": "/r", "clone_namespaces": [], "log": None, "streams": None})
+    assert empty.clone_namespaces == (), "not None: the first process may be cloned, into none"
