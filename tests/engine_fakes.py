@@ -38,6 +38,7 @@ from corten.spec.id_map import IdRange
 from corten.spec.image_config import ImageConfig
 from corten.spec.mounts import Mount
 from corten.tasks.contract import Bundle, ExecSpec, Exit, IdMap, LogFile, Namespace, Stream
+from corten.tasks.host import HostTask
 from fake_networks import FakeNetworks
 
 Json = dict[str, Any]
@@ -357,7 +358,7 @@ async def end_programs() -> None:
         await program.exit
 
 
-class FakeTask:
+class FakeTask(HostTask):
     def __init__(self, runtime: FakeRuntime, bundle: Bundle, program: Program) -> None:
         self.id = bundle.id
         self.pid = 0
@@ -384,6 +385,12 @@ class FakeTask:
 
     async def wait_exec(self, exec_id: str) -> Exit:
         return await asyncio.shield(self.execs[exec_id].exit)
+
+    async def signal_exec(self, exec_id: str, number: int) -> None:
+        self.execs[exec_id].signal(number)
+
+    def exec_runs(self, exec_id: str) -> bool:
+        return not self.execs[exec_id].exit.done()
 
     async def signal(self, number: int, everyone: bool = False) -> None:
         self.program.signal(number)

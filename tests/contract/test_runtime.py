@@ -189,6 +189,38 @@ async def test_no_input_is_the_container_s_own_null_device(world: World) -> None
         assert int(first.split()[1].split(":")[0]) != os.stat("/dev/null").st_dev
 
 
+async def test_an_exec_is_killed_alone(world: World) -> None:
+    task = await world.started("sleep", "1000")
+    pid = await task.exec(ExecSpec("e1", {"args": ["sleep", "1000"], "env": ["PATH=/bin"], "cwd": "/"}), None)
+    assert task.exec_runs("e1") and pid in await task.pids()
+    await task.signal_exec("e1", signal.SIGKILL)
+    assert (await task.wait_exec("e1")).status == 137
+    with pytest.raises(NotFound):
+        await task.signal_exec("e1", signal.SIGKILL)
+    assert list(await task.pids()) == [task.pid]
+    await task.signal(signal.SIGKILL)
+    await task.wait()
+    await task.delete()
+
+
+async def test_what_is_seen_from_outside(world: World) -> None:
+    task = await world.started("sleep", "1000")
+    assert os.readlink(task.namespace("network")) == os.readlink(f"/proc/{task.pid}/ns/net")
+    assert (task.root() / "etc/passwd").read_text().startswith("root")
+    root, mounts, user = task.open_tree()
+    assert os.readlink(f"/proc/self/fd/{mounts}") == os.readlink(f"/proc/{task.pid}/ns/mnt")
+    assert "passwd" in os.listdir(f"/proc/self/fd/{root}/etc")
+    for fd in (root, mounts, user):
+        os.close(fd)
+    shown = await task.processes(["-e", "-o", "pid,args"])
+    assert shown == (["PID", "COMMAND"], [[str(task.pid), "sleep 1000"]])
+    assert await task.interface_counters() == {}  # a new network namespace has loopback only
+    await task.signal(signal.SIGKILL)
+    await task.wait()
+    await task.delete()
+    assert task.open_tree() == ()
+
+
 async def test_paused_limited_counted(world: World) -> None:
     task = await world.started("sleep", "1000")
     assert list(await task.pids()) == [task.pid]

@@ -51,7 +51,7 @@ def _listen(host: str, config: Config) -> list[Listener]:
 
 
 def _unix(path: Path, group: str) -> socket.socket:
-    """The socket is born inaccessible and given to the group before anybody can connect."""
+    """The socket is created inaccessible and given to the group before a client can connect."""
     paths.make_public(path.parent)
     _take_place(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

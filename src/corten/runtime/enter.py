@@ -100,15 +100,15 @@ class Enter:
             os.setresuid(0, 0, 0)
             p.prctl(p.PR_SET_DUMPABLE, 0)
 
-    def be_born(self) -> None:
+    def fork_into_namespaces(self) -> None:
         """Go on as a child in the container's PID namespace, which is the parent's child as this process was."""
         close_all_but([self.channel.fileno(), *self.entry.keep])
         told, tell = os.pipe2(os.O_CLOEXEC)
         pid, pidfd = p.clone3(p.CLONE_PARENT)
         if pid:
-            messages.send(self.channel, messages.BORN, pidfd, warnings=self.warnings)
+            messages.send(self.channel, messages.FORKED, pidfd, warnings=self.warnings)
             os._exit(0)
-        # What the child says (its console, why it failed) must not come before the word of its birth.
+        # What the child says (its console, why it failed) must not come before Forked.
         os.close(tell)
         os.read(told, 1)
         os.close(told)
@@ -154,12 +154,12 @@ STEPS: tuple[tuple[str, Callable[[Enter], None]], ...] = (
     ("stdio", Enter.take_stdio),  # first: the launcher's own, among them its log, are not the container's to see
     ("leave parent", Enter.leave_parent),  # all other descriptors; 0, 1 and 2 are the container's by now
     ("cgroup", Enter.enter_cgroup),  # limited and accounted before it can do anything inside
-    ("parent", Enter.wait_for_parent),  # it sees to the v2 group where one cannot be born in it
+    ("parent", Enter.wait_for_parent),  # it sees to the v2 group where no process can be cloned into it
     ("limits", Enter.be_limited),  # inside a user namespace they could not be raised
     ("join namespaces", Enter.join_namespaces),  # one setns: all or none; the root is the container's from here on
     # Only now can the container see this process. Who may trace in there (CAP_SYS_PTRACE) gets at whatever it can see:
     # it has no root, no directory and no descriptor of the host's any more.
-    ("birth", Enter.be_born),
+    ("fork", Enter.fork_into_namespaces),
     ("session", Enter.new_session),
     ("console", Enter.open_console),
     ("find user", Enter.find_identity),

@@ -20,7 +20,7 @@ from corten.kernel import pty
 from corten.runtime import messages, null
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.limits import apply_limits
-from corten.runtime.plan import BORN_IN, NAMESPACES, Plan
+from corten.runtime.plan import CLONED_INTO, NAMESPACES, Plan
 from corten.runtime.prepare import Prepared
 from corten.runtime.program import Program
 from corten.runtime.rootfs import Rootfs
@@ -103,7 +103,7 @@ class Init:
 
     def join_namespaces(self) -> None:
         for kind, fd in self.inheritance.prepared.namespaces.items():
-            if kind not in BORN_IN:
+            if kind not in CLONED_INTO:
                 p.setns(fd, NAMESPACES[kind])
 
     def new_session(self) -> None:

@@ -15,8 +15,8 @@ A SOCK_SEQPACKET pair, one small JSON object a packet, in this order:
 
 Who was not made by the runtime but becomes the first process (`spawn.become`) limits itself, and gets Start only.
 
-For a further process (exec) the order is Entered, when it is in its control groups; Born, with the pidfd of the process
-that goes on from there; Console; the end of file.
+For a further process (exec) the order is Entered, when it is in its control groups; Forked, with the pidfd of the
+process that goes on from there; Console; the end of file.
 
 Instead of any of its messages, and of the end of file, the child may send Failed, and is gone then.
 """
@@ -35,7 +35,7 @@ LIMITED = "limited"
 ENTERED = "entered"
 CONSOLE = "console"
 READY = "ready"
-BORN = "born"
+FORKED = "forked"
 START = "start"
 FAILED = "failed"
 

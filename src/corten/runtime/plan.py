@@ -21,7 +21,7 @@ NAMESPACES: dict[str, int] = {
     "time": p.CLONE_NEWTIME,
 }
 
-BORN_IN = ("user", "pid", "time")  # a process is born into these; the others it joins itself
+CLONED_INTO = ("user", "pid", "time")  # a process is cloned into these; the others it joins itself
 
 
 class InvalidSpec(ValueError):

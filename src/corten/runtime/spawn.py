@@ -46,7 +46,7 @@ def spawn(
     """A first process for `plan`, brought to the point where only execve is left. Raises ChildFailed or OSError.
 
     `hooks` is called with the pid when the namespaces exist and the root has not changed yet. With `siblings`, who is
-    born here is a child of this process's parent, which has to collect them: their pids are appended.
+    cloned here is a child of this process's parent, which has to collect them: their pids are appended.
     """
     ours, theirs = messages.pair()
     init = Init(plan, inheritance(theirs), cgroup, seccomp)
@@ -75,7 +75,7 @@ def spawn(
 def become(plan: Plan, inheritance: Inheritance, cgroup: Cgroup, seccomp: bytes | None) -> NoReturn:
     """Be the first process of `plan`, instead of having one made. What it has to say goes to `inheritance.channel`.
 
-    The caller has been born in the namespaces that one can only be born in, and in the v2 control group.
+    The caller has been cloned into the namespaces that cannot be joined later, and into the v2 control group.
     """
     made = plan.clone_flags & ~(p.CLONE_NEWPID | p.CLONE_NEWTIME)
     try:
@@ -138,7 +138,7 @@ def enter(entry: Callable[[], Entry], target: int, cgroup: Cgroup, seccomp: Call
         if not inside:
             cgroup.enter(pid, beside=target)
         messages.send(ours, messages.ENTERED)
-        word = messages.expect(ours, messages.BORN)
+        word = messages.expect(ours, messages.FORKED)
     except BaseException as error:
         reason = _reason(ours, error)
         _discard(pid, pidfd, ours, None)
@@ -168,7 +168,7 @@ def _clone_into(cgroup: Cgroup) -> tuple[int, int, bool]:
     return *p.clone3(0), False
 
 
-def _born(flags: int, cgroup: int, siblings: list[int] | None) -> tuple[int, int]:
+def _clone_one(flags: int, cgroup: int, siblings: list[int] | None) -> tuple[int, int]:
     """clone3; the child is ours, or with `siblings` our parent's."""
     if siblings is None:
         return p.clone3(flags, cgroup)
@@ -205,7 +205,7 @@ def _discard(pid: int, pidfd: int, channel: socket.socket, siblings: list[int] |
 
 
 class joined:
-    """While in this context, children are born in these namespaces; this process itself stays where it is."""
+    """While in this context, children are cloned into these namespaces; this process itself stays where it is."""
 
     def __init__(self, namespaces: dict[str, int]) -> None:
         self._joins = [(kind, fd) for kind, fd in namespaces.items() if kind in ("pid", "time")]
@@ -230,9 +230,9 @@ def _clone(flags: int, userns: int, cgroup: int, siblings: list[int] | None) -> 
     back. So a go-between joins it, makes the child as this process's (CLONE_PARENT), and ends.
     """
     if userns < 0:
-        return _born(flags, cgroup, siblings)
+        return _clone_one(flags, cgroup, siblings)
     ours, theirs = socket.socketpair()
-    between, between_fd = _born(0, 0, siblings)
+    between, between_fd = _clone_one(0, 0, siblings)
     if between == 0:
         try:
             p.setns(userns, p.CLONE_NEWUSER)

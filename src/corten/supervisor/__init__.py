@@ -1,11 +1,13 @@
 """The process that owns one container, and the launcher it is forked from.
 
     wire        the frames that daemon, launcher and supervisors exchange; a codec without sockets, and a thin one with
+    requests    what a frame asks of a supervisor, as types
     launcher    forks supervisors, network namespaces and workers on request; never a thread, never a database
-    birth       what every process that it forks does first
-    supervise   one container's owner: create, start, serve, end
-    maker       short-lived processes that make its children: the container's first process, and execs
-    native, external   our runtime, and any other OCI binary
+    forked      what every process that it forks does first
+    supervise   one container's owner: create, start, serve, end; uses `corten.instance.contract` alone
+    native, external   instances: our runtime, and any other OCI binary
+    processes   what both have in common: pidfd, control group, /proc
+    clone       what is done in processes that are cloned for a container: its first one, execs, helpers
     output, clients    where output goes: the log, and who is attached; a slow client never holds the container up
     logfile     Docker's json-file, rotated
     endings     exit.json: how a run ended, durable before anybody is told

@@ -14,6 +14,8 @@ from corten.instance.contract import Execution, Size
 
 Json = dict[str, Any]
 
+SIGNALS_EXECS = 2  # the version of a supervisor (`wire.VERSION`) that has `SignalExec`
+
 
 class Attachment(NamedTuple):
     """How to serve a client's connection; see `tasks.contract.Stream`."""
@@ -78,7 +80,7 @@ class Signal(NamedTuple):
 
 
 class SignalExec(NamedTuple):
-    """Since version 2 (`wire.VERSION`). A verb of its own: version 1 would send it to the first process."""
+    """Since `SIGNALS_EXECS`. A verb of its own: an older supervisor would send the signal to the first process."""
 
     name: str
     number: int

@@ -26,7 +26,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
@@ -106,10 +106,19 @@ class ExecSpec:
     console_size: tuple[int, int] = (0, 0)
 
 
+class ProcessTable(NamedTuple):
+    """Processes of a task, in the columns of ps(1)."""
+
+    titles: list[str]
+    rows: list[list[str]]
+
+
 class Task(Protocol):
     """One run. Methods raise Conflict when the task is in no state for it, NotFound when it is gone, Unavailable when
-    its supervisor does not answer.
+    its supervisor does not answer, Unsupported for what this kind of task cannot do.
 
+    `pid` is in the host's numbering, and is there to be shown: what can be done with a number is done by the methods
+    here, because with some tasks it is no process of the container (with a guest it is its monitor).
     `paused`: its processes are frozen, as far as its supervisor has said.
     """
 
@@ -132,6 +141,13 @@ class Task(Protocol):
 
     async def wait_exec(self, exec_id: str) -> Exit: ...
 
+    async def signal_exec(self, exec_id: str, number: int) -> None:
+        """To an exec's process alone. NotFound when it has ended."""
+
+    def exec_runs(self, exec_id: str) -> bool:
+        """False when an exec's process has ended, also while its supervisor has not said so yet: then `wait_exec` is
+        about to answer. True where this cannot be seen."""
+
     async def signal(self, number: int, everyone: bool = False) -> None: ...
 
     async def pause(self) -> None: ...
@@ -144,6 +160,24 @@ class Task(Protocol):
         """Change limits while running; `resources` is OCI's linux.resources with only the fields to change."""
 
     async def pids(self) -> Sequence[int]: ...
+
+    async def processes(self, arguments: Sequence[str]) -> ProcessTable:
+        """Its processes as ps(1) shows them with these arguments. Invalid when it refuses them, or shows no PIDs."""
+
+    async def interface_counters(self) -> Json:
+        """{name: {"rx_bytes", "rx_packets", "rx_errors", "rx_dropped", "tx_bytes", ...}} of each network interface as a
+        process inside sees it, loopback excepted; {} when it has ended."""
+
+    def namespace(self, kind: str) -> Path:
+        """Where one of its namespaces is found by those who join it while the task runs; `kind` is OCI's word
+        ("network", "pid", "ipc", ...)."""
+
+    def root(self) -> Path:
+        """Where its root directory is found by a runtime that binds something of it, such as /dev/shm."""
+
+    def open_tree(self) -> tuple[int, ...]:
+        """Descriptors of its root, mount namespace and user namespace for `TreeWork`, the caller's to close; () when it
+        does not run any more. OSError when this process has no descriptor left."""
 
     async def stats(self) -> Json:
         """Counters in runc's `events --stats` shape: {"cpu": .., "memory": .., "pids": .., "blkio": ..}."""

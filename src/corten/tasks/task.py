@@ -1,4 +1,4 @@
-"""`Task` over a connection to the supervisor, from its birth or from a restarted daemon."""
+"""`Task` over a connection to the supervisor, from its creation on or from a restarted daemon."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from corten.errors import Conflict, Failed, NotFound, StartFailed, Unavailable
 from corten.spec.json import Json
-from corten.supervisor import endings, wire
+from corten.supervisor import endings, requests, wire
 from corten.tasks import answers, leftovers
 from corten.tasks.contract import Bundle, ExecSpec, Exit, Stream
+from corten.tasks.host import HostTask, runs, send_signal
 from corten.tasks.outgoing import PATIENCE, Outgoing
 from corten.tasks.streams import hang_up
 
@@ -30,7 +31,7 @@ _TEARDOWN = 60.0  # seconds for a supervisor to take everything away
 _LAST_WORDS = 2.0  # seconds for a supervisor to notice that its container has ended
 
 
-class SupervisedTask:
+class SupervisedTask(HostTask):
     """`corten.tasks.contract.Task`."""
 
     def __init__(self, runtime: Supervisors, bundle: Bundle, connection: Outgoing | None) -> None:
@@ -47,7 +48,9 @@ class SupervisedTask:
         self._first: asyncio.Future[Json] = self._loop.create_future()
         self._gone = asyncio.Event()
         self._requests: dict[int, asyncio.Future[Any]] = {}
+        self._version = 1  # of its supervisor, until that says another
         self._execs: dict[str, asyncio.Future[Exit]] = {}
+        self._exec_pids: dict[str, int] = {}
         self._number = 0
         self._decoder = wire.Decoder()
         self._out = connection
@@ -151,7 +154,7 @@ class SupervisedTask:
         if message["event"] == "failed":
             await self._over(_TEARDOWN)
             raise answers.failure(message, StartFailed)
-        self.pid = int(message["pid"])
+        self.pid, self._version = int(message["pid"]), int(message["version"])
         self.timing.update(message["timing"])
         self.warnings.extend(message["warnings"])
 
@@ -173,11 +176,12 @@ class SupervisedTask:
         if first.cancelled() or first.exception():
             return
         message = first.result()
-        self.pid = int(message["pid"])
+        self.pid, self._version = int(message["pid"]), int(message["version"])
         self.started, self.paused = bool(message["started"]), bool(message["paused"])
         for name, state in message["execs"].items():
             future: asyncio.Future[Exit] = self._loop.create_future()
             self._execs[name] = future
+            self._exec_pids[name] = int(state["pid"])
             if state["status"] is not None:
                 future.set_result(Exit(int(state["status"]), time.time()))
 
@@ -218,7 +222,8 @@ class SupervisedTask:
         finally:
             if stream is not None:
                 os.close(stream.fd)
-        return int(answer["pid"])
+        self._exec_pids[spec.id] = int(answer["pid"])
+        return self._exec_pids[spec.id]
 
     async def wait_exec(self, exec_id: str) -> Exit:
         """To be asked once: its end is not kept."""
@@ -233,7 +238,20 @@ class SupervisedTask:
         finally:
             gone.cancel()
         self._execs.pop(exec_id, None)
+        self._exec_pids.pop(exec_id, None)
         return future.result() if future.done() else Exit(137, time.time(), error="the container has ended")
+
+    async def signal_exec(self, exec_id: str, number: int) -> None:
+        if (pid := self._exec_pids.get(exec_id)) is None:
+            raise NotFound(f"no such exec: {exec_id}")
+        if self._version >= requests.SIGNALS_EXECS:
+            await self._ask("signal exec", exec=exec_id, signal=number)
+        else:
+            send_signal(pid, self.id, number)
+
+    def exec_runs(self, exec_id: str) -> bool:
+        pid = self._exec_pids.get(exec_id)
+        return pid is not None and runs(pid)
 
     async def signal(self, number: int, everyone: bool = False) -> None:
         await self._ask("signal", signal=number, all=everyone)

@@ -13,9 +13,9 @@ from corten.api.errors import STATUS, status
 from corten.api.origin import refuse_browsers
 from corten.api.routes import Route, Router
 from corten.engine.containers.attach import detach_keys
-from corten.engine.containers.top import table
 from corten.errors import Forbidden, Invalid
 from corten.spec.docker.signals import number
+from corten.tasks.host import table
 
 
 def request(family: int = socket.AF_INET, **headers: str) -> web.BaseRequest:
@@ -122,6 +122,6 @@ def test_signals() -> None:
 
 def test_table_of_ps() -> None:
     text = "USER PID COMMAND\nroot  1 init\nroot 20 sh -c  'a b'\nbroken\n"
-    assert table(text, {"20"}) == {"Titles": ["USER", "PID", "COMMAND"], "Processes": [["root", "20", "sh -c  'a b'"]]}
+    assert table(text, {"20"}) == (["USER", "PID", "COMMAND"], [["root", "20", "sh -c  'a b'"]])
     with pytest.raises(Invalid):
         table("A B\n1 2\n", {"1"})

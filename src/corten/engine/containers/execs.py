@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import secrets
 import signal
 import socket
@@ -131,8 +130,7 @@ class Execs:
                     output = await _read_all(ours)
                     await exec.ended.wait()
             except TimeoutError:
-                if exec.state == "running" and exec.pid > 0:
-                    os.kill(exec.pid, signal.SIGKILL)
+                await _kill(exec)
                 return -1, f"Health check exceeded timeout ({seconds:g}s)"
         return exec.exit_code or 0, output.decode(errors="replace")
 
@@ -150,8 +148,9 @@ class Execs:
         self._publish(exec, "resize", height=str(rows), width=str(columns))
 
     async def inspect(self, exec: Exec) -> Json:
-        """Docker's shape. The client's stream can end before its supervisor has told us: then we wait for that."""
-        if exec.state == "running" and exec.pid and not _alive(exec.pid):
+        """Docker's shape. The client's stream can end before its supervisor says so: then we wait for that."""
+        task = exec.container.task
+        if exec.state == "running" and exec.pid and (task is None or not task.exec_runs(exec.id)):
             try:
                 async with asyncio.timeout(_CATCH_UP):
                     await exec.ended.wait()
@@ -197,6 +196,15 @@ async def _first_size(exec: Exec, task: Task) -> None:
         log.debug("exec %s: %s", exec.id, error)
 
 
+async def _kill(exec: Exec) -> None:
+    if exec.state != "running" or not exec.pid or (task := exec.container.task) is None:
+        return
+    try:
+        await task.signal_exec(exec.id, signal.SIGKILL)
+    except CortenError as error:  # it has ended meanwhile, or its container
+        log.debug("exec %s: %s", exec.id, error)
+
+
 async def _read_all(sock: socket.socket) -> bytes:
     """Up to the end; only the first bytes are kept."""
     loop, kept = asyncio.get_running_loop(), b""
@@ -207,14 +215,6 @@ async def _read_all(sock: socket.socket) -> bytes:
 
 def _wants_stdin(exec: Exec) -> bool:
     return exec.config.attach_stdin
-
-
-def _alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except (FileNotFoundError, ProcessLookupError, IndexError):
-        return False
 
 
 def _shown(exec: Exec) -> Json:

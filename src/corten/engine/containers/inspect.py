@@ -79,10 +79,11 @@ def network_settings(container: Container) -> Json:
     record = container.record
     networks = {name: endpoint_settings(container, name) for name in networks_of(record)}
     own = record.state.has_task and record.host_config.network_mode != "host"
+    task = container.task if own else None
     shown: Json = {
         "Bridge": "",
         "SandboxID": record.id if own else "",
-        "SandboxKey": f"/proc/{record.state.pid}/ns/net" if own else "",
+        "SandboxKey": str(task.namespace("network")) if task else "",
         "Ports": ports(container),
         "HairpinMode": False,
         "LinkLocalIPv6Address": "",

@@ -253,8 +253,10 @@ async def _changed(containers: Containers, container: Container) -> None:
 
 @asynccontextmanager
 async def _opened(containers: Containers, container: Container) -> AsyncIterator[Namespace]:
-    path = Path(f"/proc/{container.record.state.pid}/ns/net")
-    namespace = await containers.parts.namespaces.open(path)
+    task = container.task
+    if task is None:
+        raise NotFound(f"container {container.id} is not running")
+    namespace = await containers.parts.namespaces.open(task.namespace("network"))
     try:
         yield namespace
     finally:

@@ -251,13 +251,13 @@ def _joined(containers: Containers, container: Container) -> dict[str, str]:
     for kind, mode in (("network", host.network_mode), ("pid", host.pid_mode), ("ipc", host.ipc_mode)):
         if name := joins(mode):
             other = containers.get(name)
-            if not other.record.state.has_task:
+            if other.task is None or not other.record.state.has_task:
                 raise Conflict(f"cannot join {kind} of a non running container: {other.id}")
             if kind == "network":  # one network, one name in it
                 record.config = record.config.replace(hostname=other.record.config.hostname)
             if kind == "ipc":
                 _check_shareable(other)
-            found[kind] = f"/proc/{other.record.state.pid}/ns/{'net' if kind == 'network' else kind}"
+            found[kind] = str(other.task.namespace(kind))
     return found
 
 
@@ -272,7 +272,10 @@ def _shared_memory(containers: Containers, host_config: HostConfig) -> str | Non
     """/dev/shm of the container whose IPC namespace is joined, as the runtime finds it; None for one of its own."""
     if not (name := joins(host_config.ipc_mode)):
         return None
-    return f"/proc/{containers.get(name).record.state.pid}/root/dev/shm"
+    other = containers.get(name)
+    if other.task is None:
+        raise Conflict(f"cannot join ipc of a non running container: {other.id}")
+    return f"{other.task.root()}/dev/shm"
 
 
 def _inputs(

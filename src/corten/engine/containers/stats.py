@@ -12,8 +12,6 @@ from corten.errors import CortenError, Unavailable
 from corten.spec.docker import times
 from corten.spec.json import Json
 
-_NET_FIELDS = ("rx_bytes", "rx_packets", "rx_errors", "rx_dropped", "tx_bytes", "tx_packets", "tx_errors", "tx_dropped")
-_NET_COLUMNS = (0, 1, 2, 3, 8, 9, 10, 11)  # of /proc/net/dev, in the order of _NET_FIELDS
 _TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _NO_CPU: Json = {
     "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
@@ -57,7 +55,7 @@ async def sample(containers: Containers, container: Container, before: Json | No
             empty = _counters(counters)
             shown["read"] = times.rfc3339(times.now())
             if container.endpoints:
-                shown["networks"] = _networks(record.state.pid)
+                shown["networks"] = await task.interface_counters()
         except Unavailable:
             raise
         except CortenError:  # it ended while we asked
@@ -126,19 +124,3 @@ def system_cpu() -> int:
 
 def total_memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _networks(pid: int) -> Json:
-    """Counters of a container's interfaces, as a process inside sees them; none when it is gone."""
-    try:
-        with open(f"/proc/{pid}/net/dev", encoding="ascii") as file:
-            lines = file.readlines()[2:]
-    except OSError:
-        return {}
-    found: Json = {}
-    for line in lines:
-        name, _, numbers = line.partition(":")
-        if name.strip() != "lo":
-            values = numbers.split()
-            found[name.strip()] = {field: int(values[column]) for field, column in zip(_NET_FIELDS, _NET_COLUMNS)}
-    return found

@@ -152,35 +152,10 @@ def check(path: str) -> str:
     return path
 
 
-def _running(container: Container) -> list[int]:
-    """Root, mount namespace and user namespace of a running container; [] when it does not run (any more).
-
-    Its first process is held by a descriptor while it is looked at, and its control group says that it is the one.
-    """
+def _running(container: Container) -> tuple[int, ...]:
+    """Descriptors of a running container's tree (`Task.open_tree`); () when it does not run (any more)."""
     task = container.task
-    if task is None or not container.record.state.running:
-        return []
-    try:
-        process = os.open(f"/proc/{task.pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        with ExitStack() as undo:
-            undo.callback(os.close, process)
-            cgroup = os.open("cgroup", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
-            with os.fdopen(cgroup) as file:
-                if container.id not in file.read():
-                    return []
-            opened = []
-            for name, flags in (
-                ("root", os.O_PATH | os.O_DIRECTORY),
-                ("ns/mnt", os.O_RDONLY),
-                ("ns/user", os.O_RDONLY),
-            ):
-                opened.append(os.open(name, flags | os.O_CLOEXEC, dir_fd=process))
-                undo.callback(os.close, opened[-1])
-            undo.pop_all()
-            os.close(process)
-            return opened
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+    return task.open_tree() if task is not None and container.record.state.running else ()
 
 
 @contextmanager

@@ -51,8 +51,8 @@ def frozen(first: int, unified: int | None) -> bool:
 
 
 def _freeze_v1(directory: int) -> None:
-    """A v1 group stays at FREEZING when processes are born into it meanwhile; writing again takes them in, and now and
-    then only thawing helps."""
+    """A v1 group stays at FREEZING when processes are forked in it meanwhile; writing again takes them in, and now
+    and then only thawing helps."""
     deadline = time.monotonic() + _DEADLINE
     looks = 0
     while True:

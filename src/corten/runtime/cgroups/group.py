@@ -275,7 +275,7 @@ def _is_second(layout: Layout, first: str, second: str) -> bool:
 
 
 def make_unified(layout: Layout, path: str) -> int | None:
-    """The group's v2 directory, before there is a group: for who is born in it and then calls `create`.
+    """The group's v2 directory, before there is a group: for a process that is cloned into it and then calls `create`.
 
     None on a machine without v2. Errors are those of `create`.
     """

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import errno
 import os
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from corten.engine.containers import tree
+from corten.tasks.host import HostTask
 
 _NAMES = ("cgroup", "root", "ns/mnt", "ns/user")
 
 
-def container() -> Any:
+class Task(HostTask):
     """This process, as far as its control group goes."""
-    with open("/proc/self/cgroup") as file:
-        line = file.readline().strip()
-    state = SimpleNamespace(running=True)
-    return SimpleNamespace(id=line, task=SimpleNamespace(pid=os.getpid()), record=SimpleNamespace(state=state))
+
+    def __init__(self) -> None:
+        with open("/proc/self/cgroup") as file:
+            self.id = file.readline().strip()
+        self.pid = os.getpid()
+
+    async def pids(self) -> list[int]:
+        return [self.pid]
 
 
 def descriptors() -> int:
@@ -28,7 +31,7 @@ def descriptors() -> int:
 
 def test_all_of_them() -> None:
     before = descriptors()
-    opened = tree._running(container())
+    opened = Task().open_tree()
     assert len(opened) == 3 and descriptors() == before + 3
     for fd in opened:
         os.close(fd)
@@ -46,5 +49,12 @@ def test_none_when_one_cannot_be_had(monkeypatch: pytest.MonkeyPatch, short: str
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", open_)
         with pytest.raises(OSError, match="Too many open files"):
-            tree._running(container())
+            Task().open_tree()
     assert descriptors() == before
+
+
+def test_none_of_a_process_that_is_another_s() -> None:
+    task = Task()
+    task.id = "of another"
+    before = descriptors()
+    assert task.open_tree() == () and descriptors() == before
