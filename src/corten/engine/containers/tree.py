@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from corten.engine.containers.container import Container
@@ -169,4 +169,3 @@ def _named(container: Container) -> Iterator[None]:
         if isinstance(error, NotFound):
             raise NotFound(f"{error} {container.record.name}") from None
         raise
-
