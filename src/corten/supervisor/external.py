@@ -36,7 +36,7 @@ class External(HostProcesses):
     """One container made by the binary `request.runtime`."""
 
     def __init__(self, request: Create) -> None:
-        super().__init__(cgroups.detect)
+        HostProcesses.__init__(self, cgroups.detect)
         self._binary = request.runtime
         self._id = request.id
         self._directory = request.run

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from corten.errors import Failed, NotFound, Unsupported
-from corten.instance.contract import Ending, Instance, Size, Tree
+from corten.instance.contract import Ending, Size, Tree
 from corten.kernel import process as p
 from corten.kernel import pty
 from corten.runtime import cgroups, messages
@@ -24,8 +24,9 @@ from corten.supervisor.procfs import open_process, open_tree
 Json = dict[str, Any]
 
 
-class HostProcesses(Instance):
-    """`create` of a subclass sets `_pid` and all that follows it."""
+class HostProcesses:
+    """`create` of a subclass sets `_pid` and all that follows it. Subclasses are an `Instance`, and say so nowhere: a
+    protocol among a class's bases costs each supervisor some pages."""
 
     def __init__(self, layout: Callable[[], cgroups.Layout]) -> None:
         self._layout = layout

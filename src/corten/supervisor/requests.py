@@ -118,15 +118,20 @@ Request = (
 )  # what `decode` makes
 
 
+_START = Start()  # made before the fork, so that its class is not written to
+
+
 def decode(message: Json) -> Request:
     do = message.get("do", "")
-    match do:
+    match do:  # frequent ones first, as in `Supervisor._do` and for the same reason
         case "start":
-            return Start()
-        case "attach":
-            return Attach(_attachment(message["stream"]))
+            return _START
+        case "stats":
+            return Counters()
         case "exec":
             return Exec(_execution(message["exec"]), _attachment(message["stream"]) if "stream" in message else None)
+        case "attach":
+            return Attach(_attachment(message["stream"]))
         case "signal":
             return Signal(int(message["signal"]), bool(message.get("all")))
         case "signal exec":
@@ -141,8 +146,6 @@ def decode(message: Json) -> Request:
             return Update(message["resources"])
         case "pids":
             return Processes()
-        case "stats":
-            return Counters()
         case _:
             raise ValueError(f"unknown request {do!r}")
 
