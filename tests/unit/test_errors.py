@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from corten.network.bridge import BridgeGone
 
 from corten import errors
 from corten.error_codec import decode, encode
 from corten.errors import CortenError, Failed, StartFailed
+from corten.network.bridges import BridgeGone
 from corten.runtime.messages import ChildFailed
 from corten.supervisor import clone, namespaces, trees, wire, workers
 from corten.tasks import answers

@@ -103,7 +103,7 @@ class ContainerTrees:
     @asynccontextmanager
     async def _tree(
         self, container: Container, path: str, bare: bool = False, write: bool = False
-    ) -> AsyncIterator[tuple[Json, list[int]]]:
+    ) -> AsyncIterator[tuple[Json, tuple[int, ...]]]:
         """What a worker needs to have the container's tree: a request, and descriptors when it runs.
 
         A writable tree is mounted once at a time (overlayfs.rst: "upperdir is in-use"), so who writes to that of a
@@ -125,8 +125,10 @@ class ContainerTrees:
                 yield request, fds
 
 
-async def _lock_stopped(container: Container, held: AsyncExitStack) -> list[int]:
+async def _lock_stopped(container: Container, held: AsyncExitStack) -> tuple[int, ...]:
     """As `_running`; when that is nothing, `held` holds the container's lock."""
+    if fds := _running(container):
+        return fds
     async with AsyncExitStack() as locked:
         await locked.enter_async_context(container.lock)
         fds = _running(container)
