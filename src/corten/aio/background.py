@@ -1,4 +1,4 @@
-"""Work that goes on behind an answer: it is awaited by `settle`, and an error in it is logged, never lost."""
+"""Tasks that go on after a response: `settle` awaits them, and an error in one is logged, never lost."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Background:
             log.error("%s failed: %s", task.get_name(), error, exc_info=error)
 
     async def settle(self) -> None:
-        """Wait until nothing is under way, including what is begun meanwhile; failures go to the log."""
+        """Wait until no task runs, including those that are started meanwhile; failures go to the log."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
 
 class Forever(Background):
-    """Work that ends by itself only when what it watches ends; `cancel` ends it."""
+    """Tasks that end by themselves only when what they watch ends; `cancel` ends them."""
 
     async def cancel(self) -> None:
         for task in list(self._tasks):

@@ -1,4 +1,4 @@
-"""Asynchronous sources, let go of in time."""
+"""Asynchronous iterators that are closed in time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def closing(source: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
-    """`source`, closed behind the block.
+    """`source`, closed at the end of the block.
 
     A generator that is left half-way after an error keeps what it holds, files and watches, until the collector of
-    cyclic garbage comes to it: the error's traceback refers to it. In a daemon at rest that can take for ever.
+    cyclic garbage gets to it: the error's traceback refers to it. In a daemon at rest that can take for ever.
     """
     try:
         yield source

@@ -1,11 +1,11 @@
 """Threads for what blocks, so that no kind of work keeps another from one.
 
     asyncio.to_thread     what is done in milliseconds: one piece of a file, one document
-    walking               counting trees: as long as there are files (df, ps -s, check)
-    erasing               trees of any size, behind an answer
-    settling              what the disk has to finish, and a request waits for: syncs, collections
-    alone                 what a container or a dead mount can hold up: a thread for each call
-    store.feed            who sends: a thread for each
+    to_walk_thread        counting trees: as long as there are files (df, ps -s, check)
+    to_removal_thread     removal of trees of any size, after the response
+    to_disk_thread        what the disk has to finish while a request waits: syncs, collections
+    alone                 what a container or a dead mount can block: a thread for each call
+    store.feed            streams from clients: a thread for each
 
 A thread cannot be cancelled. Nothing that waits for another process or for the network may be done in one that is
 shared.
@@ -23,31 +23,34 @@ from typing import ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_walks = ThreadPoolExecutor(2, "walk")
-_erasures = ThreadPoolExecutor(1, "erase")
+_WALKS = ThreadPoolExecutor(2, "walk")
+_REMOVALS = ThreadPoolExecutor(1, "erase")
 DISK = ThreadPoolExecutor(4, "disk")
 
 
-async def walking(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What `work` returns, which looks at as many files as there are. Two at a time, in their order."""
-    return await asyncio.get_running_loop().run_in_executor(_walks, partial(work, *args, **kwargs))
+async def to_walk_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `work`, which walks any number of files, and return its result. Two at a time, first come first served."""
+    return await asyncio.get_running_loop().run_in_executor(_WALKS, partial(work, *args, **kwargs))
 
 
-async def erasing(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What `work` returns, which erases as many files as there are. One at a time, in their order."""
-    return await asyncio.get_running_loop().run_in_executor(_erasures, partial(work, *args, **kwargs))
+async def to_removal_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `work`, which removes any number of files, and return its result. One at a time, first come first served."""
+    return await asyncio.get_running_loop().run_in_executor(_REMOVALS, partial(work, *args, **kwargs))
 
 
-async def settling(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What `work` returns, which waits for the disk. Four at a time, in their order."""
+async def to_disk_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `work`, which waits for the disk, and return its result. Four at a time, first come first served."""
     return await asyncio.get_running_loop().run_in_executor(DISK, partial(work, *args, **kwargs))
 
 
 async def alone(
     work: Callable[[], T], seconds: float | None = None, undo: Callable[[T], object] = lambda made: None
 ) -> T:
-    """What `work` returns, in a thread of its own. Raises TimeoutError after `seconds`; the thread then ends whenever
-    the kernel lets it, keeps no process from its end, and what it returns is undone."""
+    """Run `work` in a thread of its own and return its result.
+
+    Raises TimeoutError after `seconds`; the thread then ends when the kernel returns, delays no process's exit, and its
+    result is passed to `undo`.
+    """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
@@ -74,10 +77,10 @@ async def alone(
         return await done
 
 
-async def to_its_end(
+async def run_uncancelled(
     work: Callable[[], T], undo: Callable[[T], object] = lambda made: None, pool: Executor | None = None
 ) -> T:
-    """What `work` returns. A cancelled caller waits for it, and has what was made for nobody undone."""
+    """Run `work` and return its result. If the caller is cancelled, waits for it and passes its result to `undo`."""
     task = asyncio.get_running_loop().run_in_executor(pool, work)
     try:
         return await asyncio.shield(task)

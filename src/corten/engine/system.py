@@ -8,7 +8,7 @@ import platform
 import threading
 
 from corten import __version__
-from corten.aio.threads import walking
+from corten.aio.threads import to_walk_thread
 from corten.engine import images as engine_images
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.list import ImageNames, summary
@@ -142,7 +142,7 @@ class System:
             sized = [(container, await sizes(self._containers, container)) for container in containers]
             shown["Containers"] = [summary(names, c) | found for c, found in sized if not c.gone]
         if every or "volume" in types:
-            counted = [await walking(parts.volumes.shown, volume, True) for volume in parts.volumes.list()]
+            counted = [await to_walk_thread(parts.volumes.shown, volume, True) for volume in parts.volumes.list()]
             there = {volume.name for volume in parts.volumes.list()}
             shown["Volumes"] = [volume for volume in counted if volume["Name"] in there]
         if every or "build-cache" in types:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from corten.aio.threads import alone, walking
-from corten.aio.turns import Turns
+from corten.aio.keyed_locks import KeyedLocks
+from corten.aio.threads import alone, to_walk_thread
 from corten.engine.events import Events
 from corten.engine.volume_places import BIN, VolumePlaces
 from corten.errors import Conflict, Invalid, NotFound, Unavailable, Unsupported
@@ -59,7 +59,7 @@ class Volumes:
         self._table = table
         self._events = events
         self._users: dict[str, set[str]] = {}
-        self._turns: Turns[str] = Turns()
+        self._locks: KeyedLocks[str] = KeyedLocks()
         self._all = {id: msgspec.convert(body, Volume) for id, body in table.list(KIND).items()}
         self._places.recover(self._all)
 
@@ -129,7 +129,7 @@ class Volumes:
         `fill` is called with a directory, and says whether it had anything. Two containers made at the same time may
         share the volume; one that others hold by now is filled in place, where they have it mounted.
         """
-        async with self._turns.of(name):
+        async with self._locks.lock(name):
             path = self.path(name)
             shared = path != self._places.data(name) or bool(self.users(name) - {container})
             if not (await _empty_elsewhere(name, path) if shared else _empty(path)):
@@ -145,7 +145,7 @@ class Volumes:
 
     async def filled(self, name: str) -> None:
         """Wait for the end of its filling."""
-        async with self._turns.of(name):
+        async with self._locks.lock(name):
             return
 
     def hold(self, name: str, container: str) -> None:
@@ -204,7 +204,7 @@ class Volumes:
                 continue
             if name in self._users or not wanted.match_labels("label", volume.labels):
                 continue
-            size = max(0, await walking(self.size, name))
+            size = max(0, await to_walk_thread(self.size, name))
             if name in self._users or name not in self._all:  # taken, or removed, while we counted
                 continue
             self.remove(name)

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from corten.aio.threads import DISK, to_its_end
-from corten.aio.turns import Turns
+from corten.aio.keyed_locks import KeyedLocks
+from corten.aio.threads import DISK, run_uncancelled
 from corten.errors import Conflict
 from corten.images.early import Early
 from corten.images.progress import Emit, Meter, status
@@ -72,7 +72,7 @@ class Chains:
         self._trees = trees
         self._unpacker = unpacker
         self._blobs = blobs
-        self._turns: Turns[str] = Turns()
+        self._locks: KeyedLocks[str] = KeyedLocks()
         self._flushed = 0.0  # CLOCK_MONOTONIC
 
     def missing(self, layers: Sequence[Layer]) -> list[Layer]:
@@ -105,7 +105,7 @@ class Chains:
                     continue
                 self._flushed = math.inf  # under way
                 try:
-                    await to_its_end(sync, pool=DISK)
+                    await run_uncancelled(sync, pool=DISK)
                 finally:
                     self._flushed = time.monotonic()
 
@@ -135,7 +135,7 @@ class Chains:
     @asynccontextmanager
     async def _turn(self, layers: Sequence[Layer]) -> AsyncIterator[list[Layer]]:
         while missing := self.missing(layers):
-            async with self._turns.of(missing[0].chain_id):
+            async with self._locks.lock(missing[0].chain_id):
                 if self.missing(layers) == missing:
                     yield missing
                     return
@@ -145,7 +145,7 @@ class Chains:
         tasks = [asyncio.create_task(self._one(layer, fetch, emit, early)) for layer in missing]
         try:
             unpacked = await asyncio.gather(*tasks)
-            await to_its_end(early.sync, pool=DISK)
+            await run_uncancelled(early.sync, pool=DISK)
         except BaseException:
             await _stop(tasks)
             for task in tasks:
@@ -176,7 +176,9 @@ class Chains:
                 self._trees.discard(tree.draft)
 
 
-def finish(trees: LayerTrees, unpacked: Unpacked, name: str, parent: str | None, sync: Callable[[], None]) -> None:
+def sync_and_commit(
+    trees: LayerTrees, unpacked: Unpacked, name: str, parent: str | None, sync: Callable[[], None]
+) -> None:
     """Have the only layer that was unpacked on disk, as the tree `name`. On an error its draft is gone."""
     try:
         sync()

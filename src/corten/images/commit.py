@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from isal import isal_zlib
 
-from corten.aio.threads import DISK, settling, to_its_end
+from corten.aio.threads import DISK, run_uncancelled, to_disk_thread
 from corten.errors import Exhausted
 from corten.images import keep as image_keep
-from corten.images.chain import finish
+from corten.images.chain import sync_and_commit
 from corten.images.changes import apply_changes
 from corten.images.store import ImageStore
 from corten.layers.write import END
@@ -89,9 +89,9 @@ class Committer:
                 return await self._make(parent, taken, name, wanted, config, command, lease)
             except BaseException as error:
                 lease.release()
-                await settling(self._store.collector.discard, [taken.blob.digest])
+                await to_disk_thread(self._store.collector.discard, [taken.blob.digest])
                 if isinstance(error, Exhausted):
-                    await settling(self._store.collector.everything)
+                    await to_disk_thread(self._store.collector.everything)
                 raise
 
     def _take(self, feed: Feed, lease: Lease) -> Committed:
@@ -141,8 +141,8 @@ class Committer:
             if not self._store.trees.shelf.has(top.chain_id):
                 with self._store.trees.shelf.syncing() as sync:
                     unpacked = await self._store.unpacker.unpack(taken.blob.digest, taken.diff_id, lambda done: None)
-                    await to_its_end(
-                        lambda: finish(self._store.trees, unpacked, top.chain_id, top.parent, sync), pool=DISK
+                    await run_uncancelled(
+                        lambda: sync_and_commit(self._store.trees, unpacked, top.chain_id, top.parent, sync), pool=DISK
                     )
         for data in (text, body):
             await asyncio.to_thread(self._store.blobs.put, data)

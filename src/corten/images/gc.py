@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from corten.aio.threads import settling, walking
+from corten.aio.threads import to_disk_thread, to_walk_thread
 from corten.errors import CortenError
 from corten.images import policy as image_policy
 from corten.images.collect import RESUMABLE
@@ -55,7 +55,7 @@ class Gc:
         if self._policy().active:
             await self._quietly()
         else:  # what a save or a push still needed when its image was removed
-            await settling(self._images.store.collector.everything, RESUMABLE)
+            await to_disk_thread(self._images.store.collector.everything, RESUMABLE)
 
     async def after_pull(self) -> None:
         """Only when there is less space than is wanted."""
@@ -79,9 +79,9 @@ class Gc:
                 self._images.uses.forget_all_but(records)
             gone = [v for v in verdicts if v.goes and (dry or await self._remove(store, v.id))]
             left = [v for v in verdicts if not v.goes]
-            orphans = await walking(store.collector.orphans, RESUMABLE)
+            orphans = await to_walk_thread(store.collector.orphans, RESUMABLE)
             if not dry:
-                await settling(store.collector.everything, RESUMABLE)
+                await to_disk_thread(store.collector.everything, RESUMABLE)
         return {
             "DryRun": dry,
             "Policy": policy.shown(),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from corten.aio.threads import settling
+from corten.aio.threads import to_disk_thread
 from corten.errors import Conflict, Invalid, NotFound
 from corten.images import view as image_view
 from corten.images.builtin import MADE_OF, Builtin
@@ -166,7 +166,7 @@ class Images:
                 reference = None
             if reference not in MADE_OF:
                 raise
-        return self.resolve(await settling(self._builtin.ensure, reference))
+        return self.resolve(await to_disk_thread(self._builtin.ensure, reference))
 
     def _find(self, ref: str) -> tuple[ImageRecord, str | None]:
         """The record, and the canonical name that it was found by (None: by its id). NotFound, Invalid."""
@@ -252,7 +252,7 @@ class Images:
     async def _pull_builtin(self, reference: Reference, emit: Emit) -> None:
         emit({"status": f"Pulling from {reference.path}", "id": reference.tag})
         new = self._records.by_tag(str(reference)) is None
-        id = await settling(self._builtin.ensure, reference)
+        id = await to_disk_thread(self._builtin.ensure, reference)
         made_of = MADE_OF[reference]
         emit(status(f"{reference.familiar_name} is built in: it is made from this machine's {made_of}"))
         digest = next(iter(self._records.digests(id))).partition("@")[2]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from corten.aio.threads import DISK, settling, to_its_end
+from corten.aio.threads import DISK, run_uncancelled, to_disk_thread
 from corten.errors import Exhausted
 from corten.images import keep as image_keep
-from corten.images.chain import finish
+from corten.images.chain import sync_and_commit
 from corten.images.changes import apply_changes
 from corten.images.progress import Emit, stream
 from corten.images.store import ImageStore
@@ -51,7 +51,7 @@ class Importer:
                 with self._store.leases.hold() as lease:
                     id = await self._make(body, name, message, config, target, lease)
             except Exhausted:
-                await settling(self._store.collector.everything)
+                await to_disk_thread(self._store.collector.everything)
                 raise
             emit({"status": id})
             self._imported(id, name.familiar if name else "")
@@ -72,11 +72,13 @@ class Importer:
             with self._store.trees.shelf.syncing() as sync:
                 unpacked = await self._store.unpacker.unpack(blob.digest, None, lambda done: None)
                 lease.add("snapshot", unpacked.diff_id)
-                await to_its_end(lambda: finish(self._store.trees, unpacked, unpacked.diff_id, None, sync), pool=DISK)
+                await run_uncancelled(
+                    lambda: sync_and_commit(self._store.trees, unpacked, unpacked.diff_id, None, sync), pool=DISK
+                )
             return await self._record(blob, unpacked.diff_id, name, message, config, target, lease)
         except BaseException:
             lease.release()
-            await settling(self._store.collector.discard, [blob.digest])
+            await to_disk_thread(self._store.collector.discard, [blob.digest])
             raise
 
     def _take(self, feed: Feed, lease: Lease) -> Descriptor:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from corten.aio.threads import settling
+from corten.aio.threads import to_disk_thread
 from corten.errors import Invalid
 from corten.images.chain import Layer, layers_of
 from corten.images.store import ImageStore
@@ -48,7 +48,7 @@ async def keep(
     """`record`, and what the image no longer needs goes in a thread."""
     before = record(store, image, tags, digests, others)
     if before:
-        await settling(store.collector.discard, before)
+        await to_disk_thread(store.collector.discard, before)
 
 
 def record(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-from corten.aio.threads import settling
+from corten.aio.threads import to_disk_thread
 from corten.errors import CortenError, Exhausted, Invalid
 from corten.images import keep as image_keep
 from corten.images.archive import Archive
@@ -71,10 +71,10 @@ class Loader:
                         for plan, names in await asyncio.to_thread(self._plans, archive, lease):
                             await self._keep(plan, names, lease, emit, quiet, early)
             except Exhausted:
-                await settling(self._store.collector.everything)
+                await to_disk_thread(self._store.collector.everything)
                 raise
             finally:
-                await settling(self._store.collector.discard, taken)
+                await to_disk_thread(self._store.collector.discard, taken)
 
         return stream(work)
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from corten.aio.threads import settling
+from corten.aio.threads import to_disk_thread
 from corten.errors import Corrupt, CortenError, Exhausted, Invalid, NotFound, Unsupported
 from corten.images import keep as image_keep
 from corten.images.content import NESTED, Whole
@@ -81,7 +81,7 @@ class Puller:
         try:
             await self._one(sources[-1], pulling)
         except (Corrupt, Invalid, NotFound, Unsupported):  # of no use: no later attempt would end otherwise
-            await settling(self._discard, pulling.coming)
+            await to_disk_thread(self._discard, pulling.coming)
             raise
 
     def _discard(self, coming: Collection[str]) -> None:
@@ -104,7 +104,7 @@ class Puller:
                 await self._get(repository, pulling, lease)
             except Exhausted:
                 lease.release()
-                await settling(self._store.collector.everything)
+                await to_disk_thread(self._store.collector.everything)
                 raise
         self._pulled(pulling.reference)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from corten.aio.threads import settling
+from corten.aio.threads import to_disk_thread
 from corten.errors import Conflict
 from corten.images.store import ImageStore
 from corten.images.view import familiar
@@ -65,7 +65,7 @@ class Remover:
             self._untag(record, other, done)
         with self._store.collector.leaving(record):
             self._store.records.delete(record.id)  # at once, so that it cannot come into use; the bytes go in a thread
-            trees = await settling(self._store.collector.leave, record)
+            trees = await to_disk_thread(self._store.collector.leave, record)
         self._on_event("delete", record.id, {"name": record.id})
         return [*done, {"Deleted": record.id}, *({"Deleted": tree} for tree in trees)]
 

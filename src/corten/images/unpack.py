@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from corten.aio.threads import to_its_end
+from corten.aio.threads import run_uncancelled
 from corten.errors import Corrupt, Invalid, Unavailable
 from corten.images.pump import SILENCE, Pump, Stored
 from corten.snapshots.shelf import Draft
@@ -95,7 +95,7 @@ class Unpacker:
     async def _into_draft(
         self, name: str, origin: Callable[[], Stored | Following], progress: Callable[[int], None]
     ) -> Unpacked:
-        draft = await to_its_end(self._layers.receive, self._layers.discard)
+        draft = await run_uncancelled(self._layers.receive, self._layers.discard)
         try:
             actual, answer = await self._run(name, origin(), draft, progress)
         except BaseException:

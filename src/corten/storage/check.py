@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from corten.aio.threads import settling, walking
+from corten.aio.threads import to_disk_thread, to_walk_thread
 from corten.engine.engine import Engine
 from corten.images.progress import Emit, status, stream
 from corten.images.store import ImageStore
@@ -45,7 +45,7 @@ class Check:
         if deep:
             emit(status("Comparing every layer with its blob"))
             damaged |= await verify.layers(store, damaged, emit)
-            await settling(store.trees.shelf.drain)  # what it had unpacked is gone before anything is counted
+            await to_disk_thread(store.trees.shelf.drain)  # what it had unpacked is gone before anything is counted
         emit(status("Counting"))
         walked, faults = await self._look(store, damaged)
         if any(fault.kind in _PASSING for fault in faults):
@@ -54,7 +54,7 @@ class Check:
             mending = Repair(self._engine, store)
             for fault in faults:
                 await mending.mend(fault)
-            await settling(store.trees.shelf.drain)
+            await to_disk_thread(store.trees.shelf.drain)
             walked, _ = await self._look(store, {})
         return self._shown(walked, faults, items, read)
 
@@ -67,8 +67,8 @@ class Check:
 
     async def _look(self, store: ImageStore, damaged: dict[str, str]) -> tuple[list[Item], list[Fault]]:
         root = self._engine.parts.settings.data_root
-        walked = await walking(lambda: list(Walk(root).items()))
-        broken = await walking(store.database.faults)
+        walked = await to_walk_thread(lambda: list(Walk(root).items()))
+        broken = await to_walk_thread(store.database.faults)
         now = known(self._engine, store)
         for item in walked:
             attribute(item, now)

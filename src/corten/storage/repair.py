@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from corten.aio.threads import DISK, erasing, settling, to_its_end
+from corten.aio.threads import DISK, run_uncancelled, to_disk_thread, to_removal_thread
 from corten.engine.engine import Engine
 from corten.errors import Conflict, CortenError, NotFound
 from corten.images.chain import Layer, layers_of
@@ -45,7 +45,7 @@ class Repair:
                 (self._root / fault.path).unlink(missing_ok=True)
                 return "deleted"
             case "unused", "layer":
-                await settling(self._store.collector.trees)
+                await to_disk_thread(self._store.collector.trees)
                 return "deleted"
             case "orphaned", "tree":
                 return self._tree(fault)
@@ -61,7 +61,7 @@ class Repair:
                 self._engine.volumes.restore(fault.name)
                 return "an empty directory was made"
             case "unused", "file":
-                return await erasing(self._erase, fault.path)
+                return await to_removal_thread(self._erase, fault.path)
             case _:
                 return self._quarantine(fault.path)
 
@@ -119,7 +119,7 @@ class Repair:
             with shelf.syncing() as sync:
                 whole = await verify.again(self._store, layer)
                 try:
-                    await to_its_end(sync, pool=DISK)
+                    await run_uncancelled(sync, pool=DISK)
                     self._refuse_running(name)
                     shelf.renew(name, whole)
                 except BaseException:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from corten.aio.threads import to_its_end, walking
+from corten.aio.threads import run_uncancelled, to_walk_thread
 from corten.errors import CortenError
 from corten.images.chain import Layer, layers_of
 from corten.images.progress import Emit, status
@@ -23,7 +23,7 @@ async def blobs(store: ImageStore, emit: Emit) -> tuple[dict[str, str], int]:
     read = 0
     try:
         for digest in sorted(store.blobs.list()):
-            good = await walking(store.blobs.verify, digest, stop.is_set)
+            good = await to_walk_thread(store.blobs.verify, digest, stop.is_set)
             read += good is not None
             if good is False:
                 damaged[digest] = "is damaged: its content has another digest"
@@ -66,7 +66,7 @@ async def _compared(store: ImageStore, layer: Layer, lease: Lease) -> str | None
     except CortenError as error:
         return str(error)
     try:
-        return await walking(_difference, store, layer, whole)
+        return await to_walk_thread(_difference, store, layer, whole)
     finally:
         store.trees.shelf.discard(whole)
 
@@ -75,7 +75,7 @@ async def again(store: ImageStore, layer: Layer) -> Draft:
     """The layer, unpacked once more beside its tree. The draft is the caller's."""
     new = await store.unpacker.unpack(layer.blob.digest, layer.diff_id, lambda done: None)
     complete = store.trees.complete
-    return await to_its_end(
+    return await run_uncancelled(
         lambda: complete(new.draft, layer.parent, new.implied, new.links), store.trees.shelf.discard
     )
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from corten.aio.threads import to_its_end
+from corten.aio.threads import run_uncancelled
 from corten.engine.containers.watch import DirectoryWatch
 from corten.spec.docker import times
 from corten.tasks.contract import Exit
@@ -132,7 +132,7 @@ def open_all(path: Path) -> list[_File]:
 
 async def _where(files: list[_File], tail: int | None) -> list[tuple[_File, int]]:
     """`start_points`, in a thread when the files have to be read for it."""
-    return start_points(files, tail) if tail is None else await to_its_end(lambda: start_points(files, tail))
+    return start_points(files, tail) if tail is None else await run_uncancelled(lambda: start_points(files, tail))
 
 
 def start_points(files: list[_File], tail: int | None) -> list[tuple[_File, int]]:

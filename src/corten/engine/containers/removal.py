@@ -9,7 +9,7 @@ import shutil
 import time
 from pathlib import Path
 
-from corten.aio.threads import settling
+from corten.aio.threads import to_disk_thread
 from corten.engine.containers import parents, records
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
@@ -63,7 +63,7 @@ async def _erase(containers: Containers, container: Container) -> None:
     try:
         parts.images.resolve(container.record.image_id)
     except NotFound:
-        await settling(parts.images.collect)
+        await to_disk_thread(parts.images.collect)
 
 
 def _remove_bundle(bundle: Path) -> None:

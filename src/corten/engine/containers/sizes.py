@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from corten.aio.threads import walking
+from corten.aio.threads import to_walk_thread
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.errors import NotFound
@@ -31,7 +31,7 @@ def _image_size(containers: Containers, id: str) -> int:
 async def tree_size(snapshots: Snapshots, container: Container) -> int:
     """Bytes of what a container wrote; -1 when that cannot be counted."""
     try:
-        return (await walking(snapshots.usage, container.id)).bytes
+        return (await to_walk_thread(snapshots.usage, container.id)).bytes
     except (NotFound, OSError) as error:
         if not container.gone:
             log.warning("cannot count what container %s wrote: %s", container.id, error)

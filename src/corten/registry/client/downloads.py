@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import aiohttp
 
-from corten.aio.threads import to_its_end
-from corten.aio.turns import Turns
+from corten.aio.keyed_locks import KeyedLocks
+from corten.aio.threads import run_uncancelled
 from corten.errors import Corrupt, Failed
 from corten.registry.client.errors import Refused
 from corten.registry.client.pace import Pace
@@ -29,7 +29,7 @@ class Downloads:
     def __init__(self, blobs: Blobs) -> None:
         self.slots = Slots(DOWNLOADS)
         self._blobs = blobs
-        self._turns: Turns[str] = Turns()
+        self._locks: KeyedLocks[str] = KeyedLocks()
 
     async def blob(
         self,
@@ -42,14 +42,14 @@ class Downloads:
 
         Raises NotFound, Unavailable, Failed, Exhausted; Corrupt when the registry serves something else.
         """
-        async with self._turns.of(blob.digest):
+        async with self._locks.lock(blob.digest):
             if self._blobs.has(blob.digest):
                 return
             async with self.slots:
                 await self._download(repository, blob, progress or (lambda done: None), waiting)
 
     async def _ingest(self, digest: str) -> Ingest:
-        return await to_its_end(lambda: self._blobs.ingest(digest), Ingest.close)
+        return await run_uncancelled(lambda: self._blobs.ingest(digest), Ingest.close)
 
     async def _download(
         self, repository: Repository, blob: Descriptor, progress: Progress, waiting: Waiting | None
@@ -83,7 +83,7 @@ class Downloads:
             ingest.restart()
         if ingest.offset < blob.size or blob.size == 0:
             await repository.retry(once, waiting, lambda: ingest.offset)
-        await to_its_end(ingest.commit)
+        await run_uncancelled(ingest.commit)
 
     async def _receive(self, repository: Repository, blob: Descriptor, ingest: Ingest, progress: Progress) -> None:
         start = ingest.offset

@@ -10,7 +10,7 @@ from functools import partial
 
 from aiohttp import web
 
-from corten.aio.threads import to_its_end
+from corten.aio.threads import run_uncancelled
 from corten.errors import Conflict, CortenError, Forbidden, NotFound
 from corten.registry.server.answers import HEADERS, MoreScope, Refusal, created, where
 from corten.registry.server.asked import Asked
@@ -76,7 +76,7 @@ class BlobRequests:
             if await asyncio.to_thread(self._mount, asked, digests.check(mounted), source):
                 self._parts.webhooks.tell(asked, "mount", Target(mounted))
                 return created(asked.name, mounted)
-        upload = await to_its_end(partial(self._store.begin, asked.name, asked.actor.user), self._store.abort)
+        upload = await run_uncancelled(partial(self._store.begin, asked.name, asked.actor.user), self._store.abort)
         if wanted := query.get("digest", ""):
             try:
                 return await self._complete(asked, upload, digests.check(wanted))

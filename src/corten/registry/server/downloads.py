@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from corten.aio.threads import to_its_end
+from corten.aio.threads import run_uncancelled
 from corten.errors import CortenError, Unavailable
 from corten.registry.client.registry import Registry as Client
 from corten.registry.client.repository import Repository
@@ -122,7 +122,7 @@ class Downloads:
 
     async def _fetch(self, key: str, name: str, repository: Repository, blob: Descriptor, download: Download) -> None:
         try:
-            await to_its_end(partial(self._store.ledger.coming, name, key, blob.size))
+            await run_uncancelled(partial(self._store.ledger.coming, name, key, blob.size))
             await self._client.blob(repository, blob, download.progress)
             await asyncio.to_thread(self._store.link, name, blob.digest, key)
         except (CortenError, OSError) as error:
@@ -130,7 +130,7 @@ class Downloads:
             raise
         finally:
             try:
-                await to_its_end(partial(self._store.ledger.came, key))
+                await run_uncancelled(partial(self._store.ledger.came, key))
             finally:
                 del self._running[key]
 

@@ -10,7 +10,7 @@ import struct
 from functools import partial
 from typing import IO
 
-from corten.aio.threads import to_its_end
+from corten.aio.threads import run_uncancelled
 
 _PIECE = 16 << 20  # bytes that one thread sends before another file has its turn
 _AT_ONCE = 256 << 10  # bytes, as large as fits a processor's cache
@@ -44,7 +44,7 @@ class SendingLoop(asyncio.SelectorEventLoop):
         try:
             while total < count:
                 piece = min(_PIECE, count - total)
-                sent, ended = await to_its_end(partial(_send, client, file.fileno(), offset + total, piece))
+                sent, ended = await run_uncancelled(partial(_send, client, file.fileno(), offset + total, piece))
                 total += sent
                 if ended:
                     break

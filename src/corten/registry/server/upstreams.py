@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from corten.aio.turns import Turns
+from corten.aio.keyed_locks import KeyedLocks
 from corten.errors import CortenError, Forbidden, Invalid, NotFound, Unauthorized, Unavailable
 from corten.registry.client.auth import Credentials
 from corten.registry.client.endpoints import Endpoints
@@ -81,7 +81,7 @@ class Upstreams:
         self._downloads = Downloads(self._client, store)
         self._repositories: dict[str, Repository] = {}
         self._checked: dict[tuple[str, str], float] = {}
-        self._turns: Turns[tuple[str, str]] = Turns()
+        self._locks: KeyedLocks[tuple[str, str]] = KeyedLocks()
         for each in self._upstreams:
             _place(each, "x")
 
@@ -112,7 +112,7 @@ class Upstreams:
 
     async def manifest(self, name: str, reference: str) -> Manifest:
         """NotFound, Forbidden, Unavailable; Corrupt when the upstream serves something else."""
-        async with self._turns.of((name, reference)):
+        async with self._locks.lock((name, reference)):
             kept = await self._kept(name, reference)
             if kept is not None and (digests.is_digest(reference) or self._is_fresh(name, reference)):
                 self._metrics.count("cache_hits_total", kind="manifest")

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from corten.aio.threads import erasing, settling, walking
+from corten.aio.threads import to_disk_thread, to_removal_thread, to_walk_thread
 
 KINDS: dict[str, Callable[..., Awaitable[Any]]] = {
-    "walking": walking,
-    "erasing": erasing,
-    "settling": settling,
-    "all else": asyncio.to_thread,
+    "walk": to_walk_thread,
+    "removal": to_removal_thread,
+    "disk": to_disk_thread,
+    "default": asyncio.to_thread,
 }
 
 
-@pytest.mark.parametrize("full", ["walking", "erasing", "settling"])
+@pytest.mark.parametrize("full", ["walk", "removal", "disk"])
 async def test_a_kind_that_is_busy_keeps_no_other_waiting(full: str) -> None:
     done = threading.Event()
     kind = KINDS[full]

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 
-from corten.aio.turns import Turns
+from corten.aio.keyed_locks import KeyedLocks
 
 
 class Caller:
-    """One who takes a turn: `inside` once it has it, `leave` ends it."""
+    """A task that takes a lock: `inside` once it has it, `leave` releases it."""
 
-    def __init__(self, turns: Turns[str], key: str) -> None:
+    def __init__(self, locks: KeyedLocks[str], key: str) -> None:
         self.inside, self.leave = asyncio.Event(), asyncio.Event()
-        self.task = asyncio.create_task(self._run(turns, key))
+        self.task = asyncio.create_task(self._run(locks, key))
 
-    async def _run(self, turns: Turns[str], key: str) -> None:
-        async with turns.of(key):
+    async def _run(self, locks: KeyedLocks[str], key: str) -> None:
+        async with locks.lock(key):
             self.inside.set()
             await self.leave.wait()
 
@@ -30,13 +30,13 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_who_comes_while_others_wait_waits_as_well() -> None:
-    turns: Turns[str] = Turns()
-    first, second = Caller(turns, "a"), Caller(turns, "a")
+async def test_a_task_that_comes_while_others_wait_waits_as_well() -> None:
+    locks: KeyedLocks[str] = KeyedLocks()
+    first, second = Caller(locks, "a"), Caller(locks, "a")
     await first.inside.wait()
     await first.end()
     await second.inside.wait()
-    third = Caller(turns, "a")
+    third = Caller(locks, "a")
     await settled()
     assert not third.inside.is_set()
     await second.end()
@@ -45,20 +45,20 @@ async def test_who_comes_while_others_wait_waits_as_well() -> None:
 
 
 async def test_keys_do_not_wait_for_one_another_and_are_forgotten() -> None:
-    turns: Turns[str] = Turns()
-    callers = [Caller(turns, "a"), Caller(turns, "b")]
+    locks: KeyedLocks[str] = KeyedLocks()
+    callers = [Caller(locks, "a"), Caller(locks, "b")]
     for caller in callers:
         await caller.inside.wait()
-    assert len(turns) == 2
+    assert len(locks) == 2
     for caller in callers:
         await caller.end()
     gc.collect()
-    assert len(turns) == 0
+    assert len(locks) == 0
 
 
-async def test_one_who_gives_up_waiting_takes_nobody_s_turn() -> None:
-    turns: Turns[str] = Turns()
-    first, second, third = (Caller(turns, "a") for _ in range(3))
+async def test_a_cancelled_waiter_delays_no_other() -> None:
+    locks: KeyedLocks[str] = KeyedLocks()
+    first, second, third = (Caller(locks, "a") for _ in range(3))
     await first.inside.wait()
     await settled()
     second.task.cancel()
