@@ -31,7 +31,7 @@ from corten.engine.volumes import Volumes
 from corten.errors import Conflict, NotFound, StartFailed, Unsupported
 from corten.images.images import Images
 from corten.plan.facts import HostFacts
-from corten.snapshots.shelf import Shelf, Usage
+from corten.snapshots.tree_store import TreeStore, Usage
 from corten.spec.docker import config as docker
 from corten.spec.docker.decode import decode
 from corten.spec.id_map import IdRange
@@ -77,7 +77,7 @@ class MemorySnapshots:
         return (Mount("bind", "/", "/", ("rbind", "ro")),)
 
     @property
-    def shelf(self) -> Shelf:
+    def tree_store(self) -> TreeStore:
         raise NotImplementedError("these trees have no directories")
 
     def usage(self, key: str) -> Usage:

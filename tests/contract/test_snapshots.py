@@ -63,7 +63,7 @@ def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     database = Database(tmp_path / "db")
     driver = request.param(tmp_path / "snapshots", Records(database))
     yield driver
-    driver.shelf.close()
+    driver.tree_store.close()
     database.close()
 
 
@@ -151,9 +151,9 @@ def test_names(driver: Any, image: str) -> None:
         driver.mounts("c")
     driver.remove("two")
     driver.remove("one")
-    driver.shelf.close()
-    assert os.listdir(driver.shelf.root) == [".trash"]
-    assert os.listdir(driver.shelf.root / ".trash") == []
+    driver.tree_store.close()
+    assert os.listdir(driver.tree_store.root) == [".trash"]
+    assert os.listdir(driver.tree_store.root / ".trash") == []
 
 
 def test_after_a_crash(driver: Any, image: str, tmp_path: Path) -> None:
@@ -161,13 +161,13 @@ def test_after_a_crash(driver: Any, image: str, tmp_path: Path) -> None:
     driver.receive()  # interrupted while unpacking
     table = Records(Database(tmp_path / "db"))
     again = type(driver)(tmp_path / "snapshots", table)
-    again.shelf.sweep()
-    again.shelf.close()
+    again.tree_store.sweep()
+    again.tree_store.close()
     table._database.close()
     count = 3
     assert len([name for name in os.listdir(tmp_path / "snapshots") if name != ".trash"]) == count
     assert again.mounts("c") == driver.mounts("c")
-    assert again.shelf.ancestors_in_use() == {"one", "two"}
+    assert again.tree_store.ancestors_in_use() == {"one", "two"}
 
 
 def test_127_layers_fit(tmp_path: Path) -> None:
@@ -179,16 +179,16 @@ def test_127_layers_fit(tmp_path: Path) -> None:
         parent = str(number)
     mounts = overlay.prepare("c", parent)
     assert inside(mounts, tmp_path / "m", "print(len(os.listdir('.')))") == "127\n"
-    overlay.shelf.close()
+    overlay.tree_store.close()
     database.close()
 
 
 def test_a_hard_link_to_nothing_is_refused(driver: Any, image: str) -> None:
     from corten.errors import CortenError
 
-    before = driver.shelf.keys(True)
+    before = driver.tree_store.keys(True)
     with pytest.raises(CortenError):
         layer(driver, "three", image, tars.link("x", "gone"))  # deleted by the second layer
     with pytest.raises(CortenError):
         layer(driver, "four", None, tars.link("x", "nothing"))
-    assert driver.shelf.keys(True) == before
+    assert driver.tree_store.keys(True) == before

@@ -39,12 +39,12 @@ class Store:
 
     async def close(self) -> None:
         await self.images.close()
-        self.trees.shelf.close()
+        self.trees.tree_store.close()
         self.database.close()
 
     def leftovers(self) -> list[str]:
         """Blobs, parts and trees on disk, for tests that want none."""
-        self.trees.shelf.close()
+        self.trees.tree_store.close()
         return sorted(
             str(path.relative_to(self.root))
             for pattern in ("content/blobs/*/*", "content/ingest/*", "snapshots/*", "snapshots/.trash/*")

@@ -33,8 +33,8 @@ from corten.plan.facts import HostFacts
 from corten.plan.validate.logging import max_size
 from corten.registry.client.registry import Registry
 from corten.snapshots.copying import Copying
+from corten.snapshots.inode_spread import InodeSpread
 from corten.snapshots.overlay import Overlay
-from corten.snapshots.places import Places
 from corten.spec import seccomp
 from corten.spec.json import Json
 from corten.store.blobs import Blobs
@@ -103,9 +103,9 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     records = Records(database)
     events = Events()
     workers = LauncherWorkers(launcher)
-    places = Places(config.data_root / "places")
-    trees = _trees(config, records, places)
-    sweep(config.data_root, config.exec_root, config.cgroup_parent, records, trees.shelf)
+    spread = InodeSpread(config.data_root / "places")
+    trees = _trees(config, records, spread)
+    sweep(config.data_root, config.exec_root, config.cgroup_parent, records, trees.tree_store)
     changing = Background()
     namespaces = LauncherNamespaces(launcher)
     runtime = Supervisors(launcher, config.exec_root / "containers", lambda *event: engine.on_task_event(*event))
@@ -149,7 +149,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         copy_up=workers.copy_up,
         tree_work=LauncherTrees(launcher),
         groups=HostGroups(),
-        mkdir=places.mkdir,
+        mkdir=spread.mkdir,
         changing=changing,
     )
     engine = Engine(parts)
@@ -158,9 +158,9 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     return daemon
 
 
-def _trees(config: Config, records: Records, places: Places) -> Overlay | Copying:
+def _trees(config: Config, records: Records, spread: InodeSpread) -> Overlay | Copying:
     driver = Copying if config.storage_driver in ("copy", "vfs") else Overlay
-    return driver(config.data_root / "snapshots", records, places.mkdir)
+    return driver(config.data_root / "snapshots", records, spread.mkdir)
 
 
 def _network_config(config: Config) -> NetworkConfig:

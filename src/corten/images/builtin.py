@@ -106,7 +106,7 @@ class Builtin:
             self._put(blob.digest, recipe.pieces())
             for data in (config, body):
                 self._store.blobs.put(data)
-            if not self._store.trees.shelf.has(blob.digest):
+            if not self._store.trees.tree_store.has(blob.digest):
                 self._apply(blob.digest)
             image = image_keep.plan(manifest, digests.of(body), config)
             digest_name = f"{reference.name}@{image.manifest}"
@@ -131,7 +131,7 @@ class Builtin:
     def _apply(self, diff_id: str) -> None:
         draft = self._store.trees.receive()
         try:
-            with self._store.trees.shelf.syncing() as sync:
+            with self._store.trees.tree_store.syncing() as sync:
                 applied = _apply_blob(self._store.blobs.open(diff_id), draft.path)
                 sync()
         except BaseException:

@@ -16,7 +16,7 @@ from corten.errors import Conflict
 from corten.images.early import Early
 from corten.images.progress import Emit, Meter, status
 from corten.images.unpack import Unpacked, Unpacker
-from corten.snapshots.shelf import Draft, Shelf
+from corten.snapshots.tree_store import Draft, TreeStore
 from corten.spec.digest import short
 from corten.spec.oci_image import Descriptor, chain_ids
 from corten.store.blobs import Blobs
@@ -30,7 +30,7 @@ class LayerTrees(Protocol):
     """A driver of trees (see `corten.snapshots.overlay.Overlay`): what images need of it."""
 
     @property
-    def shelf(self) -> Shelf: ...
+    def tree_store(self) -> TreeStore: ...
 
     def receive(self) -> Draft: ...
 
@@ -78,14 +78,14 @@ class Chains:
     def missing(self, layers: Sequence[Layer]) -> list[Layer]:
         """Those from the first that is not there on: a tree never stands without its parents."""
         for index, layer in enumerate(layers):
-            if not self._trees.shelf.has(layer.chain_id):
+            if not self._trees.tree_store.has(layer.chain_id):
                 return list(layers[index:])
         return []
 
     @asynccontextmanager
     async def early(self) -> AsyncIterator[Early]:
         """Unpack what arrives meanwhile, and let the disk work at it."""
-        with self._trees.shelf.syncing() as sync:
+        with self._trees.tree_store.syncing() as sync:
             async with Early(self._unpacker, self._trees.discard, sync) as early:
                 flushing = asyncio.create_task(self._flush(sync))
                 try:
@@ -193,7 +193,7 @@ def commit(trees: LayerTrees, unpacked: Unpacked, name: str, parent: str | None)
     try:
         trees.commit(unpacked.draft, name, parent, unpacked.size, unpacked.implied, unpacked.links)
     except Conflict:
-        if not trees.shelf.has(name):
+        if not trees.tree_store.has(name):
             raise
 
 

@@ -60,7 +60,7 @@ class Collector:
 
     def trees(self) -> set[str]:
         """Take away every committed tree that is part of no image, under no container and in no work in flight."""
-        shelf = self._trees.shelf
+        tree_store = self._trees.tree_store
         gone: set[str] = set()
         if not self._idle():
             return gone
@@ -69,14 +69,14 @@ class Collector:
             held = self._leases.held("snapshot", idle)
             self._leases.later("snapshot", held)
             idle -= held
-            for name in sorted(idle, key=lambda name: -len(shelf.lineage(name))):  # children before their parents
-                if shelf.remove_if_childless(name):
+            for name in sorted(idle, key=lambda name: -len(tree_store.lineage(name))):  # children before their parents
+                if tree_store.remove_if_childless(name):
                     gone.add(name)
         return gone
 
     def orphans(self, older_than: float = 0) -> int:
         """Bytes that `everything` would free, parts of downloads aside."""
-        needed, limit, trees = self._needed_blobs(), time.time() - older_than, self._trees.shelf.all()
+        needed, limit, trees = self._needed_blobs(), time.time() - older_than, self._trees.tree_store.all()
         old = {digest for digest in self._blobs.list() if digest not in needed and self._blobs.time(digest) <= limit}
         blobs, idle = old - self._leases.held("blob", old), self._idle() & trees.keys()
         freed = sum(trees[name].size for name in idle - self._leases.held("snapshot", idle))
@@ -87,9 +87,9 @@ class Collector:
 
     def _idle(self) -> set[str]:
         """Committed trees that are part of no image and under no container."""
-        shelf = self._trees.shelf
-        keep = {name for record in self.records.all() for name in record.chain} | shelf.ancestors_in_use()
-        return set(shelf.keys(True)) - keep
+        tree_store = self._trees.tree_store
+        keep = {name for record in self.records.all() for name in record.chain} | tree_store.ancestors_in_use()
+        return set(tree_store.keys(True)) - keep
 
     def blobs(self, older_than: float = 0) -> int:
         """Take away blobs of no image that came `older_than` seconds ago or earlier. Bytes freed."""

@@ -138,8 +138,8 @@ class Committer:
         if not taken.empty:
             top = plan.layers[-1]
             lease.add("snapshot", top.chain_id)
-            if not self._store.trees.shelf.has(top.chain_id):
-                with self._store.trees.shelf.syncing() as sync:
+            if not self._store.trees.tree_store.has(top.chain_id):
+                with self._store.trees.tree_store.syncing() as sync:
                     unpacked = await self._store.unpacker.unpack(taken.blob.digest, taken.diff_id, lambda done: None)
                     await run_uncancelled(
                         lambda: sync_and_commit(self._store.trees, unpacked, top.chain_id, top.parent, sync), pool=DISK

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from corten.errors import CortenError
 from corten.images.unpack import Unpacked, Unpacker
-from corten.snapshots.shelf import Draft
+from corten.snapshots.tree_store import Draft
 from corten.store.blobs import Ingest
 
 _log = logging.getLogger(__name__)

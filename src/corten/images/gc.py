@@ -99,10 +99,10 @@ class Gc:
 
     def _holdings(self, store: ImageStore, records: dict[str, ImageRecord]) -> tuple[list[Holding], dict[str, int]]:
         """Every image, and the bytes of every part of one."""
-        shelf, sizes, found = store.trees.shelf, dict[str, int](), []
+        tree_store, sizes, found = store.trees.tree_store, dict[str, int](), []
         for record in records.values():
             sizes |= {layer.digest: layer.size for layer in record.layers}
-            sizes |= {name: shelf.size(name) for name in record.chain}
+            sizes |= {name: tree_store.size(name) for name in record.chain}
             used = max(record.added, self._images.uses.last(record.id))
             parts = frozenset((*record.kept, *record.chain))
             found.append(Holding(record.id, parts, used, self._kept_by(store, record)))

@@ -116,7 +116,7 @@ class Images:
     def recover(self) -> None:
         """At start: work in flight of an earlier daemon is over; what it left is taken away, or kept to be resumed."""
         self.store.blobs.sweep()
-        self.store.trees.shelf.sweep()
+        self.store.trees.tree_store.sweep()
         self.store.collector.everything(RESUMABLE)
 
     def collect(self) -> None:
@@ -218,8 +218,8 @@ class Images:
         for record in records:
             for name in record.chain:
                 count[name] = count.get(name, 0) + 1
-        shelf = self.store.trees.shelf
-        return {record.id: sum(shelf.size(name) for name in record.chain if count[name] > 1) for record in records}
+        tree_store = self.store.trees.tree_store
+        return {record.id: sum(tree_store.size(name) for name in record.chain if count[name] > 1) for record in records}
 
     def inspect(self, ref: str) -> Json:
         try:
@@ -231,8 +231,8 @@ class Images:
 
     def history(self, ref: str) -> Rows:
         record, _ = self._find(ref)
-        shelf = self.store.trees.shelf
-        sizes = {name: shelf.size(name) for name in record.chain}
+        tree_store = self.store.trees.tree_store
+        sizes = {name: tree_store.size(name) for name in record.chain}
         return image_view.history(record, self._records.tags(record.id), sizes)
 
     # --------------------------------------------------------------------------------------------- coming and going
@@ -374,9 +374,9 @@ class Images:
 
     def layers_size(self) -> int:
         """Bytes of all layers that images have, each counted once."""
-        shelf = self.store.trees.shelf
+        tree_store = self.store.trees.tree_store
         names = {name for record in self._records.all() for name in record.chain}
-        return sum(shelf.size(name) for name in names)
+        return sum(tree_store.size(name) for name in names)
 
     async def commit(
         self, image: str, layer: AsyncIterator[bytes], wanted: Request, config: Config, settled: Callable[[], None]

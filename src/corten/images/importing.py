@@ -69,7 +69,7 @@ class Importer:
     ) -> str:
         blob = await self._readers.run(body, lambda feed: self._take(feed, lease))
         try:
-            with self._store.trees.shelf.syncing() as sync:
+            with self._store.trees.tree_store.syncing() as sync:
                 unpacked = await self._store.unpacker.unpack(blob.digest, None, lambda done: None)
                 lease.add("snapshot", unpacked.diff_id)
                 await run_uncancelled(

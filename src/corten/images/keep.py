@@ -63,7 +63,7 @@ def record(
     An image that was here in another form (its layers compressed otherwise) is now kept in this one: the blobs that it
     had are the answer, to be discarded. `others`: see `ImageRecord`; without them what was kept with it stays.
     """
-    size = sum(store.trees.shelf.get(layer.chain_id).size for layer in image.layers)
+    size = sum(store.trees.tree_store.get(layer.chain_id).size for layer in image.layers)
     blobs: tuple[Descriptor, ...] = tuple(layer.blob for layer in image.layers)
     created = image.config.created or times.NEVER
     known = store.records.get(image.id)

@@ -8,7 +8,7 @@ from typing import Protocol
 from corten.images.chain import Chains, LayerTrees
 from corten.images.collect import Collector
 from corten.images.unpack import Unpacker, Workers
-from corten.snapshots.shelf import Draft
+from corten.snapshots.tree_store import Draft
 from corten.store.blobs import Blobs
 from corten.store.database import Database
 from corten.store.images import ImageRecords

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from corten.aio.threads import run_uncancelled
 from corten.errors import Corrupt, Invalid, Unavailable
 from corten.images.pump import SILENCE, Pump, Stored
-from corten.snapshots.shelf import Draft
+from corten.snapshots.tree_store import Draft
 from corten.spec.json import Json
 from corten.store.blobs import Blobs, Ingest
 from corten.store.following import Following

@@ -1,10 +1,10 @@
-"""What the engine asks of a driver of trees, as a protocol; overlay and copy are two."""
+"""The protocol of drivers of trees; overlay and copy implement it."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from corten.snapshots.shelf import Shelf, Usage
+from corten.snapshots.tree_store import TreeStore, Usage
 from corten.spec.mounts import Mount
 
 
@@ -16,20 +16,20 @@ class Snapshots(Protocol):
     """
 
     def prepare(self, key: str, parent: str | None) -> tuple[Mount, ...]:
-        """Make a writable tree over `parent` (None: over nothing). Conflict when `key` exists."""
+        """Make a writable tree over `parent` (None: over nothing). Raises Conflict when `key` exists."""
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
-        """The mounts of an active tree again. NotFound."""
+        """The mounts of an active tree again. Raises NotFound when it is absent."""
 
     def view(self, name: str) -> tuple[Mount, ...]:
-        """Read-only mounts of a tree, also of an active one that is in use. NotFound."""
+        """Read-only mounts of a tree, also of an active one that is in use. Raises NotFound when it is absent."""
 
     @property
-    def shelf(self) -> Shelf:
-        """The directories behind all trees, for what counts, checks or copies them."""
+    def tree_store(self) -> TreeStore:
+        """The directories and records of all trees, for code that counts, checks or copies them."""
 
     def usage(self, key: str) -> Usage:
-        """What this tree alone holds, without its parents. Walks the disk."""
+        """Size of this tree alone, without its parents. Walks the disk. Raises NotFound when it is absent."""
 
     def remove(self, key: str) -> None:
-        """Take an active tree away. It is out of the way when this returns; its bytes may go a little later."""
+        """Remove an active tree. It is renamed away when this returns; its bytes may be freed a little later."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from corten.errors import Invalid
 from corten.layers import copy, inherit
 from corten.layers import tree as trees
-from corten.snapshots.shelf import Draft, Mkdir, Shelf, Table, Tree, Usage
+from corten.snapshots.tree_store import Draft, Mkdir, Table, Tree, TreeStore, Usage
 from corten.spec.mounts import Mount
 
 
@@ -17,34 +17,34 @@ class Copying:
     """The same as `Overlay`, for file systems that overlayfs cannot use."""
 
     def __init__(self, root: Path, table: Table, mkdir: Mkdir = os.mkdir) -> None:
-        self._shelf = Shelf(root, table, mkdir)
+        self._store = TreeStore(root, table, mkdir)
 
     def prepare(self, key: str, parent: str | None) -> tuple[Mount, ...]:
-        below = self._shelf.lineage(parent)[:1] if parent is not None else []
-        draft = self._shelf.new(work=False)
+        below = self._store.lineage(parent)[:1] if parent is not None else []
+        draft = self._store.new(work=False)
         try:
             for tree in below:
-                _merge(self._shelf.files(tree), draft.path)
-            self._shelf.add(key, Tree(draft.directory, parent, False, 0))
+                _merge(self._store.files(tree), draft.path)
+            self._store.add(key, Tree(draft.directory, parent, False, 0))
         except BaseException:
-            self._shelf.discard(draft)
+            self._store.discard(draft)
             raise
         return self.mounts(key)
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
-        return (Mount("bind", str(self._shelf.files(self._shelf.get(key))), "/", ("rbind", "rw")),)
+        return (Mount("bind", str(self._store.files(self._store.get(key))), "/", ("rbind", "rw")),)
 
     def view(self, name: str) -> tuple[Mount, ...]:
-        return (Mount("bind", str(self._shelf.files(self._shelf.get(name))), "/", ("rbind", "ro")),)
+        return (Mount("bind", str(self._store.files(self._store.get(name))), "/", ("rbind", "ro")),)
 
     def usage(self, key: str) -> Usage:
-        return self._shelf.usage(key)
+        return self._store.usage(key)
 
     def remove(self, key: str) -> None:
-        self._shelf.remove(key)
+        self._store.remove(key)
 
     def receive(self) -> Draft:
-        return self._shelf.new(work=False)
+        return self._store.new(work=False)
 
     def commit(
         self,
@@ -56,13 +56,13 @@ class Copying:
         links: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         """As `Overlay.commit`; the copies are synced here."""
-        with self._shelf.syncing() as sync:
+        with self._store.syncing() as sync:
             whole = self.complete(draft, parent, implied, links)
             try:
                 sync()
-                self._shelf.add(name, Tree(whole.directory, parent, True, size))
+                self._store.add(name, Tree(whole.directory, parent, True, size))
             except BaseException:
-                self._shelf.discard(whole)
+                self._store.discard(whole)
                 raise
 
     def complete(
@@ -73,26 +73,26 @@ class Copying:
         try:
             if links and parent is None:
                 raise Invalid(f"layer has a hard link to a file that does not exist: {links[0][1]!r}")
-            whole = self._shelf.new(work=False)
+            whole = self._store.new(work=False)
             if parent is not None:
-                below = self._shelf.files(self._shelf.lineage(parent)[0])
+                below = self._store.files(self._store.lineage(parent)[0])
                 _settle(draft.path, below, implied, links)
                 _merge(below, whole.path)
             _merge(draft.path, whole.path)
             return whole
         except BaseException:
             if whole is not None:
-                self._shelf.discard(whole)
+                self._store.discard(whole)
             raise
         finally:
-            self._shelf.discard(draft)
+            self._store.discard(draft)
 
     def discard(self, draft: Draft) -> None:
-        self._shelf.discard(draft)
+        self._store.discard(draft)
 
     @property
-    def shelf(self) -> Shelf:
-        return self._shelf
+    def tree_store(self) -> TreeStore:
+        return self._store
 
 
 def _settle(draft: Path, below: Path, implied: Sequence[bytes], links: Sequence[tuple[bytes, bytes]]) -> None:

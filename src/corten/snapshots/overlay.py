@@ -15,62 +15,62 @@ from pathlib import Path
 from corten.errors import Invalid
 from corten.layers import inherit
 from corten.layers import tree as trees
-from corten.snapshots.shelf import Draft, Mkdir, Shelf, Table, Tree, Usage
+from corten.snapshots.tree_store import Draft, Mkdir, Table, Tree, TreeStore, Usage
 from corten.spec.mounts import Mount
 
 _OFF = ("index=off", "redirect_dir=off", "metacopy=off")
 
 
 class Overlay:
-    """`Snapshots` of the engine, and what puts layers in: `receive`, unpack into the draft, `commit` or `discard`."""
+    """`Snapshots`, and the import of layers: `receive`, unpack into the draft, `commit` or `discard`."""
 
     def __init__(self, root: Path, table: Table, mkdir: Mkdir = os.mkdir) -> None:
-        self._shelf = Shelf(root, table, mkdir)
+        self._store = TreeStore(root, table, mkdir)
 
     # ---------------------------------------------------------------------------------------------- trees to use
 
     def prepare(self, key: str, parent: str | None) -> tuple[Mount, ...]:
-        lower = self._shelf.lineage(parent) if parent is not None else []
-        draft = self._shelf.new(work=True)
+        lower = self._store.lineage(parent) if parent is not None else []
+        draft = self._store.new(work=True)
         try:
             if lower:
-                _like(self._shelf.files(lower[0]), draft.path)
-            self._shelf.add(key, Tree(draft.directory, parent, False, 0))
+                _like(self._store.files(lower[0]), draft.path)
+            self._store.add(key, Tree(draft.directory, parent, False, 0))
         except BaseException:
-            self._shelf.discard(draft)
+            self._store.discard(draft)
             raise
         return self.mounts(key)
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
-        tree = self._shelf.get(key)
-        upper = str(self._shelf.files(tree))
+        tree = self._store.get(key)
+        upper = str(self._store.files(tree))
         if tree.parent is None:
             return (Mount("bind", upper, "/", ("rbind", "rw")),)
-        lower = self._lower(self._shelf.lineage(tree.parent))
-        options = (f"lowerdir={lower}", f"upperdir={upper}", f"workdir={self._shelf.work(tree)}", *_OFF)
+        lower = self._lower(self._store.lineage(tree.parent))
+        options = (f"lowerdir={lower}", f"upperdir={upper}", f"workdir={self._store.work(tree)}", *_OFF)
         return (Mount("overlay", "overlay", "/", options),)
 
     def view(self, name: str) -> tuple[Mount, ...]:
-        top = self._shelf.get(name)
-        lower = [top, *(self._shelf.lineage(top.parent) if top.parent is not None else ())]
+        top = self._store.get(name)
+        lower = [top, *(self._store.lineage(top.parent) if top.parent is not None else ())]
         if len(lower) == 1:  # overlay wants two at least
-            return (Mount("bind", str(self._shelf.files(lower[0])), "/", ("rbind", "ro")),)
+            return (Mount("bind", str(self._store.files(lower[0])), "/", ("rbind", "ro")),)
         return (Mount("overlay", "overlay", "/", ("ro", f"lowerdir={self._lower(lower)}", *_OFF)),)
 
     def usage(self, key: str) -> Usage:
-        return self._shelf.usage(key)
+        return self._store.usage(key)
 
     def remove(self, key: str) -> None:
-        self._shelf.remove(key)
+        self._store.remove(key)
 
     def _lower(self, lineage: Sequence[Tree]) -> str:
-        return ":".join(str(self._shelf.files(tree)) for tree in lineage)
+        return ":".join(str(self._store.files(tree)) for tree in lineage)
 
-    # ---------------------------------------------------------------------------------------------- layers coming in
+    # ---------------------------------------------------------------------------------------------- import of layers
 
     def receive(self) -> Draft:
         """An empty tree for one layer. It need not have its parent yet: layers unpack side by side."""
-        return self._shelf.new(work=False)
+        return self._store.new(work=False)
 
     def commit(
         self,
@@ -83,30 +83,33 @@ class Overlay:
     ) -> None:
         """Make the unpacked draft the tree `name`. The caller has synced its files to disk.
 
-        `implied` and `links` are the unpacker's answer: what is done about them is synced here. Conflict when `name`
-        exists; then the draft is discarded.
+        `implied` and `links` are the unpacker's result: what is done about them is synced here. Raises Conflict when
+        `name` exists; then the draft is discarded.
         """
-        with self._shelf.syncing() as sync:
+        with self._store.syncing() as sync:
             whole = self.complete(draft, parent, implied, links)
             try:
                 if implied or links:
                     sync()
-                self._shelf.add(name, Tree(whole.directory, parent, True, size))
+                self._store.add(name, Tree(whole.directory, parent, True, size))
             except BaseException:
-                self._shelf.discard(whole)
+                self._store.discard(whole)
                 raise
 
     def complete(
         self, draft: Draft, parent: str | None, implied: Sequence[bytes], links: Sequence[tuple[bytes, bytes]]
     ) -> Draft:
-        """The draft as the tree that `commit` would make of it. On an error it is gone."""
+        """The draft as the tree that `commit` would make of it. Discarded on an error.
+
+        Raises Invalid for a hard link to a file that does not exist.
+        """
         try:
             if parent is not None and (implied or links):
                 self._settle(draft, parent, implied, links)
             elif links:
                 raise Invalid(f"layer has a hard link to a file that does not exist: {links[0][1]!r}")
         except BaseException:
-            self._shelf.discard(draft)
+            self._store.discard(draft)
             raise
         return draft
 
@@ -115,7 +118,7 @@ class Overlay:
     ) -> None:
         opened: list[int] = []
         try:
-            for path in (draft.path, *(self._shelf.files(tree) for tree in self._shelf.lineage(parent))):
+            for path in (draft.path, *(self._store.files(tree) for tree in self._store.lineage(parent))):
                 opened.append(trees.open_directory(os.fsencode(path)))
             inherit.settle(opened[0], opened[1:], implied, links)
         finally:
@@ -123,12 +126,12 @@ class Overlay:
                 os.close(fd)
 
     def discard(self, draft: Draft) -> None:
-        self._shelf.discard(draft)
+        self._store.discard(draft)
 
     @property
-    def shelf(self) -> Shelf:
-        """The trees themselves: sizes, parents, what is in use."""
-        return self._shelf
+    def tree_store(self) -> TreeStore:
+        """The directories and records: sizes, parents, which are in use."""
+        return self._store
 
 
 def _like(model: Path, made: Path) -> None:

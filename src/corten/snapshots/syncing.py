@@ -1,12 +1,12 @@
-"""Everything that was written since is on disk: syncfs(2), without losing an error on the way.
+"""syncfs(2) of everything that was written since a point in time, without losing a write-back error.
 
     with Syncing(root) as sync:      # before the first byte is written
         ...
         sync()                       # in a thread; OSError when any of it could not be written
 
-The kernel tells an error of writing back to each descriptor that was open when it happened, and to each only once
-(errseq). So one descriptor is opened before and used throughout: one that is opened afterwards hears nothing of what
-somebody else has been told. And an error that one call has met, every later call raises again.
+The kernel reports a write-back error once to each descriptor that was open when it happened (errseq_t). So one
+descriptor is opened before and used throughout: one that is opened afterwards gets no error that another descriptor
+has reported. And an error that one call has met, every later call raises again.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Syncing:
-    """Safe from any thread, until the block ends."""
+    """A call syncs, and raises OSError. Thread-safe, until the block ends."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._fd = tree.open_directory(os.fsencode(root))
         self._error = 0
-        self._lock = threading.Lock()  # who comes second learns what the first is being told
+        self._lock = threading.Lock()  # a second caller waits for the error of the first
 
     def __call__(self) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""Taking trees away: out of the way at once by a rename, their bytes a little later in a thread."""
+"""Removal of trees: renamed away at once, deleted a little later in a thread."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _log = logging.getLogger(__name__)
 
 
 class Trash:
-    """A directory whose content is on its way out. What a crash left in it is taken away by the next one.
+    """A directory whose content is pending deletion. What a crash left in it is deleted by the next `Trash` of it.
 
-    `stuck` is what could not be removed, with the error, by its name in `path`. It is tried again by `again`, and by
+    `stuck` is what could not be removed, with the error, by its name in `path`. It is tried again by `retry`, and by
     the next daemon.
     """
 
@@ -32,24 +32,24 @@ class Trash:
 
     def take(self, victim: Path) -> None:
         """Rename `victim`, which is on the same file system, into the trash. Does nothing when it is absent."""
-        name = secrets.token_hex(8)  # no number: one process after a crash may have the id of the one before
+        name = secrets.token_hex(8)  # not the process id: after a crash the next daemon may have the same
         try:
             os.rename(victim, self.path / name)
         except FileNotFoundError:
-            if not self.path.is_dir():  # it is made when it is needed: on a full disk, a daemon has to start
+            if not self.path.is_dir():  # made on first use: a daemon has to start on a full disk too
                 self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self.take(victim)
             return
         self._later(name.encode())
 
-    def again(self, name: str) -> str:
-        """Try once more to remove what was stuck; the error, "" when it is gone. Blocks."""
+    def retry(self, name: str) -> str:
+        """Try again to remove what was stuck; returns the error, "" when it is removed. Blocks."""
         self._later(os.fsencode(name))
         self.drain()
         return self.stuck.get(name, "")
 
     def drain(self) -> None:
-        """Wait until what is in it by now has been erased, or could not be."""
+        """Wait until everything in it by now has been removed, or could not be."""
         done = threading.Event()
         self._later(done)
         done.wait()
@@ -76,7 +76,7 @@ class Trash:
             finally:
                 os.close(top)
             self.stuck.pop(name, None)
-        except Exception as error:  # it stays, out of the way; the thread has to go on with the others
+        except Exception as error:  # it stays in the trash; the thread has to go on with the others
             self.stuck[name] = str(error)
             _log.warning("cannot remove %s/%s: %s", self.path, name, error)
 

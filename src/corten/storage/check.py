@@ -45,7 +45,7 @@ class Check:
         if deep:
             emit(status("Comparing every layer with its blob"))
             damaged |= await verify.layers(store, damaged, emit)
-            await to_disk_thread(store.trees.shelf.drain)  # what it had unpacked is gone before anything is counted
+            await to_disk_thread(store.trees.tree_store.drain)  # its drafts are removed before anything is counted
         emit(status("Counting"))
         walked, faults = await self._look(store, damaged)
         if any(fault.kind in _PASSING for fault in faults):
@@ -54,7 +54,7 @@ class Check:
             mending = Repair(self._engine, store)
             for fault in faults:
                 await mending.mend(fault)
-            await to_disk_thread(store.trees.shelf.drain)
+            await to_disk_thread(store.trees.tree_store.drain)
             walked, _ = await self._look(store, {})
         return self._shown(walked, faults, items, read)
 

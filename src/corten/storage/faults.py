@@ -138,8 +138,8 @@ def _path(digest: str) -> str:
 
 
 def _layers(store: ImageStore, now: Known, damaged: Mapping[str, str]) -> Iterator[Fault]:
-    shelf = store.trees.shelf
-    trees, kept = shelf.all(), set[str]()
+    tree_store = store.trees.tree_store
+    trees, kept = tree_store.all(), set[str]()
     for record in now.records:
         for name, layer in zip(record.chain, record.layers):
             if name in kept:
@@ -148,16 +148,16 @@ def _layers(store: ImageStore, now: Known, damaged: Mapping[str, str]) -> Iterat
             tree = trees.get(name)
             path = f"snapshots/{tree.directory}" if tree else ""
             shown = f"layer {short(layer.digest)} of {now.images[record.id]}"
-            if tree is None or not shelf.files(tree).is_dir():
+            if tree is None or not tree_store.files(tree).is_dir():
                 yield Fault("missing", "layer", name, path, f"{shown} is not unpacked", "unpack it again")
             elif f"chain {name}" in damaged:
                 text = f"{shown} is not what was unpacked: {damaged[f'chain {name}']}"
                 yield Fault("corrupt", "layer", name, path, text, "unpack it again")
-    under = shelf.ancestors_in_use()
+    under = tree_store.ancestors_in_use()
     for name, tree in sorted(trees.items()):
         if not tree.committed or name in kept:
             continue
-        lost, path = not shelf.files(tree).is_dir(), f"snapshots/{tree.directory}"
+        lost, path = not tree_store.files(tree).is_dir(), f"snapshots/{tree.directory}"
         if name in under and lost:
             text = f"layer {short(name)} is not there, and its image is gone; containers stand on it"
             yield Fault("missing", "layer", name, path, text, "remove these containers", mendable=False)
@@ -166,8 +166,8 @@ def _layers(store: ImageStore, now: Known, damaged: Mapping[str, str]) -> Iterat
 
 
 def _containers(root: Path, store: ImageStore, now: Known) -> Iterator[Fault]:
-    shelf = store.trees.shelf
-    trees = shelf.all()
+    tree_store = store.trees.tree_store
+    trees = tree_store.all()
     for id, name in sorted(now.containers.items()):
         if id in now.going:
             continue
@@ -177,7 +177,7 @@ def _containers(root: Path, store: ImageStore, now: Known) -> Iterator[Fault]:
         if id not in trees:
             text = f"container {name} has no tree: what it wrote is lost"
             yield Fault("missing", "tree", id, "", text, f"remove the container: corten rm {name}", mendable=False)
-        elif not shelf.files(trees[id]).is_dir():
+        elif not tree_store.files(trees[id]).is_dir():
             text = f"tree of container {name} is not there: what it wrote is lost"
             path = f"snapshots/{trees[id].directory}"
             remedy = f"remove the container: corten rm {name}"

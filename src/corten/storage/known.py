@@ -42,22 +42,22 @@ def known(engine: Engine, store: ImageStore) -> Known:
     for record in records:
         for digest in record.kept:
             needed.setdefault(digest, []).append(record.id)
-    shelf = store.trees.shelf
+    tree_store = store.trees.tree_store
     listed = engine.parts.table.list(container_records.KIND)
     return Known(
         records,
         {record.id: _shown(record.id, names.get(record.id)) for record in records},
         needed,
         _coming(store, needed),
-        shelf.owners(),
-        frozenset(shelf.keys(False)),
+        tree_store.owners(),
+        frozenset(tree_store.keys(False)),
         {id: str(body.get("name") or id) for id, body in listed.items()}
         | {id: container.record.name for id, container in ((c.id, c) for c in engine.containers.every())},
         frozenset(id for id, body in listed.items() if (body.get("state") or {}).get("status") == "removing"),
         frozenset(volume.name for volume in engine.volumes.list()),
         {
             f"{trash.path.relative_to(engine.parts.settings.data_root)}/{name}": error
-            for trash in (shelf.trash, engine.volumes.trash)
+            for trash in (tree_store.trash, engine.volumes.trash)
             for name, error in trash.stuck.items()
         },
     )

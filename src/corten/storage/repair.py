@@ -82,48 +82,48 @@ class Repair:
         return "forgotten; a pull of all platforms brings them again"
 
     def _tree(self, fault: Fault) -> str:
-        shelf = self._store.trees.shelf
-        if fault.name in shelf.keys(False):
-            shelf.remove(fault.name)
-        elif not shelf.throw_away(fault.path.rpartition("/")[2]):
+        tree_store = self._store.trees.tree_store
+        if fault.name in tree_store.keys(False):
+            tree_store.remove(fault.name)
+        elif not tree_store.remove_unrecorded(fault.path.rpartition("/")[2]):
             raise Conflict("it has come into use")
         return "deleted"
 
     def _erase(self, path: str) -> str:
         directory, _, name = path.rpartition("/")
-        for trash in (self._store.trees.shelf.trash, self._engine.volumes.trash):
-            if trash.path == self._root / directory and (error := trash.again(name)):
+        for trash in (self._store.trees.tree_store.trash, self._engine.volumes.trash):
+            if trash.path == self._root / directory and (error := trash.retry(name)):
                 raise Conflict(error)
         return "deleted"
 
     def _quarantine(self, path: str) -> str:
         """Move `path` aside, under its own name behind the time."""
-        shelf = self._root / QUARANTINE
-        shelf.mkdir(mode=0o700, exist_ok=True)
-        target = _free(shelf / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{path.replace('/', '_')[-160:]}")
+        quarantine = self._root / QUARANTINE
+        quarantine.mkdir(mode=0o700, exist_ok=True)
+        target = _free(quarantine / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{path.replace('/', '_')[-160:]}")
         os.rename(self._root / path, target)
-        sync_directory(shelf)
+        sync_directory(quarantine)
         return f"moved to {target.relative_to(self._root)}"
 
     async def _layer(self, name: str) -> str:
         """Unpack a layer again, and have it take the place of what is there. Conflict while containers run on it."""
         layer = self._find(name)
-        shelf = self._store.trees.shelf
+        tree_store = self._store.trees.tree_store
         self._refuse_running(name)
         with self._store.leases.hold() as lease:
             lease.add("blob", layer.blob.digest)
             lease.add("snapshot", name, *([layer.parent] if layer.parent else []))
-            if not shelf.has(name):
+            if not tree_store.has(name):
                 await self._build(name)
                 return "unpacked again"
-            with shelf.syncing() as sync:
+            with tree_store.syncing() as sync:
                 whole = await verify.again(self._store, layer)
                 try:
                     await run_uncancelled(sync, pool=DISK)
                     self._refuse_running(name)
-                    shelf.renew(name, whole)
+                    tree_store.replace(name, whole)
                 except BaseException:
-                    shelf.discard(whole)
+                    tree_store.discard(whole)
                     raise
         return "unpacked again"
 
@@ -150,13 +150,13 @@ class Repair:
         raise NotFound(lacking or "no image has it any more")
 
     def _refuse_running(self, name: str) -> None:
-        shelf = self._store.trees.shelf
+        tree_store = self._store.trees.tree_store
         for container in self._engine.containers.by_id.values():
-            if not container.record.state.running or not shelf.has(container.id):
+            if not container.record.state.running or not tree_store.has(container.id):
                 continue
-            parent = shelf.get(container.id).parent
+            parent = tree_store.get(container.id).parent
             while parent is not None and parent != name:
-                parent = shelf.get(parent).parent if shelf.has(parent) else None
+                parent = tree_store.get(parent).parent if tree_store.has(parent) else None
             if parent == name:
                 raise Conflict(f"container {container.record.name} runs on it; stop it first")
 

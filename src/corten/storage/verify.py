@@ -11,7 +11,7 @@ from corten.images.chain import Layer, layers_of
 from corten.images.progress import Emit, status
 from corten.images.store import ImageStore
 from corten.layers import compare, tree
-from corten.snapshots.shelf import Draft
+from corten.snapshots.tree_store import Draft
 from corten.spec.digest import short
 from corten.store.leases import Lease
 
@@ -51,9 +51,9 @@ async def layers(store: ImageStore, damaged: dict[str, str], emit: Emit) -> dict
 
 
 def _there(store: ImageStore, layer: Layer) -> bool:
-    shelf = store.trees.shelf
+    tree_store = store.trees.tree_store
     parents = [layer.chain_id, *([layer.parent] if layer.parent else [])]
-    return all(shelf.has(name) and shelf.files(shelf.get(name)).is_dir() for name in parents)
+    return all(tree_store.has(name) and tree_store.files(tree_store.get(name)).is_dir() for name in parents)
 
 
 async def _compared(store: ImageStore, layer: Layer, lease: Lease) -> str | None:
@@ -68,7 +68,7 @@ async def _compared(store: ImageStore, layer: Layer, lease: Lease) -> str | None
     try:
         return await to_walk_thread(_difference, store, layer, whole)
     finally:
-        store.trees.shelf.discard(whole)
+        store.trees.tree_store.discard(whole)
 
 
 async def again(store: ImageStore, layer: Layer) -> Draft:
@@ -76,15 +76,15 @@ async def again(store: ImageStore, layer: Layer) -> Draft:
     new = await store.unpacker.unpack(layer.blob.digest, layer.diff_id, lambda done: None)
     complete = store.trees.complete
     return await run_uncancelled(
-        lambda: complete(new.draft, layer.parent, new.implied, new.links), store.trees.shelf.discard
+        lambda: complete(new.draft, layer.parent, new.implied, new.links), store.trees.tree_store.discard
     )
 
 
 def _difference(store: ImageStore, layer: Layer, whole: Draft) -> str | None:
-    shelf = store.trees.shelf
-    model = tree.open_directory(os.fsencode(shelf.files(whole)))
+    tree_store = store.trees.tree_store
+    model = tree.open_directory(os.fsencode(tree_store.files(whole)))
     try:
-        other = tree.open_directory(os.fsencode(shelf.files(shelf.get(layer.chain_id))))
+        other = tree.open_directory(os.fsencode(tree_store.files(tree_store.get(layer.chain_id))))
         try:
             return compare.difference(model, other)
         finally:

@@ -14,7 +14,7 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.sizes import sizes
 from corten.engine.engine import Engine
 from corten.layers import tree
-from corten.snapshots.shelf import Usage
+from corten.snapshots.tree_store import Usage
 from corten.spec.docker.filters import Filters
 from docker_json import create
 from engine_fakes import make_engine

@@ -22,7 +22,7 @@ from corten.errors import Invalid
 from corten.images import chain, pump
 from corten.images.unpack import Unpacked
 from corten.snapshots import syncing
-from corten.snapshots.shelf import Draft
+from corten.snapshots.tree_store import Draft
 from corten.store.blobs import Ingest
 from image_parts import tars
 from image_parts.registries import Scripted, scripted
@@ -269,5 +269,5 @@ async def test_a_draft_is_taken_away_when_its_worker_has_ended(
         await asyncio.sleep(0.05)
     assert order == ["worker ended", "draft taken away"]
     assert workers.count == 1  # it was not merely kept from beginning
-    store.trees.shelf.drain()
+    store.trees.tree_store.drain()
     assert not [left for left in store.leftovers() if "snapshots" in left]

@@ -59,7 +59,7 @@ async def test_silent_workers_give_their_turns_back(
         turns = [unpacker.unpack(blob, None, lambda done: None) for _ in range(unpack.UNPACKS)]
         failed = await asyncio.wait_for(asyncio.gather(*turns, return_exceptions=True), 20)
         assert [type(error) for error in failed] == [Unavailable] * unpack.UNPACKS
-        store.trees.shelf.drain()  # what was begun is erased, by a thread that opens what it erases
+        store.trees.tree_store.drain()  # what was begun is erased, by a thread that opens what it erases
         assert len(os.listdir("/proc/self/fd")) <= before + 1  # and keeps the trash's directory
         done = await asyncio.wait_for(unpacker.unpack(blob, None, lambda done: None), 20)
         store.trees.discard(done.draft)

@@ -13,7 +13,7 @@ from corten.snapshots.syncing import Syncing
 
 
 class Disk:
-    """As the kernel does: tells each descriptor of an error once, if it was open when that happened."""
+    """As the kernel does: reports an error once to each descriptor that was open when it happened."""
 
     def __init__(self) -> None:
         self.fails_for: set[int] = set()

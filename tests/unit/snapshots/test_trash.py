@@ -1,4 +1,4 @@
-"""What is thrown away: each thing by itself, and what stays is known and tried again."""
+"""Removal of trees: an error keeps one in the trash, recorded and tried again, and delays no other."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def test_one_that_stays_keeps_no_other(tmp_path: Path, monkeypatch: pytest.Monke
     trash.drain()
     (name,) = os.listdir(trash.path)
     assert trash.stuck.keys() == {name} and "immutable" in trash.stuck[name]
-    assert "immutable" in trash.again(name)
+    assert "immutable" in trash.retry(name)
     monkeypatch.undo()
-    assert trash.again(name) == "" and not trash.stuck and os.listdir(trash.path) == []
+    assert trash.retry(name) == "" and not trash.stuck and os.listdir(trash.path) == []
     trash.close()
 
 

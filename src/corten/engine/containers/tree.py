@@ -72,14 +72,14 @@ class ContainerTrees:
     @asynccontextmanager
     async def _own(self, container: Container, what: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """A stream about the container's own tree and the one below it."""
-        tree = self._shelf_tree(container)
+        tree = self._snapshot(container)
         base = self._trees.view(tree.parent) if tree.parent is not None else ()
         (root,) = self._trees.mounts(container.id)
         whole = root.type == "bind" and tree.parent is not None
         request: Json = {"do": what, "container": container.id, "whole": whole, **self._ids(container)}
         if base:
             request["base"] = base[0].entry()
-        own = os.open(self._trees.shelf.files(tree), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        own = os.open(self._trees.tree_store.files(tree), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             async with self._work.stream(request, [own]) as (_, data):
                 yield data
@@ -94,9 +94,9 @@ class ContainerTrees:
         maps = {"uids": facts.uid_map, "gids": facts.gid_map}
         return {"ids": {name: [[m.container, m.host, m.size] for m in lines] for name, lines in maps.items()}}
 
-    def _shelf_tree(self, container: Container) -> Any:
+    def _snapshot(self, container: Container) -> Any:
         try:
-            return self._trees.shelf.get(container.id)
+            return self._trees.tree_store.get(container.id)
         except NotFound:
             raise Conflict(f"container {container.id[:12]} has no file system: it is being made or removed") from None
 
@@ -114,7 +114,7 @@ class ContainerTrees:
             fds = await _lock_stopped(container, held) if write else _running(container)
             for fd in fds:
                 held.callback(os.close, fd)
-            self._shelf_tree(container)
+            self._snapshot(container)
             if not fds:
                 trees = self._trees.mounts(container.id) if write else self._trees.view(container.id)
                 request["rootfs"] = trees[0].entry()

@@ -1,4 +1,4 @@
-"""Directories that are made in one of many places and end up where they belong."""
+"""Directories that are made in one of many parents and moved to their path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from corten.kernel import inodeflags
-from corten.snapshots.places import Places
+from corten.snapshots.inode_spread import InodeSpread
 
 MANY = 200
 
@@ -20,7 +20,7 @@ def flagged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inodeflags, "set_top", lambda *_: True)
 
 
-def test_directories_come_where_they_belong_from_many_places(
+def test_directories_get_their_path_from_many_parents(
     tmp_path: Path, flagged: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made_in: set[Path] = set()
@@ -31,7 +31,7 @@ def test_directories_come_where_they_belong_from_many_places(
         rename(old, new)
 
     monkeypatch.setattr(os, "rename", noted)
-    some = Places(tmp_path / "places")
+    some = InodeSpread(tmp_path / "places")
     before = os.umask(0o022)
     for number in range(MANY):
         some.mkdir(tmp_path / f"{number}", 0o711)
@@ -41,8 +41,8 @@ def test_directories_come_where_they_belong_from_many_places(
     assert not [name for place in made_in for name in os.listdir(place)]
 
 
-def test_what_cannot_be_moved_is_taken_away(tmp_path: Path, flagged: None) -> None:
-    some = Places(tmp_path / "places")
+def test_what_cannot_be_moved_is_removed(tmp_path: Path, flagged: None) -> None:
+    some = InodeSpread(tmp_path / "places")
     with pytest.raises(FileNotFoundError):
         some.mkdir(tmp_path / "missing" / "here", 0o700)
     (tmp_path / "full").mkdir()
@@ -52,42 +52,40 @@ def test_what_cannot_be_moved_is_taken_away(tmp_path: Path, flagged: None) -> No
     assert not [name for place in (tmp_path / "places").iterdir() for name in os.listdir(place)]
 
 
-def test_a_disk_mounted_where_they_belong_is_used_as_it_is(
+def test_another_file_system_at_the_path_is_used_directly(
     tmp_path: Path, flagged: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def other_disk(old: Path, new: Path) -> None:
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
-    some = Places(tmp_path / "places")
+    some = InodeSpread(tmp_path / "places")
     monkeypatch.setattr(os, "rename", other_disk)
     some.mkdir(tmp_path / "here", 0o700)
     assert (tmp_path / "here").is_dir()
     assert not [name for place in (tmp_path / "places").iterdir() for name in os.listdir(place)]
 
 
-def test_what_a_kill_left_is_swept(tmp_path: Path, flagged: None) -> None:
-    Places(tmp_path / "places")
+def test_what_a_kill_left_is_removed(tmp_path: Path, flagged: None) -> None:
+    InodeSpread(tmp_path / "places")
     (tmp_path / "places" / "3" / "half-made").mkdir()
-    Places(tmp_path / "places")
+    InodeSpread(tmp_path / "places")
     assert os.listdir(tmp_path / "places" / "3") == []
 
 
-def test_a_disk_that_refuses_them_is_used_as_it_is(
-    tmp_path: Path, flagged: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_used_without_parents(tmp_path: Path, flagged: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "mkdir", full)
-    some = Places(tmp_path / "places")
+    some = InodeSpread(tmp_path / "places")
     monkeypatch.undo()
     some.mkdir(tmp_path / "one", 0o700)
     assert (tmp_path / "one").is_dir()
 
 
-def test_without_use_for_it_there_are_no_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_file_systems_get_no_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inodeflags, "set_top", lambda *_: False)
-    some = Places(tmp_path / "places")
+    some = InodeSpread(tmp_path / "places")
     assert not (tmp_path / "places").exists()
     some.mkdir(tmp_path / "one", 0o700)
     with pytest.raises(FileExistsError):

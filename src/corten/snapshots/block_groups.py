@@ -1,10 +1,11 @@
-"""Where on the disk a new layer's tree begins: not where one was deleted a short time ago.
+"""The ext4 block groups that new layers' trees start in: none in which a tree was deleted in the last minutes.
 
 ext4 steps over every inode that was deleted in the last minutes before it takes one in the same group, and it does so
-again for each file: 15,000 files that take half a second elsewhere take six in the place of a tree that was removed
-just now (fs/ext4/ialloc.c, recently_deleted). The subdirectories of a directory with the flag of `chattr +T` begin
-in groups that have few directories, which is where one was removed; so we look where a new one has begun, and make
-another when it is there. The flag is there only meanwhile: the few files of a container are not worth the search.
+again for each file: 15,000 files that take half a second elsewhere take six in the group of a tree that was removed
+just now (recently_deleted in fs/ext4/ialloc.c). The subdirectories of a directory with the flag of `chattr +T` start
+in groups that have few directories, which is where one was removed. So the group of a new directory is looked up, and
+another directory is made when it is such a group. The flag is set only meanwhile: the few files of a container are not
+worth the search.
 """
 
 from __future__ import annotations
@@ -24,29 +25,29 @@ _INODES = 16 * 8192  # in what ext4 fills before it goes elsewhere: a flexible g
 _TRIES = 64
 
 
-class Placed(Protocol):
-    """What has begun at `path`."""
+class Made(Protocol):
+    """A directory that was made at `path`."""
 
     @property
     def path(self) -> Path: ...
 
 
-T = TypeVar("T", bound=Placed)
+T = TypeVar("T", bound=Made)
 
 
-class Sites:
-    """Safe from any thread."""
+class BlockGroups:
+    """The block groups below `root`. Thread-safe."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._chosen = self._scatter(False)  # elsewhere there is nothing to choose
+        self._enabled = self._scatter(False)  # False on other file systems than ext4
         self._scattering = threading.Lock()
         self._lock = threading.Lock()
-        self._emptied: dict[int, float] = {}  # place, and when a tree was last removed there
+        self._emptied: dict[int, float] = {}  # group, and when a tree was last removed in it (CLOCK_MONOTONIC)
 
     def choose(self, make: Callable[[], T], unmake: Callable[[T], None]) -> T:
-        """`make` a tree in a good place; those that it made in bad places meanwhile are unmade."""
-        if not self._chosen:
+        """`make` a tree in a group without recent deletions; those made in other groups meanwhile are unmade."""
+        if not self._enabled:
             return make()
         bad: list[T] = []
         with self._scattering:
@@ -54,7 +55,7 @@ class Sites:
             try:
                 while True:
                     made = make()
-                    if len(bad) == _TRIES or not self._avoided(_place(made.path)):
+                    if len(bad) == _TRIES or not self._avoided(_group(made.path)):
                         return made
                     bad.append(made)
             finally:
@@ -70,20 +71,20 @@ class Sites:
             os.close(fd)
 
     def emptied(self, directory: Path) -> None:
-        """The tree at `directory`, which is still there, is about to be deleted."""
-        if not self._chosen:
+        """Note that the tree at `directory` is about to be deleted."""
+        if not self._enabled:
             return
         try:
-            place = _place(directory)
+            group = _group(directory)
         except FileNotFoundError:
             return
         with self._lock:
-            self._emptied[place] = time.monotonic()
+            self._emptied[group] = time.monotonic()
 
-    def _avoided(self, place: int) -> bool:
+    def _avoided(self, group: int) -> bool:
         with self._lock:
-            return time.monotonic() - self._emptied.get(place, -_SECONDS) < _SECONDS
+            return time.monotonic() - self._emptied.get(group, -_SECONDS) < _SECONDS
 
 
-def _place(directory: Path) -> int:
+def _group(directory: Path) -> int:
     return os.stat(directory).st_ino // _INODES

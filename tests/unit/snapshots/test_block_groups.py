@@ -1,4 +1,4 @@
-"""A tree does not begin where one was removed just now."""
+"""A tree does not start in a block group in which one was removed just now."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from corten.kernel import inodeflags
-from corten.snapshots import sites
-from corten.snapshots.sites import Sites
+from corten.snapshots import block_groups
+from corten.snapshots.block_groups import BlockGroups
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,20 @@ class Maker:
         made.path.rmdir()
 
 
-def test_a_place_that_was_emptied_is_avoided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_with_recent_deletions_is_avoided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inodeflags, "set_top", lambda *_: True)
-    monkeypatch.setattr(sites, "_place", lambda path: int(path.name) // 5)  # 1 to 4, 5 to 9, ...
-    maker, choice = Maker(tmp_path), Sites(tmp_path)
+    monkeypatch.setattr(block_groups, "_group", lambda path: int(path.name) // 5)  # 1 to 4, 5 to 9, ...
+    maker, choice = Maker(tmp_path), BlockGroups(tmp_path)
     assert choice.choose(maker.make, maker.unmake).path.name == "1"
     choice.emptied(tmp_path / "1")
     assert choice.choose(maker.make, maker.unmake).path.name == "5"
     assert sorted(os.listdir(tmp_path)) == ["1", "5"]
 
 
-def test_where_all_places_were_emptied_any_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_recent_deletions_in_all_groups_any_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inodeflags, "set_top", lambda *_: True)
-    monkeypatch.setattr(sites, "_place", lambda path: 0)
-    maker, choice = Maker(tmp_path), Sites(tmp_path)
+    monkeypatch.setattr(block_groups, "_group", lambda path: 0)
+    maker, choice = Maker(tmp_path), BlockGroups(tmp_path)
     choice.emptied(tmp_path)
     last = choice.choose(maker.make, maker.unmake)
     assert os.listdir(tmp_path) == [last.path.name]
@@ -56,10 +56,10 @@ def test_where_all_places_were_emptied_any_will_do(tmp_path: Path, monkeypatch: 
 
 def test_without_the_flag_nothing_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inodeflags, "set_top", lambda *_: False)
-    maker, choice = Maker(tmp_path), Sites(tmp_path)
+    maker, choice = Maker(tmp_path), BlockGroups(tmp_path)
     choice.emptied(tmp_path)
     assert choice.choose(maker.make, maker.unmake).path.name == "1"
 
 
 def test_what_is_gone_already_is_no_error(tmp_path: Path) -> None:
-    Sites(tmp_path).emptied(tmp_path / "gone")
+    BlockGroups(tmp_path).emptied(tmp_path / "gone")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from corten.snapshots.shelf import Shelf, Tree
 from corten.snapshots.trash import Trash
+from corten.snapshots.tree_store import Tree, TreeStore
 
 
 class Rows:
@@ -29,45 +29,45 @@ class Rows:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[Shelf]:
-    shelf = Shelf(tmp_path / "snapshots", Rows())
-    yield shelf
-    shelf.close()
+def tree_store(tmp_path: Path) -> Iterator[TreeStore]:
+    tree_store = TreeStore(tmp_path / "snapshots", Rows())
+    yield tree_store
+    tree_store.close()
 
 
 def test_a_renewed_tree_stays_when_the_old_one_cannot_be_taken_away(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    tree_store: TreeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old, new = shelf.new(work=False), shelf.new(work=False)
-    shelf.add("layer", Tree(old.directory, None, True, 0))
+    old, new = tree_store.new(work=False), tree_store.new(work=False)
+    tree_store.add("layer", Tree(old.directory, None, True, 0))
 
     def full(victim: Path) -> None:
         raise OSError("no space left for a name in the trash")
 
     with monkeypatch.context() as patched:
-        patched.setattr(shelf.trash, "take", full)
+        patched.setattr(tree_store.trash, "take", full)
         with pytest.raises(OSError, match="no space"):
-            shelf.renew("layer", new)
-    shelf.discard(new)  # as everybody does who made a draft and met an error
-    assert shelf.files(shelf.get("layer")) == new.path
+            tree_store.replace("layer", new)
+    tree_store.discard(new)  # as every caller does that made a draft and met an error
+    assert tree_store.files(tree_store.get("layer")) == new.path
     assert new.path.is_dir()
-    assert shelf.throw_away(old.directory) and not old.path.exists()
+    assert tree_store.remove_unrecorded(old.directory) and not old.path.exists()
 
 
-def test_a_draft_goes_once(shelf: Shelf) -> None:
-    draft = shelf.new(work=False)
-    shelf.discard(draft)
-    shelf.discard(draft)
+def test_a_draft_is_removed_once(tree_store: TreeStore) -> None:
+    draft = tree_store.new(work=False)
+    tree_store.discard(draft)
+    tree_store.discard(draft)
     assert not draft.path.exists()
-    assert shelf.owners() == {}
+    assert tree_store.owners() == {}
 
 
-def test_a_sweep_takes_trees_and_nothing_else(shelf: Shelf) -> None:
-    draft = shelf.new(work=False)
-    (shelf.root / "lost+found").mkdir()
-    shelf.sweep()
+def test_a_sweep_takes_trees_and_nothing_else(tree_store: TreeStore) -> None:
+    draft = tree_store.new(work=False)
+    (tree_store.root / "lost+found").mkdir()
+    tree_store.sweep()
     assert not draft.path.exists()
-    assert (shelf.root / "lost+found").is_dir()
+    assert (tree_store.root / "lost+found").is_dir()
 
 
 def test_two_trashes_on_one_directory_do_not_get_in_each_other_s_way(

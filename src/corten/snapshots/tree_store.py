@@ -1,10 +1,10 @@
-"""Where trees lie on disk and who their parents are; shared by the drivers, which say how a tree is seen.
+"""Where trees lie on disk and which are their parents; used by both drivers, which say how a tree is mounted.
 
     <root>/ID/fs     the tree itself, or what it changes      ID is short: 127 of these paths go into one mount
     <root>/ID/work   overlay's scratch directory, for writable trees
-    <root>/.trash    on its way out
+    <root>/.trash    pending deletion
 
-A tree without a record is not there: `sweep` takes it away. The record is written after the tree is on disk.
+A tree without a record does not exist: `sweep` removes it. The record is written after the tree is on disk.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 
 from corten.errors import Conflict, NotFound
 from corten.layers import tree as trees
-from corten.snapshots.sites import Sites
+from corten.snapshots.block_groups import BlockGroups
 from corten.snapshots.syncing import Syncing
 from corten.snapshots.trash import Trash
 from corten.spec.json import Json
@@ -38,7 +38,7 @@ class Table(Protocol):
 
 
 class Tree(NamedTuple):
-    """`size` is the bytes of its files as they measure, for committed trees."""
+    """`size` is the apparent size of its files in bytes, for committed trees."""
 
     directory: str
     parent: str | None
@@ -47,27 +47,27 @@ class Tree(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Bytes of its files as they measure, and how many things there are."""
+    """Apparent size of the files in bytes, and the number of inodes."""
 
     bytes: int
     inodes: int
 
 
 class Draft(NamedTuple):
-    """A layer on its way in: an empty tree to unpack into, unknown to everybody until it is committed."""
+    """An uncommitted layer: an empty tree to unpack into, without a record."""
 
     directory: str
     path: Path
 
 
-class Shelf:
-    """All trees are in memory: finding one costs nothing. Safe from any thread. `mkdir` is for writable trees."""
+class TreeStore:
+    """The trees below `root`; all records are in memory. Thread-safe. `mkdir` makes directories of writable trees."""
 
     def __init__(self, root: Path, table: Table, mkdir: Mkdir = os.mkdir) -> None:
         self.root = root
         self._mkdir = mkdir
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._sites = Sites(root)
+        self._groups = BlockGroups(root)
         self._table = table
         self._lock = threading.RLock()
         self.trash = Trash(root / ".trash")
@@ -99,7 +99,10 @@ class Shelf:
         return self.root / tree.directory / "work"
 
     def lineage(self, name: str) -> list[Tree]:
-        """The committed tree `name` and those below it, topmost first."""
+        """The committed tree `name` and those below it, topmost first.
+
+        Raises NotFound when one of them is absent, Conflict when one is writable.
+        """
         trees: list[Tree] = []
         current: str | None = name
         while current is not None:
@@ -114,7 +117,7 @@ class Shelf:
         """Directories for one more tree."""
         if work:  # a container's own files are few
             return self._make(work)
-        return self._sites.choose(lambda: self._make(work), self._unmake)
+        return self._groups.choose(lambda: self._make(work), self._unmake)
 
     def _make(self, work: bool) -> Draft:
         with self._lock:
@@ -136,7 +139,7 @@ class Shelf:
             self._drafts.discard(draft.directory)
 
     def add(self, key: str, tree: Tree) -> None:
-        """Conflict when `key` is taken. Durable when it returns."""
+        """Record `tree` under `key`. Durable when it returns. Raises Conflict when `key` is taken."""
         with self._lock:
             if key in self._trees:
                 raise Conflict(f"snapshot {key} already exists")
@@ -145,8 +148,11 @@ class Shelf:
             self._drafts.discard(tree.directory)
             self._count(tree.parent, 1)
 
-    def renew(self, key: str, draft: Draft) -> None:
-        """The tree `key` is from now on what `draft` has; what it was goes. NotFound. Durable when it returns."""
+    def replace(self, key: str, draft: Draft) -> None:
+        """Make `draft` the content of the tree `key` and remove the old content. Durable when it returns.
+
+        Raises NotFound when there is no tree `key`.
+        """
         with self._lock:
             old = self.get(key)
             new = old._replace(directory=draft.directory)
@@ -156,7 +162,7 @@ class Shelf:
         self.trash.take(self.root / old.directory)
 
     def all(self) -> dict[str, Tree]:
-        """Every tree there is at this moment, by key."""
+        """All trees by key, at this moment."""
         with self._lock:
             return dict(self._trees)
 
@@ -165,8 +171,8 @@ class Shelf:
         with self._lock:
             return dict.fromkeys(self._drafts, "") | {tree.directory: key for key, tree in self._trees.items()}
 
-    def throw_away(self, directory: str) -> bool:
-        """Take away a directory that is no tree's; says whether it was none."""
+    def remove_unrecorded(self, directory: str) -> bool:
+        """Remove a directory that belongs to no tree. False when it belongs to one."""
         with self._lock:
             if directory in self.owners() or directory.startswith("."):
                 return False
@@ -174,7 +180,7 @@ class Shelf:
             return True
 
     def remove(self, key: str) -> None:
-        """Conflict when trees stand on it. Does nothing when it is absent."""
+        """Remove a tree; does nothing when it is absent. Raises Conflict when it is the parent of others."""
         with self._lock:
             tree = self._trees.get(key)
             if tree is None:
@@ -183,20 +189,20 @@ class Shelf:
                 raise Conflict(f"snapshot {key} is the parent of {self._children[key]} others")
             self._forget(key)
         if tree.committed:
-            self._sites.emptied(self.files(tree))
+            self._groups.emptied(self.files(tree))
         self.trash.take(self.root / tree.directory)
 
     def discard(self, draft: Draft) -> None:
-        """Does nothing to one that is gone, or that has become a tree: who makes one of it may fail afterwards."""
+        """Remove a draft. Does nothing to one that is removed or has become a tree: its user may fail after `add`."""
         with self._lock:
             if draft.directory not in self._drafts:
                 return
-            self._sites.emptied(draft.path)
+            self._groups.emptied(draft.path)
             self.trash.take(self.root / draft.directory)
             self._drafts.discard(draft.directory)
 
     def sweep(self) -> None:
-        """At start: trees without a record go, and so do records without a tree."""
+        """At start: remove trees without a record, and records without a tree."""
         with self._lock:
             for key in [key for key, tree in self._trees.items() if not self.files(tree).is_dir()]:
                 self._forget(key)
@@ -206,7 +212,7 @@ class Shelf:
                     self.trash.take(self.root / name)
 
     def remove_if_childless(self, key: str) -> bool:
-        """`remove`, unless trees stand on it; says whether it is gone."""
+        """`remove`, unless it is the parent of others. Whether it was removed."""
         with self._lock:
             if self._children.get(key):
                 return False
@@ -219,12 +225,12 @@ class Shelf:
         self._count(tree.parent, -1)
 
     def size(self, key: str) -> int:
-        """Of a committed tree; 0 when it is not there (any more)."""
+        """Bytes of a committed tree; 0 when it is absent."""
         tree = self._trees.get(key)
         return tree.size if tree is not None else 0
 
     def usage(self, key: str) -> Usage:
-        """NotFound, or FileNotFoundError when its directory is not there."""
+        """Walk the tree `key` alone. Raises NotFound, or FileNotFoundError when its directory is missing."""
         top = trees.open_directory(os.fsencode(self.files(self.get(key))))
         try:
             return Usage(*trees.usage(top))
@@ -232,7 +238,7 @@ class Shelf:
             os.close(top)
 
     def ancestors_in_use(self) -> set[str]:
-        """Every committed tree that a writable one stands on, directly or not."""
+        """Every committed tree that is an ancestor of a writable one."""
         used: set[str] = set()
         with self._lock:
             for tree in self._trees.values():
@@ -244,7 +250,7 @@ class Shelf:
         return used
 
     def syncing(self) -> Syncing:
-        """To be entered before what it is to sync is written."""
+        """A `Syncing` of `root`, to be entered before the files that it syncs are written."""
         return Syncing(self.root)
 
     def drain(self) -> None:
