@@ -39,7 +39,7 @@ def reader_of(pieces: Iterator[bytes]) -> Callable[[memoryview], int]:
 class Archive:
     """What was in a tar: files as blobs by their name, small documents as bytes, links by their name.
 
-    No name of the archive is ever a path of ours. `began` is told of each file that comes and how large it is.
+    No name of the archive is ever a path of ours. `began` is called with each file and its size in bytes.
     """
 
     def __init__(self, blobs: Blobs, lease: Lease, began: Callable[[Ingest, int], None]) -> None:
@@ -52,7 +52,11 @@ class Archive:
         self.new: set[str] = set()
 
     def read(self, feed: Feed) -> None:
-        """Take in the whole tar. Invalid, Exhausted; Corrupt when the body breaks off."""
+        """Store the whole tar.
+
+        Raises Invalid for what is no archive of images, Exhausted when the disk is full, Corrupt when the body breaks
+        off.
+        """
         source = Source(reader_of(feed.decoded()))
         for entry in entries(source, Limits()):
             name = _clean(entry.name.decode(errors="surrogateescape"))
@@ -103,7 +107,7 @@ class Archive:
         return _clean(name) in self.files or _clean(name) in self._links
 
     def find(self, name: str) -> str:
-        """The digest of a member, links followed. Invalid when it is not there."""
+        """The digest of a member, links followed. Raises Invalid when it is not in the archive."""
         current = _clean(name)
         for _ in range(8):
             if current in self.files:

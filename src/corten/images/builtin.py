@@ -67,7 +67,7 @@ class Recipe:
 
 
 class Builtin:
-    """Make the images; safe from any thread, and each is made once."""
+    """Makes the images, each once. Thread-safe."""
 
     def __init__(self, store: ImageStore) -> None:
         self._store = store
@@ -75,8 +75,10 @@ class Builtin:
         self._places = PLACES
 
     def ensure(self, reference: Reference = REFERENCE) -> str:
-        """The image's id; it is there and tagged when this returns. NotFound, Unsupported when this machine lacks what
-        it is made of."""
+        """The image's id; it is made and tagged when this returns.
+
+        Raises NotFound or Unsupported when this machine lacks what it is made of.
+        """
         with self._lock:
             known = self._store.records.by_tag(str(reference))
             if known is not None:
@@ -115,7 +117,7 @@ class Builtin:
         return image.id
 
     def _put(self, digest: str, pieces: Iterator[bytes]) -> None:
-        """A blob that need not be in memory as a whole. Corrupt when its files have changed meanwhile."""
+        """Store a blob without having it in memory as a whole. Raises Corrupt when its files have changed meanwhile."""
         if self._store.blobs.has(digest):
             return
         ingest = self._store.blobs.ingest(digest)
@@ -152,7 +154,7 @@ def _apply_blob(source: int, tree: Path) -> Applied:
 
 
 def find(places: tuple[str, ...] = PLACES) -> tuple[Path, int]:
-    """The machine's static busybox and its time of change in seconds. NotFound, with the remedy."""
+    """The machine's static busybox and its time of change in seconds. Raises NotFound, with the remedy."""
     for place in places:
         path = Path(place)
         if path.is_file() and _is_static(path):

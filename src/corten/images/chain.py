@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from corten.aio.keyed_locks import KeyedLocks
 from corten.aio.threads import DISK, run_uncancelled
 from corten.errors import Conflict
-from corten.images.early import Early
 from corten.images.progress import Emit, Meter, status
+from corten.images.streaming_unpack import StreamingUnpack
 from corten.images.unpack import Unpacked, Unpacker
 from corten.snapshots.tree_store import Draft, TreeStore
 from corten.spec.digest import short
@@ -22,7 +22,7 @@ from corten.spec.oci_image import Descriptor, chain_ids
 from corten.store.blobs import Blobs
 
 _FLUSH = 0.5  # seconds
-EARLY = 1 << 20  # bytes of a blob from which on it is worth a worker before it is there
+STREAMED_FROM = 1 << 20  # bytes: smaller blobs are unpacked once they are complete
 Fetch = Callable[[Descriptor], Awaitable[None]]
 
 
@@ -76,27 +76,27 @@ class Chains:
         self._flushed = 0.0  # CLOCK_MONOTONIC
 
     def missing(self, layers: Sequence[Layer]) -> list[Layer]:
-        """Those from the first that is not there on: a tree never stands without its parents."""
+        """The layers from the first without a tree on: no tree exists without its parents."""
         for index, layer in enumerate(layers):
             if not self._trees.tree_store.has(layer.chain_id):
                 return list(layers[index:])
         return []
 
     @asynccontextmanager
-    async def early(self) -> AsyncIterator[Early]:
-        """Unpack what arrives meanwhile, and let the disk work at it."""
+    async def streaming(self) -> AsyncIterator[StreamingUnpack]:
+        """Unpack what arrives meanwhile, and flush it every half second."""
         with self._trees.tree_store.syncing() as sync:
-            async with Early(self._unpacker, self._trees.discard, sync) as early:
+            async with StreamingUnpack(self._unpacker, self._trees.discard, sync) as streaming:
                 flushing = asyncio.create_task(self._flush(sync))
                 try:
-                    yield early
+                    yield streaming
                 finally:
                     await _stop([flushing])
 
     async def _flush(self, sync: Callable[[], None]) -> None:
-        """Let the disk work while we do: the kernel by itself would begin to write when all is unpacked, or later.
+        """Write back while layers are unpacked: the kernel by itself would begin when all is unpacked, or later.
 
-        What one flushes, it flushes for all: their number must not be that of the syncs.
+        One flush is for all pulls under way: their number must not multiply the syncs.
         """
         with suppress(OSError):  # the sync that goes before the commit raises it again
             while True:
@@ -109,31 +109,33 @@ class Chains:
                 finally:
                     self._flushed = time.monotonic()
 
-    async def build(self, layers: Sequence[Layer], fetch: Fetch, emit: Emit, early: Early | None = None) -> None:
+    async def build(
+        self, layers: Sequence[Layer], fetch: Fetch, emit: Emit, streaming: StreamingUnpack | None = None
+    ) -> None:
         """Have every tree of the chain. `fetch` brings a blob into the store; fetching and unpacking overlap.
 
-        `early` is who has unpacked layers before; without it they are followed while `fetch` brings them.
+        `streaming` has unpacked layers already; without it they are followed while `fetch` brings them.
 
         Images that share layers wait for one another: what both lack is one common beginning of their chains, so one
         lock, on the first tree that is missing, is enough. Trees are added when all have unpacked and are on disk.
         """
-        async with self._turn(layers) as missing:
+        async with self._locked(layers) as missing:
             for layer in layers[: len(layers) - len(missing)]:
                 emit(status("Already exists", layer.shown))
                 if not self._unpacker.has(layer.blob.digest):  # its tree came from another form of it, or it was lost
                     await fetch(layer.blob)
             for layer in missing:
                 emit(status("Pulling fs layer", layer.shown))
-            if missing and early is not None:
-                await self._fill(missing, fetch, emit, early)
+            if missing and streaming is not None:
+                await self._fill(missing, fetch, emit, streaming)
             elif missing:
-                large = [layer.blob.digest for layer in missing if layer.blob.size >= EARLY]
-                async with self.early() as following:
-                    with self._blobs.watch(large, following.begin):
+                large = [layer.blob.digest for layer in missing if layer.blob.size >= STREAMED_FROM]
+                async with self.streaming() as following:
+                    with self._blobs.watch(large, following.follow):
                         await self._fill(missing, fetch, emit, following)
 
     @asynccontextmanager
-    async def _turn(self, layers: Sequence[Layer]) -> AsyncIterator[list[Layer]]:
+    async def _locked(self, layers: Sequence[Layer]) -> AsyncIterator[list[Layer]]:
         while missing := self.missing(layers):
             async with self._locks.lock(missing[0].chain_id):
                 if self.missing(layers) == missing:
@@ -141,11 +143,11 @@ class Chains:
                     return
         yield []
 
-    async def _fill(self, missing: Sequence[Layer], fetch: Fetch, emit: Emit, early: Early) -> None:
-        tasks = [asyncio.create_task(self._one(layer, fetch, emit, early)) for layer in missing]
+    async def _fill(self, missing: Sequence[Layer], fetch: Fetch, emit: Emit, streaming: StreamingUnpack) -> None:
+        tasks = [asyncio.create_task(self._one(layer, fetch, emit, streaming)) for layer in missing]
         try:
             unpacked = await asyncio.gather(*tasks)
-            await run_uncancelled(early.sync, pool=DISK)
+            await run_uncancelled(streaming.sync, pool=DISK)
         except BaseException:
             await _stop(tasks)
             for task in tasks:
@@ -154,10 +156,10 @@ class Chains:
             raise
         await asyncio.to_thread(self._commit, missing, unpacked)
 
-    async def _one(self, layer: Layer, fetch: Fetch, emit: Emit, early: Early) -> Unpacked:
+    async def _one(self, layer: Layer, fetch: Fetch, emit: Emit, streaming: StreamingUnpack) -> Unpacked:
         await fetch(layer.blob)
         meter = Meter(emit, "Extracting", layer.shown, layer.blob.size)
-        unpacked = await early.take(layer.blob.digest, layer.diff_id)
+        unpacked = await streaming.take(layer.blob.digest, layer.diff_id)
         if unpacked is None:
             unpacked = await self._unpacker.unpack(layer.blob.digest, layer.diff_id, meter)
         else:
@@ -179,7 +181,7 @@ class Chains:
 def sync_and_commit(
     trees: LayerTrees, unpacked: Unpacked, name: str, parent: str | None, sync: Callable[[], None]
 ) -> None:
-    """Have the only layer that was unpacked on disk, as the tree `name`. On an error its draft is gone."""
+    """Sync the only layer that was unpacked, and commit it as the tree `name`. On an error its draft is discarded."""
     try:
         sync()
     except BaseException:
@@ -189,7 +191,7 @@ def sync_and_commit(
 
 
 def commit(trees: LayerTrees, unpacked: Unpacked, name: str, parent: str | None) -> None:
-    """Make it the tree `name`, unless somebody was quicker. Its files are on disk."""
+    """Commit it as the tree `name`, unless that exists by now. Its files are on disk."""
     try:
         trees.commit(unpacked.draft, name, parent, unpacked.size, unpacked.implied, unpacked.links)
     except Conflict:

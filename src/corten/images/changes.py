@@ -22,7 +22,10 @@ _HEALTH = {
 
 
 def apply_changes(config: Json, changes: Iterable[str]) -> Json:
-    """A copy of an image's `config` with these instructions done. Invalid, naming the instruction."""
+    """A copy of an image's `config` with these instructions applied.
+
+    Raises Invalid with the instruction's name for a bad one.
+    """
     result = copy.deepcopy(config)
     for change in changes:
         word, _, rest = change.strip().partition(" ")
@@ -40,7 +43,7 @@ def apply_changes(config: Json, changes: Iterable[str]) -> Json:
 
 
 def _json(text: str) -> Any:
-    """As Go reads it. ValueError."""
+    """JSON as Go reads it. Raises ValueError."""
     try:
         return go_json.value(text.encode(errors="surrogatepass"), "it")
     except Invalid as error:

@@ -1,9 +1,9 @@
-"""What no image, no container and no work in flight needs any more.
+"""Removes what no image, no container and no work in flight needs any more.
 
-Three modules take things away. This one knows parts, blobs and trees: it erases those that nobody needs, whoever asks
-(a removed image, a pull that failed, the garbage collection), and never decides that an image goes. `policy` decides
-that, from numbers alone: it touches no disk and no record. `gc` is the one that acts: it counts what there is, has
-`policy` judge, removes the images that are to go as `rmi` would, and has this module sweep up behind them.
+Three modules remove things. This one handles parts, blobs and trees: it erases those that are unreferenced (after an
+image was removed, after a failed pull, in garbage collection), and never decides that an image is removed. `policy`
+decides that, from numbers alone: it touches no disk and no record. `gc` acts: it counts what there is, calls `policy`,
+removes images as `rmi` would, and then has this module erase what they leave.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ class Collector:
         self.records = records
         self._leases = leases
         self._trees = trees
-        self.under_way: Counter[str] = Counter()
+        self.in_removal: Counter[str] = Counter()
 
     @contextmanager
-    def leaving(self, record: ImageRecord) -> Iterator[None]:
-        """Around the end of an image: what was its is `under_way` out, and no find of a check."""
+    def removing(self, record: ImageRecord) -> Iterator[None]:
+        """Around an image's removal: its parts are `in_removal`, so that `system check` does not report them."""
         names = (*record.kept, *record.chain)
-        self.under_way.update(names)
+        self.in_removal.update(names)
         try:
             yield
         finally:
-            self.under_way.subtract(names)
-            self.under_way = +self.under_way
+            self.in_removal.subtract(names)
+            self.in_removal = +self.in_removal
 
     def freed(self, names: Collection[tuple[str, str]]) -> None:
-        """What was to go, and was still leased, is leased no more."""
+        """Remove what was unreferenced but leased, and is leased no more."""
         self.trees()
         self.discard(name for kind, name in names if kind == "blob")
 
-    def leave(self, record: ImageRecord) -> list[str]:
-        """After an image's record is gone: take away those of its trees and blobs that nothing else needs.
+    def remove_unused(self, record: ImageRecord) -> list[str]:
+        """After an image's record was deleted: remove those of its trees and blobs that nothing else needs.
 
-        The names of the trees, topmost first.
+        Returns the names of the trees, topmost first.
         """
         gone = self.trees()
         self.discard(record.kept)
@@ -59,7 +59,7 @@ class Collector:
         return {digest for record in self.records.all() for digest in record.kept}
 
     def trees(self) -> set[str]:
-        """Take away every committed tree that is part of no image, under no container and in no work in flight."""
+        """Remove every committed tree of no image, no container and no work in flight. Their names."""
         tree_store = self._trees.tree_store
         gone: set[str] = set()
         if not self._idle():
@@ -81,7 +81,7 @@ class Collector:
         blobs, idle = old - self._leases.held("blob", old), self._idle() & trees.keys()
         freed = sum(trees[name].size for name in idle - self._leases.held("snapshot", idle))
         for digest in blobs:
-            with suppress(NotFound):  # somebody was quicker
+            with suppress(NotFound):  # removed meanwhile
                 freed += self._blobs.size(digest)
         return freed
 
@@ -92,12 +92,12 @@ class Collector:
         return set(tree_store.keys(True)) - keep
 
     def blobs(self, older_than: float = 0) -> int:
-        """Take away blobs of no image that came `older_than` seconds ago or earlier. Bytes freed."""
+        """Remove blobs of no image that were stored `older_than` seconds ago or earlier. Bytes freed."""
         limit = time.time() - older_than
         return self.discard(digest for digest in self._blobs.list() if self._blobs.time(digest) <= limit)
 
     def discard(self, digests: Iterable[str]) -> int:
-        """Take away those of these blobs that nothing needs. Bytes freed."""
+        """Remove those of these blobs that nothing needs. Bytes freed."""
         names = set(digests) - self._needed_blobs()
         if not names:
             return 0

@@ -60,7 +60,7 @@ class Committed:
 
 
 class Committer:
-    """`committed(image id, name)` is told of each image; the name is "" for one without."""
+    """Makes images from the changes of containers, 64 at a time."""
 
     def __init__(self, store: ImageStore) -> None:
         self._store = store

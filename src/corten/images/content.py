@@ -20,8 +20,11 @@ NESTED = 3  # an index in an index in an index
 _MOST = 256  # manifests that one index may bring here
 
 
-class Whole:
-    """An index on its way here with all that it names, leased as it comes; `coming` is told what that is."""
+class IndexFetch:
+    """The download of an index with all that it names.
+
+    Digests are leased, and added to `in_flight`, as they are found.
+    """
 
     def __init__(
         self,
@@ -30,7 +33,7 @@ class Whole:
         repository: Repository,
         reference: Reference,
         lease: Lease,
-        coming: set[str],
+        in_flight: set[str],
         emit: Emit,
     ) -> None:
         self._registry = registry
@@ -38,16 +41,19 @@ class Whole:
         self._repository = repository
         self._reference = reference
         self._lease = lease
-        self._coming = coming
+        self._in_flight = in_flight
         self._emit = emit
         self._found: dict[str, None] = {}
         self._wanted: dict[str, Descriptor] = {}
 
     async def fetch(self, top: Fetched) -> list[str]:
-        """Have it in the blob store. The digests, the index's own first. Invalid."""
+        """Download into the blob store; returns the digests, the index's own first.
+
+        Raises Invalid for an index with too many manifests, one nested too deep, or a size that is not as described.
+        """
         await self._manifests(top, NESTED)
         self._lease.add("blob", *self._wanted)
-        self._coming.update(self._wanted)
+        self._in_flight.update(self._wanted)
         await together(self._blob(blob) for blob in self._wanted.values())
         return [*self._found, *self._wanted]
 
@@ -57,7 +63,7 @@ class Whole:
             raise Invalid(f"index of {self._reference.familiar} names more than {_MOST} manifests")
         document = oci_image.parse_manifest(fetched.body, fetched.content_type)
         self._lease.add("blob", fetched.digest)
-        self._coming.add(fetched.digest)
+        self._in_flight.add(fetched.digest)
         await asyncio.to_thread(self._blobs.put, fetched.body, fetched.digest)
         if isinstance(document, Manifest):
             self._wanted.update({blob.digest: blob for blob in (document.config, *document.layers)})
@@ -72,7 +78,7 @@ class Whole:
         name = self._reference.with_digest(entry.digest)
         found = await self._registry.manifest(self._repository, name, retrying(self._emit, short(entry.digest)))
         if len(found.body) != entry.size:
-            raise Invalid(f"manifest {entry.digest} is not of the size that its index says")
+            raise Invalid(f"manifest {entry.digest}: size does not match its descriptor")
         return found
 
     async def _blob(self, blob: Descriptor) -> None:
@@ -83,7 +89,10 @@ class Whole:
 
 
 def manifests(blobs: Blobs, digest: str, depth: int = NESTED) -> Iterator[tuple[Descriptor, Manifest]]:
-    """Each manifest that an index in the store leads to, with its entry. NotFound or Corrupt when one is not there."""
+    """Each manifest that an index in the store leads to, with its entry.
+
+    Raises NotFound or Corrupt when one is not in the store.
+    """
     document = oci_image.parse_manifest(blobs.read(digest, oci_image.MAX_MANIFEST))
     if not isinstance(document, Index):
         return
@@ -96,7 +105,7 @@ def manifests(blobs: Blobs, digest: str, depth: int = NESTED) -> Iterator[tuple[
 
 
 def complete(blobs: Blobs, digest: str) -> bool:
-    """Is everything that an index leads to in the store?"""
+    """Whether everything that an index leads to is in the store."""
     try:
         return all(
             blobs.has(blob.digest)
@@ -108,7 +117,7 @@ def complete(blobs: Blobs, digest: str) -> bool:
 
 
 async def together(work: Iterable[Awaitable[None]]) -> None:
-    """All of it at once; the first error ends the rest, and is raised when they have ended."""
+    """Run all at once; the first error cancels the rest, and is raised when they have ended."""
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
         await asyncio.gather(*tasks)

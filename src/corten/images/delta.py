@@ -41,7 +41,7 @@ class Delta:
         self._known: dict[str, list[Descriptor]] | None = None
 
     def layer(self, shown: object, diff: str) -> Descriptor:
-        """A blob that is here, of the layer whose tar has the digest `diff`. Failed, naming the layer."""
+        """A blob that is here, of the layer whose tar has the digest `diff`. Raises Failed with the layer's name."""
         for blob in self._here().get(diff, ()):
             self._lease.add("blob", blob.digest)  # before looking whether it is there
             if self._blobs.has(blob.digest):

@@ -18,7 +18,7 @@ from corten.errors import CortenError
 from corten.images import policy as image_policy
 from corten.images.collect import RESUMABLE
 from corten.images.images import Images
-from corten.images.policy import Disk, Holding, Policy, Verdict
+from corten.images.policy import Decision, Disk, Holding, Policy
 from corten.images.store import ImageStore
 from corten.images.view import familiar
 from corten.spec.docker import times
@@ -73,12 +73,12 @@ class Gc:
         async with self._turn:
             store: ImageStore = self._images.store
             disk, records = self._disk(), {record.id: record for record in store.records.all()}
-            verdicts = image_policy.judge(policy, *self._holdings(store, records), disk, time.time())
+            decisions = image_policy.decide(policy, *self._holdings(store, records), disk, time.time())
             names = {id: self._names(store, id) for id in records}
             if not dry:
                 self._images.uses.forget_all_but(records)
-            gone = [v for v in verdicts if v.goes and (dry or await self._remove(store, v.id))]
-            left = [v for v in verdicts if not v.goes]
+            gone = [v for v in decisions if v.goes and (dry or await self._remove(store, v.id))]
+            left = [v for v in decisions if not v.goes]
             orphans = await to_walk_thread(store.collector.orphans, RESUMABLE)
             if not dry:
                 await to_disk_thread(store.collector.everything, RESUMABLE)
@@ -131,6 +131,6 @@ class Gc:
         return True
 
 
-def _shown(verdict: Verdict, names: list[str]) -> Json:
-    used = times.rfc3339(int(verdict.used * SECOND))
-    return {"Id": verdict.id, "Names": names, "Bytes": verdict.bytes, "LastUsed": used, "Reason": verdict.reason}
+def _shown(decision: Decision, names: list[str]) -> Json:
+    used = times.rfc3339(int(decision.used * SECOND))
+    return {"Id": decision.id, "Names": names, "Bytes": decision.bytes, "LastUsed": used, "Reason": decision.reason}

@@ -47,8 +47,11 @@ _UPLOADS = 256  # loads and imports at a time that have sent something (docs/ima
 
 @dataclass(frozen=True)
 class Image:
-    """An image as containers see it. `chain_id` is the tree of its last layer (None for an image without layers); names
-    are in their familiar form; `size` in bytes, `created` RFC 3339."""
+    """An image as containers see it.
+
+    `chain_id` is the tree of its last layer (None for an image without layers); names are in their familiar form;
+    `size` in bytes, `created` RFC 3339.
+    """
 
     id: str
     config: ImageConfig
@@ -114,17 +117,17 @@ class Images:
         self._puller = Puller(store, registry, self._pulled)
 
     def recover(self) -> None:
-        """At start: work in flight of an earlier daemon is over; what it left is taken away, or kept to be resumed."""
+        """At start: remove what the work of an earlier daemon left, or keep it to be resumed."""
         self.store.blobs.sweep()
         self.store.trees.tree_store.sweep()
         self.store.collector.everything(RESUMABLE)
 
     def collect(self) -> None:
-        """Take away trees that nothing needs; to be called when a container is removed whose image is gone."""
+        """Remove trees that nothing needs; to be called after the removal of a container whose image is gone."""
         self.store.collector.trees()
 
     def used(self, id: str) -> None:
-        """A container of this image begins or ends: garbage collection looks at when that was."""
+        """Note that a container of this image starts or ends: garbage collection goes by the time of that."""
         self.uses.note(id)
 
     async def close(self) -> None:
@@ -134,7 +137,7 @@ class Images:
     # ------------------------------------------------------------------------------------------------- looking up
 
     def resolve(self, ref: str) -> Image:
-        """The image of a tag, a digest, an id or the unique start of one. NotFound."""
+        """The image of a tag, a digest, an id or the unique start of one. Raises NotFound."""
         if self._resolved_at != self._records.changes or len(self._resolved) > _REMEMBERED:
             self._resolved_at = self._records.changes
             self._resolved = {}
@@ -169,12 +172,15 @@ class Images:
         return self.resolve(await to_disk_thread(self._builtin.ensure, reference))
 
     def _find(self, ref: str) -> tuple[ImageRecord, str | None]:
-        """The record, and the canonical name that it was found by (None: by its id). NotFound, Invalid."""
+        """The record, and the canonical name that it was found by (None: by its id).
+
+        Raises NotFound, or Invalid for what is no name.
+        """
         name, id = self._look_up(ref)
         record = self._records.get(id) if id is not None else None
         if record is None:
             if not _ID.fullmatch(ref):
-                parse(ref)  # Invalid, when it could be nobody's name
+                parse(ref)  # Invalid, when no image can have this name
             raise NotFound(f"No such image: {_shown(ref)}")
         return record, name
 
@@ -296,7 +302,7 @@ class Images:
     def save(
         self, refs: Sequence[str], platform: str | None = None, since: str = "", present: Iterable[str] = ()
     ) -> AsyncIterator[bytes]:
-        """A tar that `load` takes. A repository without a tag stands for all its tags. NotFound at once.
+        """A tar that `load` takes. A repository without a tag stands for all its tags. Raises NotFound at once.
 
         Layers that the image `since` has, or that are among the chain ids `present`, are left out: the receiver's
         `load` has them.
@@ -345,7 +351,10 @@ class Images:
     def push(
         self, repo: str, tag: str = "", auth: Json | None = None, platform: str | None = None
     ) -> AsyncIterator[Json]:
-        """Docker's messages while it pushes; every tag of the repository without `tag`. NotFound, Invalid at once."""
+        """Docker's messages while it pushes; every tag of the repository without `tag`.
+
+        Raises NotFound, or Invalid for a digest, at once.
+        """
         reference = named(repo, tag)
         if reference.digest:
             raise Invalid("cannot push a digest reference")
@@ -361,7 +370,10 @@ class Images:
         self._event("push", reference.familiar, {"name": reference.familiar_name})
 
     async def login(self, auth: Json) -> str:
-        """An identity token, or "". Unauthorized, Failed, Unavailable."""
+        """Try credentials; returns an identity token, or "".
+
+        Raises Unauthorized, Failed, or Unavailable without an answer.
+        """
         return await self._registry.login(auth)
 
     async def distribution(self, ref: str, auth: Json | None = None) -> Json:
@@ -381,7 +393,10 @@ class Images:
     async def commit(
         self, image: str, layer: AsyncIterator[bytes], wanted: Request, config: Config, settled: Callable[[], None]
     ) -> str:
-        """A new image on top of `image` ("" for none); its id. `layer` is the tar of what is new. Invalid, Conflict."""
+        """A new image on top of `image` ("" for none); its id. `layer` is the tar of what is new.
+
+        Raises Invalid for bad changes.
+        """
         name = named(wanted.repo, wanted.tag).tagged if wanted.repo else None
         if name is not None and name.digest:
             raise Invalid("refusing to create a tag with a digest reference")
@@ -406,7 +421,10 @@ class Images:
         self._event("tag", record.id, {"name": reference.tagged.familiar})
 
     async def remove(self, ref: str, force: bool = False, noprune: bool = False) -> Rows:
-        """[{"Untagged": ..}, {"Deleted": ..}]. NotFound, Conflict. `noprune` is about parents that we do not have."""
+        """Remove a name or an image: [{"Untagged": ..}, {"Deleted": ..}].
+
+        Raises NotFound, or Conflict when it is in use. `noprune` has no effect.
+        """
         record, name = self._find(ref)
         return await self._remover.remove(record, name, force)
 
@@ -415,7 +433,10 @@ class Images:
 
 
 def named(repo: str, tag: str) -> Reference:
-    """The reference of a repository and a tag or digest given apart, as Docker's API has them. Invalid."""
+    """The reference of a repository and a tag or digest given apart, as Docker's API has them.
+
+    Raises Invalid for what is no name.
+    """
     reference = parse(repo)
     if not tag:
         return reference

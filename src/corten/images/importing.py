@@ -28,7 +28,7 @@ _KEPT = {"tar": "", "gzip": "+gzip", "zstd": "+zstd"}  # kept as they come; othe
 
 
 class Importer:
-    """`imported(image id, name)` is told of each image; the name is "" for one without."""
+    """Imports images. `imported(image id, name)` is called for each; the name is "" for one without."""
 
     def __init__(self, store: ImageStore, readers: Readers, imported: Callable[[str, str], None]) -> None:
         self._store = store

@@ -19,7 +19,7 @@ from corten.store.images import ImageRecord
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An image to come: everything that is known of it before its layers are there. `manifest` is a digest."""
+    """An image before its layers are unpacked. `manifest` is a digest."""
 
     id: str
     manifest: str
@@ -28,7 +28,7 @@ class Plan:
 
 
 def plan(manifest: oci_image.Manifest, manifest_digest: str, config: bytes) -> Plan:
-    """Check that manifest and configuration agree. Invalid, Unsupported."""
+    """Check that manifest and configuration agree. Raises Invalid when not, Unsupported for a layer of unknown type."""
     document = parse_config(config)
     diffs = document.diff_ids
     for layer in manifest.layers:
@@ -45,7 +45,7 @@ async def keep(
     digests: Sequence[str],
     others: Sequence[str] = (),
 ) -> None:
-    """`record`, and what the image no longer needs goes in a thread."""
+    """`record`, and remove in a thread what the image no longer needs."""
     before = record(store, image, tags, digests, others)
     if before:
         await to_disk_thread(store.collector.discard, before)

@@ -9,11 +9,11 @@ from corten.aio.threads import to_disk_thread
 from corten.errors import CortenError, Exhausted, Invalid
 from corten.images import keep as image_keep
 from corten.images.archive import Archive
-from corten.images.chain import EARLY
+from corten.images.chain import STREAMED_FROM
 from corten.images.delta import Delta, since
-from corten.images.early import Early
 from corten.images.progress import Emit, stream
 from corten.images.store import ImageStore
+from corten.images.streaming_unpack import StreamingUnpack
 from corten.spec import digest as digests
 from corten.spec import go_json, oci_image
 from corten.spec import platform as platforms
@@ -46,7 +46,7 @@ _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 
 class Loader:
-    """`loaded(image id, names)` is told of each image."""
+    """Loads images. `loaded(image id, names)` is called for each."""
 
     def __init__(self, store: ImageStore, readers: Readers, loaded: Callable[[str, list[str]], None]) -> None:
         self._store = store
@@ -58,18 +58,18 @@ class Loader:
             taken: set[str] = set()
             try:
                 with self._store.leases.hold() as lease:
-                    async with self._store.chains.early() as early:
+                    async with self._store.chains.streaming() as streaming:
 
                         def began(ingest: Ingest, size: int) -> None:
-                            """Any large file may be a layer: what it is, the end of the archive says."""
-                            if size >= EARLY:
-                                early.begin(ingest)
+                            """Any large file may be a layer: which are, is in the manifest, which may come last."""
+                            if size >= STREAMED_FROM:
+                                streaming.follow(ingest)
 
                         archive = Archive(self._store.blobs, lease, began)
                         taken = archive.new
                         await self._readers.run(body, archive.read)
                         for plan, names in await asyncio.to_thread(self._plans, archive, lease):
-                            await self._keep(plan, names, lease, emit, quiet, early)
+                            await self._keep(plan, names, lease, emit, quiet, streaming)
             except Exhausted:
                 await to_disk_thread(self._store.collector.everything)
                 raise
@@ -79,7 +79,13 @@ class Loader:
         return stream(work)
 
     async def _keep(
-        self, plan: image_keep.Plan, names: list[Reference], lease: Lease, emit: Emit, quiet: bool, early: Early
+        self,
+        plan: image_keep.Plan,
+        names: list[Reference],
+        lease: Lease,
+        emit: Emit,
+        quiet: bool,
+        streaming: StreamingUnpack,
     ) -> None:
         lease.add("snapshot", *(layer.chain_id for layer in plan.layers))
 
@@ -90,7 +96,7 @@ class Loader:
         async def fetch(blob: Descriptor) -> None:
             """It came with the archive."""
 
-        await self._store.chains.build(plan.layers, fetch, loading, early)
+        await self._store.chains.build(plan.layers, fetch, loading, streaming)
         await image_keep.keep(self._store, plan, [str(name) for name in names], [])
         for name in names:
             emit({"stream": f"Loaded image: {name.familiar}\n"})

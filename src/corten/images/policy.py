@@ -10,8 +10,8 @@ free-space                while less of the disk is free (bytes, or percent of i
 What containers use, running or stopped, and what work in flight needs never goes. Without max-age and free-space no
 image does.
 
-Functions of numbers only, which decide and do nothing: `gc` counts what there is, hands it to `judge`, and removes the
-images whose verdict says so; `collect` then erases the blobs and trees that these had to themselves.
+Functions of numbers only, which decide and do nothing: `gc` counts what there is, calls `decide`, and removes
+the images that it names; `collect` then erases the blobs and trees that these had to themselves.
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ class Policy:
 
 
 def parse(section: Mapping[str, Any], base: Policy | None = None) -> Policy:
-    """The policy of a section, or `base` with what the section says instead. Invalid, naming the key."""
+    """The policy of a section, or `base` with what the section changes.
+
+    Raises Invalid with the key's name for a bad key or value.
+    """
     policy = base or Policy()
     if unknown := sorted(set(section) - set(_KEYS)):
         raise Invalid(f"image-gc: unknown keys: {', '.join(unknown)}")
@@ -100,8 +103,8 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """`bytes` are what its going frees, when those before it in the list have gone."""
+class Decision:
+    """`bytes` are what its removal frees, after the removals before it in the list."""
 
     id: str
     goes: bool
@@ -118,14 +121,14 @@ class Disk:
     total: int
 
 
-def judge(
+def decide(
     policy: Policy, holdings: Sequence[Holding], sizes: Mapping[str, int], disk: Disk, now: float
-) -> list[Verdict]:
-    """One verdict for each image, the one that was not used longest first."""
+) -> list[Decision]:
+    """One decision for each image, least recently used first."""
     users = Counter(part for holding in holdings for part in holding.parts)
     count, kept, free = len(holdings), sum(sizes.get(part, 0) for part in users), disk.free
     wanted = policy.wanted(disk.total)
-    verdicts = []
+    decisions = []
     for holding in sorted(holdings, key=lambda each: (each.used, each.id)):
         own = sum(sizes.get(part, 0) for part in holding.parts if users[part] == 1)
         age = max(0.0, now - holding.used)
@@ -142,8 +145,8 @@ def judge(
         if goes:
             users.subtract(holding.parts)
             count, kept, free = count - 1, kept - own, free + own
-        verdicts.append(Verdict(holding.id, goes, reason, own, holding.used))
-    return verdicts
+        decisions.append(Decision(holding.id, goes, reason, own, holding.used))
+    return decisions
 
 
 def _wanted_away(policy: Policy, age: float, free: int, wanted: int) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from corten.aio.threads import to_disk_thread
 from corten.errors import Corrupt, CortenError, Exhausted, Invalid, NotFound, Unsupported
 from corten.images import keep as image_keep
-from corten.images.content import NESTED, Whole
+from corten.images.content import NESTED, IndexFetch
 from corten.images.progress import Emit, Meter, retrying, status, stream
 from corten.images.store import ImageStore
 from corten.registry.client.registry import Fetched, Registry
@@ -30,18 +30,18 @@ EVERY = "all"  # platforms
 
 @dataclass(slots=True)
 class _Pulling:
-    """One image to get. `coming` are digests of what it brings; `begun`: the client has been told something."""
+    """One image to pull. `in_flight` are the digests of its content; `reported`: the client has had a message."""
 
     reference: Reference
     platform: Platform | None
     every: bool
     emit: Emit
-    coming: set[str] = field(default_factory=set)
-    begun: bool = False
+    in_flight: set[str] = field(default_factory=set)
+    reported: bool = False
 
 
 class Puller:
-    """`pulled(reference)` is told of each image that has come."""
+    """Pulls images. `pulled(reference)` is called for each one that is complete."""
 
     def __init__(self, store: ImageStore, registry: Registry, pulled: Callable[[Reference], None]) -> None:
         self._store = store
@@ -67,26 +67,26 @@ class Puller:
         return stream(work)
 
     async def _any(self, sources: Sequence[Repository], pulling: _Pulling) -> None:
-        """From the first place that has it whole. What came from one that fails on the way is kept for the next."""
+        """Pull from the first source that has it whole. What a source sent before it failed is kept for the next."""
         for source in sources[:-1]:
             try:
                 await self._one(source, pulling)
                 return
             except (Exhausted, Unsupported):
-                raise  # no other place would mend that
+                raise  # no other source can fix this
             except CortenError as error:
                 _log.info("%s from %s: %s", pulling.reference.familiar, source.place, error)
-                if pulling.begun:
+                if pulling.reported:
                     pulling.emit(status(f"{source.place}: {error}; asking the next"))
         try:
             await self._one(sources[-1], pulling)
         except (Corrupt, Invalid, NotFound, Unsupported):  # of no use: no later attempt would end otherwise
-            await to_disk_thread(self._discard, pulling.coming)
+            await to_disk_thread(self._discard, pulling.in_flight)
             raise
 
-    def _discard(self, coming: Collection[str]) -> None:
-        self._store.collector.discard(coming)
-        for digest in coming:
+    def _discard(self, in_flight: Collection[str]) -> None:
+        self._store.collector.discard(in_flight)
+        for digest in in_flight:
             self._store.blobs.forget(digest)
         self._store.collector.trees()
 
@@ -113,11 +113,11 @@ class Puller:
         waiting = retrying(emit, reference.digest or reference.tag)
         top = await self._registry.manifest(repository, reference, waiting)
         emit({"status": f"Pulling from {reference.path}", "id": reference.digest or reference.tag})
-        pulling.begun = True
+        pulling.reported = True
         fetched, manifest = await self._for_platform(repository, reference, top, pulling.platform, waiting)
         parts = (fetched.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers))
         lease.add("blob", *parts)
-        pulling.coming.update(parts)
+        pulling.in_flight.update(parts)
         image = await self._plan(repository, fetched, manifest, waiting)
         self._check_platform(image, reference, pulling.platform, emit)
         lease.add("snapshot", *(layer.chain_id for layer in image.layers))
@@ -129,7 +129,7 @@ class Puller:
         await asyncio.to_thread(self._store.blobs.put, fetched.body, fetched.digest)
         others: list[str] = []
         if pulling.every and top.digest != fetched.digest:
-            whole = Whole(self._registry, self._store.blobs, repository, reference, lease, pulling.coming, emit)
+            whole = IndexFetch(self._registry, self._store.blobs, repository, reference, lease, pulling.in_flight, emit)
             others = await whole.fetch(top)
         await self._keep(image, reference, top.digest, others, emit)
 
@@ -159,7 +159,7 @@ class Puller:
             entry = _choose(document, here)
             fetched = await self._registry.manifest(repository, reference.with_digest(entry.digest), waiting)
             if len(fetched.body) != entry.size:
-                raise Invalid(f"manifest {entry.digest} is not of the size that its index says")
+                raise Invalid(f"manifest {entry.digest}: size does not match its descriptor")
         raise Invalid(f"index of {reference.familiar} is nested deeper than {NESTED}")
 
     async def _plan(

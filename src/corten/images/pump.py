@@ -13,7 +13,7 @@ from corten.errors import Invalid, Unavailable, Unsupported
 from corten.store.compression import Decoder, detect
 from corten.store.following import Following
 
-CODECS = ("tar", "gzip", "zstd")  # those that an archive may have besides are for what a user chose
+CODECS = ("tar", "gzip", "zstd")  # archives that a user chose may have others
 SILENCE = 600.0  # seconds that an unpacking process may have a disk to wait for
 _LOOK = 500  # milliseconds between two looks at whether to stop
 _READ = 1 << 19
@@ -42,8 +42,8 @@ class Pump:
     """`run` returns the digest of the uncompressed stream. It closes the source and the pipe's end `writer`, which must
     not block.
 
-    Unavailable when nothing is read of the pipe for `SILENCE` seconds; Unsupported, before anything is decompressed,
-    for what no image may be compressed with.
+    Raises Unavailable when nothing is read from the pipe for `SILENCE` seconds; Unsupported, before anything is
+    decompressed, for a compression that images must not have; Invalid for what looks like a zip bomb.
     """
 
     def __init__(self, name: str, source: Stored | Following, writer: int, progress: Callable[[int], None]) -> None:
@@ -58,7 +58,7 @@ class Pump:
         self._room.register(writer, select.POLLOUT)
 
     def end(self) -> None:
-        """From any thread: nobody reads any more."""
+        """Stop: the reader is gone. Thread-safe."""
         self._stop.set()
         if isinstance(self._source, Following):
             self._source.stop()
@@ -80,7 +80,7 @@ class Pump:
         return "sha256:" + self._hash.hexdigest()
 
     def _splice(self, source: Following, head: bytes) -> str:
-        """A tar as it is: who receives it hashes the very same bytes."""
+        """A tar as it is: the source has hashed the very same bytes."""
         self._write(head)
         while True:
             try:

@@ -26,7 +26,7 @@ _SHOWN = {THERE: "Layer already exists", PUSHED: "Pushed"}
 
 
 class Pusher:
-    """`pushed(reference)` is told of each tag that has gone."""
+    """Pushes images. `pushed(reference)` is called for each tag that is complete."""
 
     def __init__(self, store: ImageStore, registry: Registry, pushed: Callable[[Reference], None]) -> None:
         self._store = store

@@ -75,7 +75,7 @@ class Contents:
 
 
 def contents() -> Contents:
-    """Asks this Python. Unsupported when it cannot be put into an image."""
+    """The files of this Python. Raises Unsupported when it cannot be put into an image."""
     root = str(Path(__file__).resolve().parents[3])
     environment = {"PYTHONPATH": root, "PATH": os.environ.get("PATH", "/usr/bin:/bin")}
     command = [sys.executable, "-P", "-c", _PROBE]

@@ -22,7 +22,7 @@ class Remote:
         self._registry = registry
 
     async def distribution(self, ref: str, auth: Json | None) -> Json:
-        """{"Descriptor": .., "Platforms": [..]}, from the first place that has it. NotFound, Unauthorized, ..."""
+        """{"Descriptor": .., "Platforms": [..]}, from the first source that has it. Raises the last source's error."""
         reference = parse(ref).tagged
         *mirrors, last = self._registry.sources(reference, auth)
         for mirror in mirrors:
@@ -46,7 +46,7 @@ class Remote:
         return {"Descriptor": descriptor, "Platforms": [found] if found else []}
 
     async def search(self, term: str, limit: int, filters: Filters, auth: Json | None) -> list[Json]:
-        """Docker's rows. `limit` 0 stands for its default. Invalid."""
+        """Docker's rows. `limit` 0 stands for its default. Raises Invalid for a bad filter or limit."""
         if "://" in term:
             raise Invalid(f"invalid repository name: repository name ({term}) should not have a scheme")
         if not 1 <= (limit or _LIMIT) <= _MOST:

@@ -31,7 +31,7 @@ class _Obstacle:
 
 
 class Remover:
-    """Users are asked and events are published in the event loop's thread."""
+    """Removes images. `users` and `on_event` are called in the event loop's thread."""
 
     def __init__(self, store: ImageStore, users: Users, on_event: Callable[[str, str, dict[str, str]], None]) -> None:
         self._store = store
@@ -41,7 +41,7 @@ class Remover:
     async def remove(self, record: ImageRecord, name: str | None, force: bool) -> list[Json]:
         """Remove one image. `name` is the canonical name that was asked for, None when it was an id.
 
-        The answer is Docker's list of {"Untagged": ..} and {"Deleted": ..}. Conflict.
+        Returns Docker's list of {"Untagged": ..} and {"Deleted": ..}. Raises Conflict when the image is in use.
         """
         done: list[Json] = []
         if name is not None:
@@ -63,9 +63,9 @@ class Remover:
                 raise obstacle.error(record.id)
         for other in self._names(record):
             self._untag(record, other, done)
-        with self._store.collector.leaving(record):
+        with self._store.collector.removing(record):
             self._store.records.delete(record.id)  # at once, so that it cannot come into use; the bytes go in a thread
-            trees = await to_disk_thread(self._store.collector.leave, record)
+            trees = await to_disk_thread(self._store.collector.remove_unused, record)
         self._on_event("delete", record.id, {"name": record.id})
         return [*done, {"Deleted": record.id}, *({"Deleted": tree} for tree in trees)]
 
@@ -78,7 +78,7 @@ class Remover:
         self._on_event("untag", record.id, {"name": record.id})
 
     def _untag_lone_digests(self, record: ImageRecord, name: str, done: list[Json]) -> None:
-        """Digests of a repository mean nothing to people once its last tag is gone."""
+        """Digests of a repository are of no use once its last tag is removed."""
         repository = parse(name).name
         if any(parse(tag).name == repository for tag in self._store.records.tags(record.id)):
             return

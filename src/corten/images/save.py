@@ -31,7 +31,7 @@ _EPOCH = 0  # times of members: the same images give the same archive
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What the receiver has already: trees by chain id. `name` is the image that they are of, "" when nobody said."""
+    """What the receiver has already: trees by chain id. `name` is the image that they are of, "" when unknown."""
 
     chains: frozenset[str] = frozenset()
     name: str = ""

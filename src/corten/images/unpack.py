@@ -29,15 +29,15 @@ FOLLOWERS = 3  # layers that are unpacked while they arrive: as many as are down
 class Workers(Protocol):
     """Confined processes. `unpack` applies the uncompressed tar stream at `source_fd` to the directory `tree`.
 
-    The answer is `corten.layers.worker.unpack`'s, and so are the exceptions. `source_fd` stays the caller's. The worker
-    ends with its stream, not with the call: whoever wants it to stop cuts the stream, and waits.
+    The result is `corten.layers.worker.unpack`'s, and so are the exceptions. `source_fd` stays the caller's. The worker
+    ends with its stream, not with the call: to stop it, cut the stream and wait.
     """
 
     async def unpack(self, tree: Path, source_fd: int) -> Json: ...
 
 
 class Layers(Protocol):
-    """A driver's way in (see `corten.snapshots.overlay.Overlay`)."""
+    """The part of a driver that takes layers (see `corten.snapshots.overlay.Overlay`)."""
 
     def receive(self) -> Draft: ...
 
@@ -66,14 +66,14 @@ class Unpacker:
         self._threads = ThreadPoolExecutor(UNPACKS + FOLLOWERS, "unpack")
 
     def has(self, digest: str) -> bool:
-        """Is this blob there to be unpacked?"""
+        """Whether this blob is in the store."""
         return self._blobs.has(digest)
 
     async def unpack(self, digest: str, diff_id: str | None, progress: Callable[[int], None]) -> Unpacked:
-        """Unpack blob `digest` into a new draft. `progress` is told compressed bytes done, from another thread.
+        """Unpack blob `digest` into a new draft. `progress` gets the compressed bytes done, from another thread.
 
-        Invalid when the content is not `diff_id`, or no stream of its kind, or has an entry that is refused; Exhausted.
-        On any error the draft is gone.
+        Raises Invalid when the content is not `diff_id`, or no stream of its kind, or has an entry that is refused;
+        Exhausted when the disk is full. On any error the draft is discarded.
         """
         async with self._slots:
             unpacked = await self._into_draft(digest, lambda: Stored(self._blobs.open(digest)), progress)
@@ -83,9 +83,9 @@ class Unpacker:
         return unpacked
 
     async def follow(self, ingest: Ingest) -> Unpacked | None:
-        """Unpack a blob while it arrives, to its verified end. None where others do that already.
+        """Unpack a blob while it arrives, to its verified end. None when as many as may be are followed.
 
-        Raises what `unpack` does, and Failed when the blob does not come; on any error the draft is gone.
+        Raises what `unpack` does, and Failed when the download fails; on any error the draft is discarded.
         """
         if self._followers.locked():
             return None
@@ -122,9 +122,9 @@ class Unpacker:
         except BaseException as error:
             refused = error
         pump.end()
-        if isinstance(refused, Unavailable):  # it is stopped, or the kernel holds it: there is no waiting for its end
+        if isinstance(refused, Unavailable):  # it is stopped, or the kernel holds it: its end cannot be waited for
             working.cancel()
-        refused = await _ended(working) or refused  # or it would go on writing to a draft that is taken away
+        refused = await _ended(working) or refused  # or it would go on writing to a draft that is discarded
         os.close(reader)
         refused = await _ended(pumping) or refused  # which looks at `pump.end` all the time
         try:
@@ -154,7 +154,7 @@ def _outcome(
 
 
 async def _answer(working: asyncio.Future[Json], pumping: asyncio.Future[str]) -> Json:
-    """A worker's answer. Unavailable when it does not come within `SILENCE` seconds of the end of its stream."""
+    """A worker's result. Raises Unavailable when it does not come within `SILENCE` seconds of the end of its stream."""
     both: set[asyncio.Future[Any]] = {working, pumping}
     try:
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -166,15 +166,15 @@ async def _answer(working: asyncio.Future[Json], pumping: asyncio.Future[str]) -
 
 
 async def _ended(future: asyncio.Future[Any]) -> asyncio.CancelledError | None:
-    """Wait for it, whatever becomes of it. Answers that this task was told to stop meanwhile."""
-    told: asyncio.CancelledError | None = None
+    """Wait for its end, however that is. Returns the cancellation of this task meanwhile, if there was one."""
+    cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
             if not (await asyncio.wait({future}, timeout=SILENCE))[0]:
                 future.cancel()
         except asyncio.CancelledError as error:
-            told = error
-    return told
+            cancelled = error
+    return cancelled
 
 
 def _cancelled(error: BaseException | None) -> bool:

@@ -1,7 +1,7 @@
 """When each image was used last: by a pull, and by containers at their beginning and their end.
 
-A use is noted in memory and written down a minute later with all others: nobody who starts a container waits for it,
-and a daemon that is killed forgets a minute of them at most.
+A use is noted in memory and written down a minute later with all others: no start of a container waits for it,
+and a daemon that is killed loses a minute of them at most.
 """
 
 from __future__ import annotations

@@ -20,12 +20,12 @@ FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until
 
 
 def familiar(name: str) -> str:
-    """A canonical name as people write it."""
+    """A canonical name in its short form."""
     return parse(name).familiar
 
 
 def summary(record: ImageRecord, tags: Iterable[str], digests: Iterable[str], shared: int = -1) -> Json:
-    """One row of the list. `shared` is bytes in layers that other images have too, -1 when nobody asked."""
+    """One row of the list. `shared` is bytes in layers that other images have too, -1 when it was not computed."""
     return {
         "Containers": -1,
         "Created": seconds(record.created),
@@ -137,8 +137,8 @@ def select(
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Does a canonical name match one of these globs in its familiar form, with or without its tag? No other form
-    counts, as with Docker: `docker.io/library/x` and `*/*/*` are no patterns for what people call `x`."""
+    """Whether a canonical name matches one of these globs in its short form, with or without its tag. No other form
+    counts, as with Docker: `docker.io/library/x` and `*/*/*` do not match `x`."""
     reference = parse(name)
     forms = (reference.familiar, reference.familiar_name)
     return any(_glob(form, pattern) for form in forms for pattern in patterns)

@@ -161,7 +161,7 @@ def _layers(store: ImageStore, now: Known, damaged: Mapping[str, str]) -> Iterat
         if name in under and lost:
             text = f"layer {short(name)} is not there, and its image is gone; containers stand on it"
             yield Fault("missing", "layer", name, path, text, "remove these containers", mendable=False)
-        elif name not in under and not store.leases.held("snapshot", [name]) and name not in store.collector.under_way:
+        elif name not in under and not store.leases.held("snapshot", [name]) and name not in store.collector.in_removal:
             yield Fault("unused", "layer", name, path, f"layer {short(name)} belongs to no image", "delete it")
 
 

@@ -72,7 +72,7 @@ def _coming(store: ImageStore, needed: dict[str, list[str]]) -> frozenset[str]:
     limit = time.time() - RESUMABLE
     others = [digest for digest in store.blobs.list() if digest not in needed]
     young = {digest for digest in others if store.blobs.time(digest) > limit}
-    young |= store.collector.under_way.keys() & set(others)
+    young |= store.collector.in_removal.keys() & set(others)
     parts = {name for name, written in store.blobs.parts() if written > limit or name in store.blobs.in_use}
     return frozenset(young | store.leases.held("blob", others) | parts)
 

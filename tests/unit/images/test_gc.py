@@ -12,7 +12,7 @@ import pytest
 from corten.errors import Invalid
 from corten.images import gc
 from corten.images.images import Images
-from corten.images.policy import Disk, Holding, Policy, judge, parse
+from corten.images.policy import Disk, Holding, Policy, decide, parse
 from corten.images.uses import Uses
 from corten.store.database import Database
 from corten.store.records import Records
@@ -31,7 +31,7 @@ def store(**kept_by: str) -> list[Holding]:
 
 
 def gone(policy: Policy, disk: Disk, **kept_by: str) -> list[str]:
-    return [v.id for v in judge(policy, store(**kept_by), SIZES, disk, NOW) if v.goes]
+    return [v.id for v in decide(policy, store(**kept_by), SIZES, disk, NOW) if v.goes]
 
 
 def test_sections() -> None:
@@ -75,27 +75,27 @@ def test_space_is_made_by_what_was_not_used_longest() -> None:
 
 def test_what_was_just_pulled_is_there_to_be_run() -> None:
     fresh = Holding("new", frozenset(("base",)), NOW - 60, "")
-    (stays,) = [v for v in judge(Policy(free_percent=99), [*store(), fresh], SIZES, FULL, NOW) if not v.goes]
+    (stays,) = [v for v in decide(Policy(free_percent=99), [*store(), fresh], SIZES, FULL, NOW) if not v.goes]
     assert (stays.id, stays.reason) == ("new", "used 1 minute ago, too recently to go")
-    assert judge(Policy(max_age=30), [fresh], SIZES, FULL, NOW)[0].goes
+    assert decide(Policy(max_age=30), [fresh], SIZES, FULL, NOW)[0].goes
 
 
 def test_shared_layers_count_for_the_last() -> None:
-    freed = {v.id: v.bytes for v in judge(Policy(free_percent=99), store(), SIZES, FULL, NOW)}
+    freed = {v.id: v.bytes for v in decide(Policy(free_percent=99), store(), SIZES, FULL, NOW)}
     assert freed == {"a": 10 * MB, "b": 20 * MB, "c": 80 * MB}
 
 
 def test_reasons() -> None:
-    verdicts = judge(Policy(max_age=15 * DAY, keep_images=2), store(c="container web uses it"), SIZES, EMPTY, NOW)
-    assert [v.reason for v in verdicts] == [
+    decisions = decide(Policy(max_age=15 * DAY, keep_images=2), store(c="container web uses it"), SIZES, EMPTY, NOW)
+    assert [v.reason for v in decisions] == [
         "not used for 30 days, more than 15 days",
         "among the 2 that are kept at least",
         "container web uses it",
     ]
-    assert judge(Policy(free_bytes=5 * MB), store(), SIZES, FULL, NOW)[0].reason == (
+    assert decide(Policy(free_bytes=5 * MB), store(), SIZES, FULL, NOW)[0].reason == (
         "0B of the disk would be free, 5MB are wanted"
     )
-    assert judge(Policy(), store(), SIZES, FULL, NOW)[0].reason == "used 30 days ago"
+    assert decide(Policy(), store(), SIZES, FULL, NOW)[0].reason == "used 30 days ago"
 
 
 async def test_uses_are_written_down_later(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Layers that are unpacked while they arrive.
+"""Layers that are unpacked while they are downloaded.
 
-Only ever a head start: where it fails, or is not taken, the layer is unpacked again once it is there, and what is
-wrong with it is said then.
+An optimization only: where it fails, or its result is not used, the layer is unpacked again once its blob is complete,
+and errors in it are raised then.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from corten.store.blobs import Ingest
 _log = logging.getLogger(__name__)
 
 
-class Early:
-    """Used in `async with`; behind it every draft that nobody took is gone.
+class StreamingUnpack:
+    """Used in `async with`; at its end every draft that was not taken is discarded.
 
-    `sync` has what was unpacked since on disk; it blocks, and raises OSError.
+    `sync` syncs what was unpacked since; it blocks, and raises OSError.
     """
 
     def __init__(self, unpacker: Unpacker, discard: Callable[[Draft], None], sync: Callable[[], None]) -> None:
@@ -33,11 +33,11 @@ class Early:
         self._tasks: dict[asyncio.Task[Unpacked | None], Ingest] = {}
         self._over = False
 
-    def begin(self, ingest: Ingest) -> None:
-        """From any thread: follow this one."""
-        self._loop.call_soon_threadsafe(self._begin, ingest)
+    def follow(self, ingest: Ingest) -> None:
+        """Unpack this one while it arrives. Thread-safe."""
+        self._loop.call_soon_threadsafe(self._start, ingest)
 
-    def _begin(self, ingest: Ingest) -> None:
+    def _start(self, ingest: Ingest) -> None:
         if not self._over:
             self._tasks[asyncio.create_task(self._follow(ingest))] = ingest
 
@@ -46,16 +46,16 @@ class Early:
             return await self._unpacker.follow(ingest)
         except (CortenError, OSError) as error:
             _log.info("a layer is not unpacked while it arrives: %s", error)
-        except Exception:  # an error of ours: to be known of, and no reason to fail where a second attempt may do
+        except Exception:  # a defect: logged, but a second attempt may succeed
             _log.exception("a layer is not unpacked while it arrives")
         return None
 
     async def take(self, digest: str, diff_id: str) -> Unpacked | None:
-        """What became of the committed blob `digest`: the caller's, or None."""
+        """The unpacked committed blob `digest`, which the caller owns; None when there is none with this `diff_id`."""
         for task, ingest in list(self._tasks.items()):
             if ingest.verified and ingest.digest == digest:
                 await asyncio.wait({task})
-                if self._tasks.pop(task, None) is None:  # a manifest that has the layer twice: it is the other's
+                if self._tasks.pop(task, None) is None:  # a manifest that has the layer twice: the other call took it
                     continue
                 found = task.result()
                 if found is not None and found.diff_id == diff_id:
@@ -64,7 +64,7 @@ class Early:
                     self._discard(found.draft)
         return None
 
-    async def __aenter__(self) -> Early:
+    async def __aenter__(self) -> StreamingUnpack:
         return self
 
     async def __aexit__(
