@@ -1,4 +1,4 @@
-"""system check: every byte is accounted for, every kind of damage is found, and what can be mended is."""
+"""system check: every byte is accounted for, every kind of damage is found, and what can be repaired is."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class World:
     def problems(self, *flags: str) -> list[tuple[str, str]]:
         return [(problem["Kind"], problem["Type"]) for problem in self.check(*flags)["Problems"]]
 
-    def mended(self, *expected: tuple[str, str], flags: tuple[str, ...] = ()) -> list[Json]:
-        """These are the problems; a repair mends them all, and then there is none."""
+    def repaired(self, *expected: tuple[str, str], flags: tuple[str, ...] = ()) -> list[Json]:
+        """These are the problems; a repair fixes them all, and then there is none."""
         assert self.problems(*flags) == list(expected)
         found: list[Json] = self.check("--repair", *flags, code=0)["Problems"]
         assert [(problem["Kind"], problem["Type"]) for problem in found] == list(expected)
@@ -138,8 +138,8 @@ def test_damaged_blob(world: World) -> None:
         "Remedy"
     ]
     report = world.check("--repair", code=0)
-    (mended,) = report["Problems"]
-    assert mended["Repair"].startswith("moved to quarantine/") and (world.root / mended["Repair"][9:]).is_file()
+    (repaired,) = report["Problems"]
+    assert repaired["Repair"].startswith("moved to quarantine/") and (world.root / repaired["Repair"][9:]).is_file()
     assert (
         next(entry for entry in report["Usage"] if entry["Kind"] == "quarantine")["Bytes"] >= blob.parent.stat().st_size
     )
@@ -165,7 +165,7 @@ def test_missing_blob_of_another_platform(world: World) -> None:
         stored = json.dumps({**json.loads(layers), "others": [f"sha256:{'c' * 64}"]})
         connection.execute("UPDATE images SET layers=? WHERE layers=?", (stored, layers))
     world.daemon.start()
-    (problem,) = world.mended(("missing", "blob"))
+    (problem,) = world.repaired(("missing", "blob"))
     assert problem["Remedy"] == f"forget what {NAME} is for other platforms" and world.run() == "two"
 
 
@@ -190,17 +190,17 @@ def test_blob_and_part_that_nobody_needs(world: World) -> None:
     assert world.problems() == []  # what is young may be resumed
     for path in (blob, part):
         os.utime(path, (DAYS_AGO, DAYS_AGO))
-    world.mended(("unused", "blob"), ("unused", "part"))
+    world.repaired(("unused", "blob"), ("unused", "part"))
     assert not blob.exists() and not part.exists()
     blob.write_bytes(b"not what its name says")
-    world.mended(("corrupt", "blob"))
+    world.repaired(("corrupt", "blob"))
     assert not blob.exists()
 
 
 def test_missing_layer(world: World) -> None:
     world.corten("run", "--name", "stopped", NAME)
     shutil.rmtree(world.tree())
-    world.mended(("missing", "layer"))
+    world.repaired(("missing", "layer"))
     assert world.run() == "two" and world.corten.out("start", "-a", "stopped") == "two"
 
 
@@ -208,7 +208,7 @@ def test_changed_layer(world: World) -> None:
     tree = world.tree()
     (tree / "fs/etc/two").write_text("TWO\n")
     assert world.problems() == []  # only reading all of it shows that
-    (problem,) = world.mended(("corrupt", "layer"), flags=("--deep",))
+    (problem,) = world.repaired(("corrupt", "layer"), flags=("--deep",))
     assert "etc/two: has another content" in problem["Message"]
     assert world.run() == "two"
 
@@ -219,20 +219,20 @@ def test_layer_under_a_running_container(world: World) -> None:
     (problem,) = world.check("--deep", "--repair", code=1)["Problems"]
     assert "container runs runs on it; stop it first" in problem["Remedy"]
     world.corten("rm", "-f", "runs")
-    world.mended(("corrupt", "layer"), flags=("--deep",))
+    world.repaired(("corrupt", "layer"), flags=("--deep",))
 
 
 def test_trees_that_nobody_has(world: World) -> None:
     (world.root / "snapshots/zzz/fs").mkdir(parents=True)
     (world.root / "snapshots/zzz/fs/file").write_text("x")
-    world.mended(("orphaned", "tree"))
+    world.repaired(("orphaned", "tree"))
     assert not (world.root / "snapshots/zzz").exists()
 
 
 def test_container_without_directory_and_tree(world: World) -> None:
     id = world.corten.out("create", "--name", "one", NAME)
     shutil.rmtree(world.root / "containers" / id)
-    world.mended(("missing", "container"))
+    world.repaired(("missing", "container"))
     assert world.corten.out("start", "-a", "one") == "two"
     shutil.rmtree(world.tree("work"))
     (problem,) = world.check("--repair", code=1)["Problems"]
@@ -244,7 +244,7 @@ def test_directory_of_no_container(world: World) -> None:
     bundle = world.root / "containers" / ("ab" * 32)
     bundle.mkdir()
     (bundle / f"{bundle.name}-json.log").write_text("precious\n")
-    world.mended(("orphaned", "container"))
+    world.repaired(("orphaned", "container"))
     (kept,) = (world.root / "quarantine").iterdir()
     assert (kept / f"{bundle.name}-json.log").read_text() == "precious\n"
 
@@ -255,7 +255,7 @@ def test_volumes(world: World) -> None:
     stray = world.root / "volumes/stray/_data"
     stray.mkdir(parents=True)
     (stray / "precious").write_text("data")
-    world.mended(("orphaned", "volume"), ("missing", "volume"))
+    world.repaired(("orphaned", "volume"), ("missing", "volume"))
     assert (
         world.corten.out("run", "--rm", "-v", "stray:/x", "-v", "lost:/y", IMAGE, "sh", "-c", "cat /x/*; ls /y")
         == "data"
@@ -267,7 +267,7 @@ def test_what_is_nobodys(world: World) -> None:
     for place in places:
         (world.root / place).write_text(place)
     (world.root / "directory/deep").mkdir(parents=True)
-    found = world.mended(*[("unknown", "file")] * (len(places) + 1))
+    found = world.repaired(*[("unknown", "file")] * (len(places) + 1))
     assert sorted(problem["Path"] for problem in found) == sorted([*places, "directory"])
     assert len(list((world.root / "quarantine").iterdir())) == len(places) + 1
 
@@ -293,5 +293,5 @@ def test_words(world: World, tmp_path: Path) -> None:
     assert "table or json" in world.corten("system", "check", "--format", "xml", code=1).err
     (world.root / "mine").write_text("")
     done: Done = world.corten("system", "check", code=1)
-    assert done.out.endswith("1 problem; --repair mends 1 of them\n")
-    assert "mended: moved to quarantine/" in world.corten("system", "check", "--repair").out
+    assert done.out.endswith("1 problem; --repair fixes 1 of them\n")
+    assert "repaired: moved to quarantine/" in world.corten("system", "check", "--repair").out

@@ -1,1 +1,1 @@
-"""What lies on the disk and why: every byte under the data root accounted for, damage found and mended."""
+"""What lies on the disk and why: every byte under the data root accounted for, damage detected and repaired."""

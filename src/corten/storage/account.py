@@ -1,14 +1,14 @@
 """Every byte below the data root, by the thing that it belongs to.
 
-First the disk is walked, which knows only places: this is a blob, that is somebody's writable tree. Afterwards each
-place gets its kind and its owner from what the engine knows, so that what came into being during the walk is known.
+First the disk is walked, which finds only paths: this is a blob, that is a writable tree. Afterwards each path gets
+its kind and its owner from the engine's records, so that what was made during the walk has a record.
 
     database     corten.db and its log                 containers   writable trees and bundles
     blobs        layers, configurations, manifests     logs         what containers wrote
     partial      downloads under way, or to be resumed volumes
-    layers       unpacked, shared by images            trash        on its way out
+    layers       unpacked, shared by images            trash        pending deletion
     quarantine   what a repair put aside               engine       its directories, its lock
-    other        what is somebody else's: roots of     unknown      everything else
+    other        of other owners: data roots of        unknown      everything else
                  daemons with another id map, and the
                  file system's own lost+found
 
@@ -35,7 +35,7 @@ _LOST = "lost+found"  # of the file system, when one begins here (mklost+found(8
 _LOG = re.compile(r"[0-9a-f]{64}-json\.log(\..+)?|local-logs")
 _DATABASE = ("corten.db", "corten.db-wal", "corten.db-shm", "corten.db-journal")
 # Directories of ours whose entries each belong to something: the place that an entry is.
-_SHELVES = {
+_DIRECTORIES = {
     "content/blobs/sha256": "blob",
     "content/blobs/sha512": "blob",
     "content/ingest": "part",
@@ -43,7 +43,7 @@ _SHELVES = {
     "volumes": "volume",
     QUARANTINE: "quarantine",
 }
-_OPENED = ("", "content", "content/blobs", *_SHELVES, "containers")
+_OPENED = ("", "content", "content/blobs", *_DIRECTORIES, "containers")
 
 
 @dataclass(slots=True)
@@ -143,7 +143,7 @@ def _place(directory: str, name: str) -> str:
         return "engine"
     if directory == "snapshots" and name.startswith("."):
         return "unknown"
-    return _SHELVES.get(directory, "unknown")
+    return _DIRECTORIES.get(directory, "unknown")
 
 
 def totals(items: list[Item]) -> dict[str, tuple[int, int, int]]:

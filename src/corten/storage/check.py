@@ -1,4 +1,4 @@
-"""`system check`: account for every byte, verify what can be verified, say what is wrong, and mend it when asked to."""
+"""`system check`: account for every byte, verify blobs and trees, report what is wrong, repair it on request."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ class Check:
         if any(fault.kind in _PASSING for fault in faults):
             faults = await self._still(store, damaged, faults)
         if repair and faults:
-            mending = Repair(self._engine, store)
+            repairing = Repair(self._engine, store)
             for fault in faults:
-                await mending.mend(fault)
+                await repairing.repair(fault)
             await to_disk_thread(store.trees.tree_store.drain)
             walked, _ = await self._look(store, {})
         return self._shown(walked, faults, items, read)
 
     async def _still(self, store: ImageStore, damaged: dict[str, str], found: list[Fault]) -> list[Fault]:
-        """Those that are there a moment later as well: what comes and goes looks like nobody's for an instant."""
+        """Those found a moment later as well: what is being made or removed has no owner for an instant."""
         await asyncio.sleep(_MOMENT)
         _, again = await self._look(store, damaged)
         names = {fault.key for fault in again}

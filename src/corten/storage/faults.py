@@ -1,4 +1,4 @@
-"""What is wrong with a store: found by comparing an account of the disk with what the engine knows."""
+"""What is wrong with a store: found by comparing an account of the disk with the engine's records."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _CONTAINER = re.compile(r"[0-9a-f]{64}\Z")
 @dataclass(slots=True)
 class Fault:
     """`kind`: corrupt (not what it was), missing (needed and not there), unused (whole, but nothing needs it),
-    orphaned (of something the engine no longer knows), unknown (nobody's).
+    orphaned (of something without a record), unknown (of no owner).
 
-    `name` is the thing's (a digest, a chain id, a container's or volume's), `path` relative to the data root. `remedy`
-    says what a repair does, or what people must do when it is not `mendable`. `done` says what was done.
+    `name` is its name (a digest, a chain id, a container's or volume's), `path` relative to the data root. `remedy`
+    says what a repair does, or what the user must do when it is not `repairable`. `done` says what was done.
     """
 
     kind: Literal["corrupt", "missing", "unused", "orphaned", "unknown"]
@@ -34,7 +34,7 @@ class Fault:
     path: str
     text: str
     remedy: str
-    mendable: bool = True
+    repairable: bool = True
     bytes: int = 0
     done: str = ""
 
@@ -51,7 +51,7 @@ class Fault:
             "Bytes": self.bytes,
             "Message": self.text,
             "Remedy": self.remedy,
-            "Mendable": self.mendable,
+            "Mendable": self.repairable,
             "Repair": self.done,
         }
 
@@ -85,7 +85,7 @@ def _of_item(item: Item, now: Known) -> Iterator[Fault]:
             "unused", "blob", item.owner, item.path, f"blob {item.owner} belongs to no image", "delete it",
             bytes=item.bytes,
         )  # fmt: skip
-    elif item.place == "part" and item.name not in now.coming:
+    elif item.place == "part" and item.name not in now.in_flight:
         yield Fault(
             "unused", "part", item.name, item.path, f"download {item.name} was given up", "delete it", bytes=item.bytes
         )
@@ -121,7 +121,7 @@ def _blobs(store: ImageStore, now: Known, damaged: Mapping[str, str]) -> Iterato
                 remedy = f"forget what {named} is for other platforms"
                 yield Fault("missing", "blob", digest, path, text, remedy)
                 continue
-            yield Fault("missing", "blob", digest, path, text, pull_again(now, images), mendable=False)
+            yield Fault("missing", "blob", digest, path, text, pull_again(now, images), repairable=False)
         elif digest in damaged:
             text = f"blob {digest} of {named} {damaged[digest]}"
             remedy = f"put it into quarantine; then {pull_again(now, images)}"
@@ -160,7 +160,7 @@ def _layers(store: ImageStore, now: Known, damaged: Mapping[str, str]) -> Iterat
         lost, path = not tree_store.files(tree).is_dir(), f"snapshots/{tree.directory}"
         if name in under and lost:
             text = f"layer {short(name)} is not there, and its image is gone; containers stand on it"
-            yield Fault("missing", "layer", name, path, text, "remove these containers", mendable=False)
+            yield Fault("missing", "layer", name, path, text, "remove these containers", repairable=False)
         elif name not in under and not store.leases.held("snapshot", [name]) and name not in store.collector.in_removal:
             yield Fault("unused", "layer", name, path, f"layer {short(name)} belongs to no image", "delete it")
 
@@ -176,12 +176,12 @@ def _containers(root: Path, store: ImageStore, now: Known) -> Iterator[Fault]:
             yield Fault("missing", "container", id, f"containers/{id}", text, "make an empty one")
         if id not in trees:
             text = f"container {name} has no tree: what it wrote is lost"
-            yield Fault("missing", "tree", id, "", text, f"remove the container: corten rm {name}", mendable=False)
+            yield Fault("missing", "tree", id, "", text, f"remove the container: corten rm {name}", repairable=False)
         elif not tree_store.files(trees[id]).is_dir():
             text = f"tree of container {name} is not there: what it wrote is lost"
             path = f"snapshots/{trees[id].directory}"
             remedy = f"remove the container: corten rm {name}"
-            yield Fault("missing", "tree", id, path, text, remedy, mendable=False)
+            yield Fault("missing", "tree", id, path, text, remedy, repairable=False)
 
 
 def _volumes(root: Path, now: Known) -> Iterator[Fault]:

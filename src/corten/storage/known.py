@@ -1,4 +1,4 @@
-"""What the engine knows of at one moment: whose every place on the disk is."""
+"""The engine's records at one moment: the owner of every path on the disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from corten.store.images import ImageRecord
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """`needed` is digest to the images that have this blob, `coming` blobs and parts of pulls that run or can be
+    """`needed` is digest to the images that have this blob, `in_flight` blobs and parts of pulls that run or can be
     resumed, `trees` directory to key ("" for drafts), `writable` the keys among them that are no layers, `containers`
     and `images` id to name, `going` those of the containers that are being erased, `stuck` paths of what was removed
     and could not be erased, with the error."""
@@ -25,7 +25,7 @@ class Known:
     records: tuple[ImageRecord, ...]
     images: dict[str, str]
     needed: dict[str, list[str]]
-    coming: frozenset[str]
+    in_flight: frozenset[str]
     trees: dict[str, str]
     writable: frozenset[str]
     containers: dict[str, str]
@@ -35,7 +35,7 @@ class Known:
 
 
 def known(engine: Engine, store: ImageStore) -> Known:
-    """In the event loop, without a pause: nothing begins or ends meanwhile."""
+    """Take the records. To be called in the event loop: without an await in it, nothing begins or ends meanwhile."""
     records = tuple(store.records.all())
     names = store.records.names()
     needed: dict[str, list[str]] = {}
@@ -48,7 +48,7 @@ def known(engine: Engine, store: ImageStore) -> Known:
         records,
         {record.id: _shown(record.id, names.get(record.id)) for record in records},
         needed,
-        _coming(store, needed),
+        _in_flight(store, needed),
         tree_store.owners(),
         frozenset(tree_store.keys(False)),
         {id: str(body.get("name") or id) for id, body in listed.items()}
@@ -68,7 +68,7 @@ def _shown(id: str, names: tuple[list[str], list[str]] | None) -> str:
     return familiar([*tags, *by_digest][0]) if tags or by_digest else id
 
 
-def _coming(store: ImageStore, needed: dict[str, list[str]]) -> frozenset[str]:
+def _in_flight(store: ImageStore, needed: dict[str, list[str]]) -> frozenset[str]:
     limit = time.time() - RESUMABLE
     others = [digest for digest in store.blobs.list() if digest not in needed]
     young = {digest for digest in others if store.blobs.time(digest) > limit}
@@ -78,13 +78,13 @@ def _coming(store: ImageStore, needed: dict[str, list[str]]) -> frozenset[str]:
 
 
 def attribute(item: Item, now: Known) -> None:
-    """Give `item` its kind and its owner. What nobody has is `unknown`."""
+    """Give `item` its kind and its owner. Without an owner it is `unknown`."""
     match item.place:
         case "blob":
             digest = f"{item.path.split('/')[2]}:{item.name}"
             if digests.is_digest(digest):
-                coming = digest in now.coming and digest not in now.needed
-                item.kind, item.owner = ("partial" if coming else "blobs"), digest
+                partial = digest in now.in_flight and digest not in now.needed
+                item.kind, item.owner = ("partial" if partial else "blobs"), digest
             else:
                 item.kind = "unknown"
         case "part":

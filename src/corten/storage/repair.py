@@ -1,5 +1,5 @@
-"""Mending: each fault by itself, looked at again before anything is touched. What might be somebody's goes into
-`<data-root>/quarantine`, and only what can be had again is deleted."""
+"""Repairs: each fault by itself, checked again before anything is changed. What may be of use to a user is moved to
+`<data-root>/quarantine`; deleted is only what can be downloaded or made again."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Repair:
         self._store = store
         self._root = engine.parts.settings.data_root
 
-    async def mend(self, fault: Fault) -> None:
-        """Sets `fault.done`; "" when there is nothing that can be done by itself, or when it failed."""
-        if not fault.mendable:
+    async def repair(self, fault: Fault) -> None:
+        """Repair it and set `fault.done`, which stays "" when it is not repairable or the repair failed."""
+        if not fault.repairable:
             return
         try:
-            fault.done = await self._mend(fault)
+            fault.done = await self._repair(fault)
         except (CortenError, OSError) as error:
             fault.remedy = f"{fault.remedy} (this failed: {error})"
-            fault.mendable = False
+            fault.repairable = False
 
-    async def _mend(self, fault: Fault) -> str:
+    async def _repair(self, fault: Fault) -> str:
         match fault.kind, fault.what:
             case "unused" | "corrupt", "blob":
                 return self._blob(fault)
@@ -97,7 +97,7 @@ class Repair:
         return "deleted"
 
     def _quarantine(self, path: str) -> str:
-        """Move `path` aside, under its own name behind the time."""
+        """Move `path` to the quarantine, under the time and its own name."""
         quarantine = self._root / QUARANTINE
         quarantine.mkdir(mode=0o700, exist_ok=True)
         target = _free(quarantine / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{path.replace('/', '_')[-160:]}")
@@ -106,7 +106,7 @@ class Repair:
         return f"moved to {target.relative_to(self._root)}"
 
     async def _layer(self, name: str) -> str:
-        """Unpack a layer again, and have it take the place of what is there. Conflict while containers run on it."""
+        """Unpack a layer again and replace its tree. Raises Conflict while containers run on it."""
         layer = self._find(name)
         tree_store = self._store.trees.tree_store
         self._refuse_running(name)
@@ -117,7 +117,7 @@ class Repair:
                 await self._build(name)
                 return "unpacked again"
             with tree_store.syncing() as sync:
-                whole = await verify.again(self._store, layer)
+                whole = await verify.unpack_again(self._store, layer)
                 try:
                     await run_uncancelled(sync, pool=DISK)
                     self._refuse_running(name)

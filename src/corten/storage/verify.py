@@ -62,7 +62,7 @@ async def _compared(store: ImageStore, layer: Layer, lease: Lease) -> str | None
     if not store.blobs.has(layer.blob.digest) or not _there(store, layer):
         return None  # removed since we looked
     try:
-        whole = await again(store, layer)
+        whole = await unpack_again(store, layer)
     except CortenError as error:
         return str(error)
     try:
@@ -71,7 +71,7 @@ async def _compared(store: ImageStore, layer: Layer, lease: Lease) -> str | None
         store.trees.tree_store.discard(whole)
 
 
-async def again(store: ImageStore, layer: Layer) -> Draft:
+async def unpack_again(store: ImageStore, layer: Layer) -> Draft:
     """The layer, unpacked once more beside its tree. The draft is the caller's."""
     new = await store.unpacker.unpack(layer.blob.digest, layer.diff_id, lambda done: None)
     complete = store.trees.complete

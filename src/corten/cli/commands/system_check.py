@@ -1,4 +1,4 @@
-"""corten system check: account for every byte that the engine keeps, find what is wrong, mend it."""
+"""corten system check: account for every byte that the engine keeps, find what is wrong, repair it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def run(session: Session, flags: Flags) -> int:
-    """Exit code 1 when something is wrong that was not mended."""
+    """Exit code 1 when something is wrong that was not repaired."""
     form = flags.text("format")
     if form not in ("", "table", "json"):
         raise CommandError(f"unknown format {form!r}: table or json")
@@ -67,7 +67,7 @@ def _show(report: Json, verbose: bool, repaired: bool) -> None:
         out(f"{problem['Kind']}: {problem['Message']}")
         remedy = problem["Remedy"]
         if problem["Repair"]:
-            out(f"  mended: {problem['Repair']}")
+            out(f"  repaired: {problem['Repair']}")
             remedy = remedy.partition("; then ")[2]
         if remedy:
             out(f"  to do: {remedy}")
@@ -81,19 +81,19 @@ def _verdict(report: Json, problems: list[Json], repaired: bool) -> str:
     left = sum(1 for problem in problems if not problem["Repair"])
     text = f"{read}, {len(problems)} {'problem' if len(problems) == 1 else 'problems'}"
     if repaired:
-        return f"{text}, {len(problems) - left} mended"
-    mendable = sum(1 for problem in problems if problem["Mendable"])
-    return f"{text}; --repair mends {mendable} of them" if mendable else text
+        return f"{text}, {len(problems) - left} repaired"
+    repairable = sum(1 for problem in problems if problem["Mendable"])
+    return f"{text}; --repair fixes {repairable} of them" if repairable else text
 
 
 COMMAND = Command(
     run,
     "[OPTIONS]",
-    "Account for every byte the engine keeps, and find what is damaged, missing or nobody's",
+    "Account for every byte the engine keeps, and find what is damaged, missing or without an owner",
     (
         flag("deep", BOOL, "Also unpack every layer again and compare its tree with that"),
         flag("format", STRING, "'table' or 'json'"),
-        flag("repair", BOOL, "Mend what can be mended; what may be yours is moved to quarantine, never deleted"),
+        flag("repair", BOOL, "Repair what can be repaired; what may be yours is moved to quarantine, never deleted"),
         flag("verbose", BOOL, "List everything that is on the disk", "v"),
     ),
     most=0,
