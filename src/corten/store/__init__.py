@@ -1,1 +1,1 @@
-"""What is kept: blobs, image records, leases, and the SQLite file with one writer."""
+"""Persistent state: blobs, image records, leases, and the SQLite file with one writer."""

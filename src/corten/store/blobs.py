@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 
 
 class Ingest:
-    """One blob on its way in. `write` and `commit` block on the disk: call them in a thread.
+    """One blob that is being written. `write` and `commit` block on the disk: call them in a thread.
 
     `rounds` counts the restarts; `grown` is notified when `offset`, `verified` or `closed` has changed. The part is at
     `path` until it is committed.
@@ -37,8 +37,8 @@ class Ingest:
         self._blobs = blobs
         self.path = part
         self.expected = digest
-        # Nobody will ever go on with what a client sent, or with a small blob: should the daemon die before an image
-        # has it, it is to go at the next start, and so it is old already when it comes.
+        # What a client sent, and a small blob, are never resumed: they get an old mtime, so that the next start removes
+        # them if the daemon dies before an image has them.
         self.passing = digest is None
         self._hash: Any = digests.hasher(digest or "sha256:" + "0" * 64)
         self.rounds = 0
@@ -62,7 +62,10 @@ class Ingest:
         return offset
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Exhausted when the disk is full, Failed when it fails; what was written before stays for a later attempt."""
+        """Append `data`. What was written stays for a later attempt.
+
+        Raises Exhausted on a full disk, Failed on an error.
+        """
         view = memoryview(data)
         with self._lock:
             try:
@@ -71,23 +74,23 @@ class Ingest:
                     self._hash.update(view[:done])
                     self.offset += done
                     view = view[done:]
-                    self._tell()
+                    self._notify()
             except OSError as error:
-                raise _told(error, self.path) from error
+                raise _disk_error(error, self.path) from error
 
     def restart(self) -> None:
-        """Forget what came so far."""
+        """Discard what was written so far."""
         self.rounds += 1
         try:
             os.ftruncate(self._fd, 0)
             os.lseek(self._fd, 0, os.SEEK_SET)
         except OSError as error:
-            raise _told(error, self.path) from error
+            raise _disk_error(error, self.path) from error
         self._hash = digests.hasher(self.expected or "sha256:" + "0" * 64)
         self.offset = 0
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         with self.grown:
             self.grown.notify_all()
 
@@ -96,14 +99,17 @@ class Ingest:
         return f"{self._hash.name}:{self._hash.hexdigest()}"
 
     def commit(self) -> str:
-        """Make it a blob; returns its digest. Corrupt, and the part is gone, when it is not what was promised."""
+        """Make it a blob; returns its digest.
+
+        Raises Corrupt, and removes the part, when that is not the expected one.
+        """
         digest = self.digest
         if self.expected not in (None, digest):
             self.abort()
             raise Corrupt(f"digest mismatch: wanted {self.expected}, got {digest}")
         path = self._blobs.path(digest)
         self.verified = True
-        self._tell()
+        self._notify()
         self._lock.acquire()
         try:
             os.fchmod(self._fd, 0o444)
@@ -113,7 +119,7 @@ class Ingest:
             os.rename(self.path, path)
             sync_directory(path.parent)
         except OSError as error:
-            raise _told(error, self.path) from error
+            raise _disk_error(error, self.path) from error
         finally:
             self.close()
             self._lock.release()
@@ -127,7 +133,7 @@ class Ingest:
                 self._fd = -1
                 self._blobs.in_use.discard(self.path.name)
         self.closed = True
-        self._tell()
+        self._notify()
 
     def abort(self) -> None:
         """Stop here and keep nothing."""
@@ -167,7 +173,10 @@ class Blobs:
             raise NotFound(f"no such blob: {digest}") from error
 
     def read(self, digest: str, limit: int) -> bytes:
-        """A small blob, verified again. Corrupt when it is larger than `limit` bytes or not what it claims to be."""
+        """A small blob, verified again.
+
+        Raises Corrupt when it is larger than `limit` bytes or not what it claims to be.
+        """
         fd = self.open(digest)
         with os.fdopen(fd, "rb") as file:
             data = file.read(limit + 1)
@@ -187,11 +196,11 @@ class Blobs:
         try:
             return Ingest(self, self._ingest / f"{name}.part", digest)
         except OSError as error:
-            raise _told(error, self._ingest) from error
+            raise _disk_error(error, self._ingest) from error
 
     @contextmanager
     def watch(self, wanted: Iterable[str], watcher: Callable[[Ingest], None]) -> Iterator[None]:
-        """Meanwhile `watcher` is told of each ingest of one of the digests, in the thread that begins it."""
+        """Meanwhile `watcher` is called with each ingest of one of the digests, in the thread that begins it."""
         names = set(wanted)
         for digest in names:
             self._watchers.setdefault(digest, []).append(watcher)
@@ -204,7 +213,7 @@ class Blobs:
                     del self._watchers[digest]
 
     def put(self, data: bytes, digest: str | None = None) -> str:
-        """A small blob at once, also when others put the same. Returns its digest."""
+        """Store a small blob; returns its digest. Others may store the same one at the same time."""
         name = digest or digests.of(data)
         if self.has(name):
             return name
@@ -218,7 +227,7 @@ class Blobs:
             raise
 
     def set_aside(self, digest: str) -> Path | None:
-        """Take a blob out of the way at once; `erase` frees its bytes. None when it was not there."""
+        """Rename a blob away at once; `erase` frees its bytes. None when it is absent."""
         aside = self._ingest / f"new-{secrets.token_hex(8)}.gone"  # swept at the next start, as parts of this name are
         self.in_use.add(aside.name)
         try:
@@ -229,7 +238,7 @@ class Blobs:
         return aside
 
     def erase(self, aside: Path) -> int:
-        """Bytes freed. It may take a while, for large ones."""
+        """Delete what `set_aside` returned; bytes freed. Slow for large blobs."""
         try:
             size = aside.stat().st_size
             aside.unlink()
@@ -238,12 +247,12 @@ class Blobs:
         return size
 
     def remove(self, digest: str) -> int:
-        """Take a blob away; returns the bytes freed, 0 when it was not there."""
+        """Remove a blob; returns the bytes freed, 0 when it is absent."""
         aside = self.set_aside(digest)
         return 0 if aside is None else self.erase(aside)
 
     def time(self, digest: str) -> float:
-        """When it came, in seconds since the epoch; 0 when it is absent, or of no use without an image."""
+        """When it was stored, in seconds since the epoch; 0 when it is absent, or not to be kept without an image."""
         with suppress(FileNotFoundError):
             return self.path(digest).stat().st_mtime
         return 0.0
@@ -255,7 +264,10 @@ class Blobs:
                     yield f"{algorithm}:{name}"
 
     def verify(self, digest: str, stopped: Callable[[], bool] = lambda: False) -> bool | None:
-        """Read the whole blob: is it what its name says? None when it is gone, or when `stopped` said so."""
+        """Read the whole blob; whether its content has its digest.
+
+        None when it is absent, or when `stopped` returned true.
+        """
         hash_ = digests.hasher(digest)
         try:
             fd = self.open(digest)
@@ -276,7 +288,7 @@ class Blobs:
         return f"{hash_.name}:{hash_.hexdigest()}" == digest
 
     def parts(self) -> Sequence[tuple[str, float]]:
-        """(name, seconds since the epoch of the last write) of what has begun to come."""
+        """(name, seconds since the epoch of the last write) of each part."""
         found = []
         for part in self._ingest.iterdir():
             with suppress(FileNotFoundError):
@@ -284,7 +296,7 @@ class Blobs:
         return found
 
     def remove_parts(self, older_than: float) -> int:
-        """Take away what was begun and not touched for so many seconds, unless somebody is at it. Bytes freed."""
+        """Remove parts without a write for so many seconds, unless they are in use. Bytes freed."""
         freed = 0
         limit = time.time() - older_than
         for part in self._ingest.iterdir():
@@ -295,20 +307,20 @@ class Blobs:
         return freed
 
     def forget(self, digest: str) -> None:
-        """Take away what was begun of a blob, unless somebody is at it."""
+        """Remove the part of a blob, unless it is in use."""
         name = digests.check(digest).replace(":", "-") + ".part"
         if name not in self.in_use:
             (self._ingest / name).unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """At start: parts of unknown digest cannot be resumed by anybody; the others are kept for the next pull."""
+        """At start: remove parts of unknown digest, which cannot be resumed. The others are kept for the next pull."""
         for part in self._ingest.iterdir():
             if part.name.startswith("new-"):
                 part.unlink(missing_ok=True)
 
 
 def _held(part: Path) -> int:
-    """A part that is being written, made when there is none; flock(2) tells other processes so, which may sweep."""
+    """Open or make a part for writing, with a shared flock(2): other processes sweep only parts without one."""
     while True:
         fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -322,7 +334,7 @@ def _held(part: Path) -> int:
 
 
 def _swept(part: Path, limit: float) -> bool:
-    """False when somebody writes to it, or did since it was looked at."""
+    """Remove a part; False when it is being written, or was since `limit`."""
     fd = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -346,7 +358,7 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def _told(error: OSError, path: Path) -> CortenError:
+def _disk_error(error: OSError, path: Path) -> CortenError:
     """An error of this disk as one of ours: among those of a connection it would pass for the registry's."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Exhausted(f"no space left on device, writing {path}; free some disk or remove images")

@@ -98,7 +98,7 @@ class Decoder:
         return out
 
     def finish(self) -> None:
-        """Invalid when the stream is cut off."""
+        """Check that the stream is complete. Raises Invalid when it is cut off."""
         if self._codec is not None and self._started and not self._codec.eof:
             raise Invalid(f"truncated {self.kind} stream")
         if self._codec is not None and not self._started:

@@ -76,11 +76,11 @@ class Database:
                 cursor.execute(f"PRAGMA user_version={number}")
 
     def _reserve(self) -> None:
-        """Let both files have room that is theirs, so that a full disk does not keep anybody from removing things.
+        """Reserve room in both files, so that records can be deleted on a full disk.
 
         As much as the log may hold is written and deleted: the database keeps the pages as free ones, and the log, once
         its content has been moved over, is written from its beginning again. On a disk that is nearly full it is left
-        undone: half of it would be in the way of the room that an earlier daemon may have reserved.
+        undone: a partial one would use up the room that an earlier daemon may have reserved.
         """
         self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
         disk = os.statvfs(self.path.parent)

@@ -19,7 +19,7 @@ from corten.errors import Corrupt, Exhausted, Unavailable
 from corten.store.compression import Decoder, detect
 
 T = TypeVar("T")
-_ROOM = 1 << 20  # bytes between the event loop and the thread; beyond that the sender waits
+_ROOM = 1 << 20  # bytes between the event loop and the thread; above that the sender waits
 _HEAD = 8  # bytes that say how a stream is compressed
 
 
@@ -52,7 +52,7 @@ class Feed:
         return not self._left
 
     def end(self, broken: bool = False) -> None:
-        """No more comes. `broken`: that is not the stream's end, and the reader meets Corrupt there."""
+        """No more comes. `broken`: that is not the stream's end, and the reader gets Corrupt there."""
         with self._changed:
             self._ended, self._broken = True, broken
             self._changed.notify()
@@ -60,7 +60,7 @@ class Feed:
     # --- the thread's side
 
     def pieces(self) -> Iterator[bytes]:
-        """All that comes. Corrupt when it breaks off."""
+        """All pieces. Raises Corrupt when the stream breaks off."""
         while taken := self._take():
             yield from taken
             del taken  # it would be kept while the next is waited for
@@ -114,7 +114,10 @@ def _decode(decoder: Decoder, piece: bytes) -> Iterator[bytes]:
 
 
 async def decoded(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """`Feed.decoded` without a thread that waits: one is used for each piece that is compressed. Corrupt."""
+    """`Feed.decoded` without a thread that waits: one is used for each piece that is compressed.
+
+    Raises Corrupt when the stream is damaged.
+    """
     head, decoder = b"", None
     async for piece in body:
         if decoder is None:
@@ -149,7 +152,10 @@ async def _put_all(feed: Feed, first: bytes | None, rest: AsyncIterator[bytes]) 
 
 
 class Readers:
-    """Threads that read streams: at most `limit`, one for each. `what` names the streams, for who is refused."""
+    """Threads that read streams: at most `limit`, one for each.
+
+    `what` names the streams in the error of a refused one.
+    """
 
     def __init__(self, limit: int, what: str) -> None:
         self._limit = limit
@@ -159,7 +165,7 @@ class Readers:
     async def run(self, body: AsyncIterator[bytes], work: Callable[[Feed], T]) -> T:
         """Run `work` in a thread on the body. When the body raises, `work` is made to fail, and that error goes on.
 
-        Unavailable when there are as many threads as there may be, Exhausted when the machine has none left.
+        Raises Unavailable when there are as many threads as there may be, Exhausted when the machine has none left.
         """
         pieces = aiter(body)
         first = await anext(pieces, None)  # until it comes there is nothing to read, and no thread

@@ -1,4 +1,4 @@
-"""A blob as it arrives: read behind the one who writes, to its verified end.
+"""A blob while it is written: read behind the writer, to its verified end.
 
     following = Following(ingest)          # `close` it
     while piece := following.read(n): ...  # waits for bytes; b"" only when the whole has the promised digest
@@ -13,21 +13,21 @@ import os
 from corten.errors import Failed
 from corten.store.blobs import Ingest
 
-_STEP = 64 << 20  # bytes between two times that the page cache is told
-_LOOK = 0.1  # seconds between two looks at whether the reader itself was told to stop
+_STEP = 64 << 20  # bytes between two calls of posix_fadvise(2)
+_LOOK = 0.1  # seconds between two checks whether `stop` was called
 
 
 class Following:
     """For one thread; `stop` may be called from any."""
 
     def __init__(self, ingest: Ingest) -> None:
-        """FileNotFoundError when the ingest is over."""
+        """Open the part of `ingest`. Raises FileNotFoundError when the ingest has ended."""
         self._ingest = ingest
         self._round = ingest.rounds
         self._stopped = False
         self.fd = os.open(ingest.path, os.O_RDONLY | os.O_CLOEXEC)
         self.at = 0  # bytes read so far
-        self._let_go_at = 0
+        self._dropped_at = 0
 
     @property
     def digest(self) -> str:
@@ -35,7 +35,7 @@ class Following:
         return self._ingest.digest
 
     def ready(self) -> int:
-        """How many bytes there are to read; waits for the first. 0 at the end. Failed when the rest never comes."""
+        """Bytes that can be read now; waits for the first. 0 at the end. Raises Failed when the rest will not come."""
         ingest = self._ingest
         with ingest.grown:
             while True:
@@ -50,34 +50,37 @@ class Following:
                 ingest.grown.wait(_LOOK)
 
     def read(self, count: int) -> bytes:
-        """At most `count` bytes."""
+        """At most `count` bytes. Raises as `ready`, and Failed when the download was restarted."""
         ready = self.ready()
         data = os.pread(self.fd, min(count, ready), self.at)
         if ready and not data:
             raise Failed("blob begins anew")
         self.at += len(data)
-        self._let_go()
+        self._drop_cache()
         return data
 
     def splice(self, pipe: int, count: int) -> int:
-        """`read`, with the bytes going into a pipe; returns how many."""
+        """`read`, with the bytes spliced into a pipe; returns how many.
+
+        Raises BlockingIOError when the pipe is full.
+        """
         ready = self.ready()
         done = os.splice(self.fd, pipe, min(count, ready), offset_src=self.at) if ready else 0
         if ready and not done:
             raise Failed("blob begins anew")
         self.at += done
-        self._let_go()
+        self._drop_cache()
         return done
 
-    def _let_go(self) -> None:
-        """Of what was read, let the page cache drop what is on disk already.
+    def _drop_cache(self) -> None:
+        """Drop from the page cache what was read and is on disk already.
 
-        Nobody reads it again soon. Memory that the cache has to find for it is somebody else's, and on a virtual
-        machine memory that was not used for long is dear: a quarter of the time of a large pull.
+        It is not read again soon. Memory for the cache is taken from others, and on a virtual machine memory that was
+        not used for long is slow to get: a quarter of the time of a large pull.
         """
-        if self.at - self._let_go_at >= _STEP:
+        if self.at - self._dropped_at >= _STEP:
             os.posix_fadvise(self.fd, 0, self.at, os.POSIX_FADV_DONTNEED)
-            self._let_go_at = self.at
+            self._dropped_at = self.at
 
     def stop(self) -> None:
         """Make the reader fail."""

@@ -52,7 +52,7 @@ class ImageRecord:
 class ImageRecords:
     """Names here are canonical: `docker.io/library/busybox:latest` for tags, `.../busybox@sha256:..` for digests.
 
-    `changes` counts the writes: who keeps an answer can tell by it whether the answer still holds.
+    `changes` counts the writes: a cached result is valid as long as it has not changed.
     """
 
     def __init__(self, database: Database) -> None:

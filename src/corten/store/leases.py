@@ -1,11 +1,11 @@
-"""Leases: what work in flight still needs, so that garbage collection leaves it alone.
+"""Leases: what work in flight still needs, so that garbage collection does not remove it.
 
     with leases.hold() as lease:
         lease.add("blob", digest)          # before looking whether it is there
         ...
-                                           # from here on only images keep it
+                                           # from here on only images reference it
 
-They are in memory: the work of a daemon that died is over, and giving a lease back must not need room on a full disk.
+They are in memory: the work of a daemon that died has ended, and releasing a lease must not need room on a full disk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OnFree = Callable[[Collection[tuple[str, str]]], object]
 
 
 class Lease:
-    """Safe from any thread."""
+    """What one piece of work needs. Thread-safe."""
 
     def __init__(self, leases: Leases) -> None:
         self._leases = leases
@@ -28,7 +28,7 @@ class Lease:
         self._leases.change(self._names, {(kind, name) for name in names}, 1)
 
     def release(self) -> None:
-        """Give everything back. Idempotent."""
+        """Release everything. Idempotent."""
         self._leases.change(self._names, set(self._names), -1)
 
 
@@ -51,9 +51,9 @@ class Leases:
             lease.release()
 
     def closed(self) -> AbstractContextManager[object]:
-        """While this is held nothing is leased and no lease is given back: what is not held now can be taken away.
+        """While this is held nothing is leased and no lease is released: what is not held now can be removed.
 
-        Whoever looks whether an image needs something looks in here: an image is recorded before its lease ends.
+        Whether an image needs something is checked in here: an image is recorded before its lease ends.
         """
         return self._lock
 

@@ -1,4 +1,4 @@
-"""The table of records, as those see it who keep records in it."""
+"""The protocol of the table of records, for the modules that keep records in it."""
 
 from __future__ import annotations
 
