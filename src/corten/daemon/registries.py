@@ -14,9 +14,9 @@ from typing import Any
 from corten.daemon.config import Config
 from corten.errors import Invalid
 from corten.registry.client.endpoints import Endpoints
-from corten.registry.client.places import Places, Rule
 from corten.registry.client.proxies import Proxies, from_environment
 from corten.registry.client.registry import Settings
+from corten.registry.client.sources import Rule, Sources
 
 _RULE = frozenset({"mirrors", "location", "only-mirrors"})
 _PROXIES = frozenset({"http-proxy", "https-proxy", "no-proxy"})
@@ -33,7 +33,7 @@ def settings(config: Config, environ: Mapping[str, str] = os.environ) -> Setting
         attempts=_count("max-download-attempts", config.max_download_attempts, 5),
         proxies=proxies(config, environ),
     )
-    Places(Endpoints(found.insecure, ()), found.rules, found.mirrors)
+    Sources(Endpoints(found.insecure, ()), found.rules, found.mirrors)
     return found
 
 

@@ -75,9 +75,9 @@ class Puller:
             except (Exhausted, Unsupported):
                 raise  # no other source can fix this
             except CortenError as error:
-                _log.info("%s from %s: %s", pulling.reference.familiar, source.place, error)
+                _log.info("%s from %s: %s", pulling.reference.familiar, source.address, error)
                 if pulling.reported:
-                    pulling.emit(status(f"{source.place}: {error}; asking the next"))
+                    pulling.emit(status(f"{source.address}: {error}; asking the next"))
         try:
             await self._one(sources[-1], pulling)
         except (Corrupt, Invalid, NotFound, Unsupported):  # of no use: no later attempt would end otherwise
@@ -95,7 +95,7 @@ class Puller:
             try:
                 return await self._registry.tags(source, reference)
             except CortenError as error:
-                _log.info("tags of %s from %s: %s", reference.familiar, source.place, error)
+                _log.info("tags of %s from %s: %s", reference.familiar, source.address, error)
         return await self._registry.tags(sources[-1], reference)
 
     async def _one(self, repository: Repository, pulling: _Pulling) -> None:

@@ -1,1 +1,1 @@
-"""Registries: the client, and the server, which asks other registries through it. The client knows no server."""
+"""Registries: the client, and the server, which uses the client for other registries. The client imports no server."""

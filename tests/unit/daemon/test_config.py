@@ -12,8 +12,8 @@ import pytest
 
 from corten.daemon import config, registries
 from corten.errors import Invalid
-from corten.registry.client.places import Rule
 from corten.registry.client.proxies import Proxies
+from corten.registry.client.sources import Rule
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from corten.registry.client.places import Rule
 from corten.registry.client.registry import Settings
+from corten.registry.client.sources import Rule
 from image_parts import tars
 from image_parts.registries import Scripted, scripted
 from image_parts.stores import Made, Store, collect, digest

@@ -9,15 +9,15 @@ import pytest
 
 from corten.errors import Invalid
 from corten.registry.client.endpoints import Endpoints
-from corten.registry.client.places import Places, Rule
 from corten.registry.client.proxies import Proxies, from_environment
 from corten.registry.client.slots import Slots
+from corten.registry.client.sources import Rule, Sources
 from corten.spec.reference import parse
 
 
 def places(*rules: Rule, mirrors: Sequence[str] = (), insecure: Sequence[str] = ()) -> Callable[[str], list[str]]:
     """Where a reference is asked for, as texts; `!` marks the ones that credentials may be sent to."""
-    known = Places(Endpoints(insecure, ()), rules, mirrors)
+    known = Sources(Endpoints(insecure, ()), rules, mirrors)
 
     def found(text: str) -> list[str]:
         return [

@@ -14,9 +14,9 @@ import pytest
 from aiohttp import web
 
 from corten.errors import CortenError, Failed, Unavailable
-from corten.registry.client.places import Rule
 from corten.registry.client.proxies import Proxies
 from corten.registry.client.registry import Registry, Settings
+from corten.registry.client.sources import Rule
 from corten.spec.oci_image import OCI_LAYER, Descriptor
 from corten.spec.reference import parse
 from corten.store.blobs import Blobs

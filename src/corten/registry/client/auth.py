@@ -93,10 +93,11 @@ def challenges(headers: Sequence[str]) -> list[Challenge]:
 
 
 def check_realm(realm: str, endpoint: Endpoint, root: str, secret: bool) -> str:
-    """The realm itself when a token may be asked for there (CVE-2026-33540). Unauthorized, Failed.
+    """The realm itself when a token may be requested there (CVE-2026-33540).
 
-    https; or http for a registry that is itself spoken to without TLS: on its host or on this very machine, and with
-    a `secret` only where the registry itself is, at `root` (http://HOST[:PORT]): another port is another program's.
+    Allowed is https; and http for a registry that is itself used without TLS: on its host or on this very machine, and
+    with a `secret` only where the registry itself is, at `root` (http://HOST[:PORT]): another port is another
+    program's. Raises Unauthorized for another realm, Failed for a malformed one.
     """
     there = origin(realm)
     parts = urlsplit(realm)
@@ -121,7 +122,7 @@ def _no_trust(realm: str, endpoint: Endpoint) -> Unauthorized:
 
 
 def origin(url: str) -> tuple[str, str | None, int]:
-    """RFC 6454: scheme, host, port. Failed for an address that is none; registries send them."""
+    """Scheme, host and port (RFC 6454). Raises Failed for a malformed address; registries send them."""
     try:
         parts = urlsplit(url)
         return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
@@ -130,7 +131,7 @@ def origin(url: str) -> tuple[str, str | None, int]:
 
 
 def joined(url: str, location: str) -> str:
-    """What a Location header means in an answer from `url`. Failed."""
+    """The target of a Location header in a response from `url`. Raises Failed for a malformed address."""
     try:
         target = urljoin(url, location)
     except ValueError as error:

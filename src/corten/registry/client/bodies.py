@@ -1,4 +1,4 @@
-"""Bodies of answers: bounded, whoever sent them."""
+"""Bodies of responses, bounded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_ERROR = 64 << 10
 
 
 async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The whole body. Failed when it is larger than `limit` bytes; Unavailable when it comes too slowly."""
+    """The whole body. Raises Failed when it is larger than `limit` bytes, Unavailable when it comes too slowly."""
     body, pace = bytearray(), Pace()
     async for chunk in response.content.iter_any():
         body += chunk
@@ -24,7 +24,7 @@ async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 async def refusal_of(response: aiohttp.ClientResponse) -> Refusal:
-    """What an answer that is no success says. The response is closed."""
+    """The error in a response; closes it."""
     body, pace = bytearray(), Pace()
     try:
         async for chunk in response.content.iter_any():

@@ -20,7 +20,7 @@ from corten.store.blobs import Blobs, Ingest
 DOWNLOADS = 3  # as dockerd's max-concurrent-downloads
 _BATCH = 2 << 20  # bytes that go to the disk thread at once
 
-Progress = Callable[[int], None]  # told how many bytes are there
+Progress = Callable[[int], None]  # called with the bytes that are there
 
 
 class Downloads:
@@ -40,7 +40,8 @@ class Downloads:
     ) -> None:
         """Have the blob in the store, verified. What a former attempt got is kept; one download of a digest at a time.
 
-        Raises NotFound, Unavailable, Failed, Exhausted; Corrupt when the registry serves something else.
+        Raises NotFound; Unavailable or Failed when the registry does not serve it; Exhausted on a full disk; Corrupt
+        when it serves something else.
         """
         async with self._locks.lock(blob.digest):
             if self._blobs.has(blob.digest):

@@ -51,7 +51,7 @@ class Endpoints:
                 self._hosts.add(entry.rpartition("://")[2].rstrip("/").lower())
 
     def find(self, domain: str) -> Endpoint:
-        """The endpoint of a reference's domain. Invalid when its port is none."""
+        """The endpoint of a reference's domain. Raises Invalid when its port is none."""
         host = _HUB if domain == DEFAULT_DOMAIN else domain
         port = host.rpartition("]")[2].partition(":")[2]
         if port and not 0 < int(port) < 1 << 16:
@@ -65,7 +65,7 @@ class Endpoints:
         return Endpoint(host, ("https",), True, tls)
 
     def mirror(self, host: str, scheme: str) -> Endpoint:
-        """A mirror says itself whether it is spoken to by TLS; a configured insecure one may have any certificate."""
+        """A mirror's URL has the scheme; one that is configured as insecure may have any certificate."""
         verify = not self._configured(host.lower(), host_name(host))
         return Endpoint(host, (scheme,), verify, client_tls(self._certificates, (host,)) if verify else None)
 
@@ -81,7 +81,7 @@ class Endpoints:
 
 def client_tls(directories: Sequence[Path], hosts: Sequence[str]) -> ssl.SSLContext | None:
     """What HOST:PORT's directory says: *.crt are authorities besides the system's, *.cert with *.key our own
-    certificate. None when there is no such directory. Invalid, naming the file."""
+    certificate. None when there is no such directory. Raises Invalid with a file's path when it cannot be used."""
     for directory in (base / host for base in directories for host in hosts):
         if "/" in directory.name or not directory.is_dir():
             continue
@@ -106,7 +106,7 @@ def host_name(host: str) -> str:
 
 
 def is_loopback(name: str) -> bool:
-    """localhost, 127.0.0.0/8 or ::1. By the name as written: what a DNS server says about other names is not asked."""
+    """localhost, 127.0.0.0/8 or ::1. By the name as written: other names are not resolved."""
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:

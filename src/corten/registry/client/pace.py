@@ -1,5 +1,5 @@
-"""How slowly an answer may come. Without a bound one byte every minute would hold a pull, and its place among the few
-downloads at a time, for ever; Docker and curl have none by default, containerd's CRI gives up after minutes of nothing.
+"""The least rate of a response. Without one, a byte every minute would hold a pull, and one of the few slots for
+downloads, for ever; Docker and curl have none by default, containerd's CRI gives up after minutes of nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Pace:
         self._bytes = 0
 
     def took(self, count: int) -> None:
-        """Unavailable when too little has come since the last time that this was looked at."""
+        """Count bytes. Raises Unavailable when the rate since the last check is too low."""
         self._bytes += count
         seconds = self._clock() - self._begin
         if seconds < WINDOW:

@@ -33,12 +33,12 @@ THERE, PUSHED = "there", "pushed"
 
 @dataclass(slots=True)
 class _Upload:
-    """An upload under way: where the registry wants it, and how many bytes it has. No place: not begun.
+    """An upload under way: where the registry wants it, and how many bytes it has. No URL: not begun.
 
-    `broken` is why we could not read what we send: the connection then tells of itself only that it was cut.
+    `broken` is why the blob could not be read: the connection's own error is then only that it was cut.
     """
 
-    place: str = ""
+    url: str = ""
     offset: int = 0
     broken: CortenError | None = None
 
@@ -117,7 +117,7 @@ class Push:
 
     async def _upload(self, blob: Descriptor, upload: _Upload, progress: Progress) -> None:
         """One attempt at all that is left of an upload."""
-        resumed = bool(upload.place) and await self._continues(upload, blob)
+        resumed = bool(upload.url) and await self._continues(upload, blob)
         if not resumed:
             await self._begin(upload)
         try:
@@ -131,14 +131,14 @@ class Push:
     async def _begin(self, upload: _Upload) -> None:
         begin = self._repository.url("blobs/uploads/")
         async with self._repository.send("POST", begin, {}) as response:
-            upload.place, upload.offset = self._place(begin, response), 0
+            upload.url, upload.offset = self._location(begin, response), 0
 
     async def _continues(self, upload: _Upload, blob: Descriptor) -> bool:
         """Does the registry still know the upload? Then `offset` is what it has."""
         try:
-            async with self._repository.send("GET", upload.place, {}) as response:
+            async with self._repository.send("GET", upload.url, {}) as response:
                 found = _RANGE.match(response.headers.get("Range", ""))
-                upload.place = self._place(upload.place, response, upload.place)
+                upload.url = self._location(upload.url, response, upload.url)
         except Refused as error:
             if error.refusal.status in (400, 404, 405):
                 return False
@@ -150,7 +150,7 @@ class Push:
     async def _send(self, blob: Descriptor, upload: _Upload, progress: Progress) -> None:
         if upload.offset < blob.size:
             await self._patch(blob, upload, progress)
-        url = upload.place + ("&" if "?" in upload.place else "?") + "digest=" + quote(blob.digest, safe="")
+        url = upload.url + ("&" if "?" in upload.url else "?") + "digest=" + quote(blob.digest, safe="")
         async with self._repository.send("PUT", url, {"Content-Length": "0"}, lambda: b"", _CLOSING):
             return
 
@@ -172,14 +172,14 @@ class Push:
                 return self._pieces(blob, upload, start, sent)
 
             try:
-                async with self._repository.send("PATCH", upload.place, headers, pieces) as response:
-                    upload.place, upload.offset = self._place(upload.place, response, upload.place), blob.size
+                async with self._repository.send("PATCH", upload.url, headers, pieces) as response:
+                    upload.url, upload.offset = self._location(upload.url, response, upload.url), blob.size
             except (aiohttp.ClientError, Refused) as error:
                 if upload.broken is not None:
                     raise upload.broken from error
                 raise
 
-    def _place(self, url: str, response: aiohttp.ClientResponse, known: str = "") -> str:
+    def _location(self, url: str, response: aiohttp.ClientResponse, known: str = "") -> str:
         location = response.headers.get("Location", "")
         if not location and not known:
             raise Failed(f"registry begins no upload to {self._repository.name}: it names no place")
@@ -202,7 +202,7 @@ class Push:
 
 
 def _read(fd: int, digest: str, at: int) -> bytes:
-    """A piece of a blob of ours. Failed, Corrupt."""
+    """A piece of a stored blob. Raises Failed when it cannot be read, Corrupt when it is too short."""
     try:
         piece = os.pread(fd, _PIECE, at)
     except OSError as error:

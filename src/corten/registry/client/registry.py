@@ -1,4 +1,4 @@
-"""The daemon's one client of registries: where names are, what they name, and who may know."""
+"""The daemon's one client of registries: sources of names, manifests and blobs, credentials."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from corten.registry.client.auth import HUB_NAMES, Credentials, credentials
 from corten.registry.client.downloads import DOWNLOADS, Downloads, Progress
 from corten.registry.client.endpoints import CERTIFICATES, Endpoints
 from corten.registry.client.errors import Refused
-from corten.registry.client.places import Place, Places, Rule
 from corten.registry.client.proxies import Proxies
 from corten.registry.client.push import Push
 from corten.registry.client.repository import ATTEMPTS, Repository, Waiting, translate
 from corten.registry.client.search import INDEX, Found, search
 from corten.registry.client.slots import Slots
+from corten.registry.client.sources import Rule, Source, Sources
 from corten.registry.client.web import STALL, Web
 from corten.spec import digest as digests
 from corten.spec import go_json, oci_image
@@ -73,9 +73,9 @@ class Registry:
         self.configure(settings or Settings())
 
     def configure(self, settings: Settings) -> None:
-        """For what begins from now on. Invalid, and nothing has changed."""
+        """Use `settings` for what begins from now on. Raises Invalid, and changes nothing, for bad ones."""
         endpoints = Endpoints(settings.insecure, self._certificates)
-        self._places = Places(endpoints, settings.rules, settings.mirrors)
+        self._sources = Sources(endpoints, settings.rules, settings.mirrors)
         self._endpoints = endpoints
         self._attempts = settings.attempts
         self._downloads.slots.limit = settings.downloads
@@ -84,7 +84,7 @@ class Registry:
 
     def repository(self, reference: Reference, auth: Mapping[str, Any] | None) -> Repository:
         """The repository where its name says it is."""
-        return self._at(self._places.origin(reference), reference, auth)
+        return self._at(self._sources.origin(reference), reference, auth)
 
     def push(self, reference: Reference, auth: Mapping[str, Any] | None) -> Push:
         """Into the repository where its name says it is."""
@@ -92,24 +92,25 @@ class Registry:
 
     def sources(self, reference: Reference, auth: Mapping[str, Any] | None) -> list[Repository]:
         """Where the repository may be read, in the order to ask: mirrors first. Credentials are not for them."""
-        return [self._at(place, reference, auth) for place in self._places.of(reference)]
+        return [self._at(source, reference, auth) for source in self._sources.of(reference)]
 
-    def _at(self, place: Place, reference: Reference, auth: Mapping[str, Any] | None) -> Repository:
+    def _at(self, source: Source, reference: Reference, auth: Mapping[str, Any] | None) -> Repository:
         auth = auth or {}
-        own = place.domain == reference.domain or (place.domain and auth.get("serveraddress"))
-        known = credentials(auth, place.domain) if own else Credentials()
-        return Repository(self._web, place, reference.familiar_name, known, self._pause, attempts=self._attempts)
+        own = source.domain == reference.domain or (source.domain and auth.get("serveraddress"))
+        known = credentials(auth, source.domain) if own else Credentials()
+        return Repository(self._web, source, reference.familiar_name, known, self._pause, attempts=self._attempts)
 
     async def login(self, auth: Mapping[str, Any]) -> str:
-        """Try the credentials at the registry that they name (Docker Hub's, when none). Unauthorized, Invalid.
+        """Try the credentials at the registry that they name (Docker Hub's, when none).
 
-        The identity token that its authentication server gave, to be kept instead of the password; "" for none.
+        Returns the identity token that its authentication server gave, to be kept instead of the password; "" for none.
+        Raises Unauthorized when they are refused, Invalid for a bad address, Failed for another answer.
         """
         address = str(auth.get("serveraddress") or DEFAULT_DOMAIN).rpartition("://")[2].partition("/")[0]
         domain = DEFAULT_DOMAIN if address in HUB_NAMES else check_domain(address)
         known = credentials({**auth, "serveraddress": domain}, domain)
         endpoint = self._endpoints.find(domain)
-        repository = Repository(self._web, Place(endpoint, "", domain), "", known, self._pause, offline=True)
+        repository = Repository(self._web, Source(endpoint, "", domain), "", known, self._pause, offline=True)
         try:
             await repository.check()
         except Refused as error:
@@ -123,8 +124,8 @@ class Registry:
     async def search(self, domain: str, term: str, limit: int, auth: Mapping[str, Any] | None) -> list[Found]:
         """Repositories of a registry whose name has `term` in it."""
         hub = domain == DEFAULT_DOMAIN
-        place = Place(self._endpoints.find(INDEX if hub else domain), "", domain)
-        at = Repository(self._web, place, "", credentials(auth, domain), self._pause, attempts=self._attempts)
+        source = Source(self._endpoints.find(INDEX if hub else domain), "", domain)
+        at = Repository(self._web, source, "", credentials(auth, domain), self._pause, attempts=self._attempts)
         return await search(at, "" if hub else domain, term, limit)
 
     async def small_blob(self, repository: Repository, blob: Descriptor, limit: int) -> bytes:
@@ -138,7 +139,11 @@ class Registry:
         return body
 
     async def manifest(self, repository: Repository, reference: Reference, waiting: Waiting | None = None) -> Fetched:
-        """What a tag or digest names. NotFound, Unauthorized, Unavailable, Failed; Corrupt: wrong digest."""
+        """What a tag or digest names.
+
+        Raises NotFound; Unauthorized when access is refused; Unavailable or Failed when the registry does not serve it;
+        Corrupt for a wrong digest.
+        """
         wanted = reference.digest or reference.tag
         try:
             body, headers = await repository.small(

@@ -20,7 +20,7 @@ from corten.registry.client import errors, tokens
 from corten.registry.client.auth import Challenge, Credentials, challenges, check_realm, joined, origin
 from corten.registry.client.bodies import read_at_most, refusal_of
 from corten.registry.client.errors import MAX_WAIT, Refusal, Refused
-from corten.registry.client.places import Place
+from corten.registry.client.sources import Source
 from corten.registry.client.web import Tls, Web
 
 MAX_REDIRECTS = 10
@@ -28,11 +28,11 @@ ATTEMPTS = 5
 _RETRY = (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, TimeoutError)
 T = TypeVar("T")
 Body = bytes | AsyncIterator[bytes]
-Waiting = Callable[[float], None]  # told how many seconds a retry waits
+Waiting = Callable[[float], None]  # called with the seconds that a retry waits
 
 
 class Repository:
-    """`name` is the repository's as people write it. `pause` is the first wait between attempts, in seconds; it doubles
+    """`name` is the repository's in its short form. `pause` is the first wait between attempts, in seconds; it doubles
     each time. Without a path it is good only for `check`. `offline` asks the authentication server for an identity
     token, which is then `identity_token`.
     """
@@ -40,7 +40,7 @@ class Repository:
     def __init__(
         self,
         web: Web,
-        place: Place,
+        source: Source,
         name: str,
         credentials: Credentials,
         pause: float = 1.0,
@@ -48,8 +48,8 @@ class Repository:
         attempts: int = ATTEMPTS,
     ) -> None:
         self._web = web
-        self._endpoint = place.endpoint
-        self._path = place.path
+        self._endpoint = source.endpoint
+        self._path = source.path
         self._attempts = attempts
         self.name = name
         self._credentials = credentials
@@ -59,13 +59,13 @@ class Repository:
         self.beside: set[str] = set()  # other repositories of this registry that tokens are to be good for reading
         self._authorization = f"Bearer {credentials.registry_token}" if credentials.registry_token else ""
         self._authorizing = asyncio.Lock()
-        self._scheme = place.endpoint.schemes[0]
+        self._scheme = source.endpoint.schemes[0]
         self._reached = False
-        self._probed = len(place.endpoint.schemes) == 1
+        self._probed = len(source.endpoint.schemes) == 1
 
     @property
-    def place(self) -> str:
-        """Its address as people write it."""
+    def address(self) -> str:
+        """HOST/PATH, for messages."""
         return f"{self._endpoint.host}/{self._path}"
 
     @property
@@ -93,9 +93,9 @@ class Repository:
         waiting: Waiting | None = None,
         progressed: Callable[[], int] | None = None,
     ) -> T:
-        """Call `once` until it works, as often as is configured. What time cannot mend is raised at once.
+        """Call `once` until it succeeds, as often as is configured. An error that is not temporary is raised at once.
 
-        An attempt that got further, as `progressed` says, was no failed one: counting begins anew.
+        An attempt that got further, by `progressed`, does not count: counting begins anew.
         """
         failures = before = 0
         while True:
@@ -158,9 +158,9 @@ class Repository:
         `url` may be on another origin (a registry says where an upload goes): credentials are not sent there.
         """
         if not self._probed:
-            place = url.partition("://")[2]
+            rest = url.partition("://")[2]
             await self._probe()
-            url = f"{self._scheme}://{place}"
+            url = f"{self._scheme}://{rest}"
         used = self._authorization
         response = await self._request(method, url, headers, body, used, patience)
         try:
@@ -271,7 +271,7 @@ class Repository:
         return token.access
 
     def _tls_of(self, url: str) -> Tls:
-        """The registry's own trust goes for its host, and for nobody else's."""
+        """The registry's own TLS settings for its host; for other hosts certificates are verified."""
         return self._tls() if urlsplit(url).hostname == urlsplit(self.url("")).hostname else True
 
 

@@ -1,4 +1,4 @@
-"""So many at a time, where the number may change while some are at it."""
+"""A semaphore whose limit may be changed while it is held."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import TracebackType
 
 
 class Slots:
-    """`async with slots:` waits its turn, first come first served. `limit` may be set at any time; who is in stays."""
+    """`async with slots:` waits, first come first served. `limit` may be set at any time; a task that is in stays."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -26,23 +26,23 @@ class Slots:
         self._admit()
 
     def full(self) -> bool:
-        """Would one more have to wait?"""
+        """Whether one more would have to wait."""
         return self._taken >= self._limit or bool(self._waiting)
 
     async def __aenter__(self) -> None:
         if not self.full():
             self._taken += 1
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
         try:
-            await turn
+            await waiter
         except BaseException:
-            if turn.done() and not turn.cancelled():
-                self._leave()  # it was let in, and cancelled before it could know
+            if waiter.done() and not waiter.cancelled():
+                self._leave()  # it was admitted, and cancelled before it ran
             else:
-                with suppress(ValueError):  # whoever left in the meantime has passed it over
-                    self._waiting.remove(turn)
+                with suppress(ValueError):  # a task that left meanwhile has removed it
+                    self._waiting.remove(waiter)
             raise
 
     async def __aexit__(
@@ -56,7 +56,7 @@ class Slots:
 
     def _admit(self) -> None:
         while self._waiting and self._taken < self._limit:
-            turn = self._waiting.popleft()
-            if not turn.done():
+            waiter = self._waiting.popleft()
+            if not waiter.done():
                 self._taken += 1
-                turn.set_result(None)
+                waiter.set_result(None)

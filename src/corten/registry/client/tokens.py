@@ -42,7 +42,10 @@ async def fetch(
     tls: Callable[[str], Tls],
     offline: bool = False,
 ) -> Token:
-    """A token for `scopes`. `offline` asks for an identity token. Refused; Unauthorized when the answer is none."""
+    """A token for `scopes`. `offline` asks for an identity token.
+
+    Raises Refused, or Unauthorized for a bad response.
+    """
     if known.identity_token:
         form = {
             "grant_type": "refresh_token",

@@ -1,11 +1,11 @@
-"""Who asks, and what that somebody may do.
+"""Authentication of requests, and what their sender may do.
 
-    accounts   None: there are no accounts, everybody is anonymous
+    accounts   None: there are no accounts, all requests are anonymous
     rights     rules for each repository
     tokens     None: basic authentication only
 
-A request comes with nothing (anonymous), with a name and password, or with a token. A token can do what was granted to
-it, and no more than its user may do at this moment: rules that are changed hold at once.
+A request has no credentials (anonymous), a name and password, or a token. A token grants what was granted to it, and
+no more than its user may do at this moment: changed rules take effect at once.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from corten.registry.server.tokens import Claims, Scope, Tokens, parse_scopes
 ACTIONS = {"read": "pull", "write": "push", "delete": "delete"}  # our rights in the token specification's words
 _AT_A_TIME = 2  # passwords that are checked
 _WRONG = "incorrect username or password"
-EVERYBODY_EVERYTHING = Rule((ANONYMOUS,), EVERYTHING.repositories, EVERYTHING.rights)
+ANONYMOUS_EVERYTHING = Rule((ANONYMOUS,), EVERYTHING.repositories, EVERYTHING.rights)
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """`claims` are those of the token that was shown, None without one."""
+    """The sender of a request. `claims` are its token's, None without one."""
 
     user: str
     claims: Claims | None = None
 
     @property
     def known(self) -> bool:
-        """Has somebody vouched for this request: an account, or our own token endpoint?"""
+        """Whether the request is authenticated: by an account, or by a token of ours."""
         return bool(self.user) or self.claims is not None
 
 
@@ -45,15 +45,15 @@ class Access:
     ) -> None:
         self.accounts = accounts
         self.tokens = tokens
-        self.rights = rights or Rights([EVERYTHING if accounts else EVERYBODY_EVERYTHING])
+        self.rights = rights or Rights([EVERYTHING if accounts else ANONYMOUS_EVERYTHING])
         self._checking = ThreadPoolExecutor(_AT_A_TIME, "password")  # a hash takes long, and others need threads too
 
     def become(self, other: Access) -> None:
-        """Other accounts and rules from now on; tokens stay as they are."""
+        """Take over the accounts and rules of `other`; tokens stay as they are."""
         self.accounts, self.rights = other.accounts, other.rights
 
     async def identify(self, authorization: str) -> Actor:
-        """Unauthorized for credentials that are wrong."""
+        """The sender of a request with this header. Raises Unauthorized for wrong credentials."""
         if not authorization or self.accounts is None:
             return Actor("")
         scheme, _, token = authorization.partition(" ")
@@ -65,18 +65,21 @@ class Access:
         return Actor(await self.user_of(credentials(authorization)))
 
     async def user_of(self, pair: tuple[str, str] | None) -> str:
-        """Unauthorized. Who was let in before does not wait for passwords that others try out."""
+        """The user with this name and password; one in the cache does not wait for others that are checked.
+
+        Raises Unauthorized when they are wrong or absent.
+        """
         accounts = self.accounts
         if accounts is None or pair is None:
             raise Unauthorized(_WRONG)
-        if not accounts.remembers(*pair):
+        if not accounts.is_cached(*pair):
             loop = asyncio.get_running_loop()
             if not await loop.run_in_executor(self._checking, accounts.check, *pair):
                 raise Unauthorized(_WRONG)
         return pair[0]
 
     def close(self) -> None:
-        """Nobody is asked about any more."""
+        """Check no more passwords."""
         self._checking.shutdown(wait=False, cancel_futures=True)
 
     def may(self, actor: Actor, right: str, repository: str) -> bool:
@@ -84,7 +87,10 @@ class Access:
         return granted and right in self.rights.of(actor.user, repository)
 
     def could_read(self, actor: Actor, repository: str) -> bool:
-        """Would a token for one more repository let the sender read it? Not when this one was asked for that."""
+        """Whether a token for one more repository would let the sender read it.
+
+        False when this token was requested for it.
+        """
         if actor.claims is None or any(scope.name == repository for scope in actor.claims.scopes):
             return False
         return "read" in self.rights.of(actor.user, repository)

@@ -19,6 +19,7 @@ from corten.registry.server.answers import HEADERS, MoreScope, Refusal, refusal
 from corten.registry.server.asked import Asked
 from corten.registry.server.blob_requests import BlobRequests
 from corten.registry.server.bodies import check_coding
+from corten.registry.server.gauges import add_gauges
 from corten.registry.server.manifest_requests import ManifestRequests
 from corten.registry.server.metrics import CONTENT_TYPE, Metrics
 from corten.registry.server.names import check_name
@@ -28,7 +29,6 @@ from corten.registry.server.site import Site
 from corten.registry.server.store import Store
 from corten.registry.server.token_requests import PATH, TokenRequests
 from corten.registry.server.upstreams import Upstream, Upstreams
-from corten.registry.server.watching import watch
 from corten.registry.server.webhooks import Webhook, Webhooks
 
 Function = Callable[[Asked], Awaitable[web.StreamResponse]]
@@ -69,7 +69,7 @@ class Registry:
         self._ledger = ledger = Quotas(store.layout, store.guard, quotas) if quotas else None
         if ledger is not None:
             store.ledger = ledger
-        watch(self._metrics, store, ledger)
+        add_gauges(self._metrics, store, ledger)
         parts = Parts(store, access, self._metrics, self._webhooks, self._upstreams, ledger)
         blobs, manifests = BlobRequests(parts), ManifestRequests(parts)
         self._catalog = manifests.catalog
@@ -100,7 +100,7 @@ class Registry:
 
     async def start(self) -> None:
         if self._ledger is not None:
-            await asyncio.to_thread(self._ledger.usage)  # counted now, and not while somebody pushes
+            await asyncio.to_thread(self._ledger.usage)  # counted now, and not during a push
         await self._webhooks.start()
 
     async def close(self) -> None:
@@ -157,7 +157,7 @@ class Registry:
         raise Refusal(404, "NOT_FOUND", "no such page")
 
     async def _health(self) -> web.Response:
-        """Whether anything can be kept: for everybody, so it says no more than that."""
+        """Whether anything can be written. Needs no account, so it says no more than that."""
         try:
             await asyncio.to_thread(self._store.check)
         except (CortenError, OSError) as error:
@@ -174,8 +174,8 @@ class Registry:
     # ------------------------------------------------------------------------------------------------------ access
 
     async def _identify(self, request: web.Request, scope: str = "") -> Actor:
-        """Who asks for a page that belongs to no repository: somebody with an account or a token, where there are any.
-        A client learns here how to log in."""
+        """The sender of a request for a page of no repository: authenticated, where there are accounts. A client learns
+        here how to log in."""
         actor = await self._actor(request)
         if self._access.accounts is not None and not actor.known:
             raise self._challenge(request, "authentication required", scope)

@@ -47,7 +47,7 @@ class BlobRequests:
                 size = await upstreams.size(asked.name, digest)
                 return web.Response(headers={**headers, "Content-Length": str(size)})
             download = await upstreams.blob(asked.name, digest)
-            await download.begun()
+            await download.started()
             if "Range" not in asked.request.headers:
                 return await _passed_on(asked.request, download, headers)
             await download.whole()
@@ -56,12 +56,12 @@ class BlobRequests:
         elif upstreams is not None:
             upstreams.hit()
         if not heading:
-            self._parts.webhooks.tell(asked, "pull", Target(digest))
+            self._parts.webhooks.notify(asked, "pull", Target(digest))
         return web.FileResponse(self._store.layout.blob(digest), chunk_size=_BATCH, headers=headers)
 
     async def delete(self, asked: Asked) -> web.StreamResponse:
         await asyncio.to_thread(self._store.delete_blob, asked.name, digests.check(asked.what))
-        self._parts.webhooks.tell(asked, "delete", Target(asked.what))
+        self._parts.webhooks.notify(asked, "delete", Target(asked.what))
         return web.Response(status=202, headers=HEADERS)
 
     # ---------------------------------------------------------------------------------------------------- uploads
@@ -74,7 +74,7 @@ class BlobRequests:
             if source and self._parts.access.could_read(asked.actor, source):
                 raise MoreScope(f"repository:{asked.name}:pull,push repository:{source}:pull")
             if await asyncio.to_thread(self._mount, asked, digests.check(mounted), source):
-                self._parts.webhooks.tell(asked, "mount", Target(mounted))
+                self._parts.webhooks.notify(asked, "mount", Target(mounted))
                 return created(asked.name, mounted)
         upload = await run_uncancelled(partial(self._store.begin, asked.name, asked.actor.user), self._store.abort)
         if wanted := query.get("digest", ""):
@@ -87,7 +87,7 @@ class BlobRequests:
 
     def _mount(self, asked: Asked, digest: str, source: str) -> bool:
         """From a repository that the sender may read, or not at all: an upload begins instead, as for a blob that is
-        not there, which tells nobody what others have."""
+        absent, so that a client cannot find out what others have."""
         sources: Iterable[str] = [source] if source else self._store.layout.repositories()
         readable = (name for name in sources if self._parts.access.may(asked.actor, "read", name))
         return bool(self._store.mount(asked.name, digest, readable))
@@ -117,11 +117,11 @@ class BlobRequests:
         async with _held(upload):
             await self._receive(asked.request, upload)
             await asyncio.to_thread(self._store.finish, upload, digest)
-        self._parts.webhooks.tell(asked, "push", Target(digest, size=upload.size))
+        self._parts.webhooks.notify(asked, "push", Target(digest, size=upload.size))
         return created(upload.repository, digest)
 
     async def _receive(self, request: web.Request, upload: Upload) -> None:
-        """Append the body. What came of one that breaks off stays and can be gone on from."""
+        """Append the body. What came of one that breaks off is kept and can be continued."""
         if text := request.headers.get("Content-Range", ""):
             found = _RANGE.fullmatch(text)
             if found is None or int(found[1]) != upload.size:
@@ -140,13 +140,13 @@ class BlobRequests:
 
 
 def check_no_cache(parts: Parts, name: str) -> None:
-    """What is kept of another registry is pushed to there."""
+    """Raises Refusal for a push to a cache of another registry."""
     if parts.caches(name) is not None:
         raise Refusal(405, "UNSUPPORTED", f"{name} is kept from another registry; push it there")
 
 
 async def _passed_on(request: web.Request, download: Download, headers: dict[str, str]) -> web.StreamResponse:
-    """A blob while it comes. When it turns out wrong the connection breaks off before its end."""
+    """A blob while it comes. When it is wrong the connection is closed before its end."""
     response = web.StreamResponse(headers={**headers, "Content-Length": str(download.size)})
     await response.prepare(request)
     try:

@@ -18,20 +18,20 @@ _PLAIN = {"Accept-Encoding": "identity"}
 
 
 def check_coding(request: web.Request) -> None:
-    """Refusal of a body that is not what it is."""
+    """Raises Refusal for a body with a Content-Encoding."""
     coding = request.headers.get("Content-Encoding", "").strip().lower()
     if coding not in ("", "identity") and request.body_exists:
         raise Refusal(415, "UNSUPPORTED", f"bodies are taken without Content-Encoding {coding}", _PLAIN)
 
 
 async def pieces(request: web.Request) -> AsyncIterator[bytes]:
-    """The body as it comes. Refusal when nothing comes for `IDLE` seconds."""
+    """The body as it comes. Raises Refusal when nothing comes for `IDLE` seconds."""
     while piece := await _in_time(request.content.readany()):
         yield piece
 
 
 async def whole(request: web.Request, what: str, limit: int) -> bytes:
-    """A small body. Refusal when it is larger than `limit` bytes, or nothing comes for `IDLE` seconds."""
+    """A small body. Raises Refusal when it is larger than `limit` bytes, or nothing comes for `IDLE` seconds."""
     found: list[bytes] = []
     size = 0
     async for piece in pieces(request):

@@ -1,15 +1,15 @@
-"""Online collection: what nothing needs is taken away while pushes go on, by the server or by another process.
+"""Online garbage collection: removes what nothing needs while pushes go on, by the server or by another process.
 
     1. of the content, what was last linked before the grace period
     2. each repository: tags that no rule keeps, manifests that nothing keeps (retention.py), links that no manifest
        needs. All of them only when they were last needed before the grace period
     3. of the content in 1., what no repository links to
-    4. uploads that nobody has gone on with
+    4. uploads without a write for a time
 
 A push that meets a collection loses nothing. Whatever a push relies on is touched under the store's guard: the links
 of blobs it asked for (HEAD), mounted or uploaded, the manifests it asked for or lists, the content it links. A removal
-is one short turn under the same guard, and only of what is exactly as it was seen. So either the push comes first and
-its thing is not as it was seen, or the removal does, and the push is told that the blob is not there. The grace period
+holds the same guard for a short time, and removes only what has not changed since it was seen. So either the push is
+first and has changed it, or the removal is, and the push gets the error that the blob is not there. The grace period
 is for the time between a client's question and its manifest.
 """
 
@@ -38,7 +38,7 @@ UPLOADS = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Seconds. `untagged` None: a manifest without a tag stays, as somebody may know its digest."""
+    """Seconds. `untagged` None: a manifest without a tag stays, as a client may use its digest."""
 
     grace: float = GRACE
     untagged: float | None = None
@@ -86,7 +86,7 @@ class Collector:
         self._old = self._now - int(policy.grace * 1e9)
 
     def run(self) -> Iterator[Removed]:
-        """What is taken away, one after the other. Conflict when another collection is at it."""
+        """Collect; yields what was removed. Raises Conflict when another collection is running."""
         with _alone(self._layout.root):
             content = [(d, s.st_atime_ns, s.st_size) for d, s in self._layout.blobs() if s.st_atime_ns < self._old]
             linked: set[str] = set()
@@ -208,7 +208,7 @@ class Collector:
         return False
 
     def uploads(self) -> Iterator[Removed]:
-        """Of all this only what nobody goes on with; needs no turn of its own."""
+        """Remove abandoned uploads only. Needs no lock."""
         for name, size in self._store.sweep(self._policy.uploads, self._dry_run):
             yield Removed("upload", name, size)
         if not self._dry_run and (self._layout.root / "ingest").exists():

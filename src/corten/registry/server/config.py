@@ -1,4 +1,4 @@
-"""What a registry is told to be: a TOML file (docs/registry.md), and flags, which come before what the file says."""
+"""The configuration of a registry: a TOML file (docs/registry.md), and flags, which take precedence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from corten.errors import Invalid
-from corten.registry.server.access import EVERYBODY_EVERYTHING, Access
+from corten.registry.server.access import ANONYMOUS_EVERYTHING, Access
 from corten.registry.server.collect import GRACE, UPLOADS, Policy
 from corten.registry.server.htpasswd import Accounts
 from corten.registry.server.names import check_name
@@ -60,7 +60,7 @@ class Config:
 
 
 def from_file(path: Path) -> Config:
-    """Invalid, naming the file and what is wrong in it. Files in it are relative to its directory."""
+    """Read a file. Paths in it are relative to its directory. Raises Invalid with the path and what is wrong in it."""
     try:
         section = Section(tomllib.loads(path.read_text()))
         found = _read(section, path.parent)
@@ -186,19 +186,19 @@ def _webhook(section: Section) -> Webhook:
             raise Invalid(f"webhook.headers: {name!r} is no header, or its value has control characters")
     for action in found.actions:
         if action not in ACTIONS:
-            raise Invalid(f"webhook.events: there is no event {action!r}; there are {', '.join(ACTIONS)}")
+            raise Invalid(f"webhook.events: unknown event {action!r} (known: {', '.join(ACTIONS)})")
     if found.attempts < 1 or found.waiting < 1:
         raise Invalid("webhook.attempts and webhook.waiting have to be 1 or more")
     return found
 
 
 def access(config: Config) -> Access:
-    """Reads the accounts. OSError, Invalid."""
+    """Read the accounts and make the rules. Raises OSError or Invalid for a file that cannot be used."""
     rules = list(config.rules)
     if config.anonymous_read:
         rules.append(PUBLIC)
     if config.htpasswd is None:
-        return Access(None, Rights(rules or [EVERYBODY_EVERYTHING], config.groups))
+        return Access(None, Rights(rules or [ANONYMOUS_EVERYTHING], config.groups))
     if not config.rules:
         rules.append(EVERYTHING)
     tokens = config.tokens

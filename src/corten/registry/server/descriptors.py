@@ -21,7 +21,7 @@ _PLATFORM_LISTS = ("os.features", "features")
 
 
 def read(body: bytes) -> Json:
-    """One JSON object in UTF-8 (RFC 8259), in which no key stands twice. Invalid."""
+    """One JSON object in UTF-8 (RFC 8259), in which no key stands twice. Raises Invalid for anything else."""
     try:
         text = body.decode()
         document = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
@@ -57,7 +57,7 @@ def _check_depth(document: Json) -> None:
 
 
 def check(document: Json) -> None:
-    """Invalid for an image manifest, artifact manifest or index with a field of the wrong type."""
+    """Raises Invalid for an image manifest, artifact manifest or index with a field of the wrong type."""
     if type(document.get("schemaVersion")) is not int:
         raise _wrong("schemaVersion", "a whole number")
     _texts(document, ("mediaType", "artifactType"))

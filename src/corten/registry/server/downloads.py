@@ -1,4 +1,4 @@
-"""Blobs on their way from an upstream: one download for all who ask, read from the disk behind it as it comes."""
+"""Blobs that are downloaded from an upstream: one download for all requests, which read its part while it is written."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _LOOK = 0.1  # seconds
 
 
 class Download:
-    """`begun` before anything is said to a client; then `pieces`. A blob is verified when it is whole: a reader gets
-    its last byte only then, so nobody takes one for good that is not."""
+    """Await `started` before the response's head; then read `pieces`. A blob is verified when it is complete: a reader
+    gets its last byte only then, so that no client accepts a wrong blob."""
 
     def __init__(self, part: Path, blob: Path, size: int) -> None:
         self.size = size
         self._part = part
         self._blob = blob
         self._changed = asyncio.Event()
-        self._told = 0
+        self._reported = 0
         self._task: asyncio.Task[None] | None = None
 
     def run(self, task: asyncio.Task[None]) -> None:
@@ -41,15 +41,15 @@ class Download:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
-            task.exception()  # whoever still reads is told; when nobody does, it is in the log
-        self._tell()
+            task.exception()  # readers get it from `whole`; without readers it is in the log
+        self._notify()
 
     def progress(self, there: int) -> None:
-        if there - self._told >= _PIECE or there < self._told or not self._told:
-            self._told = there
-            self._tell()
+        if there - self._reported >= _PIECE or there < self._reported or not self._reported:
+            self._reported = there
+            self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -58,7 +58,7 @@ class Download:
         return self._task is not None and self._task.done()
 
     async def whole(self) -> None:
-        """Raises what the download raised."""
+        """Wait until the blob is complete. Raises what the download raised."""
         assert self._task is not None
         await asyncio.shield(self._task)
 
@@ -67,14 +67,14 @@ class Download:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    async def begun(self) -> None:
-        while not self._done and not self._told:
+    async def started(self) -> None:
+        while not self._done and not self._reported:
             await self._changed.wait()
         if self._done:
             await self.whole()
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """CortenError when the download fails: what came so far is not the blob."""
+        """The blob's bytes. Raises CortenError when the download fails: what was read so far is not the blob."""
         fd = await asyncio.to_thread(self._open)
         try:
             at = 0
@@ -88,7 +88,7 @@ class Download:
                     if not piece:
                         raise Unavailable("the blob is shorter than its manifest says")
                 elif not piece:
-                    # It is told when bytes have come, which is shortly before they are in the file.
+                    # `changed` is set when bytes have come, which is shortly before they are in the file.
                     with suppress(TimeoutError):
                         await asyncio.wait_for(changed.wait(), _LOOK)
                 if piece:
@@ -111,7 +111,7 @@ class Downloads:
         self._running: dict[str, Download] = {}
 
     def start(self, name: str, repository: Repository, blob: Descriptor) -> Download:
-        """The one of this blob that is under way, or a new one. Goes on when all who asked for it have left."""
+        """The running download of this blob, or a new one. It goes on when all its readers have disconnected."""
         key = f"{name}{FETCHED}{blob.digest}"
         found = self._running.get(key)
         if found is None:
@@ -122,7 +122,7 @@ class Downloads:
 
     async def _fetch(self, key: str, name: str, repository: Repository, blob: Descriptor, download: Download) -> None:
         try:
-            await run_uncancelled(partial(self._store.ledger.coming, name, key, blob.size))
+            await run_uncancelled(partial(self._store.ledger.reserve, name, key, blob.size))
             await self._client.blob(repository, blob, download.progress)
             await asyncio.to_thread(self._store.link, name, blob.digest, key)
         except (CortenError, OSError) as error:
@@ -130,7 +130,7 @@ class Downloads:
             raise
         finally:
             try:
-                await run_uncancelled(partial(self._store.ledger.came, key))
+                await run_uncancelled(partial(self._store.ledger.release, key))
             finally:
                 del self._running[key]
 

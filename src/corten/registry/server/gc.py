@@ -22,7 +22,7 @@ _ORDER = ("tag", "manifest", "link", "blob", "upload")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """CortenError, OSError."""
+    """Run `corten registry gc`. Raises CortenError or OSError when it fails."""
     given = _parser().parse_args(arguments)
     policy, root = Policy(), given.root
     if given.config:
@@ -46,7 +46,7 @@ def _parser() -> Parser:
     parser.add_argument("--dry-run", "-n", action="store_true", help="only say what would go")
     parser.add_argument("--grace", metavar="AGE", help="leave alone what was needed in the last AGE (default 1h)")
     parser.add_argument("--untagged", metavar="AGE", help="manifests without a tag for AGE go too (default: they stay)")
-    parser.add_argument("--uploads", metavar="AGE", help="uploads go that nobody went on with for AGE (default 24h)")
+    parser.add_argument("--uploads", metavar="AGE", help="remove uploads without a write for AGE (default 24h)")
     parser.add_argument(
         "--keep-last",
         action="append",

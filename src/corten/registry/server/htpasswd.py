@@ -36,18 +36,18 @@ class Accounts:
         except UnicodeDecodeError as error:
             raise Invalid(f"{path} is no htpasswd file: {error}") from error
 
-    def remembers(self, user: str, password: str) -> bool:
-        """It was right before, and there is nothing to compute."""
+    def is_cached(self, user: str, password: str) -> bool:
+        """Whether this pair was checked before, so that no hash need be computed."""
         return hmac.compare_digest(self._good.get(user, b""), self._mark(user, password))
 
     def _mark(self, user: str, password: str) -> bytes:
         return hmac.digest(self._key, f"{user}\0{password}".encode(errors="surrogatepass"), "sha256")
 
     def check(self, user: str, password: str) -> bool:
-        """Blocks while it computes: call it in a thread."""
-        if self.remembers(user, password):
+        """Whether the password is right. Blocks while it computes: call it in a thread."""
+        if self.is_cached(user, password):
             return True
-        # A name that nobody has takes as long as one that somebody has, or names could be tried out.
+        # An unknown name takes as long as a known one, or names could be tried out.
         hashed = self._hashes.get(user) or next(iter(self._hashes.values()), "")
         good = check(password, hashed) and user in self._hashes
         if good:
@@ -55,7 +55,7 @@ class Accounts:
         return good
 
     def hash_of(self, user: str) -> str:
-        """ "" for nobody."""
+        """The hash of a user's password; "" for an unknown user."""
         return self._hashes.get(user, "")
 
 
@@ -72,7 +72,7 @@ def credentials(authorization: str) -> tuple[str, str] | None:
 
 
 def parse(text: str) -> dict[str, str]:
-    """USER:HASH lines. Invalid for a hash that cannot be checked, which would lock its user out in silence."""
+    """USER:HASH lines. Raises Invalid for a hash of an unknown kind, which would lock its user out in silence."""
     users: dict[str, str] = {}
     for line in text.splitlines():
         if not line.strip() or line.startswith("#"):

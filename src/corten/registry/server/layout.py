@@ -5,9 +5,9 @@
     repositories/NAME/_manifests/ALGORITHM/HEX     the manifest's media type
     repositories/NAME/_tags/TAG                    the digest that the tag names
     repositories/NAME/_referrers/ALGORITHM/HEX/D   manifest D's descriptor (`:` as `-`); HEX is its subject
-    uploads/ID, uploads/ID.repository              a blob on its way, and to where; the next line is whose it is
-    ingest/D.part                                  a blob on its way from an upstream
-    lock                                           flock(2) by whoever links or unlinks
+    uploads/ID, uploads/ID.repository              an unfinished upload, and its repository; the next line is its owner
+    ingest/D.part                                  a blob that is downloaded from an upstream
+    lock                                           flock(2) while links are made or removed
 
 The mtime of a link and of a manifest is when it was last needed by a push; the collector goes by it (collect.py).
 """
@@ -99,15 +99,15 @@ class Layout:
             return len(os.listdir(self.tags(repository)))
         return 0
 
-    def coming(self) -> Iterator[tuple[str, str, int]]:
-        """Uploads: id, repository, bytes so far."""
+    def open_uploads(self) -> Iterator[tuple[str, str, int]]:
+        """Unfinished uploads: id, repository, bytes so far."""
         for name in os.listdir(self.uploads):
             if "." not in name:
                 with suppress(FileNotFoundError):
                     yield name, self.upload_of(name)[0], os.stat(self.uploads / name).st_size
 
     def upload_of(self, id: str) -> tuple[str, str]:
-        """For which repository an upload is, and whose. FileNotFoundError."""
+        """Repository and owner of an upload. Raises FileNotFoundError."""
         repository, _, owner = (self.uploads / f"{id}.repository").read_text().partition("\n")
         return repository, owner
 
@@ -127,14 +127,14 @@ def _digests(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
     """What lies below ALGORITHM/HEX."""
     for algorithm in ("sha256", "sha512"):
         with suppress(FileNotFoundError):
-            for name in os.listdir(directory / algorithm):  # whoever stops half-way leaves no directory open
+            for name in os.listdir(directory / algorithm):  # no open directory when the generator is left half-way
                 with suppress(FileNotFoundError):
                     if digests.is_digest(f"{algorithm}:{name}"):
                         yield f"{algorithm}:{name}", os.stat(f"{directory}/{algorithm}/{name}")
 
 
 def peek(path: Path) -> bytes:
-    """A file's bytes, without its atime of now (open(2), O_NOATIME: by its owner only). FileNotFoundError."""
+    """A file's bytes, without changing its atime (open(2), O_NOATIME: by its owner only). Raises FileNotFoundError."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME)
     except PermissionError:
@@ -203,7 +203,7 @@ def place(aside: Path, path: Path) -> None:
 
 
 def mark(path: Path) -> None:
-    """An empty file, or its mtime of now."""
+    """touch(1): make an empty file, or set its mtime."""
     now = time.time_ns()
     try:
         os.utime(path, ns=(now, now))
@@ -214,5 +214,5 @@ def mark(path: Path) -> None:
 
 
 def used(path: Path) -> None:
-    """Content is linked: its atime of now; mtime stays, as it is part of the ETag. FileNotFoundError."""
+    """Set the atime of content that is linked; mtime stays, as it is part of the ETag. Raises FileNotFoundError."""
     os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))

@@ -21,7 +21,7 @@ _PATIENCE = 20  # ms that a thread waits for a client; one that is slower is wai
 
 class SendingLoop(asyncio.SelectorEventLoop):
     """asyncio's own gives a file to one sendfile(2) in the loop's thread: as long as that client keeps up with it,
-    which may be for gigabytes, nobody else is served.
+    which may be for gigabytes, no other client is served.
     """
 
     async def sendfile(

@@ -31,7 +31,7 @@ class ManifestRequests:
         found = await self._find(asked)
         headers = {**HEADERS, "Docker-Content-Digest": found.digest, "Content-Type": found.media_type}
         if asked.request.method == "GET":
-            self._parts.webhooks.tell(asked, "pull", _target(found, asked.what))
+            self._parts.webhooks.notify(asked, "pull", _target(found, asked.what))
         return web.Response(body=found.body, headers=headers)
 
     async def _find(self, asked: Asked) -> Manifest:
@@ -54,7 +54,7 @@ class ManifestRequests:
         manifest = Manifest(digest, checked.media_type, body)
         await asyncio.to_thread(self._store.put_manifest, asked.name, tag, manifest, needs)
         self._parts.metrics.count("received_bytes_total", len(body))
-        self._parts.webhooks.tell(asked, "push", _target(manifest, tag))
+        self._parts.webhooks.notify(asked, "push", _target(manifest, tag))
         headers = {**HEADERS, "Location": f"/v2/{asked.name}/manifests/{digest}", "Docker-Content-Digest": digest}
         if checked.subject:
             headers["OCI-Subject"] = checked.subject
@@ -62,7 +62,7 @@ class ManifestRequests:
 
     async def delete(self, asked: Asked) -> web.StreamResponse:
         gone = await asyncio.to_thread(self._store.delete_manifest, asked.name, asked.what)
-        self._parts.webhooks.tell(asked, "delete", _target(gone, asked.what))
+        self._parts.webhooks.notify(asked, "delete", _target(gone, asked.what))
         return web.Response(status=202, headers=HEADERS)
 
     async def referrers(self, asked: Asked) -> web.StreamResponse:
@@ -103,7 +103,7 @@ def _target(manifest: Manifest, reference: str) -> Target:
 
 
 def _tag(asked: Asked) -> str:
-    """What is no tag is a manifest that nobody has."""
+    """The tag of a request. Raises NotFound for what is no tag: there can be no such manifest."""
     if not TAG.fullmatch(asked.what):
         raise NotFound(NO_MANIFEST)
     return asked.what

@@ -31,15 +31,17 @@ class Checked:
 
 
 def check_pushed(body: bytes, content_type: str) -> Checked:
-    """Invalid for what has a field that no client could read. What is kept already, or is another registry's, is only
-    checked for what this registry relies on."""
+    """Check a manifest that is pushed. Raises Invalid for a field that no client could read.
+
+    One that is stored already, or comes from another registry, is only checked for what this registry relies on.
+    """
     document = descriptors.read(body)
     descriptors.check(document)
     return _checked(document, content_type)
 
 
 def check_manifest(body: bytes, content_type: str) -> Checked:
-    """Invalid for what is no manifest of OCI's or Docker's form."""
+    """Check a stored or fetched manifest. Raises Invalid for what is of neither OCI's nor Docker's form."""
     return _checked(parse_json(body, MAX_MANIFEST, "manifest"), content_type)
 
 

@@ -1,4 +1,4 @@
-"""What happens in the registry, counted, in Prometheus' text format (exposition format 0.0.4)."""
+"""Counters and gauges of the registry in Prometheus' text format (exposition format 0.0.4)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _HELP = {
 
 
 class Metrics:
-    """Safe from any thread. A gauge is a function that is asked when somebody looks, in a thread."""
+    """Thread-safe. A gauge is a function that is called in a thread when the metrics are read."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""What the registry's pages work with."""
+"""What the request functions work with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from corten.registry.server.webhooks import Webhooks
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """None: there are none of it."""
+    """The parts of a running registry; None for what is not configured."""
 
     store: Store
     access: Access
@@ -24,5 +24,5 @@ class Parts:
     quotas: Quotas | None = None
 
     def caches(self, name: str) -> Upstreams | None:
-        """Whom to ask for what is not kept of a repository."""
+        """The upstreams that this repository is a cache of; None for one of our own."""
         return self.upstreams if self.upstreams is not None and self.upstreams.has(name) else None

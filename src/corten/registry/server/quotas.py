@@ -1,11 +1,11 @@
 """How much repositories may have. A quota is for all repositories below a prefix together; content that several of
-them have counts once, and what is on its way counts from its first byte until it is a blob or given up.
+them have counts once, and an upload counts from its first byte until it is a blob or aborted.
 
 Bounded too is how many things there are, as each takes inodes, and inodes run out as bytes do: blobs and manifests of
 each repository, tags, uploads.
 
 All of it is counted from the disk, at start and after a collection by another process, and carried on in memory
-between: there is no second account that could be wrong. What is on its way is reserved before it is written, so that
+between: there is no second account that could be wrong. Bytes are reserved before they are written, so that
 no two uploads can have the same room.
 """
 
@@ -46,7 +46,7 @@ class _Account:
     sizes: dict[str, int] = field(default_factory=dict)
 
     def admit(self, size: int, things: int) -> None:
-        """Forbidden. What takes no more than before is always admitted, also where a quota has become smaller."""
+        """Raises Forbidden for too much. What needs no more than before is admitted, also where a quota was reduced."""
         if size > 0 and self.used + size > self.quota.limit:
             raise Forbidden(_full(self.quota, f"{self.used} of {self.quota.limit} bytes", f"{size} more"))
         if things > 0 and self.things + things > self.quota.things:
@@ -76,7 +76,7 @@ class Quotas:
         self._guard = guard
         self._quotas = tuple(quotas)
         self._accounts: list[_Account] = []
-        self._coming: dict[str, tuple[str, int]] = {}  # by id: for which repository, and its bytes
+        self._reserved: dict[str, tuple[str, int]] = {}  # by id: for which repository, and its bytes
         self._counted = -1  # the collection after which it was counted
 
     def admit(self, repository: str, digest: str, size: int, tags: int = 0) -> None:
@@ -96,29 +96,29 @@ class Quotas:
         self._count()
         self._add(repository, 0, tags)
 
-    # ---------------------------------------------------------------------------------------- what is on its way
+    # ---------------------------------------------------------------------------------------- reservations
 
     def room(self, repository: str, id: str, size: int) -> None:
         with self._guard:
-            _, before = self._coming.get(id, ("", 0))
+            _, before = self._reserved.get(id, ("", 0))
             for account in self._of(repository):
-                account.admit(size - before, id not in self._coming)
+                account.admit(size - before, id not in self._reserved)
 
-    def coming(self, repository: str, id: str, size: int) -> None:
+    def reserve(self, repository: str, id: str, size: int) -> None:
         with self._guard:
             self.room(repository, id, size)
-            self.came(id)
+            self.release(id)
             self._carry(repository, id, size)
 
-    def came(self, id: str) -> None:
+    def release(self, id: str) -> None:
         with self._guard:
             self._count()
-            if id in self._coming:
-                repository, size = self._coming.pop(id)
+            if id in self._reserved:
+                repository, size = self._reserved.pop(id)
                 self._add(repository, -size, -1)
 
     def _carry(self, repository: str, id: str, size: int) -> None:
-        self._coming[id] = repository, size
+        self._reserved[id] = repository, size
         self._add(repository, size, 1)
 
     def _add(self, repository: str, size: int, things: int) -> None:
@@ -153,12 +153,12 @@ class Quotas:
                     account.add(repository, digest, sizes.get(digest, 0))
             for account in accounts:
                 account.things += self._layout.count_tags(repository)
-        self._count_coming()
+        self._count_reserved()
 
-    def _count_coming(self) -> None:
+    def _count_reserved(self) -> None:
         """Uploads by their files, or what is reserved for one by now; fetched content by what is reserved."""
-        before, self._coming = self._coming, {}
-        for id, repository, size in self._layout.coming():
+        before, self._reserved = self._reserved, {}
+        for id, repository, size in self._layout.open_uploads():
             _, reserved = before.pop(id, ("", 0))
             self._carry(repository, id, max(size, reserved))
         for id, (repository, size) in before.items():

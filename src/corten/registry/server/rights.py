@@ -1,8 +1,8 @@
-"""Who may do what with which repositories: a list of rules, each of which allows something; nothing forbids.
+"""Who may do what with which repositories: a list of rules, each of which allows something; none forbids.
 
 A rule names users, repositories and rights:
 
-    users          names; `*` is everybody with an account, `anonymous` everybody, also without one, `@GROUP` a group
+    users          names; `*` is every user with an account, `anonymous` every request, `@GROUP` a group
     repositories   patterns: `*` is any part of one component, `**` any number of components, `{user}` the user's name
     rights         read, write, delete; who may write may read
 
@@ -23,7 +23,7 @@ from corten.registry.server.names import NAME
 
 RIGHTS = ("read", "write", "delete")
 ANONYMOUS = "anonymous"
-EVERYBODY = "*"
+AUTHENTICATED = "*"
 _PIECE = re.compile(r"\*\*|\*|\{user\}|[^*{]+|.")
 _PATTERN = re.compile(r"(?:[a-z0-9._/*-]|\{user\})+")
 
@@ -47,10 +47,10 @@ class Rights:
         self._rules = [(_members(rule.users, known), rule) for rule in rules]
 
     def of(self, user: str, repository: str) -> frozenset[str]:
-        """What `user` ("": nobody in particular) may do with a repository."""
+        """The rights of `user` ("" for anonymous) in a repository."""
         found: set[str] = set()
         for members, rule in self._rules:
-            named = ANONYMOUS in members or (bool(user) and (user in members or EVERYBODY in members))
+            named = ANONYMOUS in members or (bool(user) and (user in members or AUTHENTICATED in members))
             if named and any(matches(pattern, repository, user) for pattern in rule.repositories):
                 found |= rule.rights
         return frozenset(found | {"read"} if "write" in found else found)
@@ -74,7 +74,7 @@ def check_pattern(pattern: str) -> str:
     return pattern
 
 
-EVERYTHING = Rule((EVERYBODY,), ("**",), frozenset(RIGHTS))
+EVERYTHING = Rule((AUTHENTICATED,), ("**",), frozenset(RIGHTS))
 
 
 def matches(pattern: str, name: str, user: str = "") -> bool:

@@ -1,4 +1,4 @@
-"""`corten registry serve`: a registry until it is told to end."""
+"""`corten registry serve`: a registry until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """CortenError, OSError."""
+    """Run `corten registry serve`. Raises CortenError or OSError when it cannot start."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="corten registry: %(message)s")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -114,12 +114,12 @@ async def serve(read: Callable[[], Config]) -> None:
 
 
 def _tls(certificate: Path, key: Path | None) -> ssl.SSLContext:
-    """A server's. Invalid when the files are not a certificate and its key."""
+    """A server's TLS context. Raises Invalid when the files are not a certificate and its key."""
     found = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     for path in (certificate, key or certificate):
         path.open().close()  # an error of `load_cert_chain` names no file
     try:
-        found.load_cert_chain(certificate, key, password=lambda: "")  # nobody is there to be asked for one
+        found.load_cert_chain(certificate, key, password=lambda: "")  # a server cannot ask for one
     except ssl.SSLError as error:
         names = f"{certificate} and {key}" if key else str(certificate)
         reason = f": {error.reason.lower().replace('_', ' ')}" if error.reason else ""
@@ -128,7 +128,7 @@ def _tls(certificate: Path, key: Path | None) -> ssl.SSLContext:
 
 
 def _reload(read: Callable[[], Config], allowed: Access) -> None:
-    """What is wrong is said, and nothing has changed."""
+    """Read accounts and rules again. An error is logged, and changes nothing."""
     try:
         allowed.become(access(read()))
     except (CortenError, OSError) as error:

@@ -37,33 +37,33 @@ class Manifest:
 
 
 class MissingBlob(NotFound):
-    """A manifest needs a blob that its repository has not."""
+    """A manifest needs a blob that its repository does not have."""
 
 
 class Ledger(Protocol):
-    """Who keeps account of what repositories have, and of what is on its way to them under an id.
+    """The account of what repositories have, and of what is reserved for uploads and downloads by id.
 
     `admit`, `linked`, `unlinked` and `tagged` are called under the guard; all but `tagged` may be called twice.
     """
 
     def admit(self, repository: str, digest: str, size: int, tags: int = 0) -> None:
-        """Forbidden when a blob, and so many new tags, are too much."""
+        """Check a blob and so many new tags. Raises Forbidden when they are too much."""
 
     def linked(self, repository: str, digest: str, size: int) -> None: ...
 
     def unlinked(self, repository: str, digest: str) -> None: ...
 
     def tagged(self, repository: str, tags: int) -> None:
-        """So many tags more; fewer when negative."""
+        """Count so many tags more; fewer when negative."""
 
     def room(self, repository: str, id: str, size: int) -> None:
-        """Forbidden when `coming` would be. Blocks: call it in a thread."""
+        """Check `size` bytes in all. Raises Forbidden when `reserve` would. Blocks: call it in a thread."""
 
-    def coming(self, repository: str, id: str, size: int) -> None:
-        """Reserve what is on its way: `size` bytes in all. Forbidden, and nothing has changed. Blocks."""
+    def reserve(self, repository: str, id: str, size: int) -> None:
+        """Reserve `size` bytes in all. Raises Forbidden, and changes nothing, when they are too much. Blocks."""
 
-    def came(self, id: str) -> None:
-        """It is given up, or counts as a blob from now on. Blocks."""
+    def release(self, id: str) -> None:
+        """Release the reservation: it was aborted, or counts as a blob from now on. Blocks."""
 
 
 class NoLedger:
@@ -82,10 +82,10 @@ class NoLedger:
     def room(self, repository: str, id: str, size: int) -> None:
         return
 
-    def coming(self, repository: str, id: str, size: int) -> None:
+    def reserve(self, repository: str, id: str, size: int) -> None:
         return
 
-    def came(self, id: str) -> None:
+    def release(self, id: str) -> None:
         return
 
 
@@ -103,7 +103,7 @@ class Store:
         return self.layout.link(repository, digest).exists() and self.layout.blob(digest).exists()
 
     def need_blob(self, repository: str, digest: str) -> bool:
-        """`has_blob` of somebody who is going to push a manifest with it: it stays for the collector's grace."""
+        """`has_blob` before a push of a manifest with it: the collector keeps it for the grace period."""
         with self.guard:
             found = self.has_blob(repository, digest)
             if found:
@@ -119,11 +119,13 @@ class Store:
                     return source
         return ""
 
-    def link(self, repository: str, digest: str, coming: str = "") -> None:
-        """`repository` has the blob from now on, whose content was on its way as `coming`. NotFound when none has
-        its content."""
+    def link(self, repository: str, digest: str, reserved: str = "") -> None:
+        """Give `repository` a blob whose content is there, and release the reservation `reserved`.
+
+        Raises NotFound without the content, Forbidden when it is too much.
+        """
         with self.guard:
-            self.ledger.came(coming)
+            self.ledger.release(reserved)
             try:
                 size = self.layout.blob(digest).stat().st_size
                 self.ledger.admit(repository, digest, size)
@@ -134,13 +136,13 @@ class Store:
             self.ledger.linked(repository, digest, size)
 
     def delete_blob(self, repository: str, digest: str) -> None:
-        """NotFound. The content goes when no other repository has it."""
+        """Remove a blob from a repository, and its content when no other has it. Raises NotFound when it has none."""
         with self.guard:
             self.unlink(repository, digest)
             self._forget(digest)
 
     def _forget(self, digest: str) -> None:
-        """Content goes when no repository has it."""
+        """Remove content that no repository has."""
         if not any(self.layout.link(name, digest).exists() for name in self.layout.repositories()):
             self.layout.blob(digest).unlink(missing_ok=True)
 
@@ -154,20 +156,23 @@ class Store:
     # ---------------------------------------------------------------------------------------------------- uploads
 
     def begin(self, repository: str, owner: str = "") -> Upload:
-        """Forbidden, TooManyUploads."""
+        """Begin an upload for the account `owner`. Raises Forbidden or TooManyUploads when there are too many."""
         id = new_id()
-        self.ledger.coming(repository, id, 0)
+        self.ledger.reserve(repository, id, 0)
         try:
             return self.uploads.begin(repository, owner, id)
         except BaseException:
-            self.ledger.came(id)
+            self.ledger.release(id)
             raise
 
     def write(self, upload: Upload, data: bytes) -> None:
-        """Append to what the caller holds. Forbidden before any of it is written; NotFound when it was given up."""
-        self.ledger.coming(upload.repository, upload.id, upload.size + len(data))
+        """Append to an upload that the caller holds.
+
+        Raises Forbidden before any of it is written, NotFound when aborted.
+        """
+        self.ledger.reserve(upload.repository, upload.id, upload.size + len(data))
         if upload.gone:  # only now: giving it up takes it out of the account last
-            self.ledger.came(upload.id)
+            self.ledger.release(upload.id)
             raise NotFound(UNKNOWN)
         upload.write(data)
 
@@ -186,7 +191,7 @@ class Store:
 
     def _keep(self, upload: Upload, digest: str) -> None:
         target = self.layout.blob(digest)
-        self.ledger.came(upload.id)
+        self.ledger.release(upload.id)
         self.ledger.admit(upload.repository, digest, upload.size)
         if not target.exists():
             try:
@@ -199,13 +204,13 @@ class Store:
     def abort(self, upload: Upload) -> None:
         self.uploads.forget(upload)
         upload.remove()
-        self.ledger.came(upload.id)
+        self.ledger.release(upload.id)
 
     def sweep(self, older_than: float, dry_run: bool = False) -> list[tuple[str, int]]:
         """Take away uploads that were not written to for so many seconds: names and bytes."""
         gone = self.uploads.sweep(older_than, dry_run)
         for name, _ in () if dry_run else gone:
-            self.ledger.came(name)
+            self.ledger.release(name)
         return gone
 
     # -------------------------------------------------------------------------------------------------- manifests
@@ -228,7 +233,7 @@ class Store:
                 self.ledger.admit(repository, digest, len(manifest.body), new)
                 if not layout.blob(digest).exists():
                     place(content, layout.blob(digest))
-                self.link(repository, digest)  # before the manifest: what nobody links to is collected
+                self.link(repository, digest)  # before the manifest: unlinked content is collected
                 self._untag(repository, tag, digest)
                 for path, aside in staged.items():
                     place(aside, path)
@@ -257,7 +262,7 @@ class Store:
                 mark(path)
 
     def manifest(self, repository: str, reference: str) -> Manifest:
-        """By tag or digest. NotFound."""
+        """A manifest by tag or digest. Raises NotFound."""
         try:
             digest = reference if digests.is_digest(reference) else self.tagged(repository, reference)
             media_type = self.layout.manifest(repository, digest).read_text()
@@ -266,14 +271,14 @@ class Store:
             raise NotFound(NO_MANIFEST) from None
 
     def need_manifest(self, repository: str, reference: str) -> Manifest:
-        """`manifest` of somebody who may go on to push an index with it."""
+        """`manifest` before a possible push of an index with it: the collector keeps it for the grace period."""
         with self.guard:
             found = self.manifest(repository, reference)
             mark(self.layout.manifest(repository, found.digest))
             return found
 
     def tagged(self, repository: str, tag: str) -> str:
-        """The digest that a tag names. NotFound."""
+        """The digest that a tag names. Raises NotFound."""
         try:
             return (self.layout.tags(repository) / check_tag(tag)).read_text()
         except (FileNotFoundError, NotADirectoryError):
@@ -286,7 +291,10 @@ class Store:
                 mark(path)
 
     def delete_manifest(self, repository: str, reference: str) -> Manifest:
-        """A tag by its name; a manifest, with its tags, by its digest. What it was. NotFound."""
+        """Remove a tag by its name, or a manifest with its tags by its digest; returns the manifest.
+
+        Raises NotFound.
+        """
         with self.guard:
             found = self.manifest(repository, reference)
             if not digests.is_digest(reference):
@@ -300,13 +308,13 @@ class Store:
             return found
 
     def untag(self, repository: str, tag: str) -> None:
-        """FileNotFoundError."""
+        """Remove a tag. Raises FileNotFoundError when it is absent."""
         with self.guard:
             (self.layout.tags(repository) / tag).unlink()
             self.ledger.tagged(repository, -1)
 
     def drop(self, repository: str, digest: str, subject: str) -> None:
-        """A manifest that no tag names."""
+        """Remove a manifest that no tag names."""
         with self.guard:
             if subject:
                 self.layout.referrer(repository, subject, digest).unlink(missing_ok=True)
@@ -315,7 +323,7 @@ class Store:
                 self.unlink(repository, digest)
 
     def tags(self, repository: str) -> list[str]:
-        """Sorted. NotFound when there is no such repository."""
+        """The tags, sorted. Raises NotFound when there is no such repository."""
         if not self.layout.repository(repository).is_dir():
             raise NotFound(NO_REPOSITORY)
         try:
@@ -341,7 +349,7 @@ class Store:
         return found
 
     def check(self) -> None:
-        """Can anything be written? Exhausted, OSError."""
+        """Write a file. Raises Exhausted on a full disk, OSError when it fails otherwise."""
         with full_disk():
             stage(self.layout.uploads, b"health").unlink()
 

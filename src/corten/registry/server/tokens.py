@@ -84,13 +84,16 @@ class Tokens:
         return self._signed("refresh", user, REFRESH_LIFETIME, {"pwd": self._mark(password_hash)})
 
     def read(self, token: str) -> Claims:
-        """What an access token says. Unauthorized."""
+        """The claims of an access token. Raises Unauthorized for an invalid one."""
         claims = self._verified(token, "access")
         found = (Scope(each["type"], each["name"], frozenset(each["actions"])) for each in claims["access"])
         return Claims(claims["sub"], tuple(found))
 
     def read_refresh(self, token: str, hash_of: Callable[[str], str]) -> str:
-        """The user of a refresh token. Unauthorized, also when the password has changed since."""
+        """The user of a refresh token.
+
+        Raises Unauthorized for an invalid one, or when the password has changed since.
+        """
         claims = self._verified(token, "refresh")
         user = str(claims["sub"])
         if not hash_of(user) or not hmac.compare_digest(claims["pwd"], self._mark(hash_of(user))):

@@ -1,6 +1,6 @@
-"""Blobs on their way in: begun, appended to by any number of requests, finished or given up; also after a restart.
+"""Unfinished uploads: begun, appended to by any number of requests, finished or aborted; also after a restart.
 
-A request that writes holds the file by flock(2), so that a collector in another process leaves it alone.
+A request that writes holds the file by flock(2), so that a collector in another process does not remove it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ class Upload:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Conflict when another request has it; NotFound when it was given up."""
+        """Hold the upload for one request.
+
+        Raises Conflict when another request holds it, NotFound when it was aborted.
+        """
         if self._fd >= 0:
             raise Conflict("another request is writing to this upload")
         try:
@@ -104,7 +107,7 @@ class Upload:
 
 
 class Uploads:
-    """What is on its way, and whose it is: by the disk, also after a restart."""
+    """The unfinished uploads and their owners, read from the disk."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -114,7 +117,7 @@ class Uploads:
         self._lock = threading.Lock()
 
     def begin(self, repository: str, owner: str = "", id: str = "") -> Upload:
-        """`owner` is the account of who sends it. TooManyUploads."""
+        """Begin an upload for the account `owner`. Raises TooManyUploads when that has as many as it may."""
         check_name(repository)
         id = id or new_id()
         self._count_in(id, owner)
@@ -145,10 +148,10 @@ class Uploads:
         return sum(each == owner for each in (self._owners or {}).values())
 
     def _read_owners(self) -> dict[str, str]:
-        return {id: self._layout.upload_of(id)[1] for id, _, _ in self._layout.coming()}
+        return {id: self._layout.upload_of(id)[1] for id, _, _ in self._layout.open_uploads()}
 
     def find(self, repository: str, id: str) -> Upload:
-        """One that was begun, also before a restart. NotFound."""
+        """An unfinished upload, also one from before a restart. Raises NotFound."""
         found = self._known.get(id)
         if found is None and _ID.fullmatch(id):
             with suppress(FileNotFoundError):
@@ -172,7 +175,7 @@ class Uploads:
         return len(self._known)
 
     def sweep(self, older_than: float, dry_run: bool = False) -> list[tuple[str, int]]:
-        """Take away what nobody has written to for so many seconds: names and bytes."""
+        """Remove uploads without a write for so many seconds: names and bytes."""
         now = time.time()
         gone = []
         for path in sorted(self._directory.iterdir()):
@@ -185,7 +188,7 @@ class Uploads:
         return gone
 
     def _remove(self, path: Path, limit: float) -> bool:
-        """False when a request has it, or had it since it was looked at."""
+        """Remove an upload; False when a request holds it, or held it since `limit`."""
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -23,11 +23,11 @@ from corten.errors import CortenError, Forbidden, Invalid, NotFound, Unauthorize
 from corten.registry.client.auth import Credentials
 from corten.registry.client.endpoints import Endpoints
 from corten.registry.client.errors import Refused
-from corten.registry.client.places import Place
 from corten.registry.client.proxies import from_environment
 from corten.registry.client.registry import Registry as Client
 from corten.registry.client.registry import Settings
 from corten.registry.client.repository import Repository
+from corten.registry.client.sources import Source
 from corten.registry.client.web import Web
 from corten.registry.server.downloads import Download, Downloads
 from corten.registry.server.manifests import check_manifest, sizes_of
@@ -83,7 +83,7 @@ class Upstreams:
         self._checked: dict[tuple[str, str], float] = {}
         self._locks: KeyedLocks[tuple[str, str]] = KeyedLocks()
         for each in self._upstreams:
-            _place(each, "x")
+            _source(each, "x")
 
     def has(self, repository: str) -> bool:
         return self._find(repository) is not None
@@ -104,14 +104,18 @@ class Upstreams:
             if len(self._repositories) >= _REMEMBERED:
                 self._repositories.clear()
             self._repositories[repository] = Repository(
-                self._web, _place(upstream, path), path, known, _PAUSE, attempts=_ATTEMPTS
+                self._web, _source(upstream, path), path, known, _PAUSE, attempts=_ATTEMPTS
             )
         return upstream, self._repositories[repository]
 
     # -------------------------------------------------------------------------------------------------- manifests
 
     async def manifest(self, name: str, reference: str) -> Manifest:
-        """NotFound, Forbidden, Unavailable; Corrupt when the upstream serves something else."""
+        """A manifest, from the cache or the upstream.
+
+        Raises NotFound; Forbidden when the upstream refuses, Unavailable when it does not answer, Corrupt when it
+        serves something else.
+        """
         async with self._locks.lock((name, reference)):
             kept = await self._kept(name, reference)
             if kept is not None and (digests.is_digest(reference) or self._is_fresh(name, reference)):
@@ -178,7 +182,7 @@ class Upstreams:
     # ------------------------------------------------------------------------------------------------------ blobs
 
     async def size(self, name: str, digest: str) -> int:
-        """A blob's bytes, by a manifest that is kept or by the upstream. NotFound."""
+        """A blob's size in bytes, by a cached manifest or by the upstream. Raises NotFound."""
         known = await asyncio.to_thread(self._size, name, digest)
         if known is not None:
             return known
@@ -215,7 +219,10 @@ class Upstreams:
     # ------------------------------------------------------------------------------------------------------ lists
 
     async def tags(self, name: str) -> list[str]:
-        """The upstream's, or what is kept when it does not answer. NotFound, Forbidden."""
+        """The upstream's tags, or the cached ones when it does not answer.
+
+        Raises NotFound, Forbidden when it refuses.
+        """
         _, repository = self._at(name)
         try:
             return sorted(await _translated(self._client.tags(repository, Reference("upstream", repository.name))))
@@ -239,8 +246,8 @@ class Upstreams:
         await self._web.close()
 
 
-def _place(upstream: Upstream, path: str) -> Place:
-    """Invalid for what is no URL of a registry."""
+def _source(upstream: Upstream, path: str) -> Source:
+    """Where an upstream has the repository `path`. Raises Invalid for what is no URL of a registry."""
     scheme, _, rest = upstream.url.rstrip("/").partition("://")
     host, _, base = rest.partition("/")
     if not is_url(upstream.url) or "@" in host:
@@ -248,11 +255,14 @@ def _place(upstream: Upstream, path: str) -> Place:
     endpoint = Endpoints([host] if upstream.insecure else ()).mirror(host, scheme)
     if host in _HUB and "/" not in path:
         path = f"library/{path}"
-    return Place(endpoint, f"{base}/{path}" if base else path)
+    return Source(endpoint, f"{base}/{path}" if base else path)
 
 
 async def _translated(asking: Awaitable[T]) -> T:
-    """Forbidden when the upstream refuses, NotFound when it has not got it; other errors as they are."""
+    """Await a request.
+
+    Raises Forbidden when the upstream refuses, NotFound when it has not got it; other errors as is.
+    """
     try:
         return await asking
     except Refused as error:

@@ -1,5 +1,5 @@
 """Notifications: what was pushed, pulled and deleted, as JSON by POST, in the envelope of the distribution project
-("Notifications", events v2). Each receiver has a bounded queue and is tried again with growing pauses; the registry
+("Notifications", events v2). Each receiver has a bounded queue and is retried with growing pauses; the registry
 waits for none of them."""
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class Webhooks:
     async def close(self) -> None:
         await asyncio.gather(*(receiver.close() for receiver in self._receivers))
 
-    def tell(self, asked: Asked, action: str, target: Target) -> None:
-        """Returns at once."""
+    def notify(self, asked: Asked, action: str, target: Target) -> None:
+        """Queue a notification. Returns at once."""
         wanting = [each for each in self._receivers if each.wants(action, target)]
         if wanting:
             event = self._event(asked, action, target)
@@ -148,7 +148,7 @@ class _Receiver:
         self._task = asyncio.create_task(self._work())
 
     async def close(self) -> None:
-        """What waits has a moment more."""
+        """Wait up to two seconds for the queue, then stop."""
         if self._task is None:
             return
         try:
@@ -170,7 +170,7 @@ class _Receiver:
                 self._idle.set()
 
     async def _deliver(self, session: aiohttp.ClientSession, event: Json) -> None:
-        """Until it is taken, or given up."""
+        """Post until it is accepted, or the attempts are used up."""
         pause = self.hook.pause
         for attempt in range(self.hook.attempts):
             if attempt:

@@ -1,4 +1,4 @@
-"""What the metrics ask for when somebody looks: uploads, quotas, free space."""
+"""Gauges that are computed when metrics are read: uploads, quotas, free space."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from corten.registry.server.quotas import Quotas
 from corten.registry.server.store import Store
 
 
-def watch(metrics: Metrics, store: Store, quotas: Quotas | None) -> None:
+def add_gauges(metrics: Metrics, store: Store, quotas: Quotas | None) -> None:
     metrics.gauge("uploads_open", lambda: [((), len(store.uploads))])
     metrics.gauge("free_bytes", lambda: [((), _free(store))])
     if quotas is not None:
