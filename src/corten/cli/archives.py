@@ -18,7 +18,10 @@ BLOCK = 1 << 18
 
 
 def input_parts(path: str, shown: str) -> Iterator[bytes]:
-    """The bytes of a file, or of STDIN when `path` is empty. The file is opened at once. CommandError."""
+    """The bytes of a file, or of STDIN when `path` is empty. The file is opened at once.
+
+    Raises CommandError when it cannot be.
+    """
     if not path:
         from corten.cli.pipes import widen
 

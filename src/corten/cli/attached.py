@@ -36,7 +36,10 @@ class Interrupted(Exception):
 
 
 def check_terminal(attach_stdin: bool, tty: bool) -> None:
-    """A container's terminal needs one on our side, or input would never be what it expects. CommandError."""
+    """A container's terminal needs one on our side, or input would never be what it expects.
+
+    Raises CommandError without one.
+    """
     if attach_stdin and tty and not is_terminal(STDIN):
         raise CommandError("the input device is not a TTY")
 
@@ -66,7 +69,7 @@ def forwarder(client: Client, ref: str, forward: bool, resize: Callable[[], None
             try:
                 containers.kill(client, ref, NAMES[number])
             except ApiError:
-                # The container has ended or has not started: there is nobody to tell.
+                # The container has ended or has not started: no process can get the signal.
                 pass
         elif number in ENDING:
             raise Interrupted(number)
@@ -75,7 +78,7 @@ def forwarder(client: Client, ref: str, forward: bool, resize: Callable[[], None
 
 
 def resizer(client: Client, ref: str, call: Callable[[Client, str, int, int], None]) -> Callable[[], None]:
-    """Tell the container's terminal the size of ours."""
+    """Give the container's terminal the size of ours."""
 
     def resize() -> None:
         height, width = size(STDOUT)
@@ -99,12 +102,12 @@ class ExitWatch:
         self._answer: Answer | None = None
 
     def registered(self) -> None:
-        """Return once the daemon is waiting: it sends the head of its answer at once (API 1.30). ApiError."""
+        """Return once the daemon is waiting: it sends the head of its answer at once (API 1.30). Raises ApiError."""
         if self._client.at_least("1.30"):
             self._read_head()
 
     def code(self, signals: SignalPipe, on_signal: Callable[[int], None]) -> int:
-        """The exit code; signals are dealt with until it comes. CommandError when the daemon could not tell."""
+        """The exit code; signals are handled until it comes. Raises CommandError when the daemon does not know it."""
         poll = select.poll()
         poll.register(self._waiting.fileno(), select.POLLIN)
         poll.register(signals.fileno(), select.POLLIN)
@@ -132,12 +135,12 @@ class ExitWatch:
 
     def _read_head(self) -> Answer:
         if self._answer is None:
-            self._answer = self._client.begun(self._waiting, "POST")
+            self._answer = self._client.receive(self._waiting, "POST")
         return self._answer
 
 
 def restore_and_die(number: int) -> int:
-    """128+n, for the case that the signal is blocked or ignored by whoever started us."""
+    """128+n, for the case that the signal was blocked or ignored by our parent process."""
     from corten.cli.terminal import die_by
 
     die_by(number)

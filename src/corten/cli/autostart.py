@@ -1,7 +1,7 @@
 """Starting a daemon that is not there, for launchers that want `corten run` to be the first command ever given.
 
 The environment variable CORTEN_AUTOSTART names a command (words separated by blanks; no shell) that returns 0 once a
-daemon listens on the default socket. It is run only when connecting to that socket failed because nobody was there.
+daemon listens on the default socket. It is run only when connecting to that socket failed because no process listened.
 """
 
 from __future__ import annotations

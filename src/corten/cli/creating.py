@@ -74,7 +74,7 @@ def _create(session: Session, flags: Flags, body: dict[str, Any], choice: str) -
 
 
 def _lacks_image(error: ApiError, image: str) -> bool:
-    """A 404 may also name a network or a container to join. The API has no field that tells them apart."""
+    """A 404 may also name a network or a container to join. The API has no field to distinguish them."""
     text = str(error).lower()
     return "no such image" in text or ("image" in text and image.lower() in text and "not found" in text)
 

@@ -67,7 +67,7 @@ def header(config: Json, registry: str) -> str:
 
 
 def find(config: Json, server: str) -> Login:
-    """CommandError when a helper fails, or when what the file has cannot be read."""
+    """The stored login of a server. Raises CommandError when a helper fails or the file's entry cannot be read."""
     helper = helper_of(config, server)
     if not helper:
         return _from_file(config, server)
@@ -103,7 +103,7 @@ def keep(login: Login) -> str:
 
 
 def forget(server: str) -> None:
-    """Wherever it is, and under whatever spelling it was kept. CommandError when a helper fails."""
+    """Remove a server's login from file and helper, in every spelling. Raises CommandError when a helper fails."""
     config = userconfig.load(os.environ)
     names = [server] if server == HUB else [server, f"http://{server}", f"https://{server}"]
     userconfig.forget(names)

@@ -1,4 +1,4 @@
-"""Doing one thing to each of several objects: go on after a failure, and tell at the end."""
+"""Doing one thing to each of several objects: go on after a failure, and report at the end."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Command-line flags with the behaviour of pflag, which is what Docker's users have in their fingers.
+"""Command-line flags with the behaviour of pflag, which Docker's command line uses.
 
     --name value   --name=value   --rm   --rm=false   -it   -p80:80   -p 80:80   -p=80:80   --
 
-A command lists its flags as `flag(...)` lines; `parse` gives `Flags`, which answers by name and remembers which were
+A command lists its flags as `flag(...)` lines; `parse` gives `Flags`: values by name, and which were
 given. Flags stop at the first word that is none when `interspersed` is false (run, create, exec).
 """
 
@@ -146,7 +146,10 @@ class Flags:
 
 
 def parse(known: Sequence[Flag], words: Sequence[str], interspersed: bool = True) -> Flags:
-    """UsageError with pflag's message; HelpWanted for --help, and for -h where no flag has that letter."""
+    """Parse a command's words.
+
+    Raises UsageError with pflag's message, HelpWanted for --help, and for -h where no flag has that letter.
+    """
     return _Parser(known, interspersed).parse(list(words))
 
 

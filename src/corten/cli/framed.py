@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def show(parts: Iterable[tuple[int, bytes | memoryview]]) -> None:
-    """CommandError for what the daemon says about itself."""
+    """Write the parts to STDOUT and STDERR. Raises CommandError for an error of the daemon itself."""
     for stream, part in parts:
         if stream == SYSTEM_ERROR:
             raise CommandError(f"error from daemon in stream: {bytes(part).decode('utf-8', 'replace')}")

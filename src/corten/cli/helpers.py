@@ -23,7 +23,7 @@ ABSENT = "credentials not found in native keychain"
 
 
 def get(helper: str, server: str) -> tuple[str, str] | None:
-    """(user, secret); None when the helper has none for this server. CommandError."""
+    """(user, secret); None when the helper has none for this server. Raises CommandError when it fails."""
     said = _ask(helper, "get", server, absent=True)
     if said is None:
         return None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def inspect(names: list[str], template: str, find: Find) -> int:
-    """Print what was found, then say what was not; 1 when something was not. CommandError for a bad template."""
+    """Print what was found, then say what was not; 1 when something was not. Raises CommandError for a bad template."""
     shower = _Shower(template)
     failures = []
     for name in names:

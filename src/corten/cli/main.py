@@ -40,7 +40,7 @@ def entry() -> None:
     try:
         code = main(sys.argv[1:])
     except BrokenPipeError:
-        # Whoever read our output has had enough; end as any program would. SIGPIPE itself stays ignored until here,
+        # The reader of our output has closed it; end as any program would. SIGPIPE itself stays ignored until here,
         # because a daemon that closes its socket must not end us.
         die_by(signals.NUMBERS["PIPE"])
         code = 128 + signals.NUMBERS["PIPE"]

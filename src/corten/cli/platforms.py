@@ -7,7 +7,10 @@ from corten.client import quickjson
 
 
 def as_json(text: str) -> str:
-    """linux/arm64/v8 to OCI's {"os", "architecture", "variant"}; empty stays empty. CommandError."""
+    """linux/arm64/v8 to OCI's {"os", "architecture", "variant"}; empty stays empty.
+
+    Raises CommandError for another form.
+    """
     if not text:
         return ""
     parts = text.lower().split("/")

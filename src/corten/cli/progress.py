@@ -20,7 +20,7 @@ BAR_MINIMUM_WIDTH = 110
 
 
 def show(documents: Iterable[Json], fd: int, on_aux: Callable[[Json], None] | None = None) -> None:
-    """Show a stream until it ends. StreamError when it carries one; everything before it has been shown."""
+    """Show a stream until it ends. Raises StreamError for an error in it, after everything before it was shown."""
     screen = Screen(fd)
     for document in documents:
         checked(document)

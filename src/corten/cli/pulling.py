@@ -26,7 +26,10 @@ def split(reference: str) -> tuple[str, str]:
 def pull(
     session: Session, reference: str, fd: int, platform: str = "", every: bool = False, quiet: bool = False
 ) -> None:
-    """Pull one image, or every tag of a repository, and show it on `fd`. ApiError, StreamError."""
+    """Pull one image, or every tag of a repository, and show it on `fd`.
+
+    Raises ApiError, or StreamError for an error while it runs.
+    """
     from corten.cli import credentials as stored
     from corten.cli import userconfig
 

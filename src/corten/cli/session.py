@@ -33,7 +33,7 @@ class Session:
 
     @property
     def client(self) -> Client:
-        """Negotiated already: whoever cannot be reached fails here. Unreachable."""
+        """A client after version negotiation. Raises Unreachable when there is no daemon."""
         if self._client is None:
             url = address.chosen(self._host, os.environ)
             self._client = Client(self._address(url), os.environ.get("DOCKER_API_VERSION", ""))
@@ -46,7 +46,10 @@ class Session:
         return self._client
 
     def _address(self, url: str) -> Address:
-        """With TLS where the flags or Docker's environment ask for it; it is for tcp:// only. Invalid."""
+        """With TLS where the flags or Docker's environment ask for it; it is for tcp:// only.
+
+        Raises Invalid for a bad URL.
+        """
         flags = self._flags
         given = {name: flags.text(f"tls{long}") if flags else "" for name, long in _PEM}
         verify = bool(os.environ.get("DOCKER_TLS_VERIFY")) or (flags is not None and flags.on("tlsverify"))

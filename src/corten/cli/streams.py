@@ -163,5 +163,5 @@ class Pump:
         try:
             self._sock.shutdown(_socket.SHUT_WR)
         except OSError:
-            # Already closed by the other side: reading will tell.
+            # Already closed by the other side: the reading side gets the error.
             pass

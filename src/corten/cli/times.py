@@ -12,7 +12,10 @@ SHAPES = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")
 
 
 def timestamp(text: str, what: str, now: float | None = None) -> str:
-    """UNIX seconds, with a fraction when there is one, of a moment or of a duration ago. CommandError."""
+    """UNIX seconds, with a fraction when there is one, of a moment or of a duration ago.
+
+    Raises CommandError for another form.
+    """
     if text == "0":  # a duration as well; the moment 0 is meant
         return text
     try:
@@ -33,7 +36,10 @@ def timestamp(text: str, what: str, now: float | None = None) -> str:
 
 
 def parse_moment(text: str) -> tuple[int, int]:
-    """(seconds, nanoseconds) since 1970 of RFC 3339, or a shortening of it in local time. ValueError."""
+    """(seconds, nanoseconds) since 1970 of RFC 3339, or a shortening of it in local time.
+
+    Raises ValueError for another form.
+    """
     body, offset = _split_zone(text)
     body, _, fraction = body.partition(".")
     for shape in SHAPES:

@@ -20,7 +20,7 @@ def path(environ: dict[str, str] | os._Environ[str]) -> str:
 
 
 def load(environ: dict[str, str] | os._Environ[str]) -> dict[str, Any]:
-    """Empty when there is no such file; CommandError when there is one that cannot be used."""
+    """The configuration file; empty when there is none. Raises CommandError when it cannot be used."""
     where = path(environ)
     try:
         with open(where, "rb") as file:
@@ -51,7 +51,7 @@ def forget(registries: list[str]) -> None:
 
 
 def _write(config: dict[str, Any]) -> None:
-    # Through a link, as people have it who keep their settings elsewhere.
+    # The target of a symbolic link, for users who keep their settings elsewhere.
     where = os.path.realpath(path(os.environ))
     os.makedirs(os.path.dirname(where), 0o700, exist_ok=True)
     aside = f"{where}.{os.getpid()}"

@@ -97,7 +97,7 @@ class Client:
         body: Any = None,
         headers: dict[str, str] | None = None,
     ) -> Any:
-        """One short request; the answer's JSON, or None when there is no body. ApiError from status 400 on."""
+        """One short request; the answer's JSON, or None when there is no body. Raises ApiError from status 400 on."""
         return self.exchange(method, path, query, body, headers)[1]
 
     def exchange(
@@ -119,7 +119,7 @@ class Client:
         return head, None
 
     def raw(self, method: str, path: str, query: Query | None = None) -> bytes:
-        """Like `call`, with the body of the answer as it came. ApiError."""
+        """Like `call`, with the body of the answer as it came. Raises ApiError."""
         target = self._target(path, query)
         connection = self._short()
         head = self._send(connection, method, target, None, None)
@@ -135,12 +135,12 @@ class Client:
         body: Any = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        """A request whose answer takes its time, on a connection of its own. ApiError from status 400 on."""
+        """A request whose answer takes its time, on a connection of its own. Raises ApiError from status 400 on."""
         target = self._target(path, query)
-        return self.begun(self.begin(method, target, body, headers), method)
+        return self.receive(self.begin(method, target, body, headers), method)
 
     def begin(self, method: str, target: str, body: Any, headers: dict[str, str] | None) -> Connection:
-        """Send a request on a new connection without waiting for the head; `begun` reads it."""
+        """Send a request on a new connection without waiting for the head; `receive` reads it."""
         connection = Connection(self.address)
         try:
             self._transmit(connection, method, target, body, headers)
@@ -149,7 +149,8 @@ class Client:
             raise
         return connection
 
-    def begun(self, connection: Connection, method: str) -> Answer:
+    def receive(self, connection: Connection, method: str) -> Answer:
+        """The answer to a request that was sent by `begin`. Raises ApiError from status 400 on."""
         try:
             head = connection.receive_head(method)
             if head.status >= 400:
@@ -222,7 +223,7 @@ def version_key(version: str) -> tuple[int, ...]:
 
 
 def checked(document: Json) -> Json:
-    """A document of a progress stream, unless it carries an error. StreamError."""
+    """A document of a progress stream, unless it carries an error. Raises StreamError then."""
     detail = document.get("errorDetail")
     if detail:
         raise StreamError(str(detail.get("message") or document.get("error") or "unknown error"))

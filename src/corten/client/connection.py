@@ -48,7 +48,7 @@ class Connection:
             try:
                 self._sock.sendall(http.request(method, target, headers) + body)
             except (BrokenPipeError, ConnectionResetError):
-                self._reusable = False  # as below; or there is no answer, which reading tells
+                self._reusable = False  # as below; or there is no answer, and reading fails
             return
         self._sock.sendall(http.request(method, target, {**headers, "Transfer-Encoding": "chunked"}))
         try:
@@ -76,7 +76,7 @@ class Connection:
         return head
 
     def _next_head(self) -> http.Head:
-        """BadAnswer for what is none, has no end, or takes longer than HEAD_SECONDS once it has begun."""
+        """Raises BadAnswer for what is none, has no end, or takes longer than HEAD_SECONDS once it has begun."""
         deadline: float | None = None
         while (found := http.parse_head(bytes(self._buffer))) is None:
             if self._buffer and deadline is None:
@@ -104,7 +104,7 @@ class Connection:
         raise BadAnswer("the daemon closed the connection without an answer")
 
     def read(self) -> bytes | memoryview:
-        """The next part of the body, empty at its end. BadAnswer when the connection ends in the middle."""
+        """The next part of the body, empty at its end. Raises BadAnswer when the connection ends in the middle."""
         if self._body is None:
             raise BadAnswer("no answer is being read")
         pieces: list[memoryview] = []

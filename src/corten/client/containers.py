@@ -135,7 +135,7 @@ def attach(
 
 
 def begin_wait(client: Client, ref: str, condition: str = "") -> Connection:
-    """Ask to be told of the exit; the answer is read later with `client.begun(connection, "POST").json()`.
+    """Wait for the exit; the answer is read later with `client.receive(connection, "POST").json()`.
 
     {"StatusCode": n, "Error": {"Message": ...} or null}. The daemon registers the waiter when it sends the head.
     """
@@ -143,7 +143,7 @@ def begin_wait(client: Client, ref: str, condition: str = "") -> Connection:
 
 
 def begin_stats(client: Client, ref: str, stream: bool) -> Connection:
-    """Ask for samples, or for one; read with `client.begun(connection, "GET")` and then line by line."""
+    """Ask for samples, or for one; read with `client.receive(connection, "GET")` and then line by line."""
     return client.begin("GET", client.target(_at(ref, "/stats"), {"stream": truth(stream) or "0"}), None, None)
 
 

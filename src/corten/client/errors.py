@@ -18,7 +18,7 @@ class StreamError(CortenError):
 
 
 class Unreachable(Unavailable):
-    """The socket could not be connected; the message says what to do. `absent` when nobody listens there."""
+    """The socket could not be connected; the message says what to do. `absent` when no process listens there."""
 
     def __init__(self, message: str, absent: bool) -> None:
         super().__init__(message)

@@ -61,7 +61,10 @@ def request(method: str, target: str, headers: dict[str, str]) -> bytes:
 
 
 def parse_head(data: bytes) -> tuple[Head, int] | None:
-    """The head that `data` begins with, and how many bytes it has; None while it is incomplete. BadAnswer."""
+    """The head that `data` begins with, and how many bytes it has; None while it is incomplete.
+
+    Raises BadAnswer for what is none.
+    """
     if not _START.startswith(data[: len(_START)]):
         raise BadAnswer(_no_answer(data))
     end = data.find(_END, 0, MAX_HEAD)
@@ -92,7 +95,7 @@ def _is_number(text: str) -> bool:
 
 
 class Body:
-    """Undoes the framing of one response's body. `feed` gives it piece by piece; `done` tells the end."""
+    """Decodes the framing of one response's body. `feed` gives it piece by piece; `done` is true at its end."""
 
     __slots__ = ("_behind", "_chunked", "_left", "_trailers", "done", "until_close")
 
@@ -117,7 +120,7 @@ class Body:
     def feed(self, data: memoryview) -> tuple[memoryview, memoryview]:
         """The next piece of the body in `data`, and what comes behind it. An empty piece: more is needed, or the end.
 
-        Both are views of `data`. BadAnswer.
+        Both are views of `data`. Raises BadAnswer for wrong framing.
         """
         if self.done:
             return _NOTHING, data

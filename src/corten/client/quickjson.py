@@ -44,7 +44,7 @@ except (ImportError, AttributeError, TypeError):
 
 
 def loads(data: bytes | str) -> Any:
-    """One JSON document, blanks around it allowed. ValueError."""
+    """One JSON document, blanks around it allowed. Raises ValueError for anything else."""
     text = data.decode() if isinstance(data, bytes) else data
     if _scan is None:
         return json.loads(text)

@@ -22,7 +22,10 @@ _running: list[subprocess.Popen[bytes]] = []  # kept, so that none is waited for
 
 
 def program(rest: str, url: str) -> tuple[str, ...]:
-    """The command for what stands behind ssh://; a path is that of the engine's socket there. Invalid."""
+    """The command for what stands behind ssh://; a path is that of the engine's socket there.
+
+    Raises Invalid for a bad address.
+    """
     words, path = destination(rest, url)
     if path and not _PATH.fullmatch("/" + path):
         raise Invalid(f"unable to parse docker host `{url}`: {path!r} is no socket's path")
@@ -31,7 +34,10 @@ def program(rest: str, url: str) -> tuple[str, ...]:
 
 
 def destination(rest: str, url: str) -> tuple[tuple[str, ...], str]:
-    """(words of ssh's command line up to the host, path without its slash) of [USER@]HOST[:PORT][/PATH]. Invalid."""
+    """(words of ssh's command line up to the host, path without its slash) of [USER@]HOST[:PORT][/PATH].
+
+    Raises Invalid for another form.
+    """
     where, _, path = rest.partition("/")
     user, at, host = where.rpartition("@")
     if ":" in user:
@@ -49,7 +55,7 @@ def destination(rest: str, url: str) -> tuple[tuple[str, ...], str]:
 
 
 def connect(program: tuple[str, ...]) -> socket.socket:
-    """A stream socket at whose other end the program runs. Unreachable when there is no ssh."""
+    """A stream socket at whose other end the program runs. Raises Unreachable when there is no ssh."""
     ours, theirs = socket.socketpair()
     try:
         with theirs:

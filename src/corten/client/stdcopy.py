@@ -26,8 +26,8 @@ class Frames:
         self._left = 0
 
     def feed(self, data: bytes | memoryview) -> list[tuple[int, bytes | memoryview]]:
-        """What `data` completes or continues; small neighbours of one stream are put together. BadAnswer when a header
-        is none. A part may be a view of `data`.
+        """What `data` completes or continues; small neighbours of one stream are put together. A part may be a
+        view of `data`. Raises BadAnswer for a bad header.
         """
         runs: list[tuple[int, list[memoryview]]] = []
         for stream, part in self._parts(memoryview(data)):

@@ -18,7 +18,7 @@ _PIECE = 1 << 16
 
 
 class Files:
-    """PEM files, empty where there is none; without `verify` anybody may answer."""
+    """PEM files, empty where there is none; without `verify` the server's certificate is not checked."""
 
     __slots__ = ("ca", "cert", "key", "verify")
 
@@ -29,7 +29,7 @@ class Files:
         self.key = key
 
     def context(self) -> ssl.SSLContext:
-        """Invalid for a file that cannot be used."""
+        """The client's TLS context. Raises Invalid for a file that cannot be used."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if not self.verify:
@@ -55,7 +55,10 @@ def files(verify: bool, given: dict[str, str], directory: str) -> Files:
 
 
 def connect(outer: socket.socket, host: str, url: str, files: Files) -> socket.socket:
-    """A socket that leads through TLS over `outer`, which is ours now. Unreachable, Invalid."""
+    """A socket that leads through TLS over `outer`, which is ours now.
+
+    Raises Unreachable when the handshake fails, Invalid for a file that cannot be used.
+    """
     ours, theirs = socket.socketpair()
     try:
         tunnel = _Tunnel(outer, theirs, files.context(), host)
@@ -115,7 +118,7 @@ class _Tunnel:
                 except ssl.SSLError:  # the other side has not said the same yet
                     pass
             self._send()
-        except OSError:  # the daemon is gone: the other thread tells
+        except OSError:  # the daemon is gone: the other thread reports it
             return
 
     def _down(self) -> None:

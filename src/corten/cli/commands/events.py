@@ -44,7 +44,7 @@ def _renderer(template: str) -> Callable[[Json], str]:
 
 
 def _fields(event: Json) -> Json:
-    """The event under the names that a template knows; its JSON stays the daemon's."""
+    """The event under the names that templates use; its JSON stays the daemon's."""
     from corten.cli.formats.typed import struct
 
     names = {"Status": "status", "ID": "id", "From": "from", "Scope": "scope", "Time": "time", "TimeNano": "timeNano"}

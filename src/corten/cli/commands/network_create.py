@@ -48,7 +48,10 @@ def run(session: Session, flags: Flags) -> int:
 
 
 def ranges(flags: Flags) -> list[dict[str, object]]:
-    """One IPAM range for each --subnet, with the gateway, range and addresses that lie inside it. CommandError."""
+    """One IPAM range for each --subnet, with the gateway, range and addresses that lie inside it.
+
+    Raises CommandError for one that lies in none.
+    """
     found: dict[str, dict[str, object]] = {subnet: {"Subnet": subnet} for subnet in flags.many("subnet")}
     if len(found) != len(flags.many("subnet")):
         raise CommandError("the same subnet is given twice")

@@ -39,9 +39,9 @@ class Watched:
         self._begun = False
 
     def read(self) -> bool:
-        """Take what has come; False at the end. ApiError when the daemon refuses."""
+        """Read what has come; False at the end. Raises ApiError when the daemon refuses."""
         if not self._begun:
-            self._client.begun(self.connection, "GET")
+            self._client.receive(self.connection, "GET")
             self._begun = True
             if not self.connection.buffered():
                 return True
@@ -111,7 +111,7 @@ class _Show:
         self._follow(_names(self._client, self._flags))
         if self._flags.words:
             for one in list(self._watched.values()):
-                self._read(one)  # a name that does not exist is told at once
+                self._read(one)  # a name that does not exist is an error at once
         while self._watched or not self._flags.words:
             self._collect(time.monotonic() + _EVERY)
             self._show()

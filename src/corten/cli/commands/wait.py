@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def run(session: Session, flags: Flags) -> int:
     def wait(name: str) -> None:
-        answer = session.client.begun(containers.begin_wait(session.client, name), "POST")
+        answer = session.client.receive(containers.begin_wait(session.client, name), "POST")
         result = answer.json()
         answer.close()
         if (result.get("Error") or {}).get("Message"):

@@ -1,7 +1,7 @@
 """Inspected objects as Go's typed structs show them to a template, which matters for what is empty.
 
 The daemon leaves some empty fields out and writes others as null; a struct has them all. A null is a nil pointer
-(`<nil>`), a nil slice (`[]`) or a nil map (`map[]`) after the type of its field, which JSON does not tell, so the names
+(`<nil>`), a nil slice (`[]`) or a nil map (`map[]`) after the type of its field, which is not in JSON, so the names
 decide. The field lists follow the API's specification (ContainerInspectResponse, ContainerConfig, HostConfig, ...).
 """
 

@@ -27,7 +27,10 @@ def compile_(source: str, strict: bool = False) -> Template:
 
 
 def rows(source: str, data: Iterable[Any], headers: Any) -> str:
-    """One line per datum; with "table " in front, below a line of headers and in columns. CommandError."""
+    """One line per datum; with "table " in front, below a line of headers and in columns.
+
+    Raises CommandError for a bad template.
+    """
     table = source.startswith(TABLE)
     text = source[len(TABLE) :].strip(" ") if table else source
     text = text.replace("\\t", "\t").replace("\\n", "\n")
@@ -46,7 +49,10 @@ def rows(source: str, data: Iterable[Any], headers: Any) -> str:
 
 
 def one(source: str, datum: Any) -> str:
-    """The text for one document (info, version, events). `json` stands for {{json .}}. CommandError."""
+    """The text for one document (info, version, events). `json` stands for {{json .}}.
+
+    Raises CommandError for a bad template.
+    """
     text = "{{json .}}" if source.strip() == "json" else source
     try:
         template = compile_(text)

@@ -7,7 +7,7 @@ WIDTHS = {"x": 2, "u": 4, "U": 8}
 
 
 def unquote(text: str) -> str:
-    """ "a\\n" or `raw`, with its quotes. ValueError."""
+    """The text of "a\\n" or `raw`, with its quotes. Raises ValueError for a bad escape."""
     if text.startswith("`"):
         return text[1:-1].replace("\r", "")
     body = text[1:-1]
@@ -38,7 +38,7 @@ def _escape(body: str, at: int, whole: str) -> tuple[str, int]:
 
 
 def rune(text: str) -> int:
-    """'a' is a number to Go. ValueError."""
+    """'a' is a number to Go. Raises ValueError for more than one character."""
     inside = unquote(f'"{text[1:-1]}"') if '"' not in text else text[1:-1]
     if len(inside) != 1:
         raise ValueError(f"malformed character constant: {text}")
@@ -46,7 +46,7 @@ def rune(text: str) -> int:
 
 
 def number(text: str) -> int | float:
-    """Decimal, hexadecimal, octal (0o17 or 017), binary, or floating point. ValueError."""
+    """Decimal, hexadecimal, octal (0o17 or 017), binary, or floating point. Raises ValueError for another form."""
     digits = text.lstrip("+-")
     try:
         if len(digits) > 1 and digits[0] == "0" and digits.isdigit():

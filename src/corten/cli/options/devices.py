@@ -21,7 +21,7 @@ def is_cdi(text: str) -> bool:
 
 
 def device(text: str) -> dict[str, str]:
-    """/dev/x[:/dev/y][:rwm] to Docker's DeviceMapping. ValueError."""
+    """/dev/x[:/dev/y][:rwm] to Docker's DeviceMapping. Raises ValueError for another form."""
     parts = text.split(":")
     if len(parts) > 3:
         raise ValueError(f"bad format for path: {text}")

@@ -30,7 +30,10 @@ OWNER = {"BindOptions": "bind", "VolumeOptions": "volume", "ImageOptions": "imag
 
 
 def volumes(specs: Iterable[str]) -> tuple[list[str], dict[str, Json]]:
-    """(Binds, Volumes): a spec with a source is a bind, one without is an anonymous volume. CommandError."""
+    """(Binds, Volumes): a spec with a source is a bind, one without is an anonymous volume.
+
+    Raises CommandError for a bad one.
+    """
     binds, anonymous = [], {}
     for spec in specs:
         source = _source_of(spec)
@@ -61,7 +64,10 @@ def tmpfs(specs: Iterable[str]) -> dict[str, str]:
 
 
 def csv_fields(text: str) -> list[str]:
-    """One line of comma-separated values, quoted ones in double quotes (RFC 4180). ValueError."""
+    """One line of comma-separated values, quoted ones in double quotes (RFC 4180).
+
+    Raises ValueError for an open quote.
+    """
     fields, current, quoted, at = [], "", False, 0
     while at < len(text):
         char = text[at]
@@ -82,7 +88,7 @@ def csv_fields(text: str) -> list[str]:
 
 
 def parse_mount(text: str) -> Json:
-    """--mount's comma-separated keys to Docker's Mount. ValueError."""
+    """--mount's comma-separated keys to Docker's Mount. Raises ValueError for a bad key or value."""
     value = text.strip()
     if not value:
         raise ValueError("value is empty")

@@ -28,7 +28,10 @@ class Attachment:
 
 
 def parse_network(text: str) -> Attachment:
-    """NAME, or name=NAME,alias=X,ip=A,ip6=A,link-local-ip=A,mac-address=M,driver-opt=K=V,gw-priority=N. ValueError."""
+    """NAME, or name=NAME,alias=X,ip=A,ip6=A,link-local-ip=A,mac-address=M,driver-opt=K=V,gw-priority=N.
+
+    Raises ValueError for another form.
+    """
     attachment = Attachment("", {})
     if "=" not in text:
         attachment.name = text
@@ -87,7 +90,7 @@ def is_user_defined(name: str) -> bool:
 
 
 def endpoints(flags: Flags) -> tuple[str, dict[str, Json]]:
-    """(NetworkMode, EndpointsConfig). CommandError when options contradict each other."""
+    """(NetworkMode, EndpointsConfig). Raises CommandError when options contradict each other."""
     chosen = [*flags.value("network"), *flags.value("net")]
     first_options = _first_options(flags)
     chosen = chosen or [Attachment("default", {})]

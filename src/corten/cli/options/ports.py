@@ -111,7 +111,7 @@ def _address(text: str) -> str:
 
 
 def _range(text: str) -> tuple[int, int]:
-    """ "80" or "80-90". ValueError."""
+    """Both ends of "80" or "80-90". Raises ValueError for another form."""
     if not text:
         raise ValueError("empty string specified for ports")
     first, dash, last = text.partition("-")

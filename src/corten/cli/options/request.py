@@ -245,7 +245,7 @@ def _storage(values: list[str]) -> dict[str, str]:
 
 
 def restart_policy(text: str) -> Json:
-    """no, always, unless-stopped, on-failure[:N]. CommandError."""
+    """no, always, unless-stopped, on-failure[:N]. Raises CommandError for another form."""
     name, colon, count = text.partition(":")
     if colon and not name:
         raise CommandError("invalid restart policy format: no policy provided before colon", 125)

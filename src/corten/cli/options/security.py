@@ -14,7 +14,7 @@ OPEN_PATHS = "systempaths=unconfined"
 
 
 def options(specs: Iterable[str]) -> tuple[list[str], bool]:
-    """(SecurityOpt, whether /proc and /sys are to be left unmasked). CommandError."""
+    """(SecurityOpt, whether /proc and /sys are to be left unmasked). Raises CommandError for a bad one."""
     found = []
     unmasked = False
     for spec in specs:

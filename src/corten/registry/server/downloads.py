@@ -1,4 +1,4 @@
-"""Blobs that are downloaded from an upstream: one download for all requests, which read its part while it is written."""
+"""Blobs that are downloaded from an upstream: one download for all requests, which read its part as it grows."""
 
 from __future__ import annotations
 
