@@ -71,13 +71,13 @@ class Daemon:
         self._registry = registry
 
     async def open(self) -> None:
-        """Take up what an earlier daemon left. Networks first: running containers hold addresses and ports."""
+        """Take over what an earlier daemon left. Networks first: running containers hold addresses and ports."""
         await self._networks.setup()
         await self.engine.open()
         await self._networks.reconcile()
 
     async def close(self, patience: float) -> None:
-        """Let clients go, complete what is under way, close the store. Containers go on running."""
+        """Close client connections, complete what is under way, close the store. Containers go on running."""
         await self.api.shutdown(patience)
         await self.engine.close()
         await self.engine.images.close()
@@ -86,7 +86,10 @@ class Daemon:
         self._database.close()
 
     def configure(self, config: Config) -> None:
-        """Go on with a configuration that differs in `config.RELOADED` only. Invalid, and nothing has changed."""
+        """Go on with a configuration that differs in `config.RELOADED` only.
+
+        Raises Invalid, and changes nothing, for a bad one.
+        """
         self._registry.configure(registries.settings(config))
         self.config = config
         parts = self.engine.parts
@@ -183,7 +186,7 @@ def _network_config(config: Config) -> NetworkConfig:
 
 
 def _tag(root: Path) -> str:
-    """A short name for a daemon that has no bridge of its own to be told apart by."""
+    """A short name that distinguishes a daemon without a bridge of its own."""
     return hashlib.sha256(str(root).encode()).hexdigest()[:6]
 
 

@@ -12,7 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from corten.errors import Invalid, Unsupported
 from corten.images import policy
@@ -79,10 +80,11 @@ class Config:
     tlscacert: str = ""
     tlscert: str = ""
     tlskey: str = ""
-    metrics_addr: str = ""
 
 
-# What dockerd knows and this engine does otherwise, by design (docs/compatibility.md says how).
+_TYPES = get_type_hints(Config)  # by field
+
+# Settings of dockerd that this engine does without, by design (docs/compatibility.md says how).
 _IGNORED_BOOL = frozenset(
     (
         "live-restore iptables ip6tables ip-forward userland-proxy selinux-enabled experimental raw-logs "
@@ -141,7 +143,7 @@ _HELP = {
     "config-file": "JSON file of settings",
     "http-proxy": "proxy for registries without TLS; HTTP_PROXY by default",
     "https-proxy": "proxy for registries; HTTPS_PROXY by default",
-    "no-proxy": "who is asked without a proxy; NO_PROXY by default",
+    "no-proxy": "hosts that are reached without a proxy; NO_PROXY by default",
     "userns-remap": 'user namespace of containers: "default", or user[:group] of /etc/subuid',
     "add-runtime": "NAME=PATH of another OCI runtime",
 }
@@ -165,7 +167,7 @@ def load(arguments: Sequence[str]) -> tuple[Config, bool]:
 
 
 def reloaded(running: Config, arguments: Sequence[str]) -> Config:
-    """The running configuration with what SIGHUP changes. Invalid."""
+    """The running configuration with what SIGHUP changes. Raises Invalid for a bad file."""
     now, _ = load(arguments)
     return replace(running, **{name: getattr(now, name) for name in RELOADED})
 
@@ -188,17 +190,18 @@ def _parser() -> argparse.ArgumentParser:
         if item.name in (*_LISTS.values(), *_MAPS.values(), *_FILE_ONLY):
             continue
         words = [_SHORT[name], f"--{name}"] if name in _SHORT else [f"--{name}"]
-        if item.type == "bool":
+        kind = _scalar(_TYPES[item.name])
+        if kind is bool:
             parser.add_argument(*words, nargs="?", const=True, type=_bool, metavar="BOOL", help=_HELP.get(name))
         else:
-            kind = {"int": int}.get(str(item.type), str)
-            parser.add_argument(*words, type=kind, help=_HELP.get(name), metavar=str(item.type).split()[0].upper())
+            read = int if kind is int else str
+            parser.add_argument(*words, type=read, help=_HELP.get(name), metavar=kind.__name__.upper())
     for flag, name in (_LISTS | _MAPS).items():
         words = [_SHORT[flag], f"--{flag}"] if flag in _SHORT else [f"--{flag}"]
         parser.add_argument(*words, dest=name, action="append", help=_HELP.get(flag), metavar="VALUE")
     for flag in sorted(_IGNORED_BOOL):
         parser.add_argument(f"--{flag}", dest="_ignored", nargs="?", const=True, help=argparse.SUPPRESS)
-    for flag in sorted(_IGNORED_VALUE - {"metrics-addr", "exec-opts", "storage-opts"}):
+    for flag in sorted(_IGNORED_VALUE - {"exec-opts", "storage-opts"}):
         parser.add_argument(f"--{flag}", dest="_ignored", help=argparse.SUPPRESS)
     return parser
 
@@ -266,9 +269,8 @@ def _from_keys(content: Json, path: Path) -> Json:
     if unknown:
         raise Invalid(f"configuration file {path}: unknown keys: {', '.join(unknown)}")
     keys = {known[key]: value for key, value in content.items() if key in known}
-    types = {item.name: str(item.type) for item in fields(Config)}
     for key, value in content.items():
-        if key in known and not _fits(value, types[known[key]]):
+        if key in known and not _fits(value, _TYPES[known[key]]):
             raise Invalid(f"configuration file {path}: {key} has a value of the wrong type")
     if "runtimes" in keys:
         keys["runtimes"] = {name: _runtime(name, entry, path) for name, entry in keys["runtimes"].items()}
@@ -281,16 +283,22 @@ def _runtime(name: str, entry: Any, path: Path) -> str:
     return str(entry["path"])
 
 
-def _fits(value: Any, kind: str) -> bool:
-    """Is a value of the file of a field's type, as that is written in `Config`?"""
-    if kind.startswith("tuple"):
-        inner = dict if "Json" in kind else str
-        return isinstance(value, list) and all(isinstance(each, inner) for each in value)
-    if kind.startswith("Mapping"):
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a JSON value can be that of a field of this type: a list of a tuple, an object of a mapping."""
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        return isinstance(value, list) and all(isinstance(each, get_origin(inner) or inner) for each in value)
+    if get_origin(kind) is Mapping:
         return isinstance(value, dict)
-    if kind == "int":
+    if (scalar := _scalar(kind)) is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, bool if kind == "bool" else str)
+    return isinstance(value, bool if scalar is bool else str)
+
+
+def _scalar(kind: Any) -> type:
+    """bool, int, str or Path; of an optional type, the one beside None."""
+    found: type = next(each for each in get_args(kind) or (kind,) if each is not NoneType)
+    return found
 
 
 def _converted(given: Json) -> Json:

@@ -1,13 +1,13 @@
-"""The daemon's directories, and who may reach what is in them: root, and no other user of the machine.
+"""The daemon's directories, and their modes: open to root, and to no other user of the machine.
 
     <data-root>   0700   databases, images, containers' trees, volumes: secrets, and any setuid file that a container's
                          root, or an image, has there (CVE-2021-41091)
-    <exec-root>   0711   others pass through to the socket, which has a mode of its own, and list nothing
+    <exec-root>   0711   other users can reach the socket, which has a mode of its own, and list nothing
     below         0700, files 0600; in trees and volumes the modes are those of what writes there
 
 A container needs no way in, also when its root is another user of the host: what it sees are mounts that a process of
 the host's root has opened for it. The daemon's umask is 077, so that what it makes is private where nothing else is
-said; what a container or a client has to reach gets its mode from who makes it.
+said; what a container or a client has to reach gets its mode where it is made.
 """
 
 from __future__ import annotations

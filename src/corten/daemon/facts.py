@@ -105,7 +105,7 @@ def _own_score() -> int:
 
 
 def host_devices(path: str) -> list[DeviceNode]:
-    """The device at `path`, or all devices below that directory; OSError when there is none."""
+    """The device at `path`, or all devices below that directory. Raises OSError when there is none."""
     if stat.S_ISDIR(os.stat(path).st_mode):
         return [node for child in sorted(_below(path)) if (node := _device(child))]
     node = _device(path)
@@ -160,12 +160,12 @@ def _ranges(path: str) -> frozenset[int]:
 
 
 def root_owner(facts: HostFacts) -> tuple[int, int]:
-    """Whom a container's root is on the host."""
+    """The user and group that a container's root is on the host."""
     return (facts.uid_map[0].host, facts.gid_map[0].host) if facts.uid_map else (0, 0)
 
 
 def data_root(config: Config) -> Path:
-    """Where everything is kept: a daemon that maps ids has its own directory, named by them, as dockerd's has."""
+    """The data root: a daemon that maps ids has its own directory, named by them, as dockerd's has."""
     uids, gids = _remap(config.userns_remap)
     return config.data_root / f"{uids[0].host}.{gids[0].host}" if uids else config.data_root
 

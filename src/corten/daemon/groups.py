@@ -21,5 +21,5 @@ class HostGroups:
     def remove(self, directory: str) -> None:
         try:
             os.rmdir(directory)
-        except OSError:  # absent, or somebody else is in it: then it is theirs from now on
+        except OSError:  # absent, or in use by others: then it is theirs from now on
             return

@@ -10,7 +10,10 @@ from corten.errors import Conflict
 
 
 def lock(root: Path) -> int:
-    """Take `root` for this process until it ends; the descriptor holds the lock. Conflict when another has it.
+    """Take `root` for this process until it ends; the descriptor holds the lock.
+
+    Raises Conflict when another process has it.
+
 
     flock(2) holds the inode, so another name for the same directory is no way around it; it goes with the process,
     so nothing has to be cleaned up after a crash.

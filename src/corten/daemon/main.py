@@ -1,8 +1,8 @@
-"""The daemon's life: configuration, lock, launcher, engine, sockets; then signals until it is told to end.
+"""The daemon's life: configuration, lock, launcher, engine, sockets; then signals until SIGTERM or SIGINT.
 
 The order matters. The launcher is started before this process has a thread or a database, because it is forked from
-here. The engine takes up what an earlier daemon left before anybody can connect. At the end clients are let go first,
-then the engine; containers go on running and are found again by the next daemon.
+here. The engine takes over what an earlier daemon left before a client can connect. On shutdown, client connections are
+closed first, then the engine; containers go on running and are found again by the next daemon.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def entry() -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the daemon until it is told to end. Exit status: 0, or 1 with one line on standard error."""
+    """Run the daemon until SIGTERM or SIGINT. Exit status: 0, or 1 with one line on standard error."""
     try:
         settings, only_check = config.load(arguments)
         registries.settings(settings)
@@ -126,7 +126,7 @@ def give_memory_back() -> None:
 
 
 def notify_ready() -> None:
-    """Tell systemd, when it asked (sd_notify(3))."""
+    """Notify systemd, when it waits for that (sd_notify(3))."""
     import socket
 
     address = os.environ.pop("NOTIFY_SOCKET", "")

@@ -23,7 +23,7 @@ _PROXIES = frozenset({"http-proxy", "https-proxy", "no-proxy"})
 
 
 def settings(config: Config, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Invalid, naming what cannot be used."""
+    """The registry client's settings. Raises Invalid with the name of what cannot be used."""
     found = Settings(
         insecure=config.insecure_registries,
         mirrors=config.registry_mirrors,

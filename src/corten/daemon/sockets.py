@@ -72,7 +72,7 @@ def _unix(path: Path, group: str) -> socket.socket:
 
 
 def _take_place(path: Path) -> None:
-    """Remove the socket of a daemon that is gone; Conflict when somebody answers there."""
+    """Remove the socket of a daemon that has ended. Raises Conflict when a process listens on it."""
     if not path.is_socket():
         if path.exists():
             raise Conflict(f"{path} is not a socket; remove it or listen elsewhere")
@@ -87,7 +87,7 @@ def _take_place(path: Path) -> None:
 
 
 def _tcp(host: str, address: str, config: Config) -> Listener:
-    """Whoever can speak to this socket is root on this machine: without client certificates it is refused."""
+    """Its clients have root's power on this machine: without client certificates it is refused."""
     if not config.tlsverify:
         raise Invalid(f"{host}: listening on TCP needs --tlsverify with --tlscacert, --tlscert and --tlskey")
     name, _, port = address.rpartition(":")

@@ -1,12 +1,12 @@
-"""What an earlier daemon or boot left behind and nobody owns any more; taken away before anything is adopted.
+"""Removes what an earlier daemon or boot left behind without an owner, before anything is adopted.
 
 Ours is what carries the id of a container of ours: a record, a bundle, or a directory below our exec root. Everything
-else is somebody else's, another daemon's with the same cgroup parent for instance, and is not touched. Bridges, devices
-and firewall rules are swept by the network room, layers on their way in by the image store.
+else has another owner, another daemon with the same cgroup parent for instance, and is not touched. Bridges, devices
+and firewall rules are swept by the network room, uncommitted layers by the image store.
 
     directory below the exec root   no supervisor listens there any more          removed, with its control group
-    supervisor, container           the record knows of no start                  killed, as if it had not been started
-    control group of a container    no supervisor, whatever the record says       killed and removed
+    supervisor, container           the record has no start                        killed, as if it had not been started
+    control group of a container    no supervisor, whatever is in the record      killed and removed
     bundle                          no record: the create was not completed       removed
     writable tree                   no record                                     removed
 """
@@ -62,7 +62,7 @@ def sweep(data_root: Path, exec_root: Path, cgroup_parent: str, table: Table, tr
 
 
 def _unacknowledged(running: set[str], known: Mapping[str, dict[str, Any]], runs: Path, bundles: Path) -> list[str]:
-    """Starts that a daemon did not live to record: nobody was told of them, so they have not happened."""
+    """Starts that a daemon was killed before it recorded: no client had an answer, so they have not happened."""
     started = {id for id in running if (known[id].get("state") or {}).get("status") not in _WITH_TASK}
 
     def end(id: str) -> str:
