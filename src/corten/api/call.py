@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from corten import __version__
-from corten.api.errors import Silent, TooLarge
+from corten.api.errors import BodyTimeout, TooLarge
 from corten.api.versions import Version
 from corten.engine.engine import Engine
 from corten.engine.system import API_VERSION
@@ -99,8 +99,10 @@ class Call:
         return decode_filters(self.query.get("filters", ""))
 
     async def body(self, struct: type[S], optional: bool = False) -> S:
-        """The structure in the JSON body, as the request's API version knows it. Raises Invalid for another type or,
-        unless `optional`, without a body; TooLarge."""
+        """The structure in the JSON body, of the request's API version.
+
+        Raises Invalid for another type or, unless `optional`, without a body; TooLarge.
+        """
         data = await read_body(self.request)
         if data or self.request.headers.get("Content-Type"):
             check_json_type(self.request.headers.get("Content-Type", ""), bool(data))
@@ -125,22 +127,24 @@ class Call:
 
 
 async def upload(request: web.BaseRequest) -> AsyncIterator[bytes]:
-    """The body as it comes, from a client that may have waited to be asked for it. To be called once. Silent when
-    nothing of it comes for `PATIENCE` seconds."""
+    """The body as it comes, from a client that may wait for 100 Continue. To be called once.
+
+    Raises BodyTimeout when nothing of it comes for `PATIENCE` seconds.
+    """
     invite(request)
     while True:
         try:
             async with asyncio.timeout(PATIENCE):
                 piece = await request.content.readany()
         except TimeoutError:
-            raise Silent(f"nothing has come of the request's body for {PATIENCE:g} seconds") from None
+            raise BodyTimeout(f"nothing has come of the request's body for {PATIENCE:g} seconds") from None
         if not piece:
             return
         yield piece
 
 
 async def read_body(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:
-    """The whole body. TooLarge above `limit` bytes, without reading further."""
+    """The whole body. Raises TooLarge above `limit` bytes, without reading further."""
     if (request.content_length or 0) > limit:
         raise TooLarge(f"request body too large: the limit is {limit} bytes")
     pieces, size = [], 0

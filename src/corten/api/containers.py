@@ -32,7 +32,7 @@ TIMING = "X-Corten-Timing"
 
 
 def named(call: Call) -> Container:
-    """The container of the path. NotFound."""
+    """The container of the path. Raises NotFound."""
     return call.engine.containers.get(call.path["id"])
 
 

@@ -1,4 +1,4 @@
-"""Which HTTP status each class of error has: the only place that knows."""
+"""The HTTP status of each class of error, in one table."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class TooLarge(errors.Invalid):
     """The body is larger than this engine reads."""
 
 
-class Silent(errors.Invalid):
-    """The client sends nothing more of a body that it has begun."""
+class BodyTimeout(errors.Invalid):
+    """The client has not sent the rest of a body in time."""
 
 
 def status(error: BaseException) -> int:
-    """The status of an error; 500 for one that nobody raised on purpose."""
+    """The status of an error; 500 for one that is no CortenError."""
     if isinstance(error, TooLarge):
         return 413
-    if isinstance(error, Silent):
+    if isinstance(error, BodyTimeout):
         return 408
     if isinstance(error, errors.StartFailed):  # what the client asked to run cannot be run: Docker says 400
         return 400 if error.exit_code in (126, 127) else 500
@@ -45,7 +45,7 @@ def status(error: BaseException) -> int:
 
 
 def message(error: BaseException) -> str:
-    """What a client is told. Errors that nobody raised on purpose are logged with their trace."""
+    """The message for the client. Errors that are no CortenError are logged with their trace."""
     if isinstance(error, errors.CortenError):
         return str(error)
     if isinstance(error, OSError) and error.errno:
@@ -54,5 +54,5 @@ def message(error: BaseException) -> str:
             "no space left on device" if error.errno == errno.ENOSPC else (error.strerror or os.strerror(error.errno))
         )
         return f"{reason}: {error.filename}" if error.filename else reason
-    log.error("a request failed in a way nobody foresaw", exc_info=error)
+    log.error("unhandled exception in a request", exc_info=error)
     return f"internal error: {type(error).__name__}: {error}"

@@ -38,7 +38,7 @@ _CANDIDATE = re.compile(
     rb"POST\s+(?:http://[^/\s]*)?(?:/v[0-9.]+)?/(?:containers/[^\s?]+/attach|exec/[^\s?]+/start)[?\s]"
 )
 _HEADER = re.compile(rb"\r\n(upgrade|connection|x-corten-upgrade):([^\r\n]*)", re.IGNORECASE)
-_PIECE = 1 << 16  # bytes; asyncio makes room for 256 KiB before each read, and such room is the kernel's to find
+_PIECE = 1 << 16  # bytes; asyncio makes room for 256 KiB before each read, and each such buffer costs page faults
 _MAX_PATH = 1 << 16  # bytes of a request's first line
 _READ_PATIENCE = 0.1  # seconds; the usual wait is 0.1 ms
 
@@ -96,7 +96,7 @@ class Connection(BoundedHeads):
 
     async def finish_response(self, request: Any, resp: Any, start_time: float | None) -> tuple[Any, bool]:
         if self.taken and not isinstance(resp, Hijacked):
-            resp = Hijacked()  # a failure after that: the end of the stream tells it, an answer would keep it open
+            resp = Hijacked()  # a failure after that: the stream's end shows it, a response would keep it open
         if self.ended and not self._message_tail and not self._messages and not isinstance(resp, Hijacked):
             resp.force_close()  # no next request can come
         return await super().finish_response(request, resp, start_time)

@@ -61,7 +61,7 @@ async def disconnect(call: Call) -> web.StreamResponse:
 
 
 def _both(call: Call, container: str) -> tuple[str, Container]:
-    """The network's name, and the container. NotFound, Invalid."""
+    """The network's name, and the container. Raises NotFound, or Invalid for an ambiguous name."""
     name = call.engine.networks.find(call.path["id"]).definition.name
     return name, call.engine.containers.get(container)
 

@@ -1,4 +1,4 @@
-"""Refusing what a browser was made to send: a page of somebody else's must not reach the engine through its visitor."""
+"""Refuses cross-origin requests: a foreign web page must not reach the engine through a visitor's browser."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from corten.errors import Forbidden
 
 
 def refuse_browsers(request: web.BaseRequest, trusted_hosts: tuple[str, ...] = ()) -> None:
-    """Forbidden for a cross-origin request, and over TCP for a Host that is a name which anyone could point here.
+    """Raises Forbidden for a cross-origin request, and over TCP for a Host that any DNS server could point here.
 
     A request with an `Origin`, or one that a browser marks as cross-site, has to come from the address it is sent to.
     On a unix socket no browser can be the client, but a proxy before it can pass on what one sends.

@@ -111,7 +111,7 @@ class Api(web.Server):
     async def _stream(self, route: Route, call: Call) -> web.StreamResponse:
         """An answer that goes on ends with its client, or with the daemon; none begins when that is about to end."""
         if self._ending:
-            raise Unavailable("the daemon is ending; try again when it is back")
+            raise Unavailable("the daemon is shutting down")
         task = asyncio.current_task()
         assert task is not None
         self._streams.add(task)
@@ -130,7 +130,7 @@ class Api(web.Server):
 
 
 def _seen(task: asyncio.Task[Any]) -> None:
-    """Nobody may be left to see the outcome: then it is only logged."""
+    """Log an error whose client has disconnected."""
     if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, CortenError):
         log.debug("a request ended with %r", error)
 

@@ -27,7 +27,7 @@ def container_config(body: CreateRequest, version: Version) -> tuple[Config, Hos
 
 
 def inspect_for(version: Version, shown: Json) -> Json:
-    """A container's inspect with its endpoints as this version knows them."""
+    """A container's inspect with the endpoints' fields of this API version."""
     gone = [key for key, since in _ENDPOINT_FIELDS if version < since]
     if gone:
         settings = shown["NetworkSettings"]

@@ -17,29 +17,32 @@ log = logging.getLogger(__name__)
 _WHOLE = 1 << 20  # bytes that are kept back
 
 
-class Begun(web.StreamResponse):
+class StartedResponse(web.StreamResponse):
     """An answer whose head has been sent; its connection can be cut."""
 
     connection: asyncio.Transport | None = None
 
 
 async def begin(call: Call, content_type: str, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
-    """Send the head now, so that the client knows that it is heard."""
-    answer = Begun(headers={"Content-Type": content_type, **HEADERS, **(headers or {})})
+    """Send the head now, so that the client gets an answer at once."""
+    answer = StartedResponse(headers={"Content-Type": content_type, **HEADERS, **(headers or {})})
     answer.connection = call.request.transport
     await answer.prepare(call.request)
     return answer
 
 
 async def pieces(answer: web.StreamResponse, source: AsyncIterator[bytes]) -> web.StreamResponse:
-    """Send all of `source`. An error in it cuts the connection: there is no other way to tell the client."""
+    """Send all of `source`.
+
+    An error in it cuts the connection: the head is sent, so there is no other way to report it.
+    """
     try:
         async with closing(source):
             async for piece in source:
                 await answer.write(piece)
     except (CortenError, OSError) as error:
         log.warning("an answer was cut short: %s", error)
-        if isinstance(answer, Begun) and isinstance(answer.connection, asyncio.WriteTransport):
+        if isinstance(answer, StartedResponse) and isinstance(answer.connection, asyncio.WriteTransport):
             answer.connection.abort()
         raise ConnectionAbortedError(str(error)) from error
     await answer.write_eof()

@@ -133,7 +133,7 @@ class Session(asyncio.Protocol):
         if self._inner is not None:
             self._inner.resume_reading()
 
-    # what the inner side tells
+    # calls of the inner side
 
     def answer(self, data: bytes) -> None:
         self._tls.write(data)

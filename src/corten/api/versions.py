@@ -28,7 +28,7 @@ NEWEST, OLDEST = parse(API_VERSION), parse(MIN_API_VERSION)
 
 # What came with which version, by the name that code here asks for.
 WAIT_FLUSHES = Version(1, 30)  # wait answers its head at once
-STREAM_TYPES = Version(1, 42)  # attach, exec and logs tell framed output from raw
+STREAM_TYPES = Version(1, 42)  # attach, exec and logs distinguish framed output from raw
 STOP_SIGNAL = Version(1, 42)  # stop and restart take a signal
 NO_VIRTUAL_SIZE = Version(1, 44)  # images have no VirtualSize
 PLATFORM_AT_CREATE = Version(1, 41)
