@@ -37,8 +37,7 @@ class Applied(NamedTuple):
     """`size` is the bytes of all files as they measure, `inodes` how many things were made.
 
     `implied` are directories without an entry of their own, outermost first, b"" for the root itself. `links` are
-    (path, target) of hard links
-    to something that this layer does not have.
+    (path, target) of hard links to something that this layer does not have.
     """
 
     size: int
@@ -53,7 +52,7 @@ def apply(root: int, source: Source, limits: Limits, umask: int | None = None) -
     `umask` is the calling process's, None to look it up.
 
     Raises Invalid for an entry that is refused and a stream that is no tar, Exhausted when the disk is full,
-    OSError for what else the kernel says. The tree is then good for nothing.
+    OSError for other errors of the kernel. The tree is then incomplete, to be removed.
     """
     layer = _Layer(root, source, limits, _umask() if umask is None else umask)
     try:
@@ -67,7 +66,7 @@ def apply(root: int, source: Source, limits: Limits, umask: int | None = None) -
 
 
 def clean(name: bytes, longest: int) -> list[bytes]:
-    """The components of a path in a tar: absolute is from the tree's root; Invalid when `..` leaves it."""
+    """The components of a path in a tar: absolute is from the tree's root. Raises Invalid when `..` leaves it."""
     parts: list[bytes] = []
     for part in name.split(b"/"):
         if part in (b"", b"."):

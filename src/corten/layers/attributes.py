@@ -12,8 +12,10 @@ from corten.layers.owners import CAPABILITY
 
 
 def hold(dirfd: int, name: bytes, kind: int) -> int:
-    """An O_PATH descriptor of `name`, which was made a moment ago as S_IFMT `kind`. FileNotFoundError when it is that
-    no more: another process has removed or exchanged it."""
+    """An O_PATH descriptor of `name`, which was made a moment ago as S_IFMT `kind`.
+
+    Raises FileNotFoundError when another process has removed or exchanged it.
+    """
     fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dirfd)
     if stat.S_IFMT(os.fstat(fd).st_mode) == kind:
         return fd

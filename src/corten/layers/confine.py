@@ -2,9 +2,10 @@
 
 Its root becomes an empty file system that is mounted nowhere, so that a link leads to nothing even where a mistake
 follows it: what is left are the trees, by the descriptors that are held. Landlock takes away every file outside of them
-(and, as a landlocked task, mount(2) and friends altogether; it knows no chmod and no chown, for which the root is), a
-network namespace of its own every socket's other end, resource limits the rest. What the process keeps of root is what
-making files of any owner and kind needs. Not to be undone: for a process that ends after its work.
+(and, as a landlocked task, mount(2) and its relatives altogether; it does not cover chmod and chown, against which the
+empty root is), a network namespace of its own every socket's other end, resource limits the rest. What the process
+keeps of root is what making files of any owner and kind needs. Not to be undone: for a process that ends after its
+work.
 """
 
 from __future__ import annotations

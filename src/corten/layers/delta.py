@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from corten.kernel import xattr
 from corten.layers import tree, whiteout
+from corten.layers.directory_stack import DirectoryStack
 from corten.layers.owners import AS_THEY_ARE, Owners
-from corten.layers.way import Way
 
 MODIFIED, ADDED, DELETED = 0, 1, 2  # as Docker's API numbers them
 # Made by the engine for what it mounts; the container itself cannot change what lies under these mounts.
@@ -37,7 +37,9 @@ class _Frame:
     """A directory of the own tree. `based`: the same one is below. `full`: what is below shows through nowhere.
     `waiting` is the change of the directory itself, which is one when something in it has changed."""
 
-    def __init__(self, own: Way, base: Way | None, prefix: bytes, full: bool, waiting: Change | None) -> None:
+    def __init__(
+        self, own: DirectoryStack, base: DirectoryStack | None, prefix: bytes, full: bool, waiting: Change | None
+    ) -> None:
         self.based = base is not None
         self.prefix = prefix
         self.full = full
@@ -65,8 +67,8 @@ def changes(
 
 class _Comparison:
     def __init__(self, own: int, base: int | None, whole: bool, owners: Owners, longest: int) -> None:
-        self._own = Way(own)
-        self._base = Way(base) if base is not None else None
+        self._own = DirectoryStack(own)
+        self._base = DirectoryStack(base) if base is not None else None
         self._whole = whole
         self._owners = owners
         self._longest = longest

@@ -55,7 +55,7 @@ class Entry(NamedTuple):
 
     @property
     def device(self) -> int:
-        """A device's number. Invalid for one that Linux cannot have (12 bits of major, 20 of minor)."""
+        """A device's number. Raises Invalid for one that Linux cannot have (12 bits of major, 20 of minor)."""
         if not (0 <= self.major < 1 << 12 and 0 <= self.minor < 1 << 20):
             raise Invalid(f"device number {self.major}:{self.minor} does not exist")
         return os.makedev(self.major, self.minor)
@@ -78,7 +78,10 @@ _KNOWN = {
 
 
 def entries(source: Source, limits: Limits) -> Iterator[Entry]:
-    """Every entry of the archive. Ends at the end mark or at the end of the stream. Invalid."""
+    """Every entry of the archive. Ends at the end mark or at the end of the stream.
+
+    Raises Invalid for what is no tar.
+    """
     pax, name, link = _NO_PAX, b"", b""
     while (block := source.block()) is not None:
         head = tar.parse_header(block)

@@ -29,7 +29,7 @@ class Owners:
 
     def attributes(self, attributes: dict[bytes, bytes]) -> dict[bytes, bytes]:
         """Extended attributes for outside: capabilities that were given inside a user namespace name its root
-        (capabilities(7), "File capability extensions"); in a layer they are anybody's."""
+        (capabilities(7), "File capability extensions"); in a layer they name no root."""
         value = attributes.get(CAPABILITY, b"")
         if not self._uids or len(value) != _V3.size:
             return attributes

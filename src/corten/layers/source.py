@@ -13,7 +13,8 @@ _SPLICE = 1 << 20
 
 
 class Source:
-    """`exactly` gives bytes, `copy` moves them into a file, `skip` drops them. Invalid when the stream ends early.
+    """`exactly` gives bytes, `copy` moves them into a file, `skip` drops them. They raise Invalid when the stream ends
+    early.
 
     `origin` is a descriptor, or a function that fills a buffer and says how far (0 at the end).
     """

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from corten.kernel import paths
-from corten.layers.way import DIRECTORY, Name, Way, open_directory
+from corten.layers.directory_stack import DIRECTORY, DirectoryStack, Name, open_directory
 
 __all__ = ["open_directory"]
 
@@ -31,25 +31,25 @@ def every_directory(
     `left(fd, name)` once everything below `name` in the directory `fd` has been read. What vanishes, or is moved away
     while it is read, is left out.
     """
-    way = Way(top, opener)
+    stack = DirectoryStack(top, opener)
     try:
-        waiting, names = [read(way.fd)], list[Name]()
+        waiting, names = [read(stack.fd)], list[Name]()
         while True:
             if waiting[-1]:
                 below = waiting[-1].pop()
-                if way.enter(below):
+                if stack.enter(below):
                     names.append(below)
-                    waiting.append(read(way.fd))
+                    waiting.append(read(stack.fd))
                 continue
             if not names:
                 return
-            depth, name = way.leave(), names.pop()
+            depth, name = stack.leave(), names.pop()
             whole = depth == len(names)
             del waiting[depth + 1 :], names[depth:]
             if whole and left is not None:
-                left(way.fd, name)
+                left(stack.fd, name)
     finally:
-        way.close()
+        stack.close()
 
 
 # ---------------------------------------------------------------------------------------------------------- removing
@@ -166,27 +166,27 @@ def walk(top: int, longest: int = sys.maxsize) -> Iterator[Found]:
 
     Things that vanish meanwhile are left out. Directories whose path is longer than `longest` bytes are not entered.
     """
-    way = Way(top)
+    stack = DirectoryStack(top)
     try:
-        frames = [(b"", iter(names(way.fd)))]
+        frames = [(b"", iter(names(stack.fd)))]
         while frames:
             prefix, waiting = frames[-1]
             name = next(waiting, None)
             if name is None:
                 frames.pop()
                 if frames:
-                    del frames[way.leave() + 1 :]
+                    del frames[stack.leave() + 1 :]
                 continue
             try:
-                status = os.stat(name, dir_fd=way.fd, follow_symlinks=False)
+                status = os.stat(name, dir_fd=stack.fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue
             path = prefix + name
-            yield Found(way.fd, name, path, status)
-            if stat.S_ISDIR(status.st_mode) and len(path) <= longest and way.enter(name):
-                frames.append((path + b"/", iter(names(way.fd))))
+            yield Found(stack.fd, name, path, status)
+            if stat.S_ISDIR(status.st_mode) and len(path) <= longest and stack.enter(name):
+                frames.append((path + b"/", iter(names(stack.fd))))
     finally:
-        way.close()
+        stack.close()
 
 
 # --------------------------------------------------------------------------------------------------------- measuring
@@ -235,8 +235,8 @@ class _Room:
 
 
 def usage(top: int) -> tuple[int, int]:
-    """(bytes as files measure, inodes) below `top`; a file with several links counts once, a directory's own bytes do
-    not, as in dockerd's sizes: a container that wrote nothing has 0. `measure.measure` tells what is allocated."""
+    """(apparent size in bytes, inodes) below `top`; a file with several links counts once, a directory's own bytes do
+    not, as in dockerd's sizes: a container that wrote nothing has 0. `measure.measure` counts what is allocated."""
     seen: set[tuple[int, int]] = set()
     total = inodes = 0
 

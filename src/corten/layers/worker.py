@@ -1,7 +1,7 @@
 """What an unpack worker does: confine itself, then apply one tar stream to one tree.
 
-The process belongs to whoever forks it (the launcher). It has standard output to nothing, no other descriptors, and
-ends after this; its answer, or the exception, goes back by the launcher's own wire.
+The process is forked by the launcher. Its standard output is /dev/null, it has no other descriptors, and it ends
+after this; its result, or the exception, goes back by the launcher's own wire.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def header(
 
 
 def _sparse_name(name: bytes) -> bytes:
-    """What a reader sees that knows no records."""
+    """The name for a reader without support of these records."""
     above, slash, base = name.rpartition(b"/")
     return above + slash + b"GNUSparseFile.0/" + base
 

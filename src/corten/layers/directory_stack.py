@@ -1,7 +1,7 @@
-"""The way from the top of a tree down to one directory of it, however deep that is, on few descriptors.
+"""The directories from the top of a tree down to one in it, at any depth, on a bounded number of descriptors.
 
-The lowest directories are held open. Those above them are opened again when the way leads back: by `..`, which has to
-be the directory that we came from; or, when it has been moved meanwhile, from the top by the names that led to it.
+The lowest directories are held open. Those above are opened again on the way back: by `..`, which has to be the
+directory that was entered from there; or, when it has been moved meanwhile, from the top by the names that led to it.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ class _Level:
         return (status.st_dev, status.st_ino) == (self.device, self.inode)
 
 
-class Way:
+class DirectoryStack:
     """`fd` is the lowest directory: good until the next `enter` or `leave`. `top` stays the caller's.
 
-    way = Way(top)
+    stack = DirectoryStack(top)
     try:
-        if way.enter(b"etc"):
-            os.listdir(way.fd)
-            way.leave()
+        if stack.enter(b"etc"):
+            os.listdir(stack.fd)
+            stack.leave()
     finally:
-        way.close()
+        stack.close()
     """
 
     def __init__(self, top: int, opener: Open = open_directory) -> None:
@@ -78,7 +78,7 @@ class Way:
 
     def leave(self) -> int:
         """Up to the directory above. Answers how many levels below the top that is: fewer than one less when those
-        above are not there any more, and the way ends at the lowest one that is."""
+        above do not exist any more, and the stack ends at the lowest one that does."""
         below = self._levels.pop()
         try:
             if self._levels and self._levels[-1].fd < 0 and not self._up(below.fd, self._levels[-1]):
@@ -130,7 +130,7 @@ class Way:
 
     def down(self) -> Iterator[int]:
         """Descriptors of the directories from the top to the lowest one, each good until the next. Ends early where
-        one is not there any more."""
+        one does not exist any more."""
         here, own = self._top, False
         try:
             yield here
