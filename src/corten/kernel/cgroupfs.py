@@ -1,6 +1,6 @@
 """Control groups as files: cgroups(7). Where the hierarchies are mounted, and their files by directory descriptor.
 
-Nothing here knows what a file means; that is `corten.runtime.cgroups`.
+What the files mean is in `corten.runtime.cgroups`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Connection tracking's table, over nfnetlink: forget the flows of an address, or of a port.
 
 A flow that is known keeps being translated as it was when it began, whatever the rules say since: to an address that
-somebody else has now, or (UDP, where a flow ends only by silence) not at all.
+another container has now, or (UDP, where a flow ends only by silence) not at all.
 Source: include/uapi/linux/netfilter/nfnetlink_conntrack.h.
 """
 

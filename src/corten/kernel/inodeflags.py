@@ -10,7 +10,7 @@ TOPDIR = 0x20000
 
 
 def get(fd: int) -> int:
-    """OSError where the file system has none."""
+    """The inode flags of a file (chattr(1)). Raises OSError where the file system has none."""
     return int(struct.unpack("i", fcntl.ioctl(fd, _GET, bytes(4)))[0])
 
 

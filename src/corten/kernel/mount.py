@@ -125,7 +125,7 @@ def move(fd: int, target: int) -> None:
 
 
 def move_to(fd: int, path: str, directory: int = sys.AT_FDCWD) -> None:
-    """Put the detached mount `fd` at a path, which begins in `directory`, and which nobody else controls."""
+    """Put the detached mount `fd` at a path, which begins in `directory`, and which no other process controls."""
     sys.syscall("move_mount", sys.SYS_move_mount, fd, b"", directory, os.fsencode(path), _MOVE_MOUNT_F_EMPTY_PATH)
 
 

@@ -160,7 +160,7 @@ def answer(message: Message) -> Answer:
 
 
 def failure(number: int, name: str, explanation: str = "") -> OSError:
-    """OSError whose text is the errno's, the kernel's explanation, and what was asked."""
+    """An OSError for errno `number`: its text has the kernel's explanation, and what was asked."""
     reason = f"{os.strerror(number)} ({explanation})" if explanation else os.strerror(number)
     return OSError(number, f"{reason} in {name}")
 

@@ -47,7 +47,7 @@ NFT_MSG_NEWCHAIN, NFT_MSG_GETCHAIN = 3, 4
 NFT_MSG_NEWRULE, NFT_MSG_GETRULE, NFT_MSG_NEWSET = 6, 7, 9
 NFT_MSG_NEWSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_DELSETELEM = 12, 13, 14
 
-NFT_TABLE_F_OWNER = 2  # Linux 5.12: nobody else can change or flush the table
+NFT_TABLE_F_OWNER = 2  # Linux 5.12: no other process can change or flush the table
 NFT_TABLE_F_PERSIST = 4  # Linux 6.9: and it stays when its owner's socket is closed
 
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = range(5)
@@ -113,7 +113,7 @@ def _message(kind: int, table: Table, flags: int, name: str, body: bytes) -> Req
 
 
 def new_table(table: Table, flags: int = 0) -> Request:
-    """Make the table, or take over an orphaned one when `flags` say owner (EPERM: somebody else owns it)."""
+    """Make the table, or take over an orphaned one when `flags` say owner (EPERM: another process owns it)."""
     body = string(1, table.name) + be32(2, flags)
     return _message(NFT_MSG_NEWTABLE, table, NLM_F_CREATE, f"add table {table.name}", body)
 
@@ -171,7 +171,7 @@ def value(*parts: bytes) -> bytes:
 
 
 def ifname(name: str) -> bytes:
-    """An interface's name as a key: 16 bytes, padded with zeros. ValueError when it is too long."""
+    """An interface's name as a key: 16 bytes, padded with zeros. Raises ValueError when it is too long."""
     raw = name.encode()
     if len(raw) > 15:
         raise ValueError(f"interface name longer than 15 bytes: {name!r}")

@@ -1,4 +1,4 @@
-"""Paths below a root that somebody else controls: openat2(2), and what is built on it.
+"""Paths below a root that other processes control: openat2(2), and what is built on it.
 
 A path string is never used on such a tree. `open_in` resolves one inside `root` as if root were `/` (absolute and
 `..` links stay inside, magic links are refused) and the answer is a file descriptor, which is what one then works

@@ -41,8 +41,8 @@ _python = ctypes.pythonapi
 def clone3(flags: int, cgroup: int = 0) -> tuple[int, int]:
     """clone3(2) as fork: (0, -1) in the child, (pid, pidfd) in the parent. `cgroup` is a cgroup2 directory.
 
-    With CLONE_PARENT the child is its grandparent's, which then is who gets SIGCHLD. The interpreter is told, as
-    os.fork tells it. Call it only where the process has one thread.
+    With CLONE_PARENT the child is its grandparent's, which then gets SIGCHLD. The interpreter is notified as by
+    os.fork. Call it only where the process has one thread.
     """
     pidfd = ctypes.c_int(-1)
     if cgroup:
@@ -80,7 +80,7 @@ def set_name(name: str) -> None:
 
 
 def default_signal(number: int) -> None:
-    """SIG_DFL, by rt_sigaction(2) itself: libc does not let anybody touch the signals it uses internally."""
+    """SIG_DFL, by rt_sigaction(2) itself: libc refuses to change the signals it uses internally."""
     action = bytes(32)  # struct kernel_sigaction: handler, flags, restorer, mask
     sys.syscall("rt_sigaction", sys.SYS_rt_sigaction, number, action, None, 8)
 

@@ -115,7 +115,7 @@ class Route(NamedTuple):
 
 
 def mac_bytes(mac: str) -> bytes:
-    """`02:42:ac:11:00:02` as six bytes. ValueError for anything else."""
+    """`02:42:ac:11:00:02` as six bytes. Raises ValueError for anything else."""
     raw = bytes.fromhex(mac.replace(":", "").replace("-", ""))
     if len(raw) != 6:
         raise ValueError(f"not a MAC address: {mac!r}")
@@ -146,7 +146,7 @@ def bridge(name: str, mac: str, mtu: int = 0) -> Request:
 def veth(name: str, index: int, master: int, peer: str, peer_index: int, mac: str, netns: int, mtu: int = 0) -> Request:
     """Both ends of a pair in one message: `name` is a port of `master`, `peer` is in the namespace `netns` (a fd).
 
-    The numbers are given so that nobody has to ask for them (EBUSY when one is taken). They must differ: the kernel
+    The numbers are given so that they need not be looked up (EBUSY when one is taken). They must differ: the kernel
     puts off by up to a second what it hears from a device whose other end has its own number (linkwatch), and the
     bridge would not forward before. A device placed at its creation costs nothing; one that is moved into a namespace
     later costs 12 to 20 ms. And it gets one queue each way: the kernel would make one for each processor, with
@@ -203,7 +203,7 @@ def vlan(name: str, parent: int, number: int) -> Request:
 def alias(name: str, words: str) -> Request:
     """A line of text on a device (`ip -d link` shows it); the kernel takes none when a device is made.
 
-    By name, so that it can be in one datagram with the device's making: nobody dies in between.
+    By name, so that it can be in one datagram with the device's making: the process cannot die in between.
     """
     body = _ifinfo() + string(IFLA_IFNAME, name) + string(IFLA_IFALIAS, words)
     return Request(f"set alias of {name}", RTM_SETLINK, 0, body)
@@ -308,7 +308,7 @@ def change(message: Message, known: Sequence[Container[int]]) -> Change | None:
     if message.kind not in (RTM_NEWLINK, RTM_DELLINK):
         return None
     family, _, index, flags, _ = _IFINFOMSG.unpack_from(message.body)
-    if family != socket.AF_UNSPEC or not _in(index, known):  # a bridge tells of its ports in a family of its own
+    if family != socket.AF_UNSPEC or not _in(index, known):  # a bridge reports its ports in a family of its own
         return None
     if message.kind == RTM_DELLINK:
         return Change(index, gone=True)

@@ -66,7 +66,7 @@ def failure(call: str, *arguments: object) -> OSError:
 
 
 def _shown(argument: object) -> str:
-    """A text in quotes, a structure by its size: its bytes tell nobody anything."""
+    """A text in quotes, a structure by its size: its bytes would not be readable."""
     if not isinstance(argument, bytes):
         return str(argument)
     text = argument.decode(errors="replace")
