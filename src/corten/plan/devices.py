@@ -33,7 +33,7 @@ PRIVILEGED_RULES: tuple[Json, ...] = ({"allow": True, "access": "rwm"},)
 
 
 def device_rules_and_nodes(host: HostConfig, facts: HostFacts) -> tuple[list[Json], list[Json]]:
-    """(linux.resources.devices, linux.devices). Invalid when an asked device does not exist."""
+    """(linux.resources.devices, linux.devices). Raises Invalid when a requested device does not exist."""
     if host.privileged:
         return [dict(rule) for rule in PRIVILEGED_RULES], _privileged_nodes(host, facts)
     rules, nodes = [dict(rule) for rule in DEFAULT_RULES], []

@@ -37,7 +37,7 @@ OCI_VERSION = "1.2.0"
 
 
 def container_spec(inputs: SpecInputs, facts: HostFacts) -> Json:
-    """config.json of one container. Invalid when a device, an option or a mount cannot be had."""
+    """config.json of one container. Raises Invalid when a device, an option or a mount cannot be had."""
     host = inputs.host_config
     spec: Json = {
         "ociVersion": OCI_VERSION,

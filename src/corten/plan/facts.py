@@ -62,7 +62,7 @@ class HostFacts:
 
     capabilities   names with CAP_ that both the kernel and the daemon's bounding set have
     controls       subset of ALL_CONTROLS
-    devices        host path -> the device itself, or all devices below a directory; OSError when there is none. "/dev"
+    devices        host path -> the device itself, or all devices below a directory; raises OSError for none. "/dev"
                    leaves out what belongs to the host's own mounts: console, pts, shm, fd, mqueue
     uid_map        the daemon's userns-remap; empty when containers share the host's ids
     thermal_paths  existing /sys/devices/system/cpu/cpuN/thermal_throttle, masked beside Docker's fixed list
@@ -102,11 +102,11 @@ class HostFacts:
 
 @dataclass(frozen=True, slots=True)
 class MountPoint:
-    """One place where something of the user's is mounted, as Docker's records and inspect know it.
+    """One place where something of the user's is mounted, in the terms of Docker's records and inspect.
 
     type         "bind", "volume" or "tmpfs"
     name         volume name; "" for an anonymous volume until the engine has made it
-    source       host path; for a volume "" until the engine knows where it is
+    source       host path; for a volume "" until the engine has looked it up
     mode         the option text of -v, as inspect shows it ("ro", "z", ...)
     propagation  "" or one of private, rprivate, shared, rshared, slave, rslave
     nocopy       a new volume is not filled with what the image has at this place

@@ -1,7 +1,8 @@
-"""A container's Config: what the client asked for over what its image says.
+"""A container's Config: the client's request over the image's configuration.
 
-Image configs are hostile input: an `Env` entry without "=" would mean "take it from the environment of whoever runs
-this" further down, so it is dropped here (CVE-2026-57231). In the client's own list the same entry is a wish to unset.
+Image configs are hostile input: an `Env` entry without "=" would mean "take it from the environment of the runtime's
+process" further down, so it is dropped here (CVE-2026-57231). In the client's own list the same entry unsets a
+variable.
 """
 
 from __future__ import annotations

@@ -95,9 +95,9 @@ def _add_image_volumes(points: dict[str, MountPoint], own: set[str], volumes: Ma
 
 
 def _check_not_in_proc(point: MountPoint) -> None:
-    """/proc belongs to the kernel: whoever puts files there chooses what the runtime reads and writes (CVE-2019-19921).
+    """/proc is the kernel's: files mounted there would choose what the runtime reads and writes (CVE-2019-19921).
 
-    lxcfs is let through where it mounts, and the host's own /proc over the container's.
+    lxcfs is allowed where it mounts, and the host's own /proc over the container's.
     """
     place = point.destination
     if place == "/proc" and not (point.type == "bind" and point.source == "/proc"):

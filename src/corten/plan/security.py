@@ -108,7 +108,7 @@ class SecurityOptions(NamedTuple):
 
 
 def parse_security_options(options: Iterable[str] | None, default_no_new_privileges: bool = False) -> SecurityOptions:
-    """Docker's --security-opt values, `key=value` or the older `key:value`. Invalid for one that Docker lacks."""
+    """Docker's --security-opt values, `key=value` or the older `key:value`. Raises Invalid for an unknown one."""
     found = SecurityOptions(no_new_privileges=default_no_new_privileges)
     for option in options or ():
         if option == "no-new-privileges":
@@ -152,7 +152,7 @@ def _boolean(option: str, value: str) -> bool:
 
 
 def normalize_capabilities(field: str, names: Sequence[str] | None) -> list[str]:
-    """Upper case, with CAP_ in front; "ALL" stays. Invalid with Docker's words for a name nobody knows."""
+    """Upper case, with CAP_ in front; "ALL" stays. Raises Invalid for an unknown name, in Docker's words."""
     result = []
     for name in names or ():
         upper = name.upper()

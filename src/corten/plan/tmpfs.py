@@ -30,7 +30,7 @@ _FLAG = {word: rivals[0] for rivals in _RIVALS for word in rivals}
 
 
 def merge_options(words: Iterable[str]) -> list[str]:
-    """The words without repetitions and without those that a later one undoes. Invalid for an unknown word."""
+    """The words without repetitions and without those that a later one undoes. Raises Invalid for an unknown word."""
     kept: dict[str, str] = {}
     for word in words:
         if word == "defaults":

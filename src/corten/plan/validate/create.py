@@ -45,8 +45,8 @@ def check_create(
 ) -> list[str]:
     """The warnings of POST /containers/create; `config` is already merged with the image's.
 
-    Raises Invalid, or Unsupported for what this engine leaves out. Asks nobody else: whether other containers, networks
-    and bind sources exist is the engine's to find out.
+    Raises Invalid for a bad value, Unsupported for what this engine leaves out. Whether other containers, networks and
+    bind sources exist is checked by the engine.
     """
     try:
         if name:

@@ -20,7 +20,7 @@ _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
 
 
 def check_network(config: Config, host: HostConfig, networking: NetworkingConfig) -> list[str]:
-    """Invalid, or the warnings."""
+    """Check network settings; returns warnings. Raises Invalid for a bad value."""
     mode = host.network_mode
     check_word("network mode", mode)
     for name, endpoint in (networking.endpoints_config or {}).items():
@@ -79,7 +79,7 @@ def _check_port(text: str) -> None:
 
 
 def check_bindings(bindings: Mapping[str, Sequence[PortBinding]]) -> None:
-    """A PortMap. Invalid."""
+    """Check a PortMap. Raises Invalid for a bad port or address."""
     total = 0
     for port, places in bindings.items():
         parse_port(port)

@@ -20,7 +20,7 @@ _POLICIES = ("", "no", "always", "unless-stopped", "on-failure")
 
 
 def check_resources(asked: Resources, facts: HostFacts, update: bool = False) -> list[str]:
-    """Invalid, or the warnings. `update` leaves out what only holds for a whole request."""
+    """Check resources; returns warnings. `update` leaves out what only holds for a whole request. Raises Invalid."""
     warnings, changes = missing_controls(asked, facts)
     host = asked.replace(**changes)
     _check_memory(host, update)
@@ -110,7 +110,7 @@ def check_cpuset(noun: str, short: str, text: str, available: frozenset[int]) ->
 
 
 def parse_cpuset(text: str, short: str = "cpus") -> set[int]:
-    """The numbers of a cpuset list; "" is the empty set. Invalid for a wrong form or a number above 8192."""
+    """The numbers of a cpuset list; "" is the empty set. Raises Invalid for a wrong form or a number above 8192."""
     found: set[int] = set()
     for part in text.split(",") if text else ():
         match = _RANGE.fullmatch(part)
@@ -135,7 +135,7 @@ def cpuset_text(numbers: Iterable[int]) -> str:
 
 
 def check_ulimits(limits: Sequence[Ulimit]) -> None:
-    """Invalid for one that cannot be anywhere."""
+    """Raises Invalid for an unknown name, a soft limit above the hard one, or a value out of range."""
     for limit in limits:
         name, soft, hard = limit.name, limit.soft, limit.hard
         if name not in ULIMITS:

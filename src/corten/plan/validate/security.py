@@ -20,7 +20,7 @@ _PERMISSIONS = re.compile(r"[rwm]{1,3}", re.ASCII)
 
 
 def check_security(host: HostConfig, facts: HostFacts) -> None:
-    """Invalid when a mode, an option or a name is unknown, or does not go with another."""
+    """Raises Invalid when a mode, an option or a name is unknown, or does not go with another."""
     _check_modes(host)
     _check_remapped(host, facts)
     normalize_capabilities("CapAdd", host.cap_add)
