@@ -39,7 +39,10 @@ class Question(NamedTuple):
 
 
 def parse(message: bytes) -> Question:
-    """The one question of a query. Corrupt when it is none: a response, several questions, a name that does not fit."""
+    """The one question of a query.
+
+    Raises Corrupt for anything else: a response, several questions, a name that does not fit.
+    """
     if len(message) < _HEADER.size:
         raise Corrupt("dns message shorter than its header")
     id, flags, questions, _, _, _ = _HEADER.unpack_from(message)
@@ -77,7 +80,7 @@ def reverse(name: str) -> IPAddress | None:
 
 
 def encode_name(name: str) -> bytes:
-    """Labels with their lengths. ValueError for an empty label or one above 63 bytes."""
+    """Labels with their lengths. Raises ValueError for an empty label or one above 63 bytes."""
     found = bytearray()
     for label in name.split("."):
         raw = label.encode("ascii", "replace")
@@ -106,7 +109,7 @@ def _reply(message: bytes, question: Question, code: int, records: Sequence[byte
 def addresses(message: bytes, question: Question, found: Sequence[IPAddress], limit: int = _UDP_LIMIT) -> bytes:
     """An answer with these addresses; none is a valid answer too: the name exists and has none of this kind.
 
-    What does not fit `limit` bytes is left out, and the client told to ask by TCP.
+    What does not fit `limit` bytes is left out, and TC is set: the client asks again by TCP.
     """
     records = [
         struct.pack(">HHHIH", 0xC00C, A if ip.version == 4 else AAAA, IN, TTL, len(ip.packed)) + ip.packed

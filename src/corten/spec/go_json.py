@@ -52,7 +52,7 @@ def loads(body: bytes, what: str) -> Any:
     """The value of a JSON text; an object is a tuple of its (key, value) pairs, a number that is no integer of a usual
     size is bytes as it was written, and strings may hold lone surrogates.
 
-    Invalid, naming `what`.
+    Raises Invalid that names `what` for anything else.
     """
     return _loads(
         body.decode("utf-8", _REPLACE), what, object_pairs_hook=tuple, parse_int=_short, parse_float=str.encode
@@ -60,14 +60,17 @@ def loads(body: bytes, what: str) -> Any:
 
 
 def value(body: bytes, what: str) -> Any:
-    """The value of a JSON text as Python has it, without lone surrogates. Invalid, naming `what`."""
+    """The value of a JSON text as Python has it, without lone surrogates.
+
+    Raises Invalid that names `what` for anything else.
+    """
     text = body.decode("utf-8", _REPLACE)
     found = _loads(text, what, parse_int=_number)
     return json.loads(unicode(json.dumps(found, ensure_ascii=False))) if "\\u" in text else found
 
 
 def document(body: bytes, what: str) -> dict[str, Any]:
-    """The object in a JSON text, as `value` has it. Invalid, naming `what`."""
+    """The object in a JSON text, as `value` has it. Raises Invalid that names `what` for anything else."""
     found = value(body, what)
     if not isinstance(found, dict):
         raise Invalid(f"{what} is not a JSON object")
@@ -214,7 +217,10 @@ def _zero(kind: Type) -> Any:
 
 
 def moment(value: Any) -> str:
-    """A time as Go prints what it has read (RFC3339Nano): nanoseconds at most, without zeros at the end. Invalid."""
+    """A time as Go prints what it has read (RFC3339Nano): nanoseconds at most, without zeros at the end.
+
+    Raises Invalid for another form.
+    """
     found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
     if found is None or not _exists(found):
         shown = value[:100] if isinstance(value, str) else type(value).__name__

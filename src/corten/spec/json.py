@@ -1,4 +1,4 @@
-"""JSON as it is decoded: for what is JSON by nature, such as labels, raw answers and options that nobody has typed."""
+"""JSON as it is decoded: for what is JSON by nature, such as labels, raw answers and options without a fixed type."""
 
 from __future__ import annotations
 

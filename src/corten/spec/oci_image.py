@@ -177,7 +177,7 @@ def descriptor(document: Any) -> Descriptor:
 
 
 def layer_compression(layer: Descriptor) -> str:
-    """ "tar", "gzip" or "zstd". Unsupported for foreign layers and for what is no file system layer."""
+    """ "tar", "gzip" or "zstd". Raises Unsupported for foreign layers and for what is no file system layer."""
     kind = LAYERS.get(layer.media_type)
     if kind is not None:
         return kind

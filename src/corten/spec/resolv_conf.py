@@ -1,4 +1,4 @@
-"""resolv.conf(5), as much of it as says whom to ask."""
+"""resolv.conf(5): the name servers in it."""
 
 from __future__ import annotations
 

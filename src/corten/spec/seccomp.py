@@ -36,8 +36,8 @@ def _default_profile() -> Json:
 
 
 def resolve(profile: Json, capabilities: Collection[str], machine: str, kernel: str) -> Json | None:
-    """A profile as people give it with --security-opt seccomp=FILE. None when it says nothing at all, which means
-    unconfined. Invalid when it is of the wrong shape. What is OCI's already (flags, listenerPath) is kept."""
+    """The OCI form of a profile of --security-opt seccomp=FILE. None for an empty one, which means unconfined. What is
+    OCI's already (flags, listenerPath) is kept. Raises Invalid when it is of the wrong shape."""
     if not isinstance(profile, dict):
         raise Invalid("seccomp profile is no JSON object")
     if not profile.get("defaultAction") and not profile.get("syscalls"):

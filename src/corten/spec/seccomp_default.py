@@ -13,7 +13,7 @@ from typing import Any
 
 from corten.spec.json import Json
 
-# For everybody. The topics are for readers; the profile is one flat list.
+# For all containers. The topics are for readers; the profile is one flat list.
 COMMON: dict[str, str] = {
     "sockets and messages": """
         accept accept4 bind connect getpeername getsockname getsockopt listen recv recvfrom recvmmsg
@@ -122,7 +122,7 @@ WITH_ARCHITECTURE: tuple[tuple[tuple[str, ...], str], ...] = (
 # Before Linux 4.8 ptrace could step around the filter.
 TRACING = "process_vm_readv process_vm_writev ptrace"
 
-# personality(2): Linux, Linux with 32-bit uname, both with UNAME26 off/on as programs ask for, and "tell me".
+# personality(2): Linux, Linux with 32-bit uname, both with UNAME26 off/on as programs ask for, and "query only".
 PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 
 # Every CLONE_NEW* that clone(2) can pass: NS, CGROUP, UTS, IPC, USER, PID, NET.
@@ -171,9 +171,9 @@ def _argument(value: int, operator: str, index: int = 0) -> list[Json]:
 
 
 def _entries() -> list[Json]:
-    everybody = sorted(" ".join(COMMON.values()).split())
+    common = sorted(" ".join(COMMON.values()).split())
     return [
-        _allow(" ".join(everybody)),
+        _allow(" ".join(common)),
         _allow(TRACING, includes={"minKernel": "4.8"}),
         *(_allow("socket", args=_argument(value, operator)) for value, operator in SOCKET_FAMILIES),
         *(_allow("personality", args=_argument(value, "SCMP_CMP_EQ")) for value in PERSONALITIES),

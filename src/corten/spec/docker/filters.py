@@ -25,7 +25,7 @@ class Filters(Mapping[str, frozenset[str]]):
         return len(self._values)
 
     def check(self, allowed: Collection[str]) -> None:
-        """Invalid, with Docker's words, when a key is none of `allowed`."""
+        """Raises Invalid, in Docker's words, when a key is none of `allowed`."""
         for key in self:
             if key not in allowed:
                 raise Invalid(f"invalid filter '{key}'")
@@ -35,7 +35,7 @@ class Filters(Mapping[str, frozenset[str]]):
         return next(iter(sorted(self._values.get(key, ()))), None)
 
     def flag(self, key: str, default: bool = False) -> bool:
-        """A yes or no. Invalid for other words, and for both at once."""
+        """A boolean. Raises Invalid for other words, and for both at once."""
         values = {_BOOLEANS.get(value.lower()) for value in self._values.get(key, ())}
         if not values:
             return default

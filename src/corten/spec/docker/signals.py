@@ -13,7 +13,7 @@ _NAMES |= {"RTMIN": 34, "RTMAX": 64}
 
 
 def number(text: str) -> int:
-    """Invalid when there is no such signal."""
+    """The number of a signal by its name or number. Raises Invalid when there is no such signal."""
     if text.isascii() and text.isdigit():
         value = int(text[:9])
         if 0 < value <= 64:

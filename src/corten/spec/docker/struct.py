@@ -83,11 +83,11 @@ class Struct:
         raise AttributeError(f"{type(self).__name__} is frozen: use replace({name}=...)")
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with other values for some fields. TypeError for a field that is none."""
+        """A copy with other values for some fields. Raises TypeError for an unknown field."""
         return type(self)(**{**self.__dict__, **changes})
 
     def to_json(self, version: Version | None = None) -> dict[str, Any]:
-        """What Docker prints of it, as `version` of the API knows it: a new dict of JSON's types all the way down."""
+        """What Docker prints of it in `version` of the API: a new dict of JSON's types all the way down."""
         shown: dict[str, Any] = {}
         for attribute, field in self.FIELDS.items():
             value = getattr(self, attribute)

@@ -33,7 +33,8 @@ def rfc3339(at: int) -> str:
 def parse_time(text: str, at: int | None = None) -> int:
     """A time as clients give it: UNIX seconds with decimals, RFC 3339 or a shorter form of it, or a duration ago.
 
-    `at` is what a duration counts back from; the present time when None. A time without zone is UTC. Invalid.
+    `at` is what a duration counts back from; the present time when None. A time without zone is UTC. Raises Invalid
+    for another form.
     """
     if found := _UNIX.match(text):
         return int(found[1]) * SECOND + int((found[2] or "0").ljust(9, "0"))
