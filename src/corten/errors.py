@@ -11,10 +11,10 @@
      ├── Unsupported      this machine or this engine cannot do it             501
      ├── Exhausted        no space, no address, no process left                500
      ├── Corrupt          what is on disk or on the wire is not what it claims 500
-     └── Failed           it was tried and did not work                        500
+     └── Failed           the operation was attempted and failed               500
           └── StartFailed   a container's program could not be started; has the exit code 125, 126 or 127
 
-A message is one lower-case line that names the object and, where there is one, the remedy. Messages are for people:
+A message is one lower-case line that names the object and, where there is one, the remedy. Messages are for users:
 code decides by class, never by text. The numbers are the HTTP status that the API gives each class, for orientation;
 the table that maps them is in `corten.api.errors`. How an error travels between processes: `corten.error_codec`.
 """

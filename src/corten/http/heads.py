@@ -125,7 +125,7 @@ class BoundedHeads(RequestHandler):
 
 
 def invite(request: web.BaseRequest) -> None:
-    """Tell a client that waits for it to send its body (RFC 9110, 10.1.1). Called once, before the body is read."""
+    """Send 100 Continue to a client that waits for it (RFC 9110, 10.1.1). Called once, before the body is read."""
     if awaits_invitation(request) and request.transport is not None:
         request[_INVITED] = True
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -142,6 +142,6 @@ def awaits_invitation(request: web.BaseRequest) -> bool:
 
 
 def unknown_expectation(request: web.BaseRequest) -> str:
-    """What the client expects that no server here knows; "" for nothing."""
+    """An expectation of the client that no server here supports; "" for nothing."""
     expected = request.headers.get("Expect", "").strip()
     return expected if expected.lower() != "100-continue" else ""

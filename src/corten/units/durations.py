@@ -19,7 +19,10 @@ def parse_duration(text: str) -> int:
 
 
 def parse_age(text: str) -> int:
-    """As `parse_duration`, with d and w for days and weeks, and without a sign: "7d", "2w", "36h". ValueError."""
+    """As `parse_duration`, with d and w for days and weeks, and without a sign: "7d", "2w", "36h".
+
+    Raises ValueError in Go's words for another form.
+    """
     return _sum(text, text, {**NANO, **_DAYS})
 
 
