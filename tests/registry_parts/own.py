@@ -66,7 +66,7 @@ class Answer:
 
 
 class Own:
-    """A client of one registry. `as_` is the headers of whoever asks."""
+    """A client of one registry. `as_` is the headers with the credentials."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self.session = session

@@ -83,7 +83,7 @@ async def test_what_is_not_there(client: Registry, server: Scripted) -> None:
         await manifest(client, server, "2")
 
 
-async def test_nobody_at_home(client: Registry) -> None:
+async def test_no_registry_listens(client: Registry) -> None:
     reference = parse("127.0.0.1:1/a:b")
     with pytest.raises(
         Failed, match=r'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused'
@@ -111,7 +111,7 @@ async def test_another_length_than_said(client: Registry, server: Scripted) -> N
     async def before(request: web.Request) -> web.StreamResponse | None:
         if "/blobs/" not in request.path:
             return None
-        response = web.StreamResponse()  # in chunks: nobody says how long it is
+        response = web.StreamResponse()  # in chunks: no Content-Length
         await response.prepare(request)
         await response.write(DATA)
         return response

@@ -1,4 +1,4 @@
-"""Whom the client trusts, and whom the server: certs.d, htpasswd."""
+"""Which certificates the client accepts, and which users the server: certs.d, htpasswd."""
 
 from __future__ import annotations
 

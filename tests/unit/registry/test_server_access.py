@@ -1,4 +1,4 @@
-"""Who gets what over HTTP: basic authentication, tokens, challenges, the catalog, mounts from elsewhere."""
+"""Access over HTTP: basic authentication, tokens, challenges, the catalog, mounts from elsewhere."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ async def test_tokens(own: Own) -> None:
     assert (await own.ask("GET", "/v2/ann/x/tags/list", as_=other)).status == 403
     everything = await token(own, "repository:bob/x:*", as_=BOB)
     assert (await own.push_blob("bob/x", b"more", everything)).status == 201
-    nobody = await token(own, writing)
-    assert (await own.ask("GET", "/v2/bob/x/tags/list", as_=nobody)).status == 401
+    anonymous = await token(own, writing)
+    assert (await own.ask("GET", "/v2/bob/x/tags/list", as_=anonymous)).status == 401
     answer = await own.ask("GET", f"/token?scope={reading}", as_={"Authorization": "Basic YW5uOndyb25n"})
     assert (answer.status, answer.headers["WWW-Authenticate"][:5]) == (401, "Basic")
     assert (await own.ask("GET", "/token?service=other")).status == 401
@@ -131,16 +131,16 @@ async def test_the_catalog_shows_what_one_may_read(own: Own) -> None:
     following = re.match(r"<(.*)>", answer.headers["Link"])
     assert following
     assert (await own.ask("GET", following[1], as_=BOB)).json["repositories"] == ["public/x"]
-    nobody = await token(own, "registry:catalog:*")
-    assert (await own.ask("GET", "/metrics", as_=nobody)).status == 401
+    anonymous = await token(own, "registry:catalog:*")
+    assert (await own.ask("GET", "/metrics", as_=anonymous)).status == 401
     answer = await own.ask("GET", "/v2/_catalog")
     assert answer.status == 401 and 'scope="registry:catalog:*"' in answer.headers["WWW-Authenticate"]
 
 
 async def test_a_mount_needs_reading_at_the_source(own: Own) -> None:
     await own.push_image("ann/x", "1", b"hers", as_=ANN)
-    await own.push_image("public/x", "1", b"everybody's", as_=ANN)
-    hers, everybodys = digest(b"hers"), digest(b"everybody's")
+    await own.push_image("public/x", "1", b"shared", as_=ANN)
+    hers, shared = digest(b"hers"), digest(b"shared")
     scopes = ["repository:bob/x:pull,push", "repository:public/x:pull", "repository:ann/x:pull"]
     for as_ in (BOB, await token(own, *scopes, as_=BOB)):
         for source in ("&from=ann/x", ""):
@@ -152,14 +152,14 @@ async def test_a_mount_needs_reading_at_the_source(own: Own) -> None:
         await own.push_blob("bob/x", config, as_)
         assert (await own.push("bob/x", "1", manifest(config, b"hers"), as_)).code == "MANIFEST_BLOB_UNKNOWN"
     for source in ("&from=public/x", ""):
-        answer = await own.ask("POST", f"/v2/bob/y/blobs/uploads/?mount={everybodys}{source}", as_=BOB)
+        answer = await own.ask("POST", f"/v2/bob/y/blobs/uploads/?mount={shared}{source}", as_=BOB)
         assert answer.status == 201
     narrow = await token(own, "repository:bob/z:pull,push", as_=BOB)
-    answer = await own.ask("POST", f"/v2/bob/z/blobs/uploads/?mount={everybodys}&from=public/x", as_=narrow)
+    answer = await own.ask("POST", f"/v2/bob/z/blobs/uploads/?mount={shared}&from=public/x", as_=narrow)
     wanted = "repository:bob/z:pull,push repository:public/x:pull"
     assert answer.status == 401 and f'scope="{wanted}"' in answer.headers["WWW-Authenticate"]
     better = await token(own, wanted, as_=BOB)
-    answer = await own.ask("POST", f"/v2/bob/z/blobs/uploads/?mount={everybodys}&from=public/x", as_=better)
+    answer = await own.ask("POST", f"/v2/bob/z/blobs/uploads/?mount={shared}&from=public/x", as_=better)
     assert answer.status == 201
     answer = await own.ask("POST", f"/v2/bob/z/blobs/uploads/?mount={hers}&from=ann/x", as_=narrow)
     assert answer.status == 202  # no token would let him read that
@@ -186,7 +186,7 @@ async def test_rights_without_accounts(tmp_path: Path) -> None:
     store.close()
 
 
-async def test_passwords_that_are_tried_out_hold_nobody_up(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_passwords_that_are_tried_out_delay_no_other_request(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await own.ask("GET", "/v2/", as_=ANN)).status == 200
     go, really, at_once, most = Event(), htpasswd.check, set[object](), 0
 

@@ -110,7 +110,7 @@ async def test_tags_and_untagged_manifests(here: Here) -> None:
     await whole(here.own, "team/a", "latest", b"layer 0")
     await whole(here.own, "team/a", digest(bodies[1]), b"layer 1")  # without a tag since just now
     age(here.root)
-    assert "manifest" not in here.collect()  # somebody may know its digest
+    assert "manifest" not in here.collect()  # a client may use its digest
     assert "manifest" not in here.collect(Policy(untagged=48 * HOUR))
     assert here.collect(Policy(untagged=HOUR)).count("manifest") == 1
     assert (await here.own.ask("GET", f"/v2/team/a/manifests/{digest(bodies[1])}")).status == 404
@@ -174,7 +174,7 @@ async def test_an_upload_that_was_gone_on_with_meanwhile_stays(here: Here, monke
     assert upload.path.read_bytes() == b"more"
 
 
-async def test_uploads_that_nobody_goes_on_with(here: Here) -> None:
+async def test_abandoned_uploads(here: Here) -> None:
     old = (await here.own.ask("POST", "/v2/a/blobs/uploads/")).headers["Location"]
     await here.own.ask("PATCH", old, b"some")
     age(here.root, "uploads", seconds=25 * HOUR)
@@ -284,7 +284,7 @@ async def test_content_that_is_uploaded_again(here: Here) -> None:
 
     def upload() -> None:
         times.append(1)
-        if len(times) == 2:  # nobody links to it any more, and it is about to go
+        if len(times) == 2:  # no repository links to it any more, and it is about to be removed
             upload = here.store.uploads.begin("c")
             with upload.held():
                 upload.write(b"layer")

@@ -1,4 +1,4 @@
-"""Files that are sent, and who else gets a turn meanwhile."""
+"""Files that are sent, and other clients that are served meanwhile."""
 
 from __future__ import annotations
 

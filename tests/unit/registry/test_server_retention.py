@@ -44,7 +44,7 @@ def test_what_hangs_on_what() -> None:
         "old": node(0, "old child"),
         "old child": node(0),
         "young": node(10),
-        "of nobody": node(0, subject="absent too"),
+        "of none": node(0, subject="absent too"),
         "loop": node(0, "loop", subject="loop"),
     }
     hanging = {"index", "amd", "arm", "signature", "of the signature"}

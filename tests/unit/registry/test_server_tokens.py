@@ -1,4 +1,4 @@
-"""Tokens: what was granted, to whom, for how long; and what is none."""
+"""Tokens: grants, user, lifetime; and what is no token."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_scopes() -> None:
 
 
 def test_a_key_is_made_once_however_many_want_it(tmp_path: Path) -> None:
-    """Nobody reads a part of one, and no attempt that was killed leaves an empty one behind."""
+    """No reader gets a part of one, and no attempt that was killed leaves an empty one behind."""
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(lambda _: key_in(tmp_path / "key"), range(8)))) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["key"]

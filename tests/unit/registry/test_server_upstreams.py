@@ -81,7 +81,7 @@ async def test_without_the_upstream(tmp_path: Path) -> None:
         source = upstream(registry)
         async with caching(tmp_path, source) as own:
             await pull(own, image)
-    async with caching(tmp_path, source) as own:  # nobody listens there any more
+    async with caching(tmp_path, source) as own:  # nothing listens there any more
         await pull(own, image)
         answer = await own.ask("GET", "/v2/hub/a/manifests/2")
         assert (answer.status, answer.code) == (503, "UNAVAILABLE")

@@ -84,7 +84,7 @@ async def test_the_envelope(tmp_path: Path) -> None:
     ):
         body = await own.push_image("a/b", "1", b"layer", as_=ANN)
         await own.ask("GET", "/v2/a/b/manifests/1", as_=ANN)
-        await own.ask("HEAD", "/v2/a/b/manifests/1", as_=ANN)  # nobody has pulled anything
+        await own.ask("HEAD", "/v2/a/b/manifests/1", as_=ANN)  # nothing was pulled
         await own.ask("GET", f"/v2/a/b/manifests/{digest(body)}", as_=ANN)
         await own.ask("DELETE", f"/v2/a/b/manifests/{digest(body)}", as_=ANN)
         events = await receiver.until(4)
@@ -134,7 +134,7 @@ async def test_it_tries_again(tmp_path: Path) -> None:
     assert f'corten_registry_webhook_failed_total{{receiver="{url.split("/")[2]}"}} 3' in text
 
 
-async def test_a_receiver_that_is_slow_or_absent_holds_nobody_up(tmp_path: Path) -> None:
+async def test_a_receiver_that_is_slow_or_absent_delays_no_request(tmp_path: Path) -> None:
     receiver = Receiver()
     hooks = Webhook("http://127.0.0.1:1/", pause=0.01, attempts=2), Webhook("", waiting=2, pause=0.01)
     async with receiving(receiver) as url, registry(tmp_path, hooks[0], Webhook(url, waiting=2, pause=0.01)) as own:

@@ -1,4 +1,4 @@
-"""Whom the client believes and whom it tells what: TLS, proxies, other origins."""
+"""Which servers the client accepts, and what it sends them: TLS, proxies, other origins."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_tls_through_a_proxy(tmp_path: Path, authority: tuple[ssl.SSLConte
             await fetch(known, "registry.invalid", KNOWN)
             assert {head.split("\r\n")[0] for head in between.heads} == {"CONNECT registry.invalid:443 HTTP/1.1"}
             assert all("Authorization" not in head for head in between.heads)
-            with pytest.raises(Failed, match="certificate"):  # whose authority nobody made known
+            with pytest.raises(Failed, match="certificate"):  # whose authority is not configured
                 await fetch(client(tmp_path / "other", proxies=proxies), "registry.invalid")
 
 

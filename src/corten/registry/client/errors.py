@@ -60,7 +60,7 @@ def _retry_after(value: str) -> float | None:
 
 
 def manifest_error(refusal: Refusal, shown: str, repository: str) -> CortenError:
-    """The error for a manifest that could not be had. `shown` is the reference as people write it."""
+    """The error for a manifest that could not be fetched. `shown` is the reference in its short form."""
     if refusal.code == "NAME_UNKNOWN":
         return NotFound(f"repository {repository} not found: {refusal.text}")
     if refusal.status in (401, 403) or refusal.code in ("DENIED", "UNAUTHORIZED"):
@@ -109,7 +109,7 @@ def other_error(refusal: Refusal) -> CortenError:
 
 
 def connection_error(error: BaseException, url: str) -> CortenError:
-    """What Go's client would print, because that is what people search for."""
+    """What Go's client would print, because that is what users search for."""
     if isinstance(error, TimeoutError):
         return Unavailable(f'Get "{url}": net/http: request canceled (Client.Timeout exceeded while awaiting headers)')
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):

@@ -31,7 +31,10 @@ class Found:
 
 
 async def search(at: Repository, host: str, term: str, limit: int) -> list[Found]:
-    """At most `limit` repositories whose name has `term` in it. `host` is "" for Docker Hub. CortenError."""
+    """At most `limit` repositories whose name has `term` in it. `host` is "" for Docker Hub.
+
+    Raises a CortenError for a registry that fails.
+    """
     try:
         return await _index(at, host, term, limit)
     except Refused as error:

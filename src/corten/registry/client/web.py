@@ -36,7 +36,7 @@ class Web:
         data: Any = None,
         patience: float | None = None,
     ) -> aiohttp.ClientResponse:
-        """One answer, whatever its status; the caller closes it. aiohttp's errors, TimeoutError, OSError.
+        """One response of any status; the caller closes it. Raises aiohttp's errors, TimeoutError, OSError.
 
         Its head is limited in time as a whole: a byte of it now and then is no answer. With a body that is made while
         it is sent, that limit is the caller's.

@@ -171,7 +171,7 @@ class Guard:
 
 
 class full_disk:
-    """Exhausted instead of ENOSPC."""
+    """Raises Exhausted instead of ENOSPC."""
 
     def __enter__(self) -> None:
         return None

@@ -1,10 +1,10 @@
-"""Who may do what with which repositories: a list of rules, each of which allows something; none forbids.
+"""Rights of users in repositories: a list of rules, each of which allows something; none forbids.
 
 A rule names users, repositories and rights:
 
     users          names; `*` is every user with an account, `anonymous` every request, `@GROUP` a group
     repositories   patterns: `*` is any part of one component, `**` any number of components, `{user}` the user's name
-    rights         read, write, delete; who may write may read
+    rights         read, write, delete; write includes read
 
     team/**          team/a, team/a/b, and not team itself
     home/{user}/**   for ann: home/ann/x

@@ -177,7 +177,7 @@ class Store:
         upload.write(data)
 
     def finish(self, upload: Upload, digest: str) -> None:
-        """Make it a blob of its repository; the caller holds it. Corrupt, and it is gone, when it is not `digest`."""
+        """Make a held upload a blob of its repository. Raises Corrupt, and removes it, when it is not `digest`."""
         try:
             actual = upload.digest(digests.split(digest)[0])
             if actual != digest:
@@ -216,8 +216,9 @@ class Store:
     # -------------------------------------------------------------------------------------------------- manifests
 
     def put_manifest(self, repository: str, tag: str, manifest: Manifest, needs: Needs) -> None:
-        """Keep a manifest under its digest and, when there is one, a tag. `needs` are in the repository already
-        (MissingBlob)."""
+        """Store a manifest under its digest and, when there is one, a tag.
+
+        Raises MissingBlob when one of `needs` is not in the repository."""
         digest, layout = manifest.digest, self.layout
         places = {layout.manifest(repository, digest): manifest.media_type.encode()}
         if needs.subject:
