@@ -77,7 +77,7 @@ def proxy(routes: Mapping[str, str]) -> Iterator[Proxy]:
             try:
                 running.serve(self.request)
             except OSError:
-                return  # whoever it served has gone
+                return  # its client has gone
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-Cut = Callable[[int], bool]  # told how many bytes of an upload are there; True breaks the connection
+Cut = Callable[[int], bool]  # called with the bytes of an upload that are there; True breaks the connection
 
 
 class Uploads:

@@ -104,7 +104,7 @@ async def test_uses_are_written_down_later(tmp_path: Path) -> None:
         uses = Uses(Records(database))
         uses.note("one")
         uses.note("two")
-        assert Records(database).list("image-use") == {}  # nobody waits for the disk
+        assert Records(database).list("image-use") == {}  # no caller waits for the disk
         uses.flush()
         again = Uses(Records(database))
         assert again.last("one") == uses.last("one") > 0 and again.last("nosuch") == 0

@@ -581,7 +581,7 @@ async def test_built_in_images_are_made_for_containers_and_pulls_only_and_in_a_t
 
 
 async def test_a_body_that_breaks_off_leaves_no_error_behind(caplog: pytest.LogCaptureFixture) -> None:
-    """The reader fails because the body did; asyncio would log that as an error that nobody looked at."""
+    """The reader fails because the body did; asyncio would log that as an exception that was never retrieved."""
 
     async def broken() -> AsyncIterator[bytes]:
         yield b"abc"

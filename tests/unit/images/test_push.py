@@ -150,7 +150,7 @@ async def test_giving_up(store: Store, server: Scripted) -> None:
 
 
 async def test_a_registry_that_stops_reading(store: Store, server: Scripted) -> None:
-    """More than fits between the two: only a clock can tell."""
+    """More than fits between the two: only a clock can show it."""
     image, once = Made([BIG]), asyncio.Event()
     name = await pulled(store, server, image)
     forget(server)
@@ -306,7 +306,7 @@ async def test_an_index_comes_and_goes_whole(store: Store, server: Scripted, ima
     before = dict(server.blobs), dict(server.manifests)
     await collect(store.images.pull(name, "multi", "all"))
     assert len(store.images.list()) == 1
-    store.images.store.collector.everything()  # nothing of it is anybody's to take away
+    store.images.store.collector.everything()  # nothing of it may be removed
     await collect(store.images.pull(name, "multi"))  # nor when the image alone comes again
     store.images.tag(f"{name}:multi", f"{server.host}/new", "all")
     forget(server)

@@ -184,7 +184,7 @@ async def test_an_unexpected_error_is_logged_and_the_layer_unpacked_again(
 ) -> None:
     async def broken(ingest: Ingest) -> Unpacked | None:
         workers.begun.set()
-        raise LookupError("nobody thought of this")
+        raise LookupError("not foreseen")
 
     monkeypatch.setattr(store.images.store.unpacker, "follow", broken)
     image = Made([LAYER])
@@ -192,13 +192,13 @@ async def test_an_unexpected_error_is_logged_and_the_layer_unpacked_again(
     in_two_halves(server, image.layers[0], workers.begun)
     messages = await asyncio.wait_for(collect(store.images.pull(f"{server.host}/a/b", "1", None, None)), 120)
     assert "error" not in messages[-1]
-    assert "LookupError: nobody thought of this" in caplog.text
+    assert "LookupError: not foreseen" in caplog.text
 
 
 async def test_an_error_of_the_disk_that_a_flush_has_met_is_not_forgotten(
     store: Store, server: Scripted, workers: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel tells of it once (errseq): the sync before the commit would hear nothing of it."""
+    """The kernel reports it once (errseq_t): the sync before the commit would not get it."""
     failed, loop, syncs = asyncio.Event(), asyncio.get_running_loop(), list[int]()
 
     def once(fd: int) -> int:
@@ -236,7 +236,7 @@ async def test_an_import_that_cannot_be_synced_leaves_no_tree(
 async def test_a_draft_is_taken_away_when_its_worker_has_ended(
     store: Store, server: Scripted, workers: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also when nobody wants the layer any more: a worker that goes on writing would leave behind what it writes."""
+    """Also when the layer is not needed any more: a worker that goes on writing would leave behind what it writes."""
     image, never = Made([LAYER]), asyncio.Event()
     server.add("1", image)
     in_two_halves(server, image.layers[0], never)
