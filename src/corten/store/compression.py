@@ -1,4 +1,4 @@
-"""Decompression as bytes in, bytes out, bounded: gzip (ISA-L), zstd, and for archives that people load bzip2 and xz.
+"""Decompression as bytes in, bytes out, bounded: gzip (ISA-L), zstd, and for archives that users load bzip2 and xz.
 
     decoder = Decoder("gzip")
     for piece in pieces: out.write(decoder.feed(piece))    # `pending` says whether to call feed(b"") again

@@ -90,7 +90,7 @@ def test_one_that_breaks_off_has_no_end(
         ingest.abort()
 
 
-def test_a_reader_that_is_told_to_stop_does_not_wait(blobs: Blobs, thread: ThreadPoolExecutor) -> None:
+def test_a_stopped_reader_does_not_wait(blobs: Blobs, thread: ThreadPoolExecutor) -> None:
     ingest = blobs.ingest(DIGEST)
     following = Following(ingest)
     read = thread.submit(everything, following)
@@ -124,7 +124,7 @@ def test_bytes_go_into_a_pipe(blobs: Blobs) -> None:
         ingest.abort()
 
 
-def test_watchers_are_told_of_what_they_wait_for(blobs: Blobs) -> None:
+def test_watchers_are_called_for_their_digests(blobs: Blobs) -> None:
     seen: list[Ingest] = []
     with blobs.watch([DIGEST], seen.append):
         blobs.ingest("sha256:" + "1" * 64).abort()
@@ -146,7 +146,7 @@ def cached(path: Path) -> bool:
 
 
 def drops(directory: Path) -> bool:
-    """Whether the file system of `directory` has a page cache that does as it is told."""
+    """Whether the file system of `directory` has a page cache that follows posix_fadvise(2)."""
     path = directory / "control"
     path.write_bytes(CONTENT)
     with path.open("rb") as file:

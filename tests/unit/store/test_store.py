@@ -95,7 +95,7 @@ def test_leases() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
-def test_a_full_disk_does_not_keep_anybody_from_removing(tmp_path: Path) -> None:
+def test_records_can_be_deleted_on_a_full_disk(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 8) as disk, closing(Database(disk / "db")) as database:
         records = Records(database)
         records.put_all("container", {str(n): {"text": "x" * 500} for n in range(500)})
@@ -150,7 +150,7 @@ def test_unknown_ingests_are_swept_and_old_parts_removed(tmp_path: Path) -> None
     blobs = Blobs(tmp_path)
     ingest = blobs.ingest()
     ingest.write(b"abc")
-    assert blobs.remove_parts(0) == 0  # somebody is at it
+    assert blobs.remove_parts(0) == 0  # it is in use
     ingest.close()
     blobs.sweep()
     assert os.listdir(tmp_path / "ingest") == []
