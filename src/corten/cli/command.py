@@ -49,7 +49,7 @@ class Command:
         self.raw = raw
 
     def check_words(self, path: str, words: Sequence[str]) -> None:
-        """CommandError in Docker's words when there are too few or too many."""
+        """Raises CommandError in Docker's words when there are too few or too many."""
         count = len(words)
         if count >= self.least and (self.most == ANY or count <= self.most):
             return

@@ -21,7 +21,7 @@ PULL_CHOICES = ("always", "missing", "never", "")
 
 
 def create(session: Session, flags: Flags, body: dict[str, Any]) -> str:
-    """The new container's id. CommandError (125) for what the flags ask wrongly, ApiError from the daemon."""
+    """The new container's id. Raises CommandError (125) for bad flags, ApiError from the daemon."""
     choice = flags.text("pull")
     if choice not in PULL_CHOICES:
         raise CommandError(f'invalid pull option: \'{choice}\': must be one of "always", "missing" or "never"', 125)

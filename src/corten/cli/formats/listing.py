@@ -54,7 +54,7 @@ class Row:
         return f"*formatter.{self.shape.name}"
 
     def go_field(self, name: str) -> Any:
-        """A field for a template; KeyError when there is none. A method comes back as a function of its arguments."""
+        """A field for a template; a method is a function of its arguments. Raises KeyError when there is none."""
         if name in self.shape.methods:
             method = self.shape.methods[name]
             return lambda *arguments: method(self, *arguments)
@@ -113,7 +113,7 @@ def mentions(template: str, field: str) -> bool:
 
 
 def check_filter(text: str) -> str:
-    """ValueError unless it is name=value, or empty."""
+    """Raises ValueError unless it is name=value, or empty."""
     if text and "=" not in text:
         raise ValueError("bad format of filter (expected name=value)")
     return text

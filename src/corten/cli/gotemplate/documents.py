@@ -22,7 +22,7 @@ __all__ = ["compile_", "one", "rows", "to_json"]
 
 
 def compile_(source: str, strict: bool = False) -> Template:
-    """ParseError."""
+    """The template of a text. Raises ParseError for a bad one."""
     return Template(parser.parse(source, functions.NAMES), source, strict=strict)
 
 

@@ -1,4 +1,4 @@
-"""A template that cannot be parsed, or that fails while it runs. The messages are Go's: people search for them."""
+"""A template that cannot be parsed, or that fails while it runs. The messages are Go's: users search for them."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Template:
         self._strict = strict
 
     def execute(self, data: Any, replaced: Functions | None = None) -> str:
-        """The text for `data`, with some functions `replaced`. ExecError."""
+        """The text for `data`, with some functions `replaced`. Raises ExecError."""
         run = _Run(self._trees, self._source, self._name, self._strict, replaced or {})
         run.scope = [("$", data)]
         run.walk(data, self._trees[self._name])

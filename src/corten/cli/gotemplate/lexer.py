@@ -50,7 +50,7 @@ def line_of(source: str, at: int) -> int:
 
 
 def tokens(source: str, name: str = "") -> list[Token]:
-    """All tokens, ending with END. ParseError."""
+    """All tokens, ending with END. Raises ParseError."""
     found: list[Token] = []
     at = 0
     trim = False

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def parse(source: str, functions: Container[str], name: str = "") -> dict[str, list[nodes.Node]]:
-    """Trees by name; the template's own is under `name`. ParseError in Go's words."""
+    """Trees by name; the template's own is under `name`. Raises ParseError in Go's words."""
     parser = _Parser(source, functions, name)
     body, end = parser.block(())
     if end:

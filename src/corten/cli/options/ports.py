@@ -16,7 +16,7 @@ PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 def published(specs: Iterable[str]) -> tuple[dict[str, Json], dict[str, list[dict[str, str]]]]:
-    """(ExposedPorts, PortBindings). CommandError names the spec that is wrong."""
+    """(ExposedPorts, PortBindings). Raises CommandError with the spec that is wrong."""
     exposed: dict[str, Json] = {}
     bindings: dict[str, list[dict[str, str]]] = {}
     for spec in specs:

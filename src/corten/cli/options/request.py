@@ -88,7 +88,7 @@ MODES = (
 
 
 def create(flags: Flags, image: str, command: list[str], detach: bool = False) -> Json:
-    """The whole body. CommandError (125) for values and combinations that cannot work."""
+    """The whole body. Raises CommandError (125) for values and combinations that cannot work."""
     _check_modes(flags)
     config = _config(flags, image, command, detach)
     host = _host_config(flags)
