@@ -38,7 +38,7 @@ class Address:
 
 def parse(url: str, default_port: int = DEFAULT_TCP_PORT) -> Address:
     """Docker's host syntax: unix://PATH, tcp://HOST[:PORT][/BASE], http://..., HOST:PORT, or
-    ssh://[USER@]HOST[:PORT][/SOCKET]. Invalid otherwise."""
+    ssh://[USER@]HOST[:PORT][/SOCKET]. Raises Invalid otherwise."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "tcp", url
@@ -70,7 +70,7 @@ def chosen(flag: str, environ: dict[str, str] | os._Environ[str]) -> str:
 
 
 def connect(address: Address) -> _socket.socket:
-    """A connected blocking stream socket, close-on-exec. Unreachable says what to do about a failure."""
+    """A connected blocking stream socket, close-on-exec. Raises Unreachable, with a remedy, when it fails."""
     if address.program:
         from corten.client import ssh
 

@@ -51,7 +51,7 @@ def listing(
 
 
 def create(client: Client, name: str, config: Json, platform: str = "") -> Json:
-    """{"Id": ..., "Warnings": [...]}; ApiError 404 when the image is not there, 409 when the name is taken."""
+    """{"Id": ..., "Warnings": [...]}. Raises ApiError 404 when the image is not there, 409 when the name is taken."""
     answer: Json = client.call(
         "POST", "/containers/create", {"name": name or None, "platform": platform or None}, config
     )

@@ -59,7 +59,7 @@ def loads(data: bytes | str) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """Without blanks, in ASCII. TypeError for what JSON cannot say."""
+    """Without blanks, in ASCII. Raises TypeError for what has no JSON."""
     if _scan is None:
         return json.dumps(value, separators=(",", ":"))
     return "".join(_encode(value, 0))

@@ -131,7 +131,7 @@ class _Tunnel:
                     break
         except ssl.SSLError as error:
             os.write(2, f"TLS: the daemon refused: {error.reason or error}\n".encode())
-        except OSError:  # either side is gone, which the other hears of now
+        except OSError:  # either side is gone; the other's connection ends now
             pass
         for sock in (self._inner, self._outer):
             try:

@@ -76,7 +76,7 @@ def test_an_absent_daemon_is_told_how_to_start(tmp_path: Path) -> None:
     assert caught.value.absent and url in str(caught.value)
 
 
-def test_a_socket_nobody_listens_on_is_an_absent_daemon(tmp_path: Path) -> None:
+def test_a_socket_without_a_listener_is_an_absent_daemon(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "dead.sock"))
     with pytest.raises(Unreachable) as caught:

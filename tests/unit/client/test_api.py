@@ -65,7 +65,7 @@ def test_a_refusal_without_json_shows_its_text(daemon: Daemon, client: Client) -
         containers.inspect(client, "x")
 
 
-def test_an_answer_that_ends_early_is_told(daemon: Daemon, client: Client) -> None:
+def test_an_answer_that_ends_early_is_an_error(daemon: Daemon, client: Client) -> None:
     def cut(_request: Request, connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
         connection.shutdown(socket.SHUT_RDWR)
