@@ -38,7 +38,10 @@ CONSOLE_SIZE = Version(1, 42)
 
 
 def split(path: str) -> tuple[Version, str]:
-    """The version that a path asks for (the newest when none) and the rest of the path. Invalid outside the bounds."""
+    """The version that a path asks for (the newest when none) and the rest of the path.
+
+    Raises Invalid outside the bounds.
+    """
     found = _PREFIX.match(path)
     if found is None:
         return NEWEST, path

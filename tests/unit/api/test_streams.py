@@ -13,7 +13,7 @@ from corten.api.streams import pieces
 
 
 class Gone:
-    """An answer to somebody who has left."""
+    """An answer to a client that has disconnected."""
 
     async def write(self, data: bytes) -> None:
         raise ConnectionResetError("Cannot write to closing transport")
@@ -29,7 +29,7 @@ async def test_what_a_source_holds_is_given_back_at_once_when_its_client_is_gone
         finally:
             held.clear()
 
-    gc.disable()  # nobody else is to clear up
+    gc.disable()  # only the code under test closes it
     try:
         with pytest.raises(ConnectionAbortedError) as kept:
             await pieces(cast(web.StreamResponse, Gone()), inner())
