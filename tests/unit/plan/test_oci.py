@@ -280,7 +280,7 @@ def test_exec_has_the_containers_limits_and_its_own_program() -> None:
     assert process["consoleSize"] == {"height": 24, "width": 80}
 
 
-def test_exec_as_root_in_a_container_of_somebody_else() -> None:
+def test_exec_as_root_in_a_container_of_another_user() -> None:
     asked = inputs(FACTS, {"User": "7"})
     body = {"Cmd": ["id"], "User": "0", "WorkingDir": "/x"}
     process = exec_process(body, asked.config, asked.host_config, container_spec(asked, FACTS), FACTS)

@@ -28,7 +28,11 @@ INTENDED = (
     ("*", "config.NetworkDisabled", "the recording daemon had no bridge"),
     ("*", "config.Image", "the engine fills it in"),
     ("terminal", "spec.process.consoleSize", "newer: the terminal has its size from the start"),
-    ("*", "host_config.SecurityOpt", "dockerd turns SELinux labels off for who sees the host; we have none"),
+    (
+        "*",
+        "host_config.SecurityOpt",
+        "dockerd: no SELinux labels in the host's namespaces; we have none at all",
+    ),
     ("host network", "spec.linux.namespaces", "dockerd joins the host's namespace by path; we never leave it"),
     ("device bare", "spec.linux.*", "dockerd loses a device that has no path inside; we use the host's path, and rwm"),
     ("device rule", "spec.linux.resources.devices", "dockerd writes a star as -1; OCI says to leave it out"),

@@ -67,11 +67,11 @@ STRICTER = {
 
 #: Refused by dockerd, not by `check_create`.
 NOT_HERE = {
-    "link to nobody": "the engine knows the containers",
-    "pid container": "the engine knows the containers",
-    "volumes from nobody": "the engine knows the containers",
-    "mount bind missing": "the engine knows the disk",
-    "volume driver": "the engine knows the drivers",
+    "link to nobody": "checked by the engine: containers",
+    "pid container": "checked by the engine: containers",
+    "volumes from nobody": "checked by the engine: containers",
+    "mount bind missing": "checked by the engine: disk",
+    "volume driver": "checked by the engine: drivers",
     "two networks": "newer: any number of networks",
     "kernel memory": "newer: the field is ignored",
 }

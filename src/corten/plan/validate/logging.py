@@ -16,8 +16,9 @@ _DOCKERS = frozenset("awslogs etwlogs fluentd gcplogs gelf journald splunk syslo
 
 
 def check_logging(log: LogConfig, default_driver: str) -> None:
-    """HostConfig.LogConfig, or the daemon's own: the driver is known, its options too, and their values can be used.
-    Invalid, or Unsupported for a driver that only Docker has."""
+    """Check HostConfig.LogConfig, or the daemon's own: driver, options and their values.
+
+    Raises Invalid for an unknown or bad one, Unsupported for a driver that only Docker has."""
     driver = log.type or default_driver
     options: Mapping[str, str] = log.config or {}
     if driver in _DOCKERS:
