@@ -1,1 +1,1 @@
-"""Immutable shapes of other people's formats: OCI, Docker's wire, references, digests, platforms. No I/O."""
+"""Foreign formats as immutable types: OCI, Docker's wire, references, digests, platforms. No I/O."""

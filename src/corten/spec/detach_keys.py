@@ -8,7 +8,7 @@ _CODES |= {"ctrl-@": 0, "ctrl-[": 27, "ctrl-\\": 28, "ctrl-]": 29, "ctrl-^": 30,
 
 
 def parse(text: str) -> bytes:
-    """The bytes that the keys send. ValueError holds the first name that is none."""
+    """The bytes that the keys send. Raises ValueError with the first unknown name."""
     return bytes(_key(name) for name in text.split(","))
 
 

@@ -15,7 +15,7 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
 
 def check(text: object) -> str:
-    """`text` itself when it is a digest that we can verify; Invalid otherwise (also for what is no string)."""
+    """`text` itself when it is a digest that we can verify. Raises Invalid otherwise, also for what is no string."""
     if isinstance(text, str) and len(text) <= 135 and DIGEST.fullmatch(text):
         return text
     raise Invalid(f"invalid digest: {str(text)[:100]!r}; want sha256:<64 lower-case hex digits>")
@@ -41,5 +41,5 @@ def hasher(digest: str) -> Any:
 
 
 def short(digest: str) -> str:
-    """The first 12 hex digits, which is how Docker shows layers and images to people."""
+    """The first 12 hex digits, which is how Docker shows layers and images to users."""
     return digest.partition(":")[2][:12]

@@ -1,4 +1,4 @@
-"""Documents of other people, read as Go's encoding/json reads them: what dockerd takes or refuses, so do we.
+"""Foreign documents, read as Go's encoding/json reads them: accepted is what dockerd accepts.
 
 `loads` is the syntax, `read` the types, `value` what has no types here:
 

@@ -128,7 +128,7 @@ class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True, rename={"os_v
 
 
 def parse_config(body: bytes) -> ImageConfig:
-    """The configuration in `body`. Invalid, in Go's words where a field has the wrong type."""
+    """The configuration in `body`. Raises Invalid, in Go's words where a field has the wrong type."""
     if len(body) > MAX_CONFIG:
         raise Invalid(f"image configuration is larger than {MAX_CONFIG} bytes")
     document, error = go_json.read(go_json.loads(body, "image configuration"), IMAGE)

@@ -187,7 +187,7 @@ def layer_compression(layer: Descriptor) -> str:
 
 
 def check_config_type(config: Descriptor) -> None:
-    """Unsupported, in Docker's words, for what is in a registry but no image (a chart, a plugin, a signature)."""
+    """Raises Unsupported, in Docker's words, for what is no image: a chart, a plugin, a signature."""
     if config.media_type not in CONFIGS:
         kind = "plugin" if config.media_type == DOCKER_PLUGIN else "unknown"
         raise Unsupported(f'Encountered remote "{config.media_type}"({kind}) when fetching')

@@ -124,7 +124,7 @@ def _split_domain(name: str) -> tuple[str, str]:
     return domain, path
 
 
-# Two references as people write them are compared without parsing: for lists and events of thousands.
+# Two references as users write them are compared without parsing: for lists and events of thousands.
 
 
 def familiar(reference: str) -> str:

@@ -40,7 +40,7 @@ _MACHINES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 
 
 def native() -> str:
-    """This machine's architecture. KeyError on one that Corten does not run on."""
+    """This machine's architecture. Raises KeyError on one that Corten does not run on."""
     return _MACHINES[platform.machine()]
 
 
