@@ -35,7 +35,8 @@ def fill(source: int, target: int, owner: Owner = same) -> None:
     """Copy what is in the directory `source` into the empty one `target`, and how `source` itself looks.
 
     `owner` says whose things become. What others make in `target` meanwhile stays as they made it. Both descriptors may
-    be O_PATH, and stay the caller's. OSError from the kernel; ESTALE when a directory was moved that is deep in a tree.
+    be O_PATH, and stay the caller's. Raises the kernel's OSError; ESTALE when a directory was moved that is deep in a
+    tree.
     """
     _Copy(target, owner, over=False).run(source)
 

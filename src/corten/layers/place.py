@@ -51,7 +51,10 @@ class Placing:
         self._times: dict[bytes, int] = {}
 
     def run(self, source: Source) -> None:
-        """Everything in the tar. Invalid, Forbidden (a read-only tree), Exhausted; what was done stays done."""
+        """Write everything in the tar; what was written before an error stays.
+
+        Raises Invalid for a bad entry, Forbidden for a read-only tree, Exhausted on a full disk.
+        """
         try:
             for entry in entries(source, self._limits):
                 self._guarded(entry, source)

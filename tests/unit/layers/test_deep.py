@@ -177,7 +177,7 @@ def test_a_directory_that_goes_while_it_is_looked_at(top: Path, opened: Callable
 
 
 def test_moved_above_a_walk(top: Path, opened: Callable[[Path], int]) -> None:
-    """What is moved away from above the walk is not there any more; the walk goes on where it still knows the way."""
+    """What is moved away from above the walk is not there any more; the walk goes on where the path is still valid."""
     dig(top, 200)
     (top / "x").mkdir()
     (top / "x/f").touch()
