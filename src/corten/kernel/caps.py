@@ -48,7 +48,7 @@ class Sets(NamedTuple):
 
 
 def mask(names: Iterable[str]) -> int:
-    """The bits of `names`. KeyError for a name that is none."""
+    """The bits of `names`. Raises KeyError for an unknown name."""
     bits = 0
     for name in names:
         bits |= 1 << NUMBERS[name]
@@ -92,7 +92,7 @@ def effective() -> frozenset[str]:
 
 
 def capset(effective: Iterable[str], permitted: Iterable[str], inheritable: Iterable[str]) -> None:
-    """capset(2). EPERM when permitted would grow, or inheritable would grow beyond bounding."""
+    """capset(2). Raises EPERM when permitted would grow, or inheritable would grow beyond bounding."""
     _set(mask(effective), mask(permitted), mask(inheritable))
 
 
@@ -109,7 +109,7 @@ def bounding() -> frozenset[str]:
 def drop_bounding(keep: Iterable[str]) -> None:
     """Take everything but `keep` out of the bounding set, also what is newer than our table.
 
-    EPERM without CAP_SETPCAP, unless there is nothing to drop: a second call by an unprivileged process is fine.
+    Raises EPERM without CAP_SETPCAP, unless there is nothing to drop: a second call by an unprivileged process is fine.
     """
     kept = mask(keep)
     for number in range(64):

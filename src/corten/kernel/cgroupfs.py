@@ -140,7 +140,7 @@ def signal_all(directory: int, number: int = signal.SIGKILL) -> int:
 
 
 def remove_tree(path: str) -> None:
-    """rmdir(2) a group and those below it. Absent is fine. EBUSY when a process is still in it."""
+    """rmdir(2) a group and those below it. Absent is fine. Raises EBUSY when a process is still in it."""
     try:
         os.rmdir(path)
         return

@@ -109,7 +109,7 @@ def encode(requests: Sequence[Request], sequence: int) -> bytes:
 
 
 def messages(data: bytes) -> Iterator[Message]:
-    """The messages of one datagram. A length that does not fit ends it with OSError(EBADMSG)."""
+    """The messages of one datagram. Raises OSError(EBADMSG) at a length that does not fit."""
     offset = 0
     while offset < len(data):
         if len(data) - offset < _HEADER.size:
@@ -122,7 +122,7 @@ def messages(data: bytes) -> Iterator[Message]:
 
 
 def attribute_list(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """(type, payload) in order, flags stripped from the type. OSError(EBADMSG) on a length that does not fit."""
+    """(type, payload) in order, flags stripped from the type. Raises OSError(EBADMSG) at a length that does not fit."""
     while offset + 4 <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, offset)
         if length < 4 or offset + length > len(data):
@@ -208,7 +208,7 @@ class Socket:
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
 
     def notifications(self) -> list[Message]:
-        """What is queued, without waiting. OSError(ENOBUFS) when some were lost."""
+        """The queued notifications, without waiting. Raises OSError(ENOBUFS) when some were lost."""
         found: list[Message] = []
         while (data := self._receive()) is not None:
             found.extend(messages(data))

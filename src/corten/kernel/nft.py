@@ -119,7 +119,7 @@ def new_table(table: Table, flags: int = 0) -> Request:
 
 
 def delete_table(table: Table) -> Request:
-    """With everything in it. ENOENT when there is none."""
+    """Delete the table with everything in it. Fails with ENOENT when there is none."""
     return _message(NFT_MSG_DELTABLE, table, 0, f"delete table {table.name}", string(1, table.name))
 
 
@@ -183,7 +183,7 @@ def port(number: int) -> bytes:
 
 
 def add_elements(table: Table, name: str, elements: Sequence[Element]) -> list[Request]:
-    """An element that is there already is fine; a map's key with other data is EEXIST."""
+    """Add elements; one that exists is fine. Fails with EEXIST for a map's key with other data."""
     return [
         _message(NFT_MSG_NEWSETELEM, table, NLM_F_CREATE, f"add element {table.name} {name}", body)
         for body in _element_lists(table, name, elements)
@@ -191,7 +191,7 @@ def add_elements(table: Table, name: str, elements: Sequence[Element]) -> list[R
 
 
 def delete_elements(table: Table, name: str, elements: Sequence[Element]) -> list[Request]:
-    """ENOENT when one is not there, and then nothing of the batch is done."""
+    """Delete elements. Fails with ENOENT when one is absent, and then nothing of the batch is done."""
     return [
         _message(NFT_MSG_DELSETELEM, table, 0, f"delete element {table.name} {name}", body)
         for body in _element_lists(table, name, elements)
@@ -332,7 +332,7 @@ class Transactions:
         return [Table(m.body[0], text(attributes(m.body, 4)[1])) for m in listing]
 
     def chains(self) -> list[Chain]:
-        """The base chains of every table, other people's too: for what they mean for us, never to change them."""
+        """The base chains of every table, of other programs too: to see what they drop, never to change them."""
         found = []
         for message in self._list(NFT_MSG_GETCHAIN, 0, b"", "list chains"):
             values = attributes(message.body, 4)
@@ -352,7 +352,10 @@ class Transactions:
         return bool(own) and _refuses(own[-1].get(4, b""))
 
     def elements(self, table: Table, name: str) -> list[Element]:
-        """ENOENT when there is no such table or set. (The kernel may list one twice while a set is growing.)"""
+        """The elements of a set, of which the kernel may list one twice while the set grows.
+
+        Raises ENOENT without it.
+        """
         body = string(1, table.name) + string(2, name)
         found = []
         for message in self._list(NFT_MSG_GETSETELEM, table.family, body, f"list set {name}"):

@@ -43,7 +43,7 @@ def token_bucket(index: int, rate: int, burst: int, limit: int) -> Request:
 def delay(index: int, latency: int, jitter: int, rate: int) -> Request:
     """netem: every packet waits `latency` ns, more or less by `jitter`; `rate` bytes a second unless 0. tc-netem(8).
 
-    ENOENT where the kernel has no sch_netem.
+    Fails with ENOENT where the kernel has no sch_netem.
     """
     options = _NETEM.pack(0, _NETEM_LIMIT, 0, 0, 0, 0)
     options += attribute(TCA_NETEM_LATENCY64, struct.pack("=q", latency))
@@ -58,7 +58,7 @@ def delay(index: int, latency: int, jitter: int, rate: int) -> Request:
 
 
 def ingress(index: int) -> Request:
-    """Where filters of what arrives at a device can be. EEXIST when it is there."""
+    """The qdisc for filters of what arrives at a device. Fails with EEXIST when it exists."""
     body = _TCMSG.pack(socket.AF_UNSPEC, index, TC_H_INGRESS & 0xFFFF0000, TC_H_INGRESS, 0) + string(
         TCA_KIND, "ingress"
     )
@@ -66,7 +66,7 @@ def ingress(index: int) -> Request:
 
 
 def no_ingress(index: int) -> Request:
-    """With its filters. ENOENT or EINVAL when there is none."""
+    """Delete it with its filters. Fails with ENOENT or EINVAL when there is none."""
     body = _TCMSG.pack(socket.AF_UNSPEC, index, TC_H_INGRESS & 0xFFFF0000, TC_H_INGRESS, 0) + string(
         TCA_KIND, "ingress"
     )
@@ -85,5 +85,5 @@ def redirect(index: int, to: int) -> Request:
 
 
 def no_queue(index: int) -> Request:
-    """Take the device's own queue away again. ENOENT when it has none."""
+    """Delete the device's root qdisc. Fails with ENOENT when it has none."""
     return Request(f"remove queue of {index}", RTM_DELQDISC, 0, _TCMSG.pack(socket.AF_UNSPEC, index, 0, TC_H_ROOT, 0))

@@ -147,7 +147,7 @@ def veth(name: str, index: int, master: int, peer: str, peer_index: int, mac: st
     """Both ends of a pair in one message: `name` is a port of `master`, `peer` is in the namespace `netns` (a fd).
 
     The numbers are given so that they need not be looked up (EBUSY when one is taken). They must differ: the kernel
-    puts off by up to a second what it hears from a device whose other end has its own number (linkwatch), and the
+    delays by up to a second the link events of a device whose other end has its own number (linkwatch), and the
     bridge would not forward before. A device placed at its creation costs nothing; one that is moved into a namespace
     later costs 12 to 20 ms. And it gets one queue each way: the kernel would make one for each processor, with
     directories in sysfs, only to take the others away again, for which it waits for a grace period.
@@ -218,7 +218,7 @@ def down(index: int) -> Request:
 
 
 def delete_link(index: int = 0, name: str = "") -> Request:
-    """By index, or by name. ENODEV when there is none."""
+    """Delete a device by index, or by name. Fails with ENODEV when there is none."""
     body = _ifinfo(index) + (string(IFLA_IFNAME, name) if name else b"")
     return Request(f"delete link {name or index}", RTM_DELLINK, 0, body)
 
@@ -229,7 +229,7 @@ def group(index: int, number: int) -> Request:
 
 
 def delete_group(number: int) -> Request:
-    """Every device of the group. ENODEV when it is empty."""
+    """Delete every device of the group. Fails with ENODEV when it is empty."""
     return Request(f"delete link group {number}", RTM_DELLINK, 0, _ifinfo() + u32(IFLA_GROUP, number))
 
 
@@ -323,7 +323,7 @@ def _in(index: int, known: Sequence[Container[int]]) -> bool:
 def settle_carrier(route: Socket, name: str) -> bool:
     """Whether the device has its carrier, which the kernel acts upon before it answers (ethtool's GLINK).
 
-    A device whose carrier has just come up sends and forwards nothing until a kernel thread has heard of it; a packet
+    A device whose carrier has just come up sends and forwards nothing until a kernel thread has handled that; a packet
     in that time is lost, and the next try is a second later.
     """
     value = ctypes.create_string_buffer(struct.pack("=II", 0xA, 0), 8)  # ETHTOOL_GLINK
@@ -368,7 +368,7 @@ def address(index: int, interface: ipaddress.IPv4Interface | ipaddress.IPv6Inter
 
 
 def delete_address(index: int, interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> Request:
-    """EADDRNOTAVAIL when the device does not have it."""
+    """Delete an address. Fails with EADDRNOTAVAIL when the device does not have it."""
     body = _IFADDRMSG.pack(_family(interface.ip), interface.network.prefixlen, 0, 0, index)
     body += attribute(IFA_LOCAL, interface.ip.packed)
     return Request(f"delete address {interface} of {index}", RTM_DELADDR, 0, body)
@@ -404,7 +404,7 @@ def route(
 
 
 def delete_route(index: int, destination: IPNetwork | None = None, family: int = socket.AF_INET) -> Request:
-    """Take a route of that device away; ESRCH when there is none."""
+    """Delete a route of that device. Fails with ESRCH when there is none."""
     if destination is not None:
         family = _family(destination)
     length = destination.prefixlen if destination is not None else 0

@@ -27,7 +27,7 @@ class _Program(ctypes.Structure):
 def load(program: bytes, log: bool = False, tsync: bool = False, spec_allow: bool = False) -> None:
     """Put `program` (struct sock_filter[], host order) in front of this thread's system calls, for good.
 
-    Needs CAP_SYS_ADMIN in the own user namespace or no_new_privs, else EACCES. `tsync` includes all threads and
+    Needs CAP_SYS_ADMIN in the own user namespace or no_new_privs, else raises EACCES. `tsync` includes all threads and
     fails with EBUSY when one cannot follow.
     """
     count, rest = divmod(len(program), _INSTRUCTION)
