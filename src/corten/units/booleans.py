@@ -7,7 +7,10 @@ FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 
 def parse_bool(text: str) -> bool:
-    """True or False of one of the twelve spellings; ValueError in Go's words for any other, "tRuE" among them."""
+    """True or False of one of the twelve spellings.
+
+    Raises ValueError in Go's words for any other, "tRuE" among them.
+    """
     if text in TRUE:
         return True
     if text in FALSE:

@@ -13,7 +13,7 @@ _MAX_TEXT = 64
 
 
 def parse_duration(text: str) -> int:
-    """Nanoseconds of Go's text: "1h30m", "500ms", "-1.5s", "0". ValueError in Go's words."""
+    """Nanoseconds of Go's text: "1h30m", "500ms", "-1.5s", "0". Raises ValueError in Go's words."""
     sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text[1:] if text[:1] == "+" else text)
     return sign * _sum(rest, text, NANO)
 

@@ -13,7 +13,7 @@ _MAX, _MAX_DIGITS = 2**63 - 1, 40
 def parse_bytes(text: str) -> int:
     """Bytes of "512", "64k", "1.5 g", "2GiB", "10MB"; every letter means a power of 1024.
 
-    ValueError in go-units' words for anything else, for a sign, and for more than an int64 holds.
+    Raises ValueError in go-units' words for anything else, for a sign, and for more than an int64 holds.
     """
     lower = text.strip().lower()
     number = lower.rstrip("bikmgtp")
