@@ -43,7 +43,7 @@ class Trees(Protocol):
 
 
 def sweep(data_root: Path, exec_root: Path, cgroup_parent: str, table: Table, trees: Trees) -> list[str]:
-    """Take away what is stale. What was done, one line each; they are in the daemon's log as well."""
+    """Remove what is stale. What was done, one line each; they are in the daemon's log as well."""
     known = table.list(records.KIND)
     bundles, runs = data_root / "containers", exec_root / "containers"
     said: list[str] = []

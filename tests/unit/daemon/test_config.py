@@ -105,3 +105,26 @@ def test_what_a_reload_changes(load: Any, tmp_path: Path) -> None:
     (tmp_path / "daemon.json").write_text("{")
     with pytest.raises(Invalid):
         config.reloaded(running, flags)
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        ("debug", True, "true"),
+        ("mtu", 1400, True),
+        ("group", "staff", 1),
+        ("pidfile", "/run/cortend.pid", 1),
+        ("dns", ["192.0.2.1"], "192.0.2.1"),
+        ("labels", ["a=b"], [1]),
+        ("default-address-pools", [{"base": "10.0.0.0/8", "size": 24}], ["10.0.0.0/8"]),
+        ("log-opts", {"max-size": "1m"}, ["max-size"]),
+    ],
+)
+def test_a_value_has_the_type_of_its_setting(load: Any, key: str, good: Any, bad: Any) -> None:
+    load({key: good})
+    with pytest.raises(Invalid, match=f"{key} has a value of the wrong type"):
+        load({key: bad})
+
+
+def test_flags_without_effect(load: Any) -> None:
+    assert load({"metrics-addr": 1}, "--metrics-addr", "127.0.0.1:1", "--live-restore") == load({})
