@@ -1,4 +1,4 @@
-"""Tars on their way to the daemon and from it."""
+"""Tars to and from the daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What run, start, attach and exec share: signals on their way to the container, its terminal's size, its exit code."""
+"""What run, start, attach and exec share: signals for the container, its terminal's size, its exit code."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Garbage collection of images by the policy: on request, after pulls, and every few minutes.
 
 This module says when, and acts: it counts images and free space, asks `policy` which images go, and removes these the
-way `rmi` does. Blobs and trees it leaves to `collect`, which takes away whatever no image has, also between two runs.
+way `rmi` does. Blobs and trees it leaves to `collect`, which removes what no image has, also between two runs.
 """
 
 from __future__ import annotations

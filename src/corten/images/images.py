@@ -1,4 +1,4 @@
-"""The noun `Images`: names to images, pulling and making them, taking them away."""
+"""The noun `Images`: names to images, pulling, making and removing them."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ class Images:
         sizes = {name: tree_store.size(name) for name in record.chain}
         return image_view.history(record, self._records.tags(record.id), sizes)
 
-    # --------------------------------------------------------------------------------------------- coming and going
+    # --------------------------------------------------------------------------------------------- pull, load, push
 
     def pull(
         self, ref: str, tag: str | None = None, platform: str | None = None, auth: Json | None = None

@@ -1,4 +1,4 @@
-"""Docker's JSON messages about images on their way, and the stream that carries them."""
+"""Docker's JSON messages about pulls, pushes and loads, and the stream that carries them."""
 
 from __future__ import annotations
 

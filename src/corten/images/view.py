@@ -108,7 +108,7 @@ def select(
 ) -> list[tuple[ImageRecord, list[str], list[str]]]:
     """The rows that all filters let through. `created` is the creation time of the images that before and since name.
 
-    A `reference` filter also takes away the names that do not match, as Docker does. What has a digest and no tag is
+    A `reference` filter also removes the names that do not match, as Docker does. What has a digest and no tag is
     dangling, and is not what `dangling=false` leaves out: prune takes it, lists show it.
     """
     filters.check(FILTERS)

@@ -279,7 +279,7 @@ class _Layer:
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=dirfd, follow_symlinks=False)
 
     def _clear(self, dirfd: int, name: bytes) -> None:
-        """Take away what an earlier entry left at `name`."""
+        """Remove what an earlier entry left at `name`."""
         self._stale = True  # cached paths may have led through it; their descriptors stay good for this entry
         tree.remove(dirfd, name)
 

@@ -1,6 +1,6 @@
 """Confinement of a process that reads hostile bytes: it can change the trees it works on, and nothing else.
 
-Its root becomes an empty file system that is mounted nowhere, so that a link leads to nothing even where a mistake
+Its root becomes an empty file system that is mounted nowhere, so that a link resolves to nothing even where a mistake
 follows it: what is left are the trees, by the descriptors that are held. Landlock takes away every file outside of them
 (and, as a landlocked task, mount(2) and its relatives altogether; it does not cover chmod and chown, against which the
 empty root is), a network namespace of its own every socket's other end, resource limits the rest. What the process
@@ -44,8 +44,8 @@ def confine(*trees: int, user: int = -1, memory: int = 1 << 30, files: int = 204
     """Confine the calling process, of one thread, to the directories `trees`. `memory` bounds address space in bytes.
 
     With the descriptor `user` it becomes root of that user namespace first, and has power over no other user's files.
-    Paths of the host lead nowhere afterwards, and no module can be imported. Where `..` may be followed, a tree has to
-    be a mount of its own (`kernel.mount.view`).
+    Paths of the host do not resolve afterwards, and no module can be imported. Where `..` may be followed, a tree has
+    to be a mount of its own (`kernel.mount.view`).
 
     A kernel without Landlock, or a machine that permits no new namespace or mount, is named in the answer; what does
     work must not fail, so anything else raises OSError.

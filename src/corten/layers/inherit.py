@@ -63,7 +63,7 @@ def _below(parents: Sequence[int], path: bytes) -> int | None:
 
 
 def _hides(fd: int) -> bool:
-    """Does this thing keep what lies below it, in further layers, from being seen?"""
+    """Whether this entry hides what lies below it, in further layers."""
     if not stat.S_ISDIR(os.fstat(fd).st_mode):
         return True
     return xattr.is_opaque_at(fd, b".")

@@ -102,7 +102,7 @@ class Placing:
                 self._describe(dirfd, name, entry)
 
     def _keep(self, entry: Entry, there: os.stat_result, dirfd: int, name: bytes) -> bool:
-        """Is what lies there to stay? What is in the way is taken away."""
+        """Whether what exists there stays. What conflicts is removed."""
         old, new = stat.S_ISDIR(there.st_mode), entry.type == tar.DIRECTORY
         if old and new:
             return True

@@ -131,7 +131,7 @@ class ImageRecords:
             cursor.execute("DELETE FROM images WHERE id=?", (id,))
 
     def _record(self, row: tuple[Any, ...]) -> ImageRecord:
-        """An image whose configuration an earlier version let in is shown with what is right in it."""
+        """An image whose configuration only an earlier version accepted is shown with the valid part of it."""
         id, manifest, body, layers, size, created, added = row
         config, error = recorded(body)
         if error is not None and id not in self._faulty:

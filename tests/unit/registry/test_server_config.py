@@ -64,7 +64,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
         ("[tls]\ncert = 'x'", "tls.cert is not known"),
         ("[allow]\nusers = 'x'", "allow has to be a list of tables"),
         ("[[allow]]\nusers = 5", r"allow\[0\].users has to be a list of texts"),
-        ("[[allow]]\nusers = 'a'\nrights = ['fly']", "no right 'fly'"),
+        ("[[allow]]\nusers = 'a'\nrights = ['fly']", "unknown right 'fly'"),
         ("[[allow]]\nrepositories = ['A b']", "no pattern"),
         ("x = ", "Invalid value"),
     ],

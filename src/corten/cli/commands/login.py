@@ -30,7 +30,7 @@ def run(session: Session, flags: Flags) -> int:
 
 
 def _again(session: Session, known: Login) -> bool:
-    """Are the credentials that are kept still good?"""
+    """Whether the stored credentials are still valid."""
     out("Authenticating with existing credentials..." + (f" [Username: {known.user}]" if known.user else ""))
     try:
         _login(session, known)

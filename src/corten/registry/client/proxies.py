@@ -85,7 +85,7 @@ def _inside(network: str, host: str) -> bool:
 
 
 def _split(entry: str) -> tuple[str, str]:
-    """Host and port; brackets are taken away."""
+    """Host and port, without brackets."""
     if entry.startswith("["):
         name, _, rest = entry[1:].partition("]")
         return name, rest.removeprefix(":")

@@ -207,7 +207,7 @@ class Repository:
         await self.retry(once)
 
     async def _probe(self) -> None:
-        """Of a registry that was configured as insecure: does it speak TLS?"""
+        """Find out whether a registry that is configured as insecure uses TLS."""
         for scheme in self._endpoint.schemes:
             self._scheme = scheme
             try:

@@ -66,7 +66,7 @@ class _Seen:
 
 
 class Collector:
-    """`between` is called when something was found and before it is taken away: tests put a push there."""
+    """`between` is called when something was found and before it is removed: tests push then."""
 
     def __init__(
         self,

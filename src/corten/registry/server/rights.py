@@ -36,7 +36,7 @@ class Rule:
 
     def __post_init__(self) -> None:
         for right in self.rights - {*RIGHTS}:
-            raise Invalid(f"there is no right {right!r}; there are {', '.join(RIGHTS)}")
+            raise Invalid(f"unknown right {right!r} (known: {', '.join(RIGHTS)})")
         for pattern in self.repositories:
             check_pattern(pattern)
 

@@ -207,7 +207,7 @@ class Store:
         self.ledger.release(upload.id)
 
     def sweep(self, older_than: float, dry_run: bool = False) -> list[tuple[str, int]]:
-        """Take away uploads that were not written to for so many seconds: names and bytes."""
+        """Remove uploads without a write for so many seconds: names and bytes."""
         gone = self.uploads.sweep(older_than, dry_run)
         for name, _ in () if dry_run else gone:
             self.ledger.release(name)

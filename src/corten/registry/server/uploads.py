@@ -23,7 +23,7 @@ from corten.spec import digest as digests
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _CHUNK = 1 << 20
-_MOMENT = 3600.0  # seconds: files beside uploads are on their way to somewhere for no longer than this
+_MOMENT = 3600.0  # seconds: temporary files beside uploads are renamed within this time
 UNKNOWN = "blob upload unknown to registry"
 MOST = 1000  # unfinished uploads of one account; all clients without one count together
 

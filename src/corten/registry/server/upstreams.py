@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """`prefix` is taken away from a repository's name; "": every name that no other upstream has."""
+    """`prefix` is cut off a repository's name; "": every name that no other upstream has."""
 
     prefix: str
     url: str
