@@ -17,12 +17,12 @@ from corten.plan.security import capabilities as allowed
 from corten.plan.update import update_resources as update
 from corten.plan.validate import create as checks
 from corten.plan.validate.defaults import normalize_host_config as normalize
-from corten.spec.docker.config import Config, ImageConfig
+from corten.spec.docker.config import Config, ImageConfig, NetworkingConfig
 from corten.spec.docker.decode import decode
 from corten.spec.docker.exec import ExecConfig
 from corten.spec.docker.host_config import HostConfig, PortBinding, UpdateConfig
 from corten.spec.docker.mount import Mount
-from corten.spec.docker.networking import EndpointSettings, NetworkCreate, NetworkingConfig
+from corten.spec.docker.networking import EndpointSettings, NetworkCreate
 from corten.spec.docker.struct import Struct
 
 Json = dict[str, Any]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from corten.api.versions import Version
 from corten.errors import Invalid
-from corten.spec.docker.config import Config, CreateRequest
+from corten.spec.docker.config import Config, CreateRequest, NetworkingConfig
 from corten.spec.docker.host_config import HostConfig
-from corten.spec.docker.networking import NetworkingConfig
 from corten.spec.json import Json
 
 _CGROUPNS = Version(1, 40)

@@ -12,10 +12,9 @@ import pytest
 
 from corten.errors import Conflict, CortenError, Invalid
 from corten.plan.validate.create import check_name
-from corten.spec.docker.config import CreateRequest
+from corten.spec.docker.config import CreateRequest, NetworkingConfig
 from corten.spec.docker.decode import decode
 from corten.spec.docker.host_config import HostConfig
-from corten.spec.docker.networking import NetworkingConfig
 from docker_json import check_create, merge_config, normalize_host_config, update_resources
 from unit.plan.dockerd_cases import ERRORS, IMAGES, NAMES, UPDATES, Json
 from unit.plan.dockerd_golden import absolute, facts, golden

@@ -28,9 +28,9 @@ from corten.plan.validate.create import check_create
 from corten.plan.validate.defaults import normalize_host_config
 from corten.spec import platform as platforms
 from corten.spec.docker import times
-from corten.spec.docker.config import Config
+from corten.spec.docker.config import Config, NetworkingConfig
 from corten.spec.docker.host_config import HostConfig
-from corten.spec.docker.networking import EndpointSettings, NetworkingConfig
+from corten.spec.docker.networking import EndpointSettings
 
 MOST_MOUNTS = 1000
 _AT_ONCE = 10  # volumes that are made before others have a turn

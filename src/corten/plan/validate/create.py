@@ -19,10 +19,9 @@ from corten.plan.validate.resources import check_resources, check_restart_policy
 from corten.plan.validate.security import check_security
 from corten.plan.validate.text import check_line, check_word, one_line
 from corten.spec.docker import signals
-from corten.spec.docker.config import Config, HealthConfig
+from corten.spec.docker.config import Config, HealthConfig, NetworkingConfig
 from corten.spec.docker.exec import ExecConfig
 from corten.spec.docker.host_config import HostConfig
-from corten.spec.docker.networking import NetworkingConfig
 
 _NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+", re.ASCII)
 _HOSTNAME_MAX = 64  # of sethostname(2)

@@ -10,9 +10,9 @@ from corten.errors import Invalid
 from corten.network import rate
 from corten.plan.namespaces import joins, own_network
 from corten.plan.validate.text import check_word
-from corten.spec.docker.config import Config
+from corten.spec.docker.config import Config, NetworkingConfig
 from corten.spec.docker.host_config import HostConfig, PortBinding
-from corten.spec.docker.networking import EndpointIPAMConfig, EndpointSettings, NetworkingConfig
+from corten.spec.docker.networking import EndpointIPAMConfig, EndpointSettings
 
 _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", re.ASCII)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from corten.spec.docker.host_config import HostConfig
-from corten.spec.docker.networking import NetworkingConfig
 from corten.spec.docker.struct import Struct, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corten.spec.docker.gotypes import Duration, PathSet, PortSet, StrSlice
+    from corten.spec.docker.host_config import HostConfig
+    from corten.spec.docker.networking import EndpointSettings
 
 
 class HealthConfig(Struct, go="container.HealthConfig"):
@@ -58,6 +58,12 @@ class Config(Struct, go="container.Config", name="ContainerConfigWrapper"):
 
 class ImageConfig(Config, go="container.Config", name="Config"):
     """The `config` of an OCI image, which has the same fields."""
+
+
+class NetworkingConfig(Struct, go="network.NetworkingConfig"):
+    """By the names or ids of the networks."""
+
+    endpoints_config: dict[str, EndpointSettings] | None = None
 
 
 class CreateRequest(Config, go="container.CreateRequest", name="ContainerConfigWrapper"):

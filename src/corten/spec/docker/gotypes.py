@@ -1,15 +1,16 @@
 """Go's types as the annotations of `Struct`s name them, and each structure as a table of `go_types`.
 
 An annotation is a name, `list[T]` or `dict[str, T]`, each also with `| None`. Names are `str`, `bool`, `int`, those of
-`_NAMED` (for mypy they are aliases of Python's types), and structures that the module of the annotation has imported.
+`_NAMED` (for mypy they are aliases of Python's types), and the structures of this package: their modules import one
+another for mypy only, because the command line imports no more of them than a request has.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from corten.spec.docker import auth, config, exec, host_config, mount, networking, volume
 from corten.spec.docker.struct import Struct
 from corten.spec.go_types import (
     BOOL,
@@ -75,35 +76,33 @@ _NAMED: dict[str, Type] = {
 _TABLES = {"map[string][]nat.PortBinding": "nat.PortMap"}
 
 
+_STRUCTS: dict[str, type[Struct]] = {
+    name: value
+    for module in (auth, config, exec, host_config, mount, networking, volume)
+    for name, value in vars(module).items()
+    if isinstance(value, type) and issubclass(value, Struct)
+}
 _RECORDS: dict[type[Struct], Record] = {}
 
 
 def record_of(struct: type[Struct]) -> Record:
     """The table of a structure's keys and types."""
     if struct not in _RECORDS:
-        types: dict[str, Type] = {}
-        for cls in reversed(struct.__mro__[:-2]):  # without Struct and object
-            scope = vars(sys.modules[cls.__module__])
-            types |= {name: _parse(annotation, scope) for name, annotation in cls.__annotations__.items()}
-        fields = {field.key: types[name] for name, field in struct.FIELDS.items()}
+        fields = {field.key: _parse(struct.TYPES[name]) for name, field in struct.FIELDS.items()}
         _RECORDS[struct] = Record(struct.NAME, struct.GO, fields, struct)
     return _RECORDS[struct]
 
 
-def _parse(text: str, scope: dict[str, object]) -> Type:
+def _parse(text: str) -> Type:
     text = text.removesuffix(" | None")
     if text.startswith("list["):
-        element = _parse(text[5:-1], scope)
+        element = _parse(text[5:-1])
         return Items(element, "[]" + _in_container(element))
     if text.startswith("dict[str, "):
-        element = _parse(text[10:-1], scope)
+        element = _parse(text[10:-1])
         go = f"map[string]{_in_container(element)}"
         return Table(element, _TABLES.get(go, go))
-    if text in _NAMED:
-        return _NAMED[text]
-    struct = scope[text]
-    assert isinstance(struct, type) and issubclass(struct, Struct), text
-    return record_of(struct)
+    return _NAMED[text] if text in _NAMED else record_of(_STRUCTS[text])
 
 
 def _in_container(element: Type) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from corten.spec.docker.mount import Mount
 from corten.spec.docker.struct import Struct, field
 
 TYPE_CHECKING = False
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
         UsernsMode,
         UTSMode,
     )
+    from corten.spec.docker.mount import Mount
 
 
 class WeightDevice(Struct, go="blkiodev.WeightDevice", pointer=True):

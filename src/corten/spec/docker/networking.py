@@ -22,10 +22,6 @@ class EndpointSettings(Struct, go="network.EndpointSettings", pointer=True):
     gw_priority: int = field(default=0, since=(1, 48))
 
 
-class NetworkingConfig(Struct, go="network.NetworkingConfig"):
-    endpoints_config: dict[str, EndpointSettings] | None = None
-
-
 class IPAMConfig(Struct, go="network.IPAMConfig"):
     subnet: str = ""
     ip_range: str = field(default="", key="IPRange")

@@ -8,15 +8,18 @@
 
 A field is one line: its name, its Go type as an annotation (`gotypes` lists them), its zero value. Its key in JSON is
 the name in PascalCase; `field` says what is otherwise: the key, Go's omitempty, the API versions that know it. An
-instance holds only what was set, the class holds the zero values. `decode` reads the annotations; nothing here does.
+instance holds only what was set, the class holds the zero values: `to_json` has all fields, `given_json` those that
+were set. `decode` reads the annotations; nothing here does.
 
-The command line imports this module: it needs neither `typing` nor `dataclasses` nor `re`.
+The command line imports this module: it needs neither `typing` nor `dataclasses` nor `re`, and a class computes nothing
+of its fields until `FIELDS` is asked for, which a client never does.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, ClassVar, Self, TypeAlias, dataclass_transform
 
     Version: TypeAlias = tuple[int, int]
@@ -26,8 +29,12 @@ else:
         return lambda cls: cls
 
 
+#: As a value it leaves a field as if it had not been named: Config(user=flags.text("user") or UNSET).
+UNSET: Any = object()
+
+
 class Field:
-    """What is known of one field beside its Python name and its annotation."""
+    """What is known of one field beside its Python name and its annotation. As an attribute it is the zero value."""
 
     __slots__ = ("key", "omitempty", "since", "until", "zero")
 
@@ -39,6 +46,9 @@ class Field:
         self.omitempty = omitempty
         self.since = since
         self.until = until
+
+    def __get__(self, _instance: object, _owner: type) -> Any:
+        return self.zero
 
     def known(self, version: Version | None) -> bool:
         """Whether an API version has the field; None stands for the newest, and for records on disk."""
@@ -58,11 +68,27 @@ def field(
     return Field(default, key, omitempty, since, until)
 
 
+class _Fields:
+    """`FIELDS` of a class: its fields by name, in the order in which Docker prints them, made on first use."""
+
+    __slots__ = ("_made",)
+
+    def __init__(self) -> None:
+        self._made: dict[type[Struct], dict[str, Field]] = {}
+
+    def __get__(self, _instance: Struct | None, owner: type[Struct]) -> dict[str, Field]:
+        found = self._made.get(owner)
+        if found is None:
+            found = self._made[owner] = {name: _field(owner, name) for name in owner.TYPES}
+        return found
+
+
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 class Struct:
     """`go` is the Go type that messages name, `pointer` whether lists and maps of Docker's hold pointers to it."""
 
-    FIELDS: ClassVar[dict[str, Field]] = {}
+    FIELDS: ClassVar = _Fields()
+    TYPES: ClassVar[dict[str, str]] = {}  # the annotation of each field
     GO: ClassVar[str] = ""
     NAME: ClassVar[str] = ""
     POINTER: ClassVar[bool] = False
@@ -70,14 +96,13 @@ class Struct:
     def __init_subclass__(cls, go: str = "", name: str = "", pointer: bool = False) -> None:
         cls.GO, cls.POINTER = go, pointer
         cls.NAME = name or go.rpartition(".")[2]
-        own = {attribute: _field(cls, attribute) for attribute in cls.__annotations__}
-        cls.FIELDS = {**own, **cls.FIELDS}  # Go prints embedded structures behind
+        cls.TYPES = {**cls.__annotations__, **cls.TYPES}  # Go prints embedded structures behind
 
     def __init__(self, **values: Any) -> None:
-        if not self.FIELDS.keys() >= values.keys():
-            unknown = ", ".join(sorted(values.keys() - self.FIELDS.keys()))
+        if not self.TYPES.keys() >= values.keys():
+            unknown = ", ".join(sorted(values.keys() - self.TYPES.keys()))
             raise TypeError(f"{type(self).__name__} has no {unknown}")
-        self.__dict__.update(values)
+        self.__dict__.update({name: value for name, value in values.items() if value is not UNSET})
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen: use replace({name}=...)")
@@ -87,35 +112,52 @@ class Struct:
         return type(self)(**{**self.__dict__, **changes})
 
     def to_json(self, version: Version | None = None) -> dict[str, Any]:
-        """What Docker prints of it in `version` of the API: a new dict of JSON's types all the way down."""
+        """What Docker prints of it, as `version` of the API knows it: a new dict of JSON's types all the way down."""
+
+        def show(struct: Struct) -> dict[str, Any]:
+            return struct.to_json(version)
+
         shown: dict[str, Any] = {}
         for attribute, field in self.FIELDS.items():
             value = getattr(self, attribute)
             if not field.omitted(value) and field.known(version):
-                shown[field.key] = _plain(value, version)
+                shown[field.key] = _plain(value, show)
         return shown
 
+    def given_json(self) -> dict[str, Any]:
+        """What a client sends of it: only the fields that were set, zero values among them, all the way down."""
+        cls = type(self)
+        return {_key(_line(cls, name), name): _plain(value, Struct.given_json) for name, value in vars(self).items()}
+
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and all(getattr(self, a) == getattr(other, a) for a in self.FIELDS)
+        return type(self) is type(other) and all(getattr(self, a) == getattr(other, a) for a in self.TYPES)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
 
 
-def _field(cls: type[Struct], attribute: str) -> Field:
-    """The field of one annotation; the class keeps its zero value under the name."""
-    given = cls.__dict__[attribute]
-    found: Field = given if isinstance(given, Field) else Field(given, "", False)
-    found.key = found.key or "".join(word.capitalize() for word in attribute.split("_"))
-    setattr(cls, attribute, found.zero)
-    return found
+def _line(cls: type[Struct], name: str) -> Any:
+    """What stands behind the annotation: a Field, or the zero value of a regular one."""
+    return next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
 
 
-def _plain(value: Any, version: Version | None) -> Any:
+def _key(line: Any, name: str) -> str:
+    key: str = line.key if isinstance(line, Field) else ""
+    return key or "".join(word.capitalize() for word in name.split("_"))
+
+
+def _field(cls: type[Struct], name: str) -> Field:
+    line = _line(cls, name)
+    if not isinstance(line, Field):
+        return Field(line, _key(line, name), False)
+    return Field(line.zero, _key(line, name), line.omitempty, line.since, line.until)
+
+
+def _plain(value: Any, show: Callable[[Struct], dict[str, Any]]) -> Any:
     if isinstance(value, Struct):
-        return value.to_json(version)
+        return show(value)
     if isinstance(value, (list, tuple)):
-        return [_plain(each, version) for each in value]
+        return [_plain(each, show) for each in value]
     if isinstance(value, dict):
-        return {key: _plain(each, version) for key, each in value.items()}
+        return {key: _plain(each, show) for key, each in value.items()}
     return value
