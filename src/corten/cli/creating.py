@@ -12,16 +12,16 @@ from corten.client.errors import ApiError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from corten.cli.flags import Flags
     from corten.cli.session import Session
+    from corten.client.api import Json
+    from corten.spec.docker.config import CreateRequest
 
 PULL_CHOICES = ("always", "missing", "never", "")
 
 
-def create(session: Session, flags: Flags, body: dict[str, Any]) -> str:
-    """The new container's id. Raises CommandError (125) for bad flags, ApiError from the daemon."""
+def create(session: Session, flags: Flags, body: CreateRequest) -> str:
+    """The new container's id. CommandError (125) for what the flags ask wrongly, ApiError from the daemon."""
     choice = flags.text("pull")
     if choice not in PULL_CHOICES:
         raise CommandError(f'invalid pull option: \'{choice}\': must be one of "always", "missing" or "never"', 125)
@@ -54,8 +54,8 @@ def _open_id_file(path: str) -> int:
         raise CommandError(f"failed to create the container ID file: open {path}: {reason}", 125) from None
 
 
-def _create(session: Session, flags: Flags, body: dict[str, Any], choice: str) -> dict[str, Any]:
-    name, platform, image = flags.text("name"), flags.text("platform"), body["Image"]
+def _create(session: Session, flags: Flags, body: CreateRequest, choice: str) -> Json:
+    name, platform, image = flags.text("name"), flags.text("platform"), body.image
     client = session.client
     asked = platform if client.at_least("1.41") else ""
     if choice == "always":

@@ -36,14 +36,20 @@ class Login:
 
     def header(self) -> str:
         """X-Registry-Auth: base64url of JSON; "" when nothing is known."""
-        import base64
-
-        answer = {"username": self.user, "password": self.password, "serveraddress": self.server}
-        if self.token:
-            answer = {"identitytoken": self.token, "serveraddress": self.server}
         if not self.user and not self.token:
             return ""
-        return base64.urlsafe_b64encode(quickjson.dumps(answer).encode()).decode()
+        import base64
+
+        from corten.spec.docker.auth import AuthConfig
+        from corten.spec.docker.struct import UNSET
+
+        auth = AuthConfig(
+            username=UNSET if self.token else self.user,
+            password=UNSET if self.token else self.password,
+            identitytoken=self.token or UNSET,
+            serveraddress=self.server,
+        )
+        return base64.urlsafe_b64encode(quickjson.dumps(auth.given_json()).encode()).decode()
 
 
 def server_of(text: str) -> str:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from corten.client.api import Answer, Client, Json, Upgraded
     from corten.client.connection import Connection, Data
     from corten.client.http import Head
+    from corten.spec.docker.config import CreateRequest
+    from corten.spec.docker.exec import ExecConfig, ExecStart
+    from corten.spec.docker.host_config import UpdateConfig
 
 
 def _at(ref: str, what: str = "") -> str:
@@ -50,10 +53,10 @@ def listing(
     return answer
 
 
-def create(client: Client, name: str, config: Json, platform: str = "") -> Json:
-    """{"Id": ..., "Warnings": [...]}. Raises ApiError 404 when the image is not there, 409 when the name is taken."""
+def create(client: Client, name: str, config: CreateRequest, platform: str = "") -> Json:
+    """{"Id": ..., "Warnings": [...]}; ApiError 404 when the image is not there, 409 when the name is taken."""
     answer: Json = client.call(
-        "POST", "/containers/create", {"name": name or None, "platform": platform or None}, config
+        "POST", "/containers/create", {"name": name or None, "platform": platform or None}, config.given_json()
     )
     return answer
 
@@ -100,8 +103,8 @@ def remove(client: Client, ref: str, force: bool = False, volumes: bool = False,
     client.call("DELETE", _at(ref), {"v": truth(volumes), "link": truth(link), "force": truth(force)})
 
 
-def update(client: Client, ref: str, resources: Json) -> Json:
-    answer: Json = client.call("POST", _at(ref, "/update"), None, resources)
+def update(client: Client, ref: str, config: UpdateConfig) -> Json:
+    answer: Json = client.call("POST", _at(ref, "/update"), None, config.given_json())
     return answer
 
 
@@ -158,8 +161,8 @@ def export(client: Client, ref: str) -> Answer:
     return client.stream("GET", _at(ref, "/export"))
 
 
-def commit(client: Client, query: dict[str, str | None], config: Json) -> Json:
-    answer: Json = client.call("POST", "/commit", query, config)
+def commit(client: Client, query: dict[str, str | None]) -> Json:
+    answer: Json = client.call("POST", "/commit", query, {})
     return answer
 
 
@@ -183,21 +186,21 @@ def archive_put(client: Client, ref: str, path: str, body: Iterable[Data], copy_
     client.stream("PUT", _at(ref, "/archive"), query, body).close()
 
 
-def exec_create(client: Client, ref: str, config: Json) -> str:
+def exec_create(client: Client, ref: str, config: ExecConfig) -> str:
     """The id of a new exec."""
-    answer: Any = client.call("POST", _at(ref, "/exec"), None, config) or {}
+    answer: Any = client.call("POST", _at(ref, "/exec"), None, config.given_json()) or {}
     if not answer.get("Id"):
         raise BadAnswer("the daemon gave the exec no ID")
     return str(answer["Id"])
 
 
-def exec_start(client: Client, exec_id: str, config: Json) -> None:
+def exec_start(client: Client, exec_id: str, config: ExecStart) -> None:
     """Start without attaching."""
-    client.call("POST", f"/exec/{exec_id}/start", None, config)
+    client.call("POST", f"/exec/{exec_id}/start", None, config.given_json())
 
 
-def exec_attach(client: Client, exec_id: str, config: Json) -> Upgraded:
-    return client.upgrade(f"/exec/{exec_id}/start", None, config)
+def exec_attach(client: Client, exec_id: str, config: ExecStart) -> Upgraded:
+    return client.upgrade(f"/exec/{exec_id}/start", None, config.given_json())
 
 
 def exec_inspect(client: Client, exec_id: str) -> Json:

@@ -8,6 +8,7 @@ from corten.client.http import quote
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corten.client.api import Client, Json
+    from corten.spec.docker.networking import ConnectRequest, DisconnectRequest, NetworkCreate
 
 
 def listing(client: Client, wanted: dict[str, list[str]] | None = None) -> list[Json]:
@@ -26,8 +27,8 @@ def audit(client: Client, name: str) -> list[Json]:
     return answer
 
 
-def create(client: Client, config: Json) -> Json:
-    answer: Json = client.call("POST", "/networks/create", None, config)
+def create(client: Client, config: NetworkCreate) -> Json:
+    answer: Json = client.call("POST", "/networks/create", None, config.given_json())
     return answer
 
 
@@ -35,12 +36,12 @@ def remove(client: Client, name: str) -> None:
     client.call("DELETE", f"/networks/{quote(name)}")
 
 
-def connect(client: Client, name: str, config: Json) -> None:
-    client.call("POST", f"/networks/{quote(name)}/connect", None, config)
+def connect(client: Client, name: str, config: ConnectRequest) -> None:
+    client.call("POST", f"/networks/{quote(name)}/connect", None, config.given_json())
 
 
-def disconnect(client: Client, name: str, container: str, force: bool) -> None:
-    client.call("POST", f"/networks/{quote(name)}/disconnect", None, {"Container": container, "Force": force})
+def disconnect(client: Client, name: str, config: DisconnectRequest) -> None:
+    client.call("POST", f"/networks/{quote(name)}/disconnect", None, config.given_json())
 
 
 def prune(client: Client, wanted: dict[str, list[str]]) -> Json:

@@ -7,6 +7,7 @@ from corten.client.containers import filters, truth
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corten.client.api import Answer, Client, Json
+    from corten.spec.docker.auth import AuthConfig
 
 
 def version(client: Client) -> Json:
@@ -16,6 +17,12 @@ def version(client: Client) -> Json:
 
 def info(client: Client) -> Json:
     answer: Json = client.call("GET", "/info")
+    return answer
+
+
+def login(client: Client, auth: AuthConfig) -> Json:
+    """{"Status": ..., "IdentityToken": ...} when the registry takes the credentials, ApiError otherwise."""
+    answer: Json = client.call("POST", "/auth", None, auth.given_json())
     return answer
 
 

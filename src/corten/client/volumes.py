@@ -8,6 +8,7 @@ from corten.client.http import quote
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corten.client.api import Client, Json
+    from corten.spec.docker.volume import VolumeCreate
 
 
 def listing(client: Client, wanted: dict[str, list[str]] | None = None) -> Json:
@@ -21,8 +22,8 @@ def inspect(client: Client, name: str) -> Json:
     return answer
 
 
-def create(client: Client, config: Json) -> Json:
-    answer: Json = client.call("POST", "/volumes/create", None, config)
+def create(client: Client, config: VolumeCreate) -> Json:
+    answer: Json = client.call("POST", "/volumes/create", None, config.given_json())
     return answer
 
 

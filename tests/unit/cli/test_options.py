@@ -12,6 +12,8 @@ from corten.cli.errors import CommandError, UsageError
 from corten.cli.flags import parse
 from corten.cli.options import request
 from corten.cli.options.table import CONTAINER_FLAGS
+from corten.spec.docker.config import CreateRequest
+from corten.spec.docker.decode import decode
 
 Json = dict[str, Any]
 
@@ -19,7 +21,10 @@ Json = dict[str, Any]
 def body(*words: str) -> Json:
     flags = parse(CONTAINER_FLAGS, [*words, "img", "cmd"], interspersed=False)
     image, *command = flags.words
-    return request.create(flags, image, command)
+    made = request.create(flags, image, command)
+    sent = made.given_json()
+    assert decode(CreateRequest, sent) == made, "every value is of its field's type"
+    return sent
 
 
 def host(*words: str) -> Json:

@@ -26,7 +26,7 @@ def run(session: Session, flags: Flags) -> int:
         "pause": None if pause else "0",
         "changes": "\n".join(flags.many("change")) or None,
     }
-    out(containers.commit(session.client, query, {})["Id"])
+    out(containers.commit(session.client, query)["Id"])
     return 0
 
 

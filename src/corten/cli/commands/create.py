@@ -7,7 +7,6 @@ from corten.cli.command import Command
 from corten.cli.options import request
 from corten.cli.options.table import CONTAINER_FLAGS
 from corten.cli.output import out
-from corten.cli.terminal import is_terminal, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,10 +16,7 @@ if TYPE_CHECKING:
 
 def run(session: Session, flags: Flags) -> int:
     image, *command = flags.words
-    body = request.create(flags, image, command)
-    if body["Tty"] and is_terminal(1):
-        body["HostConfig"]["ConsoleSize"] = list(size(1))
-    out(creating.create(session, flags, body))
+    out(creating.create(session, flags, request.create(flags, image, command)))
     return 0
 
 

@@ -11,11 +11,11 @@ from corten.cli.options.table import ENV
 from corten.cli.streams import Pump
 from corten.cli.terminal import Raw, is_terminal, size
 from corten.client import containers
+from corten.spec.docker.exec import ExecConfig, ExecStart
+from corten.spec.docker.struct import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from corten.cli.flags import Flags
     from corten.cli.session import Session
 
@@ -23,16 +23,15 @@ if TYPE_CHECKING:
 def run(session: Session, flags: Flags) -> int:
     ref, *command = flags.words
     keys, key_bytes = attached.detach_keys(session, flags.text("detach-keys"))
-    config = _config(flags, command, keys)
     detach, tty = flags.on("detach"), flags.on("tty")
+    console = size(STDOUT) if tty and is_terminal(STDOUT) else UNSET
+    config = _config(flags, command, keys, console)
     client = session.client
     # A container that is not there is a better message than a terminal that is not there.
     containers.inspect(client, ref)
     if not detach:
-        attached.check_terminal(config["AttachStdin"], tty)
-    start: dict[str, Any] = {"Detach": detach, "Tty": tty}
-    if tty and is_terminal(STDOUT):
-        config["ConsoleSize"] = start["ConsoleSize"] = list(size(STDOUT))
+        attached.check_terminal(config.attach_stdin, tty)
+    start = ExecStart(detach=detach, tty=tty, console_size=console)
     exec_id = containers.exec_create(client, ref, config)
     if detach:
         containers.exec_start(client, exec_id, start)
@@ -43,40 +42,43 @@ def run(session: Session, flags: Flags) -> int:
         return attached.restore_and_die(interrupted.number)
 
 
-def _config(flags: Flags, command: list[str], keys: str) -> dict[str, Any]:
+def _config(flags: Flags, command: list[str], keys: str, console: tuple[int, int]) -> ExecConfig:
     attach = not flags.on("detach")
-    config: dict[str, Any] = {
-        "Cmd": command,
-        "Detach": not attach,
-        "Tty": flags.on("tty"),
-        "AttachStdin": attach and flags.on("interactive"),
-        "AttachStdout": attach,
-        "AttachStderr": attach,
-        "Privileged": flags.on("privileged"),
-    }
-    for name, field in (("user", "User"), ("workdir", "WorkingDir")):
-        if flags.text(name):
-            config[field] = flags.text(name)
-    if keys:
-        config["DetachKeys"] = keys
-    if flags.many("env") or flags.many("env-file"):
-        from corten.cli.options import texts
-
-        config["Env"] = texts.environment(flags.many("env-file"), flags.many("env"))
-    return config
+    return ExecConfig(
+        cmd=command,
+        detach=not attach,
+        tty=flags.on("tty"),
+        console_size=console,
+        attach_stdin=attach and flags.on("interactive"),
+        attach_stdout=attach,
+        attach_stderr=attach,
+        privileged=flags.on("privileged"),
+        user=flags.text("user") or UNSET,
+        working_dir=flags.text("workdir") or UNSET,
+        detach_keys=keys or UNSET,
+        env=_environment(flags),
+    )
 
 
-def _attach(session: Session, exec_id: str, start: dict[str, Any], config: dict[str, Any], keys: bytes) -> int:
-    client, tty = session.client, bool(start["Tty"])
+def _environment(flags: Flags) -> list[str]:
+    if not (flags.many("env") or flags.many("env-file")):
+        return UNSET
+    from corten.cli.options import texts
+
+    return texts.environment(flags.many("env-file"), flags.many("env"))
+
+
+def _attach(session: Session, exec_id: str, start: ExecStart, config: ExecConfig, keys: bytes) -> int:
+    client, tty = session.client, start.tty
     resize = attached.resizer(client, exec_id, containers.exec_resize) if tty and is_terminal(STDOUT) else None
     act = attached.forwarder(client, "", False, resize)
-    raw = attached.open_stdin_terminal(tty, config["AttachStdin"])
+    raw = attached.open_stdin_terminal(tty, config.attach_stdin)
     with attached.signal_pipe(False, tty) as signals:
         upgraded = containers.exec_attach(client, exec_id, start)
         with Raw(raw):
             if resize is not None:
                 resize()
-            stdin = STDIN if config["AttachStdin"] else None
+            stdin = STDIN if config.attach_stdin else None
             if Pump(upgraded, stdin, tty, keys if raw is not None else b"", signals, act).run():
                 raise CommandError("read escape sequence")
     return int(containers.exec_inspect(client, exec_id)["ExitCode"] or 0)

@@ -11,7 +11,10 @@ from corten.cli.errors import CommandError
 from corten.cli.flags import BOOL, STRING, flag
 from corten.cli.output import err, out
 from corten.cli.terminal import is_terminal
+from corten.client import system
 from corten.client.errors import ApiError
+from corten.spec.docker.auth import AuthConfig
+from corten.spec.docker.struct import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,10 +44,13 @@ def _again(session: Session, known: Login) -> bool:
 
 
 def _login(session: Session, login: Login) -> int:
-    body = {"username": login.user, "password": login.password, "serveraddress": login.server}
-    if login.token:
-        body = {"username": login.user, "identitytoken": login.token, "serveraddress": login.server}
-    answer = session.client.call("POST", "/auth", None, body)
+    auth = AuthConfig(
+        username=login.user,
+        password=UNSET if login.token else login.password,
+        identitytoken=login.token or UNSET,
+        serveraddress=login.server,
+    )
+    answer = system.login(session.client, auth)
     token = answer.get("IdentityToken") or login.token
     where = credentials.keep(Login(login.server, login.user, login.password, token))
     if where:

@@ -7,6 +7,8 @@ from corten.cli.flags import INT, LIST, STRING, flag
 from corten.cli.options import texts
 from corten.cli.options.table import ADDRESS, LINK, MAP
 from corten.client import networks
+from corten.spec.docker.networking import ConnectRequest, EndpointIPAMConfig, EndpointSettings
+from corten.spec.docker.struct import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,21 +18,19 @@ if TYPE_CHECKING:
 
 def run(session: Session, flags: Flags) -> int:
     network, container = flags.words
-    addresses: dict[str, object] = {}
-    for name, field in (("ip", "IPv4Address"), ("ip6", "IPv6Address")):
-        if flags.text(name):
-            addresses[field] = flags.text(name)
-    if flags.many("link-local-ip"):
-        addresses["LinkLocalIPs"] = flags.many("link-local-ip")
-    endpoint: dict[str, object] = {"IPAMConfig": addresses} if addresses else {}
-    for name, field in (("alias", "Aliases"), ("link", "Links")):
-        if flags.many(name):
-            endpoint[field] = flags.many(name)
-    if flags.many("driver-opt"):
-        endpoint["DriverOpts"] = texts.pairs(flags.many("driver-opt"))
-    if "gw-priority" in flags:
-        endpoint["GwPriority"] = flags.number("gw-priority")
-    networks.connect(session.client, network, {"Container": container, "EndpointConfig": endpoint})
+    addresses = EndpointIPAMConfig(
+        ipv4_address=flags.text("ip") or UNSET,
+        ipv6_address=flags.text("ip6") or UNSET,
+        link_local_ips=flags.many("link-local-ip") or UNSET,
+    )
+    endpoint = EndpointSettings(
+        ipam_config=addresses if addresses.given_json() else UNSET,
+        aliases=flags.many("alias") or UNSET,
+        links=flags.many("link") or UNSET,
+        driver_opts=texts.pairs(flags.many("driver-opt")) or UNSET,
+        gw_priority=flags.number("gw-priority") if "gw-priority" in flags else UNSET,
+    )
+    networks.connect(session.client, network, ConnectRequest(container=container, endpoint_config=endpoint))
     return 0
 
 

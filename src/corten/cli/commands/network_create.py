@@ -11,35 +11,34 @@ from corten.cli.options import texts
 from corten.cli.options.table import LABEL, MAP
 from corten.cli.output import err, out
 from corten.client import networks
+from corten.spec.docker.networking import IPAM, ConfigReference, IPAMConfig, NetworkCreate
+from corten.spec.docker.struct import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from corten.cli.flags import Flags
     from corten.cli.session import Session
 
 
 def run(session: Session, flags: Flags) -> int:
-    config: dict[str, object] = {
-        "Name": flags.words[0],
-        "Driver": flags.text("driver"),
-        "Internal": flags.on("internal"),
-        "Attachable": flags.on("attachable"),
-        "Ingress": flags.on("ingress"),
-        "ConfigOnly": flags.on("config-only"),
-        "Scope": flags.text("scope"),
-        "Options": texts.pairs(flags.many("opt")),
-        "Labels": texts.labels((), flags.many("label")),
-        "IPAM": {
-            "Driver": flags.text("ipam-driver"),
-            "Options": texts.pairs(flags.many("ipam-opt")),
-            "Config": ranges(flags),
-        },
-    }
-    for name, field in (("ipv4", "EnableIPv4"), ("ipv6", "EnableIPv6")):
-        if name in flags:
-            config[field] = flags.on(name)
-    if flags.text("config-from"):
-        config["ConfigFrom"] = {"Network": flags.text("config-from")}
+    other = flags.text("config-from")
+    config = NetworkCreate(
+        name=flags.words[0],
+        driver=flags.text("driver"),
+        internal=flags.on("internal"),
+        attachable=flags.on("attachable"),
+        ingress=flags.on("ingress"),
+        config_only=flags.on("config-only"),
+        scope=flags.text("scope"),
+        options=texts.pairs(flags.many("opt")),
+        labels=texts.labels((), flags.many("label")),
+        ipam=IPAM(driver=flags.text("ipam-driver"), options=texts.pairs(flags.many("ipam-opt")), config=ranges(flags)),
+        enable_ipv4=flags.on("ipv4") if "ipv4" in flags else UNSET,
+        enable_ipv6=flags.on("ipv6") if "ipv6" in flags else UNSET,
+        config_from=ConfigReference(network=other) if other else UNSET,
+    )
     answer = networks.create(session.client, config)
     if answer.get("Warning"):
         err(f"WARNING: {answer['Warning']}")
@@ -47,34 +46,35 @@ def run(session: Session, flags: Flags) -> int:
     return 0
 
 
-def ranges(flags: Flags) -> list[dict[str, object]]:
-    """One IPAM range for each --subnet, with the gateway, range and addresses that lie inside it.
-
-    Raises CommandError for one that lies in none.
-    """
-    found: dict[str, dict[str, object]] = {subnet: {"Subnet": subnet} for subnet in flags.many("subnet")}
+def ranges(flags: Flags) -> list[IPAMConfig]:
+    """One IPAM range for each --subnet, with the gateway, range and addresses that lie inside it. CommandError."""
+    found = {subnet: IPAMConfig(subnet=subnet) for subnet in flags.many("subnet")}
     if len(found) != len(flags.many("subnet")):
         raise CommandError("the same subnet is given twice")
-    for field, flag_name in (("IPRange", "ip-range"), ("Gateway", "gateway")):
-        for address in flags.many(flag_name):
-            owner = _owner(found, address, flag_name)
-            if field in owner:
-                raise CommandError(
-                    f"cannot configure multiple {flag_name}s ({owner[field]} and {address}) on one subnet"
-                )
-            owner[field] = address
+    for address in flags.many("ip-range"):
+        subnet = _owner(found, address, "ip-range", lambda config: config.ip_range)
+        found[subnet] = found[subnet].replace(ip_range=address)
+    for address in flags.many("gateway"):
+        subnet = _owner(found, address, "gateway", lambda config: config.gateway)
+        found[subnet] = found[subnet].replace(gateway=address)
     for pair in flags.many("aux-address"):
         name, _, address = pair.partition("=")
-        auxiliary = _owner(found, address, "aux-address").setdefault("AuxiliaryAddresses", {})
-        assert isinstance(auxiliary, dict)
-        auxiliary[name] = address
+        subnet = _owner(found, address, "aux-address")
+        others = found[subnet].auxiliary_addresses or {}
+        found[subnet] = found[subnet].replace(auxiliary_addresses={**others, name: address})
     return list(found.values())
 
 
-def _owner(subnets: dict[str, dict[str, object]], address: str, flag_name: str) -> dict[str, object]:
+def _owner(
+    subnets: dict[str, IPAMConfig], address: str, flag_name: str, taken: Callable[[IPAMConfig], str] | None = None
+) -> str:
+    """The subnet of an address, where `taken` says that it has none yet."""
     for subnet, config in subnets.items():
         if contains(subnet, address.partition("/")[0]):
-            return config
+            if taken and taken(config):
+                other = taken(config)
+                raise CommandError(f"cannot configure multiple {flag_name}s ({other} and {address}) on one subnet")
+            return subnet
     raise CommandError(f"no matching subnet for {flag_name} {address}")
 
 

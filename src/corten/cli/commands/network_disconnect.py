@@ -5,6 +5,7 @@ from __future__ import annotations
 from corten.cli.command import Command
 from corten.cli.flags import BOOL, flag
 from corten.client import networks
+from corten.spec.docker.networking import DisconnectRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def run(session: Session, flags: Flags) -> int:
     network, container = flags.words
-    networks.disconnect(session.client, network, container, flags.on("force"))
+    networks.disconnect(session.client, network, DisconnectRequest(container=container, force=flags.on("force")))
     return 0
 
 

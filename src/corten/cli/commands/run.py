@@ -13,21 +13,19 @@ from corten.cli.options import request
 from corten.cli.options.table import CONTAINER_FLAGS
 from corten.cli.output import err, out
 from corten.cli.streams import Pump
-from corten.cli.terminal import Raw, SignalPipe, is_terminal, size
+from corten.cli.terminal import Raw, SignalPipe, is_terminal
 from corten.client import containers, quickjson
 from corten.client.errors import ApiError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from corten.cli.attached import ExitWatch
     from corten.cli.flags import Flags
     from corten.cli.session import Session
     from corten.client.api import Upgraded
-
-    Json = dict[str, Any]
+    from corten.spec.docker.config import CreateRequest
 
 RUN_FLAGS = (
     flag("detach", BOOL, "Run in the background and print the container's ID", "d"),
@@ -64,16 +62,14 @@ class _Run:
         self._body = self._request()
         self._id = ""
 
-    def _request(self) -> Json:
+    def _request(self) -> CreateRequest:
         flags = self._flags
         if self._detached and flags.many("attach"):
             raise CommandError("conflicting options: cannot specify both --attach and --detach", 125)
         image, *command = flags.words
         body = request.create(flags, image, command, self._detached)
         if not self._detached:
-            attached.check_terminal(body["AttachStdin"], body["Tty"])
-        if body["Tty"] and is_terminal(STDOUT):
-            body["HostConfig"]["ConsoleSize"] = list(size(STDOUT))
+            attached.check_terminal(body.attach_stdin, body.tty)
         return body
 
     def perform(self) -> int:
@@ -101,12 +97,12 @@ class _Run:
 
     def _in_foreground(self, keys: tuple[str, bytes]) -> int:
         body, forward = self._body, self._flags.on("sig-proxy")
-        tty: bool = body["Tty"]
+        tty = body.tty
         resize = None
         if tty and is_terminal(STDOUT):
             resize = attached.resizer(self._session.client, self._id, containers.resize)
         act = attached.forwarder(self._session.client, self._id, forward, resize)
-        raw = attached.open_stdin_terminal(tty, body["AttachStdin"])
+        raw = attached.open_stdin_terminal(tty, body.attach_stdin)
         with attached.signal_pipe(forward, tty) as signals:
             watch = attached.ExitWatch(
                 self._session.client, self._id, "removed" if self._flags.on("rm") else "next-exit"
@@ -129,7 +125,7 @@ class _Run:
 
     def _attach(self, keys: str) -> Upgraded | None:
         body = self._body
-        stdin, stdout, stderr = body["AttachStdin"], body["AttachStdout"], body["AttachStderr"]
+        stdin, stdout, stderr = body.attach_stdin, body.attach_stdout, body.attach_stderr
         if not (stdin or stdout or stderr):
             return None
         return containers.attach(self._session.client, self._id, stdin, stdout, stderr, keys)
@@ -137,8 +133,8 @@ class _Run:
     def _pump(self, upgraded: Upgraded | None, keys: bytes, signals: SignalPipe, act: Callable[[int], None]) -> bool:
         if upgraded is None:
             return False
-        stdin = STDIN if self._body["AttachStdin"] else None
-        return Pump(upgraded, stdin, self._body["Tty"], keys, signals, act).run()
+        stdin = STDIN if self._body.attach_stdin else None
+        return Pump(upgraded, stdin, self._body.tty, keys, signals, act).run()
 
     def _start(self, upgraded: Upgraded | None = None, watch: ExitWatch | None = None) -> None:
         try:

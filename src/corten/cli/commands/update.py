@@ -11,6 +11,8 @@ from corten.cli.options.request import RESOURCES, restart_policy
 from corten.cli.options.table import named
 from corten.cli.output import err
 from corten.client import containers
+from corten.spec.docker.host_config import UpdateConfig
+from corten.spec.docker.struct import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,24 +23,22 @@ LIMITS = (
     *("blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "cpus"),
     *("cpuset-cpus", "cpuset-mems", "kernel-memory", "memory", "memory-reservation", "memory-swap", "pids-limit"),
 )
-PUBLISHED = {"publish-add": "PublishAdd", "publish-rm": "PublishRm"}
 
 
 def run(session: Session, flags: Flags) -> int:
     if not flags.given:
         raise CommandError("you must provide one or more flags when using this command")
-    body = {field: flags.value(name) for name, field in RESOURCES.items() if name in flags}
-    if "restart" in flags:
-        body["RestartPolicy"] = restart_policy(flags.text("restart"))
-    for name, field in PUBLISHED.items():
-        if name in flags:
-            body[field] = published(flags.many(name))[1]
-    if "net-rate" in flags:
-        body["NetRate"] = flags.text("net-rate")
+    config = UpdateConfig(
+        restart_policy=restart_policy(flags.text("restart")) if "restart" in flags else UNSET,
+        publish_add=published(flags.many("publish-add"))[1] if "publish-add" in flags else UNSET,
+        publish_rm=published(flags.many("publish-rm"))[1] if "publish-rm" in flags else UNSET,
+        net_rate=flags.text("net-rate") if "net-rate" in flags else UNSET,
+        **{field: flags.value(name) for name, field in RESOURCES.items() if name in flags},
+    )
     warnings: list[str] = []
 
     def update(name: str) -> None:
-        warnings.extend(containers.update(session.client, name, body).get("Warnings") or ())
+        warnings.extend(containers.update(session.client, name, config).get("Warnings") or ())
 
     code = each(flags.words, update)
     if warnings:

@@ -9,6 +9,8 @@ from corten.cli.options import texts
 from corten.cli.options.table import LABEL, MAP
 from corten.cli.output import out
 from corten.client import volumes
+from corten.spec.docker.struct import UNSET
+from corten.spec.docker.volume import VolumeCreate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,13 +26,12 @@ def run(session: Session, flags: Flags) -> int:
                 "conflicting options: cannot specify a volume-name through both --name and as a positional arg"
             )
         name = flags.words[0]
-    config: dict[str, object] = {
-        "Driver": flags.text("driver"),
-        "DriverOpts": texts.pairs(flags.many("opt")),
-        "Labels": texts.labels((), flags.many("label")),
-    }
-    if name:
-        config["Name"] = name
+    config = VolumeCreate(
+        name=name or UNSET,
+        driver=flags.text("driver"),
+        driver_opts=texts.pairs(flags.many("opt")),
+        labels=texts.labels((), flags.many("label")),
+    )
     out(volumes.create(session.client, config)["Name"])
     return 0
 

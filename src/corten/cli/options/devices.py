@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from corten.cli.errors import CommandError
+from corten.spec.docker.host_config import DeviceMapping, DeviceRequest, ThrottleDevice, WeightDevice
+from corten.spec.docker.struct import UNSET
 from corten.units.sizes import parse_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterable
 
 
 def parse_gpus(text: str) -> str:
@@ -20,8 +23,19 @@ def is_cdi(text: str) -> bool:
     return bool(equals and slash and name and vendor and device_class and not text.startswith("/"))
 
 
-def device(text: str) -> dict[str, str]:
-    """/dev/x[:/dev/y][:rwm] to Docker's DeviceMapping. Raises ValueError for another form."""
+def devices(specs: Iterable[str]) -> tuple[list[DeviceMapping], list[DeviceRequest]]:
+    """(Devices, DeviceRequests): names of the Container Device Interface are requests. CommandError."""
+    names = [spec for spec in specs if is_cdi(spec)]
+    try:
+        found = [device(spec) for spec in specs if not is_cdi(spec)]
+    except ValueError as error:
+        raise CommandError(str(error), 125) from None
+    request = DeviceRequest(driver="cdi", count=0, device_ids=names, capabilities=None, options=None)
+    return found, [request] if names else UNSET
+
+
+def device(text: str) -> DeviceMapping:
+    """/dev/x[:/dev/y][:rwm]. ValueError."""
     parts = text.split(":")
     if len(parts) > 3:
         raise ValueError(f"bad format for path: {text}")
@@ -38,7 +52,7 @@ def device(text: str) -> dict[str, str]:
     for path in (source, target):
         if not path.startswith("/"):
             raise ValueError(f"{path} is not an absolute path")
-    return {"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": mode}
+    return DeviceMapping(path_on_host=source, path_in_container=target, cgroup_permissions=mode)
 
 
 def is_mode(text: str) -> bool:
@@ -64,14 +78,14 @@ def _path_and_value(text: str) -> tuple[str, str]:
     return path, value
 
 
-def parse_weight(text: str) -> dict[str, Any]:
+def parse_weight(text: str) -> WeightDevice:
     path, value = _path_and_value(text)
     if not value.isdigit() or (int(value) != 0 and not 10 <= int(value) <= 1000):
         raise ValueError(f"invalid weight for device: {text}")
-    return {"Path": path, "Weight": int(value)}
+    return WeightDevice(path=path, weight=int(value))
 
 
-def parse_bps(text: str) -> dict[str, Any]:
+def parse_bps(text: str) -> ThrottleDevice:
     path, value = _path_and_value(text)
     try:
         rate = parse_bytes(value)
@@ -80,14 +94,14 @@ def parse_bps(text: str) -> dict[str, Any]:
             f"invalid rate for device: {text}. The correct format is <device-path>:<number>[<unit>]. "
             "Number must be a positive integer. Unit is optional and can be kb, mb, or gb"
         ) from None
-    return {"Path": path, "Rate": rate}
+    return ThrottleDevice(path=path, rate=rate)
 
 
-def parse_iops(text: str) -> dict[str, Any]:
+def parse_iops(text: str) -> ThrottleDevice:
     path, value = _path_and_value(text)
     if not value.isdigit():
         raise ValueError(
             f"invalid rate for device: {text}. The correct format is <device-path>:<number>. "
             "Number must be a positive integer"
         )
-    return {"Path": path, "Rate": int(value)}
+    return ThrottleDevice(path=path, rate=int(value))

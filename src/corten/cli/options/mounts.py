@@ -5,40 +5,26 @@ from __future__ import annotations
 import os
 
 from corten.cli.errors import CommandError
+from corten.spec.docker.mount import BindOptions, Driver, ImageOptions, Mount, TmpfsOptions, VolumeOptions
 from corten.units.booleans import parse_bool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
-    Json = dict[str, Any]
+    from corten.spec.docker.gotypes import PathSet
 
-# --mount key -> (section of the mount, field in it, how the text becomes its value)
-SECTIONS = {
-    "bind-propagation": ("BindOptions", "Propagation", "lower"),
-    "bind-nonrecursive": ("BindOptions", "NonRecursive", "bool"),
-    "bind-create-src": ("BindOptions", "CreateMountpoint", "bool"),
-    "volume-subpath": ("VolumeOptions", "Subpath", "text"),
-    "volume-nocopy": ("VolumeOptions", "NoCopy", "bool"),
-    "image-subpath": ("ImageOptions", "Subpath", "text"),
-    "tmpfs-size": ("TmpfsOptions", "SizeBytes", "size"),
-    "tmpfs-mode": ("TmpfsOptions", "Mode", "octal"),
-}
 LONE = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src")
-OWNER = {"BindOptions": "bind", "VolumeOptions": "volume", "ImageOptions": "image", "TmpfsOptions": "tmpfs"}
 
 
-def volumes(specs: Iterable[str]) -> tuple[list[str], dict[str, Json]]:
-    """(Binds, Volumes): a spec with a source is a bind, one without is an anonymous volume.
-
-    Raises CommandError for a bad one.
-    """
-    binds, anonymous = [], {}
+def volumes(specs: Iterable[str]) -> tuple[list[str], PathSet]:
+    """(Binds, Volumes): a spec with a source is a bind, one without is an anonymous volume. CommandError."""
+    binds: list[str] = []
+    anonymous: PathSet = {}
     for spec in specs:
         source = _source_of(spec)
         if not source:
-            anonymous[spec] = dict[str, object]()
+            anonymous[spec] = {}
         elif source.startswith("."):
             binds.append(os.path.abspath(source) + spec[len(source) :])
         else:
@@ -87,49 +73,114 @@ def csv_fields(text: str) -> list[str]:
     return [*fields, current]
 
 
-def parse_mount(text: str) -> Json:
-    """--mount's comma-separated keys to Docker's Mount. Raises ValueError for a bad key or value."""
+def parse_mount(text: str) -> Mount:
+    """--mount's comma-separated keys. ValueError."""
     value = text.strip()
     if not value:
         raise ValueError("value is empty")
-    mount: Json = {"Type": "volume"}
+    mount = Mount(type="volume")
     for field in csv_fields(value):
-        _take_field(mount, field)
-    return _checked(mount)
+        mount = _with_field(mount, field)
+    _check(mount)
+    return mount
 
 
-def _take_field(mount: Json, field: str) -> None:
+def _with_field(mount: Mount, field: str) -> Mount:
     name, equals, value = field.partition("=")
     key = name.strip().lower()
     if not key:
         raise ValueError(f"invalid field '{field}' must be a key=value pair")
     if not equals and key not in LONE:
         raise ValueError(f"invalid field '{field}' must be a key=value pair")
-    _store(mount, key, value if equals else "true", field)
-
-
-def _store(mount: Json, key: str, value: str, field: str) -> None:
-    if key == "type":
-        mount["Type"] = value.lower()
-    elif key in ("source", "src"):
-        relative = value in (".", "..") or value.startswith(("./", "../"))
-        mount["Source"] = os.path.abspath(value) if relative else value
-    elif key in ("target", "dst", "destination"):
-        mount["Target"] = value
-    elif key in ("readonly", "ro"):
-        if _boolean(key, value):
-            mount["ReadOnly"] = True
-    elif key == "consistency":
-        mount["Consistency"] = value.lower()
-    elif key == "bind-recursive":
-        _recursive(mount.setdefault("BindOptions", {}), value)
-    elif key in ("volume-label", "volume-driver", "volume-opt"):
-        _volume_driver(mount.setdefault("VolumeOptions", {}), key, value)
-    elif key in SECTIONS:
-        section, name, kind = SECTIONS[key]
-        mount.setdefault(section, {})[name] = _converted(key, kind, value)
-    else:
+    changed = _with(mount, key, value if equals else "true")
+    if changed is None:
         raise ValueError(f"unexpected key '{key}' in '{field}'")
+    return changed
+
+
+def _with(mount: Mount, key: str, value: str) -> Mount | None:
+    """None for a key that is none."""
+    match key:
+        case "type":
+            return mount.replace(type=value.lower())
+        case "source" | "src":
+            relative = value in (".", "..") or value.startswith(("./", "../"))
+            return mount.replace(source=os.path.abspath(value) if relative else value)
+        case "target" | "dst" | "destination":
+            return mount.replace(target=value)
+        case "readonly" | "ro":
+            return mount.replace(read_only=True) if _boolean(key, value) else mount
+        case "consistency":
+            return mount.replace(consistency=value.lower())
+    if key.startswith("bind-"):
+        bind = _with_bind(mount.bind_options or BindOptions(), key, value)
+        return mount.replace(bind_options=bind) if bind else None
+    if key.startswith("volume-"):
+        volume = _with_volume(mount.volume_options or VolumeOptions(), key, value)
+        return mount.replace(volume_options=volume) if volume else None
+    if key == "image-subpath":
+        return mount.replace(image_options=ImageOptions(subpath=value))
+    tmpfs = _with_tmpfs(mount.tmpfs_options or TmpfsOptions(), key, value)
+    return mount.replace(tmpfs_options=tmpfs) if tmpfs else None
+
+
+def _with_bind(options: BindOptions, key: str, value: str) -> BindOptions | None:
+    match key:
+        case "bind-propagation":
+            return options.replace(propagation=value.lower())
+        case "bind-nonrecursive":
+            return options.replace(non_recursive=_boolean(key, value))
+        case "bind-create-src":
+            return options.replace(create_mountpoint=_boolean(key, value))
+        case "bind-recursive":
+            return _with_recursion(options, value)
+    return None
+
+
+def _with_recursion(options: BindOptions, value: str) -> BindOptions:
+    """How read-only reaches the mounts below a bind."""
+    match value:
+        case "disabled":
+            return options.replace(non_recursive=True)
+        case "writable":
+            return options.replace(read_only_non_recursive=True)
+        case "readonly":
+            return options.replace(read_only_force_recursive=True)
+        case "enabled":
+            return options
+    raise ValueError(
+        f'invalid value for bind-recursive: {value} (must be "enabled", "disabled", "writable", or "readonly")'
+    )
+
+
+def _with_volume(options: VolumeOptions, key: str, value: str) -> VolumeOptions | None:
+    name, _, rest = value.partition("=")
+    driver = options.driver_config or Driver()
+    match key:
+        case "volume-subpath":
+            return options.replace(subpath=value)
+        case "volume-nocopy":
+            return options.replace(no_copy=_boolean(key, value))
+        case "volume-label":
+            return options.replace(labels={**(options.labels or {}), name: rest})
+        case "volume-driver":
+            return options.replace(driver_config=driver.replace(name=value))
+        case "volume-opt":
+            return options.replace(driver_config=driver.replace(options={**(driver.options or {}), name: rest}))
+    return None
+
+
+def _with_tmpfs(options: TmpfsOptions, key: str, value: str) -> TmpfsOptions | None:
+    try:
+        if key == "tmpfs-mode":
+            return options.replace(mode=int(value, 8))
+        if key == "tmpfs-size":
+            from corten.units.sizes import parse_bytes
+
+            return options.replace(size_bytes=parse_bytes(value))
+    except ValueError:
+        raise ValueError(f"invalid value for {key}: {value}") from None
+    return None
 
 
 def _boolean(key: str, value: str) -> bool:
@@ -139,61 +190,26 @@ def _boolean(key: str, value: str) -> bool:
         raise ValueError(f"invalid value for {key}: {value}") from None
 
 
-def _converted(key: str, kind: str, value: str) -> Any:
-    if kind == "bool":
-        return _boolean(key, value)
-    if kind == "lower":
-        return value.lower()
-    if kind == "text":
-        return value
-    try:
-        if kind == "octal":
-            return int(value, 8)
-        from corten.units.sizes import parse_bytes
-
-        return parse_bytes(value)
-    except ValueError:
-        raise ValueError(f"invalid value for {key}: {value}") from None
-
-
-def _recursive(options: Json, value: str) -> None:
-    """How read-only reaches the mounts below a bind."""
-    if value == "disabled":
-        options["NonRecursive"] = True
-    elif value == "writable":
-        options["ReadOnlyNonRecursive"] = True
-    elif value == "readonly":
-        options["ReadOnlyForceRecursive"] = True
-    elif value != "enabled":
-        raise ValueError(
-            f'invalid value for bind-recursive: {value} (must be "enabled", "disabled", "writable", or "readonly")'
-        )
-
-
-def _volume_driver(options: Json, key: str, value: str) -> None:
-    name, _, rest = value.partition("=")
-    if key == "volume-label":
-        options.setdefault("Labels", {})[name] = rest
-    elif key == "volume-driver":
-        options.setdefault("DriverConfig", {})["Name"] = value
-    else:
-        options.setdefault("DriverConfig", {}).setdefault("Options", {})[name] = rest
-
-
-def _checked(mount: Json) -> Json:
-    if not mount.get("Target"):
+def _check(mount: Mount) -> None:
+    """What contradicts itself is a ValueError."""
+    if not mount.target:
         raise ValueError("target is required")
-    for section, owner in OWNER.items():
-        if section in mount and mount["Type"] != owner:
-            raise ValueError(f"cannot mix '{owner}-*' options with mount type '{mount['Type']}'")
-    bind = mount.get("BindOptions", {})
-    if bind.get("ReadOnlyNonRecursive") and not mount.get("ReadOnly"):
+    sections = {
+        "bind": mount.bind_options,
+        "volume": mount.volume_options,
+        "image": mount.image_options,
+        "tmpfs": mount.tmpfs_options,
+    }
+    for owner, options in sections.items():
+        if options is not None and mount.type != owner:
+            raise ValueError(f"cannot mix '{owner}-*' options with mount type '{mount.type}'")
+    bind = mount.bind_options or BindOptions()
+    if bind.read_only_non_recursive and not mount.read_only:
         raise ValueError("option 'bind-recursive=writable' requires 'readonly' to be specified in conjunction")
-    if bind.get("ReadOnlyForceRecursive"):
-        if not mount.get("ReadOnly"):
+    if bind.read_only_force_recursive:
+        if not mount.read_only:
             raise ValueError("option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction")
-        if bind.get("Propagation", "") != "rprivate":
+        if bind.propagation != "rprivate":
             raise ValueError(
                 "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"
             )
-    return mount

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from corten.cli.errors import CommandError
 from corten.cli.options.texts import is_address
+from corten.spec.docker.host_config import PortBinding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
-    Json = dict[str, Any]
+    from corten.spec.docker.gotypes import PortSet
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 
 
-def published(specs: Iterable[str]) -> tuple[dict[str, Json], dict[str, list[dict[str, str]]]]:
-    """(ExposedPorts, PortBindings). Raises CommandError with the spec that is wrong."""
-    exposed: dict[str, Json] = {}
-    bindings: dict[str, list[dict[str, str]]] = {}
+def published(specs: Iterable[str]) -> tuple[PortSet, dict[str, list[PortBinding]]]:
+    """(ExposedPorts, PortBindings). CommandError names the spec that is wrong."""
+    exposed: PortSet = {}
+    bindings: dict[str, list[PortBinding]] = {}
     for spec in specs:
         for port, address, host in _bindings(_short(spec)):
             exposed[port] = {}
-            bindings.setdefault(port, []).append({"HostIp": address, "HostPort": host})
+            bindings.setdefault(port, []).append(PortBinding(host_ip=address, host_port=host))
     return exposed, bindings
 
 
-def exposed(specs: Iterable[str]) -> dict[str, Json]:
+def exposed(specs: Iterable[str]) -> PortSet:
     """--expose: a port or a range, with a protocol."""
-    found: dict[str, Json] = {}
+    found: PortSet = {}
     for spec in specs:
         if ":" in spec:
             raise CommandError(f"invalid port format for --expose: {spec}", 125)

@@ -4,77 +4,80 @@ from __future__ import annotations
 
 from corten.cli.errors import CommandError
 from corten.cli.options import texts
+from corten.cli.terminal import is_terminal, size
+from corten.spec.docker.config import CreateRequest, HealthConfig, NetworkingConfig
+from corten.spec.docker.host_config import DeviceMapping, DeviceRequest, HostConfig, LogConfig, RestartPolicy
+from corten.spec.docker.struct import UNSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from corten.cli.flags import Flags
-
-    Json = dict[str, Any]
+    from corten.spec.docker.gotypes import PathSet, PortSet
+    from corten.spec.docker.host_config import PortBinding
+    from corten.spec.docker.networking import EndpointSettings
 
 # flag -> field, where the value goes as it is when it is not empty
-CONFIG_TEXTS = {
-    "hostname": "Hostname",
-    "domainname": "Domainname",
-    "user": "User",
-    "workdir": "WorkingDir",
-    "stop-signal": "StopSignal",
+CONFIG = {
+    "hostname": "hostname",
+    "domainname": "domainname",
+    "user": "user",
+    "workdir": "working_dir",
+    "stop-signal": "stop_signal",
 }
-HOST_FIELDS = {
-    "volume-driver": "VolumeDriver",
-    "volumes-from": "VolumesFrom",
-    "cidfile": "ContainerIDFile",
-    "cap-add": "CapAdd",
-    "cap-drop": "CapDrop",
-    "cgroupns": "CgroupnsMode",
-    "dns": "Dns",
-    "dns-search": "DnsSearch",
-    "add-host": "ExtraHosts",
-    "group-add": "GroupAdd",
-    "ipc": "IpcMode",
-    "link": "Links",
-    "oom-score-adj": "OomScoreAdj",
-    "pid": "PidMode",
-    "privileged": "Privileged",
-    "publish-all": "PublishAllPorts",
-    "read-only": "ReadonlyRootfs",
-    "uts": "UTSMode",
-    "userns": "UsernsMode",
-    "shm-size": "ShmSize",
-    "isolation": "Isolation",
-    "runtime": "Runtime",
-    "net-rate": "NetRate",
-    "rm": "AutoRemove",
-    "cgroup-parent": "CgroupParent",
-    "device-cgroup-rule": "DeviceCgroupRules",
+HOST_CONFIG = {
+    "volume-driver": "volume_driver",
+    "volumes-from": "volumes_from",
+    "cidfile": "container_id_file",
+    "cgroupns": "cgroupns_mode",
+    "dns": "dns",
+    "dns-search": "dns_search",
+    "add-host": "extra_hosts",
+    "group-add": "group_add",
+    "ipc": "ipc_mode",
+    "link": "links",
+    "oom-score-adj": "oom_score_adj",
+    "pid": "pid_mode",
+    "privileged": "privileged",
+    "publish-all": "publish_all_ports",
+    "read-only": "readonly_rootfs",
+    "uts": "uts_mode",
+    "userns": "userns_mode",
+    "shm-size": "shm_size",
+    "isolation": "isolation",
+    "runtime": "runtime",
+    "net-rate": "net_rate",
+    "rm": "auto_remove",
+    "cgroup-parent": "cgroup_parent",
+    "device-cgroup-rule": "device_cgroup_rules",
 }
 RESOURCES = {
-    "cpu-shares": "CpuShares",
-    "memory": "Memory",
-    "cpus": "NanoCpus",
-    "blkio-weight": "BlkioWeight",
-    "blkio-weight-device": "BlkioWeightDevice",
-    "device-read-bps": "BlkioDeviceReadBps",
-    "device-write-bps": "BlkioDeviceWriteBps",
-    "device-read-iops": "BlkioDeviceReadIOps",
-    "device-write-iops": "BlkioDeviceWriteIOps",
-    "cpu-period": "CpuPeriod",
-    "cpu-quota": "CpuQuota",
-    "cpu-rt-period": "CpuRealtimePeriod",
-    "cpu-rt-runtime": "CpuRealtimeRuntime",
-    "cpuset-cpus": "CpusetCpus",
-    "cpuset-mems": "CpusetMems",
-    "memory-reservation": "MemoryReservation",
-    "memory-swap": "MemorySwap",
-    "kernel-memory": "KernelMemory",
-    "oom-kill-disable": "OomKillDisable",
-    "pids-limit": "PidsLimit",
-    "ulimit": "Ulimits",
-    "cpu-count": "CpuCount",
-    "cpu-percent": "CpuPercent",
-    "io-maxiops": "IOMaximumIOps",
-    "io-maxbandwidth": "IOMaximumBandwidth",
+    "cpu-shares": "cpu_shares",
+    "memory": "memory",
+    "cpus": "nano_cpus",
+    "blkio-weight": "blkio_weight",
+    "blkio-weight-device": "blkio_weight_device",
+    "device-read-bps": "blkio_device_read_bps",
+    "device-write-bps": "blkio_device_write_bps",
+    "device-read-iops": "blkio_device_read_iops",
+    "device-write-iops": "blkio_device_write_iops",
+    "cpu-period": "cpu_period",
+    "cpu-quota": "cpu_quota",
+    "cpu-rt-period": "cpu_realtime_period",
+    "cpu-rt-runtime": "cpu_realtime_runtime",
+    "cpuset-cpus": "cpuset_cpus",
+    "cpuset-mems": "cpuset_mems",
+    "memory-reservation": "memory_reservation",
+    "memory-swap": "memory_swap",
+    "kernel-memory": "kernel_memory",
+    "oom-kill-disable": "oom_kill_disable",
+    "pids-limit": "pids_limit",
+    "ulimit": "ulimits",
+    "cpu-count": "cpu_count",
+    "cpu-percent": "cpu_percent",
+    "io-maxiops": "io_maximum_iops",
+    "io-maxbandwidth": "io_maximum_bandwidth",
 }
 
 
@@ -87,103 +90,124 @@ MODES = (
 )
 
 
-def create(flags: Flags, image: str, command: list[str], detach: bool = False) -> Json:
-    """The whole body. Raises CommandError (125) for values and combinations that cannot work."""
+def create(flags: Flags, image: str, command: list[str], detach: bool = False) -> CreateRequest:
+    """The whole body. CommandError (125) for values and combinations that cannot work."""
     _check_modes(flags)
-    config = _config(flags, image, command, detach)
-    host = _host_config(flags)
-    _mounts(flags, config, host)
-    _ports(flags, config, host)
-    host["NetworkMode"], networks = _network(flags)
-    return {**config, "HostConfig": host, "NetworkingConfig": {"EndpointsConfig": networks}}
+    streams = _streams(flags, detach)
+    binds, volumes = _volumes(flags)
+    exposed, bindings = _ports(flags)
+    mode, endpoints = _network(flags)
+    return CreateRequest(
+        image=image,
+        tty=flags.on("tty"),
+        open_stdin=flags.on("interactive"),
+        attach_stdin="stdin" in streams,
+        attach_stdout="stdout" in streams,
+        attach_stderr="stderr" in streams,
+        stdin_once="stdin" in streams and flags.on("interactive"),
+        cmd=command or UNSET,
+        entrypoint=[flags.text("entrypoint")] if "entrypoint" in flags else UNSET,
+        env=environment(flags),
+        labels=_labels(flags),
+        stop_timeout=flags.number("stop-timeout") if "stop-timeout" in flags else UNSET,
+        healthcheck=_health(flags) or UNSET,
+        volumes=volumes or UNSET,
+        exposed_ports=exposed,
+        host_config=_host_config(flags, mode, binds, bindings),
+        networking_config=NetworkingConfig(endpoints_config=endpoints),
+        **_picked(flags, CONFIG),
+    )
 
 
-def _picked(flags: Flags, names: dict[str, str]) -> Json:
+def _picked(flags: Flags, names: dict[str, str]) -> dict[str, Any]:
     return {field: value for name, field in names.items() if (value := flags.value(name))}
 
 
-def _config(flags: Flags, image: str, command: list[str], detach: bool) -> Json:
-    config: Json = {"Image": image, "Tty": flags.on("tty"), "OpenStdin": flags.on("interactive")}
-    config |= _streams(flags, detach)
-    config |= _picked(flags, CONFIG_TEXTS)
-    if command:
-        config["Cmd"] = command
-    if "entrypoint" in flags:
-        config["Entrypoint"] = [flags.text("entrypoint")]
-    if flags.many("env") or flags.many("env-file"):
-        config["Env"] = texts.environment(flags.many("env-file"), flags.many("env"))
-    if flags.many("label") or flags.many("label-file"):
-        config["Labels"] = texts.labels(flags.many("label-file"), flags.many("label"))
-    if "stop-timeout" in flags:
-        config["StopTimeout"] = flags.number("stop-timeout")
-    if check := _health(flags):
-        config["Healthcheck"] = check
-    return config
-
-
-def _streams(flags: Flags, detach: bool) -> Json:
+def _streams(flags: Flags, detach: bool) -> set[str]:
     """What to attach: what -a says, otherwise output and error, and input with -i; nothing with -d."""
-    wanted = set(flags.many("attach"))
     if detach:
-        return {"AttachStdin": False, "AttachStdout": False, "AttachStderr": False, "StdinOnce": False}
-    if not wanted:
-        wanted = {"stdout", "stderr"} | ({"stdin"} if flags.on("interactive") else set())
-    return {
-        "AttachStdin": "stdin" in wanted,
-        "AttachStdout": "stdout" in wanted,
-        "AttachStderr": "stderr" in wanted,
-        "StdinOnce": flags.on("interactive") and "stdin" in wanted,
-    }
+        return set()
+    return set(flags.many("attach")) or {"stdout", "stderr"} | ({"stdin"} if flags.on("interactive") else set())
 
 
-def _health(flags: Flags) -> Json | None:
-    names = ("interval", "timeout", "start-period", "start-interval")
-    given = [name for name in ("cmd", "retries", *names) if f"health-{name}" in flags]
+def environment(flags: Flags) -> list[str]:
+    if not (flags.many("env") or flags.many("env-file")):
+        return UNSET
+    return texts.environment(flags.many("env-file"), flags.many("env"))
+
+
+def _labels(flags: Flags) -> dict[str, str]:
+    if not (flags.many("label") or flags.many("label-file")):
+        return UNSET
+    return texts.labels(flags.many("label-file"), flags.many("label"))
+
+
+def _health(flags: Flags) -> HealthConfig | None:
+    names = ("interval", "timeout", "start-period", "start-interval", "retries")
+    given = [name for name in ("cmd", *names) if f"health-{name}" in flags]
     if flags.on("no-healthcheck"):
         if given:
             raise CommandError("--no-healthcheck conflicts with --health-* options", 125)
-        return {"Test": ["NONE"]}
+        return HealthConfig(test=["NONE"])
     if not any(flags.value(f"health-{name}") for name in given):
         return None
     for name in names:
         if flags.number(f"health-{name}") < 0:
             raise CommandError(f"--health-{name} cannot be negative", 125)
-    if flags.number("health-retries") < 0:
-        raise CommandError("--health-retries cannot be negative", 125)
-    check: Json = {"Test": ["CMD-SHELL", flags.text("health-cmd")]} if flags.text("health-cmd") else {}
-    fields = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod"}
-    fields |= {"start-interval": "StartInterval", "retries": "Retries"}
-    for name, field in fields.items():
-        if value := flags.number(f"health-{name}"):
-            check[field] = value
-    return check
+    return HealthConfig(
+        test=["CMD-SHELL", flags.text("health-cmd")] if flags.text("health-cmd") else UNSET,
+        interval=flags.number("health-interval") or UNSET,
+        timeout=flags.number("health-timeout") or UNSET,
+        start_period=flags.number("health-start-period") or UNSET,
+        start_interval=flags.number("health-start-interval") or UNSET,
+        retries=flags.number("health-retries") or UNSET,
+    )
 
 
-def _host_config(flags: Flags) -> Json:
-    host: Json = _picked(flags, HOST_FIELDS) | _picked(flags, RESOURCES)
-    if dns_options := flags.many("dns-option") + flags.many("dns-opt"):
-        host["DnsOptions"] = dns_options
-    if flags.number("memory-swappiness") != -1:
-        if not 0 <= flags.number("memory-swappiness") <= 100:
-            value = flags.number("memory-swappiness")
-            raise CommandError(f"invalid value: {value}. Valid memory swappiness range is 0-100", 125)
-        host["MemorySwappiness"] = flags.number("memory-swappiness")
-    if "init" in flags:
-        host["Init"] = flags.on("init")
-    for name, field in (("sysctl", "Sysctls"), ("annotation", "Annotations")):
-        if values := flags.many(name):
-            host[field] = texts.pairs(values)
-    host["RestartPolicy"] = restart_policy(flags.text("restart"))
-    if flags.on("rm") and host["RestartPolicy"]["Name"] not in ("no", ""):
+def _host_config(flags: Flags, mode: str, binds: list[str], bindings: dict[str, list[PortBinding]]) -> HostConfig:
+    options, unmasked = _security(flags)
+    devices, requests = _devices(flags)
+    return HostConfig(
+        memory_swappiness=_swappiness(flags),
+        restart_policy=_restart(flags),
+        storage_opt=_storage(flags.many("storage-opt")) or UNSET,
+        log_config=_log(flags),
+        security_opt=options,
+        masked_paths=[] if unmasked else UNSET,
+        readonly_paths=[] if unmasked else UNSET,
+        devices=devices,
+        device_requests=requests,
+        binds=binds or UNSET,
+        tmpfs=_tmpfs(flags),
+        mounts=flags.value("mount") or UNSET,
+        port_bindings=bindings or UNSET,
+        network_mode=mode,
+        dns_options=flags.many("dns-option") + flags.many("dns-opt") or UNSET,
+        init=flags.on("init") if "init" in flags else UNSET,
+        sysctls=texts.pairs(flags.many("sysctl")) or UNSET,
+        annotations=texts.pairs(flags.many("annotation")) or UNSET,
+        cap_add=[_capability(name) for name in flags.many("cap-add")] or UNSET,
+        cap_drop=[_capability(name) for name in flags.many("cap-drop")] or UNSET,
+        console_size=size(1) if flags.on("tty") and is_terminal(1) else UNSET,
+        **_picked(flags, HOST_CONFIG),
+        **_picked(flags, RESOURCES),
+    )
+
+
+def _swappiness(flags: Flags) -> int:
+    value = flags.number("memory-swappiness")
+    if value == -1:
+        return UNSET
+    if not 0 <= value <= 100:
+        raise CommandError(f"invalid value: {value}. Valid memory swappiness range is 0-100", 125)
+    return value
+
+
+def _restart(flags: Flags) -> RestartPolicy:
+    policy = restart_policy(flags.text("restart"))
+    if flags.on("rm") and policy.name not in ("no", ""):
         raise CommandError("conflicting options: cannot specify both --restart and --rm", 125)
-    if storage := flags.many("storage-opt"):
-        host["StorageOpt"] = _storage(storage)
-    if flags.text("log-driver") or flags.many("log-opt"):
-        host["LogConfig"] = _log(flags)
-    for field in ("CapAdd", "CapDrop"):
-        if field in host:
-            host[field] = [_capability(name) for name in host[field]]
-    return host | _security(flags) | _devices(flags)
+    return policy
 
 
 def _check_modes(flags: Flags) -> None:
@@ -200,42 +224,31 @@ def _capability(name: str) -> str:
     return upper if upper == "ALL" or upper.startswith("CAP_") else f"CAP_{upper}"
 
 
-def _security(flags: Flags) -> Json:
+def _security(flags: Flags) -> tuple[list[str], bool]:
+    """The options, and whether /proc and /sys are to be left unmasked."""
     if not flags.many("security-opt"):
-        return {}
+        return UNSET, False
     from corten.cli.options import security
 
-    options, unmasked = security.options(flags.many("security-opt"))
-    found: Json = {"SecurityOpt": options}
-    if unmasked:
-        found |= {"MaskedPaths": [], "ReadonlyPaths": []}
-    return found
+    return security.options(flags.many("security-opt"))
 
 
-def _devices(flags: Flags) -> Json:
+def _devices(flags: Flags) -> tuple[list[DeviceMapping], list[DeviceRequest]]:
     if not flags.many("device"):
-        return {}
+        return UNSET, UNSET
     from corten.cli.options import devices
 
-    specs = flags.many("device")
-    names = [spec for spec in specs if devices.is_cdi(spec)]
-    try:
-        found: Json = {"Devices": [devices.device(spec) for spec in specs if not devices.is_cdi(spec)]}
-    except ValueError as error:
-        raise CommandError(str(error), 125) from None
-    if names:
-        found["DeviceRequests"] = [
-            {"Driver": "cdi", "Count": 0, "DeviceIDs": names, "Capabilities": None, "Options": None}
-        ]
-    return found
+    return devices.devices(flags.many("device"))
 
 
-def _log(flags: Flags) -> Json:
+def _log(flags: Flags) -> LogConfig:
     options = texts.pairs(flags.many("log-opt"))
     driver = flags.text("log-driver")
+    if not driver and not options:
+        return UNSET
     if driver == "none" and options:
         raise CommandError("invalid logging opts for driver none", 125)
-    return {"Type": driver, "Config": options}
+    return LogConfig(type=driver, config=options)
 
 
 def _storage(values: list[str]) -> dict[str, str]:
@@ -244,8 +257,8 @@ def _storage(values: list[str]) -> dict[str, str]:
     return texts.pairs(values)
 
 
-def restart_policy(text: str) -> Json:
-    """no, always, unless-stopped, on-failure[:N]. Raises CommandError for another form."""
+def restart_policy(text: str) -> RestartPolicy:
+    """no, always, unless-stopped, on-failure[:N]. CommandError."""
     name, colon, count = text.partition(":")
     if colon and not name:
         raise CommandError("invalid restart policy format: no policy provided before colon", 125)
@@ -256,38 +269,35 @@ def restart_policy(text: str) -> Json:
         except ValueError:
             message = "invalid restart policy format: maximum retry count must be an integer"
             raise CommandError(message, 125) from None
-    return {"Name": name, "MaximumRetryCount": retries}
+    return RestartPolicy(name=name, maximum_retry_count=retries)
 
 
-def _mounts(flags: Flags, config: Json, host: Json) -> None:
-    if not (flags.many("volume") or flags.many("tmpfs") or flags.many("mount")):
-        return
+def _volumes(flags: Flags) -> tuple[list[str], PathSet]:
+    if not flags.many("volume"):
+        return [], {}
     from corten.cli.options import mounts
 
-    binds, anonymous = mounts.volumes(flags.many("volume"))
-    for field, value in (
-        ("Binds", binds),
-        ("Tmpfs", mounts.tmpfs(flags.many("tmpfs"))),
-        ("Mounts", flags.many("mount")),
-    ):
-        if value:
-            host[field] = value
-    if anonymous:
-        config["Volumes"] = anonymous
+    return mounts.volumes(flags.many("volume"))
 
 
-def _ports(flags: Flags, config: Json, host: Json) -> None:
+def _tmpfs(flags: Flags) -> dict[str, str]:
+    if not flags.many("tmpfs"):
+        return UNSET
+    from corten.cli.options import mounts
+
+    return mounts.tmpfs(flags.many("tmpfs"))
+
+
+def _ports(flags: Flags) -> tuple[PortSet, dict[str, list[PortBinding]]]:
     if not (flags.many("publish") or flags.many("expose")):
-        return
+        return UNSET, {}
     from corten.cli.options import ports
 
     exposed, bindings = ports.published(flags.many("publish"))
-    config["ExposedPorts"] = exposed | ports.exposed(flags.many("expose"))
-    if bindings:
-        host["PortBindings"] = bindings
+    return exposed | ports.exposed(flags.many("expose")), bindings
 
 
-def _network(flags: Flags) -> tuple[str, dict[str, Json]]:
+def _network(flags: Flags) -> tuple[str, dict[str, EndpointSettings]]:
     names = ("network", "net", "network-alias", "net-alias", "ip", "ip6", "link", "link-local-ip", "mac-address")
     if not any(flags.value(name) for name in names):
         return "default", {}

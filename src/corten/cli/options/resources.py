@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+from corten.spec.docker.host_config import Ulimit
 from corten.units.sizes import parse_bytes
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 ULIMITS = frozenset(
     [
@@ -45,8 +42,8 @@ def parse_memory_swap(text: str) -> int:
     return -1 if text == "-1" else parse_bytes(text)
 
 
-def parse_ulimit(text: str) -> dict[str, Any]:
-    """nofile=1024:2048 or nofile=1024 to Docker's {"Name", "Hard", "Soft"}."""
+def parse_ulimit(text: str) -> Ulimit:
+    """nofile=1024:2048 or nofile=1024 to Docker's Ulimit."""
     name, equals, limits = text.partition("=")
     if not equals:
         raise ValueError(f"invalid ulimit argument: {text}")
@@ -59,7 +56,7 @@ def parse_ulimit(text: str) -> dict[str, Any]:
     hard = _limit(hard_text) if colon else soft
     if hard != -1 and (soft == -1 or soft > hard):
         raise ValueError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
-    return {"Name": name, "Hard": hard, "Soft": soft}
+    return Ulimit(name=name, hard=hard, soft=soft)
 
 
 def _limit(text: str) -> int:

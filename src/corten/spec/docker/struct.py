@@ -20,7 +20,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, ClassVar, Self, TypeAlias, dataclass_transform
+    from typing import Any, ClassVar, Never, Self, TypeAlias, dataclass_transform
 
     Version: TypeAlias = tuple[int, int]
 else:
@@ -30,7 +30,7 @@ else:
 
 
 #: As a value it leaves a field as if it had not been named: Config(user=flags.text("user") or UNSET).
-UNSET: Any = object()
+UNSET: Never = object()  # type: ignore[assignment]
 
 
 class Field:
@@ -110,6 +110,10 @@ class Struct:
     def replace(self, **changes: Any) -> Self:
         """A copy with other values for some fields. Raises TypeError for an unknown field."""
         return type(self)(**{**self.__dict__, **changes})
+
+    def over(self, other: Self) -> Self:
+        """A copy that has the values of `other` where this one has none."""
+        return type(self)(**{**other.__dict__, **self.__dict__})
 
     def to_json(self, version: Version | None = None) -> dict[str, Any]:
         """What Docker prints of it, as `version` of the API knows it: a new dict of JSON's types all the way down."""
