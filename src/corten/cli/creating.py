@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from corten.cli import pulling
 from corten.cli.errors import CommandError
 from corten.cli.output import STDERR, err
 from corten.client import containers
@@ -66,6 +65,8 @@ def _create(session: Session, flags: Flags, body: CreateRequest, choice: str) ->
         if error.status != 404 or choice != "missing" or not _lacks_image(error, image):
             raise
     if not flags.on("quiet"):
+        from corten.cli import pulling
+
         # The tag is named even when the user left it to its default.
         shown = image if pulling.split(image)[1] else f"{image}:{pulling.DEFAULT_TAG}"
         err(f"Unable to find image '{shown}' locally")
@@ -80,4 +81,6 @@ def _lacks_image(error: ApiError, image: str) -> bool:
 
 
 def _pull(session: Session, flags: Flags, image: str, platform: str) -> None:
+    from corten.cli import pulling
+
     pulling.pull(session, image, STDERR, platform, quiet=flags.on("quiet"))

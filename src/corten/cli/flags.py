@@ -13,7 +13,7 @@ from corten.units.booleans import parse_bool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
 
@@ -111,6 +111,16 @@ LIST = Kind("list", (), _same, many=True)
 FILTER = lazy("filter", (), "cli.formats.listing", "check_filter", many=True)
 BYTES = lazy("bytes", 0, "units.sizes", "parse_bytes")
 DURATION = lazy("duration", 0, "units.durations", "parse_duration")
+MAP = lazy("map", (), "cli.options.texts", "parse_pair", many=True)
+ENV = lazy("list", (), "cli.options.texts", "parse_env", many=True)
+LABEL = lazy("list", (), "cli.options.texts", "parse_label", many=True)
+ADDRESS = lazy("list", (), "cli.options.texts", "parse_address", many=True)
+LINK = lazy("list", (), "cli.options.texts", "parse_link", many=True)
+
+
+def pairs(values: Iterable[str]) -> dict[str, str]:
+    """NAME=VALUE texts as a dict; a bare NAME has the empty value, the last of two equal names wins."""
+    return {name: value for name, _, value in (text.partition("=") for text in values)}
 
 
 class Flags:
@@ -136,6 +146,9 @@ class Flags:
 
     def many(self, name: str) -> list[str]:
         return list(self._values[name])
+
+    def pairs(self, name: str) -> dict[str, str]:
+        return pairs(self._values[name])
 
     def value(self, name: str) -> Any:
         return self._values[name]

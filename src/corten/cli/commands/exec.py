@@ -6,8 +6,7 @@ from corten.cli import attached
 from corten.cli.attached import STDIN, STDOUT, Interrupted
 from corten.cli.command import Command
 from corten.cli.errors import CommandError
-from corten.cli.flags import BOOL, LIST, STRING, flag
-from corten.cli.options.table import ENV
+from corten.cli.flags import BOOL, ENV, LIST, STRING, flag
 from corten.cli.streams import Pump
 from corten.cli.terminal import Raw, is_terminal, size
 from corten.client import containers

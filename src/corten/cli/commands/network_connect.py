@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from corten.cli.command import Command
-from corten.cli.flags import INT, LIST, STRING, flag
-from corten.cli.options import texts
-from corten.cli.options.table import ADDRESS, LINK, MAP
+from corten.cli.flags import ADDRESS, INT, LINK, LIST, MAP, STRING, flag
 from corten.client import networks
 from corten.spec.docker.networking import ConnectRequest, EndpointIPAMConfig, EndpointSettings
 from corten.spec.docker.struct import UNSET
@@ -27,7 +25,7 @@ def run(session: Session, flags: Flags) -> int:
         ipam_config=addresses if addresses.given_json() else UNSET,
         aliases=flags.many("alias") or UNSET,
         links=flags.many("link") or UNSET,
-        driver_opts=texts.pairs(flags.many("driver-opt")) or UNSET,
+        driver_opts=flags.pairs("driver-opt") or UNSET,
         gw_priority=flags.number("gw-priority") if "gw-priority" in flags else UNSET,
     )
     networks.connect(session.client, network, ConnectRequest(container=container, endpoint_config=endpoint))

@@ -6,9 +6,7 @@ import _socket
 
 from corten.cli.command import Command
 from corten.cli.errors import CommandError
-from corten.cli.flags import BOOL, LIST, STRING, flag
-from corten.cli.options import texts
-from corten.cli.options.table import LABEL, MAP
+from corten.cli.flags import BOOL, LABEL, LIST, MAP, STRING, flag
 from corten.cli.output import err, out
 from corten.client import networks
 from corten.spec.docker.networking import IPAM, ConfigReference, IPAMConfig, NetworkCreate
@@ -32,9 +30,9 @@ def run(session: Session, flags: Flags) -> int:
         ingress=flags.on("ingress"),
         config_only=flags.on("config-only"),
         scope=flags.text("scope"),
-        options=texts.pairs(flags.many("opt")),
-        labels=texts.labels((), flags.many("label")),
-        ipam=IPAM(driver=flags.text("ipam-driver"), options=texts.pairs(flags.many("ipam-opt")), config=ranges(flags)),
+        options=flags.pairs("opt"),
+        labels=flags.pairs("label"),
+        ipam=IPAM(driver=flags.text("ipam-driver"), options=flags.pairs("ipam-opt"), config=ranges(flags)),
         enable_ipv4=flags.on("ipv4") if "ipv4" in flags else UNSET,
         enable_ipv6=flags.on("ipv6") if "ipv6" in flags else UNSET,
         config_from=ConfigReference(network=other) if other else UNSET,

@@ -6,7 +6,6 @@ from corten.cli.command import Command
 from corten.cli.each import each
 from corten.cli.errors import CommandError
 from corten.cli.flags import LIST, STRING, flag
-from corten.cli.options.ports import published
 from corten.cli.options.request import RESOURCES, restart_policy
 from corten.cli.options.table import named
 from corten.cli.output import err
@@ -18,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corten.cli.flags import Flags
     from corten.cli.session import Session
+    from corten.spec.docker.host_config import PortBinding
 
 LIMITS = (
     *("blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "cpus"),
@@ -30,8 +30,8 @@ def run(session: Session, flags: Flags) -> int:
         raise CommandError("you must provide one or more flags when using this command")
     config = UpdateConfig(
         restart_policy=restart_policy(flags.text("restart")) if "restart" in flags else UNSET,
-        publish_add=published(flags.many("publish-add"))[1] if "publish-add" in flags else UNSET,
-        publish_rm=published(flags.many("publish-rm"))[1] if "publish-rm" in flags else UNSET,
+        publish_add=_bindings(flags, "publish-add"),
+        publish_rm=_bindings(flags, "publish-rm"),
         net_rate=flags.text("net-rate") if "net-rate" in flags else UNSET,
         **{field: flags.value(name) for name, field in RESOURCES.items() if name in flags},
     )
@@ -44,6 +44,14 @@ def run(session: Session, flags: Flags) -> int:
     if warnings:
         err("\n".join(warnings))
     return code
+
+
+def _bindings(flags: Flags, name: str) -> dict[str, list[PortBinding]]:
+    if name not in flags:
+        return UNSET
+    from corten.cli.options import ports
+
+    return ports.published(flags.many(name))[1]
 
 
 COMMAND = Command(

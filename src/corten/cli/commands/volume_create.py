@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from corten.cli.command import Command
 from corten.cli.errors import CommandError
-from corten.cli.flags import STRING, flag
-from corten.cli.options import texts
-from corten.cli.options.table import LABEL, MAP
+from corten.cli.flags import LABEL, MAP, STRING, flag
 from corten.cli.output import out
 from corten.client import volumes
 from corten.spec.docker.struct import UNSET
@@ -29,8 +27,8 @@ def run(session: Session, flags: Flags) -> int:
     config = VolumeCreate(
         name=name or UNSET,
         driver=flags.text("driver"),
-        driver_opts=texts.pairs(flags.many("opt")),
-        labels=texts.labels((), flags.many("label")),
+        driver_opts=flags.pairs("opt"),
+        labels=flags.pairs("label"),
     )
     out(volumes.create(session.client, config)["Name"])
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from corten.cli.errors import CommandError
-from corten.cli.options import texts
 from corten.cli.terminal import is_terminal, size
 from corten.spec.docker.config import CreateRequest, HealthConfig, NetworkingConfig
 from corten.spec.docker.host_config import DeviceMapping, DeviceRequest, HostConfig, LogConfig, RestartPolicy
@@ -107,7 +106,7 @@ def create(flags: Flags, image: str, command: list[str], detach: bool = False) -
         stdin_once="stdin" in streams and flags.on("interactive"),
         cmd=command or UNSET,
         entrypoint=[flags.text("entrypoint")] if "entrypoint" in flags else UNSET,
-        env=environment(flags),
+        env=_environment(flags),
         labels=_labels(flags),
         stop_timeout=flags.number("stop-timeout") if "stop-timeout" in flags else UNSET,
         healthcheck=_health(flags) or UNSET,
@@ -130,15 +129,19 @@ def _streams(flags: Flags, detach: bool) -> set[str]:
     return set(flags.many("attach")) or {"stdout", "stderr"} | ({"stdin"} if flags.on("interactive") else set())
 
 
-def environment(flags: Flags) -> list[str]:
+def _environment(flags: Flags) -> list[str]:
     if not (flags.many("env") or flags.many("env-file")):
         return UNSET
+    from corten.cli.options import texts
+
     return texts.environment(flags.many("env-file"), flags.many("env"))
 
 
 def _labels(flags: Flags) -> dict[str, str]:
     if not (flags.many("label") or flags.many("label-file")):
         return UNSET
+    from corten.cli.options import texts
+
     return texts.labels(flags.many("label-file"), flags.many("label"))
 
 
@@ -170,7 +173,7 @@ def _host_config(flags: Flags, mode: str, binds: list[str], bindings: dict[str, 
     return HostConfig(
         memory_swappiness=_swappiness(flags),
         restart_policy=_restart(flags),
-        storage_opt=_storage(flags.many("storage-opt")) or UNSET,
+        storage_opt=_storage(flags) or UNSET,
         log_config=_log(flags),
         security_opt=options,
         masked_paths=[] if unmasked else UNSET,
@@ -178,14 +181,14 @@ def _host_config(flags: Flags, mode: str, binds: list[str], bindings: dict[str, 
         devices=devices,
         device_requests=requests,
         binds=binds or UNSET,
-        tmpfs=_tmpfs(flags),
+        tmpfs={path: options for path, _, options in (spec.partition(":") for spec in flags.many("tmpfs"))} or UNSET,
         mounts=flags.value("mount") or UNSET,
         port_bindings=bindings or UNSET,
         network_mode=mode,
         dns_options=flags.many("dns-option") + flags.many("dns-opt") or UNSET,
         init=flags.on("init") if "init" in flags else UNSET,
-        sysctls=texts.pairs(flags.many("sysctl")) or UNSET,
-        annotations=texts.pairs(flags.many("annotation")) or UNSET,
+        sysctls=flags.pairs("sysctl") or UNSET,
+        annotations=flags.pairs("annotation") or UNSET,
         cap_add=[_capability(name) for name in flags.many("cap-add")] or UNSET,
         cap_drop=[_capability(name) for name in flags.many("cap-drop")] or UNSET,
         console_size=size(1) if flags.on("tty") and is_terminal(1) else UNSET,
@@ -242,7 +245,7 @@ def _devices(flags: Flags) -> tuple[list[DeviceMapping], list[DeviceRequest]]:
 
 
 def _log(flags: Flags) -> LogConfig:
-    options = texts.pairs(flags.many("log-opt"))
+    options = flags.pairs("log-opt")
     driver = flags.text("log-driver")
     if not driver and not options:
         return UNSET
@@ -251,10 +254,10 @@ def _log(flags: Flags) -> LogConfig:
     return LogConfig(type=driver, config=options)
 
 
-def _storage(values: list[str]) -> dict[str, str]:
-    if not all("=" in value for value in values):
+def _storage(flags: Flags) -> dict[str, str]:
+    if not all("=" in value for value in flags.many("storage-opt")):
         raise CommandError("invalid storage option", 125)
-    return texts.pairs(values)
+    return flags.pairs("storage-opt")
 
 
 def restart_policy(text: str) -> RestartPolicy:
@@ -275,17 +278,9 @@ def restart_policy(text: str) -> RestartPolicy:
 def _volumes(flags: Flags) -> tuple[list[str], PathSet]:
     if not flags.many("volume"):
         return [], {}
-    from corten.cli.options import mounts
+    from corten.cli.options import volumes
 
-    return mounts.volumes(flags.many("volume"))
-
-
-def _tmpfs(flags: Flags) -> dict[str, str]:
-    if not flags.many("tmpfs"):
-        return UNSET
-    from corten.cli.options import mounts
-
-    return mounts.tmpfs(flags.many("tmpfs"))
+    return volumes.volumes(flags.many("volume"))
 
 
 def _ports(flags: Flags) -> tuple[PortSet, dict[str, list[PortBinding]]]:

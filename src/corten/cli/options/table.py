@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from corten.cli.flags import BOOL, BYTES, DURATION, INT, LIST, STRING, UINT16, UINT64, Flag, flag, lazy
+from corten.cli.flags import (
+    ADDRESS,
+    BOOL,
+    BYTES,
+    DURATION,
+    ENV,
+    INT,
+    LABEL,
+    LINK,
+    LIST,
+    MAP,
+    STRING,
+    UINT16,
+    UINT64,
+    Flag,
+    flag,
+    lazy,
+)
 
 CPUS = lazy("decimal", 0, "cli.options.resources", "parse_cpus")
 MEMORY_SWAP = lazy("bytes", 0, "cli.options.resources", "parse_memory_swap")
 ULIMIT = lazy("ulimit", (), "cli.options.resources", "parse_ulimit", many=True)
-MAP = lazy("map", (), "cli.options.texts", "parse_pair", many=True)
-ENV = lazy("list", (), "cli.options.texts", "parse_env", many=True)
 MOUNT = lazy("mount", (), "cli.options.mounts", "parse_mount", many=True)
 NETWORK = lazy("network", (), "cli.options.networks", "parse_network", many=True)
 ATTACH = lazy("list", (), "cli.options.texts", "parse_attach", many=True)
 SYSCTL = lazy("map", (), "cli.options.texts", "parse_sysctl", many=True)
-LABEL = lazy("list", (), "cli.options.texts", "parse_label", many=True)
 CGROUP_RULE = lazy("list", (), "cli.options.devices", "parse_cgroup_rule", many=True)
 WEIGHT = lazy("list", (), "cli.options.devices", "parse_weight", many=True)
 BPS = lazy("list", (), "cli.options.devices", "parse_bps", many=True)
 IOPS = lazy("list", (), "cli.options.devices", "parse_iops", many=True)
 HOST = lazy("list", (), "cli.options.texts", "parse_extra_host", many=True)
-ADDRESS = lazy("list", (), "cli.options.texts", "parse_address", many=True)
 DOMAIN = lazy("list", (), "cli.options.texts", "parse_domain", many=True)
-LINK = lazy("list", (), "cli.options.texts", "parse_link", many=True)
 GPUS = lazy("gpu-request", "", "cli.options.devices", "parse_gpus")
 
 CONTAINER_FLAGS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from corten.cli.errors import CommandError
+from corten.cli.flags import pairs
 from corten.client import quickjson
 
 TYPE_CHECKING = False
@@ -123,11 +124,6 @@ def environment(files: Iterable[str], values: Iterable[str]) -> list[str]:
 def labels(files: Iterable[str], values: Iterable[str]) -> dict[str, str]:
     entries = [line for file in files for line in read_lines(file, None)]
     return pairs([*entries, *values])
-
-
-def pairs(values: Iterable[str]) -> dict[str, str]:
-    """NAME=VALUE texts as a dict; a bare NAME has the empty value, the last of two equal names wins."""
-    return {name: value for name, _, value in (text.partition("=") for text in values)}
 
 
 def read_lines(path: str, lookup: Callable[[str], str | None] | None) -> list[str]:
