@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 
+from corten.cli.errors import CommandError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 STDOUT, STDERR = 1, 2
 
 
@@ -24,6 +30,16 @@ def out(text: str, end: str = "\n") -> None:
 
 def err(text: str, end: str = "\n") -> None:
     write_all(STDERR, (text + end).encode("utf-8", "surrogateescape"))
+
+
+def show_frames(frames: Iterable[tuple[int, bytes | memoryview]]) -> None:
+    """A container's output to our STDOUT and STDERR. CommandError for what the daemon says about itself."""
+    from corten.client import stdcopy
+
+    for stream, part in frames:
+        if stream == stdcopy.SYSTEM_ERROR:
+            raise CommandError(f"error from daemon in stream: {bytes(part).decode('utf-8', 'replace')}")
+        write_all(STDERR if stream == stdcopy.STDERR else STDOUT, part)
 
 
 def _wait_writable(fd: int) -> None:

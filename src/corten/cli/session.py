@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from corten.cli import autostart
 from corten.client import address
 from corten.client.api import Client
 from corten.client.errors import Unreachable
@@ -40,7 +39,7 @@ class Session:
             try:
                 _ = self._client.version
             except Unreachable as error:
-                if not (error.absent and url == address.DEFAULT and autostart.start(os.environ)):
+                if not (error.absent and url == address.DEFAULT and _started()):
                     raise
                 _ = self._client.version
         return self._client
@@ -75,3 +74,9 @@ class Session:
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
+
+
+def _started() -> bool:
+    from corten.cli import autostart
+
+    return autostart.start(os.environ)

@@ -10,8 +10,7 @@ import _socket
 import os
 import select
 
-from corten.cli.framed import show
-from corten.cli.output import STDOUT, write_all
+from corten.cli.output import STDOUT, show_frames, write_all
 from corten.client.stdcopy import Frames
 from corten.spec.detach_keys import Watcher
 
@@ -100,7 +99,7 @@ class Pump:
         if self._frames is None:
             write_all(STDOUT, data)
         else:
-            show(self._frames.feed(data))
+            show_frames(self._frames.feed(data))
 
     def _deliver_signals(self) -> None:
         if self._signals is None or self._on_signal is None:

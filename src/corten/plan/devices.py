@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from corten.errors import Invalid
 from corten.plan.facts import DeviceNode, HostFacts
-from corten.spec.docker.host_config import DeviceMapping, HostConfig
+from corten.spec.docker.devices import DeviceMapping
+from corten.spec.docker.host_config import HostConfig
 from corten.spec.json import Json
 
 _RULE = re.compile(r"([acb]) ([0-9]{1,10}|\*):([0-9]{1,10}|\*) ([rwm]{1,3})", re.ASCII)

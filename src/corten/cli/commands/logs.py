@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from corten.cli.command import Command
 from corten.cli.flags import BOOL, STRING, flag
-from corten.cli.framed import show
-from corten.cli.output import STDOUT, write_all
+from corten.cli.output import STDOUT, show_frames, write_all
 from corten.client import containers
 from corten.client.stdcopy import Frames
 
@@ -36,7 +35,7 @@ def run(session: Session, flags: Flags) -> int:
         if tty:
             write_all(STDOUT, part)
         else:
-            show(frames.feed(part))
+            show_frames(frames.feed(part))
     answer.close()
     return 0
 

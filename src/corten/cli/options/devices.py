@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten.cli.errors import CommandError
-from corten.spec.docker.host_config import DeviceMapping, DeviceRequest, ThrottleDevice, WeightDevice
+from corten.spec.docker.devices import DeviceMapping, DeviceRequest, ThrottleDevice, WeightDevice
 from corten.spec.docker.struct import UNSET
 from corten.units.sizes import parse_bytes
 

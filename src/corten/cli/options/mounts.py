@@ -4,34 +4,11 @@ from __future__ import annotations
 
 import os
 
+from corten.cli.options.texts import csv_fields
 from corten.spec.docker.mount import BindOptions, Driver, ImageOptions, Mount, TmpfsOptions, VolumeOptions
 from corten.units.booleans import parse_bool
 
 LONE = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src")
-
-
-def csv_fields(text: str) -> list[str]:
-    """One line of comma-separated values, quoted ones in double quotes (RFC 4180).
-
-    Raises ValueError for an open quote.
-    """
-    fields, current, quoted, at = [], "", False, 0
-    while at < len(text):
-        char = text[at]
-        if quoted and char == '"' and text[at + 1 : at + 2] == '"':
-            current += '"'
-            at += 1
-        elif char == '"' and (quoted or not current):
-            quoted = not quoted
-        elif char == "," and not quoted:
-            fields.append(current)
-            current = ""
-        else:
-            current += char
-        at += 1
-    if quoted:
-        raise ValueError(f'parse error on line 1, column {len(text) + 1}: extraneous or missing " in quoted-field')
-    return [*fields, current]
 
 
 def parse_mount(text: str) -> Mount:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from corten.cli.errors import CommandError
-from corten.cli.options.mounts import csv_fields
-from corten.cli.options.texts import is_address
+from corten.cli.options.texts import csv_fields, is_address
 from corten.spec.docker.networking import EndpointIPAMConfig, EndpointSettings
 from corten.spec.docker.struct import UNSET
 

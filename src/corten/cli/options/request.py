@@ -5,7 +5,7 @@ from __future__ import annotations
 from corten.cli.errors import CommandError
 from corten.cli.terminal import is_terminal, size
 from corten.spec.docker.config import CreateRequest, HealthConfig, NetworkingConfig
-from corten.spec.docker.host_config import DeviceMapping, DeviceRequest, HostConfig, LogConfig, RestartPolicy
+from corten.spec.docker.host_config import HostConfig, LogConfig, RestartPolicy
 from corten.spec.docker.struct import UNSET
 
 TYPE_CHECKING = False
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from corten.cli.flags import Flags
+    from corten.spec.docker.devices import DeviceMapping, DeviceRequest
     from corten.spec.docker.gotypes import PathSet, PortSet
     from corten.spec.docker.host_config import PortBinding
     from corten.spec.docker.networking import EndpointSettings

@@ -111,6 +111,27 @@ def is_address(text: str) -> bool:
     return False
 
 
+def csv_fields(text: str) -> list[str]:
+    """One line of comma-separated values, quoted ones in double quotes (RFC 4180). ValueError."""
+    fields, current, quoted, at = [], "", False, 0
+    while at < len(text):
+        char = text[at]
+        if quoted and char == '"' and text[at + 1 : at + 2] == '"':
+            current += '"'
+            at += 1
+        elif char == '"' and (quoted or not current):
+            quoted = not quoted
+        elif char == "," and not quoted:
+            fields.append(current)
+            current = ""
+        else:
+            current += char
+        at += 1
+    if quoted:
+        raise ValueError(f'parse error on line 1, column {len(text) + 1}: extraneous or missing " in quoted-field')
+    return [*fields, current]
+
+
 def json_quote(text: str) -> str:
     """Go's %q for ordinary text."""
     return quickjson.quote(text)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from corten.spec.docker import auth, config, exec, host_config, mount, networking, volume
+from corten.spec.docker import auth, config, devices, exec, host_config, mount, networking, volume
 from corten.spec.docker.struct import Struct
 from corten.spec.go_types import (
     BOOL,
@@ -78,7 +78,7 @@ _TABLES = {"map[string][]nat.PortBinding": "nat.PortMap"}
 
 _STRUCTS: dict[str, type[Struct]] = {
     name: value
-    for module in (auth, config, exec, host_config, mount, networking, volume)
+    for module in (auth, config, devices, exec, host_config, mount, networking, volume)
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, Struct)
 }

@@ -6,6 +6,7 @@ from corten.spec.docker.struct import Struct, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from corten.spec.docker.devices import DeviceMapping, DeviceRequest, ThrottleDevice, WeightDevice
     from corten.spec.docker.gotypes import (
         CgroupnsMode,
         CgroupSpec,
@@ -22,32 +23,6 @@ if TYPE_CHECKING:
         UTSMode,
     )
     from corten.spec.docker.mount import Mount
-
-
-class WeightDevice(Struct, go="blkiodev.WeightDevice", pointer=True):
-    path: str = ""
-    weight: Uint16 = 0
-
-
-class ThrottleDevice(Struct, go="blkiodev.ThrottleDevice", pointer=True):
-    """`rate` in bytes or operations a second."""
-
-    path: str = ""
-    rate: Uint64 = 0
-
-
-class DeviceMapping(Struct, go="container.DeviceMapping"):
-    path_on_host: str = ""
-    path_in_container: str = ""
-    cgroup_permissions: str = ""
-
-
-class DeviceRequest(Struct, go="container.DeviceRequest"):
-    driver: str = ""
-    count: int = 0
-    device_ids: list[str] | None = field(default=None, key="DeviceIDs")
-    capabilities: list[list[str]] | None = None
-    options: dict[str, str] | None = None
 
 
 class Ulimit(Struct, go="units.Ulimit", pointer=True):

@@ -130,8 +130,16 @@ class Struct:
 
     def given_json(self) -> dict[str, Any]:
         """What a client sends of it: only the fields that were set, zero values among them, all the way down."""
-        cls = type(self)
-        return {_key(_line(cls, name), name): _plain(value, Struct.given_json) for name, value in vars(self).items()}
+        lines = type(self)._line
+        return {_key(lines(name), name): _plain(value, Struct.given_json) for name, value in self.__dict__.items()}
+
+    @classmethod
+    def _line(cls, name: str) -> Any:
+        """What stands behind an annotation: a Field, or the zero value of a regular one."""
+        for base in cls.__mro__:
+            if name in base.__dict__:
+                return base.__dict__[name]
+        raise AttributeError(name)
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and all(getattr(self, a) == getattr(other, a) for a in self.TYPES)
@@ -140,18 +148,13 @@ class Struct:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
 
 
-def _line(cls: type[Struct], name: str) -> Any:
-    """What stands behind the annotation: a Field, or the zero value of a regular one."""
-    return next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
-
-
 def _key(line: Any, name: str) -> str:
     key: str = line.key if isinstance(line, Field) else ""
-    return key or "".join(word.capitalize() for word in name.split("_"))
+    return key or name.title().replace("_", "")
 
 
 def _field(cls: type[Struct], name: str) -> Field:
-    line = _line(cls, name)
+    line = cls._line(name)
     if not isinstance(line, Field):
         return Field(line, _key(line, name), False)
     return Field(line.zero, _key(line, name), line.omitempty, line.since, line.until)
