@@ -9,7 +9,6 @@ given. Flags stop at the first word that is none when `interspersed` is false (r
 from __future__ import annotations
 
 from corten.cli.errors import UsageError
-from corten.units.booleans import parse_bool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,6 +78,17 @@ def _integer(function: str, low: int, high: int) -> Callable[[str], int]:
     return convert
 
 
+ALONE = "true"
+
+
+def _boolean(text: str) -> bool:
+    if text == ALONE:
+        return True
+    from corten.units.booleans import parse_bool
+
+    return parse_bool(text)
+
+
 def _same(text: str) -> str:
     return text
 
@@ -101,7 +111,7 @@ def lazy(name: str, zero: Any, module: str, function: str, many: bool = False) -
 
 
 INT64 = 1 << 63
-BOOL = Kind("", False, parse_bool, word="true")
+BOOL = Kind("", False, _boolean, word=ALONE)
 STRING = Kind("string", "", _same)
 INT = Kind("int", 0, _integer("ParseInt", -INT64, INT64 - 1))
 UINT16 = Kind("uint16", 0, _integer("ParseUint", 0, 65535))

@@ -6,7 +6,7 @@ from corten.cli.command import Command
 from corten.cli.each import each
 from corten.cli.errors import CommandError
 from corten.cli.flags import LIST, STRING, flag
-from corten.cli.options.request import RESOURCES, restart_policy
+from corten.cli.options.host_config import RESOURCES, restart_policy
 from corten.cli.options.table import named
 from corten.cli.output import err
 from corten.client import containers
