@@ -15,9 +15,7 @@ from corten.client import quickjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    Json = dict[str, Any]
+    from corten.client.api import Json
 
 HUB = userconfig.HUB
 _HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")

@@ -10,9 +10,8 @@ from corten.units.sizes import human_size
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
-    Json = dict[str, Any]
+    from corten.client.api import Json
 
 BAR = 50
 # Narrower terminals show numbers without a bar.

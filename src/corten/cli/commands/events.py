@@ -12,12 +12,10 @@ from corten.client import system
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from corten.cli.flags import Flags
     from corten.cli.session import Session
-
-    Json = dict[str, Any]
+    from corten.client.api import Json
 
 
 def run(session: Session, flags: Flags) -> int:

@@ -15,12 +15,9 @@ from corten.units.sizes import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from corten.cli.flags import Flags
     from corten.cli.session import Session
-
-    Json = dict[str, Any]
+    from corten.client.api import Json
 
 KEYS = ("keep-images", "keep-bytes", "max-age", "free-space")
 

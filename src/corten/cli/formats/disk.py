@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    Json = dict[str, Any]
+    from corten.client.api import Json
 
 COLUMNS = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
 HEADERS = ("TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE")

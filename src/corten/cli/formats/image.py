@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    Json = dict[str, Any]
+    from corten.client.api import Json
 
 NONE = "<none>"
 COLUMNS = ("Repository", "Tag", "ID", "CreatedSince", "Size")

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    Json = dict[str, Any]
+    from corten.client.api import Json
 
 
 def page(client: Json, server: Json | None) -> str:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    Json = dict[str, Any]
     Field = Callable[["Row"], Any]
+    from corten.client.api import Json
 
 
 class Shape:

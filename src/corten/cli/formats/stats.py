@@ -8,9 +8,8 @@ from corten.units.sizes import bytes_size, human_size
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
-    Json = dict[str, Any]
+    from corten.client.api import Json
 
 COLUMNS = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs")
 _NOT_YET = "--"
