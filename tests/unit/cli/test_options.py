@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from corten.cli.commands.update import LIMITS
 from corten.cli.errors import CommandError, UsageError
-from corten.cli.flags import parse
-from corten.cli.options import request
+from corten.cli.flags import Flags, parse
+from corten.cli.options import host_config, request
 from corten.cli.options.table import CONTAINER_FLAGS
 from corten.spec.docker.config import CreateRequest
 from corten.spec.docker.decode import decode
+from corten.spec.docker.host_config import HostConfig, UpdateConfig
+from corten.spec.docker.struct import UNSET
 
 Json = dict[str, Any]
 
@@ -23,7 +26,7 @@ def body(*words: str) -> Json:
     image, *command = flags.words
     made = request.create(flags, image, command)
     sent = made.given_json()
-    assert decode(CreateRequest, sent) == made, "every value is of its field's type"
+    assert decode(CreateRequest, sent) == made, "a value is not of its field's type"
     return sent
 
 
@@ -327,3 +330,50 @@ def test_health_checks() -> None:
     check = body("--health-cmd", "curl x", "--health-interval", "5s", "--health-retries", "3")["Healthcheck"]
     assert check == {"Test": ["CMD-SHELL", "curl x"], "Interval": 5 * 10**9, "Retries": 3}
     assert body("--no-healthcheck")["Healthcheck"] == {"Test": ["NONE"]}
+
+
+# One text for each kind of value that a flag takes, by the name of the kind.
+EXAMPLES = {"": "true", "string": "text", "int": "7", "uint": "7", "uint16": "70", "bytes": "8m", "decimal": "1.5"}
+# What a flag wants for itself, where it is checked.
+OWN_EXAMPLES = {
+    "pid": "host",
+    "uts": "host",
+    "userns": "host",
+    "cgroupns": "private",
+    "ulimit": "nofile=1:2",
+    "dns": "10.0.0.1",
+    "add-host": "a:10.0.0.1",
+    "blkio-weight-device": "/dev/sda:70",
+    "device-read-bps": "/dev/sda:1mb",
+    "device-write-bps": "/dev/sda:1mb",
+    "device-read-iops": "/dev/sda:7",
+    "device-write-iops": "/dev/sda:7",
+    "device-cgroup-rule": "c 1:3 rwm",
+}
+
+
+def given(name: str) -> Flags:
+    """The flags of a command line that has this one with a value."""
+    kind = next(one.kind for one in CONTAINER_FLAGS if one.name == name)
+    text = OWN_EXAMPLES.get(name) or EXAMPLES.get(kind.name) or "text"
+    return parse(CONTAINER_FLAGS, [f"--{name}={text}", "img"], interspersed=False)
+
+
+@pytest.mark.parametrize(("name", "field"), request.CONFIG.items())
+def test_a_plain_flag_of_the_configuration_is_a_field(name: str, field: str) -> None:
+    made = request.create(given(name), "img", [])
+    assert made.replace(**{field: UNSET}) != made, "it was not set"
+    assert decode(CreateRequest, made.given_json()) == made
+
+
+@pytest.mark.parametrize(("name", "field"), [*host_config.HOST_CONFIG.items(), *host_config.RESOURCES.items()])
+def test_a_plain_flag_of_the_host_configuration_is_a_field(name: str, field: str) -> None:
+    made = host_config.host_config(given(name), "default", [], {})
+    assert made.replace(**{field: UNSET}) != made, "it was not set"
+    assert decode(HostConfig, made.given_json()) == made
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_limit_that_is_updated_is_a_field(name: str) -> None:
+    made = UpdateConfig(**{host_config.RESOURCES[name]: given(name).value(name)})
+    assert decode(UpdateConfig, made.given_json()) == made != UpdateConfig()

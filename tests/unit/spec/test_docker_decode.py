@@ -16,7 +16,7 @@ from corten.spec.docker.decode import decode
 from corten.spec.docker.gotypes import record_of
 from corten.spec.docker.host_config import HostConfig, PortBinding, RestartPolicy
 from corten.spec.docker.networking import EndpointSettings
-from corten.spec.docker.struct import Struct
+from corten.spec.docker.struct import UNSET, Struct
 from corten.spec.go_types import Items, Record, Table, Type
 
 BODY = {
@@ -165,3 +165,40 @@ def test_every_structure_reads_what_it_shows(struct: type[Struct]) -> None:
     keys = [field.key for field in struct.FIELDS.values()]
     assert sorted(record_of(struct).fields) == sorted(keys)
     assert len({key.lower() for key in keys}) == len(keys)
+
+
+def test_a_client_sends_what_was_set_and_nothing_else() -> None:
+    host = HostConfig(
+        memory=0,
+        masked_paths=[],
+        init=None,
+        tmpfs=UNSET,
+        restart_policy=RestartPolicy(name="no"),
+        port_bindings={"80/tcp": [PortBinding(host_port="")]},
+        console_size=(24, 80),
+        uts_mode="host",
+    )
+    assert CreateRequest(image="img", host_config=host).given_json() == {
+        "Image": "img",
+        "HostConfig": {
+            "Memory": 0,
+            "MaskedPaths": [],
+            "Init": None,
+            "RestartPolicy": {"Name": "no"},
+            "PortBindings": {"80/tcp": [{"HostPort": ""}]},
+            "ConsoleSize": [24, 80],
+            "UTSMode": "host",
+        },
+    }
+
+
+def test_values_are_left_out_and_laid_over_others() -> None:
+    policy = RestartPolicy(name="always", maximum_retry_count=0)
+    assert policy.replace(name=UNSET).given_json() == {"MaximumRetryCount": 0}
+    assert RestartPolicy(name="no").over(policy).given_json() == {"MaximumRetryCount": 0, "Name": "no"}
+
+
+@pytest.mark.parametrize("struct", structs(), ids=lambda cls: cls.__name__)
+def test_what_is_set_and_what_is_shown_have_the_same_keys(struct: type[Struct]) -> None:
+    keys = {name: field.key for name, field in struct.FIELDS.items()}
+    assert struct(**dict.fromkeys(keys)).given_json() == dict.fromkeys(keys.values())
