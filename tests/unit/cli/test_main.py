@@ -99,9 +99,12 @@ heavy = {{"json", "re", "enum", "functools", "collections", "signal", "typing", 
          "pathlib", "inspect", "base64", "decimal", "ssl"}}
 commands = [name for name in sys.modules if name.startswith("corten.cli.commands.")]
 print(sorted(heavy & set(sys.modules)), commands)
+print(sorted(name for name in sys.modules if name.startswith("corten.spec.docker.")))
 """
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "[] ['corten.cli.commands.run']\n", done.stderr
+    loaded, structures = done.stdout.splitlines()
+    assert loaded == "[] ['corten.cli.commands.run']", done.stderr
+    assert structures == str([f"corten.spec.docker.{name}" for name in ("config", "host_config", "struct")])
 
 
 def test_only_the_default_socket_starts_a_daemon(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ MODES = (
 
 
 def check_modes(flags: Flags) -> None:
+    """CommandError (125) for a namespace's mode that does not exist."""
     for name, kind, allowed in MODES:
         value = flags.text(name)
         shared = name == "pid" and value.startswith("container:") and len(value) > len("container:")
@@ -89,10 +90,12 @@ def check_modes(flags: Flags) -> None:
 
 
 def picked(flags: Flags, names: dict[str, str]) -> dict[str, Any]:
+    """Values by field, of those flags whose value is not empty."""
     return {field: value for name, field in names.items() if (value := flags.value(name))}
 
 
 def host_config(flags: Flags, mode: str, binds: list[str], bindings: dict[str, list[PortBinding]]) -> HostConfig:
+    """`mode` is NetworkMode. CommandError (125) for values and combinations that cannot work."""
     options, unmasked = _security(flags)
     devices, requests = _devices(flags)
     return HostConfig(

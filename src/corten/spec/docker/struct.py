@@ -69,25 +69,23 @@ def field(
 
 
 class _Fields:
-    """`FIELDS` of a class: its fields by name, in the order in which Docker prints them, made on first use."""
+    """Stands for `FIELDS` until it is asked for, and puts the table itself in its place."""
 
-    __slots__ = ("_made",)
-
-    def __init__(self) -> None:
-        self._made: dict[type[Struct], dict[str, Field]] = {}
+    __slots__ = ()
 
     def __get__(self, _instance: Struct | None, owner: type[Struct]) -> dict[str, Field]:
-        found = self._made.get(owner)
-        if found is None:
-            found = self._made[owner] = {name: _field(owner, name) for name in owner.TYPES}
-        return found
+        owner.FIELDS = {name: _field(owner, name) for name in owner.TYPES}
+        return owner.FIELDS
+
+
+_FIELDS: Any = _Fields()
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 class Struct:
     """`go` is the Go type that messages name, `pointer` whether lists and maps of Docker's hold pointers to it."""
 
-    FIELDS: ClassVar = _Fields()
+    FIELDS: ClassVar[dict[str, Field]] = {}  # by name, in the order in which Docker prints them
     TYPES: ClassVar[dict[str, str]] = {}  # the annotation of each field
     GO: ClassVar[str] = ""
     NAME: ClassVar[str] = ""
@@ -97,6 +95,7 @@ class Struct:
         cls.GO, cls.POINTER = go, pointer
         cls.NAME = name or go.rpartition(".")[2]
         cls.TYPES = {**cls.__annotations__, **cls.TYPES}  # Go prints embedded structures behind
+        cls.FIELDS = _FIELDS
 
     def __init__(self, **values: Any) -> None:
         if not self.TYPES.keys() >= values.keys():
