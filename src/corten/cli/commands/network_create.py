@@ -45,7 +45,10 @@ def run(session: Session, flags: Flags) -> int:
 
 
 def ranges(flags: Flags) -> list[IPAMConfig]:
-    """One IPAM range for each --subnet, with the gateway, range and addresses that lie inside it. CommandError."""
+    """One IPAM range for each --subnet, with the gateway, range and addresses that lie inside it.
+
+    Raises CommandError for a bad one.
+    """
     found = {subnet: IPAMConfig(subnet=subnet) for subnet in flags.many("subnet")}
     if len(found) != len(flags.many("subnet")):
         raise CommandError("the same subnet is given twice")

@@ -24,7 +24,10 @@ def is_cdi(text: str) -> bool:
 
 
 def devices(specs: Iterable[str]) -> tuple[list[DeviceMapping], list[DeviceRequest]]:
-    """(Devices, DeviceRequests): names of the Container Device Interface are requests. CommandError."""
+    """(Devices, DeviceRequests): names of the Container Device Interface are requests.
+
+    Raises CommandError for a bad one.
+    """
     names = [spec for spec in specs if is_cdi(spec)]
     try:
         found = [device(spec) for spec in specs if not is_cdi(spec)]
@@ -35,7 +38,7 @@ def devices(specs: Iterable[str]) -> tuple[list[DeviceMapping], list[DeviceReque
 
 
 def device(text: str) -> DeviceMapping:
-    """/dev/x[:/dev/y][:rwm]. ValueError."""
+    """/dev/x[:/dev/y][:rwm]. Raises ValueError for what is not one."""
     parts = text.split(":")
     if len(parts) > 3:
         raise ValueError(f"bad format for path: {text}")

@@ -181,7 +181,7 @@ def _storage(flags: Flags) -> dict[str, str]:
 
 
 def restart_policy(text: str) -> RestartPolicy:
-    """no, always, unless-stopped, on-failure[:N]. CommandError."""
+    """no, always, unless-stopped, on-failure[:N]. Raises CommandError for a bad one."""
     name, colon, count = text.partition(":")
     if colon and not name:
         raise CommandError("invalid restart policy format: no policy provided before colon", 125)

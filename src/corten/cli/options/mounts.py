@@ -12,7 +12,7 @@ LONE = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src
 
 
 def parse_mount(text: str) -> Mount:
-    """--mount's comma-separated keys. ValueError."""
+    """--mount's comma-separated keys. Raises ValueError for what is not one."""
     value = text.strip()
     if not value:
         raise ValueError("value is empty")

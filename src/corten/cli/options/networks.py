@@ -23,7 +23,10 @@ class Attachment:
 
 
 def parse_network(text: str) -> Attachment:
-    """NAME, or name=NAME,alias=X,ip=A,ip6=A,link-local-ip=A,mac-address=M,driver-opt=K=V,gw-priority=N. ValueError."""
+    """NAME, or name=NAME,alias=X,ip=A,ip6=A,link-local-ip=A,mac-address=M,driver-opt=K=V,gw-priority=N.
+
+    Raises ValueError for a bad one.
+    """
     if "=" not in text:
         return Attachment(text, EndpointSettings())
     network, endpoint = "", EndpointSettings()

@@ -112,7 +112,10 @@ def is_address(text: str) -> bool:
 
 
 def csv_fields(text: str) -> list[str]:
-    """One line of comma-separated values, quoted ones in double quotes (RFC 4180). ValueError."""
+    """One line of comma-separated values, quoted ones in double quotes (RFC 4180).
+
+    Raises ValueError for a bad one.
+    """
     fields, current, quoted, at = [], "", False, 0
     while at < len(text):
         char = text[at]

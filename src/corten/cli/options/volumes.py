@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def volumes(specs: Iterable[str]) -> tuple[list[str], PathSet]:
-    """(Binds, Volumes): a spec with a source is a bind, one without is an anonymous volume. CommandError."""
+    """(Binds, Volumes): a spec with a source is a bind, one without is an anonymous volume.
+
+    Raises CommandError for a bad one.
+    """
     binds: list[str] = []
     anonymous: PathSet = {}
     for spec in specs:
