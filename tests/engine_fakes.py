@@ -31,6 +31,7 @@ from corten.engine.volumes import Volumes
 from corten.errors import Conflict, NotFound, StartFailed, Unsupported
 from corten.images.images import Images
 from corten.plan.facts import HostFacts
+from corten.sandbox.sandboxes import Sandboxes
 from corten.snapshots.tree_store import TreeStore, Usage
 from corten.spec.docker import config as docker
 from corten.spec.docker.decode import decode
@@ -153,8 +154,25 @@ class FakeNamespaces:
     async def name_sockets(self, namespace: Namespace) -> tuple[int, ...]:
         raise AssertionError("nobody wants names here")
 
-    async def open(self, path: Path) -> Namespace:
+    async def open(self, fd: int) -> Namespace:
+        os.close(fd)
         return await self.create()
+
+
+class NoHolders:
+    """No sandbox of this engine is held."""
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+
+    async def start(self, id: str, id_map: IdMap | None = None) -> Namespace:
+        raise Unsupported("this engine has no holders")
+
+    async def open(self, id: str) -> Namespace:
+        raise NotFound(f"sandbox {id} is not held")
+
+    async def end(self, id: str) -> None:
+        return
 
 
 class Client:
@@ -484,7 +502,7 @@ def facts() -> HostFacts:
 
 def make_engine(root: Path, table: MemoryTable | None = None, runtime: FakeRuntime | None = None) -> Engine:
     (root / "containers").mkdir(parents=True, exist_ok=True)
-    events, changing, rows = Events(), Background(), table or MemoryTable()
+    events, changing, rows, namespaces = Events(), Background(), table or MemoryTable(), FakeNamespaces()
     return Engine(
         Parts(
             settings=Settings(root, root / "run"),
@@ -492,7 +510,8 @@ def make_engine(root: Path, table: MemoryTable | None = None, runtime: FakeRunti
             table=rows,
             snapshots=MemorySnapshots(),
             runtime=runtime or FakeRuntime(),
-            namespaces=FakeNamespaces(),
+            namespaces=namespaces,
+            sandboxes=Sandboxes(namespaces, NoHolders()),
             images=cast(Images, FakeImages()),
             networks=cast(Networks, FakeNetworks()),
             events=events,

@@ -32,6 +32,7 @@ from corten.plan.bundle import LogDefaults
 from corten.plan.facts import HostFacts
 from corten.plan.validate.logging import max_size
 from corten.registry.client.registry import Registry
+from corten.sandbox.sandboxes import Sandboxes
 from corten.snapshots.copying import Copying
 from corten.snapshots.inode_spread import InodeSpread
 from corten.snapshots.overlay import Overlay
@@ -40,6 +41,7 @@ from corten.spec.json import Json
 from corten.store.blobs import Blobs
 from corten.store.database import Database
 from corten.store.records import Records
+from corten.tasks.holders import LauncherHolders
 from corten.tasks.launcher import Launcher
 from corten.tasks.name_server import LauncherNameServer
 from corten.tasks.namespaces import LauncherNamespaces
@@ -144,6 +146,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         snapshots=trees,
         runtime=runtime,
         namespaces=namespaces,
+        sandboxes=Sandboxes(namespaces, LauncherHolders(launcher, config.exec_root / "sandboxes")),
         images=images,
         networks=networks,
         events=events,

@@ -16,6 +16,7 @@ from corten.images.images import Images
 from corten.images.policy import Policy
 from corten.plan.bundle import LogDefaults
 from corten.plan.facts import HostFacts
+from corten.sandbox.sandboxes import Sandboxes
 from corten.snapshots.contract import Snapshots
 from corten.spec.id_map import IdRange
 from corten.spec.json import Json
@@ -77,6 +78,7 @@ class Parts:
     snapshots: Snapshots
     runtime: Runtime
     namespaces: NetworkNamespaces
+    sandboxes: Sandboxes
     images: Images
     networks: Networks
     events: Events

@@ -38,6 +38,7 @@ _AT_HAND: dict[str, Callable[[Json, list[int]], None]] = {
 
 # Loaded by who is forked for it: what a start does not need would be in every supervisor's way.
 _LOADED_LATER = {
+    "hold": ("corten.supervisor.holder", "hold"),
     "serve names": ("corten.supervisor.names.server", "main"),
     "unpack": ("corten.supervisor.workers", "unpack"),
     "copy up": ("corten.supervisor.workers", "copy_up"),

@@ -49,7 +49,7 @@ def make_namespaces(request: Json, fds: list[int]) -> None:
     """Answer once, with a user namespace behind the others: `id_map` is {"uids": TEXT, "gids": TEXT} as uid_map wants
     it; the network namespace is that user namespace's, so that the container's root may configure it. Does not return.
     """
-    _answer(socket.socket(fileno=fds[0]), _with_user(request["id_map"]))
+    _answer(socket.socket(fileno=fds[0]), with_user(request["id_map"]))
     os._exit(0)
 
 
@@ -66,7 +66,7 @@ def _answer(reply: socket.socket, work: Iterator[int]) -> None:
             os.close(fd)
 
 
-def _new(_: list[int]) -> Iterator[int]:
+def new(_: list[int]) -> Iterator[int]:
     """A network namespace, and a rtnetlink socket in it."""
     p.unshare(p.CLONE_NEWNET)
     _refuse_advertisements()
@@ -75,10 +75,10 @@ def _new(_: list[int]) -> Iterator[int]:
     yield _route_socket()
 
 
-def _with_user(id_map: Json) -> Iterator[int]:
+def with_user(id_map: Json) -> Iterator[int]:
     """The same with a user namespace that owns it."""
     user = _enter_new_userns(id_map)
-    yield from _new([])
+    yield from new([])
     yield user
 
 
@@ -103,7 +103,7 @@ def _names(given: list[int]) -> Iterator[int]:
     yield netfilter.detach()
 
 
-_DO: dict[str, Callable[[list[int]], Iterator[int]]] = {"new": _new, "route": _route, "names": _names}
+_DO: dict[str, Callable[[list[int]], Iterator[int]]] = {"new": new, "route": _route, "names": _names}
 
 
 def _enter_new_userns(id_map: Json) -> int:

@@ -169,8 +169,11 @@ class Task(Protocol):
         process inside sees it, loopback excepted; {} when it has ended."""
 
     def namespace(self, kind: str) -> Path:
-        """Where one of its namespaces is found by those who join it while the task runs; `kind` is OCI's word
-        ("network", "pid", "ipc", ...)."""
+        """Where one of its namespaces is seen on the host, to be shown; `kind` is OCI's word ("network", "pid", "ipc",
+        ...)."""
+
+    def open_namespace(self, kind: str) -> int:
+        """A descriptor of one of its namespaces, the caller's to close. Raises NotFound when the task has ended."""
 
     def root(self) -> Path:
         """Where its root directory is found by a runtime that binds something of it, such as /dev/shm."""
@@ -245,12 +248,28 @@ class NetworkNamespaces(Protocol):
     async def create(self, id_map: IdMap | None = None) -> Namespace:
         """A new namespace, loopback up. The caller closes it."""
 
-    async def open(self, path: Path) -> Namespace:
-        """The namespace at `path` (/proc/PID/ns/net). NotFound."""
+    async def open(self, fd: int) -> Namespace:
+        """The namespace of the descriptor `fd` (`Task.open_namespace`), which is the answer's from now on."""
 
     async def name_sockets(self, namespace: Namespace) -> tuple[int, ...]:
         """Three sockets in it for a name server: UDP and listening TCP at 127.0.0.11, any port, and NETLINK_NETFILTER.
         The caller closes them. None at all where the kernel has no such thing."""
+
+
+class Holders(Protocol):
+    """Processes that keep namespaces while no other process is in them; they outlive the daemon. `ids` are those there
+    are."""
+
+    ids: set[str]
+
+    async def start(self, id: str, id_map: IdMap | None = None) -> Namespace:
+        """New namespaces, kept from now on. Raises Conflict when there is a holder of this id, Failed, Unavailable."""
+
+    async def open(self, id: str) -> Namespace:
+        """The namespaces of a holder, also one that an earlier daemon started. Raises NotFound, Unavailable."""
+
+    async def end(self, id: str) -> None:
+        """The holder ends; the namespaces live on while processes are in them. Idempotent."""
 
 
 # --------------------------------------------------------------------------------------------------- trees of files

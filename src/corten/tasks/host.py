@@ -36,6 +36,18 @@ class HostTask(Protocol):
     def namespace(self, kind: str) -> Path:
         return Path(f"/proc/{self.pid}/ns/{_NAMES.get(kind, kind)}")
 
+    def open_namespace(self, kind: str) -> int:
+        try:
+            process = open_process(self.pid)
+            try:
+                if is_of(process, self.id):
+                    return os.open(f"ns/{_NAMES.get(kind, kind)}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+            finally:
+                os.close(process)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+        raise NotFound(f"container {self.id} is not running")
+
     def root(self) -> Path:
         return Path(f"/proc/{self.pid}/root")
 

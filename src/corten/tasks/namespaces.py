@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import socket
@@ -10,7 +11,7 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
-from corten.errors import CortenError, Failed, NotFound, Unavailable
+from corten.errors import CortenError, Failed, Unavailable
 from corten.spec.json import Json
 from corten.supervisor import wire
 from corten.tasks.answers import HELPER, Answer, answer, failure
@@ -21,6 +22,7 @@ from corten.tasks.outgoing import PATIENCE
 log = logging.getLogger(__name__)
 
 _NETLINK_NETFILTER = 12
+_NS_GET_USERNS = 0xB701
 _MAKING = "make a network namespace"
 _SPARE = 2  # namespaces kept ready once somebody has used one: making one takes 3 ms, a start altogether some 20
 
@@ -40,14 +42,14 @@ class LauncherNamespaces:
         if id_map is not None:
             maps = {"uids": id_map.uids, "gids": id_map.gids}
             made = await self._launcher.ask({"do": "make namespaces", "id_map": maps}, [], HELPER)
-            return _namespace(*_descriptors(made, _MAKING))
+            return namespace_of(*descriptors(made, _MAKING))
         namespace = self._spare.popleft() if self._spare else await self._new()
         if self._filling is None or self._filling.done():
             self._filling = asyncio.ensure_future(self._fill())
         return namespace
 
     async def _new(self) -> Namespace:
-        return _namespace(*_descriptors(await self._ask_maker("new", []), _MAKING))
+        return namespace_of(*descriptors(await self._ask_maker("new", []), _MAKING))
 
     async def _ask_maker(self, do: str, fds: list[int]) -> Answer:
         """By the process that makes them all, one after the other; another where it was killed, or is silent."""
@@ -82,22 +84,22 @@ class LauncherNamespaces:
         ) as error:  # the next start makes its own, and says so if it cannot
             log.warning("cannot keep a network namespace ready: %s", error)
 
-    async def open(self, path: Path) -> Namespace:
+    async def open(self, fd: int) -> Namespace:
+        user = -1
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            raise NotFound(f"no network namespace at {path}") from error
-        try:
-            (route,) = _descriptors(await self._ask_maker("route", [fd]), f"enter the network namespace {path}")
+            user = _owner(fd)
+            (route,) = descriptors(await self._ask_maker("route", [fd]), "enter a network namespace")
         except BaseException:
-            os.close(fd)
+            for opened in (fd, user):
+                if opened >= 0:
+                    os.close(opened)
             raise
-        return _namespace(fd, route)
+        return namespace_of(fd, route, user)
 
     async def name_sockets(self, namespace: Namespace) -> tuple[int, ...]:
         if not self._has_netfilter:
             return ()
-        return tuple(_descriptors(await self._ask_maker("names", [namespace.fd]), "listen for questions about names"))
+        return tuple(descriptors(await self._ask_maker("names", [namespace.fd]), "listen for questions about names"))
 
     async def close(self) -> None:
         """Let go of what was kept ready."""
@@ -117,14 +119,23 @@ def _has_netfilter() -> bool:
     return True
 
 
-def _descriptors(answer: Answer, purpose: str) -> list[int]:
+def _owner(namespace: int) -> int:
+    """A descriptor of the user namespace that owns this one; -1 for our own (ioctl_nsfs(2), NS_GET_USERNS)."""
+    user = fcntl.ioctl(namespace, _NS_GET_USERNS)
+    if os.fstat(user).st_ino == os.stat("/proc/self/ns/user").st_ino:
+        os.close(user)
+        return -1
+    return user
+
+
+def descriptors(answer: Answer, purpose: str) -> list[int]:
     body, fds = answer
     if "error" in body:
         raise Failed(f"cannot {purpose}: {failure(body['error'])}")
     return fds
 
 
-def _namespace(network: int, route: int, user: int = -1) -> Namespace:
+def namespace_of(network: int, route: int, user: int = -1) -> Namespace:
     def path(fd: int) -> Path:
         return Path(f"/proc/{os.getpid()}/fd/{fd}")
 

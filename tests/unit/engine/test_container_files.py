@@ -34,10 +34,10 @@ class World:
     def get(self, name: str) -> Any:
         return self.all[name]
 
-    def make(self, name: str, mode: str = "") -> Any:
+    def make(self, name: str, sandbox: str = "") -> Any:
         (self.root / name).mkdir()
         state = SimpleNamespace(started_at=1)
-        record = SimpleNamespace(config=Config(hostname=name), host_config=HostConfig(network_mode=mode), state=state)
+        record = SimpleNamespace(config=Config(hostname=name), host_config=HostConfig(), state=state, sandbox=sandbox)
         self.all[name] = SimpleNamespace(id=name, bundle=self.root / name, record=record, endpoints={}, rewriting=None)
         return self.all[name]
 
@@ -51,11 +51,14 @@ def world(tmp_path: Path) -> Any:
 
 
 async def test_a_container_has_the_files_of_the_one_whose_network_it_is_in(world: World) -> None:
-    world.make("first"), world.make("second", "container:first")
-    third = world.make("third", "container:second")
+    world.make("first")
+    third = world.make("third", "first")
     (world.root / "first/hosts").write_bytes(bytes(8 << 20))  # what that one has made of its own is of no interest
     await files.write_network(cast(Any, world), third)
     assert world.hosts("third") == "first"
+    del world.all["first"]
+    await files.write_network(cast(Any, world), third)
+    assert world.hosts("third") == "third"
 
 
 async def test_a_lease_on_a_file_holds_nothing_up(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,6 +12,7 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.execs import Execs
 from corten.engine.parts import Parts
 from corten.errors import Conflict, Invalid, NotFound
+from corten.plan.namespaces import joins
 
 
 class Containers:
@@ -24,17 +25,21 @@ class Containers:
         self.by_name: dict[str, Container] = {}
         self.creating: dict[str, Container] = {}  # by name, which is theirs; no verb finds them yet
         self.with_links: dict[str, Container] = {}  # by id: those that were made with --link
+        self.joining: dict[str, Container] = {}  # by id: those in the network of another one
 
     def add(self, container: Container) -> None:
         self.by_id[container.id] = container
         self.by_name[container.record.name] = container
         if container.record.host_config.links:
             self.with_links[container.id] = container
+        if joins(container.record.host_config.network_mode):
+            self.joining[container.id] = container
 
     def drop(self, container: Container) -> None:
         self.parts.images.used(container.record.image_id)
         self.by_id.pop(container.id, None)
         self.with_links.pop(container.id, None)
+        self.joining.pop(container.id, None)
         if self.by_name.get(container.record.name) is container:
             del self.by_name[container.record.name]
 
@@ -77,6 +82,10 @@ class Containers:
                 f'Conflict. The container name "/{name}" is already in use by container "{holder.id}". '
                 "You have to remove (or rename) that container to be able to reuse that name."
             )
+
+    def members(self, container: Container) -> list[Container]:
+        """Other containers that run in this one's network."""
+        return [c for c in self.joining.values() if c.record.sandbox == container.id and c.record.state.has_task]
 
     def of_image(self, id: str) -> Sequence[Container]:
         return [container for container in self.every() if container.record.image_id == id]

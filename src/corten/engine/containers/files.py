@@ -18,7 +18,6 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.links import host_entries
 from corten.errors import Unavailable
-from corten.plan.namespaces import joins
 
 log = logging.getLogger(__name__)
 
@@ -103,9 +102,8 @@ async def _rewrite(container: Container, texts: Texts) -> None:
 
 
 def network_texts(containers: Containers, container: Container) -> Texts:
-    """hosts and resolv.conf. A container in the network of another one has that one's."""
-    while name := joins(container.record.host_config.network_mode):
-        container = containers.get(name)
+    """hosts and resolv.conf. A container in the network of another one has that one's, as long as it is there."""
+    container = containers.by_id.get(container.record.sandbox, container)
     config, host = container.record.config, container.record.host_config
     networks, endpoints = containers.parts.networks, list(container.endpoints.values())
     extra = [*(host.extra_hosts or ()), *host_entries(containers, container)]

@@ -44,7 +44,7 @@ async def connect_all(
     """Every wanted network, in order. Without a namespace of its own only "host" can be wanted."""
     for index, (network, settings) in enumerate(container.record.networks.items()):
         await _connect(containers, container, namespace or HOST, network, settings, index)
-        stack.push_async_callback(disconnect_endpoint, containers, container, network)
+        stack.push_async_callback(_leave, containers, container, network)
     if namespace is not None:
         _shape(containers, container, namespace)
         await _serve_names(containers, container, namespace)
@@ -103,7 +103,7 @@ async def adopt_all(containers: Containers, container: Container, stack: AsyncEx
     """The endpoints that an earlier daemon connected for the run that goes on."""
     for network, record in container.record.endpoints.items():
         container.endpoints[network] = await containers.parts.networks.adopt(record, container.id)
-        stack.push_async_callback(disconnect_endpoint, containers, container, network)
+        stack.push_async_callback(_leave, containers, container, network)
 
 
 def renamed(containers: Containers, container: Container) -> None:
@@ -154,6 +154,19 @@ async def _reconnect(containers: Containers, container: Container) -> None:
     await _changed(containers, container)
 
 
+async def _leave(containers: Containers, container: Container, network: str) -> None:
+    """At the end of a run. Where others are in its network, that namespace goes on, and a device has to be removed from
+    it before the next run brings another."""
+    for member in containers.members(container):
+        try:
+            async with _opened(containers, member) as namespace:
+                await disconnect_endpoint(containers, container, network, namespace)
+        except NotFound:  # it has just ended
+            continue
+        return
+    await disconnect_endpoint(containers, container, network)
+
+
 async def disconnect_endpoint(
     containers: Containers, container: Container, network: str, namespace: Namespace | None = None
 ) -> None:
@@ -176,7 +189,7 @@ async def connect(containers: Containers, container: Container, network: str, se
                 _shape(containers, container, namespace)
                 await _serve_names(containers, container, namespace)
             assert container.release is not None
-            container.release.push_async_callback(disconnect_endpoint, containers, container, network)
+            container.release.push_async_callback(_leave, containers, container, network)
         record.networks[network] = settings
         await _changed(containers, container)
 
@@ -256,7 +269,7 @@ async def _opened(containers: Containers, container: Container) -> AsyncIterator
     task = container.task
     if task is None:
         raise NotFound(f"container {container.id} is not running")
-    namespace = await containers.parts.namespaces.open(task.namespace("network"))
+    namespace = await containers.parts.namespaces.open(task.open_namespace("network"))
     try:
         yield namespace
     finally:

@@ -55,6 +55,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     mounts        what is mounted where; sources of volumes are filled in
     timing        seconds that the phases of the last start took
     stopped       a client stopped it: the policies "always" and "unless-stopped" look at this
+    sandbox       the container in whose network the present run, or the last one, is; "" for its own
     """
 
     id: str
@@ -74,6 +75,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     state: State = msgspec.field(default_factory=State)
     restart_count: int = 0
     stopped: bool = False
+    sandbox: str = ""
     timing: dict[str, float] = {}
 
     @property

@@ -6,11 +6,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 
 from corten.engine.containers import lifecycle, parents, pause, records, removal, restarts, run
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
-from corten.errors import CortenError
+from corten.errors import CortenError, Invalid, NotFound
+from corten.plan.namespaces import joins
 from corten.tasks.contract import Exit
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,22 @@ async def restore(containers: Containers) -> None:
         for point in record.mounts:
             if point.type == "volume":
                 parts.volumes.hold(point.name, record.id)
+    for container in containers.joining.values():
+        _find_sandbox(containers, container)
     await asyncio.gather(*(_restore(containers, container) for container in list(containers.by_id.values())))
     parents.remove_unused(containers)
+
+
+def _find_sandbox(containers: Containers, container: Container) -> None:
+    """Records of version 0.1.0 do not say in whose network a container runs."""
+    record = container.record
+    if record.sandbox or not record.state.has_task:
+        return
+    with suppress(NotFound, Invalid):
+        owner = container
+        while name := joins(owner.record.host_config.network_mode):
+            owner = containers.get(name)
+        record.sandbox = owner.id
 
 
 async def _restore(containers: Containers, container: Container) -> None:

@@ -26,7 +26,7 @@ from corten.engine.containers.links import linked, linking
 from corten.engine.containers.phases import Phases
 from corten.engine.parts import Parts
 from corten.engine.subpaths import with_subpaths
-from corten.errors import Conflict, CortenError, NotModified, StartFailed, Unavailable
+from corten.errors import Conflict, CortenError, NotFound, NotModified, StartFailed, Unavailable
 from corten.kernel import paths
 from corten.plan import bundle
 from corten.plan.document import container_spec
@@ -77,7 +77,7 @@ async def start(containers: Containers, container: Container) -> dict[str, float
     container.run(task)
     parts.events.publish("container", "start", container.id, container.attributes())
     health.begin(containers, container)
-    await container_files.rewrite_network(containers, linking(containers, container))
+    await container_files.rewrite_network(containers, [*linking(containers, container), *containers.members(container)])
     await _serve_late(container, task)
     return record.timing
 
@@ -149,14 +149,14 @@ def _record_failure(parts: Parts, container: Container, error: BaseException) ->
 async def _acquire(containers: Containers, container: Container, stack: AsyncExitStack, phases: Phases) -> Task:
     parts, record = containers.parts, container.record
     with phases.phase("prepare"):
-        namespaces = _joined(containers, container)
         linked(containers, container)
         await _make_sources(container)
         parents.record_missing(parts, container)
         rootfs = parts.snapshots.mounts(record.id)
         await container_files.prepare(container, bundle.root_owner(record.host_config, parts.facts))
     async with AsyncExitStack() as held:
-        namespace = await _network_namespace(parts, container, held, phases)
+        namespaces = _joined(containers, container, held)
+        namespace = await _network_namespace(containers, container, held, phases)
         if namespace is not None:
             namespaces["network"] = str(namespace.path)
             if namespace.user is not None:
@@ -182,14 +182,16 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
 
 
 async def _network_namespace(
-    parts: Parts, container: Container, stack: AsyncExitStack, phases: Phases
+    containers: Containers, container: Container, stack: AsyncExitStack, phases: Phases
 ) -> Namespace | None:
-    """A namespace of its own, open until the task is in it; None when it shares another's."""
-    record = container.record
+    """Its sandbox's, open until the task is in it; None when it shares another's."""
+    parts, record = containers.parts, container.record
     if not container_network.own_namespace(record):
         return None
     with phases.phase("namespace"):
-        namespace = await parts.namespaces.create(bundle.id_map(record.host_config, parts.facts))
+        members = [member.task for member in containers.members(container) if member.task is not None]
+        id_map = bundle.id_map(record.host_config, parts.facts)
+        namespace = await parts.sandboxes.open(record.id, members, id_map)
     stack.callback(namespace.close)
     return namespace
 
@@ -244,10 +246,12 @@ def _push_background(
     stack.callback(begin)
 
 
-def _joined(containers: Containers, container: Container) -> dict[str, str]:
-    """Paths of the namespaces of other containers that this one shares. Conflict when one does not run."""
+def _joined(containers: Containers, container: Container, held: AsyncExitStack) -> dict[str, str]:
+    """Paths of the namespaces of other containers that this one shares, by descriptors that `held` closes. Raises
+    Conflict when one of them does not run."""
     found = {}
     record, host = container.record, container.record.host_config
+    record.sandbox = ""
     for kind, mode in (("network", host.network_mode), ("pid", host.pid_mode), ("ipc", host.ipc_mode)):
         if name := joins(mode):
             other = containers.get(name)
@@ -255,9 +259,15 @@ def _joined(containers: Containers, container: Container) -> dict[str, str]:
                 raise Conflict(f"cannot join {kind} of a non running container: {other.id}")
             if kind == "network":  # one network, one name in it
                 record.config = record.config.replace(hostname=other.record.config.hostname)
+                record.sandbox = other.record.sandbox or other.id
             if kind == "ipc":
                 _check_shareable(other)
-            found[kind] = str(other.task.namespace(kind))
+            try:
+                fd = other.task.open_namespace(kind)
+            except NotFound as error:
+                raise Conflict(f"cannot join {kind} of a non running container: {other.id}") from error
+            held.callback(os.close, fd)
+            found[kind] = f"/proc/{os.getpid()}/fd/{fd}"
     return found
 
 

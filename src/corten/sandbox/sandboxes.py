@@ -1,0 +1,61 @@
+"""The noun `Sandboxes`.
+
+A sandbox is what processes share that are no descendants of one another: a network namespace, and the user namespace
+that owns it where ids are mapped. Each container has one of its own, or is a member of another's (`--network
+container:X`, a pod). The kernel keeps a namespace as long as a process is in it or a descriptor of it is open, and
+nothing is pinned in a file system, so a sandbox is one of
+
+    absent     no process is in it: the next one that is to be makes it
+    inhabited  its members keep it, also while the container that it is named for restarts
+    held       a holder process keeps it, members or not: a pod before its first container
+
+A container and one that has joined it:
+
+    namespace = await sandboxes.open(x.id)                    # absent: made
+    ...                                                       # x runs in it, y has joined it, x ends
+    namespace = await sandboxes.open(x.id, [y.task])          # inhabited: the same one
+
+A pod:
+
+    namespace = await sandboxes.hold(pod)                     # Conflict when it is held already
+    namespace = await sandboxes.open(pod)                     # the same one; also by a later daemon
+    await sandboxes.release(pod)                              # idempotent; it lives on while members are in it
+
+Who gets a `Namespace` closes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from corten.errors import NotFound
+from corten.tasks.contract import Holders, IdMap, Namespace, NetworkNamespaces, Task
+
+
+class Sandboxes:
+    def __init__(self, namespaces: NetworkNamespaces, holders: Holders) -> None:
+        self._namespaces = namespaces
+        self._holders = holders
+
+    async def open(self, id: str, members: Iterable[Task] = (), id_map: IdMap | None = None) -> Namespace:
+        """The network namespace of a sandbox: its holder's, that of a member which is still in it, or a new one.
+
+        `id_map` is for a new one, which is then owned by a new user namespace. Raises Failed, Unavailable.
+        """
+        if id in self._holders.ids:
+            return await self._holders.open(id)
+        for member in members:
+            try:
+                return await self._namespaces.open(member.open_namespace("network"))
+            except NotFound:  # it has just ended
+                continue
+        return await self._namespaces.create(id_map)
+
+    async def hold(self, id: str, id_map: IdMap | None = None) -> Namespace:
+        """Make a sandbox that stays until it is released, also without this daemon. Raises Conflict when there is one
+        of this id, Failed, Unavailable."""
+        return await self._holders.start(id, id_map)
+
+    async def release(self, id: str) -> None:
+        """End its holder. Idempotent. Raises Unavailable when that does not end."""
+        await self._holders.end(id)
