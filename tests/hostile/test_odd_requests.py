@@ -15,9 +15,9 @@ import pytest
 from corten.api.server import _TABLES
 from corten.spec.docker.config import CreateRequest
 from corten.spec.docker.exec import ExecConfig
-from corten.spec.docker.gotypes import record_of
 from corten.spec.docker.host_config import UpdateConfig
 from corten.spec.docker.networking import ConnectRequest, DisconnectRequest, NetworkCreate
+from corten.spec.docker.records import record_of
 from corten.spec.docker.volume import VolumeCreate
 from corten.spec.go_types import Items, Record, Table
 from corten.spec.image_config import CONFIG

@@ -159,6 +159,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         changing=changing,
     )
     engine = Engine(parts)
+    parts.watching.spawn(runtime.remove_leftovers(), "leftovers of supervisors")
     daemon = Daemon(config, engine, database, networks, namespaces, registry)
     await daemon.open()
     return daemon

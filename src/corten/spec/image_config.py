@@ -17,7 +17,7 @@ from corten.errors import Invalid
 from corten.spec import digest as digests
 from corten.spec import go_json
 from corten.spec.docker import config as docker
-from corten.spec.docker.gotypes import record_of
+from corten.spec.docker.records import record_of
 from corten.spec.go_types import (
     BOOL,
     INT64,

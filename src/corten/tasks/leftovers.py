@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import shutil
 import signal
@@ -19,6 +20,9 @@ from pathlib import Path
 from corten.errors import CortenError, NotFound
 from corten.runtime import cgroups
 from corten.supervisor import endings
+
+log = logging.getLogger(__name__)
+_CGROUP = "cgroup"  # in a run directory: the path of a control group that could not be removed
 
 
 def supervised(run: Path) -> bool:
@@ -48,7 +52,7 @@ def cgroup_path(bundle: Path) -> str | None:
 
 
 def remove_cgroup(path: str) -> tuple[int, bool]:
-    """Kill everybody in it and take it away in every tree: how many were there, and whether it was there at all."""
+    """Kill all processes in it and remove it in every tree: how many there were, and whether it was there at all."""
     layout = cgroups.detect()
     try:
         group = cgroups.open(layout, path)
@@ -64,7 +68,7 @@ def remove_cgroup(path: str) -> tuple[int, bool]:
 
 
 def kill(bundle: Path) -> None:
-    """SIGKILL to everybody in the container's control group; its supervisor takes the rest away."""
+    """SIGKILL to all processes in the container's control group; its supervisor removes the rest."""
     if path := cgroup_path(bundle):
         try:
             group = cgroups.open(cgroups.detect(), path)
@@ -103,20 +107,53 @@ def ended(run: Path, seconds: float = 5.0) -> bool:
 
 
 def remove(run: Path, bundle: Path, default_cgroup: str = "") -> list[str]:
-    """All of it, where no supervisor lives. What was there, in words; OSError and CortenError become words as well."""
+    """All of it, where no supervisor lives. What was there, in words; OSError and CortenError become words as well.
+
+    While the control group cannot be removed `run` stays, with the group's path in it, for `retry` and the next daemon.
+    """
     said: list[str] = []
-    path = cgroup_path(bundle) or default_cgroup
+    path = cgroup_path(bundle) or _recorded(run) or default_cgroup
     if path:
         try:
             members, was_there = remove_cgroup(path)
             if was_there:
                 said.append(f"control group {path}" + (f" with {members} processes" if members else ""))
         except (CortenError, OSError) as error:
-            said.append(f"control group {path} could not be removed: {error}")
+            _record(run, path)
+            return [f"control group {path}, which cannot be removed yet: {error}"]
     if run.exists():
         try:
             shutil.rmtree(run)
             said.append(f"directory {run}")
         except OSError as error:
-            said.append(f"directory {run} could not be removed: {error}")
+            said.append(f"directory {run}, which cannot be removed: {error}")
     return said
+
+
+def retry(runs: Path) -> list[str]:
+    """Remove what `remove` had to leave, where that is possible by now. What was removed, in words."""
+    said: list[str] = []
+    for run in runs.iterdir() if runs.is_dir() else ():
+        if path := _recorded(run):
+            try:
+                remove_cgroup(path)
+                shutil.rmtree(run)
+                said.append(f"control group {path} is removed")
+            except (CortenError, OSError):  # still not
+                continue
+    return said
+
+
+def _record(run: Path, path: str) -> None:
+    try:
+        run.mkdir(mode=0o700, exist_ok=True)
+        (run / _CGROUP).write_text(path)
+    except OSError as error:
+        log.error("control group %s is left, and cannot be recorded: %s", path, error)
+
+
+def _recorded(run: Path) -> str:
+    try:
+        return (run / _CGROUP).read_text()
+    except OSError:
+        return ""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
 import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+from corten.aio.threads import alone
 from corten.errors import CortenError, Unavailable
 from corten.spec.json import Json
 from corten.supervisor import endings
+from corten.tasks import leftovers
 from corten.tasks.contract import Bundle, OnEvent, Stream
 from corten.tasks.filters import Filters
 from corten.tasks.launcher import Launcher
@@ -21,6 +25,7 @@ from corten.tasks.task import SupervisedTask, exit_of, lost, stream_options
 
 log = logging.getLogger(__name__)
 
+_RETRY = 10.0  # seconds
 _SPARE = 2  # supervisors kept ready once somebody has needed one: making one takes 3 ms, a start altogether some 20
 
 
@@ -39,7 +44,7 @@ class Supervisors:
             filter_ = self._filters.descriptor(bundle.path) if bundle.runtime == "corten" else None
             request = {**self._request(bundle, streams), "filter": filter_ is not None}
             optional = [] if filter_ is None else [filter_]
-            task = SupervisedTask(self, bundle, self._entrust(request, [*optional, *(s.fd for s in streams)]))
+            task = self._task(bundle, self._entrust(request, [*optional, *(s.fd for s in streams)]))
         finally:
             for stream in streams:
                 os.close(stream.fd)
@@ -73,8 +78,8 @@ class Supervisors:
                 log.warning("cannot keep a supervisor ready: %s", error)
                 return
 
-    def run_directory(self, id: str) -> Path:
-        return self._run / id
+    def _task(self, bundle: Bundle, connection: Outgoing | None) -> SupervisedTask:
+        return SupervisedTask(bundle, self._run / bundle.id, connection, self._on_event)
 
     def _request(self, bundle: Bundle, streams: Sequence[Stream]) -> Json:
         log = bundle.log
@@ -117,7 +122,7 @@ class Supervisors:
         except OSError:
             connection.close()
             return self._ended(bundle)
-        task = SupervisedTask(self, bundle, Outgoing(connection))
+        task = self._task(bundle, Outgoing(connection))
         try:
             await task.adopted()
         except CortenError:  # it ended between our connecting and its greeting
@@ -128,18 +133,23 @@ class Supervisors:
         ending = endings.read_exit(str(bundle.path))
         if ending is None and not (self._run / bundle.id).exists():
             return None
-        task = SupervisedTask(self, bundle, None)
+        task = self._task(bundle, None)
         task.end(exit_of(ending) if ending else lost())
         return task
+
+    async def remove_leftovers(self) -> None:
+        """Try again and again to remove what could not be: control groups with processes that the kernel holds, in an
+        uninterruptible system call perhaps. Until cancelled."""
+        while True:
+            await asyncio.sleep(_RETRY)
+            for text in await alone(partial(leftovers.retry, self._run)):
+                log.warning("%s", text)
 
     def close(self) -> None:
         """Let go of what was kept ready. Supervisors with a container live on."""
         self._filters.close()
         while self._spare:
             self._spare.popleft().close()
-
-    def tell(self, task_id: str, kind: str, attributes: Json) -> None:
-        self._on_event(task_id, kind, attributes)
 
 
 def _give(supervisor: socket.socket, request: Json, fds: list[int]) -> Outgoing:

@@ -7,20 +7,19 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+from corten.aio.threads import alone
 from corten.errors import Conflict, Failed, NotFound, StartFailed, Unavailable
 from corten.spec.json import Json
 from corten.supervisor import endings, requests, wire
 from corten.tasks import answers, leftovers
-from corten.tasks.contract import Bundle, ExecSpec, Exit, Stream
+from corten.tasks.contract import Bundle, ExecSpec, Exit, OnEvent, Stream
 from corten.tasks.host import HostTask, runs, send_signal
 from corten.tasks.outgoing import PATIENCE, Outgoing
 from corten.tasks.streams import hang_up
-
-if TYPE_CHECKING:
-    from corten.tasks.supervisors import Supervisors
-
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +31,12 @@ _LAST_WORDS = 2.0  # seconds for a supervisor to notice that its container has e
 
 
 class SupervisedTask(HostTask):
-    """`corten.tasks.contract.Task`."""
+    """`corten.tasks.contract.Task`. `run` is the directory of its supervisor."""
 
-    def __init__(self, runtime: Supervisors, bundle: Bundle, connection: Outgoing | None) -> None:
-        self._runtime = runtime
+    def __init__(self, bundle: Bundle, run: Path, connection: Outgoing | None, on_event: OnEvent) -> None:
         self._bundle = bundle
+        self._run = run
+        self._on_event = on_event
         self.id = bundle.id
         self.pid = 0
         self.started = False
@@ -90,13 +90,13 @@ class SupervisedTask(HostTask):
             self._exec_ended(message["exec"], int(message["status"]))
         else:
             attributes = {"exec": message["exec"]} if "exec" in message else {}
-            self._runtime.tell(self.id, event, attributes)
+            self._on_event(self.id, event, attributes)
 
     def _exec_ended(self, name: str, status: int) -> None:
         future = self._execs.get(name)  # none: another daemon's
         if future and not future.done():
             future.set_result(Exit(status, time.time()))
-            self._runtime.tell(self.id, "exec_exit", {"exec": name, "status": status})
+            self._on_event(self.id, "exec_exit", {"exec": name, "status": status})
 
     def close(self) -> None:
         """The supervisor has ended, or is given up."""
@@ -166,7 +166,7 @@ class SupervisedTask(HostTask):
         if done:
             self._first.result()
             return
-        state = endings.read_state(str(self._runtime.run_directory(self.id)))
+        state = endings.read_state(str(self._run))
         if state is None:
             raise Failed(f"the supervisor of container {self.id} does not answer")
         log.warning("container %s: its supervisor does not answer; going on without", self.id)
@@ -302,7 +302,7 @@ class SupervisedTask(HostTask):
         if await self._over(_LAST_WORDS):
             return
         log.warning("container %s: its supervisor does not notice the end; it is killed", self.id)
-        await asyncio.to_thread(leftovers.kill_supervisor, self._runtime.run_directory(self.id))
+        await asyncio.to_thread(leftovers.kill_supervisor, self._run)
         await self._over(_LAST_WORDS)
         self.close()  # where even that did not end it, the kernel holds it; it is the daemon's no more
 
@@ -316,12 +316,12 @@ class SupervisedTask(HostTask):
         return True
 
     async def take_away(self) -> None:
-        """Do what a supervisor that was killed did not come to."""
-        run = self._runtime.run_directory(self.id)
-        if not run.exists():
+        """Remove what a supervisor that was killed has left. Its directory stays when its control group has processes
+        that the kernel holds: `leftovers.retry` removes both."""
+        if not self._run.exists():
             return
-        for left in await asyncio.to_thread(leftovers.remove, run, self._bundle.path):
-            log.warning("container %s: its supervisor left %s; taken away", self.id, left)
+        for left in await alone(partial(leftovers.remove, self._run, self._bundle.path)):
+            log.warning("container %s: its supervisor left %s", self.id, left)
 
 
 def stream_options(stream: Stream) -> Json:

@@ -16,8 +16,8 @@ from corten.plan.facts import DeviceNode, HostFacts, SpecInputs
 from corten.plan.validate.create import check_name
 from corten.spec.docker.config import Config
 from corten.spec.docker.exec import ExecConfig
-from corten.spec.docker.gotypes import record_of
 from corten.spec.docker.host_config import HostConfig, UpdateConfig
+from corten.spec.docker.records import record_of
 from corten.spec.go_types import Items, Number, Plain, Record, Table, Type
 from corten.spec.id_map import IdRange
 from corten.spec.json import Json

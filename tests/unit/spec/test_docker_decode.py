@@ -13,9 +13,9 @@ import corten.spec.docker
 from corten.errors import Invalid
 from corten.spec.docker.config import Config, CreateRequest, HealthConfig
 from corten.spec.docker.decode import decode
-from corten.spec.docker.gotypes import record_of
 from corten.spec.docker.host_config import HostConfig, PortBinding, RestartPolicy
 from corten.spec.docker.networking import EndpointSettings
+from corten.spec.docker.records import record_of
 from corten.spec.docker.struct import UNSET, Struct
 from corten.spec.go_types import Items, Record, Table, Type
 

@@ -16,9 +16,7 @@ import pytest
 from corten.errors import Failed, NotFound, StartFailed, Unsupported
 from corten.supervisor import wire
 from corten.tasks.contract import Bundle, ExecSpec, LogFile
-from corten.tasks.launcher import Launcher
 from corten.tasks.outgoing import Outgoing
-from corten.tasks.supervisors import Supervisors
 from corten.tasks.task import SupervisedTask
 
 Json = dict[str, Any]
@@ -45,15 +43,14 @@ class Supervisor:
 async def task(tmp_path: Path, id: str, version: int, execs: Json) -> AsyncIterator[tuple[SupervisedTask, Supervisor]]:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    runtime = Supervisors(Launcher(tmp_path / "log"), tmp_path / "run")
-    made = SupervisedTask(runtime, Bundle(id, tmp_path, (), LogFile(None)), Outgoing(ours))
+    bundle = Bundle(id, tmp_path, (), LogFile(None))
+    made = SupervisedTask(bundle, tmp_path / "run", Outgoing(ours), lambda id, kind, attributes: None)
     hello = {"event": "hello", "version": version, "pid": 4, "started": True, "paused": False, "execs": execs}
     wire.send(theirs, hello)
     await made.adopted()
     yield made, Supervisor(theirs)
     made.close()
     theirs.close()
-    runtime.close()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from corten.errors import Invalid
-from corten.spec.docker.gotypes import record_of
+from corten.spec.docker.records import record_of
 from corten.spec.docker.struct import Struct
 from corten.spec.go_types import Items, Number, Plain, Record, Table, Type, is_integer, mismatch
 
