@@ -50,19 +50,19 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-async def test_another_maker_of_network_namespaces_takes_the_place_of_one_that_is_silent(launcher: Launcher) -> None:
+async def test_another_process_for_network_namespaces_takes_the_place_of_one_that_is_silent(launcher: Launcher) -> None:
     made = LauncherNamespaces(launcher)
     (await made.create()).close()
     assert made._filling is not None
     await made._filling
-    (maker,) = children(launcher, "corten:netns")
-    os.kill(maker, signal.SIGSTOP)
+    (process,) = children(launcher, "corten:netns")
+    os.kill(process, signal.SIGSTOP)
     try:
         for _ in range(4):  # some are kept ready
             (await asyncio.wait_for(made.create(), 10)).close()
         assert len(children(launcher, "corten:netns")) == 2
     finally:
-        os.kill(maker, signal.SIGKILL)
+        os.kill(process, signal.SIGKILL)
         await made.close()
 
 

@@ -12,7 +12,10 @@ from e2e_parts.cortend import Cortend
 
 SETTLE = 10.0  # seconds that work behind an answer may take on a busy machine
 _LISTENING = "0A"
-_READY = (" corten:spare", " corten:netns")  # a supervisor without a container, the maker of network namespaces
+_READY = (
+    " corten:spare",
+    " corten:netns",
+)  # a supervisor without a container, the process that makes network namespaces
 _KEPT = "/memfd:corten-seccomp"  # compiled filters: one for each profile that was ever asked for
 Census = dict[str, list[str]]
 

@@ -35,7 +35,7 @@ class LauncherNamespaces:
         self._spare: deque[Namespace] = deque()
         self._filling: asyncio.Task[None] | None = None
         self._has_netfilter = _has_netfilter()
-        self._maker: socket.socket | None = None
+        self._process: socket.socket | None = None
         self._asking = asyncio.Lock()
 
     async def create(self, id_map: IdMap | None = None) -> Namespace:
@@ -49,29 +49,29 @@ class LauncherNamespaces:
         return namespace
 
     async def _new(self) -> Namespace:
-        return namespace_of(*descriptors(await self._ask_maker("new", []), _MAKING))
+        return namespace_of(*descriptors(await self._ask_process("new", []), _MAKING))
 
-    async def _ask_maker(self, do: str, fds: list[int]) -> Answer:
+    async def _ask_process(self, do: str, fds: list[int]) -> Answer:
         """By the process that makes them all, one after the other; another where it was killed, or is silent."""
         async with self._asking:
-            if self._maker is not None:
+            if self._process is not None:
                 with suppress(OSError, Failed, Unavailable):
-                    return await self._exchange(self._maker, {"do": do}, fds)
-            self._maker = self._launcher.connect({"do": "serve namespaces"})
-            return await self._exchange(self._maker, {"do": do}, fds)
+                    return await self._exchange(self._process, {"do": do}, fds)
+            self._process = self._launcher.connect({"do": "serve namespaces"})
+            return await self._exchange(self._process, {"do": do}, fds)
 
-    async def _exchange(self, maker: socket.socket, request: Json, fds: list[int]) -> Answer:
+    async def _exchange(self, process: socket.socket, request: Json, fds: list[int]) -> Answer:
         try:
-            wire.send(maker, request, fds)  # it has read all that came before: there is room
-            return await answer(maker, wire.Decoder(), PATIENCE)
+            wire.send(process, request, fds)  # it has read all that came before: there is room
+            return await answer(process, wire.Decoder(), PATIENCE)
         except BaseException:  # an answer that nobody took would be taken for the next one's
-            self._forget_maker()
+            self._forget_process()
             raise
 
-    def _forget_maker(self) -> None:
-        if self._maker is not None:
-            self._maker.close()
-            self._maker = None
+    def _forget_process(self) -> None:
+        if self._process is not None:
+            self._process.close()
+            self._process = None
 
     async def _fill(self) -> None:
         try:
@@ -88,7 +88,7 @@ class LauncherNamespaces:
         user = -1
         try:
             user = _owner(fd)
-            (route,) = descriptors(await self._ask_maker("route", [fd]), "enter a network namespace")
+            (route,) = descriptors(await self._ask_process("route", [fd]), "enter a network namespace")
         except BaseException:
             for opened in (fd, user):
                 if opened >= 0:
@@ -99,7 +99,7 @@ class LauncherNamespaces:
     async def name_sockets(self, namespace: Namespace) -> tuple[int, ...]:
         if not self._has_netfilter:
             return ()
-        return tuple(descriptors(await self._ask_maker("names", [namespace.fd]), "listen for questions about names"))
+        return tuple(descriptors(await self._ask_process("names", [namespace.fd]), "listen for questions about names"))
 
     async def close(self) -> None:
         """Let go of what was kept ready."""
@@ -107,7 +107,7 @@ class LauncherNamespaces:
             await asyncio.wait([self._filling])
         while self._spare:
             self._spare.popleft().close()
-        self._forget_maker()
+        self._forget_process()
 
 
 def _has_netfilter() -> bool:
