@@ -13,11 +13,12 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 _IN_A_PROCESS_OF_ITS_OWN = """
 import gc
 import os
-from corten.supervisor import supervise, warmup
+from corten.supervisor import clone, native, requests, supervise, warmup
 said = []
 supervise.Supervisor._tell = lambda self, message: said.append(message)
 before = os.listdir("/proc/self/fd")
 code = supervise.Supervisor.run.__code__
+method, function = supervise.Supervisor.run, clone.answer_of
 warmup.warm_up()
 gc.collect()  # as the launcher does; a supervisor ends with its process and leaves its loop to that
 assert os.listdir("/proc/self/fd") == before
@@ -29,6 +30,10 @@ except ChildProcessError:
 else:
     raise AssertionError("a child is left")
 assert supervise.Supervisor.run.__code__ is not code and supervise.Supervisor.run.__code__ == code, "it has not moved"
+assert supervise.Supervisor.run is not method and clone.answer_of is not function, "it has not moved"
+assert native.clone.answer_of is clone.answer_of and clone.answer_of.__qualname__ == function.__qualname__
+log = requests.Log("path", 1, 2, "attrs")
+assert (log.path, log.max_size, log.max_file, log.attrs) == log == tuple(log), "its fields are mixed up"
 assert 100_000 < sum(map(object.__sizeof__, warmup._kept)) < 8_000_000
 """
 

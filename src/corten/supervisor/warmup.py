@@ -12,6 +12,7 @@ import gc
 import os
 import socket
 import sys
+from collections import _tuplegetter  # type: ignore[attr-defined]
 from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import NoReturn
@@ -30,6 +31,7 @@ _ROUNDS = 20  # specialisation waits for 16 executions (PEP 659)
 _POOL = 16 << 10
 _HEADER = 48
 _MOST = 4  # pools of one size that are filled at most
+_WITH_REQUESTS = ("corten.instance.", "corten.supervisor.")
 _DESCRIPTORS = 100  # more than the launcher has
 
 _kept: list[object] = []  # for as long as the launcher lives
@@ -63,14 +65,43 @@ def _executed(work: Callable[[], None]) -> list[CodeType]:
 
 
 def _lay_together(executed: list[CodeType]) -> None:
-    """Move this code to pages of its own. What lay between its pieces is not executed, and stays shared."""
+    """Move this code, its functions and the fields of typed requests to pages of their own. What lay between them is
+    not used, and stays shared."""
     functions = {found.__code__: found for found in gc.get_objects() if type(found) is FunctionType}
     gc.collect()
     fill_pools()
-    for code in executed:
-        if code in functions:
-            functions[code].__code__ = code.replace()
-    _kept.extend(executed)  # or something new would get their places
+    used = [functions[code] for code in executed if code in functions]
+    for function in used:
+        function.__code__ = function.__code__.replace()
+    _put_in_place({function: _copy(function) for function in used})
+    _kept.extend((executed, used))  # or something new would get their places
+
+
+def _copy(function: FunctionType) -> FunctionType:
+    copy = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    copy.__kwdefaults__, copy.__qualname__ = function.__kwdefaults__, function.__qualname__
+    copy.__module__, copy.__doc__ = function.__module__, function.__doc__
+    return copy
+
+
+def _put_in_place(copies: dict[FunctionType, FunctionType]) -> None:
+    """Functions where modules and classes have them, and the descriptors of NamedTuples' fields. A reference that is
+    somewhere else keeps the old function, which does the same."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("corten.")]
+    found = (value for module in modules for value in vars(module).values())
+    classes = dict.fromkeys(c for c in found if isinstance(c, type) and c.__module__.startswith("corten."))
+    for owner in (*modules, *classes):
+        for name, value in list(vars(owner).items()):
+            if type(value) is FunctionType and value in copies:
+                setattr(owner, name, copies[value])
+    for kind in classes:
+        if issubclass(kind, tuple) and kind.__module__.startswith(_WITH_REQUESTS):
+            fields: tuple[str, ...] = getattr(kind, "_fields", ())
+            for number, name in enumerate(fields):
+                _kept.append(vars(kind)[name])
+                setattr(kind, name, _tuplegetter(number, ""))
 
 
 def fill_pools() -> None:
