@@ -47,7 +47,7 @@ class World:
         self.root = root
         self.implementation = implementation
         self.name = f"instance-{root.name}-{os.getpid()}"
-        self.cgroup = f"/corten-instance/{self.name}"
+        self.cgroup = f"/corten-instance-{os.getpid()}/{self.name}"  # the parent is this case's, to be removed by it
         self.bundle, self.run = root / "bundle", root / "run"
         for directory in (self.bundle, self.bundle / "upper", self.bundle / "work"):
             directory.mkdir()
@@ -347,12 +347,12 @@ def test_instance(function: Case, implementation: str, tmp_path: Path) -> None:
     if pid == 0:
         _run(function, tmp_path, implementation, said)
     _, status = os.waitpid(pid, 0)
-    _, left = remove_cgroup(f"/corten-instance/instance-{tmp_path.name}-{pid}")
+    _, left = remove_cgroup(f"/corten-instance-{pid}/instance-{tmp_path.name}-{pid}")
+    for hierarchy in cgroups.detect().hierarchies:
+        with suppress(FileNotFoundError):
+            os.rmdir(f"{hierarchy.mountpoint}/corten-instance-{pid}")
     assert status == 0, said.read_text()
     assert not left
-    for hierarchy in cgroups.detect().hierarchies:
-        with suppress(OSError):  # another test's are in it, or it is not there
-            os.rmdir(f"{hierarchy.mountpoint}/corten-instance")
 
 
 def _run(function: Case, root: Path, implementation: str, said: Path) -> None:

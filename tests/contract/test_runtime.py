@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from corten.tasks.supervisors import Supervisors
 from corten.tasks.task import SupervisedTask
 
 BUSYBOX = "/bin/busybox"
+PARENT = (
+    f"/corten-contract-{os.getpid()}"  # of control groups: one that others remove as well may go between two mkdirs
+)
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(not os.path.exists(BUSYBOX), reason="needs Debian's busybox-static"),
@@ -61,7 +65,7 @@ class World:
         spec = template()
         spec["process"] |= {"args": list(command), "terminal": options.get("terminal", False), "noNewPrivileges": False}
         spec["root"] = {"path": "rootfs"}
-        spec["linux"]["cgroupsPath"] = f"/corten-contract/{name}"
+        spec["linux"]["cgroupsPath"] = f"{PARENT}/{name}"
         (path / "config.json").write_text(json.dumps(spec))
         layers = (f"lowerdir={self.tree}", f"upperdir={path / 'upper'}", f"workdir={path / 'work'}")
         rootfs = (Mount("overlay", "overlay", "/", layers),)
@@ -90,12 +94,10 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     assert (tmp_path / "launcher.log").read_text() == ""
     for name in os.listdir(tmp_path):
         for hierarchy in cgroups.detect().hierarchies:
-            assert not os.path.exists(f"{hierarchy.mountpoint}/corten-contract/{name}")
+            assert not os.path.exists(f"{hierarchy.mountpoint}{PARENT}/{name}")
     for hierarchy in cgroups.detect().hierarchies:
-        try:
-            os.rmdir(f"{hierarchy.mountpoint}/corten-contract")
-        except OSError:
-            pass  # another test's
+        with suppress(FileNotFoundError):
+            os.rmdir(f"{hierarchy.mountpoint}{PARENT}")
 
 
 async def test_output_is_logged_and_the_status_told(world: World) -> None:
