@@ -148,14 +148,14 @@ def _record_failure(parts: Parts, container: Container, error: BaseException) ->
 
 async def _acquire(containers: Containers, container: Container, stack: AsyncExitStack, phases: Phases) -> Task:
     parts, record = containers.parts, container.record
-    with phases.phase("prepare"):
-        linked(containers, container)
-        await _make_sources(container)
-        parents.record_missing(parts, container)
-        rootfs = parts.snapshots.mounts(record.id)
-        await container_files.prepare(container, bundle.root_owner(record.host_config, parts.facts))
     async with AsyncExitStack() as held:
-        namespaces = _joined(containers, container, held)
+        with phases.phase("prepare"):
+            namespaces = _joined(containers, container, held)
+            linked(containers, container)
+            await _make_sources(container)
+            parents.record_missing(parts, container)
+            rootfs = parts.snapshots.mounts(record.id)
+            await container_files.prepare(container, bundle.root_owner(record.host_config, parts.facts))
         namespace = await _network_namespace(containers, container, held, phases)
         if namespace is not None:
             namespaces["network"] = str(namespace.path)
