@@ -6,9 +6,10 @@ ESC-13, ESC-14, ESC-28, IMG-04, IMG-05.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -236,6 +237,46 @@ def test_deep_and_wide_bodies(daemon: Fragile) -> None:
         status, _ = daemon.ask("POST", "/containers/create", body, Content_Type="application/json")
         assert status in (400, 404, 413) or status == 201, (body[:60], status)
         assert time.monotonic() - began < 3, body[:60]
+
+
+def test_the_largest_bodies_hold_no_other_request_up(daemon: Fragile) -> None:
+    """DOS-04: what is accepted is decoded, planned and started while others are answered; what is larger is a 400."""
+    mounts = {"Binds": [f"/tmp:/b{number}" for number in range(1000)]}
+    rules = {"SecurityOpt": ["label=x"] * 1000, "DeviceCgroupRules": ["c 13:* rwm"] * 1000}
+    limits = {"Ulimits": [{"Name": "core", "Soft": 1, "Hard": 1}] * 1000}
+    lines = {"Labels": {f"k{n}": "x" * 60 for n in range(10_000)}, "Env": [f"v{n}={'x' * 60}" for n in range(9_999)]}
+    largest: dict[str, Any] = {"NetworkMode": "none", **mounts, **rules, **limits}
+    with Waiting(daemon) as others:
+        id = daemon.run("true", host=largest, ExposedPorts={f"{n}/tcp": {} for n in range(1, 10_001)}, **lines)
+        daemon.wait(id)
+        for key in ("Binds", "SecurityOpt", "DeviceCgroupRules", "Ulimits"):
+            more = {**largest, key: [*largest[key], largest[key][0]]}
+            assert refused(daemon, more) == f"HostConfig.{key} has too many entries: 1001, at most 1000 are taken"
+    assert others.longest < 1, "seconds that another client has waited"  # 0.2 on an idle machine
+
+
+class Waiting(threading.Thread):
+    """Another client, that asks all the time; `longest` is how long it has waited for one answer, in seconds."""
+
+    def __init__(self, daemon: Fragile) -> None:
+        super().__init__()
+        self._daemon = daemon
+        self._ended = threading.Event()
+        self.longest = 0.0
+
+    def run(self) -> None:
+        while not self._ended.is_set():
+            began = time.monotonic()
+            assert self._daemon.ask("GET", "/_ping")[0] == 200
+            self.longest = max(self.longest, time.monotonic() - began)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()
 
 
 def test_volume_content_by_a_link_is_the_images(daemon: Fragile, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from corten.engine.engine import Engine
 from corten.engine.system import API_VERSION
 from corten.errors import Invalid
 from corten.http.heads import invite
+from corten.plan.validate.counts import check_counts
 from corten.spec import go_json
 from corten.spec.docker import times
 from corten.spec.docker.auth import AuthConfig
@@ -32,6 +33,7 @@ from corten.spec.json import Json
 S = TypeVar("S", bound=Struct)
 MAX_BODY = 4 << 20
 MAX_DEPTH = 200
+_MUCH = 1 << 16  # bytes of JSON that are not decoded on the event loop: the largest take 0.3 s
 PATIENCE = 300.0  # seconds for the next piece of a request's body
 #: On every answer.
 HEADERS = {
@@ -101,7 +103,8 @@ class Call:
     async def body(self, struct: type[S], optional: bool = False) -> S:
         """The structure in the JSON body, of the request's API version.
 
-        Raises Invalid for another type or, unless `optional`, without a body; TooLarge.
+        Raises Invalid for another type, for more entries than `plan.validate.counts` has and, unless `optional`,
+        without a body; TooLarge.
         """
         data = await read_body(self.request)
         if data or self.request.headers.get("Content-Type"):
@@ -110,7 +113,9 @@ class Call:
             if optional:
                 return struct()
             raise Invalid("invalid JSON: got EOF while reading request body")
-        return decode(struct, decode_object(data), self.version)
+        if len(data) > _MUCH:
+            return await asyncio.to_thread(_decoded, struct, data, self.version)
+        return _decoded(struct, data, self.version)
 
     def registry_auth(self) -> AuthConfig:
         """X-Registry-Auth, which is base64url JSON; empty credentials without the header. Raises Invalid."""
@@ -154,6 +159,12 @@ async def read_body(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:
             raise TooLarge(f"request body too large: the limit is {limit} bytes")
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def _decoded(struct: type[S], data: bytes, version: Version) -> S:
+    found = decode(struct, decode_object(data), version)
+    check_counts(found)
+    return found
 
 
 def check_json_type(content_type: str, has_body: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from corten.spec.docker.config import Config
 from corten.spec.docker.host_config import HostConfig
 from corten.spec.json import Json
 
+MAX_MOUNTS, MAX_VOLUMES = 1_000, 200  # of one container, with what its image and --volumes-from add
 _LXCFS = frozenset(
     "cpuinfo diskstats loadavg meminfo slabinfo stat swaps uptime "
     "sys/kernel/ns_last_pid sys/crypto/fips_enabled".split()
@@ -49,6 +50,7 @@ def mount_points(
         own.add(point.destination)
         points[point.destination] = point
     _add_image_volumes(points, own, config.volumes or {}, driver)
+    _check_number(points.values(), len(host_config.tmpfs or {}))
     for point in points.values():
         _check_not_in_proc(point)
     return list(points.values())
@@ -92,6 +94,14 @@ def _add_image_volumes(points: dict[str, MountPoint], own: set[str], volumes: Ma
         destination = clean(path)
         if destination not in points and destination not in own:
             points[destination] = MountPoint("volume", destination, driver=driver or "local", anonymous=True)
+
+
+def _check_number(points: Collection[MountPoint], tmpfs: int) -> None:
+    """Each mount is a descriptor until it is in place, and each volume may be a record and a directory to make."""
+    volumes = sum(point.type == "volume" for point in points)
+    for noun, number, most in (("mounts", len(points) + tmpfs, MAX_MOUNTS), ("volumes", volumes, MAX_VOLUMES)):
+        if number > most:
+            raise Invalid(f"too many {noun}: {number}, at most {most} are taken")
 
 
 def _check_not_in_proc(point: MountPoint) -> None:

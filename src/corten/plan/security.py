@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from corten.errors import Invalid
 from corten.plan.facts import HostFacts
@@ -109,33 +109,33 @@ class SecurityOptions(NamedTuple):
 
 def parse_security_options(options: Iterable[str] | None, default_no_new_privileges: bool = False) -> SecurityOptions:
     """Docker's --security-opt values, `key=value` or the older `key:value`. Raises Invalid for an unknown one."""
-    found = SecurityOptions(no_new_privileges=default_no_new_privileges)
+    labels: list[str] = []
+    single: dict[str, Any] = {"no_new_privileges": default_no_new_privileges}
     for option in options or ():
         if option == "no-new-privileges":
-            found = found._replace(no_new_privileges=True)
+            single["no_new_privileges"] = True
         elif option == "disable":
-            found = found._replace(labels=(*found.labels, "disable"))
+            labels.append(option)
         else:
-            found = _keyed_option(found, option)
-    return found
+            key, value = _keyed_option(option)
+            if key == "label":
+                labels.append(value)
+            else:
+                single[key] = value
+    return SecurityOptions(labels=tuple(labels), **single)
 
 
-def _keyed_option(found: SecurityOptions, option: str) -> SecurityOptions:
+def _keyed_option(option: str) -> tuple[str, Any]:
+    """("label", its value), or a field of SecurityOptions and its value."""
     key, separator, value = option.partition("=")
     if not separator:
         key, separator, value = option.partition(":")
     if not separator:
         raise Invalid(f'invalid --security-opt 1: "{option}"')
-    if key == "label":
-        return found._replace(labels=(*found.labels, value))
-    if key == "apparmor":
-        return found._replace(apparmor=value)
-    if key == "seccomp":
-        return found._replace(seccomp=value)
-    if key == "no-new-privileges":
-        return found._replace(no_new_privileges=_boolean(option, value))
-    if key == "writable-cgroups":
-        return found._replace(writable_cgroups=_boolean(option, value))
+    if key in ("label", "apparmor", "seccomp"):
+        return key, value
+    if key in ("no-new-privileges", "writable-cgroups"):
+        return key.replace("-", "_"), _boolean(option, value)
     raise Invalid(f'invalid --security-opt 2: "{option}"')
 
 

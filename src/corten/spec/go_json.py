@@ -112,10 +112,13 @@ def read(value: Any, kind: Type) -> tuple[Any, Invalid | None]:
 
 
 class _Reader:
-    __slots__ = ("error",)
+    __slots__ = ("_folded", "error")
 
     def __init__(self) -> None:
         self.error: Invalid | None = None
+        self._folded: dict[
+            int, dict[str, str]
+        ] = {}  # by id() of a Record's fields; a document may hold 100,000 objects
 
     def value(self, value: Any, kind: Type, struct: str, path: str, before: Any) -> Any:
         """None for nothing. `before` is what the field has already."""
@@ -190,7 +193,7 @@ class _Reader:
             return self._wrong(mismatch(value, kind.go, struct, path), before)
         found: dict[str, Any] = before or {}
         prefix, inner = path + "." if path else "", kind.name or struct
-        folded = {name.casefold(): name for name in kind.fields}
+        folded = self._folded_names(kind)
         for key, each in value:
             name = key if key in kind.fields else folded.get(key.casefold())
             if name is None:
@@ -201,6 +204,11 @@ class _Reader:
             else:
                 found[name] = element
         return found
+
+    def _folded_names(self, kind: Record) -> dict[str, str]:
+        if id(kind.fields) not in self._folded:
+            self._folded[id(kind.fields)] = {name.casefold(): name for name in kind.fields}
+        return self._folded[id(kind.fields)]
 
 
 def _zero(kind: Type) -> Any:

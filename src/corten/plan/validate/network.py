@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from corten.errors import Invalid
 from corten.network import rate
 from corten.plan.namespaces import joins, own_network
+from corten.plan.validate.counts import LARGE
 from corten.plan.validate.text import check_word
 from corten.spec.docker.config import Config, NetworkingConfig
 from corten.spec.docker.host_config import HostConfig, PortBinding
@@ -86,8 +87,8 @@ def check_bindings(bindings: Mapping[str, Sequence[PortBinding]]) -> None:
         for place in places:
             total += 1
             _check_binding(place)
-    if total > 65_536:
-        raise Invalid(f"too many published ports: {total}")
+    if total > LARGE["PortBindings"]:
+        raise Invalid(f"too many published ports: {total}, at most {LARGE['PortBindings']} are taken")
 
 
 def _check_binding(place: PortBinding) -> None:

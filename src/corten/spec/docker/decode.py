@@ -64,14 +64,20 @@ class _Decoder:
         counts; objects are filled by both, as Go fills a structure."""
         exact, folded = _spellings(struct)
         found: dict[str, Any] = {}
+        merged: set[str] = set()  # fields whose object is a copy: thousands of spellings are merged in linear time
         for key, element in value.items():
             name = exact.get(key) or folded.get(key.lower())
             if name is None or element is None or not struct.FIELDS[name].known(self._version):
                 continue
             before = found.get(name)
-            if isinstance(before, dict) and isinstance(element, dict):
-                element = {**before, **element}
-            found[name] = element
+            if not (isinstance(before, dict) and isinstance(element, dict)):
+                found[name] = element
+                merged.discard(name)
+                continue
+            if name not in merged:
+                found[name] = dict(before)
+                merged.add(name)
+            found[name].update(element)
         return found
 
     def _value(self, value: Any, kind: Type, struct: str, path: str) -> Any:
