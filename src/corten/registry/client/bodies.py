@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import unquote, urlsplit
+
 import aiohttp
 
 from corten.errors import Failed, Unavailable
@@ -9,6 +12,7 @@ from corten.registry.client import errors
 from corten.registry.client.errors import Refusal
 from corten.registry.client.pace import Pace
 
+_NEXT = re.compile(r'<([^<>]*)>[^,<>]*;\s*rel="?next\b')
 _MAX_ERROR = 64 << 10
 
 
@@ -21,6 +25,16 @@ async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
         if len(body) > limit:
             raise Failed(f"registry answer is larger than {limit} bytes")
     return bytes(body)
+
+
+def next_page(link: str, rest: str) -> str:
+    """The query of the next page, as the header `Link` says it (RFC 8288); "" for none, and for one that is not a page
+    of `rest`: a registry does not choose what else is asked for."""
+    for found in _NEXT.finditer(link):
+        url = urlsplit(found[1])
+        if url.query and unquote(url.path).endswith(f"/{rest}"):
+            return url.query
+    return ""
 
 
 async def refusal_of(response: aiohttp.ClientResponse) -> Refusal:

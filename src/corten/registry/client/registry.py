@@ -9,6 +9,7 @@ from typing import Any
 
 from corten.errors import Corrupt, Failed, Invalid, Unauthorized
 from corten.registry.client.auth import HUB_NAMES, Credentials, credentials
+from corten.registry.client.bodies import next_page
 from corten.registry.client.downloads import DOWNLOADS, Downloads, Progress
 from corten.registry.client.endpoints import CERTIFICATES, Endpoints
 from corten.registry.client.errors import Refused
@@ -27,6 +28,7 @@ from corten.store.blobs import Blobs
 
 UPLOADS = 5  # as dockerd's max-concurrent-uploads
 _ACCEPT = ", ".join(oci_image.MANIFESTS + oci_image.INDEXES)
+_MAX_REFERRERS = 8 << 20  # bytes of a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,16 @@ class Registry:
         except Invalid as error:
             raise Failed(f"registry gives no list of tags for {repository.name}") from error
         return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+
+    async def referrers(self, repository: Repository, digest: str, query: str = "") -> tuple[bytes, str]:
+        """A page of what refers to a manifest (an index), and the query of the next page; "" when it is the last.
+
+        Refused, or a CortenError about the connection.
+        """
+        rest = f"referrers/{digest}"
+        where = f"{rest}?{query}" if query else rest
+        body, headers = await repository.small(where, {"Accept": oci_image.OCI_INDEX}, _MAX_REFERRERS)
+        return body, next_page(headers.get("Link", ""), rest)
 
     async def blob(
         self,

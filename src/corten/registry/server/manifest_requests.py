@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import re
+from urllib.parse import urlencode
 
 from aiohttp import web
 
-from corten.errors import NotFound
+from corten.errors import CortenError, NotFound, Unavailable
+from corten.registry.client.errors import Refused
 from corten.registry.server.access import Actor
 from corten.registry.server.answers import HEADERS, Refusal, page
 from corten.registry.server.asked import Asked
@@ -16,16 +18,22 @@ from corten.registry.server.bodies import whole
 from corten.registry.server.manifests import check_pushed
 from corten.registry.server.names import TAG, check_tag
 from corten.registry.server.parts import Parts
+from corten.registry.server.referrers import Page, document
+from corten.registry.server.referrers import page as page_of_referrers
 from corten.registry.server.store import NO_MANIFEST, Manifest, Needs
 from corten.registry.server.webhooks import Target
 from corten.spec import digest as digests
 from corten.spec.oci_image import MAX_MANIFEST, OCI_INDEX
+
+_QUERY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]{1,4096}")  # RFC 3986: it becomes part of a request's first line
+_PAGES = 2  # of referrers that are made at a time: each may take some 20 MB
 
 
 class ManifestRequests:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._store = parts.store
+        self._pages = asyncio.Semaphore(_PAGES)
 
     async def get(self, asked: Asked) -> web.StreamResponse:
         found = await self._find(asked)
@@ -66,17 +74,32 @@ class ManifestRequests:
         return web.Response(status=202, headers=HEADERS)
 
     async def referrers(self, asked: Asked) -> web.StreamResponse:
-        digest, upstreams = digests.check(asked.what), self._parts.caches(asked.name)
-        if upstreams is not None:
-            found = await upstreams.referrers(asked.name, digest)
-        else:
-            found = await asyncio.to_thread(self._store.referrers, asked.name, digest)
+        """A page of them; its `Link` is the next one, and none on the last."""
+        query, digest = asked.request.query, digests.check(asked.what)
+        wanted = query.get("artifactType", "")
+        async with self._pages:
+            found = await self._referrers(asked.name, digest, wanted, query.get("last", ""), query.get("next", ""))
+            body = await asyncio.to_thread(document, found.entries)
         headers = {**HEADERS, "Content-Type": OCI_INDEX}
-        if wanted := asked.request.query.get("artifactType", ""):
-            found = [entry for entry in found if entry.get("artifactType") == wanted]
+        if wanted:
             headers["OCI-Filters-Applied"] = "artifactType"
-        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
-        return web.Response(body=json.dumps(document).encode(), headers=headers)
+        if found.following:
+            kept = urlencode({"artifactType": wanted}) + "&" if wanted else ""
+            headers["Link"] = f'</v2/{asked.name}/referrers/{digest}?{kept}{found.following}>; rel="next"'
+        return web.Response(body=body, headers=headers)
+
+    async def _referrers(self, name: str, digest: str, wanted: str, last: str, upstreams: str) -> Page:
+        """`upstreams` is the query of an upstream's page, whose answer nothing here can stand in for."""
+        if upstreams and not _QUERY.fullmatch(upstreams):
+            raise Refusal(400, "UNSUPPORTED", "next is no query of a URL")
+        cache = self._parts.caches(name)
+        if cache is not None and not last:
+            try:
+                return await cache.referrers(name, digest, wanted, upstreams)
+            except (Refused, CortenError):
+                if upstreams:
+                    raise Unavailable("the upstream does not give the next page of referrers") from None
+        return await asyncio.to_thread(page_of_referrers, self._store, name, digest, wanted, last)
 
     async def tags(self, asked: Asked) -> web.StreamResponse:
         upstreams = self._parts.caches(asked.name)

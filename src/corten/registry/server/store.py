@@ -1,4 +1,4 @@
-"""What a registry keeps: blobs, manifests, tags, referrers. Methods block on the disk: call them in a thread.
+"""What a registry keeps: blobs, manifests, tags. Methods block on the disk: call them in a thread.
 
 Whatever needs a link or a manifest touches it, and whatever links or unlinks does so under `guard`: this is what lets
 a collector, of this process or another one, work while pushes go on (collect.py). Every file is written aside, synced
@@ -16,12 +16,10 @@ from typing import Protocol
 
 from corten.errors import Corrupt, Invalid, NotFound
 from corten.registry.server.layout import Guard, Layout, full_disk, mark, place, stage, used
-from corten.registry.server.manifests import check_manifest, descriptor_of
 from corten.registry.server.names import check_tag
 from corten.registry.server.uploads import UNKNOWN, Upload, Uploads, new_id
 from corten.spec import digest as digests
 from corten.spec import go_json
-from corten.spec.json import Json
 from corten.store.blobs import sync_directory
 
 NO_BLOB = "blob unknown to registry"
@@ -337,17 +335,6 @@ class Store:
         with suppress(NotFound):
             return [tag for tag in self.tags(repository) if (self.layout.tags(repository) / tag).read_text() == digest]
         return []
-
-    def referrers(self, repository: str, subject: str) -> list[Json]:
-        """Descriptors of the manifests with this subject."""
-        found = []
-        with suppress(FileNotFoundError):
-            for file in sorted(self.layout.referrers(repository, subject).iterdir()):
-                with suppress(NotFound, Invalid, FileNotFoundError):
-                    manifest = self.manifest(repository, file.name.replace("-", ":", 1))
-                    checked = check_manifest(manifest.body, manifest.media_type)
-                    found.append(descriptor_of(checked, manifest.digest, manifest.body))
-        return found
 
     def check(self) -> None:
         """Write a file. Raises Exhausted on a full disk, OSError when it fails otherwise."""

@@ -32,11 +32,11 @@ from corten.registry.client.web import Web
 from corten.registry.server.downloads import Download, Downloads
 from corten.registry.server.manifests import check_manifest, sizes_of
 from corten.registry.server.metrics import Metrics
+from corten.registry.server.referrers import Page, of_upstream
 from corten.registry.server.sections import is_url
 from corten.registry.server.store import NO_REPOSITORY, Manifest, Needs, Store
 from corten.spec import digest as digests
-from corten.spec.json import Json
-from corten.spec.oci_image import INDEXES, MANIFESTS, OCI_INDEX, Descriptor, parse_json
+from corten.spec.oci_image import INDEXES, MANIFESTS, Descriptor
 from corten.spec.reference import Reference
 from corten.store.blobs import Blobs
 
@@ -45,7 +45,6 @@ _HUB = ("registry-1.docker.io", "docker.io", "index.docker.io")
 REVALIDATE = 60.0  # seconds
 _ATTEMPTS = 2
 _PAUSE = 0.5
-_MAX_LIST = 8 << 20
 _REMEMBERED = 100_000
 _DOWNLOADS = 8  # blobs at a time
 T = TypeVar("T")
@@ -231,14 +230,11 @@ class Upstreams:
         except CortenError:
             return await asyncio.to_thread(self._store.tags, name)
 
-    async def referrers(self, name: str, digest: str) -> list[Json]:
+    async def referrers(self, name: str, digest: str, artifact_type: str, query: str) -> Page:
+        """The upstream's page at `query`, "" for the first. Refused, or a CortenError."""
         _, repository = self._at(name)
-        try:
-            body, _ = await repository.small(f"referrers/{digest}", {"Accept": OCI_INDEX}, _MAX_LIST)
-            found = parse_json(body, _MAX_LIST, "list of referrers").get("manifests")
-            return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
-        except (Refused, CortenError):
-            return await asyncio.to_thread(self._store.referrers, name, digest)
+        body, following = await self._client.referrers(repository, digest, query)
+        return await asyncio.to_thread(of_upstream, body, artifact_type, following)
 
     async def close(self) -> None:
         await self._downloads.close()
