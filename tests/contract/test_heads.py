@@ -90,6 +90,20 @@ async def test_no_request_is_lost_behind_a_body_that_comes_after_its_answer(
     writer.close()
 
 
+@pytest.mark.parametrize("connection", ["Upgrade", "Upgrade, HTTP2-Settings"])
+@pytest.mark.parametrize("request_line", ["GET /zero HTTP/1.1", "POST /whole HTTP/1.1"])
+async def test_a_protocol_that_there_is_not_ends_the_connection(path: str, request_line: str, connection: str) -> None:
+    """As curl --http2 asks: aiohttp drops what comes behind in the same segment, so that its client would wait."""
+    body = b"abc" if request_line.startswith("POST") else b""
+    fields = f"Host: d\r\nConnection: {connection}\r\nUpgrade: h2c\r\nContent-Length: {len(body)}\r\n\r\n"
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(f"{request_line}\r\n{fields}".encode() + body + PING)
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    assert f"<{len(body)}>".encode() in answer and b"\r\nConnection: close\r\n" in answer
+    writer.close()
+
+
 async def test_a_head_may_come_apart_anywhere_behind_another(path: str) -> None:
     whole = PING + b"\r\nPOST /last HTTP/1.1\r\nHost: d\r\nContent-Length: 3\r\n\r\nabc"
     for at in range(1, len(whole)):

@@ -198,6 +198,16 @@ async def test_refused_upgrade_goes_on_as_http(server: Server) -> None:
     assert b"HTTP/1.1 200 OK" in answer and answer.endswith(b"3")
 
 
+@pytest.mark.parametrize("upgrade", ["tcp", ""])
+@pytest.mark.parametrize("field", ["close", "Keep-Alive,  CLOSE", "close, Upgrade"])
+async def test_refused_upgrade_of_a_client_that_closes_behind_the_answer(
+    server: Server, field: str, upgrade: str
+) -> None:
+    refused = await converse(server, head(ATTACH + "?refuse=1", f"Connection: {field}", upgrade=upgrade), end=False)
+    assert refused.startswith(b"HTTP/1.1 409") and b"\r\nConnection: close\r\n" in refused
+    assert body_of(await converse(server, head(ATTACH, f"Connection: {field}", upgrade=upgrade) + b"x")) == b"xbye"
+
+
 async def test_refused_upgrade_of_a_client_that_closed_its_side_ends(server: Server) -> None:
     server.hold.clear()
     talking = asyncio.ensure_future(converse(server, head(ATTACH + "?refuse=1")))

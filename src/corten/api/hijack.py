@@ -110,13 +110,19 @@ def _may_be_candidate(head: bytearray) -> bool:
 
 
 def rewrite(head: bytes) -> bytes:
-    """A request's head (without the empty line) made to look like a websocket upgrade; `ASKED` holds the original."""
-    asked = b""
+    """A request's head (without the empty line) made to look like a websocket upgrade; `ASKED` holds the original.
+
+    A client that closes after the answer, should that be none to an upgrade, is understood as with any other request.
+    """
+    asked, connection = b"", b"Upgrade"
     for name, value in _HEADER.findall(head):
         if name.lower() == b"upgrade":
             asked = value.strip()
+        elif name.lower() == b"connection" and b"close" in value.lower().replace(b" ", b"").split(b","):
+            connection = b"close, Upgrade"
     kept = _HEADER.sub(b"", head)
-    return kept + b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + ASKED.encode() + b": " + asked
+    fields = (b"Connection: " + connection, b"Upgrade: websocket", ASKED.encode() + b": " + asked)
+    return b"\r\n".join((kept, *fields))
 
 
 class Hijacked(web.StreamResponse):

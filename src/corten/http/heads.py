@@ -99,9 +99,10 @@ class BoundedHeads(RequestHandler):
         self._close = True
 
     async def finish_response(self, request: Any, resp: Any, start_time: float | None) -> tuple[Any, bool]:
-        """Where a request with `Upgrade` is answered before its body has come, this is the last answer: aiohttp would
-        take what follows the body for the new protocol, and wait."""
-        if "Upgrade" in request.headers and not request.content.is_eof():
+        """To a request with `Upgrade` this is the last answer, because aiohttp loses what follows or takes it for the
+        new protocol; only behind a whole request for a websocket it goes on with the next one."""
+        upgrade = request.headers.get("Upgrade", "")
+        if upgrade and (upgrade.lower() != "websocket" or not request.content.is_eof()):
             resp.force_close()
         return await super().finish_response(request, resp, start_time)
 
