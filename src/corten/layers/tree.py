@@ -55,28 +55,31 @@ def every_directory(
 # ---------------------------------------------------------------------------------------------------------- removing
 
 
-def remove(dirfd: int, name: bytes) -> None:
+def remove(dirfd: int, name: bytes, enough: Callable[[], bool] | None = None) -> bool:
     """`rm -rf NAME` in `dirfd`. Does nothing when it is absent.
 
     What is mounted in it is not entered (OSError EXDEV, EBUSY). All that can be removed is, then the first error is
-    raised; its text has the name of what stays.
+    raised; its text has the name of what stays. `enough` is asked after each thing that has been removed: when it says
+    so the answer is False, and the next call goes on, however deep what is left may be.
     """
     try:
         os.unlink(name, dir_fd=dirfd)
-        return
+        return True
     except FileNotFoundError:
-        return
+        return True
     except OSError as error:
         if error.errno not in (errno.EISDIR, errno.EPERM):
             raise
     for _ in range(_PASSES):
-        removal = _Removal()
-        removal.empty(dirfd, name)
+        removal = _Removal(enough)
         try:
+            removal.empty(dirfd, name)
             os.rmdir(name, dir_fd=dirfd)
-            return
+            return True
+        except _Enough:
+            return False
         except FileNotFoundError:
-            return
+            return True
         except OSError as error:
             removal.failed(error, name)
         if removal.error is not None and removal.error.errno != errno.ENOTEMPTY:
@@ -85,11 +88,20 @@ def remove(dirfd: int, name: bytes) -> None:
     raise removal.error
 
 
+class _Enough(Exception):
+    """What removes a tree gives way to something else."""
+
+
 class _Removal:
     """One pass over what is in a directory. `error` is the first that was met."""
 
-    def __init__(self) -> None:
+    def __init__(self, enough: Callable[[], bool] | None) -> None:
         self.error: OSError | None = None
+        self._enough = enough
+
+    def _removed(self) -> None:
+        if self._enough is not None and self._enough():
+            raise _Enough
 
     def empty(self, dirfd: int, name: bytes) -> None:
         try:
@@ -120,6 +132,8 @@ class _Removal:
                     below.append(entry.name)
                 except OSError as error:
                     self.failed(error, entry.name)
+                else:
+                    self._removed()
         return below
 
     def _rmdir(self, fd: int, name: Name) -> None:
@@ -127,6 +141,8 @@ class _Removal:
             os.rmdir(name, dir_fd=fd)
         except OSError as error:
             self.failed(error, name)
+        else:
+            self._removed()
 
     def _enter(self, name: Name, dirfd: int) -> int:
         try:

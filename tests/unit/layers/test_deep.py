@@ -99,6 +99,22 @@ def test_removal(top: Path, opened: Callable[[Path], int]) -> None:
     assert not top.exists() and descriptors() == before + 1
 
 
+def test_removal_in_pieces(top: Path, opened: Callable[[Path], int]) -> None:
+    dig(top, DEPTH, beside=True)
+    directory, before, calls, removed = opened(top.parent), descriptors(), 0, 0
+
+    def enough() -> bool:
+        nonlocal removed
+        removed += 1
+        return removed % 1000 == 0
+
+    while not tree.remove(directory, b"top", enough):
+        calls += 1
+        assert top.exists() and descriptors() == before
+    entries = DEPTH + 2 * DEPTH // 10 + 1
+    assert (removed, calls) == (entries, entries // 1000) and not top.exists()
+
+
 def test_changes(top: Path, opened: Callable[[Path], int]) -> None:
     """What is deep in both: all directories above a change are changes, each with its own place."""
     base = top.parent / "base"
