@@ -91,12 +91,12 @@ async def stream(work: Callable[[Emit], Awaitable[None]]) -> AsyncIterator[Json]
 
     task = asyncio.create_task(run())
     task.add_done_callback(lambda _: loop.call_soon(queue.put_nowait, None))
-    started = False
+    started = reported = False
     try:
         while (message := await queue.get()) is not None:
             started = True
             yield message
-        failed = task.exception()
+        failed, reported = task.exception(), True
         if failed is not None:
             if not started:
                 raise failed
@@ -107,3 +107,12 @@ async def stream(work: Callable[[Emit], Awaitable[None]]) -> AsyncIterator[Json]
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
+        if not reported:
+            _left(task)
+
+
+def _left(task: asyncio.Task[None]) -> None:
+    """How work ended whose reader has gone; most often because of that, as an import whose archive was cut off."""
+    failed = None if task.cancelled() else task.exception()
+    if failed is not None and not isinstance(failed, CortenError | OSError):
+        _log.error("image stream failed", exc_info=failed)
