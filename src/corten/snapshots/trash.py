@@ -1,4 +1,4 @@
-"""Taking trees away: out of the way at once by a rename, their bytes a little later in a thread."""
+"""Removal of trees: renamed away at once, deleted a little later in a thread."""
 
 from __future__ import annotations
 

@@ -37,9 +37,11 @@ _AT_HAND: dict[str, Callable[[Json, list[int]], None]] = {
 }
 
 # Loaded by who is forked for it: what a start does not need would be in every supervisor's way.
-_LOADED_LATER = {
+_SERVERS = {
     "hold": ("corten.supervisor.holder", "hold"),
     "serve names": ("corten.supervisor.names.server", "main"),
+}
+_HELPERS = {  # these end with the request's own socket
     "unpack": ("corten.supervisor.workers", "unpack"),
     "copy up": ("corten.supervisor.workers", "copy_up"),
     "tree look": ("corten.supervisor.trees", "look"),
@@ -88,6 +90,8 @@ def _fork(request: Json, fds: list[int]) -> None:
     if pid == 0:
         try:
             inherit(fds)
+            if request["do"] in _HELPERS:
+                importlib.import_module("corten.supervisor.hangup").end_with(fds[0])
             _work(request["do"])(request, fds)
         except BaseException:
             print_exception()
@@ -97,7 +101,7 @@ def _fork(request: Json, fds: list[int]) -> None:
 def _work(name: str) -> Callable[[Json, list[int]], None]:
     if name in _AT_HAND:
         return _AT_HAND[name]
-    module, function = _LOADED_LATER[name]
+    module, function = _SERVERS.get(name) or _HELPERS[name]
     found: Callable[[Json, list[int]], None] = getattr(importlib.import_module(module), function)
     return found
 

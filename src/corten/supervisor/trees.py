@@ -17,6 +17,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
@@ -302,9 +303,10 @@ def _owner(root: int, user: str) -> tuple[int, int]:
 
 def _serve(reply: socket.socket, work: Callable[[], Json], send: Callable[[], Json] | None) -> None:
     frame = _tried(work)
-    wire.send(reply, frame)
-    if send is not None and "ok" in frame:
-        wire.send(reply, _tried(send))
+    with suppress(BrokenPipeError):  # the daemon does not want it any more
+        wire.send(reply, frame)
+        if send is not None and "ok" in frame:
+            wire.send(reply, _tried(send))
     os._exit(0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from typing import Any
 
 from corten.kernel import mount as m
@@ -54,5 +55,6 @@ def _mapped(id: int, lines: list[list[int]]) -> int:
 
 
 def _answer(reply: socket.socket, work: Any) -> None:
-    wire.send(reply, tried(work))
+    with suppress(BrokenPipeError):  # the daemon does not wait for it any more
+        wire.send(reply, tried(work))
     os._exit(0)

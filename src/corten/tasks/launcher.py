@@ -17,6 +17,8 @@ from corten.supervisor.seal import sealed_executable
 from corten.tasks.answers import Answer, answer
 from corten.tasks.outgoing import Outgoing
 
+MAX_LOG = 1 << 20  # bytes of launcher.log
+_LOOK = 64  # requests after which it is looked at
 _LAST_PATIENCE = 1000  # milliseconds
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class Launcher:
         self._log = log
         self._out: Outgoing | None = None
         self.pid = 0
+        self._sent = 0
 
     def start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -47,6 +50,8 @@ class Launcher:
         interpreter = os.path.realpath(sys.executable)
         arguments = [interpreter, "-I", "-S", "-c", _BOOT, "3", package]
         executable = sealed_executable()
+        if self._log.exists():
+            _shorten(self._log)
         log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -73,6 +78,9 @@ class Launcher:
 
     def send(self, request: Json, fds: list[int]) -> None:
         """One request; the descriptors stay the caller's to close. One that cannot be sent ends without an answer."""
+        self._sent += 1
+        if self._sent % _LOOK == 0:
+            _shorten(self._log)
         if self._out is None:
             raise Unavailable("the launcher has not been started")
         try:
@@ -116,6 +124,18 @@ class Launcher:
         if self.pid:
             _end(self.pid)
             self.pid = 0
+
+
+def _shorten(path: Path) -> None:
+    """Keep the last half of a log that has become too long. Processes that append to it may run for months."""
+    if path.stat().st_size <= MAX_LOG:
+        return
+    with open(path, "r+b", opener=os.open) as file:
+        file.seek(-MAX_LOG // 2, os.SEEK_END)
+        kept = file.read().partition(b"\n")[2]
+        file.seek(0)
+        file.truncate()
+        file.write(kept)
 
 
 def _end(pid: int) -> None:
