@@ -202,10 +202,7 @@ def _settings(config: Config, facts: HostFacts, warnings: tuple[str, ...]) -> Se
         labels=config.labels,
         debug=config.debug,
         cgroup_parent=config.cgroup_parent,
-        log_defaults=LogDefaults(
-            max_size(config.log_opts["max-size"]) if "max-size" in config.log_opts else 50 << 20,
-            int(config.log_opts.get("max-file", "3")),
-        ),
+        log_defaults=log_defaults(config),
         insecure_registries=config.insecure_registries,
         registry_mirrors=config.registry_mirrors,
         image_gc=policy.parse(config.image_gc),
@@ -218,6 +215,13 @@ def _settings(config: Config, facts: HostFacts, warnings: tuple[str, ...]) -> Se
         runtimes={"corten": "corten-oci", **config.runtimes},
         warnings=warnings,
     )
+
+
+def log_defaults(config: Config) -> LogDefaults:
+    """Of json-file: the daemon's options belong to its own driver, and containers of that one have them recorded."""
+    options = config.log_opts if config.log_driver == "json-file" else {}
+    size = max_size(options["max-size"]) if "max-size" in options else 50 << 20
+    return LogDefaults(size, int(options.get("max-file", "3")))
 
 
 def seccomp_profile(path: str) -> Callable[[str, Collection[str]], Json | None]:

@@ -102,6 +102,12 @@ _IGNORED_VALUE = frozenset(
         "min-api-version node-generic-resource"
     ).split()
 )
+_CHOICES = {  # field: values that it may have
+    "log_level": ("debug", "info", "warn", "error", "fatal"),
+    "default_ipc_mode": ("private", "shareable"),
+    "default_cgroupns_mode": ("", "host", "private"),
+    "storage_driver": ("", "overlay", "overlay2", "copy", "vfs"),
+}
 _LISTS = {  # flag, which may be repeated: field
     "host": "hosts",
     "dns": "dns",
@@ -200,7 +206,9 @@ def _parser() -> argparse.ArgumentParser:
         words = [_SHORT[flag], f"--{flag}"] if flag in _SHORT else [f"--{flag}"]
         parser.add_argument(*words, dest=name, action="append", help=_HELP.get(flag), metavar="VALUE")
     for flag in sorted(_IGNORED_BOOL):
-        parser.add_argument(f"--{flag}", dest="_ignored", nargs="?", const=True, help=argparse.SUPPRESS)
+        parser.add_argument(
+            f"--{flag}", dest="_ignored", nargs="?", const=True, type=_bool, help=argparse.SUPPRESS
+        )  # fmt: skip
     for flag in sorted(_IGNORED_VALUE - {"exec-opts", "storage-opts"}):
         parser.add_argument(f"--{flag}", dest="_ignored", help=argparse.SUPPRESS)
     return parser
@@ -270,7 +278,7 @@ def _from_keys(content: Json, path: Path) -> Json:
         raise Invalid(f"configuration file {path}: unknown keys: {', '.join(unknown)}")
     keys = {known[key]: value for key, value in content.items() if key in known}
     for key, value in content.items():
-        if key in known and not _fits(value, _TYPES[known[key]]):
+        if not (_fits(value, _TYPES[known[key]]) if key in known else _fits_ignored(key, value)):
             raise Invalid(f"configuration file {path}: {key} has a value of the wrong type")
     if "runtimes" in keys:
         keys["runtimes"] = {name: _runtime(name, entry, path) for name, entry in keys["runtimes"].items()}
@@ -293,6 +301,11 @@ def _fits(value: Any, kind: Any) -> bool:
     if (scalar := _scalar(kind)) is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, bool if scalar is bool else str)
+
+
+def _fits_ignored(key: str, value: Any) -> bool:
+    """Whether it can be the value of a key that has no effect: of the others' types none is known."""
+    return key not in _IGNORED_BOOL or isinstance(value, bool)
 
 
 def _scalar(kind: Any) -> type:
@@ -327,9 +340,28 @@ def _checked(config: Config) -> Config:
             raise Invalid(f"runtime {name}: {path!r} is not an absolute path")
     if not config.cgroup_parent.startswith("/"):
         raise Invalid(f"cgroup-parent must be an absolute path: {config.cgroup_parent!r}")
-    if config.storage_driver not in ("", "overlay", "overlay2", "copy", "vfs"):
-        raise Invalid(f"storage driver {config.storage_driver!r} is none of overlay2, vfs")
+    for name, choices in _CHOICES.items():
+        if (value := getattr(config, name)) not in choices:
+            raise Invalid(f"{name.replace('_', '-')} {value!r} is none of {', '.join(filter(None, choices))}")
+    _check_limits(config)
     return config
+
+
+def _check_limits(config: Config) -> None:
+    """Sizes and ulimits that containers get by default."""
+    from corten.plan.validate.resources import check_ulimits
+    from corten.spec.docker.decode import decode
+    from corten.spec.docker.host_config import Ulimit
+    from corten.units.sizes import parse_bytes
+
+    try:
+        parse_bytes(config.default_shm_size)
+    except ValueError as error:
+        raise Invalid(f"default-shm-size: {error}") from None
+    try:
+        check_ulimits([decode(Ulimit, limit) for limit in config.default_ulimits.values()])
+    except Invalid as error:
+        raise Invalid(f"default-ulimits: {error}") from error
 
 
 def _check_log(config: Config) -> None:

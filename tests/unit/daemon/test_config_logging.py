@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from corten.daemon.assemble import log_defaults
 from corten.daemon.config import Config, load
+from corten.daemon.main import main
 from corten.errors import Invalid
+from corten.plan.bundle import LogDefaults
 
 
 def read(tmp_path: Path, content: object) -> Config:
@@ -41,6 +44,15 @@ def test_logging(tmp_path: Path, log: dict[str, object]) -> None:
         ({"log-opts": {"max-file": 3}}, "log-opts must be texts by name"),
         ({"log-opts": None}, "log-opts has a value of the wrong type"),
         ({"runtimes": {"runc": "/bin/runc"}}, "runtime runc has no path"),
+        ({"log-level": "bogus"}, "log-level 'bogus' is none of debug, info, warn, error, fatal"),
+        ({"default-ipc-mode": "bogus"}, "default-ipc-mode 'bogus' is none of private, shareable"),
+        ({"default-cgroupns-mode": "bogus"}, "default-cgroupns-mode 'bogus' is none of host, private"),
+        ({"default-shm-size": "bogus"}, "default-shm-size: "),
+        ({"default-ulimits": {"nofile": {"Name": "bogus", "Soft": 1, "Hard": 1}}}, "invalid ulimit type: bogus"),
+        ({"default-ulimits": {"nofile": {"Name": "nofile", "Soft": 2, "Hard": 1}}}, "ulimit soft limit must be less"),
+        ({"default-ulimits": {"nofile": 5}}, "default-ulimits: json: cannot unmarshal number"),
+        ({"live-restore": "yes"}, "live-restore has a value of the wrong type"),
+        ({"iptables": 0}, "iptables has a value of the wrong type"),
         ({"dns": ["nosuch"]}, "dns is not an address: 'nosuch'"),
     ],
 )
@@ -57,3 +69,33 @@ def test_by_flag() -> None:
         load(["--log-driver", "journald"])
     with pytest.raises(Invalid, match="/dev/null"):
         load(flags)
+
+
+@pytest.mark.parametrize(
+    "flag", ["--log-level=bogus", "--default-ipc-mode=bogus", "--live-restore=bogus", "--default-shm-size=bogus"]
+)
+def test_bad_flags_are_one_line_and_not_ok(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([flag, "--validate"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("cortend: ") and said.err.count("\n") == 1
+
+
+def test_ignored_keys_with_dockers_values(tmp_path: Path) -> None:
+    keys = {"live-restore": True, "exec-opts": ["native.cgroupdriver=systemd"], "features": {"buildkit": True}}
+    assert read(tmp_path, keys) == read(tmp_path, {})
+    assert load(["--live-restore", "--userland-proxy=false", "--exec-opt", "x=y"])[0] == load([])[0]
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "expected"),
+    [
+        ("json-file", {"max-size": "10m", "max-file": "5"}, LogDefaults(10 << 20, 5)),
+        ("local", {"max-size": "10m", "max-file": "5"}, LogDefaults(50 << 20, 3)),
+        ("none", {}, LogDefaults(50 << 20, 3)),
+    ],
+)
+def test_options_are_those_of_the_daemons_driver(
+    tmp_path: Path, driver: str, options: dict[str, str], expected: LogDefaults
+) -> None:
+    """A container that chooses json-file beside the daemon's "local" has json-file's own defaults."""
+    assert log_defaults(read(tmp_path, {"log-driver": driver, "log-opts": options})) == expected

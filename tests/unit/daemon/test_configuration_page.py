@@ -118,4 +118,4 @@ def test_the_example_is_a_configuration(load: Callable[[str], Config]) -> None:
 def test_what_the_page_says_of_unknown_keys(load: Callable[[str], Config]) -> None:
     with pytest.raises(Invalid, match="unknown keys: swarm"):
         load('{"swarm": 1}')
-    assert load('{"live-restore": "any value"}') == Config()
+    assert load('{"exec-opts": "any value"}') == Config()
