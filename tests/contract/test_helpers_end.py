@@ -124,7 +124,7 @@ def test_copy_up(launcher: Launcher, tmp_path: Path, tree: tuple[Path, int]) -> 
 
 
 def test_an_answer_that_fills_the_socket_is_sent_whole(launcher: Launcher, tree: tuple[Path, int]) -> None:
-    """Room in the socket could be a reason for SIGIO as well; it is none for who waits for it."""
+    """Room in the socket could be a reason for SIGIO as well; it is none for a process that waits for it."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     asking = launcher.connect({"do": "unpack"}, [reader, tree[1]])
     os.close(reader)

@@ -1,4 +1,4 @@
-"""A helper ends with who asked for it: the daemon was killed, or does not want the answer any more.
+"""A helper ends with its request: the daemon was killed, or has given the request up.
 
 Otherwise it would go on in a tree that the next daemon erases, or that others have by then.
 """

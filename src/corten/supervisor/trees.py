@@ -303,7 +303,7 @@ def _owner(root: int, user: str) -> tuple[int, int]:
 
 def _serve(reply: socket.socket, work: Callable[[], Json], send: Callable[[], Json] | None) -> None:
     frame = _tried(work)
-    with suppress(BrokenPipeError):  # the daemon does not want it any more
+    with suppress(BrokenPipeError):  # the daemon does not wait for it any more
         wire.send(reply, frame)
         if send is not None and "ok" in frame:
             wire.send(reply, _tried(send))
