@@ -1,4 +1,4 @@
-"""What happened, told to whoever listens: the last events are kept, and each listener has a bounded queue.
+"""Docker's events: the last ones are kept, and each listener has a bounded queue.
 
 A listener that does not read loses its place, not its memory: when its queue is full it is cut off, and its stream ends
 after what was queued. It can then ask again with `since`.
@@ -36,7 +36,7 @@ class Events:
         return len(self._listeners)
 
     def publish(self, type: str, action: str, id: str, attributes: Mapping[str, str] | None = None) -> None:
-        """Tell everybody. `attributes` are Docker's for this type: labels, name, image, exitCode ..."""
+        """Give an event to all listeners. `attributes` are Docker's for this type: labels, name, image, exitCode ..."""
         at = times.now()
         message = _message(type, action, id, dict(attributes or {}), at)
         self.history.append(message)

@@ -51,7 +51,11 @@ class Settings:
     log_defaults: LogDefaults = field(default_factory=lambda: LogDefaults(50 << 20, 3))
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
-    proxies: tuple[str, str, str] = ("", "", "")  # for http, for https, for whom none is used; no passwords
+    proxies: tuple[str, str, str] = (
+        "",
+        "",
+        "",
+    )  # for http and https, hosts without one; no passwords
     security_options: tuple[str, ...] = ("name=seccomp,profile=builtin",)
     runtimes: Mapping[str, str] = field(default_factory=lambda: {"corten": "corten-oci"})  # name -> path
     warnings: tuple[str, ...] = ()

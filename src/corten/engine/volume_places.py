@@ -23,7 +23,7 @@ MOVING, BIN = ".moving", ".removed"  # no volume can have such a name
 
 
 class VolumePlaces:
-    """`owner` (uid, gid) is whom new volumes belong to. Methods raise OSError."""
+    """`owner` (uid, gid) owns new volumes. Methods raise OSError."""
 
     def __init__(self, root: Path, trash: Trash, owner: tuple[int, int] = (0, 0)) -> None:
         self._root = root

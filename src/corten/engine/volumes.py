@@ -152,7 +152,7 @@ class Volumes:
         """`container` refers to the volume, which now cannot be removed. Repeating it does nothing."""
         self._users.setdefault(name, set()).add(container)
 
-    def let_go(self, name: str, container: str) -> None:
+    def release(self, name: str, container: str) -> None:
         users = self._users.get(name, set())
         users.discard(container)
         if not users:
@@ -195,7 +195,7 @@ class Volumes:
         ]
 
     async def prune(self, filters: Filters | None = None) -> tuple[Sequence[str], int]:
-        """Remove what nobody refers to: anonymous volumes, with `all` named ones too. Their names and bytes."""
+        """Remove what no container refers to: anonymous volumes, with `all` named ones too. Their names and bytes."""
         wanted = filters or Filters()
         wanted.check(_PRUNE_KEYS)
         every, removed, freed = wanted.flag("all"), [], 0

@@ -141,7 +141,7 @@ class Driver(Protocol):
         """When all endpoints of an earlier daemon are known: restore what other programs have changed of these
         networks' devices, and from now on at once. Idempotent.
 
-        `on_lost` is called for an endpoint whose device is gone: whoever can enter the container attaches another.
+        `on_lost` is called for an endpoint whose device is gone: what can enter the container attaches another.
         """
 
     def unwatch(self) -> None:

@@ -62,7 +62,7 @@ class Enter:
             for name, do in STEPS:
                 step = name
                 do(self)
-        except BaseException as error:  # everything becomes a message: there is nobody above to handle it
+        except BaseException as error:  # everything becomes a message: no caller is above to handle it
             fail(self.channel, step, error)
         os._exit(125)
 
@@ -72,7 +72,7 @@ class Enter:
         reset_signals()
         os.umask(0)
         p.set_name("corten:exec")
-        p.prctl(p.PR_SET_DUMPABLE, 0)  # nobody inside may trace or read this process before its execve (CVE-2016-9962)
+        p.prctl(p.PR_SET_DUMPABLE, 0)  # no process inside may trace or read this one before its execve (CVE-2016-9962)
 
     def take_stdio(self) -> None:
         nothing = (null.OF_CONTAINER,) * 3  # until its own is there
@@ -103,15 +103,15 @@ class Enter:
     def fork_into_namespaces(self) -> None:
         """Go on as a child in the container's PID namespace, which is the parent's child as this process was."""
         close_all_but([self.channel.fileno(), *self.entry.keep])
-        told, tell = os.pipe2(os.O_CLOEXEC)
+        reader, writer = os.pipe2(os.O_CLOEXEC)
         pid, pidfd = p.clone3(p.CLONE_PARENT)
         if pid:
             messages.send(self.channel, messages.FORKED, pidfd, warnings=self.warnings)
             os._exit(0)
         # What the child says (its console, why it failed) must not come before Forked.
-        os.close(tell)
-        os.read(told, 1)
-        os.close(told)
+        os.close(writer)
+        os.read(reader, 1)
+        os.close(reader)
 
     def new_session(self) -> None:
         os.setsid()

@@ -23,7 +23,7 @@ class Identity(NamedTuple):
 
 
 class UnknownUser(Exception):
-    """The USER text names nobody in this root; the message says whom."""
+    """The USER text names no user of this root; the message says which."""
 
 
 def resolve(root: int, text: str, group_add: tuple[str, ...] = ()) -> Identity:

@@ -35,7 +35,7 @@ class Inheritance(NamedTuple):
     start_listener: socket.socket | None = None  # who starts it connects here (the OCI command line)
     keep: tuple[int, ...] = ()  # passed on to the program, numbers from 3 on (--preserve-fds)
     console_size: tuple[int, int] = (0, 0)
-    dies_with_parent: bool = False  # for a parent that stays: without it nobody would take the output or see the end
+    dies_with_parent: bool = False  # for a parent that stays: it reads the output and records the end
     limits_itself: bool = False  # its parent does not know the specification
 
 
@@ -64,7 +64,7 @@ class Init:
                 now = perf_counter()
                 self.timing[step] = now - before
                 before = now
-        except BaseException as error:  # everything becomes a message: there is nobody above to handle it
+        except BaseException as error:  # everything becomes a message: no caller is above to handle it
             fail(self.channel, step, error)
         os._exit(125)
 
@@ -265,7 +265,7 @@ def reset_signals() -> None:
 
 
 def fail(channel: socket.socket, step: str, error: BaseException) -> NoReturn:
-    """Tell the parent why, as well as can be told without a traceback."""
+    """Send the parent the reason, as well as it can be said without a traceback."""
     code = getattr(error, "code", 125)
     errno = getattr(error, "errno", 0) or 0
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -277,5 +277,5 @@ def fail(channel: socket.socket, step: str, error: BaseException) -> NoReturn:
             code=code if isinstance(code, int) else 125,
         )  # fmt: skip
     except OSError:
-        pass  # the parent is gone, and with it everybody who could be told
+        pass  # the parent has exited: there is no process to report to
     os._exit(code if isinstance(code, int) and code else 125)

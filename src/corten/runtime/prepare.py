@@ -106,7 +106,7 @@ def _mapped_overlay(mount: MountPlan, userns: int) -> int:
 def _mapped_layers(options: tuple[str, ...], userns: int) -> tuple[str, ...]:
     """The same options with the lower layers shown by their views.
 
-    The upper layer is not mapped: overlay writes to it with the host's root as mounter, whom a mapped mount would not
+    The upper layer is not mapped: overlay writes to it with the host's root as mounter, which a mapped mount would not
     know. It holds the namespace's ids as they are on the host, beginning with its top directory.
     """
     words = dict(option.partition("=")[::2] for option in options)

@@ -333,7 +333,7 @@ def cached(seccomp_json: bytes, directory: Path) -> bytes:
     """`compile` of a JSON text, kept in `directory` by its hash; a container's start then costs one small read.
 
     A file there that is cut short is made anew. The directory is made when it is missing; it has to belong to the
-    engine alone, since whoever writes there decides what containers may do.
+    engine alone, since what writes there decides what containers may do.
     """
     key = hashlib.sha256(_VERSION + syscalls.native().encode() + seccomp_json).hexdigest()
     path = directory / f"{key}.bpf"

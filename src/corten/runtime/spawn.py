@@ -153,7 +153,7 @@ def _enter(
 ) -> NoReturn:
     try:
         child = Enter(entry(), channel, cgroup, seccomp())
-    except BaseException as error:  # everything becomes a message: there is nobody above to handle it
+    except BaseException as error:  # everything becomes a message: no caller is above to handle it
         fail(channel, "specification", error)
     child.run()
 
@@ -226,8 +226,8 @@ class joined:
 def _clone(flags: int, userns: int, cgroup: int, siblings: list[int] | None) -> tuple[int, int]:
     """clone3, by way of the user namespace `userns` when there is one.
 
-    New namespaces belong to the user namespace of whoever makes them, and this process cannot leave its own and come
-    back. So a go-between joins it, makes the child as this process's (CLONE_PARENT), and ends.
+    New namespaces belong to the user namespace of the process that makes them, and this process cannot leave its own
+    and come back. So a go-between joins it, makes the child as this process's (CLONE_PARENT), and ends.
     """
     if userns < 0:
         return _clone_one(flags, cgroup, siblings)

@@ -10,7 +10,7 @@
     clone       what is done in processes that are cloned for a container: its first one, execs, helpers
     output, clients    where output goes: the log, and who is attached; a slow client never holds the container up
     logfile     Docker's json-file, rotated
-    endings     exit.json: how a run ended, durable before anybody is told
+    endings     exit.json: how a run ended, durable before it is reported
     workers, trees     work on image trees in processes of their own
     warmup      what makes supervisors small
 

@@ -1,6 +1,6 @@
 """Attached clients: raw connections that were HTTP until they were upgraded and handed over.
 
-Output to a client never waits and never makes anybody wait: what its socket does not take goes to a small buffer, and
+Output to a client never waits and holds nothing else up: what its socket does not take goes to a small buffer, and
 beyond that to an unlinked file, from which it is sent in order as the client reads. So a slow reader loses nothing,
 an absent one costs disk up to a limit and is then dropped, and the container notices neither.
 
@@ -216,7 +216,7 @@ class Client:
 
     def _ready(self, events: int) -> None:
         if events & HANGUP and self._paused:
-            # A hang-up cannot be masked: it would be reported for ever. Without input to come there is nobody left;
+            # A hang-up cannot be masked: it would be reported for ever. Without input to come there is no client left;
             # with input that the container has not taken yet, watching goes on when it has.
             if self._ended:
                 self.close("gone")

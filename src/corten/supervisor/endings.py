@@ -1,4 +1,4 @@
-"""How a run ended, on disk before anybody is told: exit.json, and state.json while it runs.
+"""How a run ended, on disk before it is reported: exit.json, and state.json while it runs.
 
 exit.json stands in the bundle: {"status": 0..255, "at": seconds, "oom_killed": bool, "error": ""}. It is written,
 synced, renamed and its directory synced, so it is whole or absent. state.json stands beside the supervisor's socket, in

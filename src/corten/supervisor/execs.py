@@ -18,7 +18,7 @@ Reply = Callable[[Json], None]
 Client = tuple[int, Attachment]  # a socket, and how to serve it
 
 LINGER = 3600.0  # seconds that a client which still reads may take to have the last of the output
-_UNTOLD = 1000  # ends that are remembered for a daemon to come
+_UNREPORTED = 1000  # ends that are remembered for a daemon to come
 
 
 class Exec:
@@ -81,14 +81,14 @@ class Execs:
         assert exec_.output is not None
         exec_.output.drain()
         exec_.output.finish()
-        told = self._tell({"event": "exec_exit", "exec": exec_.name, "status": exec_.status})
-        self._loop.after(0.0 if not exec_.output.busy else LINGER, lambda: self._close(exec_, told))
+        reported = self._tell({"event": "exec_exit", "exec": exec_.name, "status": exec_.status})
+        self._loop.after(0.0 if not exec_.output.busy else LINGER, lambda: self._close(exec_, reported))
 
-    def _close(self, exec_: Exec, told: bool) -> None:
+    def _close(self, exec_: Exec, reported: bool) -> None:
         assert exec_.output is not None
         exec_.output.close()
         ended = [name for name, other in self._all.items() if other.status is not None]
-        for name in [exec_.name] if told else ended[:-_UNTOLD]:
+        for name in [exec_.name] if reported else ended[:-_UNREPORTED]:
             self._all.pop(name, None)
 
     def output(self, name: str) -> Output | None:

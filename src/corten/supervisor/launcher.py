@@ -1,8 +1,8 @@
 """The launcher: one small process with all that a start needs loaded, from which others are forked.
 
 The daemon starts it before it has any thread, and never forks itself. A request is one frame with its descriptors, the
-first of which is a socket of the request's own: whoever is forked for it answers there, so the launcher itself never
-writes, never waits, and keeps no state. It ends when the daemon does; what it forked does not.
+first of which is a socket of the request's own: the process that is forked for it answers there, so the launcher itself
+never writes, never waits, and keeps no state. It ends when the daemon does; what it forked does not.
 
 It runs from a sealed interpreter (`seal`), so that what enters a container has an executable that no container can
 write to (CVE-2019-5736), and has itself marked undumpable, which its children inherit.
@@ -64,7 +64,7 @@ def main(fd: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warm_up()
     p.set_name("corten:launcher")
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are nobody's to wait for
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     sys.path_importer_cache.clear()  # or each first process does it, in pages of its own
     gc.collect()
     fill_pools()

@@ -126,7 +126,7 @@ class LogFile:
             try:
                 os.replace(older, f"{self._path}.{number}")
             except OSError:
-                pass  # it was not there, or somebody took it: the log goes on
+                pass  # it was not there, or another program removed it: the log goes on
         if self._max_file == 1:
             try:
                 os.truncate(self._path, 0)

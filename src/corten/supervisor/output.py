@@ -60,7 +60,7 @@ class Stdio:
 
 
 class Output:
-    """Pumps one process: always drains it, whoever listens or not."""
+    """Pumps one process: always drains it, also without clients."""
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 A process that enters a container has the engine's executable as its /proc/self/exe, and root in the container may
 open that for writing as soon as the process has ended or executes something else (CVE-2019-5736). The executable is
 therefore a file of a read-only overlay that exists only as a descriptor: opening it for writing fails with EROFS, for
-ever and for everybody.
+ever and for all processes.
 """
 
 from __future__ import annotations

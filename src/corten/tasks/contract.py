@@ -236,7 +236,7 @@ class Namespace:
     user_fd: int = -1
 
     def close(self) -> None:
-        """Let go. The namespace lives on while a process is in it."""
+        """Close the descriptors. The namespace lives on while a process is in it."""
         for fd in (self.fd, self.route, self.user_fd):
             if fd >= 0:
                 os.close(fd)

@@ -1,7 +1,7 @@
 """Compiled system call filters, handed to supervisors as descriptors.
 
 Compiling takes milliseconds and a compiler's memory; containers of one profile share one program. So it is done here,
-once, and a supervisor gets a sealed memfd: nobody can change it, it needs no file to be swept, and it is there for
+once, and a supervisor gets a sealed memfd: no process can change it, it needs no file to be swept, and it is there for
 every later exec.
 """
 

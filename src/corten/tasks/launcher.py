@@ -98,7 +98,7 @@ class Launcher:
             raise Unavailable(f"the launcher process is gone and cannot be started again: {error}") from error
 
     def connect(self, request: Json, fds: list[int] | None = None) -> socket.socket:
-        """Have somebody forked for `request`, and the connection to them, which does not block."""
+        """Have a process forked for `request`; returns the connection to it, which does not block."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.setblocking(False)
         try:

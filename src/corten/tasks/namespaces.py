@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _NETLINK_NETFILTER = 12
 _NS_GET_USERNS = 0xB701
 _MAKING = "make a network namespace"
-_SPARE = 2  # namespaces kept ready once somebody has used one: making one takes 3 ms, a start altogether some 20
+_SPARE = 2  # namespaces kept ready once one was used: making one takes 3 ms, a start altogether some 20
 
 
 class LauncherNamespaces:
@@ -64,7 +64,7 @@ class LauncherNamespaces:
         try:
             wire.send(process, request, fds)  # it has read all that came before: there is room
             return await answer(process, wire.Decoder(), PATIENCE)
-        except BaseException:  # an answer that nobody took would be taken for the next one's
+        except BaseException:  # an answer that was not read would be taken for the next one's
             self._forget_process()
             raise
 
@@ -102,7 +102,7 @@ class LauncherNamespaces:
         return tuple(descriptors(await self._ask_process("names", [namespace.fd]), "listen for questions about names"))
 
     async def close(self) -> None:
-        """Let go of what was kept ready."""
+        """Close the spare namespaces."""
         if self._filling:
             await asyncio.wait([self._filling])
         while self._spare:

@@ -26,7 +26,7 @@ from corten.tasks.task import SupervisedTask, exit_of, lost, stream_options
 log = logging.getLogger(__name__)
 
 _RETRY = 10.0  # seconds
-_SPARE = 2  # supervisors kept ready once somebody has needed one: making one takes 3 ms, a start altogether some 20
+_SPARE = 2  # supervisors kept ready once one was needed: making one takes 3 ms, a start altogether some 20
 
 
 class Supervisors:
@@ -146,7 +146,7 @@ class Supervisors:
                 log.warning("%s", text)
 
     def close(self) -> None:
-        """Let go of what was kept ready. Supervisors with a container live on."""
+        """Close the spare supervisors, which end. Those with a container go on."""
         self._filters.close()
         while self._spare:
             self._spare.popleft().close()

@@ -113,7 +113,7 @@ class SupervisedTask(HostTask):
         self._requests.clear()
         if not self._first.done():
             self._first.set_exception(Failed("the container's supervisor ended without a word; see launcher.log"))
-            self._first.exception()  # nobody may be waiting
+            self._first.exception()  # or asyncio logs it as never retrieved
         ending = endings.read_exit(str(self._bundle.path))
         self.end(exit_of(ending) if ending else lost())
 
@@ -128,7 +128,7 @@ class SupervisedTask(HostTask):
         future = self._requests[number] = self._loop.create_future()
         try:
             self._out.send({"id": number, "do": do, "until": time.monotonic() + PATIENCE, **body}, fds)
-        except OSError:  # who waits for the answer is told by `close`
+        except OSError:  # `close` sets the error of what waits for the answer
             self.close()
         try:
             answer = await self._within_patience(future, do)

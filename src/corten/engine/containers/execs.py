@@ -38,7 +38,7 @@ class Exec:
     state: Literal["created", "running", "ended"] = "created"
     pid: int = 0
     exit_code: int | None = None
-    size: tuple[int, int] | None = None  # rows and columns, as they were told last
+    size: tuple[int, int] | None = None  # rows and columns, the newest that a client sent
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     ended_at: float = 0.0
 
@@ -188,7 +188,7 @@ def check_running(container: Container, purpose: str) -> None:
 
 
 async def _first_size(exec: Exec, task: Task) -> None:
-    """What was told last while it started; a later one may have come by now."""
+    """The newest that was sent while it started; a later one may have come by now."""
     assert exec.size is not None
     try:
         await task.resize(*exec.size, exec.id)

@@ -49,7 +49,7 @@ def inspect(containers: Containers, container: Container, version: tuple[int, in
 
 
 def _log_path(container: Container) -> str:
-    """Docker's is for those who read json-file's lines themselves; what others keep is nobody's business."""
+    """Docker's is for those who read json-file's lines themselves; other drivers' files have no documented format."""
     driver = container.record.host_config.log_config.type
     return str(container.log_path) if driver == "json-file" else ""
 

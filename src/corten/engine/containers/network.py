@@ -116,9 +116,9 @@ def renamed(containers: Containers, container: Container) -> None:
 
 
 async def serve_again(containers: Containers, container: Container) -> None:
-    """What a running container lost of its network: devices that somebody took away, its name server.
+    """What a running container lost of its network: devices that another program removed, its name server.
 
-    The caller holds the lock, or nobody else has the container yet.
+    The caller holds the lock, or is the only one that has the container yet.
     """
     networks = containers.parts.networks
     if not own_namespace(container.record):

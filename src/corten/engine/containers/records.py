@@ -1,6 +1,6 @@
 """What is known of a container beyond one run of the daemon, stored as JSON in the store's table of records.
 
-A record is changed only by the container it belongs to, and stored before anybody is told of the change: an answer
+A record is changed only by the container it belongs to, and stored before a client has an answer about the change: what
 that a client has seen is on disk.
 """
 

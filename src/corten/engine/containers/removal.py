@@ -82,7 +82,7 @@ def release_volumes(parts: Parts, container: Container, anonymous: bool) -> None
     """Named volumes stay; anonymous ones are removed when asked, unless another container shares them."""
     for point in container.record.mounts:
         if point.type == "volume":
-            parts.volumes.let_go(point.name, container.id)
+            parts.volumes.release(point.name, container.id)
             if anonymous and point.anonymous and not parts.volumes.users(point.name):
                 _remove_volume(parts, container, point.name)
 

@@ -65,7 +65,7 @@ def _rule(rule: Json) -> Rule:
 
 
 def permits(rules: Sequence[Rule], type: str, major: int, minor: int, access: int) -> bool:
-    """Whether `rules` let somebody have all of `access`: the definition, which the v2 program is tested against."""
+    """Whether `rules` grant all of `access`: the definition, which the v2 program is tested against."""
     for rule in reversed(rules):
         if rule.covers(type, major, minor):
             if not rule.allow and rule.access & access:
@@ -155,7 +155,7 @@ def _beyond(more: Exceptions, less: Exceptions) -> list[str]:
 def program(rules: Sequence[Rule]) -> bytes:
     """The BPF_PROG_TYPE_CGROUP_DEVICE program that decides as `permits` does.
 
-    Registers: r2 type (1 block, 2 character), r3 the access that nobody has decided yet, r4 major, r5 minor. The rules
+    Registers: r2 type (1 block, 2 character), r3 the access that no rule has decided yet, r4 major, r5 minor. The rules
     run from the last to the first, and each takes out of r3 what it decides; r0 is 1 when nothing is left.
     """
     code = bpf.Program()

@@ -121,12 +121,12 @@ class Cgroup:
                 cgroupfs.write(directory, "cgroup.procs", 0)
 
     def pids(self) -> list[int]:
-        """Everybody in the group and below it."""
+        """All processes in the group and below it."""
         return sorted(set().union(*(cgroupfs.pids(directory) for directory in self._members())))
 
     def _members(self) -> list[int]:
         """Trees in which to look for members: the v2 one, because nothing inside a container can leave it, and one of
-        v1, because other runtimes put nobody into v2 where there is v1."""
+        v1, because other runtimes put no process into v2 where there is v1."""
         if not self._directories:
             raise NotFound(f"control group {self.path} does not exist")
         first = min((h for h in self._directories if h.version == 1), default=None)
@@ -185,7 +185,7 @@ class Cgroup:
     # ------------------------------------------------------------------------------------------ pause, watch, kill
 
     def freeze(self) -> None:
-        """Stop everybody; returns when all have stopped. Failed when they do not."""
+        """Freeze all processes; returns when the kernel reports them frozen. Raises Failed when they do not stop."""
         freezer.freeze(self.directory("freezer"), self.fd, self.path)
 
     def thaw(self) -> None:
@@ -207,12 +207,12 @@ class Cgroup:
         return oom.watch(self.layout, self.directory("memory"), self.fd)
 
     def kill(self) -> None:
-        """SIGKILL to everybody, also to those who fork meanwhile and those who are frozen. Returns when all have got
+        """SIGKILL to all processes, also to those that fork meanwhile or are frozen. Returns when all have got
         it; they may still have to be reaped. Failed when some are left after ten seconds."""
         if not self._directories:
             return
         if self.fd is None or not self._kill_at_once(self.fd) or set(self.pids()) - set(cgroupfs.pids(self.fd)):
-            self._kill_each()  # also when somebody is in v1's trees only
+            self._kill_each()  # also when a process is in v1's trees only
 
     def _kill_at_once(self, unified: int) -> bool:
         """v2's cgroup.kill. False when the kernel (before 5.14) has none."""
@@ -227,13 +227,13 @@ class Cgroup:
         return True
 
     def _kill_each(self) -> None:
-        """Frozen, nobody can fork between being listed and being killed."""
+        """Frozen, no process can fork between being listed and being killed."""
         deadline = time.monotonic() + _KILL_DEADLINE
         while self.pids():
             try:
                 self.freeze()
             except (Failed, Unsupported):
-                pass  # somebody does not stop, or nothing can be stopped: what forks meanwhile dies in the next round
+                pass  # one does not stop, or none can be stopped: what forks meanwhile dies in the next round
             for directory in self._members():
                 cgroupfs.signal_all(directory)
             self.thaw()

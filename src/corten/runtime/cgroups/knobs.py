@@ -1,4 +1,4 @@
-"""Setting one control file, with the ways in which it can fail told apart."""
+"""Setting one control file, and the ways in which it can fail."""
 
 from __future__ import annotations
 

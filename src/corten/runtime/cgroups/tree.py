@@ -30,7 +30,7 @@ def make(hierarchy: Hierarchy, path: str) -> int:
             raise Conflict(f"control group {where} is in use") from error
         os.mkdir(where, 0o755)
     directory = cgroupfs.open_directory(where)
-    if not _usable(hierarchy, directory):  # somebody else made the parent
+    if not _usable(hierarchy, directory):  # another program made the parent
         _prepare_parents(hierarchy, path)
         _inherit(hierarchy, directory, os.path.dirname(where))
     return directory

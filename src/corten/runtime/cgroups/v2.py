@@ -158,7 +158,7 @@ def devices(directory: int, rules: tuple[device_rules.Rule, ...]) -> None:
     try:
         old = bpf.query(directory)
         bpf.attach(directory, new, old[0] if len(old) == 1 else None)
-        if len(old) > 1:  # somebody else's are there too; ours cannot be told apart, and all must agree anyway
+        if len(old) > 1:  # others are attached too; ours cannot be recognized, and all must agree anyway
             for program in old:
                 bpf.detach(directory, program)
     finally:

@@ -1,4 +1,4 @@
-"""What a person is told when the machine cannot limit something. Where Docker has words for it, these are Docker's:
+"""Messages for what the machine cannot limit. Where Docker has words for it, these are Docker's:
 scripts and its own client look for them."""
 
 from __future__ import annotations

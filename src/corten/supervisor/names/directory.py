@@ -1,6 +1,6 @@
 """Who is called what in which network. Pure.
 
-A host is told as {"name", "names": [...], "addresses": [...], "links": ["target:alias"]}: what it is called first,
+A host is sent as {"name", "names": [...], "addresses": [...], "links": ["target:alias"]}: what it is called first,
 everything that it is called, and names that only itself has for others.
 """
 
@@ -22,12 +22,12 @@ class Host(NamedTuple):
     links: dict[str, str]  # alias to target, in lower case
 
 
-def host_of(told: Json) -> Host:
-    links = (str(link).lower().partition(":") for link in told.get("links") or ())
+def host_of(sent: Json) -> Host:
+    links = (str(link).lower().partition(":") for link in sent.get("links") or ())
     return Host(
-        told["name"],
-        tuple(dict.fromkeys(str(name).lower() for name in told["names"])),
-        tuple(ipaddress.ip_address(text) for text in told["addresses"]),
+        sent["name"],
+        tuple(dict.fromkeys(str(name).lower() for name in sent["names"])),
+        tuple(ipaddress.ip_address(text) for text in sent["addresses"]),
         {alias or target: target for target, _, alias in links},
     )
 
@@ -66,17 +66,17 @@ class Directory:
         self._of: dict[str, dict[str, Network]] = {}  # by container, then by network id
         self.version = 0
 
-    def replace(self, told: Json) -> None:
+    def replace(self, sent: Json) -> None:
         """{network id: {"name", "hosts": {container: host}}}; all of it, or an exception and nothing."""
         other = Directory()
-        for id, network in told.items():
+        for id, network in sent.items():
             for container, host in network["hosts"].items():
                 other.put(id, network["name"], container, host)
         self._networks, self._of = other._networks, other._of
         self.version += 1
 
-    def put(self, id: str, name: str, container: str, told: Json) -> None:
-        host = host_of(told)
+    def put(self, id: str, name: str, container: str, sent: Json) -> None:
+        host = host_of(sent)
         network = self._networks.setdefault(id, Network(name))
         network.put(container, host)
         self._of.setdefault(container, {})[id] = network
@@ -98,7 +98,7 @@ class Directory:
             self.drop(id, container)
 
     def addresses(self, asker: str, name: str) -> list[IPAddress] | None:
-        """All addresses of a name (in lower case), both families; None when nobody in the asker's networks has it."""
+        """All addresses of a name (in lower case), both families; None when no host in the client's networks has it."""
         found: list[IPAddress] = []
         for network in self._of.get(asker, {}).values():
             for host in network.named(network.hosts[asker].links.get(name, name)):

@@ -8,9 +8,9 @@
     end       container
     quit
 
-Nothing of it is answered. What a daemon is told when it connects is who is served: {"event": "hello", "version",
-"containers"}. Without a daemon, containers that end are forgotten (their directory under `runs` is gone then), and with
-the last one the process ends.
+Nothing of it is answered. The first frame to a daemon that connects says which containers are served: {"event":
+"hello", "version", "containers"}. Without a daemon, containers that end are forgotten (their directory under `runs` is
+gone then), and with the last one the process ends.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ class Server:
         if not alive:
             self._gone()
 
-    def _do(self, told: Json, fds: list[int]) -> None:
+    def _do(self, request: Json, fds: list[int]) -> None:
         """What cannot be done is said, and all else goes on: every container has only this process."""
         try:
-            _DO[told["do"]](self, told, fds)
+            _DO[request["do"]](self, request, fds)
         except Exception:
             print_exception()
 
@@ -104,7 +104,7 @@ class Server:
             self._daemon = None
 
     def _alone(self) -> None:
-        """No daemon tells of ends: look for them, until there is one."""
+        """No daemon reports ends: look for them, until there is one."""
         self._looking = self._daemon is None
         if not self._looking:
             return
@@ -120,7 +120,7 @@ class Server:
             os.stat(f"containers/{container}", dir_fd=self._place)
         except FileNotFoundError:
             self._end(container)
-        except OSError:  # nobody knows: it is looked for again
+        except OSError:  # unknown: it is looked for again
             print_exception()
 
     def _quit(self) -> None:
@@ -132,46 +132,46 @@ class Server:
             pass
         self._loop.stop()
 
-    # ----------------------------------------------------------------------------------------------- what is told
+    # ----------------------------------------------------------------------------------------------- requests
 
-    def _all(self, told: Json, _: list[int]) -> None:
-        self._directory.replace(told["networks"])
-        for container in set(self._services) - set(told["containers"]):
+    def _all(self, request: Json, _: list[int]) -> None:
+        self._directory.replace(request["networks"])
+        for container in set(self._services) - set(request["containers"]):
             self._end(container)
-        for container, wanted in told["containers"].items():
+        for container, wanted in request["containers"].items():
             self._set(container, wanted)
 
-    def _put(self, told: Json, _: list[int]) -> None:
-        self._directory.put(told["network"], told["name"], told["container"], told["host"])
+    def _put(self, request: Json, _: list[int]) -> None:
+        self._directory.put(request["network"], request["name"], request["container"], request["host"])
 
-    def _drop(self, told: Json, _: list[int]) -> None:
-        self._directory.drop(told["network"], told["container"])
+    def _drop(self, request: Json, _: list[int]) -> None:
+        self._directory.drop(request["network"], request["container"])
 
-    def _serve(self, told: Json, fds: list[int]) -> None:
-        container = told["container"]
+    def _serve(self, request: Json, fds: list[int]) -> None:
+        container = request["container"]
         if (old := self._services.pop(container, None)) is not None:
             old.close()
         udp, tcp = fds
         self._services[container] = Service(self._loop, self._directory, self._upstreams, container, udp, tcp)
-        self._set(container, told)
+        self._set(container, request)
 
-    def _set(self, container: str, told: Json) -> None:
+    def _set(self, container: str, request: Json) -> None:
         if (service := self._services.get(container)) is not None:
-            service.open = bool(told["open"])
-            service.servers = told.get("servers", service.servers)
+            service.open = bool(request["open"])
+            service.servers = request.get("servers", service.servers)
 
-    def _open(self, told: Json, _: list[int]) -> None:
-        self._set(told["container"], told)
+    def _open(self, request: Json, _: list[int]) -> None:
+        self._set(request["container"], request)
 
-    def _ended(self, told: Json, _: list[int]) -> None:
-        self._end(told["container"])
+    def _ended(self, request: Json, _: list[int]) -> None:
+        self._end(request["container"])
 
     def _end(self, container: str) -> None:
         if (service := self._services.pop(container, None)) is not None:
             service.close()
         self._directory.forget(container)
 
-    def _told_to_quit(self, told: Json, _: list[int]) -> None:
+    def _asked_to_quit(self, request: Json, _: list[int]) -> None:
         self._quit()
 
 
@@ -182,7 +182,7 @@ _DO: dict[str, Callable[[Server, Json, list[int]], None]] = {
     "serve": Server._serve,
     "open": Server._open,
     "end": Server._ended,
-    "quit": Server._told_to_quit,
+    "quit": Server._asked_to_quit,
 }
 
 

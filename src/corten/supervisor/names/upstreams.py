@@ -1,6 +1,6 @@
 """Questions about other names: to the servers of a container or of this host, one after the other.
 
-Each question has a socket and an id of its own, so a port that nobody can guess, and only the server asked is heard.
+Each question has a socket and an id of its own, so a port that cannot be guessed, and only the server asked is heard.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Asked:
         raise NotImplementedError
 
     def _heard(self, reply: bytes) -> None:
-        """Somebody sent this; what is no answer to the question is not heard."""
+        """A datagram came; what is no answer to the question is ignored."""
         if dns.answers(self._query, self._question, reply, self._id):
             self._finish(dns.with_id(reply, self._question.id))
 
@@ -115,7 +115,7 @@ class Asked:
             answer(reply)
 
     def give_up(self) -> None:
-        """Nobody waits for the answer any more."""
+        """The client does not wait for the answer any more."""
         self._answer = None
         self.close()
         for all in self._among:
