@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corten.errors import CortenError, Invalid
@@ -113,7 +113,7 @@ def take(config: Any, host: Any, networking: Any) -> None:
     assert normalize_host_config(normal, FACTS) == normal
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300)
 @given(record(CONFIG), record(HOST_CONFIG))
 def test_whatever_is_asked_is_done_or_refused(config: Json, host: Json) -> None:
     try:
@@ -122,7 +122,7 @@ def test_whatever_is_asked_is_done_or_refused(config: Json, host: Json) -> None:
         assert str(error)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300)
 @given(
     st.dictionaries(st.sampled_from(sorted(CONFIG.fields)), JUNK, max_size=4),
     st.dictionaries(st.sampled_from(sorted(HOST_CONFIG.fields)), JUNK, max_size=4),
@@ -135,7 +135,7 @@ def test_junk_is_refused(config: Json, host: Json, networking: Any) -> None:
         assert str(error)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150)
 @given(record(UPDATE), record(HOST_CONFIG))
 def test_any_update_is_done_or_refused(body: Json, host: Json) -> None:
     try:
@@ -145,7 +145,7 @@ def test_any_update_is_done_or_refused(body: Json, host: Json) -> None:
         assert str(error)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150)
 @given(record(EXEC))
 def test_any_exec_is_taken_or_refused(body: Json) -> None:
     try:

@@ -76,7 +76,7 @@ def _reached(code: list[Any]) -> set[int]:
     return seen
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lists)
 def test_program_is_the_definition(given_rules: list[Rule]) -> None:
     program = devices.program(given_rules)
@@ -148,7 +148,7 @@ class V1:
         return "".join(devices.render(key, access) + "\n" for key, access in self.exceptions.items())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(lists, lists, st.booleans())
 def test_transitions_of_version_1(first: list[Rule], second: list[Rule], allow: bool) -> None:
     group = V1(allow)
@@ -160,7 +160,7 @@ def test_transitions_of_version_1(first: list[Rule], second: list[Rule], allow: 
         assert (group.allow, group.exceptions) == (then.allow, then.exceptions)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(lists)
 def test_settling_is_what_the_kernel_does(wanted: list[Rule]) -> None:
     group = V1(False)

@@ -160,7 +160,7 @@ any_profile = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(profile=any_profile, values=st.lists(words, min_size=3, max_size=3))
 def test_any_profile(profile: dict[str, Any], values: list[int]) -> None:
     profile["architectures"] = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X32"]

@@ -44,7 +44,11 @@ def test_an_error_that_one_call_has_met_is_raised_by_all_that_follow(
         later()
 
 
-def test_the_real_one(tmp_path: Path) -> None:
+def test_the_kernel_is_called_with_the_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Syncing(tmp_path) as sync:
-        (tmp_path / "file").write_text("x")
         sync()
+        with monkeypatch.context() as patch:
+            patch.setattr(sync, "_fd", -1)
+            with pytest.raises(OSError, match="syncfs") as raised:
+                sync()
+        assert raised.value.errno == errno.EBADF
