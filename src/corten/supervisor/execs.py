@@ -119,11 +119,15 @@ class Execs:
 
 def _failed(exec_: Exec, client: Client | None, failure: Exception) -> Json:
     exec_.stdio.close()
-    body = encode(failure)
     if client:
-        with socket.socket(fileno=client[0]) as connection:
-            _say(connection, f"OCI runtime exec failed: {body['text']}\r\n", client[1])
-    return body
+        refuse(client, failure)
+    return encode(failure)
+
+
+def refuse(client: Client, failure: Exception) -> None:
+    """Say in its stream why its process does not start, and close that."""
+    with socket.socket(fileno=client[0]) as connection:
+        _say(connection, f"OCI runtime exec failed: {encode(failure)['text']}\r\n", client[1])
 
 
 def _say(connection: socket.socket, text: str, options: Attachment) -> None:

@@ -18,13 +18,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar, assert_never
 
 from corten.error_codec import encode
-from corten.errors import CortenError
+from corten.errors import CortenError, StartFailed
 from corten.instance.contract import Created, Instance, Size
 from corten.kernel import process as p
 from corten.supervisor import clone, endings, failures, requests, wire
 from corten.supervisor.clone import timed
 from corten.supervisor.connection import Connection
-from corten.supervisor.execs import LINGER, Execs
+from corten.supervisor.execs import LINGER, Execs, refuse
 from corten.supervisor.external import External
 from corten.supervisor.failures import print_exception
 from corten.supervisor.logfile import LogFile
@@ -227,14 +227,16 @@ class Supervisor:
     def _exec(self, request: requests.Exec, fds: list[int], reply: Reply) -> None:
         execution = request.execution
         stdio = Stdio(execution.terminal, execution.stdin)
+        client = (fds[0], request.client) if fds and request.client else None
         try:
             process = self._instance.enter(execution, stdio.child)
-        except BaseException:
+        except BaseException as error:
             stdio.close()
+            if client and isinstance(error, (StartFailed, OSError)):  # of all others the daemon says it
+                fds[0] = -1
+                refuse(client, error)
             raise
-        client = None
-        if fds and request.client:
-            client = (fds[0], request.client)
+        if client:
             fds[0] = -1
         self._execs.begin(execution, stdio, process, client, reply)
 
