@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_daemon import Connection, Daemon
+from fakes.daemon import Connection, Daemon
 
 
 @pytest.fixture

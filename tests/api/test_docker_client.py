@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from engine_daemon import Daemon
+from fakes.daemon import Daemon
 
 CLIENTS = [path for path in ("/usr/bin/docker", "/usr/local/bin/docker") if shutil.which(path)]
 pytestmark = pytest.mark.skipif(not CLIENTS, reason="no docker client (Debian package docker.io)")
@@ -50,8 +50,10 @@ def test_programs_that_cannot_start(docker: Run, daemon: Daemon) -> None:
 
 
 def test_unknown_image_is_pulled(docker: Run) -> None:
-    """The 404 of create makes the client pull; that then fails here, as there is nothing to pull from."""
-    docker("run", "nosuch", code=125)
+    """The 404 of create makes the client pull; that then fails here, as nothing listens at that port."""
+    done = docker("run", "127.0.0.1:1/nosuch", code=125)
+    assert "Unable to find image '127.0.0.1:1/nosuch:latest' locally" in done.stderr
+    assert "connection refused" in done.stderr.lower(), done.stderr
 
 
 def test_life_of_a_container(docker: Run) -> None:

@@ -11,7 +11,7 @@ import docker
 import docker.errors
 import pytest
 
-from engine_daemon import Daemon
+from fakes.daemon import Daemon
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from engine_daemon import Connection, Daemon
+from fakes.daemon import Connection, Daemon
 
 V = "/v1.45"
 
@@ -108,7 +108,8 @@ def test_bad_requests(http: Connection, method: str, path: str, body: Any, statu
         (b'{"Image":"test"} trailing', "application/json", 400),
         (b'{"a":' * 100_000, "application/json", 400),
         (b"[" * 1_000_000, "application/json", 400),
-        (b'{"Image":"\xff"}', "application/json", 404),
+        (b'{"Image":"\xff"}', "application/json", 400),
+        (b'{"Image":"test","Env":["A=\xff"]}', "application/json", 201),
         (b'{"Image":"test"}', "text/plain", 400),
         (b'{"Image":"test"}', "application/x-www-form-urlencoded", 400),
         (b'{"Image":"test"}', "application/json; charset=utf-8", 201),

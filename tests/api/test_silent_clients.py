@@ -10,7 +10,7 @@ from http.client import HTTPResponse
 import pytest
 
 from corten.api import call
-from engine_daemon import Connection, Daemon
+from fakes.daemon import Connection, Daemon
 
 
 @pytest.mark.parametrize("begun", [b"", b"1\r\n{\r\n"])

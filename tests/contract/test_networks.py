@@ -21,7 +21,7 @@ from corten.spec.docker.filters import Filters
 from corten.tasks.contract import Namespace
 from docker_json import endpoint as settings_of
 from docker_json import network, port_map
-from fake_networks import FakeNetworks
+from fakes.networks import FakeNetworks
 from netns import Net
 
 Json = dict[str, Any]

@@ -26,24 +26,25 @@ from corten.errors import Conflict, Failed, Invalid, NotFound, NotModified, Star
 from corten.spec.docker.filters import Filters
 from corten.tasks.contract import Bundle, Stream, Task
 from docker_json import create
-from engine_fakes import FakeRuntime, MemoryTable, make_engine
+from fakes.engine import PlainEngine
+from fakes.runtime import FakeRuntime
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
-    engine = make_engine(tmp_path)
+async def engine(tmp_path: Path) -> AsyncIterator[PlainEngine]:
+    engine = PlainEngine(tmp_path)
     await engine.open()
     yield engine
     for container in list(engine.containers.by_id.values()):
         if container.record.state.status != "removing":
             await container_remove.remove(engine.containers, container, force=True)
     await engine.settle()
-    await engine.close()
-    assert not engine.parts.snapshots.active  # type: ignore[attr-defined]
-    assert not any(engine.parts.networks.connected.values())  # type: ignore[attr-defined]
-    assert not engine.parts.runtime.tasks  # type: ignore[attr-defined]
+    assert engine.store.trees.tree_store.keys(committed=False) == []
+    assert not any(engine.fake_networks.connected.values())
+    assert not engine.runtime.tasks
     assert list(tmp_path.glob("containers/*")) == []
-    assert not [key for key in engine.parts.table.rows if key[0] == "container"]  # type: ignore[attr-defined]
+    assert engine.parts.table.list("container") == {}
+    await engine.close()
 
 
 async def make(engine: Engine, *command: str, name: str = "", **host: Any) -> Container:
@@ -152,14 +153,14 @@ async def output(container: Container) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_program_that_cannot_start(engine: Engine) -> None:
+async def test_program_that_cannot_start(engine: PlainEngine) -> None:
     container = await make(engine, "no-such-program")
     with pytest.raises(StartFailed):
         await container_start.start(engine.containers, container)
     assert (status(container), container.record.state.exit_code) == ("created", 127)
     assert "not found" in container.record.state.error
     await engine.settle()
-    assert not engine.parts.runtime.tasks  # type: ignore[attr-defined]
+    assert not engine.runtime.tasks
 
 
 async def test_automatic_removal(engine: Engine) -> None:
@@ -307,8 +308,8 @@ async def test_an_end_is_told_whatever_fails(engine: Engine, remove: bool, monke
 
 async def test_an_earlier_daemons_containers(tmp_path: Path) -> None:
     """One runs on, one ended meanwhile, one is to be started, one removal was cut short, one is lost."""
-    table, runtime = MemoryTable(), FakeRuntime()
-    old = make_engine(tmp_path, table, runtime)
+    runtime = FakeRuntime()
+    old = PlainEngine(tmp_path, runtime)
     await old.open()
     await run(old, "sleep", "60", name="lasting")
     brief = await run(old, "sh", "-c", "read x; exit 8", name="brief")
@@ -319,16 +320,16 @@ async def test_an_earlier_daemons_containers(tmp_path: Path) -> None:
     half = await make(old, name="half")
     half.record.state.status = "removing"
     for container in (brief, always, half):
-        records.save(table, container.record)
+        records.save(old.parts.table, container.record)
     await old.close()
 
-    new = make_engine(tmp_path, table, runtime)
-    new.parts.snapshots.active.update(old.parts.snapshots.active)  # type: ignore[attr-defined]
+    new = PlainEngine(tmp_path, runtime)
     await new.open()
     await new.settle()
     assert status(new.containers.get("lasting")) == "running"
     assert new.containers.get("lasting").endpoints.keys() == {"bridge"}
     assert status(new.containers.get("brief")) == "exited"
+    assert new.containers.get("brief").record.state.exit_code == 8
     with pytest.raises(NotFound):
         new.containers.get("half")
     async with asyncio.timeout(10):
@@ -340,5 +341,6 @@ async def test_an_earlier_daemons_containers(tmp_path: Path) -> None:
     assert await ended(new.containers.get("lasting")) == 137
     for container in list(new.containers.by_id.values()):
         await container_remove.remove(new.containers, container, force=True)
+    await new.settle()
+    assert new.parts.table.list("container") == {}
     await new.close()
-    assert not table.list("container")

@@ -19,12 +19,12 @@ from corten.spec.docker.filters import Filters
 from corten.spec.id_map import IdRange
 from corten.spec.mounts import Mount
 from docker_json import create
-from engine_fakes import make_engine
+from fakes.engine import PlainEngine
 
 
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
-    engine = make_engine(tmp_path)
+    engine = PlainEngine(tmp_path)
     await engine.open()
     yield engine
     for container in list(engine.containers.by_id.values()):

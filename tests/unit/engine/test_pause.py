@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,36 +17,40 @@ from corten.engine.containers import stop as container_stop
 from corten.engine.containers.container import Container
 from corten.engine.engine import Engine
 from corten.errors import Conflict, Failed, Unavailable
+from corten.spec.json import Json
+from corten.store.records import Records
 from docker_json import create
-from engine_fakes import FakeRuntime, FakeTask, MemoryTable, make_engine
+from fakes.engine import PlainEngine
+from fakes.runtime import FakeRuntime, FakeTask
 
 
-class FailingTable(MemoryTable):
+class FailingTable(Records):
     """Refuses each write while `broken`."""
 
     broken = False
 
-    def put(self, kind: str, id: str, body: dict[str, Any]) -> None:
+    def put(self, kind: str, id: str, body: Json) -> None:
         if self.broken:
             raise Unavailable("cannot use corten.db: disk I/O error")
         super().put(kind, id, body)
 
 
 @pytest.fixture
-def table() -> FailingTable:
-    return FailingTable()
-
-
-@pytest.fixture
-async def engine(tmp_path: Path, table: FailingTable) -> AsyncIterator[Engine]:
-    engine = make_engine(tmp_path, table)
+async def engine(tmp_path: Path) -> AsyncIterator[PlainEngine]:
+    engine = PlainEngine(tmp_path)
     await engine.open()
     yield engine
-    table.broken = False
     for container in list(engine.containers.by_id.values()):
         await container_remove.remove(engine.containers, container, force=True)
     await engine.settle()
     await engine.close()
+
+
+@pytest.fixture
+def table(engine: PlainEngine) -> Iterator[FailingTable]:
+    engine.parts.table = table = FailingTable(engine.store.database)
+    yield table
+    table.broken = False
 
 
 async def running(engine: Engine) -> tuple[Container, FakeTask]:
@@ -57,7 +60,7 @@ async def running(engine: Engine) -> tuple[Container, FakeTask]:
     return container, container.task
 
 
-def recorded(table: MemoryTable, container: Container) -> str:
+def recorded(table: FailingTable, container: Container) -> str:
     return str(table.list("container")[container.id]["state"]["status"])
 
 
@@ -133,16 +136,15 @@ async def test_a_stop_that_cannot_be_recorded_has_not_happened(engine: Engine, t
 
 async def test_a_daemon_that_died_half_way_leaves_nothing_frozen(tmp_path: Path) -> None:
     """Between freezing and the record, or in the middle of a commit: the record says "running"."""
-    table, runtime = MemoryTable(), FakeRuntime()
-    old = make_engine(tmp_path, table, runtime)
+    runtime = FakeRuntime()
+    old = PlainEngine(tmp_path, runtime)
     await old.open()
     container, task = await running(old)
     await task.pause()
-    records.save(table, container.record)
+    records.save(old.parts.table, container.record)
     await old.close()
 
-    new = make_engine(tmp_path, table, runtime)
-    new.parts.snapshots.active.update(old.parts.snapshots.active)  # type: ignore[attr-defined]
+    new = PlainEngine(tmp_path, runtime)
     await new.open()
     assert not task.paused
     adopted = new.containers.get("box")

@@ -17,11 +17,11 @@ from corten.layers import tree
 from corten.snapshots.tree_store import Usage
 from corten.spec.docker.filters import Filters
 from docker_json import create
-from engine_fakes import make_engine
+from fakes.engine import PlainEngine
 
 
 async def made(tmp_path: Path) -> tuple[Engine, list[Container]]:
-    engine = make_engine(tmp_path)
+    engine = PlainEngine(tmp_path)
     await engine.open()
     config = {"Image": "test", "Cmd": ["true"]}
     return engine, [(await create(engine, config, name=name))[0] for name in ("bad", "good")]

@@ -19,7 +19,7 @@ from corten.engine.volumes import Volumes
 from corten.errors import Unavailable
 from corten.snapshots import trash
 from corten.snapshots.trash import Trash
-from engine_fakes import MemoryTable
+from fakes.table import MemoryTable
 
 _WATCHED = (volume_places.__file__, volumes.__file__, trash.__file__)
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,25 +27,10 @@ from corten.network.resolver import Sockets
 from corten.network.store import NetworkStore
 from corten.spec.docker.filters import Filters
 from corten.spec.docker.networking import EndpointSettings, NetworkCreate
+from fakes.table import MemoryTable
 
 Json = dict[str, Any]
 _EVERY = ipaddress.ip_address("0.0.0.0")
-
-
-class MemoryRecords:
-    """Records as JSON, so that nothing that cannot be stored gets by."""
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], str] = {}
-
-    def put(self, kind: str, id: str, body: Json) -> None:
-        self.rows[kind, id] = json.dumps(body)
-
-    def delete(self, kind: str, id: str) -> None:
-        self.rows.pop((kind, id), None)
-
-    def list(self, kind: str) -> Mapping[str, Json]:
-        return {id: json.loads(body) for (k, id), body in sorted(self.rows.items()) if k == kind}
 
 
 class MemoryDriver(NoneDriver):
@@ -76,7 +60,7 @@ class FakeNetworks:
         self.warnings: list[str] = []
         self.changes: list[str] = []
         self.driver = MemoryDriver()
-        self.records = MemoryRecords()
+        self.records = MemoryTable()
         self._publish = publish
         self._ports: set[tuple[str, int]] = set()
         self._drivers: Mapping[str, Driver] = {"bridge": self.driver, "host": HostDriver(), "null": NoneDriver()}

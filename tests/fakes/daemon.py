@@ -1,4 +1,4 @@
-"""An engine of `engine_fakes` behind a unix socket, in a thread of its own, for clients that block."""
+"""A `PlainEngine` behind a unix socket, in a thread of its own, for clients that block."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from corten.api.server import Api
-from corten.engine.engine import Engine
-from engine_fakes import MemoryTable, end_programs, make_engine
+from fakes.engine import PlainEngine
+from fakes.program import end_programs
 
 
 class Daemon:
@@ -24,7 +24,7 @@ class Daemon:
         self.root = root
         self.socket = str(root / "s")
         self.address = f"unix://{self.socket}"
-        self.engine: Engine
+        self.engine: PlainEngine
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run)
         self._ready = threading.Event()
@@ -45,7 +45,7 @@ class Daemon:
             self._loop.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
-        self.engine = make_engine(self.root, MemoryTable())
+        self.engine = PlainEngine(self.root)
         await self.engine.open()
         api = Api(self.engine)
         server = await self._loop.create_unix_server(api, self.socket)

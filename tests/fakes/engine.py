@@ -1,0 +1,105 @@
+"""An engine whose containers are plain processes of this machine: no namespaces, no mounts, no root needed.
+
+Everything else is real: records, images and snapshots on disk, sockets, hijacked streams, logs, exits. What takes the
+place of the rest (`runtime`, `networks`, `namespaces`) passes the suite of tests/contract that the real one passes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import cast
+
+from corten.engine.engine import Engine
+from corten.engine.events import Events
+from corten.engine.networks.networks import Networks
+from corten.engine.parts import Parts, Settings
+from corten.engine.volumes import Volumes
+from corten.errors import Unsupported
+from corten.plan.facts import HostFacts
+from corten.plan.security import DEFAULT_CAPABILITIES
+from corten.sandbox.sandboxes import Sandboxes
+from corten.spec.id_map import IdRange
+from corten.spec.json import Json
+from corten.spec.mounts import Mount
+from corten.store.records import Records
+from fakes.images import keep_image
+from fakes.namespaces import FakeNamespaces, NoHolders
+from fakes.networks import FakeNetworks
+from fakes.runtime import FakeRuntime
+from image_parts.stores import Store
+
+
+class PlainEngine(Engine):
+    """On `root`; `close` closes the store as well. With the `runtime` of an earlier one, and after its `close`, it is
+    another daemon's engine, which finds what that one left."""
+
+    def __init__(self, root: Path, runtime: FakeRuntime | None = None) -> None:
+        (root / "containers").mkdir(parents=True, exist_ok=True)
+        self.store = Store(root, users=self._containers_of)
+        self.runtime = runtime or FakeRuntime()
+        self.runtime.on_event = self.on_task_event
+        self.fake_networks = FakeNetworks()
+        keep_image(self.store)
+        records, events, namespaces = Records(self.store.database), Events(), FakeNamespaces()
+        super().__init__(
+            Parts(
+                settings=Settings(root, root / "run"),
+                facts=HostFacts(capabilities=tuple(DEFAULT_CAPABILITIES)),
+                table=records,
+                snapshots=self.store.trees,
+                runtime=self.runtime,
+                namespaces=namespaces,
+                sandboxes=Sandboxes(namespaces, NoHolders()),
+                images=self.store.images,
+                # `Networks` is no protocol, so mypy cannot see that a method is missing here or has other arguments.
+                # tests/contract/test_networks.py calls each of them by its type, which is that of both.
+                networks=cast(Networks, self.fake_networks),
+                events=events,
+                volumes=Volumes(root / "volumes", records, events),
+                seccomp=lambda profile, capabilities: None,
+                copy_up=copy_nothing,
+                tree_work=NoTreeWork(),
+                groups=NoGroups(),
+            )
+        )
+
+    def _containers_of(self, image: str) -> list[tuple[str, bool]]:
+        return [(one.id, one.record.state.running) for one in self.containers.of_image(image)]
+
+    async def close(self) -> None:
+        await super().close()
+        await self.store.close()
+
+
+class NoTreeWork:
+    """Nothing looks into the trees of these containers."""
+
+    async def ask(self, request: Json, fds: Sequence[int]) -> Json:
+        raise Unsupported("this engine cannot look into containers' trees")
+
+    @contextlib.asynccontextmanager
+    async def stream(self, request: Json, fds: Sequence[int]) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
+        raise Unsupported("this engine cannot look into containers' trees")
+        yield {}, aiter(())  # makes it a generator
+
+    async def pour(self, request: Json, fds: Sequence[int], data: AsyncIterator[bytes]) -> Json:
+        raise Unsupported("this engine cannot look into containers' trees")
+
+
+class NoGroups:
+    """Containers have no control groups."""
+
+    def missing(self, path: str) -> dict[str, str]:
+        return {}
+
+    def remove(self, directory: str) -> None:
+        return
+
+
+async def copy_nothing(
+    volume: Path, rootfs: Sequence[Mount], path: str, uids: Sequence[IdRange], gids: Sequence[IdRange]
+) -> bool:
+    """New volumes stay empty."""
+    return False

@@ -1,0 +1,56 @@
+"""Network namespaces that are the one of this process (`corten.tasks.contract.NetworkNamespaces`).
+
+`tests/contract/test_namespaces.py` holds them to what the launcher's do, and names what these cannot: nothing is made.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from corten.errors import NotFound, Unsupported
+from corten.tasks.contract import IdMap, Namespace
+
+
+class FakeNamespaces:
+    async def create(self, id_map: IdMap | None = None) -> Namespace:
+        if id_map is None:
+            return _opened(Path("/proc/self/ns/net"))
+        user = os.open("/proc/self/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        return _opened(Path("/proc/self/ns/net"), user)
+
+    async def open(self, fd: int) -> Namespace:
+        return _held(fd)
+
+    async def name_sockets(self, namespace: Namespace) -> tuple[int, ...]:
+        """As of a kernel that lacks what a name server needs."""
+        return ()
+
+
+class NoHolders:
+    """No sandbox is held (`corten.tasks.contract.Holders`)."""
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+
+    async def start(self, id: str, id_map: IdMap | None = None) -> Namespace:
+        raise Unsupported("this engine has no holders")
+
+    async def open(self, id: str) -> Namespace:
+        raise NotFound(f"sandbox {id} is not held")
+
+    async def end(self, id: str) -> None:
+        return
+
+
+def _opened(path: Path, user: int = -1) -> Namespace:
+    return _held(os.open(path, os.O_RDONLY | os.O_CLOEXEC), user)
+
+
+def _held(fd: int, user: int = -1) -> Namespace:
+    route = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)  # a socket would be a way to change this machine
+    return Namespace(_path(fd), fd, route, _path(user) if user >= 0 else None, user)
+
+
+def _path(fd: int) -> Path:
+    return Path(f"/proc/{os.getpid()}/fd/{fd}")

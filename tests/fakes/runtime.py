@@ -1,0 +1,206 @@
+"""Tasks that are plain processes of this machine (`corten.tasks.contract.Runtime` and `Task`): no namespaces, no root
+of their own, no control groups, no root needed.
+
+Real are sockets, streams, logs on disk, exits, signals and terminals. `tests/contract/test_tasks.py` holds them to what
+supervisors do. What they cannot do, and a test of the engine must not count on:
+
+- a task has no pid before its start, and users, capabilities and the detach keys mean nothing to it
+- `pids` are first processes, its own and those of its execs; `open_tree` has nothing to show
+- `update` keeps the limits and sets none; `stats` are constants, but for the limit of processes
+- `adopt` finds the tasks of this object, not of another process
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+from corten.errors import Conflict, NotFound, StartFailed
+from corten.spec.json import Json
+from corten.tasks.contract import Bundle, ExecSpec, Exit, LogFile, OnEvent, Stream
+from corten.tasks.host import HostTask
+from fakes.program import Program
+
+
+class FakeTask(HostTask):
+    def __init__(self, runtime: FakeRuntime, bundle: Bundle, process: Json, streams: Sequence[Stream]) -> None:
+        self.id = bundle.id
+        self.pid = 0
+        self.paused = False
+        self.updates: list[Json] = []
+        self.execs: dict[str, Program] = {}
+        self._runtime = runtime
+        self.program = Program(
+            process,
+            streams,
+            bundle.log,
+            terminal=bundle.terminal,
+            stdin=bundle.open_stdin,
+            once=bundle.stdin_once,
+            on_exit=self._ended,
+        )
+        if bundle.terminal:
+            self.program.resize(*bundle.console_size)
+
+    def _ended(self, exit: Exit) -> None:
+        if self.pid:
+            self._runtime.exits[self.id] = exit
+        for program in self.execs.values():
+            with suppress(NotFound):
+                program.signal(signal.SIGKILL)
+
+    def open_namespace(self, kind: str) -> int:
+        """As `HostTask` does, which asks for the task's control group first."""
+        if not self.pid or self.program.exit.done():
+            raise NotFound(f"container {self.id} is not running")
+        return os.open(self.namespace(kind), os.O_RDONLY | os.O_CLOEXEC)
+
+    async def start(self) -> Mapping[str, float]:
+        await self.program.start()
+        self.pid = self.program.pid
+        return {"exec": 0.001}
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Around what a task that has ended refuses."""
+        if self.program.exit.done():
+            raise Conflict(f"container {self.id} is not running")
+        try:
+            yield
+        except NotFound as error:
+            raise Conflict(f"container {self.id} is not running") from error
+
+    async def attach(self, stream: Stream) -> None:
+        try:
+            with self._running():
+                self.program.attach(stream)
+        except Conflict:
+            os.close(stream.fd)
+            raise
+
+    async def exec(self, spec: ExecSpec, stream: Stream | None) -> int:
+        def ended(exit: Exit) -> None:
+            if spec.id in self.execs:  # one that was not executed has no end
+                self._runtime.on_event(self.id, "exec_exit", {"exec": spec.id, "status": exit.status})
+
+        try:
+            with self._running():
+                streams = [stream] if stream else []
+                program = Program(spec.process, streams, terminal=spec.terminal, stdin=spec.stdin, on_exit=ended)
+        except Conflict:
+            if stream is not None:
+                os.close(stream.fd)
+            raise
+        if spec.terminal:
+            program.resize(*spec.console_size)
+        await program.start()
+        self.execs[spec.id] = program
+        return program.pid
+
+    def _exec(self, exec_id: str) -> Program:
+        if exec_id not in self.execs:
+            raise NotFound(f"no such exec: {exec_id}")
+        return self.execs[exec_id]
+
+    async def wait_exec(self, exec_id: str) -> Exit:
+        """To be asked once: its end is not kept."""
+        exit = await asyncio.shield(self._exec(exec_id).exit)
+        self.execs.pop(exec_id, None)
+        return exit
+
+    async def signal_exec(self, exec_id: str, number: int) -> None:
+        self._exec(exec_id).signal(number)
+
+    def exec_runs(self, exec_id: str) -> bool:
+        program = self.execs.get(exec_id)
+        return program is not None and not program.exit.done()
+
+    async def signal(self, number: int, everyone: bool = False) -> None:
+        with self._running():
+            self.program.signal(number)
+
+    async def pause(self) -> None:
+        with self._running():
+            self.program.signal(signal.SIGSTOP)
+        self.paused = True
+
+    async def resume(self) -> None:
+        with self._running():
+            self.program.signal(signal.SIGCONT)
+        self.paused = False
+
+    async def resize(self, rows: int, columns: int, exec_id: str | None = None) -> None:
+        with self._running():
+            (self._exec(exec_id) if exec_id else self.program).resize(rows, columns)
+
+    async def update(self, resources: Json) -> None:
+        with self._running():
+            self.updates.append(resources)
+
+    async def pids(self) -> Sequence[int]:
+        with self._running():
+            return [self.pid, *(each.pid for each in self.execs.values() if not each.exit.done())]
+
+    async def stats(self) -> Json:
+        with self._running():
+            limits = [one["pids"]["limit"] for one in self.updates if "pids" in one]
+            return {
+                "cpu": {"usage": {"total": 5, "kernel": 2, "user": 3}},
+                "memory": {"usage": {"usage": 7}},
+                "pids": {"current": 1, **({"limit": limits[-1]} if limits else {})},
+            }
+
+    async def wait(self) -> Exit:
+        return await asyncio.shield(self.program.exit)
+
+    async def destroy(self) -> None:
+        self._end()
+        await self.wait()
+
+    def _end(self) -> None:
+        if self.pid:
+            with suppress(NotFound):
+                self.program.signal(signal.SIGKILL)
+        else:
+            self.program.end(Exit(128 + signal.SIGKILL, time.time()))
+
+    async def delete(self) -> None:
+        """One that was created and never started is ended first."""
+        if not self.pid:
+            self._end()
+        await self.wait()
+        self._runtime.tasks.pop(self.id, None)
+
+
+class FakeRuntime:
+    """`tasks` are those that are not deleted; `exits` how started ones ended, which outlives them as on disk."""
+
+    def __init__(self, on_event: OnEvent = lambda id, kind, attributes: None) -> None:
+        self.on_event = on_event
+        self.tasks: dict[str, FakeTask] = {}
+        self.exits: dict[str, Exit] = {}
+
+    async def create(self, bundle: Bundle, streams: Sequence[Stream] = ()) -> FakeTask:
+        process = json.loads((bundle.path / "config.json").read_text())["process"]
+        try:
+            task = FakeTask(self, bundle, process, streams)
+        except OSError as error:  # of its log
+            for stream in streams:
+                os.close(stream.fd)
+            raise StartFailed(str(error), 127) from error
+        self.exits.pop(bundle.id, None)
+        self.tasks[bundle.id] = task
+        return task
+
+    async def adopt(self, bundle: Bundle) -> FakeTask | None:
+        if bundle.id in self.tasks or bundle.id not in self.exits:
+            return self.tasks.get(bundle.id)
+        ended = FakeTask(self, replace(bundle, log=LogFile(None), terminal=False), {}, ())
+        ended.program.end(self.exits[bundle.id])
+        return ended
