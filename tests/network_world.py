@@ -6,7 +6,6 @@ neighbour 192.0.2.9 ---- 192.0.2.1 host ---- bridges ---- containers
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -21,25 +20,10 @@ from corten.network.endpoint import Endpoint
 from corten.network.endpoint_request import EndpointRequest
 from docker_json import endpoint as endpoint_of
 from docker_json import port_map
+from fakes.table import MemoryTable
 from netns import Net
 
 Json = dict[str, Any]
-
-
-class Table:
-    """Records, in memory; as JSON, so that nothing that cannot be stored gets by."""
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], Json] = {}
-
-    def put(self, kind: str, id: str, body: Json) -> None:
-        self.rows[kind, id] = json.loads(json.dumps(body))
-
-    def delete(self, kind: str, id: str) -> None:
-        self.rows.pop((kind, id), None)
-
-    def list(self, kind: str) -> Mapping[str, Json]:
-        return {id: body for (k, id), body in self.rows.items() if k == kind}
 
 
 @pytest.fixture
@@ -79,7 +63,7 @@ class World:
 
     def __init__(self, host: Net, config: NetworkConfig | None = None) -> None:
         self.host = host
-        self.table = Table()
+        self.table = MemoryTable()
         self.events: list[tuple[str, str, str, Mapping[str, str]]] = []
         self.lost: list[Endpoint] = []  # whose device was reported to be gone
         self.containers: list[Net] = []

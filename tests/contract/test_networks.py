@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,19 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         await made._inner.networks.setup()
         yield made
         await made.close()
+
+
+def test_both_are_called_alike() -> None:
+    """The engine's type is `Networks`, which is no protocol: mypy cannot see that the fake takes other arguments."""
+    methods = [name for name in vars(FakeNetworks) if not name.startswith("_")]
+    shared = [name for name in methods if callable(getattr(Networks, name, None))]
+    assert len(shared) > 20
+    for name in shared:
+        assert arguments(getattr(FakeNetworks, name)) == arguments(getattr(Networks, name)), name
+
+
+def arguments(function: Callable[..., object]) -> list[tuple[str, object, object]]:
+    return [(one.name, one.kind, one.default) for one in signature(function).parameters.values()]
 
 
 # ------------------------------------------------------------------------------------------------------------ connect

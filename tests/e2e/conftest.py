@@ -5,14 +5,16 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from e2e_parts import census, clients
-from e2e_parts.clients import Client
-from e2e_parts.cortend import Cortend
+from e2e_parts.clients import Client, available
+from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.others import dockerd, registry
 from e2e_parts.terminal import Terminal
 
 HERE = Path(__file__).parent
@@ -107,6 +109,40 @@ def terminal(nothing_left: None) -> Iterator[Callable[..., Terminal]]:
     yield open_
     for one in opened:
         one.__exit__()
+
+
+@pytest.fixture
+def no_images_left(daemon: Cortend, nothing_left: None) -> Iterator[None]:
+    """Images that a test made are removed, but for the one that is there for all."""
+    yield
+    daemon.remove_everything()
+    for image in daemon.get("/images/json"):
+        for name in image["RepoTags"] or [image["Id"]]:
+            if not name.startswith(IMAGE):
+                daemon.ask("DELETE", f"/images/{name}?force=1")
+
+
+@pytest.fixture(scope="module")
+def engines() -> Iterator[tuple[Client, Client, Path]]:
+    """A dockerd and a daemon of ours, through the same client, and a directory for what they are given."""
+    if "docker" not in available():
+        pytest.skip("no docker client (Debian package docker.io)")
+    command = available()["docker"]
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ce-")))
+        theirs = stack.enter_context(dockerd(root / "docker"))
+        (root / "ours").mkdir()
+        ours = Cortend(root / "ours")
+        stack.callback(ours.stop)
+        ours.start()
+        yield Client("docker", command, theirs.address, root), Client("docker", command, ours.address, root), root
+
+
+@pytest.fixture(scope="module")
+def debians(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Debian's docker-registry; its host:port."""
+    with registry(tmp_path_factory.mktemp("debian") / "store") as host:
+        yield host
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.others import APPLETS, archive, layer, need, registry
 from e2e_parts.terminal import Terminal
 
+pytestmark = pytest.mark.usefixtures("no_images_left")
+
 CONFIG = {
     "Cmd": ["cat", "/hello"],
     "Env": ["FROM=image", "PATH=/bin"],
@@ -44,16 +46,6 @@ def _push(path: Path, name: str) -> None:
     copy = ["skopeo", "copy", "--dest-tls-verify=false", f"docker-archive:{path}", f"docker://{name}"]
     done = execute(copy, timeout=60)
     assert done.code == 0, done.err
-
-
-@pytest.fixture(autouse=True)
-def no_images_left(daemon: Cortend, nothing_left: None) -> Iterator[None]:
-    yield
-    daemon.remove_everything()
-    for image in daemon.get("/images/json"):
-        for name in image["RepoTags"] or [image["Id"]]:
-            if not name.startswith(IMAGE):
-                daemon.ask("DELETE", f"/images/{name}?force=1")
 
 
 def test_pull_and_run(every: Client, stocked: str) -> None:

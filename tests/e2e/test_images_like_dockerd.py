@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
-
-from e2e_parts.clients import Client, available
-from e2e_parts.cortend import Cortend
-from e2e_parts.others import archive, dockerd, layer, registry
+from e2e_parts.clients import Client
+from e2e_parts.others import archive, layer, registry
 
 LOADED = {"app:1": {"team": "red", "x": "1"}, "app:2": {"x": "2"}, "lib/other:latest": {"team": "blue"}}
 
@@ -104,22 +98,6 @@ pull -q HOST/r/app@DIGEST1
 image prune -f
 images -a
 """
-
-
-@pytest.fixture(scope="module")
-def engines() -> Iterator[tuple[Client, Client, Path]]:
-    """dockerd and ours, through the same client."""
-    if "docker" not in available():
-        pytest.skip("no docker client (Debian package docker.io)")
-    with ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ce-")))
-        theirs = stack.enter_context(dockerd(root / "docker"))
-        (root / "ours").mkdir()
-        ours = Cortend(root / "ours")
-        stack.callback(ours.stop)
-        ours.start()
-        command = available()["docker"]
-        yield Client("docker", command, theirs.address, root), Client("docker", command, ours.address, root), root
 
 
 def load(client: Client, root: Path) -> None:

@@ -6,48 +6,27 @@ import hashlib
 import http.client
 import json
 import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from e2e_parts.clients import Client, execute
 from e2e_parts.cortend import IMAGE, Cortend
-from e2e_parts.others import dockerd, need, registry
+from e2e_parts.others import dockerd, need
+from registry_parts.own import own_process
+
+pytestmark = pytest.mark.usefixtures("no_images_left")
 
 # "secret", by htpasswd -nbB -C 4
 HTPASSWD = "ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"
 
 
-@contextmanager
-def own_registry(root: Path, *flags: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "corten.registry.server", "--listen", "127.0.0.1:0", "--root", str(root), *flags]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        assert line.startswith("registry on "), line
-        yield line.split()[2].rstrip(",").partition("://")[2]
-    finally:
-        process.terminate()
-        process.wait(10)
-        process.stdout.close()
-
-
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with own_registry(tmp_path_factory.mktemp("own")) as host:
-        yield host
-
-
-@pytest.fixture(scope="module")
-def debians(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with registry(tmp_path_factory.mktemp("debian") / "store") as host:
+    with own_process("--root", str(tmp_path_factory.mktemp("own"))) as (host, _):
         yield host
 
 
@@ -55,16 +34,6 @@ def debians(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def host(request: pytest.FixtureRequest) -> str:
     found: str = request.getfixturevalue(request.param)
     return found
-
-
-@pytest.fixture(autouse=True)
-def no_images_left(daemon: Cortend, nothing_left: None) -> Iterator[None]:
-    yield
-    daemon.remove_everything()
-    for image in daemon.get("/images/json"):
-        for name in image["RepoTags"] or [image["Id"]]:
-            if not name.startswith(IMAGE):
-                daemon.ask("DELETE", f"/images/{name}?force=1")
 
 
 def _made(client: Client, *names: str) -> str:
@@ -168,7 +137,7 @@ def test_push_all_tags(docker: Client, ours: str) -> None:
 
 def test_login_and_push(cli: Client, tmp_path: Path) -> None:
     (tmp_path / "users").write_text(HTPASSWD)
-    with own_registry(tmp_path / "store", "--htpasswd", str(tmp_path / "users")) as host:
+    with own_process("--root", str(tmp_path / "store"), "--htpasswd", str(tmp_path / "users")) as (host, _):
         name = f"{host}/made:1"
         _made(cli, name)
         assert cli("push", name, code=1).err
@@ -215,14 +184,14 @@ def test_skopeo_and_podman(docker: Client, ours: str, tmp_path: Path) -> None:
 
 def test_upload_in_chunks_and_again_after_a_restart(tmp_path: Path) -> None:
     data = bytes(range(256)) * 4096
-    with own_registry(tmp_path / "store") as host:
+    with own_process("--root", str(tmp_path / "store")) as (host, _):
         status, headers, _ = ask(host, "POST", "/v2/a/b/blobs/uploads/")
         place = headers["location"]
         assert status == 202
         status, headers, _ = ask(host, "PATCH", place, data[:1000], {"Content-Range": "0-999"})
         assert (status, headers["range"]) == (202, "0-999")
         assert ask(host, "PATCH", place, data[2000:3000], {"Content-Range": "2000-2999"})[0] == 416
-    with own_registry(tmp_path / "store") as host:
+    with own_process("--root", str(tmp_path / "store")) as (host, _):
         status, headers, _ = ask(host, "GET", place)
         assert (status, headers["range"]) == (204, "0-999")
         assert ask(host, "PATCH", place, data[1000:])[0] == 202

@@ -7,7 +7,6 @@ import json
 import os
 import tarfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,7 @@ import pytest
 from e2e_parts.clients import Client, execute
 from e2e_parts.cortend import IMAGE, Cortend
 
-
-@pytest.fixture(autouse=True)
-def no_images_left(daemon: Cortend, nothing_left: None) -> Iterator[None]:
-    yield
-    daemon.remove_everything()
-    for image in daemon.get("/images/json"):
-        for name in image["RepoTags"] or [image["Id"]]:
-            if not name.startswith(IMAGE):
-                daemon.ask("DELETE", f"/images/{name}?force=1")
+pytestmark = pytest.mark.usefixtures("no_images_left")
 
 
 CHANGE = (

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from e2e.test_images_registry import own_registry
 from e2e_parts.clients import Client, execute
 from e2e_parts.cortend import IMAGE, Cortend
-from e2e_parts.others import need, registry
+from e2e_parts.others import need
+from registry_parts.own import own_process
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with registry(tmp_path_factory.mktemp("debian") / "store") as host:
-        yield host
+@pytest.fixture
+def host(debians: str) -> str:
+    return debians
 
 
 @pytest.fixture
@@ -103,7 +102,7 @@ def test_one_helper_for_docker_and_corten(docker: Client, corten: Client, tmp_pa
         assert done.code == 0, done
         return done.out
 
-    with own_registry(tmp_path / "store", "--htpasswd", str(tmp_path / "htpasswd")) as host:
+    with own_process("--root", str(tmp_path / "store"), "--htpasswd", str(tmp_path / "htpasswd")) as (host, _):
         name = f"{host}/made:1"
         docker("tag", IMAGE, name)
         for first, second in ((docker, corten), (corten, docker)):

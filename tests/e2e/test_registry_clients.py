@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from e2e_parts.clients import Client, Done, execute
-from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.cortend import IMAGE
 from e2e_parts.others import need
 from registry_parts.own import SECRET, own_process
+
+pytestmark = pytest.mark.usefixtures("no_images_left")
 
 RULES = [
     *("--allow", "ann:**:read,write,delete"),
@@ -27,15 +29,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (root / "users").write_text(f"ann:{SECRET}\nbob:{SECRET}\n")
     with own_process("--root", str(root / "store"), "--htpasswd", str(root / "users"), *RULES) as (host, _):
         yield host
-
-
-@pytest.fixture(autouse=True)
-def no_images_left(daemon: Cortend, nothing_left: None) -> Iterator[None]:
-    yield
-    for image in daemon.get("/images/json"):
-        for name in image["RepoTags"] or [image["Id"]]:
-            if not name.startswith(IMAGE):
-                daemon.ask("DELETE", f"/images/{name}?force=1")
 
 
 def login(client: Client, user: str, host: str) -> None:

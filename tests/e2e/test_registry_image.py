@@ -6,25 +6,16 @@ import json
 import re
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from e2e_parts.clients import Client
-from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.cortend import IMAGE
 from e2e_parts.others import free_port
 from registry_parts.own import SECRET
 
-
-@pytest.fixture(autouse=True)
-def no_images_left(daemon: Cortend, nothing_left: None) -> Iterator[None]:
-    yield
-    daemon.remove_everything()
-    for image in daemon.get("/images/json"):
-        for name in image["RepoTags"] or [image["Id"]]:
-            if not name.startswith(IMAGE):
-                daemon.ask("DELETE", f"/images/{name}?force=1")
+pytestmark = pytest.mark.usefixtures("no_images_left")
 
 
 def until_healthy(host: str) -> None:

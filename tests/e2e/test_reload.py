@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from e2e.test_images_registry import own_registry
 from e2e_parts.clients import Client, available, finish
 from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.others import registry
@@ -24,6 +23,7 @@ from image_parts import tars
 from image_parts.held import held
 from image_parts.proxies import proxy
 from image_parts.stores import Made, digest
+from registry_parts.own import own_process
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_secrets_are_nowhere(own: Cortend, reload: Any, tmp_path: Path) -> None:
     hashed = base64.b64encode(hashlib.sha1(password.encode()).digest()).decode()
     (tmp_path / "htpasswd").write_text(f"ann:{{SHA}}{hashed}\n")
     client = Client("corten", available()["corten"], own.address, tmp_path)
-    with own_registry(tmp_path / "store", "--htpasswd", str(tmp_path / "htpasswd")) as host:
+    with own_process("--root", str(tmp_path / "store"), "--htpasswd", str(tmp_path / "htpasswd")) as (host, _):
         client("login", "-u", "ann", "--password-stdin", host, input=password)
         client("pull", IMAGE)
         client("tag", IMAGE, f"{host}/a/b:1")

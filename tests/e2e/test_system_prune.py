@@ -12,14 +12,12 @@ from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.others import archive, layer
 
+pytestmark = pytest.mark.usefixtures("no_images_left", "its_image_is_back")
 
-@pytest.fixture(autouse=True)
-def no_images_left(daemon: Cortend, nothing_left: None) -> Iterator[None]:
+
+@pytest.fixture
+def its_image_is_back(daemon: Cortend, nothing_left: None) -> Iterator[None]:
     yield
-    daemon.remove_everything()
-    for image in daemon.get("/images/json"):
-        if not any(name.startswith(IMAGE) for name in image["RepoTags"]):
-            daemon.ask("DELETE", f"/images/{image['Id']}?force=1")
     daemon.warm_up()
 
 

@@ -9,7 +9,6 @@ import subprocess
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,10 @@ from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.others import archive, layer
 
+pytestmark = pytest.mark.usefixtures("no_images_left")
+
 Json = dict[str, Any]
 LONGEST = 4095  # bytes of a path
-
-
-@pytest.fixture(autouse=True)
-def no_images_left(daemon: Cortend, nothing_left: None) -> Iterator[None]:
-    yield
-    daemon.remove_everything()
-    for image in daemon.get("/images/json"):
-        for name in image["RepoTags"] or [image["Id"]]:
-            if not name.startswith(IMAGE):
-                daemon.ask("DELETE", f"/images/{name}?force=1")
 
 
 def dig(top: Path, depth: int) -> None:

@@ -5,35 +5,14 @@ from __future__ import annotations
 import io
 import struct
 import tarfile
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-import pytest
-
-from e2e_parts.clients import Client, available
-from e2e_parts.cortend import Cortend
-from e2e_parts.others import archive, dockerd, layer
+from e2e_parts.clients import Client
+from e2e_parts.others import archive, layer
 from image_parts.trees import listing
 
 CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
-
-
-@pytest.fixture(scope="module")
-def engines() -> Iterator[tuple[Client, Client, Path]]:
-    if "docker" not in available():
-        pytest.skip("no docker client (Debian package docker.io)")
-    with ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ce-")))
-        theirs = stack.enter_context(dockerd(root / "docker"))
-        (root / "ours").mkdir()
-        ours = Cortend(root / "ours")
-        stack.callback(ours.stop)
-        ours.start()
-        command = available()["docker"]
-        yield Client("docker", command, theirs.address, root), Client("docker", command, ours.address, root), root
 
 
 class Fields(TypedDict, total=False):

@@ -16,8 +16,9 @@ from corten.kernel import rtnetlink
 from corten.kernel.netlink import Message, Request, Socket
 from corten.network.config import NetworkConfig
 from docker_json import network
+from fakes.table import MemoryTable
 from netns import Net
-from network_world import Table, World, bound, frames, host, neighbour, world
+from network_world import World, bound, frames, host, neighbour, world
 
 
 async def test_a_restarted_daemon_adopts_and_traffic_never_stops(world: World, neighbour: Net) -> None:
@@ -115,14 +116,16 @@ async def test_another_bip_takes_effect(host: Net) -> None:
 
 
 async def test_two_daemons_with_one_bridge_are_refused(world: World) -> None:
-    second = Networks(Table(), world.config, lambda *event: None, lambda endpoint: None, lambda: None)
+    second = Networks(MemoryTable(), world.config, lambda *event: None, lambda endpoint: None, lambda: None)
     with pytest.raises(Conflict, match="corten-ct0 belongs to another process"):
         await second.setup()
     await second.close()
 
 
 async def test_two_daemons_side_by_side(world: World) -> None:
-    second = Networks(Table(), NetworkConfig(bridge="ct1"), lambda *event: None, lambda endpoint: None, lambda: None)
+    second = Networks(
+        MemoryTable(), NetworkConfig(bridge="ct1"), lambda *event: None, lambda endpoint: None, lambda: None
+    )
     await second.setup()
     assert second.inspect("bridge")["IPAM"]["Config"] == [{"Subnet": "172.18.0.0/16", "Gateway": "172.18.0.1"}]
     _, endpoint = await world.run("one")

@@ -28,6 +28,7 @@ from corten.tasks.launcher import Launcher
 from corten.tasks.name_server import LauncherNameServer
 from docker_json import endpoint as endpoint_of
 from docker_json import network
+from fakes.table import MemoryTable
 from netns import Net
 
 UPSTREAM = "192.0.2.53"
@@ -67,17 +68,6 @@ def dnsmasq(host: Net, tmp_path: Path) -> Iterator[Path]:
         server.wait()
 
 
-class Table(dict[str, Any]):
-    def put(self, kind: str, id: str, body: Any) -> None:
-        self[id] = body
-
-    def delete(self, kind: str, id: str) -> None:
-        self.pop(id, None)
-
-    def list(self, kind: str) -> dict[str, Any]:
-        return dict(self)
-
-
 def sockets(net: Net) -> Sockets:
     with net.entered():
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -115,7 +105,7 @@ class World:
         self.root = root
         self.resolv_conf = root / "resolv.conf"
         self.resolv_conf.write_text(f"nameserver {UPSTREAM}\n")
-        self.table, self.forker = Table(), Forker()
+        self.table, self.forker = MemoryTable(), Forker()
         self.resolver_lost = asyncio.Event()
         self.networks = self.new()
         self.boxes: list[Net] = []

@@ -241,12 +241,13 @@ async def test_a_draft_is_taken_away_when_its_worker_has_ended(
     server.add("1", image)
     in_two_halves(server, image.layers[0], never)
     order: list[str] = []
-    begun, unpack, discard = asyncio.Event(), workers.unpack, store.trees.discard
+    begun, goes_on, taken_away = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    unpack, discard, loop = workers.unpack, store.trees.discard, asyncio.get_running_loop()
 
     async def slow(tree: Path, source_fd: int) -> dict[str, Any]:
         begun.set()
         try:
-            await asyncio.sleep(0.2)
+            await goes_on.wait()
             return await unpack(tree, source_fd)
         finally:
             order.append("worker ended")
@@ -254,19 +255,21 @@ async def test_a_draft_is_taken_away_when_its_worker_has_ended(
     def discarded(draft: Draft) -> None:
         order.append("draft taken away")
         discard(draft)
+        loop.call_soon_threadsafe(taken_away.set)
 
     monkeypatch.setattr(workers, "unpack", slow)
     monkeypatch.setattr(store.trees, "discard", discarded)
     pulling = asyncio.ensure_future(collect(store.images.pull(f"{server.host}/a/b", "1", None, None)))
     await asyncio.wait_for(begun.wait(), 30)
     pulling.cancel()
+    for _ in range(100):  # turns of the loop in which the draft could be taken away too early
+        await asyncio.sleep(0)
+    assert order == []
+    goes_on.set()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(pulling, 30)
     never.set()
-    for _ in range(100):
-        if len(order) == 2:
-            break
-        await asyncio.sleep(0.05)
+    await asyncio.wait_for(taken_away.wait(), 30)
     assert order == ["worker ended", "draft taken away"]
     assert workers.count == 1  # it was not merely kept from beginning
     store.trees.tree_store.drain()

@@ -88,14 +88,30 @@ def test_a_slow_client_gets_everything(blob: Path) -> None:
     run(check)
 
 
-def test_clients_that_do_not_read_hold_no_thread(blob: Path) -> None:
+def waits(monkeypatch: pytest.MonkeyPatch, number: int) -> asyncio.Event:
+    """Set when so many files wait for their clients, which do not read."""
+    waiting, reached, writable = 0, asyncio.Event(), SendingLoop._writable
+
+    async def counted(loop: SendingLoop, fd: int) -> None:
+        nonlocal waiting
+        waiting += 1
+        if waiting == number:
+            reached.set()
+        await writable(loop, fd)
+
+    monkeypatch.setattr(SendingLoop, "_writable", counted)
+    return reached
+
+
+def test_clients_that_do_not_read_hold_no_thread(blob: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def check() -> None:
+        all_wait = waits(monkeypatch, 40)
         loop = asyncio.get_running_loop()
         async with connection() as (one, _), connection() as (other, _):
             with blob.open("rb") as file:
                 sending = [asyncio.create_task(loop.sendfile(each, file, 0, SIZE)) for each in (one, other) * 20]
-                await asyncio.sleep(0.5)
-                await asyncio.wait_for(asyncio.to_thread(os.getpid), 1)
+                await asyncio.wait_for(all_wait.wait(), 30)
+                await asyncio.wait_for(asyncio.to_thread(os.getpid), 10)
                 for task in sending:
                     task.cancel()
                 assert all(isinstance(end, asyncio.CancelledError) for end in
@@ -104,12 +120,13 @@ def test_clients_that_do_not_read_hold_no_thread(blob: Path) -> None:
     run(check)
 
 
-def test_a_client_that_goes_away_ends_it(blob: Path) -> None:
+def test_a_client_that_goes_away_ends_it(blob: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def check() -> None:
+        it_waits = waits(monkeypatch, 1)
         async with connection() as (transport, client):
             with blob.open("rb") as file:
                 sending = asyncio.create_task(asyncio.get_running_loop().sendfile(transport, file, 0, SIZE))
-                await asyncio.sleep(0.1)
+                await asyncio.wait_for(it_waits.wait(), 30)
                 client.close()
                 with pytest.raises(ConnectionError):
                     await asyncio.wait_for(sending, 10)

@@ -4,33 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from corten.snapshots.trash import Trash
 from corten.snapshots.tree_store import Tree, TreeStore
-
-
-class Rows:
-    """A `Table` in memory."""
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
-
-    def put(self, kind: str, id: str, body: dict[str, Any]) -> None:
-        self.rows[kind, id] = body
-
-    def delete(self, kind: str, id: str) -> None:
-        self.rows.pop((kind, id), None)
-
-    def list(self, kind: str) -> dict[str, dict[str, Any]]:
-        return {id: body for (of, id), body in self.rows.items() if of == kind}
+from fakes.table import MemoryTable
 
 
 @pytest.fixture
 def tree_store(tmp_path: Path) -> Iterator[TreeStore]:
-    tree_store = TreeStore(tmp_path / "snapshots", Rows())
+    tree_store = TreeStore(tmp_path / "snapshots", MemoryTable())
     yield tree_store
     tree_store.close()
 
