@@ -41,11 +41,11 @@ class RuntimeWorld:
         for applet in ("sh", "cat", "sleep", "id", "echo", "head", "stty"):
             (self.tree / "bin" / applet).symlink_to("busybox")
         (self.tree / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nbob:x:1000:1000::/:/bin/sh\n")
-        self.count = 0
+        self.bundles: list[Bundle] = []
 
     def bundle(self, *command: str, **options: Any) -> Bundle:
-        self.count += 1
-        name = f"{self.root.name}-{os.getpid()}-{self.count}"  # another worker of pytest has a directory of that name
+        # Another worker of pytest has a directory of the same name.
+        name = f"{self.root.name}-{os.getpid()}-{len(self.bundles)}"
         path = self.root / name
         for directory in (path, path / "upper", path / "work"):
             directory.mkdir()
@@ -59,7 +59,9 @@ class RuntimeWorld:
         layers = (f"lowerdir={self.tree}", f"upperdir={path / 'upper'}", f"workdir={path / 'work'}")
         rootfs = (Mount("overlay", "overlay", "/", layers),)
         given = {"log": LogFile(path / "log"), "cgroup": spec["linux"]["cgroupsPath"], **options}
-        return Bundle(name, path, rootfs, runtime=self.runtime, clone_namespaces=self.clone_namespaces, **given)
+        made = Bundle(name, path, rootfs, runtime=self.runtime, clone_namespaces=self.clone_namespaces, **given)
+        self.bundles.append(made)
+        return made
 
     async def started(self, *command: str, **options: Any) -> SupervisedTask:
         task = await self.supervisors.create(self.bundle(*command, **options))
@@ -83,11 +85,16 @@ class RuntimeWorld:
             *(self.root / "launcher.log").read_text().splitlines(),
         ]
 
-    def close(self) -> None:
-        """Fails when tasks have left anything behind."""
+    async def close(self) -> None:
+        """Fails when tasks have left anything behind, and ends those of a test that failed."""
         self.supervisors.close()
+        left = self.left()
+        for bundle in self.bundles:
+            if (self.root / "run" / bundle.id).exists() and (task := await self.supervisors.adopt(bundle)):
+                await task.destroy()
+                await task.delete()
         self.launcher.close()
-        assert self.left() == []
         for hierarchy in cgroups.detect().hierarchies:
             with suppress(FileNotFoundError):
                 os.rmdir(f"{hierarchy.mountpoint}/{_PARENT}")
+        assert left == [] == self.left()

@@ -30,7 +30,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         pytest.skip(f"needs {request.param} (Debian's runc)")
     world = RuntimeWorld(tmp_path, request.param)
     yield world
-    world.close()
+    await world.close()
 
 
 async def test_exec_as_a_user_with_its_own_status(world: RuntimeWorld) -> None:

@@ -65,7 +65,7 @@ class Supervised(World):
         return Supervisors(self._inner.launcher, self._inner.root / "run")
 
     async def close(self) -> None:
-        self._inner.close()
+        await self._inner.close()
 
 
 class Plain(World):
