@@ -178,3 +178,23 @@ async def test_a_holder_that_is_killed_or_stopped(world: World, number: int, mon
         await world.sandboxes.release("pod")
     until(lambda: ended(pid))
     assert not any(world.run.iterdir())
+
+
+async def test_a_member_that_has_gone_to_another_namespace_leads_nowhere(world: World) -> None:
+    """With CAP_SYS_ADMIN over both it can, to the host's for instance (setns(2))."""
+    first = await world.sandboxes.open("a")
+    mine = os.fstat(first.fd).st_ino
+    process = inside(first)
+    assert inode(await world.sandboxes.open("a", [member(process)], inode=mine)) == mine
+    elsewhere = inside(await world.sandboxes.open("b"))
+    assert inode(await world.sandboxes.open("a", [member(elsewhere)], inode=mine)) not in (
+        mine,
+        os.stat(f"/proc/{elsewhere.pid}/ns/net").st_ino,
+    )
+    with subprocess.Popen(["sleep", "1000"]) as host:
+        ours = os.stat("/proc/self/ns/net").st_ino
+        for known in (0, mine):
+            assert inode(await world.sandboxes.open("a", [member(host)], inode=known)) not in (mine, ours)
+        host.kill()
+    end(process)
+    end(elsewhere)

@@ -492,6 +492,8 @@ async def test_paused_nothing_goes_on(world: World) -> None:
         with pytest.raises(BlockingIOError):
             ours.setblocking(False)
             ours.recv(1)
+        with pytest.raises(Conflict, match="paused"):  # in a frozen group it could not begin, and would never answer
+            await asyncio.wait_for(task.exec(ExecSpec("e1", process("true")), None), 5)
         ours.settimeout(10)
         await task.resume()
         assert not task.paused

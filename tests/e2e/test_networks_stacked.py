@@ -81,6 +81,18 @@ def test_connect_and_disconnect(cli: Client, lan: Lan) -> None:
     assert cli.out("exec", "web", "ip", "-o", "link").count("eth") == 0
 
 
+def test_an_address_is_used_again_at_once(cli: Client, lan: Lan) -> None:
+    """The kernel removes a device with its namespace, behind the last process's end: its MAC is taken until then."""
+    own = f"{lan.three}.0/24"
+    cli("network", "create", "-d", "macvlan", "--subnet", own, "-o", f"parent={lan.parent}", "street")
+    cli("run", "-d", "--name", "web", "--network", "street", "--ip", f"{lan.three}.9", IMAGE, "sleep", "1000")
+    for _ in range(8):
+        cli("restart", "-t", "0", "web")
+    for _ in range(4):
+        cli("rm", "-f", "web")
+        cli("run", "-d", "--name", "web", "--network", "street", "--ip", f"{lan.three}.9", IMAGE, "sleep", "1000")
+
+
 def test_a_stray_of_a_killed_daemon_is_no_obstacle(docker: Client, lan: Lan) -> None:
     docker(
         "network", "create", "-d", "macvlan", "--subnet", f"{lan.three}.0/24", "-o", f"parent={lan.parent}", "street"

@@ -91,6 +91,8 @@ class FakeTask(HostTask):
 
         try:
             with self._running():
+                if self.paused:
+                    raise Conflict("the container is paused")
                 streams = [stream] if stream else []
                 program = Program(spec.process, streams, terminal=spec.terminal, stdin=spec.stdin, on_exit=ended)
         except Conflict:

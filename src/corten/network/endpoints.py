@@ -6,12 +6,15 @@ one. `Endpoint.record` is all of it; its keeper is the container, which hands it
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import ipaddress
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from corten.errors import Conflict, Forbidden, NotFound
+from corten.errors import Conflict, Failed, Forbidden, NotFound
 from corten.network import rate
 from corten.network.addresses import AddressRequest, Lease
 from corten.network.dataplane import Dataplane
@@ -38,6 +41,8 @@ from corten.network.ports import (
 from corten.network.resolver import Resolver
 from corten.network.store import NetworkStore, route_rank
 from corten.spec.json import Json
+
+_GOING, _AGAIN = 2.0, 0.02  # seconds for a device to go with its namespace, and between two tries
 
 
 class Endpoints:
@@ -85,7 +90,7 @@ class Endpoints:
             endpoint = new_endpoint(network, lease, wanted.mac, request)
             taken = self._publish(network, endpoint, ports, undo)
             endpoint = replace(endpoint, ports=report(request.exposed, taken))
-            endpoint = self._attach(network, endpoint, wanted, request.namespace)
+            endpoint = await self._attach(network, endpoint, wanted, request.namespace)
             undo.callback(network.driver.detach, endpoint, lambda: None, request.namespace)
             await self._dataplane.forget_flows(taken)
             if network.definition.id not in self._store:  # removed meanwhile: it had no endpoint yet
@@ -93,7 +98,24 @@ class Endpoints:
             undo.pop_all()
         return endpoint
 
-    def _attach(
+    async def _attach(
+        self, network: ActiveNetwork, endpoint: Endpoint, wanted: AddressRequest, namespace: Namespace
+    ) -> Endpoint:
+        """A MAC address is in use until the kernel has removed the device that had it before, which goes with its
+        namespace behind the end of the last process: that is waited for."""
+        deadline = time.monotonic() + _GOING
+        while True:
+            try:
+                return self._attach_now(network, endpoint, wanted, namespace)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                if time.monotonic() > deadline:
+                    text = f"address of container {endpoint.container_name} is in use on network"
+                    raise Failed(f"{text} {network.definition.name}: {error.strerror}") from error
+            await asyncio.sleep(_AGAIN)
+
+    def _attach_now(
         self, network: ActiveNetwork, endpoint: Endpoint, wanted: AddressRequest, namespace: Namespace
     ) -> Endpoint:
         best = self._store.default_route(endpoint.container_id)
@@ -173,7 +195,7 @@ class Endpoints:
         known = network.endpoints.get(endpoint.endpoint_id) if network is not None else None
         if network is None or known is None:
             raise NotFound(f"container {endpoint.container_id} is not in network {endpoint.network_name} any more")
-        changed = self._attach(network, known, address_request(network, known.settings_in), namespace)
+        changed = self._attach_now(network, known, address_request(network, known.settings_in), namespace)
         network.add(changed)
         return changed
 

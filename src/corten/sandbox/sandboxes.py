@@ -26,10 +26,22 @@ Who gets a `Namespace` closes it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from corten.errors import NotFound
 from corten.tasks.contract import Holders, IdMap, Namespace, NetworkNamespaces, Task
+
+
+def open_network(task: Task, inode: int) -> int:
+    """A descriptor of a task's network namespace, the caller's to close. Raises NotFound when the task has ended, or is
+    not in the one with this inode (0: in any but our own)."""
+    fd = task.open_namespace("network")
+    found = os.fstat(fd).st_ino
+    if found == (inode or found) and (inode or found != os.stat("/proc/self/ns/net").st_ino):
+        return fd
+    os.close(fd)
+    raise NotFound("its first process has left the network namespace that it was started in")
 
 
 class Sandboxes:
@@ -37,17 +49,21 @@ class Sandboxes:
         self._namespaces = namespaces
         self._holders = holders
 
-    async def open(self, id: str, members: Iterable[Task] = (), id_map: IdMap | None = None) -> Namespace:
+    async def open(
+        self, id: str, members: Iterable[Task] = (), id_map: IdMap | None = None, inode: int = 0
+    ) -> Namespace:
         """The network namespace of a sandbox: its holder's, that of a member which is still in it, or a new one.
 
-        `id_map` is for a new one, which is then owned by a new user namespace. Raises Failed, Unavailable.
+        `id_map` is for a new one, which is then owned by a new user namespace. `inode` is that of the namespace that
+        members were put into: one with CAP_SYS_ADMIN may have gone to another since, the host's for instance
+        (setns(2)). Raises Failed, Unavailable.
         """
         if id in self._holders.ids:
             return await self._holders.open(id)
         for member in members:
             try:
-                return await self._namespaces.open(member.open_namespace("network"))
-            except NotFound:  # it has just ended
+                return await self._namespaces.open(open_network(member, inode))
+            except NotFound:  # it has just ended, or is elsewhere
                 continue
         return await self._namespaces.create(id_map)
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, assert_never
 
 from corten.error_codec import encode
-from corten.errors import CortenError, StartFailed
+from corten.errors import Conflict, CortenError, StartFailed
 from corten.instance.contract import Created, Instance, Size
 from corten.kernel import process as p
 from corten.supervisor import clone, endings, failures, requests, wire
@@ -225,6 +225,8 @@ class Supervisor:
         return {}
 
     def _exec(self, request: requests.Exec, fds: list[int], reply: Reply) -> None:
+        if self._paused:  # requests are read one after the other: a process cloned into a frozen group never answers
+            raise Conflict("the container is paused")
         execution = request.execution
         stdio = Stdio(execution.terminal, execution.stdin)
         client = (fds[0], request.client) if fds and request.client else None

@@ -344,3 +344,60 @@ async def test_an_earlier_daemons_containers(tmp_path: Path) -> None:
     await new.settle()
     assert new.parts.table.list("container") == {}
     await new.close()
+
+
+async def due(engine: Engine, name: str = "") -> Container:
+    """A container whose restart is due, and waits for its lock, which the caller holds."""
+    container = await make(engine, "false", name=name, RestartPolicy={"Name": "always"})
+    await container_start.start(engine.containers, container)
+    async with asyncio.timeout(10):
+        while status(container) != "restarting":
+            await asyncio.sleep(0)
+        await container.lock.acquire()
+        assert container.restart is not None
+        await container.restart_due(container.restart)
+        for _ in range(100):
+            await asyncio.sleep(0)
+    return container
+
+
+@pytest.mark.parametrize("verb", ["stop", "kill", "remove"])
+async def test_a_stop_while_a_restart_is_due_is_the_last_word(engine: Engine, verb: str) -> None:
+    container = await due(engine)
+    verbs = {
+        "stop": lambda: container_stop.stop(engine.containers, container, 0),
+        "kill": lambda: container_stop.kill(engine.containers, container),
+        "remove": lambda: container_remove.remove(engine.containers, container, force=True),
+    }
+    stopping = asyncio.ensure_future(verbs[verb]())
+    await asyncio.sleep(0)
+    container.lock.release()
+    async with asyncio.timeout(10):
+        await asyncio.wait({stopping})
+        assert verb != "remove" or (stopping.result() is None and container.gone)
+        while container.record.state.running:
+            await asyncio.sleep(0.01)
+    assert container.record.stopped and container.restart is None and status(container) in ("exited", "removing")
+
+
+@pytest.mark.parametrize("client", [False, True])
+async def test_a_restart_that_fails_answers_those_that_wait(
+    engine: Engine, client: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    container = await due(engine)
+    waiting = [container_wait.future(container, "not-running"), container_wait.future(container, "next-exit")]
+
+    async def fail(bundle: Bundle, streams: Sequence[Stream] = ()) -> Task:
+        raise Conflict("cannot join network of a non running container")
+
+    monkeypatch.setattr(engine.parts.runtime, "create", fail)
+    if client:
+        starting = asyncio.ensure_future(container_start.start(engine.containers, container))
+        container.end_restart()
+    container.lock.release()
+    async with asyncio.timeout(10):
+        assert [(await future).status for future in waiting] == [128, 128]
+        if client:
+            with pytest.raises(Conflict, match="cannot join"):
+                await starting
+    assert status(container) == "exited" and (client or "cannot join network" in caplog.text)

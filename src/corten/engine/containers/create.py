@@ -121,6 +121,8 @@ def wanted_networks(
     mode = host_config.network_mode or "default"
     if joins(mode):
         return {}
+    if mode == "host" and set(networking.endpoints_config or {}) - {"host"}:
+        raise Invalid("conflicting options: a container in the host's network cannot be in another one as well")
     asked = {_name(networks, ref): settings for ref, settings in (networking.endpoints_config or {}).items()}
     first = _name(networks, mode)
     wanted = {first: asked.pop(first, EndpointSettings()), **asked}

@@ -131,13 +131,12 @@ async def _run_again(containers: Containers, container: Container, restart: Rest
         container.end_restart()
         try:
             run.check_startable(container)
-            await run.start(containers, container)
         except (NotModified, Conflict):  # it is being removed
             return None
+        try:
+            await run.start(containers, container)
         except (CortenError, OSError) as error:
             log.error("container %s could not be restarted: %s", container.id, error)
-            code = container.record.state.exit_code
-            container.wake(Exit(code, time.time(), error=str(error)), "not-running", "next-exit")
             return None
         return container.task
 

@@ -18,6 +18,7 @@ from corten.network.endpoint_request import EndpointRequest
 from corten.network.resolver import Sockets
 from corten.plan.namespaces import own_network
 from corten.plan.validate.network import check_endpoint
+from corten.sandbox.sandboxes import open_network
 from corten.spec.docker.host_config import PortBinding
 from corten.spec.docker.networking import EndpointSettings
 from corten.tasks.contract import Namespace
@@ -269,7 +270,8 @@ async def _opened(containers: Containers, container: Container) -> AsyncIterator
     task = container.task
     if task is None:
         raise NotFound(f"container {container.id} is not running")
-    namespace = await containers.parts.namespaces.open(task.open_namespace("network"))
+    fd = open_network(task, container.record.network_namespace)
+    namespace = await containers.parts.namespaces.open(fd)
     try:
         yield namespace
     finally:

@@ -55,6 +55,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     mounts        what is mounted where; sources of volumes are filled in
     timing        seconds that the phases of the last start took
     stopped       a client stopped it: the policies "always" and "unless-stopped" look at this
+    network_namespace  inode of the namespace that the present run, or the last one, was put into; 0 is not known
     sandbox       the container in whose network the present run, or the last one, is; "" for its own
     """
 
@@ -76,6 +77,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     restart_count: int = 0
     stopped: bool = False
     sandbox: str = ""
+    network_namespace: int = 0
     timing: dict[str, float] = {}
 
     @property

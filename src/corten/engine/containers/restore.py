@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from corten.engine.containers import lifecycle, parents, pause, records, removal, restarts, run
 from corten.engine.containers.container import Container
@@ -31,7 +33,12 @@ async def restore(containers: Containers) -> None:
                 parts.volumes.hold(point.name, record.id)
     for container in containers.joining.values():
         _find_sandbox(containers, container)
-    await asyncio.gather(*(_restore(containers, container) for container in list(containers.by_id.values())))
+    every = list(containers.by_id.values())
+    adopted: dict[Container, bool] = {}
+    with_task = [container for container in every if container.record.state.has_task]
+    await asyncio.gather(*(_one(container, partial(_adopt, containers, container, adopted)) for container in with_task))
+    # Only now: what an end or a start does in a network depends on which other containers are in it.
+    await asyncio.gather(*(_one(container, partial(_go_on, containers, container, adopted)) for container in every))
     parents.remove_unused(containers)
 
 
@@ -47,30 +54,37 @@ def _find_sandbox(containers: Containers, container: Container) -> None:
         record.sandbox = owner.id
 
 
-async def _restore(containers: Containers, container: Container) -> None:
-    status = container.record.state.status
+async def _one(container: Container, step: Callable[[], Awaitable[None]]) -> None:
     try:
         async with container.lock:
-            if status == "removing":
-                await removal.remove_locked(containers, container, volumes=False)
-            elif status in ("running", "paused"):
-                await _adopt(containers, container)
-            elif status == "restarting" or restarts.starts_with_daemon(container.record):
-                lifecycle.start_soon(containers, container)
+            await step()
     except (CortenError, OSError) as error:
         log.error("container %s could not be restored: %s", container.id, error)
     except Exception:  # a defect that one container's state brings out must not keep all others from their daemon
         log.exception("container %s could not be restored", container.id)
 
 
-async def _adopt(containers: Containers, container: Container) -> None:
-    """A running task goes on; one that ended meanwhile is ended here, with what its supervisor wrote down."""
-    if await run.adopt(containers, container):
+async def _adopt(containers: Containers, container: Container, adopted: dict[Container, bool]) -> None:
+    adopted[container] = await run.adopt(containers, container)
+    if adopted[container]:
         await pause.thaw_unrecorded(container)
-        lifecycle.keep(containers, container)
-    else:
-        decision = await lifecycle.end_run_locked(containers, container, _lost())
-        lifecycle.keep_ended(containers, container, decision)
+
+
+async def _go_on(containers: Containers, container: Container, adopted: dict[Container, bool]) -> None:
+    """A running task is kept; one that ended meanwhile is ended here, with what its supervisor wrote down."""
+    if container in adopted:
+        if adopted[container]:
+            await run.complete_adoption(containers, container)
+            lifecycle.keep(containers, container)
+        else:
+            decision = await lifecycle.end_run_locked(containers, container, _lost())
+            lifecycle.keep_ended(containers, container, decision)
+        return
+    status = container.record.state.status
+    if status == "removing":
+        await removal.remove_locked(containers, container, volumes=False)
+    elif status == "restarting" or restarts.starts_with_daemon(container.record):
+        lifecycle.start_soon(containers, container)
 
 
 def _lost() -> Exit:

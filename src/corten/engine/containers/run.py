@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -38,7 +39,7 @@ from corten.spec.docker import times
 from corten.spec.docker.host_config import HostConfig
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
-from corten.tasks.contract import Bundle, Namespace, Task
+from corten.tasks.contract import Bundle, Exit, Namespace, Task
 
 log = logging.getLogger(__name__)
 _LOOK = 10.0  # seconds
@@ -127,9 +128,13 @@ async def adopt(containers: Containers, container: Container) -> bool:
     if task is None:
         return False
     container.run(task)
+    return True
+
+
+async def complete_adoption(containers: Containers, container: Container) -> None:
+    """What an adopted run has lost of its network is restored, and its health is checked again."""
     await container_network.serve_again(containers, container)
     health.begin(containers, container)
-    return True
 
 
 def _record_failure(parts: Parts, container: Container, error: BaseException) -> None:
@@ -143,6 +148,7 @@ def _record_failure(parts: Parts, container: Container, error: BaseException) ->
     container.record.state = records.State(
         status, exit_code=code, error=str(error), started_at=state.started_at, finished_at=state.finished_at
     )
+    container.wake(Exit(code, time.time(), error=str(error)), "not-running", "next-exit")
     records.save(parts.table, container.record)
 
 
@@ -191,7 +197,8 @@ async def _network_namespace(
     with phases.phase("namespace"):
         members = [member.task for member in containers.members(container) if member.task is not None]
         id_map = bundle.id_map(record.host_config, parts.facts)
-        namespace = await parts.sandboxes.open(record.id, members, id_map)
+        namespace = await parts.sandboxes.open(record.id, members, id_map, record.network_namespace if members else 0)
+    record.network_namespace = os.fstat(namespace.fd).st_ino
     stack.callback(namespace.close)
     return namespace
 
@@ -267,6 +274,8 @@ def _joined(containers: Containers, container: Container, held: AsyncExitStack) 
             except NotFound as error:
                 raise Conflict(f"cannot join {kind} of a non running container: {other.id}") from error
             held.callback(os.close, fd)
+            if kind == "network":
+                record.network_namespace = os.fstat(fd).st_ino
             found[kind] = f"/proc/{os.getpid()}/fd/{fd}"
     return found
 

@@ -35,6 +35,7 @@ async def kill(containers: Containers, container: Container, signal_text: str = 
         _record_stop(containers, container)
         if await lifecycle.cancel_restart(containers, container):
             return
+        _record_stop(containers, container)  # again: a restart that was due before may have come in between
     if number == signal.SIGKILL:
         await _end(containers, container, number, _KILL_PATIENCE)
     else:
@@ -57,6 +58,7 @@ async def stop(containers: Containers, container: Container, seconds: int | None
         raise NotModified(f"container {container.record.name} is not running")
     _record_stop(containers, container)
     if not await lifecycle.cancel_restart(containers, container):
+        _record_stop(containers, container)  # again: a restart that was due before may have come in between
         await _end(containers, container, number, _patience(containers, container, seconds))
     containers.parts.events.publish("container", "stop", container.id, container.attributes())
 
@@ -98,6 +100,7 @@ async def kill_for_removal(containers: Containers, container: Container) -> None
     _record_stop(containers, container)
     if await lifecycle.cancel_restart(containers, container) or not container.record.state.running:
         return
+    _record_stop(containers, container)  # again: a restart that was due before may have come in between
     task, ending = container.task, container_wait.future(container, "next-exit")
     try:
         async with asyncio.timeout(_REMOVAL_PATIENCE):

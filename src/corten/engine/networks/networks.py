@@ -246,7 +246,10 @@ class Networks:
         """POST /networks/prune: networks without containers, but the predefined ones."""
         deleted = []
         for made in prunable(self.store.values(), filters or Filters()):
-            await self.remove(made.id)
+            try:
+                await self.remove(made.id)
+            except (NotFound, Forbidden):  # it was removed, or has come into use, meanwhile
+                continue
             deleted.append(made.name)
         self._publish("network", "prune", "", {"reclaimed": "0"})
         return {"NetworksDeleted": deleted}
