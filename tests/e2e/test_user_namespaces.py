@@ -149,3 +149,15 @@ def test_nothing_of_the_host_can_be_changed(client: Client) -> None:
         assert box.run() == []
         for how in ((), ("-t",), ("-u", "1000")):
             assert (how, box.exec(*how)) == (how, [])
+
+
+def test_another_container_s_network_can_be_shared(client: Client) -> None:
+    """Its user namespace comes with it: that one owns the other."""
+    client("run", "-d", "--name", "first", IMAGE, "sleep", "1000")
+    out = inside(client, "--network", "container:first", script="cat /proc/self/uid_map").split()
+    assert out[:3] == ["0", str(FIRST), "65536"]
+    client("run", "-d", "--name", "second", "--network", "container:first", IMAGE, "sleep", "1000")
+    client("restart", "-t", "0", "first")
+    shown = [client("exec", name, "ip", "-o", "-4", "addr").out for name in ("first", "second")]
+    assert shown[0] == shown[1] and "eth0" in shown[0]
+    client("rm", "-f", "first", "second")

@@ -33,7 +33,7 @@ from corten.plan import bundle
 from corten.plan.document import container_spec
 from corten.plan.facts import HostFacts, MountPoint, SpecInputs
 from corten.plan.mounts import bundle_files
-from corten.plan.namespaces import joins
+from corten.plan.namespaces import joins, remapped
 from corten.plan.security import capabilities, parse_security_options, unfiltered
 from corten.spec.docker import times
 from corten.spec.docker.host_config import HostConfig
@@ -257,7 +257,7 @@ def _joined(containers: Containers, container: Container, held: AsyncExitStack) 
     """Paths of the namespaces of other containers that this one shares, by descriptors that `held` closes. Raises
     Conflict when one of them does not run."""
     found = {}
-    record, host = container.record, container.record.host_config
+    record, host, facts = container.record, container.record.host_config, containers.parts.facts
     record.sandbox = ""
     for kind, mode in (("network", host.network_mode), ("pid", host.pid_mode), ("ipc", host.ipc_mode)):
         if name := joins(mode):
@@ -276,6 +276,10 @@ def _joined(containers: Containers, container: Container, held: AsyncExitStack) 
             held.callback(os.close, fd)
             if kind == "network":
                 record.network_namespace = os.fstat(fd).st_ino
+                if remapped(host, facts) and remapped(other.record.host_config, facts):
+                    user = other.task.open_namespace("user")  # which owns it: only from there can it be entered
+                    held.callback(os.close, user)
+                    found["user"] = f"/proc/{os.getpid()}/fd/{user}"
             found[kind] = f"/proc/{os.getpid()}/fd/{fd}"
     return found
 
