@@ -50,6 +50,7 @@ class Supervisor:
         self._ended = False
         self._started = False
         self._paused = False
+        self._oom_reported = False
         control, *rest = fds
         self._control = socket.socket(fileno=control)
         self._filter_fd = rest.pop(0) if request.has_filter else -1
@@ -246,6 +247,7 @@ class Supervisor:
 
     def _oom(self, _: int) -> None:
         if self._instance.out_of_memory() and not self._ended:
+            self._oom_reported = True
             self._tell({"event": "oom"})
 
     def _end(self, ended: int) -> None:
@@ -259,7 +261,7 @@ class Supervisor:
         ending = {"status": status, "at": time.time(), "oom_killed": out_of_memory, "error": ""}
         if self._started:
             self._write_exit(ending)
-        if out_of_memory:
+        if out_of_memory and not self._oom_reported:
             self._tell({"event": "oom"})
         self._tell({"event": "exit", **ending})
         _tried(self._execs.end_all)  # after that: one that the kernel holds back would hold the message back too

@@ -401,3 +401,21 @@ async def test_a_restart_that_fails_answers_those_that_wait(
             with pytest.raises(Conflict, match="cannot join"):
                 await starting
     assert status(container) == "exited" and (client or "cannot join network" in caplog.text)
+
+
+async def test_a_member_starts_again_behind_the_one_whose_network_it_is_in(engine: Engine) -> None:
+    always = {"Name": "always"}
+    owner = await make(engine, "sleep", "60", name="owner", RestartPolicy=always)
+    member = await make(engine, "sleep", "60", NetworkMode="container:owner", RestartPolicy=always)
+    for container in (owner, member):
+        await container_start.start(engine.containers, container)
+    first = {container: container.task for container in (owner, member)}
+    ended = [container_wait.future(container, "next-exit") for container in first]
+    for task in first.values():
+        assert task is not None
+        await task.signal(9)
+    async with asyncio.timeout(10):
+        await asyncio.wait(ended)
+        while any(c.record.state.status != "running" or c.task in (None, first[c]) for c in first):
+            await asyncio.sleep(0.01)
+    assert member.record.restart_count == owner.record.restart_count == 1

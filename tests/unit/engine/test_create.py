@@ -14,7 +14,7 @@ from corten.engine.containers import list as container_list
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers import rename as container_rename
 from corten.engine.engine import Engine
-from corten.errors import Conflict, Invalid, NotFound
+from corten.errors import Conflict, Exhausted, Invalid, NotFound
 from corten.spec.docker.filters import Filters
 from corten.spec.id_map import IdRange
 from corten.spec.mounts import Mount
@@ -112,3 +112,19 @@ async def test_a_volume_that_cannot_be_removed_stops_no_removal(
         await container_rename.rename(engine.containers, container, "other")
     (left,) = engine.volumes.list()
     engine.volumes.remove(left.name)
+
+
+async def test_a_name_that_cannot_be_stored_is_not_taken(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    container, _ = await create(engine, {"Image": "test"}, {}, "box")
+
+    def fail(kind: str, id: str, body: object) -> None:
+        raise Exhausted("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.parts.table, "put", fail)
+        with pytest.raises(Exhausted):
+            await container_rename.rename(engine.containers, container, "other")
+    assert engine.containers.get("box") is container and container.record.name == "box"
+    with pytest.raises(NotFound):
+        engine.containers.get("other")
+    await container_rename.rename(engine.containers, container, "other")

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import TypeVar
 
 from corten.engine.containers import records, removal, restarts, run
@@ -18,7 +19,8 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.records import Record
 from corten.engine.containers.restarts import Decision, Remove, Rest, Restart
-from corten.errors import Conflict, CortenError, NotModified
+from corten.errors import Conflict, CortenError, Invalid, NotFound, NotModified
+from corten.plan.namespaces import joins
 from corten.tasks.contract import Exit, Task
 from corten.units.durations import SECOND
 
@@ -64,10 +66,26 @@ async def _keep(containers: Containers, container: Container, decision: Decision
                 return
             case Restart():
                 await container.restart_due(decision)
+                await _owner_is_back(containers, container)
                 task = await _completed(containers, container, _run_again(containers, container, decision))
                 if task is None:
                     return
                 decision = await _end_of(containers, container, task)
+
+
+async def _owner_is_back(containers: Containers, container: Container) -> None:
+    """A container can only join one that runs: where the one whose network it is in is to be started again as well, at
+    the daemon's start for instance, that goes first."""
+    name = joins(container.record.host_config.network_mode)
+    if not name:
+        return
+    with suppress(NotFound, Invalid):  # the start says what is wrong
+        owner = containers.get(name)
+        restart = owner.restart
+        while restart is not None and owner.restart is restart:
+            await owner.restart_due(restart)
+        async with owner.lock:  # held until it has started, or could not
+            pass
 
 
 async def _end_of(containers: Containers, container: Container, task: Task) -> Decision:

@@ -23,9 +23,17 @@ async def rename(containers: Containers, container: Container, name: str) -> Non
         if new == old:
             raise Invalid("Renaming a container with the same name as its current name")
         containers.check_free(new)
-        del containers.by_name[old]
-        record.name = new
-        containers.by_name[new] = container
-        container_network.renamed(containers, container)
-        records.save(containers.parts.table, record)
+        _call(containers, container, new)
+        try:
+            records.save(containers.parts.table, record)
+        except BaseException:
+            _call(containers, container, old)
+            raise
         containers.parts.events.publish("container", "rename", record.id, container.attributes(oldName="/" + old))
+
+
+def _call(containers: Containers, container: Container, name: str) -> None:
+    del containers.by_name[container.record.name]
+    container.record.name = name
+    containers.by_name[name] = container
+    container_network.renamed(containers, container)
