@@ -169,7 +169,7 @@ def _containers(root: Path, store: ImageStore, now: Known) -> Iterator[Fault]:
     tree_store = store.trees.tree_store
     trees = tree_store.all()
     for id, name in sorted(now.containers.items()):
-        if id in now.going:
+        if id in now.going or id in now.creating:
             continue
         if not (root / "containers" / id).is_dir():
             text = f"container {name} has no directory: its log is lost"

@@ -19,8 +19,8 @@ from corten.store.images import ImageRecord
 class Known:
     """`needed` is digest to the images that have this blob, `in_flight` blobs and parts of pulls that run or can be
     resumed, `trees` directory to key ("" for drafts), `writable` the keys among them that are no layers, `containers`
-    and `images` id to name, `going` those of the containers that are being erased, `stuck` paths of what was removed
-    and could not be erased, with the error."""
+    and `images` id to name, `going` those of the containers that are being erased, `creating` those that are being
+    made, `stuck` paths of what was removed and could not be erased, with the error."""
 
     records: tuple[ImageRecord, ...]
     images: dict[str, str]
@@ -30,6 +30,7 @@ class Known:
     writable: frozenset[str]
     containers: dict[str, str]
     going: frozenset[str]
+    creating: frozenset[str]
     volumes: frozenset[str]
     stuck: dict[str, str]
 
@@ -54,6 +55,7 @@ def known(engine: Engine, store: ImageStore) -> Known:
         {id: str(body.get("name") or id) for id, body in listed.items()}
         | {id: container.record.name for id, container in ((c.id, c) for c in engine.containers.every())},
         frozenset(id for id, body in listed.items() if (body.get("state") or {}).get("status") == "removing"),
+        frozenset(container.id for container in engine.containers.creating.values()),
         frozenset(volume.name for volume in engine.volumes.list()),
         {
             f"{trash.path.relative_to(engine.parts.settings.data_root)}/{name}": error

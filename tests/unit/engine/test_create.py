@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ from corten.errors import Conflict, Exhausted, Invalid, NotFound
 from corten.spec.docker.filters import Filters
 from corten.spec.id_map import IdRange
 from corten.spec.mounts import Mount
+from corten.storage.faults import find
+from corten.storage.known import known
 from docker_json import create
 from fakes.engine import PlainEngine
 
@@ -128,3 +130,22 @@ async def test_a_name_that_cannot_be_stored_is_not_taken(engine: Engine, monkeyp
     with pytest.raises(NotFound):
         engine.containers.get("other")
     await container_rename.rename(engine.containers, container, "other")
+
+
+async def test_a_container_that_is_being_made_is_no_fault(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`system check` sees it before it has a directory and a tree."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def held(work: Callable[[], object], seconds: float) -> object:
+        begun.set()
+        await go_on.wait()
+        return work()
+
+    monkeypatch.setattr(container_create, "alone", held)
+    making = asyncio.create_task(create(engine, {"Image": "test"}, {"Binds": ["/etc:/data"]}, "box"))
+    await begun.wait()
+    store = engine.images.store
+    assert engine.containers.creating
+    assert find(engine.parts.settings.data_root, store, [], known(engine, store), {}) == []
+    go_on.set()
+    await making
