@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import time
@@ -175,6 +176,11 @@ def _link(path: str) -> str:
         return os.readlink(path)
     except FileNotFoundError:
         return ""
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        # A directory of a deep tree that is being erased: no two censuses are the same before that is done.
+        return f"{path} at {time.monotonic_ns()}"
 
 
 def _names(directory: Path) -> list[str]:
