@@ -59,7 +59,10 @@ class FakeTask(HostTask):
         """As `HostTask` does, which asks for the task's control group first."""
         if not self.pid or self.program.exit.done():
             raise NotFound(f"container {self.id} is not running")
-        return os.open(self.namespace(kind), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.open(self.namespace(kind), os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, ProcessLookupError):  # it has ended, and asyncio has not reaped it yet
+            raise NotFound(f"container {self.id} is not running") from None
 
     async def start(self) -> Mapping[str, float]:
         await self.program.start()

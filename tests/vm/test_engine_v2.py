@@ -50,10 +50,18 @@ def run(name, command, **host):
     report(container=name, status=status, output=output.decode(), oom=state["OOMKilled"], warnings=warnings)
 
 
+def accepts():
+    try:
+        Api("guest").connect()
+    except OSError:  # no socket yet, or nothing listens yet
+        return False
+    return True
+
+
 sys.stderr.flush()
 daemon = subprocess.Popen([sys.executable, "-m", "corten.daemon", "--bridge", "none"], stderr=subprocess.PIPE)
 deadline = time.monotonic() + 60
-while not os.path.exists(SOCKET):
+while not accepts():
     if daemon.poll() is not None or time.monotonic() > deadline:
         report(daemon=daemon.stderr.read().decode()[-2000:])
         sys.exit(1)
