@@ -1,4 +1,4 @@
-"""Control groups that the kernel does not let go of at once."""
+"""Control groups that the kernel cannot remove at once: EBUSY."""
 
 from __future__ import annotations
 
