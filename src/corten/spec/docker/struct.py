@@ -33,6 +33,9 @@ else:
 UNSET: Never = object()  # type: ignore[assignment]
 
 
+_SCALARS = frozenset((str, int, bool, float, type(None)))
+
+
 class Field:
     """What is known of one field beside its Python name and its annotation. As an attribute it is the zero value."""
 
@@ -59,6 +62,27 @@ class Field:
     def omitted(self, value: object) -> bool:
         """Go's omitempty: zero values, and empty lists and maps; a pointer to a zero value is none."""
         return self.omitempty and (value == self.zero or value in ([], {}))
+
+
+class _UnsetJson:
+    """What `to_json` shows of a structure of which no field was set.
+
+    shown   key to zero value, UNSET for what is omitted, in Docker's order: all keys that the version has
+    nested  attribute and key of the zero values that are structures, lists or maps, which are made anew each time
+    omits   whether any field can be omitted
+    """
+
+    __slots__ = ("nested", "omits", "shown")
+
+    def __init__(self, fields: dict[str, Field], version: Version | None) -> None:
+        known = {attribute: field for attribute, field in fields.items() if field.known(version)}
+        self.shown = {field.key: UNSET if field.omitted(field.zero) else field.zero for field in known.values()}
+        self.nested = [
+            (attribute, field.key)
+            for attribute, field in known.items()
+            if not field.omitempty and type(field.zero) not in _SCALARS
+        ]
+        self.omits = any(field.omitempty for field in known.values())
 
 
 def field(
@@ -90,12 +114,14 @@ class Struct:
     GO: ClassVar[str] = ""
     NAME: ClassVar[str] = ""
     POINTER: ClassVar[bool] = False
+    _UNSET_JSON: ClassVar[dict[Version | None, _UnsetJson]] = {}
 
     def __init_subclass__(cls, go: str = "", name: str = "", pointer: bool = False) -> None:
         cls.GO, cls.POINTER = go, pointer
         cls.NAME = name or go.rpartition(".")[2]
         cls.TYPES = {**cls.__annotations__, **cls.TYPES}  # Go prints embedded structures behind
         cls.FIELDS = _FIELDS
+        cls._UNSET_JSON = {}
 
     def __init__(self, **values: Any) -> None:
         if not self.TYPES.keys() >= values.keys():
@@ -120,12 +146,23 @@ class Struct:
         def show(struct: Struct) -> dict[str, Any]:
             return struct.to_json(version)
 
-        shown: dict[str, Any] = {}
-        for attribute, field in self.FIELDS.items():
-            value = getattr(self, attribute)
-            if not field.omitted(value) and field.known(version):
-                shown[field.key] = _plain(value, show)
-        return shown
+        unset = self._UNSET_JSON.get(version) or self._unset_json(version)
+        values, fields = self.__dict__, self.FIELDS
+        shown = unset.shown.copy()
+        for attribute, key in unset.nested:
+            if attribute not in values:
+                shown[key] = _plain(fields[attribute].zero, show)
+        for attribute, value in values.items():
+            field = fields[attribute]
+            if field.key in shown:
+                shown[field.key] = UNSET if field.omitted(value) else _plain(value, show)
+        return {key: value for key, value in shown.items() if value is not UNSET} if unset.omits else shown
+
+    @classmethod
+    def _unset_json(cls, version: Version | None) -> _UnsetJson:
+        """Computed once for each version: a structure has some fields of its own and many more that were not set."""
+        found = cls._UNSET_JSON[version] = _UnsetJson(cls.FIELDS, version)
+        return found
 
     def given_json(self) -> dict[str, Any]:
         """What a client sends of it: only the fields that were set, zero values among them, all the way down."""
@@ -160,6 +197,8 @@ def _field(cls: type[Struct], name: str) -> Field:
 
 
 def _plain(value: Any, show: Callable[[Struct], dict[str, Any]]) -> Any:
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, Struct):
         return show(value)
     if isinstance(value, (list, tuple)):
