@@ -32,10 +32,10 @@ class Copying:
         return self.mounts(key)
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
-        return (Mount("bind", str(self._store.files(self._store.get(key))), "/", ("rbind", "rw")),)
+        return (Mount("bind", self._store.place(self._store.get(key), "fs"), "/", ("rbind", "rw")),)
 
     def view(self, name: str) -> tuple[Mount, ...]:
-        return (Mount("bind", str(self._store.files(self._store.get(name))), "/", ("rbind", "ro")),)
+        return (Mount("bind", self._store.place(self._store.get(name), "fs"), "/", ("rbind", "ro")),)
 
     def usage(self, key: str) -> Usage:
         return self._store.usage(key)

@@ -43,18 +43,18 @@ class Overlay:
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
         tree = self._store.get(key)
-        upper = str(self._store.files(tree))
+        upper = self._store.place(tree, "fs")
         if tree.parent is None:
             return (Mount("bind", upper, "/", ("rbind", "rw")),)
         lower = self._lower(self._store.lineage(tree.parent))
-        options = (f"lowerdir={lower}", f"upperdir={upper}", f"workdir={self._store.work(tree)}", *_OFF)
+        options = (f"lowerdir={lower}", f"upperdir={upper}", f"workdir={self._store.place(tree, 'work')}", *_OFF)
         return (Mount("overlay", "overlay", "/", options),)
 
     def view(self, name: str) -> tuple[Mount, ...]:
         top = self._store.get(name)
         lower = [top, *(self._store.lineage(top.parent) if top.parent is not None else ())]
         if len(lower) == 1:  # overlay wants two at least
-            return (Mount("bind", str(self._store.files(lower[0])), "/", ("rbind", "ro")),)
+            return (Mount("bind", self._store.place(lower[0], "fs"), "/", ("rbind", "ro")),)
         return (Mount("overlay", "overlay", "/", ("ro", f"lowerdir={self._lower(lower)}", *_OFF)),)
 
     def usage(self, key: str) -> Usage:
@@ -64,7 +64,7 @@ class Overlay:
         self._store.remove(key)
 
     def _lower(self, lineage: Sequence[Tree]) -> str:
-        return ":".join(str(self._store.files(tree)) for tree in lineage)
+        return ":".join(self._store.place(tree, "fs") for tree in lineage)
 
     # ---------------------------------------------------------------------------------------------- import of layers
 

@@ -65,6 +65,7 @@ class TreeStore:
 
     def __init__(self, root: Path, table: Table, mkdir: Mkdir = os.mkdir) -> None:
         self.root = root
+        self._top = str(root)
         self._mkdir = mkdir
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._groups = BlockGroups(root)
@@ -93,10 +94,11 @@ class TreeStore:
             return [key for key, tree in self._trees.items() if tree.committed == committed]
 
     def files(self, tree: Tree | Draft) -> Path:
-        return self.root / tree.directory / "fs"
+        return Path(self.place(tree, "fs"))
 
-    def work(self, tree: Tree) -> Path:
-        return self.root / tree.directory / "work"
+    def place(self, tree: Tree | Draft, part: str) -> str:
+        """The path of "fs" or "work" of a tree; as text, because a mount has one for each layer."""
+        return f"{self._top}/{tree.directory}/{part}"
 
     def lineage(self, name: str) -> list[Tree]:
         """The committed tree `name` and those below it, topmost first.
@@ -124,12 +126,13 @@ class TreeStore:
             name = _base36(self._next)
             self._next += 1
             self._drafts.add(name)
-        path = self.root / name
-        (self._mkdir if work else os.mkdir)(path, 0o700)  # a tree has the modes of what writes there
+        draft = Draft(name, self.root / name / "fs")
+        # A tree has the modes of what writes there.
+        (self._mkdir if work else os.mkdir)(draft.path.parent, 0o700)
         for part in ("fs", "work") if work else ("fs",):
-            os.mkdir(path / part, 0o755)
-        os.chmod(path / "fs", 0o755)
-        return Draft(name, path / "fs")
+            os.mkdir(self.place(draft, part), 0o755)
+        os.chmod(self.place(draft, "fs"), 0o755)
+        return draft
 
     def _unmake(self, draft: Draft) -> None:
         """An empty one, as `_make` made it."""

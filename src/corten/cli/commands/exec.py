@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corten.cli.flags import Flags
     from corten.cli.session import Session
+    from corten.client.api import Client
 
 
 def run(session: Session, flags: Flags) -> int:
@@ -26,10 +27,8 @@ def run(session: Session, flags: Flags) -> int:
     console = size(STDOUT) if tty and is_terminal(STDOUT) else UNSET
     config = _config(flags, command, keys, console)
     client = session.client
-    # A container that is not there is a better message than a terminal that is not there.
-    containers.inspect(client, ref)
     if not detach:
-        attached.check_terminal(config.attach_stdin, tty)
+        _check_terminal(client, ref, config)
     start = ExecStart(detach=detach, tty=tty, console_size=console)
     exec_id = containers.exec_create(client, ref, config)
     if detach:
@@ -39,6 +38,15 @@ def run(session: Session, flags: Flags) -> int:
         return _attach(session, exec_id, start, config, key_bytes)
     except Interrupted as interrupted:
         return attached.restore_and_die(interrupted.number)
+
+
+def _check_terminal(client: Client, ref: str, config: ExecConfig) -> None:
+    """CommandError without a terminal; a container that is not there is the better message, ApiError."""
+    try:
+        attached.check_terminal(config.attach_stdin, config.tty)
+    except CommandError:
+        containers.inspect(client, ref)
+        raise
 
 
 def _config(flags: Flags, command: list[str], keys: str, console: tuple[int, int]) -> ExecConfig:

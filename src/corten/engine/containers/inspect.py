@@ -16,7 +16,7 @@ _DEFAULT_FIELDS = ("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6Pref
 def inspect(containers: Containers, container: Container, version: tuple[int, int] | None = None) -> Json:
     """The whole of it but SizeRw and SizeRootFs, which walk the disk; `Timing` is ours. `version` is that of the API,
     None for the newest: it says which fields of the two configurations are shown."""
-    record, bundle = container.record, container.bundle
+    record, bundle = container.record, str(container.bundle)
     settings = containers.parts.settings
     shown: Json = {
         "Id": record.id,
@@ -25,9 +25,9 @@ def inspect(containers: Containers, container: Container, version: tuple[int, in
         "Args": record.args,
         "State": state(container),
         "Image": record.image_id,
-        "ResolvConfPath": str(bundle / "resolv.conf"),
-        "HostnamePath": str(bundle / "hostname"),
-        "HostsPath": str(bundle / "hosts"),
+        "ResolvConfPath": f"{bundle}/resolv.conf",
+        "HostnamePath": f"{bundle}/hostname",
+        "HostsPath": f"{bundle}/hosts",
         "LogPath": _log_path(container),
         "Name": "/" + record.name,
         "RestartCount": record.restart_count,
