@@ -29,12 +29,15 @@ _BLKIO = {
 }
 
 
+_COMPARED = 0.5  # seconds between the two samples of an answer that is no stream: docker's client waits 2 s for it
+
+
 async def stats(containers: Containers, container: Container, stream: bool, one_shot: bool) -> AsyncIterator[Json]:
-    """One sample a second until the container goes (`stream`), or one that is compared with an earlier second's."""
+    """One sample a second until the container goes (`stream`), or one that is compared with an earlier one."""
     before: Json | None = None
     if not stream and not one_shot:
         before = await sample(containers, container, None)
-        await asyncio.sleep(1)
+        await asyncio.sleep(_COMPARED)
     while not container.gone:
         now = await sample(containers, container, before)
         yield now
