@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TypeVar
 
 import msgspec
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from corten import __version__
 from corten.api.errors import BodyTimeout, TooLarge
@@ -137,15 +137,19 @@ async def upload(request: web.BaseRequest) -> AsyncIterator[bytes]:
     Raises BodyTimeout when nothing of it comes for `PATIENCE` seconds.
     """
     invite(request)
-    while True:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                piece = await request.content.readany()
-        except TimeoutError:
-            raise BodyTimeout(f"nothing has come of the request's body for {PATIENCE:g} seconds") from None
-        if not piece:
-            return
-        yield piece
+    content = request.content
+    while not content.at_eof():
+        if piece := content.read_nowait() or await _next_piece(content):
+            yield piece
+
+
+async def _next_piece(content: StreamReader) -> bytes:
+    """b"" at the end."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await content.readany()
+    except TimeoutError:
+        raise BodyTimeout(f"nothing has come of the request's body for {PATIENCE:g} seconds") from None
 
 
 async def read_body(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:

@@ -34,7 +34,7 @@ class Overlay:
         draft = self._store.new(work=True)
         try:
             if lower:
-                _like(self._store.files(lower[0]), draft.path)
+                _like(self._store.place(lower[0], "fs"), draft.path)
             self._store.add(key, Tree(draft.directory, parent, False, 0))
         except BaseException:
             self._store.discard(draft)
@@ -134,7 +134,7 @@ class Overlay:
         return self._store
 
 
-def _like(model: Path, made: Path) -> None:
+def _like(model: str, made: Path) -> None:
     """The root of an overlay looks as its uppermost directory does."""
     status = os.stat(model)
     os.chown(made, status.st_uid, status.st_gid)

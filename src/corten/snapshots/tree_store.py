@@ -126,9 +126,9 @@ class TreeStore:
             name = _base36(self._next)
             self._next += 1
             self._drafts.add(name)
-        draft = Draft(name, self.root / name / "fs")
-        # A tree has the modes of what writes there.
-        (self._mkdir if work else os.mkdir)(draft.path.parent, 0o700)
+        path = self.root / name
+        draft = Draft(name, path / "fs")
+        (self._mkdir if work else os.mkdir)(path, 0o700)  # a tree has the modes of what writes there
         for part in ("fs", "work") if work else ("fs",):
             os.mkdir(self.place(draft, part), 0o755)
         os.chmod(self.place(draft, "fs"), 0o755)
