@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HELD = 48  # directories held open at a time: more than most trees are deep
@@ -24,14 +23,16 @@ def open_directory(name: Name, dirfd: int | None = None) -> int:
     return os.open(name, DIRECTORY, dir_fd=dirfd)
 
 
-@dataclass(slots=True)
 class _Level:
     """A directory below the top. `fd` is -1 while it is not held open; `device` and `inode` are known by then."""
 
-    name: Name
-    fd: int
-    device: int = 0
-    inode: int = 0
+    __slots__ = ("device", "fd", "inode", "name")  # no dataclass: the launcher has this, see tests/unit/supervisor
+
+    def __init__(self, name: Name, fd: int) -> None:
+        self.name = name
+        self.fd = fd
+        self.device = 0
+        self.inode = 0
 
     def release(self) -> None:
         status = os.fstat(self.fd)
