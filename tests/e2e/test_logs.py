@@ -7,6 +7,8 @@ import socket
 import struct
 import time
 
+import pytest
+
 from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.http import hijack
@@ -86,6 +88,18 @@ def test_rotation(docker: Client) -> None:
     lines = docker.out("logs", "wheel").splitlines()
     assert lines[-1] == "20000" and 500 < len(lines) < 20000
     assert lines == [str(number) for number in range(int(lines[0]), 20001)]
+
+
+@pytest.mark.parametrize("driver", ["json-file", "local"])
+def test_following_over_rotations_of_one_file(docker: Client, driver: str) -> None:
+    """Every line comes, though the one file is full after some ten of them."""
+    limits = ["--log-driver", driver, "--log-opt", "max-size=1k", "--log-opt", "max-file=1"]
+    script = "echo 0; until [ -e /go ]; do usleep 5000; done; for i in $(seq 200); do echo $i; usleep 5000; done"
+    docker("run", "-d", "--name", f"one-{driver}", *limits, IMAGE, "sh", "-c", script)
+    following = docker.popen("logs", "-f", f"one-{driver}")
+    assert following.stdout is not None and following.stdout.readline() == b"0\n"
+    docker("exec", f"one-{driver}", "touch", "/go")
+    assert following.stdout.read().split() == [b"%d" % number for number in range(1, 201)]
 
 
 def test_a_line_of_a_gigabyte(docker: Client) -> None:

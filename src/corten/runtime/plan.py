@@ -91,7 +91,8 @@ def plan(spec: dict[str, Any], root: tuple[MountPlan, ...]) -> Plan:
 
 
 def _own_null(mounts: tuple[MountPlan, ...], devices: Any) -> bool:
-    there = [mount for mount in mounts if posixpath.normpath(mount.target) in ("/dev", "/dev/null")]
+    named_so = [mount for mount in mounts if "dev" in mount.target]  # few, and a path takes a while to be normalised
+    there = [mount for mount in named_so if posixpath.normpath(mount.target) in ("/dev", "/dev/null")]
     if len(there) != 1 or there[0].fstype != "tmpfs" or there[0].copy_up or there[0].add & m.MOUNT_ATTR_NODEV:
         return False
     named = [device for device in devices if device["path"] == "/dev/null"]

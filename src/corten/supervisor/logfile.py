@@ -129,7 +129,7 @@ class LogFile:
                 pass  # it was not there, or another program removed it: the log goes on
         if self._max_file == 1:
             try:
-                os.truncate(self._path, 0)
+                os.unlink(self._path)  # not truncated: who follows it has it open, and reads the rest
             except OSError:
                 pass
         self._open()

@@ -93,6 +93,18 @@ async def test_damage_is_passed_over(tmp_path: Path) -> None:
     assert await read(path) == b"1\n2\n"
 
 
+async def test_following_a_file_that_becomes_shorter(tmp_path: Path) -> None:
+    """logrotate's copytruncate, and any other program that shortens it in place."""
+    path, ended = tmp_path / "log", asyncio.get_running_loop().create_future()
+    path.write_bytes(numbers(range(10)))
+    pieces = logs.read(path, Selection(mux=False, follow=True), ended)
+    assert await anext(pieces) == expected(range(10))
+    path.write_bytes(numbers(range(10, 13)))
+    assert await anext(pieces) == expected(range(10, 13))
+    ended.set_result(Exit(0, 0.0))
+    assert [piece async for piece in pieces] == []
+
+
 async def test_no_log_at_all(tmp_path: Path) -> None:
     assert await read(tmp_path / "log") == b""
 

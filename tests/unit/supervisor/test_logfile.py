@@ -66,6 +66,20 @@ def test_rotation_keeps_as_many_files_as_asked(tmp_path: Path) -> None:
     assert last == [f"{number:06}" for number in range(100 - len(last), 100)]
 
 
+def test_one_file_that_is_full_is_replaced(tmp_path: Path) -> None:
+    """Not truncated: what has it open still finds all of it."""
+    path = tmp_path / "log"
+    log = LogFile(str(path), 200, 1)
+    log.write("stdout", b"first\n")
+    with path.open() as follower:
+        for number in range(5):
+            log.write("stdout", b"%d\n" % number)
+        log.close()
+        held = follower.read()
+    assert json.loads(held.splitlines()[0])["log"] == "first\n"
+    assert held != path.read_text() and [file.name for file in tmp_path.iterdir()] == ["log"]
+
+
 def test_a_torn_last_record_does_not_spoil_the_next(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b'{"log":"whole\\n"}\n{"log":"to')

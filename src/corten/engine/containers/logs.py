@@ -179,8 +179,14 @@ class _Reader:
         self._rest = b""
 
     def next(self) -> bytes | None:
-        """The next piece, perhaps empty; None at the end of what is there. A torn last line waits for its rest."""
+        """The next piece, perhaps empty; None at the end of what is there. A torn last line waits for its rest.
+
+        A file that another program has shortened (logrotate, copytruncate) is read from its new beginning.
+        """
         data = os.pread(self.fd, PIECE, self.offset)
+        if not data and os.fstat(self.fd).st_size < self.offset:
+            self.offset, self._rest = 0, b""
+            data = os.pread(self.fd, PIECE, 0)
         if not data:
             return None
         self.offset += len(data)
