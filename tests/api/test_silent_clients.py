@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 from http.client import HTTPResponse
 
 import pytest
@@ -44,11 +45,12 @@ def test_a_body_that_stops_is_answered_and_its_connection_closed(
 
 def test_a_slow_body_is_taken(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is for one piece, not for all."""
-    waited = []
+    waited, waits = [], threading.Event()
 
     class Slow:
         def __init__(self, seconds: float) -> None:
             waited.append(seconds)
+            waits.set()
 
         async def __aenter__(self) -> None:
             return
@@ -63,8 +65,10 @@ def test_a_slow_body_is_taken(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -
         client.connect(daemon.socket)
         client.sendall(b"POST /containers/create HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n")
         client.sendall(f"Content-Length: {len(body)}\r\n\r\n".encode())
-        for at in range(len(body)):
+        for at in range(len(body) - 1):
             client.sendall(body[at : at + 1])
+        assert waits.wait(10), "the daemon does not wait for the last byte"
+        client.sendall(body[-1:])
         assert b" 201 " in client.recv(200)
     assert set(waited) == {call.PATIENCE}
 

@@ -135,3 +135,37 @@ def test_a_load_leaves_nothing(daemon: Fragile, image: Made) -> None:
         assert "Loaded image: loaded:1" in http.getresponse().read().decode()
     assert daemon.ask("DELETE", "/images/loaded:1")[0] == 200
     assert store(daemon) == before
+
+
+@pytest.mark.parametrize("path", ["/images/load", "/images/create?fromSrc=-&repo=left&tag=1"])
+def test_a_client_that_leaves_without_its_answer(daemon: Fragile, image: Made, path: str) -> None:
+    """docker-squash does that: what has come whole is completed."""
+    documents = [{"Config": "config.json", "RepoTags": ["left:1"], "Layers": ["0.tar", "1.tar"]}]
+    archive = tars.archive(
+        tars.file("config.json", image.config),
+        tars.file("0.tar", image.layers[0]),
+        tars.file("1.tar", image.layers[1]),
+        tars.file("manifest.json", json.dumps(documents).encode()),
+    )
+    before = store(daemon)
+    with Connection(daemon.socket) as http:
+        http.putrequest("POST", path)
+        http.putheader("Content-Type", "application/x-tar")
+        http.putheader("Content-Length", str(len(archive)))
+        http.endheaders()
+        http.send(archive)
+    until(lambda: daemon.ask("GET", "/images/left:1/json")[0] == 200, "the image is there")
+    assert daemon.ask("DELETE", "/images/left:1")[0] == 200
+    until(lambda: store(daemon) == before, "nothing is left")
+
+
+def test_half_a_load_whose_client_leaves_is_nothing(daemon: Fragile, image: Made) -> None:
+    before = store(daemon)
+    with Connection(daemon.socket) as http:
+        http.putrequest("POST", "/images/load")
+        http.putheader("Content-Type", "application/x-tar")
+        http.putheader("Content-Length", str(1 << 30))
+        http.endheaders()
+        http.send(tars.file("0.tar", image.layers[0])[: 6 << 20])
+        until(lambda: sum(parts(daemon).values()) >= 4 << 20, "some of the layer is on disk")
+    until(lambda: store(daemon) == before, "nothing is left")

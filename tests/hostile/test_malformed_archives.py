@@ -63,10 +63,17 @@ _ARCHIVE: dict[str, str] = {"Content_Type": "application/x-tar"}
 
 
 def loaded(daemon: Fragile, layer: bytes) -> tuple[int, str]:
-    """As the layer of an image. Quiet: an error behind the first message of progress is in the stream."""
+    """As the layer of an image."""
     diff = "sha256:" + hashlib.sha256(layer).hexdigest()
     rootfs = '"rootfs":' + json.dumps({"type": "layers", "diff_ids": [diff]})
-    return said(daemon, "POST", "/images/load?quiet=1", archive(document(rootfs=rootfs), "bad:1", layer))
+    return load(daemon, archive(document(rootfs=rootfs), "bad:1", layer))
+
+
+def load(daemon: Fragile, data: bytes) -> tuple[int, str]:
+    """Its errors stand in the stream, with status 200: 400 stands for those."""
+    status, answer = daemon.ask("POST", "/images/load?quiet=1", data, **_ARCHIVE)
+    assert status == 200
+    return (400, answer["error"]) if "error" in answer else (200, str(answer))
 
 
 def said(daemon: Fragile, method: str, path: str, body: bytes) -> tuple[int, str]:
@@ -75,7 +82,7 @@ def said(daemon: Fragile, method: str, path: str, body: bytes) -> tuple[int, str
 
 
 DOORS: dict[str, Callable[[Fragile, bytes], tuple[int, str]]] = {
-    "load": lambda daemon, data: said(daemon, "POST", "/images/load", data),
+    "load": load,
     "layer": loaded,
     "import": lambda daemon, data: said(daemon, "POST", "/images/create?fromSrc=-", data),
     "copy": lambda daemon, data: said(daemon, "PUT", "/containers/put/archive?path=/", data),

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from corten.api.call import Call, decode_object, json_answer, read_body, upload
 from corten.api.routes import Route
-from corten.api.streams import begin, pieces, progress
+from corten.api.streams import begin, pieces, progress, progress_to_the_end
 from corten.api.versions import NO_VIRTUAL_SIZE, Version
 from corten.engine import images as engine_images
 from corten.errors import Invalid, Unsupported
@@ -52,12 +52,15 @@ async def create(call: Call) -> web.StreamResponse:
     changes = call.query.getall("changes", [])
     names = (call.text("repo"), call.text("tag"), call.text("message"))
     body = upload(call.request)
-    return await progress(call, call.engine.images.import_(body, *names, changes, call.text("platform") or None))
+    source = call.engine.images.import_(body, *names, changes, call.text("platform") or None)
+    return await progress_to_the_end(call, source, status_200=False)
 
 
 async def load(call: Call) -> web.StreamResponse:
     """The body is an archive of images; messages while it is read."""
-    return await progress(call, call.engine.images.load(upload(call.request), call.flag("quiet")))
+    return await progress_to_the_end(
+        call, call.engine.images.load(upload(call.request), call.flag("quiet")), status_200=True
+    )
 
 
 async def prune(call: Call) -> web.StreamResponse:

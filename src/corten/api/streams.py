@@ -10,8 +10,8 @@ from aiohttp import web
 
 from corten.aio.sources import closing
 from corten.api.call import HEADERS, Call, encode_line
-from corten.api.errors import message
-from corten.errors import CortenError
+from corten.api.errors import BodyTimeout, message
+from corten.errors import CortenError, Unavailable
 
 log = logging.getLogger(__name__)
 _WHOLE = 1 << 20  # bytes that are kept back
@@ -74,7 +74,71 @@ async def progress(call: Call, source: AsyncIterator[object]) -> web.StreamRespo
         except (CortenError, OSError) as error:
             if isinstance(error, ConnectionError):
                 raise
-            text = message(error)
-            await answer.write(encode_line({"errorDetail": {"message": text}, "error": text}))
+            await answer.write(_error_line(error))
         await answer.write_eof()
     return answer
+
+
+async def progress_to_the_end(call: Call, source: AsyncIterator[object], status_200: bool) -> web.StreamResponse:
+    """`progress` of a change that the request's body describes: once that is whole, the change is completed, though the
+    client disconnects without reading the answer. With `status_200` the first error is a message too."""
+    messages = _Messages(call)
+    task = asyncio.create_task(messages.send_all(source, status_200))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not call.request.content.is_eof():
+            task.cancel()
+        task.add_done_callback(_log_failure)
+        raise
+    return await messages.end()
+
+
+class _Messages:
+    """Lines of an answer that begins with the first of them; they are dropped when the client has disconnected."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._answer: web.StreamResponse | None = None
+        self._disconnected = False
+
+    async def send_all(self, source: AsyncIterator[object], status_200: bool) -> None:
+        try:
+            async with closing(source):
+                async for item in source:
+                    await self._send(encode_line(item))
+        except (ConnectionError, BodyTimeout):  # its request has not come whole
+            raise
+        except (CortenError, OSError) as error:
+            if self._answer is None and (isinstance(error, Unavailable) or not status_200):
+                raise  # for Unavailable nothing was read: the client may try again
+            await self._send(_error_line(error))
+
+    async def _send(self, line: bytes) -> None:
+        if self._disconnected:
+            return
+        try:
+            await (await self._begun()).write(line)
+        except ConnectionError:
+            self._disconnected = True
+
+    async def _begun(self) -> web.StreamResponse:
+        if self._answer is None:
+            self._answer = await begin(self._call, "application/json")
+        return self._answer
+
+    async def end(self) -> web.StreamResponse:
+        answer = await self._begun()
+        await answer.write_eof()
+        return answer
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, CortenError | OSError):
+        log.error("a change whose client has disconnected failed", exc_info=error)
+
+
+def _error_line(error: BaseException) -> bytes:
+    text = message(error)
+    return encode_line({"errorDetail": {"message": text}, "error": text})

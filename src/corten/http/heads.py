@@ -4,8 +4,9 @@ aiohttp bounds each line and the number of lines; that is 128 MB for our API, wh
 configuration in one header. It waits for a head's end as long as a connection may be idle, and answers what is no HTTP
 in plain text by its own name.
 
-Of aiohttp's inner workings this uses `_messages`, `_waiter`, `_close`, `_upgraded`, `_buffer_paused`, `_request_count`
-and `_ErrInfo`; tests/contract/test_hijack.py and tests/hostile/test_registry_server.py hold what must stay true.
+Of aiohttp's inner workings this uses `_messages`, `_waiter`, `_close`, `_upgraded`, `_buffer_paused`, `_request_count`,
+`_current_request` and `_ErrInfo`; tests/contract/test_hijack.py, tests/hostile/test_registry_server.py and
+tests/fault/test_images_killed.py hold what must stay true.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ class BoundedHeads(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_ended()
+        request = self._current_request
+        if request is not None and request.content.is_eof():
+            self._current_request = None  # or aiohttp would drop what is still to be read of a body that came whole
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
