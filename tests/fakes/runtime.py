@@ -126,7 +126,7 @@ class FakeTask(HostTask):
         program = self.execs.get(exec_id)
         return program is not None and not program.exit.done()
 
-    async def signal(self, number: int, everyone: bool = False) -> None:
+    async def signal(self, number: int, all_processes: bool = False) -> None:
         with self._running():
             self.program.signal(number)
 

@@ -4,7 +4,7 @@
     to_walk_thread        counting trees: as long as there are files (df, ps -s, check)
     to_removal_thread     removal of trees of any size, after the response
     to_disk_thread        what the disk has to finish while a request waits: syncs, collections
-    alone                 what a container or a dead mount can block: a thread for each call
+    alone                 what a container or a mount that does not answer can block: a thread for each call
     store.feed            streams from clients: a thread for each
 
 A thread cannot be cancelled. Nothing that waits for another process or for the network may be done in one that is

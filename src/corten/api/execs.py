@@ -67,7 +67,7 @@ async def _start_into(call: Call, exec: Exec, stream: Stream, size: tuple[int, i
         frame = b"\x01\0\0\0" + len(text).to_bytes(4, "big") + text if stream.mux else text
         try:
             await send(spare, frame)
-        except OSError:  # it has gone, and does not want to know
+        except OSError:  # it has disconnected
             return
         hang_up(spare)  # a supervisor that does not answer may have a copy on its way
     finally:

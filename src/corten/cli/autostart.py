@@ -1,4 +1,4 @@
-"""Starting a daemon that is not there, for launchers that want `corten run` to be the first command ever given.
+"""Starting a daemon that is not there, for launchers whose first command is `corten run`.
 
 The environment variable CORTEN_AUTOSTART names a command (words separated by blanks; no shell) that returns 0 once a
 daemon listens on the default socket. It is run only when connecting to that socket failed because no process listened.

@@ -1,4 +1,4 @@
-"""Platforms: os/arch/variant as users write it, and the JSON that newer parts of the API want."""
+"""Platforms: os/arch/variant as users write it, and the JSON that newer parts of the API take."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def raise_file_limit() -> None:
 
 
 def give_memory_back() -> None:
-    """What is freed goes back to the kernel, but for a few megabytes (mallopt(3)), in as few heaps as two cores want.
+    """What is freed goes back to the kernel, but for a few megabytes (mallopt(3)), in as few heaps as two cores need.
 
     By default glibc learns from the first megabyte that is freed to keep such ones, in a heap for each thread: a push
     and a pull of a gigabyte left 79 MB resident instead of 54. Giving back every piece of a stream, on the other hand,

@@ -14,7 +14,7 @@ from corten.spec.json import Json
 
 
 class Engine:
-    """One daemon's engine; it knows no HTTP.
+    """One daemon's engine, without HTTP.
 
     engine = Engine(parts)
     await engine.open()          # takes up what an earlier daemon left

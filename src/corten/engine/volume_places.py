@@ -1,4 +1,4 @@
-"""Where volumes lie, so that one and its record are both there or both not, wherever the daemon dies.
+"""Where volumes lie, so that one and its record are both there or both not, wherever the daemon is killed.
 
     <volumes>/NAME/_data      a volume
     <volumes>/.moving/NAME    one that is being made, or removed

@@ -136,8 +136,8 @@ class Unpacker:
 def _outcome(
     digest: str, pumping: asyncio.Future[str], working: asyncio.Future[Json], refused: BaseException | None
 ) -> str:
-    """The digest of what was unpacked. Of two errors the first is the cause: a worker that gave up breaks the pipe, a
-    pump that gave up cuts it."""
+    """The digest of what was unpacked. Of two errors the first is the cause: a worker that stopped breaks the pipe, a
+    pump that stopped closes it."""
     failed = pumping.exception()
     if refused is not None and not working.cancelled():
         working.exception()  # retrieved, or asyncio logs that it never was

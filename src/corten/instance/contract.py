@@ -127,7 +127,7 @@ class Instance(Protocol):
     def enter(self, execution: Execution, stdio: ChildStdio) -> Process:
         """Begin a further process. NotFound when the instance is gone, StartFailed."""
 
-    def signal(self, number: int, everyone: bool) -> None:
+    def signal(self, number: int, all_processes: bool) -> None:
         """To the first process, or to every process. ProcessLookupError when it has ended."""
 
     def pause(self) -> None:

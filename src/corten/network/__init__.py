@@ -1,4 +1,4 @@
-"""Networks and containers in them, over drivers; knows no request of a client. Begin with `driver`.
+"""Networks and containers in them, over drivers; without a client's requests. Begin with `driver`.
 
 driver            Driver, ActiveNetwork: what a driver does, and the network in use that it does it for
 drivers           bridge, macvlan, ipvlan, host, none; `table` has their names

@@ -6,8 +6,8 @@
     postrouting masquerade: what leaves the bridges, hairpins, and the host's loopback
     forward     what may pass between bridges and the world; everything that is not about our bridges is let alone
 
-The table is inet, named after the daemon's bridge, and owned by the daemon's socket where the kernel knows that (Linux
-6.9): then no other program can flush it, and it stays when the daemon dies. Elsewhere a flush is noticed and repaired.
+The table is inet, named after the daemon's bridge, and owned by the daemon's socket where the kernel has that (Linux
+6.9): then no other program can flush it, and a killed daemon's stays. Elsewhere a flush is noticed and repaired.
 Accepting a packet here does not overrule another table's drop: on a host whose own FORWARD policy is drop, its
 administrator has to let the bridge pass there (`foreign_drops` finds such chains).
 """
@@ -37,7 +37,7 @@ PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": 132}
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """What the firewall knows of a network. `icc`: its containers may talk; `masquerade`: they leave as the host.
+    """What the firewall has of a network. `icc`: its containers may talk; `masquerade`: they leave as the host.
 
     Of its `subnets`, those in `routed` are not translated: other machines have routes to them, and reach what is
     published there by the container's own address. In `unprotected` they reach every port that way.

@@ -1,4 +1,4 @@
-"""The networks that every daemon has: host, none, and the default bridge as the configuration wants it."""
+"""The networks that every daemon has: host, none, and the default bridge as it is configured."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Resolver:
             _redirect(sockets)
             way_out = self._store.has_way_out(container_id)
             message = {"do": "serve", "container": container_id, "servers": list(servers), "open": way_out}
-            for _ in range(2):  # the process may have died just now
+            for _ in range(2):  # the process may have exited just now
                 await self.open(start=True)
                 self._send(message, sockets[:2])
                 if self._server is not None and self._server.reached:

@@ -35,7 +35,7 @@ class Inheritance(NamedTuple):
     start_listener: socket.socket | None = None  # who starts it connects here (the OCI command line)
     keep: tuple[int, ...] = ()  # passed on to the program, numbers from 3 on (--preserve-fds)
     console_size: tuple[int, int] = (0, 0)
-    dies_with_parent: bool = False  # for a parent that stays: it reads the output and records the end
+    parent_death_signal: bool = False  # for a parent that stays: it reads the output and records the end
     limits_itself: bool = False  # its parent does not know the specification
 
 
@@ -171,7 +171,7 @@ class Init:
         self.program.become_user()
 
     def bind_to_parent(self) -> None:
-        if self.inheritance.dies_with_parent:
+        if self.inheritance.parent_death_signal:
             p.prctl(p.PR_SET_PDEATHSIG, _signal.SIGKILL)
 
     def find_executable(self) -> None:
@@ -219,7 +219,7 @@ STEPS: tuple[tuple[str, Callable[[Init], None]], ...] = (
     ("protect", Init.protect_paths),  # read-only and masked paths, read-only root: nothing is made from here on
     ("stdio", Init.take_stdio),
     ("become user", Init.become_user),  # seccomp without no_new_privs goes in here, before privileges go
-    # Changing ids cleared it; a parent that is dead by now is noticed at "start".
+    # Changing ids cleared it; a parent that has exited by now is noticed at "start".
     ("parent's death", Init.bind_to_parent),
     ("find executable", Init.find_executable),  # as the user, who may not see what root sees
     ("close", Init.close_rest),

@@ -53,7 +53,7 @@ class Overlay:
     def view(self, name: str) -> tuple[Mount, ...]:
         top = self._store.get(name)
         lower = [top, *(self._store.lineage(top.parent) if top.parent is not None else ())]
-        if len(lower) == 1:  # overlay wants two at least
+        if len(lower) == 1:  # overlay needs two at least
             return (Mount("bind", self._store.place(lower[0], "fs"), "/", ("rbind", "ro")),)
         return (Mount("overlay", "overlay", "/", ("ro", f"lowerdir={self._lower(lower)}", *_OFF)),)
 

@@ -38,7 +38,7 @@ class Ingest:
         self.path = part
         self.expected = digest
         # What a client sent, and a small blob, are never resumed: they get an old mtime, so that the next start removes
-        # them if the daemon dies before an image has them.
+        # them if the daemon is killed before an image has them.
         self.passing = digest is None
         self._hash: Any = digests.hasher(digest or "sha256:" + "0" * 64)
         self.rounds = 0

@@ -5,7 +5,7 @@
         ...
                                            # from here on only images reference it
 
-They are in memory: the work of a daemon that died has ended, and releasing a lease must not need room on a full disk.
+They are in memory: the work of a killed daemon has ended, and releasing a lease must not need room on a full disk.
 """
 
 from __future__ import annotations

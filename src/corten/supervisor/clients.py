@@ -240,7 +240,7 @@ class Client:
             if self._reading:
                 self._input(data)
             return
-        # Half-close: the client has no more input, and still wants the output.
+        # Half-close: the client has no more input, and still reads the output.
         if self._reading and self._sink:
             self._reading = False
             self._closed(self, "end of input")

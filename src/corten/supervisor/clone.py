@@ -118,7 +118,7 @@ def become(request: Create, inputs: Inputs, reply: socket.socket) -> NoReturn:
         wire.send(reply, {"error": encode(error)})
         os._exit(1)
     inheritance = Inheritance(
-        theirs, inputs.stdio, prepared, console_size=inputs.size, dies_with_parent=True, limits_itself=True
+        theirs, inputs.stdio, prepared, console_size=inputs.size, parent_death_signal=True, limits_itself=True
     )
     spawn.become(plan_, inheritance, group, seccomp)
 
@@ -136,7 +136,7 @@ def create(request: Create, filter_fd: int, stdio: ChildStdio, size: Size, clone
         with timed(timing, "init"):
             child = spawn.spawn(
                 plan_,
-                lambda channel: Inheritance(channel, stdio, prepared, console_size=size, dies_with_parent=True),
+                lambda channel: Inheritance(channel, stdio, prepared, console_size=size, parent_death_signal=True),
                 group,
                 filter_of(filter_fd),
                 siblings=cloned,

@@ -34,12 +34,12 @@ class Exec:
 
 
 class Execs:
-    """Those that run, and those that ended while no daemon was connected. `tell` says whether one was."""
+    """Those that run, and those that ended while no daemon was connected. `send_event` says whether one was."""
 
-    def __init__(self, loop: Loop, spill: str, tell: Callable[[Json], bool]) -> None:
+    def __init__(self, loop: Loop, spill: str, send_event: Callable[[Json], bool]) -> None:
         self._loop = loop
         self._spill = spill
-        self._tell = tell
+        self._send_event = send_event
         self._all: dict[str, Exec] = {}
 
     def begin(self, request: Execution, stdio: Stdio, process: Process, client: Client | None, reply: Reply) -> None:
@@ -68,7 +68,7 @@ class Execs:
         exec_.stdio.started(console)
 
         def detached() -> None:
-            self._tell({"event": "detach", "exec": exec_.name})
+            self._send_event({"event": "detach", "exec": exec_.name})
 
         exec_.output = Output(self._loop, exec_.stdio, None, self._spill, stdin, True, detached)
         if client:
@@ -81,7 +81,7 @@ class Execs:
         assert exec_.output is not None
         exec_.output.drain()
         exec_.output.finish()
-        reported = self._tell({"event": "exec_exit", "exec": exec_.name, "status": exec_.status})
+        reported = self._send_event({"event": "exec_exit", "exec": exec_.name, "status": exec_.status})
         self._loop.after(0.0 if not exec_.output.busy else LINGER, lambda: self._close(exec_, reported))
 
     def _close(self, exec_: Exec, reported: bool) -> None:

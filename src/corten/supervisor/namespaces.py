@@ -1,6 +1,6 @@
 """Network namespaces, and user namespaces that own them, made before there is a container.
 
-They are held by descriptors and pinned nowhere: what holds a namespace open dies with its process, so there is nothing
+They are held by descriptors and pinned nowhere: what holds a namespace open ends with its process, so there is nothing
 to unmount after a crash. Together with a namespace comes a rtnetlink socket that was opened inside it: through it the
 daemon configures addresses and routes without ever entering.
 """

@@ -54,8 +54,8 @@ class HostProcesses:
             raise Failed("the container has no control group")
         return group
 
-    def signal(self, number: int, everyone: bool) -> None:
-        group = self._cgroup if everyone else None
+    def signal(self, number: int, all_processes: bool) -> None:
+        group = self._cgroup if all_processes else None
         if group is None:
             signal.pidfd_send_signal(self._pidfd, number)
             return

@@ -76,7 +76,7 @@ class Exec(NamedTuple):
 
 class Signal(NamedTuple):
     number: int
-    everyone: bool
+    all_processes: bool
 
 
 class SignalExec(NamedTuple):

@@ -19,7 +19,7 @@ def sealed_executable() -> int:
     """A descriptor of this interpreter's executable in a read-only overlay; the caller closes it."""
     binary = os.path.realpath(sys.executable)
     directory, name = os.path.split(binary)
-    with tempfile.TemporaryDirectory(prefix="corten-seal-") as empty:  # overlay wants two layers to be read-only
+    with tempfile.TemporaryDirectory(prefix="corten-seal-") as empty:  # overlay needs two layers to be read-only
         attributes = m.MOUNT_ATTR_RDONLY | m.MOUNT_ATTR_NODEV | m.MOUNT_ATTR_NOSUID
         tree = m.new("overlay", (f"lowerdir={_escape(directory)}:{empty}",), attributes, "corten-seal")
     try:

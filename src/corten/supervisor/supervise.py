@@ -43,7 +43,7 @@ class Supervisor:
         self._become = become
         self._loop = Loop()
         self._directory = request.run
-        self._execs = Execs(self._loop, request.bundle, self._tell)
+        self._execs = Execs(self._loop, request.bundle, self._send_event)
         self._connections: list[Connection] = []
         self._pid = 0
         self._output: Output | None = None
@@ -109,7 +109,7 @@ class Supervisor:
         self._loop.accept(self._listener, self._came)
 
     def _detached(self) -> None:
-        self._tell({"event": "detach"})
+        self._send_event({"event": "detach"})
 
     def _came(self, sock: socket.socket) -> None:
         connection = Connection(self._loop, sock, self._received, self._lost)
@@ -128,10 +128,10 @@ class Supervisor:
     def _lost(self, connection: Connection) -> None:
         self._connections.remove(connection)
         if not self._started and not self._ended and not self._connections:
-            # No daemon is left that could start what was created: its own died in between.
+            # No daemon is left that could start what was created: the one that asked for it exited in between.
             self._instance.signal(signal.SIGKILL, False)
 
-    def _tell(self, message: Json) -> bool:
+    def _send_event(self, message: Json) -> bool:
         """To every daemon that is connected; False when there is none."""
         for connection in tuple(self._connections):
             connection.send(message)
@@ -168,7 +168,7 @@ class Supervisor:
         if isinstance(request, requests.Exec):
             return self._exec(request, fds, reply)
         if isinstance(request, requests.Signal):
-            return self._signal(request.number, request.everyone)
+            return self._signal(request.number, request.all_processes)
         if isinstance(request, requests.Attach):
             return self._attach(request.client, fds)
         if isinstance(request, requests.Processes):
@@ -199,8 +199,8 @@ class Supervisor:
         self._output.attach(socket.socket(fileno=fd), client)
         return {}
 
-    def _signal(self, number: int, everyone: bool) -> Json:
-        self._instance.signal(number, everyone)
+    def _signal(self, number: int, all_processes: bool) -> Json:
+        self._instance.signal(number, all_processes)
         if number == signal.SIGKILL and self._paused:
             self._resume()  # a stopped process does not die
         return {}
@@ -248,7 +248,7 @@ class Supervisor:
     def _oom(self, _: int) -> None:
         if self._instance.out_of_memory() and not self._ended:
             self._oom_reported = True
-            self._tell({"event": "oom"})
+            self._send_event({"event": "oom"})
 
     def _end(self, ended: int) -> None:
         """The container's first process has exited."""
@@ -262,8 +262,8 @@ class Supervisor:
         if self._started:
             self._write_exit(ending)
         if out_of_memory and not self._oom_reported:
-            self._tell({"event": "oom"})
-        self._tell({"event": "exit", **ending})
+            self._send_event({"event": "oom"})
+        self._send_event({"event": "exit", **ending})
         _tried(self._execs.end_all)  # after that: one that the kernel holds back would hold the message back too
         self._output.finish()
         self._delete()  # before the clients are done: with it goes what holds the container's file systems

@@ -3,7 +3,7 @@
 A frame is a 4-byte big-endian length, then that many bytes of JSON: one object. Descriptors travel beside the bytes
 (SCM_RIGHTS) and an object says with "fds" how many of those that arrived are its own, in order. Requests carry "id"
 and "do"; an answer carries the same "id" and either "ok" or "error"; what was not asked for carries "event". A request
-to a supervisor may say by "until" (CLOCK_MONOTONIC) when its sender gives up: it is not done after that.
+to a supervisor may say by "until" (CLOCK_MONOTONIC) when its sender stops waiting: it is not done after that.
 
 The first thing a supervisor says on a connection is {"event": "hello", "version": V}. A daemon must speak the frames
 of every older version; what it does not know in an answer it ignores.

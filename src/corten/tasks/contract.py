@@ -148,7 +148,7 @@ class Task(Protocol):
         """False when an exec's process has ended, also while its supervisor has not said so yet: then `wait_exec` is
         about to answer. True where this cannot be seen."""
 
-    async def signal(self, number: int, everyone: bool = False) -> None: ...
+    async def signal(self, number: int, all_processes: bool = False) -> None: ...
 
     async def pause(self) -> None: ...
 
@@ -208,7 +208,7 @@ class Runtime(Protocol):
     async def adopt(self, bundle: Bundle) -> Task | None:
         """The task of an earlier daemon: running, or ended with its exit on disk. None when there is no trace.
 
-        When its supervisor died without writing an exit, `wait` answers status 137 with an error that says so.
+        When its supervisor was killed before it wrote an exit, `wait` answers status 137 with an error that says so.
         """
 
 

@@ -1,8 +1,8 @@
-"""What is left of a run whose supervisor died: processes, control groups, its directory below the exec root.
+"""What is left of a run whose supervisor was killed: processes, control groups, its directory below the exec root.
 
-A supervisor takes these away itself at the end of its container. Killed, it cannot; the container's first process dies
-with it (PR_SET_PDEATHSIG) unless it has changed that for itself, and processes of a container without a PID namespace
-of its own stay in any case. The control group holds them all.
+A supervisor takes these away itself at the end of its container. Killed, it cannot; the kernel then kills the
+container's first process (PR_SET_PDEATHSIG) unless it has changed that for itself, and processes of a container without
+a PID namespace of its own stay in any case. The control group holds them all.
 """
 
 from __future__ import annotations

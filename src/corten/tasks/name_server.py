@@ -1,5 +1,5 @@
 """The process that answers containers' questions about names (`supervisor.names`), seen from the daemon: found or
-started, told what changes, and heard of when it is gone."""
+started, sent what changes, and reported when it has exited."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _existing(place: int) -> socket.socket | None:
 
 
 async def _hello(connection: socket.socket) -> Collection[str] | None:
-    """Whom it serves; None when it is on its way out, or of another version: then it is told to end."""
+    """IDs of the containers it serves; None when it is shutting down, or, after it gets `quit`, of another version."""
     try:
         hello, _ = await answer(connection, wire.Decoder(), _PATIENCE)
     except (OSError, CortenError, wire.ProtocolError) as error:

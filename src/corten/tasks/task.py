@@ -253,8 +253,8 @@ class SupervisedTask(HostTask):
         pid = self._exec_pids.get(exec_id)
         return pid is not None and runs(pid)
 
-    async def signal(self, number: int, everyone: bool = False) -> None:
-        await self._ask("signal", signal=number, all=everyone)
+    async def signal(self, number: int, all_processes: bool = False) -> None:
+        await self._ask("signal", signal=number, all=all_processes)
 
     async def pause(self) -> None:
         await self._ask("pause")

@@ -92,7 +92,7 @@ class _Worker:
         self._decoder = wire.Decoder()
 
     async def answer(self, seconds: float = answers.HELPER) -> Json:
-        """The next frame. Raises what the worker raised; Failed when it died, Unavailable when it does not answer."""
+        """The next frame. Raises what the worker raised; Failed when it exited, Unavailable when it does not answer."""
         message, _ = await answers.answer(self._connection, self._decoder, seconds)
         return answers.content(message)
 

@@ -134,7 +134,7 @@ async def test_a_stop_that_cannot_be_recorded_has_not_happened(engine: Engine, t
         assert container.record.state.status == "running" and not container.record.stopped
 
 
-async def test_a_daemon_that_died_half_way_leaves_nothing_frozen(tmp_path: Path) -> None:
+async def test_a_daemon_that_was_killed_half_way_leaves_nothing_frozen(tmp_path: Path) -> None:
     """Between freezing and the record, or in the middle of a commit: the record says "running"."""
     runtime = FakeRuntime()
     old = PlainEngine(tmp_path, runtime)
@@ -165,7 +165,7 @@ async def test_kill_has_a_limit(engine: Engine, monkeypatch: pytest.MonkeyPatch)
     container, task = await running(engine)
     sent: list[int] = []
 
-    async def unheard(number: int, everyone: bool = False) -> None:
+    async def unheard(number: int, all_processes: bool = False) -> None:
         sent.append(number)
 
     with monkeypatch.context() as patch:

@@ -21,7 +21,7 @@ Condition = Literal["not-running", "next-exit", "removed"]
 
 
 class Container:
-    """Everything that the engine knows of one container in this run of the daemon.
+    """Everything that the engine has of one container in this run of the daemon.
 
     lock           held while the container changes; reading never takes it
     task           the present run, None between runs

@@ -137,7 +137,7 @@ class Execs:
     async def resize(self, exec: Exec, rows: int, columns: int) -> None:
         """Conflict before its start and after its end.
 
-        Clients tell the size while it starts, and listen for changes only when they have an answer.
+        Clients send the size while it starts, and listen for changes only when they have an answer.
         """
         task = exec.container.task
         if exec.state != "running" or task is None:

@@ -33,7 +33,7 @@ _NOW = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 async def prepare(container: Container, owner: tuple[int, int] = (0, 0)) -> None:
     """Everything that is bound has to be there before the network is known; `write_network` fills it.
 
-    The files belong to `owner`, whom the container's root is on the host. Raises Unavailable when other processes keep
+    The files belong to `owner`, the host's ids of the container's root. Raises Unavailable when other processes keep
     the kernel from writing them.
     """
 

@@ -102,7 +102,7 @@ def networks_of(record: Record) -> list[str]:
 
 
 def endpoint_settings(container: Container, network: str) -> Json:
-    """What it is now while it is connected, and otherwise what the client wants it to be."""
+    """What it is now while it is connected, and otherwise what the client has asked for."""
     if (endpoint := container.endpoints.get(network)) is not None:
         return endpoint.settings
     wanted = container.record.networks.get(network, EndpointSettings())

@@ -1,4 +1,4 @@
-"""--link on the default network: names in /etc/hosts, and variables. In user-defined networks the name server knows
+"""--link on the default network: names in /etc/hosts, and variables. In user-defined networks the name server has
 links, and there are no variables."""
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Entry(Line):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a client wants to see. Times are nanoseconds since the epoch, 0 for no bound; `tail` None is everything."""
+    """What a client asks for. Times are nanoseconds since the epoch, 0 for no bound; `tail` None is everything."""
 
     stdout: bool = True
     stderr: bool = True

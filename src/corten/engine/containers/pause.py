@@ -47,7 +47,7 @@ async def unpause(containers: Containers, container: Container) -> None:
 async def still(containers: Containers, container: Container, wanted: bool) -> AsyncIterator[Callable[[], None]]:
     """For a commit: the container stands still until the context ends, or until what it yields is called.
 
-    It is not recorded, so no fault of the disk can leave it frozen: a daemon that dies meanwhile leaves a frozen
+    It is not recorded, so no fault of the disk can leave it frozen: a daemon that is killed meanwhile leaves a frozen
     container whose record says "running", and the next one thaws it. A container that is not running is left alone.
     """
     wanted = wanted and container.record.state.status == "running"
@@ -72,7 +72,7 @@ async def still(containers: Containers, container: Container, wanted: bool) -> A
 
 async def thaw_unrecorded(container: Container) -> None:
     """At the daemon's start: the record decides whether a container is paused. One that was frozen, and whose daemon
-    died before it wrote that down or in the middle of a commit, goes on."""
+    was killed before it recorded that or in the middle of a commit, goes on."""
     task = container.task
     if task is not None and task.paused and container.record.state.status == "running":
         await task.resume()

@@ -115,7 +115,7 @@ async def kill_for_removal(containers: Containers, container: Container) -> None
 
 
 def _record_stop(containers: Containers, container: Container) -> None:
-    """Recorded before the signal goes out: a daemon that dies in between must not restart it by policy."""
+    """Recorded before the signal goes out: a daemon that is killed in between must not restart it by policy."""
     if container.record.stopped:
         return
     container.record.stopped = True

@@ -1,4 +1,4 @@
-"""Which networks a client wants to see, and which a prune removes."""
+"""Which networks a client lists, and which a prune removes."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ Publish = Callable[[str, str, str, Mapping[str, str]], None]  # events: type, ac
 
 class Networks:
     """`on_link_lost` is called when another program removed the device of an endpoint: what can enter the container
-    calls `reconnect`. `on_resolver_lost` is called when the name server died, for all containers at once.
+    calls `reconnect`. `on_resolver_lost` is called when the name server has exited, for all containers at once.
 
     `warnings` and `changes` (sysctls that were set on this host) are for `info`.
     """

@@ -87,7 +87,7 @@ class ParentedDriver(ABC):
         """One that leads nowhere, or the VLAN that "eth0.10" names."""
         name = self.device(made)
         if _own_parent(made):
-            self._make_dead_end(name)
+            self._make_dummy(name)
             return
         below, dot, number = name.rpartition(".")
         parent = self._links.find(below) if dot else None
@@ -97,7 +97,7 @@ class ParentedDriver(ABC):
             raise Invalid(f"parent {name} of network {made.name}: a VLAN's number is from 1 to 4094")
         self._make_link(rtnetlink.vlan(name, parent.ifindex, int(number)), name)
 
-    def _make_dead_end(self, name: str) -> None:
+    def _make_dummy(self, name: str) -> None:
         """A dummy, or an ifb, which drops as well what no filter sent there. (A bridge without ports is down.)"""
         try:
             self._make_link(rtnetlink.plain(name, "dummy"), name)

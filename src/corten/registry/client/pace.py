@@ -1,5 +1,5 @@
 """The least rate of a response. Without one, a byte every minute would hold a pull, and one of the few slots for
-downloads, for ever; Docker and curl have none by default, containerd's CRI gives up after minutes of nothing.
+downloads, for ever; Docker and curl have none by default, containerd's CRI stops after minutes of nothing.
 """
 
 from __future__ import annotations

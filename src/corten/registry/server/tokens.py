@@ -5,7 +5,7 @@ The registry makes them and only the registry reads them, so there is one form: 
 Authentication Implementation"; `access` lists what was granted.
 
     access     minutes; carried by each request
-    refresh    months; what `docker login` keeps in place of a password. It dies with the password, from whose hash
+    refresh    months; what `docker login` keeps in place of a password. It ends with the password, from whose hash
                `pwd` is derived
 """
 

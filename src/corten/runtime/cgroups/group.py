@@ -199,7 +199,7 @@ class Cgroup:
         return statistics.read(self.layout, self.directory, self.fd)
 
     def oom_count(self) -> int:
-        """How many processes of this group the kernel has killed for want of memory."""
+        """How many processes of this group the kernel has killed for lack of memory."""
         return oom.count(self.layout, self.directory("memory"), self.fd)
 
     def oom_fd(self) -> int | None:
@@ -233,7 +233,7 @@ class Cgroup:
             try:
                 self.freeze()
             except (Failed, Unsupported):
-                pass  # one does not stop, or none can be stopped: what forks meanwhile dies in the next round
+                pass  # one does not stop, or none can be stopped: what forks meanwhile is killed in the next round
             for directory in self._members():
                 cgroupfs.signal_all(directory)
             self.thaw()

@@ -1,4 +1,4 @@
-"""What this machine can limit, as `docker info` tells it, found by making a group and looking at its files.
+"""What this machine can limit, as `docker info` shows it, found by making a group and looking at its files.
 
 Root groups lack most files, so nothing is learnt from those; and a controller can be mounted and still not be given to
 groups below (v2, processes in the way), which only a trial shows.

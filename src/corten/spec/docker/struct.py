@@ -141,7 +141,7 @@ class Struct:
         return type(self)(**{**other.__dict__, **self.__dict__})
 
     def to_json(self, version: Version | None = None) -> dict[str, Any]:
-        """What Docker prints of it, as `version` of the API knows it: a new dict of JSON's types all the way down."""
+        """What Docker prints of it, as `version` of the API has it: a new dict of JSON's types all the way down."""
 
         def show(struct: Struct) -> dict[str, Any]:
             return struct.to_json(version)

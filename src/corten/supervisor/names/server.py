@@ -62,7 +62,7 @@ class Server:
         self._lose()
         self._daemon, self._decoder = daemon, wire.Decoder()
         wire.send(daemon, {"event": "hello", "version": VERSION, "containers": list(self._services)})
-        self._loop.watch(daemon.fileno(), READ, self._told)
+        self._loop.watch(daemon.fileno(), READ, self._readable)
 
     # ---------------------------------------------------------------------------------------------------- daemons
 
@@ -73,7 +73,7 @@ class Server:
             print_exception()
             self._gone()
 
-    def _told(self, _: int) -> None:
+    def _readable(self, _: int) -> None:
         assert self._daemon is not None
         try:
             alive = wire.receive(self._daemon, self._decoder)

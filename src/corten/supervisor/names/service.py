@@ -60,7 +60,7 @@ class Service:
         loop.accept(self._tcp, self._came)
 
     def close(self) -> None:
-        """Lets go of the namespace: as long as a socket is in it, it and its devices stay."""
+        """Closes the sockets: as long as one is in the namespace, it and its devices stay."""
         for client in list(self._clients):
             client.close()
         for asked in list(self._asked):
