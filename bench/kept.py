@@ -139,7 +139,7 @@ def _archive(path: Path, layers: Sequence[Path], reference: str) -> None:
 
 
 def _debian(tree: Path) -> None:
-    """A system with a compiler; debootstrap knows its own mirror."""
+    """A system with a compiler; debootstrap has its own mirror."""
     command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(tree)]
     commands.run(command, seconds=_SECONDS)
     for place in ("var/cache/apt/archives", "var/lib/apt/lists"):

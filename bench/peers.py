@@ -34,7 +34,7 @@ class Daemon:
     socket: Path
     log: Path
     reaper: subprocess.Popen[bytes]
-    environ: Mapping[str, str] = field(default_factory=dict)  # for a client that should talk to it
+    environ: Mapping[str, str] = field(default_factory=dict)  # for a client that connects to it
 
     def connect(self) -> Connection:
         return Connection(self.socket)
@@ -163,7 +163,7 @@ def podman(place: Path) -> Podman:
 
 @dataclass(frozen=True, slots=True)
 class Runc:
-    """A bundle for bare runc: no image, no network set up, no log, nobody who keeps its state."""
+    """A bundle for bare runc: no image, no network set up, no log, no process that keeps its state."""
 
     root: Path
     bundle: Path

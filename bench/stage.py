@@ -89,7 +89,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One row of the comparison. `order`: 0 wants daemons that did nothing yet, 2 and 3 leave them full, 1 is the rest.
+    """One row of the comparison. `order`: 0 needs daemons that did nothing yet, 2 and 3 leave them full, 1 is the rest.
 
     `kept` names the large images that it needs; a quick run leaves such works out unless they are asked for.
     """

@@ -1,4 +1,4 @@
-"""Tables as Markdown: what a person reads on the terminal is what docs/benchmarks.md holds."""
+"""Tables as Markdown: the terminal shows what docs/benchmarks.md holds."""
 
 from __future__ import annotations
 

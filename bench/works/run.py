@@ -1,4 +1,4 @@
-"""`run --rm IMAGE true` on the default bridge: what a person types, process start to exit."""
+"""`run --rm IMAGE true` on the default bridge: the command line, process start to exit."""
 
 from __future__ import annotations
 

@@ -25,14 +25,14 @@ def names(stage: Stage) -> list[Table]:
     """The name server in a user-defined network, asked for a neighbour by a program in the container's own network."""
     few, number = ("5000", 20_000) if stage.quick else ("10000", 50_000)
     with contextlib.ExitStack() as stack:
-        askers = {}
+        lookups = {}
         for name, daemon in stage.daemons().items():
             host = {"NetworkMode": stack.enter_context(new_network(daemon))}
             stack.enter_context(running(daemon, HostConfig=host, Hostname="web", NetworkingConfig=_alias(host)))
-            asker = stack.enter_context(running(daemon, HostConfig=host))
-            askers[name] = partial(_load, _pid(daemon, asker), "ask", "127.0.0.11", "neighbour")
-        one = [Subject(name, partial(ask, few, "1")) for name, ask in askers.items()]
-        many = [Subject(name, partial(ask, str(number), "32")) for name, ask in askers.items()]
+            container = stack.enter_context(running(daemon, HostConfig=host))
+            lookups[name] = partial(_load, _pid(daemon, container), "ask", "127.0.0.11", "neighbour")
+        one = [Subject(name, partial(lookup, few, "1")) for name, lookup in lookups.items()]
+        many = [Subject(name, partial(lookup, str(number), "32")) for name, lookup in lookups.items()]
         target = (Target("Corten", 1, "dockerd"),)
         absent = stage.absent_rows()
         note = "With the start of the Python program that asks: some 30 ms of each."

@@ -121,7 +121,7 @@ async def test_a_malformed_head_is_answered_without_waiting_for_its_end(path: st
     assert message(answer).startswith("malformed HTTP request: ")
 
 
-async def test_tls_is_told_that_there_is_none(path: str) -> None:
+async def test_a_tls_handshake_gets_an_error(path: str) -> None:
     answer = await converse(path, b"\x16\x03\x01\x02\x00\x01\x00")
     assert message(answer) == "client sent a TLS handshake to a server that does not speak TLS here"
 

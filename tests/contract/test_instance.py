@@ -64,7 +64,7 @@ class World:
         spec = template()
         spec["process"] |= {"args": list(command), "terminal": terminal}
         spec["root"] = {"path": "rootfs"}
-        spec["ociVersion"] = "1.0.2"  # crun 1.8 refuses what it has not heard of
+        spec["ociVersion"] = "1.0.2"  # crun 1.8 refuses versions that it does not implement
         spec["linux"]["cgroupsPath"] = self.cgroup
         (self.bundle / "config.json").write_text(json.dumps(spec))
         layers = [f"lowerdir={self.tree}", f"upperdir={self.bundle / 'upper'}", f"workdir={self.bundle / 'work'}"]

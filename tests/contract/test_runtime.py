@@ -48,7 +48,7 @@ async def test_exec_as_a_user_with_its_own_status(world: RuntimeWorld) -> None:
     later = Supervisors(world.launcher, world.root / "run")
     again = await later.adopt(task._bundle)
     assert again is not None
-    with pytest.raises(NotFound):  # told once, its end is kept nowhere: there may be one every second for years
+    with pytest.raises(NotFound):  # its end is reported once and kept nowhere: there may be one every second for years
         await again.wait_exec("e1")
     await task.signal(signal.SIGKILL)
     await task.wait()

@@ -140,7 +140,7 @@ def test_names(driver: Any, image: str) -> None:
     with pytest.raises(NotFound):
         driver.prepare("d", "absent")
     with pytest.raises(Conflict):
-        driver.prepare("d", "c")  # a writable tree is nobody's parent
+        driver.prepare("d", "c")  # a writable tree is no tree's parent
     with pytest.raises(NotFound):
         driver.mounts("absent")
     with pytest.raises(Conflict):

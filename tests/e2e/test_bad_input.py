@@ -11,7 +11,7 @@ import pytest
 from e2e_parts.clients import Client, execute
 from e2e_parts.cortend import CORTEND, IMAGE, Cortend
 
-NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+UNPRIVILEGED = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_an_oversize_body(daemon: Cortend) -> None:
     assert daemon.get("/_ping") == "OK"
 
 
-def test_a_broken_request_harms_nobody(daemon: Cortend) -> None:
+def test_a_broken_request_affects_no_other(daemon: Cortend) -> None:
     head = b"POST /containers/create HTTP/1.1\r\nContent-Length: 99\r\n\r\n{"
     for junk in (b"\r\n\r\n", b"GARBAGE\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", head):
         with socket.socket(socket.AF_UNIX) as sock:
@@ -173,7 +173,7 @@ def test_the_daemons_flags(tmp_path: Path, flags: list[str], says: str) -> None:
 
 
 def test_not_root() -> None:
-    done = execute([*NOBODY, str(CORTEND), "--data-root", "/nosuch/d", "--exec-root", "/nosuch/r"])
+    done = execute([*UNPRIVILEGED, str(CORTEND), "--data-root", "/nosuch/d", "--exec-root", "/nosuch/r"])
     if "Permission denied" in done.err and "cortend" not in done.err.split(":")[0]:
         pytest.skip("this tree is closed to other users")
     assert done.code == 1 and "must be started as root" in done.err and "Traceback" not in done.err

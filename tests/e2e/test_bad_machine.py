@@ -15,7 +15,7 @@ from e2e_parts.others import need
 
 
 def test_a_kernel_that_is_too_old(tmp_path: Path) -> None:
-    """A personality of the kernel's own (UNAME26) tells a version before 3.0."""
+    """A personality of the kernel's own (UNAME26) reports a version before 3.0."""
     need("setarch")
     done = execute(["setarch", "--uname-2.6", str(CORTEND), "--data-root", str(tmp_path / "d")])
     assert done.code == 1 and done.out == ""
@@ -26,8 +26,8 @@ def test_a_kernel_that_is_too_old(tmp_path: Path) -> None:
 def test_not_root(tmp_path: Path) -> None:
     need("setpriv")
     tmp_path.chmod(0o777)
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    done = execute([*nobody, str(CORTEND), "--data-root", str(tmp_path / "d")])
+    unprivileged = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    done = execute([*unprivileged, str(CORTEND), "--data-root", str(tmp_path / "d")])
     if "No such file" in done.err or "Permission denied" in done.err:
         pytest.skip("the tests stand where only root can read")
     assert done.code == 1 and "must be started as root" in done.err and done.err.count("\n") == 1

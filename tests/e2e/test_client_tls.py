@@ -51,7 +51,7 @@ def guarded() -> Iterator[tuple[Path, str]]:
 
 @pytest.fixture(params=["docker", "corten"])
 def bare(request: pytest.FixtureRequest, guarded: tuple[Path, str]) -> Client:
-    """A client that knows the address and has no certificates."""
+    """A client that has the address and no certificates."""
     root, address = guarded
     commands = available()
     if request.param not in commands:
@@ -85,7 +85,7 @@ def test_by_environment(guarded: tuple[Path, str], bare: Client) -> None:
 
 
 def test_refusals(guarded: tuple[Path, str], bare: Client) -> None:
-    """Each in a line or two, at once, and nobody gets in."""
+    """Each in a line or two, at once, and no request is served."""
     root, _ = guarded
     trust = ["--tlsverify", f"--tlscacert={root / 'ca.pem'}"]
     for flags in ([], trust, ["--tlsverify"], ["--tlsverify", "--tlscacert=/nosuch.pem"]):

@@ -1,4 +1,4 @@
-"""docker-py, unmodified, as people's programs use it."""
+"""docker-py, unmodified, as other programs use it."""
 
 from __future__ import annotations
 

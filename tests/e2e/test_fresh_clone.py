@@ -1,4 +1,4 @@
-"""`./corten run` in a clone that nobody prepared: it sets itself up, starts the daemon, makes an image, runs it."""
+"""`./corten run` in a fresh clone: it sets itself up, starts the daemon, makes an image, runs it."""
 
 from __future__ import annotations
 

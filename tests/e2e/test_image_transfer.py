@@ -132,7 +132,7 @@ def test_push_to_dockerd(engines: Engines, tmp_path: Path) -> None:
 
 
 class Sshd:
-    """OpenSSH's server on a loopback port, with keys of its own, and an `ssh` that knows them."""
+    """OpenSSH's server on a loopback port, with keys of its own, and an `ssh` configured with them."""
 
     def __init__(self, root: Path, engine: str) -> None:
         need("sshd", "ssh", "ssh-keygen")

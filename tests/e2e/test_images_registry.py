@@ -97,7 +97,7 @@ def test_saved_archives_are_read_by_others(docker: Client, tmp_path: Path) -> No
     for source in (f"docker-archive:{archive}:made:1", f"oci:{layout}:1"):
         done = execute(["skopeo", "inspect", "--raw", "--config", source])
         assert done.code == 0 and digest(done.out.encode()) == id, done
-    short = Path(tempfile.mkdtemp(prefix="cd-"))  # containerd's socket wants a short path
+    short = Path(tempfile.mkdtemp(prefix="cd-"))  # containerd's socket needs a short path
     with dockerd(short / "d") as other:
         assert "made:1" in other("load", "-i", str(archive)).out
         assert other.out("inspect", "-f", "{{.Id}}", "made:1") == id
@@ -150,7 +150,7 @@ def test_login_and_push(cli: Client, tmp_path: Path) -> None:
         assert cli("pull", name, code=1).err and cli("push", name, code=1).err
 
 
-def test_push_to_nobody(docker: Client) -> None:
+def test_push_without_a_registry(docker: Client) -> None:
     _made(docker, "127.0.0.1:1/made:1")
     assert "connection refused" in docker("push", "127.0.0.1:1/made:1", code=1).err
 
@@ -167,7 +167,7 @@ def test_skopeo_and_podman(docker: Client, ours: str, tmp_path: Path) -> None:
     flags = ["--src-tls-verify=false", "--dest-tls-verify=false"]
     done = execute(["skopeo", "copy", *flags, f"docker://{name}", copied])
     assert done.code == 0, done
-    own = tempfile.mkdtemp(prefix="cp-")  # podman wants a short path
+    own = tempfile.mkdtemp(prefix="cp-")  # podman needs a short path
     podman = ["podman", "--root", f"{own}/p", "--runroot", f"{own}/r", "--storage-driver", "vfs"]
     try:
         done = execute([*podman, "pull", "-q", "--tls-verify=false", f"{ours}/copied/made:2"], timeout=60)

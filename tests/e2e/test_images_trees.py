@@ -78,7 +78,7 @@ def test_commit(cli: Client, daemon: Cortend) -> None:
     assert "is not a valid change" in cli("commit", "-c", "FROM x", cli.out("create", IMAGE), code=1).err
 
 
-def test_commit_pauses_unless_told_not_to(docker: Client, daemon: Cortend) -> None:
+def test_commit_pauses_by_default(docker: Client, daemon: Cortend) -> None:
     docker("run", "-d", "--name", "box", IMAGE, "sleep", "1000")
     began = time.time()
     docker("commit", "-p=false", "box", "made:1")

@@ -107,7 +107,7 @@ def test_no_new_privileges(cli: Client) -> None:
 
 
 def test_the_filter_refuses_and_can_be_taken_off(cli: Client) -> None:
-    """unshare(CLONE_NEWUSER) is refused by Docker's profile to who has no CAP_SYS_ADMIN."""
+    """unshare(CLONE_NEWUSER) is refused by Docker's profile without CAP_SYS_ADMIN."""
     assert "not permitted" in cli("run", "--rm", IMAGE, "unshare", "-U", "true", code=1).err
     cli("run", "--rm", "--security-opt", "seccomp=unconfined", IMAGE, "unshare", "-U", "true")
 

@@ -43,12 +43,12 @@ def test_a_whole_life(every: Client) -> None:
     assert every.out("ps", "-aq") == ""
 
 
-def test_stop_asks_first_and_its_signal_can_be_chosen(cli: Client) -> None:
-    cli("run", "-d", "--name", "polite", IMAGE, *TRAPS)
-    await_output(cli, "polite", "up")
-    cli("stop", "polite")
-    assert state(cli, "polite")["ExitCode"] == 3
-    assert cli.out("logs", "polite").split() == ["up", "TERM"]
+def test_stop_sends_sigterm_first_and_its_signal_can_be_chosen(cli: Client) -> None:
+    cli("run", "-d", "--name", "traps", IMAGE, *TRAPS)
+    await_output(cli, "traps", "up")
+    cli("stop", "traps")
+    assert state(cli, "traps")["ExitCode"] == 3
+    assert cli.out("logs", "traps").split() == ["up", "TERM"]
     cli("run", "-d", "--name", "usr1", "--stop-signal", "USR1", "--stop-timeout", "1", IMAGE, *TRAPS)
     await_output(cli, "usr1", "up")
     cli("stop", "usr1")
@@ -220,7 +220,7 @@ def test_restart_policies(cli: Client, daemon: Cortend) -> None:
 
 
 def test_a_killed_container_is_restarted(docker: Client, daemon: Cortend) -> None:
-    """`docker kill` is the user's wish; a process that dies of a signal is not."""
+    """`docker kill` ends a container for good; a process that is killed from outside is restarted."""
     docker("run", "-d", "--name", "rr", "--restart", "always", IMAGE, *FOREVER)
     pid = docker.out("inspect", "-f", "{{.State.Pid}}", "rr")
     import os

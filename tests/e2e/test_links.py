@@ -17,17 +17,17 @@ def test_variables_of_a_link(cli: Client) -> None:
     cli("run", "-d", "--name", "my-db", "-e", "SECRET=a=b", *exposed, IMAGE, "sleep", "1000")
     ip = cli.out("inspect", "--format", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "my-db")
     found = variables(cli, "--name", "web", "--link", "my-db:the-db", "-e", "THE_DB_ENV_OWN=1")
-    told = {key: value for key, value in found.items() if key.startswith("THE_DB")}
-    assert told.pop("THE_DB_NAME") == "/web/the-db"
-    assert told.pop("THE_DB_ENV_SECRET") == "a=b"
-    assert told.pop("THE_DB_ENV_OWN") == "1"
-    assert told.pop("THE_DB_PORT") == f"tcp://{ip}:53"
+    links = {key: value for key, value in found.items() if key.startswith("THE_DB")}
+    assert links.pop("THE_DB_NAME") == "/web/the-db"
+    assert links.pop("THE_DB_ENV_SECRET") == "a=b"
+    assert links.pop("THE_DB_ENV_OWN") == "1"
+    assert links.pop("THE_DB_PORT") == f"tcp://{ip}:53"
     for port, protocol in ((53, "tcp"), (53, "udp"), (8000, "tcp"), (8001, "tcp"), (8002, "tcp")):
         name = f"THE_DB_PORT_{port}_{protocol.upper()}"
-        assert told.pop(name) == f"{protocol}://{ip}:{port}"
-        assert (told.pop(f"{name}_ADDR"), told.pop(f"{name}_PORT")) == (ip, str(port))
-        assert told.pop(f"{name}_PROTO") == protocol
-    run = {key.removeprefix("THE_DB_PORT_8000_TCP_"): value for key, value in told.items()}
+        assert links.pop(name) == f"{protocol}://{ip}:{port}"
+        assert (links.pop(f"{name}_ADDR"), links.pop(f"{name}_PORT")) == (ip, str(port))
+        assert links.pop(f"{name}_PROTO") == protocol
+    run = {key.removeprefix("THE_DB_PORT_8000_TCP_"): value for key, value in links.items()}
     assert run == {
         "START": f"tcp://{ip}:8000",
         "PORT_START": "8000",

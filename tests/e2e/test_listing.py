@@ -96,8 +96,8 @@ def test_events(cli: Client, daemon: Cortend) -> None:
         "container create", "container attach", "container start", "container die", "container destroy",
     ]  # fmt: skip
     assert {"network connect", "network disconnect"} <= set(names)
-    died = next(line for line in lines if line["Action"] == "die")
-    attributes = died["Actor"]["Attributes"]
+    die = next(line for line in lines if line["Action"] == "die")
+    attributes = die["Actor"]["Attributes"]
     assert (attributes["exitCode"], attributes["name"], attributes["k"]) == ("4", "watched", "v")
     assert _events(cli, began, "{{.Action}}", "event=die") == ["die"]
     assert _events(cli, began, "{{.Action}}", "container=watched", "event=start") == ["start"]

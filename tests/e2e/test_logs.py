@@ -63,7 +63,7 @@ def test_logs_of_nothing(cli: Client) -> None:
 
 
 def test_log_drivers(cli: Client) -> None:
-    """local keeps what it keeps out of people's sight; what only Docker has is refused by name."""
+    """local does not show where it keeps the log; what only Docker has is refused by name."""
     cli("run", "--name", "local", "--log-driver", "local", "--log-opt", "max-size=64k", IMAGE, "seq", "1", "40000")
     lines = cli.out("logs", "local").splitlines()
     assert lines[-1] == "40000" and 3_000 < len(lines) < 6_000  # five files of 64 KiB
@@ -103,7 +103,7 @@ def test_following_over_rotations_of_one_file(docker: Client, driver: str) -> No
 
 
 def test_a_line_of_a_gigabyte(docker: Client) -> None:
-    """Without a newline: it is kept in pieces, nobody's memory grows with it, and it is read back whole. 10 s."""
+    """Without a newline: it is kept in pieces, no process's memory grows with it, and it is read back whole. 10 s."""
     size = 1 << 30
     script = f"head -c {size} /dev/zero | tr '\\0' x"
     docker("run", "-d", "--name", "long", "--log-opt", "max-size=-1", IMAGE, "sh", "-c", script)
@@ -117,17 +117,17 @@ def test_a_line_of_a_gigabyte(docker: Client) -> None:
     assert count == size
 
 
-def test_a_client_that_never_reads_holds_nobody_up(docker: Client, daemon: Cortend) -> None:
+def test_a_client_that_never_reads_blocks_no_other(docker: Client, daemon: Cortend) -> None:
     docker("create", "--name", "loud", IMAGE, "sh", "-c", "head -c 30000000 /dev/zero | tr '\\0' x; echo; echo end")
-    with hijack(daemon.socket, "/containers/loud/attach?stream=1&stdout=1&stderr=1") as deaf:
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    with hijack(daemon.socket, "/containers/loud/attach?stream=1&stdout=1&stderr=1") as unread:
+        unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         docker("start", "loud")
         assert docker("wait", "loud").out == "0\n"
         # and what was not read is still there for the reading
         total = 0
-        while head := _exactly(deaf, 8):
+        while head := _exactly(unread, 8):
             length = struct.unpack(">I", head[4:])[0]
-            assert len(_exactly(deaf, length)) == length
+            assert len(_exactly(unread, length)) == length
             total += length
         assert total == 30000000 + 1 + 4
 

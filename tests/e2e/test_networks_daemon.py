@@ -38,7 +38,7 @@ def test_names_and_ports_outlive_the_daemon(fragile: Fragile) -> None:
     host = {"NetworkMode": "inner", "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1"}]}}
     web = fragile.run("sh", "-c", SERVE, "web", name="web", host=host)
     loop = "while true; do timeout 2 wget -qO- http://site/ || echo none; sleep 0.1; done"
-    asker = fragile.run("sh", "-c", loop, name="asker", host={"NetworkMode": "inner"})
+    client = fragile.run("sh", "-c", loop, name="client", host={"NetworkMode": "inner"})
     assert fragile.ask("POST", "/containers/web/rename?name=site")[0] == 204
     port = fragile.get(f"/containers/{web}/json")["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"]
 
@@ -47,14 +47,14 @@ def test_names_and_ports_outlive_the_daemon(fragile: Fragile) -> None:
             return bool(answer.read() == b"hello from web\n")
 
     def heard(since: float) -> bool:
-        log = fragile.ask("GET", f"/containers/{asker}/logs?stdout=1&since={since:.9f}")[1]
+        log = fragile.ask("GET", f"/containers/{client}/logs?stdout=1&since={since:.9f}")[1]
         return "hello from web" in str(log)
 
     until(lambda: heard(0), "the other container is found")
     assert served()
     fragile.kill()
     assert served()  # the kernel needs no daemon
-    since, log = time.time(), fragile.data / "containers" / asker / f"{asker}-json.log"
+    since, log = time.time(), fragile.data / "containers" / client / f"{client}-json.log"
     until(lambda: _said_since(log, since), "the other container is found without a daemon")
     fragile.start()
     assert served()
@@ -87,9 +87,9 @@ def test_flags_about_the_default_network(tmp_path: Path) -> None:
         assert place["HostIp"] == "127.0.0.3"
         until(lambda: fetched_or_none(f"127.0.0.3:{place['HostPort']}") == "hello from web", "the port answers")
         script = f"cat /etc/resolv.conf; timeout 2 wget -qO- http://{shown['IPAddress']}/ || echo walled"
-        asker = daemon.run("sh", "-c", script)
-        daemon.ask("POST", f"/containers/{asker}/wait")
-        said = str(daemon.ask("GET", f"/containers/{asker}/logs?stdout=1")[1])
+        client = daemon.run("sh", "-c", script)
+        daemon.ask("POST", f"/containers/{client}/wait")
+        said = str(daemon.ask("GET", f"/containers/{client}/logs?stdout=1")[1])
         assert "nameserver 192.0.2.53" in said and "search corp.example" in said and "walled" in said
     finally:
         daemon.stop()

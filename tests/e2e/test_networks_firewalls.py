@@ -92,7 +92,7 @@ def audited(place: Place) -> tuple[str, str]:
         client.close()
 
 
-def test_a_host_that_lets_nobody_in(place: Place) -> None:
+def test_a_host_that_drops_all_input(place: Place) -> None:
     """INPUT is for the host's own programs; published ports are forwarded."""
     rules(place.net, "-P INPUT DROP", "-A INPUT -i lo -j ACCEPT", "-A INPUT -m state --state ESTABLISHED -j ACCEPT")
     place.build()
@@ -116,7 +116,7 @@ def test_a_host_that_forwards_nothing(place: Place, closing: str) -> None:
     before = place.net.run("iptables-nft", "-S")
     place.daemon.kill()
     place.daemon.start()
-    assert place.net.run("iptables-nft", "-S") == before  # nothing of anybody else's was touched
+    assert place.net.run("iptables-nft", "-S") == before  # no other rule was changed
     assert place.published()
 
 

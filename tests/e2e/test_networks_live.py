@@ -19,9 +19,9 @@ def test_connect_and_disconnect_a_running_container(cli: Client, docker: Client,
     three = subnet()
     first, second = net(), net("--subnet", f"{three}.0/24")
     serve(docker, "web", "--network", first)
-    idle(docker, "asker", "--network", second)
+    idle(docker, "client", "--network", second)
     cli("network", "connect", "--alias", "shop", "--ip", f"{three}.9", second, "web")
-    assert ask(docker, "asker", "shop") == "hello from web"
+    assert ask(docker, "client", "shop") == "hello from web"
     assert address(cli, "web", second) == f"{three}.9"
     assert f"{three}.9" in inside(docker, "web", "cat", "/etc/hosts")
     old = address(docker, "web", first)
@@ -31,16 +31,16 @@ def test_connect_and_disconnect_a_running_container(cli: Client, docker: Client,
     assert list(json.loads(cli.out("inspect", "--format", "{{json .NetworkSettings.Networks}}", "web"))) == [second]
     cli("network", "disconnect", second, "web")
     assert inside(docker, "web", "ip", "-o", "link").count("\n") == 0
-    assert not resolves(docker, "asker", "shop")
+    assert not resolves(docker, "client", "shop")
 
 
 def test_a_container_of_the_default_network_gets_names_when_connected(docker: Client, net: Callable[..., str]) -> None:
     network = net()
     serve(docker, "web", "--network", network)
-    idle(docker, "asker")
-    assert "127.0.0.11" not in inside(docker, "asker", "cat", "/etc/resolv.conf")
-    docker("network", "connect", network, "asker")
-    assert ask(docker, "asker", "web") == "hello from web"
+    idle(docker, "client")
+    assert "127.0.0.11" not in inside(docker, "client", "cat", "/etc/resolv.conf")
+    docker("network", "connect", network, "client")
+    assert ask(docker, "client", "web") == "hello from web"
 
 
 def test_a_network_wished_for_while_stopped_is_there_at_the_start(docker: Client, net: Callable[..., str]) -> None:
@@ -74,7 +74,7 @@ def test_published_ports_change_while_it_runs(corten: Client, docker: Client, ne
     with pytest.raises(OSError):
         fetched(first)
     with socket.create_server((first.partition(":")[0], int(first.rpartition(":")[2]))):
-        assert fetched(second) == "hello from web"  # and the other port is anybody's
+        assert fetched(second) == "hello from web"  # and the other port is free
         refused = corten("update", "--publish-rm", "80", "--publish-add", f"{first}:80", "web", code=1)
     assert "port is already allocated" in refused.err
     assert fetched(second) == "hello from web"  # all or nothing

@@ -14,13 +14,13 @@ from fault_parts.fragile import until
 def test_containers_find_each_other_by_name_alias_and_id(docker: Client, net: Callable[..., str]) -> None:
     network = net()
     serve(docker, "web", "--network", network, "--network-alias", "shop")
-    idle(docker, "asker", "--network", network)
+    idle(docker, "client", "--network", network)
     id = docker.out("inspect", "--format", "{{.Id}}", "web")
     for name in ("web", "shop", f"web.{network}", id[:12], "WEB"):
-        assert ask(docker, "asker", name) == "hello from web"
-    assert inside(docker, "asker", "cat", "/etc/resolv.conf").splitlines()[0] == "nameserver 127.0.0.11"
-    assert not resolves(docker, "asker", "nobody-is-called-so")
-    found = inside(docker, "asker", "nslookup", address(docker, "web", network))
+        assert ask(docker, "client", name) == "hello from web"
+    assert inside(docker, "client", "cat", "/etc/resolv.conf").splitlines()[0] == "nameserver 127.0.0.11"
+    assert not resolves(docker, "client", "no-such-name")
+    found = inside(docker, "client", "nslookup", address(docker, "web", network))
     assert f"web.{network}" in found
 
 
@@ -37,19 +37,19 @@ def test_one_alias_of_several_containers_has_all_addresses(docker: Client, net: 
 def test_a_container_that_starts_again_is_found_again(docker: Client, net: Callable[..., str]) -> None:
     network = net()
     serve(docker, "web", "--network", network)
-    idle(docker, "asker", "--network", network)
+    idle(docker, "client", "--network", network)
     docker("stop", "-t", "0", "web")
-    assert not resolves(docker, "asker", "web")
+    assert not resolves(docker, "client", "web")
     docker("start", "web")
-    until(lambda: ask(docker, "asker", "web", code=None) == "hello from web", "web serves again")
+    until(lambda: ask(docker, "client", "web", code=None) == "hello from web", "web serves again")
 
 
 def test_rename_is_known_at_once(docker: Client, net: Callable[..., str]) -> None:
     network = net()
     idle(docker, "old", "--network", network)
-    idle(docker, "asker", "--network", network)
+    idle(docker, "client", "--network", network)
     docker("rename", "old", "new")
-    assert resolves(docker, "asker", "new") and not resolves(docker, "asker", "old")
+    assert resolves(docker, "client", "new") and not resolves(docker, "client", "old")
     assert "new" in docker.out("network", "inspect", network)
     assert json.loads(docker.out("inspect", "new"))[0]["NetworkSettings"]["Networks"][network]["DNSNames"][0] == "new"
 

@@ -77,7 +77,7 @@ def test_errors_have_dockers_statuses(daemon: Cortend, docker: Client, net: Call
     assert inside(docker, "one", "ip", "-o", "link").count(": eth") == 1  # and every refused one left nothing
 
 
-def test_prune_takes_what_nobody_uses(docker: Client, net: Callable[..., str]) -> None:
+def test_prune_removes_unused_networks(docker: Client, net: Callable[..., str]) -> None:
     used, unused, kept = net(), net(), net("--label", "keep")
     idle(docker, "one", "--network", used)
     assert docker.out("network", "prune", "-f", "--filter", "label!=keep").split()[-1] == unused
@@ -85,7 +85,7 @@ def test_prune_takes_what_nobody_uses(docker: Client, net: Callable[..., str]) -
     assert used in left and kept in left and unused not in left
 
 
-def test_audit_shows_who_reaches_whom(corten: Client, docker: Client, net: Callable[..., str]) -> None:
+def test_audit_shows_which_addresses_are_reached(corten: Client, docker: Client, net: Callable[..., str]) -> None:
     network = net()
     idle(docker, "web", "--network", network, "-p", "127.0.0.1::80")
     rows = [json.loads(line) for line in corten.out("network", "audit", "--format", "json", network).splitlines()]
@@ -133,7 +133,7 @@ services:
     networks:
       back:
         aliases: [shop]
-  asker:
+  client:
     image: corten/busybox
     command: ["sh", "-c", "until wget -qO- http://web && wget -qO- http://shop; do sleep 0.05; done"]
     depends_on: [web]
@@ -151,7 +151,7 @@ def test_compose(daemon: Cortend, docker: Client, tmp_path: Path) -> None:
     (tmp_path / "docker-compose.yml").write_text(COMPOSE)
     project = f"p{secrets.token_hex(3)}"
     compose = [program, "-p", project, "-f", str(tmp_path / "docker-compose.yml")]
-    up = execute([*compose, "up", "-t", "0", "--exit-code-from", "asker"], env=docker.env, timeout=60)
+    up = execute([*compose, "up", "-t", "0", "--exit-code-from", "client"], env=docker.env, timeout=60)
     assert up.code == 0 and up.out.count("composed") == 2, up
     listed = docker.out("network", "ls", "--format", "{{.Name}} {{.Internal}}").splitlines()
     assert {f"{project}_back true", f"{project}_front false"} <= set(listed)

@@ -1,4 +1,4 @@
-"""Devices and rules that somebody takes away, while the daemon runs and while it does not."""
+"""Devices and rules that another program removes, while the daemon runs and while it does not."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Place(Host):
         self.daemon.start()
         self.bridge = self.network("inner")
         self.web = self.serve("web", "inner", {"80/tcp": [{"HostPort": "8080"}]})
-        self.asker = self.idle("asker", "inner")
+        self.client = self.idle("client", "inner")
 
     def served(self) -> bool:
         """From this host by its port, and in the network by its name."""
         here = fetch(self.net, "http://127.0.0.1:8080/") == "hello from web"
-        return here and ask(self.daemon, self.asker, "http://web/") == "hello from web"
+        return here and ask(self.daemon, self.client, "http://web/") == "hello from web"
 
     def damages(self) -> dict[str, list[list[str]]]:
         pair = self.device(self.web, "inner")

@@ -1,4 +1,4 @@
-"""Who does not reach whom, and addresses."""
+"""Which containers do not reach one another, and addresses."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from e2e_parts.webs import address, ask, fetched, idle, inside, resolves, serve,
 def test_networks_do_not_reach_each_other(docker: Client, net: Callable[..., str]) -> None:
     here, there = net(), net()
     serve(docker, "web", "--network", there)
-    idle(docker, "asker", "--network", here)
-    assert not resolves(docker, "asker", "web")
-    assert ask(docker, "asker", address(docker, "web", there), code=None) == ""
+    idle(docker, "client", "--network", here)
+    assert not resolves(docker, "client", "web")
+    assert ask(docker, "client", address(docker, "web", there), code=None) == ""
     docker("network", "connect", here, "web")
-    assert ask(docker, "asker", "web") == "hello from web"
+    assert ask(docker, "client", "web") == "hello from web"
 
 
 def test_an_internal_network_has_no_way_out(docker: Client, net: Callable[..., str]) -> None:
     inner, outer = net("--internal"), net()
     serve(docker, "web", "--network", inner)
     serve(docker, "outside", "--network", outer)
-    idle(docker, "asker", "--network", inner)
-    assert ask(docker, "asker", "web") == "hello from web"
-    assert ask(docker, "asker", address(docker, "outside", outer), code=None) == ""
-    assert "default" not in inside(docker, "asker", "ip", "route")
+    idle(docker, "client", "--network", inner)
+    assert ask(docker, "client", "web") == "hello from web"
+    assert ask(docker, "client", address(docker, "outside", outer), code=None) == ""
+    assert "default" not in inside(docker, "client", "ip", "route")
     begun = time.monotonic()
-    assert not resolves(docker, "asker", "example.com")
+    assert not resolves(docker, "client", "example.com")
     assert time.monotonic() - begun < 5  # refused, not waited for
 
 
 def test_without_icc_neighbours_are_strangers(docker: Client, net: Callable[..., str]) -> None:
     network = net("-o", "com.docker.network.bridge.enable_icc=false")
     serve(docker, "web", "--network", network)
-    idle(docker, "asker", "--network", network)
-    assert ask(docker, "asker", address(docker, "web", network), code=None) == ""
+    idle(docker, "client", "--network", network)
+    assert ask(docker, "client", address(docker, "web", network), code=None) == ""
 
 
 def test_a_container_takes_no_router_advertisements(docker: Client) -> None:
@@ -64,11 +64,11 @@ def test_static_addresses(docker: Client, net: Callable[..., str]) -> None:
 def test_two_families(docker: Client, net: Callable[..., str]) -> None:
     network = net("--ipv6")
     serve(docker, "web", "--network", network)
-    idle(docker, "asker", "--network", network)
+    idle(docker, "client", "--network", network)
     shown = json.loads(docker.out("inspect", "web"))[0]["NetworkSettings"]["Networks"][network]
     assert shown["GlobalIPv6Address"].startswith("fd")
-    assert shown["GlobalIPv6Address"] in inside(docker, "asker", "nslookup", "web")
-    docker("exec", "asker", "ping", "-6", "-c1", "-W2", shown["GlobalIPv6Address"])
+    assert shown["GlobalIPv6Address"] in inside(docker, "client", "nslookup", "web")
+    docker("exec", "client", "ping", "-6", "-c1", "-W2", shown["GlobalIPv6Address"])
 
 
 def test_ports_are_published_on_user_defined_networks(docker: Client, net: Callable[..., str]) -> None:

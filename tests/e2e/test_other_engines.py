@@ -21,7 +21,7 @@ RUNTIME = Path(sys.executable).parent / "corten-oci"
 
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """dockerd that knows corten-oci, and an image."""
+    """dockerd with corten-oci as a runtime, and an image."""
     if not RUNTIME.exists():
         pytest.skip("corten-oci is not installed")
     root = tmp_path_factory.mktemp("dockerd") / "root"

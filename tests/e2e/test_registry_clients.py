@@ -90,7 +90,7 @@ def test_podman_and_buildah(docker: Client, host: str, tmp_path: Path, program: 
     login(docker, "bob", host)
     docker("push", f"{host}/bob/{program}:1")
     docker("logout", host)
-    own = tempfile.mkdtemp(prefix="cp-")  # podman wants a short path
+    own = tempfile.mkdtemp(prefix="cp-")  # podman needs a short path
     command = [program, "--root", f"{own}/p", "--runroot", f"{own}/r", "--storage-driver", "vfs"]
     auth = ["--authfile", str(tmp_path / "auth.json"), "--tls-verify=false"]
     try:

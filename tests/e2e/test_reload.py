@@ -107,7 +107,7 @@ def test_mirrors_of_any_registry(own: Cortend, reload: Any, tmp_path: Path) -> N
 
 
 def test_proxies(own: Cortend, reload: Any, tmp_path: Path) -> None:
-    """A registry whose name only the proxy knows."""
+    """A registry whose name only the proxy resolves."""
     client = Client("corten", available()["corten"], own.address, own.root)
     with registry(tmp_path / "store") as host, proxy({"registry.invalid:80": host}) as between:
         known = {"insecure-registries": ["registry.invalid"]}

@@ -72,10 +72,10 @@ def test_refused_limits(cli: Client) -> None:
 def test_out_of_memory_is_visible(cli: Client, daemon: Cortend) -> None:
     began = time.time()
     eat = "a=x; while :; do a=$a$a$a$a; done"
-    cli("run", "--name", "hungry", "-m", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", eat, code=137)
-    state = json.loads(cli.out("inspect", "-f", "{{json .State}}", "hungry"))
+    cli("run", "--name", "over-limit", "-m", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", eat, code=137)
+    state = json.loads(cli.out("inspect", "-f", "{{json .State}}", "over-limit"))
     assert (state["OOMKilled"], state["ExitCode"], state["Status"]) == (True, 137, "exited")
-    actions = [event["Action"] for event in daemon.events(began, event=["oom", "die"], container="hungry")]
+    actions = [event["Action"] for event in daemon.events(began, event=["oom", "die"], container="over-limit")]
     assert actions == ["oom", "die"]
 
 

@@ -26,7 +26,7 @@ def test_input_is_passed_on_and_ends_with_half_close(every: Client) -> None:
 
 
 def test_output_that_ends_before_the_input(cli: Client) -> None:
-    """A program that closes its output, reads on, and then tells by its exit code what it got."""
+    """A program that closes its output, reads on, and then exits with a code that depends on what it got."""
     script = "exec >&- 2>&-; n=$(wc -c); test $n = 5 && exit 9; exit 1"
     cli("run", "--rm", "-i", IMAGE, "sh", "-c", script, input="12345", code=9)
 
@@ -140,11 +140,11 @@ def test_pull_policy_and_platform(cli: Client) -> None:
 
 def test_removed_when_its_client_is_killed(cli: Client, daemon: Cortend) -> None:
     """--rm is the daemon's business."""
-    process = cli.popen("run", "--rm", "--name", "orphan", IMAGE, "sh", "-c", "echo up; sleep 0.5")
+    process = cli.popen("run", "--rm", "--name", "detached", IMAGE, "sh", "-c", "echo up; sleep 0.5")
     assert process.stdout is not None and process.stdout.readline() == b"up\n"
     cli.close()
     with daemon.connection() as http:
-        http.ask("POST", "/containers/orphan/wait?condition=removed")
+        http.ask("POST", "/containers/detached/wait?condition=removed")
     assert daemon.containers() == []
 
 

@@ -1,4 +1,4 @@
-"""Images whose configuration is odd or wrong, by the real client: refused at the door, or no harm to any answer."""
+"""Images whose configuration is odd or wrong, by the real client: refused with one error, or answered as any other."""
 
 from __future__ import annotations
 

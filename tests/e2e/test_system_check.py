@@ -181,7 +181,7 @@ def test_a_pull_brings_what_is_missing(world: World, tmp_path: Path) -> None:
         world.corten("rmi", name)
 
 
-def test_blob_and_part_that_nobody_needs(world: World) -> None:
+def test_blob_and_part_that_nothing_needs(world: World) -> None:
     data = secrets.token_bytes(4000)
     blob = world.root / "content/blobs/sha256" / hashlib.sha256(data).hexdigest()
     part = world.root / "content/ingest" / f"sha256-{'a' * 64}.part"
@@ -222,7 +222,7 @@ def test_layer_under_a_running_container(world: World) -> None:
     world.repaired(("corrupt", "layer"), flags=("--deep",))
 
 
-def test_trees_that_nobody_has(world: World) -> None:
+def test_trees_without_a_record(world: World) -> None:
     (world.root / "snapshots/zzz/fs").mkdir(parents=True)
     (world.root / "snapshots/zzz/fs/file").write_text("x")
     world.repaired(("orphaned", "tree"))
@@ -262,7 +262,7 @@ def test_volumes(world: World) -> None:
     )
 
 
-def test_what_is_nobodys(world: World) -> None:
+def test_unknown_files(world: World) -> None:
     places = ["file", "content/file", "content/blobs/sha256/nothex", "snapshots/.odd", "containers/file"]
     for place in places:
         (world.root / place).write_text(place)

@@ -17,7 +17,7 @@ def test_a_shell(every: Client, terminal: Open) -> None:
     shell = terminal(every, "run", "--rm", "-it", IMAGE, "sh", size=(33, 111))
     shell.expect(PROMPT)
     assert shell.modes != shell.first_modes
-    shell.type("until stty size | grep '33 111'; do sleep 0.05; done; tty; echo $TERM\r")  # older clients tell it late
+    shell.type("until stty size | grep '33 111'; do sleep 0.05; done; tty; echo $TERM\r")  # older clients send it late
     shell.expect(r"\n33 111\r\n/dev/pts/0\r\nxterm\r\n")
     shell.type("exit 5\r")
     assert shell.wait() == 5
@@ -93,7 +93,7 @@ def test_exec_with_a_terminal(every: Client, terminal: Open) -> None:
     every("run", "-d", "--name", "target", IMAGE, "sleep", "1000")
     shell = terminal(every, "exec", "-it", "target", "sh", size=(20, 70))
     shell.expect(PROMPT)
-    shell.type("until stty size | grep '20 70'; do sleep 0.05; done; tty; exit 6\r")  # older clients tell the size late
+    shell.type("until stty size | grep '20 70'; do sleep 0.05; done; tty; exit 6\r")  # older clients send the size late
     shell.expect(r"20 70\r\n/dev/pts/\d+\r\n")
     assert shell.wait() == 6
 

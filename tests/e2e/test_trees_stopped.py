@@ -1,4 +1,4 @@
-"""The tree of a container that does not run: who writes to it is alone with it, and who reads it changes nothing."""
+"""The tree of a container that does not run: one writer at a time, and readers change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""userns-remap: root in a container is nobody on the host."""
+"""userns-remap: root in a container is an unprivileged user on the host."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_commit_export_and_cp_speak_of_the_containers_ids(client: Client, remapp
 
 
 def test_nothing_of_the_host_can_be_changed(client: Client) -> None:
-    """Its devices are the host's nodes, bound: read-only, or who may write to one could set its times."""
+    """Its devices are the host's nodes, bound: read-only, or a process that may write to one could set its times."""
     with host_inodes.kept():
         box = Box(client, "--device", "/dev/full")
         assert {"/dev/null", "/dev/full", *ITS_OWN} <= set(box.before)

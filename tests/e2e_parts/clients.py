@@ -1,4 +1,4 @@
-"""The command lines people use, unmodified, against one daemon. A client that hangs is killed, never waited for."""
+"""The docker and corten clients, unmodified, against one daemon. A client that hangs is killed, never waited for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other people's programs that the engine is tried with, each private: a registry, dockerd, archives of images."""
+"""Foreign programs that the engine is tried with, each private: a registry, dockerd, archives of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person at a terminal: a program on a pseudo-terminal, keys, and what is on the screen."""
+"""A program on a pseudo-terminal: what is typed, and what is on the screen."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Terminal:
             return False
         try:
             piece = os.read(self.fd, 65536)
-        except OSError:  # EIO: nobody has the other side open any more
+        except OSError:  # EIO: no process has the other side open any more
             return False
         text = piece.decode(errors="replace")
         for _ in range(text.count(_WHERE)):

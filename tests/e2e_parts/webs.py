@@ -14,7 +14,7 @@ SERVE = "echo hello from $0 >/tmp/index.html; exec httpd -f -p 80 -h /tmp"
 
 
 def subnet() -> str:
-    """Three numbers of a /24 that nobody else uses."""
+    """Three numbers of a /24 that no other test uses."""
     return f"10.{secrets.randbelow(100) + 100}.{secrets.randbelow(256)}"
 
 
@@ -42,8 +42,8 @@ def address(client: Client, name: str, network: str) -> str:
     return str(networks[network]["IPAddress"])
 
 
-def resolves(client: Client, asker: str, name: str) -> bool:
-    return client("exec", asker, "nslookup", name, code=None).code == 0
+def resolves(client: Client, container: str, name: str) -> bool:
+    return client("exec", container, "nslookup", name, code=None).code == 0
 
 
 def fetched(place: str) -> str:

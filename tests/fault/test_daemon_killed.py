@@ -51,7 +51,7 @@ def test_twenty_running_containers_go_on(daemon: Fragile) -> None:
 
 
 def test_a_container_that_a_commit_froze_goes_on(daemon: Fragile) -> None:
-    """The daemon dies in the middle of the commit, which no record tells of."""
+    """The daemon is killed in the middle of the commit, which is in no record."""
     id = daemon.run("sh", "-c", "dd if=/dev/zero of=/big bs=1M count=400 2>/dev/null; touch /made; sleep 1000")
     until(lambda: daemon.inside(id, "test", "-e", "/made")[0] == 0, "the file is there")
     with socket.socket(socket.AF_UNIX) as client:
@@ -115,14 +115,14 @@ def test_attached_client_goes_on(daemon: Fragile) -> None:
 
     echo(b"before\n")
     daemon.kill()
-    echo(b"while dead\n")
+    echo(b"while killed\n")
     daemon.start()
     echo(b"after\n")
     connection.shutdown(socket.SHUT_WR)
     while piece := connection.recv(4096):
         said += piece
     connection.close()
-    assert "".join(text for _, text in frames(said)) == "before\nwhile dead\nafter\n"
+    assert "".join(text for _, text in frames(said)) == "before\nwhile killed\nafter\n"
     assert daemon.wait(id)["ExitCode"] == 0
 
 
@@ -142,14 +142,14 @@ def test_client_with_streams_gets_all_output(daemon: Fragile, name: str) -> None
         until(lambda: daemon.state(id)["Running"], "the start is recorded: until then it has not happened")
         daemon.kill()
         daemon.start()
-        state = daemon.state(id)  # a client that gives up has ended the input of `cat`
+        state = daemon.state(id)  # a client that disconnects has ended the input of `cat`
         assert state["Running"] or (state["Status"], state["ExitCode"]) == ("exited", 0), state
     finally:
         client.close()
 
 
 def test_exec_is_known_afterwards(daemon: Fragile) -> None:
-    """An exec that runs while the daemon dies goes on; the container takes further ones from the next daemon."""
+    """An exec that runs while the daemon is killed goes on; the container takes further ones from the next daemon."""
     id = daemon.run("sleep", "1000")
     status, made = daemon.ask("POST", f"/containers/{id}/exec", {"Cmd": ["sh", "-c", "sleep 1000; true"]})
     assert status == 201

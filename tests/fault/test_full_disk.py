@@ -174,7 +174,7 @@ def test_log_goes_on_when_there_is_space_again(daemon: Full) -> None:
 
 
 def test_restart_of_the_daemon_while_full(daemon: Full) -> None:
-    """It comes up, knows its containers, and takes things away."""
+    """It starts, lists its containers, and removes them."""
     running, ended = daemon.run("sleep", "1000"), daemon.create("true")
     daemon.fill()
     daemon.kill()

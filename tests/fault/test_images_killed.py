@@ -31,7 +31,7 @@ def image() -> Made:
 
 
 def pull(daemon: Fragile, name: str) -> list[dict[str, object]]:
-    """The messages; those that came, when the daemon dies meanwhile."""
+    """The messages; those that came, when the daemon is killed meanwhile."""
     said = []
     try:
         with daemon.connection() as http:
@@ -40,7 +40,7 @@ def pull(daemon: Fragile, name: str) -> list[dict[str, object]]:
             while line := answer.readline():
                 said.append(json.loads(line))
     except (OSError, ValueError):
-        said.append({"died": True})
+        said.append({"killed": True})
     return said
 
 

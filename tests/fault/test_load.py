@@ -77,7 +77,7 @@ def test_execs(daemon: Fragile) -> None:
         assert daemon.inside(id, "true") == (0, "")
     same_again(before)
     children = Path(f"/proc/{pids[2]}/task/{pids[2]}/children")
-    until(lambda: len(children.read_text().split()) <= 2, "no process that nobody collected")
+    until(lambda: len(children.read_text().split()) <= 2, "no process that is not waited for")
 
 
 def test_followers_come_and_go(daemon: Fragile) -> None:
@@ -106,7 +106,7 @@ def test_client_that_never_reads(daemon: Fragile) -> None:
     host = {"LogConfig": {"Type": "json-file", "Config": {"max-size": "1g"}}}
     id = daemon.create("sh", "-c", write, host=host, OpenStdin=True)
     assert daemon.ask("POST", f"/containers/{id}/start")[0] == 204
-    deaf, starter = daemon.attach(id), daemon.attach(id, "stream=1&stdin=1")
+    unread, starter = daemon.attach(id), daemon.attach(id, "stream=1&stdin=1")
     supervisor = daemon.supervisor(id)
     before = memory(supervisor)
     starter.sendall(b"go\n")
@@ -130,15 +130,15 @@ def test_client_that_never_reads(daemon: Fragile) -> None:
     wanted = (b"0123456789abcdef\n" * (size // 17 + 1))[:size] + b"\n"
     assert length == len(wanted) and digest.digest() == hashlib.sha256(wanted).digest()
     received = 0
-    while piece := deaf.recv(MEGABYTE):
+    while piece := unread.recv(MEGABYTE):
         received += len(piece)
     assert received > size, "what a slow client has not read yet is kept for it"
-    deaf.close()
+    unread.close()
     starter.close()
 
 
 def test_client_that_says_too_much(daemon: Fragile) -> None:
-    """A container that never reads: its client is not read either, so nobody holds what it would send."""
+    """A container that never reads: its client is not read either, so no process holds what it would send."""
     id = daemon.run("sleep", "1000", OpenStdin=True)
     connection = daemon.attach(id)
     pids = (daemon.pid, daemon.supervisor(id))

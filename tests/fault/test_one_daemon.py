@@ -1,4 +1,4 @@
-"""A second daemon in the first one's place is refused, and a daemon that is told to end does so at once."""
+"""A second daemon in the first one's place is refused, and a daemon that gets SIGTERM exits at once."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_second_daemon_on_the_same_bridge(daemon: Fragile, tmp_path: Path) -> No
     assert daemon.outcome("true") == (0, "")
 
 
-def test_socket_of_a_dead_daemon_is_taken(daemon: Fragile) -> None:
+def test_socket_of_a_killed_daemon_is_taken(daemon: Fragile) -> None:
     daemon.kill()
     assert daemon.socket.is_socket()
     daemon.start()
@@ -91,7 +91,7 @@ def test_ends_at_once_with_open_streams(daemon: Fragile, number: signal.Signals)
     assert daemon.state(id)["Pid"] == pid
 
 
-def test_told_twice(daemon: Fragile) -> None:
+def test_two_sigterms(daemon: Fragile) -> None:
     assert daemon._process is not None
     daemon._process.terminate()
     daemon._process.terminate()

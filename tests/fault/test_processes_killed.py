@@ -82,7 +82,7 @@ def test_supervisor_killed_of_a_container_in_the_hosts_pid_namespace(daemon: Fra
     until(lambda: not any(alive(pid) for pid in members), "the end of its processes")
 
 
-def test_supervisor_killed_while_the_daemon_is_dead(daemon: Fragile) -> None:
+def test_supervisor_killed_while_no_daemon_runs(daemon: Fragile) -> None:
     id = daemon.run("sh", "-c", "sleep 1000 & wait", host={"PidMode": "host"})
     members = processes(daemon, id, 2)
     supervisor = parent(daemon.state(id)["Pid"])
@@ -105,7 +105,7 @@ def test_supervisor_killed_with_restart_policy(daemon: Fragile) -> None:
 
 
 def test_supervisor_stopped_and_killed(daemon: Fragile) -> None:
-    """A supervisor that does not answer keeps nobody else waiting."""
+    """A supervisor that does not answer delays no request for another container."""
     id, other = daemon.run("sleep", "1000"), daemon.run("sleep", "1000")
     supervisor = daemon.supervisor(id)
     os.kill(supervisor, signal.SIGSTOP)

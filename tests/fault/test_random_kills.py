@@ -23,7 +23,7 @@ _GONE = (OSError, http.client.HTTPException)
 
 @dataclass
 class Ledger:
-    """What the daemon has acknowledged. A name in neither set was in the middle of something when the daemon died."""
+    """What the daemon has acknowledged. A name in neither set was being changed when the daemon was killed."""
 
     there: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)

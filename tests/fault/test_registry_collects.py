@@ -1,4 +1,4 @@
-"""Pushes and collections at the same time: whoever was told that his image is there can pull it."""
+"""Pushes and collections at the same time: an image whose push was acknowledged can be pulled."""
 
 from __future__ import annotations
 

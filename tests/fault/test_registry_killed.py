@@ -22,7 +22,7 @@ ROUNDS = 3
 
 
 async def push(own: Own, number: int, acknowledged: dict[str, bytes]) -> None:
-    """Images, one after the other, until there is nobody to push to."""
+    """Images, one after the other, until the registry has exited."""
     dice, count = random.Random(number), 0
     try:
         while True:

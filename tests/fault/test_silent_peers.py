@@ -104,7 +104,7 @@ def test_more_loads_than_there_may_be_are_refused_and_nothing_else(daemon: Fragi
         )
 
 
-def test_a_stopped_supervisor_and_many_clients_keep_nobody_else_waiting(daemon: Fragile) -> None:
+def test_a_stopped_supervisor_and_many_clients_delay_no_other_request(daemon: Fragile) -> None:
     id, other = daemon.run("cat", OpenStdin=True), daemon.run("sleep", "1000")
     before = len(os.listdir(f"/proc/{daemon.pid}/fd"))
     with stopped(daemon.supervisor(id)), ExitStack() as clients:
@@ -154,7 +154,7 @@ def test_a_container_whose_supervisor_is_stopped_can_be_removed(daemon: Fragile)
     assert daemon.outcome("echo", "next") == (0, "next\n")
 
 
-def test_a_stopped_launcher_keeps_nobody_else_waiting(daemon: Fragile) -> None:
+def test_a_stopped_launcher_delays_no_other_request(daemon: Fragile) -> None:
     id = daemon.run("sleep", "1000")
     with stopped(daemon.launcher), ExitStack() as clients:
         for _ in range(400):  # more than its socket takes

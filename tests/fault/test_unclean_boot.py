@@ -69,19 +69,19 @@ def test_address_and_port_are_free_again(daemon: Fragile) -> None:
 def test_leftovers_of_ours_go(daemon: Fragile) -> None:
     """Run directories, control groups with a process in them, bundles and trees of creates that were not completed."""
     kept = daemon.create("true")
-    ghost, bundle = secrets.token_hex(32), secrets.token_hex(32)
+    run_directory, bundle = secrets.token_hex(32), secrets.token_hex(32)
     daemon.kill()
-    (daemon.exec / "containers" / ghost).mkdir()
-    (daemon.exec / "containers" / ghost / "supervisor.sock").touch()
+    (daemon.exec / "containers" / run_directory).mkdir()
+    (daemon.exec / "containers" / run_directory / "supervisor.sock").touch()
     (daemon.data / "containers" / bundle).mkdir()
     (daemon.data / "containers" / bundle / "config.json").write_text('{"linux": {"cgroups')
-    groups = [tree / daemon.cgroup[1:] / id for tree in trees() for id in (ghost, bundle, kept)]
+    groups = [tree / daemon.cgroup[1:] / id for tree in trees() for id in (run_directory, bundle, kept)]
     for group in groups:
         group.mkdir(parents=True)
     sleeper = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     try:
         for tree in trees():
-            (tree / daemon.cgroup[1:] / ghost / "cgroup.procs").write_text(str(sleeper.pid))
+            (tree / daemon.cgroup[1:] / run_directory / "cgroup.procs").write_text(str(sleeper.pid))
         (groups[0] / "below").mkdir()
         daemon.start()
         assert sleeper.wait(5) == -9
@@ -92,7 +92,7 @@ def test_leftovers_of_ours_go(daemon: Fragile) -> None:
     assert os.listdir(daemon.exec / "containers") == []
     assert os.listdir(daemon.data / "containers") == [kept]
     log = daemon.log.read_text()
-    assert f"sweep: container {ghost}: control group {daemon.cgroup}/{ghost} with 1 processes" in log
+    assert f"sweep: container {run_directory}: control group {daemon.cgroup}/{run_directory} with 1 processes" in log
     assert f"sweep: bundle {bundle}, which no container has" in log
 
 
@@ -119,7 +119,7 @@ def test_what_is_not_ours_stays(daemon: Fragile) -> None:
     """Names that are no ids, ids that are not ours, devices and tables of others."""
     running = daemon.run("sleep", "1000")
     daemon.kill()
-    foreign, stranger = secrets.token_hex(32), f"x{secrets.token_hex(4)}"
+    foreign, device = secrets.token_hex(32), f"x{secrets.token_hex(4)}"
     kept = [
         daemon.exec / "containers" / "notes",
         daemon.data / "containers" / "notes",
@@ -129,17 +129,17 @@ def test_what_is_not_ours_stays(daemon: Fragile) -> None:
     ]
     for path in kept:
         path.mkdir()
-    ip(["link", "add", stranger, "type", "veth", "peer", "name", f"{stranger}p"])
-    nft(["add", "table", "inet", stranger])
+    ip(["link", "add", device, "type", "veth", "peer", "name", f"{device}p"])
+    nft(["add", "table", "inet", device])
     try:
         daemon.start()
         assert all(path.exists() for path in kept)
-        assert Path(f"/sys/class/net/{stranger}").exists()
-        assert "table" in nft(["list", "table", "inet", stranger])
+        assert Path(f"/sys/class/net/{device}").exists()
+        assert "table" in nft(["list", "table", "inet", device])
         assert daemon.inside(running, "true") == (0, "")
     finally:
-        ip(["link", "delete", stranger])
-        nft(["delete", "table", "inet", stranger])
+        ip(["link", "delete", device])
+        nft(["delete", "table", "inet", device])
         for path in kept:
             path.rmdir()
 
@@ -199,7 +199,7 @@ def test_broken_record_hides_no_other(daemon: Fragile) -> None:
 
 
 def test_missing_bundle_and_tree(daemon: Fragile) -> None:
-    """Somebody deleted them: the start says what is missing, removal works."""
+    """They were deleted: the start says what is missing, removal works."""
     bundle, tree = daemon.create("true"), daemon.create("true")
     daemon.kill()
     shutil.rmtree(daemon.data / "containers" / bundle)

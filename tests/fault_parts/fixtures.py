@@ -23,7 +23,7 @@ def lacking() -> str:
 
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fragile]:
-    """One daemon's roots for the tests of a file; the daemon in them dies and comes back."""
+    """One daemon's roots for the tests of a file; the daemon in them is killed and started again."""
     if why := lacking():
         pytest.skip(why)
     fragile = Fragile(tmp_path_factory.mktemp("fault"))
@@ -50,7 +50,7 @@ def daemon(standing: Fragile) -> Iterator[Fragile]:
 
 @pytest.fixture(scope="module")
 def enduring(standing: Fragile) -> Iterator[Fragile]:
-    """One daemon for a file of tests that do it no harm; after the last one the machine is as it was."""
+    """One daemon for a file of tests that leave it as it was; after the last one the machine is as it was."""
     before = comparable(census.settled(standing))
     yield standing
     left = leftovers(before, standing)

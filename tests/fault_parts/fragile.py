@@ -1,4 +1,4 @@
-"""A real cortend whose processes die when a test wants them to."""
+"""A real cortend whose processes a test kills."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def parent(pid: int) -> int:
 
 
 def alive(pid: int) -> bool:
-    """A process that is more than an entry that nobody has collected."""
+    """A process that exists and is no zombie."""
     stat = census._text(Path(f"/proc/{pid}/stat"))
     return bool(stat) and stat.rpartition(")")[2].split()[0] not in "ZX"
 

@@ -32,7 +32,7 @@ EXCHANGE = 2
 NAMES = ("file", "dir", "fifo", "link", "other")
 
 
-class Victim:
+class Outside:
     """What is outside, and must stay as it is. It has the names that are looked for behind an exchanged directory."""
 
     def __init__(self, path: Path) -> None:
@@ -64,8 +64,8 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture
-def victim(place: Path) -> Victim:
-    return Victim(place / "outside")
+def outside(place: Path) -> Outside:
+    return Outside(place / "outside")
 
 
 @contextmanager
@@ -86,14 +86,14 @@ def exchanging(top: Path) -> Iterator[None]:
         os.waitpid(pid, 0)
 
 
-def lay(top: Path, victim: Victim) -> None:
+def lay(top: Path, outside: Outside) -> None:
     """Links to be exchanged with what is about to be made."""
     for name in NAMES:
-        os.symlink(victim.leads_to(name), top / f"evil-{name}")
+        os.symlink(outside.leads_to(name), top / f"evil-{name}")
 
 
 def content(top: Path) -> None:
-    """One of everything under the names that are exchanged, as much as anybody may do to a file."""
+    """One of everything under the names that are exchanged, with all permissions."""
     for name in ("dir", "other"):
         (top / name).mkdir()
     for name in ("file", "dir/inner"):
@@ -122,7 +122,7 @@ def lost(top: Path) -> bool:
     return os.path.islink(top / "file") or os.path.islink(top / "dir")
 
 
-def race(top: Path, victim: Victim, work: Callable[[int], None], tries: int = TRIES) -> None:
+def race(top: Path, outside: Outside, work: Callable[[int], None], tries: int = TRIES) -> None:
     """`work` on `top`, over and over."""
     top.mkdir()
     directory = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
@@ -132,29 +132,29 @@ def race(top: Path, victim: Victim, work: Callable[[int], None], tries: int = TR
             for _ in range(tries):
                 empty(directory)
                 try:
-                    lay(top, victim)
+                    lay(top, outside)
                 except FileExistsError:
                     continue
                 work(directory)
                 exchanged += lost(top)
     finally:
         os.close(directory)
-    victim.check()
+    outside.check()
     assert exchanged > tries / 100, "hardly anything was exchanged"
 
 
-def test_filling_a_tree_that_others_have(victim: Victim, place: Path) -> None:
+def test_filling_a_tree_that_others_have(outside: Outside, place: Path) -> None:
     """A volume that is filled from an image while another container has it."""
     (place / "source").mkdir()
     content(place / "source")
     source = os.open(place / "source", os.O_RDONLY)
     try:
-        race(place / "target", victim, lambda target: copy.fill(source, target))
+        race(place / "target", outside, lambda target: copy.fill(source, target))
     finally:
         os.close(source)
 
 
-def test_placing_an_archive_in_a_tree_in_use(victim: Victim, place: Path) -> None:
+def test_placing_an_archive_in_a_tree_in_use(outside: Outside, place: Path) -> None:
     """What `cp` does in a running container."""
     member: tars.Fields = {"mode": 0o4777, "uid": 7, "gid": 7}
     archive = tars.archive(
@@ -177,16 +177,16 @@ def test_placing_an_archive_in_a_tree_in_use(victim: Victim, place: Path) -> Non
         finally:
             os.close(reader)
 
-    race(place / "target", victim, put, TRIES // 4)
+    race(place / "target", outside, put, TRIES // 4)
 
 
 # ----------------------------------------------------------------------------------------------------------- reading
 
 
-def read_race(top: Path, victim: Victim, work: Callable[[int], None]) -> None:
+def read_race(top: Path, outside: Outside, work: Callable[[int], None]) -> None:
     top.mkdir()
     content(top)
-    lay(top, victim)
+    lay(top, outside)
     directory = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with exchanging(top):
@@ -194,10 +194,10 @@ def read_race(top: Path, victim: Victim, work: Callable[[int], None]) -> None:
                 work(directory)
     finally:
         os.close(directory)
-    victim.check()
+    outside.check()
 
 
-def test_copying_a_tree_that_others_change(victim: Victim, place: Path) -> None:
+def test_copying_a_tree_that_others_change(outside: Outside, place: Path) -> None:
     """`tmpcopyup` of a directory in a volume: nothing from outside is copied."""
     (place / "target").mkdir()
     target = os.open(place / "target", os.O_RDONLY)
@@ -212,13 +212,13 @@ def test_copying_a_tree_that_others_change(victim: Victim, place: Path) -> None:
             assert not stat.S_ISREG(status.st_mode) or path.read_text() == "own"
 
     try:
-        read_race(place / "source", victim, work)
+        read_race(place / "source", outside, work)
     finally:
         os.close(target)
     assert {stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR} <= kinds
 
 
-def test_packing_a_tree_that_others_change(victim: Victim, place: Path) -> None:
+def test_packing_a_tree_that_others_change(outside: Outside, place: Path) -> None:
     """What `cp`, `export` and `commit` read from a running container."""
     with (place / "tar").open("w+b") as out:
 
@@ -229,4 +229,4 @@ def test_packing_a_tree_that_others_change(victim: Victim, place: Path) -> None:
             out.seek(0)
             assert b"secret" not in out.read()
 
-        read_race(place / "source", victim, work)
+        read_race(place / "source", outside, work)

@@ -364,7 +364,7 @@ def test_sockets_of_the_engine_are_out_of_reach(daemon: Fragile) -> None:
 
 
 def test_every_supervisor_is_undumpable_and_single(daemon: Fragile) -> None:
-    """PY-03; nobody may attach to what will fork the next container."""
+    """PY-03; no process may attach (ptrace) to what will fork the next container."""
     id = daemon.run("sleep", "1000")
     for pid in (daemon.launcher, daemon.supervisor(id)):
         assert os.listdir(f"/proc/{pid}/task") == [str(pid)]

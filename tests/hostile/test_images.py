@@ -376,7 +376,7 @@ def test_odd_layers_work(daemon: Fragile, registry: Held, unharmed: None, case: 
     ids=["no-type", "annotations", "subject", "config-type", "urls"],
 )
 def test_odd_manifests_work(daemon: Fragile, registry: Held, unharmed: None, changes: Json) -> None:
-    """Also CVE-2025-62725: a title that is a path is nobody's path here; and `urls` are not asked."""
+    """Also CVE-2025-62725: a title that is a path is not used as one here; and `urls` are not asked."""
     name = served(registry, document(Made([TAR, OTHER]), **changes))
     assert str(pull(daemon, name)[-1].get("status")).startswith("Status: Downloaded newer image")
     assert daemon.ask("DELETE", f"/images/{name}")[0] == 200

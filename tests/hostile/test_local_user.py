@@ -20,7 +20,7 @@ import pytest
 
 from corten.cli import userconfig
 from e2e_parts import census
-from fault_parts import stranger
+from fault_parts import local_user
 from fault_parts.fixtures import lacking
 from fault_parts.fragile import Fragile, until
 from image_parts import tars
@@ -78,14 +78,14 @@ def test_what_the_daemon_keeps(daemon: Fragile) -> None:
     id = populate(daemon)
     layer = os.urandom(4 << 20)
     with half_loaded(daemon, tars.archive(tars.file(f"blobs/sha256/{hashlib.sha256(layer).hexdigest()}", layer))):
-        paths = stranger.everything(daemon.data, daemon.exec)
+        paths = local_user.everything(daemon.data, daemon.exec)
         names = {os.path.basename(path) for path in paths}
         assert names >= {"corten.db", "su", "config.json", "exit.json", "launcher.log", "supervisor.sock", "names.sock"}
         assert names >= {f"{id}-json.log", "resolv.conf", "lock", "places", "ingest"}
         assert any(name.endswith(".part") for name in names)
-        assert stranger.reached(paths) == [f"enter {daemon.exec}"]  # the way to the socket, when that is in there
-        assert stranger.reached(stranger.everything(daemon.socket)) == []
-        assert stranger.reached(below(daemon.root / "tmp")) == []
+        assert local_user.reached(paths) == [f"enter {daemon.exec}"]  # the way to the socket, when that is in there
+        assert local_user.reached(local_user.everything(daemon.socket)) == []
+        assert local_user.reached(below(daemon.root / "tmp")) == []
 
 
 def test_each_file_is_private_by_itself(daemon: Fragile) -> None:
@@ -94,7 +94,7 @@ def test_each_file_is_private_by_itself(daemon: Fragile) -> None:
     populate(daemon)
     public = [daemon.data / name for name in ("snapshots", "volumes", "content/blobs")]
     bound = ("hosts", "hostname", "resolv.conf")  # users of the container read them
-    for name, mode in stranger.everything(daemon.data, daemon.exec).items():
+    for name, mode in local_user.everything(daemon.data, daemon.exec).items():
         path = Path(name)
         if path in public or path.parent in public:
             assert mode & 0o077 == 0, path
@@ -106,7 +106,7 @@ def test_its_processes(daemon: Fragile) -> None:
     populate(daemon)
     pids = [int(line.split()[0]) for line in census.take(daemon)["processes"]]
     assert len(pids) >= 5  # daemon, launcher, supervisor, name server, the program
-    assert stranger.looked_into(pids) == []
+    assert local_user.looked_into(pids) == []
     sockets = {link for pid in pids for link in map(census._link, census._fds(pid)) if link.startswith("socket:")}
     lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
     assert [line for line in lines if line[-1].startswith("@") and f"socket:[{line[6]}]" in sockets] == []
@@ -138,10 +138,10 @@ def test_an_older_version_s_open_directories_are_closed(daemon: Fragile) -> None
         (daemon.data / name).chmod(mode)
     for path in daemon.data.glob("corten.db*"):
         path.chmod(0o644)
-    paths = stranger.everything(daemon.data, daemon.exec)
-    assert len([line for line in stranger.reached(paths) if line.endswith("/su")]) > 1  # as it was
+    paths = local_user.everything(daemon.data, daemon.exec)
+    assert len([line for line in local_user.reached(paths) if line.endswith("/su")]) > 1  # as it was
     daemon.start()
-    assert stranger.reached(stranger.everything(daemon.data, daemon.exec)) == [f"enter {daemon.exec}"]
+    assert local_user.reached(local_user.everything(daemon.data, daemon.exec)) == [f"enter {daemon.exec}"]
     log = daemon.log.read_text()
     assert f"{daemon.data} had the mode 711" in log and "corten.db had the mode 644: 600 now" in log
     daemon.kill()
@@ -161,9 +161,9 @@ def test_a_registry(root: Path, careless: None) -> None:
         asking.request("PATCH", begun.headers["Location"], b"half of a layer", headers=ANN)
         assert asking.getresponse().status == 202
         asking.close()
-        paths = stranger.everything(root / "kept")
+        paths = local_user.everything(root / "kept")
         assert {Path(path).name for path in paths} >= {"token.key", "lock", "uploads", "repositories", "blobs"}
-        assert stranger.reached(paths) == []
+        assert local_user.reached(paths) == []
         assert [path for path, mode in paths.items() if mode & 0o077] == []
 
 
@@ -180,12 +180,12 @@ def test_our_oci_runtime(root: Path, careless: None) -> None:
     assert runtime("spec", "-b", str(bundle)) == 0
     config = (bundle / "config.json").read_text().replace('"terminal": true', '"terminal": false')
     (bundle / "config.json").write_text(config)
-    name = f"stranger-{os.getpid()}"
+    name = f"local-user-{os.getpid()}"
     assert runtime("create", "-b", str(bundle), "--pid-file", str(root / "pid"), name) == 0, (root / "out").read_text()
     try:
-        paths = stranger.everything(root / "state")
+        paths = local_user.everything(root / "state")
         assert {Path(path).name for path in paths} >= {"state.json", "config.json", "start.sock"}
-        assert stranger.reached(paths) == []
+        assert local_user.reached(paths) == []
     finally:
         assert runtime("delete", "--force", name) == 0
     assert runtime("start", name) == 1  # said in the log, which the caller reads and others do not write
@@ -196,12 +196,12 @@ def test_our_client_s_credentials(root: Path, careless: None) -> None:
     userconfig.keep("registry.example", {"auth": "YW5uOnNlY3JldA=="})
     paths = below(root / "home")
     assert "config.json" in {Path(path).name for path in paths}
-    assert stranger.reached(paths) == []
+    assert local_user.reached(paths) == []
 
 
 def below(top: Path) -> dict[str, int]:
     """Without `top` itself, which is the user's."""
-    return {path: mode for path, mode in stranger.everything(top).items() if path != str(top)}
+    return {path: mode for path, mode in local_user.everything(top).items() if path != str(top)}
 
 
 class half_loaded:

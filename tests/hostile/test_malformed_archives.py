@@ -1,4 +1,4 @@
-"""Tars that are none, or say what no file system can have: 400 and one line, at every door that a tar comes in by."""
+"""Tars that are none, or say what no file system can have: 400 and one line, by every request that takes a tar."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def said(daemon: Fragile, method: str, path: str, body: bytes) -> tuple[int, str
     return status, str(answer.get("message", answer) if isinstance(answer, dict) else answer)
 
 
-DOORS: dict[str, Callable[[Fragile, bytes], tuple[int, str]]] = {
+REQUESTS: dict[str, Callable[[Fragile, bytes], tuple[int, str]]] = {
     "load": load,
     "layer": loaded,
     "import": lambda daemon, data: said(daemon, "POST", "/images/create?fromSrc=-", data),
@@ -89,11 +89,11 @@ DOORS: dict[str, Callable[[Fragile, bytes], tuple[int, str]]] = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_malformed(daemon: Fragile, door: str) -> None:
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_malformed(daemon: Fragile, request_: str) -> None:
     daemon.create("true", name="put")
     for name, data in MALFORMED.items():
-        status, text = DOORS[door](daemon, data)
+        status, text = REQUESTS[request_](daemon, data)
         assert status == 400, (name, status, text)
         assert text and "\n" not in text and len(text) < 500, (name, text)
     assert "Traceback" not in daemon.log.read_text()

@@ -130,7 +130,7 @@ def test_user(daemon: Fragile, user: str, uid: int, gid: int, groups: str) -> No
 
 
 def test_group_that_a_file_is_closed_to(daemon: Fragile) -> None:
-    """ESC-08: the primary group is among the supplementary ones, or chmod 604 would keep nobody out."""
+    """ESC-08: the primary group is among the supplementary ones, or chmod 604 would keep no member out."""
     code, said = daemon.outcome("sh", "-c", "echo x > /f; chown 0:5 /f; chmod 604 /f; echo made; exec sleep 0")
     assert (code, said) == (0, "made\n")
     id = daemon.run("sh", "-c", "echo x > /tmp/f; chown 0:5 /tmp/f; chmod 604 /tmp/f; exec sleep 1000")
@@ -184,7 +184,7 @@ def test_mounts(daemon: Fragile) -> None:
 
 
 def test_cgroups_cannot_be_changed(daemon: Fragile) -> None:
-    """ESC-09, ESC-29: no file of any tree can be written, no tree can be mounted, nobody leaves the limits."""
+    """ESC-09, ESC-29: no file of any tree can be written, no tree can be mounted, no process leaves the limits."""
     id = daemon.run("sleep", "1000", host={"PidsLimit": 20})
     files = "find /sys/fs/cgroup -type f -name '*procs' -o -name release_agent -o -name notify_on_release"
     _, said = daemon.inside(

@@ -1,4 +1,4 @@
-"""Our registry and clients that mean it no good: whatever is sent, the answer is no 5xx and nobody else's content."""
+"""Our registry and hostile clients: whatever is sent, the answer is no 5xx and no other user's content."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ NASTY = ("a\nb", "a\rb", "a\0b", "x\nroot::0:0::/:/bin/sh")
     "field", ["Hostname", "Domainname", "User", "ExtraHosts", "Dns", "DnsSearch", "DnsOptions", "Env HOME"]
 )
 def test_lines_in_generated_files(daemon: Fragile, field: str, text: str) -> None:
-    """ESC-14: no line of hosts, hostname, resolv.conf or passwd is anybody's but ours."""
+    """ESC-14: no line of hosts, hostname, resolv.conf or passwd comes from a request."""
     if field in ("Hostname", "Domainname", "User"):
         refused(daemon, None, **{field: text})
         return

@@ -1,4 +1,4 @@
-"""A registry that answers as a test wants it to, on a loopback port of its own."""
+"""A registry whose answers a test sets, on a loopback port of its own."""
 
 from __future__ import annotations
 

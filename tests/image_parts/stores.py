@@ -43,7 +43,7 @@ class Store:
         self.database.close()
 
     def leftovers(self) -> list[str]:
-        """Blobs, parts and trees on disk, for tests that want none."""
+        """Blobs, parts and trees on disk, for tests that need none."""
         self.trees.tree_store.close()
         return sorted(
             str(path.relative_to(self.root))

@@ -1,4 +1,4 @@
-"""The writing half of a registry that answers as a test wants it to."""
+"""The writing half of a registry whose answers a test sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases about a group's life: made, entered, frozen, killed, removed, and what is told when something lacks."""
+"""Cases about a group: made, entered, frozen, killed, removed, and the errors when something lacks."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ def case_freeze(layout: Layout, path: str) -> None:
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
 
 
-def case_kill_everybody(layout: Layout, path: str) -> None:
-    """Those who fork meanwhile, and those in groups that the container made itself."""
+def case_kill_all_processes(layout: Layout, path: str) -> None:
+    """Also processes that fork meanwhile, and those in groups that the container made itself."""
 
     def breed() -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -136,7 +136,7 @@ def case_kill_everybody(layout: Layout, path: str) -> None:
 
 
 def case_kill_without_cgroup_kill(layout: Layout, path: str) -> None:
-    """As runc makes groups on a hybrid machine: nobody is in the v2 tree; and as on kernels before 5.14."""
+    """As runc makes groups on a hybrid machine: no process is in the v2 tree; and as on kernels before 5.14."""
     if layout.mode == "v2":
         raise Lacking("all processes are in the v2 tree")
     with group(layout, path) as made:

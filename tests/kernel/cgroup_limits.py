@@ -49,7 +49,7 @@ def case_memory_oom(layout: Layout, path: str) -> None:
         assert not select.select([event], [], [], 0)[0]
         assert made.oom_count() == 0
         assert inside(made, lambda: fill(64 * MB)) == -signal.SIGKILL
-        assert select.select([event], [], [], 10)[0], "nobody was told"
+        assert select.select([event], [], [], 10)[0], "no event"
         os.read(event, 4096)
         assert made.oom_count() == 1
         os.close(event)
@@ -330,13 +330,13 @@ def case_swap(layout: Layout, path: str) -> None:
     try:
         with group(layout, path, {"memory": {"limit": 16 * MB, "swap": 48 * MB}}) as made:
             assert int(text(made, "memory", "memory.swap.max")) == 32 * MB
-            ready, told = os.pipe()
+            ready, filled = os.pipe()
 
             def work() -> None:
                 area = mmap.mmap(-1, 28 * MB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
                 for at in range(0, 28 * MB, 4096):
                     area[at] = 1
-                os.write(told, b"x")
+                os.write(filled, b"x")
                 sleep_forever()
 
             pid = start(made, work)

@@ -12,7 +12,7 @@ from corten.kernel import inodeflags
 from corten.layers import tree
 
 
-def test_subdirectories_are_unrelated_where_the_file_system_knows_that(tmp_path: Path) -> None:
+def test_subdirectories_are_unrelated_where_the_file_system_has_that_flag(tmp_path: Path) -> None:
     fd = tree.open_directory(os.fsencode(tmp_path))
     kind = subprocess.run(["stat", "-f", "-c", "%T", str(tmp_path)], capture_output=True, text=True).stdout.strip()
     try:

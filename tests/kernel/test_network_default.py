@@ -1,4 +1,4 @@
-"""The default bridge on a simulated host: who reaches whom, published ports, flows.
+"""The default bridge on a simulated host: which address reaches which, published ports, flows.
 
 neighbour 192.0.2.9 ---- 192.0.2.1 host ---- bridges ---- containers
 """
@@ -134,7 +134,7 @@ async def test_udp_is_published(world: World, neighbour: Net) -> None:
 
 
 async def test_a_client_that_keeps_sending_reaches_the_new_container(world: World, neighbour: Net) -> None:
-    """UDP flows outlive what they led to: without forgetting them a client stays with the dead address, or the host."""
+    """UDP flows outlive what they led to: unless they are deleted a client stays with the old address, or the host."""
     with neighbour.entered():
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     client.sendto(b"early", ("192.0.2.1", 5353))  # before anything is published
@@ -148,7 +148,7 @@ async def test_a_client_that_keeps_sending_reaches_the_new_container(world: Worl
     client.close()
 
 
-async def test_flows_are_forgotten_with_their_container(world: World, neighbour: Net) -> None:
+async def test_flows_are_deleted_with_their_container(world: World, neighbour: Net) -> None:
     web, endpoint = await world.run("web", ports=bound(8080))
     other, _ = await world.run("other", ports=bound(8081))
     servers = [web.listen("0.0.0.0", 80), other.listen("0.0.0.0", 80)]
@@ -197,7 +197,7 @@ async def test_a_taken_port_is_dockers_error_and_leaves_nothing(world: World) ->
     with pytest.raises(Failed, match=r"port is already allocated \(by container first\)"):
         await world.run("second", ports=bound(8080, "127.0.0.1"))
     assert world.leftovers() == [endpoint.host_interface]
-    with pytest.raises(OSError):  # and nobody else gets it either, not even with SO_REUSEADDR
+    with pytest.raises(OSError):  # and no other program gets it either, not even with SO_REUSEADDR
         world.host.listen("127.0.0.1", 8080)
 
 

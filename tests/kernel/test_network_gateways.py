@@ -62,11 +62,11 @@ async def test_the_modes_of_both_families(world: World, six: Net, mode: str) -> 
             one.close()
     rows = endpoint.ports["80/tcp"] or []
     assert [row["HostPort"] for row in rows] == (["", ""] if mode == "routed" else ["8080", "8080"])
-    told = {(way["Port"], way["Via"]): way["From"] for way in world.networks.audit("here")}
-    assert ("outside" in told["*", endpoint.address]) == (mode == "nat-unprotected")
+    audited = {(way["Port"], way["Via"]): way["From"] for way in world.networks.audit("here")}
+    assert ("outside" in audited["*", endpoint.address]) == (mode == "nat-unprotected")
     if mode == "routed":
-        assert "outside" in told["80/tcp", f"{endpoint.address}:80"]
-        world.host.listen("0.0.0.0", 8080).close()  # nobody has it
+        assert "outside" in audited["80/tcp", f"{endpoint.address}:80"]
+        world.host.listen("0.0.0.0", 8080).close()  # it is free
         assert six.run("busybox", "ping", "-c1", "-W2", endpoint.address)
     again = await world.networks.republish(endpoint.container_id, port_map({}), port_map({"80/tcp": []}), [])
     assert not any(again.ports.values())

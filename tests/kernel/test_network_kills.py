@@ -1,4 +1,4 @@
-"""The daemon dies at every single point of a change: before each message to the kernel, and before each record.
+"""The daemon is killed at every single point of a change: before each message to the kernel, and before each record.
 
 What the next daemon finds is all of the change or none of it, and nothing is left that belongs to neither.
 """
@@ -25,11 +25,11 @@ from network_world import Json, World, host
 PORTS = {"80/tcp": [{"HostPort": "8080"}], "53/udp": [{"HostPort": "5353"}]}
 
 
-class Dead(BaseException):
-    """Nothing more is done by this daemon: not even its own clearing up."""
+class Killed(BaseException):
+    """Nothing more is done by this daemon: not even its own cleanup."""
 
 
-class Fate:
+class Failpoint:
     """Lets so many messages and records pass."""
 
     def __init__(self) -> None:
@@ -38,15 +38,15 @@ class Fate:
 
     def step(self) -> None:
         if self.left == 0:
-            raise Dead
+            raise Killed
         self.left -= 1
 
 
 @pytest.fixture
-def fate(monkeypatch: pytest.MonkeyPatch) -> Fate:
-    made = Fate()
+def failpoint(monkeypatch: pytest.MonkeyPatch) -> Failpoint:
+    made = Failpoint()
 
-    class Mortal(socket.socket):
+    class CountedSocket(socket.socket):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             made.made.append(self)
@@ -56,7 +56,7 @@ def fate(monkeypatch: pytest.MonkeyPatch) -> Fate:
             return super().send(*arguments)
 
     class Sockets:
-        socket = Mortal
+        socket = CountedSocket
 
         def __getattr__(self, name: str) -> Any:
             return getattr(socket, name)
@@ -66,25 +66,25 @@ def fate(monkeypatch: pytest.MonkeyPatch) -> Fate:
 
 
 class Daemon(World):
-    """A world whose daemon can die. `endpoints` are what container records have on disk."""
+    """A world whose daemon can be killed. `endpoints` are what container records have on disk."""
 
-    def __init__(self, host: Net, fate: Fate) -> None:
+    def __init__(self, host: Net, failpoint: Failpoint) -> None:
         super().__init__(host)
         self.networks.dataplane.close()  # `start` makes the first one
-        self.fate = fate
+        self.failpoint = failpoint
         self.endpoints: dict[str, Json] = {}
         for verb in ("put", "delete"):
-            setattr(self.table, verb, self._mortal(getattr(self.table, verb)))
+            setattr(self.table, verb, self._stepped(getattr(self.table, verb)))
 
-    def _mortal(self, act: Callable[..., None]) -> Callable[..., None]:
+    def _stepped(self, act: Callable[..., None]) -> Callable[..., None]:
         def stepped(*arguments: Any) -> None:
-            self.fate.step()
+            self.failpoint.step()
             act(*arguments)
 
         return stepped
 
     async def start(self) -> None:
-        self.fate.made.clear()
+        self.failpoint.made.clear()
         self.networks = self._new()
         await self.networks.setup()
         for record in list(self.endpoints.values()):
@@ -92,9 +92,9 @@ class Daemon(World):
                 await self.networks.adopt(record, record["container_id"])
         await self.networks.reconcile()
 
-    async def die(self) -> None:
+    async def kill(self) -> None:
         """As the kernel does it: descriptors are closed, and that is all."""
-        self.fate.left = 0
+        self.failpoint.left = 0
         for held, _ in self.networks.reservations._held.values():
             if held is not None:
                 held.close()
@@ -102,19 +102,19 @@ class Daemon(World):
         if dataplane.reaper._task is not None:
             dataplane.reaper._task.cancel()
         dataplane.close()
-        for one in self.fate.made:
+        for one in self.failpoint.made:
             one.close()
-        self.fate.left = -1
+        self.failpoint.left = -1
 
     async def connect(self, network: str, box: Net) -> None:
         _, endpoint = await self.run("box", network, PORTS, box)
-        self.fate.step()
+        self.failpoint.step()
         self.endpoints[network] = endpoint.record
 
     async def disconnect(self, network: str, box: Net) -> None:
         """The record goes first, as the engine does it."""
         endpoint = Endpoint.from_json(self.endpoints[network])
-        self.fate.step()
+        self.failpoint.step()
         del self.endpoints[network]
         await self.networks.disconnect(endpoint, box.namespace)
 
@@ -161,8 +161,10 @@ async def disconnect(daemon: Daemon, box: Net) -> None:
 
 
 @pytest.mark.parametrize("act", [create, remove, connect, disconnect])
-async def test_dead_at_every_point(host: Net, fate: Fate, act: Callable[[Daemon, Net], Awaitable[None]]) -> None:
-    daemon, box = Daemon(host, fate), Net()
+async def test_killed_at_every_point(
+    host: Net, failpoint: Failpoint, act: Callable[[Daemon, Net], Awaitable[None]]
+) -> None:
+    daemon, box = Daemon(host, failpoint), Net()
     await daemon.start()
     await daemon.networks.create(network({"Name": "old"}))
     points = 0
@@ -178,11 +180,11 @@ async def test_dead_at_every_point(host: Net, fate: Fate, act: Callable[[Daemon,
         if act is remove and "old" not in names:
             await daemon.networks.create(network({"Name": "old"}))
         daemon.check(box)
-        fate.left = points
+        failpoint.left = points
         try:
             await act(daemon, box)
-        except Dead:
-            await daemon.die()
+        except Killed:
+            await daemon.kill()
         else:
             break
         await daemon.start()
@@ -190,7 +192,7 @@ async def test_dead_at_every_point(host: Net, fate: Fate, act: Callable[[Daemon,
         daemon.check(box)
         assert daemon.ports_are_held() == bool(daemon.endpoints)
         points += 1
-    fate.left = -1
+    failpoint.left = -1
     await daemon.networks.settle()
     daemon.check(box)
     assert points > 3

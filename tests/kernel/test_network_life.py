@@ -65,7 +65,7 @@ async def test_a_daemon_that_ends_without_containers_leaves_nothing(host: Net) -
         box.close()
 
 
-async def test_what_nobody_adopts_is_swept(world: World, neighbour: Net) -> None:
+async def test_what_is_not_adopted_is_swept(world: World, neighbour: Net) -> None:
     web, endpoint = await world.run("web", ports=bound(8080))
     server = web.listen("0.0.0.0", 80)
     await world.networks.create(network({"Name": "gone"}))
@@ -82,7 +82,7 @@ async def test_what_nobody_adopts_is_swept(world: World, neighbour: Net) -> None
     server.close()
 
 
-async def test_a_bridge_of_somebody_else_is_used_and_left_alone(host: Net) -> None:
+async def test_a_foreign_bridge_is_used_and_not_changed(host: Net) -> None:
     host.run("ip", "link", "add", "br9", "type", "bridge")
     host.run("ip", "addr", "add", "10.50.0.1/24", "dev", "br9")
     host.run("ip", "addr", "add", "fd00:50::1/64", "dev", "br9", "nodad")
@@ -186,7 +186,7 @@ async def test_the_default_subnet_avoids_the_hosts_routes(host: Net) -> None:
     other.close()
 
 
-async def test_forwarding_is_switched_on_and_told(host: Net) -> None:
+async def test_forwarding_is_switched_on_and_reported(host: Net) -> None:
     with open("/proc/sys/net/ipv4/ip_forward", "w") as file:
         file.write("0")
     world = World(host)

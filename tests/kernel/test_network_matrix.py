@@ -107,12 +107,12 @@ async def matrix(host: Net, neighbour: Net, request: pytest.FixtureRequest) -> A
 async def test_the_matrix(matrix: Matrix, request: pytest.FixtureRequest) -> None:
     filtered = "frames-filtered" in request.node.name
     passed = iter(passing([matrix.probe(source, *target) for target in TARGETS for source in SOURCES]))
-    found, told = {}, {}
+    found, audited = {}, {}
     for network, how in TARGETS:
         found[network, how] = "".join("x" if next(passed) else "." for _ in SOURCES)
-        told[network, how] = "".join("x" if matrix.audited(s, network, how) else "." for s in SOURCES)
+        audited[network, how] = "".join("x" if matrix.audited(s, network, how) else "." for s in SOURCES)
     expected = dict(MATRIX)
-    assert told == expected
+    assert audited == expected
     if filtered:  # from port to port of one bridge, which isolation forbids
         expected["shy", "published"] = "xxxx.."
     assert found == expected

@@ -1,4 +1,4 @@
-"""Published ports of every protocol: what arrives, from whom it seems to come, and who is named when one is taken."""
+"""Published ports of every protocol: what arrives, its source address, and the named holder of one that is taken."""
 
 # ruff: noqa: F401, F811 - fixtures are imported
 
@@ -99,6 +99,6 @@ async def test_the_program_that_has_a_port_is_named(world: World, taken: tuple[s
     assert world.leftovers() == []
 
 
-async def test_nobody_is_named_for_a_port_of_nobody(world: World) -> None:
+async def test_no_holder_is_named_for_a_free_port(world: World) -> None:
     assert holder("tcp", ipaddress.ip_address("0.0.0.0"), 8080) == ""
     assert holder("sctp", ipaddress.ip_address("0.0.0.0"), 8080) == ""

@@ -1,4 +1,4 @@
-"""What somebody else takes away behind the daemon's back is found at once, and put back."""
+"""What another program removes or changes is found at once, and put back."""
 
 # ruff: noqa: F401, F811 - fixtures are imported
 
@@ -96,7 +96,7 @@ async def test_a_damaged_bridge_is_as_it_was(kept: World, damage: list[str]) -> 
 async def test_one_that_cannot_be_repaired_delays_no_other(
     kept: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A device that somebody uses otherwise cannot be a port of a bridge (EBUSY)."""
+    """A device that has another use cannot be a port of a bridge (EBUSY)."""
     monkeypatch.setattr(link_watcher, "_RETRY_DELAY", 0.5)
     _, bad = await kept.run("bad")
     web, endpoint = await kept.run("web")
@@ -127,7 +127,7 @@ async def test_one_that_could_not_be_repaired_is_tried_again(
     server.close()
 
 
-async def test_a_pair_that_is_gone_is_told_and_made_again(kept: World, neighbour: Net) -> None:
+async def test_a_pair_that_is_gone_is_reported_and_made_again(kept: World, neighbour: Net) -> None:
     lost = kept.lost
     await kept.networks.create(network({"Name": "six", "EnableIPv6": True}))
     asked: EndpointFields = {"IPAMConfig": {"LinkLocalIPs": ["169.254.7.7"]}, "MacAddress": "02:00:00:aa:bb:cc"}
@@ -149,7 +149,7 @@ async def test_a_pair_that_is_gone_is_told_and_made_again(kept: World, neighbour
     assert kept.leftovers() == []
 
 
-async def test_a_pair_that_goes_with_its_container_is_nobodys_loss(kept: World) -> None:
+async def test_a_pair_that_goes_with_its_container_is_not_reported(kept: World) -> None:
     lost = kept.lost
     box, endpoint = await kept.run("box")
     _, later = await kept.run("later")

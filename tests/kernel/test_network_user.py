@@ -90,7 +90,7 @@ async def test_static_addresses_and_macs(world: World) -> None:
     with pytest.raises(Invalid, match="user defined networks only"):
         await world.run("two", "bridge", IPAMConfig={"IPv4Address": "172.17.0.50"})
     await world.networks.disconnect(endpoint)
-    _, again = await world.run("one", "fixed", **asked)  # a restart: the old device is still on its way out
+    _, again = await world.run("one", "fixed", **asked)  # a restart: the old device is still being removed
     assert again.address == endpoint.address
 
 

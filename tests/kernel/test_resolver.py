@@ -210,7 +210,7 @@ async def test_other_names_are_forwarded_and_ours_never(world: World, dnsmasq: P
     assert await ask(web, "example.org", "A", "+tcp") == ["198.51.100.7"]
     (text,) = await ask(web, "long.example.org", "TXT")  # too long for UDP: dig asks again by TCP
     assert len(text) > 2000
-    assert await ask(web, "nobody.invalid") in (["NXDOMAIN"], ["REFUSED"])
+    assert await ask(web, "absent.invalid") in (["NXDOMAIN"], ["REFUSED"])
     for kind in ("A", "AAAA", "MX", "TXT"):
         await ask(web, "db", kind)
     asked = dnsmasq.read_text()
@@ -219,7 +219,7 @@ async def test_other_names_are_forwarded_and_ours_never(world: World, dnsmasq: P
 
 
 async def test_the_hosts_servers_are_followed(world: World, dnsmasq: Path) -> None:
-    world.resolv_conf.write_text("nameserver 192.0.2.99\n")  # nobody
+    world.resolv_conf.write_text("nameserver 192.0.2.99\n")  # no server is there
     web, _ = await world.run("web", "shop")
     world.resolv_conf.write_text(f"nameserver {UPSTREAM}\n")
     assert await ask(web, "example.org") == ["198.51.100.7"]
@@ -306,7 +306,7 @@ async def test_names_are_answered_without_a_daemon(world: World, dnsmasq: Path) 
     world.resolv_conf.write_text("nameserver 192.0.2.99\n")
     assert await ask(web, "example.org") != ["198.51.100.7"]
     world.resolv_conf.write_text(f"nameserver {UPSTREAM}\n")
-    (world.root / "containers" / second.container_id).rmdir()  # it ends, and nobody is there to hear of it
+    (world.root / "containers" / second.container_id).rmdir()  # it ends while no daemon runs
     async with asyncio.timeout(10):
         while await ask(web, "db") == [second.address]:
             pass
@@ -342,7 +342,7 @@ async def test_another_takes_the_place_of_one_that_was_killed(world: World) -> N
 
 
 def killed(forker: Forker) -> None:
-    """The daemon has not heard of it yet."""
+    """The daemon has not noticed it yet."""
     pid = forker.pids.pop()
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -365,7 +365,7 @@ async def test_a_container_without_a_name_server_is_not_taken_for_served(
 ) -> None:
     await world.run("web", "shop")
     killed(world.forker)
-    monkeypatch.setattr(world.forker, "send", lambda request, fds: None)  # nobody is forked
+    monkeypatch.setattr(world.forker, "send", lambda request, fds: None)  # no process is forked
     with pytest.raises(Unavailable, match="name server"):
         await world.run("db", "shop")
     assert world.networks.needs_resolver("db".ljust(64, "0"))

@@ -110,7 +110,7 @@ def test_fork_and_threads_still_work() -> None:
     assert in_child(default(), work) == "7"
 
 
-def test_with_sys_admin_it_is_the_kernel_who_says_no() -> None:
+def test_with_sys_admin_the_kernel_refuses() -> None:
     assert in_child(default(frozenset(["CAP_SYS_ADMIN"])), lambda: call("clone3", 0, 0)) == "'EINVAL'"
 
 

@@ -40,7 +40,7 @@ _NOT_NEEDED = frozenset(
 )
 _EXTENSIONS_NOT_NEEDED = ("_test", "_xx", "xx", "_tkinter", "_curses", "_dbm", "_gdbm", "nis", "ossaudio", "readline")
 
-# The kernel lets nobody leave the initial file system by pivot_root(2), so the first thing is a root of our own.
+# The initial file system cannot be left by pivot_root(2), so the first thing is a root of our own.
 _INIT = """#!/bin/busybox sh
 if [ ! -e /own-root ]; then
     /bin/busybox mkdir /own-root
@@ -78,7 +78,7 @@ except BaseException:
 sys.stdout.flush()
 report(**status)
 os.sync()
-ctypes.CDLL(None).reboot(0x01234567)  # RB_AUTOBOOT; QEMU was told not to, and ends
+ctypes.CDLL(None).reboot(0x01234567)  # RB_AUTOBOOT; with -no-reboot QEMU exits
 """
 
 _REPORT = """
@@ -219,7 +219,7 @@ def _download(directory: Path) -> Path:
     depends = _output(["apt-cache", "depends", "--important", _KERNEL], directory)
     names = [line.split()[-1] for line in depends.splitlines() if "Depends:" in line]
     if not names:
-        raise GuestFailed(f"apt knows no package {_KERNEL}; try apt-get update")
+        raise GuestFailed(f"apt has no package {_KERNEL}; try apt-get update")
     _output(["apt-get", "download", "-q", names[0]], directory)
     return next(directory.glob("*.deb"))
 

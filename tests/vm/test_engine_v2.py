@@ -124,7 +124,7 @@ def container(results: list[dict[str, Any]], name: str) -> dict[str, Any]:
     return result
 
 
-def test_the_daemon_knows_what_it_has(results: list[dict[str, Any]]) -> None:
+def test_the_daemon_reports_what_it_has(results: list[dict[str, Any]]) -> None:
     assert "daemon" not in results[0], results[0]
     assert results[0]["version"] == "2"
     assert results[0]["memory"] and results[0]["pids"]

@@ -14,7 +14,7 @@ def test_descendants_are_children_and_theirs() -> None:
     assert processes.descendants(13, TABLE) == []
 
 
-def test_this_process_has_the_parent_that_it_knows() -> None:
+def test_the_parent_of_this_process() -> None:
     assert processes.parents()[os.getpid()] == os.getppid()
 
 

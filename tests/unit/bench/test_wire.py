@@ -68,7 +68,7 @@ def test_a_refusal_is_one_line(tmp_path: Path) -> None:
     thread.join(5)
 
 
-def test_a_closed_connection_is_told(tmp_path: Path) -> None:
+def test_a_closed_connection_is_reported(tmp_path: Path) -> None:
     thread, _ = serve(tmp_path / "s", [b""])
     with Connection(tmp_path / "s", timeout=5) as api, pytest.raises(Failed, match="closed the connection"):
         api.ask("GET", "/x")

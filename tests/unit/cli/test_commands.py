@@ -88,7 +88,7 @@ def test_a_table_template_has_headers(daemon: Daemon, corten: Corten) -> None:
     assert out == 'NAMES     x y       STATE\nY2                  "running"\n'
 
 
-def test_an_unknown_field_is_told(daemon: Daemon, corten: Corten) -> None:
+def test_an_unknown_field_is_reported(daemon: Daemon, corten: Corten) -> None:
     daemon.on("GET /containers/json", reply(200, [BOX]))
     code, _, err = corten("ps", "--format", "{{.Foo}}")
     assert code == 1

@@ -81,7 +81,7 @@ def test_sizes_and_durations_are_numbers() -> None:
         (["--wait=5"], 'invalid argument "5" for "--wait" flag: time: missing unit in duration "5"'),
     ],
 )
-def test_mistakes_are_told_in_pflags_words(words: list[str], message: str) -> None:
+def test_mistakes_are_reported_in_pflags_words(words: list[str], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         values(*words)
     assert str(caught.value) == message

@@ -110,7 +110,7 @@ def test_templates_give_what_go_gives(source: str, text: str | None) -> None:
         ("{{(1}}", "template: :1: unclosed left paren"),
     ],
 )
-def test_what_cannot_be_parsed_is_told_in_gos_words(source: str, message: str) -> None:
+def test_what_cannot_be_parsed_is_reported_in_gos_words(source: str, message: str) -> None:
     with pytest.raises(ParseError) as caught:
         render(source)
     assert str(caught.value) == message
@@ -130,7 +130,7 @@ def test_what_cannot_be_parsed_is_told_in_gos_words(source: str, message: str) -
         ("{{range .On}}{{end}}", ':1:8: executing "" at <.On>: range can\'t iterate over true'),
     ],
 )
-def test_what_fails_is_told_in_gos_words(source: str, message: str) -> None:
+def test_what_fails_is_reported_in_gos_words(source: str, message: str) -> None:
     with pytest.raises(ExecError) as caught:
         render(source)
     assert str(caught.value) == f"template: {message}"

@@ -334,7 +334,7 @@ def test_health_checks() -> None:
 
 # One text for each kind of value that a flag takes, by the name of the kind.
 EXAMPLES = {"": "true", "string": "text", "int": "7", "uint": "7", "uint16": "70", "bytes": "8m", "decimal": "1.5"}
-# What a flag wants for itself, where it is checked.
+# What a flag takes by itself, where it is checked.
 OWN_EXAMPLES = {
     "pid": "host",
     "uts": "host",

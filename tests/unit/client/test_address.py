@@ -69,7 +69,7 @@ def test_the_flag_wins_over_our_variable_and_that_over_dockers() -> None:
     assert address.chosen("", {}) == address.DEFAULT
 
 
-def test_an_absent_daemon_is_told_how_to_start(tmp_path: Path) -> None:
+def test_the_error_of_an_absent_daemon_says_how_to_start_it(tmp_path: Path) -> None:
     url = f"unix://{tmp_path}/none.sock"
     with pytest.raises(Unreachable, match=r"is it running\? start it with: corten daemon") as caught:
         address.connect(address.parse(url))
@@ -78,9 +78,9 @@ def test_an_absent_daemon_is_told_how_to_start(tmp_path: Path) -> None:
 
 def test_a_socket_without_a_listener_is_an_absent_daemon(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(tmp_path / "dead.sock"))
+        server.bind(str(tmp_path / "closed.sock"))
     with pytest.raises(Unreachable) as caught:
-        address.connect(address.parse(f"unix://{tmp_path}/dead.sock"))
+        address.connect(address.parse(f"unix://{tmp_path}/closed.sock"))
     assert caught.value.absent
 
 

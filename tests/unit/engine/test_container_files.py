@@ -75,7 +75,7 @@ async def test_a_lease_on_a_file_holds_nothing_up(world: World, caplog: pytest.L
 
 
 class Held:
-    """The kernel keeps those waiting who write to one container's files, as it does during a write(2) of its own."""
+    """The kernel blocks writers to one container's files, as it does during a write(2) of its own."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, held: str) -> None:
         self.free = threading.Event()

@@ -91,7 +91,7 @@ async def test_create_takes_from_the_image(engine: Engine) -> None:
 
 
 async def test_failed_create_leaves_nothing(engine: Engine, tmp_path: Path) -> None:
-    host = {"Binds": ["data:/data"], "VolumesFrom": ["nobody"]}
+    host = {"Binds": ["data:/data"], "VolumesFrom": ["absent"]}
     with pytest.raises(Invalid):
         await create(engine, {"Image": "test"}, host, "box")
     with pytest.raises(NotFound):
@@ -135,14 +135,14 @@ async def test_states_forbid(engine: Engine) -> None:
 
 async def test_stop_sends_the_stop_signal_then_kills(engine: Engine) -> None:
     ready = "echo ready; while :; do sleep 0.02; done"
-    polite = await run(engine, "sh", "-c", f"trap 'exit 5' USR1; {ready}")
-    deaf = await run(engine, "sh", "-c", f"trap '' TERM; {ready}")
-    for container in (polite, deaf):
+    trapping = await run(engine, "sh", "-c", f"trap 'exit 5' USR1; {ready}")
+    ignoring = await run(engine, "sh", "-c", f"trap '' TERM; {ready}")
+    for container in (trapping, ignoring):
         await output(container)
-    polite.record.config = polite.record.config.replace(stop_signal="SIGUSR1")
-    await container_stop.stop(engine.containers, polite, 10)
-    await container_stop.stop(engine.containers, deaf, 0)
-    assert [c.record.state.exit_code for c in (polite, deaf)] == [5, 137]
+    trapping.record.config = trapping.record.config.replace(stop_signal="SIGUSR1")
+    await container_stop.stop(engine.containers, trapping, 10)
+    await container_stop.stop(engine.containers, ignoring, 0)
+    assert [c.record.state.exit_code for c in (trapping, ignoring)] == [5, 137]
 
 
 async def output(container: Container) -> None:
@@ -197,18 +197,18 @@ async def test_restart_on_failure_counts(engine: Engine) -> None:
     policy = {"Name": "on-failure", "MaximumRetryCount": 2}
     container = await make(engine, "sh", "-c", "exit 1", RestartPolicy=policy)
     for _ in range(3):
-        dead = container_wait.future(container, "next-exit")
+        ended = container_wait.future(container, "next-exit")
         if status(container) == "created":
             await container_start.start(engine.containers, container)
-        await dead
+        await ended
     assert (status(container), container.record.restart_count) == ("exited", 2)
 
 
 async def test_stopping_ends_restarting(engine: Engine) -> None:
     container = await make(engine, "false", RestartPolicy={"Name": "always"})
-    dead = container_wait.future(container, "next-exit")
+    ended = container_wait.future(container, "next-exit")
     await container_start.start(engine.containers, container)
-    await dead
+    await ended
     assert status(container) == "restarting"
     shown = container_inspect.state(container)
     assert shown["Running"] and shown["Restarting"]
@@ -238,7 +238,7 @@ async def test_concurrent_starts_start_once(engine: Engine) -> None:
     assert sum(isinstance(o, dict) for o in outcomes) == 1
 
 
-async def test_oom_is_remembered(engine: Engine) -> None:
+async def test_oom_is_recorded(engine: Engine) -> None:
     container = await run(engine, "sleep", "60")
     engine.on_task_event(container.id, "oom", {})
     await container_stop.kill(engine.containers, container)
@@ -285,7 +285,7 @@ async def test_a_client_that_attaches_during_a_start(engine: Engine, monkeypatch
 
 
 @pytest.mark.parametrize("remove", [False, True])
-async def test_an_end_is_told_whatever_fails(engine: Engine, remove: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_end_is_reported_whatever_fails(engine: Engine, remove: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     container = await run(engine, "sleep", "60", AutoRemove=remove)
     waiting = container_wait.future(container, "removed" if remove else "next-exit")
     assert container.release is not None
@@ -293,10 +293,10 @@ async def test_an_end_is_told_whatever_fails(engine: Engine, remove: bool, monke
     def fail(*_: object) -> None:
         raise Failed("no")
 
-    def fail_in_a_way_nobody_foresaw() -> None:
+    def fail_unexpectedly() -> None:
         raise RuntimeError("oops")
 
-    container.release.callback(fail_in_a_way_nobody_foresaw)
+    container.release.callback(fail_unexpectedly)
     with monkeypatch.context() as patch:
         patch.setattr(engine.parts.table, "put", fail)
         assert container.task is not None

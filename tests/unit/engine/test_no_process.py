@@ -1,4 +1,4 @@
-"""The engine knows tasks and no processes: with a guest, the number of a task is no process of the container."""
+"""The engine uses tasks and no processes: with a guest, the number of a task is no process of the container."""
 
 from __future__ import annotations
 

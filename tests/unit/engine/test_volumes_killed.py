@@ -103,7 +103,7 @@ def places(root: Path) -> Iterator[Path]:
 def test_create(tmp_path: Path) -> None:
     seen = set()
     for number, root in enumerate(places(tmp_path)):
-        dead = killed_at(number, root, lambda found: found.create("data", labels={"a": "b"}))
+        killed = killed_at(number, root, lambda found: found.create("data", labels={"a": "b"}))
         found = opened(root)
         names = [volume.name for volume in found.list()]
         assert names == (directories(root) if (root / "volumes").is_dir() else [])
@@ -112,8 +112,8 @@ def test_create(tmp_path: Path) -> None:
             assert stat.S_IMODE(os.stat(found.path("data")).st_mode) == 0o755
             assert found.get("data").labels == {"a": "b"}
         assert found.create("data").name == "data"  # either way there is one now
-        seen.add((dead, bool(names)))
-        if not dead:
+        seen.add((killed, bool(names)))
+        if not killed:
             break
     assert seen == {(True, False), (True, True), (False, True)}
 
@@ -124,13 +124,13 @@ def test_remove(tmp_path: Path) -> None:
         found = opened(root)
         found.create("data")
         (found.path("data") / "file").write_text("kept\n")
-        dead = killed_at(number, root, lambda found: found.remove("data"))
+        killed = killed_at(number, root, lambda found: found.remove("data"))
         found = opened(root)
         names = [volume.name for volume in found.list()]
         assert names == directories(root) and os.listdir(root / "volumes/.moving") == []
         assert not names or (found.path("data") / "file").read_text() == "kept\n"
-        seen.add((dead, bool(names)))
-        if not dead:
+        seen.add((killed, bool(names)))
+        if not killed:
             break
     assert seen == {(True, False), (True, True), (False, False)}
 
@@ -152,19 +152,19 @@ def test_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, seen = (0o750, {"one": "1\n", "two": "2\n"}), set()
     for number, root in enumerate(places(tmp_path)):
         opened(root).create("data")
-        dead = killed_at(number, root, lambda found: asyncio.run(found.fill("data", "first", two_files)))
+        killed = killed_at(number, root, lambda found: asyncio.run(found.fill("data", "first", two_files)))
         found = opened(root)
         assert os.listdir(root / "volumes/.moving") == []
         assert contents(found) in (whole, (0o755, {}))
-        seen.add((dead, contents(found) == whole))
+        seen.add((killed, contents(found) == whole))
         asyncio.run(found.fill("data", "second", two_files))  # either way the next container has it
         assert contents(found) == whole
-        if not dead:
+        if not killed:
             break
     assert seen == {(True, False), (True, True), (False, True)}
 
 
-async def test_fill_of_one_waits_for_nobody_elses(tmp_path: Path) -> None:
+async def test_fill_of_one_waits_for_no_other(tmp_path: Path) -> None:
     found, go = opened(tmp_path), asyncio.Event()
     for name in ("slow", "data"):
         found.create(name)

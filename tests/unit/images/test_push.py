@@ -1,4 +1,4 @@
-"""Pushing, and pulling what is pushed whole: against a registry that breaks off, forgets, refuses and stalls."""
+"""Pushing, and pulling what is pushed whole: against a registry that breaks off, loses uploads, refuses and stalls."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_an_upload_goes_on_where_it_broke(store: Store, server: Scripted) 
     assert server.manifests["1"][1] == image.manifest
 
 
-async def test_a_registry_that_forgets_an_upload(store: Store, server: Scripted) -> None:
+async def test_a_registry_that_loses_an_upload(store: Store, server: Scripted) -> None:
     image = Made([BIG])
     name, size = await pulled(store, server, image), len(image.layers[0])
     forget(server)
@@ -252,10 +252,10 @@ async def test_a_place_for_uploads_that_asks_for_credentials_gets_none(store: St
     async with scripted() as other:
         server.uploads.place = f"http://{other.host}"
 
-        async def greedy(request: web.Request) -> web.StreamResponse:
+        async def demands_token(request: web.Request) -> web.StreamResponse:
             return web.Response(status=401, headers={"WWW-Authenticate": f'Bearer realm="http://{other.host}/token"'})
 
-        other.before = greedy
+        other.before = demands_token
         messages = await collect(store.images.push(name, "1", {"username": "u", "password": "p"}))
         assert "error" in messages[-1]
         assert other.requests and all("Authorization" not in r.headers for r in other.requests)
@@ -351,7 +351,7 @@ async def test_an_index_whose_parts_are_not_there(store: Store, server: Scripted
     assert len(store.images.list()) == 1
 
 
-async def test_a_disk_that_cannot_be_read_is_told_at_once_and_as_ours(
+async def test_a_disk_that_cannot_be_read_is_reported_at_once_and_as_ours(
     store: Store, server: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = await pulled(store, server, Made([BIG]))

@@ -138,7 +138,7 @@ async def test_an_archive_that_lies_leaves_nothing(store: Store, workers: Counte
     assert not [left for left in store.leftovers() if "snapshots" in left]
 
 
-async def test_a_large_file_that_is_no_layer_is_no_harm(store: Store, workers: Counted) -> None:
+async def test_a_large_file_that_is_no_layer_is_ignored(store: Store, workers: Counted) -> None:
     data = docker_archive(LAYER, digest(LAYER))
     with tarfile.open(fileobj=(out := io.BytesIO()), mode="w") as tar:
         info = tarfile.TarInfo("noise.bin")
@@ -153,7 +153,7 @@ async def test_a_large_file_that_is_no_layer_is_no_harm(store: Store, workers: C
 async def test_what_no_image_is_compressed_with_is_not_even_begun(
     store: Store, server: Scripted, workers: Counted, monkeypatch: pytest.MonkeyPatch, compress: Any
 ) -> None:
-    """The decoders of archives that people load are not for what a registry sends (CVE-2014-9357)."""
+    """The decoders of archives that users load are not for what a registry sends (CVE-2014-9357)."""
     decoders: list[str] = []
     monkeypatch.setattr(pump, "Decoder", decoders.append)
     image = Made([LAYER])
@@ -195,7 +195,7 @@ async def test_an_unexpected_error_is_logged_and_the_layer_unpacked_again(
     assert "LookupError: not foreseen" in caplog.text
 
 
-async def test_an_error_of_the_disk_that_a_flush_has_met_is_not_forgotten(
+async def test_an_error_of_the_disk_that_a_flush_has_met_is_kept(
     store: Store, server: Scripted, workers: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel reports it once (errseq_t): the sync before the commit would not get it."""

@@ -69,7 +69,7 @@ def test_nothing_left_means_public_servers() -> None:
     assert files.resolv_conf("") == "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
 
 
-def test_wishes_replace_the_hosts() -> None:
+def test_options_replace_the_hosts() -> None:
     assert files.resolv_conf(HOST, ["9.9.9.9"], ["."], ["ndots:2"]) == "nameserver 9.9.9.9\noptions ndots:2\n"
 
 

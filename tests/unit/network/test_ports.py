@@ -76,7 +76,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_reservation_keeps_everybody_out_and_ends() -> None:
+def test_a_reservation_excludes_other_sockets_and_ends() -> None:
     held, port = Reservations(), _free_port()
     taken = held.take([PortRequest(80, "tcp", "127.0.0.1", port, port)], TARGET)
     assert taken == [Published("tcp", LOCAL, port, V4, 80)]

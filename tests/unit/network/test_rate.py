@@ -1,4 +1,4 @@
-"""Rates as people write them, and the message that sets one."""
+"""Rates as users write them, and the message that sets one."""
 
 from __future__ import annotations
 
@@ -100,4 +100,4 @@ def test_the_message_of_a_token_bucket() -> None:
 def test_more_than_32_bits_of_rate() -> None:
     body = token_bucket(7, 5 * 10**9, 1, 1).body
     assert body.endswith(struct.pack("=HHQ", 12, 4, 5 * 10**9))
-    assert bucket(7, 10**13).body  # the largest that can be wished for fits its fields
+    assert bucket(7, 10**13).body  # the largest that can be asked for fits its fields

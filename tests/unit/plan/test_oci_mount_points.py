@@ -1,4 +1,4 @@
-"""Which mount points a container gets when several sources want the same place."""
+"""Which mount points a container gets when several sources have the same target."""
 
 from __future__ import annotations
 

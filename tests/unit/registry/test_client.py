@@ -368,7 +368,7 @@ async def test_a_head_that_trickles_is_given_up(tmp_path: Path, monkeypatch: pyt
     [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 xyz\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 100_000,
      b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000],
 )  # fmt: skip
-async def test_what_is_no_answer_is_told(client: Registry, answer: bytes) -> None:
+async def test_what_is_no_answer_is_reported(client: Registry, answer: bytes) -> None:
     async def junk(writer: asyncio.StreamWriter) -> None:
         writer.write(answer)
         await writer.drain()

@@ -77,7 +77,7 @@ async def test_one_download_of_a_blob_at_a_time_whatever_becomes_of_the_others(
         await third
 
 
-async def test_one_who_gives_up_in_the_moment_in_which_a_slot_becomes_free() -> None:
+async def test_a_waiter_that_is_cancelled_in_the_moment_in_which_a_slot_becomes_free() -> None:
     slots = Slots(1)
     entered = asyncio.Event()
 
@@ -125,7 +125,7 @@ async def test_a_download_that_is_given_up_as_it_begins_leaves_nothing_open(
 
 
 @pytest.mark.parametrize(("number", "kind"), [(errno.EIO, Failed), (errno.ENOSPC, Exhausted)])
-async def test_errors_of_our_own_disk_are_told_at_once_and_as_ours(
+async def test_errors_of_our_own_disk_are_reported_at_once_and_as_ours(
     client: Registry, server: Scripted, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
 ) -> None:
     def fail(fd: int, data: bytes) -> int:

@@ -162,7 +162,7 @@ async def test_a_mount_needs_reading_at_the_source(own: Own) -> None:
     answer = await own.ask("POST", f"/v2/bob/z/blobs/uploads/?mount={shared}&from=public/x", as_=better)
     assert answer.status == 201
     answer = await own.ask("POST", f"/v2/bob/z/blobs/uploads/?mount={hers}&from=ann/x", as_=narrow)
-    assert answer.status == 202  # no token would let him read that
+    assert answer.status == 202  # no token gives the right to read that
 
 
 async def test_content_is_kept_once_and_seen_by_its_repositories_only(own: Own, tmp_path: Path) -> None:

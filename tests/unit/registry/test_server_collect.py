@@ -219,7 +219,7 @@ def once(function: Callable[[], None]) -> Callable[[], None]:
     return lambda: next(calls, lambda: None)()
 
 
-async def orphan(here: Here) -> tuple[bytes, bytes]:
+async def unreferenced(here: Here) -> tuple[bytes, bytes]:
     """A blob and a config that nothing needs, for long; their manifest's body."""
     body = await here.own.push_image("a", "1", b"layer")
     assert (await here.own.ask("DELETE", f"/v2/a/manifests/{digest(body)}")).status == 202
@@ -234,7 +234,7 @@ def put(store: Store, body: bytes, tag: str = "1") -> None:
 
 
 async def test_a_blob_that_was_asked_for(here: Here) -> None:
-    body, config = await orphan(here)
+    body, config = await unreferenced(here)
 
     def push() -> None:
         assert here.store.need_blob("a", digest(b"layer")) and here.store.need_blob("a", digest(config))
@@ -245,7 +245,7 @@ async def test_a_blob_that_was_asked_for(here: Here) -> None:
 
 
 async def test_a_manifest_that_comes_meanwhile(here: Here) -> None:
-    body, _ = await orphan(here)
+    body, _ = await unreferenced(here)
     assert here.collect(between=once(lambda: put(here.store, body))) == []
     await whole(here.own, "a", "1", b"layer")
 
@@ -266,7 +266,7 @@ async def test_a_tag_that_is_pushed_again(here: Here) -> None:
 
 
 async def test_content_that_is_mounted_meanwhile(here: Here) -> None:
-    await orphan(here)
+    await unreferenced(here)
     state: list[str] = []
 
     def mount() -> None:
@@ -279,7 +279,7 @@ async def test_content_that_is_mounted_meanwhile(here: Here) -> None:
 
 
 async def test_content_that_is_uploaded_again(here: Here) -> None:
-    await orphan(here)
+    await unreferenced(here)
     times: list[int] = []
 
     def upload() -> None:
@@ -296,7 +296,7 @@ async def test_content_that_is_uploaded_again(here: Here) -> None:
 
 
 async def test_what_came_too_late_is_said(here: Here) -> None:
-    body, config = await orphan(here)
+    body, config = await unreferenced(here)
     here.collect()
     assert (await here.own.ask("HEAD", f"/v2/a/blobs/{digest(b'layer')}")).status == 404
     assert (await here.own.push("a", "1", body)).code == "MANIFEST_BLOB_UNKNOWN"

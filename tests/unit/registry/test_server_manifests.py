@@ -124,7 +124,7 @@ async def own(tmp_path: Path) -> AsyncIterator[Own]:
     store.close()
 
 
-async def test_what_a_client_is_told(own: Own) -> None:
+async def test_the_error_of_a_wrong_size(own: Own) -> None:
     await own.push_blob("a", b"layer")
     for size in (-1, "5"):
         layer = {"mediaType": OCI_LAYER, "digest": digest(b"layer"), "size": size}

@@ -53,7 +53,7 @@ def test_accounts_and_rules_are_read_again(tmp_path: Path) -> None:
         assert status(host, "/v2/", "bob") == 200
 
 
-def test_being_told_to_read_again_while_it_begins(tmp_path: Path) -> None:
+def test_sighup_while_it_begins(tmp_path: Path) -> None:
     """It waits for a file (a named pipe) when the signal comes."""
     users = tmp_path / "users"
     users.write_text(f"ann:{SECRET}\n")
@@ -89,7 +89,7 @@ def test_it_collects_by_itself(tmp_path: Path) -> None:
         assert status(host, f"/v2/a/blobs/{digest(b'old')}") == 404
 
 
-def test_abandoned_uploads_go_without_being_told(tmp_path: Path) -> None:
+def test_abandoned_uploads_are_removed_without_a_setting(tmp_path: Path) -> None:
     with own_process("--root", str(tmp_path)) as (host, _):
         request = urllib.request.Request(f"http://{host}/v2/a/blobs/uploads/", b"", method="POST")
         for _ in range(2):
@@ -171,7 +171,7 @@ def test_a_port_that_is_in_use_is_named(tmp_path: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().err == f"corten registry: cannot listen on {place}: address already in use\n"
 
 
-def test_it_ends_when_told(tmp_path: Path) -> None:
+def test_it_exits_at_sigterm(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "corten.registry.server", "--listen", "127.0.0.1:0", "--root", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -244,10 +244,10 @@ async def test_another_origin_that_asks_for_credentials_gets_none(
                 return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
             return web.Response(status=307, headers={"Location": f"http://{other.host}{request.path}"})
 
-        async def greedy(request: web.Request) -> web.StreamResponse:
+        async def demands_credentials(request: web.Request) -> web.StreamResponse:
             return web.Response(status=401, headers={"WWW-Authenticate": f'Bearer realm="http://{other.host}/token"'})
 
-        server.before, other.before = before, greedy
+        server.before, other.before = before, demands_credentials
         with pytest.raises(CortenError):
             await fetch(client(tmp_path), server.host, KNOWN)
         assert other.requests and all("Authorization" not in request.headers for request in other.requests)
@@ -256,10 +256,10 @@ async def test_another_origin_that_asks_for_credentials_gets_none(
 async def test_credentials_of_one_registry_are_not_for_its_mirrors(tmp_path: Path, server: Scripted) -> None:
     async with scripted() as mirror:
 
-        async def greedy(request: web.Request) -> web.StreamResponse:
+        async def demands_credentials(request: web.Request) -> web.StreamResponse:
             return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
 
-        mirror.before = greedy
+        mirror.before = demands_credentials
         moved = Rule("moved.invalid", location=mirror.host)
         known = client(tmp_path, rules=(Rule(server.host, (f"http://{mirror.host}",)), moved))
         for name in (f"{server.host}/a/b:1", "moved.invalid/a/b:1"):

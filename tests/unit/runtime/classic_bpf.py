@@ -51,4 +51,4 @@ def run(code: Code, number: int, audit: int, arguments: Sequence[int] = ()) -> t
             case 0x00:  # LD IMM
                 accumulator = k
             case _:
-                raise AssertionError(f"instruction {operation:#x} is none that seccomp knows")
+                raise AssertionError(f"instruction {operation:#x} is none of seccomp's")

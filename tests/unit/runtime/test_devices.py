@@ -181,7 +181,7 @@ def test_nothing_is_refused_in_between() -> None:
     assert writes == [("devices.allow", ["c 1:11 r"])]
 
 
-def test_holes_are_told() -> None:
+def test_holes_are_reported() -> None:
     warnings: list[str] = []
     devices.settle(
         devices.parse(

@@ -49,7 +49,7 @@ def test_docker_s_user_texts(root: int, text: str, uid: int, gid: int, groups: t
 
 
 @pytest.mark.parametrize("text", ["nobody", "bob:nogroup", "2147483648", "4294967296", "-1", "0x0", "+1", " 1", "huge"])
-def test_what_names_nobody_is_refused(root: int, text: str) -> None:
+def test_what_is_no_user_is_refused(root: int, text: str) -> None:
     with pytest.raises(UnknownUser):
         resolve(root, text)
 

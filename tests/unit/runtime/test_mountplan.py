@@ -10,7 +10,7 @@ def plan(*options: str, kind: str = "bind") -> mountplan.MountPlan:
     return mountplan.parse({"destination": "/t", "source": "/s", "type": kind, "options": list(options)})
 
 
-def test_a_bind_is_told_by_its_type_or_its_options() -> None:
+def test_a_bind_has_its_type_or_its_options() -> None:
     assert plan().kind == "bind"
     assert plan("rbind", kind="none").recursive
     assert plan("bind", kind="").kind == "bind"

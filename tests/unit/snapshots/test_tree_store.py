@@ -25,7 +25,7 @@ def test_a_renewed_tree_stays_when_the_old_one_cannot_be_taken_away(
     old, new = tree_store.new(work=False), tree_store.new(work=False)
     tree_store.add("layer", Tree(old.directory, None, True, 0))
 
-    def full(victim: Path) -> None:
+    def full(removed: Path) -> None:
         raise OSError("no space left for a name in the trash")
 
     with monkeypatch.context() as patched:

@@ -45,7 +45,7 @@ def structs() -> list[type[Struct]]:
 
 
 def respelled(value: Any, kind: Type, change: Any) -> Any:
-    """`value` with the keys of structures changed; those of maps are people's own."""
+    """`value` with the keys of structures changed; those of maps are the users' own."""
     match kind:
         case Record(fields=fields):
             return {change(key): respelled(each, fields[key], change) for key, each in value.items()}

@@ -1,4 +1,4 @@
-"""Image configurations at the door: what dockerd takes and refuses (dockerd_configs.json); and older records."""
+"""Image configurations when they are read: what dockerd takes and refuses (dockerd_configs.json); and older records."""
 
 from __future__ import annotations
 

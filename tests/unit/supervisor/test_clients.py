@@ -1,4 +1,4 @@
-"""Attached clients over real socket pairs: nothing is lost, nobody waits."""
+"""Attached clients over real socket pairs: nothing is lost, no client waits for another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process that all containers ask, in this process: what it is told wrongly, and what it cannot read."""
+"""The name server, in this process: requests that are wrong, and frames that cannot be read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def everything(**hosts: dict[str, object]) -> dict[str, object]:
     return {"do": "all", "networks": {"n": {"name": "shop", "hosts": hosts}}, "containers": {}}
 
 
-def test_what_it_is_told_wrongly_ends_nothing(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_request_ends_nothing(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
     daemon, own = socket.socketpair()
     server.adopt(own)
     wire.send(daemon, put("a"))
@@ -70,7 +70,7 @@ def test_a_daemon_that_left_at_once_is_none(server: Server, tmp_path: Path) -> N
     gone.connect(str(tmp_path / SOCKET))
     gone.close()
     server._loop.step(5)
-    assert server._daemon is None and server._loop._stopped  # nobody is served
+    assert server._daemon is None and server._loop._stopped  # no container is served
 
 
 def test_servers_of_a_file_that_cannot_be_read_are_those_before(

@@ -19,7 +19,7 @@ from corten.supervisor.names.service import Service
 from corten.supervisor.names.upstreams import Upstreams
 
 WEB = "w" * 64
-SILENT = "192.0.2.1"  # nobody (RFC 5737)
+SILENT = "192.0.2.1"  # no host has it (RFC 5737)
 _LITTLE = 2 << 20  # bytes
 
 
@@ -32,11 +32,11 @@ class World:
         self.tcp = socket.create_server(("127.0.0.1", 0))
         self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.udp.bind(("127.0.0.1", 0))
-        self.tell("web", "127.1.0.1")
+        self.put("web", "127.1.0.1")
         own = (self.udp.dup().detach(), self.tcp.dup().detach())
         self.service = Service(self.loop, self.directory, self.upstreams, WEB, *own)
 
-    def tell(self, name: str, address: str, container: str = WEB, *aliases: str) -> None:
+    def put(self, name: str, address: str, container: str = WEB, *aliases: str) -> None:
         host = {"name": name, "names": [name, *aliases], "addresses": [address]}
         self.directory.put("n" * 64, "shop", container, host)
 
@@ -101,13 +101,13 @@ def grown(work: Callable[[], None]) -> int:
 
 
 def padding(number: int, size: int) -> bytes:
-    """An EDNS record with an option that nobody knows (RFC 6891)."""
+    """An EDNS record with an unassigned option (RFC 6891)."""
     option = struct.pack(">HHQ", 65001, size, number) + bytes(size - 8)
     return b"\0\0\x29" + struct.pack(">HIH", 4096, 0, len(option)) + option
 
 
 def test_different_questions_about_a_known_name_are_not_all_kept(world: World) -> None:
-    world.tell("db", "127.1.0.2", "d" * 64, "web")
+    world.put("db", "127.1.0.2", "d" * 64, "web")
     answers: list[bytes] = []
 
     def ask() -> None:
@@ -136,8 +136,8 @@ def test_different_questions_about_unknown_names_are_not_all_under_way(world: Wo
     assert counts[dns.SERVFAIL] == 100_000 - services._IN_FLIGHT
 
 
-def test_questions_that_nobody_can_be_asked_leave_nothing(world: World) -> None:
-    """Each is over at once, and is not kept until somebody looks."""
+def test_questions_without_a_usable_server_leave_nothing(world: World) -> None:
+    """Each is over at once, and is not kept until the next sweep."""
     world.service.open = True
     world.service.servers = ["not an address"]
 
@@ -162,7 +162,7 @@ def test_connections_of_a_container_are_counted(world: World) -> None:
 def test_a_client_that_does_not_read_is_not_read_either(world: World) -> None:
     """It gets all its answers as soon as it does."""
     for number in range(200):  # answers of 3 KB
-        world.tell(f"c{number}", f"127.2.0.{number}", f"{number:064}", "many")
+        world.put(f"c{number}", f"127.2.0.{number}", f"{number:064}", "many")
     question = struct.pack(">H", len(query(1, "many"))) + query(1, "many")
     client = world.connect()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # the kernel would keep megabytes
@@ -198,7 +198,7 @@ def test_a_name_that_dns_cannot_say_ends_nothing(world: World) -> None:
     """Docker allows names of more than 63 characters, and dots in a row."""
     replies: list[bytes] = []
     for number, name in enumerate(["x" * 64, "two..dots"]):
-        world.tell(name, f"127.3.0.{number}", name.ljust(64, "0"))
+        world.put(name, f"127.3.0.{number}", name.ljust(64, "0"))
         reverse = f"{number}.0.3.127.in-addr.arpa"
         world.service.answer(query(number, reverse, dns.PTR), False, replies.append)
     assert [reply[3] & 15 for reply in replies] == [dns.NOERROR] * 2

@@ -30,17 +30,17 @@ def everything(*tops: Path) -> dict[str, int]:
 
 def reached(modes: Mapping[str, int]) -> list[str]:
     """What of `everything` the user can list, read, write, enter, execute or connect to."""
-    return _as_stranger(lambda: [f"{verb} {path}" for path, mode in modes.items() for verb in _verbs(path, mode)])
+    return _as_local_user(lambda: [f"{verb} {path}" for path, mode in modes.items() for verb in _verbs(path, mode)])
 
 
 def looked_into(pids: Iterable[int]) -> list[str]:
     """What the user can find out about processes beyond their names and arguments."""
     names = ("environ", "maps", "mem", "fd", "root", "cwd", "exe", "stack", "syscall", "io")
     entries = [f"/proc/{pid}/{name}" for pid in pids for name in names]
-    return _as_stranger(lambda: [entry for entry in entries if _readable(entry)])
+    return _as_local_user(lambda: [entry for entry in entries if _readable(entry)])
 
 
-def _as_stranger(work: Callable[[], list[str]]) -> list[str]:
+def _as_local_user(work: Callable[[], list[str]]) -> list[str]:
     """The answer of `work` in a child that is that user."""
     reader, writer = os.pipe()
     pid = os.fork()
@@ -75,7 +75,7 @@ def _verbs(path: str, mode: int) -> Iterator[str]:
     if stat.S_ISDIR(mode):
         if _allowed(lambda: os.listdir(path)):
             yield "list"
-        if _allowed(lambda: os.mkdir(f"{path}/stranger")):
+        if _allowed(lambda: os.mkdir(f"{path}/made")):
             yield "make in"
     else:
         for verb, flags in (("read", os.O_RDONLY), ("write", os.O_WRONLY)):
