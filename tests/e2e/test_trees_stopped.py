@@ -129,3 +129,18 @@ def test_a_removal_during_a_copy_out_is_a_container_that_is_gone(daemon: Cortend
         assert upload.finish() == 200
     assert answers == [204]
     assert daemon.ask("GET", f"/containers/{container}/archive?path=/etc")[0] == 404
+
+
+def test_files_of_the_engine_are_seen(docker: Client, tmp_path: Path) -> None:
+    """hosts, hostname and resolv.conf, mounted as while it runs; a client's bind over one of them wins."""
+    docker(
+        "create", "--name", "filed", "-h", "named", "--add-host", "other:10.9.8.7", "--dns", "10.1.2.3", IMAGE, "true"
+    )
+    docker("start", "-a", "filed")
+    for name, text in (("hostname", "named\n"), ("hosts", "10.9.8.7\tother"), ("resolv.conf", "nameserver 10.1.2.3")):
+        docker("cp", f"filed:/etc/{name}", str(tmp_path / name))
+        assert text in (tmp_path / name).read_text(), name
+    (tmp_path / "mine").write_text("mine\n")
+    docker("run", "--name", "bound", "-v", f"{tmp_path}/mine:/etc/hosts", IMAGE, "true")
+    docker("cp", "bound:/etc/hosts", str(tmp_path / "seen"))
+    assert (tmp_path / "seen").read_text() == "mine\n"

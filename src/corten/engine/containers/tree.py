@@ -11,6 +11,7 @@ from corten.engine.containers.container import Container
 from corten.engine.subpaths import with_subpaths
 from corten.errors import Conflict, CortenError, Invalid, NotFound
 from corten.plan.facts import HostFacts
+from corten.plan.mounts import bundle_files
 from corten.plan.namespaces import remapped
 from corten.snapshots.contract import Snapshots
 from corten.spec.json import Json
@@ -138,13 +139,18 @@ async def _lock_stopped(container: Container, held: AsyncExitStack) -> tuple[int
 
 
 async def _mounts(container: Container, held: AsyncExitStack) -> list[Json]:
-    """Volumes and binds of a stopped container, outer ones first."""
-    points = [
-        {"source": point.source, "target": point.destination, "read_only": not point.rw}
+    """What is mounted in a container when it runs: volumes, binds, hosts and the like; outer ones first."""
+    own = {target: _mount(source, target, False) for target, source in bundle_files(str(container.bundle)).items()}
+    asked = {
+        point.destination: _mount(point.source, point.destination, not point.rw)
         for point in await with_subpaths(container.record.mounts, held)
         if point.type in ("volume", "bind") and point.source
-    ]
-    return sorted(points, key=lambda mount: str(mount["target"]))
+    }
+    return [mount for _, mount in sorted((own | asked).items())]
+
+
+def _mount(source: str, target: str, read_only: bool) -> Json:
+    return {"source": source, "target": target, "read_only": read_only}
 
 
 def check(path: str) -> str:
