@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import cast
 
+from corten.engine.configuration import Configuration, Settings
+from corten.engine.containers.containers import Containers
+from corten.engine.containers.stores import Stores
 from corten.engine.engine import Engine
 from corten.engine.events import Events
 from corten.engine.networks.networks import Networks
-from corten.engine.parts import Parts, Settings
 from corten.engine.volumes import Volumes
 from corten.errors import Unsupported
 from corten.plan.facts import HostFacts
@@ -43,27 +45,23 @@ class PlainEngine(Engine):
         self.fake_networks = FakeNetworks()
         keep_image(self.store)
         records, events, namespaces = Records(self.store.database), Events(), FakeNamespaces()
-        super().__init__(
-            Parts(
-                settings=Settings(root, root / "run"),
-                facts=HostFacts(capabilities=tuple(DEFAULT_CAPABILITIES)),
-                table=records,
-                snapshots=self.store.trees,
-                runtime=self.runtime,
-                namespaces=namespaces,
-                sandboxes=Sandboxes(namespaces, NoHolders()),
-                images=self.store.images,
-                # `Networks` is no protocol, so mypy cannot see that a method is missing here or has other arguments.
-                # tests/contract/test_networks.py calls each of them by its type, which is that of both.
-                networks=cast(Networks, self.fake_networks),
-                events=events,
-                volumes=Volumes(root / "volumes", records, events),
-                seccomp=lambda profile, capabilities: None,
-                copy_up=copy_nothing,
-                tree_work=NoTreeWork(),
-                groups=NoGroups(),
-            )
+        # `Networks` is no protocol, so mypy cannot see that a method is missing here or has other arguments.
+        # tests/contract/test_networks.py calls each of them by its type, which is that of both.
+        networks = cast(Networks, self.fake_networks)
+        volumes = Volumes(root / "volumes", records, events)
+        containers = Containers(
+            Configuration(Settings(root, root / "run"), HostFacts(capabilities=tuple(DEFAULT_CAPABILITIES))),
+            records,
+            events,
+            Stores(root / "containers", self.store.images, self.store.trees, volumes, copy_nothing),
+            networks,
+            self.runtime,
+            namespaces,
+            Sandboxes(namespaces, NoHolders()),
+            NoGroups(),
+            lambda profile, capabilities: None,
         )
+        super().__init__(containers, NoTreeWork())
 
     def _containers_of(self, image: str) -> list[tuple[str, bool]]:
         return [(one.id, one.record.state.running) for one in self.containers.of_image(image)]

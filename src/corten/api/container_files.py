@@ -9,7 +9,7 @@ from aiohttp import web
 from corten.api.call import Call, encode, json_answer, upload
 from corten.api.routes import Route
 from corten.api.streams import begin, pieces, whole_or_pieces
-from corten.engine import images as engine_images
+from corten.engine.containers import commit as container_commit
 from corten.images.commit import Request
 from corten.spec.docker import times
 from corten.spec.docker.config import Config
@@ -67,7 +67,7 @@ async def commit(call: Call) -> web.StreamResponse:
         config=await call.body(Config, optional=True),
     )
     return json_answer(
-        {"Id": await engine_images.commit(call.engine.containers, call.engine.trees, container, wanted)}, 201
+        {"Id": await container_commit.commit(call.engine.containers, call.engine.trees, container, wanted)}, 201
     )
 
 

@@ -43,7 +43,7 @@ async def list_containers(call: Call) -> web.StreamResponse:
     if call.flag("size"):
         for summary in shown:
             if (container := containers.by_id.get(summary["Id"])) is not None:
-                summary |= await sizes(containers, container)
+                summary |= await sizes(containers.stores, container)
         shown = [summary for summary in shown if summary["Id"] in containers.by_id]
     return json_answer(shown)
 
@@ -60,7 +60,7 @@ async def inspect(call: Call) -> web.StreamResponse:
     container = named(call)
     shown = container_inspect.inspect(call.engine.containers, container, call.version)
     if call.flag("size"):
-        shown |= await sizes(call.engine.containers, container)
+        shown |= await sizes(call.engine.containers.stores, container)
     return json_answer(inspect_for(call.version, shown))
 
 

@@ -10,8 +10,8 @@ from corten.api.call import Call, decode_object, json_answer, read_body, upload
 from corten.api.routes import Route
 from corten.api.streams import begin, pieces, progress, progress_to_the_end
 from corten.api.versions import NO_VIRTUAL_SIZE, Version
-from corten.engine import images as engine_images
 from corten.errors import Invalid, Unsupported
+from corten.images import prune as image_prune
 from corten.spec.docker.auth import AuthConfig
 from corten.spec.json import Json
 
@@ -67,7 +67,7 @@ async def prune(call: Call) -> web.StreamResponse:
     filters = call.filters()
     filters.check(_PRUNE_KEYS)
     dangling = filters.flag("dangling", True)
-    deleted = await engine_images.prune(call.engine.containers, filters, dangling)
+    deleted = await image_prune.prune(call.engine.images, filters, dangling)
     return json_answer({"ImagesDeleted": deleted[0] or None, "SpaceReclaimed": deleted[1]})
 
 

@@ -46,7 +46,10 @@ async def check(call: Call) -> web.StreamResponse:
     """POST /system/check, an addition of ours: messages as a pull has them, the report in the last one's `aux`."""
     from corten.storage.check import Check  # a daemon that is never checked does not carry it
 
-    messages = Check(call.engine).run(call.flag("repair"), call.flag("deep"), call.flag("items"))
+    engine = call.engine
+    root, store = engine.configuration.settings.data_root, engine.images.store
+    check = Check(root, engine.containers, engine.volumes, store, engine.system.checking)
+    messages = check.run(call.flag("repair"), call.flag("deep"), call.flag("items"))
     return await progress(call, messages)
 
 

@@ -12,17 +12,18 @@ from pathlib import Path
 
 import msgspec
 
-from corten.aio.background import Background
 from corten.api.server import Api
 from corten.daemon import directories, registries
 from corten.daemon import facts as machine
 from corten.daemon.config import Config
 from corten.daemon.groups import HostGroups
 from corten.daemon.sweep import sweep
+from corten.engine.configuration import Configuration, Settings
+from corten.engine.containers.containers import Containers
+from corten.engine.containers.stores import Stores
 from corten.engine.engine import Engine
 from corten.engine.events import Events
 from corten.engine.networks.networks import Networks
-from corten.engine.parts import Parts, Settings
 from corten.engine.volumes import Volumes
 from corten.images import policy
 from corten.images.images import Images
@@ -94,11 +95,10 @@ class Daemon:
         """
         self._registry.configure(registries.settings(config))
         self.config = config
-        parts = self.engine.parts
-        parts.settings = _settings(config, parts.facts, parts.settings.warnings)
-        parts.facts = replace(
-            parts.facts, runtimes=frozenset(parts.settings.runtimes), default_runtime=config.default_runtime
-        )
+        now = self.engine.configuration
+        settings = _settings(config, now.facts, now.settings.warnings)
+        runtimes = frozenset(settings.runtimes)
+        now.replace(settings, replace(now.facts, runtimes=runtimes, default_runtime=config.default_runtime))
 
 
 async def assemble(config: Config, launcher: Launcher) -> Daemon:
@@ -111,7 +111,6 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     spread = InodeSpread(config.data_root / "places")
     trees = _trees(config, records, spread)
     sweep(config.data_root, config.exec_root, config.cgroup_parent, records, trees.tree_store)
-    changing = Background()
     namespaces = LauncherNamespaces(launcher)
     runtime = Supervisors(launcher, config.exec_root / "containers", lambda *event: engine.on_task_event(*event))
     volumes = Volumes(config.data_root / "volumes", records, events, machine.root_owner(facts))
@@ -139,27 +138,20 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         database, blobs, trees, workers, registry, users, on_event=image_event, on_pull=lambda: engine.on_pull()
     )
     images.recover()
-    parts = Parts(
-        settings=_settings(config, facts, warnings),
-        facts=facts,
-        table=records,
-        snapshots=trees,
-        runtime=runtime,
-        namespaces=namespaces,
-        sandboxes=Sandboxes(namespaces, LauncherHolders(launcher, config.exec_root / "sandboxes")),
-        images=images,
-        networks=networks,
-        events=events,
-        volumes=volumes,
-        seccomp=seccomp_profile(config.seccomp_profile),
-        copy_up=workers.copy_up,
-        tree_work=LauncherTrees(launcher),
-        groups=HostGroups(),
-        mkdir=spread.mkdir,
-        changing=changing,
+    containers = Containers(
+        Configuration(_settings(config, facts, warnings), facts),
+        records,
+        events,
+        Stores(config.data_root / "containers", images, trees, volumes, workers.copy_up, spread.mkdir),
+        networks,
+        runtime,
+        namespaces,
+        Sandboxes(namespaces, LauncherHolders(launcher, config.exec_root / "sandboxes")),
+        HostGroups(),
+        seccomp_profile(config.seccomp_profile),
     )
-    engine = Engine(parts)
-    parts.watching.spawn(runtime.remove_leftovers(), "leftovers of supervisors")
+    engine = Engine(containers, LauncherTrees(launcher))
+    containers.watching.spawn(runtime.remove_leftovers(), "leftovers of supervisors")
     daemon = Daemon(config, engine, database, networks, namespaces, registry)
     await daemon.open()
     return daemon

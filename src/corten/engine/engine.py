@@ -6,49 +6,53 @@ from corten.engine.containers import network as container_network
 from corten.engine.containers import restore
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.tree import ContainerTrees
-from corten.engine.parts import Parts
 from corten.engine.system import System
 from corten.images.gc import Gc
 from corten.network.endpoint import Endpoint
 from corten.spec.json import Json
+from corten.tasks.contract import TreeWork
 
 
 class Engine:
     """One daemon's engine, without HTTP.
 
-    engine = Engine(parts)
+    engine = Engine(Containers(configuration, table, ...), tree_work)
     await engine.open()          # takes up what an earlier daemon left
     container, warnings = await create(engine.containers, "web", config, host_config, networking)
     await start(engine.containers, container)
     await engine.close()         # containers go on running
 
-    `parts` give their events to the `on_` methods; those do nothing that waits.
+    The rooms below give their events to the `on_` methods; those do nothing that waits. `tree_work` are processes that
+    look into a container's tree for cp, diff, export and commit.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-        self.events = parts.events
-        self.volumes = parts.volumes
-        self.images = parts.images
-        self.networks = parts.networks
-        self.containers = Containers(parts)
-        self.execs = self.containers.execs
-        self.trees = ContainerTrees(parts.snapshots, parts.tree_work, lambda: parts.facts)
-        self.system = System(self.containers)
-        self.image_gc = Gc(parts.images, self._users, lambda: parts.settings.image_gc, parts.settings.data_root)
+    def __init__(self, containers: Containers, tree_work: TreeWork) -> None:
+        configuration, stores = containers.configuration, containers.stores
+        self.configuration = configuration
+        self.containers = containers
+        self.execs = containers.execs
+        self.events = containers.events
+        self.networks = containers.networks
+        self.images = stores.images
+        self.volumes = stores.volumes
+        self.trees = ContainerTrees(stores.snapshots, tree_work, configuration)
+        self.system = System(configuration, containers, self.images, self.volumes, self.networks, self.events)
+        self.image_gc = Gc(
+            self.images, self._users, lambda: configuration.settings.image_gc, configuration.settings.data_root
+        )
 
     async def open(self) -> None:
         await restore.restore(self.containers)
-        self.parts.watching.spawn(self.image_gc.run_periodically(), "image gc")
+        self.containers.watching.spawn(self.image_gc.run_periodically(), "image gc")
 
     async def settle(self) -> None:
         """Wait for everything that goes on behind the answers given so far."""
-        await self.parts.changing.settle()
-        await self.parts.networks.settle()
+        await self.containers.changing.settle()
+        await self.networks.settle()
 
     async def close(self) -> None:
         """Complete what is under way. Containers go on running."""
-        await self.parts.watching.cancel()
+        await self.containers.watching.cancel()
         await self.settle()
         for container in self.containers.by_id.values():
             container.close_queued()
@@ -56,7 +60,7 @@ class Engine:
     def _users(self, image: str) -> list[str]:
         return [container.record.name for container in self.containers.of_image(image)]
 
-    # ------------------------------------------------------------------------------------------ events of the parts
+    # ------------------------------------------------------------------------------------- events of the rooms below
 
     def on_task_event(self, id: str, kind: str, attributes: Json) -> None:
         """A supervisor's event: "oom" or "detach". The end of an exec has a waiter already."""
@@ -70,18 +74,18 @@ class Engine:
 
     def on_pull(self) -> None:
         """An image was pulled: there may be less space than is wanted."""
-        self.parts.changing.spawn(self.image_gc.after_pull(), "image gc after a pull")
+        self.containers.changing.spawn(self.image_gc.after_pull(), "image gc after a pull")
 
     def on_link_lost(self, endpoint: Endpoint) -> None:
         """A container's network device was deleted from outside."""
         container = self.containers.by_id.get(endpoint.container_id)
         if container is not None:
             work = container_network.reconnect(self.containers, container)
-            self.parts.changing.spawn(work, f"connecting container {container.id} again")
+            self.containers.changing.spawn(work, f"connecting container {container.id} again")
 
     def on_resolver_lost(self) -> None:
         """The name server ended: another is started, with new sockets in every running container."""
         for container in self.containers.by_id.values():
             if container.record.state.has_task:
                 work = container_network.reconnect(self.containers, container)
-                self.parts.changing.spawn(work, f"a name server for container {container.id}")
+                self.containers.changing.spawn(work, f"a name server for container {container.id}")

@@ -6,14 +6,19 @@ import asyncio
 import os
 import platform
 import threading
+from collections import Counter
 
 from corten import __version__
 from corten.aio.threads import to_walk_thread
-from corten.engine import images as engine_images
+from corten.engine.configuration import Configuration
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.list import ImageNames, summary
 from corten.engine.containers.sizes import sizes
 from corten.engine.containers.stats import total_memory
+from corten.engine.events import Events
+from corten.engine.networks.networks import Networks
+from corten.engine.volumes import Volumes
+from corten.images.images import Images
 from corten.spec.docker import times
 from corten.spec.json import Json
 
@@ -22,9 +27,21 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class System:
-    def __init__(self, containers: Containers) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        containers: Containers,
+        images: Images,
+        volumes: Volumes,
+        networks: Networks,
+        events: Events,
+    ) -> None:
+        self._configuration = configuration
         self._containers = containers
-        self._parts = containers.parts
+        self._images = images
+        self._volumes = volumes
+        self._networks = networks
+        self._events = events
         self._id = _identity()
         self.checking = asyncio.Lock()  # one `system check` at a time
 
@@ -56,9 +73,8 @@ class System:
 
     async def info(self) -> Json:
         """GET /info."""
-        parts = self._parts
-        settings, facts = parts.settings, parts.facts
-        images = await asyncio.to_thread(parts.images.list)
+        settings, facts = self._configuration.settings, self._configuration.facts
+        images = await asyncio.to_thread(self._images.list)
         return {
             "ID": self._id,
             **self._counts(),
@@ -67,7 +83,7 @@ class System:
             "DriverStatus": [],
             "Plugins": {
                 "Volume": ["local"],
-                "Network": list(parts.networks.driver_names),
+                "Network": list(self._networks.driver_names),
                 "Authorization": None,
                 "Log": ["json-file", "local", "none"],
             },
@@ -75,7 +91,7 @@ class System:
             "Debug": settings.debug,
             "NFd": len(os.listdir("/proc/self/fd")),
             "NGoroutines": len(asyncio.all_tasks()) + threading.active_count(),
-            "NEventsListener": len(parts.events),
+            "NEventsListener": len(self._events),
             "SystemTime": times.rfc3339(times.now()),
             "LoggingDriver": facts.default_log_driver,
             "CgroupDriver": "cgroupfs",
@@ -101,7 +117,7 @@ class System:
             "SecurityOptions": list(settings.security_options),
             "DefaultAddressPools": [{"Base": base, "Size": size} for base, size in settings.address_pools] or None,
             "CDISpecDirs": [],
-            "Warnings": [*settings.warnings, *parts.networks.warnings] or None,
+            "Warnings": [*settings.warnings, *self._networks.warnings] or None,
         }
 
     def _counts(self) -> Json:
@@ -115,7 +131,7 @@ class System:
         }
 
     def _registries(self) -> Json:
-        settings = self._parts.settings
+        settings = self._configuration.settings
         hub = {"Name": "docker.io", "Mirrors": list(settings.registry_mirrors), "Secure": True, "Official": True}
         others = {
             name: {"Name": name, "Mirrors": [], "Secure": False, "Official": False}
@@ -132,22 +148,28 @@ class System:
 
     async def disk_usage(self, types: frozenset[str]) -> Json:
         """GET /system/df; `types` of container, image, volume, build-cache, or none for all. Walks the disk."""
-        parts, every = self._parts, not types
+        every = not types
         shown: Json = {"LayersSize": 0, "Images": None, "Containers": None, "Volumes": None, "BuildCache": None}
         if every or "image" in types:
-            shown["LayersSize"], shown["Images"] = await engine_images.usage(self._containers)
+            shown["LayersSize"], shown["Images"] = await self._image_usage()
         if every or "container" in types:
-            names, containers = ImageNames(parts.images), list(self._containers.by_id.values())
+            names, containers = ImageNames(self._images), list(self._containers.by_id.values())
             containers.sort(key=lambda container: -container.record.created)
-            sized = [(container, await sizes(self._containers, container)) for container in containers]
+            sized = [(container, await sizes(self._containers.stores, container)) for container in containers]
             shown["Containers"] = [summary(names, c) | found for c, found in sized if not c.gone]
         if every or "volume" in types:
-            counted = [await to_walk_thread(parts.volumes.shown, volume, True) for volume in parts.volumes.list()]
-            there = {volume.name for volume in parts.volumes.list()}
+            counted = [await to_walk_thread(self._volumes.shown, volume, True) for volume in self._volumes.list()]
+            there = {volume.name for volume in self._volumes.list()}
             shown["Volumes"] = [volume for volume in counted if volume["Name"] in there]
         if every or "build-cache" in types:
             shown["BuildCache"] = []
         return shown
+
+    async def _image_usage(self) -> tuple[int, list[Json]]:
+        """LayersSize and the images."""
+        rows = await asyncio.to_thread(self._images.list, None, True, True)
+        users = Counter(container.record.image_id for container in self._containers.by_id.values())
+        return self._images.layers_size(), [{**row, "Containers": users[row["Id"]]} for row in rows]
 
 
 _NO_SWARM: Json = {

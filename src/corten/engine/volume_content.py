@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 
 from corten.engine.containers.container import Container
-from corten.engine.parts import Parts
-from corten.plan.facts import MountPoint
+from corten.engine.containers.stores import Stores
+from corten.plan.facts import HostFacts, MountPoint
 from corten.plan.namespaces import remapped
 
 
-async def fill_volumes(parts: Parts, container: Container) -> None:
+async def fill_volumes(stores: Stores, facts: HostFacts, container: Container) -> None:
     """Copy into each empty volume of a new container, unless "nocopy" was said or it is borrowed from another one.
 
     Whichever way it has them, none of them is half filled when it starts.
@@ -20,12 +20,11 @@ async def fill_volumes(parts: Parts, container: Container) -> None:
         if point.type != "volume":
             continue
         if point.nocopy or point.subpath:
-            await parts.volumes.filled(point.name)
+            await stores.volumes.filled(point.name)
         else:
-            await parts.volumes.fill(point.name, container.id, partial(_copy_up, parts, container, point))
+            await stores.volumes.fill(point.name, container.id, partial(_copy_up, stores, facts, container, point))
 
 
-async def _copy_up(parts: Parts, container: Container, point: MountPoint, directory: Path) -> bool:
-    inside = remapped(container.record.host_config, parts.facts)
-    maps = (parts.facts.uid_map, parts.facts.gid_map) if inside else ((), ())
-    return await parts.copy_up(directory, parts.snapshots.mounts(container.id), point.destination, *maps)
+async def _copy_up(stores: Stores, facts: HostFacts, container: Container, point: MountPoint, directory: Path) -> bool:
+    maps = (facts.uid_map, facts.gid_map) if remapped(container.record.host_config, facts) else ((), ())
+    return await stores.copy_up(directory, stores.snapshots.mounts(container.id), point.destination, *maps)

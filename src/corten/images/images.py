@@ -98,6 +98,7 @@ class Images:
         on_pull: Callable[[], None] = lambda: None,
     ) -> None:
         self.uses = Uses(Records(database))
+        self._users = users
         self._on_event = on_event
         self._on_pull = on_pull
         self.store = store = ImageStore(database, blobs, trees, workers)
@@ -113,7 +114,7 @@ class Images:
         self._importer = Importer(store, readers, self._imported)
         self._pusher = Pusher(store, registry, self._pushed)
         self._committer = Committer(store)
-        self._remover = Remover(store, users, self._event)
+        self._remover = Remover(store, users, self.publish)
         self._puller = Puller(store, registry, self._pulled)
 
     def recover(self) -> None:
@@ -268,7 +269,7 @@ class Images:
         self._pulled(reference)
 
     def _pulled(self, reference: Reference) -> None:
-        self._event("pull", reference.familiar, {"name": reference.familiar_name})
+        self.publish("pull", reference.familiar, {"name": reference.familiar_name})
         id = self._by_name(reference)[1]
         if id is not None:
             self.uses.note(id)
@@ -279,7 +280,7 @@ class Images:
         return self._loader.load(body, quiet)
 
     def _loaded(self, id: str, names: Sequence[str]) -> None:
-        self._event("load", id, {"name": names[0] if names else id})
+        self.publish("load", id, {"name": names[0] if names else id})
 
     def import_(
         self,
@@ -297,7 +298,7 @@ class Images:
         return self._importer.import_(body, name, message, changes, platform)
 
     def _imported(self, id: str, name: str) -> None:
-        self._event("import", id, {"name": name or id})
+        self.publish("import", id, {"name": name or id})
 
     def save(
         self, refs: Sequence[str], platform: str | None = None, since: str = "", present: Iterable[str] = ()
@@ -321,7 +322,7 @@ class Images:
         if not chosen:
             raise Invalid("no image was named")
         for record, _ in chosen.values():
-            self._event("save", record.id, {"name": record.id})
+            self.publish("save", record.id, {"name": record.id})
         return save(self.store.blobs, self.store.leases, [(record, [*tags]) for record, tags in chosen.values()], base)
 
     def present(self, chains: Iterable[str]) -> Sequence[str]:
@@ -367,7 +368,7 @@ class Images:
         return self._pusher.push([(each, self._find(str(each))[0]) for each in known], auth, platform)
 
     def _pushed(self, reference: Reference) -> None:
-        self._event("push", reference.familiar, {"name": reference.familiar_name})
+        self.publish("push", reference.familiar, {"name": reference.familiar_name})
 
     async def login(self, auth: Json) -> str:
         """Try credentials; returns an identity token, or "".
@@ -406,7 +407,7 @@ class Images:
         words = config.command_line()
         id = await self._committer.commit(parent, layer, name, wanted, config, " ".join(words), settled)
         if name is not None:
-            self._event("tag", id, {"name": name.familiar})
+            self.publish("tag", id, {"name": name.familiar})
         return id
 
     def tag(self, ref: str, repo: str, tag: str) -> None:
@@ -418,7 +419,7 @@ class Images:
         if reference.familiar_name == "sha256":
             raise Invalid("refusing to create an ambiguous tag using digest algorithm as name")
         self._records.tag(str(reference.tagged), record.id)
-        self._event("tag", record.id, {"name": reference.tagged.familiar})
+        self.publish("tag", record.id, {"name": reference.tagged.familiar})
 
     async def remove(self, ref: str, force: bool = False, noprune: bool = False) -> Rows:
         """Remove a name or an image: [{"Untagged": ..}, {"Deleted": ..}].
@@ -428,7 +429,11 @@ class Images:
         record, name = self._find(ref)
         return await self._remover.remove(record, name, force)
 
-    def _event(self, action: str, id: str, attributes: dict[str, str]) -> None:
+    def in_use(self, id: str) -> bool:
+        """Whether a container has this image, or is being made of it."""
+        return bool(self._users(id))
+
+    def publish(self, action: str, id: str, attributes: dict[str, str]) -> None:
         self._on_event(action, id, attributes)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from corten.aio.threads import to_disk_thread, to_walk_thread
-from corten.engine.engine import Engine
+from corten.engine.containers.containers import Containers
+from corten.engine.volumes import Volumes
 from corten.images.progress import Emit, status, stream
 from corten.images.store import ImageStore
 from corten.spec.json import Json
@@ -21,10 +23,16 @@ _MOMENT = 0.3  # seconds
 
 
 class Check:
-    """One at a time: a second one waits for the first."""
+    """Of the data root `root`. `turn`: one at a time, a second one waits for the first."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(
+        self, root: Path, containers: Containers, volumes: Volumes, store: ImageStore, turn: asyncio.Lock
+    ) -> None:
+        self._root = root
+        self._containers = containers
+        self._volumes = volumes
+        self._store = store
+        self._turn = turn
 
     def run(self, repair: bool = False, deep: bool = False, items: bool = False) -> AsyncIterator[Json]:
         """Messages as a pull has them, and the report as {"aux": ...} at the end.
@@ -33,13 +41,13 @@ class Check:
         """
 
         async def work(emit: Emit) -> None:
-            async with self._engine.system.checking:
+            async with self._turn:
                 emit({"aux": await self._report(repair, deep, items, emit)})
 
         return stream(work)
 
     async def _report(self, repair: bool, deep: bool, items: bool, emit: Emit) -> Json:
-        store: ImageStore = self._engine.images.store
+        store = self._store
         emit(status("Reading every blob"))
         damaged, read = await verify.blobs(store, emit)
         if deep:
@@ -51,7 +59,7 @@ class Check:
         if any(fault.kind in _PASSING for fault in faults):
             faults = await self._still(store, damaged, faults)
         if repair and faults:
-            repairing = Repair(self._engine, store)
+            repairing = Repair(self._root, self._containers, self._volumes, store)
             for fault in faults:
                 await repairing.repair(fault)
             await to_disk_thread(store.trees.tree_store.drain)
@@ -66,10 +74,10 @@ class Check:
         return [fault for fault in found if fault.key in names]
 
     async def _look(self, store: ImageStore, damaged: dict[str, str]) -> tuple[list[Item], list[Fault]]:
-        root = self._engine.parts.settings.data_root
+        root = self._root
         walked = await to_walk_thread(lambda: list(Walk(root).items()))
         broken = await to_walk_thread(store.database.faults)
-        now = known(self._engine, store)
+        now = known(root, self._containers, self._volumes, store)
         for item in walked:
             attribute(item, now)
         faults = find(root, store, walked, now, damaged)
@@ -85,7 +93,7 @@ class Check:
             {"Kind": kind, "Bytes": sums[kind][0], "Inodes": sums[kind][1], "Count": sums[kind][2]} for kind in KINDS
         ]
         shown: Json = {
-            "Root": str(self._engine.parts.settings.data_root),
+            "Root": str(self._root),
             "Bytes": sum(entry["Bytes"] for entry in usage),
             "Inodes": sum(entry["Inodes"] for entry in usage),
             "Usage": usage,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from corten.engine.containers import records as container_records
-from corten.engine.engine import Engine
+from corten.engine.containers.containers import Containers
+from corten.engine.volumes import Volumes
 from corten.images.collect import RESUMABLE
 from corten.images.store import ImageStore
 from corten.images.view import familiar
@@ -35,7 +37,7 @@ class Known:
     stuck: dict[str, str]
 
 
-def known(engine: Engine, store: ImageStore) -> Known:
+def known(root: Path, containers: Containers, volumes: Volumes, store: ImageStore) -> Known:
     """Take the records. To be called in the event loop: without an await in it, nothing begins or ends meanwhile."""
     records = tuple(store.records.all())
     names = store.records.names()
@@ -44,7 +46,7 @@ def known(engine: Engine, store: ImageStore) -> Known:
         for digest in record.kept:
             needed.setdefault(digest, []).append(record.id)
     tree_store = store.trees.tree_store
-    listed = engine.parts.table.list(container_records.KIND)
+    listed = containers.table.list(container_records.KIND)
     return Known(
         records,
         {record.id: _shown(record.id, names.get(record.id)) for record in records},
@@ -53,13 +55,13 @@ def known(engine: Engine, store: ImageStore) -> Known:
         tree_store.owners(),
         frozenset(tree_store.keys(False)),
         {id: str(body.get("name") or id) for id, body in listed.items()}
-        | {id: container.record.name for id, container in ((c.id, c) for c in engine.containers.every())},
+        | {id: container.record.name for id, container in ((c.id, c) for c in containers.every())},
         frozenset(id for id, body in listed.items() if (body.get("state") or {}).get("status") == "removing"),
-        frozenset(container.id for container in engine.containers.creating.values()),
-        frozenset(volume.name for volume in engine.volumes.list()),
+        frozenset(container.id for container in containers.creating.values()),
+        frozenset(volume.name for volume in volumes.list()),
         {
-            f"{trash.path.relative_to(engine.parts.settings.data_root)}/{name}": error
-            for trash in (tree_store.trash, engine.volumes.trash)
+            f"{trash.path.relative_to(root)}/{name}": error
+            for trash in (tree_store.trash, volumes.trash)
             for name, error in trash.stuck.items()
         },
     )

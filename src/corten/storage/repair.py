@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from corten.aio.threads import DISK, run_uncancelled, to_disk_thread, to_removal_thread
-from corten.engine.engine import Engine
+from corten.engine.containers.containers import Containers
+from corten.engine.volumes import Volumes
 from corten.errors import Conflict, CortenError, NotFound
 from corten.images.chain import Layer, layers_of
 from corten.images.store import ImageStore
@@ -20,10 +21,11 @@ from corten.store.blobs import sync_directory
 
 
 class Repair:
-    def __init__(self, engine: Engine, store: ImageStore) -> None:
-        self._engine = engine
+    def __init__(self, root: Path, containers: Containers, volumes: Volumes, store: ImageStore) -> None:
+        self._root = root
+        self._containers = containers
+        self._volumes = volumes
         self._store = store
-        self._root = engine.parts.settings.data_root
 
     async def repair(self, fault: Fault) -> None:
         """Repair it and set `fault.done`, which stays "" when it is not repairable or the repair failed."""
@@ -55,10 +57,10 @@ class Repair:
                 (self._root / fault.path).mkdir(mode=0o700, exist_ok=True)
                 return "an empty directory was made"
             case "orphaned", "volume":
-                self._engine.volumes.adopt(fault.name)
+                self._volumes.adopt(fault.name)
                 return "it is a volume again"
             case "missing", "volume":
-                self._engine.volumes.restore(fault.name)
+                self._volumes.restore(fault.name)
                 return "an empty directory was made"
             case "unused", "file":
                 return await to_removal_thread(self._erase, fault.path)
@@ -91,7 +93,7 @@ class Repair:
 
     def _erase(self, path: str) -> str:
         directory, _, name = path.rpartition("/")
-        for trash in (self._store.trees.tree_store.trash, self._engine.volumes.trash):
+        for trash in (self._store.trees.tree_store.trash, self._volumes.trash):
             if trash.path == self._root / directory and (error := trash.retry(name)):
                 raise Conflict(error)
         return "deleted"
@@ -151,7 +153,7 @@ class Repair:
 
     def _refuse_running(self, name: str) -> None:
         tree_store = self._store.trees.tree_store
-        for container in self._engine.containers.by_id.values():
+        for container in self._containers.by_id.values():
             if not container.record.state.running or not tree_store.has(container.id):
                 continue
             parent = tree_store.get(container.id).parent

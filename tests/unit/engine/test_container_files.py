@@ -28,7 +28,7 @@ class World:
         self.all: dict[str, Any] = {}
         networks = SimpleNamespace(hosts_file=lambda endpoints, name, *_: name, resolv_conf=lambda *_: "nameserver ::1")
         self.watching = Forever()
-        self.parts = SimpleNamespace(networks=networks, watching=self.watching)
+        self.networks = networks
         self.by_name = self.by_id = self.all
 
     def get(self, name: str) -> Any:

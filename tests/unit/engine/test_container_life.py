@@ -13,7 +13,6 @@ import pytest
 from corten.engine.containers import attach as container_attach
 from corten.engine.containers import inspect as container_inspect
 from corten.engine.containers import pause as container_pause
-from corten.engine.containers import records
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers import rename as container_rename
 from corten.engine.containers import start as container_start
@@ -43,7 +42,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[PlainEngine]:
     assert not any(engine.fake_networks.connected.values())
     assert not engine.runtime.tasks
     assert list(tmp_path.glob("containers/*")) == []
-    assert engine.parts.table.list("container") == {}
+    assert engine.containers.table.list("container") == {}
     await engine.close()
 
 
@@ -249,7 +248,7 @@ async def test_oom_is_recorded(engine: Engine) -> None:
 
 async def test_health(engine: Engine) -> None:
     check = {"Test": ["CMD-SHELL", "test -e $MARK"], "Interval": 20_000_000, "Retries": 1}
-    mark = engine.parts.settings.data_root / "mark"
+    mark = engine.configuration.settings.data_root / "mark"
     config = {"Image": "test", "Cmd": ["sleep", "60"], "Healthcheck": check, "Env": [f"MARK={mark}"]}
     container, _ = await create(engine, config)
     await container_start.start(engine.containers, container)
@@ -266,7 +265,7 @@ async def test_health(engine: Engine) -> None:
 async def test_a_client_that_attaches_during_a_start(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too late for the task's creation, too early to find the task: it is served all the same."""
     container = await make(engine, "sleep", "60")
-    runtime, ours, theirs = engine.parts.runtime, *socket.socketpair()
+    runtime, ours, theirs = engine.containers.runtime, *socket.socketpair()
     create = runtime.create
 
     async def create_and_meet(bundle: Bundle, streams: Sequence[Stream] = ()) -> Task:
@@ -298,7 +297,7 @@ async def test_an_end_is_reported_whatever_fails(engine: Engine, remove: bool, m
 
     container.release.callback(fail_unexpectedly)
     with monkeypatch.context() as patch:
-        patch.setattr(engine.parts.table, "put", fail)
+        patch.setattr(engine.containers.table, "put", fail)
         assert container.task is not None
         await container.task.signal(9)
         async with asyncio.timeout(10):
@@ -320,7 +319,7 @@ async def test_an_earlier_daemons_containers(tmp_path: Path) -> None:
     half = await make(old, name="half")
     half.record.state.status = "removing"
     for container in (brief, always, half):
-        records.save(old.parts.table, container.record)
+        old.containers.save(container)
     await old.close()
 
     new = PlainEngine(tmp_path, runtime)
@@ -342,7 +341,7 @@ async def test_an_earlier_daemons_containers(tmp_path: Path) -> None:
     for container in list(new.containers.by_id.values()):
         await container_remove.remove(new.containers, container, force=True)
     await new.settle()
-    assert new.parts.table.list("container") == {}
+    assert new.containers.table.list("container") == {}
     await new.close()
 
 
@@ -390,7 +389,7 @@ async def test_a_restart_that_fails_answers_those_that_wait(
     async def fail(bundle: Bundle, streams: Sequence[Stream] = ()) -> Task:
         raise Conflict("cannot join network of a non running container")
 
-    monkeypatch.setattr(engine.parts.runtime, "create", fail)
+    monkeypatch.setattr(engine.containers.runtime, "create", fail)
     if client:
         starting = asyncio.ensure_future(container_start.start(engine.containers, container))
         container.end_restart()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ class Filling:
 
     def __init__(self, engine: Engine) -> None:
         self.begun, self.go_on, self.fails = asyncio.Event(), asyncio.Event(), False
-        engine.parts.copy_up = self
+        engine.containers.stores = replace(engine.containers.stores, copy_up=self)
 
     async def __call__(
         self, volume: Path, rootfs: Sequence[Mount], path: str, uids: Sequence[IdRange], gids: Sequence[IdRange]
@@ -123,7 +124,7 @@ async def test_a_name_that_cannot_be_stored_is_not_taken(engine: Engine, monkeyp
         raise Exhausted("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine.parts.table, "put", fail)
+        patch.setattr(engine.containers.table, "put", fail)
         with pytest.raises(Exhausted):
             await container_rename.rename(engine.containers, container, "other")
     assert engine.containers.get("box") is container and container.record.name == "box"
@@ -146,6 +147,7 @@ async def test_a_container_that_is_being_made_is_no_fault(engine: Engine, monkey
     await begun.wait()
     store = engine.images.store
     assert engine.containers.creating
-    assert find(engine.parts.settings.data_root, store, [], known(engine, store), {}) == []
+    root = engine.configuration.settings.data_root
+    assert find(root, store, [], known(root, engine.containers, engine.volumes, store), {}) == []
     go_on.set()
     await making

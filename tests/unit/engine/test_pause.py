@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from corten.engine.containers import pause as container_pause
-from corten.engine.containers import records
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers import start as container_start
 from corten.engine.containers import stop as container_stop
@@ -48,7 +47,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[PlainEngine]:
 
 @pytest.fixture
 def table(engine: PlainEngine) -> Iterator[FailingTable]:
-    engine.parts.table = table = FailingTable(engine.store.database)
+    engine.containers.table = table = FailingTable(engine.store.database)
     yield table
     table.broken = False
 
@@ -141,7 +140,7 @@ async def test_a_daemon_that_was_killed_half_way_leaves_nothing_frozen(tmp_path:
     await old.open()
     container, task = await running(old)
     await task.pause()
-    records.save(old.parts.table, container.record)
+    old.containers.save(container)
     await old.close()
 
     new = PlainEngine(tmp_path, runtime)

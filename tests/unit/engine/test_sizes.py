@@ -45,8 +45,8 @@ async def test_one_tree_that_cannot_be_counted(tmp_path: Path, monkeypatch: pyte
             raise OSError(errno.EIO, "Input/output error")
         return Usage(7, 1)
 
-    monkeypatch.setattr(engine.parts.snapshots, "usage", usage)
-    assert (await sizes(engine.containers, bad))["SizeRw"] == -1
+    monkeypatch.setattr(engine.containers.stores.snapshots, "usage", usage)
+    assert (await sizes(engine.containers.stores, bad))["SizeRw"] == -1
     shown = (await engine.system.disk_usage(frozenset({"container"})))["Containers"]
     assert {one["Names"][0]: one["SizeRw"] for one in shown} == {"/bad": -1, "/good": 7}
     removed, freed = await container_remove.prune(engine.containers, Filters({}), 0)
@@ -57,7 +57,7 @@ async def test_one_tree_that_cannot_be_counted(tmp_path: Path, monkeypatch: pyte
 
 async def test_one_that_is_removed_while_all_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, (bad, good) = await made(tmp_path)
-    loop, counted = asyncio.get_running_loop(), engine.parts.snapshots.usage
+    loop, counted = asyncio.get_running_loop(), engine.containers.stores.snapshots.usage
 
     def usage(key: str) -> Usage:
         if key == bad.id:
@@ -65,7 +65,7 @@ async def test_one_that_is_removed_while_all_are_counted(tmp_path: Path, monkeyp
             asyncio.run_coroutine_threadsafe(removal, loop).result(10)
         return counted(key)
 
-    monkeypatch.setattr(engine.parts.snapshots, "usage", usage)
+    monkeypatch.setattr(engine.containers.stores.snapshots, "usage", usage)
     shown = (await engine.system.disk_usage(frozenset({"container"})))["Containers"]
     assert [one["Id"] for one in shown] == [good.id]
     await container_remove.remove(engine.containers, good)

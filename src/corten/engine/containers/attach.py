@@ -53,7 +53,7 @@ async def attach(containers: Containers, container: Container, stream: Stream, l
                 container.queue_stream(stream)
             else:
                 await task.attach(stream)
-            containers.parts.events.publish("container", "attach", container.id, container.attributes())
+            containers.publish(container, "attach")
     except ConnectionError:
         return
     except Conflict as error:  # it ended just now, and so does the stream
@@ -70,5 +70,4 @@ async def resize(containers: Containers, container: Container, rows: int, column
         await container.task.resize(rows, columns)
     except CortenError as error:
         raise Conflict(f"container {container.id} cannot be resized: {error}") from error
-    attributes = container.attributes(height=str(rows), width=str(columns))
-    containers.parts.events.publish("container", "resize", container.id, attributes)
+    containers.publish(container, "resize", height=str(rows), width=str(columns))

@@ -5,22 +5,64 @@ The verbs are functions in this package that take this object and a `Container`;
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from corten.aio.background import Background, Forever
+from corten.engine.configuration import Configuration
+from corten.engine.containers import records
 from corten.engine.containers.container import Container
 from corten.engine.containers.execs import Execs
-from corten.engine.parts import Parts
+from corten.engine.containers.groups import Groups
+from corten.engine.containers.stores import Stores
+from corten.engine.events import Events
+from corten.engine.networks.networks import Networks
 from corten.errors import Conflict, Invalid, NotFound
 from corten.plan.namespaces import joins
+from corten.sandbox.sandboxes import Sandboxes
+from corten.spec.json import Json
+from corten.store.table import Table
+from corten.tasks.contract import NetworkNamespaces, Runtime
+
+# (profile, capabilities) -> OCI's linux.seccomp; a profile is "" for the daemon's own, "builtin", or text
+Seccomp = Callable[[str, Sequence[str]], Json | None]
 
 
 class Containers:
-    """All containers of the daemon, and their execs. Reading never waits for one that is busy."""
+    """All containers of the daemon, and their execs. Reading never waits for one that is busy.
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-        self.execs = Execs(parts)
+    table      their records
+    stores     what they are made from, and what of them lies on the disk
+    groups     the machine's control groups, for those that users choose as parents
+    changing   work whose end matters: it is awaited at shutdown
+    watching   work that ends with what it watches: it is cancelled
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        table: Table,
+        events: Events,
+        stores: Stores,
+        networks: Networks,
+        runtime: Runtime,
+        namespaces: NetworkNamespaces,
+        sandboxes: Sandboxes,
+        groups: Groups,
+        seccomp: Seccomp,
+    ) -> None:
+        self.configuration = configuration
+        self.table = table
+        self.events = events
+        self.stores = stores
+        self.networks = networks
+        self.runtime = runtime
+        self.namespaces = namespaces
+        self.sandboxes = sandboxes
+        self.groups = groups
+        self.seccomp = seccomp
+        self.changing, self.watching = Background(), Forever()
+        self.execs = Execs(configuration, events, self.watching)
         self.by_id: dict[str, Container] = {}
         self.by_name: dict[str, Container] = {}
         self.creating: dict[str, Container] = {}  # by name, which is theirs; no verb finds them yet
@@ -36,12 +78,19 @@ class Containers:
             self.joining[container.id] = container
 
     def drop(self, container: Container) -> None:
-        self.parts.images.used(container.record.image_id)
         self.by_id.pop(container.id, None)
         self.with_links.pop(container.id, None)
         self.joining.pop(container.id, None)
         if self.by_name.get(container.record.name) is container:
             del self.by_name[container.record.name]
+
+    def save(self, container: Container) -> None:
+        """Its record is on disk when this returns. Raises Unavailable, Exhausted."""
+        records.save(self.table, container.record)
+
+    def publish(self, container: Container, action: str, **more: str) -> None:
+        """An event of it, with Docker's attributes and `more`."""
+        self.events.publish("container", action, container.id, container.attributes(**more))
 
     def get(self, reference: str) -> Container:
         """By id, name, or the start of an id. NotFound; Invalid when the start is that of several."""

@@ -15,9 +15,10 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.names import check_name
 from corten.engine.containers.removal import release_volumes
+from corten.engine.containers.stores import Stores
 from corten.engine.networks.networks import Networks
-from corten.engine.parts import Parts
 from corten.engine.volume_content import fill_volumes
+from corten.engine.volumes import Volumes
 from corten.errors import Invalid, NotFound, Unavailable
 from corten.images.images import Image
 from corten.plan.facts import MountPoint
@@ -46,28 +47,28 @@ async def create(
     platform: str = "",
 ) -> tuple[Container, list[str]]:
     """A new container in state "created", and warnings. Invalid, NotFound (image), Conflict (name)."""
-    parts = containers.parts
+    stores, facts = containers.stores, containers.configuration.facts
     checked_name = check_name(name) if name else ""
-    image = await parts.images.provide(config.image)
+    image = await stores.images.provide(config.image)
     _check_platform(config.image, image, platform)
     config = merge_config(image.defaults, config)
-    warnings = check_create(config, host_config, networking, parts.facts)
-    host_config = normalize_host_config(host_config, parts.facts)
+    warnings = check_create(config, host_config, networking, facts)
+    host_config = normalize_host_config(host_config, facts)
     if checked_name:
         containers.check_free(checked_name)
     record = _record(containers, checked_name, image, config, host_config, networking)
-    container = Container(record, parts.containers_root / record.id)
+    container = Container(record, stores.bundle(record.id))
     with containers.reserved(container):
         try:
             await _prepare(containers, container, host_config)
-            await fill_volumes(parts, container)
-            records.save(parts.table, record)
+            await fill_volumes(stores, facts, container)
+            containers.save(container)
         except BaseException:
-            unprepare(parts, container)
+            unprepare(stores, container)
             raise
         containers.add(container)  # from here on verbs find it
-    parts.images.used(image.id)
-    parts.events.publish("container", "create", record.id, container.attributes())
+    stores.images.used(image.id)
+    containers.publish(container, "create")
     return container, warnings
 
 
@@ -107,7 +108,7 @@ def _record(
         args=words[1:],
         config=config,
         host_config=host_config,
-        networks=wanted_networks(containers.parts.networks, host_config, networking),
+        networks=wanted_networks(containers.networks, host_config, networking),
     )
 
 
@@ -142,7 +143,7 @@ def _name(networks: Networks, reference: str) -> str:
 
 
 async def _prepare(containers: Containers, container: Container, host_config: HostConfig) -> None:
-    parts, record = containers.parts, container.record
+    stores, record = containers.stores, container.record
     borrowed = {}
     for text in host_config.volumes_from or ():
         name, _ = volumes_from(text)
@@ -152,11 +153,11 @@ async def _prepare(containers: Containers, container: Container, host_config: Ho
             raise Invalid(str(error)) from error
     points = await _mount_points(record.config, host_config, borrowed)
     for number, point in enumerate(points, 1):  # one by one: what was held when one fails is released by `unprepare`
-        record.mounts.append(_with_source(parts, container, point))
+        record.mounts.append(_with_source(stores.volumes, container, point))
         if number % _AT_ONCE == 0:
             await asyncio.sleep(0)
-    parts.mkdir(container.bundle, 0o700)
-    parts.snapshots.prepare(record.id, record.chain_id)
+    stores.mkdir(container.bundle, 0o700)
+    stores.snapshots.prepare(record.id, record.chain_id)
 
 
 async def _mount_points(
@@ -177,17 +178,17 @@ async def _mount_points(
     return points
 
 
-def _with_source(parts: Parts, container: Container, point: MountPoint) -> MountPoint:
+def _with_source(volumes: Volumes, container: Container, point: MountPoint) -> MountPoint:
     """Volumes are made now, and held."""
     if point.type == "volume":
-        volume = parts.volumes.create(point.name, point.driver, point.driver_options, point.labels)
-        parts.volumes.hold(volume.name, container.id)
-        return replace(point, name=volume.name, source=str(parts.volumes.path(volume.name)))
+        volume = volumes.create(point.name, point.driver, point.driver_options, point.labels)
+        volumes.hold(volume.name, container.id)
+        return replace(point, name=volume.name, source=str(volumes.path(volume.name)))
     return point
 
 
-def unprepare(parts: Parts, container: Container) -> None:
+def unprepare(stores: Stores, container: Container) -> None:
     """Take away what an unsuccessful create had made."""
-    release_volumes(parts, container, anonymous=True)
-    parts.snapshots.remove(container.id)
+    release_volumes(stores.volumes, container, anonymous=True)
+    stores.snapshots.remove(container.id)
     shutil.rmtree(container.bundle, ignore_errors=True)

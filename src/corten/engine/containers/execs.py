@@ -13,8 +13,10 @@ from typing import Literal
 
 import msgspec
 
+from corten.aio.background import Forever
+from corten.engine.configuration import Configuration
 from corten.engine.containers.container import Container
-from corten.engine.parts import Parts
+from corten.engine.events import Events
 from corten.errors import Conflict, CortenError, Invalid, NotFound, StartFailed
 from corten.plan.process import exec_process
 from corten.spec.docker.exec import ExecConfig
@@ -48,8 +50,10 @@ class Exec:
 
 
 class Execs:
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, configuration: Configuration, events: Events, watching: Forever) -> None:
+        self._configuration = configuration
+        self._events = events
+        self._watching = watching
         self._all: dict[str, Exec] = {}
 
     def create(self, container: Container, config: ExecConfig) -> Exec:
@@ -93,15 +97,15 @@ class Execs:
             self._end(exec, 127 if isinstance(error, StartFailed) and error.exit_code == 127 else 126)
             raise
         if exec.size:
-            self._parts.watching.spawn(_first_size(exec, task), f"the first size of exec {exec.id}")
+            self._watching.spawn(_first_size(exec, task), f"the first size of exec {exec.id}")
         self._publish(exec, "exec_start: " + " ".join(exec.config.cmd or ()))
-        self._parts.watching.spawn(self._watch(exec), f"the watch on exec {exec.id}")
+        self._watching.spawn(self._watch(exec), f"the watch on exec {exec.id}")
 
     def _process(self, exec: Exec) -> Json:
         container = exec.container
         spec = msgspec.json.decode((container.bundle / "config.json").read_bytes())
         record = container.record
-        return exec_process(exec.config, record.config, record.host_config, spec, self._parts.facts)
+        return exec_process(exec.config, record.config, record.host_config, spec, self._configuration.facts)
 
     async def _watch(self, exec: Exec) -> None:
         task = exec.container.task
@@ -164,7 +168,7 @@ class Execs:
 
     def _publish(self, exec: Exec, action: str, **more: str) -> None:
         attributes = exec.container.attributes(execID=exec.id, **more)
-        self._parts.events.publish("container", action, exec.container.id, attributes)
+        self._events.publish("container", action, exec.container.id, attributes)
 
     def _forget_old(self) -> None:
         """Ended a while ago, or of a container that is gone or ended."""

@@ -71,7 +71,7 @@ async def rewrite_network(containers: Containers, running: Iterable[Container]) 
     """`write_network` for containers that run. What cannot be written at once stays as it was, and is in the log: it
     may be leased, executed (ETXTBSY), or being written by the container."""
     writing = {
-        containers.parts.watching.spawn(
+        containers.watching.spawn(
             _rewrite(container, network_texts(containers, container)), f"hosts and resolv.conf of {container.id}"
         ): container
         for container in running
@@ -105,7 +105,7 @@ def network_texts(containers: Containers, container: Container) -> Texts:
     """hosts and resolv.conf. A container in the network of another one has that one's, as long as it is there."""
     container = containers.by_id.get(container.record.sandbox, container)
     config, host = container.record.config, container.record.host_config
-    networks, endpoints = containers.parts.networks, list(container.endpoints.values())
+    networks, endpoints = containers.networks, list(container.endpoints.values())
     extra = [*(host.extra_hosts or ()), *host_entries(containers, container)]
     hosts = networks.hosts_file(endpoints, config.hostname, config.domainname, extra)
     resolv_conf = networks.resolv_conf(endpoints, host.dns or (), host.dns_search or (), host.dns_options or ())

@@ -17,7 +17,7 @@ def begin(containers: Containers, container: Container) -> None:
     probe = container.health = make_probe(container.record.config)
     if probe is not None:
         checking = _check(containers, container, probe)
-        probe.task = containers.parts.watching.spawn(checking, f"the health check of container {container.id}")
+        probe.task = containers.watching.spawn(checking, f"the health check of container {container.id}")
 
 
 async def _check(containers: Containers, container: Container, probe: Probe) -> None:
@@ -29,7 +29,7 @@ async def _check(containers: Containers, container: Container, probe: Probe) -> 
         code, output = await _run(containers, container, probe)
         if container.health is probe and probe.note(code, output, began):
             action = f"health_status: {probe.status}"
-            containers.parts.events.publish("container", action, container.id, container.attributes())
+            containers.publish(container, action)
 
 
 async def _run(containers: Containers, container: Container, probe: Probe) -> tuple[int, str]:

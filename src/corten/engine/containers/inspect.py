@@ -17,7 +17,7 @@ def inspect(containers: Containers, container: Container, version: tuple[int, in
     """The whole of it but SizeRw and SizeRootFs, which walk the disk; `Timing` is ours. `version` is that of the API,
     None for the newest: it says which fields of the two configurations are shown."""
     record, bundle = container.record, str(container.bundle)
-    settings = containers.parts.settings
+    settings = containers.configuration.settings
     shown: Json = {
         "Id": record.id,
         "Created": times.rfc3339(record.created),

@@ -47,7 +47,7 @@ def start_soon(containers: Containers, container: Container) -> None:
 
 
 def _spawn(containers: Containers, container: Container, work: Coroutine[object, object, None]) -> None:
-    containers.parts.watching.spawn(work, f"keeping container {container.id}")
+    containers.watching.spawn(work, f"keeping container {container.id}")
 
 
 async def _keep_run(containers: Containers, container: Container, task: Task) -> None:
@@ -62,7 +62,7 @@ async def _keep(containers: Containers, container: Container, decision: Decision
                 return
             case Remove():
                 removing = removal.remove_ended(containers, container)
-                containers.parts.changing.spawn(removing, f"the automatic removal of container {container.id}")
+                containers.changing.spawn(removing, f"the automatic removal of container {container.id}")
                 return
             case Restart():
                 await container.restart_due(decision)
@@ -95,7 +95,7 @@ async def _end_of(containers: Containers, container: Container, task: Task) -> D
 
 async def _completed(containers: Containers, container: Container, work: Coroutine[object, object, T]) -> T:
     """`work`, which goes on when the keeper is cancelled at the daemon's end: that waits for it."""
-    return await asyncio.shield(containers.parts.changing.spawn(work, f"work on container {container.id}"))
+    return await asyncio.shield(containers.changing.spawn(work, f"work on container {container.id}"))
 
 
 async def end_run(containers: Containers, container: Container, exit: Exit) -> Decision:
@@ -106,16 +106,16 @@ async def end_run(containers: Containers, container: Container, exit: Exit) -> D
 
 async def end_run_locked(containers: Containers, container: Container, exit: Exit) -> Decision:
     """The same; the caller holds the lock."""
-    parts, record = containers.parts, container.record
+    record = container.record
     lasted = time.monotonic() - container.started
     await run.release(container)
     decision = restarts.decide(record, exit.status, lasted, container.restart_delay)
     _note_exit(container, exit, decision)
     try:
-        records.save(parts.table, record)
+        containers.save(container)
     except CortenError as error:  # exit.json has it, for the next daemon
         log.error("the end of container %s could not be recorded: %s", container.id, error)
-    parts.events.publish("container", "die", container.id, container.attributes(**_ending(record, exit)))
+    containers.publish(container, "die", **_ending(record, exit))
     container.wake(exit, "not-running", "next-exit")
     return decision
 
@@ -172,7 +172,7 @@ async def cancel_restart(containers: Containers, container: Container) -> bool:
             return False
         state.status = "exited"
         try:
-            records.save(containers.parts.table, container.record)
+            containers.save(container)
         except BaseException:
             state.status = "restarting"
             raise

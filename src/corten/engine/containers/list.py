@@ -27,7 +27,7 @@ _Test = Callable[[Container], bool]
 
 def shown(containers: Containers, every: bool = False, limit: int = 0, filters: Filters | None = None) -> list[Json]:
     """Docker's list, youngest first; see `select`. Raises Invalid for a filter that does not exist."""
-    names = ImageNames(containers.parts.images)
+    names = ImageNames(containers.stores.images)
     return [summary(names, container) for container in select(containers, every, limit, filters or Filters())]
 
 
@@ -92,7 +92,7 @@ def _by_ancestor(containers: Containers, values: frozenset[str]) -> _Test:
     ids = set()
     for value in values:
         try:
-            ids.add(containers.parts.images.resolve(value).id)
+            ids.add(containers.stores.images.resolve(value).id)
         except (NotFound, Invalid):
             continue
     return lambda c: (

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from corten.engine.containers import files as container_files
-from corten.engine.containers import records
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.records import Record
@@ -53,7 +52,7 @@ async def connect_all(
 
 def _shape(containers: Containers, container: Container, namespace: Namespace) -> None:
     if limits := container.record.host_config.net_rate:
-        containers.parts.networks.shape(container.id, limits, namespace)
+        containers.networks.shape(container.id, limits, namespace)
 
 
 async def change_rate(containers: Containers, container: Container, limits: str) -> None:
@@ -63,16 +62,17 @@ async def change_rate(containers: Containers, container: Container, limits: str)
     rate.parse(limits)
     if container.record.state.has_task and own_namespace(container.record):
         async with _opened(containers, container) as namespace:
-            containers.parts.networks.shape(container.id, limits, namespace)
+            containers.networks.shape(container.id, limits, namespace)
     container.record.host_config = container.record.host_config.replace(net_rate=limits)
 
 
 async def _serve_names(containers: Containers, container: Container, namespace: Namespace) -> None:
     """A name server for a container in a user-defined network that has none yet."""
-    parts = containers.parts
-    if parts.networks.needs_resolver(container.id) and (made := await parts.namespaces.name_sockets(namespace)):
+    if not containers.networks.needs_resolver(container.id):
+        return
+    if made := await containers.namespaces.name_sockets(namespace):
         servers = container.record.host_config.dns or ()
-        await parts.networks.start_resolver(container.id, Sockets(*made), servers)
+        await containers.networks.start_resolver(container.id, Sockets(*made), servers)
 
 
 async def _connect(
@@ -97,19 +97,19 @@ async def _connect(
         publish_all=host.publish_all_ports and not published,
         index=index,
     )
-    container.endpoints[network] = await containers.parts.networks.connect(request)
+    container.endpoints[network] = await containers.networks.connect(request)
 
 
 async def adopt_all(containers: Containers, container: Container, stack: AsyncExitStack) -> None:
     """The endpoints that an earlier daemon connected for the run that goes on."""
     for network, record in container.record.endpoints.items():
-        container.endpoints[network] = await containers.parts.networks.adopt(record, container.id)
+        container.endpoints[network] = await containers.networks.adopt(record, container.id)
         stack.push_async_callback(_leave, containers, container, network)
 
 
 def renamed(containers: Containers, container: Container) -> None:
     """Its endpoints, here and on disk, carry the name that it has now."""
-    networks, record = containers.parts.networks, container.record
+    networks, record = containers.networks, container.record
     networks.rename(record.id, record.name)
     container.endpoints |= {name: e for name, e in networks.named_endpoints(record.id) if name in container.endpoints}
     if record.state.has_task:
@@ -121,7 +121,7 @@ async def serve_again(containers: Containers, container: Container) -> None:
 
     The caller holds the lock, or is the only one that has the container yet.
     """
-    networks = containers.parts.networks
+    networks = containers.networks
     if not own_namespace(container.record):
         return
     try:
@@ -143,7 +143,7 @@ async def reconnect(containers: Containers, container: Container) -> None:
 
 async def _reconnect(containers: Containers, container: Container) -> None:
     """The caller holds the lock. NotFound when its processes have ended: it went with them."""
-    networks = containers.parts.networks
+    networks = containers.networks
     lost = {name: e for name, e in container.endpoints.items() if networks.lacks_device(e)}
     if not lost:
         return
@@ -173,7 +173,7 @@ async def disconnect_endpoint(
 ) -> None:
     """Does nothing when a client disconnected it before."""
     if (endpoint := container.endpoints.pop(network, None)) is not None:
-        await containers.parts.networks.disconnect(endpoint, namespace)
+        await containers.networks.disconnect(endpoint, namespace)
 
 
 async def connect(containers: Containers, container: Container, network: str, settings: EndpointSettings) -> None:
@@ -207,7 +207,7 @@ def _check_connectable(containers: Containers, container: Container, network: st
         raise Invalid(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode"
         )
-    containers.parts.networks.validate(network, settings)
+    containers.networks.validate(network, settings)
 
 
 def _free_index(container: Container) -> int:
@@ -237,7 +237,7 @@ async def disconnect(containers: Containers, container: Container, network: str,
             # Written down first: a device without a record is swept by the next daemon, the opposite is not.
             del record.networks[network]
             record.endpoints.pop(network, None)
-            records.save(containers.parts.table, record)
+            containers.save(container)
             await disconnect_endpoint(containers, container, network, namespace)
         if published:
             await _publish_elsewhere(containers, container)
@@ -249,7 +249,7 @@ async def _publish_elsewhere(containers: Containers, container: Container) -> No
     host, exposed = container.record.host_config, list(container.record.config.exposed_ports or {})
     wished = {port: [PortBinding()] for port in exposed} if host.publish_all_ports else {}
     try:
-        changed = await containers.parts.networks.republish(
+        changed = await containers.networks.republish(
             container.id, {**wished, **(host.port_bindings or {})}, {}, exposed
         )
     except Conflict:
@@ -262,7 +262,7 @@ async def _changed(containers: Containers, container: Container) -> None:
     if record.state.has_task:
         record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
         await container_files.rewrite_network(containers, [container])
-    records.save(containers.parts.table, record)
+    containers.save(container)
 
 
 @asynccontextmanager
@@ -271,7 +271,7 @@ async def _opened(containers: Containers, container: Container) -> AsyncIterator
     if task is None:
         raise NotFound(f"container {container.id} is not running")
     fd = open_network(task, container.record.network_namespace)
-    namespace = await containers.parts.namespaces.open(fd)
+    namespace = await containers.namespaces.open(fd)
     try:
         yield namespace
     finally:

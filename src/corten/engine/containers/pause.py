@@ -26,7 +26,7 @@ async def pause(containers: Containers, container: Container) -> None:
             _set_status(containers, container, "paused")
         except BaseException as error:
             await _undone(task.resume(), error, f"container {container.id} is not paused, it goes on")
-        containers.parts.events.publish("container", "pause", container.id, container.attributes())
+        containers.publish(container, "pause")
 
 
 async def unpause(containers: Containers, container: Container) -> None:
@@ -40,7 +40,7 @@ async def unpause(containers: Containers, container: Container) -> None:
             raise
         except BaseException as error:
             await _undone(_paused_again(containers, container), error, f"container {container.id} stays paused")
-        containers.parts.events.publish("container", "unpause", container.id, container.attributes())
+        containers.publish(container, "unpause")
 
 
 @asynccontextmanager
@@ -56,12 +56,12 @@ async def still(containers: Containers, container: Container, wanted: bool) -> A
             task = _pausable(container)
             await task.pause()
             container.record.state.status = "paused"
-            containers.parts.events.publish("container", "pause", container.id, container.attributes())
+            containers.publish(container, "pause")
     pending = [wanted]
 
     def go_on() -> None:
         if pending.pop():
-            containers.parts.changing.spawn(thaw(containers, container), "going on after a commit")
+            containers.changing.spawn(thaw(containers, container), "going on after a commit")
         pending.append(False)
 
     try:
@@ -90,7 +90,7 @@ async def thaw(containers: Containers, container: Container) -> None:
         except CortenError as error:
             container.record.state.status = "running"
             log.error("container %s runs again, which could not be recorded: %s", container.id, error)
-        containers.parts.events.publish("container", "unpause", container.id, container.attributes())
+        containers.publish(container, "unpause")
 
 
 def _pausable(container: Container) -> Task:
@@ -115,7 +115,7 @@ def _set_status(containers: Containers, container: Container, status: records.St
     state, before = container.record.state, container.record.state.status
     state.status = status
     try:
-        records.save(containers.parts.table, container.record)
+        containers.save(container)
     except BaseException:
         state.status = before
         raise

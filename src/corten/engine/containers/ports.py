@@ -30,7 +30,7 @@ async def republish(containers: Containers, container: Container, body: UpdateCo
     exposed = {**(record.config.exposed_ports or {}), **{port: {} for port in adds}}
     wished = _without(container, removes)
     if container.endpoints:
-        changed = await containers.parts.networks.republish(container.id, adds, removes, list(exposed))
+        changed = await containers.networks.republish(container.id, adds, removes, list(exposed))
         container.endpoints[changed.record["network_name"]] = changed
         record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
     for port, rows in adds.items():

@@ -13,7 +13,7 @@ from corten.aio.threads import to_disk_thread
 from corten.engine.containers import parents, records
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
-from corten.engine.parts import Parts
+from corten.engine.volumes import Volumes
 from corten.errors import CortenError, NotFound
 from corten.tasks.contract import Exit
 
@@ -34,36 +34,37 @@ async def remove_ended(containers: Containers, container: Container) -> None:
 
 async def remove_locked(containers: Containers, container: Container, volumes: bool) -> None:
     """The record goes last, so that an interrupted removal is seen and completed at the next start of the daemon."""
-    parts, record = containers.parts, container.record
+    record = container.record
     exit_code, before = record.state.exit_code, record.state.status
     record.state.status = "removing"
     try:
-        records.save(parts.table, record)
+        containers.save(container)
     except CortenError:
         record.state.status = before  # it can be tried again
         raise
-    release_volumes(parts, container, anonymous=volumes)
+    release_volumes(containers.stores.volumes, container, anonymous=volumes)
     container.close_queued()
     container.gone = True
     containers.drop(container)
-    parts.changing.spawn(_erase(containers, container), f"erasing container {container.id}")
-    parts.events.publish("container", "destroy", container.id, container.attributes())
+    containers.stores.images.used(record.image_id)
+    containers.changing.spawn(_erase(containers, container), f"erasing container {container.id}")
+    containers.publish(container, "destroy")
     container.wake(Exit(exit_code, time.time()), "not-running", "next-exit", "removed")
 
 
 async def _erase(containers: Containers, container: Container) -> None:
     """Behind the answer: no client can name the container any more."""
-    parts = containers.parts
+    stores = containers.stores
     await container.torn_down()
     if container.record.host_config.cgroup_parent:
         parents.remove_unused(containers)
-    parts.snapshots.remove(container.id)
+    stores.snapshots.remove(container.id)
     await asyncio.to_thread(_remove_bundle, container.bundle)
-    records.forget(parts.table, container.id)
+    records.forget(containers.table, container.id)
     try:
-        parts.images.resolve(container.record.image_id)
+        stores.images.resolve(container.record.image_id)
     except NotFound:
-        await to_disk_thread(parts.images.collect)
+        await to_disk_thread(stores.images.collect)
 
 
 def _remove_bundle(bundle: Path) -> None:
@@ -78,18 +79,18 @@ def _remove_bundle(bundle: Path) -> None:
         shutil.rmtree(bundle)
 
 
-def release_volumes(parts: Parts, container: Container, anonymous: bool) -> None:
+def release_volumes(volumes: Volumes, container: Container, anonymous: bool) -> None:
     """Named volumes stay; anonymous ones are removed when asked, unless another container shares them."""
     for point in container.record.mounts:
         if point.type == "volume":
-            parts.volumes.release(point.name, container.id)
-            if anonymous and point.anonymous and not parts.volumes.users(point.name):
-                _remove_volume(parts, container, point.name)
+            volumes.release(point.name, container.id)
+            if anonymous and point.anonymous and not volumes.users(point.name):
+                _remove_volume(volumes, container, point.name)
 
 
-def _remove_volume(parts: Parts, container: Container, name: str) -> None:
+def _remove_volume(volumes: Volumes, container: Container, name: str) -> None:
     """The removal of the container goes on without it: the volume is then listed as one that no container has."""
     try:
-        parts.volumes.remove(name, force=True)
+        volumes.remove(name, force=True)
     except (CortenError, OSError) as error:
         log.error("volume %s of container %s could not be removed: %s", name, container.id, error)

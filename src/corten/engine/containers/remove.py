@@ -57,14 +57,14 @@ async def prune(containers: Containers, filters: Filters, until: int) -> tuple[l
             continue
         if not filters.match_labels("label", record.labels) or filters.excludes_labels("label!", record.labels):
             continue
-        size = await tree_size(containers.parts.snapshots, container)
+        size = await tree_size(containers.stores.snapshots, container)
         try:
             await remove(containers, container)
         except CortenError:  # it was started or removed since we looked
             continue
         removed.append(record.id)
         freed += max(0, size)
-    containers.parts.events.publish("container", "prune", "", {"reclaimed": str(freed)})
+    containers.events.publish("container", "prune", "", {"reclaimed": str(freed)})
     return removed, freed
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from corten.engine.containers import network as container_network
-from corten.engine.containers import records
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.names import check_name
@@ -25,11 +24,11 @@ async def rename(containers: Containers, container: Container, name: str) -> Non
         containers.check_free(new)
         _call(containers, container, new)
         try:
-            records.save(containers.parts.table, record)
+            containers.save(container)
         except BaseException:
             _call(containers, container, old)
             raise
-        containers.parts.events.publish("container", "rename", record.id, container.attributes(oldName="/" + old))
+        containers.publish(container, "rename", oldName="/" + old)
 
 
 def _call(containers: Containers, container: Container, name: str) -> None:

@@ -18,5 +18,5 @@ async def restart(
     except NotModified:
         pass
     timing = await start(containers, container)
-    containers.parts.events.publish("container", "restart", container.id, container.attributes())
+    containers.publish(container, "restart")
     return timing

@@ -22,15 +22,14 @@ log = logging.getLogger(__name__)
 
 async def restore(containers: Containers) -> None:
     """Once, before any other verb. A container that cannot be restored is an error in the log."""
-    parts = containers.parts
-    found, broken = records.load(parts.table)
+    found, broken = records.load(containers.table)
     for error in broken:
         log.error("%s", error)
     for record in found:
-        containers.add(Container(record, parts.containers_root / record.id))
+        containers.add(Container(record, containers.stores.bundle(record.id)))
         for point in record.mounts:
             if point.type == "volume":
-                parts.volumes.hold(point.name, record.id)
+                containers.stores.volumes.hold(point.name, record.id)
     for container in containers.joining.values():
         _find_sandbox(containers, container)
     every = list(containers.by_id.values())

@@ -18,6 +18,7 @@ from dataclasses import replace
 import msgspec
 
 from corten.aio.threads import alone
+from corten.engine.configuration import Configuration, Settings
 from corten.engine.containers import files as container_files
 from corten.engine.containers import health, links, parents, records
 from corten.engine.containers import network as container_network
@@ -25,7 +26,6 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.links import linked, linking
 from corten.engine.containers.phases import Phases
-from corten.engine.parts import Parts
 from corten.engine.subpaths import with_subpaths
 from corten.errors import Conflict, CortenError, NotFound, NotModified, StartFailed, Unavailable
 from corten.kernel import paths
@@ -61,35 +61,35 @@ async def start(containers: Containers, container: Container) -> dict[str, float
 
     The caller holds the lock and has called `check_startable`; it has to see to the end, as `lifecycle.keep` does.
     """
-    parts, record, phases = containers.parts, container.record, Phases()
+    record, phases = container.record, Phases()
     await container.torn_down()
     try:
         async with AsyncExitStack() as stack:
             task = await _acquire(containers, container, stack, phases)
             try:
-                _record_start(parts, container, task, phases)
+                _record_start(containers, container, task, phases)
             except BaseException:
                 await task.destroy()
                 raise
             container.release = stack.pop_all()
     except BaseException as error:
-        _record_failure(parts, container, error)
+        _record_failure(containers, container, error)
         raise
     container.run(task)
-    parts.events.publish("container", "start", container.id, container.attributes())
+    containers.publish(container, "start")
     health.begin(containers, container)
     await container_files.rewrite_network(containers, [*linking(containers, container), *containers.members(container)])
     await _serve_late(container, task)
     return record.timing
 
 
-def _record_start(parts: Parts, container: Container, task: Task, phases: Phases) -> None:
+def _record_start(containers: Containers, container: Container, task: Task, phases: Phases) -> None:
     record = container.record
     record.timing = phases.total()
     state = records.State("running", pid=task.pid, started_at=times.now(), finished_at=record.state.finished_at)
     record.state, record.stopped = state, False
     record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}
-    records.save(parts.table, record)
+    containers.save(container)
 
 
 async def _serve_late(container: Container, task: Task) -> None:
@@ -116,14 +116,14 @@ async def release(container: Container) -> None:
 
 async def adopt(containers: Containers, container: Container) -> bool:
     """Take over a task of an earlier daemon, with its network; False when there is no trace of it."""
-    parts, record = containers.parts, container.record
-    task = await parts.runtime.adopt(make_bundle(container, parts))
+    record = container.record
+    task = await containers.runtime.adopt(make_bundle(container, containers.configuration.settings))
     if task is None and not record.endpoints:
         return False
     async with AsyncExitStack() as stack:
         await container_network.adopt_all(containers, container, stack)
         if task is not None:
-            _push_background(parts, container, stack, task.delete, "task")
+            _push_background(containers, container, stack, task.delete, "task")
         container.release = stack.pop_all()
     if task is None:
         return False
@@ -137,7 +137,7 @@ async def complete_adoption(containers: Containers, container: Container) -> Non
     health.begin(containers, container)
 
 
-def _record_failure(parts: Parts, container: Container, error: BaseException) -> None:
+def _record_failure(containers: Containers, container: Container, error: BaseException) -> None:
     """A start that failed leaves its reason in the record, as Docker's does."""
     state = container.record.state
     container.close_queued()
@@ -149,19 +149,19 @@ def _record_failure(parts: Parts, container: Container, error: BaseException) ->
         status, exit_code=code, error=str(error), started_at=state.started_at, finished_at=state.finished_at
     )
     container.wake(Exit(code, time.time(), error=str(error)), "not-running", "next-exit")
-    records.save(parts.table, container.record)
+    containers.save(container)
 
 
 async def _acquire(containers: Containers, container: Container, stack: AsyncExitStack, phases: Phases) -> Task:
-    parts, record = containers.parts, container.record
+    record, facts = container.record, containers.configuration.facts
     async with AsyncExitStack() as held:
         with phases.phase("prepare"):
             namespaces = _joined(containers, container, held)
             linked(containers, container)
             await _make_sources(container)
-            parents.record_missing(parts, container)
-            rootfs = parts.snapshots.mounts(record.id)
-            await container_files.prepare(container, bundle.root_owner(record.host_config, parts.facts))
+            parents.record_missing(containers, container)
+            rootfs = containers.stores.snapshots.mounts(record.id)
+            await container_files.prepare(container, bundle.root_owner(record.host_config, facts))
         namespace = await _network_namespace(containers, container, held, phases)
         if namespace is not None:
             namespaces["network"] = str(namespace.path)
@@ -169,12 +169,12 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
                 namespaces["user"] = str(namespace.user)
         with phases.phase("specification"):
             shared = _shared_memory(containers, record.host_config)
-            inputs = _inputs(parts, container, namespaces, shared, await with_subpaths(record.mounts, held))
+            inputs = _inputs(containers, container, namespaces, shared, await with_subpaths(record.mounts, held))
             inputs = replace(inputs, linked_env=links.environment(containers, container))
-            spec = container_spec(inputs, _facts(parts, record.host_config))
+            spec = container_spec(inputs, _facts(containers.configuration, record.host_config))
             (container.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
         made = replace(
-            make_bundle(container, parts, rootfs=rootfs),
+            make_bundle(container, containers.configuration.settings, rootfs=rootfs),
             cgroup=spec["linux"]["cgroupsPath"],
             clone_namespaces=bundle.clone_namespaces(spec),
         )
@@ -191,13 +191,14 @@ async def _network_namespace(
     containers: Containers, container: Container, stack: AsyncExitStack, phases: Phases
 ) -> Namespace | None:
     """Its sandbox's, open until the task is in it; None when it shares another's."""
-    parts, record = containers.parts, container.record
+    record = container.record
     if not container_network.own_namespace(record):
         return None
     with phases.phase("namespace"):
         members = [member.task for member in containers.members(container) if member.task is not None]
-        id_map = bundle.id_map(record.host_config, parts.facts)
-        namespace = await parts.sandboxes.open(record.id, members, id_map, record.network_namespace if members else 0)
+        id_map = bundle.id_map(record.host_config, containers.configuration.facts)
+        number = record.network_namespace if members else 0
+        namespace = await containers.sandboxes.open(record.id, members, id_map, number)
     record.network_namespace = os.fstat(namespace.fd).st_ino
     stack.callback(namespace.close)
     return namespace
@@ -212,12 +213,11 @@ async def _side_by_side(
     namespace: Namespace | None,
 ) -> Task:
     """The task and the network are made at the same time; each that came about is on the stack before an error is."""
-    parts = containers.parts
 
     async def create() -> Task:
         await container.attached()
         with phases.phase("create"):
-            return await parts.runtime.create(made, container.take_queued())
+            return await containers.runtime.create(made, container.take_queued())
 
     async def connect() -> None:
         with phases.phase("network"):
@@ -229,7 +229,7 @@ async def _side_by_side(
     finally:  # also when this is cancelled
         task, connected = await both
         if not isinstance(task, BaseException):
-            _push_background(parts, container, stack, task.delete, "task")
+            _push_background(containers, container, stack, task.delete, "task")
     if isinstance(connected, BaseException):
         raise connected
     if isinstance(task, BaseException):
@@ -238,7 +238,11 @@ async def _side_by_side(
 
 
 def _push_background(
-    parts: Parts, container: Container, stack: AsyncExitStack, release: Callable[[], Awaitable[None]], what: str
+    containers: Containers,
+    container: Container,
+    stack: AsyncExitStack,
+    release: Callable[[], Awaitable[None]],
+    what: str,
 ) -> None:
     """Push a release that goes on behind the answer when its turn comes."""
 
@@ -246,7 +250,7 @@ def _push_background(
         await release()
 
     def begin() -> None:
-        task = parts.changing.spawn(run(), f"taking away the {what} of container {container.id}")
+        task = containers.changing.spawn(run(), f"taking away the {what} of container {container.id}")
         container.teardown.add(task)
         task.add_done_callback(container.teardown.discard)
 
@@ -257,7 +261,7 @@ def _joined(containers: Containers, container: Container, held: AsyncExitStack) 
     """Paths of the namespaces of other containers that this one shares, by descriptors that `held` closes. Raises
     Conflict when one of them does not run."""
     found = {}
-    record, host, facts = container.record, container.record.host_config, containers.parts.facts
+    record, host, facts = container.record, container.record.host_config, containers.configuration.facts
     record.sandbox = ""
     for kind, mode in (("network", host.network_mode), ("pid", host.pid_mode), ("ipc", host.ipc_mode)):
         if name := joins(mode):
@@ -302,7 +306,11 @@ def _shared_memory(containers: Containers, host_config: HostConfig) -> str | Non
 
 
 def _inputs(
-    parts: Parts, container: Container, namespaces: dict[str, str], shm: str | None, mounts: Sequence[MountPoint]
+    containers: Containers,
+    container: Container,
+    namespaces: dict[str, str],
+    shm: str | None,
+    mounts: Sequence[MountPoint],
 ) -> SpecInputs:
     record = container.record
     return SpecInputs(
@@ -314,26 +322,26 @@ def _inputs(
         files=bundle_files(str(container.bundle)),
         mounts=mounts,
         namespaces=namespaces,
-        seccomp=_seccomp(parts, record.host_config),
+        seccomp=_seccomp(containers, record.host_config),
         shm_path=shm,
-        cgroup_path=f"{parents.parent_of(parts, record.host_config)}/{record.id}",
+        cgroup_path=f"{parents.parent_of(containers, record.host_config)}/{record.id}",
     )
 
 
-def _facts(parts: Parts, host_config: HostConfig) -> HostFacts:
+def _facts(configuration: Configuration, host_config: HostConfig) -> HostFacts:
     """runc before 1.2 refuses a namespace that it has not heard of."""
-    ours = bundle.runtime_path(host_config.runtime, parts.settings.runtimes) == "corten"
-    return parts.facts if ours else replace(parts.facts, time_namespace=False)
+    ours = bundle.runtime_path(host_config.runtime, configuration.settings.runtimes) == "corten"
+    return configuration.facts if ours else replace(configuration.facts, time_namespace=False)
 
 
-def _seccomp(parts: Parts, host_config: HostConfig) -> Json | None:
+def _seccomp(containers: Containers, host_config: HostConfig) -> Json | None:
     profile = parse_security_options(host_config.security_opt).seccomp
     if unfiltered(host_config, profile):
         return None
-    return parts.seccomp(profile, capabilities(host_config, parts.facts))
+    return containers.seccomp(profile, capabilities(host_config, containers.configuration.facts))
 
 
-def make_bundle(container: Container, parts: Parts, rootfs: tuple[Mount, ...] = ()) -> Bundle:
+def make_bundle(container: Container, settings: Settings, rootfs: tuple[Mount, ...] = ()) -> Bundle:
     """The bundle of a record; `adopt` needs no `rootfs`."""
     config, host = container.record.config, container.record.host_config
     rows, columns = host.console_size
@@ -341,12 +349,12 @@ def make_bundle(container: Container, parts: Parts, rootfs: tuple[Mount, ...] = 
         id=container.id,
         path=container.bundle,
         rootfs=rootfs,
-        log=bundle.log_file(container.log_path, config, host, parts.settings.log_defaults),
+        log=bundle.log_file(container.log_path, config, host, settings.log_defaults),
         terminal=config.tty,
         open_stdin=config.open_stdin,
         stdin_once=config.stdin_once,
         console_size=(rows, columns),
-        runtime=bundle.runtime_path(host.runtime, parts.settings.runtimes),
+        runtime=bundle.runtime_path(host.runtime, settings.runtimes),
     )
 
 

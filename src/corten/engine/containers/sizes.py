@@ -6,7 +6,7 @@ import logging
 
 from corten.aio.threads import to_walk_thread
 from corten.engine.containers.container import Container
-from corten.engine.containers.containers import Containers
+from corten.engine.containers.stores import Stores
 from corten.errors import NotFound
 from corten.snapshots.contract import Snapshots
 from corten.spec.json import Json
@@ -14,16 +14,16 @@ from corten.spec.json import Json
 log = logging.getLogger(__name__)
 
 
-async def sizes(containers: Containers, container: Container) -> Json:
+async def sizes(stores: Stores, container: Container) -> Json:
     """SizeRw and SizeRootFs, bytes. What cannot be counted is -1, as in dockerd: one container's tree must not fail an
     answer about all."""
-    own = await tree_size(containers.parts.snapshots, container)
-    return {"SizeRw": own, "SizeRootFs": max(0, own) + _image_size(containers, container.record.image_id)}
+    own = await tree_size(stores.snapshots, container)
+    return {"SizeRw": own, "SizeRootFs": max(0, own) + _image_size(stores, container.record.image_id)}
 
 
-def _image_size(containers: Containers, id: str) -> int:
+def _image_size(stores: Stores, id: str) -> int:
     try:
-        return containers.parts.images.resolve(id).size
+        return stores.images.resolve(id).size
     except NotFound:
         return 0
 

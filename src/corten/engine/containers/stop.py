@@ -7,7 +7,7 @@ import logging
 import signal
 from contextlib import suppress
 
-from corten.engine.containers import lifecycle, pause, records
+from corten.engine.containers import lifecycle, pause
 from corten.engine.containers import wait as container_wait
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
@@ -60,13 +60,13 @@ async def stop(containers: Containers, container: Container, seconds: int | None
     if not await lifecycle.cancel_restart(containers, container):
         _record_stop(containers, container)  # again: a restart that was due before may have come in between
         await _end(containers, container, number, _patience(containers, container, seconds))
-    containers.parts.events.publish("container", "stop", container.id, container.attributes())
+    containers.publish(container, "stop")
 
 
 def _patience(containers: Containers, container: Container, seconds: int | None) -> float | None:
     if seconds is None:
         asked = container.record.config.stop_timeout
-        seconds = containers.parts.settings.stop_timeout if asked is None else int(asked)
+        seconds = containers.configuration.settings.stop_timeout if asked is None else int(asked)
     return None if seconds < 0 else float(seconds)
 
 
@@ -120,7 +120,7 @@ def _record_stop(containers: Containers, container: Container) -> None:
         return
     container.record.stopped = True
     try:
-        records.save(containers.parts.table, container.record)
+        containers.save(container)
     except BaseException:
         container.record.stopped = False
         raise
@@ -135,7 +135,7 @@ async def _send(containers: Containers, container: Container, number: int) -> No
         await task.signal(number)
     except NotFound as error:
         raise Conflict(f"container {container.id} is not running") from error
-    containers.parts.events.publish("container", "kill", container.id, container.attributes(signal=str(number)))
+    containers.publish(container, "kill", signal=str(number))
     if container.record.state.status == "paused":
         with suppress(Conflict, NotFound):  # the signal has ended it already
             await pause.thaw(containers, container)

@@ -20,5 +20,5 @@ async def top(containers: Containers, container: Container, arguments: str) -> J
     if _FORBIDDEN & set(arguments):
         raise Invalid(f"ps arguments may not contain shell characters: {arguments}")
     shown = await container.task.processes(words)
-    containers.parts.events.publish("container", "top", container.id, container.attributes())
+    containers.publish(container, "top")
     return {"Titles": shown.titles, "Processes": shown.rows}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
+from corten.engine.configuration import Configuration
 from corten.engine.containers.container import Container
 from corten.engine.subpaths import with_subpaths
 from corten.errors import Conflict, CortenError, Invalid, NotFound
-from corten.plan.facts import HostFacts
 from corten.plan.mounts import bundle_files
 from corten.plan.namespaces import remapped
 from corten.snapshots.contract import Snapshots
@@ -22,10 +22,10 @@ from corten.tasks.contract import TreeWork
 class ContainerTrees:
     """Every method may raise NotFound, Conflict (the container is going), Invalid, Forbidden, Exhausted, Failed."""
 
-    def __init__(self, trees: Snapshots, work: TreeWork, facts: Callable[[], HostFacts]) -> None:
+    def __init__(self, trees: Snapshots, work: TreeWork, configuration: Configuration) -> None:
         self._trees = trees
         self._work = work
-        self._facts = facts
+        self._configuration = configuration
 
     async def look(self, container: Container, path: str) -> Json:
         """{"name", "size", "mode" (Go's), "mtime" (nanoseconds), "linkTarget"} of a path."""
@@ -89,7 +89,7 @@ class ContainerTrees:
 
     def _ids(self, container: Container) -> Json:
         """The id maps of a container in a user namespace: what it wrote has the host's ids."""
-        facts = self._facts()
+        facts = self._configuration.facts
         if not remapped(container.record.host_config, facts):
             return {}
         maps = {"uids": facts.uid_map, "gids": facts.gid_map}

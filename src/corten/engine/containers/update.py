@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from corten.engine.containers import records
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.network import change_rate
@@ -15,17 +14,17 @@ from corten.spec.docker.host_config import UpdateConfig
 async def update(containers: Containers, container: Container, body: UpdateConfig) -> list[str]:
     """Warnings. Invalid for limits that cannot be; what is absent or zero stays as it is, as Docker has it."""
     async with container.lock:
-        record, parts = container.record, containers.parts
+        record, facts = container.record, containers.configuration.facts
         if container.gone or record.state.status in ("removing", "dead"):
             raise Conflict(f"container {container.id} is marked for removal and cannot be updated")
-        _, resources, _ = update_resources(record.host_config, body, parts.facts, container.id)
+        _, resources, _ = update_resources(record.host_config, body, facts, container.id)
         await republish(containers, container, body)
         if body.net_rate is not None:
             await change_rate(containers, container, body.net_rate)
-        host, _, warnings = update_resources(record.host_config, body, parts.facts, container.id)
+        host, _, warnings = update_resources(record.host_config, body, facts, container.id)
         if resources and container.task is not None:
             await container.task.update(resources)
         record.host_config = host
-        records.save(parts.table, record)
-        parts.events.publish("container", "update", container.id, container.attributes())
+        containers.save(container)
+        containers.publish(container, "update")
         return warnings
