@@ -68,6 +68,10 @@ class RuntimeWorld:
         await task.start()
         return task
 
+    def supervisor(self, task: Task) -> int:
+        """The pid of a task's."""
+        return int(json.loads((self.root / "run" / task.id / "state.json").read_text())["supervisor"])
+
     def log(self, task: Task) -> str:
         lines = (self.root / task.id / "log").read_text().splitlines()
         return "".join(json.loads(line)["log"] for line in lines)

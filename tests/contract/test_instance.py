@@ -6,30 +6,49 @@ and its root is mounted in a mount namespace of its own.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import select
 import shutil
 import signal
+import socket
 import sys
+import tarfile
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from corten.errors import NotFound, StartFailed, Unsupported
-from corten.instance.contract import Created, Execution, Instance, Process
+from corten.errors import Conflict, Invalid, NotFound, StartFailed, Unsupported
+from corten.instance.contract import (
+    Changes,
+    Created,
+    Execution,
+    Export,
+    Fetch,
+    Instance,
+    Layer,
+    Look,
+    Process,
+    Put,
+    TreeRequest,
+)
 from corten.oci.template import template
 from corten.runtime import cgroups
 from corten.runtime.null import OF_CONTAINER
-from corten.supervisor import clone
+from corten.supervisor import clone, wire
 from corten.supervisor.external import External
 from corten.supervisor.native import Native
 from corten.supervisor.requests import decode_create
 from corten.tasks.leftovers import remove_cgroup
+from taps import tap
+
+Json = dict[str, Any]
 
 BUSYBOX = "/bin/busybox"
 PATIENCE = 20_000  # milliseconds
@@ -60,15 +79,20 @@ class World:
         (self.tree / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nbob:x:1000:1000::/:/bin/sh\n")
         self.output = b""
 
-    def instance(self, *command: str, terminal: bool = False) -> Instance:
+    def instance(self, *command: str, terminal: bool = False, host: bool = False) -> Instance:
+        """`host`: in the host's network, and with a bind as its root."""
         spec = template()
         spec["process"] |= {"args": list(command), "terminal": terminal}
         spec["root"] = {"path": "rootfs"}
         spec["ociVersion"] = "1.0.2"  # crun 1.8 refuses versions that it does not implement
         spec["linux"]["cgroupsPath"] = self.cgroup
+        if host:
+            spec["linux"]["namespaces"] = [n for n in spec["linux"]["namespaces"] if n["type"] != "network"]
         (self.bundle / "config.json").write_text(json.dumps(spec))
         layers = [f"lowerdir={self.tree}", f"upperdir={self.bundle / 'upper'}", f"workdir={self.bundle / 'work'}"]
         root = {"type": "overlay", "source": "overlay", "destination": "/", "options": layers}
+        if host:
+            root = {"type": "bind", "source": str(self.tree), "destination": "/", "options": ["rbind"]}
         request = decode_create(
             {
                 "id": self.name,
@@ -83,16 +107,16 @@ class World:
         )
         return External(request) if self.implementation.startswith("/") else Native(request, -1)
 
-    def created(self, *command: str) -> tuple[Instance, Created]:
+    def created(self, *command: str, host: bool = False) -> tuple[Instance, Created]:
         """With its output in a pipe that `read` reads."""
-        instance = self.instance(*command)
+        instance = self.instance(*command, host=host)
         self.pipe, writer = os.pipe2(os.O_CLOEXEC)
         created = instance.create((OF_CONTAINER, writer, writer), (0, 0))
         os.close(writer)
         return instance, created
 
-    def started(self, *command: str) -> tuple[Instance, Created]:
-        instance, created = self.created(*command)
+    def started(self, *command: str, host: bool = False) -> tuple[Instance, Created]:
+        instance, created = self.created(*command, host=host)
         instance.start()
         return instance, created
 
@@ -284,17 +308,164 @@ def a_terminal_of_a_further_process(world: World) -> None:
     killed(instance, created)
 
 
+class Conversation:
+    """Work on a tree, and the other ends of its descriptors; as a context, its end is waited for."""
+
+    def __init__(self, instance: Instance, request: TreeRequest, data: int = -1) -> None:
+        self.reply, theirs = socket.socketpair()
+        with theirs:
+            self.work = instance.work(request, theirs.fileno(), data)
+        if data >= 0:
+            os.close(data)
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.reply.close()
+        wait(self.work.ended)
+        self.work.reap()
+        assert self.work.ended == -1
+
+    def answers(self) -> list[Json]:
+        """All of them, to the end."""
+        return [answer for answer, _ in wire.frames(self.reply)]
+
+
+def looked(instance: Instance, path: str) -> Json:
+    with Conversation(instance, Look(path)) as conversation:
+        (answer,) = conversation.answers()
+    return answer
+
+
+def fetched(instance: Instance, request: TreeRequest) -> tuple[list[Json], bytes]:
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    with Conversation(instance, request, writer) as conversation, os.fdopen(reader, "rb") as file:
+        data = file.read()
+        return conversation.answers(), data
+
+
+def put(instance: Instance, request: Put, name: str, content: bytes) -> Json:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    with os.fdopen(writer, "wb") as file, tarfile.open(fileobj=file, mode="w|") as tar:
+        tar.addfile(info, io.BytesIO(content))
+    with Conversation(instance, request, reader) as conversation:
+        (answer,) = conversation.answers()
+    return answer
+
+
 @case
-def its_tree(world: World) -> None:
+def its_files_are_looked_at(world: World) -> None:
     instance, created = world.started("sleep", "1000")
-    tree = instance.tree()
-    with open(os.open("etc/passwd", os.O_RDONLY, dir_fd=tree.root)) as file:
-        assert "bob" in file.read()
-    assert os.readlink(f"/proc/self/fd/{tree.mounts}") == os.readlink(f"/proc/{created.pid}/ns/mnt")
-    assert os.readlink(f"/proc/self/fd/{tree.user}") == os.readlink(f"/proc/{created.pid}/ns/user")
-    for fd in tree:
-        os.close(fd)
+    found = looked(instance, "/etc/passwd")["ok"]
+    assert (found["name"], found["size"]) == ("passwd", (world.tree / "etc/passwd").stat().st_size)
+    assert "ok" in looked(instance, "/proc/version")  # what is mounted in it is seen as well
+    error = looked(instance, "/etc/nothing")["error"]
+    assert error["kind"] == "NotFound" and "/etc/nothing" in error["text"]
     killed(instance, created)
+
+
+@case
+def its_files_are_read(world: World) -> None:
+    instance, created = world.started("sleep", "1000")
+    answers, data = fetched(instance, Fetch("/etc/passwd"))
+    assert answers[0]["ok"]["name"] == "passwd" and answers[1] == {"ok": {"left_out": 0}}
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        (member,) = tar.getmembers()
+        file = tar.extractfile(member)
+        assert file is not None and file.read() == (world.tree / "etc/passwd").read_bytes()
+    killed(instance, created)
+
+
+@case
+def its_files_are_written(world: World) -> None:
+    instance, created = world.started("sleep", "1000")
+    assert put(instance, Put("/etc", owner="bob"), "motd", b"good day\n") == {"ok": {}}
+    process, output = world.entered(instance, "sh", "-c", "cat /etc/motd; busybox stat -c %u /etc/motd")
+    wait(process.ended)
+    assert process.reap() == 0 and os.read(output, 100) == b"good day\n1000\n"
+    assert put(instance, Put("/nowhere"), "motd", b"")["error"]["kind"] == "NotFound"
+    killed(instance, created)
+
+
+@case
+def all_its_files(world: World) -> None:
+    instance, created = world.started("sleep", "1000")
+    answers, data = fetched(instance, Export())
+    assert answers == [{"ok": {}}, {"ok": {"left_out": 0}}]
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        names = tar.getnames()
+    assert {"bin/busybox", "etc/passwd"} <= {*names} and not any(name.startswith("proc/") for name in names)
+    killed(instance, created)
+
+
+@case
+def what_has_changed_in_it(world: World) -> None:
+    instance, created = world.started("sh", "-c", "echo word > /etc/new; rm /etc/passwd; echo ready; sleep 1000")
+    assert os.read(world.pipe, 100) == b"ready\n"
+    answers, data = fetched(instance, Changes())
+    assert answers == [{"ok": {}}, {"ok": {}}]
+    kinds = {change["Path"]: change["Kind"] for change in json.loads(data)}
+    assert (kinds["/etc"], kinds["/etc/new"], kinds["/etc/passwd"]) == (0, 1, 2) and "/bin" not in kinds
+    _, data = fetched(instance, Layer())
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert {"etc/new", "etc/.wh.passwd"} <= {*tar.getnames()}
+    killed(instance, created)
+
+
+@case
+def work_ends_with_who_asked_for_it(world: World) -> None:
+    instance, created = world.started("sleep", "1000")
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    with Conversation(instance, Fetch("/bin"), writer) as conversation:
+        assert next(wire.frames(conversation.reply))[0]["ok"]["name"] == "bin"
+    os.close(reader)  # which nothing has read: more was to come than a pipe holds
+    with Conversation(instance, Put("/etc"), os.open("/dev/zero", os.O_RDONLY | os.O_CLOEXEC)) as conversation:
+        conversation.work.end()
+        assert conversation.answers() in ([], [{"ok": {}}])
+    killed(instance, created)
+
+
+@case
+def an_interface(world: World) -> None:
+    instance, created = world.started("sleep", "1000")
+    name = f"ct{os.getpid()}"
+    with tap(name) as device:
+        _attached_and_detached(world, instance, created, name, device)
+    killed(instance, created)
+
+
+def _attached_and_detached(world: World, instance: Instance, created: Created, name: str, device: int) -> None:
+    instance.attach("eth7", device)
+    assert name not in [known for _, known in socket.if_nameindex()]
+    with open(f"/proc/{created.pid}/net/dev") as file:
+        assert "eth7:" in file.read()
+    process, output = world.entered(instance, "cat", "/sys/class/net/eth7/flags")
+    wait(process.ended)
+    assert process.reap() == 0 and int(os.read(output, 100), 16) & 1  # IFF_UP
+    frame = b"\xff" * 6 + b"\2" * 6 + b"\x88\xb5" + bytes(46)
+    os.write(device, frame)  # this is the other side
+    with open(f"/proc/{created.pid}/net/dev") as file:
+        line = next(line for line in file if "eth7:" in line)
+    assert line.split()[1:3] == [str(len(frame)), "1"]
+    refused(partial(instance.attach, "eth7", device), Conflict, "eth7")
+    refused(partial(instance.attach, "eth8", world.pipe), Invalid, "tap")
+    instance.detach("eth7")
+    with open(f"/proc/{created.pid}/net/dev") as file:
+        assert "eth7:" not in file.read()
+    refused(partial(instance.detach, "eth7"), NotFound, "eth7")
+    os.close(output)
+
+
+def refused(verb: Callable[[], object], kind: type[Exception], word: str) -> None:
+    try:
+        verb()
+    except kind as error:
+        assert word in str(error), error
+    else:
+        raise AssertionError("not refused")
 
 
 @case
@@ -312,16 +483,12 @@ def out_of_memory(world: World) -> None:
 
 @case
 def what_a_container_lacks(world: World) -> None:
-    instance, _ = world.created("sleep", "1000")
-    attach, detach = partial(instance.attach, "eth0", 0), partial(instance.detach, "eth0")
-    for refused in (attach, detach):
-        try:
-            refused()
-        except Unsupported as error:
-            assert "eth0" in str(error) and "network namespace" in str(error)
-        else:
-            raise AssertionError("not refused")
-    instance.delete()
+    """In the host's network no interface is made or taken away, and a tree without layers has no changes to show."""
+    instance, created = world.started("sleep", "1000", host=True)
+    for verb in (partial(instance.attach, "eth0", 0), partial(instance.detach, "eth0")):
+        refused(verb, Unsupported, "host's network")
+    refused(partial(instance.work, Changes(), 0, 1), Unsupported, "snapshot")
+    killed(instance, created)
 
 
 @case
@@ -340,6 +507,8 @@ def gone(world: World) -> None:
 def test_instance(function: Case, implementation: str, tmp_path: Path) -> None:
     if implementation.startswith("/") and not os.path.exists(implementation):
         pytest.skip(f"needs {implementation} (Debian's {os.path.basename(implementation)})")
+    if function is an_interface and not os.path.exists("/dev/net/tun"):
+        pytest.skip("needs /dev/net/tun")
     if implementation.endswith("crun") and len({h.version for h in cgroups.detect().hierarchies if h.controllers}) > 1:
         pytest.skip("needs all controllers in control groups of one version: crun supports no others")
     said = tmp_path / "said"

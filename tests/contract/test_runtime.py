@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
 import socket
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from corten.errors import NotFound, StartFailed
-from corten.tasks.contract import ExecSpec, Stream
+from corten.errors import Conflict, Failed, Invalid, NotFound, StartFailed
+from corten.instance.contract import Changes, Export, Fetch, Look, Put
+from corten.tasks.contract import ExecSpec, Stream, Task
 from corten.tasks.host import runs
 from corten.tasks.supervisors import Supervisors
 from runtime_world import BUSYBOX, RUNTIMES, RuntimeWorld
+from taps import tap
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
@@ -91,6 +95,101 @@ async def test_its_tree_is_opened(world: RuntimeWorld) -> None:
     await task.delete()
 
 
+async def test_its_tree_by_way_of_its_supervisor(world: RuntimeWorld) -> None:
+    task = await world.started("sleep", "1000")
+    trees = task.trees()
+    found = await trees.ask(Look("/etc/passwd"))
+    assert (found["name"], found["size"]) == ("passwd", (world.tree / "etc/passwd").stat().st_size)
+    with pytest.raises(NotFound, match="/etc/nothing"):
+        await trees.ask(Look("/etc/nothing"))
+    await trees.pour(Put("/etc"), packed("motd", b"good day"))
+    async with trees.stream(Fetch("/etc/motd")) as (found, data):
+        assert found["name"] == "motd" and b"good day" in await whole(data)
+    async with trees.stream(Changes()) as (_, data):
+        changes = json.loads(await whole(data))
+    assert {"Path": "/etc/motd", "Kind": 1} in changes
+    async with trees.stream(Export()) as (_, data):
+        files = await whole(data)
+    with tarfile.open(fileobj=io.BytesIO(files)) as tar:
+        assert {"etc/motd", "bin/busybox"} <= {*tar.getnames()}
+    await ended(task)
+    with pytest.raises((Conflict, NotFound)):
+        await trees.ask(Look("/"))
+
+
+async def test_work_on_a_tree_that_nothing_waits_for_ends(world: RuntimeWorld) -> None:
+    task = await world.started("sleep", "1000")
+    supervisor = world.supervisor(task)
+    async with task.trees().stream(Fetch("/bin")) as (found, _):
+        assert found["name"] == "bin"
+        (worker,) = [pid for pid in children(supervisor) if pid != task.pid]
+    while worker in children(supervisor):  # ended and waited for
+        await asyncio.sleep(0.01)
+    await ended(task)
+
+
+async def test_work_on_a_tree_ends_with_the_container(world: RuntimeWorld) -> None:
+    task = await world.started("sleep", "1000")
+    supervisor = world.supervisor(task)
+    pouring = asyncio.ensure_future(task.trees().pour(Put("/etc"), slow()))
+    while len(children(supervisor)) < 2:
+        await asyncio.sleep(0.01)
+    await ended(task)
+    with pytest.raises(Failed):
+        await pouring
+
+
+async def test_what_was_not_started_is_not_opened(world: RuntimeWorld) -> None:
+    task = await world.supervisors.create(world.bundle("sleep", "1000"))
+    for verb in (task.trees().ask(Look("/")), task.attach_interface("eth0", 0), task.detach_interface("eth0")):
+        with pytest.raises(Conflict, match="not been started"):
+            await verb
+    await task.delete()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/net/tun"), reason="needs /dev/net/tun")
+async def test_an_interface(world: RuntimeWorld) -> None:
+    task = await world.started("sleep", "1000")
+    with tap(f"ct{os.getpid()}") as device:
+        await task.attach_interface("eth7", device)
+        assert [*await task.interface_counters()] == ["eth7"]
+        with pytest.raises(Conflict, match="eth7"):
+            await task.attach_interface("eth7", device)
+        await task.detach_interface("eth7")
+        assert await task.interface_counters() == {}
+        with pytest.raises(NotFound, match="eth7"):
+            await task.detach_interface("eth7")
+    with pytest.raises(Invalid, match="tap"):
+        await task.attach_interface("eth7", 0)
+    await ended(task)
+
+
+async def packed(name: str, content: bytes) -> AsyncIterator[bytes]:
+    """A tar of one file."""
+    file, info = io.BytesIO(), tarfile.TarInfo(name)
+    info.size = len(content)
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        tar.addfile(info, io.BytesIO(content))
+    yield file.getvalue()
+
+
+async def slow() -> AsyncIterator[bytes]:
+    """A tar of nothing, which takes ten seconds."""
+    for _ in range(1024):
+        yield b"\0"
+        await asyncio.sleep(0.01)
+
+
+async def whole(data: AsyncIterator[bytes]) -> bytes:
+    return b"".join([piece async for piece in data])
+
+
+async def ended(task: Task) -> None:
+    await task.signal(signal.SIGKILL)
+    await task.wait()
+    await task.delete()
+
+
 async def test_the_detach_keys(world: RuntimeWorld) -> None:
     ours, theirs = socket.socketpair()
     bundle = world.bundle("sh", "-c", "echo ready; cat", terminal=True, open_stdin=True)
@@ -111,7 +210,7 @@ async def test_the_detach_keys(world: RuntimeWorld) -> None:
 
 async def test_a_supervisor_shares_most_of_its_memory(world: RuntimeWorld) -> None:
     task = await world.started("sleep", "1000")
-    supervisor = json.loads((world.root / "run" / task.id / "state.json").read_text())["supervisor"]
+    supervisor = world.supervisor(task)
     rollup = Path(f"/proc/{supervisor}/smaps_rollup").read_text()
     dirty = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_Dirty:"))
     await task.signal(signal.SIGKILL)

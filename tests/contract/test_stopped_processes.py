@@ -12,11 +12,12 @@ import pytest
 import pytest_asyncio
 
 from corten.errors import Failed, Unavailable
+from corten.instance.contract import Put
 from corten.tasks import answers, namespaces, outgoing, task, trees
 from corten.tasks.launcher import Launcher
 from corten.tasks.namespaces import LauncherNamespaces
 from corten.tasks.supervisors import Supervisors
-from corten.tasks.trees import LauncherTrees
+from corten.tasks.trees import launcher_trees
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 SHORT = 0.5  # seconds
@@ -119,7 +120,7 @@ async def test_a_worker_that_reads_nothing_ends_a_copy(launcher: Launcher, monke
     os.kill(launcher.pid, signal.SIGSTOP)
     try:
         with pytest.raises(Unavailable, match="reads nothing"):
-            await asyncio.wait_for(LauncherTrees(launcher).pour({"do": "tree put"}, [0], endless()), 10)
+            await asyncio.wait_for(launcher_trees(launcher).pour(Put("/"), endless(), {}, [0]), 10)
     finally:
         os.kill(launcher.pid, signal.SIGCONT)
     assert descriptors() == before

@@ -19,6 +19,7 @@ from corten.engine.events import Events
 from corten.engine.networks.networks import Networks
 from corten.engine.volumes import Volumes
 from corten.errors import Unsupported
+from corten.instance.contract import TreeRequest
 from corten.plan.facts import HostFacts
 from corten.plan.security import DEFAULT_CAPABILITIES
 from corten.sandbox.sandboxes import Sandboxes
@@ -74,15 +75,19 @@ class PlainEngine(Engine):
 class NoTreeWork:
     """Nothing looks into the trees of these containers."""
 
-    async def ask(self, request: Json, fds: Sequence[int]) -> Json:
+    async def ask(self, request: TreeRequest, where: Json | None = None, fds: Sequence[int] = ()) -> Json:
         raise Unsupported("this engine cannot look into containers' trees")
 
     @contextlib.asynccontextmanager
-    async def stream(self, request: Json, fds: Sequence[int]) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
+    async def stream(
+        self, request: TreeRequest, where: Json | None = None, fds: Sequence[int] = ()
+    ) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
         raise Unsupported("this engine cannot look into containers' trees")
         yield {}, aiter(())  # makes it a generator
 
-    async def pour(self, request: Json, fds: Sequence[int], data: AsyncIterator[bytes]) -> Json:
+    async def pour(
+        self, request: TreeRequest, data: AsyncIterator[bytes], where: Json | None = None, fds: Sequence[int] = ()
+    ) -> Json:
         raise Unsupported("this engine cannot look into containers' trees")
 
 

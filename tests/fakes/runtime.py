@@ -5,7 +5,7 @@ Real are sockets, streams, logs on disk, exits, signals and terminals. `tests/co
 supervisors do. What they cannot do, and a test of the engine must not count on:
 
 - a task has no pid before its start, and users, capabilities and the detach keys mean nothing to it
-- `pids` are first processes, its own and those of its execs; `open_tree` has nothing to show
+- `pids` are first processes, its own and those of its execs; `open_tree` has nothing to show, `trees` neither
 - `update` keeps the limits and sets none; `stats` are constants, but for the limit of processes
 - `adopt` finds the tasks of this object, not of another process
 """
@@ -21,9 +21,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from corten.errors import Conflict, NotFound, StartFailed
+from corten.errors import Conflict, NotFound, StartFailed, Unsupported
 from corten.spec.json import Json
-from corten.tasks.contract import Bundle, ExecSpec, Exit, LogFile, OnEvent, Stream
+from corten.tasks.contract import Bundle, ExecSpec, Exit, LogFile, OnEvent, Stream, TreeWork
 from corten.tasks.host import HostTask
 from fakes.program import Program
 
@@ -160,6 +160,15 @@ class FakeTask(HostTask):
                 "memory": {"usage": {"usage": 7}},
                 "pids": {"current": 1, **({"limit": limits[-1]} if limits else {})},
             }
+
+    def trees(self) -> TreeWork:
+        raise Unsupported("these tasks have no tree of their own")
+
+    async def attach_interface(self, name: str, device: int) -> None:
+        raise Unsupported("these tasks are in the host's network")
+
+    async def detach_interface(self, name: str) -> None:
+        raise Unsupported("these tasks are in the host's network")
 
     async def wait(self) -> Exit:
         return await asyncio.shield(self.program.exit)

@@ -47,7 +47,7 @@ from corten.tasks.launcher import Launcher
 from corten.tasks.name_server import LauncherNameServer
 from corten.tasks.namespaces import LauncherNamespaces
 from corten.tasks.supervisors import Supervisors
-from corten.tasks.trees import LauncherTrees
+from corten.tasks.trees import launcher_trees
 from corten.tasks.workers import LauncherWorkers
 
 log = logging.getLogger("cortend")
@@ -150,7 +150,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         HostGroups(),
         seccomp_profile(config.seccomp_profile),
     )
-    engine = Engine(containers, LauncherTrees(launcher))
+    engine = Engine(containers, launcher_trees(launcher))
     containers.watching.spawn(runtime.remove_leftovers(), "leftovers of supervisors")
     daemon = Daemon(config, engine, database, networks, namespaces, registry)
     await daemon.open()

@@ -18,18 +18,21 @@ A run, as the supervisor drives it:
     console = process.started()                       # None: not yet. -1, or its terminal: it runs
     ...                                               # process.ended is readable:
     status = process.reap()
+    work = instance.work(Fetch("/etc"), reply, pipe)  # its tree is looked into; the answer comes on `reply`
+    ...                                               # work.ended is readable:
+    work.reap()
     ...                                               # created.ended is readable:
     ending = instance.ending()                        # its status; nothing in it runs any more
     instance.delete()                                 # nothing of it is left
 
 Lifecycle: created, running, ended, deleted. Between created and running `signal`, `resize`, `pause`, `resume`, `update`
-and `delete` are in order; `enter` is from running on. After `ending` only `delete` is.
+and `delete` are in order; `enter`, `work`, `attach` and `detach` are from running on. After `ending` only `delete` is.
 
 Idempotent are `delete`, `pause`, `resume` and `resize`. `create`, `start` and `ending` are called once.
 
 Nothing here waits for longer than a kernel call or a runtime's binary takes: a supervisor has one thread, and drains
 the program's output with it. What takes longer has a descriptor that becomes readable (`created.ended`, `created.oom`,
-`process.ready`, `process.ended`); such a descriptor is the instance's, and callers only watch it.
+`process.ready`, `process.ended`, `work.ended`); such a descriptor is the instance's, and callers only watch it.
 
 Errors are those of `corten.errors` and OSError. What an implementation lacks raises Unsupported with the reason, which
 a client gets to read. `corten.supervisor.requests` and docs/supervisor.md say how a daemon's requests come here.
@@ -80,12 +83,54 @@ class Execution(NamedTuple):
     size: Size
 
 
-class Tree(NamedTuple):
-    """Descriptors of an instance's root, mount namespace and user namespace; the caller closes them."""
+class Look(NamedTuple):
+    """Docker's PathStat of `path`, as the answer."""
 
-    root: int
-    mounts: int
-    user: int
+    path: str
+
+
+class Fetch(NamedTuple):
+    """The same, and the tar of what is at `path`, named by its last component."""
+
+    path: str
+
+
+class Put(NamedTuple):
+    """Unpack a tar in the directory `path`. `strict`: no directory takes the place of something else, nor the other way
+    round. With `owner` ("USER[:GROUP]", looked up inside) all becomes that user's."""
+
+    path: str
+    strict: bool = False
+    owner: str = ""
+
+
+class Export(NamedTuple):
+    """The tar of the whole tree, without what is mounted in it."""
+
+
+class Changes(NamedTuple):
+    """What has changed since the instance was made, as Docker's JSON list of Path and Kind."""
+
+
+class Layer(NamedTuple):
+    """The same as the uncompressed tar of a layer."""
+
+
+TreeRequest = Look | Fetch | Put | Export | Changes | Layer
+
+
+class Work(Protocol):
+    """What is done about an instance's tree, from its beginning to its end."""
+
+    @property
+    def ended(self) -> int:
+        """A descriptor that is readable when nothing is done any more, whatever was answered; -1 when it is reaped."""
+
+    def end(self) -> None:
+        """End it now; `ended` becomes readable when it has."""
+
+    def reap(self) -> None:
+        """After its end, once."""
 
 
 class Process(Protocol):
@@ -148,15 +193,21 @@ class Instance(Protocol):
     def counters(self) -> Json:
         """{"cpu", "memory", "pids", "blkio"} in the shape of `runc events --stats`."""
 
-    def tree(self) -> Tree:
-        """For helpers that look into it (`supervisor.trees`). Unsupported where the host has no descriptor of it."""
+    def work(self, request: TreeRequest, reply: int, data: int) -> Work:
+        """Begin to do what `request` says about its tree, volumes and all. What answers is confined to the tree, and
+        speaks on the socket `reply` as `supervisor.trees` says: a frame with what was found or the error, then the
+        bytes of the stream on the pipe `data` (-1 for `Look`), then a frame that says whether that was all. The
+        descriptors stay the caller's. It ends with the other side of `reply` at the latest. NotFound when the instance
+        has ended, Unsupported."""
 
     def attach(self, name: str, device: int) -> None:
-        """Give it the network interface `name`, whose other side is `device` (a tap's descriptor, the caller's).
-        Unsupported for what lives in a network namespace: there the daemon makes interfaces itself."""
+        """Give it the network interface `name`. `device`, the caller's, is the descriptor of a tap: of its two sides, a
+        network device and this descriptor, a container gets the first (moved into its namespace, and up), a guest the
+        second; the other one is the host's. Conflict when there is an interface of this name, Invalid for what is no
+        tap, Unsupported for an instance in the host's network."""
 
     def detach(self, name: str) -> None:
-        """Take it away again. Unsupported as in `attach`."""
+        """Take it away again. NotFound when there is none of this name, Unsupported as in `attach`."""
 
     def out_of_memory(self) -> bool:
         """To be called when `Created.oom` is readable: whether the kernel has killed for lack of memory."""

@@ -223,6 +223,12 @@ def delete_link(index: int = 0, name: str = "") -> Request:
     return Request(f"delete link {name or index}", RTM_DELLINK, 0, body)
 
 
+def move(index: int, name: str, netns: int) -> Request:
+    """Into the namespace `netns` (a descriptor), as `name`. It is down then, and may have another index."""
+    body = _ifinfo(index) + string(IFLA_IFNAME, name) + u32(IFLA_NET_NS_FD, netns)
+    return Request(f"move link {index} as {name}", RTM_NEWLINK, 0, body)
+
+
 def group(index: int, number: int) -> Request:
     """Put a device into a group; `delete_group` then takes many away in the time of one."""
     return Request(f"set group of {index}", RTM_SETLINK, 0, _ifinfo(index) + u32(IFLA_GROUP, number))

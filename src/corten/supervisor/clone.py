@@ -33,6 +33,8 @@ Answer = tuple[Json, list[int]]
 
 _MAX_FILTER = 4096 * 8  # bytes; the kernel takes 4,096 instructions
 
+NOTHING: Answer = ({"pid": 0}, [])  # what `in_child` answers for work without a result
+
 _ended: list[int] = []
 
 

@@ -36,12 +36,11 @@ class External(HostProcesses):
     """One container made by the binary `request.runtime`."""
 
     def __init__(self, request: Create) -> None:
-        HostProcesses.__init__(self, cgroups.detect)
+        HostProcesses.__init__(self, request, cgroups.detect)
         self._binary = request.runtime
         self._id = request.id
         self._directory = request.run
         self._bundle = request.bundle
-        self._rootfs = request.rootfs
         with open(os.path.join(self._bundle, "config.json"), "rb") as file:
             self.spec: Json = json.load(file)
         linux = self.spec.get("linux") or {}
@@ -87,7 +86,7 @@ class External(HostProcesses):
     def _mount_root(self) -> None:
         p.unshare(p.CLONE_NEWNS)
         m.set_propagation("/", m.MS_SLAVE)
-        (plan,) = (mountplan.parse(entry) for entry in self._rootfs)
+        (plan,) = (mountplan.parse(entry) for entry in self._request.rootfs)
         os.makedirs(self._root)
         fd = bind(plan) if plan.kind == "bind" else m.new(plan.fstype, plan.data, plan.add, plan.source)
         m.move_to(fd, self._root)

@@ -22,8 +22,7 @@ class Native(HostProcesses):
     """One container made by `corten.runtime`. Nothing of its specification is kept here; see `clone`."""
 
     def __init__(self, request: Create, filter_fd: int, become: clone.Become = clone.become) -> None:
-        HostProcesses.__init__(self, cgroups.here)  # without the pages that `super` takes
-        self._request = request
+        HostProcesses.__init__(self, request, cgroups.here)  # without the pages that `super` takes
         self._become = become
         self._filter_fd = filter_fd  # the compiled system call filter, -1 for none
         self._channel: socket.socket | None = None

@@ -9,17 +9,19 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from corten.errors import Failed, NotFound, Unsupported
-from corten.instance.contract import Ending, Size, Tree
+from corten.errors import Failed, NotFound
+from corten.instance.contract import Ending, Size, TreeRequest
 from corten.kernel import process as p
 from corten.kernel import pty
 from corten.runtime import cgroups, messages
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.spawn import Entering
+from corten.supervisor import clone, works
 from corten.supervisor.failures import print_exception
-from corten.supervisor.procfs import open_process, open_tree
+from corten.supervisor.requests import Create
+from corten.supervisor.works import HostWork
 
 Json = dict[str, Any]
 
@@ -28,7 +30,8 @@ class HostProcesses:
     """`create` of a subclass sets `_pid` and all that follows it. Subclasses are an `Instance`, and say so nowhere: a
     protocol among a class's bases costs each supervisor some pages."""
 
-    def __init__(self, layout: Callable[[], cgroups.Layout]) -> None:
+    def __init__(self, request: Create, layout: Callable[[], cgroups.Layout]) -> None:
+        self._request = request
         self._layout = layout
         self._pid = 0
         self._pidfd = -1
@@ -83,18 +86,26 @@ class HostProcesses:
     def counters(self) -> Json:
         return self._own_group.stats()
 
-    def tree(self) -> Tree:
-        process = open_process(self._pid)  # our child, so the number is its own until `ending`
-        try:
-            return Tree(*open_tree(process))
-        finally:
-            os.close(process)
+    def work(self, request: TreeRequest, reply: int, data: int) -> HostWork:
+        return works.begin(self._request, self._pid, request, reply, data)
 
-    def attach(self, name: str, device: int) -> NoReturn:
-        raise Unsupported(f"cannot attach interface {name}: a container's are made in its network namespace")
+    def attach(self, name: str, device: int) -> None:
+        def work(_: list[int]) -> clone.Answer:
+            from corten.supervisor import interfaces  # which no other process needs
 
-    def detach(self, name: str) -> NoReturn:
-        raise Unsupported(f"cannot detach interface {name}: a container's are removed in its network namespace")
+            interfaces.attach(self._pid, name, device)
+            return clone.NOTHING
+
+        clone.in_child(work)
+
+    def detach(self, name: str) -> None:
+        def work(_: list[int]) -> clone.Answer:
+            from corten.supervisor import interfaces
+
+            interfaces.detach(self._pid, name)
+            return clone.NOTHING
+
+        clone.in_child(work)
 
     def out_of_memory(self) -> bool:
         try:

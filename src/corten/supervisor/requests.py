@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from corten.instance.contract import Execution, Size
+from corten.instance.contract import Changes, Execution, Export, Fetch, Layer, Look, Put, Size, TreeRequest
 
 Json = dict[str, Any]
 
-SIGNALS_EXECS = 2  # the version of a supervisor (`wire.VERSION`) that has `SignalExec`
+# The version of a supervisor (`wire.VERSION`) that has
+SIGNALS_EXECS = 2  # `SignalExec`
+OPENS_INSTANCES = 3  # the requests about a tree, `AttachInterface` and `DetachInterface`
 
 
 class Attachment(NamedTuple):
@@ -113,9 +115,36 @@ class Counters(NamedTuple):
     pass
 
 
+class AttachInterface(NamedTuple):
+    """Since `OPENS_INSTANCES`. One descriptor: a tap's."""
+
+    name: str
+
+
+class DetachInterface(NamedTuple):
+    """Since `OPENS_INSTANCES`."""
+
+    name: str
+
+
+# What `decode` makes. Those about a tree have two descriptors: the socket for the answers, and a pipe (`Look`: none).
 Request = (
-    Start | Attach | Exec | Signal | SignalExec | Pause | Resume | Resize | Update | Processes | Counters
-)  # what `decode` makes
+    Start
+    | Attach
+    | Exec
+    | Signal
+    | SignalExec
+    | Pause
+    | Resume
+    | Resize
+    | Update
+    | Processes
+    | Counters
+    | TreeRequest
+    | AttachInterface
+    | DetachInterface
+)
+ABOUT_TREES = (Look, Fetch, Put, Export, Changes, Layer)
 
 
 _START = Start()  # made before the fork, so that its class is not written to
@@ -146,8 +175,35 @@ def decode(message: Json) -> Request:
             return Update(message["resources"])
         case "pids":
             return Processes()
+        case "attach interface":
+            return AttachInterface(message["name"])
+        case "detach interface":
+            return DetachInterface(message["name"])
+        case _:
+            return _decode_tree(message)
+
+
+def _decode_tree(message: Json) -> TreeRequest:
+    match do := message.get("do", ""):
+        case "tree look":
+            return Look(message["path"])
+        case "tree fetch":
+            return Fetch(message["path"])
+        case "tree put":
+            return Put(message["path"], bool(message.get("strict")), message.get("owner") or "")
+        case "tree export":
+            return Export()
+        case "tree changes":
+            return Changes()
+        case "tree layer":
+            return Layer()
         case _:
             raise ValueError(f"unknown request {do!r}")
+
+
+def encode_tree(request: TreeRequest) -> Json:
+    """A request about a tree as a daemon sends it, to supervisors and to helpers of the launcher alike."""
+    return {"do": f"tree {type(request).__name__.lower()}", **request._asdict()}
 
 
 def decode_create(message: Json) -> Create:

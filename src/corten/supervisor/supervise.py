@@ -19,7 +19,7 @@ from typing import Any, TypeVar, assert_never
 
 from corten.error_codec import encode
 from corten.errors import Conflict, CortenError, StartFailed
-from corten.instance.contract import Created, Instance, Size
+from corten.instance.contract import Created, Instance, Size, TreeRequest, Work
 from corten.kernel import process as p
 from corten.supervisor import clone, endings, failures, requests, wire
 from corten.supervisor.clone import timed
@@ -50,6 +50,7 @@ class Supervisor:
         self._ended = False
         self._started = False
         self._paused = False
+        self._works: list[Work] = []  # about its tree
         self._oom_reported = False
         control, *rest = fds
         self._control = socket.socket(fileno=control)
@@ -183,6 +184,12 @@ class Supervisor:
             return self._resume()
         if isinstance(request, requests.Update):
             return {"warnings": list(self._instance.update(request.resources))}
+        if isinstance(request, requests.ABOUT_TREES):
+            return self._work(request, fds)
+        if isinstance(request, requests.AttachInterface):
+            return self._attach_interface(request.name, fds)
+        if isinstance(request, requests.DetachInterface):
+            return self._detach_interface(request.name)
         assert_never(request)
 
     def _start(self) -> Json:
@@ -243,6 +250,34 @@ class Supervisor:
             fds[0] = -1
         self._execs.begin(execution, stdio, process, client, reply)
 
+    def _work(self, request: TreeRequest, fds: list[int]) -> Json:
+        self._check_started()
+        reply, *data = fds
+        work = self._instance.work(request, reply, data[0] if data else -1)
+        self._works.append(work)
+        self._loop.watch(work.ended, READ, lambda _: self._worked(work))
+        return {}
+
+    def _worked(self, work: Work) -> None:
+        self._works.remove(work)
+        self._loop.forget(work.ended)
+        work.reap()
+
+    def _attach_interface(self, name: str, fds: list[int]) -> Json:
+        self._check_started()
+        (device,) = fds
+        self._instance.attach(name, device)
+        return {}
+
+    def _detach_interface(self, name: str) -> Json:
+        self._check_started()
+        self._instance.detach(name)
+        return {}
+
+    def _check_started(self) -> None:
+        if not self._started:
+            raise Conflict("the container has not been started")
+
     # ---------------------------------------------------------------------------------------------------- end
 
     def _oom(self, _: int) -> None:
@@ -264,6 +299,8 @@ class Supervisor:
         if out_of_memory and not self._oom_reported:
             self._send_event({"event": "oom"})
         self._send_event({"event": "exit", **ending})
+        for work in self._works:  # not waited for: the kernel may hold one back
+            _tried(work.end)
         _tried(self._execs.end_all)  # after that: one that the kernel holds back would hold the message back too
         self._output.finish()
         self._delete()  # before the clients are done: with it goes what holds the container's file systems

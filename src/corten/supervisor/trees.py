@@ -105,7 +105,7 @@ def export(request: Json, fds: list[int]) -> None:
         return _ended(packer)
 
     def work() -> Json:
-        roots.append(_enter(request, fds[2:]))
+        roots.append(_enter({**request, "bare": True}, fds[2:]))
         return {}
 
     _serve(reply, work, send)

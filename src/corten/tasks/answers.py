@@ -28,9 +28,9 @@ async def answer(connection: socket.socket, decoder: wire.Decoder, seconds: floa
             while (frame := decoder.next()) is None:
                 await readable(connection.fileno())
                 if not wire.receive(connection, decoder):
-                    raise Failed("a helper process of the launcher ended without an answer; see launcher.log")
+                    raise Failed("a helper process ended without an answer; see launcher.log")
     except TimeoutError:
-        raise Unavailable(f"a helper process of the launcher has not answered within {seconds:g} seconds") from None
+        raise Unavailable(f"a helper process has not answered within {seconds:g} seconds") from None
     return frame
 
 
@@ -94,7 +94,7 @@ async def _within_silence(event: Coroutine[Any, Any, None], what: str) -> None:
         async with asyncio.timeout(SILENCE):
             await event
     except TimeoutError:
-        text = f"a helper process of the launcher {what} nothing for {SILENCE:g} seconds"
+        text = f"a helper process {what} nothing for {SILENCE:g} seconds"
         raise Unavailable(text) from None
 
 

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from corten.instance.contract import TreeRequest
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
 
@@ -182,6 +183,17 @@ class Task(Protocol):
         """Descriptors of its root, mount namespace and user namespace for `TreeWork`, the caller's to close; () when it
         does not run any more. OSError when this process has no descriptor left."""
 
+    def trees(self) -> TreeWork:
+        """Work on its tree by way of its supervisor: the only way where the host has no descriptor of it. Unsupported
+        when its supervisor is of an older version."""
+
+    async def attach_interface(self, name: str, device: int) -> None:
+        """Give it the network interface `name`, by the descriptor of a tap (`Instance.attach`), the caller's. Conflict,
+        Invalid, Unsupported."""
+
+    async def detach_interface(self, name: str) -> None:
+        """Take it away again. NotFound when it has none of this name."""
+
     async def stats(self) -> Json:
         """Counters in runc's `events --stats` shape: {"cpu": .., "memory": .., "pids": .., "blkio": ..}."""
 
@@ -276,12 +288,21 @@ class Holders(Protocol):
 
 
 class TreeWork(Protocol):
-    """Processes that see one tree (`corten.supervisor.trees` says what each request does)."""
+    """Processes that see one tree. What they find is confined to it; they raise NotFound, Invalid, Forbidden, Failed.
 
-    async def ask(self, request: Json, fds: Sequence[int]) -> Json: ...
+    `where` and `fds` say which tree it is (`corten.supervisor.trees`); nothing for a task's own (`Task.trees`). The
+    descriptors stay the caller's.
+    """
+
+    async def ask(self, request: TreeRequest, where: Json | None = None, fds: Sequence[int] = ()) -> Json:
+        """A request with one answer."""
 
     def stream(
-        self, request: Json, fds: Sequence[int]
-    ) -> AbstractAsyncContextManager[tuple[Json, AsyncIterator[bytes]]]: ...
+        self, request: TreeRequest, where: Json | None = None, fds: Sequence[int] = ()
+    ) -> AbstractAsyncContextManager[tuple[Json, AsyncIterator[bytes]]]:
+        """The answer, and the data behind it; reading that raises at its end when not all could be sent."""
 
-    async def pour(self, request: Json, fds: Sequence[int], data: AsyncIterator[bytes]) -> Json: ...
+    async def pour(
+        self, request: TreeRequest, data: AsyncIterator[bytes], where: Json | None = None, fds: Sequence[int] = ()
+    ) -> Json:
+        """The answer of a process that reads `data`. It may answer before the end: the rest is not asked for then."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from corten.aio.threads import alone
-from corten.errors import Conflict, Failed, NotFound, StartFailed, Unavailable
+from corten.errors import Conflict, Failed, NotFound, StartFailed, Unavailable, Unsupported
 from corten.spec.json import Json
 from corten.supervisor import endings, requests, wire
 from corten.tasks import answers, leftovers
@@ -20,6 +21,7 @@ from corten.tasks.contract import Bundle, ExecSpec, Exit, OnEvent, Stream
 from corten.tasks.host import HostTask, runs, send_signal
 from corten.tasks.outgoing import PATIENCE, Outgoing
 from corten.tasks.streams import hang_up
+from corten.tasks.trees import Trees
 
 log = logging.getLogger(__name__)
 
@@ -278,6 +280,36 @@ class SupervisedTask(HostTask):
     async def stats(self) -> Json:
         stats: Json = await self._ask("stats")
         return stats
+
+    def trees(self) -> Trees:
+        self._check_version(requests.OPENS_INSTANCES, "work on a tree")
+        return Trees(self._work_on_tree, {"container": self.id})
+
+    async def _work_on_tree(self, request: Json, fds: list[int]) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        try:
+            await self._ask(fds=[theirs.fileno(), *fds], **request)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return ours
+
+    async def attach_interface(self, name: str, device: int) -> None:
+        self._check_version(requests.OPENS_INSTANCES, "attach an interface")
+        await self._ask("attach interface", [device], name=name)
+
+    async def detach_interface(self, name: str) -> None:
+        self._check_version(requests.OPENS_INSTANCES, "detach an interface")
+        await self._ask("detach interface", name=name)
+
+    def _check_version(self, wanted: int, what: str) -> None:
+        if self._version < wanted:
+            raise Unsupported(
+                f"container {self.id} was started by an older version, whose supervisor cannot {what}: restart it"
+            )
 
     # ---------------------------------------------------------------------------------------------------- end
 

@@ -1,4 +1,4 @@
-"""Looking into containers' trees, done by children of the launcher (`corten.supervisor.trees`)."""
+"""Looking into containers' trees, done by children of the launcher or of supervisors (`corten.supervisor.trees`)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import fcntl
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 from corten.aio.sources import closing
+from corten.instance.contract import TreeRequest
 from corten.spec.json import Json
 from corten.supervisor import wire
+from corten.supervisor.requests import encode_tree
 from corten.tasks import answers
 from corten.tasks.launcher import Launcher
 
@@ -21,32 +23,37 @@ _PIECE = 1 << 20
 _F_SETPIPE_SZ = 1031
 
 
-class LauncherTrees:
-    """`engine.containers.tree.TreeWork`."""
+Connect = Callable[[Json, list[int]], Awaitable[socket.socket]]  # a process for the request; the connection to it
 
-    def __init__(self, launcher: Launcher) -> None:
-        self._launcher = launcher
 
-    async def ask(self, request: Json, fds: Sequence[int]) -> Json:
-        """A request with one answer. Its descriptors stay the caller's."""
-        with self._conversation(request, fds) as worker:
+class Trees:
+    """`corten.tasks.contract.TreeWork`. `where` is that of all requests."""
+
+    def __init__(self, connect: Connect, where: Json | None = None) -> None:
+        self._connect = connect
+        self._where = where or {}
+
+    async def ask(self, request: TreeRequest, where: Json | None = None, fds: Sequence[int] = ()) -> Json:
+        async with self._conversation(request, where, fds) as worker:
             return await worker.answer()
 
     @asynccontextmanager
-    async def stream(self, request: Json, fds: Sequence[int]) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
-        """The answer, and the data behind it; reading that raises at its end when the worker could not send all."""
+    async def stream(
+        self, request: TreeRequest, where: Json | None = None, fds: Sequence[int] = ()
+    ) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
         with _pipe() as (reader, writer):
             os.set_blocking(writer.fd, True)
-            with self._conversation(request, [writer.fd, *fds]) as worker:
+            async with self._conversation(request, where, [writer.fd, *fds]) as worker:
                 writer.close()
                 answer = await worker.answer()
-                yield answer, _data(reader.fd, worker, request)
+                yield answer, _data(reader.fd, worker)
 
-    async def pour(self, request: Json, fds: Sequence[int], data: AsyncIterator[bytes]) -> Json:
-        """The answer of a worker that reads `data`. It may answer before the end: the rest is not asked for then."""
+    async def pour(
+        self, request: TreeRequest, data: AsyncIterator[bytes], where: Json | None = None, fds: Sequence[int] = ()
+    ) -> Json:
         with _pipe() as (reader, writer):
             os.set_blocking(reader.fd, True)
-            with self._conversation(request, [reader.fd, *fds]) as worker:
+            async with self._conversation(request, where, [reader.fd, *fds]) as worker:
                 reader.close()
                 with suppress(BrokenPipeError):  # the worker has ended: its answer says why
                     async with closing(data):
@@ -55,10 +62,22 @@ class LauncherTrees:
                 writer.close()
                 return await worker.answer(answers.SILENCE)  # behind so many bytes it may have a disk to wait for
 
-    @contextmanager
-    def _conversation(self, request: Json, fds: Sequence[int]) -> Iterator[_Worker]:
-        with self._launcher.connect(request, list(fds)) as connection:
-            yield _Worker(connection)
+    @asynccontextmanager
+    async def _conversation(
+        self, request: TreeRequest, where: Json | None, fds: Sequence[int]
+    ) -> AsyncIterator[_Worker]:
+        message = {**self._where, **(where or {}), **encode_tree(request)}
+        with await self._connect(message, list(fds)) as connection:
+            yield _Worker(connection, message)
+
+
+def launcher_trees(launcher: Launcher) -> Trees:
+    """By children of the launcher, which are of this daemon's version and need no supervisor."""
+
+    async def connect(request: Json, fds: list[int]) -> socket.socket:
+        return launcher.connect(request, fds)
+
+    return Trees(connect)
 
 
 class _End:
@@ -87,7 +106,8 @@ def _pipe() -> Iterator[tuple[_End, _End]]:
 
 
 class _Worker:
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, request: Json) -> None:
+        self.request = request
         self._connection = connection
         self._decoder = wire.Decoder()
 
@@ -97,9 +117,9 @@ class _Worker:
         return answers.content(message)
 
 
-async def _data(reader: int, worker: _Worker, request: Json) -> AsyncIterator[bytes]:
+async def _data(reader: int, worker: _Worker) -> AsyncIterator[bytes]:
     while piece := await answers.read(reader, _PIECE):
         yield piece
     if left_out := (await worker.answer()).get("left_out"):
         text = "%s of container %s: %d things were left out, because their paths are longer than PATH_MAX"
-        log.warning(text, request["do"], request.get("container"), left_out)
+        log.warning(text, worker.request["do"], worker.request.get("container"), left_out)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from corten.instance.contract import Execution
+from corten.instance.contract import Changes, Execution, Export, Fetch, Layer, Look, Put, TreeRequest
 from corten.supervisor import requests
 from corten.supervisor.requests import Attachment
 
@@ -50,13 +50,40 @@ def test_a_signal_to_an_exec_is_a_verb_that_version_1_refuses() -> None:
     assert requests.decode({"do": "signal exec", "exec": "e1", "signal": 9}) == requests.SignalExec("e1", 9)
 
 
+# As since version 3.
+TREES: list[tuple[Json, TreeRequest]] = [
+    ({"do": "tree look", "path": "/a"}, Look("/a")),
+    ({"do": "tree fetch", "path": "/a"}, Fetch("/a")),
+    ({"do": "tree put", "path": "/a", "strict": True, "owner": "bob"}, Put("/a", True, "bob")),
+    ({"do": "tree export"}, Export()),
+    ({"do": "tree changes"}, Changes()),
+    ({"do": "tree layer"}, Layer()),
+]
+
+
+@pytest.mark.parametrize(("message", "request_"), TREES)
+def test_requests_about_a_tree(message: Json, request_: TreeRequest) -> None:
+    assert requests.encode_tree(request_) == message
+    decoded = requests.decode(json.loads(json.dumps({"id": 1, **message, "fds": 2})))
+    assert decoded == request_ and type(decoded) is type(request_)
+
+
+def test_interfaces() -> None:
+    attach = requests.decode({"do": "attach interface", "name": "eth0"})
+    assert attach == requests.AttachInterface("eth0") and type(attach) is requests.AttachInterface
+    detach = requests.decode({"do": "detach interface", "name": "eth0"})
+    assert detach == requests.DetachInterface("eth0") and type(detach) is requests.DetachInterface
+
+
 @pytest.mark.parametrize("message", [{}, {"do": "dance"}, {"do": ["start"]}, {"do": "signal", "signal": "x"}])
 def test_what_is_no_request_is_refused(message: Json) -> None:
     with pytest.raises(ValueError):
         requests.decode(message)
 
 
-@pytest.mark.parametrize("message", [{"do": "attach"}, {"do": "exec"}, {"do": "resize", "rows": 1}])
+@pytest.mark.parametrize(
+    "message", [{"do": "attach"}, {"do": "exec"}, {"do": "resize", "rows": 1}, {"do": "tree look"}]
+)
 def test_what_lacks_a_key_is_refused(message: Json) -> None:
     with pytest.raises(KeyError):
         requests.decode(message)

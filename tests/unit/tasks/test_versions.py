@@ -110,6 +110,18 @@ async def test_a_number_that_has_become_another_s(tmp_path: Path, child: tuple[s
     assert process.poll() is None
 
 
+async def test_it_cannot_look_into_its_container(tmp_path: Path) -> None:
+    async with task(tmp_path, "c1", 2, {}) as (made, supervisor):
+        with pytest.raises(Unsupported, match="older version, whose supervisor cannot work on a tree: restart it"):
+            made.trees()
+        with pytest.raises(Unsupported, match="cannot attach an interface"):
+            await made.attach_interface("eth0", 0)
+        with pytest.raises(Unsupported, match="cannot detach an interface"):
+            await made.detach_interface("eth0")
+        with pytest.raises(BlockingIOError):
+            supervisor.connection.recv(1)
+
+
 async def test_since_version_2_the_supervisor_does_it(tmp_path: Path) -> None:
     async with task(tmp_path, "c1", 2, {"e1": {"pid": 7, "status": None}}) as (made, supervisor):
         asking = asyncio.ensure_future(made.signal_exec("e1", 9))

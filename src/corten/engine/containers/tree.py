@@ -11,6 +11,7 @@ from corten.engine.configuration import Configuration
 from corten.engine.containers.container import Container
 from corten.engine.subpaths import with_subpaths
 from corten.errors import Conflict, CortenError, Invalid, NotFound
+from corten.instance.contract import Changes, Export, Fetch, Layer, Look, Put
 from corten.plan.mounts import bundle_files
 from corten.plan.namespaces import remapped
 from corten.snapshots.contract import Snapshots
@@ -29,16 +30,15 @@ class ContainerTrees:
 
     async def look(self, container: Container, path: str) -> Json:
         """{"name", "size", "mode" (Go's), "mtime" (nanoseconds), "linkTarget"} of a path."""
-        async with self._tree(container, check(path)) as (request, fds):
-            return await self._work.ask({**request, "do": "tree look"}, fds)
+        request = Look(check(path))
+        async with self._tree(container) as (where, fds):
+            return await self._work.ask(request, where, fds)
 
     @asynccontextmanager
     async def fetch(self, container: Container, path: str) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
         """The same, and the tar of what is there, named by its last component."""
-        async with (
-            self._tree(container, check(path)) as (request, fds),
-            self._work.stream({**request, "do": "tree fetch"}, fds) as answer,
-        ):
+        request = Fetch(check(path))
+        async with self._tree(container) as (where, fds), self._work.stream(request, where, fds) as answer:
             yield answer
 
     async def put(
@@ -48,41 +48,41 @@ class ContainerTrees:
 
         `strict`: no directory takes the place of something else, nor the other way round.
         """
-        owner = container.record.config.user if owners else ""
-        async with self._tree(container, check(path), write=True) as (request, fds):
+        request = Put(check(path), strict, container.record.config.user if owners else "")
+        async with self._tree(container, write=True) as (where, fds):
             # Decompressed here, and not by anything of the container's.
-            await self._work.pour({**request, "do": "tree put", "strict": strict, "owner": owner}, fds, decoded(body))
+            await self._work.pour(request, decoded(body), where, fds)
 
     @asynccontextmanager
     async def export(self, container: Container) -> AsyncIterator[AsyncIterator[bytes]]:
         """The tar of the container's own files, without its volumes."""
         async with (
-            self._tree(container, "/", bare=True) as (request, fds),
-            self._work.stream({**request, "do": "tree export"}, fds) as (_, data),
+            self._tree(container, bare=True) as (where, fds),
+            self._work.stream(Export(), where, fds) as (_, data),
         ):
             yield data
 
     def changes(self, container: Container) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Docker's list as JSON: {"Path", "Kind"}, kind 0 changed, 1 added, 2 deleted."""
-        return self._own(container, "tree changes")
+        return self._own(container, Changes())
 
     def layer(self, container: Container) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The changes as the uncompressed tar of a layer."""
-        return self._own(container, "tree layer")
+        return self._own(container, Layer())
 
     @asynccontextmanager
-    async def _own(self, container: Container, what: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def _own(self, container: Container, request: Changes | Layer) -> AsyncIterator[AsyncIterator[bytes]]:
         """A stream about the container's own tree and the one below it."""
         tree = self._snapshot(container)
         base = self._trees.view(tree.parent) if tree.parent is not None else ()
         (root,) = self._trees.mounts(container.id)
         whole = root.type == "bind" and tree.parent is not None
-        request: Json = {"do": what, "container": container.id, "whole": whole, **self._ids(container)}
+        where: Json = {"container": container.id, "whole": whole, **self._ids(container)}
         if base:
-            request["base"] = base[0].entry()
+            where["base"] = base[0].entry()
         own = os.open(self._trees.tree_store.files(tree), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            async with self._work.stream(request, [own]) as (_, data):
+            async with self._work.stream(request, where, [own]) as (_, data):
                 yield data
         finally:
             os.close(own)
@@ -103,14 +103,14 @@ class ContainerTrees:
 
     @asynccontextmanager
     async def _tree(
-        self, container: Container, path: str, bare: bool = False, write: bool = False
+        self, container: Container, bare: bool = False, write: bool = False
     ) -> AsyncIterator[tuple[Json, tuple[int, ...]]]:
-        """What a worker needs to have the container's tree: a request, and descriptors when it runs.
+        """What a worker needs to have the container's tree: where it is, and descriptors when it runs.
 
         A writable tree is mounted once at a time (overlayfs.rst: "upperdir is in-use"), so who writes to that of a
         stopped container holds its lock, and a start waits. To read it needs no lock: it is mounted as layers alone.
         """
-        request: Json = {"container": container.id, "path": path, "bare": bare, **self._ids(container)}
+        where: Json = {"container": container.id, "bare": bare, **self._ids(container)}
         async with AsyncExitStack() as held:
             fds = await _lock_stopped(container, held) if write else _running(container)
             for fd in fds:
@@ -118,12 +118,12 @@ class ContainerTrees:
             self._snapshot(container)
             if not fds:
                 trees = self._trees.mounts(container.id) if write else self._trees.view(container.id)
-                request["rootfs"] = trees[0].entry()
-                request["scratch"] = not write
-                request["read_only"] = container.record.host_config.readonly_rootfs
-                request["mounts"] = [] if bare else await _mounts(container, held)
+                where["rootfs"] = trees[0].entry()
+                where["scratch"] = not write
+                where["read_only"] = container.record.host_config.readonly_rootfs
+                where["mounts"] = [] if bare else await _mounts(container, held)
             with _named(container):
-                yield request, fds
+                yield where, fds
 
 
 async def _lock_stopped(container: Container, held: AsyncExitStack) -> tuple[int, ...]:
