@@ -9,15 +9,13 @@ from pathlib import Path
 from corten.errors import Invalid
 from corten.layers import copy, inherit
 from corten.layers import tree as trees
-from corten.snapshots.tree_store import Draft, Mkdir, Table, Tree, TreeStore, Usage
+from corten.snapshots.stored import Links, StoredTrees
+from corten.snapshots.tree_store import Draft, Tree
 from corten.spec.mounts import Mount
 
 
-class Copying:
+class Copying(StoredTrees):
     """The same as `Overlay`, for file systems that overlayfs cannot use."""
-
-    def __init__(self, root: Path, table: Table, mkdir: Mkdir = os.mkdir) -> None:
-        self._store = TreeStore(root, table, mkdir)
 
     def prepare(self, key: str, parent: str | None) -> tuple[Mount, ...]:
         below = self._store.lineage(parent)[:1] if parent is not None else []
@@ -37,38 +35,8 @@ class Copying:
     def view(self, name: str) -> tuple[Mount, ...]:
         return (Mount("bind", self._store.place(self._store.get(name), "fs"), "/", ("rbind", "ro")),)
 
-    def usage(self, key: str) -> Usage:
-        return self._store.usage(key)
-
-    def remove(self, key: str) -> None:
-        self._store.remove(key)
-
-    def receive(self) -> Draft:
-        return self._store.new(work=False)
-
-    def commit(
-        self,
-        draft: Draft,
-        name: str,
-        parent: str | None,
-        size: int,
-        implied: Sequence[bytes] = (),
-        links: Sequence[tuple[bytes, bytes]] = (),
-    ) -> None:
-        """As `Overlay.commit`; the copies are synced here."""
-        with self._store.syncing() as sync:
-            whole = self.complete(draft, parent, implied, links)
-            try:
-                sync()
-                self._store.add(name, Tree(whole.directory, parent, True, size))
-            except BaseException:
-                self._store.discard(whole)
-                raise
-
-    def complete(
-        self, draft: Draft, parent: str | None, implied: Sequence[bytes], links: Sequence[tuple[bytes, bytes]]
-    ) -> Draft:
-        """As `Overlay.complete`: the draft is one layer in overlay's form, and is merged over a copy of its parent."""
+    def complete(self, draft: Draft, parent: str | None, implied: Sequence[bytes], links: Links) -> Draft:
+        """The draft is one layer in overlay's form, and is merged over a copy of its parent."""
         whole: Draft | None = None
         try:
             if links and parent is None:
@@ -87,12 +55,8 @@ class Copying:
         finally:
             self._store.discard(draft)
 
-    def discard(self, draft: Draft) -> None:
-        self._store.discard(draft)
-
-    @property
-    def tree_store(self) -> TreeStore:
-        return self._store
+    def _writes(self, implied: Sequence[bytes], links: Links) -> bool:
+        return True
 
 
 def _settle(draft: Path, below: Path, implied: Sequence[bytes], links: Sequence[tuple[bytes, bytes]]) -> None:

@@ -15,17 +15,15 @@ from pathlib import Path
 from corten.errors import Invalid
 from corten.layers import inherit
 from corten.layers import tree as trees
-from corten.snapshots.tree_store import Draft, Mkdir, Table, Tree, TreeStore, Usage
+from corten.snapshots.stored import Links, StoredTrees
+from corten.snapshots.tree_store import Draft, Tree
 from corten.spec.mounts import Mount
 
 _OFF = ("index=off", "redirect_dir=off", "metacopy=off")
 
 
-class Overlay:
-    """`Snapshots`, and the import of layers: `receive`, unpack into the draft, `commit` or `discard`."""
-
-    def __init__(self, root: Path, table: Table, mkdir: Mkdir = os.mkdir) -> None:
-        self._store = TreeStore(root, table, mkdir)
+class Overlay(StoredTrees):
+    """`Snapshots`, and the import of layers."""
 
     # ---------------------------------------------------------------------------------------------- trees to use
 
@@ -57,52 +55,12 @@ class Overlay:
             return (Mount("bind", self._store.place(lower[0], "fs"), "/", ("rbind", "ro")),)
         return (Mount("overlay", "overlay", "/", ("ro", f"lowerdir={self._lower(lower)}", *_OFF)),)
 
-    def usage(self, key: str) -> Usage:
-        return self._store.usage(key)
-
-    def remove(self, key: str) -> None:
-        self._store.remove(key)
-
     def _lower(self, lineage: Sequence[Tree]) -> str:
         return ":".join(self._store.place(tree, "fs") for tree in lineage)
 
     # ---------------------------------------------------------------------------------------------- import of layers
 
-    def receive(self) -> Draft:
-        """An empty tree for one layer. It need not have its parent yet: layers unpack side by side."""
-        return self._store.new(work=False)
-
-    def commit(
-        self,
-        draft: Draft,
-        name: str,
-        parent: str | None,
-        size: int,
-        implied: Sequence[bytes] = (),
-        links: Sequence[tuple[bytes, bytes]] = (),
-    ) -> None:
-        """Make the unpacked draft the tree `name`. The caller has synced its files to disk.
-
-        `implied` and `links` are the unpacker's result: what is done about them is synced here. Raises Conflict when
-        `name` exists; then the draft is discarded.
-        """
-        with self._store.syncing() as sync:
-            whole = self.complete(draft, parent, implied, links)
-            try:
-                if implied or links:
-                    sync()
-                self._store.add(name, Tree(whole.directory, parent, True, size))
-            except BaseException:
-                self._store.discard(whole)
-                raise
-
-    def complete(
-        self, draft: Draft, parent: str | None, implied: Sequence[bytes], links: Sequence[tuple[bytes, bytes]]
-    ) -> Draft:
-        """The draft as the tree that `commit` would make of it. Discarded on an error.
-
-        Raises Invalid for a hard link to a file that does not exist.
-        """
+    def complete(self, draft: Draft, parent: str | None, implied: Sequence[bytes], links: Links) -> Draft:
         try:
             if parent is not None and (implied or links):
                 self._settle(draft, parent, implied, links)
@@ -125,13 +83,8 @@ class Overlay:
             for fd in opened:
                 os.close(fd)
 
-    def discard(self, draft: Draft) -> None:
-        self._store.discard(draft)
-
-    @property
-    def tree_store(self) -> TreeStore:
-        """The directories and records: sizes, parents, which are in use."""
-        return self._store
+    def _writes(self, implied: Sequence[bytes], links: Links) -> bool:
+        return bool(implied or links)
 
 
 def _like(model: str, made: Path) -> None:

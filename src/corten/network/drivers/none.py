@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from corten.kernel.netlink import Request
 from corten.kernel.rtnetlink import IPAddress
 from corten.network.definition import Definition
-from corten.network.driver import ActiveNetwork, Namespace, Publishing, Reachability
+from corten.network.driver import ActiveNetwork, Namespace, Reachability
+from corten.network.drivers.unwatched import UnwatchedDriver
 from corten.network.endpoint import Endpoint
 from corten.network.interface import InterfaceSpec
 
 
-class NoneDriver:
+class NoneDriver(UnwatchedDriver):
     """`driver.Driver`: an endpoint is known to be there, and that is all."""
 
     reachability = Reachability(addresses=False)
@@ -39,23 +40,8 @@ class NoneDriver:
     def detach(self, endpoint: Endpoint, release: Callable[[], None], namespace: Namespace | None) -> None:
         release()
 
-    def attached(self, endpoint: Endpoint) -> bool:
-        return True
-
-    def publishing(self, definition: Definition) -> Publishing:
-        return Publishing()
-
-    def ports_changed(self, endpoint: Endpoint) -> None:
-        return
-
     def default_routes(self, definition: Definition, index: int, gateways: Sequence[IPAddress]) -> list[Request]:
         return []
 
     def sources(self, definition: Definition, version: int) -> tuple[str, ...]:
         return ()
-
-    def watch(self, networks: Callable[[], Iterable[ActiveNetwork]], on_lost: Callable[[Endpoint], None]) -> None:
-        return
-
-    def unwatch(self) -> None:
-        return

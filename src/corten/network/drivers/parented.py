@@ -11,7 +11,7 @@ import asyncio
 import errno
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -21,7 +21,8 @@ from corten.kernel.netlink import Request, Socket
 from corten.kernel.rtnetlink import IPAddress, Link
 from corten.network import options, rate
 from corten.network.definition import Definition
-from corten.network.driver import OUTSIDE, ActiveNetwork, Namespace, Publishing, Reachability
+from corten.network.driver import OUTSIDE, ActiveNetwork, Namespace, Reachability
+from corten.network.drivers.unwatched import UnwatchedDriver
 from corten.network.endpoint import Endpoint
 from corten.network.interface import InterfaceSpec, configured
 from corten.network.links import HostLinks, delete_all
@@ -29,7 +30,7 @@ from corten.network.links import HostLinks, delete_all
 _INDEXES = 1 << 24, 1 << 28  # of devices in containers, apart from those of pairs
 
 
-class ParentedDriver(ABC):
+class ParentedDriver(UnwatchedDriver, ABC):
     """`driver.Driver`, but for the kernel's kind of device and its modes (linux/if_link.h). `warnings` gets what
     `restore` could not do."""
 
@@ -176,27 +177,11 @@ class ParentedDriver(ABC):
                 _remove(inside, endpoint)
         release()
 
-    def attached(self, endpoint: Endpoint) -> bool:
-        """This host has no end of it to look at."""
-        return True
-
-    def publishing(self, definition: Definition) -> Publishing:
-        return Publishing()
-
-    def ports_changed(self, endpoint: Endpoint) -> None:
-        return
-
     def default_routes(self, definition: Definition, index: int, gateways: Sequence[IPAddress]) -> list[Request]:
         return [rtnetlink.route(index, gateway, replace=True) for gateway in gateways]
 
     def sources(self, definition: Definition, version: int) -> tuple[str, ...]:
         return (definition.name,) if _own_parent(definition) else (OUTSIDE, definition.name)
-
-    def watch(self, networks: Callable[[], Iterable[ActiveNetwork]], on_lost: Callable[[Endpoint], None]) -> None:
-        return  # a parent that is gone took its containers' devices along; a start looks for it again
-
-    def unwatch(self) -> None:
-        return
 
     # ------------------------------------------------------------------------------------------- what each one has
 
