@@ -14,6 +14,7 @@ import pytest_asyncio
 from corten.errors import Failed, Unavailable
 from corten.instance.contract import Put
 from corten.tasks import answers, namespaces, outgoing, task, trees
+from corten.tasks.contract import Bundle, LogFile
 from corten.tasks.launcher import Launcher
 from corten.tasks.namespaces import LauncherNamespaces
 from corten.tasks.supervisors import Supervisors
@@ -98,10 +99,10 @@ async def test_supervisors_that_are_kept_ready_and_stopped_are_no_ones_end(launc
     for pid in spares:
         os.kill(pid, signal.SIGSTOP)
     try:
-        out = supervisors._entrust({"do": "create", "id": "x" * (1 << 20)}, [])
-        assert not out.read()
-        out.close()
-        out.socket.close()
+        bundle = Bundle("c1", tmp_path, (), LogFile(None))
+        task = supervisors._entrusted(bundle, {"do": "create", "id": "x" * (1 << 20)}, [])
+        assert task._out is not None and not task._out.read()
+        task.close()
     finally:
         for pid in spares:
             os.kill(pid, signal.SIGCONT)

@@ -70,8 +70,7 @@ class Launcher:
             for fd in (executable, log, null):
                 os.close(fd)
             theirs.close()
-        self._out = Outgoing(ours)
-        self._out.late = self._late
+        self._out = Outgoing(ours, late=self._late)
 
     def _late(self) -> None:
         log.warning("the launcher process %d does not read what it is asked", self.pid)

@@ -53,8 +53,8 @@ class LauncherNameServer:
             if connection is None or served is None:
                 return None
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-            self._out, self._on_lost = Outgoing(connection), on_lost
-            self._out.broken = self._out.late = self._ended  # one that misses a message would answer wrongly
+            # One that misses a message would answer wrongly.
+            self._out, self._on_lost = Outgoing(connection, broken=self._ended, late=self._ended), on_lost
             asyncio.get_running_loop().add_reader(connection.fileno(), self._ended)
             return served
 

@@ -38,14 +38,19 @@ class _Frame:
 class Outgoing:
     """The sending side of a connection, which stays its owner's to close, after this.
 
-    `broken` is called when the other end is gone, `late` when a frame was given up.
+    `broken` is called when the other end is found to be gone behind a `send`, `late` when a frame was given up.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        broken: Callable[[], None] = lambda: None,
+        late: Callable[[], None] = lambda: None,
+    ) -> None:
         connection.setblocking(False)
         self.socket = connection
-        self.broken: Callable[[], None] = lambda: None
-        self.late: Callable[[], None] = lambda: None
+        self._broken = broken
+        self._late = late
         self._frames: deque[_Frame] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -81,7 +86,7 @@ class Outgoing:
             return
         except OSError:
             self.close()
-            self.broken()
+            self._broken()
             return
         self._stop_writing()
 
@@ -93,7 +98,7 @@ class Outgoing:
         frame.close()
         if not self._frames:
             self._stop_writing()
-        self.late()
+        self._late()
 
     def read(self) -> bool:
         """Whether the other end has read all that was sent (unix(7), SIOCOUTQ)."""

@@ -20,7 +20,6 @@ from corten.tasks import leftovers
 from corten.tasks.contract import Bundle, OnEvent, Stream
 from corten.tasks.filters import Filters
 from corten.tasks.launcher import Launcher
-from corten.tasks.outgoing import Outgoing
 from corten.tasks.task import SupervisedTask, exit_of, lost, stream_options
 
 log = logging.getLogger(__name__)
@@ -44,7 +43,7 @@ class Supervisors:
             filter_ = self._filters.descriptor(bundle.path) if bundle.runtime == "corten" else None
             request = {**self._request(bundle, streams), "filter": filter_ is not None}
             optional = [] if filter_ is None else [filter_]
-            task = self._task(bundle, self._entrust(request, [*optional, *(s.fd for s in streams)]))
+            task = self._entrusted(bundle, request, [*optional, *(s.fd for s in streams)])
         finally:
             for stream in streams:
                 os.close(stream.fd)
@@ -61,14 +60,18 @@ class Supervisors:
             self._keep_ready()
         return task
 
-    def _entrust(self, request: Json, fds: list[int]) -> Outgoing:
-        """The connection to a supervisor that has been given this request."""
+    def _entrusted(self, bundle: Bundle, request: Json, fds: list[int]) -> SupervisedTask:
+        """A task whose supervisor has been given this request."""
         while self._spare:
+            task = self._task(bundle, self._spare.popleft())
             try:
-                return _give(self._spare.popleft(), request, fds)
+                task.entrust(request, fds)
             except (BrokenPipeError, ConnectionResetError):  # it has been killed
                 continue
-        return _give(self._launcher.connect({"do": "supervise"}), request, fds)
+            return task
+        task = self._task(bundle, self._launcher.connect({"do": "supervise"}))
+        task.entrust(request, fds)
+        return task
 
     def _keep_ready(self) -> None:
         while len(self._spare) < _SPARE:
@@ -78,7 +81,7 @@ class Supervisors:
                 log.warning("cannot keep a supervisor ready: %s", error)
                 return
 
-    def _task(self, bundle: Bundle, connection: Outgoing | None) -> SupervisedTask:
+    def _task(self, bundle: Bundle, connection: socket.socket | None) -> SupervisedTask:
         return SupervisedTask(bundle, self._run / bundle.id, connection, self._on_event)
 
     def _request(self, bundle: Bundle, streams: Sequence[Stream]) -> Json:
@@ -122,7 +125,7 @@ class Supervisors:
         except OSError:
             connection.close()
             return self._ended(bundle)
-        task = self._task(bundle, Outgoing(connection))
+        task = self._task(bundle, connection)
         try:
             await task.adopted()
         except CortenError:  # it ended between our connecting and its greeting
@@ -150,17 +153,6 @@ class Supervisors:
         self._filters.close()
         while self._spare:
             self._spare.popleft().close()
-
-
-def _give(supervisor: socket.socket, request: Json, fds: list[int]) -> Outgoing:
-    """The request to a supervisor that waits for nothing else. Closes the connection when that fails."""
-    out = Outgoing(supervisor)
-    try:
-        out.send(request, fds)
-    except BaseException:
-        supervisor.close()
-        raise
-    return out
 
 
 def _attrs(labels: Mapping[str, str]) -> str:

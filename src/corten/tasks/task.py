@@ -35,7 +35,7 @@ _LAST_WORDS = 2.0  # seconds for a supervisor to notice that its container has e
 class SupervisedTask(HostTask):
     """`corten.tasks.contract.Task`. `run` is the directory of its supervisor."""
 
-    def __init__(self, bundle: Bundle, run: Path, connection: Outgoing | None, on_event: OnEvent) -> None:
+    def __init__(self, bundle: Bundle, run: Path, connection: socket.socket | None, on_event: OnEvent) -> None:
         self._bundle = bundle
         self._run = run
         self._on_event = on_event
@@ -55,12 +55,11 @@ class SupervisedTask(HostTask):
         self._exec_pids: dict[str, int] = {}
         self._number = 0
         self._decoder = wire.Decoder()
-        self._out = connection
-        if connection:
-            connection.broken = self.close
-            self._loop.add_reader(connection.socket.fileno(), self._read)
-        else:
+        self._out = None if connection is None else Outgoing(connection, broken=self.close)
+        if connection is None:
             self._gone.set()
+        else:
+            self._loop.add_reader(connection.fileno(), self._read)
 
     # ------------------------------------------------------------------------------------------ the connection
 
@@ -150,6 +149,16 @@ class SupervisedTask(HostTask):
         return future.result()
 
     # ------------------------------------------------------------------------------------------------ begin
+
+    def entrust(self, request: Json, fds: Sequence[int]) -> None:
+        """Give its supervisor, which has none yet, the instance to be made. BrokenPipeError or ConnectionResetError
+        when that has been killed; the task is then of no use."""
+        assert self._out is not None
+        try:
+            self._out.send(request, fds)
+        except BaseException:
+            self.close()
+            raise
 
     async def created(self) -> None:
         message = await self._within_patience(self._first, "create")

@@ -62,8 +62,8 @@ async def test_what_is_not_read_in_time_is_given_up(
     pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outgoing, "PATIENCE", 0.05)
-    out, before, late = Outgoing(pair[0]), descriptors(), asyncio.Event()
-    out.late = late.set
+    late = asyncio.Event()
+    out, before = Outgoing(pair[0], late=late.set), descriptors()
     large = "x" * (1 << 20)  # begun, and so completed in any case
     out.send({"number": 0, "text": large})
     out.send({"number": 1}, [0])
@@ -82,8 +82,8 @@ async def test_what_is_not_read_in_time_is_given_up(
 
 
 async def test_the_other_end_is_gone(pair: tuple[socket.socket, socket.socket]) -> None:
-    out, broken = Outgoing(pair[0]), asyncio.Event()
-    out.broken = broken.set
+    broken = asyncio.Event()
+    out = Outgoing(pair[0], broken=broken.set)
     before = descriptors()
     for number in range(MANY):
         out.send({"number": number, "text": "x" * 1000}, [0])

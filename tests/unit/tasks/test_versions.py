@@ -16,7 +16,6 @@ import pytest
 from corten.errors import Failed, NotFound, StartFailed, Unsupported
 from corten.supervisor import wire
 from corten.tasks.contract import Bundle, ExecSpec, LogFile
-from corten.tasks.outgoing import Outgoing
 from corten.tasks.task import SupervisedTask
 
 Json = dict[str, Any]
@@ -44,7 +43,7 @@ async def task(tmp_path: Path, id: str, version: int, execs: Json) -> AsyncItera
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     bundle = Bundle(id, tmp_path, (), LogFile(None))
-    made = SupervisedTask(bundle, tmp_path / "run", Outgoing(ours), lambda id, kind, attributes: None)
+    made = SupervisedTask(bundle, tmp_path / "run", ours, lambda id, kind, attributes: None)
     hello = {"event": "hello", "version": version, "pid": 4, "started": True, "paused": False, "execs": execs}
     wire.send(theirs, hello)
     await made.adopted()
