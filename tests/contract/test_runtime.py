@@ -117,6 +117,14 @@ async def test_its_tree_by_way_of_its_supervisor(world: RuntimeWorld) -> None:
         await trees.ask(Look("/"))
 
 
+async def test_descriptors_that_are_missing(world: RuntimeWorld) -> None:
+    task = await world.started("sleep", "1000")
+    for verb, fds in (("tree fetch", [0]), ("tree look", [0, 0]), ("tree export", []), ("attach interface", [])):
+        with pytest.raises(Failed, match="unpack"):
+            await task._ask(verb, fds, path="/", name="eth0")
+    await ended(task)
+
+
 async def test_work_on_a_tree_that_nothing_waits_for_ends(world: RuntimeWorld) -> None:
     task = await world.started("sleep", "1000")
     supervisor = world.supervisor(task)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, assert_never
 
 from corten.error_codec import encode
 from corten.errors import Conflict, CortenError, StartFailed
-from corten.instance.contract import Created, Instance, Size, TreeRequest, Work
+from corten.instance.contract import Created, Instance, Look, Size, TreeRequest, Work
 from corten.kernel import process as p
 from corten.supervisor import clone, endings, failures, requests, wire
 from corten.supervisor.clone import timed
@@ -252,8 +252,8 @@ class Supervisor:
 
     def _work(self, request: TreeRequest, fds: list[int]) -> Json:
         self._check_started()
-        reply, *data = fds
-        work = self._instance.work(request, reply, data[0] if data else -1)
+        reply, data = (*fds, -1) if isinstance(request, Look) else fds
+        work = self._instance.work(request, reply, data)
         self._works.append(work)
         self._loop.watch(work.ended, READ, lambda _: self._worked(work))
         return {}
