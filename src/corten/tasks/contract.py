@@ -181,7 +181,8 @@ class Task(Protocol):
 
     def open_tree(self) -> tuple[int, ...]:
         """Descriptors of its root, mount namespace and user namespace for `TreeWork`, the caller's to close; () when it
-        does not run any more. OSError when this process has no descriptor left."""
+        does not run any more. OSError when this process has no descriptor left, Unsupported where the host has no
+        descriptor of it."""
 
     def trees(self) -> TreeWork:
         """Work on its tree by way of its supervisor: the only way where the host has no descriptor of it. Unsupported

@@ -10,7 +10,7 @@ from typing import Any
 from corten.engine.configuration import Configuration
 from corten.engine.containers.container import Container
 from corten.engine.subpaths import with_subpaths
-from corten.errors import Conflict, CortenError, Invalid, NotFound
+from corten.errors import Conflict, CortenError, Invalid, NotFound, Unsupported
 from corten.instance.contract import Changes, Export, Fetch, Layer, Look, Put
 from corten.plan.mounts import bundle_files
 from corten.plan.namespaces import remapped
@@ -31,14 +31,14 @@ class ContainerTrees:
     async def look(self, container: Container, path: str) -> Json:
         """{"name", "size", "mode" (Go's), "mtime" (nanoseconds), "linkTarget"} of a path."""
         request = Look(check(path))
-        async with self._tree(container) as (where, fds):
-            return await self._work.ask(request, where, fds)
+        async with self._tree(container) as (work, where, fds):
+            return await work.ask(request, where, fds)
 
     @asynccontextmanager
     async def fetch(self, container: Container, path: str) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
         """The same, and the tar of what is there, named by its last component."""
         request = Fetch(check(path))
-        async with self._tree(container) as (where, fds), self._work.stream(request, where, fds) as answer:
+        async with self._tree(container) as (work, where, fds), work.stream(request, where, fds) as answer:
             yield answer
 
     async def put(
@@ -49,16 +49,16 @@ class ContainerTrees:
         `strict`: no directory takes the place of something else, nor the other way round.
         """
         request = Put(check(path), strict, container.record.config.user if owners else "")
-        async with self._tree(container, write=True) as (where, fds):
+        async with self._tree(container, write=True) as (work, where, fds):
             # Decompressed here, and not by anything of the container's.
-            await self._work.pour(request, decoded(body), where, fds)
+            await work.pour(request, decoded(body), where, fds)
 
     @asynccontextmanager
     async def export(self, container: Container) -> AsyncIterator[AsyncIterator[bytes]]:
         """The tar of the container's own files, without its volumes."""
         async with (
-            self._tree(container, bare=True) as (where, fds),
-            self._work.stream(Export(), where, fds) as (_, data),
+            self._tree(container, bare=True) as (work, where, fds),
+            work.stream(Export(), where, fds) as (_, data),
         ):
             yield data
 
@@ -104,8 +104,8 @@ class ContainerTrees:
     @asynccontextmanager
     async def _tree(
         self, container: Container, bare: bool = False, write: bool = False
-    ) -> AsyncIterator[tuple[Json, tuple[int, ...]]]:
-        """What a worker needs to have the container's tree: where it is, and descriptors when it runs.
+    ) -> AsyncIterator[tuple[TreeWork, Json, tuple[int, ...]]]:
+        """Who does the work, and what it takes to have the container's tree: where it is, and descriptors when it runs.
 
         A writable tree is mounted once at a time (overlayfs.rst: "upperdir is in-use"), so who writes to that of a
         stopped container holds its lock, and a start waits. To read it needs no lock: it is mounted as layers alone.
@@ -113,6 +113,10 @@ class ContainerTrees:
         where: Json = {"container": container.id, "bare": bare, **self._ids(container)}
         async with AsyncExitStack() as held:
             fds = await _lock_stopped(container, held) if write else _running(container)
+            if fds is None:
+                with _named(container):
+                    yield _own_work(container), {}, ()
+                return
             for fd in fds:
                 held.callback(os.close, fd)
             self._snapshot(container)
@@ -123,17 +127,17 @@ class ContainerTrees:
                 where["read_only"] = container.record.host_config.readonly_rootfs
                 where["mounts"] = [] if bare else await _mounts(container, held)
             with _named(container):
-                yield where, fds
+                yield self._work, where, fds
 
 
-async def _lock_stopped(container: Container, held: AsyncExitStack) -> tuple[int, ...]:
+async def _lock_stopped(container: Container, held: AsyncExitStack) -> tuple[int, ...] | None:
     """As `_running`; when that is nothing, `held` holds the container's lock."""
-    if fds := _running(container):
+    if (fds := _running(container)) != ():
         return fds
     async with AsyncExitStack() as locked:
         await locked.enter_async_context(container.lock)
         fds = _running(container)
-        if not fds:
+        if fds == ():
             held.push_async_exit(locked.pop_all())
         return fds
 
@@ -160,10 +164,20 @@ def check(path: str) -> str:
     return path
 
 
-def _running(container: Container) -> tuple[int, ...]:
-    """Descriptors of a running container's tree (`Task.open_tree`); () when it does not run (any more)."""
+def _running(container: Container) -> tuple[int, ...] | None:
+    """Descriptors of a running container's tree (`Task.open_tree`), () when it does not run (any more), None when the
+    host has none of it: then it is its supervisor's to work on."""
     task = container.task
-    return task.open_tree() if task is not None and container.record.state.running else ()
+    try:
+        return task.open_tree() if task is not None and container.record.state.running else ()
+    except Unsupported:
+        return None
+
+
+def _own_work(container: Container) -> TreeWork:
+    if container.task is None:
+        raise Conflict(f"container {container.id} is not running")
+    return container.task.trees()
 
 
 @contextmanager
