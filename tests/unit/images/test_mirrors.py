@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,28 @@ async def test_mirrors_that_do_not(store: Store, origin: Scripted, mirror: Scrip
     if wrong in ("no-layer", "other-layer"):
         assert any(m.get("status", "").endswith("asking the next") for m in messages)
         assert layer in asked and digest(IMAGE.config) not in asked  # what the mirror had is kept
+
+
+@pytest.mark.parametrize("wrong", ["503", "429", "layer", "cut"])
+async def test_a_mirror_is_tried_once(store: Store, origin: Scripted, mirror: Scripted, wrong: str) -> None:
+    """Retries, and the pauses that a place asks for, are the last one's: a mirror is there to be quicker."""
+    layer = digest(IMAGE.layers[1])
+
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        if wrong == "cut" and request.path.endswith(layer):
+            return web.Response(body=IMAGE.layers[1][:100])  # ends before it should
+        if wrong == "cut" or (wrong == "layer" and not request.path.endswith(layer)):
+            return None
+        return web.Response(status=int(wrong) if wrong.isdigit() else 503, headers={"Retry-After": "120"})
+
+    mirror.before = before
+    async with asyncio.timeout(30):
+        messages = await pull(store, origin, f"http://{mirror.host}")
+    assert messages[-1]["status"].startswith("Status: Downloaded newer image"), messages[-1]
+    arrived(store, origin)
+    asked = [request.path for request in mirror.requests]
+    assert sorted(asked) == sorted(set(asked)), "asked twice"
+    assert not any("Retrying" in message.get("status", "") for message in messages)
 
 
 async def test_only_mirrors(store: Store, origin: Scripted, mirror: Scripted) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gzip
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -61,9 +63,11 @@ def test_which_registries_may_do_without_tls() -> None:
     assert plain.find("docker.io").schemes == ("https",)
     assert plain.find("docker.io").host == "registry-1.docker.io"
     for host in ("localhost", "localhost:5000", "127.0.0.1:5000", "127.8.9.1", "[::1]:5000"):
-        assert plain.find(host).schemes == ("http",)
+        assert (plain.find(host).schemes, plain.find(host).verify) == (("https", "http"), False)
+        assert not plain.mirror(host, "https").verify
     for host in ("localhost.evil.com", "127.0.0.1.evil.com", "10.0.0.1:5000", "registry.local"):
-        assert plain.find(host).schemes == ("https",)
+        assert (plain.find(host).schemes, plain.find(host).verify) == (("https",), True)
+        assert plain.mirror(host, "https").verify
     some = Endpoints(["10.0.0.0/8", "registry.local:5000"])
     assert some.find("10.1.2.3:5000").insecure
     assert some.find("registry.local:5000").insecure
@@ -244,9 +248,9 @@ async def test_basic(client: Registry, server: Scripted) -> None:
 )
 async def test_realms_that_get_nothing(client: Registry, server: Scripted, realm: str) -> None:
     bearer(server, realm)
-    with pytest.raises(Unauthorized, match="cannot be trusted"):
+    with pytest.raises(Failed, match="cannot be trusted"):
         await manifest(client, server, auth={"username": "u", "password": "p"})
-    with pytest.raises(Unauthorized):
+    with pytest.raises(Failed):
         check_realm("http://127.0.0.1/token", Endpoints().find("registry.example"), "https://registry.example", False)
 
 
@@ -260,7 +264,7 @@ async def test_credentials_go_to_no_other_port(client: Registry, server: Scripte
         other.before = token
         bearer(server, f"http://{other.host}/token")
         for auth in ({"username": "u", "password": "p"}, {"identitytoken": "t"}):
-            with pytest.raises(Unauthorized, match="neither https nor the registry itself: they are not sent there"):
+            with pytest.raises(Failed, match="neither https nor the registry itself: they are not sent there"):
                 await manifest(client, server, auth=auth)
         assert other.requests == []
         await manifest(client, server)
@@ -486,8 +490,118 @@ async def test_answers_that_are_no_token(client: Registry, server: Scripted, ans
         return web.Response(status=401, headers={"WWW-Authenticate": challenge})
 
     server.before = before
-    with pytest.raises(Unauthorized, match="is no token"):
+    with pytest.raises(Failed, match=r"authentication server http://.*/token answers with no token"):
         await manifest(client, server)
+
+
+@pytest.mark.parametrize(("status", "error", "said"), [
+    (404, Failed, "authentication server http://.*/token answers 404: status 404"),
+    (400, Failed, "authentication server http://.*/token answers 400: unsupported: no such grant"),
+    (503, Unavailable, "503"),
+    (401, NotFound, "may require 'docker login'"),
+])  # fmt: skip
+async def test_authentication_servers_that_refuse(
+    client: Registry, server: Scripted, status: int, error: type[CortenError], said: str
+) -> None:
+    """What no password would change is no 401: Docker's client would ask for one and hide the reason."""
+
+    async def before(request: web.Request) -> web.StreamResponse:
+        if request.path == "/token":
+            errors = [{"code": "UNSUPPORTED", "message": "no such grant"}] if status == 400 else []
+            return web.json_response({"errors": errors}, status=status)
+        challenge = f'Bearer realm="http://{server.host}/token"'
+        return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+
+    server.before = before
+    with pytest.raises(error, match=said):
+        await manifest(client, server)
+
+
+async def test_an_authentication_server_that_is_down(client: Registry, server: Scripted) -> None:
+    bearer(server, "http://127.0.0.1:1/token")
+    with pytest.raises(Failed, match=r'Get "http://127.0.0.1:1/token": dial tcp 127.0.0.1:1: connect: connection ref'):
+        await manifest(client, server)
+    assert len(server.requests) == 1
+
+
+# --------------------------------------------------------------------------------------------------- content codings
+
+
+def compressed(answer: web.StreamResponse | None, coding: str) -> web.Response:
+    """The same answer as some servers send it, whatever they were asked for."""
+    assert isinstance(answer, web.Response) and isinstance(answer.body, bytes)
+    packed = (
+        zlib.compress(answer.body)
+        if coding == "deflate"
+        else gzip.compress(answer.body[:5]) + gzip.compress(answer.body[5:])
+    )
+    headers = {**answer.headers, "Content-Encoding": coding}
+    headers.pop("Content-Length", None)
+    return web.Response(body=packed, headers=headers, status=answer.status)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate"])
+async def test_answers_that_are_compressed_unasked(client: Registry, server: Scripted, coding: str) -> None:
+    """Tokens, manifests, lists, errors."""
+    bearer(server)
+    plain = server.before
+    assert plain is not None
+
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        if (early := await plain(request)) is not None:
+            return compressed(early, coding) if request.path == "/token" else early
+        if request.path.endswith("/tags/list"):
+            return compressed(web.json_response({"tags": [] if "last" in request.query else ["1", "2"]}), coding)
+        if request.path.endswith("/manifests/1"):
+            kind, body = server.manifests["1"]
+            return compressed(web.Response(body=body, headers={"Content-Type": kind}), coding)
+        errors = {"errors": [{"code": "TOOMANYREQUESTS", "message": "not so fast"}]}
+        return compressed(web.json_response(errors, status=418), coding)
+
+    server.before = before
+    place = {"serveraddress": server.host}
+    reference = parse(f"{server.host}/a/b")
+    assert await manifest(client, server, auth={"username": "u", "password": "p", **place}) == server.manifests["1"][1]
+    assert await client.tags(client.repository(reference, None), reference) == ["1", "2"]
+    with pytest.raises(Failed, match="toomanyrequests: not so fast"):
+        await manifest(client, server, "2")
+    assert {request.headers["Accept-Encoding"] for request in server.requests} == {"identity"}
+
+
+async def test_blobs_are_taken_as_they_come(client: Registry, server: Scripted) -> None:
+    """A layer's own compression, which some servers say again in a header."""
+    layer = gzip.compress(DATA)
+    server.blobs[digest(layer)] = layer
+
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        if "/blobs/" not in request.path:
+            return None
+        return web.Response(body=layer, headers={"Content-Encoding": "gzip"})
+
+    server.before = before
+    await blob(client, server, layer)
+    repository = client.repository(parse(f"{server.host}/a/b:1"), None)
+    assert await client.small_blob(repository, Descriptor(OCI_LAYER, digest(layer), len(layer)), 1 << 20) == layer
+
+
+@pytest.mark.parametrize(("coding", "body", "said"), [
+    ("br", b"x", "in the content coding 'br', which it was not asked for"),
+    ("gzip, gzip", b"x", "in the content coding 'gzip, gzip'"),
+    ("gzip", b"plain", "not in the content coding"),
+    ("gzip", gzip.compress(b"{}", mtime=0)[:-4], "ends in the middle"),
+    ("gzip", gzip.compress(bytes(1 << 24), mtime=0), "larger than 4194304 bytes"),
+])  # fmt: skip
+async def test_codings_that_cannot_be_read(
+    client: Registry, server: Scripted, coding: str, body: bytes, said: str
+) -> None:
+    async def before(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, headers={"Content-Encoding": coding})
+
+    server.before = before
+    with pytest.raises(Failed, match=said):
+        await manifest(client, server)
+    server.before = None
+    await manifest(client, server)
 
 
 @pytest.mark.parametrize(

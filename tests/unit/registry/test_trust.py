@@ -8,7 +8,7 @@ import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import pytest
 from aiohttp import web
@@ -172,15 +172,25 @@ async def test_a_mirror_with_a_bad_certificate_is_passed_over(
     tmp_path: Path, server: Scripted, authority: tuple[ssl.SSLContext, Path]
 ) -> None:
     async with scripted(authority[0]) as mirror:
-        rule = Rule(server.host, (f"https://{mirror.host}",))
-        known = client(tmp_path, rules=(rule,))
-        reference = parse(f"{server.host}/a/b:1")
-        first, last = known.sources(reference, KNOWN)
-        with pytest.raises(Failed, match="certificate"):
-            await known.manifest(first, reference)
-        await known.manifest(last, reference)
-        await known.close()
+        with proxy({"registry.invalid:443": mirror.host}) as between:
+            await passed_over(
+                client(
+                    tmp_path,
+                    rules=(Rule(server.host, ("https://registry.invalid",)),),
+                    proxies=Proxies(https=between.address),
+                ),
+                server.host,
+            )
         assert mirror.requests == []
+
+
+async def passed_over(known: Registry, host: str) -> None:
+    reference = parse(f"{host}/a/b:1")
+    first, last = known.sources(reference, KNOWN)
+    with pytest.raises(Failed, match="certificate"):
+        await known.manifest(first, reference)
+    await known.manifest(last, reference)
+    await known.close()
 
 
 async def test_bad_certificates_of_others(
@@ -203,6 +213,74 @@ async def test_bad_certificates_of_others(
             with pytest.raises(Failed, match="certificate"):
                 await fetch(client(tmp_path / before.__name__), server.host, KNOWN)
         assert other.requests == []
+
+
+# ------------------------------------------------------------------------------------------ this machine, and networks
+
+
+async def test_a_registry_on_this_machine_with_a_certificate_of_its_own(
+    tmp_path: Path, authority: tuple[ssl.SSLContext, Path]
+) -> None:
+    """As dockerd: TLS first. A certs.d directory says whom to believe, and then that is asked."""
+    async with scripted(authority[0]) as registry:
+        filled(registry)
+        await fetch(client(tmp_path / "any"), registry.host, KNOWN)
+        assert {request.scheme for request in registry.requests} == {"https"}
+        with pytest.raises(Failed, match="certificate"):
+            await fetch(client(tmp_path / "none", hosts=(registry.host,)), registry.host)
+        await fetch(client(tmp_path / "own", authority[1], (registry.host,)), registry.host)
+
+
+async def test_a_mirror_on_this_machine_with_a_certificate_of_its_own(
+    tmp_path: Path, server: Scripted, authority: tuple[ssl.SSLContext, Path]
+) -> None:
+    async with scripted(authority[0]) as mirror:
+        filled(mirror)
+        known = client(tmp_path, rules=(Rule(server.host, (f"https://{mirror.host}",)),))
+        reference = parse(f"{server.host}/a/b:1")
+        await known.manifest(known.sources(reference, None)[0], reference)
+        await known.close()
+        assert mirror.requests
+
+
+@pytest.mark.parametrize(
+    ("addresses", "insecure", "schemes"),
+    [
+        (["127.0.0.1"], ("127.0.0.0/8",), {"http"}),
+        (["127.0.0.1", "::1"], ("127.0.0.0/8", "::1/128"), {"http"}),
+        (["127.0.0.1", "192.0.2.1"], ("127.0.0.0/8",), set()),  # one of them is elsewhere
+        (["127.0.0.1"], ("10.0.0.0/8",), set()),
+        ([], ("127.0.0.0/8",), set()),
+    ],
+)
+async def test_names_that_resolve_into_an_insecure_network(
+    tmp_path: Path,
+    server: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+    addresses: list[str],
+    insecure: tuple[str, ...],
+    schemes: set[str],
+) -> None:
+    port, original = int(server.host.rpartition(":")[2]), socket.getaddrinfo
+
+    def resolve(host: str, *args: Any, **kwargs: Any) -> Any:
+        if host != "registry.test":
+            return original(host, *args, **kwargs)
+        if not addresses:
+            raise socket.gaierror("no such host")
+        return [
+            (socket.AF_INET6 if ":" in each else socket.AF_INET, socket.SOCK_STREAM, 0, "", (each, port))
+            for each in addresses
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    known = client(tmp_path, insecure=insecure)
+    if schemes:
+        await fetch(known, f"registry.test:{port}", KNOWN)
+    else:
+        with pytest.raises(CortenError):
+            await fetch(known, f"registry.test:{port}", KNOWN)
+    assert {request.scheme for request in server.requests} == schemes
 
 
 # ------------------------------------------------------------------------------------------------------- other origins
@@ -251,6 +329,34 @@ async def test_another_origin_that_asks_for_credentials_gets_none(
         with pytest.raises(CortenError):
             await fetch(client(tmp_path), server.host, KNOWN)
         assert other.requests and all("Authorization" not in request.headers for request in other.requests)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_what_else_is_on_the_registrys_port_gets_no_credentials(
+    tmp_path: Path, server: Scripted, refused: bool
+) -> None:
+    """A store of signed addresses refuses a request with two kinds of authorisation."""
+
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        if request.path.startswith("/store/"):
+            if refused or "Authorization" in request.headers:
+                return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
+            return web.Response(body=DATA)
+        if "Authorization" not in request.headers:
+            return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
+        if "/blobs/" in request.path:
+            return web.Response(status=307, headers={"Location": f"/store/{digest(DATA)}?signature=%2B"})
+        return None
+
+    server.before = before
+    if refused:
+        with pytest.raises(CortenError):
+            await fetch(client(tmp_path), server.host, KNOWN)
+    else:
+        await fetch(client(tmp_path), server.host, KNOWN)
+    stored = [request for request in server.requests if request.path.startswith("/store/")]
+    assert stored and all("Authorization" not in request.headers for request in stored)
+    assert {request.query_string for request in stored} == {"signature=%2B"}
 
 
 async def test_credentials_of_one_registry_are_not_for_its_mirrors(tmp_path: Path, server: Scripted) -> None:

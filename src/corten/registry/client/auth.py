@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from corten.errors import Failed, Invalid, Unauthorized
+from corten.errors import Failed, Invalid
 from corten.registry.client.endpoints import Endpoint, host_name, is_loopback
 from corten.spec.reference import DEFAULT_DOMAIN
 
@@ -97,7 +97,7 @@ def check_realm(realm: str, endpoint: Endpoint, root: str, secret: bool) -> str:
 
     Allowed is https; and http for a registry that is itself used without TLS: on its host or on this very machine, and
     with a `secret` only where the registry itself is, at `root` (http://HOST[:PORT]): another port is another
-    program's. Raises Unauthorized for another realm, Failed for a malformed one.
+    program's. Raises Failed for another realm: no password would help, and a 401 makes Docker's client ask for one.
     """
     there = origin(realm)
     parts = urlsplit(realm)
@@ -109,16 +109,16 @@ def check_realm(realm: str, endpoint: Endpoint, root: str, secret: bool) -> str:
     if parts.scheme != "http" or not endpoint.insecure or not near:
         raise _no_trust(realm, endpoint)
     if secret and there != origin(root):
-        raise Unauthorized(
+        raise Failed(
             f"registry {endpoint.host} wants the credentials at {realm[:200]!r}, which is neither https nor the "
             "registry itself: they are not sent there; its authentication server has to be reached by https"
         )
     return realm
 
 
-def _no_trust(realm: str, endpoint: Endpoint) -> Unauthorized:
+def _no_trust(realm: str, endpoint: Endpoint) -> Failed:
     shown = repr(realm[:200])
-    return Unauthorized(f"registry {endpoint.host} sends to an authentication server that cannot be trusted: {shown}")
+    return Failed(f"registry {endpoint.host} sends to an authentication server that cannot be trusted: {shown}")
 
 
 def origin(url: str) -> tuple[str, str | None, int]:

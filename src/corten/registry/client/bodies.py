@@ -9,6 +9,7 @@ import aiohttp
 
 from corten.errors import Failed, Unavailable
 from corten.registry.client import errors
+from corten.registry.client.codings import Decoder
 from corten.registry.client.errors import Refusal
 from corten.registry.client.pace import Pace
 
@@ -16,14 +17,19 @@ _NEXT = re.compile(r'<([^<>]*)>[^,<>]*;\s*rel="?next\b')
 _MAX_ERROR = 64 << 10
 
 
-async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The whole body. Raises Failed when it is larger than `limit` bytes, Unavailable when it comes too slowly."""
+async def read_at_most(response: aiohttp.ClientResponse, limit: int, as_sent: bool = False) -> bytes:
+    """The whole body, decoded, but for a blob's: that is wanted `as_sent`.
+
+    Raises Failed when it is larger than `limit` bytes or cannot be decoded, Unavailable when it comes too slowly.
+    """
     body, pace = bytearray(), Pace()
+    decoder = Decoder(() if as_sent else response.headers.getall("Content-Encoding", ()))
     async for chunk in response.content.iter_any():
-        body += chunk
+        body += decoder.decode(chunk, limit + 1 - len(body))
         pace.took(len(chunk))
         if len(body) > limit:
             raise Failed(f"registry answer is larger than {limit} bytes")
+    decoder.end()
     return bytes(body)
 
 
@@ -41,12 +47,13 @@ async def refusal_of(response: aiohttp.ClientResponse) -> Refusal:
     """The error in a response; closes it."""
     body, pace = bytearray(), Pace()
     try:
+        decoder = Decoder(response.headers.getall("Content-Encoding", ()))
         async for chunk in response.content.iter_any():
-            body += chunk
+            body += decoder.decode(chunk, _MAX_ERROR - len(body))
             pace.took(len(chunk))
             if len(body) >= _MAX_ERROR:
                 break
-    except (aiohttp.ClientError, TimeoutError, Unavailable):
+    except (aiohttp.ClientError, TimeoutError, Unavailable, Failed):
         body.clear()  # its status says enough
     finally:
         response.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any, cast
 
 import aiohttp
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _threads = ThreadPoolExecutor(16, "lookup")
 
 
@@ -27,3 +29,12 @@ class _Lookups:
 def connector() -> aiohttp.TCPConnector:
     """For a session of aiohttp's."""
     return aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver(cast(asyncio.AbstractEventLoop, _Lookups())))
+
+
+async def addresses(name: str) -> tuple[Address, ...]:
+    """What a host's name resolves to; nothing when it does not."""
+    try:
+        found = await _Lookups().getaddrinfo(name, 0, type=socket.SOCK_STREAM)
+    except OSError:
+        return ()
+    return tuple(ipaddress.ip_address(where[0].partition("%")[0]) for *_, where in found)

@@ -93,14 +93,20 @@ class Registry:
         return Push(self.repository(reference, auth), self._blobs, self._stall)
 
     def sources(self, reference: Reference, auth: Mapping[str, Any] | None) -> list[Repository]:
-        """Where the repository may be read, in the order to ask: mirrors first. Credentials are not for them."""
-        return [self._at(source, reference, auth) for source in self._sources.of(reference)]
+        """Where the repository may be read, in the order to ask: mirrors first. Credentials are not for them.
 
-    def _at(self, source: Source, reference: Reference, auth: Mapping[str, Any] | None) -> Repository:
-        auth = auth or {}
+        All but the last are tried once: behind a place that fails there is another one.
+        """
+        *others, last = self._sources.of(reference)
+        return [*(self._at(source, reference, auth, 1) for source in others), self._at(last, reference, auth)]
+
+    def _at(
+        self, source: Source, reference: Reference, auth: Mapping[str, Any] | None, attempts: int | None = None
+    ) -> Repository:
+        auth, attempts = auth or {}, attempts or self._attempts
         own = source.domain == reference.domain or (source.domain and auth.get("serveraddress"))
         known = credentials(auth, source.domain) if own else Credentials()
-        return Repository(self._web, source, reference.familiar_name, known, self._pause, attempts=self._attempts)
+        return Repository(self._web, source, reference.familiar_name, known, self._pause, attempts=attempts)
 
     async def login(self, auth: Mapping[str, Any]) -> str:
         """Try the credentials at the registry that they name (Docker Hub's, when none).
@@ -116,7 +122,7 @@ class Registry:
         try:
             await repository.check()
         except Refused as error:
-            text = f"login attempt to {endpoint.schemes[0]}://{endpoint.host}/v2/ failed with status: "
+            text = f"login attempt to {repository.root}/v2/ failed with status: "
             status = error.refusal.status
             if status in (401, 403):
                 raise Unauthorized(f"{text}{status} Unauthorized") from error
@@ -133,7 +139,7 @@ class Registry:
     async def small_blob(self, repository: Repository, blob: Descriptor, limit: int) -> bytes:
         """A blob that is not to be kept, verified."""
         try:
-            body, _ = await repository.small(f"blobs/{blob.digest}", {}, limit)
+            body, _ = await repository.small(f"blobs/{blob.digest}", {}, limit, as_sent=True)
         except Refused as error:
             raise translate(error, blob.digest, repository.name) from error
         if digests.of(body, digests.split(blob.digest)[0]) != blob.digest:

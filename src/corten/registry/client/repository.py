@@ -19,11 +19,13 @@ from corten.errors import CortenError, Failed
 from corten.registry.client import errors, tokens
 from corten.registry.client.auth import Challenge, Credentials, challenges, check_realm, joined, origin
 from corten.registry.client.bodies import read_at_most, refusal_of
+from corten.registry.client.endpoints import is_loopback, settled
 from corten.registry.client.errors import MAX_WAIT, Refusal, Refused
 from corten.registry.client.sources import Source
 from corten.registry.client.web import Tls, Web
 
 MAX_REDIRECTS = 10
+_API = ("/v2/", "/v1/")
 ATTEMPTS = 5
 _RETRY = (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, TimeoutError)
 T = TypeVar("T")
@@ -61,7 +63,7 @@ class Repository:
         self._authorizing = asyncio.Lock()
         self._scheme = source.endpoint.schemes[0]
         self._reached = False
-        self._probed = len(source.endpoint.schemes) == 1
+        self._probed = source.endpoint.is_settled
 
     @property
     def address(self) -> str:
@@ -76,13 +78,21 @@ class Repository:
         return f"{self._scheme}://{self._endpoint.host}/v2/{self._path}/{rest}"
 
     async def small(
-        self, rest: str, headers: Mapping[str, str], limit: int, waiting: Waiting | None = None
+        self,
+        rest: str,
+        headers: Mapping[str, str],
+        limit: int,
+        waiting: Waiting | None = None,
+        as_sent: bool = False,
     ) -> tuple[bytes, Mapping[str, str]]:
-        """A bounded body and its headers, with retries. Raises Refused, or a CortenError about the connection."""
+        """A bounded body (a blob's is wanted `as_sent`) and its headers, with retries.
+
+        Raises Refused, or a CortenError about the connection.
+        """
 
         async def once() -> tuple[bytes, Mapping[str, str]]:
             async with self.get(rest, headers) as response:
-                body = await read_at_most(response, limit)
+                body = await read_at_most(response, limit, as_sent)
                 return body, response.headers
 
         return await self.retry(once, waiting)
@@ -103,15 +113,15 @@ class Repository:
                 return await once()
             except (Refused, aiohttp.ClientError, TimeoutError, OSError) as error:
                 now = progressed() if progressed is not None else 0
-                failures, before = (1 if now > before else failures + 1), max(now, before)
-                wait = self._wait(error, failures)
+                further = now > before
+                failures, before = (1 if further else failures + 1), max(now, before)
+                wait = self._wait(error, failures, last=failures >= self._attempts and not further)
             if waiting is not None:
                 waiting(wait)
             await asyncio.sleep(wait)
 
-    def _wait(self, error: Exception, failures: int) -> float:
+    def _wait(self, error: Exception, failures: int, last: bool) -> float:
         """Seconds until the next attempt. Raises when there is to be none."""
-        last = failures >= self._attempts
         wait = min(self._pause * float(2 ** (failures - 1)), MAX_WAIT) * random.uniform(0.8, 1.2)
         if isinstance(error, Refused):
             if error.refusal.status not in errors.RETRY_STATUS or last:
@@ -132,7 +142,7 @@ class Repository:
         response = await self._follow(self.url(rest), headers, used)
         try:
             # What another origin asks for is not ours to give: it would name a realm of its own.
-            if response.status == 401 and origin(str(response.url)) == origin(self.url(rest)):
+            if response.status == 401 and self._is_ours(str(response.url)):
                 asked = challenges(response.headers.getall("WWW-Authenticate", []))
                 refused = await refusal_of(response)
                 await self._authorize(asked, refused, used)
@@ -164,7 +174,7 @@ class Repository:
         used = self._authorization
         response = await self._request(method, url, headers, body, used, patience)
         try:
-            if response.status == 401 and origin(url) == origin(self.url("")):
+            if response.status == 401 and self._is_ours(url):
                 asked = challenges(response.headers.getall("WWW-Authenticate", []))
                 refused = await refusal_of(response)
                 await self._authorize(asked, refused, used, "pull,push")
@@ -189,7 +199,7 @@ class Repository:
         if home[0] == "https" and there[0] != "https":
             raise Failed(f"registry {self._endpoint.host} sends an upload to where it must not: {url[:200]!r}")
         sent = dict(headers)
-        if there == home and authorization:
+        if authorization and self._is_ours(url):
             sent["Authorization"] = authorization
         tls = self._tls() if there == home else True
         data = body() if body is not None else None
@@ -207,15 +217,22 @@ class Repository:
         await self.retry(once)
 
     async def _probe(self) -> None:
-        """Find out whether a registry that is configured as insecure uses TLS."""
-        for scheme in self._endpoint.schemes:
-            self._scheme = scheme
+        """Find out whether TLS may be done without, by the registry's addresses, and then whether it has TLS."""
+        self._endpoint = endpoint = await settled(self._endpoint)
+        *first, self._scheme = endpoint.schemes
+        for scheme in first:
             try:
-                (await self._web.request("GET", f"{scheme}://{self._endpoint.host}/v2/", {}, self._tls())).close()
-                break
+                (await self._web.request("GET", f"{scheme}://{endpoint.host}/v2/", {}, self._tls())).close()
             except (aiohttp.ClientError, OSError):
                 continue
+            self._scheme = scheme
+            break
         self._probed = True
+
+    def _is_ours(self, url: str) -> bool:
+        """Whether credentials may go there: to the registry's API. What else is on its host and port may be a store of
+        another program, which they mean nothing to, or which refuses them beside a signature (as dockerd has it)."""
+        return origin(url) == origin(self.url("")) and urlsplit(url).path.startswith(_API)
 
     def _tls(self) -> Tls:
         return self._endpoint.tls or self._endpoint.verify
@@ -224,8 +241,8 @@ class Repository:
         home = origin(url)
         for _ in range(MAX_REDIRECTS):
             same = origin(url) == home
-            sent = {"Accept-Encoding": "identity", **headers}
-            if same and authorization:
+            sent = dict(headers)
+            if authorization and self._is_ours(url):
                 sent["Authorization"] = authorization
             tls = self._tls() if same else True
             response = await self._web.request("GET", url, sent, tls)
@@ -266,13 +283,24 @@ class Repository:
         scope = challenge.parameters.get("scope") or (f"repository:{self._path}:{actions}" if self._path else "")
         service = challenge.parameters.get("service", "")
         scopes = [*scope.split(), *(f"repository:{path}:pull" for path in sorted(self.beside))]
-        token = await tokens.fetch(self._web, realm, service, scopes, self._credentials, self._tls_of, self._offline)
+        try:
+            known = self._credentials
+            token = await tokens.fetch(self._web, realm, service, scopes, known, self._tls_of, self._offline)
+        except aiohttp.ClientConnectorError as error:
+            raise errors.connection_error(error, realm) from error
         self.identity_token = token.identity
         return token.access
 
     def _tls_of(self, url: str) -> Tls:
-        """The registry's own TLS settings for its host; for other hosts certificates are verified."""
-        return self._tls() if urlsplit(url).hostname == urlsplit(self.url("")).hostname else True
+        """The registry's own TLS settings for its host; for other hosts certificates are verified.
+
+        So they are on other ports of this machine where a secret is sent: each may be another user's program.
+        """
+        name = urlsplit(url).hostname or ""
+        if name != urlsplit(self.url("")).hostname:
+            return True
+        stranger = is_loopback(name) and origin(url) != origin(self.root)
+        return True if stranger and self._credentials.secret and self._endpoint.tls is None else self._tls()
 
 
 def translate(error: Refused, shown: str, repository: str) -> CortenError:

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 
 from yarl import URL
 
-from corten.errors import Unauthorized
+from corten.errors import Failed
 from corten.registry.client.auth import Credentials
 from corten.registry.client.bodies import read_at_most, refusal_of
-from corten.registry.client.errors import Refused
+from corten.registry.client.errors import RETRY_STATUS, Refused
 from corten.registry.client.web import Tls, Web
 
 CLIENT = "corten"
+_REFUSALS = (401, 403)
 _MAX = 1 << 20
 _MAX_TOKEN = 64 << 10
 
@@ -44,7 +45,7 @@ async def fetch(
 ) -> Token:
     """A token for `scopes`. `offline` asks for an identity token.
 
-    Raises Refused, or Unauthorized for a bad response.
+    Raises Refused when the server refuses, or may answer later; Failed for another answer, which no password changes.
     """
     if known.identity_token:
         form = {
@@ -65,19 +66,27 @@ async def fetch(
         response = await web.request("GET", str(url), headers, tls(realm))
     async with response:
         if response.status != 200:
-            raise Refused(await refusal_of(response))
-        return _parse(await read_at_most(response, _MAX))
+            refusal = await refusal_of(response)
+            if refusal.status not in (*_REFUSALS, *RETRY_STATUS):
+                raise Failed(f"authentication server {_shown(realm)} answers {refusal.status}: {refusal.text}")
+            raise Refused(refusal)
+        return _parse(await read_at_most(response, _MAX), realm)
 
 
-def _parse(body: bytes) -> Token:
+def _shown(realm: str) -> str:
+    """A realm without its query."""
+    return realm.partition("?")[0][:200]
+
+
+def _parse(body: bytes, realm: str) -> Token:
     try:
         document = json.loads(body)
         access = document.get("token") or document.get("access_token")
         identity = document.get("refresh_token") or ""
     except (ValueError, AttributeError, RecursionError) as error:
-        raise Unauthorized("the authentication server's answer is no token") from error
+        raise Failed(f"authentication server {_shown(realm)} answers with no token") from error
     if not _usable(access) or (identity and not _usable(identity)):
-        raise Unauthorized("the authentication server's answer is no token")
+        raise Failed(f"authentication server {_shown(realm)} answers with no token")
     return Token(access, identity)
 
 

@@ -62,7 +62,7 @@ class Web:
                 auto_decompress=False,  # digests and ranges are of what was sent
                 cookie_jar=aiohttp.DummyCookieJar(),
                 read_bufsize=1 << 20,
-                headers={"User-Agent": f"corten/{corten.__version__}"},
+                headers={"User-Agent": f"corten/{corten.__version__}", "Accept-Encoding": "identity"},
             )
         return self._session
 
