@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from corten.errors import Conflict, NotFound
+from corten.layers import header as tar
+from corten.layers import write
 from corten.snapshots.copying import Copying
 from corten.snapshots.overlay import Overlay
 from corten.spec.mounts import Mount
@@ -192,3 +194,112 @@ def test_a_hard_link_to_nothing_is_refused(driver: Any, image: str) -> None:
     with pytest.raises(CortenError):
         layer(driver, "four", None, tars.link("x", "nothing"))
     assert driver.tree_store.keys(True) == before
+
+
+# ----------------------------------------------------------------------------------- the order of entries in a layer
+
+KINDS = {
+    "implied": lambda at: tars.file(f"{at}/foo/.wh.bar", b""),
+    "directory": lambda at: tars.directory(f"{at}/foo"),
+    "file": lambda at: tars.file(f"{at}/foo", b"new"),
+    "symlink": lambda at: tars.symlink(f"{at}/foo", "baz"),
+    "dangling": lambda at: tars.symlink(f"{at}/foo", "nothing"),
+    "link here": lambda at: tars.link(f"{at}/foo", f"{at}/own"),
+    "link below": lambda at: tars.link(f"{at}/foo", f"{at}/low"),
+    "fifo": lambda at: write.header(f"{at}/foo".encode(), tar.FIFO, mode=0o644),
+    "device": lambda at: write.header(f"{at}/foo".encode(), tar.CHAR, mode=0o644, major=1, minor=3),
+    "deleted": lambda at: tars.file(f"{at}/.wh.foo", b""),
+}
+SEEN = {"file": "new", "symlink": "-> baz", "dangling": "-> nothing", "link here": "own", "link below": "low",
+        "fifo": "0o10000", "device": "0o20000"}  # fmt: skip
+LOOK = """
+import json, stat
+def seen(path):
+    try: status = os.lstat(path)
+    except FileNotFoundError: return "absent"
+    if stat.S_ISLNK(status.st_mode): return "-> " + os.readlink(path)
+    if stat.S_ISREG(status.st_mode): return open(path).read()
+    return ",".join(os.listdir(path)) + "/" if stat.S_ISDIR(status.st_mode) else oct(stat.S_IFMT(status.st_mode))
+print(json.dumps({at: [seen(at + "/foo"), seen(at + "/baz"), seen(at + "/low"), seen(at + "/nothing")]
+                  for at in os.listdir(".")}))
+"""
+
+
+def outcome(first: str, second: str) -> str:
+    """The later entry stands in the place of the earlier one, but for what is about the layers below only."""
+    if second == "implied":  # a whiteout in foo
+        return {"directory": "/", "implied": "/", "deleted": "absent"}.get(first) or SEEN[first]
+    if second == "deleted":
+        return {"directory": "/", "implied": "/", "deleted": "absent"}.get(first) or SEEN[first]
+    if second == "directory":
+        return "/" if first in ("implied", "deleted") else "bar/"
+    return SEEN[second]
+
+
+def test_each_kind_of_entry_in_the_place_of_each(driver: Any, tmp_path: Path) -> None:
+    """In one layer. What a link leads to keeps everything, and what it does not lead to is not made."""
+    pairs = {f"{a} {b}".replace(" ", "_"): (a, b) for a in KINDS for b in KINDS}
+    lower = [
+        tars.directory(f"{at}/foo")
+        + tars.file(f"{at}/foo/bar")
+        + tars.file(f"{at}/baz/bar")
+        + tars.file(f"{at}/low", b"low")
+        for at in pairs
+    ]
+    layer(driver, "lower", None, *lower)
+    upper = [tars.file(f"{at}/own", b"own") + KINDS[a](at) + KINDS[b](at) for at, (a, b) in pairs.items()]
+    layer(driver, "upper", "lower", *upper)
+    found = json.loads(inside(driver.view("upper"), tmp_path / "m", LOOK))
+    expected = {at: [outcome(a, b), "bar/", "low", "absent"] for at, (a, b) in pairs.items()}
+    assert found == expected
+
+
+def test_hard_links_to_the_layers_below(driver: Any, tmp_path: Path) -> None:
+    layer(driver, "lower", None, tars.file("low", b"low"), tars.file("other", b"other"), tars.file("e/a", b"e"))
+    layer(
+        driver, "upper", "lower",
+        tars.directory("d", mtime=10**18), tars.link("d/a", "low"), tars.link("d/b", "d/a"), tars.link("d/c", "low"),
+        tars.link("x", "low"), tars.link("x", "other"),
+        tars.directory("gone"), tars.link("gone/a", "low"), tars.symlink("gone", "e"),
+        tars.file(".wh.low", b""), tars.link("moved", "low"),
+    )  # fmt: skip
+    program = """
+names = ["d/a", "d/b", "d/c"]
+print([open(name).read() for name in [*names, "x", "moved"]], len({os.stat(name).st_ino for name in names}))
+print(int(os.stat("d").st_mtime), os.stat("d/a").st_nlink, open("gone/a").read(), os.path.exists("low"))
+"""
+    expected = "['low', 'low', 'low', 'other', 'low'] 1\n1000000000 4 e False\n"
+    assert inside(driver.view("upper"), tmp_path / "m", program) == expected
+
+
+def test_directories_that_are_implied_by_way_of_a_link(driver: Any, tmp_path: Path) -> None:
+    """Their looks are those of the directory that they are, whatever it is called below."""
+    layer(
+        driver, "lower", None,
+        tars.directory("usr/lib/x", mode=0o710), tars.directory("lib/x", mode=0o700),
+        tars.directory("usr/lib/y", mode=0o710),
+    )  # fmt: skip
+    layer(
+        driver, "upper", "lower",
+        tars.symlink("lib", "usr/lib"), tars.file("lib/x/a"),
+        tars.file("usr/lib/y/a"), tars.directory("lib/y", mode=0o777),
+        tars.directory("e", mtime=10**18), tars.directory("d", mtime=2 * 10**18), tars.symlink("d", "e"),
+    )  # fmt: skip
+    program = """
+print(os.readlink("lib"), [oct(os.stat("usr/lib/" + name).st_mode & 0o7777) for name in "xy"], os.listdir("lib/x"))
+print(int(os.stat("e").st_mtime))
+"""
+    expected = "usr/lib ['0o710', '0o777'] ['a']\n1000000000\n"
+    assert inside(driver.view("upper"), tmp_path / "m", program) == expected
+
+
+def test_what_aufs_left_in_layers(driver: Any, tmp_path: Path) -> None:
+    """Its book-keeping is left out; what hard links lead to there is a file of the layer."""
+    layer(
+        driver, "one", None,
+        tars.directory(".wh..wh.plnk"), tars.file(".wh..wh.plnk/1.2", b"linked"), tars.link("a", ".wh..wh.plnk/1.2"),
+        tars.directory(".wh..wh.orph"), tars.file(".wh..wh.orph/x"), tars.file(".wh..wh.aufs", b""),
+        tars.file("d/.wh..wh.plnk/x"),
+    )  # fmt: skip
+    program = "print(sorted(os.listdir('.')), open('a').read(), os.stat('a').st_nlink)"
+    assert inside(driver.view("one"), tmp_path / "m", program) == "['a'] linked 1\n"

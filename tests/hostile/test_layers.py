@@ -116,6 +116,12 @@ def test_chains_of_links(tree: Path) -> None:
         pass
 
 
+def test_a_refusal_names_the_entry_and_no_kernel_call(tree: Path) -> None:
+    circle = tars.symlink("a", "b") + tars.symlink("b", "a")
+    with pytest.raises(Invalid, match=r"^cannot unpack 'a/file': Too many levels of symbolic links$"):
+        unpack(tree, circle + tars.file("a/file"))
+
+
 def test_a_hard_link_through_a_link_cannot_take_a_file_of_the_host(tree: Path) -> None:
     data = tars.symlink("out", "../../canary") + tars.link("mine", "out/secret")
     applied = unpack(tree, data)
@@ -179,6 +185,22 @@ def test_links_inside_the_layer_are_followed_as_in_a_chroot(tree: Path) -> None:
     assert (tree / "run/b").read_bytes() == b"2"
     assert (tree / "c").read_bytes() == b"3"
     assert os.readlink(tree / "lib") == "usr/lib"
+
+
+def test_hard_links_by_way_of_a_link(tree: Path) -> None:
+    """To a file of the layer, in it, and both; a later entry replaces what is meant, whatever it was called."""
+    applied = unpack(
+        tree,
+        tars.symlink("lib", "usr/lib") + tars.file("usr/lib/a", b"1")
+        + tars.link("one", "lib/a") + tars.link("lib/two", "usr/lib/a") + tars.link("lib/three", "lib/a")
+        + tars.link("lib/low", "bin/low") + tars.link("lib/gone", "bin/low") + tars.file("usr/lib/gone", b"2"),
+    )  # fmt: skip
+    assert {os.stat(tree / name).st_ino for name in ("one", "usr/lib/two", "usr/lib/three")} == {
+        os.stat(tree / "usr/lib/a").st_ino
+    }
+    assert applied.links == ((b"usr/lib/low", b"bin/low"),)
+    assert applied.implied == (b"", b"usr", b"usr/lib")
+    assert (tree / "usr/lib/gone").read_bytes() == b"2" and not (tree / "usr/lib/low").exists()
 
 
 def test_a_link_to_what_only_a_lower_layer_has(tree: Path) -> None:

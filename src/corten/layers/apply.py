@@ -2,7 +2,8 @@
 
 Every step is (directory descriptor, one component). Directories are found with openat2 inside the tree's root, so a
 link in the tree may lead anywhere in it, as in a chroot, and never out of it. What an earlier entry of the same layer
-made is replaced, as Docker does; only a directory over a directory is kept.
+made is replaced, as Docker does; only a directory over a directory is kept. A whiteout is about the layers below, and
+takes nothing of its own layer away, nor what a link of it leads to.
 
 A layer is applied by itself, without the layers below, so that layers unpack side by side. Two things then stay open,
 and are part of the answer for `corten.layers.inherit` to settle when the tree gets its parent: directories that the
@@ -19,14 +20,13 @@ from typing import NamedTuple
 
 from corten.errors import Exhausted, Invalid
 from corten.kernel import descriptors, paths
-from corten.layers import attributes, tree, whiteout
+from corten.layers import attributes, marks, tree, whiteout
 from corten.layers import header as tar
+from corten.layers.directories import PATH_DIRECTORY, Directories, Place, inside, link, plain
 from corten.layers.entries import Entry, Limits, entries
 from corten.layers.source import Source
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_PATH_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CACHE = 128
 _MAX_LINKS = 40
 _REFUSED = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EINVAL, errno.EXDEV, errno.ENOENT, errno.EISDIR,
             errno.E2BIG, errno.ERANGE, errno.EFBIG)  # fmt: skip
@@ -62,7 +62,7 @@ def apply(root: int, source: Source, limits: Limits, umask: int | None = None) -
     finally:
         layer.close()
     source.drain()
-    return Applied(layer.size, layer.inodes, tuple(layer.implied), tuple(layer.links))
+    return Applied(layer.size, layer.inodes, tuple(layer.implied), tuple(layer.links.items()))
 
 
 def clean(name: bytes, longest: int) -> list[bytes]:
@@ -87,31 +87,32 @@ class _Layer:
         self._root = root
         self._source = source
         self._limits = limits
-        self._directories: dict[bytes, int] = {}  # path to descriptor, in the order of use
+        self._directories = Directories(root)
         self._times: dict[bytes, int] = {}
         self._umask = umask
-        self._stale = False
         self._links = 0
         self.size = 0
         self.inodes = 0
-        self.implied: dict[bytes, None] = {b"": None}  # the root, until it has an entry
-        self.links: list[tuple[bytes, bytes]] = []
+        # By real paths, as are the times: without a link in them. The root is implied until it has an entry.
+        self.implied: dict[bytes, None] = {b"": None}
+        self.links: dict[bytes, bytes] = {}
+        self._opaque: set[bytes] = set()
+        self._hiding: set[bytes] = set()  # directories with whiteouts in them
 
     def add(self, entry: Entry) -> None:
         """One entry; errors name it."""
         try:
             self._add(entry)
         except OSError as error:
-            shown = entry.name[:200].decode(errors="backslashreplace")
+            shown, reason = entry.name[:200].decode(errors="backslashreplace"), os.strerror(error.errno or 0)
             if error.errno in _FULL:
                 raise Exhausted(f"no space left on device, unpacking {shown!r}") from error
             if error.errno in _REFUSED:
-                raise Invalid(f"cannot unpack {shown!r}: {error.strerror}") from error
-            raise OSError(error.errno, f"{error.strerror}, unpacking {shown!r}") from error
+                raise Invalid(f"cannot unpack {shown!r}: {reason}") from error
+            raise OSError(error.errno, f"{reason}, unpacking {shown!r}") from error
 
     def _add(self, entry: Entry) -> None:
-        if self._stale or len(self._directories) > _CACHE:
-            self._trim()
+        self._directories.trim()
         self._links = 0
         parts = clean(entry.name, self._limits.path)
         if not parts:
@@ -121,26 +122,28 @@ class _Layer:
             self._describe_directory(self._root, entry)
             self._times[b""] = entry.mtime
             return
+        if whiteout.META_PREFIX in entry.name and whiteout.is_meta(parts):
+            return
         self._count()
         name = parts.pop()
         parent = b"/".join(parts)
         if name.startswith(whiteout.PREFIX):
             self._whiteout(parent, name)
             return
-        dirfd = self._directory(parent)
+        place = self._directory(parent)
         match entry.type:
             case tar.DIRECTORY:
-                self._make_directory(dirfd, parent, name, entry)
+                self._make_directory(place, name, entry)
             case tar.REGULAR:
-                self._make_file(dirfd, name, entry)
+                self._make_file(place.fd, name, entry)
             case tar.SYMLINK:
-                self._make(dirfd, name, lambda: os.symlink(entry.link, name, dir_fd=dirfd))
-                self._describe(dirfd, name, entry)
+                self._make(place.fd, name, lambda: os.symlink(entry.link, name, dir_fd=place.fd))
+                self._describe(place.fd, name, entry)
                 self.size += len(entry.link)  # what stat(2) says it measures, and dockerd counts
             case tar.LINK:
-                self._make_link(dirfd, parent, name, entry)
+                self._make_link(place, name, entry)
             case _:
-                self._make_node(dirfd, name, entry)
+                self._make_node(place.fd, name, entry)
 
     # ------------------------------------------------------------------------------------------ things in the tree
 
@@ -172,18 +175,19 @@ class _Layer:
             self._source.copy(fd, length)
         os.ftruncate(fd, entry.real)
 
-    def _make_directory(self, dirfd: int, parent: bytes, name: bytes, entry: Entry) -> None:
-        path = parent + b"/" + name if parent else name
+    def _make_directory(self, place: Place, name: bytes, entry: Entry) -> None:
+        path = place.path(name)
         self.implied.pop(path, None)
-        fd = self._new_directory(dirfd, name)
+        fd = self._new_directory(place, name)
         try:
             self._describe_directory(fd, entry)
         finally:
             os.close(fd)
         self._times[path] = entry.mtime
 
-    def _new_directory(self, dirfd: int, name: bytes) -> int:
+    def _new_directory(self, place: Place, name: bytes) -> int:
         """mkdir unless it is one already; a readable descriptor of it."""
+        dirfd = place.fd
         try:
             os.mkdir(name, 0o755, dir_fd=dirfd)
         except FileExistsError:
@@ -194,6 +198,7 @@ class _Layer:
                 fd = tree.open_directory(name, dirfd)
                 if whiteout.is_whiteout(status):  # deleted below and made anew here
                     whiteout.make_opaque(fd)
+                    self._opaque.add(place.path(name))
                 return fd
         return tree.open_directory(name, dirfd)
 
@@ -215,26 +220,42 @@ class _Layer:
             finally:
                 os.close(node)
 
-    def _make_link(self, dirfd: int, parent: bytes, name: bytes, entry: Entry) -> None:
+    def _make_link(self, place: Place, name: bytes, entry: Entry) -> None:
         target = clean(entry.link, self._limits.path)
         if not target:
             raise Invalid("hard link to the root directory")
-        own = parent + b"/" + name if parent else name
         try:
-            from_fd = self._existing(b"/".join(target[:-1]))
-            status = os.stat(target[-1], dir_fd=from_fd, follow_symlinks=False)
+            there = self._directories.find(b"/".join(target[:-1]))
+            status = os.stat(target[-1], dir_fd=there.fd, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
-            self.links.append((own, b"/".join(target)))
+            self._link_below(place, name, b"/".join(target))
             return
-        if stat.S_ISDIR(status.st_mode):
+        if marks.is_mark(status):
+            self._link_below(place, name, self.links[there.path(target[-1])])
+        elif whiteout.is_whiteout(status):
+            self._link_below(place, name, b"/".join(target))
+        elif stat.S_ISDIR(status.st_mode):
             raise Invalid(f"hard link to a directory: {entry.link[:200]!r}")
+        else:
+            self._link_here(place.fd, name, there.fd, target[-1], status)
+
+    def _link_below(self, place: Place, name: bytes, target: bytes) -> None:
+        """A hard link to what the layers below may have."""
+        path = place.path(name)
+        if len(path) > self._limits.path:  # by way of a link
+            raise Invalid(f"hard link has a path of more than {self._limits.path} bytes: {path[:100]!r}")
+        self._make(place.fd, name, lambda: marks.put(place.fd, name))
+        self.links.pop(path, None)
+        self.links[path] = target
+
+    def _link_here(self, dirfd: int, name: bytes, from_fd: int, target: bytes, status: os.stat_result) -> None:
         try:
-            os.link(target[-1], name, src_dir_fd=from_fd, dst_dir_fd=dirfd, follow_symlinks=False)
+            os.link(target, name, src_dir_fd=from_fd, dst_dir_fd=dirfd, follow_symlinks=False)
         except FileExistsError:
             there = os.stat(name, dir_fd=dirfd, follow_symlinks=False)
             if (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino):
                 return
-            held = os.open(target[-1], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=from_fd)
+            held = os.open(target, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=from_fd)
             try:  # the target may go with what is cleared away; its descriptor does not
                 self._clear(dirfd, name)
                 os.link(descriptors.path(held), name, dst_dir_fd=dirfd, follow_symlinks=True)
@@ -242,28 +263,30 @@ class _Layer:
                 os.close(held)
 
     def _whiteout(self, parent: bytes, name: bytes) -> None:
-        if name == whiteout.OPAQUE_MARK:
-            fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._directory(parent))
-            try:
-                whiteout.make_opaque(fd)
-            finally:
-                os.close(fd)
-            return
-        if name.startswith(whiteout.META_PREFIX):
-            return
+        opaque = name == whiteout.OPAQUE_MARK
         hidden = name[len(whiteout.PREFIX) :]
         if hidden in (b"", b".", b".."):
             raise Invalid(f"whiteout of nothing: {name!r}")
-        dirfd = self._directory(parent)
+        if not self._directories.is_plain(parent):
+            return  # something else of this layer stands before all that is below
+        place = self._directory(parent)
+        if opaque:
+            self._make_opaque(place, b".")
+            return
+        self._hiding.add(place.real)
         try:
-            whiteout.make(dirfd, hidden)
+            whiteout.make(place.fd, hidden)
         except FileExistsError:  # made by this layer; a whiteout is only about the layers below
-            if stat.S_ISDIR(os.stat(hidden, dir_fd=dirfd, follow_symlinks=False).st_mode):
-                fd = tree.open_directory(hidden, dirfd)
-                try:
-                    whiteout.make_opaque(fd)
-                finally:
-                    os.close(fd)
+            if stat.S_ISDIR(os.stat(hidden, dir_fd=place.fd, follow_symlinks=False).st_mode):
+                self._make_opaque(place, hidden)
+
+    def _make_opaque(self, place: Place, name: bytes) -> None:
+        self._opaque.add(place.real if name == b"." else place.path(name))
+        fd = tree.open_directory(name, place.fd)
+        try:
+            whiteout.make_opaque(fd)
+        finally:
+            os.close(fd)
 
     def _make(self, dirfd: int, name: bytes, make: Callable[[], None]) -> None:
         try:
@@ -280,62 +303,56 @@ class _Layer:
 
     def _clear(self, dirfd: int, name: bytes) -> None:
         """Remove what an earlier entry left at `name`."""
-        self._stale = True  # cached paths may have led through it; their descriptors stay good for this entry
+        self._directories.changed()
         tree.remove(dirfd, name)
 
     # --------------------------------------------------------------------------------------- directories by their path
 
-    def _directory(self, path: bytes) -> int:
-        """A descriptor of directory `path`, made when it is missing. It stays the cache's."""
+    def _directory(self, path: bytes) -> Place:
+        """Directory `path`, made when it is missing."""
         try:
-            return self._existing(path)
+            return self._directories.find(path)
         except (FileNotFoundError, NotADirectoryError):
-            fd = self._directories[path] = self._make_path(path.split(b"/"))
-            return fd
+            return self._directories.keep(path, self._make_path(path.split(b"/")))
 
-    def _existing(self, path: bytes) -> int:
-        if not path:
-            return self._root
-        fd = self._directories.get(path)
-        if fd is None:
-            fd = self._directories[path] = paths.open_in(self._root, path, os.O_PATH | os.O_DIRECTORY)
-        return fd
-
-    def _make_path(self, parts: list[bytes]) -> int:
+    def _make_path(self, parts: list[bytes]) -> Place:
         """mkdir -p: the deepest part that is there, then one component at a time."""
         for length in range(len(parts) - 1, -1, -1):
             try:
-                here = paths.open_in(self._root, b"/".join(parts[:length]), os.O_PATH | os.O_DIRECTORY)
+                found = self._directories.find(b"/".join(parts[:length]))
                 break
             except (FileNotFoundError, NotADirectoryError):
                 continue
-        for end in range(length + 1, len(parts) + 1):
+        here = Place(os.dup(found.fd), found.real)
+        for name in parts[length:]:
             above = here
             try:
-                here = self._imply(above, parts[:end])
+                here = self._imply(above, name)
             finally:
-                os.close(above)
+                os.close(above.fd)
         return here
 
-    def _imply(self, dirfd: int, parts: list[bytes]) -> int:
+    def _imply(self, place: Place, name: bytes) -> Place:
         """A directory that has no entry of its own. A dangling link leads to where its target would be."""
-        name = parts[-1]
-        if name.startswith(whiteout.PREFIX):
+        path = place.path(name)
+        if name.startswith(whiteout.PREFIX) and path != whiteout.LINKS:
             raise Invalid(f"tar entry inside a whiteout: {name[:200]!r}")
-        target = _link(dirfd, name)
+        target = link(place.fd, name)
         if target is not None:
             self._links += 1
             if self._links > _MAX_LINKS:
                 raise Invalid("too many links to follow")
-            above = [] if target.startswith(b"/") else parts[:-1]
-            inside = _inside(above, target)
-            return os.dup(self._directory(b"/".join(inside)))
+            above = [] if target.startswith(b"/") or not place.real else place.real.split(b"/")
+            there = self._directory(b"/".join(inside(above, target)))
+            return Place(os.dup(there.fd), there.real)
         self._count()
-        fd = self._new_directory(dirfd, name)
+        fd = self._new_directory(place, name)
         try:
             os.fchmod(fd, 0o755)
-            self.implied[b"/".join(parts)] = None
-            return os.open(".", _PATH_DIRECTORY, dir_fd=fd)
+            self.implied.pop(path, None)
+            self.implied[path] = None
+            self._times.pop(path, None)
+            return Place(os.open(".", PATH_DIRECTORY, dir_fd=fd), path)
         finally:
             os.close(fd)
 
@@ -344,52 +361,32 @@ class _Layer:
         if self.inodes > self._limits.inodes:
             raise Invalid(f"layer has more than {self._limits.inodes} entries")
 
-    def _trim(self) -> None:
-        """Between entries: close descriptors that may be stale, or the oldest when there are many."""
-        surplus = len(self._directories) if self._stale else len(self._directories) - _CACHE // 2
-        for path in list(self._directories)[:surplus]:
-            os.close(self._directories.pop(path))
-        self._stale = False
-
     def finish(self) -> None:
-        """Times of directories, which every entry made in them had changed."""
+        """What the order of entries has left open. Times of directories come last: everything made in them changes
+        them."""
+        self.implied = {path: None for path in self.implied if self._is_directory(path)}
+        self.links = {path: target for path, target in self.links.items() if marks.take(self._root, path)}
+        if self._opaque:
+            whiteout.clear(self._root, self._hiding, self._opaque)
+        if self._is_directory(whiteout.LINKS):
+            tree.remove(self._root, whiteout.LINKS)
+            self.implied.pop(whiteout.LINKS, None)
         for path, mtime in self._times.items():
-            try:
-                fd = paths.open_in(self._root, path, os.O_RDONLY | os.O_DIRECTORY)
-            except OSError as error:
-                if error.errno in _REFUSED:
-                    continue  # replaced by a later entry, if only by a link that leads nowhere
-                raise
-            try:
-                os.utime(fd, ns=(mtime, mtime))
-            finally:
-                os.close(fd)
+            fd = plain(self._root, path, os.O_RDONLY)
+            if fd is not None:  # else it was replaced by a later entry
+                try:
+                    os.utime(fd, ns=(mtime, mtime))
+                finally:
+                    os.close(fd)
+
+    def _is_directory(self, path: bytes) -> bool:
+        fd = plain(self._root, path)
+        if fd is not None:
+            os.close(fd)
+        return fd is not None
 
     def close(self) -> None:
-        for fd in self._directories.values():
-            os.close(fd)
-        self._directories.clear()
-
-
-def _link(dirfd: int, name: bytes) -> bytes | None:
-    """The target of `name` when it is a symbolic link."""
-    try:
-        return os.readlink(name, dir_fd=dirfd)
-    except OSError as error:
-        if error.errno in (errno.EINVAL, errno.ENOENT):
-            return None
-        raise
-
-
-def _inside(above: list[bytes], target: bytes) -> list[bytes]:
-    """Where a link leads, with `..` stopping at the root, as in a chroot."""
-    parts = list(above)
-    for part in target.split(b"/"):
-        if part == b"..":
-            del parts[-1:]
-        elif part not in (b"", b"."):
-            parts.append(part)
-    return parts
+        self._directories.close()
 
 
 def _umask() -> int:

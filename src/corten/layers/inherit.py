@@ -30,8 +30,9 @@ def settle(tree: int, parents: Sequence[int], implied: Sequence[bytes], links: S
                 _copy_directory(tree, path, found)
         finally:
             os.close(found)
+    made: dict[bytes, bytes] = {}
     for path, target in links:
-        _link(tree, parents, path, target)
+        _link(tree, parents, path, target, made)
 
 
 def _below(parents: Sequence[int], path: bytes) -> int | None:
@@ -79,19 +80,40 @@ def _copy_directory(tree: int, path: bytes, source: int) -> None:
         os.close(target)
 
 
-def _link(tree: int, parents: Sequence[int], path: bytes, target: bytes) -> None:
+def _link(tree: int, parents: Sequence[int], path: bytes, target: bytes, made: dict[bytes, bytes]) -> None:
+    """`made` are the paths of the copies so far, by what they are copies of: further names of one are links to it."""
+    directory, name = _parent(tree, path)
+    try:
+        before = os.fstat(directory)
+        if target in made:
+            there, first = _parent(tree, made[target])
+            try:
+                os.link(first, name, src_dir_fd=there, dst_dir_fd=directory, follow_symlinks=False)
+            finally:
+                os.close(there)
+        else:
+            _copy_below(parents, target, directory, name)
+            made[target] = path
+        os.utime(descriptors.path(directory), ns=(before.st_atime_ns, before.st_mtime_ns))  # it is the layer's own
+    finally:
+        os.close(directory)
+
+
+def _parent(tree: int, path: bytes) -> tuple[int, bytes]:
+    """An O_PATH descriptor of the directory that `path` is in, and its name there."""
+    above, _, name = path.rpartition(b"/")
+    resolve = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS
+    return paths.openat2(tree, above or b".", os.O_PATH | os.O_DIRECTORY, 0, resolve), name
+
+
+def _copy_below(parents: Sequence[int], target: bytes, directory: int, name: bytes) -> None:
     found = _below(parents, target)
     if found is None:
         raise Invalid(f"hard link to a file that does not exist: {target[:200]!r}")
     try:
         if not stat.S_ISREG(os.fstat(found).st_mode):
             raise Invalid(f"hard link to a lower layer's {target[:200]!r}, which is no regular file")
-        parent, _, name = path.rpartition(b"/")
-        directory = paths.open_in(tree, parent, os.O_PATH | os.O_DIRECTORY)
-        try:
-            _copy_file(found, directory, name)
-        finally:
-            os.close(directory)
+        _copy_file(found, directory, name)
     finally:
         os.close(found)
 

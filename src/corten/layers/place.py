@@ -73,7 +73,7 @@ class Placing:
                 raise Exhausted(f"no space left on device, writing {shown!r}") from error
             if error.errno == errno.EROFS:
                 raise Forbidden(f"container rootfs or volume is marked read-only: {shown!r}") from error
-            raise Invalid(f"cannot write {shown!r}: {error.strerror}") from error
+            raise Invalid(f"cannot write {shown!r}: {os.strerror(error.errno or 0)}") from error
 
     def _add(self, entry: Entry, source: Source) -> None:
         parts = clean(entry.name, self._limits.path)
@@ -188,10 +188,15 @@ class Placing:
         return self._owners.outside(*(self._owner if self._owner is not None else (entry.uid, entry.gid)))
 
     def _touch(self, path: bytes, mtime: int) -> None:
+        above, _, name = path.rpartition(b"/")
         try:
-            fd = paths.open_in(self._root, self._target + b"/" + path, _DIRECTORY)
+            parent = paths.open_in(self._root, self._target + b"/" + above, os.O_PATH | os.O_DIRECTORY)
+            try:
+                fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+            finally:
+                os.close(parent)
         except OSError:
-            return  # gone again, by the container's own doing
+            return  # gone again, by the container's own doing, or replaced by a later entry
         try:
             os.utime(fd, ns=(mtime, mtime))
         finally:
