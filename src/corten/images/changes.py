@@ -1,18 +1,27 @@
-"""The `--change` of import and commit: Dockerfile instructions that only touch the configuration."""
+"""The `--change` of import and commit: Dockerfile instructions that only touch the configuration.
+
+Variables are those of its environment as the change finds it; PATH is the default one where it has none, as it is for
+the container's program. What a shell or a program gets later (CMD, ENTRYPOINT, HEALTHCHECK, ONBUILD) keeps its `$`.
+"""
 
 from __future__ import annotations
 
 import copy
+import posixpath
 import re
-import shlex
 from collections.abc import Iterable
 from typing import Any
 
 from corten.errors import Invalid
 from corten.spec import go_json
 from corten.spec.json import Json
+from corten.spec.shell_words import expanded, words
 from corten.units.durations import parse_duration
 
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # plan/process.py's
+# As `docker run -p` has them: [[IP:]HOST:]PORT[-PORT][/PROTOCOL]; only the container's side is the image's.
+_PORT = re.compile(r"(?:(?:(?:[0-9.]+|\[[0-9A-Fa-f:]+\]):)?[0-9-]*:)?(\d{1,5})(?:-(\d{1,5}))?(?:/([A-Za-z]+))?")
+_PROTOCOLS = ("tcp", "udp", "sctp")
 _HEALTH = {
     "interval": "Interval",
     "timeout": "Timeout",
@@ -26,7 +35,7 @@ def apply_changes(config: Json, changes: Iterable[str]) -> Json:
 
     Raises Invalid with the instruction's name for a bad one.
     """
-    result = copy.deepcopy(config)
+    result, commanded = copy.deepcopy(config), False
     for change in changes:
         word, _, rest = change.strip().partition(" ")
         rest = rest.strip()
@@ -39,7 +48,14 @@ def apply_changes(config: Json, changes: Iterable[str]) -> Json:
             instruction(result, rest)
         except ValueError as error:
             raise Invalid(f"cannot parse change {change[:200]!r}: {error}") from error
+        commanded = commanded or word.upper() == "CMD"
+        if word.upper() == "ENTRYPOINT" and not commanded:
+            result.pop("Cmd", None)  # those were arguments of another program
     return result
+
+
+def _variables(config: Json) -> dict[str, str]:
+    return {"PATH": _PATH, **dict(entry.partition("=")[::2] for entry in config.get("Env") or [])}
 
 
 def _json(text: str) -> Any:
@@ -62,53 +78,68 @@ def _command(text: str) -> list[str]:
     return ["/bin/sh", "-c", text]
 
 
-def _words(text: str) -> list[str]:
-    if text.startswith("["):
-        words = _json(text)
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise ValueError("not a list of strings")
-        return words
-    return shlex.split(text)
+def _words(config: Json, text: str) -> list[str]:
+    if not text.startswith("["):
+        return [word.text for word in words(text, _variables(config))]
+    listed = _json(text)
+    if not isinstance(listed, list) or not all(isinstance(word, str) for word in listed):
+        raise ValueError("not a list of strings")
+    return [expanded(word, _variables(config)) for word in listed]
 
 
-def _pairs(text: str) -> list[tuple[str, str]]:
+def _pairs(config: Json, text: str) -> list[tuple[str, str]]:
     """`A=1 B="2 3"`, or the old form `A 1`."""
     first = text.split(None, 1)
-    if "=" not in first[0]:
+    if "=" not in first[0] and first[0][0] not in "\"'":
         if len(first) < 2:
             raise ValueError("wants a name and a value")
-        return [(first[0], first[1])]
-    pairs = [word.partition("=") for word in shlex.split(text)]
-    if any(not name or not equals for name, equals, _ in pairs):
+        return [(first[0], expanded(first[1], _variables(config)))]
+    found = words(text, _variables(config))
+    if any(word.equals < 1 for word in found):
         raise ValueError("wants NAME=VALUE")
-    return [(name, value) for name, _, value in pairs]
+    return [(word.text[: word.equals], word.text[word.equals + 1 :]) for word in found]
 
 
 def _env(config: Json, text: str) -> None:
     env = dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
-    env.update(_pairs(text))
+    env.update(_pairs(config, text))
     config["Env"] = [f"{name}={value}" for name, value in env.items()]
 
 
 def _label(config: Json, text: str) -> None:
-    config["Labels"] = {**(config.get("Labels") or {}), **dict(_pairs(text))}
+    config["Labels"] = {**(config.get("Labels") or {}), **dict(_pairs(config, text))}
 
 
 def _expose(config: Json, text: str) -> None:
     ports = config.setdefault("ExposedPorts", None) or {}
-    for word in text.split():
-        if not re.fullmatch(r"\d{1,5}(-\d{1,5})?(/(tcp|udp|sctp))?", word):
-            raise ValueError(f"invalid port {word!r}")
-        ports[word if "/" in word else word + "/tcp"] = {}
+    for word in words(text, _variables(config)):
+        for each in word.text.split():
+            ports |= {port: {} for port in _ports(each)}
     config["ExposedPorts"] = ports
 
 
+def _ports(text: str) -> list[str]:
+    """Each port of a range, as PORT/PROTOCOL."""
+    found = _PORT.fullmatch(text)
+    if found is None:
+        raise ValueError(f"invalid port {text[:100]!r}")
+    first, protocol = int(found[1]), (found[3] or "tcp").lower()
+    last = int(found[2] or first)
+    if protocol not in _PROTOCOLS:
+        raise ValueError(f"invalid protocol {found[3]!r}")
+    if not first <= last < 1 << 16:
+        raise ValueError(f"invalid port {text[:100]!r}")
+    return [f"{port}/{protocol}" for port in range(first, last + 1)]
+
+
 def _volume(config: Json, text: str) -> None:
-    config["Volumes"] = {**(config.get("Volumes") or {}), **{word: {} for word in _words(text)}}
+    config["Volumes"] = {**(config.get("Volumes") or {}), **{word: {} for word in _words(config, text)}}
 
 
 def _workdir(config: Json, text: str) -> None:
-    config["WorkingDir"] = text if text.startswith("/") else (config.get("WorkingDir") or "/").rstrip("/") + "/" + text
+    """In the one before it, where it is not absolute."""
+    path = posixpath.join("/", config.get("WorkingDir") or "", expanded(text, _variables(config)))
+    config["WorkingDir"] = "/" + posixpath.normpath(path).lstrip("/")
 
 
 def _health(config: Json, text: str) -> None:
@@ -147,11 +178,11 @@ def _cmd(config: Json, text: str) -> None:
 
 
 def _user(config: Json, text: str) -> None:
-    config["User"] = text
+    config["User"] = expanded(text, _variables(config))
 
 
 def _stop_signal(config: Json, text: str) -> None:
-    config["StopSignal"] = text
+    config["StopSignal"] = expanded(text, _variables(config))
 
 
 _INSTRUCTIONS = {
