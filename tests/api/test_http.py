@@ -81,6 +81,9 @@ def test_versions_refused(http: Connection, version: str, text: str) -> None:
         ("GET", "/volumes/none", None, 404, "get none: no such volume"),
         ("DELETE", "/volumes/none", None, 404, "get none: no such volume"),
         ("DELETE", "/volumes/none?force=1", None, 204, ""),
+        ("POST", "/volumes/create", None, 400, "got EOF while reading request body"),
+        ("POST", "/volumes/create", {}, 201, ""),
+        ("POST", "/exec/none/start", None, 400, "got EOF while reading request body"),
         ("POST", "/volumes/create", {"Name": "a/b"}, 400, "includes invalid characters"),
         ("POST", "/volumes/create", {"Name": "ab", "Driver": "nfs"}, 404, 'plugin "nfs" not found'),
         ("POST", "/volumes/create", {"Name": 5}, 400, ""),
@@ -88,6 +91,15 @@ def test_versions_refused(http: Connection, version: str, text: str) -> None:
         ("GET", "/swarm", None, 503, "not a swarm manager"),
         ("GET", "/images/search?term=x&filters=%7B%22no%22%3A%5B%22x%22%5D%7D", None, 400, "invalid filter"),
         ("POST", "/images/create", None, 400, "has to be named"),
+        ("POST", "/images/create?fromImage=127.0.0.1:1/x&platform=nosuch", None, 400, "unknown operating system"),
+        (
+            "POST",
+            "/images/create?fromSrc=http://127.0.0.1:1/x.tar",
+            None,
+            500,
+            'Get "http://127.0.0.1:1/x.tar": dial tcp',
+        ),
+        ("POST", "/images/create?fromSrc=ftp://x/x.tar", None, 400, "no http:// or https:// URL"),
     ],
 )
 def test_bad_requests(http: Connection, method: str, path: str, body: Any, status: int, text: str) -> None:

@@ -165,7 +165,14 @@ MANIFESTS: dict[str, tuple[bytes | Callable[[Held], bytes], str]] = {
     "size-petabyte": (layered(size=1 << 49), "that its manifest says"),
     "size-one-more": (layered(size=len(Made([OTHER]).layers[0]) + 1), "that its manifest says"),
     "size-one-less": (layered(size=len(Made([OTHER]).layers[0]) - 1), "that its manifest says"),
-    "foreign": (layered(mediaType="application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"), "foreign"),
+    "foreign": (
+        layered(
+            mediaType="application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            digest=digest(b"nowhere"),
+            urls=["http://127.0.0.1:1/layer", "file:///etc/passwd"],
+        ),
+        "has not got it, and no other place is asked for it",
+    ),
     "encrypted": (layered(mediaType=OCI_LAYER + "+gzip+encrypted"), "unsupported layer media type"),
     "no-tar": (layered(mediaType="application/octet-stream"), "unsupported layer media type"),
     "type-number": (layered(mediaType=7), "mediaType"),
@@ -399,7 +406,11 @@ def test_an_image_without_layers_works(daemon: Fragile, registry: Held, unharmed
      "fromImage=a&tag=../x", "fromImage=a&tag=..%2fx", "fromImage=a&tag=" + "x" * 129, "fromImage=a@sha256:../x",
      "fromImage=" + "a" * 300, "fromImage=" + "0" * 64, "fromImage=a&tag=sha256:abc", "fromImage=A", "fromImage=%ff",
      "fromImage=127.0.0.1:99999999/a", "fromImage=[::1/a", "fromImage=user:pass@host/a", "fromImage=http://x/y",
-     "fromImage=busybox&platform=../x", "fromImage=busybox&platform=a/b/c/d"],
+     "fromImage=busybox&platform=../x", "fromImage=busybox&platform=a/b/c/d",
+     "fromImage=busybox&platform=nosuch", "fromImage=busybox&platform=linux/nosuch",
+     "fromImage=busybox&platform=nosuch/amd64", "fromImage=busybox&platform=windows/amd64",
+     "fromSrc=-&platform=nosuch", "fromSrc=-&platform=windows/amd64",
+     "fromSrc=ftp://x/y.tar", "fromSrc=file:///etc/passwd", "fromSrc=http://", "fromSrc=http://x:99999/"],
 )  # fmt: skip
 def test_names(daemon: Fragile, unharmed: None, query: str) -> None:
     """IMG-03."""

@@ -30,7 +30,7 @@ async def create(call: Call) -> web.StreamResponse:
 
 async def start(call: Call) -> web.StreamResponse:
     """Detached: answered when it runs. Otherwise the connection is taken first, and errors go into it."""
-    body = await call.body(ExecStart, optional=True)
+    body = await call.body(ExecStart)
     execs = call.engine.execs
     exec = execs.get(call.path["id"])
     execs.check_startable(exec)

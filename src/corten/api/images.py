@@ -10,7 +10,7 @@ from corten.api.call import Call, decode_object, json_answer, read_body, upload
 from corten.api.routes import Route
 from corten.api.streams import begin, pieces, progress, progress_to_the_end
 from corten.api.versions import NO_VIRTUAL_SIZE, Version
-from corten.errors import Invalid, Unsupported
+from corten.errors import Invalid
 from corten.images import prune as image_prune
 from corten.spec.docker.auth import AuthConfig
 from corten.spec.json import Json
@@ -47,12 +47,12 @@ async def create(call: Call) -> web.StreamResponse:
         return await progress(call, source)
     if not (source_name := call.text("fromSrc")):
         raise Invalid("an image to pull (fromImage) or to import (fromSrc) has to be named")
-    if source_name != "-":
-        raise Unsupported("importing from a URL is not supported: send the archive, as `docker import -` does")
     changes = call.query.getall("changes", [])
     names = (call.text("repo"), call.text("tag"), call.text("message"))
-    body = upload(call.request)
-    source = call.engine.images.import_(body, *names, changes, call.text("platform") or None)
+    platform = call.text("platform") or None
+    if source_name != "-":
+        return await progress(call, call.engine.images.import_(source_name, *names, changes, platform))
+    source = call.engine.images.import_(upload(call.request), *names, changes, platform)
     return await progress_to_the_end(call, source, status_200=False)
 
 

@@ -19,7 +19,7 @@ async def list_volumes(call: Call) -> web.StreamResponse:
 
 
 async def create(call: Call) -> web.StreamResponse:
-    asked = await call.body(VolumeCreate, optional=True)
+    asked = await call.body(VolumeCreate)
     volumes = call.engine.volumes
     volume = volumes.create(asked.name, asked.driver, asked.driver_opts, asked.labels)
     return json_answer(volumes.shown(volume), 201)

@@ -14,6 +14,7 @@ from corten.store.blobs import Blobs, Ingest
 from corten.store.feed import Feed
 from corten.store.leases import Lease
 
+_MAX_LINKS = 8
 _DOCUMENTS = ("manifest.json", "index.json", "oci-layout")
 
 
@@ -103,19 +104,23 @@ class Archive:
             return digest
         return ingest.commit()
 
-    def has(self, name: str) -> bool:
-        return _clean(name) in self.files or _clean(name) in self._links
-
-    def find(self, name: str) -> str:
-        """The digest of a member, links followed. Raises Invalid when it is not in the archive."""
+    def look_up(self, name: str) -> str | None:
+        """The digest of a member, links followed; None when it is not in the archive."""
         current = _clean(name)
-        for _ in range(8):
+        for _ in range(_MAX_LINKS):
             if current in self.files:
                 return self.files[current]
             if current not in self._links:
                 break
             current = self._links[current]
-        raise Invalid(f"archive has no {name[:200]!r}, which its manifest names")
+        return None
+
+    def find(self, name: str) -> str:
+        """As `look_up`. Raises Invalid when it is not in the archive."""
+        digest = self.look_up(name)
+        if digest is None:
+            raise Invalid(f"archive has no {name[:200]!r}, which its manifest names")
+        return digest
 
 
 def _clean(name: str) -> str:

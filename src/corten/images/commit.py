@@ -146,7 +146,7 @@ class Committer:
                     )
         for data in (text, body):
             await asyncio.to_thread(self._store.blobs.put, data)
-        await image_keep.keep(self._store, plan, [str(name)] if name else [], [])
+        await image_keep.keep(self._store, plan, [str(name)] if name else [], [], parent=parent.id if parent else "")
         return plan.id
 
 

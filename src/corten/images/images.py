@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,10 +14,10 @@ from corten.images import view as image_view
 from corten.images.builtin import MADE_OF, Builtin
 from corten.images.collect import RESUMABLE
 from corten.images.commit import Committer, Request
-from corten.images.importing import Importer
+from corten.images.importing import SENT, Importer
 from corten.images.load import Loader
 from corten.images.progress import Emit, status, stream
-from corten.images.pull import Puller
+from corten.images.pull import EVERY, Puller
 from corten.images.push import Pusher
 from corten.images.remote import Remote
 from corten.images.remove import Remover, Users
@@ -24,6 +25,7 @@ from corten.images.save import Base, save
 from corten.images.store import ImageStore, ImageTrees
 from corten.images.unpack import Workers
 from corten.images.uses import Uses
+from corten.registry.client import archives
 from corten.registry.client.registry import Registry
 from corten.spec import platform as platforms
 from corten.spec.docker import config as docker
@@ -218,7 +220,13 @@ class Images:
         created = {mark: image_view.seconds(self._find(mark)[0].created) for mark in marks}
         shared = self._shared([record for record, _, _ in rows]) if shared_size else {}
         kept = image_view.select(rows, asked, created)
-        return [image_view.summary(record, tags, d, shared.get(record.id, -1)) for record, tags, d in kept]
+        here = {record.id for record, _, _ in rows}
+        return [
+            image_view.summary(
+                record, tags, d, shared.get(record.id, -1), record.parent if record.parent in here else ""
+            )
+            for record, tags, d in kept
+        ]
 
     def _shared(self, records: Sequence[ImageRecord]) -> dict[str, int]:
         count: dict[str, int] = {}
@@ -234,7 +242,9 @@ class Images:
         except Invalid:  # `docker inspect NAME` asks here whether it is an image's before it asks for a network, say
             raise NotFound(f"No such image: {ref}") from None
         driver = {"Name": self._driver, "Data": None}
-        return image_view.details(record, self._records.tags(record.id), self._records.digests(record.id), driver)
+        names = (self._records.tags(record.id), self._records.digests(record.id))
+        parent = record.parent if record.parent and self._records.get(record.parent) is not None else ""
+        return image_view.details(record, *names, driver, parent)
 
     def history(self, ref: str) -> Rows:
         record, _ = self._find(ref)
@@ -253,6 +263,9 @@ class Images:
         """
         reference = named(ref, tag or "")
         if reference.tagged in MADE_OF:
+            wanted = platforms.runnable(platform) if platform and platform != EVERY else None
+            if wanted is not None and not platforms.fits(platforms.host(), wanted):
+                raise NotFound(f"{reference.familiar} is made for {platforms.host()} here, not for {wanted}")
             return stream(lambda emit: self._pull_builtin(reference.tagged, emit))
         return self._puller.pull(reference, platform, auth)
 
@@ -284,18 +297,26 @@ class Images:
 
     def import_(
         self,
-        body: AsyncIterator[bytes],
+        source: AsyncIterator[bytes] | str,
         repo: str = "",
         tag: str = "",
         message: str = "",
         changes: Sequence[str] = (),
         platform: str | None = None,
     ) -> AsyncIterator[Json]:
-        """An image from the tar of a root file system. The one message has the id. Raises Invalid at once."""
+        """An image from the tar of a root file system, as it is sent or at a URL. The last message has the id.
+
+        Raises Invalid at once.
+        """
         name = named(repo, tag).tagged if repo else None
         if name is not None and name.digest:
             raise Invalid("cannot import digest reference")
-        return self._importer.import_(body, name, message, changes, platform)
+        if isinstance(source, str):
+            url = archives.address(source)
+            opened, origin = self._registry.archive(url), archives.shown(url)
+        else:
+            opened, origin = nullcontext(source), SENT
+        return self._importer.import_(opened, origin, name, message, changes, platform)
 
     def _imported(self, id: str, name: str) -> None:
         self.publish("import", id, {"name": name or id})

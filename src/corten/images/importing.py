@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 
 from corten.aio.threads import DISK, run_uncancelled, to_disk_thread
 from corten.errors import Exhausted
 from corten.images import keep as image_keep
 from corten.images.chain import sync_and_commit
 from corten.images.changes import apply_changes
-from corten.images.progress import Emit, stream
+from corten.images.progress import Emit, status, stream
 from corten.images.store import ImageStore
 from corten.spec import digest as digests
 from corten.spec import oci_image
@@ -24,6 +25,7 @@ from corten.store.compression import detect
 from corten.store.feed import Feed, Readers
 from corten.store.leases import Lease
 
+SENT = "-"
 _KEPT = {"tar": "", "gzip": "+gzip", "zstd": "+zstd"}  # kept as they come; other compressions are undone
 
 
@@ -37,19 +39,24 @@ class Importer:
 
     def import_(
         self,
-        body: AsyncIterator[bytes],
+        opened: AbstractAsyncContextManager[AsyncIterator[bytes]],
+        origin: str,
         name: Reference | None,
         message: str,
         changes: Iterable[str],
         platform: str | None,
     ) -> AsyncIterator[Json]:
+        """`origin` is where the archive comes from: `-` for the request's body, or a URL, for messages."""
         config = apply_changes({}, changes)
-        target = platforms.parse(platform) if platform else platforms.host()
+        target = platforms.runnable(platform) if platform else platforms.host()
 
         async def work(emit: Emit) -> None:
             try:
-                with self._store.leases.hold() as lease:
-                    id = await self._make(body, name, message, config, target, lease)
+                async with opened as body:
+                    if origin != SENT:
+                        emit(status(f"Downloading from {origin}"))
+                    with self._store.leases.hold() as lease:
+                        id = await self._make(body, name, message or f"Imported from {origin}", config, target, lease)
             except Exhausted:
                 await to_disk_thread(self._store.collector.everything)
                 raise
@@ -115,7 +122,7 @@ class Importer:
             created=created,
             config=config,
             rootfs=RootFS(diff_ids=(diff_id,)),
-            history=(History(created, comment=message or "Imported from -"),),
+            history=(History(created, comment=message),),
         ).to_bytes()
         descriptor = Descriptor(oci_image.OCI_CONFIG, digests.of(text), len(text))
         manifest = Manifest(oci_image.OCI_MANIFEST, descriptor, (blob,))

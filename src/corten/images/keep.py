@@ -44,9 +44,10 @@ async def keep(
     tags: Sequence[str],
     digests: Sequence[str],
     others: Sequence[str] = (),
+    parent: str = "",
 ) -> None:
     """`record`, and remove in a thread what the image no longer needs."""
-    before = record(store, image, tags, digests, others)
+    before = record(store, image, tags, digests, others, parent)
     if before:
         await to_disk_thread(store.collector.discard, before)
 
@@ -57,17 +58,19 @@ def record(
     tags: Sequence[str],
     digests: Sequence[str],
     others: Sequence[str] = (),
+    parent: str = "",
 ) -> Sequence[str]:
     """Make the record, once all trees are there. Durable when it returns.
 
     An image that was here in another form (its layers compressed otherwise) is now kept in this one: the blobs that it
-    had are the answer, to be discarded. `others`: see `ImageRecord`; without them what was kept with it stays.
+    had are the answer, to be discarded. `others` and `parent`: see `ImageRecord`; without them what was kept stays.
     """
     size = sum(store.trees.tree_store.get(layer.chain_id).size for layer in image.layers)
     blobs: tuple[Descriptor, ...] = tuple(layer.blob for layer in image.layers)
     created = image.config.created or times.NEVER
     known = store.records.get(image.id)
     beside = tuple(others) or (known.others if known is not None else ())
-    new = ImageRecord(image.id, image.manifest, image.config, blobs, size, created, time.time(), beside)
+    above = parent or (known.parent if known is not None else "")
+    new = ImageRecord(image.id, image.manifest, image.config, blobs, size, created, time.time(), beside, above)
     store.records.put(new, tags, digests)
     return known.kept if known is not None and known.kept != new.kept else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from corten.aio.threads import to_disk_thread
 from corten.errors import CortenError, Exhausted, Invalid
@@ -18,7 +19,7 @@ from corten.spec import digest as digests
 from corten.spec import go_json, oci_image
 from corten.spec import platform as platforms
 from corten.spec.go_types import STRING, STRINGS, Items, Plain, Record
-from corten.spec.image_config import parse_config
+from corten.spec.image_config import ImageConfig, parse_config
 from corten.spec.json import Json
 from corten.spec.oci_image import Descriptor, Index, Manifest
 from corten.spec.reference import Reference, parse
@@ -45,6 +46,15 @@ _MANIFEST = Items(
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    """An image of an archive. `parent` is the id of another one in it, "" for none."""
+
+    plan: image_keep.Plan
+    names: list[Reference]
+    parent: str = ""
+
+
 class Loader:
     """Loads images. `loaded(image id, names)` is called for each."""
 
@@ -68,8 +78,8 @@ class Loader:
                         archive = Archive(self._store.blobs, lease, began)
                         taken = archive.new
                         await self._readers.run(body, archive.read)
-                        for plan, names in await asyncio.to_thread(self._plans, archive, lease):
-                            await self._keep(plan, names, lease, emit, quiet, streaming)
+                        for plan in await asyncio.to_thread(self._plans, archive, lease):
+                            await self._keep(plan, lease, emit, quiet, streaming)
             except Exhausted:
                 await to_disk_thread(self._store.collector.everything)
                 raise
@@ -80,31 +90,32 @@ class Loader:
 
     async def _keep(
         self,
-        plan: image_keep.Plan,
-        names: list[Reference],
+        loading: _Loading,
         lease: Lease,
         emit: Emit,
         quiet: bool,
         streaming: StreamingUnpack,
     ) -> None:
+        plan, names = loading.plan, loading.names
         lease.add("snapshot", *(layer.chain_id for layer in plan.layers))
 
-        def loading(message: Json) -> None:
+        def extracting(message: Json) -> None:
             if not quiet and message.get("status") == "Extracting":
                 emit({**message, "status": "Loading layer"})
 
         async def fetch(blob: Descriptor) -> None:
             """It came with the archive."""
 
-        await self._store.chains.build(plan.layers, fetch, loading, streaming)
-        await image_keep.keep(self._store, plan, [str(name) for name in names], [])
+        await self._store.chains.build(plan.layers, fetch, extracting, streaming)
+        tags = [str(name) for name in names]
+        await image_keep.keep(self._store, plan, tags, [], parent=loading.parent)
         for name in names:
             emit({"stream": f"Loaded image: {name.familiar}\n"})
         if not names:
             emit({"stream": f"Loaded image ID: {plan.id}\n"})
         self._loaded(plan.id, [name.familiar for name in names])
 
-    def _plans(self, archive: Archive, lease: Lease) -> list[tuple[image_keep.Plan, list[Reference]]]:
+    def _plans(self, archive: Archive, lease: Lease) -> list[_Loading]:
         if "manifest.json" in archive.documents:
             return self._docker(archive, lease)
         if "index.json" in archive.documents:
@@ -113,16 +124,21 @@ class Loader:
 
     # -------------------------------------------------------------------------------------------- docker-archive
 
-    def _docker(self, archive: Archive, lease: Lease) -> list[tuple[image_keep.Plan, list[Reference]]]:
+    def _docker(self, archive: Archive, lease: Lease) -> list[_Loading]:
         body = archive.documents["manifest.json"]
         entries, error = go_json.read(go_json.loads(body, "manifest.json"), _MANIFEST)
         if error is not None:
             raise error
         if not entries or len(entries) > _MAX_IMAGES:
             raise Invalid(f"manifest.json names no images, or more than {_MAX_IMAGES}")
-        return [self._docker_image(archive, lease, entry) for entry in entries]
+        found = [self._docker_image(archive, lease, entry) for entry in entries]
+        configs = {loading.plan.id: loading.plan.config for loading in found}
+        for loading in found:
+            if loading.parent in configs:
+                _check_parent(loading, configs[loading.parent])
+        return [each if each.parent in configs else replace(each, parent="") for each in found]
 
-    def _docker_image(self, archive: Archive, lease: Lease, entry: Json) -> tuple[image_keep.Plan, list[Reference]]:
+    def _docker_image(self, archive: Archive, lease: Lease, entry: Json) -> _Loading:
         names = _names(entry.get("RepoTags", []))
         config_digest = archive.find(entry.get("Config", ""))
         config = self._small(config_digest, oci_image.MAX_CONFIG)
@@ -132,7 +148,7 @@ class Loader:
             raise Invalid(f"image has {len(paths)} layers, but its configuration names {len(diffs)}")
         delta = self._delta(archive, lease)
         layers = tuple(
-            self._layer(archive.find(path)) if archive.has(path) else delta.layer(path, diff)
+            delta.layer(path, diff) if (digest := archive.look_up(path)) is None else self._layer(digest)
             for path, diff in zip(paths, diffs)
         )
         manifest = Manifest(
@@ -142,7 +158,7 @@ class Loader:
         plan = image_keep.plan(manifest, digests.of(body), config)
         lease.add("blob", plan.manifest)
         archive.new.add(self._store.blobs.put(body))
-        return plan, names
+        return _Loading(plan, names, entry.get("Parent", ""))
 
     def _delta(self, archive: Archive, lease: Lease) -> Delta:
         name = since(archive.documents.get("index.json", b""))
@@ -157,7 +173,7 @@ class Loader:
 
     # ------------------------------------------------------------------------------------------------ OCI layout
 
-    def _layout(self, archive: Archive, lease: Lease) -> list[tuple[image_keep.Plan, list[Reference]]]:
+    def _layout(self, archive: Archive, lease: Lease) -> list[_Loading]:
         body = archive.documents["index.json"]
         index = oci_image.parse_manifest(body)
         if not isinstance(index, Index) or len(index.manifests) > _MAX_IMAGES:
@@ -166,9 +182,7 @@ class Loader:
         entries = zip(index.manifests, oci_image.entries(body))
         return [self._layout_image(entry, raw.get("annotations", {}), delta) for entry, raw in entries]
 
-    def _layout_image(
-        self, entry: Descriptor, annotations: Mapping[str, str], delta: Delta
-    ) -> tuple[image_keep.Plan, list[Reference]]:
+    def _layout_image(self, entry: Descriptor, annotations: Mapping[str, str], delta: Delta) -> _Loading:
         digest = entry.digest
         document = oci_image.parse_manifest(self._small(digest, oci_image.MAX_MANIFEST), entry.media_type)
         if isinstance(document, Index):
@@ -182,12 +196,19 @@ class Loader:
                 raise Invalid("archive has an index in an index in an index")
         config = self._small(document.config.digest, oci_image.MAX_CONFIG)
         document, digest = delta.complete(document, digest, config)
-        return image_keep.plan(document, digest, config), _annotated(annotations)
+        return _Loading(image_keep.plan(document, digest, config), _annotated(annotations))
 
     def _small(self, digest: str, limit: int) -> bytes:
         if self._store.blobs.size(digest) > limit:
             raise Invalid(f"{digest} in the archive is larger than {limit} bytes")
         return self._store.blobs.read(digest, limit)
+
+
+def _check_parent(loading: _Loading, parent: ImageConfig) -> None:
+    """As dockerd: a child has the history of its parent and one entry more. Raises Invalid."""
+    history, before = loading.plan.config.history, parent.history
+    if (history or before) and history[:-1] != before:
+        raise Invalid(f"image {loading.parent} is not a valid parent for {loading.plan.id}")
 
 
 def _names(tags: Sequence[str]) -> list[Reference]:

@@ -54,7 +54,7 @@ class Puller:
         The platform EVERY is this machine's, unpacked, and with it everything else that the index has, to be pushed.
         """
         every = platform == EVERY
-        wanted = platforms.parse(platform) if platform and not every else None
+        wanted = platforms.runnable(platform) if platform and not every else None
 
         async def work(emit: Emit) -> None:
             sources = self._registry.sources(reference, auth)

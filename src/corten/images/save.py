@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +85,7 @@ async def _member(blobs: Blobs, digest: str) -> AsyncIterator[bytes]:
 
 def _documents(blobs: Blobs, images: Sequence[tuple[ImageRecord, Sequence[str]]], base: Base) -> list[tuple[str, Any]]:
     repositories: Json = {}
+    here = {record.id for record, _ in images}
     for record, tags in images:
         for tag in tags:
             name = parse(tag)
@@ -96,17 +97,19 @@ def _documents(blobs: Blobs, images: Sequence[tuple[ImageRecord, Sequence[str]]]
             entry["annotations"] = {**entry.get("annotations", {}), SINCE: base.name}
     return [
         ("index.json", {"schemaVersion": 2, "mediaType": oci_image.OCI_INDEX, "manifests": manifests}),
-        ("manifest.json", [_docker(record, tags) for record, tags in images]),
+        ("manifest.json", [_docker(record, tags, here) for record, tags in images]),
         ("oci-layout", {"imageLayoutVersion": "1.0.0"}),
         *([("repositories", repositories)] if repositories else []),
     ]
 
 
-def _docker(record: ImageRecord, tags: Sequence[str]) -> Json:
+def _docker(record: ImageRecord, tags: Sequence[str], here: Container[str]) -> Json:
+    """`here` are the images of the archive: a parent among them is named, as dockerd does."""
     return {
         "Config": _path(record.id),
         "RepoTags": [parse(tag).familiar for tag in tags] or None,
         "Layers": [_path(layer.digest) for layer in record.layers],
+        **({"Parent": record.parent} if record.parent in here else {}),
     }
 
 

@@ -24,14 +24,17 @@ def familiar(name: str) -> str:
     return parse(name).familiar
 
 
-def summary(record: ImageRecord, tags: Iterable[str], digests: Iterable[str], shared: int = -1) -> Json:
-    """One row of the list. `shared` is bytes in layers that other images have too, -1 when it was not computed."""
+def summary(
+    record: ImageRecord, tags: Iterable[str], digests: Iterable[str], shared: int = -1, parent: str = ""
+) -> Json:
+    """One row of the list. `shared` is bytes in layers that other images have too, -1 when it was not computed;
+    `parent` the id of the image that it was committed on, "" when that is not here."""
     return {
         "Containers": -1,
         "Created": seconds(record.created),
         "Id": record.id,
         "Labels": record.config.config.get("Labels"),
-        "ParentId": "",
+        "ParentId": parent,
         "RepoDigests": [familiar(name) for name in digests],
         "RepoTags": [familiar(name) for name in tags],
         "SharedSize": shared,
@@ -39,14 +42,14 @@ def summary(record: ImageRecord, tags: Iterable[str], digests: Iterable[str], sh
     }
 
 
-def details(record: ImageRecord, tags: Iterable[str], digests: Iterable[str], driver: Json) -> Json:
-    """The answer to inspect. `driver` is GraphDriver."""
+def details(record: ImageRecord, tags: Iterable[str], digests: Iterable[str], driver: Json, parent: str = "") -> Json:
+    """The answer to inspect. `driver` is GraphDriver; `parent` as in `summary`."""
     config = record.config
     shown: Json = {
         "Id": record.id,
         "RepoTags": [familiar(name) for name in tags],
         "RepoDigests": [familiar(name) for name in digests],
-        "Parent": "",
+        "Parent": parent,
         "Comment": _comment(config),
         "Created": record.created,
         "DockerVersion": config.docker_version,

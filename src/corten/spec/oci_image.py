@@ -38,13 +38,14 @@ SCHEMA1 = (
 
 MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEXES = (OCI_INDEX, DOCKER_LIST)
+# Layers whose licence may forbid registries to have them. They are taken from where they are asked for, or not at all.
+OCI_FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+DOCKER_FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar"
 LAYERS = {
-    OCI_LAYER: "tar",
-    OCI_LAYER + "+gzip": "gzip",
-    OCI_LAYER + "+zstd": "zstd",
-    DOCKER_LAYER: "tar",
-    DOCKER_LAYER + ".gzip": "gzip",
-    DOCKER_LAYER + ".zstd": "zstd",
+    kind + end: compression
+    for kinds, separator in (((OCI_LAYER, OCI_FOREIGN), "+"), ((DOCKER_LAYER, DOCKER_FOREIGN), "."))
+    for kind in kinds
+    for end, compression in (("", "tar"), (separator + "gzip", "gzip"), (separator + "zstd", "zstd"))
 }
 
 MAX_MANIFEST = 4 * 1024 * 1024
@@ -177,13 +178,15 @@ def descriptor(document: Any) -> Descriptor:
 
 
 def layer_compression(layer: Descriptor) -> str:
-    """ "tar", "gzip" or "zstd". Raises Unsupported for foreign layers and for what is no file system layer."""
+    """ "tar", "gzip" or "zstd". Raises Unsupported for what is no file system layer."""
     kind = LAYERS.get(layer.media_type)
     if kind is not None:
         return kind
-    if "foreign" in layer.media_type or "nondistributable" in layer.media_type:
-        raise Unsupported(f"layer {layer.digest} is foreign ({layer.media_type}) and can only come from its owner")
     raise Unsupported(f"unsupported layer media type {layer.media_type!r} of {layer.digest}: not a container image")
+
+
+def is_foreign(layer: Descriptor) -> bool:
+    return layer.media_type.startswith((OCI_FOREIGN, DOCKER_FOREIGN))
 
 
 def check_config_type(config: Descriptor) -> None:

@@ -27,6 +27,13 @@ _ARCHITECTURES = {
     "armv6l": "arm",
     "ppc64el": "ppc64le",
 }
+# Go's GOOS and GOARCH, of which an image can be (`go tool dist list`, and what it had before).
+_OS = frozenset(
+    "aix android darwin dragonfly freebsd illumos ios js linux netbsd openbsd plan9 solaris wasip1 windows".split()
+)
+_KNOWN = frozenset(
+    "386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x sparc64 wasm".split()
+)
 _VARIANTS = {"armhf": "v7", "armv7l": "v7", "armv6l": "v6"}
 
 
@@ -59,16 +66,31 @@ def normal(os: str, architecture: str, variant: str = "") -> Platform:
 
 
 def parse(text: str) -> Platform:
-    """`linux/arm64/v8`, `arm64` or `linux`; what is missing is this machine's. Raises Invalid."""
+    """`linux/arm64/v8`, `arm64` or `linux`; what is missing is this machine's.
+
+    Raises Invalid, for systems and architectures that there are not as well: nothing could be found for them.
+    """
     parts = text.split("/")
     if not 1 <= len(parts) <= 3 or not all(_WORD.fullmatch(p) for p in parts):
         raise Invalid(f"invalid platform: {text[:80]!r}; want os/architecture[/variant]")
     here = host()
-    if len(parts) == 1:
-        if parts[0].lower() in ("linux", "windows", "darwin", "freebsd"):
-            return normal(parts[0], here.architecture, here.variant)
-        return normal("linux", parts[0])
-    return normal(*parts)
+    if len(parts) > 1:
+        found = normal(*parts)
+    elif parts[0].lower() in _OS:
+        found = normal(parts[0], here.architecture, here.variant)
+    else:
+        found = normal("linux", parts[0])
+    if found.os not in _OS or found.architecture not in _KNOWN:
+        raise Invalid(f"invalid platform: {text[:80]!r}: unknown operating system or architecture")
+    return found
+
+
+def runnable(text: str) -> Platform:
+    """`parse`, of an image that is to be unpacked here. Raises Invalid for another operating system's."""
+    found = parse(text)
+    if found.os != "linux":
+        raise Invalid(f"operating system is not supported: {found}")
+    return found
 
 
 def of(document: Any) -> Platform | None:

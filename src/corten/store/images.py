@@ -23,7 +23,8 @@ class ImageRecord:
     """`manifest` is the digest of the manifest blob; `layers` are its descriptors in order, bottom first.
 
     `size` is bytes of all layers unpacked; `added` seconds since the epoch of when it came here. `others` are digests
-    of blobs that are kept with it: first the index that it came in, then what that has for other platforms.
+    of blobs that are kept with it: first the index that it came in, then what that has for other platforms. `parent` is
+    the id of the image that it was committed on, which may be gone; "" for none.
     """
 
     id: str
@@ -34,6 +35,7 @@ class ImageRecord:
     created: str
     added: float
     others: tuple[str, ...] = ()
+    parent: str = ""
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -62,7 +64,8 @@ class ImageRecords:
 
     def put(self, record: ImageRecord, tags: Sequence[str] = (), digests: Sequence[str] = ()) -> None:
         """Keep the image and point these names at it, in one transaction."""
-        layers = json.dumps({"layers": [layer.to_json() for layer in record.layers], "others": record.others})
+        stored = {"layers": [layer.to_json() for layer in record.layers], "others": record.others}
+        layers = json.dumps({**stored, "parent": record.parent})
         values = (record.id, record.manifest, record.config.to_bytes().decode(), layers, record.size, record.created)
         with self._write() as cursor:
             cursor.execute(
@@ -137,8 +140,8 @@ class ImageRecords:
         if error is not None and id not in self._faulty:
             self._faulty.add(id)
             _log.warning("the configuration of image %s is faulty, and shown without its faults: %s", id, error)
-        descriptors, others = _stored_layers(layers)
-        return ImageRecord(id, manifest, config, descriptors, size, created, added, others)
+        descriptors, others, parent = _stored(layers)
+        return ImageRecord(id, manifest, config, descriptors, size, created, added, others, parent)
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Cursor]:
@@ -154,9 +157,10 @@ class ImageRecords:
         )
 
 
-def _stored_layers(text: str) -> tuple[tuple[Descriptor, ...], tuple[str, ...]]:
-    """(layers, others)"""
+def _stored(text: str) -> tuple[tuple[Descriptor, ...], tuple[str, ...], str]:
+    """(layers, others, parent)"""
     stored = json.loads(text)
     if isinstance(stored, list):  # as the first version kept them
         stored = {"layers": stored, "others": []}
-    return tuple(Descriptor(e["mediaType"], e["digest"], e["size"]) for e in stored["layers"]), tuple(stored["others"])
+    layers = tuple(Descriptor(e["mediaType"], e["digest"], e["size"]) for e in stored["layers"])
+    return layers, tuple(stored["others"]), stored.get("parent", "")

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from corten.errors import Conflict, Corrupt, CortenError, Exhausted, Failed, Invalid, NotFound, Unsupported
+from corten.errors import Conflict, Corrupt, CortenError, Exhausted, Failed, Forbidden, Invalid, NotFound, Unsupported
 from corten.images import builtin as image_builtin
 from corten.images import registry_image
 from corten.images.collect import Collector
-from corten.spec.oci_image import OCI_INDEX, chain_ids
+from corten.spec import platform as platforms
+from corten.spec.oci_image import OCI_INDEX, OCI_MANIFEST, chain_ids
 from corten.store.blobs import Blobs
 from corten.store.feed import Readers
 from image_parts import tars
@@ -142,6 +143,60 @@ async def test_platforms(store: Store, server: Scripted) -> None:
     assert any("WARNING" in text and "linux/riscv64" in text for text in warned)
     with pytest.raises(NotFound, match="no matching manifest for linux/s390x"):
         await raised(store, name, "multi", "linux/s390x")
+
+
+@pytest.mark.parametrize(
+    ("platform", "said"),
+    [
+        ("nosuch", "unknown operating system or architecture"),
+        ("linux/nosuch", "unknown operating system or architecture"),
+        ("nosuch/amd64", "unknown operating system or architecture"),
+        ("windows/amd64", "operating system is not supported: windows/amd64"),
+        ("a/b/c/d", "want os/architecture"),
+        ("linux/", "want os/architecture"),
+    ],
+)
+async def test_platforms_that_cannot_be(store: Store, server: Scripted, platform: str, said: str) -> None:
+    """No registry is asked for them, and no image is given one."""
+    with pytest.raises(Invalid, match=said):
+        store.images.pull(f"{server.host}/a/b", "1", platform)
+    with pytest.raises(Invalid, match=said):
+        store.images.import_(body(BOTTOM), "imp", "1", platform=platform)
+    with pytest.raises(Invalid, match=said):
+        store.images.pull("corten/busybox", "latest", platform)
+    assert server.requests == []
+
+
+async def test_built_in_images_are_made_for_this_machine_only(store: Store) -> None:
+    other = "linux/s390x" if str(platforms.host()) != "linux/s390x" else "linux/amd64"
+    with pytest.raises(NotFound, match=f"is made for {platforms.host()} here, not for {other}"):
+        store.images.pull("corten/busybox", "latest", other)
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_foreign_layers(store: Store, server: Scripted, there: bool) -> None:
+    """From the registry, if it has them; the addresses that they have are not asked."""
+    image = Made([BOTTOM, TOP])
+    document = json.loads(image.manifest)
+    foreign = document["layers"][1]
+    foreign["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+    async with scripted() as owner:
+        owner.blobs[foreign["digest"]] = image.layers[1]
+        foreign["urls"] = [f"http://{owner.host}/v2/a/b/blobs/{foreign['digest']}"]
+        server.add("1", image)
+        server.manifests["1"] = (OCI_MANIFEST, json.dumps(document).encode())
+        if not there:
+            del server.blobs[foreign["digest"]]
+        messages = await collect(store.images.pull(f"{server.host}/a/b", "1"))
+        assert owner.requests == []
+    if there:
+        assert store.images.resolve(f"{server.host}/a/b:1").chain_id == chain_ids([digest(BOTTOM), digest(TOP)])[-1]
+    else:
+        text = (
+            f"layer {foreign['digest']} is foreign ({foreign['mediaType']}): registry {server.host}/a/b has not got it"
+        )
+        assert messages[-1]["error"].startswith(text)
+        assert store.leftovers() == []
 
 
 async def raised(store: Store, name: str, tag: str, platform: str | None = None) -> None:
@@ -424,6 +479,87 @@ async def test_load_docker_archives(store: Store, compress: Any) -> None:
     assert store.leftovers() == []
 
 
+async def test_a_layer_that_is_known_need_not_be_in_the_archive(store: Store) -> None:
+    """Some writers leave a link to what another archive had; dockerd looks only for layers that it has not got."""
+    await collect(store.images.load(body(docker_archive(Made([BOTTOM]), ["base:1"]))))
+    image = Made([BOTTOM, TOP])
+    dangling = without(docker_archive(image, ["a:1"], linked=True), "0/layer.tar")
+    await collect(store.images.load(body(dangling)))
+    assert store.images.resolve("a:1").id == digest(image.config)
+    for name in ("a:1", "base:1"):
+        await store.images.remove(name)
+    with pytest.raises(Failed, match="archive lacks layer"):
+        await collect(store.images.load(body(dangling)))
+    assert store.leftovers() == []
+
+
+def without(archive: bytes, member: str) -> bytes:
+    kept = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as whole, tarfile.open(fileobj=kept, mode="w") as less:
+        for info in whole:
+            if info.name != member:
+                less.addfile(info, whole.extractfile(info) if info.isreg() else None)
+    return kept.getvalue()
+
+
+def child_archive(history: int, parent: str = "") -> tuple[bytes, Made, Made]:
+    """A base, and an image on it whose history is `history` entries longer, in one archive that names its parent."""
+    made = []
+    for tars_, length in (([BOTTOM], 1), ([BOTTOM, TOP], 1 + history)):
+        image = Made(tars_)
+        steps = [{"created_by": f"step {at}", "empty_layer": at >= len(tars_)} for at in range(length)]
+        document = {**json.loads(image.config), "history": steps}
+        image.config = json.dumps(document).encode()
+        made.append(image)
+    base, child = made
+    entries = [
+        {"Config": "base.json", "RepoTags": ["base:1"], "Layers": ["0.tar"]},
+        {
+            "Config": "c.json",
+            "RepoTags": ["c:1"],
+            "Layers": ["0.tar", "1.tar"],
+            "Parent": parent or digest(base.config),
+        },
+    ]
+    files = {"base.json": base.config, "c.json": child.config, "0.tar": BOTTOM, "1.tar": TOP}
+    members = [tars.file(name, data) for name, data in files.items()]
+    return tars.archive(*members, tars.file("manifest.json", json.dumps(entries).encode())), base, child
+
+
+async def test_parents_in_an_archive(store: Store) -> None:
+    data, base, child = child_archive(1)
+    await collect(store.images.load(body(data)))
+    assert store.images.inspect("c:1")["Parent"] == digest(base.config)
+    assert {row["Id"]: row["ParentId"] for row in store.images.list()} == {
+        digest(base.config): "",
+        digest(child.config): digest(base.config),
+    }
+    saved = b"".join([piece async for piece in store.images.save(["base:1", "c:1"])])
+    alone = b"".join([piece async for piece in store.images.save(["c:1"])])
+    await store.images.remove("base:1")
+    assert store.images.inspect("c:1")["Parent"] == ""  # it is not here any more
+    await store.images.remove("c:1")
+    await collect(store.images.load(body(alone)))
+    assert store.images.inspect("c:1")["Parent"] == ""
+    await collect(store.images.load(body(saved)))
+    assert store.images.inspect("c:1")["Parent"] == digest(base.config)
+    await collect(store.images.load(body(alone)))  # known, and with a parent, already
+    assert store.images.inspect("c:1")["Parent"] == digest(base.config)
+
+
+@pytest.mark.parametrize(("history", "parent"), [(1, digest(b"elsewhere")), (0, ""), (2, "")])
+async def test_what_is_no_parent(store: Store, history: int, parent: str) -> None:
+    """One outside of the archive is not looked for; one whose history the child does not continue is refused."""
+    data, _, _ = child_archive(history, parent)
+    if parent:
+        await collect(store.images.load(body(data)))
+        assert store.images.inspect("c:1")["Parent"] == ""
+    else:
+        with pytest.raises(Invalid, match="is not a valid parent for"):
+            await collect(store.images.load(body(data)))
+        assert store.leftovers() == []
+
+
 async def test_load_oci_layouts(store: Store) -> None:
     image = Made([BOTTOM, TOP])
     index = {"schemaVersion": 2, "manifests": [{**entry("application/vnd.oci.image.manifest.v1+json", image.manifest),
@@ -504,6 +640,72 @@ async def test_import(store: Store) -> None:
         await collect(store.images.import_(body(tars.file("../x")), "", "", "", [], None))
     await store.images.remove("imp:1")
     assert store.leftovers() == []
+
+
+async def test_import_from_an_address(store: Store, server: Scripted) -> None:
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        if request.path == "/moved.tar.gz":
+            return web.Response(status=302, headers={"Location": "/root.tar.gz?x=%2B"})
+        if request.path == "/root.tar.gz":
+            return web.Response(body=gzip.compress(BOTTOM), headers={"Content-Encoding": "x-gzip"})
+        return None
+
+    server.before = before
+    source = f"user:hunter2@{server.host}/moved.tar.gz"  # http, as nothing else is said
+    messages = await collect(store.images.import_(source, "imp", "1", changes=["CMD a"]))
+    image = store.images.resolve("imp:1")
+    where = f"http://{server.host}/moved.tar.gz"
+    assert messages == [{"status": f"Downloading from {where}"}, {"status": image.id}]
+    assert image.chain_id == digest(BOTTOM)
+    assert store.images.inspect("imp:1")["Comment"] == f"Imported from {where}"
+    assert [request.query_string for request in server.requests] == ["", "x=%2B"]
+    await store.images.remove("imp:1")
+    assert store.leftovers() == []
+
+
+@pytest.mark.parametrize(("path", "error", "said"), [
+    ("none.tar", NotFound, "failed to GET http://HOST/none.tar with status 404: blob unknown"),
+    ("secret.tar", Forbidden, "failed to GET http://HOST/secret.tar with status 403"),
+    ("login.tar", Failed, "failed to GET http://HOST/login.tar with status 401"),
+    ("away.tar", Failed, "redirects to where it must not: file:///etc/passwd"),
+    ("loop.tar", Failed, "redirects more than 10 times"),
+    ("page.tar", Invalid, "not a tar archive"),
+    ("cut.tar", CortenError, "http://HOST/cut.tar|truncated"),
+])  # fmt: skip
+async def test_addresses_that_give_no_archive(
+    store: Store, server: Scripted, path: str, error: type[CortenError], said: str
+) -> None:
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        match request.path:
+            case "/secret.tar":
+                return web.Response(status=403)
+            case "/login.tar":
+                return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
+            case "/away.tar":
+                return web.Response(status=302, headers={"Location": "file:///etc/passwd"})
+            case "/loop.tar":
+                return web.Response(status=302, headers={"Location": "/loop.tar"})
+            case "/page.tar":
+                return web.Response(text="<html>" * 1000)
+            case "/cut.tar":
+                return web.Response(body=BOTTOM[:700])
+        return None
+
+    server.before = before
+    messages: list[dict[str, Any]] = []
+    with pytest.raises((error, Corrupt), match=said.replace("HOST", server.host)):
+        messages = await collect(store.images.import_(f"http://{server.host}/{path}", "imp", "1"))
+        raise Corrupt(messages[-1]["error"])
+    assert store.images.list() == []
+    assert store.leftovers() == []
+
+
+async def test_no_server_to_import_from(store: Store) -> None:
+    with pytest.raises(Failed, match=r'Get "http://127.0.0.1:1/x": dial tcp 127.0.0.1:1: connect: connection refused'):
+        await collect(store.images.import_("http://u:p@127.0.0.1:1/x"))
+    for nonsense in ("ftp://x/y", "file:///etc/passwd", "http://", "http://x:99999/", "http://x y/", "http://[x/"):
+        with pytest.raises(Invalid, match="is no http:// or https:// URL"):
+            store.images.import_(nonsense)
 
 
 async def test_a_body_that_breaks_off_makes_no_image(store: Store) -> None:

@@ -69,11 +69,23 @@ def test_schema_1_and_size() -> None:
 
 
 def test_layers_that_are_none() -> None:
-    foreign = oci_image.Descriptor("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", D, 1)
-    with pytest.raises(Unsupported, match="foreign"):
-        oci_image.layer_compression(foreign)
-    with pytest.raises(Unsupported):
-        oci_image.layer_compression(oci_image.Descriptor("application/vnd.cncf.helm.chart", D, 1))
+    for kind in ("application/vnd.cncf.helm.chart", "application/vnd.docker.image.rootfs.foreign.diff.tar.xz"):
+        with pytest.raises(Unsupported):
+            oci_image.layer_compression(oci_image.Descriptor(kind, D, 1))
+
+
+@pytest.mark.parametrize(("kind", "compression", "foreign"), [
+    ("application/vnd.oci.image.layer.v1.tar+zstd", "zstd", False),
+    ("application/vnd.docker.image.rootfs.diff.tar.gzip", "gzip", False),
+    ("application/vnd.oci.image.layer.nondistributable.v1.tar", "tar", True),
+    ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", "gzip", True),
+    ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", "zstd", True),
+    ("application/vnd.docker.image.rootfs.foreign.diff.tar", "tar", True),
+    ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "gzip", True),
+])  # fmt: skip
+def test_layers(kind: str, compression: str, foreign: bool) -> None:
+    layer = oci_image.Descriptor(kind, D, 1)
+    assert (oci_image.layer_compression(layer), oci_image.is_foreign(layer)) == (compression, foreign)
 
 
 def test_chain_ids() -> None:

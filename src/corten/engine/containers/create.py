@@ -74,8 +74,8 @@ async def create(
 
 def _check_platform(reference: str, image: Image, platform: str) -> None:
     """NotFound when the image at hand is for another platform than the one asked for: the client then pulls."""
-    actual = image.config.platform
-    if not platform or actual is None or platforms.fits(actual, platforms.parse(platform)):
+    actual, wanted = image.config.platform, platforms.parse(platform) if platform else None
+    if wanted is None or actual is None or platforms.fits(actual, wanted):
         return
     raise NotFound(
         f"image with reference {reference} was found but its platform ({actual}) does not match the specified "

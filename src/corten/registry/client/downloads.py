@@ -9,12 +9,12 @@ import aiohttp
 
 from corten.aio.keyed_locks import KeyedLocks
 from corten.aio.threads import run_uncancelled
-from corten.errors import Corrupt, Failed
+from corten.errors import Corrupt, Failed, NotFound
 from corten.registry.client.errors import Refused
 from corten.registry.client.pace import Pace
 from corten.registry.client.repository import Repository, Waiting, translate
 from corten.registry.client.slots import Slots
-from corten.spec.oci_image import Descriptor
+from corten.spec.oci_image import Descriptor, is_foreign
 from corten.store.blobs import Blobs, Ingest
 
 DOWNLOADS = 3  # as dockerd's max-concurrent-downloads
@@ -70,6 +70,9 @@ class Downloads:
             await asyncio.to_thread(ingest.abort)
             raise
         except Refused as error:
+            if error.refusal.status == 404 and is_foreign(blob):
+                where = f"registry {repository.address} has not got it, and no other place is asked for it"
+                raise NotFound(f"layer {blob.digest} is foreign ({blob.media_type}): {where}") from error
             raise translate(error, blob.digest, repository.name) from error
         finally:
             await asyncio.shield(asyncio.to_thread(ingest.close))

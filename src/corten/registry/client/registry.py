@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from corten.errors import Corrupt, Failed, Invalid, Unauthorized
+from corten.registry.client import archives
 from corten.registry.client.auth import HUB_NAMES, Credentials, credentials
 from corten.registry.client.bodies import next_page
 from corten.registry.client.downloads import DOWNLOADS, Downloads, Progress
@@ -210,6 +212,10 @@ class Registry:
     ) -> None:
         """See `Downloads.blob`."""
         await self._downloads.blob(repository, blob, progress, waiting)
+
+    def archive(self, url: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """See `archives.archive`: an archive at a URL that `archives.address` has checked."""
+        return archives.archive(self._web, url)
 
     async def close(self) -> None:
         await self._web.close()
