@@ -130,6 +130,28 @@ def test_a_view_of_an_active_tree_shows_it_and_changes_nothing(driver: Any, imag
     assert inside(driver.view("bare"), tmp_path / "m", "print(os.listdir('.'))") == "['a']\n"
 
 
+def test_where_trees_lie(driver: Any, image: str, tmp_path: Path) -> None:
+    """Only directories that are there, by Docker's names for them."""
+    inside(driver.prepare("c", image), tmp_path / "m", "open('x', 'w').write('mine')")
+    driver.prepare("bare", None)
+    found = {name: driver.places(name) for name in ("one", "two", "c", "bare")}
+    assert all(os.path.isdir(path) for places in found.values() for each in places.values() for path in each.split(":"))
+    if isinstance(driver, Copying):
+        assert [list(places) for places in found.values()] == [["MergedDir"]] * 4
+        assert (Path(found["c"]["MergedDir"]) / "x").read_text() == "mine"
+        assert (Path(found["c"]["MergedDir"]) / "tmp/b").read_text() == "2"
+    else:
+        below, above = found["one"]["UpperDir"], found["two"]["UpperDir"]
+        assert found["one"] == {"UpperDir": below}
+        assert found["two"] == {"UpperDir": above, "LowerDir": below}
+        assert found["c"]["LowerDir"] == f"{above}:{below}"
+        assert sorted(found["c"]) == ["LowerDir", "UpperDir", "WorkDir"]
+        assert sorted(found["bare"]) == ["UpperDir", "WorkDir"]
+        assert (Path(found["c"]["UpperDir"]) / "x").read_text() == "mine"
+    with pytest.raises(NotFound):
+        driver.places("nosuch")
+
+
 def test_a_tree_over_nothing(driver: Any, tmp_path: Path) -> None:
     inside(driver.prepare("c", None), tmp_path / "m", "os.mkdir('a')")
     assert inside(driver.mounts("c"), tmp_path / "m", "print(os.listdir('.'))") == "['a']\n"

@@ -78,6 +78,43 @@ def test_commit(cli: Client, daemon: Cortend) -> None:
     assert "is not a valid change" in cli("commit", "-c", "FROM x", cli.out("create", IMAGE), code=1).err
 
 
+def test_changes_of_a_commit(cli: Client, daemon: Cortend) -> None:
+    """Variables are the container's; the image says which one it was made on."""
+    cli("create", "--name", "box", "-e", "PATH=/bin:/sbin", "-e", "DIR=/opt", IMAGE, "true")
+    changes = ["ENV PATH=/x:$PATH", "WORKDIR $DIR/a/../b", "EXPOSE 90-92 80/udp", "USER ${WHO:-7}"]
+    id = cli.out("commit", *[word for change in changes for word in ("-c", change)], "box", "made:1")
+    shown = daemon.get("/images/made:1/json")
+    assert shown["Parent"] == daemon.get(f"/images/{IMAGE}/json")["Id"]
+    assert sorted(shown["Config"]["ExposedPorts"]) == ["80/udp", "90/tcp", "91/tcp", "92/tcp"]
+    assert shown["Config"]["WorkingDir"] == "/opt/b"
+    assert {row["Id"]: row["ParentId"] for row in daemon.get("/images/json")}[id] == shown["Parent"]
+    assert cli.out("run", "--rm", "made:1", "sh", "-c", "echo $PATH $PWD; id -u").split() == [
+        "/x:/bin:/sbin",
+        "/opt/b",
+        "7",
+    ]
+
+
+def test_where_trees_lie(docker: Client, daemon: Cortend) -> None:
+    docker("run", "-d", "--name", "box", IMAGE, "sh", "-c", "echo mine > /mine; exec sleep 1000")
+    docker("exec", "box", "sh", "-c", "until [ -s /mine ]; do :; done")
+    driver = daemon.get("/containers/box/json")["GraphDriver"]
+    image = daemon.get(f"/images/{IMAGE}/json")["GraphDriver"]
+    assert driver["Name"] == image["Name"] == "overlay2"
+    places = {name: Path(path) for name, path in driver["Data"].items()}
+    assert sorted(places) == ["ID", "LowerDir", "MergedDir", "UpperDir", "WorkDir"]
+    assert (places["UpperDir"] / "mine").read_text() == (places["MergedDir"] / "mine").read_text() == "mine\n"
+    assert str(places["LowerDir"]) == image["Data"]["UpperDir"]
+    assert os.listdir(places["UpperDir"]) == ["mine"] and (places["LowerDir"] / "bin/busybox").exists()
+    docker("stop", "-t", "0", "box")
+    assert sorted(daemon.get("/containers/box/json")["GraphDriver"]["Data"]) == [
+        "ID",
+        "LowerDir",
+        "UpperDir",
+        "WorkDir",
+    ]
+
+
 def test_commit_pauses_by_default(docker: Client, daemon: Cortend) -> None:
     docker("run", "-d", "--name", "box", IMAGE, "sleep", "1000")
     began = time.time()

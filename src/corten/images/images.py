@@ -241,10 +241,17 @@ class Images:
             record, _ = self._find(ref)
         except Invalid:  # `docker inspect NAME` asks here whether it is an image's before it asks for a network, say
             raise NotFound(f"No such image: {ref}") from None
-        driver = {"Name": self._driver, "Data": None}
+        driver = {"Name": self._driver, "Data": self._places(record)}
         names = (self._records.tags(record.id), self._records.digests(record.id))
         parent = record.parent if record.parent and self._records.get(record.parent) is not None else ""
         return image_view.details(record, *names, driver, parent)
+
+    def _places(self, record: ImageRecord) -> dict[str, str] | None:
+        """Of the image's tree; None when it has no layers, or its tree is lost."""
+        try:
+            return self.store.trees.places(record.chain[-1]) if record.chain else None
+        except (NotFound, Conflict):
+            return None
 
     def history(self, ref: str) -> Rows:
         record, _ = self._find(ref)

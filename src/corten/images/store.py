@@ -23,7 +23,13 @@ class Completing(Protocol):
     ) -> Draft: ...
 
 
-class ImageTrees(LayerTrees, Completing, Protocol):
+class Placed(Protocol):
+    """A driver of trees (see `corten.snapshots.contract.Snapshots`)."""
+
+    def places(self, name: str) -> dict[str, str]: ...
+
+
+class ImageTrees(LayerTrees, Completing, Placed, Protocol):
     """A driver of trees as the store has it."""
 
 

@@ -24,6 +24,10 @@ class Snapshots(Protocol):
     def view(self, name: str) -> tuple[Mount, ...]:
         """Read-only mounts of a tree, also of an active one that is in use. Raises NotFound when it is absent."""
 
+    def places(self, name: str) -> dict[str, str]:
+        """Where a tree lies on this machine, by the names of Docker's GraphDriver.Data: only what is there. Raises
+        NotFound when it is absent."""
+
     @property
     def tree_store(self) -> TreeStore:
         """The directories and records of all trees, for code that counts, checks or copies them."""

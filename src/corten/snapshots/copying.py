@@ -35,6 +35,9 @@ class Copying(StoredTrees):
     def view(self, name: str) -> tuple[Mount, ...]:
         return (Mount("bind", self._store.place(self._store.get(name), "fs"), "/", ("rbind", "ro")),)
 
+    def places(self, name: str) -> dict[str, str]:
+        return {"MergedDir": self._store.place(self._store.get(name), "fs")}  # it is whole
+
     def complete(self, draft: Draft, parent: str | None, implied: Sequence[bytes], links: Links) -> Draft:
         """The draft is one layer in overlay's form, and is merged over a copy of its parent."""
         whole: Draft | None = None

@@ -55,6 +55,15 @@ class Overlay(StoredTrees):
             return (Mount("bind", self._store.place(lower[0], "fs"), "/", ("rbind", "ro")),)
         return (Mount("overlay", "overlay", "/", ("ro", f"lowerdir={self._lower(lower)}", *_OFF)),)
 
+    def places(self, name: str) -> dict[str, str]:
+        tree = self._store.get(name)
+        found = {"UpperDir": self._store.place(tree, "fs")}
+        if tree.parent is not None:
+            found["LowerDir"] = self._lower(self._store.lineage(tree.parent))
+        if not tree.committed:
+            found["WorkDir"] = self._store.place(tree, "work")
+        return found
+
     def _lower(self, lineage: Sequence[Tree]) -> str:
         return ":".join(self._store.place(tree, "fs") for tree in lineage)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.records import Record
+from corten.errors import Conflict, NotFound
 from corten.plan.mount_points import inspect_mount
 from corten.spec.docker import times
 from corten.spec.docker.networking import EndpointSettings
@@ -38,7 +41,7 @@ def inspect(containers: Containers, container: Container, version: tuple[int, in
         "AppArmorProfile": "",
         "ExecIDs": containers.execs.running_in(container) or None,
         "HostConfig": record.host_config.to_json(version),
-        "GraphDriver": {"Data": {"ID": record.id}, "Name": settings.driver},
+        "GraphDriver": {"Data": _places(containers, container), "Name": settings.driver},
         "Mounts": [inspect_mount(point) for point in record.mounts],
         "Config": record.config.to_json(version),
         "NetworkSettings": network_settings(container),
@@ -46,6 +49,16 @@ def inspect(containers: Containers, container: Container, version: tuple[int, in
     if record.timing:
         shown["Timing"] = record.timing
     return shown
+
+
+def _places(containers: Containers, container: Container) -> dict[str, str]:
+    """Where the container's tree lies. Nothing is mounted on the host: merged it is seen by way of its program."""
+    found = {"ID": container.id}
+    with suppress(NotFound, Conflict):  # its tree, or an image's below it, is lost
+        found |= containers.stores.snapshots.places(container.id)
+    if container.task is not None and container.record.state.has_task:
+        found["MergedDir"] = str(container.task.root())
+    return found
 
 
 def _log_path(container: Container) -> str:
