@@ -15,7 +15,9 @@ from .stores import Made, digest
 
 class Held:
     """`log` has (digest, Range header) of each blob that was asked for. Blobs stop after `hold` bytes (None: never),
-    until `go` is set."""
+    until `go` is set. With a `challenge` (WWW-Authenticate) all but `/token`, which answers `token`, needs its token,
+    "good"; `coding` is what the token is compressed with.
+    """
 
     def __init__(self) -> None:
         self.manifests: dict[str, tuple[str, bytes]] = {}
@@ -24,6 +26,9 @@ class Held:
         self.hold: int | None = None
         self.go = threading.Event()
         self.host = ""
+        self.challenge = ""
+        self.token = b'{"token": "good"}'
+        self.coding = ""
 
     def add(self, tag: str, image: Made) -> None:
         self.manifests[tag] = self.manifests[digest(image.manifest)] = (OCI_MANIFEST, image.manifest)
@@ -38,6 +43,13 @@ class _Handler(BaseHTTPRequestHandler):
     held: Held
 
     def do_GET(self) -> None:
+        if self.path.startswith("/token"):
+            self._head(200, len(self.held.token), {"Content-Encoding": self.held.coding})
+            self.wfile.write(self.held.token)
+            return
+        if self.held.challenge and self.headers.get("Authorization") != "Bearer good":
+            self._head(401, 0, {"WWW-Authenticate": self.held.challenge})
+            return
         kind, _, name = self.path.rpartition("/")
         if kind.endswith("/manifests") and name in self.held.manifests:
             media_type, body = self.held.manifests[name]
@@ -51,6 +63,10 @@ class _Handler(BaseHTTPRequestHandler):
             body = json.dumps({"errors": [error]}).encode()
             self._head(200 if self.path == "/v2/" else 404, len(body), {})
             self.wfile.write(body)
+
+    def do_HEAD(self) -> None:
+        asked = bool(self.held.challenge)
+        self._head(401 if asked else 404, 0, {"WWW-Authenticate": self.held.challenge} if asked else {})
 
     def _blob(self, name: str, data: bytes) -> None:
         wanted = self.headers.get("Range", "")
