@@ -191,6 +191,11 @@ async def test_foreign_layers(store: Store, server: Scripted, there: bool) -> No
         assert owner.requests == []
     if there:
         assert store.images.resolve(f"{server.host}/a/b:1").chain_id == chain_ids([digest(BOTTOM), digest(TOP)])[-1]
+        body_, blobs = server.manifests["1"][1], dict(server.blobs)
+        server.manifests.clear()
+        server.blobs.clear()
+        messages = await collect(store.images.push(f"{server.host}/a/b", "1"))
+        assert "error" not in messages[-1] and server.manifests["1"][1] == body_ and server.blobs == blobs
     else:
         text = (
             f"layer {foreign['digest']} is foreign ({foreign['mediaType']}): registry {server.host}/a/b has not got it"
