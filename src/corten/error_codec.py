@@ -44,11 +44,16 @@ def encode(error: BaseException) -> dict[str, Any]:
 def decode(body: dict[str, Any], unknown: type[CortenError] = Failed) -> CortenError | OSError:
     """The error that was encoded, with its class; an OSError has its errno, and the text with its file's name as
     `strerror`. What is neither, a ValueError or a bug in the other process, becomes an `unknown`."""
-    kind, text = str(body.get("kind", "")), str(body.get("text", ""))
-    for name in (_FORMER.get(kind, kind), *body.get("bases", ())):
+    kind, text, bases = str(body.get("kind", "")), str(body.get("text", "")), body.get("bases")
+    for name in (_FORMER.get(kind, kind), *(map(str, bases) if isinstance(bases, list) else ())):
         if name == StartFailed.__name__:
-            return StartFailed(text, int(body.get("code", 125)))
+            return StartFailed(text, _small(body.get("code"), 125))
         if name in _CLASSES:
             return _CLASSES[name](text)
-    number = int(body.get("errno", 0))
+    number = _small(body.get("errno"), 0)
     return OSError(number, text) if number else unknown(text)
+
+
+def _small(value: object, missing: int) -> int:
+    """An exit code or an errno; `missing` for what is none."""
+    return value if type(value) is int and 0 <= value < 4096 else missing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from corten.errors import Conflict, Failed, Invalid, NotFound, StartFailed
+from corten.errors import Conflict, Failed, Invalid, NotFound, StartFailed, Unavailable
 from corten.instance.contract import Changes, Export, Fetch, Look, Put
+from corten.tasks import supervisors
 from corten.tasks.contract import ExecSpec, Stream, Task
 from corten.tasks.host import runs
 from corten.tasks.supervisors import Supervisors
@@ -59,6 +61,35 @@ async def test_exec_as_a_user_with_its_own_status(world: RuntimeWorld) -> None:
     await task.delete()
     await again.delete()
     assert ("exec_exit", {"exec": "e1", "status": 7}) in [event[1:] for event in world.events]
+
+
+async def test_a_daemon_without_a_descriptor_left_adopts_later(
+    world: RuntimeWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it cannot connect to has not ended: nothing of it may be killed or removed."""
+    task = await world.started("sleep", "1000")
+    reached = asyncio.Event()
+    later = Supervisors(world.launcher, world.root / "run", lambda id, kind, attributes: reached.set())
+    monkeypatch.setattr(supervisors, "_RETRY", 0.01)
+    with monkeypatch.context() as none_left:
+
+        def refused(*_: object) -> socket.socket:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        none_left.setattr("corten.tasks.supervisors.socket.socket", refused)
+        again = await later.adopt(task._bundle)
+    assert again is not None and again.unreached and again.pid == task.pid
+    assert "cannot connect to its supervisor: Too many open files" in caplog.text
+    with pytest.raises(Unavailable, match="cannot reach the supervisor"):
+        await again.pids()
+    trying = asyncio.ensure_future(later.try_again())
+    await reached.wait()
+    trying.cancel()
+    assert task.pid in await again.pids()
+    await again.signal(signal.SIGKILL)
+    assert (await again.wait()).status == (await task.wait()).status == 137
+    await again.delete()
+    await task.delete()
 
 
 async def test_no_input_is_the_container_s_own_null_device(world: RuntimeWorld) -> None:

@@ -10,6 +10,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from e2e_parts.cortend import IMAGE
@@ -152,6 +153,65 @@ def test_a_container_whose_supervisor_is_stopped_can_be_removed(daemon: Fragile)
         assert took < 15
         until(lambda: not alive(supervisor) and not alive(first), "the end of its processes")
     assert daemon.outcome("echo", "next") == (0, "next\n")
+
+
+def fill_queue(daemon: Fragile, id: str, held: ExitStack) -> None:
+    """Connections to a stopped supervisor until it can be given no more."""
+    directory = os.open(daemon.exec / "containers" / id, os.O_PATH)
+    held.callback(os.close, directory)
+    while True:
+        connection = held.enter_context(socket.socket(socket.AF_UNIX))
+        connection.setblocking(False)
+        try:
+            connection.connect(f"/proc/self/fd/{directory}/supervisor.sock")
+        except BlockingIOError:
+            return
+
+
+def test_a_supervisor_that_takes_no_connection_from_a_new_daemon(daemon: Fragile) -> None:
+    """Its container is there, honest answers are given, and it is reached when it goes on."""
+    id = daemon.run("sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.1; done")
+    supervisor = daemon.supervisor(id)
+    with ExitStack() as held:
+        with stopped(supervisor):
+            fill_queue(daemon, id, held)
+            daemon.kill()
+            daemon.start()
+            assert daemon.state(id)["Running"]
+            for what in ("stop", "kill", "pause"):
+                took, (status, answer) = seconds(partial(daemon.ask, "POST", f"/containers/{id}/{what}"))
+                assert (status, took < 15) == (503, True) and "cannot reach the supervisor" in answer["message"]
+        held.close()
+        until(lambda: daemon.ask("POST", f"/containers/{id}/pause")[0] == 204, "it is reached again", 30)
+    assert daemon.ask("POST", f"/containers/{id}/unpause")[0] == 204
+    assert daemon.inside(id, "true") == (0, "")
+    assert daemon.ask("POST", f"/containers/{id}/stop")[0] == 204
+    assert daemon.wait(id)["ExitCode"] == 7
+
+
+def test_a_container_whose_adoption_failed_can_be_removed(daemon: Fragile) -> None:
+    id = daemon.run("sh", "-c", "sleep 1000 & wait")
+    supervisor, first = daemon.supervisor(id), daemon.state(id)["Pid"]
+    with stopped(supervisor), ExitStack() as held:
+        fill_queue(daemon, id, held)
+        daemon.kill()
+        daemon.start()
+        took, (status, answer) = seconds(lambda: daemon.ask("DELETE", f"/containers/{id}?force=1"))
+        assert (status, took < 15) == (204, True), answer
+        until(lambda: not alive(supervisor) and not alive(first), "the end of its processes")
+        assert daemon.ask("GET", f"/containers/{id}/json")[0] == 404
+
+
+def test_a_supervisor_that_ends_before_it_is_reached(daemon: Fragile) -> None:
+    """Its container's end is recorded by the daemon that could not reach it."""
+    id = daemon.run("sleep", "1000")
+    supervisor = daemon.supervisor(id)
+    with stopped(supervisor), ExitStack() as held:
+        fill_queue(daemon, id, held)
+        daemon.kill()
+        daemon.start()
+        os.kill(supervisor, signal.SIGKILL)
+        assert daemon.wait(id, 30)["ExitCode"] == 137
 
 
 def test_a_stopped_launcher_delays_no_other_request(daemon: Fragile) -> None:

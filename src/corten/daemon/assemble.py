@@ -151,7 +151,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         seccomp_profile(config.seccomp_profile),
     )
     engine = Engine(containers, launcher_trees(launcher))
-    containers.watching.spawn(runtime.remove_leftovers(), "leftovers of supervisors")
+    containers.watching.spawn(runtime.try_again(), "supervisors that could not be reached, and leftovers")
     daemon = Daemon(config, engine, database, networks, namespaces, registry)
     await daemon.open()
     return daemon

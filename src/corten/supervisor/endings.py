@@ -16,6 +16,7 @@ EXIT = "exit.json"
 STATE = "state.json"
 SOCKET = "supervisor.sock"
 _ROOM = 4096  # bytes
+_NEVER = 1e11  # seconds since the epoch, some thousand years from now
 
 
 def reserve_exit(bundle: str) -> None:
@@ -41,7 +42,15 @@ def write_exit(bundle: str, ending: dict[str, Any]) -> None:
 def read_exit(bundle: str) -> dict[str, Any] | None:
     """None when there is none, or what there is has not been written by `write_exit`."""
     ending = _read(os.path.join(bundle, EXIT))
-    return ending if ending is not None and ending.keys() >= {"status", "at", "oom_killed", "error"} else None
+    return ending if ending is not None and is_ending(ending) else None
+
+
+def is_ending(body: dict[str, Any]) -> bool:
+    """Whether it has the keys of an ending, with values that a run can have."""
+    status, at = body.get("status"), body.get("at")
+    if not (isinstance(status, int) and 0 <= status < 256 and isinstance(at, (int, float)) and 0 <= at < _NEVER):
+        return False
+    return isinstance(body.get("oom_killed"), bool) and isinstance(body.get("error"), str)
 
 
 def remove_exit(bundle: str) -> None:
@@ -60,7 +69,13 @@ def write_state(directory: str, state: dict[str, Any]) -> None:
 
 
 def read_state(directory: str) -> dict[str, Any] | None:
-    return _read(os.path.join(directory, STATE))
+    """{"pid", "supervisor"}, both numbers of processes, and what else is in it; None when there is none."""
+    state = _read(os.path.join(directory, STATE))
+    return state if state is not None and all(_is_pid(state.get(name)) for name in ("pid", "supervisor")) else None
+
+
+def _is_pid(value: object) -> bool:
+    return isinstance(value, int) and 0 < value < 1 << 22
 
 
 def _write(directory: int, name: str, content: dict[str, Any], durable: bool) -> None:
@@ -90,5 +105,5 @@ def _read(path: str) -> dict[str, Any] | None:
             return content if isinstance(content, dict) else None
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None  # torn by a crash before its rename could be: as good as absent

@@ -12,6 +12,7 @@ of every older version; what it does not know in an answer it ignores.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 from collections import deque
@@ -44,8 +45,17 @@ class Decoder:
         self._fds: deque[int] = deque()
 
     def feed(self, data: bytes, fds: list[int] | None = None) -> None:
+        """Raises ProtocolError for more descriptors than a frame can have, which are closed."""
         self._buffer += data
         self._fds.extend(fds or ())
+        if len(self._fds) > _MAX_FDS:
+            self.close()
+            raise ProtocolError(f"more than {_MAX_FDS} descriptors came")
+
+    def close(self) -> None:
+        """Close descriptors that came and are no frame's yet."""
+        while self._fds:
+            os.close(self._fds.pop())
 
     def next(self) -> tuple[Object, list[int]] | None:
         """The next whole object with its descriptors, which are the caller's now; None when there is none yet."""
@@ -58,9 +68,10 @@ class Decoder:
             return None
         try:
             message = json.loads(self._buffer[4 : 4 + length].decode())
-            wanted = int(message.get("fds", 0))
-        except (ValueError, AttributeError, TypeError) as error:
+        except (ValueError, RecursionError) as error:
             raise ProtocolError(f"not a JSON object: {error}") from error
+        if type(message) is not dict or type(wanted := message.get("fds", 0)) is not int or wanted < 0:
+            raise ProtocolError("not a JSON object with a number of descriptors")
         del self._buffer[: 4 + length]
         if wanted > len(self._fds):
             raise ProtocolError(f"{wanted} descriptors are announced, {len(self._fds)} came")

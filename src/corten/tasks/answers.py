@@ -21,7 +21,7 @@ SILENCE = 600.0  # seconds without a byte of a stream: who walks a large tree ma
 async def answer(connection: socket.socket, decoder: wire.Decoder, seconds: float | None) -> Answer:
     """The next frame with its descriptors, which are the caller's. `seconds` None: however long it takes.
 
-    Failed when the process ended without one, Unavailable when it did not answer in time.
+    Failed when the process ended without one or says what is none, Unavailable when it did not answer in time.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -31,15 +31,19 @@ async def answer(connection: socket.socket, decoder: wire.Decoder, seconds: floa
                     raise Failed("a helper process ended without an answer; see launcher.log")
     except TimeoutError:
         raise Unavailable(f"a helper process has not answered within {seconds:g} seconds") from None
+    except wire.ProtocolError as error:
+        decoder.close()
+        raise Failed(f"a helper process answers what is no answer: {error}") from error
     return frame
 
 
-def content(message: Json) -> Json:
+def content(message: Json, other: type[CortenError] = Failed) -> Any:
     """What stands under "ok" in an answer. Raises the error that stands there instead, see `failure`."""
-    if "error" in message:
-        raise failure(message["error"])
-    ok: Json = message["ok"]
-    return ok
+    if isinstance(error := message.get("error"), dict):
+        raise failure(error, other)
+    if "ok" not in message:
+        raise other("another process answers what is no answer")
+    return message["ok"]
 
 
 def failure(body: Json, other: type[CortenError] = Failed) -> CortenError:

@@ -213,15 +213,16 @@ OnEvent = Callable[[str, str, Json], None]
 
 
 class Runtime(Protocol):
-    """Makes tasks. It is made with a function `on_event(id, kind, attributes)`, which is called for "oom", "exec_exit"
-    and "detach"."""
+    """Makes tasks. It is made with a function `on_event(id, kind, attributes)`, which is called for "oom", "exec_exit",
+    "detach", and "reached": an adopted task's supervisor answers, which did not when it was adopted."""
 
     async def create(self, bundle: Bundle, streams: Sequence[Stream] = ()) -> Task: ...
 
     async def adopt(self, bundle: Bundle) -> Task | None:
         """The task of an earlier daemon: running, or ended with its exit on disk. None when there is no trace.
 
-        When its supervisor was killed before it wrote an exit, `wait` answers status 137 with an error that says so.
+        One whose supervisor does not answer is a task too: its methods raise Unavailable, `destroy` ends it. When its
+        supervisor was killed before it wrote an exit, `wait` answers status 137 with an error that says so.
         """
 
 

@@ -20,11 +20,12 @@ from corten.tasks import leftovers
 from corten.tasks.contract import Bundle, OnEvent, Stream
 from corten.tasks.filters import Filters
 from corten.tasks.launcher import Launcher
-from corten.tasks.task import SupervisedTask, exit_of, lost, stream_options
+from corten.tasks.task import SupervisedTask, stream_options
 
 log = logging.getLogger(__name__)
 
 _RETRY = 10.0  # seconds
+_ENDED = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)  # of a connection: there is no supervisor
 _SPARE = 2  # supervisors kept ready once one was needed: making one takes 3 ms, a start altogether some 20
 
 
@@ -37,6 +38,7 @@ class Supervisors:
         self._run = run  # <exec-root>/containers, with a directory for each task that lives
         self._filters = Filters()
         self._spare: deque[socket.socket] = deque()
+        self._unreached: set[SupervisedTask] = set()
 
     async def create(self, bundle: Bundle, streams: Sequence[Stream] = ()) -> SupervisedTask:
         try:
@@ -109,42 +111,60 @@ class Supervisors:
         }
 
     async def adopt(self, bundle: Bundle) -> SupervisedTask | None:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.setblocking(False)
-        path = self._run / bundle.id / endings.SOCKET
+        """One whose supervisor takes no connection is a task as well: what can be done without it is done, and it is
+        reached as soon as it can be."""
+        task = self._task(bundle, None)
         try:
-            directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                connection.connect(f"/proc/self/fd/{directory}/{endings.SOCKET}")
-            finally:
-                os.close(directory)
-        except BlockingIOError:
-            connection.close()
-            text = f"cannot reach the supervisor of container {bundle.id}: it takes no connections"
-            raise Unavailable(text) from None
-        except OSError:
-            connection.close()
+            task.reach(self._connect(bundle.id))
+        except _ENDED:
             return self._ended(bundle)
-        task = self._task(bundle, connection)
-        try:
-            await task.adopted()
-        except CortenError:  # it ended between our connecting and its greeting
-            return self._ended(bundle)
-        return task
+        except OSError as error:  # it is stopped, and others wait for it; or this process has no descriptor left
+            log.warning("container %s: cannot connect to its supervisor: %s", bundle.id, error.strerror)
+            self._unreached.add(task)
+        await task.adopted()
+        return self._ended(bundle) if task.ended else task  # between our connecting and its greeting
 
     def _ended(self, bundle: Bundle) -> SupervisedTask | None:
-        ending = endings.read_exit(str(bundle.path))
-        if ending is None and not (self._run / bundle.id).exists():
+        """A task whose supervisor is gone, with the exit that is on disk; None when there is no trace of it."""
+        if endings.read_exit(str(bundle.path)) is None and not (self._run / bundle.id).exists():
             return None
         task = self._task(bundle, None)
-        task.end(exit_of(ending) if ending else lost())
+        task.close()
         return task
 
-    async def remove_leftovers(self) -> None:
-        """Try again and again to remove what could not be: control groups with processes that the kernel holds, in an
-        uninterruptible system call perhaps. Until cancelled."""
+    def _connect(self, id: str) -> socket.socket:
+        """To the socket of a supervisor. Its errors are those of open(2) and connect(2)."""
+        directory = os.open(self._run / id, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connection.setblocking(False)
+                connection.connect(f"/proc/self/fd/{directory}/{endings.SOCKET}")
+            except BaseException:
+                connection.close()
+                raise
+        finally:
+            os.close(directory)
+        return connection
+
+    def _reach(self) -> None:
+        """Try again what `adopt` could not connect to."""
+        for task in list(self._unreached):
+            try:
+                if task.unreached:  # it may have been destroyed
+                    task.reach(self._connect(task.id))
+            except _ENDED:
+                task.close()
+            except OSError:
+                continue
+            self._unreached.discard(task)
+
+    async def try_again(self) -> None:
+        """Try again and again what could not be done: to reach supervisors, and to remove control groups with processes
+        that the kernel holds, in an uninterruptible system call perhaps. Until cancelled."""
         while True:
             await asyncio.sleep(_RETRY)
+            self._reach()
             for text in await alone(partial(leftovers.retry, self._run)):
                 log.warning("%s", text)
 

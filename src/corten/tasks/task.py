@@ -26,6 +26,7 @@ from corten.tasks.trees import Trees
 log = logging.getLogger(__name__)
 
 _GREETING = 3.0  # seconds that a supervisor gets to say who it is
+_MALFORMED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)  # what reading such a frame raises
 _LONG = ("create", "start", "exec")  # what waits for another program: mounts, hooks, another runtime
 _LONG_PATIENCE = 120.0  # seconds for these, once they are read
 _TEARDOWN = 60.0  # seconds for a supervisor to take everything away
@@ -33,7 +34,10 @@ _LAST_WORDS = 2.0  # seconds for a supervisor to notice that its container has e
 
 
 class SupervisedTask(HostTask):
-    """`corten.tasks.contract.Task`. `run` is the directory of its supervisor."""
+    """`corten.tasks.contract.Task`. `run` is the directory of its supervisor.
+
+    Without a connection its supervisor cannot be reached: what it is asked is Unavailable, until `reach` or `close`.
+    """
 
     def __init__(self, bundle: Bundle, run: Path, connection: socket.socket | None, on_event: OnEvent) -> None:
         self._bundle = bundle
@@ -55,26 +59,49 @@ class SupervisedTask(HostTask):
         self._exec_pids: dict[str, int] = {}
         self._number = 0
         self._decoder = wire.Decoder()
-        self._out = None if connection is None else Outgoing(connection, broken=self.close)
-        if connection is None:
-            self._gone.set()
-        else:
-            self._loop.add_reader(connection.fileno(), self._read)
+        self._out: Outgoing | None = None
+        if connection is not None:
+            self.reach(connection)
 
     # ------------------------------------------------------------------------------------------ the connection
+
+    def reach(self, connection: socket.socket) -> None:
+        """Speak with its supervisor on `connection`, which is this task's, from now on."""
+        self._out = Outgoing(connection, broken=self.close)
+        self._loop.add_reader(connection.fileno(), self._read)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its supervisor has ended, or was given up."""
+        return self._gone.is_set()
+
+    @property
+    def unreached(self) -> bool:
+        """Whether its supervisor, as far as is known, is there and has not taken a connection."""
+        return self._out is None and not self._gone.is_set()
 
     def _read(self) -> None:
         assert self._out is not None
         try:
             more = wire.receive(self._out.socket, self._decoder)
             while frame := self._decoder.next():
-                self._received(frame[0])
+                self._understand(*frame)
         except BlockingIOError:
             return
-        except (OSError, wire.ProtocolError):
+        except (OSError, wire.ProtocolError) as error:
+            log.debug("container %s: its supervisor is given up: %s", self.id, error)
             more = False
         if not more:
             self.close()
+
+    def _understand(self, message: Json, fds: list[int]) -> None:
+        """Supervisors send no descriptors. ProtocolError for a frame that is none of theirs."""
+        for fd in fds:
+            os.close(fd)
+        try:
+            self._received(message)
+        except _MALFORMED as error:
+            raise wire.ProtocolError(f"a frame that no supervisor sends: {error!r}") from error
 
     def _received(self, message: Json) -> None:
         event = message.get("event")
@@ -83,13 +110,17 @@ class SupervisedTask(HostTask):
             if future and not future.done():
                 future.set_result(message)
         elif event in ("created", "failed", "hello"):
+            if event == "hello":
+                self._greeted(message)
             if not self._first.done():
                 self._first.set_result(message)
         elif event == "exit":
-            self.end(exit_of(message))
+            if not endings.is_ending(message):
+                raise ValueError("no ending")
+            self.end(_exit_of(message))
         elif event == "exec_exit":
             self._exec_ended(message["exec"], int(message["status"]))
-        else:
+        elif event in ("oom", "detach"):  # what else a later version may say is ignored
             attributes = {"exec": message["exec"]} if "exec" in message else {}
             self._on_event(self.id, event, attributes)
 
@@ -101,12 +132,14 @@ class SupervisedTask(HostTask):
 
     def close(self) -> None:
         """The supervisor has ended, or is given up."""
-        if self._out is None:
+        if self._gone.is_set():
             return
-        self._loop.remove_reader(self._out.socket.fileno())
-        self._out.close()
-        self._out.socket.close()
+        if self._out is not None:
+            self._loop.remove_reader(self._out.socket.fileno())
+            self._out.close()
+            self._out.socket.close()
         self._out = None
+        self._decoder.close()
         self._gone.set()
         for future in self._requests.values():
             if not future.done():
@@ -116,13 +149,15 @@ class SupervisedTask(HostTask):
             self._first.set_exception(Failed("the container's supervisor ended without a word; see launcher.log"))
             self._first.exception()  # or asyncio logs it as never retrieved
         ending = endings.read_exit(str(self._bundle.path))
-        self.end(exit_of(ending) if ending else lost())
+        self.end(_exit_of(ending) if ending else _lost())
 
     def end(self, ending: Exit) -> None:
         if not self._exit.done():
             self._exit.set_result(ending)
 
     async def _ask(self, do: str, fds: Sequence[int] = (), **body: Any) -> Any:
+        if self.unreached:
+            raise Unavailable(f"cannot reach the supervisor of container {self.id}: it takes no connections")
         if self._out is None:
             raise Conflict(f"container {self.id} is not running")
         number = self._number = self._number + 1
@@ -135,9 +170,7 @@ class SupervisedTask(HostTask):
             answer = await self._within_patience(future, do)
         finally:
             self._requests.pop(number, None)
-        if "error" in answer:
-            raise answers.failure(answer["error"], StartFailed if do in _LONG else Failed)
-        return answer["ok"]
+        return answers.content(answer, StartFailed if do in _LONG else Failed)
 
     async def _within_patience(self, future: asyncio.Future[Json], do: str) -> Json:
         """What the supervisor says. Unavailable when it reads nothing, or is not done with what it has read."""
@@ -170,23 +203,23 @@ class SupervisedTask(HostTask):
         self.warnings.extend(message["warnings"])
 
     async def adopted(self) -> None:
-        """Its supervisor has greeted us, or is too busy to: then state.json says what has to be known, and it is the
-        daemon's again when it does. (One that hangs, in the kernel perhaps, must not keep all others waiting.)"""
-        self._first.add_done_callback(self._greeted)
-        done, _ = await asyncio.wait({self._first}, timeout=_GREETING)
+        """Its supervisor has greeted us, or is too busy to: then state.json says what has to be known, and the event
+        "reached" comes when it does. (One that hangs, in the kernel perhaps, must not keep all others waiting.)"""
+        done = None
+        if self._out is not None:
+            done, _ = await asyncio.wait({self._first}, timeout=_GREETING)
         if done:
-            self._first.result()
             return
-        state = endings.read_state(str(self._run))
-        if state is None:
-            raise Failed(f"the supervisor of container {self.id} does not answer")
         log.warning("container %s: its supervisor does not answer; going on without", self.id)
-        self.pid, self.started = int(state["pid"]), True
+        self._first.add_done_callback(self._greeted_late)
+        state = endings.read_state(str(self._run)) or {}
+        self.pid, self.started = state.get("pid", 0), True
 
-    def _greeted(self, first: asyncio.Future[Json]) -> None:
-        if first.cancelled() or first.exception():
-            return
-        message = first.result()
+    def _greeted_late(self, first: asyncio.Future[Json]) -> None:
+        if not first.cancelled() and not first.exception():
+            self._on_event(self.id, "reached", {})
+
+    def _greeted(self, message: Json) -> None:
         self.pid, self._version = int(message["pid"]), int(message["version"])
         self.started, self.paused = bool(message["started"]), bool(message["paused"])
         for name, state in message["execs"].items():
@@ -339,11 +372,11 @@ class SupervisedTask(HostTask):
         await self.take_away()
 
     async def destroy(self) -> None:
-        await asyncio.to_thread(leftovers.kill, self._bundle.path)
+        await alone(partial(leftovers.kill, self._bundle.path))  # a group that is being frozen takes its time
         if await self._over(_LAST_WORDS):
             return
         log.warning("container %s: its supervisor does not notice the end; it is killed", self.id)
-        await asyncio.to_thread(leftovers.kill_supervisor, self._run)
+        await alone(partial(leftovers.kill_supervisor, self._run))
         await self._over(_LAST_WORDS)
         self.close()  # where even that did not end it, the kernel holds it; it is the daemon's no more
 
@@ -377,9 +410,9 @@ def stream_options(stream: Stream) -> Json:
     }
 
 
-def exit_of(ending: Json) -> Exit:
+def _exit_of(ending: Json) -> Exit:
     return Exit(int(ending["status"]), float(ending["at"]), bool(ending["oom_killed"]), str(ending["error"]))
 
 
-def lost() -> Exit:
+def _lost() -> Exit:
     return Exit(137, time.time(), error="the container's supervisor was killed; its exit status is lost")

@@ -113,8 +113,11 @@ class _Worker:
 
     async def answer(self, seconds: float = answers.HELPER) -> Json:
         """The next frame. Raises what the worker raised; Failed when it exited, Unavailable when it does not answer."""
-        message, _ = await answers.answer(self._connection, self._decoder, seconds)
-        return answers.content(message)
+        message, fds = await answers.answer(self._connection, self._decoder, seconds)
+        for fd in fds:  # none is expected of it
+            os.close(fd)
+        found: Json = answers.content(message)
+        return found
 
 
 async def _data(reader: int, worker: _Worker) -> AsyncIterator[bytes]:

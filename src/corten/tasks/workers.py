@@ -48,7 +48,10 @@ class LauncherWorkers:
     async def _in_directory(self, request: Json, directory: Path, fds: list[int], seconds: float | None) -> Json:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            answer, _ = await self._launcher.ask(request, [*fds, fd], seconds)
+            answer, unexpected = await self._launcher.ask(request, [*fds, fd], seconds)
         finally:
             os.close(fd)
-        return content(answer)
+        for given in unexpected:
+            os.close(given)
+        found: Json = content(answer)
+        return found

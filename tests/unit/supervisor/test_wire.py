@@ -43,12 +43,34 @@ def test_frames_until_the_end() -> None:
     assert len(found) == 3
 
 
-@pytest.mark.parametrize("body", [b"[]", b"{", b'"x"', b"\xff", b'{"fds": "two"}', b'{"fds": 1}'])
+BAD_COUNTS = [b"1e999", b"-1e999", b"NaN", b"-1", b"1.0", b"true", b'"0"', b"[]", b"1" * 5000]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"[]", b"{", b'"x"', b"\xff", b"[" * 100_000, b'{"a":' * 100_000, b'{"fds": "two"}', b'{"fds": 1}'),
+        *(b'{"fds": ' + count + b"}" for count in BAD_COUNTS),
+    ],
+    ids=lambda body: body[:20].decode(errors="replace"),
+)
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     decoder = wire.Decoder()
     decoder.feed(struct.pack(">I", len(body)) + body)
     with pytest.raises(wire.ProtocolError):
         decoder.next()
+
+
+def test_descriptors_that_no_frame_has_do_not_pile_up() -> None:
+    decoder = wire.Decoder()
+    ours, theirs = os.pipe()
+    with open(ours, "rb", buffering=0) as reader:
+        with pytest.raises(wire.ProtocolError, match="descriptors"):
+            while True:
+                decoder.feed(b"", [os.dup(theirs)])
+        decoder.feed(b"", [theirs])
+        decoder.close()
+        assert reader.read() == b"", "no writer is left"
 
 
 def test_a_length_is_checked_before_anything_is_kept_for_it() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import signal
 import socket
+import struct
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from corten.errors import Failed, NotFound, StartFailed, Unsupported
-from corten.supervisor import wire
+from corten.errors import Conflict, Failed, NotFound, StartFailed, Unsupported
+from corten.supervisor import endings, wire
+from corten.tasks import task as tasks
 from corten.tasks.contract import Bundle, ExecSpec, LogFile
 from corten.tasks.task import SupervisedTask
 
@@ -82,6 +86,88 @@ async def test_its_errors(tmp_path: Path) -> None:
             with pytest.raises(kind) as raised:
                 await pausing
             assert type(raised.value) is kind and str(raised.value) == body["text"]
+
+
+async def test_a_greeting_that_comes_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until then state.json says what there is to know of it, when there is one."""
+    monkeypatch.setattr(tasks, "_GREETING", 0.0)
+    (tmp_path / "run").mkdir()
+    endings.write_state(str(tmp_path / "run"), {"pid": 4, "supervisor": 5})
+    events: asyncio.Queue[tuple[str, str, Json]] = asyncio.Queue()
+    ours, theirs = socket.socketpair()
+    bundle = Bundle("c1", tmp_path, (), LogFile(None))
+    made = SupervisedTask(bundle, tmp_path / "run", ours, lambda *event: events.put_nowait(event))
+    await made.adopted()
+    assert (made.pid, made.started, made.paused) == (4, True, False)
+    assert "its supervisor does not answer" in caplog.text
+    wire.send(theirs, {"event": "hello", "version": 2, "pid": 4, "started": True, "paused": True, "execs": {}})
+    assert await events.get() == ("c1", "reached", {})
+    assert made.paused
+    made.close()
+    theirs.close()
+
+
+HELLO = {"event": "hello", "version": 2, "pid": 4, "started": True, "paused": False, "execs": {}}
+ENDING = {"event": "exit", "status": 3, "at": 1e9, "oom_killed": False, "error": ""}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        *({"fds": float("inf")}, {"fds": -1}, {}, {"id": []}, {"event": "exec_exit", "exec": [], "status": 1}),
+        *({"event": "exec_exit", "exec": "e1", "status": value} for value in (None, float("inf"), "x")),
+        *({**HELLO, key: value} for key in ("pid", "version") for value in (None, float("nan"), "x")),
+        *({**HELLO, "execs": value} for value in ([1], {"e": 1}, {"e": {"pid": float("inf"), "status": None}})),
+        *({**ENDING, "status": value} for value in (float("inf"), -1, 256, "3", None)),
+        *({**ENDING, "at": value} for value in (float("inf"), float("nan"), -1, 1e300, "now")),
+        {**ENDING, "error": None},
+    ],
+    ids=str,
+)
+async def test_what_no_supervisor_says_ends_the_conversation(tmp_path: Path, frame: Json) -> None:
+    """Nothing is raised in the event loop, and requests under way are answered."""
+    async with task(tmp_path, "c1", 2, {}) as (made, supervisor):
+        asking = asyncio.ensure_future(made.pids())
+        await asyncio.sleep(0)
+        read, write = os.pipe()
+        data = json.dumps({"fds": 1, **frame}).encode()
+        wire.send_some(supervisor.connection, struct.pack(">I", len(data)) + data, [write])
+        os.close(write)
+        assert (await made.wait()).status == 137
+        with pytest.raises(Conflict):
+            await asking
+        with open(read, "rb") as reader:
+            assert reader.read() == b"", "what it sent is closed"
+
+
+async def test_what_a_later_supervisor_says_is_ignored(tmp_path: Path) -> None:
+    async with task(tmp_path, "c1", 2, {}) as (made, supervisor):
+        wire.send(supervisor.connection, {"event": "hibernated", "at": float("inf")})
+        wire.send(supervisor.connection, ENDING)
+        assert (await made.wait()).status == 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{}, {"error": []}, {"error": {"errno": 1e999}}, {"error": {"kind": "StartFailed", "code": 1e999}}],
+    ids=str,
+)
+async def test_an_answer_that_is_none(tmp_path: Path, answer: Json) -> None:
+    async with task(tmp_path, "c1", 2, {}) as (made, supervisor):
+        asking = asyncio.ensure_future(made.exec(ExecSpec("e1", {}), None))
+        await supervisor.answer(answer)
+        with pytest.raises(StartFailed):
+            await asking
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"status": 1e999}', json.dumps({**ENDING, "at": 1e300}), "[" * 10**5])
+def test_an_exit_that_was_not_written_by_us(tmp_path: Path, text: str) -> None:
+    (tmp_path / "exit.json").write_text(text)
+    assert endings.read_exit(str(tmp_path)) is None
+    (tmp_path / "state.json").write_text(text)
+    assert endings.read_state(str(tmp_path)) is None
 
 
 async def test_an_exec_is_killed_without_its_help(tmp_path: Path, child: tuple[subprocess.Popen[bytes], str]) -> None:
