@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten.engine.containers import network as container_network
-from corten.engine.containers import restore
+from corten.engine.containers import pause, restore
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.tree import ContainerTrees
 from corten.engine.system import System
@@ -63,9 +63,12 @@ class Engine:
     # ------------------------------------------------------------------------------------- events of the rooms below
 
     def on_task_event(self, id: str, kind: str, attributes: Json) -> None:
-        """A supervisor's event: "oom" or "detach". The end of an exec has a waiter already."""
+        """A supervisor's event: "oom", "detach" or "reached". The end of an exec has a waiter already."""
         container = self.containers.by_id.get(id)
         if container is None or kind == "exec_exit":
+            return
+        if kind == "reached":
+            self.containers.changing.spawn(pause.thaw_when_reached(container), f"thawing container {id}")
             return
         if kind == "oom":
             container.record.state.oom_killed = True

@@ -121,7 +121,7 @@ class System:
         }
 
     def _counts(self) -> Json:
-        states = [container.record.state.status for container in self._containers.by_id.values()]
+        states = [container.status for container in self._containers.by_id.values()]
         running, paused = states.count("running") + states.count("restarting"), states.count("paused")
         return {
             "Containers": len(states),

@@ -11,11 +11,15 @@ import pytest
 
 from corten.engine.containers import pause as container_pause
 from corten.engine.containers import remove as container_remove
+from corten.engine.containers import rename as container_rename
 from corten.engine.containers import start as container_start
 from corten.engine.containers import stop as container_stop
+from corten.engine.containers import update as container_update
 from corten.engine.containers.container import Container
+from corten.engine.containers.list import ImageNames, summary
 from corten.engine.engine import Engine
 from corten.errors import Conflict, Failed, Unavailable
+from corten.spec.docker.host_config import UpdateConfig
 from corten.spec.json import Json
 from corten.store.records import Records
 from docker_json import create
@@ -105,12 +109,78 @@ async def test_a_commit_never_leaves_it_frozen(engine: Engine, table: FailingTab
     container, task = await running(engine)
     table.broken = fails == "at once"
     async with container_pause.still(engine.containers, container, True):
-        assert task.paused and container.record.state.status == "paused"
+        assert task.paused and container.status == "paused"
+        assert (container.record.state.status, recorded(table, container)) == ("running", "running")
         with pytest.raises(Conflict, match="is already paused"):
             await container_pause.pause(engine.containers, container)
         table.broken = True
     await engine.settle()
     assert (container.record.state.status, task.paused, recorded(table, container)) == ("running", False, "running")
+
+
+async def test_what_is_stored_during_a_standstill_does_not_say_paused(engine: Engine, table: FailingTable) -> None:
+    """So a daemon that is killed then leaves nothing that the next one keeps frozen."""
+    container, task = await running(engine)
+    async with container_pause.still(engine.containers, container, True):
+        await container_rename.rename(engine.containers, container, "chest")
+        await container_update.update(engine.containers, container, UpdateConfig(cpu_shares=3))
+        assert (recorded(table, container), container.status, task.paused) == ("running", "paused", True)
+        assert summary(ImageNames(engine.images), container)["State"] == "paused"
+    await engine.settle()
+    assert (recorded(table, container), container.status, task.paused) == ("running", "running", False)
+
+
+async def test_two_commits_at_a_time_share_a_standstill(engine: Engine) -> None:
+    container, task = await running(engine)
+    async with container_pause.still(engine.containers, container, True) as first_goes_on:
+        async with container_pause.still(engine.containers, container, True):
+            first_goes_on()
+            await engine.settle()
+            assert task.paused and container.status == "paused"
+        await engine.settle()
+        assert not task.paused and container.status == "running"
+    actions = [event["Action"] for event in engine.events.history]
+    assert (actions.count("pause"), actions.count("unpause")) == (1, 1)
+
+
+async def test_a_client_can_end_a_standstill(engine: Engine, table: FailingTable) -> None:
+    container, task = await running(engine)
+    async with container_pause.still(engine.containers, container, True):
+        await container_pause.unpause(engine.containers, container)
+        assert not task.paused and container.status == "running"
+        await container_pause.pause(engine.containers, container)
+    await engine.settle()
+    assert (recorded(table, container), task.paused) == ("paused", True)
+    async with container_pause.still(engine.containers, container, True):
+        await container_stop.kill(engine.containers, container)
+    await engine.settle()
+    assert recorded(table, container) == "exited"
+
+
+async def test_a_standstill_that_cannot_be_ended_is_shown(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then a client sees that it is paused, and can unpause it."""
+    container, task = await running(engine)
+
+    async def refused() -> None:
+        raise Unavailable("cannot reach the supervisor")
+
+    with monkeypatch.context() as patch:
+        async with container_pause.still(engine.containers, container, True):
+            patch.setattr(task, "resume", refused)
+        await engine.settle()
+        assert (container.status, container.record.state.status) == ("paused", "running")
+    await container_pause.unpause(engine.containers, container)
+    assert container.status == "running" and not task.paused
+
+
+async def test_what_is_reached_late_and_was_frozen_goes_on(engine: Engine) -> None:
+    """Its supervisor says only now that it is frozen, for a commit of a daemon that was killed."""
+    container, task = await running(engine)
+    await task.pause()
+    engine.on_task_event(container.id, "reached", {})
+    await engine.settle()
+    assert not task.paused
+    assert "reached" not in [event["Action"] for event in engine.events.history]
 
 
 async def test_a_stop_reaches_a_paused_container_whatever_can_be_recorded(engine: Engine, table: FailingTable) -> None:

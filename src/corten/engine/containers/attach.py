@@ -29,7 +29,7 @@ def detach_keys(text: str) -> bytes:
 
 def check_attachable(container: Container) -> None:
     """Conflict for a paused or restarting container; one that does not run gets its clients at the start."""
-    if container.record.state.status in ("paused", "restarting"):
+    if container.status in ("paused", "restarting"):
         check_running(container, "attach")
     if container.gone or container.record.state.status in ("removing", "dead"):
         raise Conflict(f"container {container.id} is marked for removal and cannot be attached to")

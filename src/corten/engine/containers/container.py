@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from corten.engine.containers.probe import Probe
-from corten.engine.containers.records import Record
+from corten.engine.containers.records import Record, Status
 from corten.engine.containers.restarts import Restart
 from corten.network.endpoint import Endpoint
 from corten.tasks.contract import Exit, Stream, Task
@@ -35,6 +35,7 @@ class Container:
     endpoints      connected networks, by name
     execs          ids of the execs that were created in it
     rewriting      the newest texts of its files that are being written while it runs
+    standing       what it stands still for though its record says that it runs (see `pause.still`)
     gone           it was removed
     """
 
@@ -53,6 +54,7 @@ class Container:
         "restart",
         "restart_delay",
         "rewriting",
+        "standing",
         "started",
         "task",
         "teardown",
@@ -71,6 +73,7 @@ class Container:
         self.endpoints: dict[str, Endpoint] = {}
         self.execs: set[str] = set()
         self.rewriting: Mapping[str, bytes] | None = None
+        self.standing: set[object] = set()
         self.waiters: dict[Condition, set[asyncio.Future[Exit]]] = {"not-running": set(), "next-exit": set()}
         self.waiters["removed"] = set()
         self.restart: Restart | None = None
@@ -83,6 +86,12 @@ class Container:
     @property
     def id(self) -> str:
         return self.record.id
+
+    @property
+    def status(self) -> Status:
+        """Docker's word for what it does now. Its record's, but for a standstill: that is never stored."""
+        status = self.record.state.status
+        return "paused" if status == "running" and self.standing else status
 
     @property
     def log_path(self) -> Path | None:
@@ -98,6 +107,7 @@ class Container:
     def run(self, task: Task) -> None:
         """`task` is its present run from now on."""
         self.task, self.started = task, time.monotonic()
+        self.standing.clear()
 
     # ---------------------------------------------------------------------------------------------------- restarts
 

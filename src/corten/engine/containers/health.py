@@ -23,7 +23,7 @@ def begin(containers: Containers, container: Container) -> None:
 async def _check(containers: Containers, container: Container, probe: Probe) -> None:
     while True:
         await asyncio.sleep(probe.pause())
-        if container.record.state.status != "running":
+        if container.status != "running":
             continue
         began = times.now()
         code, output = await _run(containers, container, probe)

@@ -70,9 +70,9 @@ def _log_path(container: Container) -> str:
 def state(container: Container) -> Json:
     now = container.record.state
     shown: Json = {
-        "Status": now.status,
+        "Status": container.status,
         "Running": now.running,
-        "Paused": now.status == "paused",
+        "Paused": container.status == "paused",
         "Restarting": now.status == "restarting",
         "OOMKilled": now.oom_killed,
         "Dead": now.status == "dead",

@@ -131,6 +131,7 @@ def _note_exit(container: Container, exit: Exit, decision: Decision) -> None:
         finished_at=int(exit.at * SECOND),
     )
     record.endpoints = {}
+    container.standing.clear()
     if isinstance(decision, Restart):
         record.restart_count += 1
         container.put_off(decision)

@@ -53,7 +53,7 @@ def _tests(containers: Containers, filters: Filters) -> Iterable[_Test]:
 def _by_status(containers: Containers, values: frozenset[str]) -> _Test:
     for value in values - _STATES:
         raise Invalid(f"invalid filter 'status={value}'")
-    return lambda c: c.record.state.status in values
+    return lambda c: c.status in values
 
 
 def _by_exited(containers: Containers, values: frozenset[str]) -> _Test:
@@ -197,7 +197,7 @@ def summary(names: ImageNames, container: Container) -> Json:
         "Created": record.created // SECOND,
         "Ports": _summary_ports(container),
         "Labels": record.labels,
-        "State": record.state.status,
+        "State": container.status,
         "Status": status(container),
         "HostConfig": {"NetworkMode": record.host_config.network_mode or "default"},
         "NetworkSettings": {"Networks": {name: endpoint_settings(container, name) for name in record.networks}},
@@ -247,7 +247,7 @@ def status(container: Container) -> str:
     state, now = container.record.state, times.now()
     up = human_duration((now - state.started_at) / SECOND)
     ago = human_duration((now - state.finished_at) / SECOND)
-    match state.status:
+    match container.status:
         case "running":
             return f"Up {up}" + (container.health.suffix() if container.health is not None else "")
         case "paused":

@@ -33,13 +33,15 @@ async def unpause(containers: Containers, container: Container) -> None:
     """Record it, then thaw it; when one of the two cannot be done it stays paused, and the error says so."""
     async with container.lock:
         task = _paused(container)
+        paused = container.record.state.status
         try:
             _set_status(containers, container, "running")
             await task.resume()
+            container.standing.clear()
         except (Conflict, NotFound):  # it has ended, which its keeper is about to record
             raise
         except BaseException as error:
-            await _undone(_paused_again(containers, container), error, f"container {container.id} stays paused")
+            await _undone(_again(containers, container, paused), error, f"container {container.id} stays paused")
         containers.publish(container, "unpause")
 
 
@@ -47,22 +49,20 @@ async def unpause(containers: Containers, container: Container) -> None:
 async def still(containers: Containers, container: Container, wanted: bool) -> AsyncIterator[Callable[[], None]]:
     """For a commit: the container stands still until the context ends, or until what it yields is called.
 
-    It is not recorded, so no fault of the disk can leave it frozen: a daemon that is killed meanwhile leaves a frozen
-    container whose record says "running", and the next one thaws it. A container that is not running is left alone.
+    Its record says "running" meanwhile, whatever else of it is stored, so nothing can leave it frozen: a daemon that
+    is killed leaves a frozen container, and the next one thaws it. A container that is not running is left alone.
     """
-    wanted = wanted and container.record.state.status == "running"
-    if wanted:
+    token = object()
+    if wanted and container.record.state.status == "running":
         async with container.lock:
-            task = _pausable(container)
-            await task.pause()
-            container.record.state.status = "paused"
-            containers.publish(container, "pause")
-    pending = [wanted]
+            if not container.standing:  # for another commit
+                await _pausable(container).pause()
+                containers.publish(container, "pause")
+            container.standing.add(token)
 
     def go_on() -> None:
-        if pending.pop():
-            containers.changing.spawn(thaw(containers, container), "going on after a commit")
-        pending.append(False)
+        if token in container.standing:
+            containers.changing.spawn(_end_standstill(containers, container, token), "going on after a commit")
 
     try:
         yield go_on
@@ -70,42 +70,65 @@ async def still(containers: Containers, container: Container, wanted: bool) -> A
         go_on()
 
 
+async def _end_standstill(containers: Containers, container: Container, token: object) -> None:
+    async with container.lock:
+        if token not in container.standing:
+            return  # it has ended, or a client has unpaused it
+        if container.standing == {token} and container.task is not None:
+            await container.task.resume()
+            containers.publish(container, "unpause")
+        container.standing.discard(token)
+
+
 async def thaw_unrecorded(container: Container) -> None:
-    """At the daemon's start: the record decides whether a container is paused. One that was frozen, and whose daemon
-    was killed before it recorded that or in the middle of a commit, goes on."""
+    """When a daemon finds it: the record decides whether a container is paused. One that was frozen, and whose daemon
+    was killed before it recorded that or in the middle of a commit, goes on. The caller holds the lock."""
     task = container.task
-    if task is not None and task.paused and container.record.state.status == "running":
+    if task is not None and task.paused and container.status == "running":
         await task.resume()
+
+
+async def thaw_when_reached(container: Container) -> None:
+    """The same for one whose supervisor has answered later than the daemon's start."""
+    async with container.lock:
+        await thaw_unrecorded(container)
 
 
 async def thaw(containers: Containers, container: Container) -> None:
-    """Thaw a container, whatever can be recorded: it was frozen for a commit, or a signal is pending in it."""
+    """Thaw a container, whatever can be recorded: a signal is pending in it."""
     async with container.lock:
         task = container.task
-        if task is None or container.record.state.status != "paused":
+        if task is None or container.status != "paused":
             return  # it has ended, or a client has unpaused it
         await task.resume()
-        try:
-            _set_status(containers, container, "running")
-        except CortenError as error:
-            container.record.state.status = "running"
-            log.error("container %s runs again, which could not be recorded: %s", container.id, error)
+        container.standing.clear()
+        _record_running(containers, container)
         containers.publish(container, "unpause")
 
 
+def _record_running(containers: Containers, container: Container) -> None:
+    if container.record.state.status == "running":
+        return
+    try:
+        _set_status(containers, container, "running")
+    except CortenError as error:
+        container.record.state.status = "running"
+        log.error("container %s runs again, which could not be recorded: %s", container.id, error)
+
+
 def _pausable(container: Container) -> Task:
-    state, name = container.record.state, container.record.name
-    if state.status == "paused":
+    status, name = container.status, container.record.name
+    if status == "paused":
         raise Conflict(f"container {name} is already paused")
-    if state.status == "restarting":
+    if status == "restarting":
         raise Conflict(f"container {container.id} is restarting, wait until the container is running")
-    if state.status != "running" or container.task is None:
+    if status != "running" or container.task is None:
         raise Conflict(f"container {container.id} is not running")
     return container.task
 
 
 def _paused(container: Container) -> Task:
-    if container.record.state.status != "paused" or container.task is None:
+    if container.status != "paused" or container.task is None:
         raise Conflict(f"container {container.id} is not paused")
     return container.task
 
@@ -121,9 +144,9 @@ def _set_status(containers: Containers, container: Container, status: records.St
         raise
 
 
-async def _paused_again(containers: Containers, container: Container) -> None:
-    if container.record.state.status == "running":
-        _set_status(containers, container, "paused")
+async def _again(containers: Containers, container: Container, status: records.Status) -> None:
+    if container.record.state.status != status:
+        _set_status(containers, container, status)
 
 
 async def _undone(undoing: Awaitable[None], error: BaseException, said: str) -> NoReturn:

@@ -37,7 +37,7 @@ async def remove(
 
 
 def _still_runs(container: Container) -> str:
-    name, status = container.record.name, container.record.state.status
+    name, status = container.record.name, container.status
     remedy = "stop the container before removing or force remove"
     if status == "paused":
         remedy = "unpause and stop the container before removing or force remove"

@@ -73,8 +73,8 @@ async def _go_on(containers: Containers, container: Container, adopted: dict[Con
     """A running task is kept; one that ended meanwhile is ended here, with what its supervisor wrote down."""
     if container in adopted:
         if adopted[container]:
+            lifecycle.keep(containers, container)  # first: nothing that goes wrong now leaves it without its end
             await run.complete_adoption(containers, container)
-            lifecycle.keep(containers, container)
         else:
             decision = await lifecycle.end_run_locked(containers, container, _lost())
             lifecycle.keep_ended(containers, container, decision)

@@ -136,6 +136,6 @@ async def _send(containers: Containers, container: Container, number: int) -> No
     except NotFound as error:
         raise Conflict(f"container {container.id} is not running") from error
     containers.publish(container, "kill", signal=str(number))
-    if container.record.state.status == "paused":
+    if container.status == "paused":
         with suppress(Conflict, NotFound):  # the signal has ended it already
             await pause.thaw(containers, container)
