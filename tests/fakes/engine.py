@@ -67,8 +67,8 @@ class PlainEngine(Engine):
     def _containers_of(self, image: str) -> list[tuple[str, bool]]:
         return [(one.id, one.record.state.running) for one in self.containers.of_image(image)]
 
-    async def close(self) -> None:
-        await super().close()
+    async def close(self, seconds: float | None = None) -> None:
+        await super().close(seconds)
         await self.store.close()
 
 

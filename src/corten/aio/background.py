@@ -26,16 +26,21 @@ class Background:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s failed: %s", task.get_name(), error, exc_info=error)
 
-    async def settle(self) -> None:
-        """Wait until no task runs, including those that are started meanwhile; failures go to the log."""
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
+    async def settle(self, seconds: float | None = None) -> None:
+        """Wait until no task runs, including those that are started meanwhile; failures go to the log, and so does what
+        still runs after `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._tasks:
+                    await asyncio.wait(set(self._tasks))
+        except TimeoutError:
+            log.warning("not completed in time: %s", "; ".join(sorted(task.get_name() for task in self._tasks)))
 
 
 class Forever(Background):
     """Tasks that end by themselves only when what they watch ends; `cancel` ends them."""
 
-    async def cancel(self) -> None:
+    async def cancel(self, seconds: float | None = None) -> None:
         for task in list(self._tasks):
             task.cancel()
-        await self.settle()
+        await self.settle(seconds)

@@ -30,8 +30,7 @@ _TABLES = (
     events.ROUTES,
     distribution.ROUTES,
 )
-
-
+_LAST_ANSWERS = 1.0  # seconds to write them, and as many for handlers that are cancelled
 _CANCELLATIONS = 10  # one can be lost: asyncio.wait_for drops it when what it waits for comes in the same moment
 
 
@@ -67,19 +66,23 @@ class Api(web.Server):
         )
 
     async def shutdown(self, timeout: float | None = None) -> None:
-        """End streams now, and give everything else `timeout` seconds to be completed."""
+        """End streams now, and give everything else `timeout` seconds to be completed. A second or two more are for the
+        answers."""
         self._ending = True
+        for connection in self.connections:
+            connection.close()  # one that waits for its next request would be given all of `timeout` to send it
+        await self._end_streams()
+        if self._unfinished:
+            await asyncio.wait(set(self._unfinished), timeout=timeout)
+        await super().shutdown(_LAST_ANSWERS)
+
+    async def _end_streams(self) -> None:
         for _ in range(_CANCELLATIONS):
             if not self._streams:
-                break
+                return
             for task in self._streams:
                 task.cancel()
             await asyncio.wait(set(self._streams), timeout=0.1)
-        for connection in self.connections:
-            connection.close()  # one that waits for its next request would be given all of `timeout` to send it
-        await super().shutdown(timeout)
-        if self._unfinished:
-            await asyncio.wait(set(self._unfinished), timeout=timeout)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:

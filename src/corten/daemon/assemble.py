@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import os
@@ -51,6 +52,7 @@ from corten.tasks.trees import launcher_trees
 from corten.tasks.workers import LauncherWorkers
 
 log = logging.getLogger("cortend")
+_BEHIND_ANSWERS = 2.0  # seconds at least for what goes on behind the last answers when the daemon ends
 
 
 class Daemon:
@@ -80,9 +82,15 @@ class Daemon:
         await self._networks.reconcile()
 
     async def close(self, patience: float) -> None:
-        """Close client connections, complete what is under way, close the store. Containers go on running."""
+        """Close client connections, complete what is under way, close the store. Containers go on running.
+
+        What is not done after `patience` seconds is given up, as by a kill of this process: the next daemon goes on
+        from what is on disk.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience
         await self.api.shutdown(patience)
-        await self.engine.close()
+        await self.engine.close(max(_BEHIND_ANSWERS, deadline - loop.time()))
         await self.engine.images.close()
         await self._networks.close()
         await self._namespaces.close()

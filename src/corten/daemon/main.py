@@ -31,7 +31,10 @@ _MALLOC = ((-3, 1 << 20), (-1, 4 << 20), (-8, 2))  # M_MMAP_THRESHOLD, M_TRIM_TH
 
 def entry() -> None:
     """The command `cortend`."""
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(status)  # sys.exit would wait for threads that count or remove trees, however large those are
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -50,10 +50,11 @@ class Engine:
         await self.containers.changing.settle()
         await self.networks.settle()
 
-    async def close(self) -> None:
-        """Complete what is under way. Containers go on running."""
-        await self.containers.watching.cancel()
-        await self.settle()
+    async def close(self, seconds: float | None = None) -> None:
+        """Complete what is under way, as far as that takes no more than `seconds`. Containers go on running."""
+        await self.containers.watching.cancel(seconds)
+        await self.containers.changing.settle(seconds)
+        await self.networks.settle()
         for container in self.containers.by_id.values():
             container.close_queued()
 

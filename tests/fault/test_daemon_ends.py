@@ -1,0 +1,74 @@
+"""SIGTERM: a daemon ends soon after its shutdown-timeout, whatever is under way. Containers go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fault_parts.fixtures import lacking
+from fault_parts.fragile import Fragile, until
+
+PATIENCE = 4
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Fragile]:
+    if why := lacking():
+        pytest.skip(why)
+    daemon = Fragile(tmp_path, "--shutdown-timeout", str(PATIENCE))
+    daemon.start()
+    yield daemon
+    if daemon._process is not None and daemon._process.poll() is not None:
+        daemon.start()
+    daemon.stop()
+
+
+def asked(daemon: Fragile, request: str, *fields: str) -> socket.socket:
+    """A client that has sent this much, and waits for its answer."""
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(str(daemon.socket))
+    client.sendall("\r\n".join((f"{request} HTTP/1.1", "Host: d", *fields, "", "")).encode())
+    return client
+
+
+def ended(daemon: Fragile) -> float:
+    """Seconds that the daemon took, which has ended well."""
+    assert daemon._process is not None
+    begun = time.monotonic()
+    os.kill(daemon.pid, signal.SIGTERM)
+    assert daemon._process.wait(60) == 0
+    return time.monotonic() - begun
+
+
+def test_with_requests_that_take_longer(daemon: Fragile) -> None:
+    """A stop that would take minutes, a body that does not come, a supervisor that does not answer."""
+    id = daemon.run("sh", "-c", "trap 'touch /asked' TERM; while :; do sleep 0.1; done")
+    other = daemon.run("sleep", "1000")
+    supervisor = daemon.supervisor(other)
+    json = "Content-Type: application/json"
+    with (
+        asked(daemon, f"POST /containers/{id}/stop?t=200", "Content-Length: 0"),
+        asked(daemon, "POST /containers/create", json, "Content-Length: 100"),
+        asked(daemon, "POST /images/load", "Content-Length: 100000"),
+    ):
+        until(lambda: daemon.inside(id, "test", "-e", "/asked")[0] == 0, "the stop is under way")
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            with asked(daemon, f"POST /containers/{other}/pause", "Content-Length: 0"):
+                assert daemon.get("/_ping") == "OK"  # whose request came later
+                assert ended(daemon) < 2 * PATIENCE + 2
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+    daemon.start()
+    assert daemon.state(id)["Running"] and daemon.state(other)["Running"]
+
+
+def test_with_nothing_to_do(daemon: Fragile) -> None:
+    with asked(daemon, "GET /events"), asked(daemon, "POST /con"):
+        assert ended(daemon) < PATIENCE
