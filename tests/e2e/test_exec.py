@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
 import pytest
@@ -49,6 +50,34 @@ def test_exec_is_in_the_containers_namespaces_and_cgroup(cli: Client, running: s
     first, second = cli.out("exec", running, "sh", "-c", script).splitlines()
     assert first == second
     assert cli.out("exec", running, "sh", "-c", "ls /proc/self/fd | wc -l") == "4"
+
+
+def test_exec_into_a_container_that_is_just_ending(daemon: Cortend) -> None:
+    """It runs, or the container does not: nothing of how that is taken down is an answer."""
+    answers: list[tuple[int, str]] = []
+
+    def enter_again_and_again(id: str) -> None:
+        with daemon.connection() as http:
+            while True:
+                status, made = http.ask("POST", f"/containers/{id}/exec", {"Cmd": ["true"]})
+                if status == 201:
+                    status, made = http.ask("POST", f"/exec/{made['Id']}/start", {"Detach": True})
+                answers.append((status, str(made)))
+                if status != 200:
+                    return
+
+    for command in (["sleep", "1000"], ["sleep", "0.3"]) * 4:
+        status, made = daemon.ask("POST", "/containers/create", {"Image": IMAGE, "Cmd": command})
+        assert status == 201
+        assert daemon.ask("POST", f"/containers/{made['Id']}/start")[0] == 204
+        with ThreadPoolExecutor(3) as clients:
+            working = [clients.submit(enter_again_and_again, made["Id"]) for _ in range(3)]
+            if command[1] == "1000":
+                daemon.ask("POST", f"/containers/{made['Id']}/kill")
+        for each in working:
+            each.result()
+    refused = [text for status, text in answers if status != 200]
+    assert {status for status, _ in answers} <= {200, 409} and all("is not running" in text for text in refused)
 
 
 def test_exec_that_cannot_start(cli: Client, running: str) -> None:

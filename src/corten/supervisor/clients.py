@@ -46,10 +46,11 @@ class Backlog:
         try:
             if self._file < 0:
                 self._file = os.open(self._directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            self._write_at += os.pwrite(self._file, data, self._write_at)
+            written = os.pwrite(self._file, data, self._write_at)
         except OSError:
             return False
-        return True
+        self._write_at += written
+        return written == len(data)  # the disk may become full in the middle
 
     def peek(self) -> bytes:
         if not self._memory and self._read_at < self._write_at:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
 
 from corten.error_codec import encode
-from corten.errors import CortenError, NotFound
+from corten.errors import CortenError, NotFound, StartFailed
 from corten.instance.contract import Execution, Process
 from corten.supervisor.loop import READ, Loop
 from corten.supervisor.output import Output, Stdio
@@ -34,12 +35,16 @@ class Exec:
 
 
 class Execs:
-    """Those that run, and those that ended while no daemon was connected. `send_event` says whether one was."""
+    """Those that run, and those that ended while no daemon was connected. `send_event` says whether one was, `why` the
+    reason of a failure."""
 
-    def __init__(self, loop: Loop, spill: str, send_event: Callable[[Json], bool]) -> None:
+    def __init__(
+        self, loop: Loop, spill: str, send_event: Callable[[Json], bool], why: Callable[[Exception], Exception]
+    ) -> None:
         self._loop = loop
         self._spill = spill
         self._send_event = send_event
+        self._why = why
         self._all: dict[str, Exec] = {}
 
     def begin(self, request: Execution, stdio: Stdio, process: Process, client: Client | None, reply: Reply) -> None:
@@ -53,7 +58,7 @@ class Execs:
             try:
                 console = process.started()
             except (CortenError, OSError) as error:
-                reply({"error": _failed(exec_, client, error)})
+                reply({"error": _failed(exec_, client, self._why(error))})
                 return
             if console is None:
                 self._loop.watch(fd, READ, ready)
@@ -119,8 +124,10 @@ class Execs:
 
 def _failed(exec_: Exec, client: Client | None, failure: Exception) -> Json:
     exec_.stdio.close()
-    if client:
+    if client and isinstance(failure, (StartFailed, OSError)):
         refuse(client, failure)
+    elif client:
+        os.close(client[0])  # the daemon says it
     return encode(failure)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from corten.supervisor.logfile import LogFile
 from corten.supervisor.loop import READ, Loop
 from corten.supervisor.requests import Attachment
 
+_F_GETPIPE_SZ = 1032
+_TERMINAL = 1 << 20  # bytes; the kernel keeps less than a tenth of that (tty_buffer_set_limit)
 _NAMES = {1: "stdout", 2: "stderr"}
 
 
@@ -57,6 +60,14 @@ class Stdio:
             if fd != OF_CONTAINER:
                 os.close(fd)
         self.child = ()  # type: ignore[assignment]
+
+
+def _capacity(fd: int) -> int:
+    """How many bytes can wait to be read: what holds the other end of a pipe may have made that larger."""
+    try:
+        return fcntl.fcntl(fd, _F_GETPIPE_SZ)
+    except OSError:
+        return _TERMINAL
 
 
 class Output:
@@ -137,23 +148,23 @@ class Output:
         del self._open[fd]
 
     def drain(self) -> None:
-        """Take what is in the pipes now, and stop: the process has ended, and others may hold them open for ever."""
+        """Take what is in the pipes now, and stop: the process has ended, and others may hold them open for ever. They
+        may write as quickly as this reads, so no more is read than what there can be."""
         for fd in tuple(self._open):
-            while fd in self._open:
-                before = self._pending(fd)
-                if not before:
-                    self._end(fd)
-                    break
-                self._read(fd)
+            left = _capacity(fd)
+            while left > 0 and (taken := self._take(fd)):
+                left -= taken
+            self._end(fd)
 
-    def _pending(self, fd: int) -> bool:
+    def _take(self, fd: int) -> int:
+        """How many bytes were there; 0 at the end, and when there are none now."""
         try:
             data = os.read(fd, CHUNK)
         except OSError:
-            return False
+            return 0
         if data:
             self._deliver(self._open[fd], data)
-        return bool(data)
+        return len(data)
 
     def finish(self) -> None:
         """Nothing more will come: clients are closed as they catch up."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import socket
 import time
@@ -43,9 +44,10 @@ class Supervisor:
         self._become = become
         self._loop = Loop()
         self._directory = request.run
-        self._execs = Execs(self._loop, request.bundle, self._send_event)
+        self._execs = Execs(self._loop, request.bundle, self._send_event, self._why)
         self._connections: list[Connection] = []
         self._pid = 0
+        self._first = -1  # the first process, readable when it has ended
         self._output: Output | None = None
         self._ended = False
         self._started = False
@@ -102,7 +104,7 @@ class Supervisor:
         for fd, options in self._first_clients:
             self._output.attach(socket.socket(fileno=fd), options)
         self._first_clients = []
-        self._pid = created.pid
+        self._pid, self._first = created.pid, created.ended
         self._loop.watch(created.ended, READ, lambda _: self._end(created.ended))
         if created.oom >= 0:
             self._loop.watch(created.oom, READ, self._oom)
@@ -240,15 +242,24 @@ class Supervisor:
         client = (fds[0], request.client) if fds and request.client else None
         try:
             process = self._instance.enter(execution, stdio.child)
-        except BaseException as error:
+        except Exception as error:
             stdio.close()
-            if client and isinstance(error, (StartFailed, OSError)):  # of all others the daemon says it
+            reason = self._why(error)
+            if client and isinstance(reason, (StartFailed, OSError)):  # of all others the daemon says it
                 fds[0] = -1
-                refuse(client, error)
-            raise
+                refuse(client, reason)
+            if reason is error:
+                raise
+            raise reason from error
         if client:
             fds[0] = -1
         self._execs.begin(execution, stdio, process, client, reply)
+
+    def _why(self, error: Exception) -> Exception:
+        """Why an exec failed. That the container has just ended says more than what could not be done because of it."""
+        if self._ended or (self._first >= 0 and select.select((self._first,), (), (), 0)[0]):
+            return Conflict(f"container {self._request.id} is not running")
+        return error
 
     def _work(self, request: TreeRequest, fds: list[int]) -> Json:
         self._check_started()

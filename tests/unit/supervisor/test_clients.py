@@ -41,6 +41,22 @@ def world(tmp_path: Path) -> Iterator[World]:
     world.loop.close()
 
 
+def test_a_disk_that_becomes_full_in_the_middle_ends_the_client(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it gets is a beginning of what there was, never something with a hole in it."""
+    client, theirs = world.client()
+    sent = b"".join(struct.pack(">I", number) * 16384 for number in range(64))
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: whole(fd, data[: len(data) // 2], at))
+    for at in range(0, len(sent), 65536):
+        client.output(1, sent[at : at + 65536])
+    assert world.closed == ["too slow"]
+    received = bytearray()
+    while data := theirs.recv(1 << 20):
+        received += data
+    assert received and sent.startswith(bytes(received))
+    theirs.close()
+
+
 def test_a_client_that_does_not_read_costs_disk_and_loses_nothing(world: World) -> None:
     client, theirs = world.client()
     sent = b"".join(struct.pack(">I", number) * 4096 for number in range(256))  # 4 MiB: more than socket and memory

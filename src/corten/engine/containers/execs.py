@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import signal
 import socket
 import time
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 
 KEEP_ENDED = 300.0  # seconds that an ended exec can be inspected, as in Docker
 _CATCH_UP = 2.0  # seconds
+_ENDING = 1.0  # seconds from when a container cannot be entered any more until it has ended
 _CAPTURED = 4096  # bytes
 
 
@@ -85,17 +88,24 @@ class Execs:
         check_running(exec.container, "exec")
 
     async def start(self, exec: Exec, stream: Stream | None, console_size: tuple[int, int] = (0, 0)) -> None:
-        """Start it; `stream` is served by the supervisor from then on. StartFailed leaves the exit code in the exec."""
-        self.check_startable(exec)
-        exec.state = "running"
-        task = exec.container.task
-        assert task is not None, "check_startable saw it running"
-        try:
-            spec = ExecSpec(exec.id, self._process(exec), exec.tty, _wants_stdin(exec), console_size)
-            exec.pid = await task.exec(spec, stream)
-        except BaseException as error:
-            self._end(exec, 127 if isinstance(error, StartFailed) and error.exit_code == 127 else 126)
-            raise
+        """Start it; `stream` is served by the supervisor from then on, and taken in every case. StartFailed leaves the
+        exit code in the exec, Conflict says that the container does not run."""
+        async with AsyncExitStack() as held:
+            if stream is not None:
+                held.callback(os.close, stream.fd)
+            self.check_startable(exec)
+            exec.state = "running"
+            task = exec.container.task
+            assert task is not None, "check_startable saw it running"
+            try:
+                spec = ExecSpec(exec.id, self._process(exec), exec.tty, _wants_stdin(exec), console_size)
+                held.pop_all()  # the task's from now on
+                exec.pid = await task.exec(spec, stream)
+            except BaseException as error:
+                self._end(exec, 127 if isinstance(error, StartFailed) and error.exit_code == 127 else 126)
+                if await _ends(task, error):
+                    raise Conflict(f"container {exec.container.id} is not running") from error
+                raise
         if exec.size:
             self._watching.spawn(_first_size(exec, task), f"the first size of exec {exec.id}")
         self._publish(exec, "exec_start: " + " ".join(exec.config.cmd or ()))
@@ -182,13 +192,26 @@ class Execs:
 
 def check_running(container: Container, purpose: str) -> None:
     """Conflict, in Docker's words, unless the container runs and is not paused."""
-    status = container.record.state.status
+    status = container.status
     if status == "paused":
         raise Conflict(f"container {container.record.name} is paused, unpause the container before {purpose}")
     if status == "restarting":
         raise Conflict(f"container {container.id} is restarting, wait until the container is running")
     if status != "running" or container.task is None:
         raise Conflict(f"container {container.id} is not running")
+
+
+async def _ends(task: Task, error: BaseException) -> bool:
+    """Whether a process could not be started because the container ends: what is in its way of being taken down is no
+    reason for a client. What the program itself is to blame for is one."""
+    program = isinstance(error, StartFailed) and error.exit_code in (126, 127)
+    if program or not isinstance(error, StartFailed | NotFound):
+        return False
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_ENDING):
+            await task.wait()
+            return True
+    return False
 
 
 async def _first_size(exec: Exec, task: Task) -> None:
