@@ -50,9 +50,14 @@ def message(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError) and error.errno:
         log.warning("a system call failed: %s", error, exc_info=error)
-        reason = (
-            "no space left on device" if error.errno == errno.ENOSPC else (error.strerror or os.strerror(error.errno))
-        )
-        return f"{reason}: {error.filename}" if error.filename else reason
+        return _reason(error.errno, error.strerror) + (f": {os.fsdecode(error.filename)}" if error.filename else "")
     log.error("unhandled exception in a request", exc_info=error)
     return f"internal error: {type(error).__name__}: {error}"
+
+
+def _reason(number: int, text: str | None) -> str:
+    """Without the arguments of a system call (`kernel.syscall`), which are for the log."""
+    words = os.strerror(number)
+    if number == errno.ENOSPC:
+        return "no space left on device"
+    return words if not text or text.startswith(f"{words} in ") else text

@@ -24,6 +24,7 @@ from corten.layers import attributes, marks, tree, whiteout
 from corten.layers import header as tar
 from corten.layers.directories import PATH_DIRECTORY, Directories, Place, inside, link, plain
 from corten.layers.entries import Entry, Limits, entries
+from corten.layers.limits import quoted
 from corten.layers.source import Source
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -76,9 +77,9 @@ def clean(name: bytes, longest: int) -> list[bytes]:
         elif parts:
             parts.pop()
         else:
-            raise Invalid(f"tar entry escapes its root: {name[:200]!r}")
+            raise Invalid(f"tar entry escapes its root: {quoted(name)}")
     if sum(map(len, parts)) + len(parts) > longest + 1:
-        raise Invalid(f"tar entry has a path of more than {longest} bytes: {name[:100]!r}")
+        raise Invalid(f"tar entry has a path of more than {longest} bytes: {quoted(name)}")
     return parts
 
 
@@ -235,7 +236,7 @@ class _Layer:
         elif whiteout.is_whiteout(status):
             self._link_below(place, name, b"/".join(target))
         elif stat.S_ISDIR(status.st_mode):
-            raise Invalid(f"hard link to a directory: {entry.link[:200]!r}")
+            raise Invalid(f"hard link to a directory: {quoted(entry.link)}")
         else:
             self._link_here(place.fd, name, there.fd, target[-1], status)
 
@@ -243,7 +244,7 @@ class _Layer:
         """A hard link to what the layers below may have."""
         path = place.path(name)
         if len(path) > self._limits.path:  # by way of a link
-            raise Invalid(f"hard link has a path of more than {self._limits.path} bytes: {path[:100]!r}")
+            raise Invalid(f"hard link has a path of more than {self._limits.path} bytes: {quoted(path)}")
         self._make(place.fd, name, lambda: marks.put(place.fd, name))
         self.links.pop(path, None)
         self.links[path] = target
@@ -266,7 +267,7 @@ class _Layer:
         opaque = name == whiteout.OPAQUE_MARK
         hidden = name[len(whiteout.PREFIX) :]
         if hidden in (b"", b".", b".."):
-            raise Invalid(f"whiteout of nothing: {name!r}")
+            raise Invalid(f"whiteout of nothing: {quoted(name)}")
         if not self._directories.is_plain(parent):
             return  # something else of this layer stands before all that is below
         place = self._directory(parent)
@@ -336,7 +337,7 @@ class _Layer:
         """A directory that has no entry of its own. A dangling link leads to where its target would be."""
         path = place.path(name)
         if name.startswith(whiteout.PREFIX) and path != whiteout.LINKS:
-            raise Invalid(f"tar entry inside a whiteout: {name[:200]!r}")
+            raise Invalid(f"tar entry inside a whiteout: {quoted(name)}")
         target = link(place.fd, name)
         if target is not None:
             self._links += 1

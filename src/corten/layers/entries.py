@@ -14,7 +14,7 @@ from corten.errors import Invalid
 from corten.layers import header as tar
 from corten.layers import sparse
 from corten.layers.header import BLOCK, Header, Pax
-from corten.layers.limits import LONGEST_PATH
+from corten.layers.limits import LONGEST_PATH, quoted
 from corten.layers.source import Source
 
 _XATTR = b"SCHILY.xattr."
@@ -117,7 +117,7 @@ def _extension(source: Source, head: Header) -> bytes:
 def _entry(source: Source, block: bytes, head: Header, pax: Pax, name: bytes, link: bytes, limits: Limits) -> Entry:
     kind = _KNOWN.get(head.type)
     if kind is None:
-        raise Invalid(f"tar entry {head.name[:100]!r} has unknown type {head.type!r}")
+        raise Invalid(f"tar entry {quoted(head.name)} has unknown type {quoted(head.type)}")
     records = pax.records
     name = records.get(b"path") or name or head.name
     link = records.get(b"linkpath") or link or head.link
@@ -127,10 +127,10 @@ def _entry(source: Source, block: bytes, head: Header, pax: Pax, name: bytes, li
     if kind != tar.REGULAR:
         size = 0  # as Go's reader has it: only files have data, whatever size a writer put there
     if b"\0" in name or b"\0" in link:
-        raise Invalid(f"tar entry name with a NUL byte: {name[:100]!r}")
+        raise Invalid(f"tar entry name with a NUL byte: {quoted(name)}")
     parts, real, size, stored_name = _sparse(source, block, head, pax, size, limits)
     if size > limits.file or (size > limits.bytes and kind == tar.REGULAR):
-        raise Invalid(f"tar entry {name[:100]!r} of {size} bytes is larger than the limit")
+        raise Invalid(f"tar entry {quoted(name)} of {size} bytes is larger than the limit")
     mtime = tar.seconds(records[b"mtime"]) if b"mtime" in records else head.mtime * 10**9
     return Entry(
         stored_name or name,
@@ -161,7 +161,7 @@ def _xattrs(records: dict[bytes, bytes]) -> dict[bytes, bytes]:
     found = {key[len(_XATTR) :]: value for key, value in records.items() if key.startswith(_XATTR)}
     for key in found:
         if not 0 < len(key) <= _MAX_XATTR or b"\0" in key:
-            raise Invalid(f"tar entry has an extended attribute that cannot be: {key[:100]!r}")
+            raise Invalid(f"tar entry has an extended attribute that cannot be: {quoted(key)}")
     return found
 
 

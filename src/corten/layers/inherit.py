@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from corten.errors import Invalid
 from corten.kernel import descriptors, paths, xattr
 from corten.layers import attributes, content, whiteout
+from corten.layers.limits import quoted
 
 
 def settle(tree: int, parents: Sequence[int], implied: Sequence[bytes], links: Sequence[tuple[bytes, bytes]]) -> None:
@@ -109,10 +110,10 @@ def _parent(tree: int, path: bytes) -> tuple[int, bytes]:
 def _copy_below(parents: Sequence[int], target: bytes, directory: int, name: bytes) -> None:
     found = _below(parents, target)
     if found is None:
-        raise Invalid(f"hard link to a file that does not exist: {target[:200]!r}")
+        raise Invalid(f"hard link to a file that does not exist: {quoted(target)}")
     try:
         if not stat.S_ISREG(os.fstat(found).st_mode):
-            raise Invalid(f"hard link to a lower layer's {target[:200]!r}, which is no regular file")
+            raise Invalid(f"hard link to a lower layer's {quoted(target)}, which is no regular file")
         _copy_file(found, directory, name)
     finally:
         os.close(found)

@@ -9,6 +9,7 @@ from pathlib import Path
 from corten.errors import Invalid
 from corten.layers import copy, inherit
 from corten.layers import tree as trees
+from corten.layers.limits import quoted
 from corten.snapshots.stored import Links, StoredTrees
 from corten.snapshots.tree_store import Draft, Tree
 from corten.spec.mounts import Mount
@@ -43,7 +44,7 @@ class Copying(StoredTrees):
         whole: Draft | None = None
         try:
             if links and parent is None:
-                raise Invalid(f"layer has a hard link to a file that does not exist: {links[0][1]!r}")
+                raise Invalid(f"layer has a hard link to a file that does not exist: {quoted(links[0][1])}")
             whole = self._store.new(work=False)
             if parent is not None:
                 below = self._store.files(self._store.lineage(parent)[0])

@@ -15,6 +15,7 @@ from pathlib import Path
 from corten.errors import Invalid
 from corten.layers import inherit
 from corten.layers import tree as trees
+from corten.layers.limits import quoted
 from corten.snapshots.stored import Links, StoredTrees
 from corten.snapshots.tree_store import Draft, Tree
 from corten.spec.mounts import Mount
@@ -74,7 +75,7 @@ class Overlay(StoredTrees):
             if parent is not None and (implied or links):
                 self._settle(draft, parent, implied, links)
             elif links:
-                raise Invalid(f"layer has a hard link to a file that does not exist: {links[0][1]!r}")
+                raise Invalid(f"layer has a hard link to a file that does not exist: {quoted(links[0][1])}")
         except BaseException:
             self._store.discard(draft)
             raise

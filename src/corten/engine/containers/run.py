@@ -27,7 +27,7 @@ from corten.engine.containers.containers import Containers
 from corten.engine.containers.links import linked, linking
 from corten.engine.containers.phases import Phases
 from corten.engine.subpaths import with_subpaths
-from corten.errors import Conflict, CortenError, NotFound, NotModified, StartFailed, Unavailable
+from corten.errors import Conflict, CortenError, Invalid, NotFound, NotModified, StartFailed, Unavailable
 from corten.kernel import paths
 from corten.plan import bundle
 from corten.plan.document import container_spec
@@ -47,7 +47,7 @@ _LOOK = 10.0  # seconds
 
 def check_startable(container: Container) -> None:
     """Raises NotModified for a container that runs, and Conflict for one that cannot be started."""
-    status = container.record.state.status
+    status = container.status
     if container.gone or status in ("removing", "dead"):
         raise Conflict("container is marked for removal and cannot be started")
     if status == "paused":
@@ -344,7 +344,7 @@ def _seccomp(containers: Containers, host_config: HostConfig) -> Json | None:
 def make_bundle(container: Container, settings: Settings, rootfs: tuple[Mount, ...] = ()) -> Bundle:
     """The bundle of a record; `adopt` needs no `rootfs`."""
     config, host = container.record.config, container.record.host_config
-    rows, columns = host.console_size
+    rows, columns = host.console_size if all(number < 1 << 16 for number in host.console_size) else (0, 0)
     return Bundle(
         id=container.id,
         path=container.bundle,
@@ -359,13 +359,18 @@ def make_bundle(container: Container, settings: Settings, rootfs: tuple[Mount, .
 
 
 async def _make_sources(container: Container) -> None:
-    """Missing sources of -v are made at each start, as Docker does; those of --mount are not. Raises Unavailable."""
+    """Missing sources of -v are made at each start, as Docker does; those of --mount are not. Raises Unavailable, and
+    Invalid for one that cannot be made."""
     sources = [point.source for point in container.record.mounts if point.type == "bind" and point.create]
 
     def make() -> None:
         for source in sources:
             if not os.path.lexists(source):
-                paths.make_public(source)
+                try:
+                    paths.make_public(source)
+                except OSError as error:
+                    text = os.strerror(error.errno or 0).lower()
+                    raise Invalid(f"error while creating mount source path '{source}': {text}") from error
 
     if sources:
         try:
