@@ -13,6 +13,7 @@ import pytest
 
 from e2e_parts.clients import Client, execute
 from e2e_parts.cortend import IMAGE, Cortend
+from fault_parts.fragile import until
 
 pytestmark = pytest.mark.usefixtures("no_images_left")
 
@@ -55,6 +56,39 @@ def test_export(cli: Client, tmp_path: Path, running: bool) -> None:
         assert members["opt/one"].mode == 0o4755 and members["opt/l"].linkname == "/etc/passwd"
         assert tar.extractfile("etc/new").read() == b"new\n"  # type: ignore[union-attr]
     assert execute(["tar", "tf", str(tmp_path / "t.tar")]).code == 0
+
+
+def test_copying_the_whole_tree_of_a_running_container(daemon: Cortend, docker: Client, tmp_path: Path) -> None:
+    """As with dockerd: /proc, /sys and /dev are there, and what the kernel shows in them is not. What the user has put
+    into the tree is: a volume, a bind, a file system in memory."""
+    bound = tmp_path / "file"
+    bound.write_text("bound")
+    mounts = ["-v", "vol:/data", "-v", f"{tmp_path}:/bound", "--tmpfs", "/memory"]
+    script = "echo in > /data/in; echo in > /memory/in; mkdir -p /opt/dev /opt/proc; echo in > /opt/dev/in; sleep 1000"
+    docker("run", "-d", "--name", "box", *mounts, IMAGE, "sh", "-c", script)
+    until(lambda: docker("exec", "box", "test", "-e", "/opt/dev/in", code=None).code == 0, "it has written")
+    for path, within in (("/", "/"), ("/.", "./"), ("/proc", "proc/"), ("/sys/kernel", "kernel/")):
+        with daemon.connection() as http:
+            http.request("GET", f"/containers/box/archive?path={path}")
+            data = http.getresponse().read()
+        assert data.endswith(bytes(1024)), "a whole tar has an end"
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            names = {member.name.removeprefix("./").strip("/") for member in tar}
+        if path in ("/", "/."):
+            assert {
+                "proc",
+                "sys",
+                "dev",
+                "data/in",
+                "memory/in",
+                f"bound/{bound.name}",
+                "opt/dev/in",
+                "opt/proc",
+                "bin/busybox",
+            } <= names
+            assert not [name for name in names if name.startswith(("proc/", "sys/", "dev/"))]
+        else:
+            assert names == {within.strip("/")}
 
 
 def test_commit(cli: Client, daemon: Cortend) -> None:

@@ -18,6 +18,7 @@ _UNUSED = tuple((0,) * (6 - given) for given in range(7))
 _X86 = platform.machine() == "x86_64"
 
 # Numbers from 424 on are the same on every architecture (Linux 5.1 unified them).
+SYS_fstatfs = 138 if _X86 else 44
 SYS_prctl = 157 if _X86 else 167
 SYS_sethostname = 170 if _X86 else 161
 SYS_setdomainname = 171 if _X86 else 162

@@ -10,10 +10,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from corten.kernel import paths, xattr
 from corten.layers import holes, sparse, tree, whiteout, write
+from corten.layers.directory_stack import Name
 from corten.layers.header import BLOCK_DEVICE, CHAR, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK
 from corten.layers.limits import LONGEST_PATH
 from corten.layers.owners import AS_THEY_ARE, CAPABILITY, Owners
@@ -44,9 +46,10 @@ class Packer:
         self._zeros = 0
         self.left_out = 0
 
-    def tree(self, top: int, prefix: bytes = b"") -> None:
-        """Everything below the directory `top`, names behind `prefix` (which ends with a slash or is empty)."""
-        for found in tree.walk(top, LONGEST_PATH - len(prefix)):
+    def tree(self, top: int, prefix: bytes = b"", opener: Callable[[Name, int], int] = tree.open_directory) -> None:
+        """Everything below the directory `top`, names behind `prefix` (which ends with a slash or is empty). What is
+        not to be entered `opener` says, see `tree.walk`."""
+        for found in tree.walk(top, LONGEST_PATH - len(prefix), opener):
             self.add(found.dirfd, found.name, prefix + found.path, found.status)
 
     def add(self, dirfd: int, name: bytes, path: bytes, status: os.stat_result) -> None:

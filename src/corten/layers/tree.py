@@ -177,12 +177,13 @@ def names(fd: int) -> list[bytes]:
     return found
 
 
-def walk(top: int, longest: int = sys.maxsize) -> Iterator[Found]:
+def walk(top: int, longest: int = sys.maxsize, opener: Callable[[Name, int], int] = open_directory) -> Iterator[Found]:
     """Everything below `top`, each directory before what is in it, names sorted, links not followed.
 
-    Things that vanish meanwhile are left out. Directories whose path is longer than `longest` bytes are not entered.
+    Things that vanish meanwhile are left out. Directories whose path is longer than `longest` bytes are not entered,
+    nor those for which `opener` raises FileNotFoundError.
     """
-    stack = DirectoryStack(top)
+    stack = DirectoryStack(top, opener)
     try:
         frames = [(b"", iter(names(stack.fd)))]
         while frames:

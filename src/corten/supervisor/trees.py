@@ -24,8 +24,10 @@ from typing import Any
 from corten.errors import CortenError, Forbidden, Invalid, NotFound
 from corten.kernel import mount as m
 from corten.kernel import paths
+from corten.kernel.filesystems import is_kernels_own
 from corten.layers import delta, tree
 from corten.layers.confine import confine
+from corten.layers.directory_stack import Name
 from corten.layers.entries import Limits
 from corten.layers.limits import LONGEST_PATH
 from corten.layers.owners import AS_THEY_ARE, Owners
@@ -62,14 +64,16 @@ def fetch(request: Json, fds: list[int]) -> None:
     """PathStat, then the tar of request["path"] to fds[1]."""
     reply = socket.socket(fileno=fds[0])
     found: list[tuple[int, bytes, os.stat_result]] = []
+    roots: list[int] = []
 
     def work() -> Json:
         root = _enter(request, fds[2:])
+        roots.append(root)
         found.append(_find(root, request["path"]))
         return _stat(root, request["path"], *found[0])
 
     owners = _owners(request, fds[2:])
-    _serve(reply, work, lambda: _send(request["path"], *found[0], Packer(fds[1], owners)))
+    _serve(reply, work, lambda: _send(request["path"], *found[0], Packer(fds[1], owners), roots[0]))
 
 
 def put(request: Json, fds: list[int]) -> None:
@@ -274,17 +278,34 @@ def _read_link(root: int, directory: bytes, name: bytes) -> bytes:
         os.close(fd)
 
 
-def _send(path: str, dirfd: int, name: bytes, status: os.stat_result, packer: Packer) -> Json:
+def _send(path: str, dirfd: int, name: bytes, status: os.stat_result, packer: Packer, root: int) -> Json:
     if name != b".":
         packer.add(dirfd, name, name, status)
         if stat.S_ISDIR(status.st_mode):
-            packer.tree(tree.open_directory(name, dirfd), name + b"/")
+            _send_tree(tree.open_directory(name, dirfd), name + b"/", packer, root)
     else:
         last = path.rstrip("/").rpartition("/")[2]
         base = b"" if not last else b"." if last == "." else os.fsencode(last)
         packer.add(dirfd, b".", base + b"/", status)
-        packer.tree(dirfd, base + b"/")
+        _send_tree(dirfd, base + b"/", packer, root)
     return _ended(packer)
+
+
+def _send_tree(top: int, prefix: bytes, packer: Packer, root: int) -> None:
+    """As with dockerd nothing is sent of the kernel's own file systems (proc, sysfs ...) and of /dev but the directory:
+    their files have no size, or one that they do not keep to, and some cannot be read."""
+    above = os.fstat(root)
+
+    def opener(name: Name, dirfd: int) -> int:
+        fd = tree.open_directory(name, dirfd)
+        devices = os.fsencode(name) == b"dev" and os.path.samestat(above, os.fstat(dirfd))
+        if is_kernels_own(fd) or (devices and os.fstat(fd).st_dev != above.st_dev):
+            os.close(fd)
+            raise FileNotFoundError(errno.ENOENT, "not sent")
+        return fd
+
+    if not is_kernels_own(top):
+        packer.tree(top, prefix, opener)
 
 
 def _owner(root: int, user: str) -> tuple[int, int]:
