@@ -12,6 +12,7 @@ import pytest
 
 from corten.engine.containers import attach as container_attach
 from corten.engine.containers import inspect as container_inspect
+from corten.engine.containers import network as container_network
 from corten.engine.containers import pause as container_pause
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers import rename as container_rename
@@ -22,11 +23,12 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.records import State
 from corten.engine.engine import Engine
 from corten.errors import Conflict, Failed, Invalid, NotFound, NotModified, StartFailed
+from corten.network.endpoint import Endpoint
 from corten.spec.docker.filters import Filters
-from corten.tasks.contract import Bundle, Stream, Task
+from corten.tasks.contract import Bundle, Namespace, Stream, Task
 from docker_json import create
 from fakes.engine import PlainEngine
-from fakes.runtime import FakeRuntime
+from fakes.runtime import FakeRuntime, FakeTask
 
 
 @pytest.fixture
@@ -418,3 +420,51 @@ async def test_a_member_starts_again_behind_the_one_whose_network_it_is_in(engin
         while any(c.record.state.status != "running" or c.task in (None, first[c]) for c in first):
             await asyncio.sleep(0.01)
     assert member.record.restart_count == owner.record.restart_count == 1
+
+
+async def test_an_owner_s_end_waits_for_who_is_joining_its_network(
+    engine: PlainEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is only in the namespace, a macvlan device, has to be removed from there when another one keeps it."""
+    owner = await make(engine, "sleep", "60", name="owner")
+    await container_start.start(engine.containers, owner)
+    member = await make(engine, "sleep", "60", NetworkMode="container:owner")
+    joining, go_on = asyncio.Event(), asyncio.Event()
+    create_task, disconnect = engine.runtime.create, engine.fake_networks.disconnect
+    removed_from: list[bool] = []
+
+    async def slow(bundle: Bundle, streams: Sequence[Stream] = ()) -> FakeTask:
+        joining.set()
+        await go_on.wait()
+        return await create_task(bundle, streams)
+
+    async def noted(endpoint: Endpoint, namespace: Namespace | None = None) -> None:
+        removed_from.append(namespace is not None)
+        await disconnect(endpoint, namespace)
+
+    monkeypatch.setattr(engine.runtime, "create", slow)
+    monkeypatch.setattr(engine.fake_networks, "disconnect", noted)
+    starting = asyncio.ensure_future(container_start.start(engine.containers, member))
+    await joining.wait()
+    assert owner.task is not None
+    over = container_wait.future(owner, "not-running")
+    await owner.task.signal(9)
+    await owner.task.wait()
+    done, _ = await asyncio.wait({over}, timeout=0.05)
+    go_on.set()
+    assert not done
+    async with asyncio.timeout(10):
+        await asyncio.gather(starting, over)
+    assert removed_from == [True] and status(member) == "running"
+
+
+async def test_an_owner_s_end_waits_no_longer_than_a_while(
+    engine: PlainEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await make(engine, "sleep", "60", name="owner")
+    await container_start.start(engine.containers, owner)
+    member = await make(engine, "sleep", "60", NetworkMode="container:owner")
+    member.record.sandbox = owner.id
+    monkeypatch.setattr(container_network, "_JOIN", 0.01)
+    async with member.lock, asyncio.timeout(10):
+        await container_stop.kill(engine.containers, owner)

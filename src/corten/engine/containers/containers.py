@@ -136,5 +136,10 @@ class Containers:
         """Other containers that run in this one's network."""
         return [c for c in self.joining.values() if c.record.sandbox == container.id and c.record.state.has_task]
 
+    def joining_now(self, container: Container) -> list[Container]:
+        """Those whose start in this one's network is under way; another verb may be, too."""
+        others = [c for c in self.joining.values() if c.record.sandbox == container.id]
+        return [c for c in others if c.lock.locked() and not c.record.state.has_task]
+
     def of_image(self, id: str) -> Sequence[Container]:
         return [container for container in self.every() if container.record.image_id == id]

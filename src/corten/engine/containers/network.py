@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from corten.engine.containers import files as container_files
@@ -23,6 +24,7 @@ from corten.spec.docker.networking import EndpointSettings
 from corten.tasks.contract import Namespace
 
 log = logging.getLogger(__name__)
+_JOIN = 10.0  # seconds for another container's start in the network of one that ends
 
 HOST = Namespace(Path("/proc/1/ns/net"), -1, -1)  # nothing is ever done in it
 
@@ -101,9 +103,14 @@ async def _connect(
 
 
 async def adopt_all(containers: Containers, container: Container, stack: AsyncExitStack) -> None:
-    """The endpoints that an earlier daemon connected for the run that goes on."""
+    """The endpoints that an earlier daemon connected for the run that goes on. One that cannot be adopted, because its
+    network is gone for instance, is said in the log: the container goes on without it."""
     for network, record in container.record.endpoints.items():
-        container.endpoints[network] = await containers.networks.adopt(record, container.id)
+        try:
+            container.endpoints[network] = await containers.networks.adopt(record, container.id)
+        except CortenError as error:
+            log.error("container %s has lost network %s: %s", container.id, network, error)
+            continue
         stack.push_async_callback(_leave, containers, container, network)
 
 
@@ -157,7 +164,11 @@ async def _reconnect(containers: Containers, container: Container) -> None:
 
 async def _leave(containers: Containers, container: Container, network: str) -> None:
     """At the end of a run. Where others are in its network, that namespace goes on, and a device has to be removed from
-    it before the next run brings another."""
+    it before the next run brings another. One that is on its way in is waited for: it may keep the namespace."""
+    for member in containers.joining_now(container):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_JOIN), member.lock:
+                pass
     for member in containers.members(container):
         try:
             async with _opened(containers, member) as namespace:
