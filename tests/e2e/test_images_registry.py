@@ -223,6 +223,8 @@ def test_manifests_pages_and_referrers(ours: str) -> None:
     subject = put("main")[1]
     for tag in ("b", "a", "c"):
         assert put(tag, subject={**entry, "mediaType": kind, "digest": subject}, artifactType=f"x/{tag}")[0] == 201
+    for n in ("%C2%B2", "-1", "1" * 5000):
+        assert ask(ours, "GET", f"/v2/refs/tags/list?n={n}")[0] == 400
     status, headers, body = ask(ours, "GET", "/v2/refs/tags/list?n=2")
     assert (status, json.loads(body)["tags"]) == (200, ["a", "b"]) and 'rel="next"' in headers["link"]
     assert json.loads(ask(ours, "GET", "/v2/refs/tags/list?n=2&last=b")[2])["tags"] == ["c", "main"]

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 KIND = "volume"
 ANONYMOUS = "com.docker.volume.anonymous"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
+_LONGEST = 255  # of a file's name, which it becomes
 _LIST_KEYS = frozenset({"dangling", "driver", "label", "name"})
 _LOOK = 10.0  # seconds
 _PRUNE_KEYS = frozenset({"all", "label", "label!"})
@@ -78,6 +79,8 @@ class Volumes:
                 f'create {name}: "{name}" includes invalid characters for a local volume name, only '
                 '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
             )
+        if len(name) > _LONGEST:
+            raise Invalid(f"create {name[:32]}...: a volume's name has at most {_LONGEST} characters, not {len(name)}")
         if (known := self._all.get(name)) is not None:
             if options and dict(options) != known.options:
                 raise Conflict(f"volume {name} already exists with other options")

@@ -82,7 +82,7 @@ def _split(term: str) -> tuple[str, str]:
 
 
 def _number(text: str) -> int:
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
         raise Invalid(f"invalid filter 'stars={text}'")
     return int(text)
 

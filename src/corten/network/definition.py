@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 
@@ -12,6 +13,8 @@ from corten.network.ipam import IPAddress, IPNetwork, Subnet
 from corten.spec.json import Json
 
 PREDEFINED = ("bridge", "host", "none")
+
+_NUMBER = re.compile(r"[0-9]{1,5}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Definition:
     def mtu(self) -> int:
         """Bytes; 0 leaves it to the kernel."""
         text = self.options.get(options.MTU, "0")
-        if not text.isdigit() or not (text == "0" or 68 <= int(text) <= 65535):
+        if not _NUMBER.match(text) or not (text == "0" or 68 <= int(text) <= 65535):
             raise Invalid(f"invalid MTU {text!r}: a number from 68 to 65535 is needed")
         return int(text)
 

@@ -46,11 +46,13 @@ class Moment(NamedTuple):
 
 
 class Items(NamedTuple):
-    """A JSON array; `or_text` also takes a single string (Docker's Cmd and Entrypoint)."""
+    """A JSON array; `or_text` also takes a single string (Docker's Cmd and Entrypoint). `length` is that of a Go array
+    of numbers: what is missing is 0, what is too much is left out."""
 
     element: Type
     go: str
     or_text: bool = False
+    length: int = 0
 
 
 class Table(NamedTuple):

@@ -98,7 +98,7 @@ def test_a_network_without_parent_has_one_of_its_own(macvlan: MacvlanDriver) -> 
         {"macvlan_mode": "l2"},
         {"parent": "a/b"},
         {"parent": "longer than a name"},
-        {"com.docker.network.driver.mtu": "7"},
+        *({"com.docker.network.driver.mtu": text} for text in ("7", "", "²", "٦٨", "65536", "1" * 5000)),
     ],
 )
 def test_bad_options_of_a_macvlan(macvlan: MacvlanDriver, options: dict[str, str]) -> None:

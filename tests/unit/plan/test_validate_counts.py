@@ -52,7 +52,8 @@ def fields(
                 inner = f"{path}.{key}".lstrip(".")
                 yield from fields(each, partial(_at_key, wrap, key), inner, LARGE.get(key, MOST))
         case Items(element):
-            yield path, kind, wrap, most
+            if not kind.length:  # an array of Go, which has no other length
+                yield path, kind, wrap, most
             yield from fields(element, lambda value: wrap([value]), path)
         case Table(element):
             yield path, kind, wrap, most

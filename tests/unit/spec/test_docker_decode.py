@@ -167,6 +167,13 @@ def test_every_structure_reads_what_it_shows(struct: type[Struct]) -> None:
     assert len({key.lower() for key in keys}) == len(keys)
 
 
+@pytest.mark.parametrize(
+    ("given", "size"), [([], [0, 0]), ([24], [24, 0]), ([24, 80], [24, 80]), ([1, 2, 3], [1, 2]), (None, [0, 0])]
+)
+def test_arrays_of_go_have_a_length(given: list[int] | None, size: list[int]) -> None:
+    assert decode(HostConfig, {"ConsoleSize": given}).console_size == size
+
+
 def test_a_client_sends_what_was_set_and_nothing_else() -> None:
     host = HostConfig(
         memory=0,

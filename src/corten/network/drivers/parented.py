@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ from corten.network.endpoint import Endpoint
 from corten.network.interface import InterfaceSpec, configured
 from corten.network.links import HostLinks, delete_all
 
+_VLAN = re.compile(r"[0-9]{1,4}\Z")
 _INDEXES = 1 << 24, 1 << 28  # of devices in containers, apart from those of pairs
 
 
@@ -94,7 +96,7 @@ class ParentedDriver(UnwatchedDriver, ABC):
         parent = self._links.find(below) if dot else None
         if parent is None:
             raise NotFound(f"parent {name} of network {made.name} does not exist on this host")
-        if not number.isdigit() or not 0 < int(number) < 4095:
+        if not _VLAN.match(number) or not 0 < int(number) < 4095:
             raise Invalid(f"parent {name} of network {made.name}: a VLAN's number is from 1 to 4094")
         self._make_link(rtnetlink.vlan(name, parent.ifindex, int(number)), name)
 

@@ -80,7 +80,7 @@ def _manifest(path: str) -> bool:
 def page(request: web.Request, names: list[str], path: str) -> tuple[list[str], dict[str, str]]:
     """The page that `n` and `last` ask for, and where the next one is (RFC 5988)."""
     text, last = request.query.get("n", ""), request.query.get("last", "")
-    if text and (not text.isdigit() or len(text) > 9):
+    if text and (not (text.isascii() and text.isdigit()) or len(text) > 9):
         raise Refusal(400, "PAGINATION_NUMBER_INVALID", "invalid number of results requested")
     count = min(int(text), _PAGE) if text else _PAGE
     left = [name for name in names if name > last] if last else names

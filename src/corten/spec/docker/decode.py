@@ -108,7 +108,8 @@ class _Decoder:
         _bounded(len(value), path)
         if kind.or_text and not all(isinstance(each, str) for each in value):
             raise mismatch(value, kind.element.go, struct, path)  # Docker tries a list, and then a string
-        return [self._value(each, kind.element, struct, path) for each in value]
+        found = [self._value(each, kind.element, struct, path) for each in value]
+        return [*found, *[0] * kind.length][: kind.length] if kind.length else found
 
     def _table(self, value: Any, kind: Table, struct: str, path: str) -> dict[str, Any]:
         _expected(value, dict, kind, struct, path)

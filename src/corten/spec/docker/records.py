@@ -37,7 +37,7 @@ _NAMED: dict[str, Type] = {
     "Uint64": UINT64,
     "FileMode": UINT32,
     "Duration": DURATION,
-    "ConsoleSize": Items(Number("uint", 0, 2**64 - 1), "[2]uint"),
+    "ConsoleSize": Items(Number("uint", 0, 2**64 - 1), "[2]uint", length=2),
     "StrSlice": WORDS,
     "PortSet": Table(EMPTY, "nat.PortSet"),
     "PathSet": Table(EMPTY, "map[string]struct {}"),
