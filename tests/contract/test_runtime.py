@@ -17,10 +17,12 @@ import pytest
 
 from corten.errors import Conflict, Failed, Invalid, NotFound, StartFailed, Unavailable
 from corten.instance.contract import Changes, Export, Fetch, Look, Put
+from corten.supervisor.waits import MOST
 from corten.tasks import supervisors
 from corten.tasks.contract import ExecSpec, Stream, Task
 from corten.tasks.host import runs
 from corten.tasks.supervisors import Supervisors
+from corten.tasks.task import SupervisedTask
 from runtime_world import BUSYBOX, RUNTIMES, RuntimeWorld
 from taps import tap
 
@@ -245,6 +247,71 @@ async def test_the_detach_keys(world: RuntimeWorld) -> None:
     await task.wait()
     await task.delete()
     assert "detach" in [kind for _, kind, _ in world.events]
+
+
+class Waiter:
+    """A client on whose connection a supervisor has a copy."""
+
+    def __init__(self) -> None:
+        self.ours, self._theirs = socket.socketpair()
+        self.ours.settimeout(10)
+
+    async def held_by(self, task: SupervisedTask, key: str) -> None:
+        await task.hold(key, self._theirs.fileno())
+        self._theirs.close()
+
+    def close(self) -> None:
+        self.ours.close()
+        self._theirs.close()
+
+    def answer(self) -> bytes:
+        """What has come when the last copy is closed."""
+        with self.ours:
+            return b"".join(iter(lambda: self.ours.recv(1000), b""))
+
+
+async def test_who_waits_is_answered_when_the_daemon_is_gone(world: RuntimeWorld) -> None:
+    task = await world.started("sh", "-c", "read line; exit 5", open_stdin=True, stdin_once=True)
+    orphan, released, gone, late = Waiter(), Waiter(), Waiter(), Waiter()
+    await orphan.held_by(task, "a")
+    await gone.held_by(task, "b")
+    await task.release("b", answer=False)
+    assert gone.answer() == b""
+    task.close()
+    later = await Supervisors(world.launcher, world.root / "run").adopt(task._bundle)
+    assert later is not None
+    await released.held_by(later, "c")
+    await later.release("c", answer=True)
+    await later.release("d", answer=True)  # of one that was never kept
+    await late.held_by(later, "e")
+    await later.attach(Stream(_ended_input(), stdin=True))
+    assert (await later.wait()).status == 5
+    chunk = b'11\r\n{"StatusCode":5}\n\r\n0\r\n\r\n'
+    assert await asyncio.to_thread(orphan.answer) == chunk == await asyncio.to_thread(released.answer)
+    assert await asyncio.to_thread(late.answer) == b"", "its daemon is there, and answers it"
+    await later.delete()
+
+
+def _ended_input() -> int:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    return theirs.detach()
+
+
+async def test_no_more_are_kept_than_a_supervisor_can_have(world: RuntimeWorld) -> None:
+    task = await world.started("sleep", "1000")
+    waiters = [Waiter() for _ in range(MOST + 1)]
+    for number, waiter in enumerate(waiters[:-1]):
+        await waiter.held_by(task, str(number))
+    with pytest.raises(Failed):
+        await waiters[-1].held_by(task, "more")
+    with pytest.raises(Failed):
+        await task.hold("0", waiters[-1].ours.fileno())
+    await task.signal(signal.SIGKILL)
+    await task.wait()
+    await task.delete()
+    for waiter in waiters:
+        waiter.close()
 
 
 async def test_a_supervisor_shares_most_of_its_memory(world: RuntimeWorld) -> None:

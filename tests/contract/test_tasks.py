@@ -426,8 +426,10 @@ async def test_an_exec_is_killed_alone(world: World) -> None:
     task = await world.started("sleep", "1000")
     pid = await task.exec(ExecSpec("e1", process("sleep", "1000")), None)
     assert task.exec_runs("e1") and {*(await task.pids())} == {task.pid, pid}
+    assert task.execs() == {"e1": pid}
     await task.signal_exec("e1", signal.SIGKILL)
     assert (await task.wait_exec("e1")).status == 137
+    assert task.execs() == {}
     for unknown in ("e1", "e2"):
         assert not task.exec_runs(unknown)
         with pytest.raises(NotFound):

@@ -167,6 +167,18 @@ def test_wait_for_several(cli: Client) -> None:
     assert cli.out("wait", "w3", "w4").split() == ["3", "4"]
 
 
+def test_wait_for_what_has_removed_itself(every: Client) -> None:
+    """Its exit code is kept for a minute, by id and by name."""
+    id = every.out("run", "-d", "--rm", "--name", "quick", IMAGE, "sh", "-c", "exit 9")
+    deadline = time.monotonic() + 10
+    while every("inspect", id, code=None).code == 0:
+        assert time.monotonic() < deadline
+    assert every.out("wait", id, "quick", id[:12]).split() == ["9", "9", "9"]
+    every("run", "-d", "--name", "other", IMAGE, "true")
+    every("rm", "-f", "other")
+    assert "other" in every("wait", "other", code=1).err
+
+
 def test_top(cli: Client) -> None:
     cli("run", "-d", "--name", "tt", IMAGE, "sleep", "12345")
     lines = cli.out("top", "tt").splitlines()

@@ -6,6 +6,7 @@ supervisors do. What they cannot do, and a test of the engine must not count on:
 
 - a task has no pid before its start, and users, capabilities and the detach keys mean nothing to it
 - `pids` are first processes, its own and those of its execs; `open_tree` has nothing to show, `trees` neither
+- `hold` keeps nothing: who waits for its end is answered by the daemon or not at all
 - `update` keeps the limits and sets none; `stats` are constants, but for the limit of processes
 - `adopt` finds the tasks of this object, not of another process
 """
@@ -34,7 +35,7 @@ class FakeTask(HostTask):
         self.pid = 0
         self.paused = False
         self.updates: list[Json] = []
-        self.execs: dict[str, Program] = {}
+        self._execs: dict[str, Program] = {}
         self._runtime = runtime
         self.program = Program(
             process,
@@ -51,7 +52,7 @@ class FakeTask(HostTask):
     def _ended(self, exit: Exit) -> None:
         if self.pid:
             self._runtime.exits[self.id] = exit
-        for program in self.execs.values():
+        for program in self._execs.values():
             with suppress(NotFound):
                 program.signal(signal.SIGKILL)
 
@@ -87,9 +88,17 @@ class FakeTask(HostTask):
             os.close(stream.fd)
             raise
 
+    async def hold(self, key: str, fd: int) -> None:
+        with self._running():
+            return
+
+    async def release(self, key: str, answer: bool) -> None:
+        with self._running():
+            return
+
     async def exec(self, spec: ExecSpec, stream: Stream | None) -> int:
         def ended(exit: Exit) -> None:
-            if spec.id in self.execs:  # one that was not executed has no end
+            if spec.id in self._execs:  # one that was not executed has no end
                 self._runtime.on_event(self.id, "exec_exit", {"exec": spec.id, "status": exit.status})
 
         try:
@@ -105,25 +114,28 @@ class FakeTask(HostTask):
         if spec.terminal:
             program.resize(*spec.console_size)
         await program.start()
-        self.execs[spec.id] = program
+        self._execs[spec.id] = program
         return program.pid
 
     def _exec(self, exec_id: str) -> Program:
-        if exec_id not in self.execs:
+        if exec_id not in self._execs:
             raise NotFound(f"no such exec: {exec_id}")
-        return self.execs[exec_id]
+        return self._execs[exec_id]
 
     async def wait_exec(self, exec_id: str) -> Exit:
         """To be asked once: its end is not kept."""
         exit = await asyncio.shield(self._exec(exec_id).exit)
-        self.execs.pop(exec_id, None)
+        self._execs.pop(exec_id, None)
         return exit
 
     async def signal_exec(self, exec_id: str, number: int) -> None:
         self._exec(exec_id).signal(number)
 
+    def execs(self) -> Mapping[str, int]:
+        return {id: program.pid for id, program in self._execs.items()}
+
     def exec_runs(self, exec_id: str) -> bool:
-        program = self.execs.get(exec_id)
+        program = self._execs.get(exec_id)
         return program is not None and not program.exit.done()
 
     async def signal(self, number: int, all_processes: bool = False) -> None:
@@ -150,7 +162,7 @@ class FakeTask(HostTask):
 
     async def pids(self) -> Sequence[int]:
         with self._running():
-            return [self.pid, *(each.pid for each in self.execs.values() if not each.exit.done())]
+            return [self.pid, *(each.pid for each in self._execs.values() if not each.exit.done())]
 
     async def stats(self) -> Json:
         with self._running():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from e2e_parts.clients import Client, available
-from fault_parts.fragile import Fragile, frames, records_of, until
+from fault_parts.fragile import Fragile, alive, frames, records_of, until
 
 COUNT = "i=0; while :; do echo $i; i=$((i+1)); usleep 2000; done"
 
@@ -149,16 +149,35 @@ def test_client_with_streams_gets_all_output(daemon: Fragile, name: str) -> None
 
 
 def test_exec_is_known_afterwards(daemon: Fragile) -> None:
-    """An exec that runs while the daemon is killed goes on; the container takes further ones from the next daemon."""
+    """Execs that run while the daemon is killed go on. The next one knows how they end, also when that was in between,
+    and the container takes further ones from it."""
     id = daemon.run("sleep", "1000")
-    status, made = daemon.ask("POST", f"/containers/{id}/exec", {"Cmd": ["sh", "-c", "sleep 1000; true"]})
-    assert status == 201
-    assert daemon.ask("POST", f"/exec/{made['Id']}/start", {"Detach": True})[0] == 200
-    until(lambda: len(daemon.get(f"/containers/{id}/top")["Processes"]) == 3, "the shell has begun its own sleep")
+    codes = {f"trap 'exit {code}' TERM; while :; do usleep 10000; done": code for code in (3, 4)}
+    execs, pids = [], []
+    for script in codes:
+        status, made = daemon.ask("POST", f"/containers/{id}/exec", {"Cmd": ["sh", "-c", script]})
+        assert status == 201
+        assert daemon.ask("POST", f"/exec/{made['Id']}/start", {"Detach": True})[0] == 200
+        execs.append(made["Id"])
+        pids.append(daemon.get(f"/exec/{made['Id']}/json")["Pid"])
+    until(lambda: all(traps_term(pid) for pid in pids), "the shells have set their traps")
     daemon.kill()
+    os.kill(pids[0], signal.SIGTERM)
+    until(lambda: not alive(pids[0]), "the first one's end")
     daemon.start()
-    assert len(daemon.get(f"/containers/{id}/top")["Processes"]) == 3
+    shown = daemon.get(f"/exec/{execs[1]}/json")
+    assert (shown["Running"], shown["Pid"], shown["ContainerID"]) == (True, pids[1], id)
+    assert daemon.inspect(id)["ExecIDs"] == [execs[1]]
+    os.kill(pids[1], signal.SIGTERM)
+    until(lambda: not daemon.get(f"/exec/{execs[1]}/json")["Running"], "the second one's end")
+    assert [daemon.get(f"/exec/{exec}/json")["ExitCode"] for exec in execs] == list(codes.values())
     assert daemon.inside(id, "sh", "-c", "echo here; exit 5") == (5, "here\n")
+
+
+def traps_term(pid: int) -> bool:
+    with open(f"/proc/{pid}/status") as status:
+        caught = next(line.split()[1] for line in status if line.startswith("SigCgt"))
+    return bool(int(caught, 16) & 1 << signal.SIGTERM - 1)
 
 
 def test_restart_policy_after_a_death_without_daemon(daemon: Fragile) -> None:

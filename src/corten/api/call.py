@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TypeVar
 
 import msgspec
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion11, StreamReader, web
 
 from corten import __version__
 from corten.api.errors import BodyTimeout, TooLarge
@@ -99,6 +99,15 @@ class Call:
     def filters(self) -> Filters:
         """The query's `filters`: {"key": ["value"]}, or {"key": {"value": true}} from old clients."""
         return decode_filters(self.query.get("filters", ""))
+
+    def descriptor(self) -> int:
+        """Of the client's connection, where an answer in chunks can be sent on it (HTTP/1.1); -1 for another one, and
+        when it has ended."""
+        transport = self.request.transport
+        if transport is None or transport.is_closing() or self.request.version < HttpVersion11:
+            return -1
+        found: int = transport.get_extra_info("socket").fileno()
+        return found
 
     async def body(self, struct: type[S], optional: bool = False) -> S:
         """The structure in the JSON body, of the request's API version.

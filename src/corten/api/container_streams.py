@@ -79,7 +79,7 @@ def _selection(call: Call, container: Container) -> logs.Selection:
         follow=call.flag("follow") and container.record.state.has_task,
         timestamps=call.flag("timestamps"),
         details=call.flag("details"),
-        mux=not container.record.tty,
+        mux=not container.record.tty or call.flag("frames"),
     )
 
 

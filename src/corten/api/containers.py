@@ -23,10 +23,13 @@ from corten.engine.containers import update as container_update
 from corten.engine.containers import wait as container_wait
 from corten.engine.containers.attach import resize as resize_container
 from corten.engine.containers.container import Container
+from corten.engine.containers.held import held
 from corten.engine.containers.sizes import sizes
 from corten.errors import Invalid
 from corten.spec.docker.config import CreateRequest
 from corten.spec.docker.host_config import UpdateConfig
+from corten.spec.json import Json
+from corten.tasks.contract import Exit
 
 TIMING = "X-Corten-Timing"
 
@@ -127,18 +130,25 @@ async def top(call: Call) -> web.StreamResponse:
 
 async def wait(call: Call) -> web.StreamResponse:
     """The head goes out at once: clients start the container when they have it."""
-    container = named(call)
-    future = container_wait.future(container, container_wait.condition(call.text("condition")))
+    condition = container_wait.condition(call.text("condition"))
+    found = call.engine.containers.get_ended(call.path["id"])
+    if isinstance(found, Exit):
+        return json_answer(_ended(found))
+    future = container_wait.future(found, condition)
     try:
         if call.version < WAIT_FLUSHES:
             return json_answer({"StatusCode": (await future).status})
         answer = await container_streams.begin(call, "application/json")
-        exit = await future
+        with held(call.engine.containers.changing, found, condition, call.descriptor):
+            exit = await future
     finally:
         future.cancel()
-    result = {"StatusCode": exit.status}
-    await answer.write_eof(encode_line({**result, "Error": {"Message": exit.error}} if exit.error else result))
+    await answer.write_eof(encode_line(_ended(exit)))
     return answer
+
+
+def _ended(exit: Exit) -> Json:
+    return {"StatusCode": exit.status, **({"Error": {"Message": exit.error}} if exit.error else {})}
 
 
 async def remove(call: Call) -> web.StreamResponse:

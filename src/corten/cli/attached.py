@@ -6,10 +6,11 @@ import os
 import select
 
 from corten.cli.errors import CommandError
+from corten.cli.output import err
 from corten.cli.signals import NAMES, NUMBERS
 from corten.cli.terminal import SignalPipe, is_terminal, size
 from corten.client import containers
-from corten.client.errors import ApiError
+from corten.client.errors import ApiError, Broken, Unreachable
 from corten.spec import detach_keys as keys
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from corten.cli.session import Session
     from corten.client.api import Answer, Client
+    from corten.errors import CortenError
 
 STDIN, STDOUT = 0, 1
 # All that a user can send and that makes sense elsewhere. KILL and STOP cannot be caught, CHLD, PIPE and URG are our
@@ -71,6 +73,8 @@ def forwarder(client: Client, ref: str, forward: bool, resize: Callable[[], None
             except ApiError:
                 # The container has ended or has not started: no process can get the signal.
                 pass
+            except (Broken, Unreachable) as error:
+                err(f"corten: the container did not get the signal {NAMES[number]}: {error}")
         elif number in ENDING:
             raise Interrupted(number)
 
@@ -86,18 +90,23 @@ def resizer(client: Client, ref: str, call: Callable[[Client, str, int, int], No
             return
         try:
             call(client, ref, height, width)
-        except ApiError:
-            # It ended in the meantime; its exit code says the rest.
+        except (ApiError, Broken, Unreachable):
+            # It ended in the meantime, and its exit code says the rest; or the daemon did, and the streams go on.
             pass
 
     return resize
 
 
 class ExitWatch:
-    """A wait for a container's exit, asked for before the start so that none can be missed. `close` it, or `code`."""
+    """A wait for a container's exit, asked for before the start so that none can be missed. `close` it, or `code`.
+
+    A daemon that ends meanwhile does not end the container: the next one is asked.
+    """
 
     def __init__(self, client: Client, ref: str, condition: str = "") -> None:
         self._client = client
+        self._ref = ref
+        self._condition = condition
         self._waiting = containers.begin_wait(client, ref, condition)
         self._answer: Answer | None = None
 
@@ -108,6 +117,14 @@ class ExitWatch:
 
     def code(self, signals: SignalPipe, on_signal: Callable[[int], None]) -> int:
         """The exit code; signals are handled until it comes. Raises CommandError when the daemon does not know it."""
+        while True:
+            try:
+                self._await(signals, on_signal)
+                return self.result()
+            except (Broken, Unreachable) as lost:
+                self._ask_again(lost, signals, on_signal)
+
+    def _await(self, signals: SignalPipe, on_signal: Callable[[int], None]) -> None:
         poll = select.poll()
         poll.register(self._waiting.fileno(), select.POLLIN)
         poll.register(signals.fileno(), select.POLLIN)
@@ -120,7 +137,25 @@ class ExitWatch:
                 if self._answer is not None:
                     break
                 self._read_head()
-        return self.result()
+
+    def _ask_again(self, lost: CortenError, signals: SignalPipe, on_signal: Callable[[int], None]) -> None:
+        from corten.cli.again import again
+
+        # The exit may have been in between, and would never be the next one.
+        condition = "removed" if self._condition == "removed" else ""
+
+        def ask() -> None:
+            self.close()
+            self._waiting = containers.begin_wait(self._client, self._ref, condition)
+            self._answer = None
+            self.registered()
+
+        def pause(seconds: float) -> None:
+            if select.select([signals.fileno()], [], [], seconds)[0]:
+                for number in signals.take():
+                    on_signal(number)
+
+        again(ask, lost, pause)
 
     def result(self) -> int:
         """The exit code, however long it takes."""

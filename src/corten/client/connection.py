@@ -8,7 +8,7 @@ import time
 
 from corten.client import http
 from corten.client.address import Address, connect
-from corten.client.errors import BadAnswer, Unreachable
+from corten.client.errors import BadAnswer, Broken, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,10 +101,10 @@ class Connection:
                 "are corten (or docker) in its PATH and a daemon running?",
                 absent=False,
             )
-        raise BadAnswer("the daemon closed the connection without an answer")
+        raise Broken("the daemon closed the connection without an answer")
 
     def read(self) -> bytes | memoryview:
-        """The next part of the body, empty at its end. Raises BadAnswer when the connection ends in the middle."""
+        """The next part of the body, empty at its end. Raises Broken when the connection ends in the middle."""
         if self._body is None:
             raise BadAnswer("no answer is being read")
         pieces: list[memoryview] = []
@@ -116,7 +116,7 @@ class Connection:
                 break
             elif not self._fill():
                 if not self._body.until_close:
-                    raise BadAnswer("the daemon closed the connection in the middle of an answer")
+                    raise Broken("the daemon closed the connection in the middle of an answer")
                 self._body.done = True
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

@@ -145,6 +145,16 @@ def begin_wait(client: Client, ref: str, condition: str = "") -> Connection:
     return client.begin("POST", client.target(_at(ref, "/wait"), {"condition": condition or None}), None, None)
 
 
+def wait(client: Client, ref: str) -> Json:
+    """The same answer, once the container does not run."""
+    answer = client.receive(begin_wait(client, ref), "POST")
+    try:
+        result: Json = answer.json()
+    finally:
+        answer.close()
+    return result
+
+
 def begin_stats(client: Client, ref: str, stream: bool) -> Connection:
     """Ask for samples, or for one; read with `client.receive(connection, "GET")` and then line by line."""
     return client.begin("GET", client.target(_at(ref, "/stats"), {"stream": truth(stream) or "0"}), None, None)

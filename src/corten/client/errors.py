@@ -27,3 +27,7 @@ class Unreachable(Unavailable):
 
 class BadAnswer(CortenError):
     """What came over the socket is not HTTP as we asked for it."""
+
+
+class Broken(BadAnswer):
+    """The connection ended before its answer did, as when the daemon is restarted: it can be asked again."""

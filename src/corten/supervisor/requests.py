@@ -17,6 +17,7 @@ Json = dict[str, Any]
 # The version of a supervisor (`wire.VERSION`) that has
 SIGNALS_EXECS = 2  # `SignalExec`
 OPENS_INSTANCES = 3  # the requests about a tree, `AttachInterface` and `DetachInterface`
+HOLDS_WAITS = 4  # `Hold` and `Release`
 
 
 class Attachment(NamedTuple):
@@ -88,6 +89,19 @@ class SignalExec(NamedTuple):
     number: int
 
 
+class Hold(NamedTuple):
+    """Since `HOLDS_WAITS`. One descriptor: the connection of a client that waits for the end (`supervisor.waits`)."""
+
+    key: str
+
+
+class Release(NamedTuple):
+    """Since `HOLDS_WAITS`. `answer`: its daemon will not."""
+
+    key: str
+    answer: bool
+
+
 class Pause(NamedTuple):
     pass
 
@@ -130,6 +144,7 @@ class DetachInterface(NamedTuple):
 # What `decode` makes. Those about a tree have two descriptors: the socket for the answers, and a pipe (`Look`: none).
 Request = (
     Start
+    | Hold
     | Attach
     | Exec
     | Signal
@@ -143,6 +158,7 @@ Request = (
     | TreeRequest
     | AttachInterface
     | DetachInterface
+    | Release
 )
 ABOUT_TREES = (Look, Fetch, Put, Export, Changes, Layer)
 
@@ -155,6 +171,8 @@ def decode(message: Json) -> Request:
     match do:  # frequent ones first, as in `Supervisor._do` and for the same reason
         case "start":
             return _START
+        case "hold":
+            return Hold(str(message["key"]))
         case "stats":
             return Counters()
         case "exec":
@@ -175,6 +193,8 @@ def decode(message: Json) -> Request:
             return Update(message["resources"])
         case "pids":
             return Processes()
+        case "release":
+            return Release(str(message["key"]), bool(message["answer"]))
         case "attach interface":
             return AttachInterface(message["name"])
         case "detach interface":

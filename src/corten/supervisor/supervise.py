@@ -32,6 +32,7 @@ from corten.supervisor.logfile import LogFile
 from corten.supervisor.loop import READ, Loop
 from corten.supervisor.native import Native
 from corten.supervisor.output import Output, Stdio
+from corten.supervisor.waits import Waits
 
 Json = dict[str, Any]
 Reply = Callable[[Json], None]
@@ -46,6 +47,7 @@ class Supervisor:
         self._directory = request.run
         self._execs = Execs(self._loop, request.bundle, self._send_event, self._why)
         self._connections: list[Connection] = []
+        self._waits = Waits()
         self._pid = 0
         self._first = -1  # the first process, readable when it has ended
         self._output: Output | None = None
@@ -130,6 +132,7 @@ class Supervisor:
 
     def _lost(self, connection: Connection) -> None:
         self._connections.remove(connection)
+        self._waits.lost(connection)
         if not self._started and not self._ended and not self._connections:
             # No daemon is left that could start what was created: the one that asked for it exited in between.
             self._instance.signal(signal.SIGKILL, False)
@@ -147,7 +150,7 @@ class Supervisor:
         try:
             if "until" in message and message["until"] < time.monotonic():  # this process was stopped meanwhile
                 raise TimeoutError("nothing waits for this request any more")
-            answer = self._do(requests.decode(message), fds, lambda later: connection.send({"id": number, **later}))
+            answer = self._do(requests.decode(message), fds, connection, number)
             if answer is not None:
                 connection.send({"id": number, "ok": answer})
         except Exception as error:  # a bug must not take the container down with it
@@ -160,16 +163,18 @@ class Supervisor:
                 if fd >= 0:
                     os.close(fd)
 
-    def _do(self, request: requests.Request, fds: list[int], reply: Reply) -> Any:
-        """The answer, None when it comes later by `reply`."""
+    def _do(self, request: requests.Request, fds: list[int], asks: Connection, number: int) -> Any:
+        """The answer, None when `asks` gets it later, to what it asked with this number."""
         # Not `match`: it takes 30 KiB of every supervisor. Frequent ones first: each class that is compared with is
         # written to (its reference count), on a page of its own.
         if isinstance(request, requests.Start):
             return self._start()
+        if isinstance(request, requests.Hold):
+            return self._hold(request, fds, asks)
         if isinstance(request, requests.Counters):
             return self._instance.counters()
         if isinstance(request, requests.Exec):
-            return self._exec(request, fds, reply)
+            return self._exec(request, fds, lambda later: asks.send({"id": number, **later}))
         if isinstance(request, requests.Signal):
             return self._signal(request.number, request.all_processes)
         if isinstance(request, requests.Attach):
@@ -192,7 +197,19 @@ class Supervisor:
             return self._attach_interface(request.name, fds)
         if isinstance(request, requests.DetachInterface):
             return self._detach_interface(request.name)
+        if isinstance(request, requests.Release):
+            return self._release(request)
         assert_never(request)
+
+    def _hold(self, request: requests.Hold, fds: list[int], owner: Connection) -> Json:
+        (fd,) = fds
+        self._waits.hold(request.key, fd, owner)
+        fds[0] = -1
+        return {}
+
+    def _release(self, request: requests.Release) -> Json:
+        self._waits.release(request.key, request.answer)
+        return {}
 
     def _start(self) -> Json:
         timing: dict[str, float] = {}
@@ -319,6 +336,7 @@ class Supervisor:
             self._loop.forget(self._listener.fileno())
             self._listener.close()
         remove_directory(self._directory)
+        self._waits.end(status)
         for connection in tuple(self._connections):  # the last messages still wait in the socket
             connection.close()
         self._loop.stop()

@@ -137,6 +137,16 @@ class Task(Protocol):
     async def attach(self, stream: Stream) -> None:
         """Serve this client from now on. Returns at once."""
 
+    async def hold(self, key: str, fd: int) -> None:
+        """Take a copy of a client's connection on which a chunked HTTP/1.1 answer has begun, and end that answer with
+        Docker's {"StatusCode": n} if this daemon is gone when the run ends. `key` is not used twice.
+
+        Nothing where the supervisor is an older version's.
+        """
+
+    async def release(self, key: str, answer: bool) -> None:
+        """The copy is closed; or, with `answer`, kept and answered at the end whether or not this daemon is there."""
+
     async def exec(self, spec: ExecSpec, stream: Stream | None) -> int:
         """Start a process; returns its pid (in the host's numbering). StartFailed as in `start`."""
 
@@ -144,6 +154,10 @@ class Task(Protocol):
 
     async def signal_exec(self, exec_id: str, number: int) -> None:
         """To an exec's process alone. NotFound when it has ended."""
+
+    def execs(self) -> Mapping[str, int]:
+        """The pids of execs by their ids: those that this daemon has started and not waited for, and an earlier one's
+        that run, or ended while there was no daemon. `wait_exec` has how they end."""
 
     def exec_runs(self, exec_id: str) -> bool:
         """False when an exec's process has ended, also while its supervisor has not said so yet: then `wait_exec` is

@@ -246,6 +246,14 @@ class SupervisedTask(HostTask):
         finally:
             os.close(stream.fd)
 
+    async def hold(self, key: str, fd: int) -> None:
+        if self._version >= requests.HOLDS_WAITS:
+            await self._ask("hold", [fd], key=key)
+
+    async def release(self, key: str, answer: bool) -> None:
+        if self._version >= requests.HOLDS_WAITS:
+            await self._ask("release", key=key, answer=answer)
+
     async def exec(self, spec: ExecSpec, stream: Stream | None) -> int:
         request = {
             "id": spec.id,
@@ -292,6 +300,9 @@ class SupervisedTask(HostTask):
             await self._ask("signal exec", exec=exec_id, signal=number)
         else:
             send_signal(pid, self.id, number)
+
+    def execs(self) -> Mapping[str, int]:
+        return dict(self._exec_pids)
 
     def exec_runs(self, exec_id: str) -> bool:
         pid = self._exec_pids.get(exec_id)

@@ -15,6 +15,7 @@ from corten.engine.containers import inspect as container_inspect
 from corten.engine.containers import network as container_network
 from corten.engine.containers import pause as container_pause
 from corten.engine.containers import remove as container_remove
+from corten.engine.containers import removed as container_removed
 from corten.engine.containers import rename as container_rename
 from corten.engine.containers import start as container_start
 from corten.engine.containers import stop as container_stop
@@ -25,7 +26,7 @@ from corten.engine.engine import Engine
 from corten.errors import Conflict, Failed, Invalid, NotFound, NotModified, StartFailed
 from corten.network.endpoint import Endpoint
 from corten.spec.docker.filters import Filters
-from corten.tasks.contract import Bundle, Namespace, Stream, Task
+from corten.tasks.contract import Bundle, Exit, Namespace, Stream, Task
 from docker_json import create
 from fakes.engine import PlainEngine
 from fakes.runtime import FakeRuntime, FakeTask
@@ -172,6 +173,34 @@ async def test_automatic_removal(engine: Engine) -> None:
         assert (await removed).status == 4
     assert not engine.containers.by_id
     assert not engine.volumes.list()
+
+
+async def test_the_code_of_what_removed_itself_is_kept_for_a_minute(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By id, the start of it, and name; of no other removal, and of no more than the last ones."""
+    containers = engine.containers
+    container = await make(engine, "sh", "-c", "exit 9", name="short", AutoRemove=True)
+    removed = container_wait.future(container, "removed")
+    await container_start.start(containers, container)
+    assert (await asyncio.wait_for(removed, 10)).status == 9
+    for reference in (container.id, container.id[:12], "short", "/short"):
+        found = containers.get_ended(reference)
+        assert isinstance(found, Exit) and found.status == 9
+    other = await run(engine, "sh", "-c", "exit 4")
+    await ended(other)
+    assert containers.get_ended(other.id) is other
+    await container_remove.remove(containers, other)
+    for reference in (other.id, "", "nobody"):
+        with pytest.raises((NotFound, Invalid)):
+            containers.get_ended(reference)
+    monkeypatch.setattr(container_removed, "MOST", 1)
+    containers.removed.note("f" * 64, "youngest", Exit(3, 0.0))
+    with pytest.raises(NotFound):
+        containers.get_ended("short")
+    monkeypatch.setattr(container_removed, "KEPT", 0.0)
+    with pytest.raises(NotFound):
+        containers.get_ended("youngest")
 
 
 async def test_forced_removal_of_what_removes_itself(engine: Engine) -> None:

@@ -19,6 +19,7 @@ import pytest
 from corten.errors import Conflict, Failed, NotFound, StartFailed, Unsupported
 from corten.supervisor import endings, wire
 from corten.tasks import task as tasks
+from corten.tasks.answers import readable
 from corten.tasks.contract import Bundle, ExecSpec, LogFile
 from corten.tasks.task import SupervisedTask
 
@@ -34,9 +35,11 @@ class Supervisor:
         self.asked: list[Json] = []
 
     async def answer(self, answer: Json) -> Json:
-        loop = asyncio.get_running_loop()
         while (frame := self.decoder.next()) is None:
-            self.decoder.feed(await loop.sock_recv(self.connection, 65536))
+            await readable(self.connection.fileno())
+            wire.receive(self.connection, self.decoder)
+        for fd in frame[1]:
+            os.close(fd)
         self.asked.append(frame[0])
         wire.send(self.connection, {"id": frame[0]["id"], **answer})
         return frame[0]
@@ -213,3 +216,24 @@ async def test_since_version_2_the_supervisor_does_it(tmp_path: Path) -> None:
         request = await supervisor.answer({"ok": {}})
         await asking
     assert (request["do"], request["exec"], request["signal"]) == ("signal exec", "e1", 9)
+
+
+async def test_what_it_has_not_heard_of_it_is_not_asked(tmp_path: Path) -> None:
+    """Before version 4 no connections are kept: who waits is answered by the daemon or not at all."""
+    async with task(tmp_path, "c1", 3, {}) as (made, supervisor):
+        await made.hold("a", 0)
+        await made.release("a", answer=True)
+        with pytest.raises(BlockingIOError):
+            supervisor.connection.recv(1)
+
+
+async def test_since_version_4_it_keeps_connections(tmp_path: Path) -> None:
+    async with task(tmp_path, "c1", 4, {}) as (made, supervisor):
+        asking = asyncio.ensure_future(made.hold("a", supervisor.connection.fileno()))
+        request = await supervisor.answer({"ok": {}})
+        await asking
+        assert (request["do"], request["key"], request["fds"]) == ("hold", "a", 1)
+        asking = asyncio.ensure_future(made.release("a", answer=True))
+        request = await supervisor.answer({"ok": {}})
+        await asking
+        assert (request["do"], request["key"], request["answer"]) == ("release", "a", True)

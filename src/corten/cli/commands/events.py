@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
+from corten.cli.again import again
 from corten.cli.command import Command
 from corten.cli.flags import FILTER, STRING, flag
 from corten.cli.formats.listing import parse_filters
 from corten.cli.output import out
 from corten.cli.times import go_nano, timestamp
 from corten.client import system
+from corten.client.errors import Broken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,22 +19,31 @@ if TYPE_CHECKING:
 
     from corten.cli.flags import Flags
     from corten.cli.session import Session
-    from corten.client.api import Json
+    from corten.client.api import Answer, Client, Json
 
 
 def run(session: Session, flags: Flags) -> int:
     render = _renderer(flags.text("format"))
     since, until = flags.text("since"), flags.text("until")
-    answer = system.events(
-        session.client,
-        timestamp(since, "since") if since else "",
-        timestamp(until, "until") if until else "",
-        parse_filters(flags.many("filter")),
-    )
-    for event in answer.documents():
-        out(render(event))
-    answer.close()
-    return 0
+    client = session.client
+    begin = timestamp(since, "since") if since else ""
+    end = timestamp(until, "until") if until else ""
+    filters = parse_filters(flags.many("filter"))
+    newest = time.time_ns()
+    answer = system.events(client, begin, end, filters)
+    while True:
+        try:
+            for event in answer.documents():
+                newest, begin = event.get("timeNano", newest), ""
+                out(render(event))
+            return 0
+        except Broken as lost:  # the next daemon's events, of whose beginning as well
+            behind = begin or "{}.{:09d}".format(*divmod(newest + 1, 10**9))
+            answer = _again(client, behind, end, filters, lost)
+
+
+def _again(client: Client, since: str, until: str, wanted: dict[str, list[str]], lost: Broken) -> Answer:
+    return again(lambda: system.events(client, since, until, wanted), lost)
 
 
 def _renderer(template: str) -> Callable[[Json], str]:

@@ -10,6 +10,7 @@ from corten.cli.flags import BOOL, ENV, LIST, STRING, flag
 from corten.cli.streams import Pump
 from corten.cli.terminal import Raw, is_terminal, size
 from corten.client import containers
+from corten.client.errors import Broken, Unreachable
 from corten.spec.docker.exec import ExecConfig, ExecStart
 from corten.spec.docker.struct import UNSET
 
@@ -88,7 +89,13 @@ def _attach(session: Session, exec_id: str, start: ExecStart, config: ExecConfig
             stdin = STDIN if config.attach_stdin else None
             if Pump(upgraded, stdin, tty, keys if raw is not None else b"", signals, act).run():
                 raise CommandError("read escape sequence")
-    return int(containers.exec_inspect(client, exec_id)["ExitCode"] or 0)
+    try:
+        ended = containers.exec_inspect(client, exec_id)
+    except (Broken, Unreachable) as lost:
+        from corten.cli.again import again
+
+        ended = again(lambda: containers.exec_inspect(client, exec_id), lost)
+    return int(ended["ExitCode"] or 0)
 
 
 COMMAND = Command(

@@ -29,6 +29,11 @@ def run(session: Session, flags: Flags) -> int:
         "timestamps": containers.truth(flags.on("timestamps")),
         "until": timestamp(flags.text("until"), "until") if flags.text("until") else None,
     }
+    if flags.on("follow"):
+        from corten.cli.following import follow
+
+        follow(session.client, ref, query, tty)
+        return 0
     answer = containers.logs(session.client, ref, query)
     frames = Frames()
     for part in answer.parts():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import time
 
+from corten.cli.again import LOST, again
 from corten.cli.command import Command
 from corten.cli.errors import CommandError
 from corten.cli.flags import BOOL, STRING, flag
@@ -12,7 +13,7 @@ from corten.cli.formats import listing
 from corten.cli.formats.stats import COLUMNS, STATS
 from corten.cli.output import err, out
 from corten.client import containers, quickjson
-from corten.client.errors import ApiError, BadAnswer
+from corten.client.errors import ApiError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,21 +35,20 @@ class Watched:
         self.ref = ref
         self.sample: dict[str, Any] = {}
         self.connection: Connection = containers.begin_stats(client, ref, stream)
+        self.fd = self.connection.fileno()
         self._client = client
         self._pending = b""
         self._begun = False
 
     def read(self) -> bool:
-        """Read what has come; False at the end. Raises ApiError when the daemon refuses."""
+        """Read what has come; False at the container's end. Raises ApiError when the daemon refuses, Broken when that
+        ends."""
         if not self._begun:
             self._client.receive(self.connection, "GET")
             self._begun = True
             if not self.connection.buffered():
                 return True
-        try:
-            data = self.connection.read()
-        except BadAnswer:  # it ends with the container, or with the daemon
-            data = b""
+        data = self.connection.read()
         *lines, self._pending = (self._pending + (data or b"\n")).split(b"\n")
         lines = [line for line in lines if line.strip()]
         if lines:
@@ -113,10 +113,14 @@ class _Show:
             for one in list(self._watched.values()):
                 self._read(one)  # a name that does not exist is an error at once
         while self._watched or not self._flags.words:
-            self._collect(time.monotonic() + _EVERY)
-            self._show()
-            if not self._flags.words:
-                self._follow(_names(self._client, self._flags))
+            try:
+                self._collect(time.monotonic() + _EVERY)
+                self._show()
+                if not self._flags.words:
+                    self._follow(_names(self._client, self._flags))
+            except LOST as lost:
+                self._follow([])
+                again(lambda: self._follow(_names(self._client, self._flags)), lost)
         return 0
 
     def _follow(self, names: list[str]) -> None:
@@ -125,10 +129,10 @@ class _Show:
         for ref in names:
             if ref not in self._watched:
                 self._watched[ref] = one = Watched(self._client, ref, stream=True)
-                self._poll.register(one.connection.fileno(), select.POLLIN)
+                self._poll.register(one.fd, select.POLLIN)
 
     def _forget(self, one: Watched) -> None:
-        self._poll.unregister(one.connection.fileno())
+        self._poll.unregister(one.fd)
         one.close()
         del self._watched[one.ref]
 
@@ -136,7 +140,7 @@ class _Show:
         while (left := until - time.monotonic()) > 0:
             ready = {fd for fd, _ in self._poll.poll(left * 1000)}
             for one in list(self._watched.values()):
-                if one.connection.fileno() in ready:
+                if one.fd in ready:
                     self._read(one)
 
     def _read(self, one: Watched) -> None:

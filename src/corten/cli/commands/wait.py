@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from corten.cli.again import LOST, again
 from corten.cli.command import Command
 from corten.cli.each import each
 from corten.cli.output import err, out
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
 
 
 def run(session: Session, flags: Flags) -> int:
+    client = session.client
+
     def wait(name: str) -> None:
-        answer = session.client.receive(containers.begin_wait(session.client, name), "POST")
-        result = answer.json()
-        answer.close()
+        try:
+            result = containers.wait(client, name)
+        except LOST as lost:
+            result = again(lambda: containers.wait(client, name), lost)
         if (result.get("Error") or {}).get("Message"):
             err(str(result["Error"]["Message"]))
         out(str(result["StatusCode"]))

@@ -6,7 +6,7 @@ import asyncio
 import os
 import select
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -33,6 +33,7 @@ class Container:
     queued         streams of clients that attached before the start
     teardown       what goes on behind the answer that a run has ended; the next start waits for it
     endpoints      connected networks, by name
+    held           connections of clients that wait for the end of a run, by key (see `held`)
     execs          ids of the execs that were created in it
     rewriting      the newest texts of its files that are being written while it runs
     standing       what it stands still for though its record says that it runs (see `pause.still`)
@@ -47,6 +48,7 @@ class Container:
         "execs",
         "gone",
         "health",
+        "held",
         "lock",
         "queued",
         "record",
@@ -72,6 +74,7 @@ class Container:
         self.teardown: set[asyncio.Task[None]] = set()
         self.endpoints: dict[str, Endpoint] = {}
         self.execs: set[str] = set()
+        self.held: dict[str, Callable[[], int]] = {}
         self.rewriting: Mapping[str, bytes] | None = None
         self.standing: set[object] = set()
         self.waiters: dict[Condition, set[asyncio.Future[Exit]]] = {"not-running": set(), "next-exit": set()}

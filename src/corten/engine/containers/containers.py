@@ -14,6 +14,7 @@ from corten.engine.containers import records
 from corten.engine.containers.container import Container
 from corten.engine.containers.execs import Execs
 from corten.engine.containers.groups import Groups
+from corten.engine.containers.removed import Removed
 from corten.engine.containers.stores import Stores
 from corten.engine.events import Events
 from corten.engine.networks.networks import Networks
@@ -22,7 +23,7 @@ from corten.plan.namespaces import joins
 from corten.sandbox.sandboxes import Sandboxes
 from corten.spec.json import Json
 from corten.store.table import Table
-from corten.tasks.contract import NetworkNamespaces, Runtime
+from corten.tasks.contract import Exit, NetworkNamespaces, Runtime
 
 # (profile, capabilities) -> OCI's linux.seccomp; a profile is "" for the daemon's own, "builtin", or text
 Seccomp = Callable[[str, Sequence[str]], Json | None]
@@ -68,6 +69,7 @@ class Containers:
         self.creating: dict[str, Container] = {}  # by name, which is theirs; no verb finds them yet
         self.with_links: dict[str, Container] = {}  # by id: those that were made with --link
         self.joining: dict[str, Container] = {}  # by id: those in the network of another one
+        self.removed = Removed()
 
     def add(self, container: Container) -> None:
         self.by_id[container.id] = container
@@ -105,6 +107,15 @@ class Containers:
         if not matches:
             raise NotFound(f"No such container: {reference}")
         return matches[0]
+
+    def get_ended(self, reference: str) -> Container | Exit:
+        """The same; or how it ended, when --rm has removed it a moment ago."""
+        try:
+            return self.get(reference)
+        except NotFound:
+            if (exit := self.removed.find(reference)) is None:
+                raise
+            return exit
 
     @contextmanager
     def reserved(self, container: Container) -> Iterator[None]:

@@ -72,6 +72,16 @@ class Execs:
         self._publish(exec, "exec_create: " + " ".join(command))
         return exec
 
+    def adopt(self, container: Container) -> None:
+        """Those that an earlier daemon started in a container that has been adopted. What they were asked to be is not
+        known any more; how they end is."""
+        if container.task is None:
+            return
+        for id, pid in container.task.execs().items():
+            self._all[id] = exec = Exec(id, container, ExecConfig(), state="running", pid=pid)
+            container.execs.add(id)
+            self._watching.spawn(self._watch(exec), f"the watch on exec {id}")
+
     def get(self, id: str) -> Exec:
         """By id or the start of one. NotFound; also when its container has gone."""
         found = self._all.get(id) or next((e for key, e in self._all.items() if id and key.startswith(id)), None)

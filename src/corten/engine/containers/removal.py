@@ -35,7 +35,7 @@ async def remove_ended(containers: Containers, container: Container) -> None:
 async def remove_locked(containers: Containers, container: Container, volumes: bool) -> None:
     """The record goes last, so that an interrupted removal is seen and completed at the next start of the daemon."""
     record = container.record
-    exit_code, before = record.state.exit_code, record.state.status
+    ending, before = Exit(record.state.exit_code, time.time()), record.state.status
     record.state.status = "removing"
     try:
         containers.save(container)
@@ -47,9 +47,11 @@ async def remove_locked(containers: Containers, container: Container, volumes: b
     container.gone = True
     containers.drop(container)
     containers.stores.images.used(record.image_id)
+    if record.host_config.auto_remove and record.state.started_at:
+        containers.removed.note(record.id, record.name, ending)
     containers.changing.spawn(_erase(containers, container), f"erasing container {container.id}")
     containers.publish(container, "destroy")
-    container.wake(Exit(exit_code, time.time()), "not-running", "next-exit", "removed")
+    container.wake(ending, "not-running", "next-exit", "removed")
 
 
 async def _erase(containers: Containers, container: Container) -> None:

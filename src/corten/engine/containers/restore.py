@@ -75,6 +75,7 @@ async def _go_on(containers: Containers, container: Container, adopted: dict[Con
         if adopted[container]:
             lifecycle.keep(containers, container)  # first: nothing that goes wrong now leaves it without its end
             await run.complete_adoption(containers, container)
+            containers.execs.adopt(container)
         else:
             decision = await lifecycle.end_run_locked(containers, container, _lost())
             lifecycle.keep_ended(containers, container, decision)

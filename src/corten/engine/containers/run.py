@@ -24,6 +24,7 @@ from corten.engine.containers import health, links, parents, records
 from corten.engine.containers import network as container_network
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
+from corten.engine.containers.held import hold_all
 from corten.engine.containers.links import linked, linking
 from corten.engine.containers.phases import Phases
 from corten.engine.subpaths import with_subpaths
@@ -76,6 +77,7 @@ async def start(containers: Containers, container: Container) -> dict[str, float
         _record_failure(containers, container, error)
         raise
     container.run(task)
+    hold_all(containers.changing, container, task)
     containers.publish(container, "start")
     health.begin(containers, container)
     await container_files.rewrite_network(containers, [*linking(containers, container), *containers.members(container)])
