@@ -179,6 +179,17 @@ def test_wait_for_what_has_removed_itself(every: Client) -> None:
     assert "other" in every("wait", "other", code=1).err
 
 
+def test_a_restart_of_what_removes_itself(every: Client) -> None:
+    every("run", "-d", "--rm", "--name", "again", "-v", "/data", IMAGE, *FOREVER)
+    before = state(every, "again")["Pid"]
+    assert every.out("restart", "-t", "0", "again") == "again"
+    now = state(every, "again")
+    assert now["Running"] and now["Pid"] != before
+    every("stop", "-t", "0", "again")
+    assert every.out("wait", "again") == "137"
+    assert every.out("ps", "-aq") == every.out("volume", "ls", "-q") == ""
+
+
 def test_top(cli: Client) -> None:
     cli("run", "-d", "--name", "tt", IMAGE, "sleep", "12345")
     lines = cli.out("top", "tt").splitlines()

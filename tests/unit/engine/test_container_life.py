@@ -17,6 +17,7 @@ from corten.engine.containers import pause as container_pause
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers import removed as container_removed
 from corten.engine.containers import rename as container_rename
+from corten.engine.containers import restart as container_restart
 from corten.engine.containers import start as container_start
 from corten.engine.containers import stop as container_stop
 from corten.engine.containers import wait as container_wait
@@ -203,6 +204,34 @@ async def test_the_code_of_what_removed_itself_is_kept_for_a_minute(
         containers.get_ended("youngest")
 
 
+async def test_a_restart_is_no_end_to_automatic_removal(engine: Engine) -> None:
+    """dockerd's: it is removed at its next end."""
+    container = await run(engine, "sleep", "1000", AutoRemove=True)
+    removed = container_wait.future(container, "removed")
+    for _ in range(2):
+        await container_restart.restart(engine.containers, container, 0)
+        assert status(container) == "running" and not removed.done()
+    await container_stop.stop(engine.containers, container, 0)
+    assert (await asyncio.wait_for(removed, 10)).status == 143
+    assert engine.events.history[-1]["Action"] == "destroy"
+
+
+async def test_a_restart_that_cannot_start_it_again_removes_it(
+    engine: PlainEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = await run(engine, "sleep", "1000", AutoRemove=True)
+
+    async def refuse(bundle: Bundle, streams: Sequence[Stream] = ()) -> Task:
+        raise Failed("no more tasks")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(engine.runtime, "create", refuse)
+        with pytest.raises(Failed, match="no more tasks"):
+            await container_restart.restart(engine.containers, container, 0)
+    with pytest.raises(NotFound):
+        engine.containers.get(container.id)
+
+
 async def test_forced_removal_of_what_removes_itself(engine: Engine) -> None:
     container = await run(engine, "sleep", "60", AutoRemove=True)
     await container_remove.remove(engine.containers, container, force=True)
@@ -337,7 +366,8 @@ async def test_an_end_is_reported_whatever_fails(engine: Engine, remove: bool, m
 
 
 async def test_an_earlier_daemons_containers(tmp_path: Path) -> None:
-    """One runs on, one ended meanwhile, one is to be started, one removal was cut short, one is lost."""
+    """One runs on, one ended meanwhile, one is to be started, the removal of one was cut short, and the restart of one
+    that removes itself."""
     runtime = FakeRuntime()
     old = PlainEngine(tmp_path, runtime)
     await old.open()
@@ -349,7 +379,10 @@ async def test_an_earlier_daemons_containers(tmp_path: Path) -> None:
     always.record.state = State("exited", started_at=1, finished_at=2)
     half = await make(old, name="half")
     half.record.state.status = "removing"
-    for container in (brief, always, half):
+    stopped = await make(old, name="stopped", AutoRemove=True)
+    stopped.record.state = State("exited", started_at=1, finished_at=2)
+    unused = await make(old, name="unused", AutoRemove=True)
+    for container in (brief, always, half, stopped):
         old.containers.save(container)
     await old.close()
 
@@ -360,8 +393,10 @@ async def test_an_earlier_daemons_containers(tmp_path: Path) -> None:
     assert new.containers.get("lasting").endpoints.keys() == {"bridge"}
     assert status(new.containers.get("brief")) == "exited"
     assert new.containers.get("brief").record.state.exit_code == 8
-    with pytest.raises(NotFound):
-        new.containers.get("half")
+    for removed in ("half", "stopped"):
+        with pytest.raises(NotFound):
+            new.containers.get(removed)
+    assert status(new.containers.get(unused.id)) == "created"
     async with asyncio.timeout(10):
         async for event in new.events.listen(since=1):
             if event["Action"] == "start":

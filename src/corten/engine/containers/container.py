@@ -27,6 +27,7 @@ class Container:
     task           the present run, None between runs
     release        gives back what the present run acquired, in reverse order
     started        CLOCK_MONOTONIC, of the present run
+    starts_again   a client restarts it: --rm does not remove it at the end of this run
     restart        the restart that its keeper waits for (see `lifecycle`), None when there is none
     restart_delay  seconds that the last start by its policy was put off for
     attaching      attaches under way: the client may already have its answer, and ask for the start
@@ -58,6 +59,7 @@ class Container:
         "rewriting",
         "standing",
         "started",
+        "starts_again",
         "task",
         "teardown",
         "waiters",
@@ -84,6 +86,7 @@ class Container:
         self._restart_ended = asyncio.Event()
         self.health: Probe | None = None
         self.started = 0.0
+        self.starts_again = False
         self.gone = False
 
     @property

@@ -110,6 +110,8 @@ async def end_run_locked(containers: Containers, container: Container, exit: Exi
     lasted = time.monotonic() - container.started
     await run.release(container)
     decision = restarts.decide(record, exit.status, lasted, container.restart_delay)
+    if isinstance(decision, Remove) and container.starts_again:
+        decision = Rest()
     _note_exit(container, exit, decision)
     try:
         containers.save(container)

@@ -83,6 +83,8 @@ async def _go_on(containers: Containers, container: Container, adopted: dict[Con
     status = container.record.state.status
     if status == "removing":
         await removal.remove_locked(containers, container, volumes=False)
+    elif status == "exited" and container.record.host_config.auto_remove:  # its removal failed, or its restart
+        await removal.remove_locked(containers, container, volumes=True)
     elif status == "restarting" or restarts.starts_with_daemon(container.record):
         lifecycle.start_soon(containers, container)
 
