@@ -20,6 +20,7 @@ from corten.engine.containers import rename as container_rename
 from corten.engine.containers import restart as container_restart
 from corten.engine.containers import start as container_start
 from corten.engine.containers import stop as container_stop
+from corten.engine.containers import update as container_update
 from corten.engine.containers import wait as container_wait
 from corten.engine.containers.container import Container
 from corten.engine.containers.records import State
@@ -27,6 +28,7 @@ from corten.engine.engine import Engine
 from corten.errors import Conflict, Failed, Invalid, NotFound, NotModified, StartFailed
 from corten.network.endpoint import Endpoint
 from corten.spec.docker.filters import Filters
+from corten.spec.docker.host_config import UpdateConfig
 from corten.tasks.contract import Bundle, Exit, Namespace, Stream, Task
 from docker_json import create
 from fakes.engine import PlainEngine
@@ -230,6 +232,21 @@ async def test_a_restart_that_cannot_start_it_again_removes_it(
             await container_restart.restart(engine.containers, container, 0)
     with pytest.raises(NotFound):
         engine.containers.get(container.id)
+
+
+async def test_an_update_of_what_has_just_ended(engine: Engine) -> None:
+    """Its end is not recorded yet: the limits are those of its next run."""
+    container = await run(engine, "sleep", "60")
+    assert container.task is not None
+    async with container.lock:
+        updating = asyncio.ensure_future(
+            container_update.update(engine.containers, container, UpdateConfig(cpu_shares=512))
+        )
+        await container.task.signal(9)
+        await container.task.wait()
+    await updating
+    assert container.record.host_config.cpu_shares == 512
+    assert await ended(container) == 137
 
 
 async def test_forced_removal_of_what_removes_itself(engine: Engine) -> None:

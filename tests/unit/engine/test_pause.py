@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from corten.engine.containers import lifecycle
 from corten.engine.containers import pause as container_pause
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers import rename as container_rename
@@ -181,6 +182,31 @@ async def test_what_is_reached_late_and_was_frozen_goes_on(engine: Engine) -> No
     await engine.settle()
     assert not task.paused
     assert "reached" not in [event["Action"] for event in engine.events.history]
+
+
+@pytest.mark.parametrize("end", ["recorded", "not yet recorded", "of a pause by a client"])
+async def test_a_commit_of_what_ends_meanwhile(engine: Engine, end: str) -> None:
+    """Between its look and its freezing: it stands still by itself."""
+    container, task = await running(engine)
+    async with container.lock:
+        before = asyncio.ensure_future(enter_and_leave(engine, container))
+        await asyncio.sleep(0)  # it has looked, and waits for the lock
+        if end == "of a pause by a client":
+            container.record.state.status = "paused"
+        else:
+            await task.signal(signal.SIGKILL)
+            await task.wait()
+        if end == "recorded":
+            await lifecycle.end_run_locked(engine.containers, container, await task.wait())
+    await asyncio.wait_for(before, 10)
+    assert "pause" not in [event["Action"] for event in engine.events.history]
+    if end == "of a pause by a client":
+        container.record.state.status = "running"
+
+
+async def enter_and_leave(engine: Engine, container: Container) -> None:
+    async with container_pause.still(engine.containers, container, True):
+        assert container.task is None or not container.task.paused
 
 
 async def test_a_stop_reaches_a_paused_container_whatever_can_be_recorded(engine: Engine, table: FailingTable) -> None:

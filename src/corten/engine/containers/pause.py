@@ -50,15 +50,12 @@ async def still(containers: Containers, container: Container, wanted: bool) -> A
     """For a commit: the container stands still until the context ends, or until what it yields is called.
 
     Its record says "running" meanwhile, whatever else of it is stored, so nothing can leave it frozen: a daemon that
-    is killed leaves a frozen container, and the next one thaws it. A container that is not running is left alone.
+    is killed leaves a frozen container, and the next one thaws it. A container that is not running, or ends at this
+    moment, stands still by itself.
     """
     token = object()
-    if wanted and container.record.state.status == "running":
-        async with container.lock:
-            if not container.standing:  # for another commit
-                await _pausable(container).pause()
-                containers.publish(container, "pause")
-            container.standing.add(token)
+    if wanted:
+        await _begin_standstill(containers, container, token)
 
     def go_on() -> None:
         if token in container.standing:
@@ -68,6 +65,23 @@ async def still(containers: Containers, container: Container, wanted: bool) -> A
         yield go_on
     finally:
         go_on()
+
+
+async def _begin_standstill(containers: Containers, container: Container, token: object) -> None:
+    """If it runs."""
+    if container.record.state.status != "running":
+        return
+    async with container.lock:
+        task = container.task
+        if container.record.state.status != "running" or task is None:  # it has ended, or a client has paused it
+            return
+        if not container.standing:  # for another commit
+            try:
+                await task.pause()
+            except (Conflict, NotFound):  # it has ended, which its keeper is about to record
+                return
+            containers.publish(container, "pause")
+        container.standing.add(token)
 
 
 async def _end_standstill(containers: Containers, container: Container, token: object) -> None:

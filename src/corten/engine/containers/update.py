@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.network import change_rate
 from corten.engine.containers.ports import republish
-from corten.errors import Conflict
+from corten.errors import Conflict, NotFound
 from corten.plan.update import update_resources
 from corten.spec.docker.host_config import UpdateConfig
 
@@ -23,7 +25,8 @@ async def update(containers: Containers, container: Container, body: UpdateConfi
             await change_rate(containers, container, body.net_rate)
         host, _, warnings = update_resources(record.host_config, body, facts, container.id)
         if resources and container.task is not None:
-            await container.task.update(resources)
+            with suppress(Conflict, NotFound):  # it has ended: its next run has them
+                await container.task.update(resources)
         record.host_config = host
         containers.save(container)
         containers.publish(container, "update")
