@@ -23,7 +23,6 @@ images '*/*'
 images '*'
 images '*:1'
 images 'app:[12]'
-images docker.io/library/app
 images nosuch
 images -f dangling=true
 images -f dangling=false

@@ -7,6 +7,7 @@ import time
 
 from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.others import free_port
 
 
 def test_ps(every: Client) -> None:
@@ -36,6 +37,38 @@ def test_ps(every: Client) -> None:
         found = every.out("ps", "-a", "--filter", filter, "--format", names).split()
         assert " ".join(sorted(found)) == expected, filter
     assert "nosuch" in every("ps", "--filter", "nosuch=1", code=1).err
+
+
+def test_ps_by_port(every: Client) -> None:
+    """The host's ports, those that were chosen too, by `publish`; those inside by `expose`; of what runs. Answers are
+    dockerd 20.10's."""
+    port = str(free_port())
+    every("run", "-d", "--name", "fixed", "-p", f"127.0.0.1:{port}:80", "--expose", "90", IMAGE, "sleep", "1000")
+    every("run", "-d", "--name", "chosen", "-p", "80", IMAGE, "sleep", "1000")
+    every("create", "--name", "made", "-p", f"127.0.0.1:{free_port()}:81/udp", IMAGE)
+    chosen = every.out("port", "chosen", "80").splitlines()[0].rpartition(":")[2]
+    for filters, expected in (
+        (f"publish={port}", "fixed"),
+        (f"publish={port}/tcp", "fixed"),
+        (f"publish={port}/udp", ""),
+        (f"publish={chosen}", "chosen"),
+        ("publish=80", ""),
+        ("publish=90", ""),
+        ("publish=1-65535", "chosen fixed"),
+        ("publish=0", "fixed"),
+        ("publish=1-65535/udp", ""),
+        ("expose=80", "chosen fixed"),
+        ("expose=90", "fixed"),
+        ("expose=80-90/tcp", "chosen fixed"),
+        ("expose=81/udp", ""),
+        (f"expose={port}", ""),
+        (f"expose=90 publish={chosen}", "chosen fixed"),
+        (f"publish={chosen} publish=9", "chosen"),
+    ):
+        flags = [word for one in filters.split() for word in ("-f", one)]
+        assert every.out("ps", "-a", "--format", "{{.Names}}", *flags).split() == expected.split(), filters
+    for wrong in ("publish=x", "publish=0-70000", "expose=x"):
+        assert every("ps", "-f", wrong, code=1).err
 
 
 def test_ps_formats(cli: Client) -> None:

@@ -67,7 +67,12 @@ async def prune(call: Call) -> web.StreamResponse:
     filters = call.filters()
     filters.check(_PRUNE_KEYS)
     dangling = filters.flag("dangling", True)
-    deleted = await image_prune.prune(call.engine.images, filters, dangling)
+    containers = call.engine.containers
+
+    def used(image: str) -> list[str]:
+        return [container.record.image for container in containers.of_image(image)]
+
+    deleted = await image_prune.prune(call.engine.images, filters, dangling, used)
     return json_answer({"ImagesDeleted": deleted[0] or None, "SpaceReclaimed": deleted[1]})
 
 

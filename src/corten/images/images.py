@@ -217,7 +217,7 @@ class Images:
         rows = [(record, *names.get(record.id, ([], []))) for record in self._records.all()]
         asked = Filters(filters)
         marks = {*asked.get("before", ()), *asked.get("since", ())}
-        created = {mark: image_view.seconds(self._find(mark)[0].created) for mark in marks}
+        created = {mark: image_view.nanoseconds(self._find(mark)[0].created) for mark in marks}
         shared = self._shared([record for record, _, _ in rows]) if shared_size else {}
         kept = image_view.select(rows, asked, created)
         here = {record.id for record, _, _ in rows}

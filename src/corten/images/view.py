@@ -12,7 +12,7 @@ from corten.spec.docker.config import Config
 from corten.spec.docker.filters import Filters
 from corten.spec.image_config import History, ImageConfig
 from corten.spec.json import Json
-from corten.spec.reference import parse
+from corten.spec.reference import DEFAULT_DOMAIN, DEFAULT_NAMESPACE, parse
 from corten.store.images import ImageRecord
 from corten.units.durations import SECOND
 
@@ -99,9 +99,13 @@ def history(record: ImageRecord, tags: Iterable[str], sizes: Mapping[str, int]) 
 
 
 def seconds(text: str) -> int:
-    """RFC 3339 to seconds since the epoch; 0 for what is no time (it is the image's own claim)."""
+    return nanoseconds(text) // SECOND
+
+
+def nanoseconds(text: str) -> int:
+    """RFC 3339 to nanoseconds since the epoch; 0 for what is no time (it is the image's own claim)."""
     try:
-        return times.parse_time(text) // SECOND if text[:1].isdigit() and "-" in text else 0
+        return times.parse_time(text) if text[:1].isdigit() and "-" in text else 0
     except Invalid:
         return 0
 
@@ -109,7 +113,8 @@ def seconds(text: str) -> int:
 def select(
     rows: Iterable[tuple[ImageRecord, list[str], list[str]]], filters: Filters, created: Mapping[str, int]
 ) -> list[tuple[ImageRecord, list[str], list[str]]]:
-    """The rows that all filters let through. `created` is the creation time of the images that before and since name.
+    """The rows that all filters let through. `created` is the creation time, in nanoseconds, of the images that before
+    and since name.
 
     A `reference` filter also removes the names that do not match, as Docker does. What has a digest and no tag is
     dangling, and is not what `dangling=false` leaves out: prune takes it, lists show it.
@@ -119,7 +124,7 @@ def select(
     kept = []
     for record, tags, digests in rows:
         labels = record.config.labels
-        at = seconds(record.created)
+        at = nanoseconds(record.created)
         if not filters.match_labels("label", labels) or filters.excludes_labels("label!", labels):
             continue
         if any(at >= created[name] for name in filters.get("before", ())):
@@ -140,11 +145,20 @@ def select(
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a canonical name matches one of these globs in its short form, with or without its tag. No other form
-    counts, as with Docker: `docker.io/library/x` and `*/*/*` do not match `x`."""
+    """Whether a canonical name matches one of these globs, with or without its tag. Both are compared in their short
+    form: `docker.io/library/x` is `x`, and `*/*/*` does not match it."""
     reference = parse(name)
     forms = (reference.familiar, reference.familiar_name)
-    return any(_glob(form, pattern) for form in forms for pattern in patterns)
+    return any(_glob(form, _short(pattern)) for form in forms for pattern in patterns)
+
+
+def _short(pattern: str) -> str:
+    """Without the registry and the namespace that a name without them has."""
+    for domain in (f"{DEFAULT_DOMAIN}/", f"index.{DEFAULT_DOMAIN}/"):
+        if pattern.startswith(domain):
+            path = pattern.removeprefix(domain)
+            return path.removeprefix(f"{DEFAULT_NAMESPACE}/") if path.count("/") == 1 else path
+    return pattern
 
 
 def _glob(text: str, pattern: str) -> bool:
@@ -153,8 +167,8 @@ def _glob(text: str, pattern: str) -> bool:
     return len(parts) == len(wanted) and all(fnmatch.fnmatchcase(p, w) for p, w in zip(parts, wanted))
 
 
-def _until(text: str) -> float:
+def _until(text: str) -> int:
     try:
-        return times.parse_time(text) / SECOND
+        return times.parse_time(text)
     except Invalid as error:
         raise Invalid(f'failed to parse value as time or duration: "{text}"') from error

@@ -15,9 +15,9 @@ from corten.plan.mount_points import inspect_mount
 from corten.spec.docker import times
 from corten.spec.docker.filters import Filters
 from corten.spec.json import Json
-from corten.spec.reference import familiar, same_repository
 from corten.units.durations import SECOND, human_duration
 
+_PORTS = frozenset(("expose", "publish"))
 _KEYS = ("ancestor", "before", "expose", "exited", "health", "id", "isolation", "is-task", "label", "name", "network")
 KEYS = frozenset((*_KEYS, "publish", "since", "status", "volume"))
 _STATES = frozenset(("created", "running", "paused", "restarting", "removing", "exited", "dead"))
@@ -32,10 +32,11 @@ def shown(containers: Containers, every: bool = False, limit: int = 0, filters: 
 
 
 def select(containers: Containers, every: bool, limit: int, filters: Filters) -> list[Container]:
-    """Youngest first; running ones only unless `every`, a limit, or a filter on states says otherwise."""
+    """Youngest first; running ones only unless `every`, a limit, or a filter on states says otherwise: no other filter
+    does, as with dockerd, `before`, `since` and `exited` included."""
     filters.check(KEYS)
     tests = list(_tests(containers, filters))
-    every = every or limit > 0 or any(key in filters for key in ("status", "exited", "before", "since"))
+    every = every or limit > 0 or "status" in filters
     found = [
         container
         for container in containers.by_id.values()
@@ -47,7 +48,10 @@ def select(containers: Containers, every: bool, limit: int, filters: Filters) ->
 
 def _tests(containers: Containers, filters: Filters) -> Iterable[_Test]:
     for key, values in filters.items():
-        yield _MAKERS[key](containers, values)
+        if key not in _PORTS:
+            yield _MAKERS[key](containers, values)
+    if _PORTS & filters.keys():
+        yield _by_port(filters)
 
 
 def _by_status(containers: Containers, values: frozenset[str]) -> _Test:
@@ -95,10 +99,7 @@ def _by_ancestor(containers: Containers, values: frozenset[str]) -> _Test:
             ids.add(containers.stores.images.resolve(value).id)
         except (NotFound, Invalid):
             continue
-    return lambda c: (
-        c.record.image_id in ids
-        or any(familiar(v) == familiar(c.record.image) or same_repository(v, c.record.image) for v in values)
-    )
+    return lambda c: c.record.image_id in ids
 
 
 def _by_network(containers: Containers, values: frozenset[str]) -> _Test:
@@ -123,12 +124,21 @@ def _since(containers: Containers, values: frozenset[str]) -> _Test:
     return lambda c: c.record.created > limit
 
 
-def _port_test(of: Callable[[Container], Iterable[str]]) -> Callable[[Containers, frozenset[str]], _Test]:
-    def make(containers: Containers, values: frozenset[str]) -> _Test:
-        wanted = {port for value in values for port in port_range(value)}
-        return lambda c: bool(wanted.intersection(of(c)))
+def _by_port(filters: Filters) -> _Test:
+    """What runs has ports: `publish` looks at those of the host, `expose` at those inside, and either will do."""
+    published, exposed = (
+        {port for value in filters.get(key, ()) for port in port_range(value)} for key in ("publish", "expose")
+    )
 
-    return make
+    def test(container: Container) -> bool:
+        for port in _summary_ports(container):
+            if f"{port.get('PublicPort', 0)}/{port['Type']}" in published:
+                return True
+            if f"{port['PrivatePort']}/{port['Type']}" in exposed:
+                return True
+        return False
+
+    return test
 
 
 def port_range(text: str) -> list[str]:
@@ -139,22 +149,9 @@ def port_range(text: str) -> list[str]:
         begin, end = int(first), int(last) if dash else int(first)
     except ValueError:
         raise Invalid(f"invalid port: {text}") from None
-    if not 0 < begin <= end <= 65535:
+    if not 0 <= begin <= end <= 65535:
         raise Invalid(f"invalid port: {text}")
     return [f"{port}/{protocol or 'tcp'}" for port in range(begin, end + 1)]
-
-
-def _published(container: Container) -> Iterable[str]:
-    """Ports on the host, and inside, as Docker's filter looks at both."""
-    for port, bindings in (container.record.host_config.port_bindings or {}).items():
-        yield port
-        for binding in bindings:
-            if binding.host_port:
-                yield f"{binding.host_port}/{port.partition('/')[2] or 'tcp'}"
-
-
-def _exposed(container: Container) -> Iterable[str]:
-    return container.record.config.exposed_ports or ()
 
 
 def _anything(containers: Containers, values: frozenset[str]) -> _Test:
@@ -169,7 +166,6 @@ def _is_task(containers: Containers, values: frozenset[str]) -> _Test:
 _MAKERS: dict[str, Callable[[Containers, frozenset[str]], _Test]] = {
     "ancestor": _by_ancestor,
     "before": _before,
-    "expose": _port_test(_exposed),
     "exited": _by_exited,
     "health": _by_health,
     "id": _by_id,
@@ -178,7 +174,6 @@ _MAKERS: dict[str, Callable[[Containers, frozenset[str]], _Test]] = {
     "label": _by_label,
     "name": _by_name,
     "network": _by_network,
-    "publish": _port_test(_published),
     "since": _since,
     "status": _by_status,
     "volume": _by_volume,

@@ -1,0 +1,154 @@
+"""Filters of lists, and what a prune takes: on a dockerd and on us, the same answers."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from e2e_parts.clients import Client
+from e2e_parts.others import archive, layer
+
+SLEEP = "sleep 1000"
+
+MAKE = f"""
+run -d --name one --network none app:1 {SLEEP}
+run --name two --network none app:1 true
+run -d --name three --network none app:2 {SLEEP}
+run --name four --network none app:2 sh -c 'exit 3'
+run -d --name five --network none app:1 {SLEEP}
+create --name six app:1
+"""
+
+CONTAINERS = """
+ps
+ps -a
+ps -f since=one
+ps -f since=two
+ps -f before=four
+ps -f before=five -f since=one
+ps -a -f since=two
+ps -a -f before=four
+ps -a -f before=two -f since=one
+ps -f since=nosuch
+ps -f before=nosuch
+ps -n 2
+ps -n 2 -f before=five
+ps -l
+ps -f exited=3
+ps -a -f exited=3
+ps -a -f exited=x
+ps -f status=exited
+ps -f status=exited -f exited=0
+ps -f status=created
+ps -f status=nosuch
+ps -f ancestor=app
+ps -f ancestor=app:1
+ps -f ancestor=app:2 -f name=three
+ps -f name=^one$
+ps -f name=o
+ps -f name=/one
+ps -f label=x
+ps -f label=x=2
+ps -a -f is-task=true
+ps -a -f network=none
+ps -f volume=nosuch
+ps -f nosuch=x
+"""
+
+IMAGES = """
+images
+images -f before=app:2
+images -f since=app:1
+images -f since=app:1 -f before=app:3
+images -f before=app:1
+images -f since=app:3
+images -f reference=app
+images -f reference='a*:[12]'
+images -f reference='*/*'
+images -f reference='*/*/*'
+images -f reference=host.example:5000/x/y
+images -f reference='host.example:5000/*/*'
+"""
+
+PRUNES = f"""
+tag app:1 app:spare
+tag app:1 other:spare
+tag app:1 third:1
+tag app:2 unused:2
+create --name user --network none other:spare
+run -d --name runs --network none app:2 {SLEEP}
+"""
+
+
+def load(client: Client, root: Path) -> None:
+    """Images of one second, in the order of their numbers."""
+    base = layer({"etc/base": "base\n"}, programs=True)
+    names = ("app:1", "app:2", "app:3", "host.example:5000/x/y:4")
+    for number, name in enumerate(names, 1):
+        own = layer({"own": "y" * number * 100})
+        config = {"Labels": {"x": str(number)}, "Cmd": ["true"]}
+        archive(root / "i.tar", name, [base, own], config, created=f"2024-01-01T03:04:05.00000000{number}Z")
+        client("load", "-q", "-i", str(root / "i.tar"))
+
+
+def cleared(client: Client) -> None:
+    for id in client.out("ps", "-aq").split():
+        client("rm", "-f", id)
+    for id in sorted({*client.out("images", "-aq").split()}):
+        client("rmi", "-f", id)
+
+
+def answer(client: Client, line: str) -> tuple[int, list[str]]:
+    """Names only, what else a row has is another test's. Images of one second have no order with dockerd."""
+    command, *rest = shlex.split(line)
+    names = "{{.Names}}" if command == "ps" else "{{.Repository}}:{{.Tag}}"
+    done = client(command, "--format", names, *rest, code=None)
+    shown = done.out.split() if command == "ps" else sorted(done.out.split())
+    return done.code, shown
+
+
+def differences(clients: list[Client], commands: str) -> list[str]:
+    found = []
+    for line in commands.strip().splitlines():
+        theirs, ours = (answer(client, line) for client in clients)
+        if theirs != ours:
+            found.append(f"{line}\n  dockerd: {theirs}\n  corten:  {ours}")
+    return found
+
+
+def test_filters_of_containers(engines: tuple[Client, Client, Path]) -> None:
+    *clients, root = engines
+    for client in clients:
+        cleared(client)
+        load(client, root)
+        for line in MAKE.strip().splitlines():
+            client(*shlex.split(line), code=None)
+    found = differences(clients, CONTAINERS)
+    assert not found, "\n".join(found)
+
+
+def test_filters_of_images(engines: tuple[Client, Client, Path]) -> None:
+    *clients, root = engines
+    for client in clients:
+        cleared(client)
+        load(client, root)
+    found = differences(clients, IMAGES)
+    assert not found, "\n".join(found)
+
+
+def test_a_prune_of_all_takes_spare_names(engines: tuple[Client, Client, Path]) -> None:
+    """One stays of those of an image in use: any with dockerd, with us one that a container was made with."""
+    *clients, root = engines
+    for client in clients:
+        cleared(client)
+        load(client, root)
+        for line in PRUNES.strip().splitlines():
+            client(*shlex.split(line))
+        client("image", "prune", "-f")
+        assert len(client.out("images", "-q").split()) == 8
+        client("image", "prune", "-af", "--filter", "label=x=9")
+        assert len(client.out("images", "-q").split()) == 8
+        client("image", "prune", "-af")
+    theirs, ours = (answer(client, "images")[1] for client in clients)
+    assert len(theirs) == len(ours) == 2
+    assert ours == ["app:2", "other:spare"]
