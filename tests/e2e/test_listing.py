@@ -137,6 +137,15 @@ def test_events(cli: Client, daemon: Cortend) -> None:
     assert _events(cli, began, "{{.Action}}", "type=network", "event=connect") == ["connect"]
 
 
+def test_events_of_copies(cli: Client, daemon: Cortend) -> None:
+    cli("create", "--name", "copied", "--network", "none", IMAGE, "true")
+    began = time.time()
+    archive = cli("cp", "copied:/etc/passwd", "-").out
+    cli("cp", "-", "copied:/tmp", input=archive)
+    cli("export", "copied")
+    assert _events(cli, began, "{{.Action}}", "container=copied") == ["archive-path", "extract-to-dir", "export"]
+
+
 def test_events_that_are_kept(cli: Client, daemon: Cortend) -> None:
     """`--since 0` is all of them, as `--until` alone is; two ends the wrong way round are refused."""
     cli("run", "--rm", "--network", "none", "--name", "kept", IMAGE, "true")

@@ -1,8 +1,11 @@
-"""Filters of lists, and what a prune takes: on a dockerd and on us, the same answers."""
+"""Filters of lists, what a prune takes, events of volumes: on a dockerd and on us, the same answers."""
 
 from __future__ import annotations
 
+import itertools
+import re
 import shlex
+import time
 from pathlib import Path
 
 from e2e_parts.clients import Client
@@ -152,3 +155,53 @@ def test_a_prune_of_all_takes_spare_names(engines: tuple[Client, Client, Path]) 
     theirs, ours = (answer(client, "images")[1] for client in clients)
     assert len(theirs) == len(ours) == 2
     assert ours == ["app:2", "other:spare"]
+
+
+LIFE = f"""
+run --name first --network none -v vol:/data -v /anon -v /tmp:/tmp:ro -v other:/ro:ro app:1 true
+restart -t 0 first
+rm -v first
+run -d --name second --network none -v vol:/data app:1 {SLEEP}
+restart -t 0 second
+kill second
+run -d --name third --network none --mount type=volume,src=vol,dst=/x app:1 {SLEEP}
+run -d --name fourth --network none --volumes-from third app:1 {SLEEP}
+rm -f third
+rm -f fourth
+run --name fifth --network none -v vol:/data app:1 nosuchprogram
+rm fifth
+volume rm -f vol other
+"""
+
+
+def volume_events(client: Client, since: str) -> list[str]:
+    template = "{{.Type}} {{.Action}} {{json .Actor.Attributes}}"
+    done = client("events", "--since", since, "--until", f"{time.time():.9f}", "--format", template)
+    ids = dict.fromkeys(re.findall(r"[0-9a-f]{64}", done.out))
+    text = re.sub(r"[0-9a-f]{64}", lambda found: f"id{list(ids).index(found[0])}", done.out)
+    shown = ("volume mount", "volume unmount", "volume destroy", "container start", "container destroy")
+    return [re.sub(r'"image":.*', "", line) for line in text.splitlines() if line.startswith(shown)]
+
+
+def grouped(lines: list[str]) -> list[str]:
+    """Sorted where dockerd has the order of a map."""
+    found: list[str] = []
+    for _, group in itertools.groupby(lines, key=lambda line: line.split()[:2]):
+        found += sorted(group)
+    return found
+
+
+def test_events_of_volumes(engines: tuple[Client, Client, Path]) -> None:
+    """But for a copy out of a container: that mounts its volumes with dockerd, and not with us while it runs."""
+    *clients, root = engines
+    seen = []
+    for client in clients:
+        cleared(client)
+        load(client, root)
+        since = f"{time.time():.9f}"
+        for line in LIFE.strip().splitlines():
+            client(*shlex.split(line), code=None)
+        seen.append(grouped(volume_events(client, since)))
+    theirs, ours = seen
+    assert ours == theirs
+    assert sum(" mount " in line for line in ours) == sum(" unmount " in line for line in ours) == 11

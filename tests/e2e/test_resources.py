@@ -10,6 +10,7 @@ import pytest
 
 from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE, Cortend
+from fault_parts.fragile import until
 
 V1 = Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists()
 pytestmark = pytest.mark.skipif(not V1, reason="no cgroup v1 here (the v2 paths are tested in tests/vm)")
@@ -86,6 +87,17 @@ def test_out_of_memory_of_a_child(docker: Client, daemon: Cortend) -> None:
     done = docker("run", "--name", "parent", "-m", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", eat)
     assert done.out == "137\n"
     assert daemon.events(began, event="oom", container="parent")
+
+
+def test_out_of_memory_where_nothing_is_killed(cli: Client, daemon: Cortend) -> None:
+    """The program waits for memory, which is said at once; the state says so when it has been killed, as dockerd's."""
+    began = time.time()
+    flags = ("-m", "16m", "--memory-swap", "16m", "--oom-kill-disable")
+    cli("run", "-d", "--name", "stuck", *flags, IMAGE, "sh", "-c", "a=x; while :; do a=$a$a$a$a; done")
+    until(lambda: daemon.events(began, event="oom", container="stuck"), "the event")
+    assert cli.out("inspect", "-f", "{{.State.Status}}", "stuck") == "running"
+    cli("kill", "stuck")
+    assert cli.out("inspect", "-f", "{{.State.OOMKilled}} {{.State.ExitCode}}", "stuck") == "true 137"
 
 
 def test_stats(cli: Client) -> None:

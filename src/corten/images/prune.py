@@ -15,8 +15,8 @@ from corten.spec.reference import familiar
 async def prune(
     images: Images, filters: Filters, dangling: bool, used: Callable[[str], Sequence[str]]
 ) -> tuple[list[Json], int]:
-    """Only those without a name, when `dangling`; otherwise also the names of those in use, but for one of each. The rows
-    of their removal, and the bytes that were freed. `used`: by which references containers were made of an image.
+    """Only those without a name, when `dangling`; otherwise also the names of those in use, but for one of each. The
+    rows of their removal, and the bytes that were freed. `used`: by which references containers were made of an image.
     """
     others = {key: values for key, values in filters.items() if key != "dangling"}
     chosen = Filters({**others, "dangling": ["true"]} if dangling else others)

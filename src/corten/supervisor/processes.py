@@ -112,7 +112,8 @@ class HostProcesses:
             os.read(self._oom, 4096)
         except BlockingIOError:
             return False
-        return self._own_group.oom_count() > 0
+        group = self._own_group
+        return group.oom_count() > 0 or group.under_oom()
 
     def ending(self) -> Ending:
         self._pidfd, pidfd = -1, self._pidfd

@@ -27,6 +27,7 @@ from corten.engine.containers.containers import Containers
 from corten.engine.containers.held import hold_all
 from corten.engine.containers.links import linked, linking
 from corten.engine.containers.phases import Phases
+from corten.engine.containers.volume_events import MountedVolumes
 from corten.engine.subpaths import with_subpaths
 from corten.errors import Conflict, CortenError, Invalid, NotFound, NotModified, StartFailed, Unavailable
 from corten.kernel import paths
@@ -123,6 +124,7 @@ async def adopt(containers: Containers, container: Container) -> bool:
     if task is None and not record.endpoints:
         return False
     async with AsyncExitStack() as stack:
+        MountedVolumes(containers.events, container, stack).adopted()
         await container_network.adopt_all(containers, container, stack)
         if task is not None:
             _push_background(containers, container, stack, task.delete, "task")
@@ -180,7 +182,13 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
             cgroup=spec["linux"]["cgroupsPath"],
             clone_namespaces=bundle.clone_namespaces(spec),
         )
-        task = await _side_by_side(containers, container, stack, phases, made, namespace)
+        volumes = MountedVolumes(containers.events, container, stack)
+        try:
+            task = await _side_by_side(containers, container, stack, phases, made, namespace)
+        except StartFailed:
+            volumes.mounted()  # they were, before its program turned out to be none
+            raise
+        volumes.mounted()
     with phases.phase("hosts"):
         await container_files.write_network(containers, container)
     with phases.phase("start"):

@@ -202,6 +202,10 @@ class Cgroup:
         """How many processes of this group the kernel has killed for lack of memory."""
         return oom.count(self.layout, self.directory("memory"), self.fd)
 
+    def under_oom(self) -> bool:
+        """See `oom.under_oom`."""
+        return oom.under_oom(self.layout, self.directory("memory"))
+
     def oom_fd(self) -> int | None:
         """A new descriptor that becomes readable when memory ran out; see `oom.watch`. None without the controller."""
         return oom.watch(self.layout, self.directory("memory"), self.fd)

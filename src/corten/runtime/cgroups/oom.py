@@ -31,6 +31,18 @@ def count(layout: Layout, directory: int, unified: int | None) -> int:
         raise
 
 
+def under_oom(layout: Layout, directory: int) -> bool:
+    """Processes wait for memory, because the kernel is not to kill any (--oom-kill-disable; v1 alone has that)."""
+    if directory == NOWHERE or _version(layout) == 2:
+        return False
+    try:
+        return bool(cgroupfs.parse_flat(cgroupfs.read(directory, "memory.oom_control")).get("under_oom", 0))
+    except OSError as error:
+        if error.errno in (errno.ENODEV, errno.ENOENT):  # the group has gone
+            return False
+        raise
+
+
 def watch(layout: Layout, directory: int, unified: int | None) -> int | None:
     """A non-blocking descriptor that is readable after memory ran out, and possibly at other times (limits reached,
     group removed): read 4096 bytes off it, then ask `count`. The caller closes it."""
