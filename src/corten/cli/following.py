@@ -1,7 +1,7 @@
 """`logs -f` that goes on with the next daemon where the last one ended.
 
 Every entry is asked for with its time, which is taken off again unless it is wanted: so it is known which entry was the
-last one shown. Entries have to be told apart for that; our daemon frames a terminal's as well when it is asked to.
+last one shown. Where one ends has to be known for that; our daemon frames a terminal's as well when it is asked to.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Waits:
                 self._held[key] = fd, None
 
     def end(self, status: int) -> None:
-        """The run has ended, and the daemons that are connected have been told."""
+        """The run has ended, and the event is sent to the daemons that are connected."""
         body = b'{"StatusCode":%d}\n' % status
         for fd, answers in self._held.values():
             with socket.socket(fileno=fd) as client:

@@ -194,7 +194,7 @@ async def test_the_code_of_what_removed_itself_is_kept_for_a_minute(
     await ended(other)
     assert containers.get_ended(other.id) is other
     await container_remove.remove(containers, other)
-    for reference in (other.id, "", "nobody"):
+    for reference in (other.id, "", "unknown"):
         with pytest.raises((NotFound, Invalid)):
             containers.get_ended(reference)
     monkeypatch.setattr(container_removed, "MOST", 1)

@@ -54,7 +54,7 @@ def change(top: Path, chance: random.Random) -> None:
 
 
 def write(path: Path, size: int) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK)  # of a fifo that nobody reads as well
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK)  # of a fifo without a reader as well
     try:
         os.write(fd, b"x" * size)
     finally:
