@@ -69,6 +69,7 @@ class Engine:
         if container is None or kind == "exec_exit":
             return
         if kind == "reached":
+            self.containers.execs.adopt(container)
             self.containers.changing.spawn(pause.thaw_when_reached(container), f"thawing container {id}")
             return
         if kind == "oom":

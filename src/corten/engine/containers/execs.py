@@ -78,6 +78,8 @@ class Execs:
         if container.task is None:
             return
         for id, pid in container.task.execs().items():
+            if id in self._all:
+                continue
             self._all[id] = exec = Exec(id, container, ExecConfig(), state="running", pid=pid)
             container.execs.add(id)
             self._watching.spawn(self._watch(exec), f"the watch on exec {id}")
