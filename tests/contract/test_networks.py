@@ -291,6 +291,17 @@ async def test_a_container_has_another_name(world: World) -> None:
     assert (shown["Name"], shown["IPv4Address"]) == ("shop", "10.77.0.2/24")
 
 
+async def test_an_old_name_that_is_an_alias_or_the_hostname_stays(world: World) -> None:
+    await world.networks.create(network(FIXED))
+    await world.connect("web", "fixed", Aliases=["web"])
+    await world.connect("db", "fixed")
+    world.networks.rename(id_of("web"), "shop")
+    world.networks.rename(id_of("db"), "store", "db")
+    ((_, web),), ((_, db),) = (world.networks.named_endpoints(id_of(name)) for name in ("web", "db"))
+    assert web.dns_names == ["shop", id_of("web")[:12], "web"]
+    assert db.dns_names == ["store", id_of("db")[:12], "db"]
+
+
 async def test_a_device_that_is_gone_is_made_again(world: World) -> None:
     namespace = world.namespace()
     made = await world.connect("web", namespace=namespace)

@@ -24,6 +24,18 @@ def test_containers_find_each_other_by_name_alias_and_id(docker: Client, net: Ca
     assert f"web.{network}" in found
 
 
+def test_a_hostname_is_known_to_itself_and_to_others(docker: Client, net: Callable[..., str]) -> None:
+    network = net()
+    serve(docker, "web", "--network", network, "--hostname", "www.shop.example")
+    idle(docker, "asker", "--network", network)
+    for name in ("web", "asker"):
+        assert resolves(docker, name, "www.shop.example")
+    shown = json.loads(docker.out("inspect", "web"))[0]
+    assert shown["NetworkSettings"]["Networks"][network]["DNSNames"] == ["web", shown["Id"][:12], "www.shop.example"]
+    docker("rename", "web", "store")
+    assert resolves(docker, "asker", "www.shop.example") and not resolves(docker, "asker", "web")
+
+
 def test_one_alias_of_several_containers_has_all_addresses(docker: Client, net: Callable[..., str]) -> None:
     network = net()
     for name in ("one", "two"):

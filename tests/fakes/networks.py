@@ -189,10 +189,9 @@ class FakeNetworks:
     def shape(self, container_id: str, limits: str, namespace: Namespace) -> None:
         rate.parse(limits)
 
-    def rename(self, container_id: str, name: str) -> None:
+    def rename(self, container_id: str, name: str, hostname: str = "") -> None:
         for network, endpoint in self.store.connected(container_id):
-            names = [name if one == endpoint.container_name else one for one in endpoint.dns_names]
-            network.add(replace(endpoint, container_name=name, dns_names=names))
+            network.add(endpoint.renamed(name, hostname))
 
     def named_endpoints(self, container_id: str) -> list[tuple[str, Endpoint]]:
         return [(endpoint.network_name, endpoint) for endpoint in self.store.of_container(container_id)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import msgspec
 
@@ -53,6 +53,14 @@ class Endpoint:
         known = {f.name for f in fields(cls)}
         values = {key: value for key, value in {**_indexes(record), **record}.items() if key in known}
         return cls(**{**values, "settings_in": decode(EndpointSettings, record.get("settings_in"))})
+
+    def renamed(self, name: str, hostname: str) -> Endpoint:
+        """Of a container that has another name now. Its aliases and its hostname stay, its old name among them."""
+        names: list[str] = []
+        if self.dns_names:  # there are none in the default network
+            others = [known for known in self.dns_names if known != self.container_name]
+            names = list(dict.fromkeys(filter(None, [name, *others, *self.aliases, hostname])))
+        return replace(self, container_name=name, dns_names=names)
 
     @property
     def record(self) -> Json:

@@ -201,11 +201,10 @@ class Endpoints:
 
     # --------------------------------------------------------------------------------------------- while it runs
 
-    def rename(self, container_id: str, name: str) -> None:
+    def rename(self, container_id: str, name: str, hostname: str = "") -> None:
         """A container has another name now: network inspect shows it."""
         for network, endpoint in self._store.connected(container_id):
-            names = [name if n == endpoint.container_name else n for n in endpoint.dns_names]
-            changed = replace(endpoint, container_name=name, dns_names=names)
+            changed = endpoint.renamed(name, hostname)
             network.add(changed)
             self._resolver.put(network, changed)
 

@@ -147,6 +147,11 @@ def limit(message: bytes, question: Question) -> int:
     return _UDP_LIMIT
 
 
+def code(reply: bytes) -> int:
+    """NOERROR, SERVFAIL ... of a reply that `answers` a question."""
+    return reply[3] & 15
+
+
 def answers(query: bytes, question: Question, reply: bytes, id: int) -> bool:
     """The reply of another server is to this query, sent with this id: same id, a response, the same question."""
     if len(reply) < question.end:

@@ -105,7 +105,7 @@ def test_a_question_that_goes_wrong_takes_no_other_with_it(
         made = Asked(loop, b"", None, [], lambda reply: None, (upstreams._asked, among))  # type: ignore[arg-type]
         for all in (upstreams._asked, among):
             all.add(made)
-        monkeypatch.setattr(made, "next", broken if wrong else made.give_up)
+        monkeypatch.setattr(made, "late", broken if wrong else made.give_up)
     upstreams._look()
     assert not among and not upstreams._asked
     assert "broken" in capfd.readouterr().err

@@ -34,10 +34,10 @@ def own_namespace(record: Record) -> bool:
 
 
 def names_of(container: Container, settings: EndpointSettings) -> list[str]:
-    """What other containers of a network may call this one: its name, the short id, aliases."""
+    """What containers of a network may call this one: its name, aliases, the short id, its hostname."""
     record = container.record
-    wanted = [record.name, record.id[:12], *(settings.aliases or ())]
-    return list(dict.fromkeys(wanted))
+    wanted = [record.name, *(settings.aliases or ()), record.id[:12], record.config.hostname]
+    return list(dict.fromkeys(filter(None, wanted)))
 
 
 async def connect_all(
@@ -117,7 +117,7 @@ async def adopt_all(containers: Containers, container: Container, stack: AsyncEx
 def renamed(containers: Containers, container: Container) -> None:
     """Its endpoints, here and on disk, carry the name that it has now."""
     networks, record = containers.networks, container.record
-    networks.rename(record.id, record.name)
+    networks.rename(record.id, record.name, record.config.hostname)
     container.endpoints |= {name: e for name, e in networks.named_endpoints(record.id) if name in container.endpoints}
     if record.state.has_task:
         record.endpoints = {name: endpoint.record for name, endpoint in container.endpoints.items()}

@@ -134,8 +134,9 @@ class Networks:
         """Limit the rate of all of a container's devices, see `network.rate`. Raises Invalid, Unsupported."""
         self._endpoints.shape(container_id, limits, namespace)
 
-    def rename(self, container_id: str, name: str) -> None:
-        self._endpoints.rename(container_id, name)
+    def rename(self, container_id: str, name: str, hostname: str = "") -> None:
+        """See `Endpoints.rename`."""
+        self._endpoints.rename(container_id, name, hostname)
 
     def of_container(self, container_id: str) -> Sequence[Endpoint]:
         return self.store.of_container(container_id)

@@ -6,5 +6,6 @@ containers do: it holds the sockets that the launcher opened in their namespaces
     directory   who is called what in which network: sent by the daemon, read for every query
     service     one container's sockets: questions in, answers out
     upstreams   questions about other names, to the host's servers
+    attempts    one such question to one server
     server      the process: the daemon's connection, and what happens without one
 """

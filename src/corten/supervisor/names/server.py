@@ -31,7 +31,7 @@ from corten.supervisor.names.upstreams import Upstreams
 
 Json = dict[str, Any]
 
-VERSION = 1
+VERSION = 2
 SOCKET = "names.sock"
 _LOOK_EVERY = 1.0  # seconds, while there is no daemon
 

@@ -1,13 +1,12 @@
 """Questions about other names: to the servers of a container or of this host, one after the other.
 
-Each question has a socket and an id of its own, so a port that cannot be guessed, and only the server asked is heard.
+A server that refuses, or fails itself, is followed by the next at once, one that says nothing after two seconds; but
+what it says later still counts. So a slow server is waited for while no other one has the answer.
 """
 
 from __future__ import annotations
 
 import os
-import socket
-import struct
 import time
 from collections.abc import Callable, Sequence
 
@@ -15,13 +14,16 @@ from corten.spec import dns
 from corten.spec.dns import Question
 from corten.spec.resolv_conf import PUBLIC_SERVERS, nameservers
 from corten.supervisor.failures import print_exception
-from corten.supervisor.loop import READ, WRITE, Loop
+from corten.supervisor.loop import Loop
+from corten.supervisor.names.attempts import Attempt, Datagram, Stream
 
 Answer = Callable[[bytes], None]
 
-_TRY = 2.0  # seconds for one server before the next is asked
+_TRY = 2.0  # seconds for one server before the next is asked as well
+_PATIENCE = 10.0  # seconds when there is no next one: programs ask again after five (resolv.conf(5)), twice
+_HEARD = 3  # servers that are waited for at a time: each is a socket
 _LOOK_EVERY = 0.25
-_LARGEST = 65535
+_ELSEWHERE = (dns.SERVFAIL, dns.NOTIMP, dns.REFUSED)  # what one server says, another may know better
 
 
 class HostServers:
@@ -55,7 +57,8 @@ class HostServers:
 
 
 class Asked:
-    """One question under way. `answer` is called once: with a server's answer, or SERVFAIL when none gave any.
+    """One question under way, an `attempts.Asker`. `answer` is called once: with a server's answer; when none gave any,
+    with what the last one refused it by, or SERVFAIL.
 
     It is in all of `among` until it is over.
     """
@@ -68,15 +71,14 @@ class Asked:
         servers: Sequence[str],
         answer: Answer,
         among: Sequence[set[Asked]],
+        kind: type[Attempt] = Datagram,
     ) -> None:
-        self._loop = loop
-        self._among = among
+        self._loop, self._kind, self._among = loop, kind, among
         self._message, self._question = message, question
         self._servers = list(servers)
         self._answer: Answer | None = answer
-        self._socket: socket.socket | None = None
-        self._query = b""
-        self._id = 0
+        self._attempts: list[Attempt] = []
+        self._refusal = b""
         self.deadline = 0.0
 
     @property
@@ -84,29 +86,46 @@ class Asked:
         return self._answer is None
 
     def next(self) -> None:
-        """Ask the next server; the last one did not answer, or there was none."""
-        self.close()
-        if self._answer is None:
-            return
-        while self._servers:
-            server = self._servers.pop(0)
-            self.deadline = time.monotonic() + _TRY
-            self._id = int.from_bytes(os.urandom(2), "big")
-            self._query = dns.with_id(self._message, self._id)
-            try:
-                self._begin(server)
-                return
-            except (OSError, ValueError):
-                self.close()
-        self._finish(dns.refuse(self._message, self._question, dns.SERVFAIL))
+        """Ask the next server; those before may still answer, and without another one they are waited for."""
+        while self._servers and not self._begin(self._servers.pop(0)):
+            pass
+        if not self._attempts:
+            self._fail()
+        self.deadline = time.monotonic() + (_TRY if self._servers else _PATIENCE)
 
-    def _begin(self, server: str) -> None:
-        raise NotImplementedError
+    def late(self) -> None:
+        """Nothing was heard until the deadline."""
+        if self._servers:
+            self.next()
+        else:
+            self._fail()
 
-    def _heard(self, reply: bytes) -> None:
-        """A datagram came; what is no answer to the question is ignored."""
-        if dns.answers(self._query, self._question, reply, self._id):
-            self._finish(dns.with_id(reply, self._question.id))
+    def _begin(self, server: str) -> bool:
+        attempt = self._kind(self._loop, self._message, self._question, self)
+        try:
+            attempt.begin(server)
+        except (OSError, ValueError):
+            attempt.close()
+            return False
+        self._attempts.append(attempt)
+        if len(self._attempts) > _HEARD:
+            self._attempts.pop(0).close()
+        return True
+
+    def heard(self, attempt: Attempt, reply: bytes) -> None:
+        if dns.code(reply) in _ELSEWHERE:
+            self._refusal = reply
+            self.failed(attempt)
+        else:
+            self._finish(reply)
+
+    def failed(self, attempt: Attempt) -> None:
+        attempt.close()
+        self._attempts.remove(attempt)
+        self.next()
+
+    def _fail(self) -> None:
+        self._finish(self._refusal or dns.refuse(self._message, self._question, dns.SERVFAIL))
 
     def _finish(self, reply: bytes) -> None:
         answer = self._answer
@@ -117,75 +136,12 @@ class Asked:
     def give_up(self) -> None:
         """The client does not wait for the answer any more."""
         self._answer = None
-        self.close()
+        for attempt in self._attempts:
+            attempt.close()
+        self._attempts.clear()
+        self._servers.clear()
         for all in self._among:
             all.discard(self)
-
-    def close(self) -> None:
-        if self._socket is not None:
-            self._loop.forget(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
-
-    def _connected(self, server: str, kind: int) -> socket.socket:
-        family = socket.AF_INET6 if ":" in server else socket.AF_INET
-        self._socket = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        address, _, zone = server.partition("%")
-        scope = (0, socket.if_nametoindex(zone)) if zone else ()
-        try:
-            self._socket.connect((address, 53, *scope))
-        except BlockingIOError:
-            pass  # TCP: it becomes writable
-        return self._socket
-
-
-class Datagram(Asked):
-    def _begin(self, server: str) -> None:
-        connected = self._connected(server, socket.SOCK_DGRAM)
-        connected.send(self._query)
-        self._loop.watch(connected.fileno(), READ, self._readable)
-
-    def _readable(self, _: int) -> None:
-        assert self._socket is not None
-        try:
-            self._heard(self._socket.recv(_LARGEST))
-        except BlockingIOError:
-            return
-        except OSError:  # refused, unreachable
-            self.next()
-
-
-class Stream(Asked):
-    def _begin(self, server: str) -> None:
-        self._received = bytearray()
-        connected = self._connected(server, socket.SOCK_STREAM)
-        self._loop.watch(connected.fileno(), WRITE, self._writable)
-
-    def _writable(self, _: int) -> None:
-        assert self._socket is not None
-        try:
-            self._socket.sendall(struct.pack(">H", len(self._query)) + self._query)  # a fresh connection has the room
-        except OSError:
-            self.next()
-            return
-        self._loop.watch(self._socket.fileno(), READ, self._readable)
-
-    def _readable(self, _: int) -> None:
-        assert self._socket is not None
-        try:
-            data = self._socket.recv(_LARGEST)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.next()
-            return
-        self._received += data
-        if (reply := dns.framed(self._received)) is not None:
-            self._heard(reply)
-            if not self.over:
-                self.next()  # it answered another question
 
 
 class Upstreams:
@@ -208,7 +164,8 @@ class Upstreams:
     ) -> None:
         """The question is in `among` while it is under way."""
         everywhere = (self._asked, among)
-        made = (Stream if tcp else Datagram)(self._loop, message, question, servers, answer, everywhere)
+        kind = Stream if tcp else Datagram
+        made = Asked(self._loop, message, question, servers, answer, everywhere, kind)
         for all in everywhere:
             all.add(made)
         if not self._looking:
@@ -217,19 +174,19 @@ class Upstreams:
         made.next()
 
     def _look(self) -> None:
-        """The next server for every question whose time is up."""
+        """What is to happen to every question whose time is up."""
         now = time.monotonic()
         for asked in list(self._asked):
             if not asked.over and asked.deadline < now:
-                self._next(asked)
+                self._late(asked)
         self._looking = bool(self._asked)
         if self._looking:
             self._loop.after(_LOOK_EVERY, self._look)
 
-    def _next(self, asked: Asked) -> None:
+    def _late(self, asked: Asked) -> None:
         """What goes wrong with one question must not end the process, which all containers have in common."""
         try:
-            asked.next()
+            asked.late()
         except Exception:
             print_exception()
             asked.give_up()
