@@ -214,3 +214,12 @@ async def test_ephemeral_ports_and_ranges(world: World) -> None:
     (chosen,) = endpoint.ports["80/tcp"] or []
     assert 32768 <= int(chosen["HostPort"]) <= 60999
     assert endpoint.ports["81/tcp"] == [{"HostIp": "0.0.0.0", "HostPort": "9001"}]
+
+
+async def test_a_port_that_is_asked_for_is_not_the_next_free_one_of_the_same_container(world: World) -> None:
+    Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("32768 32770")
+    ports = {"80/tcp": [{"HostPort": ""}], "81/tcp": [{"HostPort": "32768"}], "82/tcp": [{"HostPort": "32768-32769"}]}
+    _, endpoint = await world.run("web", ports=ports)
+    given = {port: [row["HostPort"] for row in rows or [] if row["HostIp"] == "0.0.0.0"]
+             for port, rows in endpoint.ports.items()}  # fmt: skip
+    assert given == {"80/tcp": ["32770"], "81/tcp": ["32768"], "82/tcp": ["32769"]}

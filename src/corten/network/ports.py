@@ -42,6 +42,11 @@ class PortRequest(NamedTuple):
     def name(self) -> str:
         return f"{self.port}/{self.protocol}"
 
+    @property
+    def choices(self) -> int:
+        """How many ports of the host it can be."""
+        return self.last - self.first + 1 if self.first else 1 << 16
+
 
 class Key(NamedTuple):
     protocol: str
@@ -174,16 +179,18 @@ class Reservations:
     def take(self, requests: Sequence[PortRequest], target: Target, host_ip: str = "") -> list[Published]:
         """Reserve host ports for every request, or for none. Failed with Docker's words when one cannot be had.
 
-        `host_ip` is what an empty HostIp means here, before the general one.
+        `host_ip` is what an empty HostIp means here, before the general one. Those that can be fewer ports choose
+        first, so that none gets what another one asked for; the answer is in the order of `requests`.
         """
-        found: list[Published] = []
+        found: dict[int, list[Published]] = {}
         try:
-            for request in requests:
-                found += self._take(request, target, host_ip)
+            for number, request in sorted(enumerate(requests), key=lambda pair: pair[1].choices):
+                found[number] = self._take(request, target, host_ip)
         except BaseException:
-            self.release(found)
+            for taken in found.values():
+                self.release(taken)
             raise
-        return found
+        return [one for number in sorted(found) for one in found[number]]
 
     def retake(self, published: Iterable[Published], owner: str) -> list[str]:
         """Hold ports of an earlier daemon again. Returns one line for each that another program took meanwhile."""

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
+from contextlib import ExitStack
 
 import pytest
 
@@ -76,6 +78,19 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _free_ports(count: int) -> int:
+    """The first of so many in a row, below those that the kernel gives."""
+    for first in range(20000 + os.getpid() % 1000 * 10, 32000, count):
+        with ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return first
+    raise AssertionError("no free ports")
+
+
 def test_a_reservation_excludes_other_sockets_and_ends() -> None:
     held, port = Reservations(), _free_port()
     taken = held.take([PortRequest(80, "tcp", "127.0.0.1", port, port)], TARGET)
@@ -123,6 +138,25 @@ def test_a_range_goes_on_to_the_next() -> None:
         taken = held.take([PortRequest(80, "tcp", "127.0.0.1", busy, min(busy + 50, 65535))], TARGET)
     assert busy < taken[0].host_port <= busy + 50
     held.release(taken)
+
+
+def test_what_was_asked_for_is_not_given_to_another_of_the_same_container() -> None:
+    """Whatever comes first in the list: any port, one of a range, exactly this one."""
+    held, first = Reservations(), _free_ports(3)
+    held._ephemeral = lambda: iter(range(first, first + 3))  # type: ignore[method-assign]
+    requests = [
+        PortRequest(80, "tcp", "127.0.0.1", 0, 0),
+        PortRequest(81, "tcp", "127.0.0.1", first, first + 1),
+        PortRequest(82, "tcp", "127.0.0.1", first, first),
+    ]
+    for asked in (requests, requests[::-1]):
+        taken = held.take(asked, TARGET)
+        assert {one.port: one.host_port for one in taken} == {80: first + 2, 81: first + 1, 82: first}
+        assert [one.port for one in taken] == [one.port for one in asked]
+        held.release(taken)
+    with pytest.raises(Failed):
+        held.take([*requests, PortRequest(83, "tcp", "127.0.0.1", 0, 0)], TARGET)
+    assert len(held) == 0
 
 
 def test_time_wait_is_no_obstacle() -> None:
