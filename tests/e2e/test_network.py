@@ -65,6 +65,32 @@ def test_published_ports(cli: Client, neighbour: tuple[str, ...]) -> None:
     assert execute(["curl", "-s", "-m", "1", f"http://127.0.0.1:{port}/"]).code != 0
 
 
+def test_published_ports_on_ipv6(cli: Client, neighbour: tuple[str, ...]) -> None:
+    """Of a container that has none, as with dockerd's proxy; and at ::1 alone."""
+    cli("run", "-d", "--name", "web", "-p", "80", IMAGE, "sh", "-c", SERVE)
+    port = published(cli, "web")
+    assert cli.out("port", "web", "80").splitlines() == [f"0.0.0.0:{port}", f"[::]:{port}"]
+    for shown in (f"0.0.0.0:{port}->80/tcp", f"{port}->80/tcp"):
+        assert shown in cli.out("ps", "--format", "{{.Ports}}")
+    rows = json.loads(cli.out("inspect", "web"))[0]["NetworkSettings"]["Ports"]["80/tcp"]
+    assert rows == [{"HostIp": "0.0.0.0", "HostPort": str(port)}, {"HostIp": "::", "HostPort": str(port)}]
+    assert fetch(f"http://[::1]:{port}/") == "hello"
+    ours, theirs = f"fd00:{port:x}::1", f"fd00:{port:x}::2"
+    _, *prefix = neighbour
+    device = f"{prefix[-1]}a"
+    execute(["ip", "addr", "add", f"{ours}/64", "dev", device, "nodad"])
+    execute([*prefix, "ip", "addr", "add", f"{theirs}/64", "dev", f"{prefix[-1]}b", "nodad"])
+    assert fetch(f"http://[{ours}]:{port}/", *prefix) == "hello"
+    cli("run", "-d", "--name", "own", "-p", "[::1]::80", IMAGE, "sh", "-c", SERVE)
+    place = cli.out("port", "own", "80")
+    assert place.startswith("[::1]:") and fetch(f"http://{place}/") == "hello"
+    port = published(cli, "own")
+    assert execute([*prefix, "curl", "-s", "-m", "1", f"http://[{ours}]:{port}/"]).code != 0
+    assert execute(["curl", "-s", "-m", "1", f"http://127.0.0.1:{port}/"]).code != 0
+    cli("rm", "-f", "web", "own")
+    socket.create_server(("::1", port), family=socket.AF_INET6).close()  # it is anybody's again
+
+
 def test_a_port_on_loopback_only(cli: Client, neighbour: tuple[str, ...]) -> None:
     cli("run", "-d", "--name", "web", "-p", "127.0.0.1::80", IMAGE, "sh", "-c", SERVE)
     port = published(cli, "web")

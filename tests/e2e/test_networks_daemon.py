@@ -95,6 +95,25 @@ def test_flags_about_the_default_network(tmp_path: Path) -> None:
         daemon.stop()
 
 
+def test_without_the_userland_proxy(tmp_path: Path) -> None:
+    daemon = Fragile(tmp_path, "--userland-proxy=false")
+    daemon.start()
+    try:
+        published = [
+            daemon.inspect(daemon.run("sleep", "100", host={"PortBindings": {"80/tcp": [{"HostIp": ip}]}}))
+            for ip in ("", "0.0.0.0")
+        ]
+        assert [[row["HostIp"] for row in shown["NetworkSettings"]["Ports"]["80/tcp"]] for shown in published] == [
+            ["0.0.0.0"]
+        ] * 2
+        id = daemon.create("true", host={"PortBindings": {"80/tcp": [{"HostIp": "::1"}]}})
+        status, answer = daemon.ask("POST", f"/containers/{id}/start")
+        assert status == 400 and "no IPv6 address" in answer["message"]
+        assert not (daemon.exec / "forwarder.sock").exists()
+    finally:
+        daemon.stop()
+
+
 def test_kills_in_the_middle_of_changes(fragile: Fragile) -> None:
     """kill -9 while containers are connected and disconnected: what inspect says is what there is, and no more."""
     names = ["one", "two", "three"]

@@ -98,12 +98,17 @@ class Cortend:
 
     def warm_up(self, host_config: Mapping[str, Any] | None = None) -> None:
         """One container and one network, so that what a daemon makes once and keeps is there: image, cgroup, namespace
-        in store, name server."""
+        in store, name server, forwarder of ports."""
         assert self.ask("POST", "/networks/create", {"Name": "warm"})[0] == 201
         status, made = self.ask(
             "POST",
             "/containers/create",
-            {"Image": IMAGE, "Cmd": ["true"], "HostConfig": {"NetworkMode": "warm", **(host_config or {})}},
+            {
+                "Image": IMAGE,
+                "Cmd": ["true"],
+                "ExposedPorts": {"80/tcp": {}},
+                "HostConfig": {"NetworkMode": "warm", "PublishAllPorts": True, **(host_config or {})},
+            },
         )
         assert status == 201, made
         status, answer = self.ask("POST", f"/containers/{made['Id']}/start")

@@ -22,13 +22,12 @@ from corten.network.config import NetworkConfig
 from corten.network.endpoint import Endpoint
 from corten.network.endpoint_request import EndpointRequest
 from corten.network.resolver import Sockets
-from corten.runtime.init import close_all_but
 from corten.supervisor.names import server
-from corten.tasks.launcher import Launcher
-from corten.tasks.name_server import LauncherNameServer
+from corten.tasks.long_lived import LauncherProcess, name_server
 from docker_json import endpoint as endpoint_of
 from docker_json import network
 from fakes.table import MemoryTable
+from forker import Forker
 from netns import Net
 
 UPSTREAM = "192.0.2.53"
@@ -79,27 +78,6 @@ def sockets(net: Net) -> Sockets:
     return Sockets(udp.detach(), tcp.detach(), netfilter.detach())
 
 
-class Forker(Launcher):
-    """A launcher that is this process itself, for the name server alone."""
-
-    def __init__(self) -> None:
-        super().__init__(Path(os.devnull))
-        self.pids: list[int] = []
-
-    def send(self, request: Any, fds: list[int]) -> None:
-        pid = os.fork()
-        if pid == 0:
-            own = [os.dup(fd) for fd in fds]
-            close_all_but(own)
-            server.main(request, own)
-        self.pids.append(pid)
-
-    def wait(self) -> None:
-        """All have ended."""
-        while self.pids:
-            os.waitpid(self.pids.pop(), 0)
-
-
 class World:
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -111,7 +89,7 @@ class World:
         self.boxes: list[Net] = []
 
     def new(self) -> Networks:
-        self.server = LauncherNameServer(self.forker, self.root, self.resolv_conf)
+        self.server = LauncherProcess(self.forker, self.root, name_server(self.resolv_conf))
         config = NetworkConfig(bridge="ct0", resolv_conf=self.resolv_conf)
         lost = self.resolver_lost.set
         return Networks(self.table, config, lambda *event: None, lambda endpoint: None, lost, self.server)
@@ -341,20 +319,13 @@ async def test_another_takes_the_place_of_one_that_was_killed(world: World) -> N
     assert len(world.forker.pids) == 2
 
 
-def killed(forker: Forker) -> None:
-    """The daemon has not noticed it yet."""
-    pid = forker.pids.pop()
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-
-
 async def test_a_container_is_served_by_one_that_lives(world: World) -> None:
     await world.run("web", "shop")
     box = Net()
     world.boxes.append(box)
     id = "db".ljust(64, "0")
     endpoint = await world.networks.connect(EndpointRequest("shop", id, box.namespace, names=["db"]))
-    killed(world.forker)
+    world.forker.kill()
     await world.networks.start_resolver(id, sockets(box))
     assert not world.networks.needs_resolver(id)
     assert await ask(box, "db.shop") == [endpoint.address]
@@ -364,7 +335,7 @@ async def test_a_container_without_a_name_server_is_not_taken_for_served(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.run("web", "shop")
-    killed(world.forker)
+    world.forker.kill()
     monkeypatch.setattr(world.forker, "send", lambda request, fds: None)  # no process is forked
     with pytest.raises(Unavailable, match="name server"):
         await world.run("db", "shop")

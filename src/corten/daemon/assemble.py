@@ -45,7 +45,7 @@ from corten.store.database import Database
 from corten.store.records import Records
 from corten.tasks.holders import LauncherHolders
 from corten.tasks.launcher import Launcher
-from corten.tasks.name_server import LauncherNameServer
+from corten.tasks.long_lived import FORWARDER, LauncherProcess, name_server
 from corten.tasks.namespaces import LauncherNamespaces
 from corten.tasks.supervisors import Supervisors
 from corten.tasks.trees import launcher_trees
@@ -123,7 +123,8 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     runtime = Supervisors(launcher, config.exec_root / "containers", lambda *event: engine.on_task_event(*event))
     volumes = Volumes(config.data_root / "volumes", records, events, machine.root_owner(facts))
     network_config = _network_config(config)
-    names = LauncherNameServer(launcher, config.exec_root, network_config.resolv_conf)
+    names = LauncherProcess(launcher, config.exec_root, name_server(network_config.resolv_conf))
+    forwarder = LauncherProcess(launcher, config.exec_root, FORWARDER) if config.userland_proxy else None
     networks = Networks(
         records,
         network_config,
@@ -131,6 +132,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         on_link_lost=lambda endpoint: engine.on_link_lost(endpoint),
         on_resolver_lost=lambda: engine.on_resolver_lost(),
         names=names,
+        forwarder=forwarder,
     )
 
     # Those that call the engine do so only once there is one.

@@ -41,6 +41,7 @@ class Config:
     icc: bool = True
     ip_masq: bool = True
     ip: str = ""
+    userland_proxy: bool = True
     default_address_pools: tuple[Json, ...] = ()
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
@@ -87,7 +88,7 @@ _TYPES = get_type_hints(Config)  # by field
 # Settings of dockerd that this engine does without, by design (docs/compatibility.md says how).
 _IGNORED_BOOL = frozenset(
     (
-        "live-restore iptables ip6tables ip-forward userland-proxy selinux-enabled experimental raw-logs "
+        "live-restore iptables ip6tables ip-forward selinux-enabled experimental raw-logs "
         "allow-nondistributable-artifacts bridge-accept-fwmark ip-forward-no-drop allow-direct-routing"
     ).split()
 )
@@ -144,6 +145,7 @@ _HELP = {
     "bip": "the bridge's address and subnet, as 172.17.0.1/16",
     "icc": "containers of the default network reach one another (default true)",
     "ip": "address of this host at which ports are published when none is said (default 0.0.0.0)",
+    "userland-proxy": "ports are published on IPv6 for containers without it, and at ::1 (default true)",
     "ip-masq": "traffic that leaves the default network has this host's address (default true)",
     "default-address-pool": "base=SUBNET,size=BITS: where subnets of new networks come from; may be repeated",
     "config-file": "JSON file of settings",

@@ -17,7 +17,8 @@ from corten.spec.json import Json
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way to a container. `port` is "80/tcp", or "*" for every port; `via` is the address to send to."""
+    """A way to a container. `port` is "80/tcp", or "*" for every port; `via` is the address to send to. `by_process`:
+    it ends at this host, where a process carries it on."""
 
     container: str
     network: str
@@ -25,6 +26,7 @@ class Way:
     via: str
     sources: tuple[str, ...]
     obstacles: tuple[str, ...] = ()  # chains of other firewalls that have to let it pass as well
+    by_process: bool = False
 
     def to_json(self) -> Json:
         return {
@@ -54,7 +56,7 @@ def ways(networks: Iterable[ActiveNetwork], obstacles: Sequence[str] = ()) -> li
 
 
 def _forwarded(way: Way) -> bool:
-    return any(source not in (HOST, way.network) for source in way.sources)
+    return not way.by_process and any(source not in (HOST, way.network) for source in way.sources)
 
 
 def _direct(network: ActiveNetwork, endpoint: Endpoint) -> list[Way]:
@@ -79,5 +81,6 @@ def _published(network: ActiveNetwork, endpoint: Endpoint, networks: Sequence[st
                 continue
             via = f"[{ip}]:{row['HostPort']}" if ip.version == 6 else f"{ip}:{row['HostPort']}"
             sources = (HOST,) if ip.is_loopback else (HOST, OUTSIDE, *networks)
-            found.append(Way(endpoint.container_name, name, port, via, sources))
+            by_process = ip.version == 6 and not endpoint.address6
+            found.append(Way(endpoint.container_name, name, port, via, sources, by_process=by_process))
     return found

@@ -11,10 +11,10 @@ import errno
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from corten.errors import Conflict, Failed, Forbidden, NotFound
+from corten.errors import Conflict, Failed, Forbidden, NotFound, Unavailable
 from corten.network import rate
 from corten.network.addresses import AddressRequest, Lease
 from corten.network.dataplane import Dataplane
@@ -28,6 +28,7 @@ from corten.network.endpoint_request import (
     new_endpoint,
 )
 from corten.network.firewall import Published
+from corten.network.forwarder import Forwarder
 from corten.network.ports import (
     PortMap,
     PortRequest,
@@ -42,7 +43,7 @@ from corten.network.resolver import Resolver
 from corten.network.store import NetworkStore, route_rank
 from corten.spec.json import Json
 
-_GOING, _AGAIN = 2.0, 0.02  # seconds for a device to go with its namespace, and between two tries
+_GOING, _AGAIN = 2.0, 0.02  # seconds for a device or a port to go with what had it, and between two tries
 
 
 class Endpoints:
@@ -54,10 +55,11 @@ class Endpoints:
         dataplane: Dataplane,
         reservations: Reservations,
         resolver: Resolver,
+        forwarder: Forwarder,
         reconcile: Callable[[], Awaitable[None]],
     ) -> None:
         self._store, self._dataplane = store, dataplane
-        self._reservations, self._resolver = reservations, resolver
+        self._reservations, self._resolver, self._forwarder = reservations, resolver, forwarder
         self._reconcile = reconcile
 
     # ----------------------------------------------------------------------------------------------------- connect
@@ -78,17 +80,19 @@ class Endpoints:
         wanted = address_request(network, request.settings)
         if network.addresses.occupied(wanted):  # a container that restarts asks for what its last run still has
             await self._dataplane.settle()
-        return self._add(network, await self._acquire(network, wanted, request))
+        endpoint = self._add(network, await self._acquire(network, wanted, request))
+        await self._forward_lost(endpoint)  # the process was killed meanwhile, when this one was not known yet
+        return endpoint
 
     async def _acquire(self, network: ActiveNetwork, wanted: AddressRequest, request: EndpointRequest) -> Endpoint:
         ports: Sequence[PortRequest] = ()
         if network.can_publish:
             ports = port_requests(request.port_bindings, request.exposed, request.publish_all)
-        with ExitStack() as undo:
+        async with AsyncExitStack() as undo:
             lease = network.addresses.lease(wanted)
             undo.callback(network.addresses.release, lease)
             endpoint = new_endpoint(network, lease, wanted.mac, request)
-            taken = self._publish(network, endpoint, ports, undo)
+            taken = await self._publish(network, endpoint, ports, undo)
             endpoint = replace(endpoint, ports=report(request.exposed, taken))
             endpoint = await self._attach(network, endpoint, wanted, request.namespace)
             undo.callback(network.driver.detach, endpoint, lambda: None, request.namespace)
@@ -170,7 +174,8 @@ class Endpoints:
         network.add(endpoint)
         self._resolver.put(network, endpoint)
         if ports := published(endpoint):
-            self._warn(endpoint.container_name, self._reservations.retake(ports, endpoint.container_name))
+            name, elsewhere = endpoint.container_name, self._forwarder
+            self._warn(name, self._reservations.retake(ports, name, elsewhere))
             self._dataplane.firewall.expect(ports)
             if self._dataplane.reconciled:
                 self._dataplane.firewall.replace()
@@ -221,10 +226,10 @@ class Endpoints:
         network, endpoint = self._publisher(container_id)
         before = published(endpoint)
         gone = matching(before, removes)
-        with ExitStack() as undo:
-            self._unpublish(gone)
-            undo.callback(self._publish_again, gone, endpoint.container_name)
-            taken = self._publish(network, endpoint, port_requests(adds, (), False), undo)
+        async with AsyncExitStack() as undo:
+            self._unpublish(gone, connections=False)
+            undo.push_async_callback(self._publish_again, gone, endpoint)
+            taken = await self._publish(network, endpoint, port_requests(adds, (), False), undo)
             await self._dataplane.forget_flows(taken)
             undo.pop_all()
         kept = [one for one in before if one not in gone]
@@ -242,26 +247,88 @@ class Endpoints:
 
     # ------------------------------------------------------------------------------------------------------- ports
 
-    def _publish(
-        self, network: ActiveNetwork, endpoint: Endpoint, requests: Sequence[PortRequest], undo: ExitStack
+    async def _publish(
+        self, network: ActiveNetwork, endpoint: Endpoint, requests: Sequence[PortRequest], undo: AsyncExitStack
     ) -> list[Published]:
         if not requests:
             return []
         how = network.driver.publishing(network.definition)
         target = Target(endpoint.container_name, endpoint.endpoint_id, *_lease(endpoint), how.routed)
+        await self._forwarder.settle()  # a container that restarts asks for what its last run had
         taken = self._reservations.take(requests, target, how.host_ip)
         undo.callback(self._reservations.release, taken)
         self._dataplane.firewall.publish(taken)
         undo.callback(self._dataplane.firewall.unpublish, taken)
+        await self._forward(taken, endpoint.container_id)
+        undo.callback(self._forwarder.stop, taken)
         return taken
 
-    def _unpublish(self, ports: Sequence[Published]) -> None:
+    async def _forward(self, ports: Sequence[Published], container_id: str) -> None:
+        """Have the process carry those that it has to. Unavailable."""
+        for _ in range(2 if self._reservations.to_forward(ports) else 0):  # it may have been killed just now
+            await self._forwarder.open(start=True)
+            sockets = self._reservations.to_forward(ports)  # what has ended meanwhile has none
+            if self._forwarder.forward(sockets, container_id):
+                self._reservations.given(sockets)
+                return
+        if self._reservations.to_forward(ports):
+            raise Unavailable("the forwarder of ports cannot be started; see launcher.log")
+
+    def _unpublish(self, ports: Sequence[Published], connections: bool = True) -> None:
         self._dataplane.firewall.unpublish(ports)
+        self._forwarder.stop(ports, connections)
         self._reservations.release(ports)
 
-    def _publish_again(self, ports: Sequence[Published], owner: str) -> None:
-        self._warn(owner, self._reservations.retake(ports, owner))
+    async def _publish_again(self, ports: Sequence[Published], endpoint: Endpoint) -> None:
+        await self._forwarder.settle()
+        self._warn(endpoint.container_name, self._reservations.retake(ports, endpoint.container_name))
         self._dataplane.firewall.publish(ports)
+        await self._forward(ports, endpoint.container_id)
+
+    async def forward_adopted(self) -> None:
+        """After the last `adopt`: the process has what it is to have, and nothing else."""
+        every = [endpoint for network in self._store.values() for endpoint in network.endpoints.values()]
+        self._forwarder.keep([port for endpoint in every for port in published(endpoint)])
+        for endpoint in every:
+            await self._forward_adopted(endpoint)
+
+    async def forward_again(self) -> None:
+        """The process was killed: another one gets all ports that it had, those that no other program took
+        meanwhile."""
+        for endpoint in [e for network in self._store.values() for e in network.endpoints.values()]:
+            await self._forward_lost(endpoint)
+
+    async def _forward_lost(self, endpoint: Endpoint) -> None:
+        lost = self._lost(endpoint)
+        self._reservations.release(lost)
+        for port in lost:
+            await self._retake(endpoint, port)
+        if lost:
+            await self._forward_adopted(endpoint)
+
+    def _lost(self, endpoint: Endpoint) -> list[Published]:
+        """Ports of an endpoint that a process has to carry and that none has."""
+        network = self._store.get(endpoint.network_id)
+        now = network.endpoints.get(endpoint.endpoint_id) if network is not None else None
+        if now is None or not self._reservations.forwards:
+            return []
+        return [port for port in published(now) if port.forwarded and port not in self._forwarder]
+
+    async def _retake(self, endpoint: Endpoint, port: Published) -> None:
+        """A process that ends closes its connection to us before its ports, or behind: that is waited for."""
+        deadline, owner = time.monotonic() + _GOING, endpoint.container_name
+        while port in self._lost(endpoint) and (refusals := self._reservations.retake([port], owner)):
+            if time.monotonic() > deadline:
+                self._warn(owner, refusals)
+                return
+            await asyncio.sleep(_AGAIN)
+
+    async def _forward_adopted(self, endpoint: Endpoint) -> None:
+        """The container runs already, and goes on without."""
+        try:
+            await self._forward(published(endpoint), endpoint.container_id)
+        except Unavailable as error:
+            self._warn(endpoint.container_name, [f"published ports on IPv6: {error}"])
 
     def _warn(self, owner: str, refusals: Sequence[str]) -> None:
         self._dataplane.warnings += [f"container {owner}: {text}" for text in refusals]

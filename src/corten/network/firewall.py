@@ -33,6 +33,8 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 Verb = Callable[[Table, str, Sequence[Element]], list[Request]]
 
 PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": 132}
+FORWARDED = ("tcp", "udp")  # what a process can carry in place of the kernel
+_LOOPBACK6 = ipaddress.IPv6Address("::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ class Bridge:
 
 
 class Published(NamedTuple):
-    """`host_ip` may be unspecified (0.0.0.0 or ::): every address of this host of that family.
+    """`host_ip` may be unspecified (0.0.0.0 or ::): every address of this host of that family. `address` is the
+    container's; for an IPv6 `host_ip` its IPv4 one where it has no other.
 
     With `host_port` 0 nothing is translated: the container's own address and port are open (gateway mode routed).
     """
@@ -63,6 +66,17 @@ class Published(NamedTuple):
     host_port: int
     address: IPAddress
     port: int
+
+    @property
+    def translated(self) -> bool:
+        """The kernel can carry it: within a family, and not to ::1, from where nothing is routed."""
+        return self.address.version == self.host_ip.version and self.host_ip != _LOOPBACK6
+
+    @property
+    def forwarded(self) -> bool:
+        """A process has to carry it, or at least what arrives at ::1."""
+        six = self.host_ip.version == 6 and self.host_port > 0 and self.protocol in FORWARDED
+        return six and (not self.translated or self.host_ip.is_unspecified)
 
 
 _PAIR = (nft.IFNAME, nft.IFNAME)
@@ -123,7 +137,7 @@ def _rules(table: Table) -> list[Request]:
     ipv4, ipv6 = _family(nft.NFPROTO_IPV4), _family(nft.NFPROTO_IPV6)
     to_loopback = ipv4 + nft.network_header(16, 1, 0) + nft.compare(0, b"\x7f")
     from_loopback = ipv4 + nft.network_header(12, 1, 0) + nft.compare(0, b"\x7f")
-    to_loopback6 = ipv6 + nft.network_header(24, 16, 0) + nft.compare(0, ipaddress.IPv6Address("::1").packed)
+    to_loopback6 = ipv6 + nft.network_header(24, 16, 0) + nft.compare(0, _LOOPBACK6.packed)
     not_lo = nft.meta(nft.IIFNAME, 0) + nft.compare(0, nft.ifname("lo"), nft.NEQ)
     to_this_host = nft.fib_daddr_type(0) + nft.compare(0, nft.ADDRTYPE_LOCAL.to_bytes(4, sys.byteorder))
     accept, drop, masquerade = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP), nft.masquerade()
@@ -133,7 +147,7 @@ def _rules(table: Table) -> list[Request]:
         # a neighbour must not reach what is published on 127.0.0.1: the kernel's own check comes after this hook
         ("prerouting", to_loopback + not_lo + nft.verdict(nft.RETURN)),
         ("prerouting", to_ports),
-        # the kernel drops what comes back to ::1 from outside; refused at once, a client goes on to 127.0.0.1
+        # the kernel drops what comes back to ::1 from outside: the forwarder listens there
         ("output", to_loopback6 + nft.verdict(nft.RETURN)),
         ("output", to_ports),
         *(("ports", row) for row in _port_rules(ipv4, ipv6)),
@@ -245,7 +259,7 @@ def _interval(subnet: IPNetwork) -> list[Element]:
 def port_elements(published: Iterable[Published]) -> dict[str, list[Element]]:
     """Elements by the name of their map."""
     found: dict[str, list[Element]] = {}
-    for one in published:
+    for one in (one for one in published if one.translated):
         protocol = bytes((PROTOCOLS[one.protocol],))
         data = nft.value(one.address.packed, nft.port(one.port))
         version = one.address.version

@@ -9,6 +9,7 @@ from corten.network import predefined, subnets
 from corten.network.config import NetworkConfig
 from corten.network.dataplane import Dataplane
 from corten.network.endpoint import Endpoint
+from corten.network.forwarder import Forwarder
 from corten.network.resolver import Resolver
 from corten.network.store import NetworkStore
 
@@ -20,9 +21,15 @@ class Lifecycle:
     """
 
     def __init__(
-        self, store: NetworkStore, dataplane: Dataplane, resolver: Resolver, on_link_lost: Callable[[Endpoint], None]
+        self,
+        store: NetworkStore,
+        dataplane: Dataplane,
+        resolver: Resolver,
+        forwarder: Forwarder,
+        on_link_lost: Callable[[Endpoint], None],
     ) -> None:
-        self._store, self._dataplane, self._resolver = store, dataplane, resolver
+        self._store, self._dataplane = store, dataplane
+        self._resolver, self._forwarder = resolver, forwarder
         self._on_link_lost = on_link_lost
         self._preparing: asyncio.Task[None] | None = None
 
@@ -37,6 +44,7 @@ class Lifecycle:
             predefined.default(self._store, config, self._dataplane.links.route)
             self._dataplane.restore(self._store.values())
         await self._resolver.open()
+        await self._forwarder.open()
         if self._store.user_defined():
             self.prepare_resolver()
 
@@ -56,6 +64,7 @@ class Lifecycle:
         if self._preparing is not None:
             await self._preparing
         self._resolver.close()
+        self._forwarder.close()
         await self._dataplane.settle()
         built = self._store.with_devices()
         if not any(network.endpoints for network in built):

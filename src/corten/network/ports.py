@@ -2,7 +2,8 @@
 
 A published port is translated by the firewall; no packet reaches the socket that holds it. The socket is there so that
 no other program can take the port, and so that taking a port which is in use is an error at once. It does not listen
-(except see `_hold`): should the firewall be gone, a client is refused instead of waiting.
+(except see `port_sockets.hold`): should the firewall be gone, a client is refused instead of waiting. A port that a
+process has to forward listens, and is given away to that.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -20,6 +21,7 @@ from typing import NamedTuple, TypeAlias
 from corten.errors import Failed, Invalid, NotFound
 from corten.network.firewall import PROTOCOLS, Published
 from corten.network.holders import in_use_by
+from corten.network.port_sockets import Key, has_ipv6, hold, listening
 from corten.spec.docker.host_config import PortBinding
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -48,10 +50,11 @@ class PortRequest(NamedTuple):
         return self.last - self.first + 1 if self.first else 1 << 16
 
 
-class Key(NamedTuple):
-    protocol: str
+class Refusal(NamedTuple):
+    """Why a port of the host cannot be had, and where."""
+
     ip: IPAddress
-    port: int
+    error: OSError
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ def published_again(
         port, protocol = parse_port(key)
         for row in rows or []:
             host_ip = ipaddress.ip_address(row["HostIp"])
-            address = v4 if host_ip.version == 4 else v6
+            address = _leads_to(host_ip, v4, v6)
             if address is not None:
                 found.append(Published(protocol, host_ip, int(row["HostPort"] or 0), address, port))
     return found
@@ -167,10 +170,11 @@ def matching(published: Sequence[Published], bindings: PortMap) -> list[Publishe
 class Reservations:
     """The host ports that this daemon holds."""
 
-    def __init__(self, host_ip: str = "") -> None:
-        """`host_ip` is what an empty HostIp means; empty: every address."""
+    def __init__(self, host_ip: str = "", forwards: bool = False) -> None:
+        """`host_ip` is what an empty HostIp means; empty: every address. `forwards`: there is a process that forwards
+        what the firewall cannot translate."""
         self._held: dict[Key, tuple[socket.socket | None, str]] = {}
-        self._host_ip = host_ip
+        self._host_ip, self.forwards = host_ip, forwards
         self._cursor = 0
 
     def __len__(self) -> int:
@@ -192,26 +196,43 @@ class Reservations:
             raise
         return [one for number in sorted(found) for one in found[number]]
 
-    def retake(self, published: Iterable[Published], owner: str) -> list[str]:
-        """Hold ports of an earlier daemon again. Returns one line for each that another program took meanwhile."""
+    def retake(self, published: Iterable[Published], owner: str, elsewhere: Container[Published] = ()) -> list[str]:
+        """Hold ports of an earlier daemon again; those `elsewhere` are in the hands of a process. Returns one line for
+        each that another program took meanwhile."""
         refusals = []
         for one in published:
-            key = Key(one.protocol, one.host_ip, one.host_port)
-            try:
-                self._hold([key] if one.host_port else [], owner)
-            except OSError as error:
-                refusals.append(f"port {one.host_port}/{one.protocol} on {one.host_ip}: {error.strerror}")
+            if one in elsewhere:
+                self._held[_key(one)] = (None, owner)
+                continue
+            refusal = self._hold([one] if one.host_port else [], owner)
+            if refusal is not None:
+                text = refusal.error.strerror
+                refusals.append(f"port {one.host_port}/{one.protocol} on {one.host_ip}: {text}")
         return refusals
 
-    def release(self, published: Iterable[Published]) -> None:
-        """Idempotent; the ports are free when this returns."""
+    def to_forward(self, published: Iterable[Published]) -> dict[Published, int]:
+        """The sockets of those that are to be forwarded and were not given away yet."""
+        wanted = [one for one in published if self.forwards and one.forwarded]
+        held = {one: self._held.get(_key(one), (None, ""))[0] for one in wanted}
+        return {one: found.fileno() for one, found in held.items() if found is not None}
+
+    def given(self, published: Iterable[Published]) -> None:
+        """Another process has the sockets of these now: they are its to close."""
         for one in published:
-            held, _ = self._held.pop(Key(one.protocol, one.host_ip, one.host_port), (None, ""))
+            held, owner = self._held[_key(one)]
+            self._held[_key(one)] = (None, owner)
+            if held is not None:
+                held.close()
+
+    def release(self, published: Iterable[Published]) -> None:
+        """Idempotent; the ports are free when this returns, but for those that were given away."""
+        for one in published:
+            held, _ = self._held.pop(_key(one), (None, ""))
             if held is not None:
                 held.close()
 
     def _take(self, request: PortRequest, target: Target, host_ip: str) -> list[Published]:
-        every = _host_addresses(request.host_ip or host_ip or self._host_ip, target)
+        every = self._host_addresses(request, request.host_ip or host_ip or self._host_ip, target)
         ips = [ip for ip in every if ip.version not in target.routed]
         routed = [
             Published(request.protocol, ip, 0, _address_for(target, ip), request.port)
@@ -220,25 +241,22 @@ class Reservations:
         ]
         if not ips:
             return routed
-        last: OSError | None = None
+        refusal: Refusal | None = None
         for port in _candidates(request, self._ephemeral):
-            keys = [Key(request.protocol, ip, port) for ip in ips]
-            try:
-                self._hold(keys, target.name)
-            except OSError as error:
-                last = error
-                if error.errno != errno.EADDRINUSE:
-                    break
+            chosen = [Published(request.protocol, ip, port, _address_for(target, ip), request.port) for ip in ips]
+            refusal = self._hold(chosen, target.name)
+            if refusal is not None and refusal.error.errno == errno.EADDRINUSE:
                 continue
-            return [
-                Published(k.protocol, k.ip, k.port, _address_for(target, k.ip), request.port) for k in keys
-            ] + routed
-        raise self._refused(request, ips[0], target, last)
+            if refusal is not None:
+                break
+            return chosen + routed
+        raise self._refused(request, target, refusal or Refusal(ips[0], OSError(errno.EADDRINUSE, "no port")))
 
-    def _refused(self, request: PortRequest, ip: IPAddress, target: Target, error: OSError | None) -> Failed:
+    def _refused(self, request: PortRequest, target: Target, refusal: Refusal) -> Failed:
+        ip, error = refusal
         start = f"driver failed programming external connectivity on endpoint {target.name} ({target.endpoint_id}): "
         where = f"[{ip}]" if ip.version == 6 else str(ip)
-        if error is not None and error.errno != errno.EADDRINUSE:
+        if error.errno != errno.EADDRINUSE:
             return Failed(f"{start}Bind for {where}:{request.first} failed: {(error.strerror or str(error)).lower()}")
         if request.first != request.last or not request.first:
             return Failed(f"{start}Bind for {where} failed: all ports are allocated")
@@ -252,20 +270,47 @@ class Reservations:
                 return owner
         return ""
 
-    def _hold(self, keys: Sequence[Key], owner: str) -> None:
-        done: list[Key] = []
-        try:
-            for key in keys:
+    def _hold(self, published: Sequence[Published], owner: str) -> Refusal | None:
+        """All of them, or none: then what is in the way."""
+        done: list[Published] = []
+        for one in published:
+            key = _key(one)
+            try:
                 if key in self._held:
                     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-                self._held[key] = (_hold(key), owner)
-                done.append(key)
-        except OSError:
-            for key in done:
-                held, _ = self._held.pop(key)
-                if held is not None:
-                    held.close()
-            raise
+                self._held[key] = (listening(key) if self.forwards and one.forwarded else hold(key), owner)
+            except OSError as error:
+                self.release(done)
+                return Refusal(one.host_ip, error)
+            done.append(one)
+        return None
+
+    def _host_addresses(self, request: PortRequest, host_ip: str, target: Target) -> list[IPAddress]:
+        """Nothing means every address of the families that the endpoint has, and IPv6 where that can be forwarded."""
+        if host_ip:
+            ip = ipaddress.ip_address(host_ip)
+            if not self._carried(request, ip, target):
+                raise Invalid(f"port binding to {ip}: {self._obstacle(ip, target)}")
+            return [ip]
+        found: list[IPAddress] = []
+        if target.v4 is not None:
+            found.append(ipaddress.IPv4Address(0))
+        if self._carried(request, six := ipaddress.IPv6Address(0), target) and (target.v6 is not None or has_ipv6()):
+            found.append(six)
+        return found
+
+    def _carried(self, request: PortRequest, ip: IPAddress, target: Target) -> bool:
+        """Something brings what arrives at `ip` to the container."""
+        address = _leads_to(ip, target.v4, target.v6)
+        if address is None or address.version in target.routed:
+            return address is not None and ip.version == address.version
+        one = Published(request.protocol, ip, request.first or 1, address, request.port)
+        return one.translated or (self.forwards and one.forwarded)
+
+    def _obstacle(self, ip: IPAddress, target: Target) -> str:
+        if (target.v4 if ip.version == 4 else target.v6) is None:
+            return f"the container's network has no IPv{ip.version} address to send it to"
+        return "what is sent there can only be forwarded by a process, for tcp and udp, and with userland-proxy"
 
     def _ephemeral(self) -> Iterator[int]:
         """Every port of the machine's ephemeral range, beginning behind the one that was given last."""
@@ -282,56 +327,16 @@ def _candidates(request: PortRequest, ephemeral: Callable[[], Iterator[int]]) ->
     return iter(range(request.first, request.last + 1)) if request.first else ephemeral()
 
 
-def _host_addresses(host_ip: str, target: Target) -> list[IPAddress]:
-    """Nothing means every address of the families that the endpoint has."""
-    if not host_ip:
-        found: list[IPAddress] = []
-        if target.v4 is not None:
-            found.append(ipaddress.IPv4Address(0))
-        if target.v6 is not None:
-            found.append(ipaddress.IPv6Address(0))
-        return found
-    ip = ipaddress.ip_address(host_ip)
-    if (target.v4 if ip.version == 4 else target.v6) is None:
-        raise Invalid(f"port binding to {ip}: the container's network has no IPv{ip.version} address to send it to")
-    return [ip]
-
-
 def _address_for(target: Target, ip: IPAddress) -> IPAddress:
-    address = target.v4 if ip.version == 4 else target.v6
+    address = _leads_to(ip, target.v4, target.v6)
     assert address is not None  # _host_addresses saw to it
     return address
 
 
-def _hold(key: Key) -> socket.socket | None:
-    """A socket bound to the port, so that no other program can. None where the machine has no SCTP: no program can.
-
-    Not SO_REUSEADDR: another program that sets it could then bind as well. That makes connections in TIME_WAIT an
-    obstacle, though, which they are not for a server; so in that case try again as a server would, listening.
-    """
-    family = socket.AF_INET if key.ip.version == 4 else socket.AF_INET6
-    kind = socket.SOCK_DGRAM if key.protocol == "udp" else socket.SOCK_STREAM
-    try:
-        return _bound(family, kind, key, reuse=False)
-    except OSError as error:
-        if key.protocol == "sctp" and error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
-            return None
-        if key.protocol != "tcp" or error.errno != errno.EADDRINUSE:
-            raise
-        return _bound(family, kind, key, reuse=True)
+def _leads_to(ip: IPAddress, v4: IPAddress | None, v6: IPAddress | None) -> IPAddress | None:
+    """The address of a container that a port at `ip` leads to."""
+    return v4 if ip.version == 4 else v6 or v4
 
 
-def _bound(family: int, kind: int, key: Key, reuse: bool) -> socket.socket:
-    held = socket.socket(family, kind, PROTOCOLS[key.protocol])
-    try:
-        if family == socket.AF_INET6:
-            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if reuse:
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind((str(key.ip), key.port))
-        if reuse:
-            held.listen(0)
-    except BaseException:
-        held.close()
-        raise
-    return held
+def _key(one: Published) -> Key:
+    return Key(one.protocol, one.host_ip, one.host_port)

@@ -14,14 +14,15 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from corten.errors import CortenError, Unavailable
 from corten.kernel import nft
 from corten.kernel.nft import Table
 from corten.network.driver import ActiveNetwork
 from corten.network.endpoint import Endpoint
+from corten.network.long_lived import LongLived
 from corten.network.store import NetworkStore
 from corten.spec.json import Json
 
@@ -44,30 +45,10 @@ class Sockets(NamedTuple):
             os.close(fd)
 
 
-class NameServer(Protocol):
-    """The process, whose messages are those of `supervisor.names.server`."""
-
-    async def reach(self, start: bool, on_lost: Callable[[], None]) -> Collection[str] | None:
-        """Connect to the one that runs, or start one with `start`. The containers that it serves already; None when
-        there is none, or when this daemon is connected to it.
-
-        `on_lost` is called when the process has exited, and with it what it had been sent.
-        """
-
-    @property
-    def reached(self) -> bool: ...
-
-    def send(self, message: Json, fds: Sequence[int] = ()) -> None:
-        """Without an answer; the descriptors stay the caller's."""
-
-    def close(self) -> None:
-        """Disconnect; it goes on."""
-
-
 class Resolver:
     """`on_lost` is called when all containers have lost their name server: each needs new sockets."""
 
-    def __init__(self, server: NameServer | None, store: NetworkStore, on_lost: Callable[[], None]) -> None:
+    def __init__(self, server: LongLived | None, store: NetworkStore, on_lost: Callable[[], None]) -> None:
         self._server, self._store, self._on_lost = server, store, on_lost
         self._served: set[str] = set()
 
@@ -89,7 +70,7 @@ class Resolver:
         if self._server is not None and not self._server.reached:
             found = await self._server.reach(start, self._lost)
             if found is not None:
-                self._served = set(found)
+                self._served = set(found["containers"])
                 if start:
                     self.send_all()
 

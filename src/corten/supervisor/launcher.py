@@ -40,6 +40,7 @@ _AT_HAND: dict[str, Callable[[Json, list[int]], None]] = {
 _SERVERS = {
     "hold": ("corten.supervisor.holder", "hold"),
     "serve names": ("corten.supervisor.names.server", "main"),
+    "forward ports": ("corten.supervisor.forwarder.server", "main"),
 }
 _HELPERS = {  # these end with the request's own socket
     "unpack": ("corten.supervisor.workers", "unpack"),

@@ -5,7 +5,7 @@ launcher      starts the launcher and sends it requests
 supervisors   Runtime: makes and finds supervisors
 task          Task: one connection to a supervisor
 namespaces    NetworkNamespaces
-name_server   network.resolver.NameServer: messages over one connection
+long_lived    network.long_lived.LongLived: messages to processes that outlive the daemon
 workers       unpacking layers, filling volumes
 streams       a client's raw connection, before it is handed over
 trees         what processes do in a container's tree: cp, diff, export, commit

@@ -83,7 +83,12 @@ def test_bad_flags_are_one_line_and_not_ok(flag: str, capsys: pytest.CaptureFixt
 def test_ignored_keys_with_dockers_values(tmp_path: Path) -> None:
     keys = {"live-restore": True, "exec-opts": ["native.cgroupdriver=systemd"], "features": {"buildkit": True}}
     assert read(tmp_path, keys) == read(tmp_path, {})
-    assert load(["--live-restore", "--userland-proxy=false", "--exec-opt", "x=y"])[0] == load([])[0]
+    assert load(["--live-restore", "--userland-proxy-path=/x", "--exec-opt", "x=y"])[0] == load([])[0]
+
+
+def test_the_userland_proxy_can_be_done_without(tmp_path: Path) -> None:
+    assert read(tmp_path, {}).userland_proxy and not read(tmp_path, {"userland-proxy": False}).userland_proxy
+    assert not load(["--userland-proxy=false"])[0].userland_proxy
 
 
 @pytest.mark.parametrize(

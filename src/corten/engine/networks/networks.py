@@ -17,6 +17,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from corten.aio.background import Background
 from corten.engine.networks.filters import LIST_FILTERS, matches, prunable
 from corten.engine.networks.requests import definition_of
 from corten.errors import Conflict, Forbidden, NotFound
@@ -29,9 +30,11 @@ from corten.network.driver import ActiveNetwork, Namespace
 from corten.network.endpoint import Endpoint
 from corten.network.endpoint_request import EndpointRequest, address_request
 from corten.network.endpoints import Endpoints
+from corten.network.forwarder import Forwarder
 from corten.network.lifecycle import Lifecycle
+from corten.network.long_lived import LongLived
 from corten.network.ports import PortMap, Reservations
-from corten.network.resolver import NameServer, Resolver, Sockets
+from corten.network.resolver import Resolver, Sockets
 from corten.network.store import NetworkStore
 from corten.spec.docker import times
 from corten.spec.docker.filters import Filters
@@ -56,16 +59,21 @@ class Networks:
         publish: Publish,
         on_link_lost: Callable[[Endpoint], None],
         on_resolver_lost: Callable[[], None],
-        names: NameServer | None = None,
+        names: LongLived | None = None,
+        forwarder: LongLived | None = None,
     ) -> None:
         self.config = config
         self._publish = publish
         self.dataplane = Dataplane(config.label)
         self.store = NetworkStore(records, self.dataplane.drivers, config.has_default)
         self.resolver = Resolver(names, self.store, on_resolver_lost)
-        self.reservations = Reservations(config.host_ip)
-        self._lifecycle = Lifecycle(self.store, self.dataplane, self.resolver, on_link_lost)
-        self._endpoints = Endpoints(self.store, self.dataplane, self.reservations, self.resolver, self.reconcile)
+        self.reservations = Reservations(config.host_ip, forwards=forwarder is not None)
+        self.forwarder = Forwarder(forwarder, self._on_forwarder_lost)
+        self._lifecycle = Lifecycle(self.store, self.dataplane, self.resolver, self.forwarder, on_link_lost)
+        self._endpoints = Endpoints(
+            self.store, self.dataplane, self.reservations, self.resolver, self.forwarder, self.reconcile
+        )
+        self._background = Background()
         self._files = ContainerFiles(config, self.store, self.resolver)
         self.warnings = self.dataplane.warnings
         self.changes = self.dataplane.changes
@@ -83,6 +91,7 @@ class Networks:
     async def reconcile(self) -> None:
         """After the last `adopt`. The first `connect` does it when it was not done."""
         await self._lifecycle.reconcile()
+        await self._endpoints.forward_adopted()
 
     async def settle(self) -> None:
         """Everything that was disconnected is really gone when this returns."""
@@ -90,6 +99,7 @@ class Networks:
 
     async def close(self) -> None:
         """At the daemon's end. What connected containers need stays; without any, nothing stays."""
+        await self._background.settle()
         await self._lifecycle.close()
         self._endpoints.release_ports()
 
@@ -110,6 +120,7 @@ class Networks:
         """
         if not self._endpoints.disconnect(endpoint, namespace):
             return
+        await self.forwarder.settle()
         self._event("disconnect", self.store[endpoint.network_id].definition, endpoint.container_id)
         if namespace is not None:
             await self._endpoints.disconnected(endpoint, namespace)
@@ -263,6 +274,9 @@ class Networks:
         wanted = self.find(reference).definition.name if reference else ""
         ways = audit.ways(self.store.values(), self.dataplane.firewall.obstacles())
         return [way.to_json() for way in ways if wanted in ("", way.network)]
+
+    def _on_forwarder_lost(self) -> None:
+        self._background.spawn(self._endpoints.forward_again(), "another forwarder of ports")
 
     def _event(self, action: str, made: Definition, container: str = "") -> None:
         attributes = {"name": made.name, "type": made.driver}
