@@ -61,9 +61,9 @@ class EndpointFields(TypedDict, total=False):
 class World:
     """A daemon's networks, and the containers in them."""
 
-    def __init__(self, host: Net, config: NetworkConfig | None = None) -> None:
+    def __init__(self, host: Net, config: NetworkConfig | None = None, table: MemoryTable | None = None) -> None:
         self.host = host
-        self.table = MemoryTable()
+        self.table = table or MemoryTable()
         self.events: list[tuple[str, str, str, Mapping[str, str]]] = []
         self.lost: list[Endpoint] = []  # whose device was reported to be gone
         self.containers: list[Net] = []

@@ -40,7 +40,7 @@ def guarded() -> Iterator[tuple[Path, str]]:
     address = f"tcp://127.0.0.1:{free_port()}"
     files = {"--tlscacert": "ca.pem", "--tlscert": "server.pem", "--tlskey": "server-key.pem"}
     flags = [word for flag, name in files.items() for word in (flag, str(root / name))]
-    daemon = Cortend(root, "-H", address, "--tlsverify", *flags)
+    daemon = Cortend(root, "-H", address.removeprefix("tcp://"), "--tlsverify", *flags)  # as dockerd takes it too
     try:
         daemon.start()
         yield root, address

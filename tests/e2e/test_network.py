@@ -88,7 +88,7 @@ def test_published_ports_on_ipv6(cli: Client, neighbour: tuple[str, ...]) -> Non
     assert execute([*prefix, "curl", "-s", "-m", "1", f"http://[{ours}]:{port}/"]).code != 0
     assert execute(["curl", "-s", "-m", "1", f"http://127.0.0.1:{port}/"]).code != 0
     cli("rm", "-f", "web", "own")
-    socket.create_server(("::1", port), family=socket.AF_INET6).close()  # it is anybody's again
+    socket.create_server(("::1", port), family=socket.AF_INET6).close()  # it is free again
 
 
 def test_a_port_on_loopback_only(cli: Client, neighbour: tuple[str, ...]) -> None:

@@ -204,7 +204,7 @@ async def test_udp(world: World, outside: Net) -> None:
             client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         with client:
             client.settimeout(5)
-            client.connect((address, 7007))  # it hears nobody else
+            client.connect((address, 7007))  # it gets no other datagrams
             client.send(b"ping")
             data, peer = echoing.recvfrom(100)
             echoing.sendto(data, peer)
@@ -310,7 +310,7 @@ async def test_it_outlives_the_daemon(world: World) -> None:
     assert await said(world.host, "::1") == "ConnectionRefusedError"
 
 
-async def test_a_later_daemon_forwards_what_nobody_does(world: World) -> None:
+async def test_a_later_daemon_forwards_what_no_process_does(world: World) -> None:
     box, endpoint = await world.run("web", ports=bound(8080))
     world.echo(box)
     await world.killed_daemon()
@@ -357,7 +357,7 @@ async def test_a_port_is_given_to_one_that_lives(world: World) -> None:
     assert (await said(world.host, "::1", 8081)).startswith("hello")
 
 
-async def test_one_that_is_stopped_holds_nobody_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_is_stopped_blocks_no_request(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("corten.network.forwarder._PATIENCE", 0.2)
     _, endpoint = await world.run("web", ports=bound(8080))
     os.kill(world.forker.pids[0], signal.SIGSTOP)

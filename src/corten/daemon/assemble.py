@@ -28,6 +28,7 @@ from corten.engine.networks.networks import Networks
 from corten.engine.volumes import Volumes
 from corten.images import policy
 from corten.images.images import Images
+from corten.network import default_bridge
 from corten.network.config import NetworkConfig
 from corten.network.ipam import DEFAULT_POOLS, parse_pool
 from corten.plan.bundle import LogDefaults
@@ -122,7 +123,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     namespaces = LauncherNamespaces(launcher)
     runtime = Supervisors(launcher, config.exec_root / "containers", lambda *event: engine.on_task_event(*event))
     volumes = Volumes(config.data_root / "volumes", records, events, machine.root_owner(facts))
-    network_config = _network_config(config)
+    network_config = default_bridge.chosen(_network_config(config), records)
     names = LauncherProcess(launcher, config.exec_root, name_server(network_config.resolv_conf))
     forwarder = LauncherProcess(launcher, config.exec_root, FORWARDER) if config.userland_proxy else None
     networks = Networks(
@@ -188,7 +189,14 @@ def _network_config(config: Config) -> NetworkConfig:
         dns_options=config.dns_opts,
         pools=pools or DEFAULT_POOLS,
         tag=config.bridge if config.bridge != "none" else _tag(config.data_root),
+        owner=_owner(config.data_root),
     )
+
+
+def _owner(root: Path) -> str:
+    """What tells this daemon from others until the machine is booted again: the data root, whatever it is called."""
+    status = os.stat(root)
+    return f"{status.st_dev:x}.{status.st_ino:x}"
 
 
 def _tag(root: Path) -> str:

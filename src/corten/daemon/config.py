@@ -15,6 +15,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from corten.daemon import hosts
 from corten.errors import Invalid, Unsupported
 from corten.images import policy
 from corten.network.ipam import parse_pool
@@ -33,7 +34,7 @@ class Config:
     exec_root: Path = Path("/run/corten")
     pidfile: Path | None = None
     group: str = "corten"
-    bridge: str = "corten0"
+    bridge: str = ""
     bip: str = ""
     fixed_cidr: str = ""
     mtu: int = 1500
@@ -137,11 +138,11 @@ RELOADED = (
 )
 _SHORT = {"host": "-H", "debug": "-D", "group": "-G", "log-level": "-l", "pidfile": "-p", "bridge": "-b"}
 _HELP = {
-    "host": "where to listen: unix://PATH, tcp://ADDRESS:PORT or fd:// (default unix://<exec-root>/corten.sock)",
+    "host": "where to listen: unix://PATH, [tcp://]HOST:PORT or fd:// (default unix://<exec-root>/corten.sock)",
     "data-root": "everything that is kept",
     "exec-root": "everything that a reboot may take",
     "group": "group that may use the unix socket",
-    "bridge": "bridge of the default network; none for no default network",
+    "bridge": "bridge of the default network, none for no such network (default: corten0, or the first free one)",
     "bip": "the bridge's address and subnet, as 172.17.0.1/16",
     "icc": "containers of the default network reach one another (default true)",
     "ip": "address of this host at which ports are published when none is said (default 0.0.0.0)",
@@ -329,6 +330,8 @@ def _converted(given: Json) -> Json:
 def _checked(config: Config) -> Config:
     policy.parse(config.image_gc)
     _check_pools(config.default_address_pools)
+    for host in config.hosts:
+        hosts.parse(host)
     if config.ip and not _is_address(config.ip):
         raise Invalid(f"ip is not an address: {config.ip!r}")
     _check_log(config)

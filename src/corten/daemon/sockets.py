@@ -9,7 +9,9 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple
 
+from corten.daemon import hosts
 from corten.daemon.config import Config
+from corten.daemon.hosts import PassedSockets, TcpHost, UnixHost
 from corten.errors import Conflict, Invalid
 from corten.kernel import paths
 
@@ -37,17 +39,14 @@ def listeners(config: Config) -> list[Listener]:
     return opened
 
 
-def _listen(host: str, config: Config) -> list[Listener]:
-    scheme, separator, rest = host.partition("://")
-    if not separator:
-        raise Invalid(f"not an address to listen on: {host!r} (unix://PATH, tcp://ADDRESS:PORT or fd://)")
-    if scheme == "unix":
-        return [Listener(host, _unix(Path(rest), config.group))]
-    if scheme == "tcp":
-        return [_tcp(host, rest, config)]
-    if scheme == "fd":
-        return _passed()
-    raise Invalid(f"unknown scheme in {host!r}: use unix, tcp or fd")
+def _listen(text: str, config: Config) -> list[Listener]:
+    match hosts.parse(text):
+        case UnixHost(path):
+            return [Listener(text, _unix(path, config.group))]
+        case TcpHost() as host:
+            return [_tcp(text, host, config)]
+        case PassedSockets():
+            return _passed()
 
 
 def _unix(path: Path, group: str) -> socket.socket:
@@ -86,29 +85,26 @@ def _take_place(path: Path) -> None:
     raise Conflict(f"another daemon listens on {path}; give this one -H of its own")
 
 
-def _tcp(host: str, address: str, config: Config) -> Listener:
+def _tcp(text: str, host: TcpHost, config: Config) -> Listener:
     """Its clients have root's power on this machine: without client certificates it is refused."""
     if not config.tlsverify:
-        raise Invalid(f"{host}: listening on TCP needs --tlsverify with --tlscacert, --tlscert and --tlskey")
-    name, _, port = address.rpartition(":")
-    if not port.isdigit():
-        raise Invalid(f"{host}: no port")
+        raise Invalid(f"{text}: listening on TCP needs --tlsverify with --tlscacert, --tlscert and --tlskey")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(config.tlscert, config.tlskey)
         context.load_verify_locations(config.tlscacert)  # this authority alone, not those of the system
     except OSError as error:
-        raise Invalid(f"{host}: cannot read the certificates: {error}") from error
+        raise Invalid(f"{text}: cannot read the certificates: {error}") from error
     context.verify_mode = ssl.CERT_REQUIRED
     try:
         sock = socket.create_server(
-            (name.strip("[]"), int(port)), family=socket.AF_INET6 if ":" in name else socket.AF_INET
+            (host.name, host.port), family=socket.AF_INET6 if ":" in host.name else socket.AF_INET
         )
     except OSError as error:
-        raise Conflict(f"cannot listen on {host}: {error.strerror}") from error
+        raise Conflict(f"cannot listen on {text}: {error.strerror}") from error
     sock.setblocking(False)
-    return Listener(host, sock, context)
+    return Listener(text, sock, context)
 
 
 def _passed() -> list[Listener]:

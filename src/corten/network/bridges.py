@@ -51,9 +51,11 @@ class Bridges:
 
         A bridge that another program made keeps what else it has; ours has nothing else. `listing` is of this moment.
         """
-        link = (listing.by_name.get(name) if listing else self._links.find(name)) or self._make(
-            name, mac or mac_of(gateways[0].ip), mtu
-        )
+        link = (listing.by_name.get(name) if listing else self._links.find(name)) or None
+        if link is not None and self._only_reserved(link, listing):
+            self._route.request(rtnetlink.delete_link(link.ifindex))
+            link = None
+        link = link or self._make(name, mac or mac_of(gateways[0].ip), mtu)
         if link.kind != "bridge":
             raise Conflict(f"device {name} exists and is no bridge: choose another bridge name")
         self._masters[name] = link.ifindex
@@ -62,14 +64,21 @@ class Bridges:
             wanted.append(_GATEWAY6)
         present = (listing or self._links.listing()).addresses.get(link.ifindex, [])
         requests = []
-        if link.alias == self._links.mark:
+        if self._links.made(link):
+            if link.alias != self._links.alias:  # an older version's
+                requests.append(rtnetlink.alias(name, self._links.alias))
             self._silence(name, link.ifindex, any(g.version == 6 for g in gateways))
             requests += [rtnetlink.delete_address(link.ifindex, p) for p in present if p not in wanted]
         requests += [rtnetlink.address(link.ifindex, w) for w in wanted if w not in present]
         self._route.request(*requests, rtnetlink.route_localnet(link.ifindex), rtnetlink.up(link.ifindex))
 
+    def _only_reserved(self, link: Link, listing: Listing | None) -> bool:
+        """By `default_bridge`: it has the name and nothing else."""
+        ours = self._links.made(link) and not link.up
+        return ours and not (listing or self._links.listing()).addresses.get(link.ifindex)
+
     def _make(self, name: str, mac: str, mtu: int) -> Link:
-        self._route.request(rtnetlink.bridge(name, mac, mtu), rtnetlink.alias(name, self._links.mark))
+        self._route.request(rtnetlink.bridge(name, mac, mtu), rtnetlink.alias(name, self._links.alias))
         link = self._links.find(name)
         if link is None:
             raise Failed(f"bridge {name} was made and is gone again")

@@ -11,7 +11,8 @@ from corten.network.ipam import DEFAULT_POOLS, Pool
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """`bridge` "none" means no default bridge; then `tag` has to tell daemons of one host apart.
+    """`bridge` "none" means no default bridge; then `tag` has to tell daemons of one host apart. An empty one is to be
+    chosen (`default_bridge.chosen`), by `owner`, which no other daemon of this host has.
 
     `bip` is the default bridge's own address with its prefix length, `fixed_cidr` the part of its subnet that is
     for containers; `host_ip` is what an empty HostIp of a published port means (empty: every address); `mtu` 0 is the
@@ -31,6 +32,7 @@ class NetworkConfig:
     dns_search: Sequence[str] = ()
     dns_options: Sequence[str] = ()
     tag: str = ""
+    owner: str = ""
     resolv_conf: Path = Path("/etc/resolv.conf")
     hosts: Path = Path("/etc/hosts")
 

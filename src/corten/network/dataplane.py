@@ -28,13 +28,13 @@ CurrentNetworks = Callable[[], Collection[ActiveNetwork]]
 
 
 class Dataplane:
-    """`label` tells daemons of one host apart. `changes` are sysctls that were set, `warnings` what an administrator
-    should know, both for `info`."""
+    """`label` tells daemons of one host apart, `owner` those that have it one after the other. `changes` are sysctls
+    that were set, `warnings` what an administrator should know, both for `info`."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, owner: str = "") -> None:
         self.warnings: list[str] = []
         self.changes: list[str] = []
-        self.links = HostLinks(label)
+        self.links = HostLinks(label, owner)
         self.reaper = Reaper(self.links)
         self.firewall = HostFirewall(f"corten-{label}", self.warnings, self.changes)
         self._flows = Flows(self.warnings)

@@ -315,7 +315,7 @@ class Endpoints:
         return [port for port in published(now) if port.forwarded and port not in self._forwarder]
 
     async def _retake(self, endpoint: Endpoint, port: Published) -> None:
-        """A process that ends closes its connection to us before its ports, or behind: that is waited for."""
+        """A process that ends closes its connection to us before its ports, or behind: this waits for both."""
         deadline, owner = time.monotonic() + _GOING, endpoint.container_name
         while port in self._lost(endpoint) and (refusals := self._reservations.retake([port], owner)):
             if time.monotonic() > deadline:

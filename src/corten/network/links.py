@@ -32,13 +32,13 @@ class Listing:
 
 class HostLinks:
     """`tag` marks a daemon's devices, so that several daemons do not remove each other's. `route` is a NETLINK_ROUTE
-    socket in this host's namespace, `prefix` the start of the names of endpoints' devices on this host, `mark` the
-    alias of the devices that networks are built on.
+    socket in this host's namespace, `prefix` the start of the names of endpoints' devices on this host, `alias` that of
+    the devices that networks are built on.
     """
 
-    def __init__(self, tag: str) -> None:
+    def __init__(self, tag: str, owner: str = "") -> None:
         self.prefix = "v" + hashlib.sha256(tag.encode()).hexdigest()[:5]
-        self.mark = f"corten {tag}"
+        self.alias, self._mark = alias_of(tag, owner), alias_of(tag, "")
         self.route = Socket()
         self.has_ipv6 = IPV6.exists()
 
@@ -51,7 +51,11 @@ class HostLinks:
     def marked(self, name: str) -> Link | None:
         """The device of that name, when a daemon of this tag made it."""
         link = self.find(name)
-        return link if link is not None and link.alias == self.mark else None
+        return link if link is not None and self.made(link) else None
+
+    def made(self, link: Link) -> bool:
+        """A daemon of this tag made that device."""
+        return link.alias == self._mark or link.alias.startswith(f"{self._mark} ")
 
     def alive(self, index: int, name: str) -> bool:
         """The device is still there (an index can be given again, a name cannot be ours again)."""
@@ -66,8 +70,13 @@ class HostLinks:
             link
             for link in rtnetlink.links(self.route)
             if link.name not in known
-            and ((link.kind == "veth" and link.name.startswith(self.prefix)) or link.alias == self.mark)
+            and ((link.kind == "veth" and link.name.startswith(self.prefix)) or self.made(link))
         ]
+
+
+def alias_of(tag: str, owner: str) -> str:
+    """The alias of a device. `owner` distinguishes daemons that had the same tag, one after the other."""
+    return f"corten {tag} {owner}".rstrip()
 
 
 def delete(route: Socket, indexes: Sequence[int]) -> None:

@@ -14,11 +14,11 @@ class LongLived(Protocol):
     async def reach(
         self, start: bool, on_lost: Callable[[], None], on_event: Callable[[Json], None] = ...
     ) -> Json | None:
-        """Connect to the one that runs, or start one with `start`. What it says then, with what it serves already; None
+        """Connect to the one that runs, or start one with `start`. Its hello, with what it serves already; None
         when there is none, or when this daemon is connected to it.
 
         `on_lost` is called when the process has exited, and with it what it had been sent; `on_event` with what it
-        says later.
+        sends later.
         """
 
     @property

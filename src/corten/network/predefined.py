@@ -48,7 +48,7 @@ def _bridge(store: NetworkStore, config: NetworkConfig, route: Socket, old: Defi
         ipv6=config.ipv6,
         options=chosen,
     )
-    made = replace(made, ranges=subnets.default_ranges(old.ranges if old is not None else (), config, route))
+    made = replace(made, ranges=subnets.default_ranges(old, config, route))
     return replace(made, ranges=ranges(store, made, config, route))
 
 

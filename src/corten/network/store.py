@@ -67,8 +67,11 @@ class NetworkStore(dict[str, ActiveNetwork]):
         return matches[0]
 
     def usable(self, reference: str) -> ActiveNetwork:
-        """One that containers can be in. Forbidden for a configuration."""
-        network = self.find(reference)
+        """One that containers can be in. Forbidden for a configuration.
+
+        Without a default bridge a container that is to be in it has its loopback alone, as with dockerd.
+        """
+        network = self.find("none" if reference == "bridge" and not self._has_default else reference)
         if network.definition.config_only:
             raise Forbidden("cannot create endpoint on configuration-only network")
         return network

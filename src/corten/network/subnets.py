@@ -7,7 +7,7 @@ import hashlib
 import ipaddress
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +16,12 @@ from corten.errors import Forbidden, Invalid
 from corten.kernel import rtnetlink
 from corten.kernel.netlink import Socket
 from corten.network import definition as define
+from corten.network import options
 from corten.network.config import NetworkConfig
 from corten.network.definition import Definition, Range
 from corten.network.driver import ActiveNetwork
 from corten.network.ipam import IPNetwork, Pool, choose, overlapping, ula_pool
+from corten.network.links import alias_of
 
 _PATIENCE = 2.0  # seconds; the others need milliseconds
 
@@ -102,10 +104,13 @@ def _host(route: Socket, but: str) -> dict[IPNetwork, str]:
     return found
 
 
-def default_ranges(old: tuple[Range, ...], config: NetworkConfig, route: Socket) -> tuple[Range, ...]:
-    """For the default bridge: --bip, or the addresses of a bridge that is there already, or what was chosen before."""
+def default_ranges(old: Definition | None, config: NetworkConfig, route: Socket) -> tuple[Range, ...]:
+    """For the default bridge: --bip, or the addresses of a bridge that is there already, or what was chosen before,
+    unless another program has that now."""
     own = [config.bip] if config.bip else _present(config.bridge, route)
-    found = old
+    found = old.ranges if old is not None else ()
+    if old is not None and not own and not _still_there(old, config, route):
+        found = _still_free(found, _host(route, config.bridge))
     for text in own:
         try:
             address = ipaddress.ip_interface(text)
@@ -114,6 +119,17 @@ def default_ranges(old: tuple[Range, ...], config: NetworkConfig, route: Socket)
         given = Range(str(address.network), config.fixed_cidr, str(address.ip))
         found = (given, *(r for r in found if r.version != address.version))
     return tuple(r for r in found if r.version == 4 or config.ipv6)
+
+
+def _still_there(old: Definition, config: NetworkConfig, route: Socket) -> bool:
+    """The bridge that the daemon had before, by another name than now: containers may run in it."""
+    name = old.options.get(options.BRIDGE_NAME, "")
+    link = rtnetlink.link_named(route, name) if name else None
+    return link is not None and link.alias in (alias_of(name, config.owner), alias_of(name, ""))
+
+
+def _still_free(ranges: Iterable[Range], taken: Mapping[IPNetwork, str]) -> tuple[Range, ...]:
+    return tuple(r for r in ranges if overlapping(define.parse_subnet(r.subnet), taken) is None)
 
 
 def _present(bridge: str, route: Socket) -> list[str]:

@@ -1,8 +1,8 @@
-"""A process that does what the daemon says, and goes on without one: the connection, and what happens meanwhile.
+"""A process that serves the daemon's requests, and goes on without one: the connection, and what happens meanwhile.
 
 The first frame to a daemon that connects is {"event": "hello", "version", ...}; a request is one frame, with its
 descriptors. A daemon that connects takes the place of an earlier one. Without a daemon, containers that end are
-forgotten (their directory under `containers` is gone then), and with the last one the process ends.
+dropped (their directory under `containers` is gone then), and with the last one the process ends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOOK_EVERY = 1.0  # seconds, while there is no daemon
 class LongLived:
     """`place` is a directory's descriptor: the daemon's exec root, with "containers" in it; `name` the socket's there.
 
-    Who inherits says what is done: `verbs`, `hello`, `containers`, `end`.
+    A subclass has what is done: `verbs`, `hello`, `containers`, `end`.
     """
 
     def __init__(self, place: int, name: str) -> None:
@@ -38,11 +38,11 @@ class LongLived:
         self._loop.accept(self._listener, self._came)
 
     def verbs(self) -> dict[str, Callable[[Json, list[int]], None]]:
-        """What a request may say under "do". The descriptors are the function's to close."""
+        """What a request may have under "do". The descriptors are the function's to close."""
         raise NotImplementedError
 
     def hello(self) -> Json:
-        """What a daemon is told: the version, and what is served."""
+        """What is sent to a daemon that connects: the version, and what is served."""
         raise NotImplementedError
 
     def containers(self) -> Collection[str]:
@@ -50,7 +50,7 @@ class LongLived:
         raise NotImplementedError
 
     def end(self, container: str) -> None:
-        """Forget this container. Idempotent."""
+        """Drop this container. Idempotent."""
         raise NotImplementedError
 
     # --------------------------------------------------------------------------------------------------- its life
@@ -61,7 +61,7 @@ class LongLived:
             self.end(container)
 
     def quit(self) -> None:
-        """The name goes before the listener does: who finds no name starts another, and that one's name must stay."""
+        """The name goes before the listener: a daemon that finds no name starts another one, whose name stays."""
         try:
             if os.stat(self._name, dir_fd=self._place).st_ino == self._own:
                 os.unlink(self._name, dir_fd=self._place)
@@ -76,7 +76,7 @@ class LongLived:
         self._lose()
         self._daemon, self._decoder = daemon, wire.Decoder()
         wire.send(daemon, {"event": "hello", **self.hello()})
-        self._loop.watch(daemon.fileno(), READ, self._told)
+        self._loop.watch(daemon.fileno(), READ, self._readable)
 
     def _came(self, connection: socket.socket) -> None:
         try:
@@ -85,7 +85,7 @@ class LongLived:
             print_exception()
             self._gone()
 
-    def _told(self, _: int) -> None:
+    def _readable(self, _: int) -> None:
         assert self._daemon is not None
         try:
             alive = wire.receive(self._daemon, self._decoder)
@@ -98,7 +98,7 @@ class LongLived:
             self._gone()
 
     def _do(self, request: Json, fds: list[int]) -> None:
-        """What cannot be done is said, and all else goes on: every container has only this process."""
+        """What cannot be done is logged, and all else goes on: every container has only this process."""
         try:
             self.verbs()[request["do"]](request, fds)
         except Exception:

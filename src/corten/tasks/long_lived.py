@@ -23,7 +23,7 @@ from corten.tasks.outgoing import Outgoing
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 5.0  # seconds until it has said something
+_PATIENCE = 5.0  # seconds until its hello
 
 
 class Kind(NamedTuple):
@@ -131,7 +131,7 @@ class LauncherProcess:
         return connection
 
     async def _hello(self, connection: socket.socket) -> Json | None:
-        """What it serves; None when it is on its way out, or of another version: then it is told to end."""
+        """What it serves; None when it is shutting down, or, after it gets `quit`, of another version."""
         try:
             hello, _ = await answer(connection, wire.Decoder(), _PATIENCE)
         except (OSError, CortenError, wire.ProtocolError) as error:

@@ -103,13 +103,13 @@ async def _connect(
 
 
 async def adopt_all(containers: Containers, container: Container, stack: AsyncExitStack) -> None:
-    """The endpoints that an earlier daemon connected for the run that goes on. One that cannot be adopted, because its
-    network is gone for instance, is said in the log: the container goes on without it."""
+    """The endpoints that an earlier daemon connected for the run that goes on; also without one that lacks its network,
+    as the default one is when the daemon has `--bridge none` now."""
     for network, record in container.record.endpoints.items():
         try:
             container.endpoints[network] = await containers.networks.adopt(record, container.id)
         except CortenError as error:
-            log.error("container %s has lost network %s: %s", container.id, network, error)
+            log.warning("container %s has lost its network %s until it starts again: %s", container.id, network, error)
             continue
         stack.push_async_callback(_leave, containers, container, network)
 

@@ -64,7 +64,7 @@ class Networks:
     ) -> None:
         self.config = config
         self._publish = publish
-        self.dataplane = Dataplane(config.label)
+        self.dataplane = Dataplane(config.label, config.owner)
         self.store = NetworkStore(records, self.dataplane.drivers, config.has_default)
         self.resolver = Resolver(names, self.store, on_resolver_lost)
         self.reservations = Reservations(config.host_ip, forwards=forwarder is not None)

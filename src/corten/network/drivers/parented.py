@@ -110,7 +110,7 @@ class ParentedDriver(UnwatchedDriver, ABC):
     def _make_link(self, request: Request, name: str) -> None:
         route = self._links.route
         try:
-            route.request(request, rtnetlink.alias(name, self._links.mark))
+            route.request(request, rtnetlink.alias(name, self._links.alias))
         except OSError as error:
             if error.errno == errno.EOPNOTSUPP:
                 raise Unsupported(f"cannot {request.name}: this kernel has no such devices") from error

@@ -1,4 +1,4 @@
-"""A published UDP port: each client's datagrams come to the container from a socket of their own, whose answers go back
+"""A published UDP port: each client's datagrams come to the container from a socket of their own, and answers go back
 from the address that the client had sent to.
 
 Nothing is kept of a datagram: what a buffer has no room for is lost, as UDP is.
@@ -12,7 +12,7 @@ from typing import Any
 
 from corten.supervisor.loop import READ, Loop
 
-FLOWS = 1024  # of one port; with one more, the one that was silent for longest is forgotten
+FLOWS = 1024  # of one port; with one more, the one that was silent for longest is removed
 _IDLE = 90.0  # seconds
 _LOOK_EVERY = 10.0
 _AT_A_TIME = 64  # datagrams, before others get their turn
@@ -77,7 +77,7 @@ class DatagramPort:
         return flow
 
     def _look(self) -> None:
-        """Forget who has been silent for long, and whom nobody answers."""
+        """Remove flows without a datagram, either way, for `_IDLE`."""
         limit = time.monotonic() - _IDLE
         for peer in [peer for peer, flow in self.connections.items() if flow.used < limit]:
             self._forget(peer)

@@ -5,7 +5,7 @@
     all       ports     those that are wanted; others are stopped
     quit
 
-The hello says {"version", "ports": {port: container}}.
+The hello has {"version", "ports": {port: container}}.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Server(LongLived):
 def main(request: Json, fds: list[int]) -> None:
     """{}, and [the daemon's connection, its exec root]. Never returns.
 
-    What it reads comes from anybody, so it has no capability.
+    What it reads comes from outside, so it has no capability.
     """
     status = 1
     try:

@@ -1,8 +1,8 @@
 """A published TCP port: each connection to it becomes one to the container, and bytes go both ways.
 
 Nothing of them is kept here. What one side has sent is looked at (MSG_PEEK), sent on, and only what the other side took
-is taken out of the kernel's buffer (MSG_TRUNC discards without copying, tcp(7)): who does not read, stops who sends.
-A side that has sent all closes its direction alone; a reset is passed on.
+is taken out of the kernel's buffer (MSG_TRUNC discards without copying, tcp(7)): while one side does not read, the
+other one cannot send. A side that has sent all closes its direction alone; a reset is passed on.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Connection:
     """`gone` is called once, at its end."""
 
     def __init__(self, loop: Loop, client: socket.socket, target: Address, gone: Callable[[Connection], None]) -> None:
-        """Raises OSError when there is no socket for it. `target` says which family."""
+        """Raises OSError when there is no socket for it. `target` decides the family."""
         self._loop, self._client, self._gone = loop, client, gone
         family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
         self._server = socket.socket(family, socket.SOCK_STREAM)

@@ -1,6 +1,6 @@
 """One question, sent to one server: by UDP, or by TCP.
 
-Each has a socket and an id of its own, so a port that cannot be guessed, and only the server asked is heard.
+Each has a socket and an id of its own, so a port that cannot be guessed, and only replies of that server are read.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ PORT = 53
 _LARGEST = 65535
 
 
-class Asker(Protocol):
-    """What is told how it went: one of both, once; never from inside `begin`."""
+class Caller(Protocol):
+    """What is called with the result: one of both, once; never from inside `begin`."""
 
-    def heard(self, attempt: Attempt, reply: bytes) -> None:
+    def answered(self, attempt: Attempt, reply: bytes) -> None:
         """The server's answer, with the id of the question."""
 
     def failed(self, attempt: Attempt) -> None:
-        """The server cannot be reached, or says something else."""
+        """The server cannot be reached, or sends something else."""
 
 
 class Attempt:
-    def __init__(self, loop: Loop, message: bytes, question: Question, asker: Asker) -> None:
-        self._loop, self._asker, self._question = loop, asker, question
+    def __init__(self, loop: Loop, message: bytes, question: Question, caller: Caller) -> None:
+        self._loop, self._caller, self._question = loop, caller, question
         self._id = int.from_bytes(os.urandom(2), "big")
         self._query = dns.with_id(message, self._id)
         self._socket: socket.socket | None = None
@@ -61,7 +61,7 @@ class Attempt:
         """False for what is no answer to the question."""
         if not dns.answers(self._query, self._question, reply, self._id):
             return False
-        self._asker.heard(self, dns.with_id(reply, self._question.id))
+        self._caller.answered(self, dns.with_id(reply, self._question.id))
         return True
 
 
@@ -72,14 +72,14 @@ class Datagram(Attempt):
         self._loop.watch(connected.fileno(), READ, self._readable)
 
     def _readable(self, _: int) -> None:
-        """What is no answer is ignored: anybody can send one."""
+        """What is no answer is ignored: any host can send one."""
         assert self._socket is not None
         try:
             self._answered(self._socket.recv(_LARGEST))
         except BlockingIOError:
             return
         except OSError:  # refused, unreachable
-            self._asker.failed(self)
+            self._caller.failed(self)
 
 
 class Stream(Attempt):
@@ -93,7 +93,7 @@ class Stream(Attempt):
         try:
             self._socket.sendall(struct.pack(">H", len(self._query)) + self._query)  # a fresh connection has the room
         except OSError:
-            self._asker.failed(self)
+            self._caller.failed(self)
             return
         self._loop.watch(self._socket.fileno(), READ, self._readable)
 
@@ -108,4 +108,4 @@ class Stream(Attempt):
         self._received += data
         reply = dns.framed(self._received)
         if not data or (reply is not None and not self._answered(reply)):
-            self._asker.failed(self)
+            self._caller.failed(self)

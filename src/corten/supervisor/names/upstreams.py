@@ -1,7 +1,7 @@
 """Questions about other names: to the servers of a container or of this host, one after the other.
 
-A server that refuses, or fails itself, is followed by the next at once, one that says nothing after two seconds; but
-what it says later still counts. So a slow server is waited for while no other one has the answer.
+A server that refuses, or fails itself, is followed by the next at once, one without a reply after two seconds; but
+its later reply still counts. So a slow server is waited for while no other one has the answer.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Answer = Callable[[bytes], None]
 
 _TRY = 2.0  # seconds for one server before the next is asked as well
 _PATIENCE = 10.0  # seconds when there is no next one: programs ask again after five (resolv.conf(5)), twice
-_HEARD = 3  # servers that are waited for at a time: each is a socket
+_AT_A_TIME = 3  # servers that are waited for at a time: each is a socket
 _LOOK_EVERY = 0.25
-_ELSEWHERE = (dns.SERVFAIL, dns.NOTIMP, dns.REFUSED)  # what one server says, another may know better
+_ELSEWHERE = (dns.SERVFAIL, dns.NOTIMP, dns.REFUSED)  # about the server, not about the name
 
 
 class HostServers:
@@ -57,8 +57,8 @@ class HostServers:
 
 
 class Asked:
-    """One question under way, an `attempts.Asker`. `answer` is called once: with a server's answer; when none gave any,
-    with what the last one refused it by, or SERVFAIL.
+    """One question under way, an `attempts.Caller`. `answer` is called once: with a server's answer, or with the last
+    refusal, or SERVFAIL.
 
     It is in all of `among` until it is over.
     """
@@ -86,7 +86,7 @@ class Asked:
         return self._answer is None
 
     def next(self) -> None:
-        """Ask the next server; those before may still answer, and without another one they are waited for."""
+        """Ask the next server; those before may still answer, and are waited for when there is no other one."""
         while self._servers and not self._begin(self._servers.pop(0)):
             pass
         if not self._attempts:
@@ -94,7 +94,7 @@ class Asked:
         self.deadline = time.monotonic() + (_TRY if self._servers else _PATIENCE)
 
     def late(self) -> None:
-        """Nothing was heard until the deadline."""
+        """No reply until the deadline."""
         if self._servers:
             self.next()
         else:
@@ -108,11 +108,11 @@ class Asked:
             attempt.close()
             return False
         self._attempts.append(attempt)
-        if len(self._attempts) > _HEARD:
+        if len(self._attempts) > _AT_A_TIME:
             self._attempts.pop(0).close()
         return True
 
-    def heard(self, attempt: Attempt, reply: bytes) -> None:
+    def answered(self, attempt: Attempt, reply: bytes) -> None:
         if dns.code(reply) in _ELSEWHERE:
             self._refusal = reply
             self.failed(attempt)
@@ -174,7 +174,7 @@ class Upstreams:
         made.next()
 
     def _look(self) -> None:
-        """What is to happen to every question whose time is up."""
+        """The next step of every question whose deadline is over."""
         now = time.monotonic()
         for asked in list(self._asked):
             if not asked.over and asked.deadline < now:
