@@ -336,6 +336,17 @@ async def test_each_client_has_the_streams_that_it_asked_for(world: World) -> No
         assert await rest(err) == b"before \2\0\0\0\0\0\0\4err\n"
 
 
+async def test_each_client_has_the_streams_that_it_asked_for_without_frames(world: World) -> None:
+    out, first = pair(stdin=False, stderr=False)
+    err, second = pair(stdin=False, stdout=False)
+    nothing, third = pair(stdin=False, stdout=False, stderr=False)
+    task = await world.started("sh", "-c", "echo out; echo err >&2", streams=[first, second, third])
+    await task.wait()
+    await task.delete()
+    with out, err, nothing:
+        assert [await rest(ours) for ours in (out, err, nothing)] == [b"out\n", b"err\n", b""]
+
+
 async def test_a_client_that_attaches_while_it_runs(world: World) -> None:
     task = await world.started("cat", open_stdin=True)
     for text in (b"one\n", b"two\n"):  # the input stays open when a client is gone: it is not `stdin_once`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -155,3 +156,49 @@ def test_stdin_stays_open_for_the_next_client(docker: Client) -> None:
     docker("start", "keep")
     done = docker("attach", "keep", input="one\ntwo\n")
     assert done.out == "one two\n"
+
+
+#: What dockerd 20.10 sends, by Tty of create and by Tty of start: each stream's text where there are frames.
+FRAMING: dict[tuple[bool, bool], bytes | dict[int, bytes]] = {
+    (False, False): {1: b"out\n", 2: b"err\n"},
+    (False, True): b"out\n",
+    (True, False): {1: b"out\r\nerr\r\n"},
+    (True, True): b"out\r\nerr\r\n",
+}
+
+
+@pytest.mark.parametrize(("created", "started"), FRAMING)
+@pytest.mark.parametrize("version", ["1.41", "1.45"])
+def test_the_start_says_how_the_stream_is_framed(
+    daemon: Cortend, running: str, version: str, created: bool, started: bool
+) -> None:
+    command = ["sh", "-c", "echo out; echo err >&2"]
+    body = {"Cmd": command, "AttachStdout": True, "AttachStderr": True, "Tty": created}
+    status, made = daemon.ask("POST", f"/v{version}/containers/{running}/exec", body)
+    assert status == 201
+    head, _, stream = hijacked(daemon, f"/v{version}/exec/{made['Id']}/start", {"Tty": started}).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 ")
+    kind = b"multiplexed" if version == "1.45" and not started else b"raw"
+    assert b"application/vnd.docker.%s-stream" % kind in head
+    assert (stream if started else unframed(stream)) == FRAMING[created, started]
+
+
+def unframed(stream: bytes) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    while stream:
+        number, size = stream[0], int.from_bytes(stream[4:8], "big")
+        found[number] = found.get(number, b"") + stream[8 : 8 + size]
+        stream = stream[8 + size :]
+    return found
+
+
+def hijacked(daemon: Cortend, path: str, body: object) -> bytes:
+    """All that comes back on the connection."""
+    data = json.dumps(body).encode()
+    upgrade = "Connection: Upgrade\r\nUpgrade: tcp"
+    head = f"POST {path} HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n{upgrade}\r\n"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(20)
+        sock.connect(str(daemon.socket))
+        sock.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+        return b"".join(iter(lambda: sock.recv(65536), b""))

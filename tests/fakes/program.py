@@ -35,7 +35,7 @@ class Client:
 
     async def send(self, kind: int, data: bytes) -> None:
         wanted = self.stream.stdout if kind == STDOUT else self.stream.stderr
-        if (self.stream.mux and not wanted) or self.sock.fileno() < 0:
+        if not wanted or self.sock.fileno() < 0:
             return
         try:
             await asyncio.get_running_loop().sock_sendall(self.sock, self._framed(kind, data))

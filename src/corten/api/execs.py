@@ -29,7 +29,11 @@ async def create(call: Call) -> web.StreamResponse:
 
 
 async def start(call: Call) -> web.StreamResponse:
-    """Detached: answered when it runs. Otherwise the connection is taken first, and errors go into it."""
+    """Detached: answered when it runs. Otherwise the connection is taken first, and errors go into it.
+
+    Whether the stream has frames is said here, by Tty, whatever the exec was created with; without frames there is no
+    standard error in it.
+    """
     body = await call.body(ExecStart)
     execs = call.engine.execs
     exec = execs.get(call.path["id"])
@@ -38,14 +42,14 @@ async def start(call: Call) -> web.StreamResponse:
     if body.detach:
         await execs.start(exec, None, size)
         return web.Response(status=200)
-    mux = not exec.tty
+    mux = not body.tty
     taken = await take(call.request, framed=mux, stream_types=call.version >= STREAM_TYPES)
     text = exec.config.detach_keys
     stream = Stream(
         taken.fd,
         stdin=exec.config.attach_stdin,
         stdout=exec.config.attach_stdout,
-        stderr=exec.config.attach_stderr,
+        stderr=exec.config.attach_stderr and mux,
         mux=mux,
         early=taken.early,
         detach_keys=detach_keys(text) if text else DETACH_KEYS,
@@ -90,7 +94,7 @@ async def inspect(call: Call) -> web.StreamResponse:
 
 
 ROUTES = (
-    Route("POST", "/containers/{id}/exec", create),
+    Route("POST", "/containers/{id:all}/exec", create),
     Route("POST", "/exec/{id}/start", start),
     Route("POST", "/exec/{id}/resize", resize),
     Route("GET", "/exec/{id}/json", inspect),

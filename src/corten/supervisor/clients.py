@@ -168,7 +168,7 @@ class Client:
     # ------------------------------------------------------------------------------------------------ output
 
     def output(self, stream: int, data: bytes) -> None:
-        if not self._alive or not (self._wants.get(stream) or not self._mux):
+        if not self._alive or not self._wants.get(stream):
             return
         self._send(struct.pack(">BxxxI", stream, len(data)) + data if self._mux else data)
 
