@@ -42,12 +42,31 @@ def test_no_variables_in_networks_with_names(docker: Client) -> None:
     assert not [key for key in variables(docker, "--network", "linknet", "--link", "db:db") if key.startswith("DB_")]
 
 
+def test_names_of_a_link(cli: Client) -> None:
+    cli("run", "-d", "--name", "db", "--hostname", "dbhost", IMAGE, "sleep", "1000")
+    ip = cli.out("inspect", "--format", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "db")
+    cli("run", "-d", "--name", "app", "--link", "db:store", IMAGE, "sleep", "1000")
+
+    def addresses() -> list[str]:
+        return [line.split()[1] for line in cli.out("exec", "app", "cat", "/etc/hosts").splitlines() if ip in line]
+
+    assert addresses() == ["store", "dbhost", "db"]
+    assert cli.out("ps", "--format", "{{.Names}}") == "app\ndb"
+    assert cli.out("ps", "--no-trunc", "--format", "{{.Names}}") == "app\napp/store,db"
+    assert cli.out("inspect", "--format", "{{.Name}}", "app/store") == "/db"
+    assert cli.out("exec", "app/store", "hostname") == "dbhost"
+    assert cli.out("inspect", "--format", "{{json .HostConfig.Links}}", "app") == '["/db:/app/store"]'
+    assert cli.out("rm", "--link", "app/store") == "app/store"
+    assert addresses() == []
+    assert cli.out("ps", "--no-trunc", "--format", "{{.Names}}") == "app\ndb"
+    cli("restart", "-t", "0", "app")
+
+
 def test_what_a_container_does_with_its_hosts_file_is_no_fault_of_another(docker: Client) -> None:
     """The one executes it: writing there fails with ETXTBSY, when a container that it is linked to starts again."""
-    docker("network", "create", "busynet")
-    docker("run", "-d", "--name", "db", "--network", "busynet", IMAGE, "sleep", "1000")
+    docker("run", "-d", "--name", "db", IMAGE, "sleep", "1000")
     program = "cat /bin/busybox > /etc/hosts; chmod +x /etc/hosts; exec -a sleep /etc/hosts 1000"
-    docker("run", "-d", "--name", "user", "--network", "busynet", "--link", "db:db", IMAGE, "sh", "-c", program)
+    docker("run", "-d", "--name", "user", "--link", "db:db", IMAGE, "sh", "-c", program)
     while docker.out("exec", "user", "readlink", "/proc/1/exe") != "/etc/hosts":
         assert docker.out("inspect", "--format", "{{.State.Running}}", "user") == "true"
     docker("restart", "-t", "0", "db")

@@ -176,7 +176,10 @@ def test_names_and_addresses(cli: Client) -> None:
     hosts, resolv = inside(cli, *flags, script="cat /etc/hosts; echo ---; cat /etc/resolv.conf").split("---")
     assert "10.1.2.3\tdb" in hosts and "\tbox" in hosts and "127.0.0.1\tlocalhost" in hosts
     assert "nameserver 10.9.8.7" in resolv and "search example.org" in resolv and "options ndots:3" in resolv
-    mac = inside(cli, "--mac-address", "02:11:22:33:44:55", script="cat /sys/class/net/eth0/address")
+
+
+def test_mac_address(every: Client) -> None:
+    mac = inside(every, "--mac-address", "02:11:22:33:44:55", script="cat /sys/class/net/eth0/address")
     assert mac == "02:11:22:33:44:55"
 
 
@@ -207,3 +210,13 @@ def test_starts_side_by_side_have_addresses_of_their_own(corten: Client, daemon:
         process.stdin.write(b"go\n")
         process.stdin.flush()
     assert [process.wait(20) for process in processes] == [0] * 20
+
+
+def test_a_network_that_is_disabled(docker: Client, daemon: Cortend) -> None:
+    """No command line has a flag for it; a device of this host would be a hole."""
+    body = {"Image": IMAGE, "Cmd": ["ls", "/sys/class/net"], "NetworkDisabled": True}
+    status, made = daemon.ask("POST", "/containers/create", body)
+    assert status == 201
+    docker("start", made["Id"])
+    assert docker.out("wait", made["Id"]) == "0"
+    assert docker.out("logs", made["Id"]).split() == ["lo"]

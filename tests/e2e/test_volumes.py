@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -218,3 +219,17 @@ def test_mounts_in_inspect(cli: Client, tmp_path: Path) -> None:
     mounts = json.loads(cli.out("inspect", "-f", "{{json .Mounts}}", "shown"))
     found = {mount["Destination"]: (mount["Type"], mount["RW"]) for mount in mounts}
     assert found["/b"] == ("bind", False) and found["/v"] == ("volume", True)
+
+
+def test_what_is_mounted_below_a_read_only_bind(every: Client, tmp_path: Path) -> None:
+    """Read-only as well, but for clients of an API below 1.44, which only knew the other."""
+    below = tmp_path / "below"
+    below.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "below", str(below)], check=True)
+    try:
+        script = "touch /x/below/f && echo written; touch /x/g || true"
+        done = every("run", "--rm", "-v", f"{tmp_path}:/x:ro", IMAGE, "sh", "-c", script)
+        assert ("written" in done.out) is (every.name == "docker-old")
+        assert not (tmp_path / "g").exists()
+    finally:
+        subprocess.run(["umount", str(below)], check=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from corten.engine.networks.filters import LIST_FILTERS, matches, prunable
+from corten.engine.networks.filters import chosen, prunable
 from corten.engine.networks.requests import definition_of
 from corten.errors import Conflict, Failed, Forbidden, NotFound
 from corten.network import files, rate
@@ -231,14 +231,13 @@ class FakeNetworks:
     def find(self, reference: str) -> ActiveNetwork:
         return self.store.find(reference)
 
-    def list(self, filters: Filters | None = None) -> list[Json]:
-        chosen = filters or Filters()
-        chosen.check(LIST_FILTERS)
-        return [network.definition.wire({}) for network in self.store.values() if matches(network, chosen)]
+    def list(self, filters: Filters | None = None, containers: bool = False) -> list[Json]:
+        found = chosen(self.store.values(), filters or Filters())
+        return [made.wire(self.store[made.id].attached if containers else {}) for made in found]
 
     def inspect(self, reference: str, verbose: bool = False, scope: str = "") -> Json:
         network = self.find(reference)
-        return network.definition.wire({e.container_id: e.attached for e in network.endpoints.values()})
+        return network.definition.wire(network.attached)
 
     async def create(self, request: NetworkCreate) -> Json:
         id = f"{len(self.store):064x}"

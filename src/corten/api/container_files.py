@@ -79,10 +79,10 @@ async def commit(call: Call) -> web.StreamResponse:
 
 
 ROUTES = (
-    Route("HEAD", "/containers/{id}/archive", look),
-    Route("GET", "/containers/{id}/archive", fetch, stream=True),
-    Route("PUT", "/containers/{id}/archive", put, stream=True),
-    Route("GET", "/containers/{id}/changes", changes, stream=True),
-    Route("GET", "/containers/{id}/export", export, stream=True),
+    Route("HEAD", "/containers/{id:all}/archive", look),
+    Route("GET", "/containers/{id:all}/archive", fetch, stream=True),
+    Route("PUT", "/containers/{id:all}/archive", put, stream=True),
+    Route("GET", "/containers/{id:all}/changes", changes, stream=True),
+    Route("GET", "/containers/{id:all}/export", export, stream=True),
     Route("POST", "/commit", commit),
 )

@@ -102,7 +102,7 @@ async def stats(call: Call) -> web.StreamResponse:
 
 
 ROUTES = (
-    Route("POST", "/containers/{id}/attach", attach),
-    Route("GET", "/containers/{id}/logs", container_logs, stream=True),
-    Route("GET", "/containers/{id}/stats", stats, stream=True),
+    Route("POST", "/containers/{id:all}/attach", attach),
+    Route("GET", "/containers/{id:all}/logs", container_logs, stream=True),
+    Route("GET", "/containers/{id:all}/stats", stats, stream=True),
 )

@@ -6,9 +6,10 @@ from aiohttp import web
 
 from corten.api import container_files, container_streams
 from corten.api.call import Call, empty, encode_line, json_answer
+from corten.api.requests import asked, updating
 from corten.api.routes import Route
-from corten.api.shapes import container_config, inspect_for
-from corten.api.versions import STOP_SIGNAL, WAIT_FLUSHES
+from corten.api.shapes import container_for, exit_for, row_for
+from corten.api.versions import PLATFORM_AT_CREATE, STOP_SIGNAL, WAIT_FLUSHES
 from corten.engine.containers import create as container_create
 from corten.engine.containers import inspect as container_inspect
 from corten.engine.containers import list as container_list
@@ -28,10 +29,10 @@ from corten.engine.containers.sizes import sizes
 from corten.errors import Invalid
 from corten.spec.docker.config import CreateRequest
 from corten.spec.docker.host_config import UpdateConfig
-from corten.spec.json import Json
 from corten.tasks.contract import Exit
 
 TIMING = "X-Corten-Timing"
+_EMPTY_OBJECT = 7  # bytes, as dockerd has it
 
 
 def named(call: Call) -> Container:
@@ -48,15 +49,22 @@ async def list_containers(call: Call) -> web.StreamResponse:
             if (container := containers.by_id.get(summary["Id"])) is not None:
                 summary |= await sizes(containers.stores, container)
         shown = [summary for summary in shown if summary["Id"] in containers.by_id]
-    return json_answer(shown)
+    return json_answer([row_for(call.version, summary) for summary in shown])
 
 
 async def create(call: Call) -> web.StreamResponse:
-    config, host_config, networking = container_config(await call.body(CreateRequest), call.version)
+    containers = call.engine.containers
+    wanted = asked(await call.body(CreateRequest), call.version, containers.configuration.facts.cgroup_version)
     container, warnings = await container_create.create(
-        call.engine.containers, call.text("name"), config, host_config, networking, call.text("platform")
+        containers,
+        call.text("name"),
+        wanted.config,
+        wanted.host,
+        wanted.networking,
+        call.text("platform") if call.version >= PLATFORM_AT_CREATE else "",
+        wanted.recursive_readonly,
     )
-    return json_answer({"Id": container.id, "Warnings": warnings}, 201)
+    return json_answer({"Id": container.id, "Warnings": [*wanted.warnings, *warnings]}, 201)
 
 
 async def inspect(call: Call) -> web.StreamResponse:
@@ -64,10 +72,16 @@ async def inspect(call: Call) -> web.StreamResponse:
     shown = container_inspect.inspect(call.engine.containers, container, call.version)
     if call.flag("size"):
         shown |= await sizes(call.engine.containers.stores, container)
-    return json_answer(inspect_for(call.version, shown))
+    return json_answer(container_for(call.version, shown))
 
 
 async def start(call: Call) -> web.StreamResponse:
+    """A HostConfig in the body had a meaning before API 1.24; some clients send an empty object."""
+    request = call.request
+    if (request.content_length or 0) > _EMPTY_OBJECT or "Transfer-Encoding" in request.headers:
+        raise Invalid(
+            "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24"
+        )
     timing = await container_start.start(call.engine.containers, named(call))
     return empty(204, {TIMING: encode_line(timing).decode().strip()})
 
@@ -107,7 +121,8 @@ async def rename(call: Call) -> web.StreamResponse:
 
 
 async def update(call: Call) -> web.StreamResponse:
-    warnings = await container_update.update(call.engine.containers, named(call), await call.body(UpdateConfig))
+    body = updating(await call.body(UpdateConfig), call.version)
+    warnings = await container_update.update(call.engine.containers, named(call), body)
     return json_answer({"Warnings": warnings})
 
 
@@ -133,28 +148,27 @@ async def wait(call: Call) -> web.StreamResponse:
     condition = container_wait.condition(call.text("condition"))
     found = call.engine.containers.get_ended(call.path["id"])
     if isinstance(found, Exit):
-        return json_answer(_ended(found))
+        return json_answer(exit_for(call.version, found.status, found.error))
     future = container_wait.future(found, condition)
     try:
         if call.version < WAIT_FLUSHES:
-            return json_answer({"StatusCode": (await future).status})
+            exit = await future
+            return json_answer(exit_for(call.version, exit.status, ""))
         answer = await container_streams.begin(call, "application/json")
         with held(call.engine.containers.changing, found, condition, call.descriptor):
             exit = await future
     finally:
         future.cancel()
-    await answer.write_eof(encode_line(_ended(exit)))
+    await answer.write_eof(encode_line(exit_for(call.version, exit.status, exit.error)))
     return answer
 
 
-def _ended(exit: Exit) -> Json:
-    return {"StatusCode": exit.status, **({"Error": {"Message": exit.error}} if exit.error else {})}
-
-
 async def remove(call: Call) -> web.StreamResponse:
-    await container_remove.remove(
-        call.engine.containers, named(call), call.flag("force"), call.flag("v"), call.flag("link")
-    )
+    containers = call.engine.containers
+    if call.flag("link"):
+        await container_remove.remove_link(containers, call.path["id"])
+    else:
+        await container_remove.remove(containers, named(call), call.flag("force"), call.flag("v"))
     return empty()
 
 
@@ -169,19 +183,19 @@ ROUTES = (
     Route("GET", "/containers/json", list_containers),
     Route("POST", "/containers/create", create),
     Route("POST", "/containers/prune", prune),
-    Route("GET", "/containers/{id}/json", inspect),
-    Route("POST", "/containers/{id}/start", start),
-    Route("POST", "/containers/{id}/stop", stop),
-    Route("POST", "/containers/{id}/restart", restart),
-    Route("POST", "/containers/{id}/kill", kill),
-    Route("POST", "/containers/{id}/pause", pause),
-    Route("POST", "/containers/{id}/unpause", unpause),
-    Route("POST", "/containers/{id}/rename", rename),
-    Route("POST", "/containers/{id}/update", update),
-    Route("POST", "/containers/{id}/resize", resize),
-    Route("GET", "/containers/{id}/top", top),
-    Route("POST", "/containers/{id}/wait", wait, stream=True),
-    Route("DELETE", "/containers/{id}", remove),
+    Route("GET", "/containers/{id:all}/json", inspect),
+    Route("POST", "/containers/{id:all}/start", start),
+    Route("POST", "/containers/{id:all}/stop", stop),
+    Route("POST", "/containers/{id:all}/restart", restart),
+    Route("POST", "/containers/{id:all}/kill", kill),
+    Route("POST", "/containers/{id:all}/pause", pause),
+    Route("POST", "/containers/{id:all}/unpause", unpause),
+    Route("POST", "/containers/{id:all}/rename", rename),
+    Route("POST", "/containers/{id:all}/update", update),
+    Route("POST", "/containers/{id:all}/resize", resize),
+    Route("GET", "/containers/{id:all}/top", top),
+    Route("POST", "/containers/{id:all}/wait", wait, stream=True),
+    Route("DELETE", "/containers/{id:all}", remove),
     *container_streams.ROUTES,
     *container_files.ROUTES,
 )

@@ -8,12 +8,11 @@ from aiohttp import web
 
 from corten.api.call import Call, decode_object, json_answer, read_body, upload
 from corten.api.routes import Route
+from corten.api.shapes import image_for, image_row_for
 from corten.api.streams import begin, pieces, progress, progress_to_the_end
-from corten.api.versions import NO_VIRTUAL_SIZE, Version
 from corten.errors import Invalid
 from corten.images import prune as image_prune
 from corten.spec.docker.auth import AuthConfig
-from corten.spec.json import Json
 
 _SEARCH_KEYS = frozenset({"is-official", "is-automated", "stars"})
 _PRUNE_KEYS = frozenset({"dangling", "until", "label", "label!"})
@@ -22,12 +21,7 @@ _PRUNE_KEYS = frozenset({"dangling", "until", "label", "label!"})
 async def list_images(call: Call) -> web.StreamResponse:
     every, shared = call.flag("all"), call.flag("shared-size")
     images = await asyncio.to_thread(call.engine.images.list, call.filters(), every, shared)
-    return json_answer([image_for(call.version, image) for image in images])
-
-
-def image_for(version: Version, image: Json) -> Json:
-    """Below 1.44 there is a VirtualSize, the same as Size."""
-    return image if version >= NO_VIRTUAL_SIZE else {**image, "VirtualSize": image["Size"]}
+    return json_answer([image_row_for(call.version, image) for image in images])
 
 
 async def inspect(call: Call) -> web.StreamResponse:

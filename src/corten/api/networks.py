@@ -5,19 +5,22 @@ from __future__ import annotations
 from aiohttp import web
 
 from corten.api.call import Call, empty, json_answer
+from corten.api.requests import connecting
 from corten.api.routes import Route
+from corten.api.shapes import lists_containers, network_for
 from corten.engine.containers import network as container_network
 from corten.engine.containers.container import Container
-from corten.errors import NotFound
 from corten.spec.docker.networking import ConnectRequest, DisconnectRequest, EndpointSettings, NetworkCreate
 
 
 async def list_networks(call: Call) -> web.StreamResponse:
-    return json_answer(call.engine.networks.list(call.filters()))
+    listed = call.engine.networks.list(call.filters(), lists_containers(call.version))
+    return json_answer([network_for(call.version, shown) for shown in listed])
 
 
 async def inspect(call: Call) -> web.StreamResponse:
-    return json_answer(call.engine.networks.inspect(call.path["id"], call.flag("verbose"), call.text("scope")))
+    shown = call.engine.networks.inspect(call.path["id"], call.flag("verbose"), call.text("scope"))
+    return json_answer(network_for(call.version, shown))
 
 
 async def audit(call: Call) -> web.StreamResponse:
@@ -43,20 +46,16 @@ async def prune(call: Call) -> web.StreamResponse:
 async def connect(call: Call) -> web.StreamResponse:
     body = await call.body(ConnectRequest)
     network, container = _both(call, body.container)
-    settings = body.endpoint_config or EndpointSettings()
+    settings = connecting(body.endpoint_config or EndpointSettings(), call.version)
     await container_network.connect(call.engine.containers, container, network, settings)
     return web.Response(status=200)
 
 
 async def disconnect(call: Call) -> web.StreamResponse:
+    """Force means endpoints without a container, which another daemon may have left; here there are none of those."""
     body = await call.body(DisconnectRequest)
-    try:
-        network, container = _both(call, body.container)
-    except NotFound:
-        if body.force:
-            return web.Response(status=200)
-        raise
-    await container_network.disconnect(call.engine.containers, container, network, body.force)
+    network, container = _both(call, body.container)
+    await container_network.disconnect(call.engine.containers, container, network)
     return web.Response(status=200)
 
 

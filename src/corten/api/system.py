@@ -6,6 +6,7 @@ from aiohttp import web
 
 from corten.api.call import Call, json_answer
 from corten.api.routes import Route
+from corten.api.shapes import info_for, usage_for
 from corten.api.streams import progress
 from corten.api.versions import DF_TYPES
 from corten.errors import Invalid
@@ -32,14 +33,14 @@ async def version(call: Call) -> web.StreamResponse:
 
 
 async def info(call: Call) -> web.StreamResponse:
-    return json_answer(await call.engine.system.info())
+    return json_answer(info_for(call.version, await call.engine.system.info()))
 
 
 async def disk_usage(call: Call) -> web.StreamResponse:
     types = frozenset(call.query.getall("type", [])) if call.version >= DF_TYPES else frozenset()
     for type in types - _DF_TYPES:
         raise Invalid(f"unknown object type: {type}")
-    return json_answer(await call.engine.system.disk_usage(types))
+    return json_answer(usage_for(call.version, await call.engine.system.disk_usage(types)))
 
 
 async def check(call: Call) -> web.StreamResponse:

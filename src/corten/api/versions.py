@@ -27,10 +27,10 @@ def parse(text: str) -> Version:
 NEWEST, OLDEST = parse(API_VERSION), parse(MIN_API_VERSION)
 
 # What came with which version, by the name that code here asks for.
+WEBSOCKET_BYTES = Version(1, 28)  # websockets have binary messages
 WAIT_FLUSHES = Version(1, 30)  # wait answers its head at once
 STREAM_TYPES = Version(1, 42)  # attach, exec and logs distinguish framed output from raw
 STOP_SIGNAL = Version(1, 42)  # stop and restart take a signal
-NO_VIRTUAL_SIZE = Version(1, 44)  # images have no VirtualSize
 PLATFORM_AT_CREATE = Version(1, 41)
 PRUNE_NAMED_VOLUMES = Version(1, 42)  # below, prune takes named volumes too
 DF_TYPES = Version(1, 42)

@@ -12,7 +12,7 @@ from corten import __version__
 from corten.aio.threads import to_walk_thread
 from corten.engine.configuration import Configuration
 from corten.engine.containers.containers import Containers
-from corten.engine.containers.list import ImageNames, summary
+from corten.engine.containers.list import summaries
 from corten.engine.containers.sizes import sizes
 from corten.engine.containers.stats import total_memory
 from corten.engine.events import Events
@@ -75,6 +75,7 @@ class System:
         """GET /info."""
         settings, facts = self._configuration.settings, self._configuration.facts
         images = await asyncio.to_thread(self._images.list)
+        pools = [{"Base": base, "Size": size} for base, size in settings.address_pools]
         return {
             "ID": self._id,
             **self._counts(),
@@ -115,8 +116,8 @@ class System:
             "RuncCommit": {"ID": "", "Expected": ""},
             "InitCommit": {"ID": "", "Expected": ""},
             "SecurityOptions": list(settings.security_options),
-            "DefaultAddressPools": [{"Base": base, "Size": size} for base, size in settings.address_pools] or None,
             "CDISpecDirs": [],
+            **({"DefaultAddressPools": pools} if pools else {}),
             "Warnings": [*settings.warnings, *self._networks.warnings] or None,
         }
 
@@ -153,10 +154,10 @@ class System:
         if every or "image" in types:
             shown["LayersSize"], shown["Images"] = await self._image_usage()
         if every or "container" in types:
-            names, containers = ImageNames(self._images), list(self._containers.by_id.values())
+            row, containers = summaries(self._containers), list(self._containers.by_id.values())
             containers.sort(key=lambda container: -container.record.created)
             sized = [(container, await sizes(self._containers.stores, container)) for container in containers]
-            shown["Containers"] = [summary(names, c) | found for c, found in sized if not c.gone]
+            shown["Containers"] = [row(c) | found for c, found in sized if not c.gone]
         if every or "volume" in types:
             counted = [await to_walk_thread(self._volumes.shown, volume, True) for volume in self._volumes.list()]
             there = {volume.name for volume in self._volumes.list()}

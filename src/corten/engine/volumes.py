@@ -187,12 +187,12 @@ class Volumes:
         wanted = filters or Filters()
         wanted.check(_LIST_KEYS)
         dangling = wanted.flag("dangling") if "dangling" in wanted else None
-        names = wanted.get("name")
+        named = wanted.pattern("name")
         return [
             volume
             for name, volume in sorted(self._all.items())
             if (dangling is None or dangling != bool(self._users.get(name)))
-            and (names is None or any(part in name for part in names))
+            and named(name)
             and wanted.allows("driver", volume.driver)
             and wanted.match_labels("label", volume.labels)
         ]

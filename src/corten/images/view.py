@@ -43,7 +43,8 @@ def summary(
 
 
 def details(record: ImageRecord, tags: Iterable[str], digests: Iterable[str], driver: Json, parent: str = "") -> Json:
-    """The answer to inspect. `driver` is GraphDriver; `parent` as in `summary`."""
+    """The answer to inspect, with what older versions have of the container that an image was made of. `driver` is
+    GraphDriver; `parent` as in `summary`."""
     config = record.config
     shown: Json = {
         "Id": record.id,
@@ -52,6 +53,8 @@ def details(record: ImageRecord, tags: Iterable[str], digests: Iterable[str], dr
         "Parent": parent,
         "Comment": _comment(config),
         "Created": record.created,
+        "Container": config.container,
+        "ContainerConfig": config.container_config,
         "DockerVersion": config.docker_version,
         "Author": config.author,
         "Config": {**Config().to_json(), **config.config},

@@ -40,6 +40,7 @@ from corten.network.addresses import Addresses
 from corten.network.definition import Definition
 from corten.network.endpoint import Endpoint
 from corten.network.interface import InterfaceSpec
+from corten.spec.json import Json
 
 HOST, OUTSIDE = "host", "outside"  # where packets come from: this machine itself, any other that can send here
 
@@ -177,6 +178,11 @@ class ActiveNetwork:
         if gone.host_index is not None:
             self.by_host_index.pop(gone.host_index, None)
         return True
+
+    @property
+    def attached(self) -> Json:
+        """Its containers by id, as GET /networks/ID shows them."""
+        return {endpoint.container_id: endpoint.attached for endpoint in self.endpoints.values()}
 
     @property
     def device(self) -> str:

@@ -26,11 +26,13 @@ def mount_points(
     host_config: HostConfig,
     volumes_from: Mapping[str, Sequence[MountPoint]] | None = None,
     exists: Callable[[str], bool] | None = None,
+    recursive_readonly: bool = True,
 ) -> list[MountPoint]:
     """All mount points of a new container; `config` is already merged with its image's.
 
     volumes_from  the mount points of each container that HostConfig.VolumesFrom names, by name without ":ro"
     exists        says whether a bind source of --mount is there; None does not ask
+    recursive_readonly  what a read-only bind means that does not say whether what is mounted below it is meant
 
     Volumes come back without a `source`, anonymous ones also without a `name`: the engine makes them. Raises Invalid in
     Docker's words, also for two mounts at one place.
@@ -48,7 +50,8 @@ def mount_points(
         if point.destination in own:
             raise Invalid(f"Duplicate mount point: {point.destination}")
         own.add(point.destination)
-        points[point.destination] = point
+        flat = point.type == "bind" and point.rro == "if-possible" and not recursive_readonly
+        points[point.destination] = replace(point, rro="no") if flat else point
     _add_image_volumes(points, own, config.volumes or {}, driver)
     _check_number(points.values(), len(host_config.tmpfs or {}))
     for point in points.values():

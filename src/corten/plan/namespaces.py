@@ -16,6 +16,11 @@ def joins(mode: str | None) -> str:
     return mode.partition(":")[2] if mode and mode.startswith("container:") else ""
 
 
+def user_defined(mode: str | None) -> bool:
+    """True for a network that clients make; there names are the name server's."""
+    return bool(mode) and mode not in ("default", "bridge", "host", "none") and not joins(mode)
+
+
 def own_network(host_config: HostConfig) -> bool:
     """True when the container's network namespace is neither the host's nor another container's."""
     mode = host_config.network_mode or "default"

@@ -38,13 +38,13 @@ def update_resources(
 ) -> tuple[HostConfig, Json, list[str]]:
     """(new HostConfig, OCI's linux.resources with only what changes, warnings).
 
-    A zero or an empty field of `body` means "leave it". Raises Invalid when a value can never be, Conflict when it does
-    not go with what the container has. Neither argument is changed.
+    A zero or an empty field of `body` means "leave it"; a PidsLimit of zero or less is none. Raises Invalid when a
+    value can never be, Conflict when it does not go with what the container has. Neither argument is changed.
     """
     check_restart_policy(body.restart_policy)
     asked = {name: value for name in _CONTROL if (value := getattr(body, name))}
     if body.pids_limit is not None:
-        asked["pids_limit"] = body.pids_limit
+        asked["pids_limit"] = max(0, body.pids_limit)
     warnings = check_resources(Resources(**asked), facts, update=True)
     # without what this machine cannot do: the warnings have said so
     changes = Resources(**{name: value for name, value in asked.items() if _CONTROL[name] in facts.controls})
@@ -53,8 +53,6 @@ def update_resources(
     except Conflict as error:
         raise Conflict(f"Cannot update container {container_id}: {error}") from error
     updated = host_config.replace(**vars(changes))
-    if changes.pids_limit is not None and changes.pids_limit <= 0:
-        updated = updated.replace(pids_limit=None)
     if body.restart_policy.name:
         updated = updated.replace(restart_policy=body.restart_policy)
     return updated, _changed(changes, facts), warnings

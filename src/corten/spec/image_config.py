@@ -94,8 +94,8 @@ class RootFS(msgspec.Struct, frozen=True):
 
 
 class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True, rename={"os_version": "os.version"}):
-    """`config` has those fields of CONFIG that were sent and are not null, each of its type; `created` is RFC 3339,
-    or "" when it is not said."""
+    """`config` has those fields of CONFIG that were sent and are not null, each of its type; so has `container_config`,
+    which is of the `container` that the image was made of. `created` is RFC 3339, or "" when it is not said."""
 
     architecture: str = ""
     os: str = ""
@@ -105,6 +105,8 @@ class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True, rename={"os_v
     author: str = ""
     comment: str = ""
     docker_version: str = ""
+    container: str = ""
+    container_config: Json = {}
     config: Json = {}
     rootfs: RootFS = RootFS()
     history: tuple[History, ...] = ()
@@ -158,7 +160,8 @@ def recorded(body: str) -> tuple[ImageConfig, Invalid | None]:
     """
     try:
         found = msgspec.json.decode(body, type=ImageConfig)
-        msgspec.convert(found.config, _STORED)
+        for config in (found.config, found.container_config):
+            msgspec.convert(config, _STORED)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return _repaired(body)
     return found, None

@@ -37,7 +37,9 @@ class World:
     def make(self, name: str, sandbox: str = "") -> Any:
         (self.root / name).mkdir()
         state = SimpleNamespace(started_at=1)
-        record = SimpleNamespace(config=Config(hostname=name), host_config=HostConfig(), state=state, sandbox=sandbox)
+        record = SimpleNamespace(
+            config=Config(hostname=name), host_config=HostConfig(), state=state, sandbox=sandbox, links={}
+        )
         self.all[name] = SimpleNamespace(id=name, bundle=self.root / name, record=record, endpoints={}, rewriting=None)
         return self.all[name]
 

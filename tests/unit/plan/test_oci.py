@@ -303,7 +303,9 @@ def test_update_says_only_what_changes() -> None:
     assert update_resources(host, {"Memory": 32 << 20}, FACTS)[1] == {"memory": {"limit": 32 << 20}}
     assert update_resources(host, {"MemorySwap": -1}, FACTS)[1] == {"memory": {"swap": -1}}
     assert update_resources(host, {"NanoCpus": 10**9}, FACTS)[1] == {"cpu": {"period": 100_000, "quota": 100_000}}
-    assert update_resources(host, {"PidsLimit": 0}, FACTS)[1] == {"pids": {"limit": -1}}
+    for unlimited in (0, -1, -2):
+        updated, resources, _ = update_resources(host, {"PidsLimit": unlimited}, FACTS)
+        assert (updated.pids_limit, resources) == (0, {"pids": {"limit": -1}})
     assert update_resources(host, {"RestartPolicy": {"Name": "always"}}, FACTS)[1] == {}
     assert host == normalize_host_config({"Memory": 64 << 20, "CpuShares": 5}, FACTS)
 

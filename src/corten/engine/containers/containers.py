@@ -74,10 +74,24 @@ class Containers:
     def add(self, container: Container) -> None:
         self.by_id[container.id] = container
         self.by_name[container.record.name] = container
-        if container.record.host_config.links:
+        if container.record.links:
             self.with_links[container.id] = container
         if joins(container.record.host_config.network_mode):
             self.joining[container.id] = container
+
+    def link(self, container: Container, links: dict[str, str]) -> None:
+        """Give it other links, see `Record.links`."""
+        container.record.links = links
+        if links:
+            self.with_links[container.id] = container
+        else:
+            self.with_links.pop(container.id, None)
+
+    def link_of(self, reference: str) -> tuple[Container | None, str]:
+        """The container that has the link "app/alias", and the alias; None for what names no link."""
+        name, _, alias = reference.removeprefix("/").partition("/")
+        parent = self.by_name.get(name)
+        return (parent, alias) if parent is not None and alias in parent.record.links else (None, "")
 
     def drop(self, container: Container) -> None:
         self.by_id.pop(container.id, None)
@@ -95,10 +109,13 @@ class Containers:
         self.events.publish("container", action, container.id, container.attributes(**more))
 
     def get(self, reference: str) -> Container:
-        """By id, name, or the start of an id. NotFound; Invalid when the start is that of several."""
+        """By id, name, link, or the start of an id. NotFound; Invalid when the start is that of several."""
         found = self.by_id.get(reference) or self.by_name.get(reference.removeprefix("/"))
         if found is not None:
             return found
+        parent, alias = self.link_of(reference)
+        if parent is not None and (linked := self.by_id.get(parent.record.links[alias])) is not None:
+            return linked
         if not reference:
             raise Invalid("no container was named")
         matches = [container for id, container in self.by_id.items() if id.startswith(reference)]

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from corten.aio.threads import alone
-from corten.engine.containers import names, records
+from corten.engine.containers import links, names, records
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.names import check_name
 from corten.engine.containers.removal import release_volumes
 from corten.engine.containers.stores import Stores
-from corten.engine.networks.networks import Networks
+from corten.engine.containers.wanted import networks_of, with_ids
 from corten.engine.volume_content import fill_volumes
 from corten.engine.volumes import Volumes
 from corten.errors import Invalid, NotFound, Unavailable
@@ -24,14 +24,12 @@ from corten.images.images import Image
 from corten.plan.facts import MountPoint
 from corten.plan.merge import merge_config
 from corten.plan.mount_points import mount_points, volumes_from
-from corten.plan.namespaces import joins
 from corten.plan.validate.create import check_create
 from corten.plan.validate.defaults import normalize_host_config
 from corten.spec import platform as platforms
 from corten.spec.docker import times
 from corten.spec.docker.config import Config, NetworkingConfig
 from corten.spec.docker.host_config import HostConfig
-from corten.spec.docker.networking import EndpointSettings
 
 MOST_MOUNTS = 1000
 _AT_ONCE = 10  # volumes that are made before others have a turn
@@ -45,22 +43,28 @@ async def create(
     host_config: HostConfig,
     networking: NetworkingConfig,
     platform: str = "",
+    recursive_readonly: bool = True,
 ) -> tuple[Container, list[str]]:
-    """A new container in state "created", and warnings. Invalid, NotFound (image), Conflict (name)."""
+    """A new container in state "created", and warnings. Invalid, NotFound (image), Conflict (name).
+
+    `recursive_readonly`: a read-only bind is so for what is mounted below its source as well, where it does not say."""
     stores, facts = containers.stores, containers.configuration.facts
     checked_name = check_name(name) if name else ""
     image = await stores.images.provide(config.image)
     _check_platform(config.image, image, platform)
     config = merge_config(image.defaults, config)
     warnings = check_create(config, host_config, networking, facts)
-    host_config = normalize_host_config(host_config, facts)
+    host_config = with_ids(containers, normalize_host_config(host_config, facts))
     if checked_name:
         containers.check_free(checked_name)
-    record = _record(containers, checked_name, image, config, host_config, networking)
+    linked = links.resolve(containers, host_config)
+    record = _record(containers, checked_name, image, config, host_config.replace(links=None), networking)
+    record.links = linked
+    warnings += links.unused(host_config, record.networks)
     container = Container(record, stores.bundle(record.id))
     with containers.reserved(container):
         try:
-            await _prepare(containers, container, host_config)
+            await _prepare(containers, container, host_config, recursive_readonly)
             await fill_volumes(stores, facts, container)
             containers.save(container)
         except BaseException:
@@ -108,41 +112,13 @@ def _record(
         args=words[1:],
         config=config,
         host_config=host_config,
-        networks=wanted_networks(containers.networks, host_config, networking),
+        networks=networks_of(containers.networks, config, host_config, networking),
     )
 
 
-def wanted_networks(
-    networks: Networks, host_config: HostConfig, networking: NetworkingConfig
-) -> dict[str, EndpointSettings]:
-    """Endpoint settings by the network's name: that of NetworkMode first, then the others that the client named.
-
-    A network that is not there is the start's business, as with dockerd; one that cannot give what is asked is refused.
-    """
-    mode = host_config.network_mode or "default"
-    if joins(mode):
-        return {}
-    if mode == "host" and set(networking.endpoints_config or {}) - {"host"}:
-        raise Invalid("conflicting options: a container in the host's network cannot be in another one as well")
-    asked = {_name(networks, ref): settings for ref, settings in (networking.endpoints_config or {}).items()}
-    first = _name(networks, mode)
-    wanted = {first: asked.pop(first, EndpointSettings()), **asked}
-    for name, settings in wanted.items():
-        try:
-            networks.validate(name, settings)
-        except NotFound:
-            continue
-    return wanted
-
-
-def _name(networks: Networks, reference: str) -> str:
-    try:
-        return networks.find(reference).definition.name
-    except NotFound:
-        return reference
-
-
-async def _prepare(containers: Containers, container: Container, host_config: HostConfig) -> None:
+async def _prepare(
+    containers: Containers, container: Container, host_config: HostConfig, recursive_readonly: bool
+) -> None:
     stores, record = containers.stores, container.record
     borrowed = {}
     for text in host_config.volumes_from or ():
@@ -151,7 +127,7 @@ async def _prepare(containers: Containers, container: Container, host_config: Ho
             borrowed[name] = containers.get(name).record.mounts
         except NotFound as error:  # a 404 would make clients pull the image, and try again
             raise Invalid(str(error)) from error
-    points = await _mount_points(record.config, host_config, borrowed)
+    points = await _mount_points(record.config, host_config, borrowed, recursive_readonly)
     for number, point in enumerate(points, 1):  # one by one: what was held when one fails is released by `unprepare`
         record.mounts.append(_with_source(stores.volumes, container, point))
         if number % _AT_ONCE == 0:
@@ -161,13 +137,13 @@ async def _prepare(containers: Containers, container: Container, host_config: Ho
 
 
 async def _mount_points(
-    config: Config, host_config: HostConfig, borrowed: Mapping[str, Sequence[MountPoint]]
+    config: Config, host_config: HostConfig, borrowed: Mapping[str, Sequence[MountPoint]], recursive_readonly: bool
 ) -> list[MountPoint]:
     """Raises Invalid, also for more of them than a container can have, and Unavailable when the source of a bind is on
     a file system that does not answer."""
 
     def find() -> list[MountPoint]:
-        return mount_points(config, host_config, borrowed, os.path.exists)
+        return mount_points(config, host_config, borrowed, os.path.exists, recursive_readonly)
 
     try:
         points = await alone(find, _LOOK) if host_config.binds or host_config.mounts else find()

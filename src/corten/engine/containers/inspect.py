@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from corten.engine.containers import links
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.records import Record
@@ -40,7 +41,7 @@ def inspect(containers: Containers, container: Container, version: tuple[int, in
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": containers.execs.running_in(container) or None,
-        "HostConfig": record.host_config.to_json(version),
+        "HostConfig": record.host_config.replace(links=links.shown(containers, container)).to_json(version),
         "GraphDriver": {"Data": _places(containers, container), "Name": settings.driver},
         "Mounts": [inspect_mount(point) for point in record.mounts],
         "Config": record.config.to_json(version),

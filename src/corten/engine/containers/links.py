@@ -1,62 +1,120 @@
-"""--link on the default network: names in /etc/hosts, and variables. In user-defined networks the name server has
-links, and there are no variables."""
+"""--link on the default network: names of containers ("/app/db" is what /app calls db), rows of /etc/hosts, variables.
+
+A record has the links of its container as ids by alias (`Record.links`), so renames change nothing. In user-defined
+networks there are none: the name server has what EndpointSettings.Links says, and there are no variables.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
-from corten.errors import Conflict
+from corten.errors import Conflict, Invalid, NotFound
+from corten.plan.namespaces import joins, user_defined
+from corten.plan.validate.network import parse_link
+from corten.spec.docker.host_config import HostConfig
+from corten.spec.docker.networking import EndpointSettings
 
+DEFAULT = "bridge"
 _NOT_PASSED = ("HOME", "PATH")
 
 
+def resolve(containers: Containers, host: HostConfig) -> dict[str, str]:
+    """Ids by alias, of HostConfig.Links; an alias that is named twice is the first's. Raises Invalid."""
+    found: dict[str, str] = {}
+    if not user_defined(host.network_mode):
+        for text in host.links or ():
+            name, alias = parse_link(text)
+            found.setdefault(alias, _target(containers, name).id)
+    return found
+
+
+def unused(host: HostConfig, networks: Mapping[str, EndpointSettings]) -> list[str]:
+    """A warning of create for HostConfig.Links where only the endpoints' count."""
+    if host.links and user_defined(host.network_mode) and not any(settings.links for settings in networks.values()):
+        return [
+            "HostConfig.Links has no effect in user-defined networks: EndpointSettings.Links names containers there"
+        ]
+    return []
+
+
+def _target(containers: Containers, name: str) -> Container:
+    """The container of that name; of one in the network of another, that one."""
+    try:
+        target = containers.get(name)
+        while owner := joins(target.record.host_config.network_mode):
+            target = containers.get(owner)
+    except NotFound as error:  # a 404 would make clients pull the image, and try again
+        raise Invalid(f"could not get container for {name}: {error}") from error
+    if target.record.host_config.network_mode == "host":
+        raise Invalid(
+            "conflicting options: host type networking can't be used with links. This would result in undefined "
+            "behavior"
+        )
+    return target
+
+
+def shown(containers: Containers, container: Container) -> list[str] | None:
+    """HostConfig.Links as inspect shows it: "/db:/app/alias"."""
+    name = container.record.name
+    there = [(alias, target) for alias, id in container.record.links.items() if (target := containers.by_id.get(id))]
+    return [f"/{target.record.name}:/{name}/{alias}" for alias, target in there] or None
+
+
+def names_by_id(containers: Containers) -> dict[str, list[str]]:
+    """What containers are called by those that have a link to them: "/app/db"."""
+    found: dict[str, list[str]] = {}
+    for parent in containers.with_links.values():
+        for alias, id in parent.record.links.items():
+            found.setdefault(id, []).append(f"/{parent.record.name}/{alias}")
+    return found
+
+
 def linked(containers: Containers, container: Container) -> list[tuple[str, Container]]:
-    """(alias, container) of each link. NotFound for a container that is gone, Conflict for one that does not run."""
-    found = []
-    for text in container.record.host_config.links or ():
-        target, _, alias = text.partition(":")
-        other = containers.get(target)
+    """(alias, container) of each link, at a start. Raises Conflict when one cannot be reached."""
+    found: list[tuple[str, Container]] = []
+    if DEFAULT not in container.record.networks:
+        return found
+    for alias, id in container.record.links.items():
+        name, other = f"/{container.record.name}/{alias}", containers.by_id.get(id)
+        if other is None:
+            raise Conflict(f"Cannot link to a removed container AS {name}: remove the link with rm --link {name[1:]}")
+        if DEFAULT not in other.record.networks:
+            raise Conflict(f"Cannot link to /{other.record.name}, as it does not belong to the default network")
         if not other.record.state.has_task:
-            name = (alias or other.record.name).rpartition("/")[2]
-            raise Conflict(
-                f"Cannot link to a non running container: /{other.record.name} AS /{container.record.name}/{name}"
-            )
-        found.append(((alias or target).rpartition("/")[2], other))
+            raise Conflict(f"Cannot link to a non running container: /{other.record.name} AS {name}")
+        found.append((alias, other))
     return found
 
 
 def linking(containers: Containers, container: Container) -> list[Container]:
     """Running containers with a link to this one: where it is may have changed with its start."""
-    found = []
-    for other in containers.with_links.values():
-        targets = [text.partition(":")[0].removeprefix("/") for text in other.record.host_config.links or ()]
-        if other.record.state.has_task and (container.record.name in targets or container.id in targets):
-            found.append(other)
-    return found
+    return [
+        other
+        for other in containers.with_links.values()
+        if other.record.state.has_task and container.id in other.record.links.values()
+    ]
 
 
 def host_entries(containers: Containers, container: Container) -> list[str]:
-    """ "name:address" for every name of every linked container that runs, on a network that both are in."""
+    """ "name:address" for every name of every linked container that runs, where both are in the default network."""
     entries = []
-    for text in container.record.host_config.links or ():
-        target, _, alias = text.partition(":")
-        other = containers.by_name.get(target.removeprefix("/")) or containers.by_id.get(target)
-        if other is None or (address := _address(container, other)) == "":
+    for alias, id in container.record.links.items():
+        other = containers.by_id.get(id)
+        endpoint = other.endpoints.get(DEFAULT) if other is not None and DEFAULT in container.endpoints else None
+        if other is None or endpoint is None or not (address := endpoint.settings.get("IPAddress")):
             continue
-        names = ((alias or target).rpartition("/")[2], other.record.config.hostname, other.record.name)
-        entries += [f"{name}:{address}" for name in dict.fromkeys(names) if name]
-    return entries
+        names = (alias, other.record.config.hostname, other.record.name)
+        entries += [f"{name}:{address}" for name in names if name]
+    return list(dict.fromkeys(entries))
 
 
 def environment(containers: Containers, container: Container) -> list[str]:
     """Docker's variables about every linked container: where its ports are, what it is called, what it was given."""
     found: list[str] = []
-    if "bridge" not in container.record.networks:
-        return found
     for alias, other in linked(containers, container):
-        endpoint = other.endpoints.get("bridge")
+        endpoint = other.endpoints.get(DEFAULT)
         if endpoint is not None and (address := endpoint.settings.get("IPAddress")):
             prefix = alias.upper().replace("-", "_")
             found += _ports(prefix, address, _exposed(other))
@@ -94,8 +152,3 @@ def _runs(exposed: Sequence[tuple[int, str]]) -> Iterator[tuple[tuple[int, str],
             if index - start > 2:
                 yield exposed[start], exposed[index - 1]
             start = index
-
-
-def _address(container: Container, other: Container) -> str:
-    shared = (other.endpoints[name] for name in container.endpoints if name in other.endpoints)
-    return next((address for e in shared if (address := e.settings.get("IPAddress") or "")), "")

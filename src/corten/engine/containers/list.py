@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 
+from corten.engine.containers import links
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.inspect import endpoint_settings, ports
@@ -27,8 +27,8 @@ _Test = Callable[[Container], bool]
 
 def shown(containers: Containers, every: bool = False, limit: int = 0, filters: Filters | None = None) -> list[Json]:
     """Docker's list, youngest first; see `select`. Raises Invalid for a filter that does not exist."""
-    names = ImageNames(containers.stores.images)
-    return [summary(names, container) for container in select(containers, every, limit, filters or Filters())]
+    make = summaries(containers)
+    return [make(container) for container in select(containers, every, limit, filters or Filters())]
 
 
 def select(containers: Containers, every: bool, limit: int, filters: Filters) -> list[Container]:
@@ -75,16 +75,13 @@ def _by_health(containers: Containers, values: frozenset[str]) -> _Test:
 
 
 def _by_id(containers: Containers, values: frozenset[str]) -> _Test:
-    return lambda c: any(c.id.startswith(value) or value in c.id for value in values)
+    return lambda c: any(c.id.startswith(value) for value in values)
 
 
 def _by_name(containers: Containers, values: frozenset[str]) -> _Test:
-    """A regular expression that matches the name with or without its slash, or a part of it."""
-    try:
-        wanted = [re.compile(value) for value in values]
-    except re.error:
-        wanted = [re.compile(re.escape(value)) for value in values]
-    return lambda c: any(w.search("/" + c.record.name) or w.search(c.record.name) for w in wanted)
+    """With or without its slash; not the names that links give it."""
+    named = Filters({"name": values}).pattern("name")
+    return lambda c: named("/" + c.record.name) or named(c.record.name)
 
 
 def _by_label(containers: Containers, values: frozenset[str]) -> _Test:
@@ -180,12 +177,18 @@ _MAKERS: dict[str, Callable[[Containers, frozenset[str]], _Test]] = {
 }
 
 
-def summary(names: ImageNames, container: Container) -> Json:
-    """Docker's ContainerSummary, without sizes."""
+def summaries(containers: Containers) -> Callable[[Container], Json]:
+    """What makes the rows of one list."""
+    images, linked = ImageNames(containers.stores.images), links.names_by_id(containers)
+    return lambda container: summary(images, container, linked.get(container.id, ()))
+
+
+def summary(names: ImageNames, container: Container, linked: Iterable[str] = ()) -> Json:
+    """Docker's ContainerSummary, without sizes; `linked` are the names that links give it."""
     record = container.record
     return {
         "Id": record.id,
-        "Names": ["/" + record.name],
+        "Names": sorted(["/" + record.name, *linked]),
         "Image": names.of(record),
         "ImageID": record.image_id,
         "Command": " ".join([record.path, *map(_quoted, record.args)]),
@@ -194,10 +197,17 @@ def summary(names: ImageNames, container: Container) -> Json:
         "Labels": record.labels,
         "State": container.status,
         "Status": status(container),
-        "HostConfig": {"NetworkMode": record.host_config.network_mode or "default"},
+        "HostConfig": _host(record),
         "NetworkSettings": {"Networks": {name: endpoint_settings(container, name) for name in record.networks}},
         "Mounts": [inspect_mount(point) for point in record.mounts],
     }
+
+
+def _host(record: Record) -> Json:
+    shown: Json = {"NetworkMode": record.host_config.network_mode or "default"}
+    if record.host_config.annotations:
+        shown["Annotations"] = record.host_config.annotations
+    return shown
 
 
 def _quoted(word: str) -> str:

@@ -85,8 +85,13 @@ async def _connect(
     settings: EndpointSettings,
     index: int,
 ) -> None:
-    """Ports are published on the first network that can: a port of the host leads to one place."""
+    """Ports are published on the first network that can: a port of the host leads to one place.
+
+    The container's own MAC address is for NetworkMode's network, also when that was left and connected again.
+    """
     host, config = container.record.host_config, container.record.config
+    if config.mac_address and not settings.mac_address and network == _main_network(containers, container):
+        settings = settings.replace(mac_address=config.mac_address)
     published = any(any(endpoint.ports.values()) for endpoint in container.endpoints.values())
     request = EndpointRequest(
         network,
@@ -100,6 +105,14 @@ async def _connect(
         index=index,
     )
     container.endpoints[network] = await containers.networks.connect(request)
+
+
+def _main_network(containers: Containers, container: Container) -> str:
+    """The name of NetworkMode's network; "" when it is gone."""
+    try:
+        return containers.networks.find(container.record.host_config.network_mode).definition.name
+    except (NotFound, Invalid):
+        return ""
 
 
 async def adopt_all(containers: Containers, container: Container, stack: AsyncExitStack) -> None:
@@ -228,14 +241,13 @@ def _free_index(container: Container) -> int:
     return next(n for n in range(len(names) + 1) if str(n) not in taken)
 
 
-async def disconnect(containers: Containers, container: Container, network: str, force: bool = False) -> None:
+async def disconnect(containers: Containers, container: Container, network: str) -> None:
+    """POST /networks/ID/disconnect; `network` is a name. NotFound when it is not connected, Conflict with "host"."""
     async with container.lock:
         record = container.record
         if container.gone:
             raise NotFound(f"No such container: {container.id}")
         if network not in record.networks:
-            if force:
-                return
             raise NotFound(f"container {container.id} is not connected to network {network}")
         if record.host_config.network_mode == "host":
             raise Conflict("cannot disconnect a container from the host's network")

@@ -51,6 +51,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     image         the reference it was created with; `image_id` and `chain_id` are what that meant then
     config        Docker's Config, merged with the image's; `host_config` with defaults filled in
     networks      wanted endpoint settings by network name, in the order of connecting
+    links         of --link on the default network: ids of containers by what this one calls them
     endpoints     what is connected now, as the network room can adopt it again: network name -> JSON
     mounts        what is mounted where; sources of volumes are filled in
     timing        seconds that the phases of the last start took
@@ -70,6 +71,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     config: Config
     host_config: HostConfig
     networks: dict[str, EndpointSettings] = {}
+    links: dict[str, str] = {}
     endpoints: dict[str, Json] = {}
     mounts: list[MountPoint] = []
     platform: str = "linux"

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from corten.engine.containers import files as container_files
 from corten.engine.containers import removal, stop
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.sizes import tree_size
-from corten.errors import Conflict, CortenError, Invalid, NotFound
+from corten.errors import Conflict, CortenError, NotFound
 from corten.spec.docker import times
 from corten.spec.docker.filters import Filters
 
 _PRUNE_KEYS = frozenset({"until", "label", "label!"})
 
 
-async def remove(
-    containers: Containers, container: Container, force: bool = False, volumes: bool = False, link: bool = False
-) -> None:
-    """Conflict while it runs (unless `force`) or while another removal is under way, Invalid for links."""
-    if link:
-        raise Invalid(f"cannot remove link {container.record.name}: this engine has no links between containers")
+async def remove(containers: Containers, container: Container, force: bool = False, volumes: bool = False) -> None:
+    """Conflict while it runs (unless `force`) or while another removal is under way."""
     state = container.record.state
     if state.status == "removing":
         raise Conflict(f"removal of container {container.record.name} is already in progress")
@@ -34,6 +31,24 @@ async def remove(
         if container.record.state.running:
             raise Conflict(_still_runs(container))
         await removal.remove_locked(containers, container, volumes)
+
+
+async def remove_link(containers: Containers, reference: str) -> None:
+    """Take the link "app/alias" away. NotFound; Conflict for what is a container's own name or id."""
+    parent, alias = containers.link_of(reference)
+    if parent is None:
+        containers.get(reference)
+        raise Conflict("Conflict, cannot remove the default link name of the container")
+    async with parent.lock:
+        before = parent.record.links
+        containers.link(parent, {name: id for name, id in before.items() if name != alias})
+        try:
+            containers.save(parent)
+        except BaseException:
+            containers.link(parent, before)
+            raise
+        if parent.record.state.has_task:
+            await container_files.rewrite_network(containers, [parent])
 
 
 def _still_runs(container: Container) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
-from corten.engine.containers import lifecycle, parents, pause, records, removal, restarts, run
+from corten.engine.containers import lifecycle, links, parents, pause, records, removal, restarts, run
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.errors import CortenError, Invalid, NotFound
@@ -32,6 +32,8 @@ async def restore(containers: Containers) -> None:
                 containers.stores.volumes.hold(point.name, record.id)
     for container in containers.joining.values():
         _find_sandbox(containers, container)
+    for container in containers.by_id.values():
+        _find_links(containers, container)
     every = list(containers.by_id.values())
     adopted: dict[Container, bool] = {}
     with_task = [container for container in every if container.record.state.has_task]
@@ -51,6 +53,19 @@ def _find_sandbox(containers: Containers, container: Container) -> None:
         while name := joins(owner.record.host_config.network_mode):
             owner = containers.get(name)
         record.sandbox = owner.id
+
+
+def _find_links(containers: Containers, container: Container) -> None:
+    """Records of version 0.1.0 have links by name."""
+    host = container.record.host_config
+    if not host.links:
+        return
+    container.record.host_config = host.replace(links=None)
+    found: dict[str, str] = {}
+    for text in host.links:
+        with suppress(NotFound, Invalid):  # it is gone
+            found |= {**links.resolve(containers, host.replace(links=[text])), **found}
+    containers.link(container, found)
 
 
 async def _one(container: Container, step: Callable[[], Awaitable[None]]) -> None:

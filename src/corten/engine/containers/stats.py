@@ -57,8 +57,8 @@ async def sample(containers: Containers, container: Container, before: Json | No
             counters = await task.stats()
             empty = _counters(counters)
             shown["read"] = times.rfc3339(times.now())
-            if container.endpoints:
-                shown["networks"] = await task.interface_counters()
+            if container.endpoints and (counted := await task.interface_counters()):
+                shown["networks"] = counted
         except Unavailable:
             raise
         except CortenError:  # it ended while we asked
@@ -75,7 +75,7 @@ def _counters(counters: Json) -> Json:
         "pids_stats": {key: pids[key] for key in ("current", "limit") if pids.get(key)},
         "cpu_stats": _cpu(counters.get("cpu") or {}),
         "memory_stats": _memory(memory),
-        "blkio_stats": _blkio(counters.get("blkio") or {}),
+        "blkio_stats": _blkio(counters.get("blkio") or {}, [] if counters.get("version") == 1 else None),
     }
 
 
@@ -114,8 +114,9 @@ def _memory(memory: Json) -> Json:
     return shown
 
 
-def _blkio(blkio: Json) -> Json:
-    return {docker: blkio.get(ours) or None for docker, ours in _BLKIO.items()}
+def _blkio(blkio: Json, nothing: list[Json] | None = None) -> Json:
+    """`nothing` is what Docker says where there was no block I/O: null with control groups v2."""
+    return {docker: blkio.get(ours) or nothing for docker, ours in _BLKIO.items()}
 
 
 def system_cpu() -> int:

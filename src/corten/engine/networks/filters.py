@@ -4,27 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from corten.errors import Invalid
 from corten.network.definition import Definition
 from corten.network.driver import ActiveNetwork
 from corten.spec.docker import times
 from corten.spec.docker.filters import Filters
 
 LIST_FILTERS = frozenset(("dangling", "driver", "id", "label", "name", "scope", "type"))
+_TYPES = frozenset(("builtin", "custom"))
 PRUNE_FILTERS = frozenset(("until", "label", "label!"))
 
 
-def matches(network: ActiveNetwork, filters: Filters) -> bool:
-    """Docker's filters of GET /networks."""
-    made = network.definition
+def chosen(networks: Iterable[ActiveNetwork], filters: Filters) -> list[Definition]:
+    """Those that GET /networks lists. Invalid for a filter, or a type, that Docker does not know."""
+    filters.check(LIST_FILTERS)
+    for kind in filters.get("type", frozenset()) - _TYPES:
+        raise Invalid(f"invalid filter: 'type'='{kind}'")
+    id, name = filters.pattern("id"), filters.pattern("name")
+    dangling = filters.flag("dangling") if "dangling" in filters else None
+    return [
+        made
+        for network in networks
+        if _has(made := network.definition, filters) and id(made.id) and name(made.name)
+        if dangling in (None, not network.endpoints and not made.predefined)
+    ]
+
+
+def _has(made: Definition, filters: Filters) -> bool:
     kind = "builtin" if made.predefined else "custom"
-    dangling = not network.endpoints and not made.predefined
-    return (
-        all(filters.allows(key, value) for key, value in (("driver", made.driver), ("scope", "local"), ("type", kind)))
-        and ("dangling" not in filters or filters.flag("dangling") == dangling)
-        and ("id" not in filters or any(value in made.id for value in filters["id"]))
-        and ("name" not in filters or any(value in made.name for value in filters["name"]))
-        and filters.match_labels("label", made.labels)
-    )
+    values = (("driver", made.driver), ("scope", "local"), ("type", kind))
+    return all(filters.allows(key, value) for key, value in values) and filters.match_labels("label", made.labels)
 
 
 def prunable(networks: Iterable[ActiveNetwork], filters: Filters) -> list[Definition]:

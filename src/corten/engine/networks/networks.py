@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from corten.aio.background import Background
-from corten.engine.networks.filters import LIST_FILTERS, matches, prunable
+from corten.engine.networks.filters import chosen, prunable
 from corten.engine.networks.requests import definition_of
 from corten.errors import Conflict, Forbidden, NotFound
 from corten.network import audit, predefined, subnets
@@ -198,17 +198,16 @@ class Networks:
         """By id, name, or the start of an id, see `NetworkStore.find`. Raises NotFound, Invalid."""
         return self.store.find(reference)
 
-    def list(self, filters: Filters | None = None) -> Sequence[Json]:
-        """Docker's list: without the containers. Invalid for a filter that Docker does not know."""
-        chosen = filters or Filters()
-        chosen.check(LIST_FILTERS)
-        return [n.definition.wire({}) for n in self.store.values() if matches(n, chosen)]
+    def list(self, filters: Filters | None = None, containers: bool = False) -> Sequence[Json]:
+        """Docker's list, with the `containers` of each or without. Invalid for a filter that Docker does not know."""
+        found = chosen(self.store.values(), filters or Filters())
+        return [made.wire(self.store[made.id].attached if containers else {}) for made in found]
 
     def inspect(self, reference: str, verbose: bool = False, scope: str = "") -> Json:
         network = self.find(reference)
         if scope not in ("", "local"):
             raise NotFound(f"network {reference} not found")
-        shown = network.definition.wire({e.container_id: e.attached for e in network.endpoints.values()})
+        shown = network.definition.wire(network.attached)
         return {**shown, "Services": {}} if verbose else shown
 
     async def create(self, request: NetworkCreate) -> Json:

@@ -14,7 +14,7 @@ from corten.plan.facts import HostFacts
 from corten.plan.mount_parse import check_tmpfs
 from corten.plan.mount_points import mount_points, volumes_from
 from corten.plan.validate.logging import check_logging
-from corten.plan.validate.network import check_mac, check_network
+from corten.plan.validate.network import check_mac, check_network, parse_link
 from corten.plan.validate.resources import check_resources, check_restart_policy, check_ulimits, unreachable
 from corten.plan.validate.security import check_security
 from corten.plan.validate.text import check_line, check_word, one_line
@@ -174,7 +174,7 @@ def _check_words(host: HostConfig) -> None:
     if "" in (host.annotations or {}):
         raise Invalid("invalid Annotations: the empty string is not permitted as an annotation key")
     for link in host.links or ():
-        check_word("link", link)
+        parse_link(link)
 
 
 def _check_places(config: Config, host: HostConfig) -> None:

@@ -17,6 +17,7 @@ from corten.spec.docker.networking import EndpointIPAMConfig, EndpointSettings
 
 _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", re.ASCII)
+_MAC_AND_MODE = "mac-address and the network mode"
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
 
 
@@ -51,6 +52,22 @@ def check_endpoint(endpoint: EndpointSettings) -> None:
     check_mac(endpoint.mac_address)
     for alias in endpoint.aliases or ():
         check_word("alias", alias)
+    for link in endpoint.links or ():
+        parse_link(link)
+
+
+def parse_link(text: str) -> tuple[str, str]:
+    """(container, alias) of one --link: "db", "db:alias", or as inspect shows it, "/db:/app/alias". Invalid."""
+    check_word("link", text)
+    parts = text.split(":")
+    if not text or len(parts) > 2 or not all(parts):
+        raise Invalid(f"bad format for links: {text}" if text else "empty string specified for links")
+    name, alias = parts[0], parts[-1]
+    if name.startswith("/"):
+        name, alias = name[1:], alias.rpartition("/")[2]
+    if not name or not alias:
+        raise Invalid(f"bad format for links: {text}")
+    return name, alias
 
 
 def check_mac(text: str) -> None:
@@ -121,13 +138,17 @@ def _check_extra_host(text: str) -> None:
 
 
 def _check_mode(config: Config, host: HostConfig, mode: str) -> None:
-    joined = mode.startswith("container:")
+    joined = mode == "container" or mode.startswith("container:")
     if joined and not joins(mode):
         raise Invalid("Invalid network mode: invalid container format container:<name|id>")
     if host.uts_mode == "host" and config.hostname:
         raise Invalid("conflicting options: hostname and the UTS mode")
-    if mode in ("host",) or joined:
+    if mode == "host" or joined:
         _refuse_beside(config, host, joined)
+    if config.network_disabled and (mode == "host" or joined):
+        raise Invalid(f"conflicting options: a disabled network and the network mode {mode}")
+    if mode == "none" and config.mac_address:
+        raise Invalid(f"conflicting options: {_MAC_AND_MODE}")
 
 
 def _refuse_beside(config: Config, host: HostConfig, joined: bool) -> None:
@@ -138,7 +159,7 @@ def _refuse_beside(config: Config, host: HostConfig, joined: bool) -> None:
         (True, config.hostname, "hostname and the network mode"),
         (True, host.dns, "dns and the network mode"),
         (True, host.extra_hosts, "custom host-to-IP mapping and the network mode"),
-        (False, config.mac_address, "mac-address and the network mode"),
+        (False, config.mac_address, _MAC_AND_MODE),
         (True, host.port_bindings, publishing),
         (True, host.publish_all_ports, publishing),
         (True, config.exposed_ports, "port exposing and the container type network mode"),

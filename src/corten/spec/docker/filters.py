@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from corten.errors import Invalid
 
@@ -47,6 +48,15 @@ class Filters(Mapping[str, frozenset[str]]):
         """No such filter, or `value` is one of its values."""
         return key not in self._values or value in self._values[key]
 
+    def pattern(self, key: str) -> Callable[[str], bool]:
+        """Whether a text is one of the values of `key`, or one of them, as a regular expression, is found in it. What
+        is no expression is only itself, as with Docker. Everything matches when there is no such filter."""
+        if key not in self._values:
+            return lambda text: True
+        values = self._values[key]
+        expressions = [found for value in values if (found := _compiled(value)) is not None]
+        return lambda text: text in values or any(each.search(text) for each in expressions)
+
     def match_labels(self, key: str, labels: Mapping[str, str]) -> bool:
         """Every "name" or "name=value" of filter `key` is in `labels`."""
         return all(_labelled(wanted, labels) for wanted in self._values.get(key, ()))
@@ -54,6 +64,13 @@ class Filters(Mapping[str, frozenset[str]]):
     def excludes_labels(self, key: str, labels: Mapping[str, str]) -> bool:
         """One of the labels of a negative filter ("label!") is there."""
         return any(_labelled(unwanted, labels) for unwanted in self._values.get(key, ()))
+
+
+def _compiled(value: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(value)
+    except (re.error, OverflowError, RecursionError):
+        return None
 
 
 _BOOLEANS = {"1": True, "true": True, "t": True, "0": False, "false": False, "f": False}

@@ -72,8 +72,8 @@ class Resources(Struct, go="container.Resources"):
     devices: list[DeviceMapping] | None = None
     device_cgroup_rules: list[str] | None = None
     device_requests: list[DeviceRequest] | None = None
-    kernel_memory: Int64 = field(default=0, omitempty=True, until=(1, 42))
-    kernel_memory_tcp: Int64 = field(default=0, key="KernelMemoryTCP", omitempty=True)
+    kernel_memory: Int64 = field(default=0, until=(1, 42))
+    kernel_memory_tcp: Int64 = field(default=0, key="KernelMemoryTCP", omitempty=(1, 42))
     memory_reservation: Int64 = 0
     memory_swap: Int64 = 0
     memory_swappiness: Int64 | None = None

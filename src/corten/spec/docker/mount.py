@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 class BindOptions(Struct, go="mount.BindOptions"):
     propagation: Propagation = field(default="", omitempty=True)
-    non_recursive: bool = field(default=False, omitempty=True)
-    create_mountpoint: bool = field(default=False, omitempty=True)
-    read_only_non_recursive: bool = field(default=False, omitempty=True)
-    read_only_force_recursive: bool = field(default=False, omitempty=True)
+    non_recursive: bool = field(default=False, omitempty=True, since=(1, 40))
+    create_mountpoint: bool = field(default=False, omitempty=True, since=(1, 42))
+    read_only_non_recursive: bool = field(default=False, omitempty=True, since=(1, 44))
+    read_only_force_recursive: bool = field(default=False, omitempty=True, since=(1, 44))
 
 
 class Driver(Struct, go="mount.Driver"):
@@ -26,7 +26,7 @@ class VolumeOptions(Struct, go="mount.VolumeOptions"):
     no_copy: bool = field(default=False, omitempty=True)
     labels: dict[str, str] | None = field(default=None, omitempty=True)
     driver_config: Driver | None = field(default=None, omitempty=True)
-    subpath: str = field(default="", omitempty=True)
+    subpath: str = field(default="", omitempty=True, since=(1, 45))
 
 
 class ImageOptions(Struct, go="mount.ImageOptions"):
@@ -38,7 +38,7 @@ class TmpfsOptions(Struct, go="mount.TmpfsOptions"):
 
     size_bytes: Int64 = field(default=0, omitempty=True)
     mode: FileMode = field(default=0, omitempty=True)
-    options: list[list[str]] | None = field(default=None, omitempty=True)
+    options: list[list[str]] | None = field(default=None, omitempty=True, since=(1, 46))
 
 
 class Mount(Struct, go="mount.Mount"):

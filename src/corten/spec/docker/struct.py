@@ -42,7 +42,7 @@ class Field:
     __slots__ = ("key", "omitempty", "since", "until", "zero")
 
     def __init__(
-        self, zero: Any, key: str, omitempty: bool, since: Version | None = None, until: Version | None = None
+        self, zero: Any, key: str, omitempty: bool | Version, since: Version | None = None, until: Version | None = None
     ) -> None:
         self.zero = zero
         self.key = key
@@ -59,9 +59,14 @@ class Field:
             return True
         return (self.since is None or version >= self.since) and (self.until is None or version < self.until)
 
-    def omitted(self, value: object) -> bool:
+    def omits(self, version: Version | None) -> bool:
+        """Whether Go's omitempty holds for it in an API version."""
+        since = self.omitempty
+        return version is None or version >= since if isinstance(since, tuple) else since
+
+    def omitted(self, value: object, version: Version | None) -> bool:
         """Go's omitempty: zero values, and empty lists and maps; a pointer to a zero value is none."""
-        return self.omitempty and (value == self.zero or value in ([], {}))
+        return self.omits(version) and (value == self.zero or value in ([], {}))
 
 
 class _UnsetJson:
@@ -76,19 +81,27 @@ class _UnsetJson:
 
     def __init__(self, fields: dict[str, Field], version: Version | None) -> None:
         known = {attribute: field for attribute, field in fields.items() if field.known(version)}
-        self.shown = {field.key: UNSET if field.omitted(field.zero) else field.zero for field in known.values()}
+        self.shown = {
+            field.key: UNSET if field.omitted(field.zero, version) else field.zero for field in known.values()
+        }
         self.nested = [
             (attribute, field.key)
             for attribute, field in known.items()
-            if not field.omitempty and type(field.zero) not in _SCALARS
+            if not field.omits(version) and type(field.zero) not in _SCALARS
         ]
-        self.omits = any(field.omitempty for field in known.values())
+        self.omits = any(field.omits(version) for field in known.values())
 
 
 def field(
-    *, default: Any, key: str = "", omitempty: bool = False, since: Version | None = None, until: Version | None = None
+    *,
+    default: Any,
+    key: str = "",
+    omitempty: bool | Version = False,
+    since: Version | None = None,
+    until: Version | None = None,
 ) -> Any:
-    """A field that is not regular: `since` is the first API version that has it, `until` the first that has not."""
+    """A field that is not regular: `since` is the first API version that has it, `until` the first that has not;
+    `omitempty` can be the first in which Go has it."""
     return Field(default, key, omitempty, since, until)
 
 
@@ -155,7 +168,7 @@ class Struct:
         for attribute, value in values.items():
             field = fields[attribute]
             if field.key in shown:
-                shown[field.key] = UNSET if field.omitted(value) else _plain(value, show)
+                shown[field.key] = UNSET if field.omitted(value, version) else _plain(value, show)
         return {key: value for key, value in shown.items() if value is not UNSET} if unset.omits else shown
 
     @classmethod
