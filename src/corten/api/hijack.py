@@ -1,8 +1,8 @@
 """Taking a client's connection out of aiohttp's hands, as attach and exec do.
 
 This module and `corten.http.heads` are the only ones that touch aiohttp's and asyncio's inner workings; here it is
-three overrides (`connection_made`, `eof_received`, `finish_response`), two private attributes (`_message_tail`,
-`_upgraded`) and the transport's `max_size`. tests/contract/test_hijack.py holds what must stay true.
+three overrides (`connection_made`, `eof_received`, `finish_response`), three private attributes (`_message_tail`,
+`_payload_parser`, `_upgraded`) and the transport's `max_size`. tests/contract/test_hijack.py holds what must stay true.
 
 How it goes. aiohttp's parser keeps the bytes behind a request's head only for "Upgrade: websocket"; for "tcp" it drops
 them. So the head of a request that may be hijacked (by its path) is rewritten before the parser sees it: it gets
@@ -90,9 +90,10 @@ class Connection(BoundedHeads):
             self._feed(head)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """True keeps the connection open for writing: a client that only closed its sending side reads on."""
+        """True keeps the connection open for writing: a client that only closed its sending side reads on. One of a
+        websocket says its end in a message."""
         self.ended = True
-        return self._upgraded
+        return self._upgraded and self._payload_parser is None
 
     async def finish_response(self, request: Any, resp: Any, start_time: float | None) -> tuple[Any, bool]:
         if self.taken and not isinstance(resp, Hijacked):
@@ -137,6 +138,11 @@ class Hijacked(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         return
+
+
+def has_ended(request: web.BaseRequest) -> bool:
+    """The client has sent all that it will send."""
+    return isinstance(request.protocol, Connection) and request.protocol.ended
 
 
 async def take(request: web.BaseRequest, framed: bool, stream_types: bool) -> Taken:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from corten.api import containers, distribution, events, execs, images, networks, system, versions, volumes
+from corten.api import containers, distribution, events, execs, images, networks, system, versions, volumes, websockets
 from corten.api.call import HEADERS, Call, json_answer
 from corten.api.errors import message, status
 from corten.api.hijack import Connection
@@ -27,6 +27,7 @@ _TABLES = (
     images.ROUTES,
     networks.ROUTES,
     volumes.ROUTES,
+    websockets.ROUTES,
     events.ROUTES,
     distribution.ROUTES,
 )
