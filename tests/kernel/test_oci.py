@@ -4,54 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-BUSYBOX = "/bin/busybox"
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-    pytest.mark.skipif(not os.path.exists(BUSYBOX), reason="needs Debian's busybox-static"),
-]
-
-
-class Runtime:
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.bundle = root / "bundle"
-        (self.bundle / "rootfs/bin").mkdir(parents=True)
-        shutil.copy(BUSYBOX, self.bundle / "rootfs/bin/busybox")
-        for applet in ("sh", "sleep", "id", "echo"):
-            (self.bundle / "rootfs/bin" / applet).symlink_to("busybox")
-        assert self("spec", "-b", str(self.bundle)).returncode == 0
-
-    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
-        # Output to a file: a created container holds it open, and a pipe would be waited for.
-        with (self.root / "out").open("w+") as out:
-            command = [sys.executable, "-m", "corten.oci", "--root", str(self.root / "state"), *words]
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, timeout=30)
-            out.seek(0)
-            return subprocess.CompletedProcess(command, done.returncode, out.read())
-
-    def configure(self, *command: str) -> None:
-        path = self.bundle / "config.json"
-        spec = json.loads(path.read_text())
-        spec["process"] |= {"args": list(command), "terminal": False}
-        spec["linux"]["cgroupsPath"] = f"/corten-oci-test-{os.getpid()}"
-        path.write_text(json.dumps(spec))
-
-
-@pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    runtime = Runtime(tmp_path)
-    yield runtime
-    runtime("delete", "--force", "box")
-    assert not list((tmp_path / "state").glob("*/state.json"))
-    assert not os.path.exists(f"/sys/fs/cgroup/pids/corten-oci-test-{os.getpid()}")
+from oci_bundle import Runtime
 
 
 def test_run_gives_the_program_s_status(runtime: Runtime) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from corten.daemon.config import Config
 from corten.errors import Invalid, Unsupported
-from corten.kernel import caps
+from corten.kernel import apparmor, caps
 from corten.plan.facts import DeviceNode, HostFacts
 from corten.plan.validate.resources import ULIMITS
 from corten.runtime import cgroups
@@ -71,6 +71,7 @@ def gather(config: Config) -> tuple[HostFacts, tuple[str, ...]]:
         controls=frozenset({"devices", *(name for name, key in _CONTROLS.items() if can[key])}),
         time_namespace=os.path.exists("/proc/self/ns/time"),
         cgroup_namespace=os.path.exists("/proc/self/ns/cgroup"),
+        apparmor=apparmor.enabled(),
         uid_map=uids,
         gid_map=gids,
         thermal_paths=tuple(sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle"))),

@@ -122,6 +122,12 @@ def drop_bounding(keep: Iterable[str]) -> None:
             raise OSError(errno.EPERM, f"{os.strerror(errno.EPERM)} in prctl(PR_CAPBSET_DROP, {number})")
 
 
+def make_effective(names: Iterable[str]) -> None:
+    """Add `names`, which are permitted, to the effective set. Raises EPERM."""
+    effective, permitted, inheritable = _get(0)
+    _set(effective | mask(names), permitted, inheritable)
+
+
 def set_ambient(names: Iterable[str]) -> None:
     """Make the ambient set exactly `names`."""
     prctl(PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -88,6 +89,12 @@ def default_signal(number: int) -> None:
 def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
     """Close the descriptors from `first` to `last` (close_range(2)): one call, however many there are."""
     sys.syscall("close_range", sys.SYS_close_range, first, last, 0)
+
+
+def is_refused_execve() -> bool:
+    """Whether a filter of this process's system calls keeps execve(2) from the kernel, which would say EFAULT."""
+    sys.attempt(sys.SYS_execve, None, None, None)
+    return ctypes.get_errno() != errno.EFAULT
 
 
 def join_new_session_keyring() -> None:

@@ -31,6 +31,7 @@ SYS_inotify_init1 = 294 if _X86 else 26
 SYS_inotify_add_watch = 254 if _X86 else 27
 SYS_seccomp = 317 if _X86 else 277
 SYS_bpf = 321 if _X86 else 280
+SYS_execve = 59 if _X86 else 221
 SYS_execveat = 322 if _X86 else 281
 SYS_rt_sigaction = 13 if _X86 else 134
 SYS_keyctl = 250 if _X86 else 219

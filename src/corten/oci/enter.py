@@ -11,6 +11,7 @@ from corten.oci import state
 from corten.oci.create import filter_of, send_console, write_pid
 from corten.runtime import messages, null, spawn
 from corten.runtime.enter import Entry, foreign_namespaces
+from corten.runtime.plan import check_labels
 from corten.spec.json import Json
 
 
@@ -20,6 +21,7 @@ def exec_(arguments: Namespace) -> int:
     if container.status() not in ("running", "created"):
         raise Conflict(f"cannot exec in a container that is {container.status()}: {arguments.id}")
     process = _process(arguments, container.spec())
+    check_labels(process)
     terminal = bool(process.get("terminal"))
     if terminal and not arguments.console_socket:
         raise Invalid("a terminal needs --console-socket")
@@ -66,4 +68,9 @@ def _process(arguments: Namespace, spec: Json) -> Json:
         process["capabilities"] = {**sets, **{n: [*(sets.get(n) or ()), *arguments.cap] for n in names}}
     if arguments.no_new_privs:
         process["noNewPrivileges"] = True
+    process |= {key: text for key, text in _labels(arguments).items() if text}
     return process
+
+
+def _labels(arguments: Namespace) -> Json:
+    return {"apparmorProfile": arguments.apparmor, "selinuxLabel": arguments.process_label}

@@ -136,8 +136,9 @@ def _exec_flags(child: argparse.ArgumentParser) -> None:
     child.add_argument("--console-socket", default="")
     child.add_argument("--preserve-fds", type=int, default=0)
     child.add_argument("--no-new-privs", action="store_true")
-    for ignored in ("--process-label", "--apparmor", "--cgroup"):
-        child.add_argument(ignored, help=argparse.SUPPRESS)
+    child.add_argument("--apparmor", default="", help="AppArmor profile of the process")
+    child.add_argument("--process-label", default="", help="refused: SELinux is not supported")
+    child.add_argument("--cgroup", help=argparse.SUPPRESS)
     child.add_argument("--ignore-paused", action="store_true", help=argparse.SUPPRESS)
     child.add_argument("args", nargs=argparse.REMAINDER)
 

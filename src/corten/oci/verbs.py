@@ -215,7 +215,7 @@ def features(arguments: Namespace) -> int:
             "capabilities": sorted(caps.known()),
             "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False},
             "seccomp": {"enabled": True},
-            "apparmor": {"enabled": False},
+            "apparmor": {"enabled": True},
             "selinux": {"enabled": False},
         },
     }

@@ -80,6 +80,7 @@ class HostFacts:
     time_namespace: bool = False
     cgroup_namespace: bool = True
     recursive_readonly: bool = True
+    apparmor: bool = False
     uid_map: tuple[IdRange, ...] = ()
     gid_map: tuple[IdRange, ...] = ()
     thermal_paths: tuple[str, ...] = ()

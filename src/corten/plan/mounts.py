@@ -12,6 +12,7 @@ from corten.plan.facts import HostFacts, MountPoint, SpecInputs
 from corten.plan.namespaces import cgroup_namespace, remapped
 from corten.plan.paths import clean
 from corten.plan.process import INIT_IN_CONTAINER, runs_init
+from corten.plan.security import parse_security_options
 from corten.plan.tmpfs import merge_options
 from corten.spec.json import Json
 
@@ -71,7 +72,8 @@ def _asked(inputs: SpecInputs, facts: HostFacts) -> list[Json]:
 def _defaults(inputs: SpecInputs, facts: HostFacts) -> Iterable[Json]:
     host = inputs.host_config
     privileged = host.privileged
-    writable_cgroups = cgroup_namespace(host, facts) == "private" and remapped(host, facts)
+    own = cgroup_namespace(host, facts) == "private" and remapped(host, facts)
+    writable_cgroups = own or parse_security_options(host.security_opt).writable_cgroups
     for destination, kind, source, defaults in _DEFAULTS:
         options = list(defaults)
         if destination == "/dev/shm":

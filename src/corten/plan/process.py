@@ -33,6 +33,8 @@ def container_process(inputs: SpecInputs, facts: HostFacts) -> Json:
         "noNewPrivileges": security.no_new_privileges,
         "oomScoreAdj": host.oom_score_adj,
     }
+    if security.apparmor:
+        process["apparmorProfile"] = security.apparmor
     limits = rlimits(host.ulimits or (), facts)
     if limits:
         process["rlimits"] = limits
@@ -110,8 +112,9 @@ def exec_process(
         "noNewPrivileges": spec["process"].get("noNewPrivileges", False),
         "oomScoreAdj": spec["process"].get("oomScoreAdj", 0),
     }
-    if spec["process"].get("rlimits"):
-        process["rlimits"] = spec["process"]["rlimits"]
+    for kept in ("rlimits", "apparmorProfile"):
+        if spec["process"].get(kept):
+            process[kept] = spec["process"][kept]
     if tty:
         process.update(_console(exec_config.console_size))
     return process

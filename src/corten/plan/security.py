@@ -139,6 +139,12 @@ def _keyed_option(option: str) -> tuple[str, Any]:
     raise Invalid(f'invalid --security-opt 2: "{option}"')
 
 
+def without_effect(options: SecurityOptions) -> list[str]:
+    """Warnings: what was asked for and will not be."""
+    labels = [label for label in options.labels if label != "disable"]
+    return [f"SELinux is not supported: the label {label!r} has no effect" for label in labels]
+
+
 def unfiltered(host_config: HostConfig, profile: str) -> bool:
     """Whether no system call is filtered. A privileged container has no default profile, and may ask for one."""
     return profile == "unconfined" or (host_config.privileged and not profile)

@@ -12,7 +12,7 @@ from corten.kernel import pty
 from corten.runtime import messages, null
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.init import close_all_but, fail, reset_signals, seal_imports
-from corten.runtime.limits import apply_limits
+from corten.runtime.limits import make_room, set_oom_score
 from corten.runtime.plan import NAMESPACES
 from corten.runtime.program import Program
 
@@ -85,8 +85,13 @@ class Enter:
     def wait_for_parent(self) -> None:
         messages.expect(self.channel, messages.ENTERED)
 
-    def be_limited(self) -> None:
-        self.warnings = apply_limits(0, self.entry.process)
+    def prepare_limits(self) -> None:
+        self.warnings = set_oom_score(0, self.entry.process)
+        if self.userns:
+            make_room(0, self.entry.process)
+
+    def be_confined(self) -> None:
+        self.program.be_confined()
 
     def join_namespaces(self) -> None:
         flags = 0
@@ -137,6 +142,9 @@ class Enter:
     def own_stdio(self) -> None:
         self.program.own_stdio((0, 1, 2))
 
+    def be_limited(self) -> None:
+        self.program.be_limited()
+
     def become_user(self) -> None:
         self.program.become_user()
 
@@ -155,7 +163,8 @@ STEPS: tuple[tuple[str, Callable[[Enter], None]], ...] = (
     ("leave parent", Enter.leave_parent),  # all other descriptors; 0, 1 and 2 are the container's by now
     ("cgroup", Enter.enter_cgroup),  # limited and accounted before it can do anything inside
     ("parent", Enter.wait_for_parent),  # it sees to the v2 group where no process can be cloned into it
-    ("limits", Enter.be_limited),  # inside a user namespace they could not be raised
+    ("room", Enter.prepare_limits),  # inside a user namespace they could not be raised
+    ("apparmor", Enter.be_confined),  # only the host's /proc is known to be the kernel's
     ("join namespaces", Enter.join_namespaces),  # one setns: all or none; the root is the container's from here on
     # Only now can the container see this process. Who may trace in there (CAP_SYS_PTRACE) gets at whatever it can see:
     # it has no root, no directory and no descriptor of the host's any more.
@@ -164,6 +173,7 @@ STEPS: tuple[tuple[str, Callable[[Enter], None]], ...] = (
     ("console", Enter.open_console),
     ("find user", Enter.find_identity),
     ("own stdio", Enter.own_stdio),  # for the user found before; the terminal's as well
+    ("limits", Enter.be_limited),  # what comes before needs descriptors of its own
     ("become user", Enter.become_user),
     ("find executable", Enter.find_executable),
     ("close", Enter.close_rest),

@@ -19,7 +19,7 @@ from corten.kernel import process as p
 from corten.kernel import pty
 from corten.runtime import messages, null
 from corten.runtime.cgroups import Cgroup
-from corten.runtime.limits import apply_limits
+from corten.runtime.limits import set_oom_score
 from corten.runtime.plan import CLONED_INTO, NAMESPACES, Plan
 from corten.runtime.prepare import Prepared
 from corten.runtime.program import Program
@@ -36,7 +36,7 @@ class Inheritance(NamedTuple):
     keep: tuple[int, ...] = ()  # passed on to the program, numbers from 3 on (--preserve-fds)
     console_size: tuple[int, int] = (0, 0)
     parent_death_signal: bool = False  # for a parent that stays: it reads the output and records the end
-    limits_itself: bool = False  # its parent does not know the specification
+    parent_has_work: bool = True  # hooks, and what only the host's root may set; without, the child sets its score itself
 
 
 class Init:
@@ -113,11 +113,14 @@ class Init:
     def make_file_systems(self) -> None:
         self.rootfs.make_file_systems()
 
-    def be_limited(self) -> None:
-        if self.inheritance.limits_itself:
-            self.warnings = apply_limits(0, self.plan.spec["process"])
+    def await_parent(self) -> None:
+        if self.inheritance.parent_has_work:
+            messages.expect(self.channel, messages.HOOKED)
         else:
-            messages.expect(self.channel, messages.LIMITED)
+            self.warnings = set_oom_score(0, self.plan.spec["process"])
+
+    def be_confined(self) -> None:
+        self.program.be_confined()
 
     def change_root(self) -> None:
         self.rootfs.change_root()
@@ -167,6 +170,9 @@ class Init:
     def find_identity(self) -> None:
         self.program.find_identity()
 
+    def be_limited(self) -> None:
+        self.warnings += self.program.be_limited()
+
     def become_user(self) -> None:
         self.program.become_user()
 
@@ -205,7 +211,8 @@ STEPS: tuple[tuple[str, Callable[[Init], None]], ...] = (
     ("session", Init.new_session),
     ("file systems", Init.make_file_systems),  # proc, sysfs, mqueue show the namespaces they are made in; with a user
     # namespace the kernel wants to see the host's proc unobscured meanwhile: before the root changes
-    ("limits", Init.be_limited),  # the parent's work, where there is one, went on beside the steps above
+    ("parent", Init.await_parent),  # its work, where there is one, went on beside the steps above
+    ("apparmor", Init.be_confined),  # only the host's /proc is known to be the kernel's
     ("change root", Init.change_root),  # from here on no path can lead to the host
     ("mounts", Init.place_mounts),
     ("devices", Init.fill_dev),  # after the mounts: /dev is one of them
@@ -218,14 +225,15 @@ STEPS: tuple[tuple[str, Callable[[Init], None]], ...] = (
     ("find user", Init.find_identity),  # /etc/passwd of the container, still as root
     ("protect", Init.protect_paths),  # read-only and masked paths, read-only root: nothing is made from here on
     ("stdio", Init.take_stdio),
-    ("become user", Init.become_user),  # seccomp without no_new_privs goes in here, before privileges go
+    ("limits", Init.be_limited),  # the mounts and the terminal may have needed more than the program is allowed
+    ("become user", Init.become_user),
     # Changing ids cleared it; a parent that has exited by now is noticed at "start".
     ("parent's death", Init.bind_to_parent),
     ("find executable", Init.find_executable),  # as the user, who may not see what root sees
     ("close", Init.close_rest),
     ("ready", Init.report_ready),
     ("start", Init.wait_for_start),
-    ("execute", Init.execute),  # seccomp with no_new_privs, then execve
+    ("execute", Init.execute),  # seccomp, then execve: nothing of ours is called below the filter
 )
 
 

@@ -6,14 +6,14 @@ A SOCK_SEQPACKET pair, one small JSON object a packet, in this order:
     ------                                -----
     (id maps are written)
     Mapped                      →         only with a new user namespace: the child becomes its root
-    Limited                     →         its rlimits are set, and hooks that belong here have run
+    Hooked                      →         hooks that belong here have run; its limits may be raised as far as it will
                                 ←         Console, with the terminal's master      only with a terminal
                                 ←         Ready: everything is done but execve; with its phases' times and warnings,
                                           and which of its descriptors is the null device
     Start                       →
                                 ←         end of file: execve has happened (the socket closes on exec)
 
-Who was not made by the runtime but becomes the first process (`spawn.become`) limits itself, and gets Start only.
+Who was not made by the runtime but becomes the first process (`spawn.become`) gets Start only.
 
 For a further process (exec) the order is Entered, when it is in its control groups; Forked, with the pidfd of the
 process that goes on from there; Console; the end of file.
@@ -24,6 +24,7 @@ Instead of any of its messages, and of the end of file, the child may send Faile
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ from typing import Any, NamedTuple
 from corten.errors import StartFailed
 
 MAPPED = "mapped"
-LIMITED = "limited"
+HOOKED = "hooked"
 ENTERED = "entered"
 CONSOLE = "console"
 READY = "ready"
@@ -63,8 +64,10 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def send(channel: socket.socket, kind: str, fd: int = -1, **body: Any) -> None:
     packet = json.dumps({"kind": kind, **body}).encode()
-    fds = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))] if fd >= 0 else []
-    channel.sendmsg([packet], fds)
+    if fd >= 0:
+        channel.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))])
+    else:
+        os.write(channel.fileno(), packet)  # the call that a profile allows first: a failure may be below a filter
 
 
 def receive(channel: socket.socket) -> Message | None:

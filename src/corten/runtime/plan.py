@@ -62,6 +62,9 @@ class Plan(NamedTuple):
 def plan(spec: dict[str, Any], root: tuple[MountPlan, ...]) -> Plan:
     """Plan `spec`, whose root file system is made of `root` (in order; the last is the tree itself)."""
     linux = spec.get("linux") or {}
+    check_labels(spec.get("process") or {})
+    if linux.get("mountLabel"):
+        raise InvalidSpec(f"linux.mountLabel {linux['mountLabel']!r}: SELinux is not supported")
     flags, joins, cgroup = 0, [], False
     seen = set()
     for entry in linux.get("namespaces") or ():
@@ -88,6 +91,12 @@ def plan(spec: dict[str, Any], root: tuple[MountPlan, ...]) -> Plan:
         spec, flags, cgroup, tuple(joins), id_map, "user" in seen, bool(flags & p.CLONE_NEWNS),
         _own_null(mounts, linux.get("devices") or ()), root, mounts,
     )  # fmt: skip
+
+
+def check_labels(process: dict[str, Any]) -> None:
+    """Raises InvalidSpec: a process is not started with less than the confinement that it was to have."""
+    if label := process.get("selinuxLabel"):
+        raise InvalidSpec(f"process.selinuxLabel {label!r}: SELinux is not supported")
 
 
 def _own_null(mounts: tuple[MountPlan, ...], devices: Any) -> bool:

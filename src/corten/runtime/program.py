@@ -7,11 +7,13 @@ import os
 import stat
 from typing import Any
 
-from corten.kernel import caps, seccomp
+from corten.kernel import apparmor, caps, seccomp
 from corten.kernel import process as p
 from corten.runtime import identity
+from corten.runtime.limits import apply_limits
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_TO_FILTER = frozenset({"CAP_SYS_ADMIN"})  # what loading a filter needs without no_new_privs
 _GROUPS_ANNOTATION = "dev.corten.groups"  # names of further groups, comma separated, to be looked up in the container
 
 
@@ -37,6 +39,11 @@ class Program:
         self._identity = identity.Identity(0, 0, (), "/")
         self._path = b""
         self.cwd: str = process.get("cwd") or "/"
+
+    def be_confined(self) -> None:
+        """By a profile of AppArmor, from execve on; while the host's /proc is there."""
+        if profile := self._process.get("apparmorProfile"):
+            apparmor.confine_next_program(profile)
 
     def find_identity(self) -> None:
         """Numbers from the specification, or Docker's USER text looked up in the files of this root."""
@@ -66,25 +73,26 @@ class Program:
                 if error.errno not in (errno.EINVAL, errno.EPERM, errno.EROFS):
                     raise
 
+    def be_limited(self) -> list[str]:
+        """What could not be raised, as warnings."""
+        return apply_limits(self._process)
+
     def become_user(self) -> None:
         process, who = self._process, self._identity
         capabilities = process.get("capabilities")
         if process.get("noNewPrivileges"):
             p.prctl(p.PR_SET_NO_NEW_PRIVS, 1)
-        elif self._filter is not None:
-            seccomp.load(self._filter)  # needs CAP_SYS_ADMIN, which is about to go
-        try:
-            os.chdir(self.cwd)
-        except PermissionError:
-            pass  # perhaps the user may: tried again below
+        entered = self._enter_directory(first=True)
         if capabilities is not None:
             caps.drop_bounding(capabilities.get("bounding") or ())
-        p.prctl(p.PR_SET_KEEPCAPS, 1)
+        if who.uid:
+            p.prctl(p.PR_SET_KEEPCAPS, 1)  # until execve
         self._set_groups(who)
         os.setresgid(who.gid, who.gid, who.gid)
         os.setresuid(who.uid, who.uid, who.uid)
-        self._enter_directory()
-        p.prctl(p.PR_SET_KEEPCAPS, 0)
+        if not entered:
+            self._enter_directory()
+        self._check_directory()
         if capabilities is not None:
             self._set_capabilities(capabilities, who.uid)
         p.prctl(p.PR_SET_DUMPABLE, 0)  # changing ids put it back; execve decides for the program
@@ -97,26 +105,43 @@ class Program:
             if who.groups:  # a user namespace that may not (user_namespaces(7), "setgroups")
                 raise
 
-    def _enter_directory(self) -> None:
+    def _enter_directory(self, first: bool = False) -> bool:
+        """As who may see more, and where that one may not (FUSE, NFS) as the user, as runc does. False: not entered."""
         try:
             os.chdir(self.cwd)
-            here = os.getcwd()
-        except FileNotFoundError as error:
-            # CVE-2024-21626: a directory that getcwd(2) cannot name is outside this root.
-            raise OSError(error.errno, f"the working directory {self.cwd!r} is not in the container") from error
         except OSError as error:
+            if first and isinstance(error, PermissionError):
+                return False
+            if isinstance(error, FileNotFoundError):
+                raise OSError(error.errno, f"the working directory {self.cwd!r} is not in the container") from error
             raise NotExecutable(f'chdir to cwd ("{self.cwd}") set in config.json failed: {_words(error)}', 126,
                                 error.errno or 0) from error  # fmt: skip
-        if not here.startswith("/"):
+        return True
+
+    def _check_directory(self) -> None:
+        """CVE-2024-21626: a directory that getcwd(2) cannot name is outside this root."""
+        try:
+            inside = os.getcwd().startswith("/")
+        except OSError:
+            inside = False
+        if not inside:
             raise OSError(0, f"the working directory {self.cwd!r} is not in the container")
 
     def _set_capabilities(self, sets: dict[str, list[str]], uid: int) -> None:
-        effective, permitted = sets.get("effective") or (), sets.get("permitted") or ()
+        effective, permitted = frozenset(sets.get("effective") or ()), frozenset(sets.get("permitted") or ())
         if uid != 0 and not sets.get("ambient"):
             # What the kernel does at setuid + execve for a user without ambient capabilities; said outright, since
             # keeping capabilities over setuid was ours.
-            effective, permitted = (), ()
+            effective, permitted = frozenset(), frozenset()
+        if self._needs_privilege():
+            permitted |= _TO_FILTER
         caps.apply(effective, permitted, sets.get("inheritable") or (), sets.get("ambient") or ())
+
+    def _needs_privilege(self) -> bool:
+        """Whether the filter is loaded with CAP_SYS_ADMIN, which then is permitted until execve. What a program gets
+        there does not depend on what was permitted before, but on the bounding, inheritable and ambient sets
+        (capabilities(7))."""
+        return self._filter is not None and not self._process.get("noNewPrivileges")
 
     def find_executable(self) -> None:
         """Where execve will look, found as the user it will be; raises NotExecutable."""
@@ -156,11 +181,16 @@ class Program:
     def execute(self) -> None:
         """execve. Returns only by an exception."""
         arguments = [os.fsencode(a) for a in self._args]
-        if self._filter is not None and self._process.get("noNewPrivileges"):
-            seccomp.load(self._filter)
+        if self._filter is not None:
+            if self._needs_privilege():
+                caps.make_effective(_TO_FILTER)
+            seccomp.load(self._filter)  # from here on nothing but execve: a profile need not know what we call
         try:
             os.execve(self._path, arguments, self._environment)
         except OSError as error:
+            if self._filter is not None and p.is_refused_execve():
+                text = f"the seccomp profile does not allow execve: {_words(error)}"
+                raise NotExecutable(f"exec {os.fsdecode(self._path)}: {text}", 126, error.errno or 0) from error
             missing = error.errno == errno.ENOENT  # the interpreter of a script or of a dynamic executable
             raise NotExecutable(
                 f"exec {os.fsdecode(self._path)}: {_words(error)}", 127 if missing else 126, error.errno or 0

@@ -18,7 +18,7 @@ from corten.runtime import messages
 from corten.runtime.cgroups import Cgroup
 from corten.runtime.enter import Enter, Entry
 from corten.runtime.init import Inheritance, Init, fail
-from corten.runtime.limits import apply_limits
+from corten.runtime.limits import make_room, set_oom_score
 from corten.runtime.messages import ChildFailed
 from corten.runtime.plan import NAMESPACES, Plan
 
@@ -60,16 +60,19 @@ def spawn(
         if plan.id_map:
             write_id_map(pid, plan.id_map.uids, plan.id_map.gids)
             messages.send(ours, messages.MAPPED)
-        warnings = apply_limits(pid, plan.spec.get("process") or {})
+        process = plan.spec.get("process") or {}
+        warnings = set_oom_score(pid, process)
+        if plan.userns:
+            make_room(pid, process)
         if hooks:
             hooks(pid)
-        messages.send(ours, messages.LIMITED)
+        messages.send(ours, messages.HOOKED)
         console, null, ready = until_ready(ours, pid, init.inheritance.stdio is None)
     except BaseException as error:
         reason = _reason(ours, error)
         _discard(pid, pidfd, ours, siblings)
         raise reason from (None if reason is error else error)
-    return Spawned(pid, pidfd, ours, console, null, ready["timing"], tuple(warnings))
+    return Spawned(pid, pidfd, ours, console, null, ready["timing"], (*warnings, *ready["warnings"]))
 
 
 def become(plan: Plan, inheritance: Inheritance, cgroup: Cgroup, seccomp: bytes | None) -> NoReturn:

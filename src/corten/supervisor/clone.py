@@ -120,7 +120,7 @@ def become(request: Create, inputs: Inputs, reply: socket.socket) -> NoReturn:
         wire.send(reply, {"error": encode(error)})
         os._exit(1)
     inheritance = Inheritance(
-        theirs, inputs.stdio, prepared, console_size=inputs.size, parent_death_signal=True, limits_itself=True
+        theirs, inputs.stdio, prepared, console_size=inputs.size, parent_death_signal=True, parent_has_work=False
     )
     spawn.become(plan_, inheritance, group, seccomp)
 

@@ -61,7 +61,7 @@ def _check_all(config: Config, host: HostConfig, networks: NetworkingConfig, fac
     check_restart_policy(host.restart_policy)
     _check_host(host, facts)
     warnings = check_network(config, host, networks)
-    check_security(host, facts)
+    warnings += check_security(host, facts)
     warnings += check_resources(host, facts)
     check_ulimits(host.ulimits or ())
     warnings += unreachable(host, facts)

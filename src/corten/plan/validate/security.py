@@ -9,7 +9,7 @@ from corten.errors import Invalid
 from corten.plan.devices import cgroup_rule, permissions
 from corten.plan.facts import HostFacts
 from corten.plan.namespaces import joins, own_network, remapped
-from corten.plan.security import normalize_capabilities, parse_security_options
+from corten.plan.security import SecurityOptions, normalize_capabilities, parse_security_options, without_effect
 from corten.spec.docker.host_config import HostConfig
 
 _IPC_SYSCTLS = frozenset(
@@ -19,13 +19,13 @@ _SYSCTL = re.compile(r"[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_:@-]+)+", re.ASCII)
 _PERMISSIONS = re.compile(r"[rwm]{1,3}", re.ASCII)
 
 
-def check_security(host: HostConfig, facts: HostFacts) -> None:
-    """Raises Invalid when a mode, an option or a name is unknown, or does not go with another."""
+def check_security(host: HostConfig, facts: HostFacts) -> list[str]:
+    """Warnings. Raises Invalid when a mode, an option or a name is unknown, or does not go with another."""
     _check_modes(host)
     _check_remapped(host, facts)
     normalize_capabilities("CapAdd", host.cap_add)
     normalize_capabilities("CapDrop", host.cap_drop)
-    _check_options(host)
+    options = _check_options(host, facts)
     for key, value in (host.sysctls or {}).items():
         check_sysctl(key, value, host, facts)
     _check_devices(host)
@@ -33,6 +33,7 @@ def check_security(host: HostConfig, facts: HostFacts) -> None:
         for path in paths or ():
             if not path.startswith("/"):
                 raise Invalid(f"invalid {field}: '{path}' is not an absolute path")
+    return without_effect(options)
 
 
 def _check_modes(host: HostConfig) -> None:
@@ -65,17 +66,21 @@ def _check_remapped(host: HostConfig, facts: HostFacts) -> None:
         raise Invalid("cannot share the host PID namespace when user namespaces are enabled")
 
 
-def _check_options(host: HostConfig) -> None:
+def _check_options(host: HostConfig, facts: HostFacts) -> SecurityOptions:
     options = [option for option in host.security_opt or () if option != "systempaths=unconfined"]
-    profile = parse_security_options(options).seccomp
+    asked = parse_security_options(options)
+    if asked.apparmor not in ("", "unconfined") and not facts.apparmor:
+        raise Invalid(f"AppArmor profile {asked.apparmor!r} cannot be applied: this machine has no AppArmor")
+    profile = asked.seccomp
     if profile in ("", "unconfined", "builtin"):
-        return
+        return asked
     try:
         decoded = json.loads(profile)
     except (ValueError, RecursionError) as error:
         raise Invalid(f"Decoding seccomp profile failed: {error}") from error
     if not isinstance(decoded, dict):
         raise Invalid("Decoding seccomp profile failed: it is not a JSON object")
+    return asked
 
 
 def check_sysctl(key: str, value: str, host: HostConfig, facts: HostFacts) -> None:
