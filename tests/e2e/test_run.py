@@ -90,6 +90,35 @@ def test_user_directory_hostname_groups(cli: Client) -> None:
     assert {"1001", "7"} <= set(done[2].split())
 
 
+@pytest.mark.parametrize(("flags", "home"), [(["-u", "0"], "/root"), (["-u", "4711"], "/")])
+def test_an_empty_home_is_the_user_s(cli: Client, flags: list[str], home: str) -> None:
+    assert cli.out("run", "--rm", "-e", "HOME=", *flags, IMAGE, "sh", "-c", "echo $HOME") == home
+    assert cli.out("run", "--rm", "-e", "HOME=/x", *flags, IMAGE, "sh", "-c", "echo $HOME") == "/x"
+    id = cli.out("run", "-d", *flags, IMAGE, "sleep", "100")
+    assert cli.out("exec", "-e", "HOME=", id, "sh", "-c", "echo $HOME") == home
+
+
+def test_the_working_directory_is_made_by_create(cli: Client, tmp_path: Path) -> None:
+    id = cli.out("create", "-w", "//new/./x/../dir/", IMAGE, "pwd")
+    assert cli.out("inspect", "-f", "{{.Config.WorkingDir}}", id) == "/new/dir"
+    assert cli.out("diff", id).splitlines() == ["A /new", "A /new/dir"]
+    cli("cp", f"{id}:/new", str(tmp_path))
+    for directory in (tmp_path / "new", tmp_path / "new/dir"):
+        assert directory.stat().st_mode & 0o7777 == 0o755
+    assert cli.out("start", "-a", id) == "/new/dir"
+
+
+def test_a_working_directory_that_is_there_is_left_alone(cli: Client) -> None:
+    for place in ("/tmp", "/etc/../tmp", "/"):
+        id = cli.out("create", "-w", place, IMAGE, "pwd")
+        assert cli.out("diff", id) == ""
+    done = cli("create", "-w", "/bin/busybox/x", IMAGE, "pwd", code=1)
+    assert "cannot make the directory /bin/busybox/x: something else is in its place" in done.err
+    done = cli("create", "-w", "/" + "x" * 256, IMAGE, "pwd", code=1)
+    assert "File name too long" in done.err
+    assert cli.out("ps", "-aq") != ""  # those before
+
+
 def test_users_that_are_not_there(cli: Client) -> None:
     done = cli("run", "--rm", "-u", "nosuchuser", IMAGE, "true", code=None)
     assert done.code in (125, 126) and "nosuchuser" in done.err

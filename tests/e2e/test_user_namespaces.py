@@ -161,3 +161,9 @@ def test_another_container_s_network_can_be_shared(client: Client) -> None:
     shown = [client("exec", name, "ip", "-o", "-4", "addr").out for name in ("first", "second")]
     assert shown[0] == shown[1] and "eth0" in shown[0]
     client("rm", "-f", "first", "second")
+
+
+def test_a_working_directory_that_is_made_belongs_to_the_container_s_root(remapped: Cortend, client: Client) -> None:
+    id = client.out("create", "-w", "/new/dir", IMAGE, "stat", "-c", "%u %a", "/new", "/new/dir")
+    assert client.out("diff", id).splitlines() == ["A /new", "A /new/dir"]
+    assert client.out("start", "-a", id).splitlines() == ["0 755", "0 755"]

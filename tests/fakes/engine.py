@@ -54,7 +54,7 @@ class PlainEngine(Engine):
             Configuration(Settings(root, root / "run"), HostFacts(capabilities=tuple(DEFAULT_CAPABILITIES))),
             records,
             events,
-            Stores(root / "containers", self.store.images, self.store.trees, volumes, copy_nothing),
+            Stores(root / "containers", self.store.images, self.store.trees, volumes, copy_nothing, make_nothing),
             networks,
             self.runtime,
             namespaces,
@@ -106,3 +106,7 @@ async def copy_nothing(
 ) -> bool:
     """New volumes stay empty."""
     return False
+
+
+async def make_nothing(rootfs: Sequence[Mount], path: str, owner: tuple[int, int]) -> None:
+    """The plain processes that are containers here have no tree of their own."""

@@ -147,3 +147,14 @@ def test_the_caller_s_null_device_is_not_the_container_s(runtime: Runtime, kind:
     assert "Read-only file system" in refused and size.startswith("0 ")
     after = os.stat("/dev/null")
     assert (after.st_ctime_ns, after.st_mtime_ns) == (before.st_ctime_ns, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize(("env", "uid", "home"), [([], 7, "/seven"), (["HOME="], 7, "/seven"), (["HOME=/x"], 7, "/x"),
+                                                  ([], 8, "/")])  # fmt: skip
+def test_home_is_the_user_s(runtime: Runtime, env: list[str], uid: int, home: str) -> None:
+    """As with runc, on which dockerd relies for it."""
+    (runtime.bundle / "rootfs/etc").mkdir()
+    (runtime.bundle / "rootfs/etc/passwd").write_text("x:x:7:7::/seven:\n8:x:9:9::/nine:\n")
+    runtime.configure("sh", "-c", "echo $HOME")
+    runtime.change(process={"env": ["PATH=/bin", *env], "user": {"uid": uid, "gid": 0}})
+    assert runtime("run", "-b", str(runtime.bundle), "box").stdout == f"{home}\n"

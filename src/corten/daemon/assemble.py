@@ -153,7 +153,9 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         Configuration(_settings(config, facts, warnings), facts),
         records,
         events,
-        Stores(config.data_root / "containers", images, trees, volumes, workers.copy_up, spread.mkdir),
+        Stores(
+            config.data_root / "containers", images, trees, volumes, workers.copy_up, workers.make_directory, spread.mkdir
+        ),
         networks,
         runtime,
         namespaces,

@@ -49,11 +49,12 @@ def open_in(root: int, path: bytes | str, flags: int = os.O_PATH, mode: int = 0)
     return openat2(root, raw, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 
 
-def make_directories(root: int, path: bytes | str, mode: int = 0o755) -> int:
+def make_directories(root: int, path: bytes | str, mode: int = 0o755, owner: tuple[int, int] | None = None) -> int:
     """`mkdir -p` of `path` inside `root`, following links that stay inside; returns a descriptor of the last.
 
-    New directories are made one component at a time in a directory that is held open, so an exchange of a parent for
-    a link cannot move them. What a dangling link leads to is made as well, inside (images have them: /etc/resolv.conf).
+    New directories, the `owner`'s or the caller's, are made one component at a time in a directory that is held open,
+    so an exchange of a parent for a link cannot move them. What a dangling link leads to is made as well, inside
+    (images have them: /etc/resolv.conf).
     Raises NotADirectoryError when a component is something else, FileNotFoundError for ".." below what is not there.
     """
     for _ in range(_MAX_LINKS):
@@ -61,7 +62,7 @@ def make_directories(root: int, path: bytes | str, mode: int = 0o755) -> int:
         here, rest = _deepest(root, parts)
         while rest:
             try:
-                below, link = _make_one(here, rest[0], mode)
+                below, link = _make_one(here, rest[0], mode, owner)
             finally:
                 os.close(here)
             if link is not None:  # once more, along it
@@ -95,7 +96,7 @@ def _deepest(root: int, parts: list[bytes]) -> tuple[int, list[bytes]]:
     raise FileNotFoundError(errno.ENOENT, "no root")
 
 
-def _make_one(here: int, part: bytes, mode: int) -> tuple[int, bytes | None]:
+def _make_one(here: int, part: bytes, mode: int, owner: tuple[int, int] | None = None) -> tuple[int, bytes | None]:
     """A descriptor of the directory `part`, made when it is missing; or (-1, where the link of that name leads)."""
     if part == b"..":
         raise FileNotFoundError(errno.ENOENT, f"{os.strerror(errno.ENOENT)}: '..' below a directory that is not there")
@@ -113,6 +114,8 @@ def _make_one(here: int, part: bytes, mode: int) -> tuple[int, bytes | None]:
         return -1, link
     if made:  # the caller's umask must not decide
         os.fchmod(below, mode)
+        if owner is not None:
+            os.fchown(below, *owner)
     return below, None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from corten.plan.paths import clean
 from corten.spec.docker.config import Config, HealthConfig, ImageConfig
 
 
@@ -21,7 +22,7 @@ def merge_config(image: ImageConfig, asked: Config) -> Config:
     """
     return asked.replace(
         user=asked.user or image.user,
-        working_dir=asked.working_dir or image.working_dir,
+        working_dir=_cleaned(asked.working_dir or image.working_dir),
         stop_signal=asked.stop_signal or image.stop_signal,
         shell=asked.shell or image.shell,
         env=_merge_env(image.env or (), asked.env or ()),
@@ -48,6 +49,10 @@ def override_env(base: Iterable[str], overrides: Iterable[str]) -> list[str]:
 def well_formed_env(entries: Iterable[str]) -> list[str]:
     """Only the entries that are KEY=VALUE with a key and without NUL."""
     return [entry for entry in entries if entry.find("=") > 0 and "\0" not in entry]
+
+
+def _cleaned(directory: str) -> str:
+    return clean(directory) if directory else ""
 
 
 def _merge_env(image: Iterable[str], asked: Sequence[str]) -> list[str]:

@@ -53,6 +53,12 @@ def resolve(root: int, text: str, group_add: tuple[str, ...] = ()) -> Identity:
     return Identity(uid, gid, tuple(dict.fromkeys(groups)), home)
 
 
+def home_of(root: int, uid: int) -> str:
+    """The home of a number, by the tree's passwd file; "/" when that has none."""
+    row = next((row for row in _table(root, "etc/passwd", 7) if int(row[2]) == uid), None)
+    return row[5] if row and row[5] else "/"
+
+
 def _group(table: list[list[str]], text: str) -> int:
     row = _find(table, text)
     gid = int(row[2]) if row else _number(text)

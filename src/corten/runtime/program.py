@@ -51,15 +51,17 @@ class Program:
         text = user.get("username")
         if text is None and not self._process.get("groupNames"):
             groups = tuple(user.get("additionalGids") or ())
-            self._identity = identity.Identity(user.get("uid", 0), user.get("gid", 0), groups, "")
+            uid = user.get("uid", 0)
+            home = "" if self._environment.get(b"HOME") else _home_of(uid)
+            self._identity = identity.Identity(uid, user.get("gid", 0), groups, home)
         else:
             root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             extra = (*map(str, user.get("additionalGids") or ()), *(self._process.get("groupNames") or ()))
             text = f"{user.get('uid', 0)}:{user.get('gid', 0)}" if text is None else text
             self._identity = identity.resolve(root, text, extra)
             os.close(root)
-        if self._identity.home:
-            self._environment.setdefault(b"HOME", os.fsencode(self._identity.home))
+        if not self._environment.get(b"HOME"):  # also when it is empty, as runc does
+            self._environment[b"HOME"] = os.fsencode(self._identity.home)
 
     def own_stdio(self, stdio: tuple[int, int, int]) -> None:
         """Give the user what it writes to, so that /dev/stdout can be opened again; not /dev/null, which is shared."""
@@ -211,6 +213,14 @@ def environment(env: Any) -> dict[bytes, bytes]:
         if equals and name:
             result[name] = value
     return result
+
+
+def _home_of(uid: int) -> str:
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return identity.home_of(root, uid)
+    finally:
+        os.close(root)
 
 
 def _words(error: OSError) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 DEFAULT = "ctrl-p,ctrl-q"
 _CODES = {f"ctrl-{chr(code + 96)}": code for code in range(1, 27)}
-_CODES |= {"ctrl-@": 0, "ctrl-[": 27, "ctrl-\\": 28, "ctrl-]": 29, "ctrl-^": 30, "ctrl-_": 31}
+_CODES |= {"ctrl-@": 0, "ctrl-[": 27, "ctrl-\\": 28, "ctrl-]": 29, "ctrl-^": 30, "ctrl-_": 31, "DEL": 127}
 
 
 def parse(text: str) -> bytes:
@@ -15,7 +15,7 @@ def parse(text: str) -> bytes:
 def _key(name: str) -> int:
     if len(name) == 1 and name.isascii():
         return ord(name)
-    code = _CODES.get(name.lower())
+    code = _CODES.get(name)
     if code is None:
         raise ValueError(name)
     return code

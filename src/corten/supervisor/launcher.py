@@ -44,6 +44,7 @@ _SERVERS = {
 }
 _HELPERS = {  # these end with the request's own socket
     "unpack": ("corten.supervisor.workers", "unpack"),
+    "make directory": ("corten.supervisor.workers", "make_directory"),
     "copy up": ("corten.supervisor.workers", "copy_up"),
     "tree look": ("corten.supervisor.trees", "look"),
     "tree fetch": ("corten.supervisor.trees", "fetch"),

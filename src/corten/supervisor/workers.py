@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from contextlib import suppress
 from typing import Any
 
+from corten.errors import Invalid
 from corten.kernel import mount as m
 from corten.kernel import paths
 from corten.layers import copy, worker
@@ -44,6 +46,29 @@ def copy_up(request: Json, fds: list[int]) -> None:
         return {"copied": True}
 
     _answer(reply, fill)
+
+
+def make_directory(request: Json, fds: list[int]) -> None:
+    """`mkdir -p` of request["path"] in a container's tree that nothing else has mounted, for request["owner"]."""
+    reply = socket.socket(fileno=fds[0])
+    path = request["path"]
+
+    def make() -> Json:
+        (root,) = request["rootfs"]
+        tree = views.of_mount(root)
+        confine(tree)
+        uid, gid = request["owner"]
+        try:
+            os.close(paths.make_directories(tree, path, owner=(uid, gid)))
+        except NotADirectoryError:
+            raise Invalid(f"cannot make the directory {path}: something else is in its place") from None
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT, errno.EINVAL):
+                raise Invalid(f"cannot make the working directory: {os.strerror(error.errno)}") from None
+            raise
+        return {}
+
+    _answer(reply, make)
 
 
 def _mapped(id: int, lines: list[list[int]]) -> int:

@@ -12,6 +12,7 @@ from corten.spec.mounts import Mount
 from corten.tasks.answers import content
 from corten.tasks.launcher import Launcher
 
+_MAKE = 60.0  # seconds
 _COPY = 3600.0  # seconds; nothing is heard of a copy before its end
 
 
@@ -44,6 +45,13 @@ class LauncherWorkers:
         }
         answer = await self._in_directory(request, volume, [], _COPY)
         return bool(answer["copied"])
+
+    async def make_directory(self, rootfs: Sequence[Mount], path: str, owner: tuple[int, int]) -> None:
+        """`mkdir -p` in a container's tree that nothing else has mounted. Raises Invalid where that cannot be."""
+        entries = [mount.entry() for mount in rootfs]
+        request = {"do": "make directory", "path": path, "rootfs": entries, "owner": list(owner)}
+        answer, _ = await self._launcher.ask(request, [], _MAKE)
+        content(answer)
 
     async def _in_directory(self, request: Json, directory: Path, fds: list[int], seconds: float | None) -> Json:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -16,6 +16,17 @@ class Whole(bytes):
         raise AssertionError("walked byte by byte")
 
 
+@pytest.mark.parametrize("text", ["ctrl-P", "CTRL-p", "ctrl-", "ctrl-1", "a,", ",", "aa", "del", " ctrl-p", "ä"])
+def test_what_is_no_key_is_refused(text: str) -> None:
+    """Each beside one that is a key; dockerd takes none of them either."""
+    with pytest.raises(ValueError):
+        parse(f"ctrl-p,{text}")
+
+
+def test_keys() -> None:
+    assert parse("ctrl-@,ctrl-a,ctrl-_,DEL,A, ,~") == b"\x00\x01\x1f\x7fA ~"
+
+
 @given(st.lists(st.sampled_from([b"\x10", b"\x11", b"a", b"\x10\x10", b"\x10a"]), max_size=8))
 def test_nothing_typed_is_lost_or_doubled(parts: list[bytes]) -> None:
     watcher = Watcher(parse(DEFAULT))
@@ -54,7 +65,7 @@ def test_without_keys_input_is_not_even_copied() -> None:
 
 
 def test_every_spelling_has_its_byte() -> None:
-    assert parse("ctrl-a,x,ctrl-],ctrl-@,CTRL-\\,ctrl-^,ctrl-_,ctrl-[") == b"\x01x\x1d\x00\x1c\x1e\x1f\x1b"
+    assert parse("ctrl-a,x,ctrl-],ctrl-@,ctrl-\\,ctrl-^,ctrl-_,ctrl-[") == b"\x01x\x1d\x00\x1c\x1e\x1f\x1b"
 
 
 @pytest.mark.parametrize("text", ["foo", "ctrl-", "ctrl-1", "a,,b"])

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from corten.aio.threads import alone
-from corten.engine.containers import links, names, records
+from corten.engine.containers import links, names, records, work_directory
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.names import check_name
@@ -65,6 +65,7 @@ async def create(
     with containers.reserved(container):
         try:
             await _prepare(containers, container, host_config, recursive_readonly)
+            await work_directory.make(stores, facts, container)
             await fill_volumes(stores, facts, container)
             containers.save(container)
         except BaseException:

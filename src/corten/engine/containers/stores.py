@@ -16,6 +16,9 @@ from corten.spec.mounts import Mount
 # (volume, rootfs, path, uids, gids): fills an empty directory from a tree's `path`, owners mapped; False: with nothing
 CopyUp = Callable[[Path, Sequence[Mount], str, Sequence[IdRange], Sequence[IdRange]], Awaitable[bool]]
 
+# (rootfs, path, owner): `mkdir -p` in a tree that nothing else has mounted
+MakeDirectory = Callable[[Sequence[Mount], str, tuple[int, int]], Awaitable[None]]
+
 
 @dataclass(frozen=True, slots=True)
 class Stores:
@@ -26,6 +29,7 @@ class Stores:
     snapshots: Snapshots
     volumes: Volumes
     copy_up: CopyUp
+    make_directory: MakeDirectory
     mkdir: Callable[[Path, int], None] = os.mkdir
 
     def bundle(self, id: str) -> Path:
