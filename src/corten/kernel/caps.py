@@ -48,10 +48,13 @@ class Sets(NamedTuple):
 
 
 def mask(names: Iterable[str]) -> int:
-    """The bits of `names`. Raises KeyError for an unknown name."""
+    """The bits of `names`. Raises ValueError for an unknown name."""
     bits = 0
-    for name in names:
-        bits |= 1 << NUMBERS[name]
+    try:
+        for name in names:
+            bits |= 1 << NUMBERS[name]
+    except KeyError:
+        raise ValueError(f"unknown capability {name!r}") from None
     return bits
 
 

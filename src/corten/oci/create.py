@@ -12,7 +12,7 @@ from pathlib import Path
 
 from corten.errors import Invalid
 from corten.kernel.process import start_time
-from corten.oci import hooks, state
+from corten.oci import hooks, root_mount, state
 from corten.oci.state import Container
 from corten.runtime import cgroups, mountplan, null, spawn
 from corten.runtime import seccomp as filters
@@ -63,6 +63,7 @@ def _create(arguments: Namespace, bundle: str, spec: Json, directory: Path) -> C
         "rootfs": rootfs,
         "cgroup": path,
         "annotations": spec.get("annotations") or {},
+        "root_mount": None,
         "created": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
     }
     try:
@@ -77,6 +78,7 @@ def _create(arguments: Namespace, bundle: str, spec: Json, directory: Path) -> C
             write_pid(arguments.pid_file, child.pid)
     except BaseException:
         group.kill()
+        root_mount.remove(content["root_mount"])
         group.remove()
         raise
     return Container(directory, content)
@@ -88,7 +90,8 @@ def _spawn(arguments: Namespace, plan_: Plan, group: Cgroup, directory: Path, co
         raise Invalid("a container with a terminal needs --console-socket")
     listener = state.listen(directory)
     size = plan_.spec["process"].get("consoleSize") or {}
-    prepared = prepare(plan_, tuple(CgroupMount(*mount) for mount in group.mounts()))
+    prepared = prepare(plan_, tuple(CgroupMount(*mount) for mount in group.mounts()), later=True)
+    content["root_mount"] = root_mount.record(plan_, prepared.root)
 
     def run_hooks(pid: int) -> None:
         document = {"ociVersion": state.OCI_VERSION, "id": arguments.id, "status": "creating", "pid": pid,

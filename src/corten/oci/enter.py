@@ -11,7 +11,7 @@ from corten.oci import state
 from corten.oci.create import filter_of, send_console, write_pid
 from corten.runtime import messages, null, spawn
 from corten.runtime.enter import Entry, foreign_namespaces
-from corten.runtime.plan import check_labels
+from corten.runtime.plan import check_labels, has_own_mounts
 from corten.spec.json import Json
 
 
@@ -29,7 +29,7 @@ def exec_(arguments: Namespace) -> int:
     keep = tuple(range(3, 3 + arguments.preserve_fds))
     entry = Entry(process, container.pid, target_fd, foreign_namespaces(container.pid),
                   None if terminal else null.not_the_caller_s((0, 1, 2)), null.open_of(container.pid), (0, 0),
-                  keep)  # fmt: skip
+                  keep, not has_own_mounts(container.spec()))  # fmt: skip
     filter_ = filter_of(container.spec(), arguments.root)
     entering = spawn.enter(lambda: entry, container.pid, container.cgroup(), lambda: filter_)
     if terminal:

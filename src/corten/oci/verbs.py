@@ -11,7 +11,7 @@ import time
 from argparse import Namespace
 
 from corten.errors import Conflict, Invalid, NotFound
-from corten.oci import hooks, state
+from corten.oci import hooks, root_mount, state
 from corten.oci.state import Container
 from corten.runtime import cgroups, spawn
 from corten.spec.json import Json
@@ -90,6 +90,7 @@ def delete_container(container: Container, force: bool) -> None:
     except NotFound:
         pass
     _await_end(container)
+    root_mount.remove(container.content.get("root_mount"))
     cgroups.remove(cgroups.detect(), container.content["cgroup"])
     spec, document = container.spec(), {**container.document(), "status": "stopped"}
     container.remove()

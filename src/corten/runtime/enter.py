@@ -30,6 +30,7 @@ class Entry(NamedTuple):
     null: int  # the container's null device
     console_size: tuple[int, int] = (0, 0)
     keep: tuple[int, ...] = ()
+    by_chroot: bool = False  # its root is not that of its mount namespace, which is others' too
 
 
 def foreign_namespaces(pid: int) -> tuple[str, ...]:
@@ -94,11 +95,19 @@ class Enter:
         self.program.be_confined()
 
     def join_namespaces(self) -> None:
+        root = -1
+        if self.entry.by_chroot:
+            root = os.open(f"/proc/{self.entry.target}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         flags = 0
         for kind, flag in NAMESPACES.items():
             if _PROC_NAMES.get(kind, kind) in self.entry.namespaces:
                 flags |= flag
-        p.setns(self.entry.target_fd, flags)
+        if flags:
+            p.setns(self.entry.target_fd, flags)
+        if root >= 0:
+            os.fchdir(root)
+            os.chroot(".")
+            os.close(root)
         os.chdir("/")
         if self.userns:
             os.setresgid(0, 0, 0)

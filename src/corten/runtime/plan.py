@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from corten.kernel import mount as m
 from corten.kernel import process as p
-from corten.runtime import mountplan
+from corten.runtime import mountplan, sysctls
 from corten.runtime.mountplan import MountPlan
 
 NAMESPACES: dict[str, int] = {
@@ -20,6 +20,8 @@ NAMESPACES: dict[str, int] = {
     "cgroup": p.CLONE_NEWCGROUP,
     "time": p.CLONE_NEWTIME,
 }
+
+PROPAGATIONS = ("shared", "slave", "private", "unbindable")
 
 CLONED_INTO = ("user", "pid", "time")  # a process is cloned into these; the others it joins itself
 
@@ -44,7 +46,7 @@ class Plan(NamedTuple):
     joins: tuple[tuple[str, str], ...]  # (kind, path), the user namespace first; "pid" is the parent's business
     id_map: IdMap | None
     userns: bool  # the program lives in a user namespace that is not ours
-    private_mounts: bool
+    private_mounts: bool  # False: its root is mounted where the bundle has it, and entered by chroot(2)
     own_null: bool  # /dev/null is made by us in a new file system: nothing else can be in its place
     root: tuple[MountPlan, ...]
     mounts: tuple[MountPlan, ...]
@@ -63,6 +65,8 @@ def plan(spec: dict[str, Any], root: tuple[MountPlan, ...]) -> Plan:
     """Plan `spec`, whose root file system is made of `root` (in order; the last is the tree itself)."""
     linux = spec.get("linux") or {}
     check_labels(spec.get("process") or {})
+    if (kind := linux.get("rootfsPropagation") or "") and kind.removeprefix("r") not in PROPAGATIONS:
+        raise InvalidSpec(f"linux.rootfsPropagation {kind!r} is unknown")
     if linux.get("mountLabel"):
         raise InvalidSpec(f"linux.mountLabel {linux['mountLabel']!r}: SELinux is not supported")
     flags, joins, cgroup = 0, [], False
@@ -80,6 +84,7 @@ def plan(spec: dict[str, Any], root: tuple[MountPlan, ...]) -> Plan:
             cgroup = True
         else:
             flags |= NAMESPACES[kind]
+    _check_own(spec, seen)
     order = list(NAMESPACES)
     joins.sort(key=lambda join: order.index(join[0]))
     id_map = _id_map(linux) if flags & p.CLONE_NEWUSER else None
@@ -91,6 +96,17 @@ def plan(spec: dict[str, Any], root: tuple[MountPlan, ...]) -> Plan:
         spec, flags, cgroup, tuple(joins), id_map, "user" in seen, bool(flags & p.CLONE_NEWNS),
         _own_null(mounts, linux.get("devices") or ()), root, mounts,
     )  # fmt: skip
+
+
+def _check_own(spec: dict[str, Any], namespaces: set[str]) -> None:
+    """What would be set for the whole machine is refused."""
+    for name in ("hostname", "domainname"):
+        if spec.get(name) and "uts" not in namespaces:
+            raise InvalidSpec(f"{name} cannot be set without a UTS namespace")
+    for name in (spec.get("linux") or {}).get("sysctl") or ():
+        kind = sysctls.namespace_of(name)
+        if not kind or kind not in namespaces:
+            raise InvalidSpec(f"sysctl {name} cannot be set without {f'its {kind}' if kind else 'its own'} namespace")
 
 
 def check_labels(process: dict[str, Any]) -> None:
@@ -116,3 +132,9 @@ def _id_map(linux: dict[str, Any]) -> IdMap:
     if not uids or not gids:
         raise InvalidSpec("a new user namespace needs uidMappings and gidMappings")
     return IdMap(lines(uids), lines(gids))
+
+
+def has_own_mounts(spec: dict[str, Any]) -> bool:
+    """Whether the container is alone in its mount namespace: `Plan.private_mounts`."""
+    namespaces = (spec.get("linux") or {}).get("namespaces") or ()
+    return any(entry["type"] == "mount" and not entry.get("path") for entry in namespaces)

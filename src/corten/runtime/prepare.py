@@ -52,8 +52,12 @@ class Prepared(NamedTuple):
             os.close(fd)
 
 
-def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...]) -> Prepared:
-    """Everything `plan` needs from the host. On failure nothing stays open."""
+def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...], later: bool = False) -> Prepared:
+    """Everything `plan` needs from the host. On failure nothing stays open.
+
+    With `later` the first process makes those binds itself that it can (`made_later`): then the kernel lists all mounts
+    of the container in the specification's order.
+    """
     opened: list[int] = []
 
     def keep(fd: int) -> int:
@@ -63,7 +67,11 @@ def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...]) -> Prepared:
     try:
         namespaces = {kind: keep(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for kind, path in plan.joins}
         root = keep(_root(plan.root, namespaces.get("user", -1)))
-        binds = {i: keep(bind(plan_)) for i, plan_ in enumerate(plan.mounts) if plan_.kind == "bind"}
+        binds = {
+            i: keep(bind(mount))
+            for i, mount in enumerate(plan.mounts)
+            if mount.kind == "bind" and not (later and made_later(plan, mount))
+        }
         shown = any(mount.kind == "cgroup" for mount in plan.mounts)
         hierarchies = tuple((cgroup, keep(m.clone(sys.AT_FDCWD, cgroup.path))) for cgroup in cgroups) if shown else ()
         # Only where it may be needed: to close a mount that was put nowhere takes milliseconds of the kernel's time.
@@ -74,6 +82,12 @@ def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...]) -> Prepared:
         for fd in opened:
             os.close(fd)
         raise
+
+
+def made_later(plan: Plan, mount: MountPlan) -> bool:
+    """Whether the first process sees the source as this one does: in a copy of its mounts, with its rights, and not by
+    a link to what is of another mount namespace."""
+    return plan.private_mounts and not plan.userns and not mount.source.startswith("/proc/")
 
 
 def _root(mounts: tuple[MountPlan, ...], userns: int) -> int:

@@ -16,7 +16,7 @@ from corten.layers import copy
 from corten.runtime import null
 from corten.runtime.mountplan import MountPlan
 from corten.runtime.plan import Plan
-from corten.runtime.prepare import DEFAULT_DEVICES, Prepared
+from corten.runtime.prepare import DEFAULT_DEVICES, Prepared, bind
 
 _LINKS = (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
           ("stderr", "/proc/self/fd/2"), ("core", "/proc/kcore"))  # fmt: skip
@@ -52,6 +52,8 @@ class Rootfs:
     def make_file_systems(self) -> None:
         """Detached mounts of everything that is new."""
         for index, mount in enumerate(self._plan.mounts):
+            if mount.kind == "bind" and index not in self._prepared.binds:
+                self._made[index] = bind(mount)
             if mount.kind != "new":
                 continue
             fd = m.new(mount.fstype, mount.data, mount.add, mount.source)
@@ -67,16 +69,11 @@ class Rootfs:
 
     def change_root(self) -> None:
         """Make the prepared tree `/`, and let the host's go."""
-        if not self._plan.private_mounts:
-            raise OSError(0, "a container needs a mount namespace of its own")
         self._descriptors = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        # What happens below must not reach the host; what the host mounts later may reach rslave binds.
-        m.set_propagation("/", m.MS_SLAVE)
-        root = self._prepared.root
-        m.move_to(root, _LANDING)
-        os.fchdir(root)
-        m.pivot_root(".", ".")  # the old root now lies over the new one, and "." is still the new
-        m.unmount(".", m.MNT_DETACH)
+        if self._plan.private_mounts:
+            self._change_mounts()
+        else:
+            self._change_directory()
         os.chdir("/")
         self._root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         propagation = self._linux.get("rootfsPropagation")
@@ -84,6 +81,24 @@ class Rootfs:
             m.set_propagation("/", m.MS_SHARED)
         elif propagation in ("private", "rprivate"):
             m.set_propagation("/", m.MS_PRIVATE)
+
+    def _change_mounts(self) -> None:
+        # What happens below must not reach the host; what the host mounts later may reach rslave binds.
+        m.set_propagation("/", m.MS_SLAVE)
+        root = self._prepared.root
+        m.move_to(root, _LANDING)
+        os.fchdir(root)
+        m.pivot_root(".", ".")  # the old root now lies over the new one, and "." is still the new
+        m.unmount(".", m.MNT_DETACH)
+
+    def _change_directory(self) -> None:
+        """In mounts that are others' too their root stays what it is. The container's is mounted where its tree lies,
+        and whoever deletes the container unmounts it, with all that is below."""
+        root = self._prepared.root
+        m.move_to(root, self._plan.root[-1].source)
+        m.set_attributes(root, propagation=m.MS_PRIVATE, recursive=True)  # what is mounted below stays in here
+        os.fchdir(root)
+        os.chroot(".")
 
     # -------------------------------------------------------------------------------- only the container's tree
 
@@ -245,6 +260,9 @@ class Rootfs:
         self._mask(self._linux.get("maskedPaths") or ())
         if (self._plan.spec.get("root") or {}).get("readonly"):
             m.set_attributes(self._root, m.MOUNT_ATTR_RDONLY)
+        propagation = self._linux.get("rootfsPropagation")
+        if propagation in ("unbindable", "runbindable"):  # now that nothing of it is copied any more
+            m.set_propagation("/", m.MS_UNBINDABLE, recursive=propagation == "runbindable")
 
     def _make_readonly(self, path: str) -> None:
         where = _existing(self._root, path)

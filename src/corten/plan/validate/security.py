@@ -10,11 +10,9 @@ from corten.plan.devices import cgroup_rule, permissions
 from corten.plan.facts import HostFacts
 from corten.plan.namespaces import joins, own_network, remapped
 from corten.plan.security import SecurityOptions, normalize_capabilities, parse_security_options, without_effect
+from corten.runtime.sysctls import namespace_of
 from corten.spec.docker.host_config import HostConfig
 
-_IPC_SYSCTLS = frozenset(
-    f"kernel.{name}" for name in "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced".split()
-)
 _SYSCTL = re.compile(r"[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_:@-]+)+", re.ASCII)
 _PERMISSIONS = re.compile(r"[rwm]{1,3}", re.ASCII)
 
@@ -90,18 +88,19 @@ def check_sysctl(key: str, value: str, host: HostConfig, facts: HostFacts) -> No
     name = key.replace("/", ".")
     if not _SYSCTL.fullmatch(name):
         raise Invalid(f'sysctl "{key}" is not a valid name')
-    if name in _IPC_SYSCTLS or name.startswith("fs.mqueue."):
+    kind = namespace_of(name)
+    if kind == "ipc":
         if host.ipc_mode == "host":
             raise Invalid(f'sysctl "{key}" is not allowed in the hosts ipc namespace')
-    elif name.startswith("net."):
+    elif kind == "network":
         if (host.network_mode) == "host":
             raise Invalid(f'sysctl "{key}" not allowed in host network namespace')
         if not own_network(host):
             raise Invalid(f'sysctl "{key}" not allowed in another container\'s network namespace')
-    elif name == "kernel.domainname":
+    elif kind == "uts":
         if host.uts_mode == "host":
             raise Invalid(f'sysctl "{key}" not allowed in host UTS namespace')
-    elif not (name.startswith("user.") and remapped(host, facts)):
+    elif not (kind == "user" and remapped(host, facts)):
         raise Invalid(f'sysctl "{key}" is not in a separate kernel namespace')
 
 
