@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import sys
 import tempfile
@@ -111,7 +112,13 @@ def with_runc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         pytest.skip("no runc (Debian package runc)")
     if "docker" not in available():
         pytest.skip("no docker client (Debian package docker.io)")
-    daemon = Cortend(tmp_path_factory.mktemp("runc"), "--add-runtime", f"runc={runc}")
+    root = tmp_path_factory.mktemp("runc")
+    marked = root / "marked"
+    marked.write_text(f'#!/bin/sh\n[ "$1 $2" = "--mark two words" ] && shift 2 && exec {runc} "$@"\n')
+    marked.chmod(0o755)
+    runtimes = {"runc": {"path": "runc"}, "marked": {"path": str(marked), "runtimeArgs": ["--mark", "two words"]}}
+    (root / "daemon.json").write_text(json.dumps({"runtimes": {**runtimes, "absent": {"path": "no-such-runtime"}}}))
+    daemon = Cortend(root, "--config-file", str(root / "daemon.json"))
     daemon.start()
     client = Client("docker", available()["docker"], daemon.address, daemon.root)
     try:
@@ -131,6 +138,14 @@ def test_our_engine_runs_containers_with_runc(with_runc: Client) -> None:
     with_runc("run", "--rm", *RUNC, IMAGE, "no-such-program", code=127)
     assert with_runc.out("ps", "-aq") == ""
     assert "runc" in with_runc.out("info", "--format", "{{json .Runtimes}}")
+
+
+def test_runtimes_with_arguments_and_from_path(with_runc: Client) -> None:
+    assert with_runc.out("run", "--rm", "--runtime", "marked", IMAGE, "echo", "ran") == "ran"
+    done = with_runc("run", "--rm", "--runtime", "absent", IMAGE, "true", code=125)
+    assert "runtime absent: no-such-runtime is not in the daemon's PATH" in done.err
+    known = json.loads(with_runc.out("info", "--format", "{{json .Runtimes}}"))
+    assert Path(known["runc"]["path"]).is_absolute() and known["io.containerd.runc.v2"] == {"path": "corten-oci"}
 
 
 def test_a_life_with_runc(with_runc: Client) -> None:

@@ -90,6 +90,13 @@ def test_user_directory_hostname_groups(cli: Client) -> None:
     assert {"1001", "7"} <= set(done[2].split())
 
 
+@pytest.mark.parametrize("name", ["runc", "io.containerd.runc.v2", "corten"])
+def test_the_runtime_by_dockerd_s_names(cli: Client, name: str) -> None:
+    id = cli.out("create", "--runtime", name, IMAGE, "echo", "ran")
+    assert cli.out("start", "-a", id) == "ran"
+    assert cli.out("inspect", "-f", "{{.HostConfig.Runtime}}", id) == name
+
+
 @pytest.mark.parametrize(("flags", "home"), [(["-u", "0"], "/root"), (["-u", "4711"], "/")])
 def test_an_empty_home_is_the_user_s(cli: Client, flags: list[str], home: str) -> None:
     assert cli.out("run", "--rm", "-e", "HOME=", *flags, IMAGE, "sh", "-c", "echo $HOME") == home

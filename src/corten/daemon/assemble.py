@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from corten.api.server import Api
-from corten.daemon import directories, registries
+from corten.daemon import directories, registries, runtimes
 from corten.daemon import facts as machine
 from corten.daemon.config import Config
 from corten.daemon.groups import HostGroups
@@ -33,6 +33,7 @@ from corten.network.config import NetworkConfig
 from corten.network.ipam import DEFAULT_POOLS, parse_pool
 from corten.plan.bundle import LogDefaults
 from corten.plan.facts import HostFacts
+from corten.plan.runtimes import names
 from corten.plan.validate.logging import max_size
 from corten.registry.client.registry import Registry
 from corten.sandbox.sandboxes import Sandboxes
@@ -106,8 +107,8 @@ class Daemon:
         self.config = config
         now = self.engine.configuration
         settings = _settings(config, now.facts, now.settings.warnings)
-        runtimes = frozenset(settings.runtimes)
-        now.replace(settings, replace(now.facts, runtimes=runtimes, default_runtime=config.default_runtime))
+        known = names(settings.runtimes)
+        now.replace(settings, replace(now.facts, runtimes=known, default_runtime=config.default_runtime))
 
 
 async def assemble(config: Config, launcher: Launcher) -> Daemon:
@@ -224,7 +225,7 @@ def _settings(config: Config, facts: HostFacts, warnings: tuple[str, ...]) -> Se
             *(("name=userns",) if facts.uid_map else ()),
             "name=cgroupns",
         ),
-        runtimes={"corten": "corten-oci", **config.runtimes},
+        runtimes=runtimes.located(config.runtimes),
         warnings=warnings,
     )
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from corten.daemon import hosts
+from corten.daemon import hosts, runtimes
 from corten.errors import Invalid, Unsupported
 from corten.images import policy
 from corten.network.ipam import parse_pool
+from corten.plan.runtimes import OciRuntime, names
 from corten.spec.json import Json
 from corten.units.booleans import parse_bool
 
@@ -67,7 +68,7 @@ class Config:
     storage_driver: str = ""
     cgroup_parent: str = "/corten"
     default_runtime: str = "corten"
-    runtimes: Mapping[str, str] = field(default_factory=dict)
+    runtimes: Mapping[str, OciRuntime] = field(default_factory=dict)
     default_shm_size: str = "64m"
     default_ipc_mode: str = "private"
     default_cgroupns_mode: str = ""
@@ -235,6 +236,9 @@ def _from_flags(given: Json) -> Json:
     for name in _MAPS.values():
         if name in given:
             given[name] = dict(_pair(entry) for entry in given[name])
+    if "runtimes" in given:
+        pairs = given["runtimes"].items()
+        given["runtimes"] = {name: runtimes.checked(name, OciRuntime(path)) for name, path in pairs}
     if "default_ulimits" in given:
         given["default_ulimits"] = {name: _ulimit(name, text) for name, text in given["default_ulimits"].items()}
     if "default_address_pools" in given:
@@ -284,14 +288,15 @@ def _from_keys(content: Json, path: Path) -> Json:
         if not (_fits(value, _TYPES[known[key]]) if key in known else _fits_ignored(key, value)):
             raise Invalid(f"configuration file {path}: {key} has a value of the wrong type")
     if "runtimes" in keys:
-        keys["runtimes"] = {name: _runtime(name, entry, path) for name, entry in keys["runtimes"].items()}
+        keys["runtimes"] = _runtimes(keys["runtimes"], path)
     return _converted(keys)
 
 
-def _runtime(name: str, entry: Any, path: Path) -> str:
-    if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
-        raise Invalid(f"configuration file {path}: runtime {name} has no path")
-    return str(entry["path"])
+def _runtimes(entries: Json, path: Path) -> dict[str, OciRuntime]:
+    try:
+        return {name: runtimes.parse(name, entry) for name, entry in entries.items()}
+    except Invalid as error:
+        raise Invalid(f"configuration file {path}: {error}") from None
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -338,11 +343,8 @@ def _checked(config: Config) -> Config:
     for address in config.dns:
         if not _is_address(address):
             raise Invalid(f"dns is not an address: {address!r}")
-    if config.default_runtime not in ("corten", *config.runtimes):
+    if config.default_runtime not in names(config.runtimes):
         raise Invalid(f"default runtime {config.default_runtime!r} is not among the runtimes")
-    for name, path in config.runtimes.items():
-        if not Path(path).is_absolute():
-            raise Invalid(f"runtime {name}: {path!r} is not an absolute path")
     if not config.cgroup_parent.startswith("/"):
         raise Invalid(f"cgroup-parent must be an absolute path: {config.cgroup_parent!r}")
     for name, choices in _CHOICES.items():

@@ -13,6 +13,7 @@ from corten.daemon.config import Config
 from corten.errors import Invalid, Unsupported
 from corten.kernel import apparmor, caps
 from corten.plan.facts import DeviceNode, HostFacts
+from corten.plan.runtimes import names
 from corten.plan.validate.resources import ULIMITS
 from corten.runtime import cgroups
 from corten.runtime.cgroups.support import support
@@ -77,7 +78,7 @@ def gather(config: Config) -> tuple[HostFacts, tuple[str, ...]]:
         thermal_paths=tuple(sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle"))),
         init_path=config.init_path or next((path for path in _INITS if os.path.exists(path)), ""),
         devices=host_devices,
-        runtimes=frozenset({"corten", *config.runtimes}),
+        runtimes=names(config.runtimes),
         default_runtime=config.default_runtime,
         default_init=config.init,
         default_shm_size=_shm_size(config.default_shm_size),

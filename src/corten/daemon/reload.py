@@ -50,6 +50,6 @@ def attributes(settings: Config) -> dict[str, str]:
         "max-download-attempts": str(settings.max_download_attempts),
         "registries": json.dumps(sorted(settings.registries)),
         "registry-mirrors": json.dumps(settings.registry_mirrors),
-        "runtimes": json.dumps(dict(sorted(settings.runtimes.items()))),
+        "runtimes": json.dumps({name: found.path for name, found in sorted(settings.runtimes.items())}),
         "shutdown-timeout": str(settings.shutdown_timeout),
     }

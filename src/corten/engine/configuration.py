@@ -9,6 +9,7 @@ from pathlib import Path
 from corten.images.policy import Policy
 from corten.plan.bundle import LogDefaults
 from corten.plan.facts import HostFacts
+from corten.plan.runtimes import OciRuntime
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Settings:
         "",
     )  # for http and https, hosts without one; no passwords
     security_options: tuple[str, ...] = ("name=seccomp,profile=builtin",)
-    runtimes: Mapping[str, str] = field(default_factory=lambda: {"corten": "corten-oci"})  # name -> path
+    runtimes: Mapping[str, OciRuntime] = field(default_factory=dict)  # beside our own
     warnings: tuple[str, ...] = ()
     image_gc: Policy = field(default_factory=Policy)
     address_pools: tuple[tuple[str, int], ...] = ()

@@ -19,6 +19,7 @@ from corten.engine.events import Events
 from corten.engine.networks.networks import Networks
 from corten.engine.volumes import Volumes
 from corten.images.images import Images
+from corten.plan import runtimes
 from corten.spec.docker import times
 from corten.spec.json import Json
 
@@ -106,7 +107,7 @@ class System:
             "Labels": list(settings.labels),
             "ExperimentalBuild": False,
             "ServerVersion": __version__,
-            "Runtimes": {name: {"path": path} for name, path in settings.runtimes.items()},
+            "Runtimes": runtimes.shown(settings.runtimes),
             "DefaultRuntime": facts.default_runtime,
             "Swarm": _NO_SWARM,
             "LiveRestoreEnabled": True,

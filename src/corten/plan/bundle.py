@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from corten.errors import Invalid
 from corten.plan.facts import HostFacts
 from corten.plan.namespaces import remapped
 from corten.plan.validate.logging import max_size
@@ -47,15 +45,6 @@ def log_file(path: Path | None, config: Config, host_config: HostConfig, default
 
 def _names(text: str | None) -> list[str]:
     return [name for name in (text or "").split(",") if name]
-
-
-def runtime_path(name: str, runtimes: Mapping[str, str]) -> str:
-    """ "corten", or the binary of another OCI runtime. Raises Invalid for a name that is not in `runtimes`."""
-    if name in ("", "corten"):
-        return "corten"
-    if (path := runtimes.get(name)) is None:
-        raise Invalid(f"unknown or invalid runtime name: {name}")
-    return path
 
 
 def clone_namespaces(spec: Json) -> tuple[str, ...] | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from corten.plan import runtimes
 from corten.spec.docker.config import Config
 from corten.spec.docker.host_config import HostConfig, Ulimit
 from corten.spec.id_map import IdRange
@@ -87,7 +88,7 @@ class HostFacts:
     init_path: str = ""
     init_args: tuple[str, ...] = ()
     devices: Callable[[str], Sequence[DeviceNode]] = no_devices
-    runtimes: frozenset[str] = frozenset({"corten"})
+    runtimes: frozenset[str] = runtimes.names({})
     default_runtime: str = "corten"
     default_init: bool = False
     default_shm_size: int = 64 * 1024 * 1024

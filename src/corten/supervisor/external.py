@@ -38,6 +38,7 @@ class External(HostProcesses):
     def __init__(self, request: Create) -> None:
         HostProcesses.__init__(self, request, cgroups.detect)
         self._binary = request.runtime
+        self._arguments = request.runtime_args
         self._id = request.id
         self._directory = request.run
         self._bundle = request.bundle
@@ -166,12 +167,13 @@ class External(HostProcesses):
         """Run the binary and wait. Its log says why it failed; nothing else of it does."""
         log = os.path.join(self._directory, "runtime.log")
         state = os.path.join(self._directory, "runtime")
-        command = [self._binary, "--root", state, "--log", log, "--log-format", "json", *arguments]
+        command = [self._binary, *self._arguments, "--root", state, "--log", log, "--log-format", "json", *arguments]
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             fds = stdio or (nothing, nothing, nothing)
             actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
-            pid = os.posix_spawn(self._binary, command, {"PATH": os.defpath}, file_actions=actions)
+            environment = {"PATH": os.environ.get("PATH", os.defpath)}  # some look for runc there
+            pid = os.posix_spawn(self._binary, command, environment, file_actions=actions)
         finally:
             os.close(nothing)
         _, status = os.waitpid(pid, 0)

@@ -48,6 +48,7 @@ class Create(NamedTuple):
     bundle: str  # directory of config.json and exit.json
     id: str
     runtime: str  # "corten", or an OCI binary's path
+    runtime_args: tuple[str, ...]
     rootfs: tuple[Json, ...]  # mounts as the specification writes them; () when the specification's root.path counts
     cgroup: str
     clone_namespaces: tuple[str, ...] | None  # see `tasks.contract.Bundle`
@@ -234,6 +235,7 @@ def decode_create(message: Json) -> Create:
         bundle=message["bundle"],
         id=message.get("id", ""),
         runtime=message.get("runtime", "corten"),
+        runtime_args=tuple(message.get("runtime_args") or ()),
         rootfs=tuple(message.get("rootfs") or ()),
         cgroup=message.get("cgroup", ""),
         clone_namespaces=None if namespaces is None else tuple(namespaces),

@@ -75,6 +75,7 @@ class Bundle:
     stdin_once: bool = False
     console_size: tuple[int, int] = (0, 0)  # rows, columns
     runtime: str = "corten"  # or the path of another OCI runtime binary
+    runtime_args: tuple[str, ...] = ()  # of that one, before its verb
     cgroup: str = ""  # the specification's cgroupsPath
     # Namespaces that the first process may be cloned into before the specification is read. None when it cannot: it
     # joins another's processes, or lives in a user namespace, which has to own the others.

@@ -105,6 +105,7 @@ class Supervisors:
             "stdin_once": bundle.stdin_once,
             "console_size": list(bundle.console_size),
             "runtime": bundle.runtime,
+            "runtime_args": bundle.runtime_args,
             "cgroup": bundle.cgroup,
             "clone_namespaces": bundle.clone_namespaces,
             "streams": [stream_options(stream) for stream in streams],

@@ -15,6 +15,7 @@ import pytest
 from corten.daemon import config
 from corten.daemon.config import Config
 from corten.errors import Invalid
+from corten.plan.runtimes import OciRuntime
 
 PAGE = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
 _TYPES = {
@@ -112,7 +113,9 @@ def test_the_example_is_a_configuration(load: Callable[[str], Config]) -> None:
     indented = re.search(r"^    \{\n(?:    .*\n)+?    \}$", PAGE, re.MULTILINE)
     assert indented
     found = load(indented[0])
-    assert found.log_opts == {"max-size": "10m", "max-file": "5"} and found.runtimes == {"runc": "/usr/sbin/runc"}
+    assert found.log_opts == {"max-size": "10m", "max-file": "5"} and found.runtimes == {
+        "runc": OciRuntime("/usr/sbin/runc")
+    }
 
 
 def test_what_the_page_says_of_unknown_keys(load: Callable[[str], Config]) -> None:

@@ -31,7 +31,7 @@ from corten.engine.containers.volume_events import MountedVolumes
 from corten.engine.subpaths import with_subpaths
 from corten.errors import Conflict, CortenError, Invalid, NotFound, NotModified, StartFailed, Unavailable
 from corten.kernel import paths
-from corten.plan import bundle
+from corten.plan import bundle, runtimes
 from corten.plan.document import container_spec
 from corten.plan.facts import HostFacts, MountPoint, SpecInputs
 from corten.plan.mounts import bundle_files
@@ -340,7 +340,7 @@ def _inputs(
 
 def _facts(configuration: Configuration, host_config: HostConfig) -> HostFacts:
     """runc before 1.2 refuses a namespace that it has not heard of."""
-    ours = bundle.runtime_path(host_config.runtime, configuration.settings.runtimes) == "corten"
+    ours = runtimes.find(host_config.runtime, configuration.settings.runtimes).ours
     return configuration.facts if ours else replace(configuration.facts, time_namespace=False)
 
 
@@ -355,6 +355,7 @@ def make_bundle(container: Container, settings: Settings, rootfs: tuple[Mount, .
     """The bundle of a record; `adopt` needs no `rootfs`."""
     config, host = container.record.config, container.record.host_config
     rows, columns = host.console_size if all(number < 1 << 16 for number in host.console_size) else (0, 0)
+    runtime = runtimes.find(host.runtime, settings.runtimes)
     return Bundle(
         id=container.id,
         path=container.bundle,
@@ -364,7 +365,8 @@ def make_bundle(container: Container, settings: Settings, rootfs: tuple[Mount, .
         open_stdin=config.open_stdin,
         stdin_once=config.stdin_once,
         console_size=(rows, columns),
-        runtime=bundle.runtime_path(host.runtime, settings.runtimes),
+        runtime=runtime.path,
+        runtime_args=runtime.args,
     )
 
 
