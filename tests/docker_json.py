@@ -58,8 +58,9 @@ def mount_points(
     host: Json | HostConfig,
     volumes_from: Mapping[str, Sequence[MountPoint]] | None = None,
     exists: Callable[[str], bool] | None = None,
+    data_root: str = "",
 ) -> list[MountPoint]:
-    return points(of(Config, config), of(HostConfig, host), volumes_from, exists)
+    return points(of(Config, config), of(HostConfig, host), volumes_from, exists, data_root)
 
 
 def parse_mount(mount: Json, exists: Callable[[str], bool] | None = None) -> MountPoint:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from e2e_parts.clients import Client
-from e2e_parts.cortend import IMAGE
+from e2e_parts.cortend import IMAGE, Cortend
 
 DEFAULT_CAPABILITIES = 0x00000000A80425FB
 
@@ -207,3 +207,15 @@ def test_mounts_do_not_leak_in(docker: Client) -> None:
     mounts = inside(docker, script="cat /proc/self/mountinfo").splitlines()
     assert not [line for line in mounts if "/sys/fs/cgroup" not in line and " shared:" in line]
     assert len(mounts) < 60
+
+
+def test_a_bind_of_the_data_root_hears_of_unmounts(docker: Client, daemon: Cortend) -> None:
+    propagation = "{{(index .Mounts 0).Propagation}}"
+    for source in (str(daemon.data), "/"):
+        id = docker.out("create", "-v", f"{source}:/host", IMAGE, "true")
+        assert docker.out("inspect", "-f", propagation, id) == "rslave"
+        docker("start", "-a", id)
+        done = docker("create", "--mount", f"type=bind,src={source},dst=/host,bind-propagation=private", IMAGE, code=1)
+        assert "must use either propagation mode" in done.err
+    id = docker.out("create", "-v", "/etc:/host", IMAGE, "true")
+    assert docker.out("inspect", "-f", propagation, id) == "rprivate"

@@ -24,7 +24,7 @@ _SUFFIXES = (("g", 1 << 30), ("m", 1 << 20), ("k", 1 << 10))
 
 
 def parse_volume(text: str, driver: str = "") -> MountPoint:
-    """One -v: `/inside`, `name:/inside[:mode]` or `/host:/inside[:mode]`."""
+    """One -v: `/inside`, `name:/inside[:mode]` or `/host:/inside[:mode]`. A bind's propagation may be left open, ""."""
     source, target, mode = _split(text)
     words = set(mode.split(","))
     kind = "bind" if posixpath.isabs(source) else "volume"
@@ -35,7 +35,7 @@ def parse_volume(text: str, driver: str = "") -> MountPoint:
         raise Invalid(f"invalid volume specification: '{text}': invalid mount config for type \"{kind}\": {problem}")
     point = MountPoint(kind, clean(target), mode=mode, rw="ro" not in words)
     if kind == "bind":
-        propagation = next(iter(words & PROPAGATIONS), "rprivate")
+        propagation = next(iter(words & PROPAGATIONS), "")
         return replace(point, source=clean(source), propagation=propagation, create=True)
     _check_volume_name(source)
     named = replace(point, name=source, anonymous=not source, driver=driver or "local")
@@ -70,8 +70,8 @@ def _bind(mount: Mount, point: MountPoint, exists: Callable[[str], bool] | None)
     _refuse(mount, "volume_options", "tmpfs_options", "image_options")
     if not source:
         raise _bad(mount, "field Source must not be empty")
-    propagation = options.propagation or "rprivate"
-    if propagation not in PROPAGATIONS:
+    propagation = options.propagation
+    if propagation and propagation not in PROPAGATIONS:
         raise _bad(mount, f"invalid propagation mode: {propagation}")
     if not posixpath.isabs(source):
         raise _bad(mount, f"invalid mount path: '{source}' mount path must be absolute")
@@ -94,7 +94,7 @@ def _recursive_readonly(mount: Mount, options: BindOptions, propagation: str) ->
             raise _bad(mount, "ReadOnlyForceRecursive and ReadOnlyNonRecursive must not be set together")
         if not mount.read_only:
             raise _bad(mount, "ReadOnlyForceRecursive needs ReadOnly")
-        if propagation not in ("private", "rprivate"):
+        if propagation not in ("", "private", "rprivate"):
             raise _bad(mount, "ReadOnlyForceRecursive needs a private propagation")
         return "required"
     return "no" if options.read_only_non_recursive else "if-possible"

@@ -9,7 +9,7 @@ from typing import Any
 from corten.errors import Invalid
 from corten.plan.facts import MountPoint
 from corten.plan.mount_parse import PROPAGATIONS, bad_target, parse_mount, parse_volume, valid_mode
-from corten.plan.paths import clean
+from corten.plan.paths import ancestors, clean
 from corten.spec.docker.config import Config
 from corten.spec.docker.host_config import HostConfig
 from corten.spec.json import Json
@@ -27,12 +27,14 @@ def mount_points(
     volumes_from: Mapping[str, Sequence[MountPoint]] | None = None,
     exists: Callable[[str], bool] | None = None,
     recursive_readonly: bool = True,
+    data_root: str = "",
 ) -> list[MountPoint]:
     """All mount points of a new container; `config` is already merged with its image's.
 
     volumes_from  the mount points of each container that HostConfig.VolumesFrom names, by name without ":ro"
     exists        says whether a bind source of --mount is there; None does not ask
     recursive_readonly  what a read-only bind means that does not say whether what is mounted below it is meant
+    data_root     the daemon's; "" is nowhere
 
     Volumes come back without a `source`, anonymous ones also without a `name`: the engine makes them. Raises Invalid in
     Docker's words, also for two mounts at one place.
@@ -46,7 +48,7 @@ def mount_points(
     driver = host_config.volume_driver
     asked = [parse_volume(text, driver) for text in host_config.binds or ()]
     asked += [parse_mount(mount, exists) for mount in host_config.mounts or ()]
-    for point in asked:
+    for point in (_propagated(point, data_root) for point in asked):
         if point.destination in own:
             raise Invalid(f"Duplicate mount point: {point.destination}")
         own.add(point.destination)
@@ -79,6 +81,27 @@ def inspect_mount(point: MountPoint) -> Json:
     if point.driver:
         shown["Driver"] = point.driver
     return {**shown, "Mode": point.mode, "RW": point.rw, "Propagation": point.propagation}
+
+
+def _propagated(point: MountPoint, data_root: str) -> MountPoint:
+    """A bind with the propagation that it was left open. What the daemon has mounted below its data root must not be
+    kept by a container: there it has to hear when that is unmounted."""
+    if point.type != "bind":
+        return point
+    if not data_root or not _overlap(point.source, data_root):
+        return replace(point, propagation=point.propagation or "rprivate")
+    if point.propagation not in ("", "rslave", "rshared"):
+        raise Invalid(
+            'invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is within '
+            f'the daemon root, daemon root: "{data_root}", bind mount source: "{point.source}", '
+            f'propagation: "{point.propagation}"'
+        )
+    return replace(point, propagation=point.propagation or "rslave")
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether one of the two is the other, or above it."""
+    return one in ("/", *ancestors(other)) or other in ancestors(one)
 
 
 def _borrowed(text: str, known: Mapping[str, Sequence[MountPoint]]) -> dict[str, MountPoint]:

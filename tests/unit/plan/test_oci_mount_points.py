@@ -90,3 +90,28 @@ def test_volumes_from(text: str, expected: tuple[str, str]) -> None:
 def test_two_leading_slashes_are_one() -> None:
     with pytest.raises(Invalid, match="Duplicate mount point: /x"):
         mount_points({}, {"Binds": ["/a://x", "/b:/x"]})
+
+
+ROOT = "/srv/corten"
+
+
+@pytest.mark.parametrize("source", ["/", "/srv", "/srv/", ROOT, f"{ROOT}/volumes", "/srv/x/../corten/containers"])
+def test_a_bind_that_has_the_data_root_in_it_hears_of_unmounts(source: str) -> None:
+    def propagation(given: str, text: bool) -> str:
+        mount = {"Type": "bind", "Source": source, "Target": "/x", "BindOptions": {"Propagation": given}}
+        asked = {"Binds": [f"{source}:/x:{given}".rstrip(":")]} if text else {"Mounts": [mount]}
+        [point] = mount_points({}, asked, data_root=ROOT)
+        return point.propagation
+
+    for text in (False, True):
+        assert [propagation(given, text) for given in ("", "rslave", "rshared")] == ["rslave", "rslave", "rshared"]
+        for given in ("private", "rprivate", "slave", "shared"):
+            with pytest.raises(Invalid, match='must use either propagation mode "rslave" or "rshared"'):
+                propagation(given, text)
+
+
+@pytest.mark.parametrize("source", ["/srv/corten2", "/srv/cort", "/x", "/srv/corten/../other"])
+def test_other_binds_are_private(source: str) -> None:
+    for asked in ({"Binds": [f"{source}:/x"]}, {"Mounts": [{"Type": "bind", "Source": source, "Target": "/x"}]}):
+        [point] = mount_points({}, asked, data_root=ROOT)
+        assert point.propagation == "rprivate"

@@ -93,13 +93,14 @@ def test_an_instance_to_be_made() -> None:
     message = {
         "do": "create", "id": "c1", "bundle": "/b", "run": "/r", "rootfs": [{"type": "overlay"}],
         "log": {"path": "/b/log", "max_size": 1000, "max_file": 3, "attrs": '{"a": 1}'},
-        "terminal": True, "open_stdin": True, "stdin_once": False, "console_size": [24, 80], "runtime": "/sbin/runc", "runtime_args": ["-x"],
+        "terminal": True, "open_stdin": True, "stdin_once": False, "console_size": [24, 80],
+        "runtime": "/sbin/runc", "runtime_args": ["-x"],
         "cgroup": "/a/c1", "clone_namespaces": ["pid"], "streams": [_STREAM], "filter": True, "fds": 2,
     }  # fmt: skip
     assert requests.decode_create(message) == requests.Create(
-        run="/r", bundle="/b", id="c1", runtime="/sbin/runc", runtime_args=("-x",), rootfs=({"type": "overlay"},), cgroup="/a/c1",
-        clone_namespaces=("pid",), log=requests.Log("/b/log", 1000, 3, '{"a": 1}'), terminal=True, open_stdin=True,
-        stdin_once=False, size=(24, 80), has_filter=True, clients=(_CLIENT,),
+        run="/r", bundle="/b", id="c1", runtime="/sbin/runc", runtime_args=("-x",), rootfs=({"type": "overlay"},),
+        cgroup="/a/c1", clone_namespaces=("pid",), log=requests.Log("/b/log", 1000, 3, '{"a": 1}'), terminal=True,
+        open_stdin=True, stdin_once=False, size=(24, 80), has_filter=True, clients=(_CLIENT,),
     )  # fmt: skip
 
 

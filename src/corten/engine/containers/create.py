@@ -128,7 +128,8 @@ async def _prepare(
             borrowed[name] = containers.get(name).record.mounts
         except NotFound as error:  # a 404 would make clients pull the image, and try again
             raise Invalid(str(error)) from error
-    points = await _mount_points(record.config, host_config, borrowed, recursive_readonly)
+    data_root = str(containers.configuration.settings.data_root)
+    points = await _mount_points(record.config, host_config, borrowed, recursive_readonly, data_root)
     for number, point in enumerate(points, 1):  # one by one: what was held when one fails is released by `unprepare`
         record.mounts.append(_with_source(stores.volumes, container, point))
         if number % _AT_ONCE == 0:
@@ -138,13 +139,17 @@ async def _prepare(
 
 
 async def _mount_points(
-    config: Config, host_config: HostConfig, borrowed: Mapping[str, Sequence[MountPoint]], recursive_readonly: bool
+    config: Config,
+    host_config: HostConfig,
+    borrowed: Mapping[str, Sequence[MountPoint]],
+    recursive_readonly: bool,
+    data_root: str,
 ) -> list[MountPoint]:
     """Raises Invalid, also for more of them than a container can have, and Unavailable when the source of a bind is on
     a file system that does not answer."""
 
     def find() -> list[MountPoint]:
-        return mount_points(config, host_config, borrowed, os.path.exists, recursive_readonly)
+        return mount_points(config, host_config, borrowed, os.path.exists, recursive_readonly, data_root)
 
     try:
         points = await alone(find, _LOOK) if host_config.binds or host_config.mounts else find()
