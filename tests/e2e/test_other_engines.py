@@ -148,6 +148,17 @@ def test_runtimes_with_arguments_and_from_path(with_runc: Client) -> None:
     assert Path(known["runc"]["path"]).is_absolute() and known["io.containerd.runc.v2"] == {"path": "corten-oci"}
 
 
+def test_what_only_we_can_mount_with_runc(with_runc: Client) -> None:
+    with_runc("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m", "ram")
+    flags = [*RUNC, "-v", "ram:/data", "--mount", f"type=image,src={IMAGE},dst=/image"]
+    with_runc("run", "-d", "--name", "one", *flags, IMAGE, "sh", "-c", "echo said > /data/f; exec sleep 1000")
+    look = "until cat /data/f; do sleep 0.05; done; ls /image/bin/busybox; touch /image/x || echo refused"
+    said = ["said", "/image/bin/busybox", "refused"]
+    assert with_runc.out("run", "--rm", *flags, IMAGE, "sh", "-c", look).splitlines() == said
+    with_runc("rm", "-f", "one")
+    with_runc("volume", "rm", "ram")
+
+
 def test_a_life_with_runc(with_runc: Client) -> None:
     flags = [*RUNC, "-p", "127.0.0.1::80"]
     with_runc("run", "-d", "--name", "life", *flags, IMAGE, "sh", "-c", "echo up; exec sleep 1000")

@@ -167,3 +167,15 @@ def test_a_working_directory_that_is_made_belongs_to_the_container_s_root(remapp
     id = client.out("create", "-w", "/new/dir", IMAGE, "stat", "-c", "%u %a", "/new", "/new/dir")
     assert client.out("diff", id).splitlines() == ["A /new", "A /new/dir"]
     assert client.out("start", "-a", id).splitlines() == ["0 755", "0 755"]
+
+
+def test_the_host_mounts_what_a_user_namespace_may_not(remapped: Cortend, client: Client) -> None:
+    client("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m,mode=1777", "ram")
+    flags = ["-v", "ram:/data", "--mount", f"type=image,src={IMAGE},dst=/image"]
+    client("run", "-d", "--name", "one", *flags, IMAGE, "sh", "-c", "echo said > /data/f; exec sleep 1000")
+    look = "until cat /data/f; do sleep 0.05; done; stat -c %u /data/f; ls /image/bin/busybox"
+    assert client.out("run", "--rm", *flags, IMAGE, "sh", "-c", look).splitlines() == [
+        "said",
+        "0",
+        "/image/bin/busybox",
+    ]

@@ -236,3 +236,14 @@ def test_torn_log_line_does_not_hide_the_rest(daemon: Fragile) -> None:
     daemon.wait(id)
     assert daemon.output(id) == "first\nfirst\n"
     assert records_of(path.read_bytes().splitlines()[-1]) == ["first\n"]
+
+
+def test_a_volume_in_memory_is_still_shared(daemon: Fragile) -> None:
+    options = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}
+    assert daemon.ask("POST", "/volumes/create", {"Name": "ram", "DriverOpts": options})[0] == 201
+    has = {"Binds": ["ram:/data"]}
+    one = daemon.run("sh", "-c", "echo said > /data/f; exec sleep 1000", host=has)
+    until(lambda: daemon.inside(one, "cat", "/data/f") == (0, "said\n"), "the file")
+    daemon.kill()
+    daemon.start()
+    assert daemon.outcome("cat", "/data/f", host=has) == (0, "said\n")

@@ -22,16 +22,18 @@ async def with_subpaths(points: Sequence[MountPoint], held: ExitStack | AsyncExi
     A volume belongs to containers: a link that one of them has put there leads nowhere out of it, and those that hold
     up its directories hold up this call only. Raises Invalid where there is no such directory, Unavailable.
     """
-    return [await _inside(point, held) if point.subpath else point for point in points]
+    return [await inside(point, held) if point.subpath else point for point in points]
 
 
-async def _inside(point: MountPoint, held: ExitStack | AsyncExitStack) -> MountPoint:
+async def inside(point: MountPoint, held: ExitStack | AsyncExitStack) -> MountPoint:
     try:
         fd = await alone(partial(_open, point), _LOOK, os.close)
     except TimeoutError:
-        raise Unavailable(f"the directory of volume {point.name} does not answer") from None
+        raise Unavailable(f"the directory of {point.type} {point.name} does not answer") from None
     except OSError as error:
-        raise Invalid(f"volume {point.name} has no {point.subpath!r} to mount: {error.strerror}") from error
+        raise Invalid(
+            f"{point.type} {point.name} has no {point.subpath!r} to mount: {os.strerror(error.errno or 0)}"
+        ) from error
     held.callback(os.close, fd)
     return replace(point, source=f"/proc/{os.getpid()}/fd/{fd}")
 

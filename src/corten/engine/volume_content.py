@@ -19,7 +19,7 @@ async def fill_volumes(stores: Stores, facts: HostFacts, container: Container) -
     for point in container.record.mounts:
         if point.type != "volume":
             continue
-        if point.nocopy or point.subpath:
+        if point.nocopy or point.subpath or stores.volumes.get(point.name).mounted:
             await stores.volumes.filled(point.name)
         else:
             await stores.volumes.fill(point.name, container.id, partial(_copy_up, stores, facts, container, point))

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 KIND = "volume"
 ANONYMOUS = "com.docker.volume.anonymous"
+_BIND = frozenset({"bind", "rbind"})
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 _LONGEST = 255  # of a file's name, which it becomes
 _LIST_KEYS = frozenset({"dangling", "driver", "label", "name"})
@@ -37,7 +39,8 @@ _PRUNE_KEYS = frozenset({"all", "label", "label!"})
 
 
 class Volume(msgspec.Struct, omit_defaults=True):
-    """`options` are the local driver's: {"type": "none", "o": "bind", "device": "/srv"} binds a directory."""
+    """`options` are the local driver's: {"type": "none", "o": "bind", "device": "/srv"} binds a directory,
+    {"type": "nfs", "device": ":/srv", "o": "addr=10.0.0.1"} is mounted."""
 
     name: str
     created: int
@@ -48,6 +51,16 @@ class Volume(msgspec.Struct, omit_defaults=True):
     @property
     def anonymous(self) -> bool:
         return ANONYMOUS in self.labels
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """mount(8)'s, of `o`."""
+        return tuple(filter(None, self.options.get("o", "").split(",")))
+
+    @property
+    def mounted(self) -> bool:
+        """Whether it is a file system that is mounted for its containers, and not a directory."""
+        return bool(self.options) and not _BIND & set(self.words)
 
 
 class Volumes:
@@ -60,6 +73,7 @@ class Volumes:
         self._table = table
         self._events = events
         self._users: dict[str, set[str]] = {}
+        self._mounted: dict[str, dict[str, str]] = {}
         self._locks: KeyedLocks[str] = KeyedLocks()
         self._all = {id: msgspec.convert(body, Volume) for id, body in table.list(KIND).items()}
         self._places.recover(self._all)
@@ -122,9 +136,24 @@ class Volumes:
     def path(self, name: str) -> Path:
         """The directory that containers get: the volume's own, or what its options bind."""
         volume = self.get(name)
-        if "bind" in volume.options.get("o", "").split(","):
+        if volume.options and not volume.mounted:
             return Path(volume.options["device"])
         return self._places.data(name)
+
+    def lock(self, name: str) -> AbstractAsyncContextManager[None]:
+        """While a container mounts a volume that is mounted."""
+        return self._locks.lock(name)
+
+    def has_mounted(self, name: str, container: str, path: str) -> None:
+        """A running container has the volume, at this path of the host's /proc."""
+        self._mounted.setdefault(name, {})[container] = path
+
+    def has_unmounted(self, name: str, container: str) -> None:
+        self._mounted.get(name, {}).pop(container, None)
+
+    def where_mounted(self, name: str) -> str:
+        """The path where another container has it, which is how its files are shared; "" when none runs."""
+        return next(iter(self._mounted.get(name, {}).values()), "")
 
     async def fill(self, name: str, container: str, fill: Callable[[Path], Awaitable[bool]]) -> None:
         """Give an empty volume, held by the new `container`, its first content: all of it at once, or nothing.
@@ -261,15 +290,22 @@ async def _empty_elsewhere(name: str, directory: Path) -> bool:
 
 
 def _check_options(name: str, options: Mapping[str, str]) -> None:
-    """The local driver binds directories here; what needs a mount of its own in the daemon is refused."""
+    """A directory that is bound, or a file system by type and device, with the words of mount(8)."""
     if not options:
         return
     for key in options:
         if key not in ("type", "o", "device", "size"):
             raise Invalid(f'create {name}: invalid option: "{key}"')
-    if "bind" not in options.get("o", "").split(","):
-        raise Unsupported(
-            f"create {name}: volumes of type {options.get('type') or 'none'} cannot be mounted; bind a directory"
-        )
+    if "size" in options:
+        raise Unsupported(f"create {name}: quota size requested but no quota support")
+    if any("\0" in text for text in options.values()):
+        raise Invalid(f"create {name}: a volume option must not contain a NUL")
+    if not _BIND & set(options.get("o", "").split(",")):
+        for key in ("device", "type"):
+            if not options.get(key):
+                raise Invalid(f'create {name}: missing required option: "{key}"')
+        if options["type"] in ("none", "bind"):
+            raise Invalid(f"create {name}: a volume of type {options['type']} needs the option o=bind")
+        return
     if not os.path.isabs(options.get("device", "")):
         raise Invalid(f'create {name}: missing device in volume options: give an absolute path, as "device=/srv/data"')

@@ -135,6 +135,12 @@ def set_propagation(path: str, kind: int, recursive: bool = True) -> None:
     sys.syscall("mount", sys.SYS_mount, None, os.fsencode(path), None, flags, None)
 
 
+def mount(source: str, path: str, fstype: str, flags: int, data: str) -> None:
+    """mount(2) of a file system at a path, for those that have options which fsconfig(2) does not take (NFS, CIFS)."""
+    arguments = [os.fsencode(text) or None for text in (source, path, fstype)]
+    sys.syscall("mount", sys.SYS_mount, *arguments, flags, os.fsencode(data) or None)
+
+
 def unmount(path: str, flags: int = 0) -> None:
     sys.syscall("umount2", sys.SYS_umount2, os.fsencode(path), flags)
 

@@ -15,6 +15,7 @@ from corten.spec.docker.config import Config
 from corten.spec.docker.host_config import HostConfig, Ulimit
 from corten.spec.id_map import IdRange
 from corten.spec.json import Json
+from corten.spec.mounts import Mount
 
 #: What a kernel and its cgroups can limit. A name that is missing in `HostFacts.controls` is warned about and dropped.
 ALL_CONTROLS = frozenset(
@@ -106,9 +107,9 @@ class HostFacts:
 class MountPoint:
     """One place where something of the user's is mounted, in the terms of Docker's records and inspect.
 
-    type         "bind", "volume" or "tmpfs"
-    name         volume name; "" for an anonymous volume until the engine has made it
-    source       host path; for a volume "" until the engine has looked it up
+    type         "bind", "volume", "tmpfs" or "image"
+    name         volume name; "" for an anonymous volume until the engine has made it. Of an image: its reference
+    source       host path; for a volume "" until the engine has looked it up. Of an image: its id
     mode         the option text of -v, as inspect shows it ("ro", "z", ...)
     propagation  "" or one of private, rprivate, shared, rshared, slave, rslave
     nocopy       a new volume is not filled with what the image has at this place
@@ -116,7 +117,7 @@ class MountPoint:
     recursive    binds: what is mounted below the source comes along
     rro          "if-possible", "no" or "required": whether read-only holds for the mounts below the source
     options      tmpfs: mount options as text, "size=64m,mode=1777"
-    subpath      volumes: directory inside the volume
+    subpath      volumes and images: directory inside
     """
 
     type: str
@@ -150,6 +151,7 @@ class SpecInputs:
     namespaces   paths of namespaces to join: "network" for a prepared one; "pid", "ipc", "network", "user" for
                  container:X modes. A namespace that is private and not named here is made new.
     seccomp      OCI's linux.seccomp, selected for `capabilities(...)`; ignored when the container is unconfined
+    mounted      what the engine has mounted by the runtime at a place: destination -> mount
     shm_path     a host directory to bind on /dev/shm, for ipc modes that share it; None makes a private one
     linked_env   variables of legacy --link, before the container's own
     """
@@ -167,3 +169,4 @@ class SpecInputs:
     shm_path: str | None = None
     linked_env: Sequence[str] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+    mounted: Mapping[str, Mount] = field(default_factory=dict)

@@ -6,11 +6,11 @@ import posixpath
 from collections.abc import Callable
 from dataclasses import replace
 
-from corten.errors import Invalid, Unsupported
+from corten.errors import Invalid
 from corten.plan.facts import MountPoint
 from corten.plan.paths import clean
 from corten.plan.tmpfs import merge_options
-from corten.spec.docker.mount import BindOptions, Driver, Mount, TmpfsOptions, VolumeOptions
+from corten.spec.docker.mount import BindOptions, Driver, ImageOptions, Mount, TmpfsOptions, VolumeOptions
 
 PROPAGATIONS = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
 _MODE_GROUPS = (
@@ -60,8 +60,6 @@ def parse_mount(mount: Mount, exists: Callable[[str], bool] | None = None) -> Mo
     problem = "field Target must not be empty" if not target else bad_target(target)
     if not problem and kind in _PARSERS:
         return _PARSERS[kind](mount, MountPoint(kind, clean(target), rw=not mount.read_only), exists)
-    if kind == "image":
-        raise Unsupported('mounts of type "image" are not supported by this engine')
     raise _bad(mount, problem or "mount type unknown")
 
 
@@ -105,9 +103,7 @@ def _volume(mount: Mount, point: MountPoint, exists: Callable[[str], bool] | Non
     _refuse(mount, "bind_options", "tmpfs_options", "image_options")
     if not name and mount.read_only:
         raise _bad(mount, "must not set ReadOnly mode when using anonymous volumes")
-    subpath = options.subpath
-    if subpath.startswith("/") or ".." in subpath.split("/"):
-        raise _bad(mount, "subpath must be a relative path within the volume")
+    subpath = _subpath(mount, options.subpath, "volume")
     _check_volume_name(name)
     driver = options.driver_config or Driver()
     return replace(
@@ -121,6 +117,21 @@ def _volume(mount: Mount, point: MountPoint, exists: Callable[[str], bool] | Non
         nocopy=options.no_copy,
         subpath=subpath,
     )
+
+
+def _image(mount: Mount, point: MountPoint, exists: Callable[[str], bool] | None) -> MountPoint:
+    """Always read-only: the image's layers are everybody's."""
+    _refuse(mount, "bind_options", "volume_options", "tmpfs_options")
+    if not mount.source:
+        raise _bad(mount, "field Source must not be empty")
+    options = mount.image_options or ImageOptions()
+    return replace(point, name=mount.source, rw=False, subpath=_subpath(mount, options.subpath, "image"))
+
+
+def _subpath(mount: Mount, path: str, noun: str) -> str:
+    if path.startswith("/") or ".." in path.split("/") or "\0" in path or "," in path:
+        raise _bad(mount, f"subpath must be a relative path within the {noun}")
+    return path
 
 
 def _tmpfs(mount: Mount, point: MountPoint, exists: Callable[[str], bool] | None) -> MountPoint:
@@ -144,6 +155,7 @@ _PARSERS: dict[str, Callable[[Mount, MountPoint, Callable[[str], bool] | None], 
     "bind": _bind,
     "volume": _volume,
     "tmpfs": _tmpfs,
+    "image": _image,
 }
 
 

@@ -74,7 +74,7 @@ def volumes_from(text: str) -> tuple[str, str]:
 def inspect_mount(point: MountPoint) -> Json:
     """The entry that inspect and ps show under Mounts."""
     shown: Json = {"Type": point.type}
-    if point.type == "volume":
+    if point.type in ("volume", "image"):
         shown["Name"] = point.name
     shown["Source"] = point.source
     shown["Destination"] = point.destination

@@ -15,6 +15,7 @@ from corten.plan.process import INIT_IN_CONTAINER, runs_init
 from corten.plan.security import parse_security_options
 from corten.plan.tmpfs import merge_options
 from corten.spec.json import Json
+from corten.spec.mounts import Mount
 
 _NEVER_READ_ONLY = frozenset({"/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"})
 
@@ -55,7 +56,10 @@ def root_propagation(points: Iterable[MountPoint]) -> str:
 def _asked(inputs: SpecInputs, facts: HostFacts) -> list[Json]:
     """The user's mounts and the engine's files, parents before children."""
     host = inputs.host_config
-    result = [_point(point, facts) for point in inputs.mounts]
+    result = [
+        _mounted(point, mount) if (mount := inputs.mounted.get(point.destination)) else _point(point, facts)
+        for point in inputs.mounts
+    ]
     result += [_tmpfs(path, options) for path, options in (host.tmpfs or {}).items()]
     taken = {mount["destination"] for mount in result}
     mode = ["ro"] if host.readonly_rootfs else []
@@ -109,6 +113,11 @@ def _point(point: MountPoint, facts: HostFacts) -> Json:
     if point.propagation:
         options.append(point.propagation)
     return _bind(point.source, point.destination, options)
+
+
+def _mounted(point: MountPoint, mount: Mount) -> Json:
+    mode = [] if point.rw else ["ro"]
+    return {**mount.entry(), "destination": point.destination, "options": [*mount.options, *mode]}
 
 
 def _read_only(point: MountPoint, facts: HostFacts) -> str:

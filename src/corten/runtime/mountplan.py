@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from corten.kernel import mount as m
+from corten.runtime.host_mounts import HOST, TREE
 
 _ATTRIBUTES: dict[str, tuple[int, int]] = {  # word: (set, clear)
     "ro": (m.MOUNT_ATTR_RDONLY, 0),
@@ -38,7 +39,8 @@ _IGNORED = frozenset(
 
 
 class MountPlan(NamedTuple):
-    """One mount, taken apart. `kind` is "bind", "cgroup" or "new"; `data` goes to the file system itself."""
+    """One mount, taken apart. `kind` is "bind", "cgroup", "new", or "host" (see `host_mounts`); `data` goes to the file
+    system itself, with "host" all words that there were."""
 
     kind: str
     fstype: str
@@ -61,6 +63,8 @@ class MountPlan(NamedTuple):
 
 def parse(entry: dict[str, Any]) -> MountPlan:
     """A mount of the specification as a plan. Unknown words belong to the file system, which refuses what it must."""
+    if entry.get("options") and (HOST in entry["options"] or TREE in entry["options"]):
+        return _of_host(entry)
     add = clear = recursive_add = recursive_clear = propagation = 0
     propagation_recursive = recursive = bind = idmap = copy_up = False
     data: list[str] = []
@@ -89,3 +93,8 @@ def parse(entry: dict[str, Any]) -> MountPlan:
         kind, fstype, entry.get("source") or fstype, entry["destination"], add, clear, recursive_add, recursive_clear,
         propagation, propagation_recursive, recursive, idmap, copy_up, () if kind == "bind" else tuple(data),
     )  # fmt: skip
+
+
+def _of_host(entry: dict[str, Any]) -> MountPlan:
+    words = tuple(entry["options"])
+    return MountPlan("host", entry["type"], entry.get("source") or "", entry["destination"], data=words)

@@ -14,7 +14,7 @@ from corten.kernel import mount as m
 from corten.kernel import paths
 from corten.kernel import process as p
 from corten.kernel import syscall as sys
-from corten.runtime import null
+from corten.runtime import host_mounts, mountplan, null
 from corten.runtime.mountplan import MountPlan
 from corten.runtime.plan import Plan
 
@@ -66,7 +66,6 @@ def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...], later: bool = False) -
 
     try:
         namespaces = {kind: keep(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for kind, path in plan.joins}
-        root = keep(_root(plan.root, namespaces.get("user", -1)))
         binds = {
             i: keep(bind(mount))
             for i, mount in enumerate(plan.mounts)
@@ -77,11 +76,33 @@ def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...], later: bool = False) -
         # Only where it may be needed: to close a mount that was put nowhere takes milliseconds of the kernel's time.
         instead = -1 if plan.own_null else keep(null.stand_in())
         devices = {path: keep(_device(path)) for path in _bound_devices(plan)}
+        # Last: those below may go on in a copy of the mounts, where a path by /proc to what others hold is of no use.
+        userns = namespaces.get("user", -1)
+        root = keep(_root(plan.root, userns))
+        binds |= {i: keep(of_host(mount, userns)) for i, mount in enumerate(plan.mounts) if mount.kind == "host"}
         return Prepared(root, binds, hierarchies, instead, devices, namespaces)
     except BaseException:
         for fd in opened:
             os.close(fd)
         raise
+
+
+def of_host(mount: MountPlan, userns: int = -1) -> int:
+    """A detached mount of what is mounted by the host's root (`host_mounts`). The process may be in a mount namespace
+    of its own afterwards."""
+    if host_mounts.TREE not in mount.data:
+        return host_mounts.mount(mount.fstype, mount.source, mount.data)
+    words = [word for word in mount.data if word != host_mounts.TREE]
+    subpath = next((word for word in words if word.startswith(host_mounts.SUBPATH)), "")
+    plan = mountplan.parse({"destination": "/", "type": "overlay", "source": mount.source,
+                            "options": [word for word in words if word != subpath]})  # fmt: skip
+    tree = _root((plan,), userns)
+    return host_mounts.below(tree, subpath.removeprefix(host_mounts.SUBPATH)) if subpath else tree
+
+
+def is_elsewhere(mount: MountPlan) -> bool:
+    """Whether the source is in another container, by this host's /proc."""
+    return mount.kind == "bind" and _ELSEWHERE.fullmatch(mount.source) is not None
 
 
 def made_later(plan: Plan, mount: MountPlan) -> bool:

@@ -114,7 +114,7 @@ class Rootfs:
 
     def _place(self, fd: int, mount: MountPlan) -> None:
         target = os.path.normpath(mount.target)
-        if mount.kind == "bind" and target.startswith("/proc/") and target not in _PROC_TARGETS:
+        if mount.kind in ("bind", "host") and target.startswith("/proc/") and target not in _PROC_TARGETS:
             raise OSError(0, f"{target} cannot be mounted over: it is inside /proc")
         if mount.fstype in ("proc", "sysfs"):
             self._refuse_link(target)

@@ -19,7 +19,7 @@ from corten.kernel import process as p
 from corten.kernel import syscall as sys
 from corten.runtime import cgroups, identity, messages, mountplan, null
 from corten.runtime.messages import ChildFailed
-from corten.runtime.prepare import bind
+from corten.runtime.prepare import bind, is_elsewhere, of_host
 from corten.runtime.program import with_group_names
 from corten.runtime.spawn import Entering
 from corten.supervisor import place
@@ -49,6 +49,7 @@ class External(HostProcesses):
         self._own_pids = any(n["type"] == "pid" and not n.get("path") for n in linux.get("namespaces") or ())
         self._root = os.path.join(self._directory, "rootfs")
         self._mounted = False
+        self._places: list[str] = []  # mounts beside the root
 
     def create(self, stdio: ChildStdio, size: Size) -> Created:
         """`RUNTIME create`. Raises ChildFailed with what the binary said. A terminal's size is set when it is there."""
@@ -98,8 +99,26 @@ class External(HostProcesses):
         """The specification without our extensions: names of users and groups have become numbers."""
         spec = {**self.spec, "root": {**(self.spec.get("root") or {}), "path": self._root}}
         spec["process"] = self._numeric(with_group_names(spec["process"], spec))
+        spec["mounts"] = [self._bound(*numbered) for numbered in enumerate(spec.get("mounts") or ())]
         with open(os.path.join(self._directory, "config.json"), "w") as file:
             json.dump(spec, file)
+
+    def _bound(self, number: int, entry: Json) -> Json:
+        """What only we know how to mount is mounted here, and bound by the binary."""
+        plan = mountplan.parse(entry)
+        if plan.kind == "host":
+            fd = of_host(plan)
+        elif is_elsewhere(plan):
+            fd = bind(plan)
+        else:
+            return entry
+        place = f"{self._root}.{number}"
+        os.mkdir(place)
+        m.move_to(fd, place)
+        os.close(fd)
+        self._places.append(place)
+        mode = ["ro"] if "ro" in (entry.get("options") or ()) else []
+        return {"destination": plan.target, "type": "bind", "source": place, "options": ["rbind", *mode]}
 
     def _numeric(self, process: Json) -> Json:
         user = dict(process.get("user") or {})
@@ -161,7 +180,8 @@ class External(HostProcesses):
             self._path, self._group = "", None
             if group:
                 group.remove()
-            m.unmount(self._root, m.MNT_DETACH)
+            for place in (*self._places, self._root):
+                m.unmount(place, m.MNT_DETACH)
 
     def _run(self, step: str, arguments: list[str], stdio: ChildStdio) -> None:
         """Run the binary and wait. Its log says why it failed; nothing else of it does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corten.errors import Invalid, Unsupported
+from corten.errors import Invalid
 from corten.plan.facts import MountPoint
 from corten.plan.mount_parse import parse_volume
 from corten.plan.mount_points import volumes_from
@@ -72,9 +72,16 @@ def test_recursion_of_read_only() -> None:
         rro(read_only=False, ReadOnlyForceRecursive=True)
 
 
-def test_mounts_of_images_are_refused_by_name() -> None:
-    with pytest.raises(Unsupported, match="image"):
-        parse_mount({"Type": "image", "Source": "x", "Target": "/x"})
+def test_mounts_of_images_are_read_only() -> None:
+    point = parse_mount({"Type": "image", "Source": "x:1", "Target": "/x", "ImageOptions": {"Subpath": "a/b"}})
+    assert (point.type, point.name, point.rw, point.subpath) == ("image", "x:1", False, "a/b")
+    for wrong in (
+        {"Source": ""},
+        {"Source": "x", "ImageOptions": {"Subpath": "../a"}},
+        {"Source": "x", "BindOptions": {}},
+    ):
+        with pytest.raises(Invalid, match='invalid mount config for type "image"'):
+            parse_mount({"Type": "image", "Target": "/x", **wrong})
 
 
 def test_a_volume_driver_is_for_volumes() -> None:

@@ -170,4 +170,5 @@ class Containers:
         return [c for c in others if c.lock.locked() and not c.record.state.has_task]
 
     def of_image(self, id: str) -> Sequence[Container]:
-        return [container for container in self.every() if container.record.image_id == id]
+        """Those whose root it is, and those that mount it."""
+        return [container for container in self.every() if id in container.record.images]

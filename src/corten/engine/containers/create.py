@@ -131,7 +131,7 @@ async def _prepare(
     data_root = str(containers.configuration.settings.data_root)
     points = await _mount_points(record.config, host_config, borrowed, recursive_readonly, data_root)
     for number, point in enumerate(points, 1):  # one by one: what was held when one fails is released by `unprepare`
-        record.mounts.append(_with_source(stores.volumes, container, point))
+        record.mounts.append(_with_source(stores, container, point))
         if number % _AT_ONCE == 0:
             await asyncio.sleep(0)
     stores.mkdir(container.bundle, 0o700)
@@ -160,12 +160,14 @@ async def _mount_points(
     return points
 
 
-def _with_source(volumes: Volumes, container: Container, point: MountPoint) -> MountPoint:
-    """Volumes are made now, and held."""
+def _with_source(stores: Stores, container: Container, point: MountPoint) -> MountPoint:
+    """Volumes are made now, and held. NotFound for an image that is not there."""
     if point.type == "volume":
-        volume = volumes.create(point.name, point.driver, point.driver_options, point.labels)
-        volumes.hold(volume.name, container.id)
-        return replace(point, name=volume.name, source=str(volumes.path(volume.name)))
+        volume = stores.volumes.create(point.name, point.driver, point.driver_options, point.labels)
+        stores.volumes.hold(volume.name, container.id)
+        return replace(point, name=volume.name, source=str(stores.volumes.path(volume.name)))
+    if point.type == "image":
+        return replace(point, source=stores.images.resolve(point.name).id)
     return point
 
 

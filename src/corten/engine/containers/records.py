@@ -87,6 +87,11 @@ class Record(msgspec.Struct, omit_defaults=True):
         return self.config.tty
 
     @property
+    def images(self) -> set[str]:
+        """Ids of those that it cannot be without."""
+        return {self.image_id, *(point.source for point in self.mounts if point.type == "image")}
+
+    @property
     def labels(self) -> dict[str, str]:
         return self.config.labels or {}
 

@@ -20,7 +20,7 @@ import msgspec
 from corten.aio.threads import alone
 from corten.engine.configuration import Configuration, Settings
 from corten.engine.containers import files as container_files
-from corten.engine.containers import health, links, parents, records
+from corten.engine.containers import health, links, mounts, parents, records
 from corten.engine.containers import network as container_network
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
@@ -129,6 +129,8 @@ async def adopt(containers: Containers, container: Container) -> bool:
         if task is not None:
             _push_background(containers, container, stack, task.delete, "task")
         container.release = stack.pop_all()
+        if task is not None:
+            mounts.note(containers.stores.volumes, container, task, container.release)
     if task is None:
         return False
     container.run(task)
@@ -173,8 +175,11 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
                 namespaces["user"] = str(namespace.user)
         with phases.phase("specification"):
             shared = _shared_memory(containers, record.host_config)
-            inputs = _inputs(containers, container, namespaces, shared, await with_subpaths(record.mounts, held))
-            inputs = replace(inputs, linked_env=links.environment(containers, container))
+            mounted = await mounts.mounted(containers.stores, record.mounts, held)
+            points = await with_subpaths([point for point in record.mounts if point.destination not in mounted], held)
+            points += mounts.those(record.mounts, mounted)
+            inputs = _inputs(containers, container, namespaces, shared, points)
+            inputs = replace(inputs, mounted=mounted, linked_env=links.environment(containers, container))
             spec = container_spec(inputs, _facts(containers.configuration, record.host_config))
             (container.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
         made = replace(
@@ -188,6 +193,7 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
         except StartFailed:
             volumes.mounted()  # they were, before its program turned out to be none
             raise
+        mounts.note(containers.stores.volumes, container, task, stack)
         volumes.mounted()
     with phases.phase("hosts"):
         await container_files.write_network(containers, container)

@@ -1,0 +1,123 @@
+"""Volumes that are file systems, and mounts of images."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from e2e_parts.clients import Client
+from e2e_parts.cortend import IMAGE
+
+TMPFS = ("--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=1m,mode=751,nosuid")
+
+
+def test_a_volume_in_memory_is_shared_while_one_has_it(docker: Client) -> None:
+    docker("volume", "create", *TMPFS, "ram")
+    docker("run", "-d", "--name", "one", "-v", "ram:/data", IMAGE, "sh", "-c", "echo said > /data/f; exec sleep 1000")
+    look = "until cat /data/f; do sleep 0.05; done; stat -c %a /data; grep ' /data ' /proc/mounts"
+    said, mode, mount = docker.out("run", "--rm", "-v", "ram:/data:ro", IMAGE, "sh", "-c", look).splitlines()
+    assert (said, mode) == ("said", "751")
+    assert mount.startswith("tmpfs /data tmpfs ro,nosuid") and "size=1024k" in mount
+    docker("exec", "one", "touch", "/data/writable")
+    docker("rm", "-f", "one")
+    assert docker.out("run", "--rm", "-v", "ram:/data", IMAGE, "ls", "/data") == ""
+    assert docker.out("volume", "inspect", "-f", "{{json .Options}}", "ram") == json.dumps(
+        {"device": "tmpfs", "o": "size=1m,mode=751,nosuid", "type": "tmpfs"}, separators=(",", ":")
+    )
+
+
+def test_containers_that_start_at_once_share_it(docker: Client) -> None:
+    docker("volume", "create", *TMPFS, "ram")
+    wait = "touch /data/$HOSTNAME; until test $(ls /data | wc -l) = 3; do sleep 0.05; done"
+    started = [docker.popen("run", "-h", f"h{n}", "-v", "ram:/data", IMAGE, "sh", "-c", wait) for n in range(3)]
+    assert [process.wait(60) for process in started] == [0, 0, 0]
+
+
+def test_a_volume_on_a_device(docker: Client, tmp_path: Path) -> None:
+    mkfs = shutil.which("mkfs.ext4") or "/usr/sbin/mkfs.ext4"
+    if not Path(mkfs).exists() or not Path("/dev/loop-control").exists():
+        pytest.skip("no mkfs.ext4 (Debian package e2fsprogs), or no loop devices")
+    image = tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    subprocess.run([mkfs, "-q", str(image)], check=True)
+    device = subprocess.run(["losetup", "-f", "--show", str(image)], capture_output=True, text=True, check=False)
+    if device.returncode:
+        pytest.skip(f"no loop device: {device.stderr.strip()}")
+    try:
+        docker("volume", "create", "-o", "type=ext4", "-o", f"device={device.stdout.strip()}", "disk")
+        docker("run", "--rm", "-v", "disk:/d", IMAGE, "sh", "-c", "mkdir /d/sub; echo kept > /d/sub/f")
+        assert docker.out("run", "--rm", "-v", "disk:/d", IMAGE, "cat", "/d/sub/f") == "kept"
+        inside = "type=volume,src=disk,dst=/d,volume-subpath=sub"
+        assert docker.out("run", "--rm", "--mount", inside, IMAGE, "ls", "/d") == "f"
+        done = docker("run", "--rm", "--mount", f"{inside}x", IMAGE, "true", code=125)
+        assert "there is no 'subx' to mount" in done.err
+    finally:
+        subprocess.run(["losetup", "-d", device.stdout.strip()], check=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("type=nosuchfs", "device=x"), "this machine has no file system 'nosuchfs'"),
+        (("type=tmpfs", "device=tmpfs", "o=size=wrong,password=secret"), "cannot mount 'tmpfs' of type 'tmpfs'"),
+        (("type=nfs", "device=:/x", "o=addr=name.invalid"), "error resolving passed in network volume address"),
+    ],
+)
+def test_what_cannot_be_mounted_fails_the_start(docker: Client, options: tuple[str, ...], words: str) -> None:
+    docker("volume", "create", *(word for option in options for word in ("-o", option)), "vol")
+    done = docker("run", "--rm", "-v", "vol:/v", IMAGE, "true", code=125)
+    assert words in done.err and "secret" not in done.err
+    assert docker.out("ps", "-aq") == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("type=tmpfs",), 'missing required option: "device"'),
+        (("device=tmpfs",), 'missing required option: "type"'),
+        (("type=none", "device=/x"), "needs the option o=bind"),
+        (("size=1g",), "quota size requested but no quota support"),
+        (("nope=1",), 'invalid option: "nope"'),
+    ],
+)
+def test_options_that_are_refused(docker: Client, options: tuple[str, ...], words: str) -> None:
+    done = docker("volume", "create", *(word for option in options for word in ("-o", option)), "vol", code=1)
+    assert words in done.err
+    assert docker.out("volume", "ls", "-q") == ""
+
+
+def test_an_image_is_mounted_read_only(cli: Client) -> None:
+    mount = f"type=image,src={IMAGE},dst=/other"
+    look = "ls /other/bin/busybox; touch /other/x || echo refused"
+    assert cli.out("run", "--rm", "--mount", mount, IMAGE, "sh", "-c", look).splitlines() == [
+        "/other/bin/busybox", "refused",
+    ]  # fmt: skip
+    assert "busybox" in cli.out("run", "--rm", "--mount", f"{mount},image-subpath=bin", IMAGE, "ls", "/other")
+    done = cli("run", "--rm", "--mount", f"{mount},image-subpath=nope", IMAGE, "true", code=None)
+    assert done.code in (125, 127) and "has no 'nope' to mount" in done.err
+    done = cli("create", "--mount", "type=image,src=nosuch:1,dst=/other", IMAGE, "true", code=1)
+    assert "nosuch:1" in done.err
+
+
+def test_an_image_of_several_layers_and_its_use(cli: Client) -> None:
+    cli("run", "--name", "made", IMAGE, "sh", "-c", "mkdir /more; echo text > /more/f")
+    cli("commit", "made", "e2e/layered")
+    try:
+        mount = "type=image,src=e2e/layered,dst=/m"
+        assert cli.out("run", "--rm", "--mount", mount, IMAGE, "cat", "/m/more/f") == "text"
+        assert cli.out("run", "--rm", "--mount", f"{mount},image-subpath=more", IMAGE, "ls", "/m") == "f"
+        id = cli.out("create", "--mount", mount, IMAGE, "true")
+        shown = json.loads(cli.out("inspect", "-f", "{{json .Mounts}}", id))
+        assert [(each["Type"], each["Name"], each["Destination"], each["RW"]) for each in shown] == [
+            ("image", "e2e/layered", "/m", False)
+        ]
+        done = cli("rmi", "e2e/layered", code=1)
+        assert "using" in done.err
+        cli("rm", "-f", id, "made")
+    finally:
+        cli("rmi", "-f", "e2e/layered")
