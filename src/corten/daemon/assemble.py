@@ -226,6 +226,7 @@ def _settings(config: Config, facts: HostFacts, warnings: tuple[str, ...]) -> Se
             "name=cgroupns",
         ),
         runtimes=runtimes.located(config.runtimes),
+        cdi_spec_dirs=tuple(filter(None, config.cdi_spec_dirs)),
         warnings=warnings,
     )
 

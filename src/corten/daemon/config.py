@@ -69,6 +69,7 @@ class Config:
     cgroup_parent: str = "/corten"
     default_runtime: str = "corten"
     runtimes: Mapping[str, OciRuntime] = field(default_factory=dict)
+    cdi_spec_dirs: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
     default_shm_size: str = "64m"
     default_ipc_mode: str = "private"
     default_cgroupns_mode: str = ""
@@ -100,7 +101,7 @@ _IGNORED_VALUE = frozenset(
         "storage-opt storage-opts oom-score-adjust network-control-plane-mtu "
         "default-gateway default-gateway-v6 fixed-cidr-v6 host-gateway-ip log-format api-cors-header features "
         "builder cluster-advertise cluster-store cpu-rt-period cpu-rt-runtime firewall-backend authorization-plugin "
-        "authorization-plugins cdi-spec-dir cdi-spec-dirs "
+        "authorization-plugins "
         "swarm-default-advertise-addr metrics-addr default-network-opt default-network-opts "
         "min-api-version node-generic-resource"
     ).split()
@@ -120,6 +121,7 @@ _LISTS = {  # flag, which may be repeated: field
     "insecure-registry": "insecure_registries",
     "registry-mirror": "registry_mirrors",
     "default-address-pool": "default_address_pools",
+    "cdi-spec-dir": "cdi_spec_dirs",
 }
 _MAPS = {"log-opt": "log_opts", "add-runtime": "runtimes", "default-ulimit": "default_ulimits"}
 _FILE_ONLY = ("registries", "proxies", "image_gc")

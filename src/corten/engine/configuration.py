@@ -33,6 +33,7 @@ class Settings:
     )  # for http and https, hosts without one; no passwords
     security_options: tuple[str, ...] = ("name=seccomp,profile=builtin",)
     runtimes: Mapping[str, OciRuntime] = field(default_factory=dict)  # beside our own
+    cdi_spec_dirs: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     image_gc: Policy = field(default_factory=Policy)
     address_pools: tuple[tuple[str, int], ...] = ()

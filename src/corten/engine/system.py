@@ -117,7 +117,7 @@ class System:
             "RuncCommit": {"ID": "", "Expected": ""},
             "InitCommit": {"ID": "", "Expected": ""},
             "SecurityOptions": list(settings.security_options),
-            "CDISpecDirs": [],
+            "CDISpecDirs": list(settings.cdi_spec_dirs),
             **({"DefaultAddressPools": pools} if pools else {}),
             "Warnings": [*settings.warnings, *self._networks.warnings] or None,
         }

@@ -263,7 +263,9 @@ def test_what_cannot_work_is_refused_before_the_daemon_is_asked(words: list[str]
         (["--device-read-bps", "/dev/sda:x"], "invalid rate for device: /dev/sda:x"),
         (["--blkio-weight-device", "/dev/sda:5"], "invalid weight for device: /dev/sda:5"),
         (["--device-cgroup-rule", "x"], "invalid device cgroup format 'x'"),
-        (["--gpus", "all"], "GPUs are not supported"),
+        (["--gpus", "some"], 'invalid count (some): value must be either "all" or an integer'),
+        (["--gpus", "1,count=2"], "gpu request key 'count' can be specified only once"),
+        (["--gpus", "nope=2"], "unexpected key 'nope' in 'nope=2'"),
     ],
 )
 def test_bad_values_name_their_flag(words: list[str], message: str) -> None:
@@ -299,6 +301,24 @@ def test_devices_and_their_limits() -> None:
     assert found["Devices"] == [{"PathOnHost": "/dev/zero", "PathInContainer": "/dev/z", "CgroupPermissions": "rw"}]
     assert found["DeviceRequests"][0]["DeviceIDs"] == ["vendor.com/gpu=0"]
     assert found["BlkioDeviceReadBps"] == [{"Path": "/dev/sda", "Rate": 1 << 20}]
+
+
+@pytest.mark.parametrize(
+    ("text", "request_"),
+    [
+        ("all", {"Count": -1}),
+        ("2", {"Count": 2}),
+        ("driver=nvidia", {"Driver": "nvidia", "Count": 1}),
+        ('"device=0,2"', {"DeviceIDs": ["0", "2"]}),
+        ('all,"capabilities=compute,utility"', {"Count": -1, "Capabilities": [["compute", "utility", "gpu"]]}),
+    ],
+)
+def test_gpus(text: str, request_: dict[str, Any]) -> None:
+    """As Docker's client reads them (opts.GpuOpts)."""
+    usual = {"Driver": "", "Count": 0, "DeviceIDs": None, "Capabilities": [["gpu"]], "Options": {}}
+    assert host("--gpus", text)["DeviceRequests"] == [{**usual, **request_}]
+    both = host("--gpus", text, "--device", "vendor.com/class=name")["DeviceRequests"]
+    assert [each["Driver"] for each in both] == [request_.get("Driver", ""), "cdi"]
 
 
 def test_a_seccomp_profile_is_sent_as_its_json(tmp_path: Path) -> None:

@@ -59,7 +59,6 @@ STRICTER = {
     "volume over root": "dockerd fails at start",
     "device permissions": "runc would fail at start",
     "device rule bad": "dockerd fails at start",
-    "device request": "dockerd fails at start",
     "masked relative": "runc would fail at start",
     "readonly relative": "runc would fail at start",
 }

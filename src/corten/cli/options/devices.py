@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 from corten.cli.errors import CommandError
+from corten.cli.options.texts import csv_fields
 from corten.spec.docker.devices import DeviceMapping, DeviceRequest, ThrottleDevice, WeightDevice
 from corten.spec.docker.struct import UNSET
 from corten.units.sizes import parse_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 
-def parse_gpus(text: str) -> str:
-    raise ValueError("GPUs are not supported by Corten; give device nodes with --device instead")
+def parse_gpus(text: str) -> DeviceRequest:
+    """ "all", a number, or `device=0,capabilities=compute,...`, as Docker's client reads it. Raises ValueError."""
+    found: dict[str, str] = {}
+    for field in csv_fields(text):
+        key, equals, value = field.partition("=")
+        key, value = (key, value) if equals else ("count", key)
+        if key in found:
+            raise ValueError(f"gpu request key '{key}' can be specified only once")
+        if key not in ("count", "driver", "device", "capabilities", "options"):
+            raise ValueError(f"unexpected key '{key}' in '{field}'")
+        found[key] = value
+    ids = found["device"].split(",") if "device" in found else None
+    return DeviceRequest(
+        driver=found.get("driver", ""),
+        count=_gpu_count(found["count"]) if "count" in found else 0 if ids else 1,
+        device_ids=ids,
+        capabilities=[[*filter(None, found.get("capabilities", "").split(",")), "gpu"]],
+        options=dict(_pair(option) for option in csv_fields(found["options"])) if "options" in found else {},
+    )
+
+
+def _gpu_count(text: str) -> int:
+    if text == "all":
+        return -1
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f'invalid count ({text}): value must be either "all" or an integer') from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
 
 
 def is_cdi(text: str) -> bool:
@@ -23,7 +55,7 @@ def is_cdi(text: str) -> bool:
     return bool(equals and slash and name and vendor and device_class and not text.startswith("/"))
 
 
-def devices(specs: Iterable[str]) -> tuple[list[DeviceMapping], list[DeviceRequest]]:
+def devices(specs: Sequence[str], gpus: DeviceRequest | None) -> tuple[list[DeviceMapping], list[DeviceRequest]]:
     """(Devices, DeviceRequests): names of the Container Device Interface are requests.
 
     Raises CommandError for a bad one.
@@ -33,8 +65,10 @@ def devices(specs: Iterable[str]) -> tuple[list[DeviceMapping], list[DeviceReque
         found = [device(spec) for spec in specs if not is_cdi(spec)]
     except ValueError as error:
         raise CommandError(str(error), 125) from None
-    request = DeviceRequest(driver="cdi", count=0, device_ids=names, capabilities=None, options=None)
-    return found, [request] if names else UNSET
+    requests = [] if gpus is None else [gpus]
+    if names:
+        requests.append(DeviceRequest(driver="cdi", count=0, device_ids=names, capabilities=None, options=None))
+    return found if specs else UNSET, requests or UNSET
 
 
 def device(text: str) -> DeviceMapping:

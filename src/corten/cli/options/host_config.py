@@ -157,11 +157,12 @@ def _security(flags: Flags) -> tuple[list[str], bool]:
 
 
 def _devices(flags: Flags) -> tuple[list[DeviceMapping], list[DeviceRequest]]:
-    if not flags.many("device"):
+    gpus = flags.value("gpus")
+    if not flags.many("device") and not gpus:
         return UNSET, UNSET
     from corten.cli.options import devices
 
-    return devices.devices(flags.many("device"))
+    return devices.devices(flags.many("device"), gpus or None)
 
 
 def _log(flags: Flags) -> LogConfig:

@@ -72,7 +72,7 @@ CONTAINER_FLAGS = (
     flag("env", ENV, "Set an environment variable", "e"),
     flag("env-file", LIST, "Read environment variables from a file"),
     flag("expose", LIST, "Announce a port or a range of them"),
-    flag("gpus", GPUS, "GPU devices (not supported)"),
+    flag("gpus", GPUS, "GPUs of a CDI file ('all', a number, or device=ID)"),
     flag("group-add", LIST, "An additional group"),
     flag("health-cmd", STRING, "Command that checks the container's health"),
     flag("health-interval", DURATION, "Time between two checks (ms|s|m|h)"),

@@ -14,10 +14,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
 import msgspec
 
 from corten.aio.threads import alone
+from corten.engine import cdi
 from corten.engine.configuration import Configuration, Settings
 from corten.engine.containers import files as container_files
 from corten.engine.containers import health, links, mounts, parents, records
@@ -32,6 +34,7 @@ from corten.engine.subpaths import with_subpaths
 from corten.errors import Conflict, CortenError, Invalid, NotFound, NotModified, StartFailed, Unavailable
 from corten.kernel import paths
 from corten.plan import bundle, runtimes
+from corten.plan.cdi import apply
 from corten.plan.document import container_spec
 from corten.plan.facts import HostFacts, MountPoint, SpecInputs
 from corten.plan.mounts import bundle_files
@@ -181,6 +184,8 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
             inputs = _inputs(containers, container, namespaces, shared, points)
             inputs = replace(inputs, mounted=mounted, linked_env=links.environment(containers, container))
             spec = container_spec(inputs, _facts(containers.configuration, record.host_config))
+            if record.host_config.device_requests:
+                await _add_devices(containers.configuration, spec, record.host_config)
             (container.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
         made = replace(
             make_bundle(container, containers.configuration.settings, rootfs=rootfs),
@@ -348,6 +353,15 @@ def _facts(configuration: Configuration, host_config: HostConfig) -> HostFacts:
     """runc before 1.2 refuses a namespace that it has not heard of."""
     ours = runtimes.find(host_config.runtime, configuration.settings.runtimes).ours
     return configuration.facts if ours else replace(configuration.facts, time_namespace=False)
+
+
+async def _add_devices(configuration: Configuration, spec: Json, host_config: HostConfig) -> None:
+    """What its CDI devices need. Raises Invalid, Conflict, Unsupported, Unavailable."""
+    read = partial(cdi.edits, configuration.settings.cdi_spec_dirs, host_config.device_requests or ())
+    try:
+        apply(spec, await alone(read, _LOOK), configuration.facts)
+    except TimeoutError:
+        raise Unavailable("a directory of CDI files is on a file system that does not answer") from None
 
 
 def _seccomp(containers: Containers, host_config: HostConfig) -> Json | None:

@@ -6,6 +6,7 @@ import json
 import re
 
 from corten.errors import Invalid
+from corten.plan import cdi
 from corten.plan.devices import cgroup_rule, permissions
 from corten.plan.facts import HostFacts
 from corten.plan.namespaces import joins, own_network, remapped
@@ -115,9 +116,10 @@ def _check_devices(host: HostConfig) -> None:
     for text in host.device_cgroup_rules or ():
         cgroup_rule(text)
     for request in host.device_requests or ():
-        capabilities = "[" + " ".join(f"[{' '.join(names)}]" for names in request.capabilities or ()) + "]"
-        driver = request.driver
-        raise Invalid(f'could not select device driver "{driver}" with capabilities: {capabilities}')
+        if request.driver == cdi.DRIVER:
+            cdi.names(request)
+        elif not cdi.asks_for_gpus(request):
+            raise Invalid(cdi.unselectable(request))
 
 
 def _check_device_target(path: str) -> None:
