@@ -138,7 +138,7 @@ def test_labels_of_selinux_are_refused(runtime: Runtime) -> None:
     assert done.returncode == 1 and "SELinux is not supported" in done.stdout
 
 
-def test_the_kernel_is_told_the_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_profile_is_written_for_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     enabled, place = tmp_path / "enabled", tmp_path / "exec"
     enabled.write_text("Y\n")
     place.touch()

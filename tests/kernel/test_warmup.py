@@ -15,7 +15,7 @@ import gc
 import os
 from corten.supervisor import clone, native, requests, supervise, warmup
 said = []
-supervise.Supervisor._tell = lambda self, message: said.append(message)
+supervise.Supervisor._send_event = lambda self, message: not said.append(message)
 before = os.listdir("/proc/self/fd")
 code = supervise.Supervisor.run.__code__
 method, function = supervise.Supervisor.run, clone.answer_of

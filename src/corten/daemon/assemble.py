@@ -155,7 +155,13 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         records,
         events,
         Stores(
-            config.data_root / "containers", images, trees, volumes, workers.copy_up, workers.make_directory, spread.mkdir
+            config.data_root / "containers",
+            images,
+            trees,
+            volumes,
+            workers.copy_up,
+            workers.make_directory,
+            spread.mkdir,
         ),
         networks,
         runtime,

@@ -101,7 +101,7 @@ def _content(path: Path) -> Json:
 
 
 def _yaml(raw: bytes) -> Json:
-    from ruamel.yaml import YAML  # 40 ms, for those who have such a file
+    from ruamel.yaml import YAML  # 40 ms, where there is such a file
     from ruamel.yaml.error import YAMLError
 
     try:

@@ -1,4 +1,4 @@
-"""What CDI devices change in a container's specification. Pure, but for what it is told of the host's device files."""
+"""What CDI devices change in a specification. Pure, but for the host's device files, which `facts` knows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from corten.spec.docker.devices import DeviceRequest
 from corten.spec.json import Json
 
 DRIVER = "cdi"
-GPU_KINDS = ("nvidia.com/gpu", "amd.com/gpu")  # whom `--gpus` means, where a file of theirs is there
+GPU_KINDS = ("nvidia.com/gpu", "amd.com/gpu")  # what `--gpus` means, where a file has devices of the kind
 
 
 def names(request: DeviceRequest) -> list[DeviceName]:

@@ -120,7 +120,7 @@ def _volume(mount: Mount, point: MountPoint, exists: Callable[[str], bool] | Non
 
 
 def _image(mount: Mount, point: MountPoint, exists: Callable[[str], bool] | None) -> MountPoint:
-    """Always read-only: the image's layers are everybody's."""
+    """Always read-only: the image's layers are shared."""
     _refuse(mount, "bind_options", "volume_options", "tmpfs_options")
     if not mount.source:
         raise _bad(mount, "field Source must not be empty")

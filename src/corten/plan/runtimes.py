@@ -1,4 +1,4 @@
-"""Runtimes by name: our own, and OCI binaries that the daemon was told of."""
+"""Runtimes by name: our own, and OCI binaries of the configuration."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Inheritance(NamedTuple):
     keep: tuple[int, ...] = ()  # passed on to the program, numbers from 3 on (--preserve-fds)
     console_size: tuple[int, int] = (0, 0)
     parent_death_signal: bool = False  # for a parent that stays: it reads the output and records the end
-    parent_has_work: bool = True  # hooks, and what only the host's root may set; without, the child sets its score itself
+    parent_has_work: bool = True  # hooks, and what the host's root sets; without, the child sets its own score
 
 
 class Init:

@@ -13,7 +13,7 @@ A SOCK_SEQPACKET pair, one small JSON object a packet, in this order:
     Start                       →
                                 ←         end of file: execve has happened (the socket closes on exec)
 
-Who was not made by the runtime but becomes the first process (`spawn.become`) gets Start only.
+A process that the runtime did not make, and that becomes the first one (`spawn.become`), gets Start only.
 
 For a further process (exec) the order is Entered, when it is in its control groups; Forked, with the pidfd of the
 process that goes on from there; Console; the end of file.

@@ -108,7 +108,7 @@ class Program:
                 raise
 
     def _enter_directory(self, first: bool = False) -> bool:
-        """As who may see more, and where that one may not (FUSE, NFS) as the user, as runc does. False: not entered."""
+        """As root, and where root may not (FUSE, NFS) a second time as the user, as runc does. False: not entered."""
         try:
             os.chdir(self.cwd)
         except OSError as error:

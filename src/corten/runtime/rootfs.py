@@ -93,7 +93,7 @@ class Rootfs:
 
     def _change_directory(self) -> None:
         """In mounts that are others' too their root stays what it is. The container's is mounted where its tree lies,
-        and whoever deletes the container unmounts it, with all that is below."""
+        and unmounted, with all that is below, when the container is deleted."""
         root = self._prepared.root
         m.move_to(root, self._plan.root[-1].source)
         m.set_attributes(root, propagation=m.MS_PRIVATE, recursive=True)  # what is mounted below stays in here

@@ -18,7 +18,6 @@ from corten.engine.containers.removal import release_volumes
 from corten.engine.containers.stores import Stores
 from corten.engine.containers.wanted import networks_of, with_ids
 from corten.engine.volume_content import fill_volumes
-from corten.engine.volumes import Volumes
 from corten.errors import Invalid, NotFound, Unavailable
 from corten.images.images import Image
 from corten.plan.facts import MountPoint
