@@ -60,7 +60,7 @@ def mount_points(
     exists: Callable[[str], bool] | None = None,
     data_root: str = "",
 ) -> list[MountPoint]:
-    return points(of(Config, config), of(HostConfig, host), volumes_from, exists, data_root)
+    return points(of(Config, config), of(HostConfig, host), volumes_from, exists, data_root=data_root)
 
 
 def parse_mount(mount: Json, exists: Callable[[str], bool] | None = None) -> MountPoint:
