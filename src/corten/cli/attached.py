@@ -25,6 +25,9 @@ STDIN, STDOUT = 0, 1
 # All that a user can send and that makes sense elsewhere. KILL and STOP cannot be caught, CHLD, PIPE and URG are our
 # own business, and a fault of this program is no message to the container.
 FORWARDED = tuple(number for number, name in NAMES.items() if name != "PIPE")
+# What a terminal and its shell send to stop this program and not the container: Ctrl-Z, and reading or writing in the
+# background. A terminal in raw mode sends none of them.
+JOB_CONTROL = tuple(NUMBERS[name] for name in ("TSTP", "TTIN", "TTOU"))
 ENDING = tuple(NUMBERS[name] for name in ("HUP", "INT", "QUIT", "TERM"))
 WINCH = NUMBERS["WINCH"]
 
@@ -55,10 +58,13 @@ def detach_keys(session: Session, given: str) -> tuple[str, bytes]:
         raise CommandError(f"invalid detach keys: unknown character: '{error}'") from None
 
 
-def signal_pipe(forward: bool, tty: bool) -> SignalPipe:
-    """The signals to watch: all to forward, or those that would end us with the terminal still raw."""
+def signal_pipe(forward: bool, tty: bool, raw: int | None) -> SignalPipe:
+    """The signals to watch: all to forward, or those that would end us with the terminal still raw.
+
+    `raw` is the terminal that goes into raw mode. Without one, signals of job control stop this program.
+    """
     numbers = FORWARDED if forward else (*ENDING, *((WINCH,) if tty else ()))
-    return SignalPipe(numbers)
+    return SignalPipe(number for number in numbers if raw is not None or number not in JOB_CONTROL)
 
 
 def forwarder(client: Client, ref: str, forward: bool, resize: Callable[[], None] | None) -> Callable[[int], None]:

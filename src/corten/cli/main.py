@@ -85,8 +85,9 @@ def _dispatch(flags: Flags) -> int:
         path, rest = f"{path} {rest[0]}", rest[1:]
     found = table.find(path)
     if found is None:
-        err(f"corten: '{path}' is not a corten command.\nSee 'corten --help'")
-        return 1
+        from corten.cli import usage
+
+        return usage.refuse(path)
     module = __import__(f"corten.cli.commands.{found.module}", fromlist=["COMMAND"])
     command: Command = module.COMMAND
     if len(flags.many("host")) > 1:

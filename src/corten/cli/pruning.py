@@ -4,12 +4,35 @@ from __future__ import annotations
 
 import os
 
+from corten.cli.errors import CommandError
+from corten.cli.formats.listing import parse_filters
 from corten.cli.output import out
 from corten.units.sizes import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
+
+    from corten.cli.session import Session
+
+OPPOSITE = {"label": "label!", "label!": "label"}
+
+
+def filters(session: Session, specs: Iterable[str]) -> dict[str, list[str]]:
+    """--filter name=value, repeated, and `pruneFilters` of the user's config.json, as name -> values.
+
+    A label that is asked for by flag goes before the opposite in the file.
+    """
+    wanted = parse_filters(specs)
+    kept = session.config.get("pruneFilters") or []
+    if not isinstance(kept, list) or not all(isinstance(one, str) and "=" in one for one in kept):
+        raise CommandError("config.json: pruneFilters must be a list of name=value")
+    for name, values in parse_filters(kept).items():
+        against = wanted.get(OPPOSITE.get(name, ""), ())
+        if added := [value for value in values if value not in against]:
+            wanted.setdefault(name, []).extend(added)
+    return wanted
 
 
 def confirmed(warning: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from corten.cli.errors import CommandError
+from corten.cli.output import err
 from corten.client import address
 from corten.client.api import Client
 from corten.client.errors import Unreachable
@@ -34,8 +36,8 @@ class Session:
     def client(self) -> Client:
         """A client after version negotiation. Raises Unreachable when there is no daemon."""
         if self._client is None:
-            url = address.chosen(self._host, os.environ)
-            self._client = Client(self._address(url), os.environ.get("DOCKER_API_VERSION", ""))
+            url = self.host
+            self._client = Client(self._address(url), os.environ.get("DOCKER_API_VERSION", ""), self._headers())
             try:
                 _ = self._client.version
             except Unreachable as error:
@@ -43,6 +45,18 @@ class Session:
                     raise
                 _ = self._client.version
         return self._client
+
+    @property
+    def host(self) -> str:
+        """The URL of the daemon, as it was given."""
+        return address.chosen(self._host, os.environ)
+
+    def _headers(self) -> dict[str, str]:
+        if "HttpHeaders" not in self.config:
+            return {}
+        from corten.cli import userconfig
+
+        return userconfig.headers(self.config)
 
     def _address(self, url: str) -> Address:
         """With TLS where the flags or Docker's environment ask for it; it is for tcp:// only.
@@ -64,12 +78,23 @@ class Session:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The user's config.json (detachKeys, psFormat, auths, ...); empty when there is none."""
+        """The user's config.json (detachKeys, psFormat, auths, ...); empty when there is none.
+
+        One that cannot be used is a warning, as with docker's client: a command needs none of it.
+        """
         if self._config is None:
             from corten.cli import userconfig
 
-            self._config = userconfig.load(os.environ)
+            try:
+                self._config = userconfig.load(os.environ)
+            except CommandError as error:
+                err(f"WARNING: {error}")
+                self._config = {}
         return self._config
+
+    def format(self, given: str, key: str) -> str:
+        """A listing's template: the one given, else that of config.json."""
+        return given or str(self.config.get(key) or "")
 
     def close(self) -> None:
         if self._client is not None:

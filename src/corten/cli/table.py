@@ -73,13 +73,24 @@ registry_gc | registry gc | Free what nothing in a registry needs
 """
 
 GROUPS = {
-    "builder": "Manage builds",
     "container": "Manage containers",
     "image": "Manage images",
     "network": "Manage networks",
     "registry": "Run a registry",
     "system": "Manage the engine",
     "volume": "Manage volumes",
+}
+
+# Commands and groups of docker's client that are not here, and what to do instead.
+ABSENT = {
+    name: hint
+    for names, hint in (
+        ("build builder buildx", "images are not built here yet; build elsewhere, then 'corten pull' or 'corten load'"),
+        ("compose", "use 'docker compose' with DOCKER_HOST=unix:///run/corten/corten.sock"),
+        ("context", "choose the engine with -H or CORTEN_HOST"),
+        ("swarm node service stack config secret plugin checkpoint trust manifest", "the engine does not do that"),
+    )
+    for name in names.split()
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from corten.cli import signals
+from corten.cli.errors import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,15 +71,24 @@ class Raw:
         self._saved = None
 
 
+_ASKS_TO_END = (signals.NUMBERS["INT"], signals.NUMBERS["TERM"])
+ENOUGH = 3  # requests to end, as docker's client counts them
+
+
 class SignalPipe:
-    """Signals as bytes: `fileno` turns readable, `take` gives their numbers. Handlers are put back by `close`."""
+    """Signals as bytes: `fileno` turns readable, `take` gives their numbers. Handlers are put back by `close`.
+
+    The third INT or TERM raises CommandError in whatever is being done, also while an answer is waited for: a program
+    that takes no notice, and a daemon that does not answer, do not hold the terminal.
+    """
 
     def __init__(self, numbers: Iterable[int]) -> None:
+        self._requests_to_end = 0
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._former: dict[int, Any] = {}
         self._former_wakeup = signals.wake(self._write)
         for number in numbers:
-            self._former[number] = signals.handle(number, _noted)
+            self._former[number] = signals.handle(number, self._noted)
 
     def __enter__(self) -> SignalPipe:
         return self
@@ -90,6 +100,13 @@ class SignalPipe:
 
     def fileno(self) -> int:
         return self._read
+
+    def _noted(self, number: int, _frame: FrameType | None) -> None:
+        """A handler must exist for the number to be written to the pipe; the pipe's reader does the rest."""
+        if number in _ASKS_TO_END:
+            self._requests_to_end += 1
+            if self._requests_to_end == ENOUGH:
+                raise CommandError(f"\ngot {ENOUGH} SIGTERM/SIGINTs, forcefully exiting")
 
     def take(self) -> list[int]:
         try:
@@ -104,10 +121,6 @@ class SignalPipe:
         self._former.clear()
         os.close(self._read)
         os.close(self._write)
-
-
-def _noted(_number: int, _frame: FrameType | None) -> None:
-    """A handler must exist for the number to be written to the pipe; the pipe's reader does the work."""
 
 
 def die_by(number: int) -> None:

@@ -24,11 +24,20 @@ def show(path: str, global_flags: Sequence[Flag]) -> int:
     else:
         found = table.find(path)
         if found is None:
-            err(f"corten: '{path}' is not a corten command.\nSee 'corten --help'")
-            return 1
+            return refuse(path)
         module = __import__(f"corten.cli.commands.{found.module}", fromlist=["COMMAND"])
         out(_command(path, found, module.COMMAND))
     return 0
+
+
+def refuse(path: str) -> int:
+    """Say that there is no such command, and what to do instead where that is known; the exit code."""
+    hint = table.ABSENT.get(path.partition(" ")[0])
+    if hint is None:
+        err(f"corten: '{path}' is not a corten command.\nSee 'corten --help'")
+    else:
+        err(f"corten: '{path}' is not a corten command: {hint}")
+    return 1
 
 
 def _program(global_flags: Sequence[Flag]) -> str:

@@ -25,13 +25,37 @@ def load(environ: dict[str, str] | os._Environ[str]) -> dict[str, Any]:
     try:
         with open(where, "rb") as file:
             config = quickjson.loads(file.read())
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except OSError as error:
+        raise CommandError(f"{where} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise CommandError(f"{where} is not JSON: {error}") from None
     if not isinstance(config, dict):
         raise CommandError(f"{where} is not a JSON object")
     return config
+
+
+def headers(config: dict[str, Any]) -> dict[str, str]:
+    """`HttpHeaders`: what every request carries. Raises CommandError for what cannot be a header of ours.
+
+    A User-Agent has no effect: docker's client, which once wrote one there, sends its own as well.
+    """
+    found = config.get("HttpHeaders") or {}
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise CommandError("config.json: HttpHeaders must be texts by name")
+    for name, value in found.items():
+        if not _can_be_sent(name, value):
+            raise CommandError(f"config.json: HttpHeaders: {name!r} cannot be sent")
+    return {name: value for name, value in found.items() if name.lower() != "user-agent"}
+
+
+def _can_be_sent(name: str, value: str) -> bool:
+    """RFC 9110 5.5 and 5.6.2; and the request's own headers are not changed from outside."""
+    own = ("host", "connection", "upgrade", "content-length", "transfer-encoding", "content-type", "expect")
+    token = name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
+    printable = all(char == "\t" or " " <= char <= "~" or "\xa0" <= char <= "\xff" for char in value)
+    return token and printable and name.lower() not in own
 
 
 def keep(registry: str, entry: dict[str, str]) -> None:

@@ -71,11 +71,12 @@ class Answer:
 
 
 class Client:
-    """Speaks to one daemon. `version` is negotiated on first use unless it was given."""
+    """Speaks to one daemon. `version` is negotiated on first use unless it was given. `headers` go with all."""
 
-    def __init__(self, address: Address, version: str = "") -> None:
+    def __init__(self, address: Address, version: str = "", headers: dict[str, str] | None = None) -> None:
         self.address = address
         self._version = version
+        self._headers = {"Host": address.host or "corten", **(headers or {}), "User-Agent": USER_AGENT}
         self._kept: Connection | None = None
         self.ping: dict[str, str] = {}
 
@@ -203,7 +204,7 @@ class Client:
         self, connection: Connection, method: str, target: str, body: Any, headers: dict[str, str] | None
     ) -> None:
         """A dict or list goes as JSON; bytes and iterables of bytes go as they are."""
-        all_headers = {"Host": self.address.host or "corten", "User-Agent": USER_AGENT, **(headers or {})}
+        all_headers = {**self._headers, **(headers or {})}
         data: bytes | Iterable[Data] = b""
         if isinstance(body, dict | list):
             data = quickjson.dumps(body).encode()

@@ -28,6 +28,7 @@ class Connection:
     def __init__(self, address: Address) -> None:
         self._sock = connect(address)
         self._over_ssh = address.url if address.program else ""
+        self._plain_tcp = address.url if address.host and address.tls is None else ""
         self._buffer = memoryview(b"")  # received, and not yet read
         self._body: http.Body | None = None
         self._reusable = True
@@ -100,6 +101,11 @@ class Connection:
                 f"cannot reach an engine at {self._over_ssh}: the command there ended; "
                 "are corten (or docker) in its PATH and a daemon running?",
                 absent=False,
+            )
+        if self._plain_tcp:
+            raise Broken(
+                f"the daemon at {self._plain_tcp} closed the connection without an answer; if it speaks TLS, so do we "
+                "with --tlsverify (DOCKER_TLS_VERIFY=1)"
             )
         raise Broken("the daemon closed the connection without an answer")
 

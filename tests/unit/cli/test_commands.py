@@ -305,6 +305,48 @@ def test_events_are_lines(daemon: Daemon, corten: Corten, monkeypatch: pytest.Mo
     assert json.loads(corten("events", "--format", "json")[1]) == event
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "out"),
+    [
+        (["version", "-f", "{{.Server.Version}}"], 1, ""),
+        (["version", "-f", "{{.Client.Os}}"], 1, "linux\n"),
+        (["info", "-f", "{{.ServerVersion}}"], 1, ""),
+        (["info", "-f", "{{.ClientInfo.Os}}"], 1, "linux\n"),
+        (["ps", "--format", "{{.ID}}"], 1, ""),
+    ],
+)
+def test_templates_without_a_daemon(
+    corten: Corten, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, out: str
+) -> None:
+    url = f"unix://{tmp_path}/none.sock"
+    monkeypatch.setenv("CORTEN_HOST", url)
+    absent = f"cannot connect to the Corten daemon at {url}; is it running? start it with: corten daemon\n"
+    assert corten(*words) == (code, out, absent)
+
+
+def test_json_of_maps_is_sorted_and_that_of_structs_is_not(daemon: Daemon, corten: Corten) -> None:
+    labels = {"z": "1", "a": "2"}
+    box = {
+        "Name": "/n",
+        "Id": "i",
+        "Config": {"Labels": labels},
+        "HostConfig": {"LogConfig": {"Type": "t", "Config": labels}},
+    }
+    daemon.on("GET /containers/n/json", reply(200, box))
+    text = corten("inspect", "-f", "{{json .}} {{json .Config.Labels}}", "n")[1]
+    ordered = '{"a":"2","z":"1"}'
+    assert text == (
+        f'{{"Name":"/n","Id":"i","Config":{{"Labels":{ordered}}},'
+        f'"HostConfig":{{"LogConfig":{{"Type":"t","Config":{ordered}}}}}}} {ordered}\n'
+    )
+    daemon.on(
+        "GET /info", reply(200, {"Plugins": {"Volume": [], "Network": []}, "Runtimes": {"runc": {}, "corten": {}}})
+    )
+    assert corten("info", "-f", "{{json .Plugins}}{{json .Runtimes}}")[1] == (
+        '{"Volume":[],"Network":[]}{"corten":{},"runc":{}}\n'
+    )
+
+
 def test_version_and_info(daemon: Daemon, corten: Corten) -> None:
     daemon.on("GET /version", reply(200, {"Version": "9", "ApiVersion": "1.50", "Os": "linux", "Arch": "amd64"}))
     daemon.on(

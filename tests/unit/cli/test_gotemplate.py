@@ -75,7 +75,7 @@ def render(source: str, data: Any = None, strict: bool = False) -> str:
             "{{title `hello world`}} {{lower `AB`}} {{pad `x` 2 3}}| {{truncate `abcdef` 3}}",
             "Hello World ab   x   | abc",
         ),
-        ("{{join (split `a,b` `,`) `-`}} {{json .List}} {{json .Map}}", 'a-b ["a","b","c"] {"z":1,"a":{"deep":"x"}}'),
+        ("{{join (split `a,b` `,`) `-`}} {{json .List}} {{json .Map}}", 'a-b ["a","b","c"] {"a":{"deep":"x"},"z":1}'),
         (
             "{{lt 1 2}} {{le 2 2}} {{gt `b` `a`}} {{ge 1.5 2.5}} {{eq 1 2 3 1}} {{not .On}}",
             "true true true false true false",

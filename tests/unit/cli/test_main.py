@@ -58,6 +58,9 @@ def test_help_pages(corten: Corten) -> None:
     [
         (["nope"], 1, "corten: 'nope' is not a corten command.\nSee 'corten --help'\n"),
         (["container", "nope"], 1, "corten: 'container nope' is not a corten command.\nSee 'corten --help'\n"),
+        (["builder"], 1, "corten: 'builder' is not a corten command: images are not built here yet; build elsewhere"),
+        (["buildx", "ls"], 1, "corten: 'buildx' is not a corten command: images are not built here yet"),
+        (["help", "compose"], 1, "corten: 'compose' is not a corten command: use 'docker compose' with DOCKER_HOST="),
         (["run", "--nope"], 125, "unknown flag: --nope\nSee 'corten run --help'.\n"),
         (["container", "ls", "--nope"], 125, "unknown flag: --nope\nSee 'corten container ls --help'.\n"),
         (["--nope"], 125, "unknown flag: --nope\nSee 'corten --help'.\n"),
@@ -72,6 +75,12 @@ def test_mistakes(corten: Corten, words: list[str], code: int, message: str) -> 
     found, out, err = corten(*words)
     assert (found, out) == (code, "")
     assert err.startswith(message)
+
+
+def test_every_group_has_commands_and_none_is_absent() -> None:
+    members = {path.split()[0] for entry in table.entries() for path in entry.paths if " " in path}
+    assert members == set(table.GROUPS)
+    assert not set(table.ABSENT) & (members | {entry.paths[0] for entry in table.entries()})
 
 
 def test_the_version_needs_no_daemon(corten: Corten) -> None:

@@ -30,13 +30,14 @@ ID = "c" * 64
 class Terminal:
     """The command on a pty of 30 by 90; `until` waits for output, `end` for its exit code."""
 
-    def __init__(self, url: str, *words: str) -> None:
+    def __init__(self, url: str, *words: str, command: list[str] | None = None) -> None:
+        command = command or ["-I", "-S", "-c", LAUNCH, str(SOURCE), *words]
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             try:
                 fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 90, 0, 0))
                 environ = {**os.environ, "CORTEN_HOST": url}
-                os.execve(sys.executable, [sys.executable, "-I", "-S", "-c", LAUNCH, str(SOURCE), *words], environ)
+                os.execve(sys.executable, [sys.executable, *command], environ)
             finally:
                 os._exit(99)
         self.seen = b""
@@ -78,6 +79,7 @@ class Box:
         self.received = b""
         self.resized: list[str] = []
         self.ended = threading.Event()
+        self.go_on = threading.Event()
         daemon.on("POST /containers/create", reply(201, {"Id": ID}))
         daemon.on(f"POST /containers/{ID}/start", reply(204))
         daemon.on(f"POST /containers/{ID}/attach", self._attach)
@@ -112,6 +114,7 @@ class Box:
 def box(daemon: Daemon) -> Iterator[Box]:
     found = Box(daemon)
     yield found
+    found.go_on.set()
     found.ended.set()
 
 
@@ -185,6 +188,76 @@ def test_ctrl_c_without_a_terminal_is_sent_as_a_signal(daemon: Daemon, box: Box)
     terminal.until(b"ready")
     terminal.type(b"\x03")
     assert terminal.end() == 5
+
+
+@pytest.mark.parametrize("words", [["run", "-i", "busybox"], ["run", "-t", "busybox"], ["attach", "box"]])
+def test_the_third_ctrl_c_ends_the_client(daemon: Daemon, box: Box, words: list[str]) -> None:
+    """The program takes no notice, and at the third the daemon does not even answer."""
+    killed = threading.Semaphore(0)
+
+    def kill(request: Request, connection: socket.socket) -> None:
+        killed.release()
+        if len([one for one in daemon.named() if one == f"POST /containers/{ID}/kill"]) < 2:
+            connection.sendall(reply(204))
+
+    daemon.on(f"POST /containers/{ID}/kill", kill)
+    inspected = {"Id": ID, "State": {"Running": True}, "Config": {"OpenStdin": True}}
+    daemon.on("GET /containers/box/json", reply(200, inspected))
+    daemon.on(f"POST /containers/{ID}/attach", lambda _request, connection: _deaf(box, connection))
+    terminal = Terminal(daemon.url, *words)
+    terminal.until(b"ready")
+    for _ in range(2):
+        terminal.type(b"\x03")
+        assert killed.acquire(timeout=20)
+    terminal.type(b"\x03")
+    assert terminal.end() == 1
+    assert terminal.seen.endswith(b"got 3 SIGTERM/SIGINTs, forcefully exiting\r\n")
+
+
+# A shell's part: the client is a job in the foreground, and after it was stopped it is continued there.
+SHELL = """
+import os, signal, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+job = os.fork()
+if job == 0:
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.setpgid(0, 0)
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+try:
+    os.setpgid(job, job)
+except OSError:
+    pass  # it has executed: it did so itself
+os.tcsetpgrp(0, job)
+while os.WIFSTOPPED(status := os.waitpid(job, os.WUNTRACED)[1]):
+    os.write(1, b"<stopped by %d>" % os.WSTOPSIG(status))
+    os.tcsetpgrp(0, os.getpgrp())
+    os.read(0, 100)
+    os.tcsetpgrp(0, job)
+    os.killpg(job, signal.SIGCONT)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.parametrize("flag", ["-i", "-t"])
+def test_ctrl_z_suspends_the_client(daemon: Daemon, box: Box, flag: str) -> None:
+    daemon.on(f"POST /containers/{ID}/attach", lambda _request, connection: _deaf(box, connection))
+    command = ["-c", SHELL, "-I", "-S", "-c", LAUNCH, str(SOURCE), "run", flag, "busybox"]
+    terminal = Terminal(daemon.url, command=command)
+    terminal.until(b"ready")
+    terminal.type(b"\x1a")
+    terminal.until(b"<stopped by %d>" % signal.SIGTSTP)
+    assert f"POST /containers/{ID}/kill" not in daemon.named()
+    box.go_on.set()
+    terminal.type(b"fg\n")
+    assert terminal.end() == 5
+
+
+def _deaf(box: Box, connection: socket.socket) -> None:
+    """A program that reads nothing, takes no notice of signals, and ends when it is told to."""
+    connection.sendall(UPGRADED + b"\x01\0\0\0\0\0\0\x05ready")
+    box.go_on.wait(20)
+    box.ended.set()
+    connection.shutdown(socket.SHUT_WR)
 
 
 def _framed(box: Box, connection: socket.socket) -> None:

@@ -42,7 +42,7 @@ def _attach(session: Session, flags: Flags) -> int:
     forward = flags.on("sig-proxy") and not tty
     act = attached.forwarder(client, ref, forward, resize)
     raw = attached.open_stdin_terminal(tty, stdin)
-    with attached.signal_pipe(forward, tty) as signals:
+    with attached.signal_pipe(forward, tty, raw) as signals:
         watch = attached.ExitWatch(client, ref)
         upgraded = containers.attach(client, ref, stdin, True, True, keys)
         with Raw(raw):

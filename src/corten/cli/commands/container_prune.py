@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from corten.cli.command import Command
 from corten.cli.flags import BOOL, FILTER, flag
-from corten.cli.formats.listing import parse_filters
-from corten.cli.pruning import confirmed, reclaimed
+from corten.cli.pruning import confirmed, filters, reclaimed
 from corten.client import containers
 
 TYPE_CHECKING = False
@@ -20,7 +19,7 @@ WARNING = "This will remove all stopped containers."
 def run(session: Session, flags: Flags) -> int:
     if not flags.on("force") and not confirmed(WARNING):
         return 0
-    answer = containers.prune(session.client, parse_filters(flags.many("filter")))
+    answer = containers.prune(session.client, filters(session, flags.many("filter")))
     reclaimed("Deleted Containers:", answer.get("ContainersDeleted"), answer)
     return 0
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def run(session: Session, flags: Flags) -> int:
     image, *command = flags.words
-    out(creating.create(session, flags, request.create(flags, image, command)))
+    out(creating.create(session, flags, request.create(flags, image, command, session=session)))
     return 0
 
 

@@ -81,7 +81,7 @@ def _attach(session: Session, exec_id: str, start: ExecStart, config: ExecConfig
     resize = attached.resizer(client, exec_id, containers.exec_resize) if tty and is_terminal(STDOUT) else None
     act = attached.forwarder(client, "", False, resize)
     raw = attached.open_stdin_terminal(tty, config.attach_stdin)
-    with attached.signal_pipe(False, tty) as signals:
+    with attached.signal_pipe(False, tty, raw) as signals:
         upgraded = containers.exec_attach(client, exec_id, start)
         with Raw(raw):
             if resize is not None:

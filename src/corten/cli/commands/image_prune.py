@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from corten.cli.command import Command
 from corten.cli.flags import BOOL, FILTER, flag
-from corten.cli.formats.listing import parse_filters
-from corten.cli.pruning import confirmed, image_lines, reclaimed
+from corten.cli.pruning import confirmed, filters, image_lines, reclaimed
 from corten.client import images
 
 TYPE_CHECKING = False
@@ -22,7 +21,7 @@ def run(session: Session, flags: Flags) -> int:
     everything = flags.on("all")
     if not flags.on("force") and not confirmed(ALL if everything else DANGLING):
         return 0
-    wanted = parse_filters(flags.many("filter"))
+    wanted = filters(session, flags.many("filter"))
     wanted.setdefault("dangling", ["false" if everything else "true"])
     answer = images.prune(session.client, wanted)
     reclaimed("Deleted Images:", image_lines(answer), answer)

@@ -19,9 +19,7 @@ def run(session: Session, flags: Flags) -> int:
     wanted = listing.parse_filters(flags.many("filter"))
     if flags.words:
         wanted.setdefault("reference", []).append(flags.words[0])
-    template = flags.text("format")
-    if not template and not flags.on("quiet"):
-        template = str(session.config.get("imagesFormat", ""))
+    template = flags.text("format") if flags.on("quiet") else session.format(flags.text("format"), "imagesFormat")
     found = images.listing(session.client, flags.on("all"), wanted)
     if flags.on("tree"):
         return _tree(found, flags)

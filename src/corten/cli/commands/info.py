@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from corten.cli import about
 from corten.cli.command import Command
+from corten.cli.errors import CommandError
 from corten.cli.flags import STRING, flag
 from corten.cli.output import err, out
 from corten.client import system
@@ -35,7 +36,11 @@ def run(session: Session, flags: Flags) -> int:
         from corten.cli.gotemplate.documents import one
 
         shown = struct({**server, "ClientInfo": client}, "system.dockerInfo", dict.fromkeys(OPTIONAL, None))
-        out(one(flags.text("format"), shown))
+        try:
+            out(one(flags.text("format"), shown))
+        except CommandError:
+            if failure is None:
+                raise  # and otherwise what the template asks for is missing because there is no daemon
         if failure is None:
             return 0
     else:

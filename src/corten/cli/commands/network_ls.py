@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def run(session: Session, flags: Flags) -> int:
     found = networks.listing(session.client, listing.parse_filters(flags.many("filter")))
     found.sort(key=lambda one: listing.natural(one["Name"]))
+    template = flags.text("format") if flags.on("quiet") else session.format(flags.text("format"), "networksFormat")
     rows = [listing.Row(NETWORK, one, full=flags.on("no-trunc")) for one in found]
-    listing.show(NETWORK, rows, flags.text("format"), COLUMNS, quiet="ID" if flags.on("quiet") else "")
+    listing.show(NETWORK, rows, template, COLUMNS, quiet="ID" if flags.on("quiet") else "")
     return 0
 
 

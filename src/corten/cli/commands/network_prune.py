@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from corten.cli.command import Command
 from corten.cli.flags import BOOL, FILTER, flag
-from corten.cli.formats.listing import parse_filters
 from corten.cli.output import out
-from corten.cli.pruning import confirmed
+from corten.cli.pruning import confirmed, filters
 from corten.client import networks
 
 TYPE_CHECKING = False
@@ -21,7 +20,7 @@ WARNING = "This will remove all custom networks not used by at least one contain
 def run(session: Session, flags: Flags) -> int:
     if not flags.on("force") and not confirmed(WARNING):
         return 0
-    deleted = networks.prune(session.client, parse_filters(flags.many("filter"))).get("NetworksDeleted")
+    deleted = networks.prune(session.client, filters(session, flags.many("filter"))).get("NetworksDeleted")
     if deleted:
         out("Deleted Networks:\n" + "\n".join(deleted) + "\n")
     return 0

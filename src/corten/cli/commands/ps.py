@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def run(session: Session, flags: Flags) -> int:
-    template = flags.text("format")
-    if not template and not flags.on("quiet"):
-        template = str(session.config.get("psFormat", ""))
+    template = flags.text("format") if flags.on("quiet") else session.format(flags.text("format"), "psFormat")
     size = flags.on("size") or listing.mentions(template, "Size")
     limit = 1 if flags.on("latest") and flags.number("last") == -1 else flags.number("last")
     found = containers.listing(

@@ -67,7 +67,7 @@ class _Run:
         if self._detached and flags.many("attach"):
             raise CommandError("conflicting options: cannot specify both --attach and --detach", 125)
         image, *command = flags.words
-        body = request.create(flags, image, command, self._detached)
+        body = request.create(flags, image, command, self._detached, self._session)
         if not self._detached:
             attached.check_terminal(body.attach_stdin, body.tty)
         return body
@@ -103,7 +103,7 @@ class _Run:
             resize = attached.resizer(self._session.client, self._id, containers.resize)
         act = attached.forwarder(self._session.client, self._id, forward, resize)
         raw = attached.open_stdin_terminal(tty, body.attach_stdin)
-        with attached.signal_pipe(forward, tty) as signals:
+        with attached.signal_pipe(forward, tty, raw) as signals:
             watch = attached.ExitWatch(
                 self._session.client, self._id, "removed" if self._flags.on("rm") else "next-exit"
             )

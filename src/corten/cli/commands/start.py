@@ -58,7 +58,7 @@ def _attached(session: Session, flags: Flags, name: str, keys: tuple[str, bytes]
     forward = not tty and flags.on("sig-proxy")
     act = attached.forwarder(client, ref, forward, resize)
     raw = attached.open_stdin_terminal(tty, stdin)
-    with attached.signal_pipe(forward, tty) as signals:
+    with attached.signal_pipe(forward, tty, raw) as signals:
         removed = bool((config.get("HostConfig") or {}).get("AutoRemove"))
         watch = attached.ExitWatch(client, ref, "removed" if removed else "next-exit")
         upgraded = containers.attach(client, ref, stdin, True, True, keys[0])

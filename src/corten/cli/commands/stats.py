@@ -60,19 +60,20 @@ class Watched:
 
 
 def run(session: Session, flags: Flags) -> int:
+    template = session.format(flags.text("format"), "statsFormat")
     client, every = session.client, flags.on("all")
     if flags.words and every:
         raise CommandError("conflicting options: --all and names of containers")
     if flags.on("no-stream"):
-        return _once(client, flags)
-    return _Show(client, flags).run()
+        return _once(client, flags, template)
+    return _Show(client, flags, template).run()
 
 
 def _names(client: Client, flags: Flags) -> list[str]:
     return flags.words or [one["Id"][:12] for one in containers.listing(client, flags.on("all"))]
 
 
-def _once(client: Client, flags: Flags) -> int:
+def _once(client: Client, flags: Flags, template: str) -> int:
     """All are asked at the same time: a sample takes the daemon a second or two."""
     watched = [Watched(client, ref, stream=False) for ref in _names(client, flags)]
     code, found = 0, []
@@ -88,22 +89,23 @@ def _once(client: Client, flags: Flags) -> int:
         finally:
             one.close()
     if found or not flags.words:
-        out(_picture(found, flags))
+        out(_picture(found, flags, template))
     return code
 
 
-def _picture(watched: list[Watched], flags: Flags) -> str:
+def _picture(watched: list[Watched], flags: Flags, template: str) -> str:
     full = flags.on("no-trunc")
     rows = [listing.Row(STATS, {"asked": one.ref, "sample": one.sample}, full) for one in watched]
-    return listing.render(STATS, rows, flags.text("format"), COLUMNS)
+    return listing.render(STATS, rows, template, COLUMNS)
 
 
 class _Show:
     """Pictures one after the other, of the containers that were named, or of those that run at the time."""
 
-    def __init__(self, client: Client, flags: Flags) -> None:
+    def __init__(self, client: Client, flags: Flags, template: str) -> None:
         self._client = client
         self._flags = flags
+        self._template = template
         self._watched: dict[str, Watched] = {}
         self._poll = select.poll()
 
@@ -155,7 +157,7 @@ class _Show:
 
     def _show(self) -> None:
         """Over the last picture: nothing is cleared first, so that nothing flickers."""
-        lines = _picture(list(self._watched.values()), self._flags).split("\n")
+        lines = _picture(list(self._watched.values()), self._flags, self._template).split("\n")
         out(_HOME + "".join(f"{line}{_REST_OF_LINE}\n" for line in lines) + _REST, end="")
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from corten.cli.command import Command
 from corten.cli.errors import CommandError
 from corten.cli.flags import BOOL, FILTER, flag
-from corten.cli.formats.listing import parse_filters
 from corten.cli.output import out
-from corten.cli.pruning import confirmed, image_lines
+from corten.cli.pruning import confirmed, filters, image_lines
 from corten.client import containers, images, networks, system, volumes
 from corten.units.sizes import human_size
 
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def run(session: Session, flags: Flags) -> int:
-    specs = flags.many("filter")
-    wanted = parse_filters(specs)
+    wanted = filters(session, flags.many("filter"))
+    specs = [f"{name}={value}" for name, values in wanted.items() for value in values]
     everything, volumes_too = flags.on("all"), flags.on("volumes")
     if volumes_too and "until" in wanted:
         raise CommandError('ERROR: The "until" filter is not supported with "--volumes"')

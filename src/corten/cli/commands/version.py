@@ -6,6 +6,7 @@ import time
 
 from corten.cli import about
 from corten.cli.command import Command
+from corten.cli.errors import CommandError
 from corten.cli.flags import STRING, flag
 from corten.cli.output import err, out
 from corten.client import system
@@ -34,17 +35,25 @@ def run(session: Session, flags: Flags) -> int:
     except (Unreachable, ApiError) as error:
         failure = error
     client = about.client(negotiated)
-    if flags.text("format"):
-        from corten.cli.gotemplate.documents import one
-
-        shown = server and {"Experimental": False, **server}  # which is left out while it is false
-        out(one(flags.text("format"), {"Client": client, "Server": shown}))
-    else:
-        out(_page(client, server))
+    try:
+        out(_formatted(flags.text("format"), client, server) if flags.text("format") else _page(client, server))
+    except CommandError:
+        if failure is None:
+            raise  # and otherwise what the template asks for is missing because there is no daemon
     if failure is not None:
         err(str(failure))
         return 1
     return 0
+
+
+def _formatted(template: str, client: dict[str, Any], server: dict[str, Any] | None) -> str:
+    from corten.cli.formats.typed import typed
+    from corten.cli.gotemplate.documents import one
+
+    shown = server and typed("Server", {"Experimental": False, **server})  # which is left out while it is false
+    found = typed("version", {"Client": client})
+    found["Server"] = shown or None
+    return one(template, found)
 
 
 def _page(client: dict[str, Any], server: dict[str, Any] | None) -> str:

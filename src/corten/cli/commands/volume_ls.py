@@ -20,8 +20,9 @@ def run(session: Session, flags: Flags) -> int:
     for warning in answer.get("Warnings") or ():
         err(f"WARNING: {warning}")
     found = sorted(answer.get("Volumes") or [], key=lambda one: listing.natural(one["Name"]))
+    template = flags.text("format") if flags.on("quiet") else session.format(flags.text("format"), "volumesFormat")
     rows = [listing.Row(VOLUME, one) for one in found]
-    listing.show(VOLUME, rows, flags.text("format"), COLUMNS, quiet="Name" if flags.on("quiet") else "")
+    listing.show(VOLUME, rows, template, COLUMNS, quiet="Name" if flags.on("quiet") else "")
     return 0
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from corten.cli.command import Command
 from corten.cli.flags import BOOL, FILTER, flag
-from corten.cli.formats.listing import parse_filters
-from corten.cli.pruning import confirmed, reclaimed
+from corten.cli.pruning import confirmed, filters, reclaimed
 from corten.client import volumes
 
 TYPE_CHECKING = False
@@ -22,7 +21,7 @@ def run(session: Session, flags: Flags) -> int:
     everything = flags.on("all")
     if not flags.on("force") and not confirmed(ALL if everything else ANONYMOUS):
         return 0
-    wanted = parse_filters(flags.many("filter"))
+    wanted = filters(session, flags.many("filter"))
     if everything and session.client.at_least("1.42"):
         wanted["all"] = ["true"]
     answer = volumes.prune(session.client, wanted)

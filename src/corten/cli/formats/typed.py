@@ -20,8 +20,10 @@ POINTERS = frozenset(
 )
 MAPS = frozenset(
     "Labels ExposedPorts Volumes PortBindings Tmpfs Sysctls StorageOpt Annotations DriverOpts Ports Networks Options "
-    "Data Containers Status GraphDriverData".split()
+    "Data Containers Status GraphDriverData AuxiliaryAddresses Attributes Details Runtimes IndexConfigs".split()
 )
+# Maps whose name is elsewhere that of a struct: (the object they belong to, name).
+QUALIFIED_MAPS = frozenset((("LogConfig", "Config"),))
 # Fields that may be left out, by the object they belong to, with their zero.
 OPTIONAL: dict[str, dict[str, Any]] = {
     "container": {"SizeRw": None, "SizeRootFs": None, "ImageManifestDescriptor": None, "Node": None},
@@ -88,7 +90,11 @@ def typed(name: str, value: Any) -> Any:
         inner = "Mount" if name == "Mounts" else f"{name}[]"
         return [None if one is None else typed(inner, one) for one in value]
     if isinstance(value, dict):
-        found = Typed({key: typed(key, one) for key, one in value.items()})
+        if name in MAPS:
+            return {key: typed(f"{name}[]", one) for key, one in value.items()}
+        found = Typed(
+            {key: typed("Options" if (name, key) in QUALIFIED_MAPS else key, one) for key, one in value.items()}
+        )
         if name == "network" and isinstance(value.get("Created"), str):
             found["Created"] = Moment(value["Created"])
         found.zeros = OPTIONAL.get(name, {})
@@ -98,6 +104,6 @@ def typed(name: str, value: Any) -> Any:
 
 def struct(value: dict[str, Any], go_name: str, zeros: dict[str, Any]) -> Typed:
     """`value` as the struct of that name; other fields than its own and those of `zeros` are errors."""
-    found = Typed(value)
+    found: Typed = typed(go_name, value)
     found.zeros, found.go_name = zeros, go_name
     return found

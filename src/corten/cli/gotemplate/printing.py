@@ -215,7 +215,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, NilList | NilMap):
         return None
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        # A struct keeps the order of its fields; Go sorts the keys of a map.
+        keys = value if hasattr(value, "zeros") else sorted(value)
+        return {key: _plain(value[key]) for key in keys}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return value

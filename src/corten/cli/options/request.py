@@ -10,6 +10,7 @@ from corten.spec.docker.struct import UNSET
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corten.cli.flags import Flags
+    from corten.cli.session import Session
     from corten.spec.docker.gotypes import PathSet, PortSet
     from corten.spec.docker.host_config import PortBinding
     from corten.spec.docker.networking import EndpointSettings
@@ -24,8 +25,13 @@ CONFIG = {
 }
 
 
-def create(flags: Flags, image: str, command: list[str], detach: bool = False) -> CreateRequest:
-    """The whole body. CommandError (125) for values and combinations that cannot work."""
+def create(
+    flags: Flags, image: str, command: list[str], detach: bool = False, session: Session | None = None
+) -> CreateRequest:
+    """The whole body, with the proxies of the session's configuration.
+
+    Raises CommandError (125) for values and combinations that cannot work.
+    """
     host_config.check_modes(flags)
     streams = _streams(flags, detach)
     binds, volumes = _volumes(flags)
@@ -41,7 +47,7 @@ def create(flags: Flags, image: str, command: list[str], detach: bool = False) -
         stdin_once="stdin" in streams and flags.on("interactive"),
         cmd=command or UNSET,
         entrypoint=[flags.text("entrypoint")] if "entrypoint" in flags else UNSET,
-        env=_environment(flags),
+        env=_environment(flags, session),
         labels=_labels(flags),
         stop_timeout=flags.number("stop-timeout") if "stop-timeout" in flags else UNSET,
         healthcheck=_health(flags) or UNSET,
@@ -60,12 +66,18 @@ def _streams(flags: Flags, detach: bool) -> set[str]:
     return set(flags.many("attach")) or {"stdout", "stderr"} | ({"stdin"} if flags.on("interactive") else set())
 
 
-def _environment(flags: Flags) -> list[str]:
-    if not (flags.many("env") or flags.many("env-file")):
-        return UNSET
-    from corten.cli.options import texts
+def _environment(flags: Flags, session: Session | None) -> list[str]:
+    given: list[str] = UNSET
+    if flags.many("env") or flags.many("env-file"):
+        from corten.cli.options import texts
 
-    return texts.environment(flags.many("env-file"), flags.many("env"))
+        given = texts.environment(flags.many("env-file"), flags.many("env"))
+    if session is None or "proxies" not in session.config:
+        return given
+    from corten.cli.options import proxies
+
+    environment = [] if given is UNSET else given
+    return environment + proxies.missing(session.config, session.host, environment) or UNSET
 
 
 def _labels(flags: Flags) -> dict[str, str]:
