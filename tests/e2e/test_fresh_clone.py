@@ -22,7 +22,7 @@ for place in /run /var/lib; do mount -t tmpfs tmpfs $place; done
 [ ! -d /etc/corten ] || mount -t tmpfs tmpfs /etc/corten
 ip link set lo up
 ./corten run --rm corten/busybox echo first
-./corten run --rm corten/busybox sh -c 'echo second; exit 3'
+../bin/corten run --rm corten/busybox sh -c 'echo second; exit 3'
 """
 NAMESPACES = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
@@ -54,9 +54,18 @@ def test_the_first_command(clone: Path) -> None:
     """10 s, most of it pip's. The set-up needs this machine's network, the rest must not touch it."""
     kept = ("CORTEN_", "DOCKER_", "PYTHON")
     env = {key: value for key, value in os.environ.items() if not key.startswith(kept)}
-    done = execute(["./corten", "--version"], timeout=300, env=env, cwd=clone)
+    # Through a link, as from a directory of PATH.
+    link = clone.parent / "bin" / "corten"
+    link.parent.mkdir()
+    link.symlink_to("../clone/corten")
+    done = execute([str(link), "--version"], timeout=300, env=env, cwd="/")
     assert done.code == 0 and done.out.startswith("Corten version "), done
-    assert "corten: setting up .venv" in done.err
+    steps = [line for line in done.err.splitlines() if ".venv" in line]
+    assert steps == [
+        "corten: setting up .venv",
+        "corten: upgrading pip in .venv",
+        "corten: installing this package and its dependencies in .venv",
+    ]
 
     began = time.monotonic()
     done = execute([*NAMESPACES, "sh", "-c", RUN], timeout=60, env=env, cwd=clone)

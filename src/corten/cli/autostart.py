@@ -1,7 +1,7 @@
 """Starting a daemon that is not there, for launchers whose first command is `corten run`.
 
-The environment variable CORTEN_AUTOSTART names a command (words separated by blanks; no shell) that returns 0 once a
-daemon listens on the default socket. It is run only when connecting to that socket failed because no process listened.
+The environment variable CORTEN_AUTOSTART is the path of a program, or a command (words separated by blanks; no shell),
+that returns 0 once a daemon listens on the default socket. It is run only when connecting to that socket failed because no process listened.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import os
 
 def start(environ: dict[str, str] | os._Environ[str]) -> bool:
     """Whether a command was named and ended with 0. Its output goes to our standard error."""
-    words = environ.get("CORTEN_AUTOSTART", "").split()
+    command = environ.get("CORTEN_AUTOSTART", "")
+    words = [command] if os.path.isfile(command) else command.split()
     if not words:
         return False
     # The command must not start itself again, and its chatter must not end in what the caller reads from stdout.

@@ -81,9 +81,27 @@ class Builtin:
         """
         with self._lock:
             known = self._store.records.by_tag(str(reference))
-            if known is not None:
-                return known
-            return self._make(reference, self._busybox() if reference == REFERENCE else _registry())
+            return known if known is not None else self._remake(reference)
+
+    def complete(self, reference: Reference) -> tuple[str, bool]:
+        """What `pull` does: the image's id, and whether it was made, or made again because parts of it were missing.
+
+        Raises as `ensure`.
+        """
+        with self._lock:
+            known = self._store.records.by_tag(str(reference))
+            if known is not None and self._is_whole(known):
+                return known, False
+            return self._remake(reference), True
+
+    def _is_whole(self, id: str) -> bool:
+        """A repair puts damaged blobs aside, and what is built in comes from no registry."""
+        record = self._store.records.get(id)
+        has_tree = self._store.trees.tree_store.has
+        return record is not None and all(map(self._store.blobs.has, record.blobs)) and all(map(has_tree, record.chain))
+
+    def _remake(self, reference: Reference) -> str:
+        return self._make(reference, self._busybox() if reference == REFERENCE else _registry())
 
     def _busybox(self) -> Recipe:
         binary, mtime = find(self._places)

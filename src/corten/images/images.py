@@ -278,8 +278,7 @@ class Images:
 
     async def _pull_builtin(self, reference: Reference, emit: Emit) -> None:
         emit({"status": f"Pulling from {reference.path}", "id": reference.tag})
-        new = self._records.by_tag(str(reference)) is None
-        id = await to_disk_thread(self._builtin.ensure, reference)
+        id, new = await to_disk_thread(self._builtin.complete, reference)
         made_of = MADE_OF[reference]
         emit(status(f"{reference.familiar_name} is built in: it is made from this machine's {made_of}"))
         digest = next(iter(self._records.digests(id))).partition("@")[2]

@@ -127,14 +127,18 @@ def test_only_the_default_socket_starts_a_daemon(tmp_path: Path) -> None:
 
 def test_autostart_runs_its_command_without_itself(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     program = tmp_path / "start"
-    program.write_text('#!/bin/sh\necho "chatter $1 [$CORTEN_AUTOSTART]"\nexit $2\n')
+    program.write_text('#!/bin/sh\necho "chatter $1 [$CORTEN_AUTOSTART]"\nexit ${2:-0}\n')
     program.chmod(0o755)
     assert autostart.start({"CORTEN_AUTOSTART": f"{program} word 0"})
     assert not autostart.start({"CORTEN_AUTOSTART": f"{program} word 3"})
+    spaced = tmp_path / "a clone" / "start"
+    spaced.parent.mkdir()
+    spaced.symlink_to(program)
+    assert autostart.start({"CORTEN_AUTOSTART": str(spaced)})
     assert not autostart.start({"CORTEN_AUTOSTART": "/no/such/program"})
     assert not autostart.start({})
     captured = capfd.readouterr()
-    assert (captured.out, captured.err) == ("", "chatter word []\nchatter word []\n")
+    assert (captured.out, captured.err) == ("", "chatter word []\nchatter word []\nchatter  []\n")
 
 
 def test_a_closed_pipe_is_no_error_message(tmp_path: Path) -> None:

@@ -763,6 +763,20 @@ async def test_the_built_in_image(store: Store, tmp_path: Path) -> None:
     await other.close()
 
 
+@pytest.mark.skipif(not has_busybox(), reason="needs a static busybox (Debian package busybox-static)")
+async def test_a_pull_makes_what_a_repair_took_from_a_built_in_image(store: Store) -> None:
+    image = await store.images.provide("corten/busybox")
+    record = store.images.store.records.get(image.id)
+    assert record is not None
+    for lost in record.blobs:
+        os.unlink(store.blobs.path(lost))
+        assert texts(await collect(store.images.pull("corten/busybox")))[-1] == "Status: Made corten/busybox:latest"
+        assert store.blobs.has(lost)
+        assert [part async for part in store.images.save(["corten/busybox"])], "it can be saved again"
+    last = texts(await collect(store.images.pull("corten/busybox")))[-1]
+    assert last == "Status: Image is up to date for corten/busybox:latest"
+
+
 async def test_without_a_busybox(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script = tmp_path / "busybox"
     script.write_text("#!/bin/sh\n")
