@@ -75,9 +75,41 @@ def prctl(option: int, value: int = 0, more: int = 0) -> int:
     return sys.syscall("prctl", sys.SYS_prctl, option, value, more, 0, 0)
 
 
-def set_name(name: str) -> None:
-    """What ps and top show (15 bytes of it)."""
+_arguments = (0, 0)  # address and length of what execve(2) was given; 0 until `own_arguments`
+_subject = ""
+
+
+def own_arguments() -> None:
+    """From here on this process and what it forks say what they are where their arguments were (`set_title`).
+
+    Only a process whose arguments are of no use to anyone calls this. Their place is in proc_pid_stat(5).
+    """
+    global _arguments
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    _arguments = (start, end - start)
+
+
+def set_name(name: str, role: str = "", of: str | None = None) -> None:
+    """What ps and top show: 15 bytes of `name` as the command, `role` as the arguments (`set_title`)."""
     sys.syscall("prctl", sys.SYS_prctl, PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+    set_title(role or name.removeprefix("corten:"), of)
+
+
+def set_title(role: str, of: str | None = None) -> None:
+    """Show `corten: ROLE for OF` as the arguments; None is what an earlier call named, "" nothing.
+
+    The bytes are written over the arguments (PR_SET_MM would need a capability, and memory elsewhere), with NUL up to
+    their end, and cut where they have no room: the environment behind them stays.
+    """
+    global _subject
+    if of is not None:
+        _subject = f" for {of}" if of else ""
+    address, length = _arguments
+    if length:
+        text = f"corten: {role}{_subject}".encode()[: length - 1]
+        ctypes.memmove(address, text.ljust(length, b"\0"), length)
 
 
 def default_signal(number: int) -> None:

@@ -65,7 +65,8 @@ def main(fd: int) -> None:
     )  # not the daemon's, which is 077: control groups are made, and other runtimes' containers inherit it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warm_up()
-    p.set_name("corten:launcher")
+    p.own_arguments()
+    p.set_name("corten:launcher", of="")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     sys.path_importer_cache.clear()  # or each first process does it, in pages of its own
     gc.collect()
@@ -92,6 +93,7 @@ def _fork(request: Json, fds: list[int]) -> None:
     if pid == 0:
         try:
             inherit(fds)
+            p.set_title(request["do"])
             if request["do"] in _HELPERS:
                 importlib.import_module("corten.supervisor.hangup").end_with(fds[0])
             _work(request["do"])(request, fds)

@@ -34,7 +34,7 @@ def serve_namespaces(request: Json, fds: list[int]) -> None:
 
     One process for all: forking one for each costs more than the namespace.
     """
-    p.set_name("corten:netns")
+    p.set_name("corten:netns", "network namespaces")
     daemon = socket.socket(fileno=fds[0])
     host = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     for request, given in wire.frames(daemon):

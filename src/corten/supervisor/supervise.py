@@ -408,9 +408,9 @@ def live(control: int, become: clone.Become = clone.become) -> None:
     """Own the container that comes over the daemon's connection, now or much later: supervisors are made ahead of
     their time. Returns when it has ended, or the daemon closed the connection before a container was created.
     """
-    p.set_name("corten:spare")
+    p.set_name("corten:spare", "spare supervisor")
     if frame := _wait_for_container(socket.socket(fileno=control)):
-        p.set_name("corten:super")
+        p.set_name("corten:super", "supervisor", of=frame[0].id)
         Supervisor(*frame, become).run()
 
 

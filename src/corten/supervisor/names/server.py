@@ -106,7 +106,7 @@ def main(request: Json, fds: list[int]) -> None:
     """
     status = 1
     try:
-        p.set_name("corten:names")
+        p.set_name("corten:names", "name server")
         daemon, place = fds
         server = Server(place, request["resolv_conf"])
         caps.capset((), (), ())
