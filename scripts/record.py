@@ -1,20 +1,31 @@
-"""Records a session of commands as a picture for the readme: `scripts/record.py OUT.svg 'COMMAND' ...`.
+"""Records a session of commands as the readme's picture: `scripts/record.py docs/run.svg`, in a clone, as root.
 
-The commands are run for real, in a shell; what they print is drawn as text on a dark ground.
+The commands are run for real, in a shell; what they print is drawn as text on a dark ground. It shows no times: those
+are of a machine and a day, and docs/benchmarks.md has them.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+SESSION = (
+    "./corten run --rm corten/busybox sh -c 'id; hostname; ps'",
+    './corten run --rm corten/busybox nosuch; echo "exit code $?"',
+    "./corten run -d --name web -p 8080:80 corten/busybox httpd -f -h /etc",
+    "busybox wget -qO- http://127.0.0.1:8080/hostname",
+    "kill -9 $(cat /run/corten/daemon.pid); busybox wget -qO- http://127.0.0.1:8080/hostname",
+    "./corten ps --format '{{.Names}}: {{.Status}}, {{.Ports}}'",
+    "./corten rm -f web",
+)
 WIDTH, LINE, LEFT, TOP = 860, 19, 18, 44
 STYLE = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:14px"
 
 
-def session(commands: list[str]) -> list[tuple[bool, str]]:
+def session(commands: Sequence[str]) -> list[tuple[bool, str]]:
     """(is it a command, text) line by line."""
     lines = []
     for command in commands:
@@ -44,4 +55,4 @@ def picture(lines: list[tuple[bool, str]]) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(picture(session(sys.argv[2:])))
+    Path(sys.argv[1]).write_text(picture(session(SESSION)))

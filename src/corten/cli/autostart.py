@@ -1,7 +1,8 @@
 """Starting a daemon that is not there, for launchers whose first command is `corten run`.
 
 The environment variable CORTEN_AUTOSTART is the path of a program, or a command (words separated by blanks; no shell),
-that returns 0 once a daemon listens on the default socket. It is run only when connecting to that socket failed because no process listened.
+that returns 0 once a daemon listens on the default socket. It is run only when connecting to that socket failed because
+no process listened.
 """
 
 from __future__ import annotations

@@ -253,7 +253,7 @@ def test_ctrl_z_suspends_the_client(daemon: Daemon, box: Box, flag: str) -> None
 
 
 def _deaf(box: Box, connection: socket.socket) -> None:
-    """A program that reads nothing, takes no notice of signals, and ends when it is told to."""
+    """A program that reads nothing and ignores signals, until the event."""
     connection.sendall(UPGRADED + b"\x01\0\0\0\0\0\0\x05ready")
     box.go_on.wait(20)
     box.ended.set()
