@@ -25,6 +25,10 @@ STATUS: dict[type[errors.CortenError], int] = {
 }
 
 
+# What the machine has run out of: the log needs no trace to say where.
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
 class TooLarge(errors.Invalid):
     """The body is larger than this engine reads."""
 
@@ -49,15 +53,15 @@ def message(error: BaseException) -> str:
     if isinstance(error, errors.CortenError):
         return str(error)
     if isinstance(error, OSError) and error.errno:
-        log.warning("a system call failed: %s", error, exc_info=error)
-        return _reason(error.errno, error.strerror) + (f": {os.fsdecode(error.filename)}" if error.filename else "")
+        if isinstance(error, ConnectionError):
+            log.debug("a client has disconnected: %s", error)
+        elif error.errno in _OF_THE_MACHINE:
+            log.warning("a request failed: %s", error)
+        else:
+            log.warning("a system call failed: %s", error, exc_info=error)
+        reason = (
+            "no space left on device" if error.errno == errno.ENOSPC else error.strerror or os.strerror(error.errno)
+        )
+        return f"{reason}: {os.fsdecode(error.filename)}" if error.filename else reason
     log.error("unhandled exception in a request", exc_info=error)
     return f"internal error: {type(error).__name__}: {error}"
-
-
-def _reason(number: int, text: str | None) -> str:
-    """Without the arguments of a system call (`kernel.syscall`), which are for the log."""
-    words = os.strerror(number)
-    if number == errno.ENOSPC:
-        return "no space left on device"
-    return words if not text or text.startswith(f"{words} in ") else text

@@ -127,14 +127,19 @@ def _report(error: CortenError | OSError, command: Command, path: str) -> int:
         if str(error):
             # Docker's codes of what never came to run are shown with a pointer to the help.
             hinted = error.code in (125, 126, 127)
-            err(f"corten: {error}.\nSee 'corten {path} --help'." if hinted else str(error))
+            err(f"corten: {_sentence(error)}\nSee 'corten {path} --help'." if hinted else str(error))
         return error.code
     message = f"Error response from daemon: {error}" if isinstance(error, ApiError) else str(error)
     if command.failure == 1 or isinstance(error, Unreachable):
         err(message)
         return command.failure
-    err(f"corten: {message}.\nSee 'corten {path} --help'.")
+    err(f"corten: {_sentence(message)}\nSee 'corten {path} --help'.")
     return command.failure
+
+
+def _sentence(text: object) -> str:
+    """With one mark at its end."""
+    return f"{text}" if str(text).endswith((".", "?", "!")) else f"{text}."
 
 
 def _help(path: str) -> int:

@@ -62,9 +62,19 @@ AT_RECURSIVE = 0x8000
 
 
 def failure(call: str, *arguments: object) -> OSError:
-    """The `OSError` for the call that just failed: its text is the call as one would write it in C."""
+    """The `OSError` for the call that just failed, about the last text among its arguments, where it has one.
+
+    The call as one would write it in C is a note: logs with a trace have it, messages to users do not.
+    """
     errno = ctypes.get_errno()
-    return OSError(errno, f"{os.strerror(errno)} in {call}({', '.join(map(_shown, arguments))})")
+    texts = [argument.decode() for argument in arguments if isinstance(argument, bytes) and _is_text(argument)]
+    error = OSError(errno, os.strerror(errno), *texts[-1:])
+    error.add_note(f"in {call}({', '.join(map(_shown, arguments))})")
+    return error
+
+
+def _is_text(argument: bytes) -> bool:
+    return argument != b"" and argument.isascii() and argument.decode().isprintable()
 
 
 def _shown(argument: object) -> str:

@@ -277,6 +277,8 @@ def fail(channel: socket.socket, step: str, error: BaseException) -> NoReturn:
     code = getattr(error, "code", 125)
     errno = getattr(error, "errno", 0) or 0
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if errno and text == os.strerror(errno):
+        text = text[:1].lower() + text[1:]
     if isinstance(error, OSError) and error.filename:
         text = f"{text}: {os.fsdecode(error.filename)}"
     try:

@@ -114,8 +114,6 @@ class Program:
         except OSError as error:
             if first and isinstance(error, PermissionError):
                 return False
-            if isinstance(error, FileNotFoundError):
-                raise OSError(error.errno, f"the working directory {self.cwd!r} is not in the container") from error
             raise NotExecutable(f'chdir to cwd ("{self.cwd}") set in config.json failed: {_words(error)}', 126,
                                 error.errno or 0) from error  # fmt: skip
         return True

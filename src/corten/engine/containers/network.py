@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -150,8 +151,21 @@ async def serve_again(containers: Containers, container: Container) -> None:
         if networks.needs_resolver(container.id):
             async with _opened(containers, container) as namespace:
                 await _serve_names(containers, container, namespace)
-    except (CortenError, OSError) as error:  # it runs, and ended perhaps just now
+    except (CortenError, OSError) as error:
+        if _has_ended(container):  # and its network went with it; whoever follows its run is about to record it
+            return
         log.warning("container %s has lost a part of its network: %s", container.id, error)
+
+
+def _has_ended(container: Container) -> bool:
+    """Whether no process of its own is left, whose network namespace could be seen."""
+    try:
+        if container.task is not None:
+            os.close(container.task.open_namespace("network"))
+            return False
+    except (CortenError, OSError):
+        pass
+    return True
 
 
 async def reconnect(containers: Containers, container: Container) -> None:
