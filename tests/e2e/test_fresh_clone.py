@@ -58,7 +58,7 @@ def test_the_first_command(clone: Path) -> None:
     link = clone.parent / "bin" / "corten"
     link.parent.mkdir()
     link.symlink_to("../clone/corten")
-    done = execute([str(link), "--version"], timeout=300, env=env, cwd="/")
+    done = execute([str(link), "--version"], timeout=300, env=env, cwd=Path("/"))
     assert done.code == 0 and done.out.startswith("Corten version "), done
     steps = [line for line in done.err.splitlines() if ".venv" in line]
     assert steps == [

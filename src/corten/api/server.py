@@ -49,6 +49,7 @@ class Api(web.Server):
     def __init__(self, engine: Engine, trusted_hosts: tuple[str, ...] = ()) -> None:
         super().__init__(self._answer, handler_cancellation=True)
         self._engine = engine
+        self._oldest = versions.parse(engine.configuration.settings.min_api_version)
         self._trusted_hosts = trusted_hosts
         self._router = Router(*_TABLES)
         self._unfinished: set[asyncio.Task[Any]] = set()
@@ -104,7 +105,7 @@ class Api(web.Server):
         refuse_browsers(request, self._trusted_hosts)
         if expected := unknown_expectation(request):
             return _last(json_answer({"message": f"unknown expectation: {expected[:100]}"}, 417))
-        version, path = versions.split(request.rel_url.raw_path)
+        version, path = versions.split(request.rel_url.raw_path, self._oldest)
         found = self._router.find(request.method, path)
         if found is None:
             return json_answer({"message": "page not found"}, 404)

@@ -37,7 +37,7 @@ DF_TYPES = Version(1, 42)
 CONSOLE_SIZE = Version(1, 42)
 
 
-def split(path: str) -> tuple[Version, str]:
+def split(path: str, oldest: Version = OLDEST) -> tuple[Version, str]:
     """The version that a path asks for (the newest when none) and the rest of the path.
 
     Raises Invalid outside the bounds.
@@ -48,9 +48,9 @@ def split(path: str) -> tuple[Version, str]:
     version = Version(int(found[1]), int(found[2]))
     if version > NEWEST:
         raise Invalid(f"client version {version} is too new. Maximum supported API version is {NEWEST}")
-    if version < OLDEST:
+    if version < oldest:
         raise Invalid(
-            f"client version {version} is too old. Minimum supported API version is {OLDEST}, "
+            f"client version {version} is too old. Minimum supported API version is {oldest}, "
             "please upgrade your client to a newer version"
         )
     return version, path[found.end() :]

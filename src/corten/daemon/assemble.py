@@ -113,7 +113,7 @@ class Daemon:
 
 async def assemble(config: Config, launcher: Launcher) -> Daemon:
     facts, warnings = machine.gather(config)
-    warnings = (*warnings, *directories.exposed(config.data_root))
+    warnings = (*config.warnings, *warnings, *directories.exposed(config.data_root))
     database = Database(config.data_root / "corten.db")
     records = Records(database)
     events = Events()
@@ -188,6 +188,11 @@ def _network_config(config: Config) -> NetworkConfig:
         bridge=config.bridge,
         bip=config.bip,
         fixed_cidr=config.fixed_cidr,
+        fixed_cidr6=config.fixed_cidr_v6,
+        default_gateway=config.default_gateway,
+        default_gateway6=config.default_gateway_v6,
+        host_gateway=config.host_gateway_ip,
+        default_options=config.default_network_opts,
         mtu=config.mtu,
         ipv6=config.ipv6,
         icc=config.icc,
@@ -234,6 +239,8 @@ def _settings(config: Config, facts: HostFacts, warnings: tuple[str, ...]) -> Se
         runtimes=runtimes.located(config.runtimes),
         cdi_spec_dirs=tuple(filter(None, config.cdi_spec_dirs)),
         warnings=warnings,
+        address_pools=tuple((str(pool["base"]), int(pool["size"])) for pool in config.default_address_pools),
+        min_api_version=config.min_api_version,
     )
 
 

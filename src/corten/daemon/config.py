@@ -1,7 +1,8 @@
 """The daemon's settings: dockerd's flags, dockerd's JSON file, one frozen value.
 
 A setting may be given by flag or in the file, not by both. Flags and keys of dockerd that have no meaning here are
-taken and ignored, so that an existing command line and daemon.json work; unknown ones are refused by name.
+taken and warned about by name (`without_effect`), so that an existing command line and daemon.json work; unknown ones
+are refused.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from corten.daemon import hosts, runtimes
+from corten.daemon import hosts, runtimes, without_effect
+from corten.engine.system import API_VERSION, MIN_API_VERSION
 from corten.errors import Invalid, Unsupported
 from corten.images import policy
+from corten.network.definition import parse_subnet
 from corten.network.ipam import parse_pool
 from corten.plan.runtimes import OciRuntime, names
 from corten.spec.json import Json
@@ -38,6 +42,12 @@ class Config:
     bridge: str = ""
     bip: str = ""
     fixed_cidr: str = ""
+    fixed_cidr_v6: str = ""
+    default_gateway: str = ""
+    default_gateway_v6: str = ""
+    default_network_opts: Mapping[str, Any] = field(default_factory=dict)
+    host_gateway_ip: str = ""
+    min_api_version: str = MIN_API_VERSION
     mtu: int = 1500
     ipv6: bool = False
     icc: bool = True
@@ -84,28 +94,17 @@ class Config:
     tlscacert: str = ""
     tlscert: str = ""
     tlskey: str = ""
+    without_effect: tuple[str, ...] = ()  # no setting: the names of those that were given and have none
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """For the log, `info` and --validate."""
+        return tuple(f"WARNING: the setting {name} has no effect" for name in self.without_effect)
 
 
+SETTINGS = tuple(item for item in fields(Config) if item.name != "without_effect")
 _TYPES = get_type_hints(Config)  # by field
 
-# Settings of dockerd that this engine does without, by design (docs/compatibility.md says how).
-_IGNORED_BOOL = frozenset(
-    (
-        "live-restore iptables ip6tables ip-forward selinux-enabled experimental raw-logs "
-        "allow-nondistributable-artifacts bridge-accept-fwmark ip-forward-no-drop allow-direct-routing"
-    ).split()
-)
-_IGNORED_VALUE = frozenset(
-    (
-        "containerd containerd-namespace containerd-plugins-namespace userland-proxy-path exec-opt exec-opts "
-        "storage-opt storage-opts oom-score-adjust network-control-plane-mtu "
-        "default-gateway default-gateway-v6 fixed-cidr-v6 host-gateway-ip log-format api-cors-header features "
-        "builder cluster-advertise cluster-store cpu-rt-period cpu-rt-runtime firewall-backend authorization-plugin "
-        "authorization-plugins "
-        "swarm-default-advertise-addr metrics-addr default-network-opt default-network-opts "
-        "min-api-version node-generic-resource"
-    ).split()
-)
 _CHOICES = {  # field: values that it may have
     "log_level": ("debug", "info", "warn", "error", "fatal"),
     "default_ipc_mode": ("private", "shareable"),
@@ -123,7 +122,12 @@ _LISTS = {  # flag, which may be repeated: field
     "default-address-pool": "default_address_pools",
     "cdi-spec-dir": "cdi_spec_dirs",
 }
-_MAPS = {"log-opt": "log_opts", "add-runtime": "runtimes", "default-ulimit": "default_ulimits"}
+_MAPS = {
+    "log-opt": "log_opts",
+    "add-runtime": "runtimes",
+    "default-ulimit": "default_ulimits",
+    "default-network-opt": "default_network_opts",
+}
 _FILE_ONLY = ("registries", "proxies", "image_gc")
 #: What SIGHUP changes: the keys that dockerd reloads and that mean something here, and our own about registries.
 RELOADED = (
@@ -139,6 +143,7 @@ RELOADED = (
     "shutdown_timeout",
     *_FILE_ONLY,
 )
+_OTHER = "other "  # where argparse keeps the value of a flag that is no setting of ours
 _SHORT = {"host": "-H", "debug": "-D", "group": "-G", "log-level": "-l", "pidfile": "-p", "bridge": "-b"}
 _HELP = {
     "host": "where to listen: unix://PATH, [tcp://]HOST:PORT or fd:// (default unix://<exec-root>/corten.sock)",
@@ -168,14 +173,24 @@ def load(arguments: Sequence[str]) -> tuple[Config, bool]:
     file = given.pop("config_file", None)
     flags = _from_flags(given)
     keys = _from_file(Path(file), must_exist=True) if file else _from_file(DEFAULT_FILE, must_exist=False)
+    ignored = (*keys.pop("without_effect", ()), *flags.pop("without_effect", ()))
     both = sorted(set(flags) & ({*keys} | {name.replace("-", "_") for name in keys.get("proxies", ())}))
     if both:
         names = ", ".join(name.replace("_", "-") for name in both)
         raise Invalid(f"given both by flag and in the configuration file: {names}")
     try:
-        return _checked(Config(**{**keys, **flags})), validate
+        config = _checked(Config(**{**keys, **flags}))
+        return replace(config, without_effect=(*ignored, *_idle(config))), validate
     except TypeError as error:
         raise Invalid(f"configuration: {error}") from error
+
+
+def _idle(config: Config) -> Iterator[str]:
+    """Settings that need another one."""
+    if config.tls and not config.tlsverify:
+        yield "tls (without tlsverify)"
+    if config.fixed_cidr_v6 and not config.ipv6:
+        yield "fixed-cidr-v6 (without ipv6)"
 
 
 def reloaded(running: Config, arguments: Sequence[str]) -> Config:
@@ -197,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config-file", metavar="FILE", help=_HELP["config-file"])
     parser.add_argument("--validate", action="store_true", help="check the configuration and exit")
     parser.add_argument("-v", "--version", action="version", version=f"Corten version {_version()}")
-    for item in fields(Config):
+    for item in SETTINGS:
         name = item.name.replace("_", "-")
         if item.name in (*_LISTS.values(), *_MAPS.values(), *_FILE_ONLY):
             continue
@@ -211,12 +226,11 @@ def _parser() -> argparse.ArgumentParser:
     for flag, name in (_LISTS | _MAPS).items():
         words = [_SHORT[flag], f"--{flag}"] if flag in _SHORT else [f"--{flag}"]
         parser.add_argument(*words, dest=name, action="append", help=_HELP.get(flag), metavar="VALUE")
-    for flag in sorted(_IGNORED_BOOL):
-        parser.add_argument(
-            f"--{flag}", dest="_ignored", nargs="?", const=True, type=_bool, help=argparse.SUPPRESS
-        )  # fmt: skip
-    for flag in sorted(_IGNORED_VALUE - {"exec-opts", "storage-opts"}):
-        parser.add_argument(f"--{flag}", dest="_ignored", help=argparse.SUPPRESS)
+    for flag in sorted(without_effect.BOOLEANS):
+        dest = f"{_OTHER}{flag}"
+        parser.add_argument(f"--{flag}", dest=dest, nargs="?", const=True, type=_bool, help=argparse.SUPPRESS)
+    for flag in sorted(without_effect.FLAGS):
+        parser.add_argument(f"--{flag}", dest=f"{_OTHER}{flag}", help=argparse.SUPPRESS)
     return parser
 
 
@@ -234,9 +248,13 @@ def _bool(text: str) -> bool:
 
 
 def _from_flags(given: Json) -> Json:
-    given.pop("_ignored", None)
+    others = {name: given.pop(name) for name in list(given) if name.startswith(_OTHER)}
+    if found := without_effect.names({name.removeprefix(_OTHER): value for name, value in others.items()}):
+        given["without_effect"] = found
+    if "default_network_opts" in given:
+        given["default_network_opts"] = _network_options(given["default_network_opts"])
     for name in _MAPS.values():
-        if name in given:
+        if isinstance(given.get(name), list):
             given[name] = dict(_pair(entry) for entry in given[name])
     if "runtimes" in given:
         pairs = given["runtimes"].items()
@@ -257,6 +275,16 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _network_options(entries: Sequence[str]) -> Json:
+    """DRIVER=NAME=VALUE each."""
+    found: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        driver, pair = _pair(entry)
+        name, value = _pair(pair)
+        found.setdefault(driver, {})[name] = value
+    return found
+
+
 def _ulimit(name: str, text: str) -> Json:
     soft, _, hard = text.partition(":")
     try:
@@ -267,7 +295,9 @@ def _ulimit(name: str, text: str) -> Json:
 
 def _from_file(path: Path, must_exist: bool) -> Json:
     try:
-        content = json.loads(path.read_text())
+        # As dockerd, which takes an empty file for one without settings, and what editors of Windows put in front.
+        text = path.read_bytes().decode("utf-8-sig").strip()
+        content = json.loads(text) if text else {}
     except FileNotFoundError:
         if must_exist:
             raise Invalid(f"configuration file {path} does not exist") from None
@@ -280,15 +310,17 @@ def _from_file(path: Path, must_exist: bool) -> Json:
 
 
 def _from_keys(content: Json, path: Path) -> Json:
-    known = {item.name.replace("_", "-"): item.name for item in fields(Config)}
+    known = {item.name.replace("_", "-"): item.name for item in SETTINGS}
     known |= {"default-ulimits": "default_ulimits", "runtimes": "runtimes"}
-    unknown = sorted(set(content) - set(known) - _IGNORED_BOOL - _IGNORED_VALUE - {"tls"})
+    unknown = sorted(set(content) - set(known) - without_effect.KEYS)
     if unknown:
         raise Invalid(f"configuration file {path}: unknown keys: {', '.join(unknown)}")
     keys = {known[key]: value for key, value in content.items() if key in known}
     for key, value in content.items():
         if not (_fits(value, _TYPES[known[key]]) if key in known else _fits_ignored(key, value)):
             raise Invalid(f"configuration file {path}: {key} has a value of the wrong type")
+    if found := without_effect.names(content):
+        keys["without_effect"] = found
     if "runtimes" in keys:
         keys["runtimes"] = _runtimes(keys["runtimes"], path)
     return _converted(keys)
@@ -315,7 +347,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 def _fits_ignored(key: str, value: Any) -> bool:
     """Whether it can be the value of a key that has no effect: of the others' types none is known."""
-    return key not in _IGNORED_BOOL or isinstance(value, bool)
+    return key not in without_effect.BOOLEANS or isinstance(value, bool)
 
 
 def _scalar(kind: Any) -> type:
@@ -342,6 +374,7 @@ def _checked(config: Config) -> Config:
     if config.ip and not _is_address(config.ip):
         raise Invalid(f"ip is not an address: {config.ip!r}")
     _check_log(config)
+    _check_networks(config)
     for address in config.dns:
         if not _is_address(address):
             raise Invalid(f"dns is not an address: {address!r}")
@@ -354,6 +387,40 @@ def _checked(config: Config) -> Config:
             raise Invalid(f"{name.replace('_', '-')} {value!r} is none of {', '.join(filter(None, choices))}")
     _check_limits(config)
     return config
+
+
+def _check_networks(config: Config) -> None:
+    if config.host_gateway_ip and not _is_address(config.host_gateway_ip):
+        raise Invalid(f"host-gateway-ip is not an address: {config.host_gateway_ip!r}")
+    if config.fixed_cidr_v6 and parse_subnet(config.fixed_cidr_v6).version != 6:
+        raise Invalid(f"fixed-cidr-v6 is no IPv6 subnet: {config.fixed_cidr_v6!r}")
+    _check_next_hop("default-gateway", config.default_gateway, "bip", config.bip)
+    _check_next_hop("default-gateway-v6", config.default_gateway_v6, "fixed-cidr-v6", config.fixed_cidr_v6)
+    for driver, options in config.default_network_opts.items():
+        if not isinstance(options, dict) or not all(isinstance(value, str) for value in options.values()):
+            raise Invalid(f"default-network-opts of {driver} must be texts by name")
+    if not re.fullmatch(r"1\.[0-9]{1,3}", config.min_api_version):
+        raise Invalid(f"min-api-version is no API version: {config.min_api_version!r}")
+    if not _minor(MIN_API_VERSION) <= _minor(config.min_api_version) <= _minor(API_VERSION):
+        raise Invalid(f"min-api-version {config.min_api_version} is not from {MIN_API_VERSION} to {API_VERSION}")
+
+
+def _minor(version: str) -> int:
+    return int(version.partition(".")[2])
+
+
+def _check_next_hop(key: str, address: str, needs: str, subnet: str) -> None:
+    """The address has to be of the default bridge's subnet, which another setting gives."""
+    if not address:
+        return
+    if not subnet:
+        raise Invalid(f"{key} needs {needs}, the subnet that it is in")
+    try:
+        within = ipaddress.ip_address(address) in ipaddress.ip_interface(subnet).network
+    except ValueError as error:
+        raise Invalid(f"{key}: {error}") from None
+    if not within:
+        raise Invalid(f"{key} {address} is not in the subnet of {needs}, {subnet}")
 
 
 def _check_limits(config: Config) -> None:

@@ -43,6 +43,8 @@ def main(arguments: Sequence[str]) -> int:
         settings, only_check = config.load(arguments)
         registries.settings(settings)
         if only_check:
+            for warning in settings.warnings:
+                print(warning, file=sys.stderr)
             print("configuration OK")
             return 0
         facts.check_machine()
@@ -62,6 +64,8 @@ def _run(settings: Config, arguments: Sequence[str]) -> int:
     directories.make(settings)
     locks = [lock(settings.data_root), lock(settings.exec_root)]
     raise_file_limit()
+    for warning in settings.warnings:
+        log.warning("%s", warning.removeprefix("WARNING: "))
     launcher = Launcher(settings.exec_root / "launcher.log")
     launcher.start()
     give_memory_back()

@@ -37,6 +37,7 @@ class Settings:
     warnings: tuple[str, ...] = ()
     image_gc: Policy = field(default_factory=Policy)
     address_pools: tuple[tuple[str, int], ...] = ()
+    min_api_version: str = "1.24"
 
 
 class Configuration:

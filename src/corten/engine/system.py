@@ -54,7 +54,7 @@ class System:
             "Arch": _ARCHITECTURES.get(machine, machine),
             "Experimental": "false",
             "KernelVersion": kernel,
-            "MinAPIVersion": MIN_API_VERSION,
+            "MinAPIVersion": self._configuration.settings.min_api_version,
             "Os": "linux",
             "PythonVersion": platform.python_version(),
         }
@@ -63,7 +63,7 @@ class System:
             "Components": [{"Name": "Engine", "Version": __version__, "Details": details}],
             "Version": __version__,
             "ApiVersion": API_VERSION,
-            "MinAPIVersion": MIN_API_VERSION,
+            "MinAPIVersion": self._configuration.settings.min_api_version,
             "GitCommit": "",
             "GoVersion": "",
             "Os": "linux",

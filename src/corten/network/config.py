@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from corten.network.ipam import DEFAULT_POOLS, Pool
@@ -14,14 +14,25 @@ class NetworkConfig:
     """`bridge` "none" means no default bridge; then `tag` has to tell daemons of one host apart. An empty one is to be
     chosen (`default_bridge.chosen`), by `owner`, which no other daemon of this host has.
 
-    `bip` is the default bridge's own address with its prefix length, `fixed_cidr` the part of its subnet that is
-    for containers; `host_ip` is what an empty HostIp of a published port means (empty: every address); `mtu` 0 is the
-    kernel's; `dns`, `dns_search` and `dns_options` are for containers that bring none of their own.
+    bip                    the default bridge's own address with its prefix length
+    fixed_cidr             the part of its subnet that is for containers
+    fixed_cidr6            its IPv6 subnet
+    default_gateway(6)     the next hop of its containers, where that is not the bridge
+    host_gateway           what "host-gateway" means in an extra host (empty: the bridge's address)
+    host_ip                what an empty HostIp of a published port means (empty: every address)
+    mtu                    0 is the kernel's
+    default_options        options of new networks, by driver
+    dns, dns_search, dns_options   for containers that bring none of their own
     """
 
     bridge: str = "corten0"
     bip: str = ""
     fixed_cidr: str = ""
+    fixed_cidr6: str = ""
+    default_gateway: str = ""
+    default_gateway6: str = ""
+    host_gateway: str = ""
+    default_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     pools: Sequence[Pool] = DEFAULT_POOLS
     mtu: int = 0
     icc: bool = True

@@ -17,7 +17,12 @@ class ContainerFiles:
 
     @property
     def host_gateway(self) -> str:
-        """What "host-gateway" in an extra host means: this host's address on the default bridge; empty without one."""
+        """What "host-gateway" in an extra host means: as configured, or this host's address on the default bridge.
+
+        Empty without both.
+        """
+        if self._config.host_gateway:
+            return self._config.host_gateway
         network = self._store.named("bridge")
         return str(network.addresses.v4.gateway) if network is not None and network.addresses.v4 is not None else ""
 

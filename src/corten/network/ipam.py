@@ -105,6 +105,10 @@ def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
     return False
 
 
+#: The auxiliary addresses that stand for the gateway of containers, where that is not this host.
+NEXT_HOP = {4: "DefaultGatewayIPv4", 6: "DefaultGatewayIPv6"}
+
+
 class Subnet:
     """The addresses of one subnet. `range` limits what is chosen freely; what is asked for may lie outside of it."""
 
@@ -136,6 +140,11 @@ class Subnet:
     @property
     def prefix(self) -> int:
         return self.network.prefixlen
+
+    @property
+    def next_hop(self) -> IPAddress:
+        """Where containers' default route leads: the gateway, or the auxiliary address that libnetwork has for it."""
+        return self.auxiliary.get(NEXT_HOP[self.network.version], self.gateway)
 
     def allocate(self, wanted: IPAddress | None = None) -> IPAddress:
         """The lowest free address, or `wanted`. Invalid outside of the subnet, Forbidden when taken, Exhausted."""

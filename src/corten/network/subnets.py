@@ -20,7 +20,7 @@ from corten.network import options
 from corten.network.config import NetworkConfig
 from corten.network.definition import Definition, Range
 from corten.network.driver import ActiveNetwork
-from corten.network.ipam import IPNetwork, Pool, choose, overlapping, ula_pool
+from corten.network.ipam import NEXT_HOP, IPNetwork, Pool, choose, overlapping, ula_pool
 from corten.network.links import alias_of
 
 _PATIENCE = 2.0  # seconds; the others need milliseconds
@@ -118,6 +118,10 @@ def default_ranges(old: Definition | None, config: NetworkConfig, route: Socket)
             raise Invalid(f"invalid address of the default bridge: {text!r}") from error
         given = Range(str(address.network), config.fixed_cidr, str(address.ip))
         found = (given, *(r for r in found if r.version != address.version))
+    if config.fixed_cidr6:
+        found = (*(r for r in found if r.version == 4), Range(config.fixed_cidr6))
+    next_hops = {4: config.default_gateway, 6: config.default_gateway6}
+    found = tuple(_with_next_hop(r, next_hops[r.version]) for r in found)
     return tuple(r for r in found if r.version == 4 or config.ipv6)
 
 
@@ -130,6 +134,13 @@ def _still_there(old: Definition, config: NetworkConfig, route: Socket) -> bool:
 
 def _still_free(ranges: Iterable[Range], taken: Mapping[IPNetwork, str]) -> tuple[Range, ...]:
     return tuple(r for r in ranges if overlapping(define.parse_subnet(r.subnet), taken) is None)
+
+
+def _with_next_hop(given: Range, address: str) -> Range:
+    """Where its containers' default route leads when that is not the bridge."""
+    name = NEXT_HOP[given.version]
+    others = {key: value for key, value in given.auxiliary.items() if key != name}
+    return replace(given, auxiliary=others | ({name: address} if address else {}))
 
 
 def _present(bridge: str, route: Socket) -> list[str]:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from corten.daemon import config, registries
-from corten.errors import Invalid
+from corten.daemon import config, facts, main, registries
+from corten.errors import Invalid, Unsupported
+from corten.plan.validate.logging import max_size
 from corten.registry.client.proxies import Proxies
 from corten.registry.client.sources import Rule
 
@@ -126,5 +127,94 @@ def test_a_value_has_the_type_of_its_setting(load: Any, key: str, good: Any, bad
         load({key: bad})
 
 
-def test_flags_without_effect(load: Any) -> None:
-    assert load({"metrics-addr": 1}, "--metrics-addr", "127.0.0.1:1", "--live-restore") == load({})
+@pytest.mark.parametrize(
+    ("content", "flags", "named"),
+    [
+        ({"live-restore": True, "iptables": True, "storage-opts": []}, (), ()),
+        ({"exec-opts": ["native.cgroupdriver=cgroupfs"], "features": {}, "log-format": "text"}, (), ()),
+        ({"live-restore": False, "iptables": False}, (), ("iptables", "live-restore")),
+        ({"exec-opts": ["native.cgroupdriver=systemd"]}, (), ("exec-opts",)),
+        ({"storage-opts": ["size=1G"], "features": {"buildkit": True}}, (), ("features", "storage-opts")),
+        ({}, ("--live-restore", "--selinux-enabled", "--exec-opt", "x=y"), ("exec-opt", "selinux-enabled")),
+        ({"tls": True}, (), ("tls (without tlsverify)",)),
+        ({"fixed-cidr-v6": "fd00:1::/64"}, (), ("fixed-cidr-v6 (without ipv6)",)),
+        ({"fixed-cidr-v6": "fd00:1::/64", "ipv6": True}, (), ()),
+    ],
+)
+def test_what_has_no_effect_is_warned_about_by_name(
+    load: Any, content: dict[str, Any], flags: tuple[str, ...], named: tuple[str, ...]
+) -> None:
+    found = load(content, *flags)
+    assert found.without_effect == named
+    assert found.warnings == tuple(f"WARNING: the setting {name} has no effect" for name in named)
+
+
+@pytest.mark.parametrize("name", ["authorization-plugin", "metrics-addr"])
+def test_what_somebody_relies_on_is_refused(load: Any, name: str) -> None:
+    with pytest.raises(Unsupported, match=f"{name} is not supported"):
+        load({}, f"--{name}", "x")
+    key = {"authorization-plugin": "authorization-plugins"}.get(name, name)
+    with pytest.raises(Unsupported, match=f"{key} is not supported"):
+        load({key: ["x"]})
+    assert load({key: []}).without_effect == ()
+
+
+def test_validate_says_what_has_no_effect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "daemon.json").write_text('{"live-restore": false}')
+    assert main.main(["--validate", "--config-file", str(tmp_path / "daemon.json")]) == 0
+    assert capsys.readouterr() == ("configuration OK\n", "WARNING: the setting live-restore has no effect\n")
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf{}"])
+def test_empty_files_and_byte_order_marks(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "daemon.json").write_bytes(content)
+    assert config.load(["--config-file", str(tmp_path / "daemon.json")])[0] == config.Config()
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "daemon.json").write_bytes(b"\xff\xfe{\0}\0")
+    with pytest.raises(Invalid, match=r"daemon.json: 'utf-8' codec"):
+        config.load(["--config-file", str(tmp_path / "daemon.json")])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"host-gateway-ip": "x"}, "host-gateway-ip is not an address"),
+        ({"default-gateway": "10.0.0.9"}, "default-gateway needs bip"),
+        ({"default-gateway": "10.0.1.9", "bip": "10.0.0.1/24"}, "default-gateway 10.0.1.9 is not in the subnet of bip"),
+        ({"default-gateway": "x", "bip": "10.0.0.1/24"}, "default-gateway: 'x' does not appear"),
+        ({"default-gateway-v6": "fd00::9"}, "default-gateway-v6 needs fixed-cidr-v6"),
+        ({"fixed-cidr-v6": "10.0.0.0/24"}, "fixed-cidr-v6 is no IPv6 subnet"),
+        ({"fixed-cidr-v6": "x"}, "x"),
+        ({"default-network-opts": {"bridge": ["a"]}}, "default-network-opts of bridge"),
+        ({"min-api-version": "1.23"}, "min-api-version 1.23 is not from 1.24 to"),
+        ({"min-api-version": "1.99"}, "min-api-version 1.99 is not from 1.24 to"),
+        ({"min-api-version": "new"}, "min-api-version is no API version"),
+    ],
+)
+def test_bad_values_of_networks_and_the_api(load: Any, content: dict[str, Any], words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        load(content)
+
+
+def test_options_of_new_networks_by_flag(load: Any) -> None:
+    flags = ["--default-network-opt", "bridge=a=1", "--default-network-opt", "bridge=b=2=3"]
+    assert load({}, *flags).default_network_opts == {"bridge": {"a": "1", "b": "2=3"}}
+
+
+@pytest.mark.parametrize(("text", "size"), [("1KiB", 1024), ("1.5 g", 3 << 29), ("2MB", 2 << 20), ("1kk", None)])
+def test_sizes_have_one_grammar(load: Any, text: str, size: int | None) -> None:
+    for content in (
+        {"default-shm-size": text},
+        {"log-opts": {"max-size": text}},
+        {"image-gc": {"keep-bytes": text}},
+        {"image-gc": {"free-space": text}},
+    ):
+        if size is None:
+            with pytest.raises(Invalid):
+                load(content)
+        else:
+            load(content)
+    if size is not None:
+        assert (facts._shm_size(text), max_size(text)) == (size, size)

@@ -6,13 +6,12 @@ import argparse
 import json
 import re
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from corten.daemon import config
+from corten.daemon import config, without_effect
 from corten.daemon.config import Config
 from corten.errors import Invalid
 from corten.plan.runtimes import OciRuntime
@@ -71,7 +70,7 @@ def in_the_code() -> list[Setting]:
             _shown(getattr(Config(), item.name)),
             item.name in config.RELOADED,
         )
-        for item in fields(Config)
+        for item in config.SETTINGS
     )
 
 
@@ -84,7 +83,7 @@ def test_every_setting_is_on_the_page_as_it_is_in_the_code() -> None:
 
 
 def test_the_flags_that_are_no_settings() -> None:
-    names = {item.name for item in fields(Config)}
+    names = {item.name for item in config.SETTINGS}
     shown = [a for a in options() if a.help != argparse.SUPPRESS and a.dest not in names]
     before = PAGE.partition("\n## ")[0]
     rows = [
@@ -96,8 +95,11 @@ def test_the_flags_that_are_no_settings() -> None:
 def test_what_is_taken_without_effect() -> None:
     title = "Docker's settings that have no effect"
     listed = "\n".join(line for line in section(title).splitlines() if line.startswith("`"))
-    settings = {item.name.replace("_", "-") for item in fields(Config)}
-    assert set(_WORD.findall(listed)) == (config._IGNORED_BOOL | config._IGNORED_VALUE) - settings
+    settings = {item.name.replace("_", "-") for item in config.SETTINGS}
+    assert set(_WORD.findall(listed)) == set(without_effect.KEYS) - set(without_effect.REFUSED)
+    assert not without_effect.KEYS & settings
+    for name in without_effect.REFUSED:
+        assert f"`{name}`" in section(title) or f"`--{name}`" in section(title)
 
 
 @pytest.fixture
@@ -121,4 +123,4 @@ def test_the_example_is_a_configuration(load: Callable[[str], Config]) -> None:
 def test_what_the_page_says_of_unknown_keys(load: Callable[[str], Config]) -> None:
     with pytest.raises(Invalid, match="unknown keys: swarm"):
         load('{"swarm": 1}')
-    assert load('{"exec-opts": "any value"}') == Config()
+    assert load('{"exec-opts": "any value"}') == Config(without_effect=("exec-opts",))

@@ -213,7 +213,8 @@ class Networks:
     async def create(self, request: NetworkCreate) -> Json:
         """POST /networks/create. Conflict for a name in use, Forbidden for a subnet in use, and see `definition_of`."""
         id, created = secrets.token_hex(32), times.rfc3339(times.now())
-        asked = definition_of(request, id, created, self.dataplane.drivers, self.store.configuration)
+        defaults = self.config.default_options
+        asked = definition_of(request, id, created, self.dataplane.drivers, self.store.configuration, defaults)
         if self.store.named(asked.name) is not None:
             raise Conflict(f"network with name {asked.name} already exists")
         if asked.config_only:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from corten.errors import Forbidden, Invalid, NotFound, Unavailable
 from corten.network.definition import PREDEFINED, Definition, Range, parse_address, parse_subnet
@@ -22,11 +23,13 @@ def definition_of(
     created: str,
     drivers: Mapping[str, Driver],
     configuration: Callable[[str], Definition],
+    default_options: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> Definition:
     """Docker's NetworkCreateRequest, checked as far as that goes without knowing other networks.
 
-    `configuration` finds the network of ConfigFrom (NotFound). Forbidden for a predefined name, NotFound for a driver
-    that is not there, Unavailable for one of a swarm, Invalid, Unsupported.
+    `default_options` are those of the daemon's configuration, by driver. `configuration` finds the network of ConfigFrom
+    (NotFound). Forbidden for a predefined name, NotFound for a driver that is not there, Unavailable for one of a
+    swarm, Invalid, Unsupported.
     """
     name = request.name
     if not name.strip() or not name.isprintable() or len(name) > 255:
@@ -48,7 +51,7 @@ def definition_of(
         attachable=request.attachable,
         ipv4=request.enable_ipv4 is not False,
         ipv6=bool(request.enable_ipv6),
-        options=dict(request.options or {}),
+        options={**default_options.get(driver, {}), **(request.options or {})},
         labels=dict(request.labels or {}),
         ipam_options=ipam.options or None,
         ranges=tuple(_range(entry) for entry in ipam.config or [] if vars(entry)),
