@@ -47,7 +47,7 @@ VALUES: dict[str, tuple[object, ...]] = {
     "log-format": ("text",),
     "oom-score-adjust": (0, "0"),
 }
-# What somebody relies on: to go on without it would be worse than not to start.
+# Rules and figures that a machine may depend on: to go on without them would be worse than not to start.
 REFUSED = {
     "authorization-plugin": "no request would be asked for",
     "authorization-plugins": "no request would be asked for",

@@ -10,6 +10,7 @@ from collections import Counter
 
 from corten import __version__
 from corten.aio.threads import to_walk_thread
+from corten.engine import machine as machine_of
 from corten.engine.configuration import Configuration
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.list import summaries
@@ -52,7 +53,10 @@ class System:
         details = {
             "ApiVersion": API_VERSION,
             "Arch": _ARCHITECTURES.get(machine, machine),
+            "BuildTime": machine_of.installed(),
             "Experimental": "false",
+            "GitCommit": machine_of.commit(),
+            "GoVersion": _NO_GO,
             "KernelVersion": kernel,
             "MinAPIVersion": self._configuration.settings.min_api_version,
             "Os": "linux",
@@ -64,12 +68,12 @@ class System:
             "Version": __version__,
             "ApiVersion": API_VERSION,
             "MinAPIVersion": self._configuration.settings.min_api_version,
-            "GitCommit": "",
-            "GoVersion": "",
+            "GitCommit": details["GitCommit"],
+            "GoVersion": _NO_GO,
             "Os": "linux",
             "Arch": details["Arch"],
             "KernelVersion": kernel,
-            "BuildTime": "",
+            "BuildTime": details["BuildTime"],
         }
 
     async def info(self) -> Json:
@@ -82,7 +86,7 @@ class System:
             **self._counts(),
             "Images": len(images),
             "Driver": settings.driver,
-            "DriverStatus": [],
+            "DriverStatus": [["Backing Filesystem", machine_of.file_system(settings.data_root)]],
             "Plugins": {
                 "Volume": ["local"],
                 "Network": list(self._networks.driver_names),
@@ -113,9 +117,9 @@ class System:
             "LiveRestoreEnabled": True,
             "Isolation": "",
             "InitBinary": facts.init_path.rpartition("/")[2],
-            "ContainerdCommit": {"ID": "", "Expected": ""},
-            "RuncCommit": {"ID": "", "Expected": ""},
-            "InitCommit": {"ID": "", "Expected": ""},
+            "ContainerdCommit": _NOT_THERE,
+            "RuncCommit": _NOT_THERE,
+            "InitCommit": _NOT_THERE,
             "SecurityOptions": list(settings.security_options),
             "CDISpecDirs": list(settings.cdi_spec_dirs),
             **({"DefaultAddressPools": pools} if pools else {}),
@@ -173,6 +177,9 @@ class System:
         users = Counter(container.record.image_id for container in self._containers.by_id.values())
         return self._images.layers_size(), [{**row, "Containers": users[row["Id"]]} for row in rows]
 
+
+_NO_GO = f"none (Python {platform.python_version()})"
+_NOT_THERE = {"ID": "N/A", "Expected": "N/A"}  # dockerd's words for a version that it does not know
 
 _NO_SWARM: Json = {
     "NodeID": "",

@@ -150,7 +150,7 @@ def test_what_has_no_effect_is_warned_about_by_name(
 
 
 @pytest.mark.parametrize("name", ["authorization-plugin", "metrics-addr"])
-def test_what_somebody_relies_on_is_refused(load: Any, name: str) -> None:
+def test_what_a_machine_may_depend_on_is_refused(load: Any, name: str) -> None:
     with pytest.raises(Unsupported, match=f"{name} is not supported"):
         load({}, f"--{name}", "x")
     key = {"authorization-plugin": "authorization-plugins"}.get(name, name)

@@ -1,4 +1,4 @@
-"""The error of a system call that failed: what a user is told, and what the log has besides."""
+"""The error of a system call that failed: its message, and what the log has besides."""
 
 from __future__ import annotations
 

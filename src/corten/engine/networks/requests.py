@@ -27,9 +27,9 @@ def definition_of(
 ) -> Definition:
     """Docker's NetworkCreateRequest, checked as far as that goes without knowing other networks.
 
-    `default_options` are those of the daemon's configuration, by driver. `configuration` finds the network of ConfigFrom
-    (NotFound). Forbidden for a predefined name, NotFound for a driver that is not there, Unavailable for one of a
-    swarm, Invalid, Unsupported.
+    `default_options` are those of the daemon's configuration, by driver. `configuration` finds the network of
+    ConfigFrom (NotFound). Forbidden for a predefined name, NotFound for a driver that is not there, Unavailable for one
+    of a swarm, Invalid, Unsupported.
     """
     name = request.name
     if not name.strip() or not name.isprintable() or len(name) > 255:
