@@ -102,13 +102,20 @@ async def stream(work: Callable[[Emit], Awaitable[None]]) -> AsyncIterator[Json]
                 raise failed
             if not isinstance(failed, CortenError | OSError):
                 _log.error("image stream failed", exc_info=failed)
-            yield error(str(failed) or type(failed).__name__)
+            yield error(_words(failed))
     finally:
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
         if not reported:
             _left(task)
+
+
+def _words(failed: BaseException) -> str:
+    """Of a system call that failed the reason and what it was about, and not its number."""
+    if isinstance(failed, OSError) and failed.strerror:
+        return f"{failed.strerror}: {failed.filename}" if failed.filename else failed.strerror
+    return str(failed) or type(failed).__name__
 
 
 def _left(task: asyncio.Task[None]) -> None:

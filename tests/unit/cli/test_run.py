@@ -91,6 +91,8 @@ def test_never_pulling_means_no_such_image(daemon: Daemon, corten: Corten) -> No
         ("exec: /x: no such file or directory", 127),
         ('exec: "/etc": permission denied', 126),
         ("port is already allocated", 125),
+        ("Are you trying to mount a directory onto a file (or vice-versa)?", 125),
+        ("it has a full stop.", 125),
     ],
 )
 def test_a_refused_start_has_dockers_exit_codes(daemon: Daemon, corten: Corten, message: str, code: int) -> None:
@@ -98,7 +100,8 @@ def test_a_refused_start_has_dockers_exit_codes(daemon: Daemon, corten: Corten, 
     daemon.on(f"POST /containers/{ID}/start", reply(400, {"message": message}))
     found, out, err = corten("run", "--rm", "busybox")
     assert (found, out) == (code, "")
-    assert err == f"corten: Error response from daemon: {message}.\nSee 'corten run --help'.\n"
+    sentence = message if message[-1] in ".?" else f"{message}."
+    assert err == f"corten: Error response from daemon: {sentence}\nSee 'corten run --help'.\n"
 
 
 def test_a_name_in_use_is_125(daemon: Daemon, corten: Corten) -> None:

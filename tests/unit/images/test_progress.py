@@ -55,3 +55,21 @@ async def test_an_error_is_raised_or_the_last_message() -> None:
     with pytest.raises(Invalid, match="no archive"):
         await anext(stream(fails))
     assert [each.get("error") async for each in stream(fails_late)] == [None, "no archive"]
+
+
+@pytest.mark.parametrize(
+    ("failed", "text"),
+    [
+        (OSError(28, "No space left on device", "/d/x"), "No space left on device: /d/x"),
+        (OSError(5, "Input/output error"), "Input/output error"),
+        (Invalid("no archive"), "no archive"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+async def test_the_last_message_names_the_reason_and_its_object(failed: Exception, text: str) -> None:
+    async def work(emit: Emit) -> None:
+        emit(status("begun"))
+        raise failed
+
+    messages = [message async for message in stream(work)]
+    assert messages == [status("begun"), {"errorDetail": {"message": text}, "error": text}]
