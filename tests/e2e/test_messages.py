@@ -16,7 +16,7 @@ CALL = re.compile(r"\w+\(-?\d+, |bytes\}|Errno")  # openat2(13, 'etc/passwd', {2
     ("words", "code", "text"),
     [
         (["-w", "/etc/passwd"], 126, 'chdir to cwd ("/etc/passwd") set in config.json failed: not a directory'),
-        (["-w", "/nosuch"], 127, 'chdir to cwd ("/nosuch") set in config.json failed: no such file or directory'),
+        (["-w", "/nosuch"], 126, 'chdir to cwd ("/nosuch") set in config.json failed: no such file or directory'),
         (["-u", "99999999999"], 126, "uids and gids must be in range 0-2147483647"),
         (["-u", "nosuch"], 126, "unable to find user nosuch: no matching entries in passwd file"),
     ],
