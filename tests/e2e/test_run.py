@@ -138,17 +138,6 @@ def test_entrypoint(cli: Client) -> None:
     assert cli.out("run", "--rm", "--entrypoint", "/bin/echo", IMAGE) == ""
 
 
-def test_init_reaps_and_passes_signals(cli: Client) -> None:
-    script = "(sleep 0.01 &) ; sleep 0.3; ps -o pid,stat,comm; exit 3"
-    done = cli("run", "--rm", "--init", IMAGE, "sh", "-c", script, code=3)
-    first = done.out.splitlines()[1].split()
-    assert first[0] == "1" and first[-1] in ("docker-init", "tini-static", "init"), done.out
-    assert " Z " not in done.out
-    id = cli.out("run", "-d", "--init", IMAGE, "sleep", "100")  # sleep as pid 1 would not die of SIGTERM
-    cli("stop", "-t", "9", id)
-    assert cli.out("inspect", "-f", "{{.State.ExitCode}}", id) == "143"
-
-
 def test_labels_annotations_and_name(cli: Client, tmp_path: Path) -> None:
     (tmp_path / "labels").write_text("from=file\n")
     flags = ["--name", "tagged", "-l", "a=1", "--label", "b", "--label-file", str(tmp_path / "labels")]

@@ -102,6 +102,11 @@ def test_what_does_not_go_with_it(client: Client) -> None:
         assert "user namespace" in done.err or "namespace" in done.err
 
 
+def test_an_init(client: Client) -> None:
+    done = client("run", "--rm", "--init", "-u", "1000", IMAGE, "sh", "-c", "cat /proc/1/comm; exit 3", code=3)
+    assert done.out == "docker-init\n"
+
+
 def test_a_terminal_and_devices(client: Client) -> None:
     assert inside(client, "-t", script="tty") == "/dev/pts/0"
     assert inside(client, script="echo x > /dev/null; head -c1 /dev/zero | wc -c") == "1"

@@ -93,7 +93,7 @@ def test_each_file_is_private_by_itself(daemon: Fragile) -> None:
     blobs their own."""
     populate(daemon)
     public = [daemon.data / name for name in ("snapshots", "volumes", "content/blobs")]
-    bound = ("hosts", "hostname", "resolv.conf")  # users of the container read them
+    bound = ("hosts", "hostname", "resolv.conf", "docker-init")  # users of the container read them
     for name, mode in local_user.everything(daemon.data, daemon.exec).items():
         path = Path(name)
         if path in public or path.parent in public:

@@ -36,6 +36,7 @@ from corten.plan.facts import HostFacts
 from corten.plan.runtimes import names
 from corten.plan.validate.logging import max_size
 from corten.registry.client.registry import Registry
+from corten.runtime import docker_init
 from corten.sandbox.sandboxes import Sandboxes
 from corten.snapshots.copying import Copying
 from corten.snapshots.inode_spread import InodeSpread
@@ -112,7 +113,7 @@ class Daemon:
 
 
 async def assemble(config: Config, launcher: Launcher) -> Daemon:
-    facts, warnings = machine.gather(config)
+    facts, warnings = machine.gather(config, docker_init.put(config.data_root))
     warnings = (*config.warnings, *warnings, *directories.exposed(config.data_root))
     database = Database(config.data_root / "corten.db")
     records = Records(database)

@@ -22,6 +22,7 @@ from corten.spec.docker.host_config import Ulimit
 from corten.spec.id_map import IdRange
 from corten.units.sizes import parse_bytes
 
+# for a kind of machine that `runtime/docker_init.py` has no code for
 _INITS = ("/usr/bin/tini-static", "/usr/bin/docker-init", "/usr/bin/tini", "/usr/libexec/podman/catatonit")
 _CONTROLS = {  # a name of HostFacts.controls: what `cgroups.support` calls it
     "memory": "MemoryLimit",
@@ -56,8 +57,9 @@ def check_machine() -> None:
         raise Unsupported("no control groups are mounted (mount -t cgroup2 cgroup2 /sys/fs/cgroup)")
 
 
-def gather(config: Config) -> tuple[HostFacts, tuple[str, ...]]:
-    """The facts, and what is to be said about them in `info`."""
+def gather(config: Config, own_init: str) -> tuple[HostFacts, tuple[str, ...]]:
+    """The facts, and what is to be said about them in `info`. `own_init` is where our init is, "" when there is none
+    for this kind of machine."""
     layout = cgroups.detect()
     can = support(layout)
     warnings = tuple(can["Warnings"])
@@ -76,7 +78,7 @@ def gather(config: Config) -> tuple[HostFacts, tuple[str, ...]]:
         uid_map=uids,
         gid_map=gids,
         thermal_paths=tuple(sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle"))),
-        init_path=config.init_path or next((path for path in _INITS if os.path.exists(path)), ""),
+        init_path=config.init_path or own_init or next((path for path in _INITS if os.path.exists(path)), ""),
         devices=host_devices,
         runtimes=names(config.runtimes),
         default_runtime=config.default_runtime,

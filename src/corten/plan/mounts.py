@@ -41,7 +41,7 @@ def mounts(inputs: SpecInputs, facts: HostFacts) -> list[Json]:
     if runs_init(inputs.host_config, facts):
         if not facts.init_path:
             raise Invalid("this daemon has no init binary: run without --init or set init-path")
-        result.append(_bind(facts.init_path, INIT_IN_CONTAINER, ["bind", "ro"]))
+        result.append(_bind(facts.init_path, INIT_IN_CONTAINER, ["bind", "exec", "ro"]))  # it may lie in a noexec mount
     return result + asked
 
 

@@ -134,7 +134,7 @@ def _place(directory: str, name: str) -> str:
     if directory == "":
         if name in _DATABASE:
             return "database"
-        if name in ("lock", "places"):
+        if name in ("lock", "places", "docker-init"):
             return "engine"
         return "other" if _OTHER_ROOT.match(name) else "unknown"
     if (directory, name) in (("snapshots", ".trash"), ("volumes", ".removed")):

@@ -34,6 +34,7 @@ INTENDED = (
         "dockerd: no SELinux labels in the host's namespaces; we have none at all",
     ),
     ("host network", "spec.linux.namespaces", "dockerd joins the host's namespace by path; we never leave it"),
+    ("*init", "spec.mounts./sbin/docker-init.options", "ours is in the data root, which may be mounted noexec"),
     ("device bare", "spec.linux.*", "dockerd loses a device that has no path inside; we use the host's path, and rwm"),
     ("device rule", "spec.linux.resources.devices", "dockerd writes a star as -1; OCI says to leave it out"),
     ("wrong letters", "*", "Go's decoder takes field names in any case; we take Docker's names only"),
@@ -70,6 +71,9 @@ def compare(mine: Any, theirs: Any, place: str) -> Iterator[tuple[str, Any, Any]
     if isinstance(mine, dict) and isinstance(theirs, dict):
         for key in mine.keys() | theirs.keys():
             yield from compare(mine.get(key), theirs.get(key), f"{place}.{key}")
+    elif place == "spec.mounts" and [m["destination"] for m in mine] == [m["destination"] for m in theirs]:
+        for mount, other in zip(mine, theirs):
+            yield from compare(mount, other, f"{place}.{mount['destination']}")
     elif mine != theirs and not (mine in _SAYS_NOTHING and theirs in _SAYS_NOTHING):
         yield place, mine, theirs
 
