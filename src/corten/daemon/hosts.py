@@ -40,8 +40,10 @@ def parse(text: str) -> Host:
         scheme, rest = "tcp", text
     if scheme == "unix" and rest:
         return UnixHost(Path(rest))
-    if scheme == "fd":
+    if scheme == "fd" and rest in ("", "*"):
         return PassedSockets()
+    if scheme == "fd":
+        raise Invalid(f"cannot listen on {text!r}: there is only fd://, for all sockets that systemd passes")
     if scheme != "tcp":
         raise Invalid(f"cannot listen on {text!r}: unix://PATH, tcp://HOST:PORT, HOST:PORT or fd:// is needed")
     match = _TCP.fullmatch(rest)

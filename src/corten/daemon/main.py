@@ -62,6 +62,8 @@ def main(arguments: Sequence[str]) -> int:
 def _run(settings: Config, arguments: Sequence[str]) -> int:
     os.umask(directories.UMASK)  # before there is a thread: they share it
     directories.make(settings)
+    passed = sockets.passed()  # before another process is started
+    sockets.check(settings, passed)
     locks = [lock(settings.data_root), lock(settings.exec_root)]
     raise_file_limit()
     for warning in settings.warnings:
@@ -73,7 +75,7 @@ def _run(settings: Config, arguments: Sequence[str]) -> int:
         if settings.pidfile:
             settings.pidfile.write_text(f"{os.getpid()}\n")
             settings.pidfile.chmod(0o644)  # it is there to be read
-        asyncio.run(_serve(settings, launcher, arguments))
+        asyncio.run(_serve(settings, launcher, arguments, passed))
     finally:
         launcher.close()
         if settings.pidfile:
@@ -83,12 +85,14 @@ def _run(settings: Config, arguments: Sequence[str]) -> int:
     return 0
 
 
-async def _serve(settings: Config, launcher: Launcher, arguments: Sequence[str]) -> None:
+async def _serve(
+    settings: Config, launcher: Launcher, arguments: Sequence[str], passed: list[sockets.Listener]
+) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    listening = sockets.listeners(settings)
+    listening = sockets.listeners(settings, passed)
     daemon = await assemble.assemble(settings, launcher)
     loop.add_signal_handler(signal.SIGHUP, reload.reload, daemon, arguments)
     servers = []

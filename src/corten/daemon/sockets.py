@@ -26,12 +26,12 @@ class Listener(NamedTuple):
     tls: ssl.SSLContext | None = None
 
 
-def listeners(config: Config) -> list[Listener]:
-    """All of `config.hosts`, by default the unix socket in the exec root. Closes what it opened when one fails."""
+def listeners(config: Config, passed: list[Listener]) -> list[Listener]:
+    """All of `config.hosts`. Closes what it opened when one fails."""
     opened: list[Listener] = []
     try:
-        for host in config.hosts or (f"unix://{config.exec_root}/corten.sock",):
-            opened += _listen(host, config)
+        for host in config.hosts or (_default(config, passed),):
+            opened += _listen(host, config, passed)
     except BaseException:
         for listener in opened:
             listener.socket.close()
@@ -39,14 +39,27 @@ def listeners(config: Config) -> list[Listener]:
     return opened
 
 
-def _listen(text: str, config: Config) -> list[Listener]:
+def check(config: Config, passed: list[Listener]) -> None:
+    """Raises Invalid for sockets of systemd on which no connection would be accepted."""
+    if passed and config.hosts and not any(isinstance(hosts.parse(host), PassedSockets) for host in config.hosts):
+        raise Invalid(
+            "systemd listens for this daemon, and hosts has no fd://: its clients would wait for ever (add fd:// to "
+            "hosts, or: systemctl disable --now cortend.socket)"
+        )
+
+
+def _default(config: Config, passed: list[Listener]) -> str:
+    return "fd://" if passed else f"unix://{config.exec_root}/corten.sock"
+
+
+def _listen(text: str, config: Config, passed: list[Listener]) -> list[Listener]:
     match hosts.parse(text):
         case UnixHost(path):
             return [Listener(text, _unix(path, config.group))]
         case TcpHost() as host:
             return [_tcp(text, host, config)]
         case PassedSockets():
-            return _passed()
+            return _taken(passed)
 
 
 def _unix(path: Path, group: str) -> socket.socket:
@@ -107,13 +120,24 @@ def _tcp(text: str, host: TcpHost, config: Config) -> Listener:
     return Listener(text, sock, context)
 
 
-def _passed() -> list[Listener]:
-    """Socket activation: LISTEN_FDS descriptors from 3 on, when they are meant for this process."""
-    count = int(os.environ.get("LISTEN_FDS", "0")) if os.environ.get("LISTEN_PID") == str(os.getpid()) else 0
-    if not count:
+def _taken(passed: list[Listener]) -> list[Listener]:
+    if not passed:
         raise Invalid("fd://: no sockets were passed; start cortend by its systemd socket unit, or use unix://")
+    return passed
+
+
+def passed() -> list[Listener]:
+    """Socket activation: LISTEN_FDS descriptors from 3 on, when they are meant for this process (sd_listen_fds(3)).
+
+    Called before another process is started: one that held such a socket would keep clients waiting when the daemon has
+    failed and systemd has closed it. The variables are taken away for the same reason.
+    """
+    count, process = (os.environ.pop(name, "") for name in ("LISTEN_FDS", "LISTEN_PID"))
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if process != str(os.getpid()) or not count.isdecimal():
+        return []
     found = []
-    for fd in range(_FIRST_PASSED, _FIRST_PASSED + count):
+    for fd in range(_FIRST_PASSED, _FIRST_PASSED + int(count)):
         os.set_inheritable(fd, False)
         sock = socket.socket(fileno=fd)
         sock.setblocking(False)

@@ -37,7 +37,7 @@ def test_sockets_that_were_passed() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "unix://", "npipe://x", "http://x:1", "/run/c.sock", "::1", "::1:80", "a b:1", "x:0", "x:65536", "x:y",
-     "x:1/v1", "tcp://x:1/v1", "x:", "[::1]:x"],
+     "x:1/v1", "tcp://x:1/v1", "x:", "[::1]:x", "fd://cortend.socket"],
 )  # fmt: skip
 def test_no_hosts(text: str) -> None:
     with pytest.raises(Invalid, match="cannot listen on"):
