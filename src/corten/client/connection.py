@@ -107,7 +107,7 @@ class Connection:
                 f"the daemon at {self._plain_tcp} closed the connection without an answer; if it speaks TLS, so do we "
                 "with --tlsverify (DOCKER_TLS_VERIFY=1)"
             )
-        raise Broken("the daemon closed the connection without an answer")
+        raise Broken("the daemon closed the connection without an answer: see its log (journalctl -u cortend)")
 
     def read(self) -> bytes | memoryview:
         """The next part of the body, empty at its end. Raises Broken when the connection ends in the middle."""
