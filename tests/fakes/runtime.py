@@ -65,7 +65,7 @@ class FakeTask(HostTask):
         except (FileNotFoundError, ProcessLookupError):  # it has ended, and asyncio has not reaped it yet
             raise NotFound(f"container {self.id} is not running") from None
 
-    async def start(self) -> Mapping[str, float]:
+    async def start(self, hold: Mapping[str, int] | None = None) -> Mapping[str, float]:
         await self.program.start()
         self.pid = self.program.pid
         return {"exec": 0.001}

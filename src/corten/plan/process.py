@@ -97,7 +97,7 @@ def exec_process(
 
     `exec_config` is the body of POST /containers/ID/exec; `config` and `host_config` are the container's, `spec` is
     the document it runs with. Limits, capabilities and no_new_privileges are the container's own; only --privileged
-    widens them. Groups that are names are still read from the container's annotations.
+    widens them. `groupNames`, which OCI has not, are the groups that are to be looked up in the container.
     """
     tty = exec_config.tty
     account = exec_config.user or config.user
@@ -111,6 +111,7 @@ def exec_process(
         "capabilities": capability_sets(names, _may_be_root(account)),
         "noNewPrivileges": spec["process"].get("noNewPrivileges", False),
         "oomScoreAdj": spec["process"].get("oomScoreAdj", 0),
+        "groupNames": [name for name in spec.get("annotations", {}).get(GROUPS_ANNOTATION, "").split(",") if name],
     }
     for kept in ("rlimits", "apparmorProfile"):
         if spec["process"].get(kept):

@@ -189,7 +189,9 @@ def _own_pids(spec: Json) -> bool:
 
 def entry(request: Create, execution: Execution, stdio: ChildStdio, target: int, target_fd: int, null: int) -> Entry:
     """What a further process has to be given."""
-    process = with_group_names(execution.process, _read(request))
+    process = execution.process
+    if "groupNames" not in process:  # an older daemon leaves that to its supervisors
+        process = with_group_names(process, _read(request))
     return Entry(process, target, target_fd, foreign_namespaces(target), stdio, null, execution.size)
 
 

@@ -62,7 +62,9 @@ class Create(NamedTuple):
 
 
 class Start(NamedTuple):
-    pass
+    """`hold`: keys as of `Hold`, each with a descriptor."""
+
+    hold: tuple[str, ...] = ()
 
 
 class Attach(NamedTuple):
@@ -171,7 +173,7 @@ def decode(message: Json) -> Request:
     do = message.get("do", "")
     match do:  # frequent ones first, as in `Supervisor._do` and for the same reason
         case "start":
-            return _START
+            return Start(tuple(message["hold"])) if "hold" in message else _START
         case "hold":
             return Hold(str(message["key"]))
         case "stats":

@@ -168,7 +168,7 @@ class Supervisor:
         # Not `match`: it takes 30 KiB of every supervisor. Frequent ones first: each class that is compared with is
         # written to (its reference count), on a page of its own.
         if isinstance(request, requests.Start):
-            return self._start()
+            return self._start(request.hold, fds, asks)
         if isinstance(request, requests.Hold):
             return self._hold(request, fds, asks)
         if isinstance(request, requests.Counters):
@@ -202,20 +202,25 @@ class Supervisor:
         assert_never(request)
 
     def _hold(self, request: requests.Hold, fds: list[int], owner: Connection) -> Json:
-        (fd,) = fds
-        self._waits.hold(request.key, fd, owner)
-        fds[0] = -1
+        self._hold_all((request.key,), fds, owner)
         return {}
+
+    def _hold_all(self, keys: tuple[str, ...], fds: list[int], owner: Connection) -> None:
+        for number, key in enumerate(keys):
+            self._waits.hold(key, fds[number], owner)
+            fds[number] = -1
 
     def _release(self, request: requests.Release) -> Json:
         self._waits.release(request.key, request.answer)
         return {}
 
-    def _start(self) -> Json:
+    def _start(self, hold: tuple[str, ...], fds: list[int], owner: Connection) -> Json:
         timing: dict[str, float] = {}
         with timed(timing, "execve"):
             self._instance.start()
         self._started = True
+        if hold:
+            self._hold_all(hold, fds, owner)
         return {"timing": timing}
 
     def _attach(self, client: requests.Attachment, fds: list[int]) -> Json:

@@ -128,8 +128,9 @@ class Task(Protocol):
     pid: int
     paused: bool
 
-    async def start(self) -> Mapping[str, float]:
-        """Let init execute the user's program; returns once it does. Phases of the start in seconds, by name.
+    async def start(self, hold: Mapping[str, int] | None = None) -> Mapping[str, float]:
+        """Let init execute the user's program; returns once it does. Phases of the start in seconds, by name. `hold`
+        are connections by key, as of `hold`, from the start on.
 
         Raises StartFailed with exit_code 127 or 126 and the reason. The task is then stopped; `delete` still has to be
         called.

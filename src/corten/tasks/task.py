@@ -229,8 +229,11 @@ class SupervisedTask(HostTask):
             if state["status"] is not None:
                 future.set_result(Exit(int(state["status"]), time.time()))
 
-    async def start(self) -> Mapping[str, float]:
-        answer = await self._ask("start")
+    async def start(self, hold: Mapping[str, int] | None = None) -> Mapping[str, float]:
+        if hold and self._version >= requests.HOLDS_WAITS:
+            answer = await self._ask("start", [*hold.values()], hold=[*hold])
+        else:
+            answer = await self._ask("start")
         self.started = True
         self.timing.update(answer["timing"])
         return self.timing

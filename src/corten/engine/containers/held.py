@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from corten.aio.background import Background
@@ -49,9 +49,14 @@ def held(
         container.held.pop(key, None)
 
 
-def hold_all(changing: Background, container: Container, task: Task) -> None:
-    """Its new run has begun: clients have been waiting for its end since before."""
-    for key in container.held:
+def connections(container: Container) -> dict[str, int]:
+    """Those of clients that wait for the end of a run which is about to start, by key: for `Task.start`."""
+    return {key: fd for key, descriptor in container.held.items() if (fd := descriptor()) >= 0}
+
+
+def hold_others(changing: Background, container: Container, task: Task, started_with: Iterable[str]) -> None:
+    """Those of clients that came while it was starting."""
+    for key in container.held.keys() - started_with:
         _hold(changing, container, task, key)
 
 

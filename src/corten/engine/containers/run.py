@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, KeysView, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -22,11 +22,10 @@ from corten.aio.threads import alone
 from corten.engine import cdi
 from corten.engine.configuration import Configuration, Settings
 from corten.engine.containers import files as container_files
-from corten.engine.containers import health, links, mounts, parents, records
+from corten.engine.containers import health, held, links, mounts, parents, records
 from corten.engine.containers import network as container_network
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
-from corten.engine.containers.held import hold_all
 from corten.engine.containers.links import linked, linking
 from corten.engine.containers.phases import Phases
 from corten.engine.containers.volume_events import MountedVolumes
@@ -70,7 +69,7 @@ async def start(containers: Containers, container: Container) -> dict[str, float
     await container.torn_down()
     try:
         async with AsyncExitStack() as stack:
-            task = await _acquire(containers, container, stack, phases)
+            task, waiting = await _acquire(containers, container, stack, phases)
             try:
                 _record_start(containers, container, task, phases)
             except BaseException:
@@ -81,7 +80,7 @@ async def start(containers: Containers, container: Container) -> dict[str, float
         _record_failure(containers, container, error)
         raise
     container.run(task)
-    hold_all(containers.changing, container, task)
+    held.hold_others(containers.changing, container, task, waiting)
     containers.publish(container, "start")
     health.begin(containers, container)
     await container_files.rewrite_network(containers, [*linking(containers, container), *containers.members(container)])
@@ -161,25 +160,29 @@ def _record_failure(containers: Containers, container: Container, error: BaseExc
     containers.save(container)
 
 
-async def _acquire(containers: Containers, container: Container, stack: AsyncExitStack, phases: Phases) -> Task:
+async def _acquire(
+    containers: Containers, container: Container, stack: AsyncExitStack, phases: Phases
+) -> tuple[Task, KeysView[str]]:
+    """Its task, started, and the keys of the clients that the supervisor knows to wait for its end."""
     record, facts = container.record, containers.configuration.facts
-    async with AsyncExitStack() as held:
+    async with AsyncExitStack() as until_made:
         with phases.phase("prepare"):
-            namespaces = _joined(containers, container, held)
+            namespaces = _joined(containers, container, until_made)
             linked(containers, container)
             await _make_sources(container)
             parents.record_missing(containers, container)
             rootfs = containers.stores.snapshots.mounts(record.id)
             await container_files.prepare(container, bundle.root_owner(record.host_config, facts))
-        namespace = await _network_namespace(containers, container, held, phases)
+        namespace = await _network_namespace(containers, container, until_made, phases)
         if namespace is not None:
             namespaces["network"] = str(namespace.path)
             if namespace.user is not None:
                 namespaces["user"] = str(namespace.user)
         with phases.phase("specification"):
             shared = _shared_memory(containers, record.host_config)
-            mounted = await mounts.mounted(containers.stores, record.mounts, held)
-            points = await with_subpaths([point for point in record.mounts if point.destination not in mounted], held)
+            mounted = await mounts.mounted(containers.stores, record.mounts, until_made)
+            others = [point for point in record.mounts if point.destination not in mounted]
+            points = await with_subpaths(others, until_made)
             points += mounts.those(record.mounts, mounted)
             inputs = _inputs(containers, container, namespaces, shared, points)
             inputs = replace(inputs, mounted=mounted, linked_env=links.environment(containers, container))
@@ -203,9 +206,11 @@ async def _acquire(containers: Containers, container: Container, stack: AsyncExi
     with phases.phase("hosts"):
         await container_files.write_network(containers, container)
     with phases.phase("start"):
-        for name, seconds in (await task.start()).items():  # a supervisor was made in "create"; its program starts here
+        waiting = held.connections(container)
+        timing = await task.start(waiting)  # a supervisor was made in "create"; its program starts here
+        for name, seconds in timing.items():
             phases.seconds[f"start.{name}" if name == "execve" else f"create.{name}"] = seconds
-    return task
+    return task, waiting.keys()
 
 
 async def _network_namespace(
