@@ -163,11 +163,10 @@ async def test_without_a_default_bridge_the_host_stays_as_it_was(host: Net) -> N
     assert [n["Name"] for n in world.networks.list()] == ["host", "none"]
     assert host.run("nft", "list", "tables") == ""
     assert [link.name for link in rtnetlink.links(host.route)] == ["lo"]
-    with pytest.raises(NotFound):
-        await world.run("one")
-    _, endpoint = await world.run("two", "none")
-    assert (endpoint.address, endpoint.settings["IPAddress"], endpoint.ports) == ("", "", {})
-    await world.networks.disconnect(endpoint)
+    for name, network_name in (("one", "bridge"), ("two", "none")):
+        _, endpoint = await world.run(name, network_name)
+        assert (endpoint.address, endpoint.settings["IPAddress"], endpoint.ports) == ("", "", {})
+        await world.networks.disconnect(endpoint)
     await world.networks.close()
     for box in world.containers:
         box.close()

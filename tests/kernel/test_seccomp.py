@@ -173,7 +173,7 @@ def test_program_that_the_kernel_refuses() -> None:
             process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
             kernel.load(struct.pack("=HBBI", 0x20, 0, 0, 400))
         except OSError as error:
-            code = 0 if error.errno == errno.EINVAL and "seccomp" in str(error) else 2
+            code = 0 if error.errno == errno.EINVAL and "seccomp" in str(error.__notes__) else 2
         finally:
             os._exit(code)
     assert os.waitpid(pid, 0)[1] == 0
