@@ -212,9 +212,9 @@ class Program:
 
 
 async def end_programs() -> None:
-    """Kill what still runs, execs and what is being removed among it, and wait for it."""
-    while Program.running:
-        program = next(iter(Program.running))
+    """Kill what this loop still runs, execs and what is being removed among it, and wait for it."""
+    loop = asyncio.get_running_loop()
+    while program := next((each for each in Program.running if each.exit.get_loop() is loop), None):
         with contextlib.suppress(NotFound):
             program.signal(9)
         await program.exit
