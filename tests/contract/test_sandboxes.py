@@ -18,7 +18,7 @@ import pytest
 
 from corten.errors import Conflict, NotFound
 from corten.sandbox.sandboxes import Sandboxes
-from corten.supervisor.holder import SOCKET
+from corten.supervisor.sockets import HOLDER
 from corten.tasks.contract import IdMap, Namespace, Task
 from corten.tasks.holders import LauncherHolders
 from corten.tasks.launcher import Launcher
@@ -45,7 +45,7 @@ class World:
         """The process that listens on its socket."""
         with socket.socket(socket.AF_UNIX) as connection:
             directory = os.open(self.run / id, os.O_PATH)
-            connection.connect(f"/proc/self/fd/{directory}/{SOCKET}")
+            connection.connect(f"/proc/self/fd/{directory}/{HOLDER}")
             os.close(directory)
             pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         return int(pid)

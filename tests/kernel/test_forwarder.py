@@ -23,7 +23,7 @@ import pytest
 from corten.engine.networks.networks import Networks
 from corten.errors import Failed, Invalid
 from corten.network.endpoint import Endpoint
-from corten.supervisor.forwarder import server
+from corten.supervisor import sockets
 from corten.tasks.long_lived import FORWARDER, LauncherProcess
 from docker_json import network, port_map
 from forker import Forker
@@ -334,7 +334,7 @@ async def test_the_last_one_ends_it(world: World) -> None:
     await world.killed_daemon()
     (world.root / "containers" / endpoint.container_id).rmdir()
     await asyncio.to_thread(world.forker.wait)
-    assert not (world.root / server.SOCKET).exists()
+    assert not (world.root / sockets.FORWARDER).exists()
     await world.later_daemon()
 
 

@@ -22,7 +22,7 @@ from corten.network.config import NetworkConfig
 from corten.network.endpoint import Endpoint
 from corten.network.endpoint_request import EndpointRequest
 from corten.network.resolver import Sockets
-from corten.supervisor.names import server
+from corten.supervisor.sockets import NAMES
 from corten.tasks.long_lived import LauncherProcess, name_server
 from docker_json import endpoint as endpoint_of
 from docker_json import network
@@ -300,7 +300,7 @@ async def test_the_last_one_ends_it(world: World) -> None:
     (world.root / "containers").mkdir()
     world.server.close()
     async with asyncio.timeout(10):
-        while (world.root / server.SOCKET).exists():
+        while (world.root / NAMES).exists():
             await asyncio.sleep(0.01)
     await asyncio.to_thread(world.forker.wait)
     await world.restart([first])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -38,7 +39,6 @@ from corten.plan.validate.logging import max_size
 from corten.registry.client.registry import Registry
 from corten.runtime import docker_init
 from corten.sandbox.sandboxes import Sandboxes
-from corten.snapshots.copying import Copying
 from corten.snapshots.inode_spread import InodeSpread
 from corten.snapshots.overlay import Overlay
 from corten.spec import seccomp
@@ -53,6 +53,9 @@ from corten.tasks.namespaces import LauncherNamespaces
 from corten.tasks.supervisors import Supervisors
 from corten.tasks.trees import launcher_trees
 from corten.tasks.workers import LauncherWorkers
+
+if TYPE_CHECKING:
+    from corten.snapshots.copying import Copying
 
 log = logging.getLogger("cortend")
 _BEHIND_ANSWERS = 2.0  # seconds at least for what goes on behind the last answers when the daemon ends
@@ -179,8 +182,12 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
 
 
 def _trees(config: Config, records: Records, spread: InodeSpread) -> Overlay | Copying:
-    driver = Copying if config.storage_driver in ("copy", "vfs") else Overlay
-    return driver(config.data_root / "snapshots", records, spread.mkdir)
+    root = config.data_root / "snapshots"
+    if config.storage_driver not in ("copy", "vfs"):
+        return Overlay(root, records, spread.mkdir)
+    from corten.snapshots.copying import Copying  # most daemons never need it
+
+    return Copying(root, records, spread.mkdir)
 
 
 def _network_config(config: Config) -> NetworkConfig:

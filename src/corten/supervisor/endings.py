@@ -14,7 +14,6 @@ from typing import Any
 
 EXIT = "exit.json"
 STATE = "state.json"
-SOCKET = "supervisor.sock"
 _ROOM = 4096  # bytes
 _NEVER = 1e11  # seconds since the epoch, some thousand years from now
 

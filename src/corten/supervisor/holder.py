@@ -14,11 +14,10 @@ from typing import Any
 from corten.error_codec import encode
 from corten.errors import CortenError
 from corten.kernel import process as p
-from corten.supervisor import wire
+from corten.supervisor import sockets, wire
 from corten.supervisor.namespaces import new, with_user
 
 Json = dict[str, Any]
-SOCKET = "holder.sock"
 _PATIENCE = 10.0  # seconds for one request
 
 
@@ -46,7 +45,7 @@ def hold(request: Json, fds: list[int]) -> None:
 
 def _listen(directory: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(f"/proc/self/fd/{directory}/{SOCKET}")
+    listener.bind(f"/proc/self/fd/{directory}/{sockets.HOLDER}")
     os.close(directory)
     listener.listen(16)
     return listener

@@ -6,7 +6,7 @@ import os
 import socket
 
 from corten.kernel.process import start_time
-from corten.supervisor import endings
+from corten.supervisor import endings, sockets
 
 
 def prepare(directory: str, bundle: str) -> None:
@@ -22,7 +22,7 @@ def settle(directory: str, pid: int, supervisor: int) -> socket.socket:
     fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:  # by descriptor: a socket's path must not be longer than 107 bytes
         os.fchmod(listener.fileno(), 0o600)
-        listener.bind(f"/proc/self/fd/{fd}/{endings.SOCKET}")
+        listener.bind(f"/proc/self/fd/{fd}/{sockets.SUPERVISOR}")
     finally:
         os.close(fd)
     listener.listen(128)  # as many daemons may come and go while this process is stopped

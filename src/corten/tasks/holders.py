@@ -11,8 +11,7 @@ from pathlib import Path
 
 from corten.errors import Conflict, Failed, NotFound, Unavailable
 from corten.spec.json import Json
-from corten.supervisor import wire
-from corten.supervisor.holder import SOCKET
+from corten.supervisor import sockets, wire
 from corten.tasks.answers import HELPER, Answer, answer
 from corten.tasks.contract import IdMap, Namespace
 from corten.tasks.launcher import Launcher
@@ -75,7 +74,7 @@ class LauncherHolders:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.setblocking(False)
         try:  # by descriptor: a socket's path must not be longer than 107 bytes
-            connection.connect(f"/proc/self/fd/{directory}/{SOCKET}")
+            connection.connect(f"/proc/self/fd/{directory}/{sockets.HOLDER}")
         except BlockingIOError:
             connection.close()
             raise Unavailable(f"the holder of sandbox {id} takes no connections") from None

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from corten.errors import CortenError, NotFound
 from corten.runtime import cgroups
-from corten.supervisor import endings
+from corten.supervisor import endings, sockets
 
 log = logging.getLogger(__name__)
 _CGROUP = "cgroup"  # in a run directory: the path of a control group that could not be removed
@@ -34,7 +34,7 @@ def supervised(run: Path) -> bool:
         except (FileNotFoundError, NotADirectoryError):
             return False
         try:  # by descriptor: a socket's path must not be longer than 107 bytes
-            probe.connect(f"/proc/self/fd/{directory}/{endings.SOCKET}")
+            probe.connect(f"/proc/self/fd/{directory}/{sockets.SUPERVISOR}")
         except OSError as error:
             return error.errno not in (errno.ENOENT, errno.ECONNREFUSED)
         finally:

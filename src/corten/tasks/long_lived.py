@@ -14,9 +14,7 @@ from typing import NamedTuple
 
 from corten.errors import CortenError
 from corten.spec.json import Json
-from corten.supervisor import wire
-from corten.supervisor.forwarder import server as forwarder
-from corten.supervisor.names import server as names
+from corten.supervisor import sockets, wire
 from corten.tasks.answers import answer
 from corten.tasks.launcher import Launcher
 from corten.tasks.outgoing import Outgoing
@@ -37,10 +35,12 @@ class Kind(NamedTuple):
 
 
 def name_server(resolv_conf: Path) -> Kind:
-    return Kind("name server", names.SOCKET, names.VERSION, {"do": "serve names", "resolv_conf": str(resolv_conf)})
+    return Kind(
+        "name server", sockets.NAMES, sockets.NAMES_VERSION, {"do": "serve names", "resolv_conf": str(resolv_conf)}
+    )
 
 
-FORWARDER = Kind("forwarder of ports", forwarder.SOCKET, forwarder.VERSION, {"do": "forward ports"})
+FORWARDER = Kind("forwarder of ports", sockets.FORWARDER, sockets.FORWARDER_VERSION, {"do": "forward ports"})
 
 
 class LauncherProcess:

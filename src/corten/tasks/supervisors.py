@@ -15,7 +15,7 @@ from pathlib import Path
 from corten.aio.threads import alone
 from corten.errors import CortenError, Unavailable
 from corten.spec.json import Json
-from corten.supervisor import endings
+from corten.supervisor import endings, sockets
 from corten.tasks import leftovers
 from corten.tasks.contract import Bundle, OnEvent, Stream
 from corten.tasks.filters import Filters
@@ -140,7 +140,7 @@ class Supervisors:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 connection.setblocking(False)
-                connection.connect(f"/proc/self/fd/{directory}/{endings.SOCKET}")
+                connection.connect(f"/proc/self/fd/{directory}/{sockets.SUPERVISOR}")
             except BaseException:
                 connection.close()
                 raise

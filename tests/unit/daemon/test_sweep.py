@@ -13,7 +13,7 @@ import pytest
 
 from corten.daemon.sweep import sweep
 from corten.errors import Failed
-from corten.supervisor import endings
+from corten.supervisor import sockets
 from corten.tasks import leftovers
 
 IDS = [f"{number:064x}" for number in range(1, 9)]
@@ -56,7 +56,7 @@ def supervisors(run: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         for id in IDS:
             monkeypatch.chdir(run / "containers" / id)  # a socket's path must not be longer than 107 bytes
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
-            listener.bind(endings.SOCKET)
+            listener.bind(sockets.SUPERVISOR)
             listener.listen()
         yield
 

@@ -13,8 +13,9 @@ import pytest
 from corten.spec.resolv_conf import PUBLIC_SERVERS
 from corten.supervisor import wire
 from corten.supervisor.loop import Loop
-from corten.supervisor.names.server import SOCKET, Server
+from corten.supervisor.names.server import Server
 from corten.supervisor.names.upstreams import Asked, HostServers, Upstreams
+from corten.supervisor.sockets import NAMES
 
 HOST: dict[str, object] = {"name": "web", "names": ["web"], "addresses": ["127.1.0.1"]}
 
@@ -67,7 +68,7 @@ def test_a_wrong_request_ends_nothing(server: Server, capfd: pytest.CaptureFixtu
 
 def test_a_daemon_that_left_at_once_is_none(server: Server, tmp_path: Path) -> None:
     gone = socket.socket(socket.AF_UNIX)
-    gone.connect(str(tmp_path / SOCKET))
+    gone.connect(str(tmp_path / NAMES))
     gone.close()
     server._loop.step(5)
     assert server._daemon is None and server._loop._stopped  # no container is served

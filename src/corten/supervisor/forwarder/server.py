@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from corten.kernel import caps
 from corten.kernel import process as p
+from corten.supervisor import sockets
 from corten.supervisor.failures import print_exception
 from corten.supervisor.forwarder.datagrams import DatagramPort
 from corten.supervisor.forwarder.streams import StreamPort
@@ -24,8 +25,6 @@ from corten.supervisor.long_lived import LongLived
 
 Json = dict[str, Any]
 
-VERSION = 1
-SOCKET = "forwarder.sock"
 _KINDS: dict[str, type[StreamPort] | type[DatagramPort]] = {"tcp": StreamPort, "udp": DatagramPort}
 
 
@@ -36,7 +35,7 @@ class Open(NamedTuple):
 
 class Server(LongLived):
     def __init__(self, place: int) -> None:
-        super().__init__(place, SOCKET)
+        super().__init__(place, sockets.FORWARDER)
         self._ports: dict[str, Open] = {}
         self._stopped: list[Open] = []  # their connections go on
 
@@ -44,7 +43,10 @@ class Server(LongLived):
         return {"forward": self._forward, "stop": self._stop, "all": self._all, "quit": self._asked_to_quit}
 
     def hello(self) -> Json:
-        return {"version": VERSION, "ports": {name: one.container for name, one in self._ports.items()}}
+        return {
+            "version": sockets.FORWARDER_VERSION,
+            "ports": {name: one.container for name, one in self._ports.items()},
+        }
 
     def containers(self) -> Collection[str]:
         self._stopped = [one for one in self._stopped if one.port.connections]

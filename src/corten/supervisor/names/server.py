@@ -20,6 +20,7 @@ from typing import Any
 
 from corten.kernel import caps
 from corten.kernel import process as p
+from corten.supervisor import sockets
 from corten.supervisor.failures import print_exception
 from corten.supervisor.long_lived import LongLived
 from corten.supervisor.names.directory import Directory
@@ -28,13 +29,10 @@ from corten.supervisor.names.upstreams import Upstreams
 
 Json = dict[str, Any]
 
-VERSION = 2
-SOCKET = "names.sock"
-
 
 class Server(LongLived):
     def __init__(self, place: int, resolv_conf: str) -> None:
-        super().__init__(place, SOCKET)
+        super().__init__(place, sockets.NAMES)
         self._directory = Directory()
         self._upstreams = Upstreams(self._loop, resolv_conf)
         self._services: dict[str, Service] = {}
@@ -51,7 +49,7 @@ class Server(LongLived):
         }
 
     def hello(self) -> Json:
-        return {"version": VERSION, "containers": list(self._services)}
+        return {"version": sockets.NAMES_VERSION, "containers": list(self._services)}
 
     def containers(self) -> Collection[str]:
         return self._services.keys()
