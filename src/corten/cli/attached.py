@@ -51,7 +51,7 @@ def check_terminal(attach_stdin: bool, tty: bool) -> None:
 
 def detach_keys(session: Session, given: str) -> tuple[str, bytes]:
     """(spelling for the daemon, bytes for us): the flag's, the configuration's, or the default."""
-    text = given or str(session.config.get("detachKeys", ""))
+    text = given or session.config.detach_keys
     try:
         return text, keys.parse(text or keys.DEFAULT)
     except ValueError as error:

@@ -15,7 +15,7 @@ from corten.client import quickjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from corten.client.api import Json
+    from corten.cli.userconfig import UserConfig
 
 HUB = userconfig.HUB
 _HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
@@ -61,7 +61,7 @@ def hostname(text: str) -> str:
     return text.rpartition("://")[2].partition("/")[0]
 
 
-def header(config: Json, registry: str) -> str:
+def header(config: UserConfig, registry: str) -> str:
     """X-Registry-Auth for `registry`, a host name. A helper that fails is said, and nothing is sent."""
     try:
         return find(config, server_of(registry)).header()
@@ -70,7 +70,7 @@ def header(config: Json, registry: str) -> str:
         return ""
 
 
-def find(config: Json, server: str) -> Login:
+def find(config: UserConfig, server: str) -> Login:
     """The stored login of a server. Raises CommandError when a helper fails or the file's entry cannot be read."""
     helper = helper_of(config, server)
     if not helper:
@@ -82,11 +82,9 @@ def find(config: Json, server: str) -> Login:
     return Login(server, token=secret) if user == helpers.TOKEN else Login(server, user, secret)
 
 
-def helper_of(config: Json, server: str) -> str:
+def helper_of(config: UserConfig, server: str) -> str:
     """The helper's name; "" when the file itself keeps this server's credentials."""
-    own = config.get("credHelpers") or {}
-    name = own.get(server) if isinstance(own, dict) and server in own else config.get("credsStore")
-    return name if isinstance(name, str) else ""
+    return config.cred_helpers.get(server, config.creds_store)
 
 
 def keep(login: Login) -> str:
@@ -116,24 +114,21 @@ def forget(server: str) -> None:
             helpers.erase(helper, name)
 
 
-def _from_file(config: Json, server: str) -> Login:
-    auths = config.get("auths") or {}
-    entry = auths.get(server)
+def _from_file(config: UserConfig, server: str) -> Login:
+    entry = config.auths.get(server)
     if entry is None:  # old files have URLs as keys; the host has to be exactly the same
-        entry = next((auths[key] for key in auths if server != HUB and hostname(key) == server), None)
-    if not isinstance(entry, dict):
+        entry = next((one for key, one in config.auths.items() if server != HUB and hostname(key) == server), None)
+    if entry is None:
         return Login(server)
-    user, password = entry.get("username") or "", entry.get("password") or ""
-    if entry.get("auth"):
-        user, password = _decoded(entry["auth"], server)
-    return Login(server, user, password, entry.get("identitytoken") or "")
+    user, password = _decoded(entry.auth, server) if entry.auth else (entry.username, entry.password)
+    return Login(server, user, password, entry.identity_token)
 
 
-def _decoded(text: object, server: str) -> tuple[str, str]:
+def _decoded(text: str, server: str) -> tuple[str, str]:
     import base64
 
     try:
-        user, _, password = base64.b64decode(str(text)).decode().partition(":")
+        user, _, password = base64.b64decode(text).decode().partition(":")
     except ValueError:
         raise CommandError(f"the stored credentials of {server} cannot be read; log in again") from None
     return user, password.rstrip("\0")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from corten.cli.errors import CommandError
 from corten.cli.formats.listing import parse_filters
 from corten.cli.output import out
 from corten.units.sizes import human_size
@@ -25,10 +24,7 @@ def filters(session: Session, specs: Iterable[str]) -> dict[str, list[str]]:
     A label that is asked for by flag goes before the opposite in the file.
     """
     wanted = parse_filters(specs)
-    kept = session.config.get("pruneFilters") or []
-    if not isinstance(kept, list) or not all(isinstance(one, str) and "=" in one for one in kept):
-        raise CommandError("config.json: pruneFilters must be a list of name=value")
-    for name, values in parse_filters(kept).items():
+    for name, values in parse_filters(session.config.prune_filters).items():
         against = wanted.get(OPPOSITE.get(name, ""), ())
         if added := [value for value in values if value not in against]:
             wanted.setdefault(name, []).extend(added)

@@ -12,9 +12,8 @@ from corten.client.errors import Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from corten.cli.flags import Flags
+    from corten.cli.userconfig import UserConfig
     from corten.client.address import Address
 
 
@@ -30,14 +29,15 @@ class Session:
         self._host = host
         self._flags = flags  # the global ones
         self._client: Client | None = None
-        self._config: dict[str, Any] | None = None
+        self._config: UserConfig | None = None
 
     @property
     def client(self) -> Client:
         """A client after version negotiation. Raises Unreachable when there is no daemon."""
         if self._client is None:
             url = self.host
-            self._client = Client(self._address(url), os.environ.get("DOCKER_API_VERSION", ""), self._headers())
+            version = os.environ.get("DOCKER_API_VERSION", "")
+            self._client = Client(self._address(url), version, self.config.http_headers)
             try:
                 _ = self._client.version
             except Unreachable as error:
@@ -50,13 +50,6 @@ class Session:
     def host(self) -> str:
         """The URL of the daemon, as it was given."""
         return address.chosen(self._host, os.environ)
-
-    def _headers(self) -> dict[str, str]:
-        if "HttpHeaders" not in self.config:
-            return {}
-        from corten.cli import userconfig
-
-        return userconfig.headers(self.config)
 
     def _address(self, url: str) -> Address:
         """With TLS where the flags or Docker's environment ask for it; it is for tcp:// only.
@@ -77,10 +70,11 @@ class Session:
         return found
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The user's config.json (detachKeys, psFormat, auths, ...); empty when there is none.
+    def config(self) -> UserConfig:
+        """The user's config.json; empty when there is none.
 
-        One that cannot be used is a warning, as with docker's client: a command needs none of it.
+        One that cannot be read is a warning, as with docker's client: a command needs none of it. Raises Invalid for a
+        field of the wrong type.
         """
         if self._config is None:
             from corten.cli import userconfig
@@ -89,12 +83,12 @@ class Session:
                 self._config = userconfig.load(os.environ)
             except CommandError as error:
                 err(f"WARNING: {error}")
-                self._config = {}
+                self._config = userconfig.UserConfig()
         return self._config
 
     def format(self, given: str, key: str) -> str:
         """A listing's template: the one given, else that of config.json."""
-        return given or str(self.config.get(key) or "")
+        return given or self.config.formats[key]
 
     def close(self) -> None:
         if self._client is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from corten.cli.userconfig import FORMATS, UserConfig
 from unit.cli.scripted import Daemon, reply
 
 Corten = Callable[..., tuple[int, str, str]]
@@ -56,13 +57,51 @@ def test_proxies_are_a_containers_environment(
     assert environment(daemon, corten) == ["FTP_PROXY=ftp://p", "ftp_proxy=ftp://p"]
 
 
-@pytest.mark.parametrize("proxies", ["http://p:1", {"default": "http://p:1"}, {"default": {"httpProxy": 1}}])
-def test_proxies_of_the_wrong_type_are_refused(
-    daemon: Daemon, corten: Corten, configure: Callable[[Any], Path], proxies: Any
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"psFormat": 5}, "psFormat must be a string, not a number"),
+        ({"detachKeys": ["a"]}, "detachKeys must be a string, not an array"),
+        ({"credsStore": True}, "credsStore must be a string, not a boolean"),
+        ({"credHelpers": "pass"}, "credHelpers must be an object, not a string"),
+        ({"credHelpers": {"a.lan": {}}}, "credHelpers: a.lan must be a string, not an object"),
+        ({"auths": []}, "auths must be an object, not an array"),
+        ({"auths": {"a.lan": "x"}}, "auths: a.lan must be an object, not a string"),
+        ({"auths": {"a.lan": {"auth": 1.5}}}, "auths: a.lan: auth must be a string, not a number"),
+        ({"proxies": "http://p:1"}, "proxies must be an object, not a string"),
+        ({"proxies": {"default": "http://p:1"}}, "proxies: default must be an object, not a string"),
+        ({"proxies": {"default": {"httpProxy": 1}}}, "proxies: default: httpProxy must be a string, not a number"),
+        ({"HttpHeaders": ["x"]}, "HttpHeaders must be an object, not an array"),
+        ({"HttpHeaders": {"X": 1}}, "HttpHeaders: X must be a string, not a number"),
+        ({"pruneFilters": "label=a"}, "pruneFilters must be an array of name=value"),
+        ({"pruneFilters": ["label"]}, "pruneFilters must be an array of name=value"),
+        ({"pruneFilters": [1]}, "pruneFilters must be an array of name=value"),
+    ],
+)
+def test_a_field_of_the_wrong_type_is_refused(
+    daemon: Daemon, corten: Corten, configure: Callable[[Any], Path], document: Any, words: str
 ) -> None:
-    configure({"proxies": proxies})
-    code, _, err = corten("run", "busybox")
-    assert code == 125 and "config.json: proxies" in err
+    path = configure(document)
+    content = path.read_text()
+    assert corten("ps") == (1, "", f"{path}: {words}\n")
+    assert corten("run", "busybox") == (125, "", f"corten: {path}: {words}.\nSee 'corten run --help'.\n")
+    code, _, err = corten("login", "-u", "u", "-p", "p", "registry.lan")
+    assert code == 1 and err.endswith(f"\n{path}: {words}\n")
+    assert corten("logout", "registry.lan")[::2] == (1, f"{path}: {words}\n")
+    assert not daemon.requests and path.read_text() == content
+
+
+def test_null_is_nothing_and_other_fields_stay(
+    daemon: Daemon, corten: Corten, configure: Callable[[Any], Path]
+) -> None:
+    keys = (*UserConfig.__slots__, *FORMATS, "detachKeys", "credsStore", "credHelpers", "HttpHeaders", "pruneFilters")
+    nothing = dict.fromkeys(keys) | {"plugins": {"a": {"b": 1}}}
+    path = configure(nothing)
+    daemon.on("POST /auth", reply(200, {"Status": "Login Succeeded"}))
+    assert corten("login", "-u", "u", "-p", "p", "registry.lan")[0] == 0
+    assert json.loads(path.read_text()) == nothing | {"auths": {"registry.lan": {"auth": "dTpw"}}}
+    assert corten("logout", "registry.lan")[0] == 0
+    assert json.loads(path.read_text()) == nothing | {"auths": {}}
 
 
 def test_headers_go_with_every_request(daemon: Daemon, corten: Corten, configure: Callable[[Any], Path]) -> None:
@@ -76,13 +115,13 @@ def test_headers_go_with_every_request(daemon: Daemon, corten: Corten, configure
     assert all(one.headers["user-agent"].startswith("Corten-Client/") for one in daemon.requests)
 
 
-@pytest.mark.parametrize("headers", [["x"], {"X": 1}, {"X": "a\r\nY: b"}, {"X Y": "a"}, {"Host": "x"}, {"": "x"}])
+@pytest.mark.parametrize("headers", [{"X": "a\r\nY: b"}, {"X Y": "a"}, {"Host": "x"}, {"": "x"}])
 def test_headers_that_cannot_be_sent_are_refused(
     daemon: Daemon, corten: Corten, configure: Callable[[Any], Path], headers: Any
 ) -> None:
-    configure({"HttpHeaders": headers})
-    code, _, err = corten("ps")
-    assert code == 1 and err.startswith("config.json: HttpHeaders") and not daemon.requests
+    path = configure({"HttpHeaders": headers})
+    (name,) = headers
+    assert corten("ps") == (1, "", f"{path}: HttpHeaders: {name!r} cannot be sent\n") and not daemon.requests
 
 
 def test_formats_of_listings(daemon: Daemon, corten: Corten, configure: Callable[[Any], Path]) -> None:
@@ -114,8 +153,6 @@ def test_filters_of_prune(daemon: Daemon, corten: Corten, configure: Callable[[A
             "label": {"mine": True},
             "until": {"24h": True},
         }
-    configure({"pruneFilters": "label=a"})
-    assert corten("volume", "prune", "-f") == (1, "", "config.json: pruneFilters must be a list of name=value\n")
 
 
 def filters_of(daemon: Daemon, kind: str) -> Any:

@@ -72,12 +72,12 @@ def _environment(flags: Flags, session: Session | None) -> list[str]:
         from corten.cli.options import texts
 
         given = texts.environment(flags.many("env-file"), flags.many("env"))
-    if session is None or "proxies" not in session.config:
+    if session is None or not session.config.proxies:
         return given
     from corten.cli.options import proxies
 
     environment = [] if given is UNSET else given
-    return environment + proxies.missing(session.config, session.host, environment) or UNSET
+    return environment + proxies.missing(session.config.proxies, session.host, environment) or UNSET
 
 
 def _labels(flags: Flags) -> dict[str, str]:
