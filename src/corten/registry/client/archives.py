@@ -13,6 +13,7 @@ from corten.registry.client.auth import joined
 from corten.registry.client.bodies import refusal_of
 from corten.registry.client.errors import connection_error
 from corten.registry.client.pace import Pace
+from corten.registry.client.urls import completed, is_url
 from corten.registry.client.web import Web
 
 _MAX_REDIRECTS = 10
@@ -20,14 +21,9 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 def address(text: str) -> str:
-    """The URL that `text` names: without a scheme it is an http:// one, as dockerd has it. Raises Invalid."""
-    url = text if "://" in text else f"http://{text}"
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        good = False
-    if not good or not url.isprintable() or " " in url:
+    """The URL that `text` names, see `completed`. Raises Invalid."""
+    url = completed(text)
+    if not is_url(url):
         raise Invalid(f"cannot import from {shown(text)!r}: it is no http:// or https:// URL")
     return url
 

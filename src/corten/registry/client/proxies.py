@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from corten.errors import Invalid
 from corten.registry.client.endpoints import is_loopback
+from corten.registry.client.urls import completed, is_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,8 @@ def from_environment(environ: Mapping[str, str]) -> Proxies:
 
 
 def _checked(proxy: str) -> str:
-    url = proxy if "://" in proxy else f"http://{proxy}"
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        good = False
-    if not good:
+    url = completed(proxy)
+    if not is_url(url):
         raise Invalid(f"proxy {_hidden(proxy)!r} is no http:// or https:// URL of a host")
     return url
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from corten.errors import Invalid
+from corten.registry.client.urls import is_url
 from corten.registry.server.access import ANONYMOUS_EVERYTHING, Access
 from corten.registry.server.collect import GRACE, UPLOADS, Policy
 from corten.registry.server.htpasswd import Accounts
@@ -15,7 +16,7 @@ from corten.registry.server.names import check_name
 from corten.registry.server.quotas import Quota
 from corten.registry.server.retention import Keep
 from corten.registry.server.rights import ANONYMOUS, EVERYTHING, Rights, Rule, check_pattern
-from corten.registry.server.sections import Section, is_url
+from corten.registry.server.sections import Section
 from corten.registry.server.tokens import LIFETIME, Tokens, key_in
 from corten.registry.server.upstreams import REVALIDATE, Upstream
 from corten.registry.server.webhooks import ACTIONS, Webhook

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from corten.errors import Invalid
 from corten.units.durations import SECOND, parse_age
@@ -87,12 +86,3 @@ def size(text: str, name: str = "size") -> int:
         return parse_bytes(text)
     except ValueError:
         raise Invalid(f"{name} is {text!r}; want a number of bytes, or one with k, m, g or t") from None
-
-
-def is_url(text: str) -> bool:
-    """Of http or https, with a host."""
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False

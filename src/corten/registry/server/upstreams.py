@@ -28,12 +28,12 @@ from corten.registry.client.registry import Registry as Client
 from corten.registry.client.registry import Settings
 from corten.registry.client.repository import Repository
 from corten.registry.client.sources import Source
+from corten.registry.client.urls import is_url
 from corten.registry.client.web import Web
 from corten.registry.server.downloads import Download, Downloads
 from corten.registry.server.manifests import check_manifest, sizes_of
 from corten.registry.server.metrics import Metrics
 from corten.registry.server.referrers import Page, of_upstream
-from corten.registry.server.sections import is_url
 from corten.registry.server.store import NO_REPOSITORY, Manifest, Needs, Store
 from corten.spec import digest as digests
 from corten.spec.oci_image import INDEXES, MANIFESTS, Descriptor
