@@ -29,7 +29,7 @@ def test_each_says_what_it_is_and_for_which_container(daemon: Cortend, corten: C
     network = f"{daemon.name}-titles"
     corten("network", "create", network)
     try:
-        id = corten("run", "-d", "--network", network, IMAGE, "sleep", "1000").out.strip()
+        id = corten("run", "-d", "--network", network, "-p", "80", IMAGE, "sleep", "1000").out.strip()
         found = set(shown(daemon).values())
     finally:
         corten("rm", "-f", id)
@@ -38,6 +38,7 @@ def test_each_says_what_it_is_and_for_which_container(daemon: Cortend, corten: C
         ("corten:launcher", "corten: launcher"),
         ("corten:netns", "corten: network namespaces"),
         ("corten:names", "corten: name server"),
+        ("corten:forward", "corten: port forwarder"),
         ("corten:super", f"corten: supervisor for {id}"),
         ("sleep", "sleep 1000"),
     } <= found, found

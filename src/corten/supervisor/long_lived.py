@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, NoReturn
 
+from corten.kernel import caps
 from corten.supervisor import wire
 from corten.supervisor.failures import print_exception
 from corten.supervisor.loop import READ, Loop
@@ -144,6 +145,23 @@ class LongLived:
             self.end(container)
         except OSError:  # unknown: it is looked for again
             print_exception()
+
+
+def serve(daemon: int, make: Callable[[], LongLived]) -> NoReturn:
+    """The whole of such a process; `daemon` is the descriptor of the connection of the daemon that asked for it.
+
+    What it reads comes from outside, so it has no capability from the first byte on: `make` is done with them.
+    """
+    status = 1
+    try:
+        server = make()
+        caps.capset((), (), ())
+        server.adopt(socket.socket(fileno=daemon))
+        server.run()
+        status = 0
+    except BaseException:
+        print_exception()
+    os._exit(status)
 
 
 def _listen(place: int, name: str) -> socket.socket:

@@ -10,18 +10,14 @@ The hello has {"version", "ports": {port: container}}.
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
-from corten.kernel import caps
 from corten.kernel import process as p
 from corten.supervisor import sockets
-from corten.supervisor.failures import print_exception
 from corten.supervisor.forwarder.datagrams import DatagramPort
 from corten.supervisor.forwarder.streams import StreamPort
-from corten.supervisor.long_lived import LongLived
+from corten.supervisor.long_lived import LongLived, serve
 
 Json = dict[str, Any]
 
@@ -91,20 +87,8 @@ class Server(LongLived):
             self.quit()
 
 
-def main(request: Json, fds: list[int]) -> None:
-    """{}, and [the daemon's connection, its exec root]. Never returns.
-
-    What it reads comes from outside, so it has no capability.
-    """
-    status = 1
-    try:
-        p.set_name("corten:forward")
-        daemon, place = fds
-        server = Server(place)
-        caps.capset((), (), ())
-        server.adopt(socket.socket(fileno=daemon))
-        server.run()
-        status = 0
-    except BaseException:
-        print_exception()
-    os._exit(status)
+def main(request: Json, fds: list[int]) -> NoReturn:
+    """{}, and [the daemon's connection, its exec root]. Never returns."""
+    p.set_name("corten:forward", "port forwarder")
+    daemon, place = fds
+    serve(daemon, lambda: Server(place))

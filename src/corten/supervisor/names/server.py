@@ -13,16 +13,12 @@ Nothing of it is answered. The hello says which containers are served: {"version
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, NoReturn
 
-from corten.kernel import caps
 from corten.kernel import process as p
 from corten.supervisor import sockets
-from corten.supervisor.failures import print_exception
-from corten.supervisor.long_lived import LongLived
+from corten.supervisor.long_lived import LongLived, serve
 from corten.supervisor.names.directory import Directory
 from corten.supervisor.names.service import Service
 from corten.supervisor.names.upstreams import Upstreams
@@ -97,20 +93,8 @@ class Server(LongLived):
         self.quit()
 
 
-def main(request: Json, fds: list[int]) -> None:
-    """{"resolv_conf"}, and [the daemon's connection, its exec root]. Never returns.
-
-    What it reads comes from containers, so it has no capability.
-    """
-    status = 1
-    try:
-        p.set_name("corten:names", "name server")
-        daemon, place = fds
-        server = Server(place, request["resolv_conf"])
-        caps.capset((), (), ())
-        server.adopt(socket.socket(fileno=daemon))
-        server.run()
-        status = 0
-    except BaseException:
-        print_exception()
-    os._exit(status)
+def main(request: Json, fds: list[int]) -> NoReturn:
+    """{"resolv_conf"}, and [the daemon's connection, its exec root]. Never returns."""
+    p.set_name("corten:names", "name server")
+    daemon, place = fds
+    serve(daemon, lambda: Server(place, request["resolv_conf"]))
