@@ -10,7 +10,7 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 _ROW = re.compile(r"^\| ([a-z ]+) \| [^|]+ \| `([a-z0-9_.]+)` \|$", re.MULTILINE)
 _PERSONS = re.compile(
-    r"(?<![a-z])((no|some|every|any)body(s|'s)?|everyone|someone|he|him|his|she|her|told|born|died|dies|wish(es)?"
+    r"(?<![a-z])((no|some|every|any)body(s|'s)?|everyone|someone|who(m|se)?ever|he|him|his|she|her|told|born|died|dies|wish(es)?"
     r"|mend(s|ed|ing)?|lets? go)(?![a-z])",
     re.IGNORECASE,
 )

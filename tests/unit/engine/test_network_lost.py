@@ -32,7 +32,7 @@ async def test_only_a_container_that_runs_has_lost_something(
         raise Failed("no such device")
 
     monkeypatch.setattr(engine.containers.networks, "lacks_device", fail)
-    async with container.lock:  # whoever records the end waits for it
+    async with container.lock:  # the end is recorded under it: not before this block is left
         if ended:
             await task.signal(signal.SIGKILL)
             await task.wait()

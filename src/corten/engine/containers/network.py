@@ -152,7 +152,7 @@ async def serve_again(containers: Containers, container: Container) -> None:
             async with _opened(containers, container) as namespace:
                 await _serve_names(containers, container, namespace)
     except (CortenError, OSError) as error:
-        if _has_ended(container):  # and its network went with it; whoever follows its run is about to record it
+        if _has_ended(container):  # and its network went with it; the end is about to be recorded
             return
         log.warning("container %s has lost a part of its network: %s", container.id, error)
 
