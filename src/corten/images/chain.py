@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from corten.aio.keyed_locks import KeyedLocks
 from corten.aio.threads import DISK, run_uncancelled
@@ -16,7 +16,7 @@ from corten.errors import Conflict
 from corten.images.progress import Emit, Meter, status
 from corten.images.streaming_unpack import StreamingUnpack
 from corten.images.unpack import Unpacked, Unpacker
-from corten.snapshots.tree_store import Draft, TreeStore
+from corten.snapshots.stored import StoredTrees
 from corten.spec.digest import short
 from corten.spec.oci_image import Descriptor, chain_ids
 from corten.store.blobs import Blobs
@@ -24,27 +24,6 @@ from corten.store.blobs import Blobs
 _FLUSH = 0.5  # seconds
 STREAMED_FROM = 1 << 20  # bytes: smaller blobs are unpacked once they are complete
 Fetch = Callable[[Descriptor], Awaitable[None]]
-
-
-class LayerTrees(Protocol):
-    """A driver of trees (see `corten.snapshots.overlay.Overlay`): what images need of it."""
-
-    @property
-    def tree_store(self) -> TreeStore: ...
-
-    def receive(self) -> Draft: ...
-
-    def commit(
-        self,
-        draft: Draft,
-        name: str,
-        parent: str | None,
-        size: int,
-        implied: Sequence[bytes] = (),
-        links: Sequence[tuple[bytes, bytes]] = (),
-    ) -> None: ...
-
-    def discard(self, draft: Draft) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +47,7 @@ def layers_of(blobs: Sequence[Descriptor], diffs: Sequence[str]) -> list[Layer]:
 
 
 class Chains:
-    def __init__(self, trees: LayerTrees, unpacker: Unpacker, blobs: Blobs) -> None:
+    def __init__(self, trees: StoredTrees, unpacker: Unpacker, blobs: Blobs) -> None:
         self._trees = trees
         self._unpacker = unpacker
         self._blobs = blobs
@@ -179,7 +158,7 @@ class Chains:
 
 
 def sync_and_commit(
-    trees: LayerTrees, unpacked: Unpacked, name: str, parent: str | None, sync: Callable[[], None]
+    trees: StoredTrees, unpacked: Unpacked, name: str, parent: str | None, sync: Callable[[], None]
 ) -> None:
     """Sync the only layer that was unpacked, and commit it as the tree `name`. On an error its draft is discarded."""
     try:
@@ -190,7 +169,7 @@ def sync_and_commit(
     commit(trees, unpacked, name, parent)
 
 
-def commit(trees: LayerTrees, unpacked: Unpacked, name: str, parent: str | None) -> None:
+def commit(trees: StoredTrees, unpacked: Unpacked, name: str, parent: str | None) -> None:
     """Commit it as the tree `name`, unless that exists by now. Its files are on disk."""
     try:
         trees.commit(unpacked.draft, name, parent, unpacked.size, unpacked.implied, unpacked.links)

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from corten.errors import NotFound
-from corten.images.chain import LayerTrees
+from corten.snapshots.stored import StoredTrees
 from corten.store.blobs import Blobs
 from corten.store.images import ImageRecord, ImageRecords
 from corten.store.leases import Leases
@@ -23,7 +23,7 @@ RESUMABLE = 24 * 3600.0  # seconds that what an interrupted pull got is kept for
 
 
 class Collector:
-    def __init__(self, blobs: Blobs, records: ImageRecords, leases: Leases, trees: LayerTrees) -> None:
+    def __init__(self, blobs: Blobs, records: ImageRecords, leases: Leases, trees: StoredTrees) -> None:
         self._blobs = blobs
         self.records = records
         self._leases = leases

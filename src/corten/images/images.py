@@ -22,11 +22,12 @@ from corten.images.push import Pusher
 from corten.images.remote import Remote
 from corten.images.remove import Remover, Users
 from corten.images.save import Base, save
-from corten.images.store import ImageStore, ImageTrees
+from corten.images.store import ImageStore
 from corten.images.unpack import Workers
 from corten.images.uses import Uses
 from corten.registry.client import archives
 from corten.registry.client.registry import Registry
+from corten.snapshots.stored import StoredTrees
 from corten.spec import platform as platforms
 from corten.spec.docker import config as docker
 from corten.spec.docker.config import Config
@@ -91,7 +92,7 @@ class Images:
         self,
         database: Database,
         blobs: Blobs,
-        trees: ImageTrees,
+        trees: StoredTrees,
         workers: Workers,
         registry: Registry,
         users: Users = no_users,

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
-from corten.images.chain import Chains, LayerTrees
+from corten.images.chain import Chains
 from corten.images.collect import Collector
 from corten.images.unpack import Unpacker, Workers
-from corten.snapshots.tree_store import Draft
+from corten.snapshots.stored import StoredTrees
 from corten.store.blobs import Blobs
 from corten.store.database import Database
 from corten.store.images import ImageRecords
 from corten.store.leases import Leases
-
-
-class Completing(Protocol):
-    """A driver of trees (see `corten.snapshots.overlay.Overlay.complete`)."""
-
-    def complete(
-        self, draft: Draft, parent: str | None, implied: Sequence[bytes], links: Sequence[tuple[bytes, bytes]]
-    ) -> Draft: ...
-
-
-class Placed(Protocol):
-    """A driver of trees (see `corten.snapshots.contract.Snapshots`)."""
-
-    def places(self, name: str) -> dict[str, str]: ...
-
-
-class ImageTrees(LayerTrees, Completing, Placed, Protocol):
-    """A driver of trees as the store has it."""
 
 
 class ImageStore:
@@ -45,7 +24,7 @@ class ImageStore:
     collector  removes what no image, container or lease needs
     """
 
-    def __init__(self, database: Database, blobs: Blobs, trees: ImageTrees, workers: Workers) -> None:
+    def __init__(self, database: Database, blobs: Blobs, trees: StoredTrees, workers: Workers) -> None:
         self.database = database
         self.blobs = blobs
         self.trees = trees

@@ -23,6 +23,10 @@ class StoredTrees(ABC):
         """The directories and records: sizes, parents, which are in use."""
         return self._store
 
+    @abstractmethod
+    def places(self, name: str) -> dict[str, str]:
+        """See `Snapshots`."""
+
     def usage(self, key: str) -> Usage:
         return self._store.usage(key)
 
