@@ -13,7 +13,8 @@ import pytest
 
 from e2e_parts.clients import Client, available, execute
 from e2e_parts.cortend import IMAGE, Cortend
-from e2e_parts.others import free_port, need
+from e2e_parts.others import need
+from free_ports import free_port
 
 KEY = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
 

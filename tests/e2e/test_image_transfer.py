@@ -19,7 +19,8 @@ import pytest
 
 from e2e_parts.clients import CORTEN, Client, available
 from e2e_parts.cortend import Cortend
-from e2e_parts.others import _until, archive, dockerd, free_port, layer, need
+from e2e_parts.others import _until, archive, dockerd, layer, need
+from free_ports import free_port
 
 BASE, APP = "move/base:1", "move/app:1"
 

@@ -7,7 +7,7 @@ import time
 
 from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE, Cortend
-from e2e_parts.others import free_port
+from free_ports import free_port
 
 
 def test_ps(every: Client) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from e2e_parts.clients import Client, execute
 from e2e_parts.cortend import IMAGE, Cortend
+from free_ports import free_port
 
 SERVE = "echo hello > /tmp/index.html; exec httpd -f -p 80 -h /tmp"
 
@@ -124,10 +125,8 @@ def test_udp(docker: Client) -> None:
 
 
 def test_a_port_in_use(cli: Client) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
         done = cli("run", "-d", "--name", "late", "-p", f"127.0.0.1:{port}:80", IMAGE, "sleep", "100", code=125)
         assert str(port) in done.err and ("in use" in done.err or "allocated" in done.err)
     cli("start", "late")

@@ -23,6 +23,7 @@ from e2e_parts.clients import execute
 from e2e_parts.cortend import CORTEND
 from e2e_parts.webs import SERVE, fetched_or_none, subnet
 from fault_parts.fragile import Fragile, until
+from free_ports import free_port
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def fragile(tmp_path: Path) -> Iterator[Fragile]:
 
 def test_names_and_ports_outlive_the_daemon(fragile: Fragile) -> None:
     assert fragile.ask("POST", "/networks/create", {"Name": "inner"})[0] == 201
-    host = {"NetworkMode": "inner", "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1"}]}}
+    host = {"NetworkMode": "inner", "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(free_port())}]}}
     web = fragile.run("sh", "-c", SERVE, "web", name="web", host=host)
     loop = "while true; do timeout 2 wget -qO- http://site/ || echo none; sleep 0.1; done"
     client = fragile.run("sh", "-c", loop, name="client", host={"NetworkMode": "inner"})

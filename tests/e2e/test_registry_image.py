@@ -12,7 +12,7 @@ import pytest
 
 from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE
-from e2e_parts.others import free_port
+from free_ports import free_port
 from registry_parts.own import SECRET
 
 pytestmark = pytest.mark.usefixtures("no_images_left")

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tarfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from e2e_parts.clients import OLD_DOCKER, Client, execute
+from free_ports import free_port
 
 APPLETS = ("sh", "cat", "echo", "ls", "id", "sleep", "env", "true")
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
@@ -28,13 +28,6 @@ def need(*programs: str) -> None:
     missing = [program for program in programs if not shutil.which(program)]
     if missing:
         pytest.skip(f"not on this machine: {', '.join(missing)}")
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pytest
 
 from e2e_parts.clients import Client, available
 from fault_parts.fragile import Fragile, alive, frames, records_of, until
+from free_ports import free_port
 
 COUNT = "i=0; while :; do echo $i; i=$((i+1)); usleep 2000; done"
 
@@ -66,9 +67,7 @@ def test_a_container_that_a_commit_froze_goes_on(daemon: Fragile) -> None:
 
 
 def test_published_port_and_address_stay(daemon: Fragile) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     exposed: dict[str, dict[str, str]] = {"80/tcp": {}}
     host = {"PortBindings": {"80/tcp": [{"HostPort": str(port)}]}}
     serve = "echo served > /index.html; exec httpd -f -p 80 -h /"

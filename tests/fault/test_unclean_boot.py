@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from corten.runtime import cgroups
 from e2e_parts import census
 from fault_parts.fragile import Fragile, alive, kill, parent, until
+from free_ports import free_port
 
 
 def crash(daemon: Fragile, ids: list[str]) -> None:
@@ -55,9 +55,7 @@ def test_empty_exec_root(daemon: Fragile) -> None:
 
 
 def test_address_and_port_are_free_again(daemon: Fragile) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     host = {"PortBindings": {"80/tcp": [{"HostPort": port}]}}
     id = daemon.run("sleep", "1000", host=host)
     crash(daemon, [id])

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
-from contextlib import ExitStack
 
 import pytest
 
@@ -11,6 +9,7 @@ from corten.errors import Failed, Invalid
 from corten.network.firewall import Published
 from corten.network.ports import PortRequest, Reservations, Target, parse_port, port_requests, published_again, report
 from docker_json import port_map
+from free_ports import free_port, free_ports
 
 V4, V6 = ipaddress.ip_address("172.17.0.2"), ipaddress.ip_address("fd00::2")
 TARGET = Target("web", "e" * 64, V4, None)
@@ -72,27 +71,8 @@ def test_report_and_back() -> None:
     assert published_again(shown, V4, V6) == published
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _free_ports(count: int) -> int:
-    """The first of so many in a row, below those that the kernel gives."""
-    for first in range(20000 + os.getpid() % 1000 * 10, 32000, count):
-        with ExitStack() as stack:
-            try:
-                for port in range(first, first + count):
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return first
-    raise AssertionError("no free ports")
-
-
 def test_a_reservation_excludes_other_sockets_and_ends() -> None:
-    held, port = Reservations(), _free_port()
+    held, port = Reservations(), free_port()
     taken = held.take([PortRequest(80, "tcp", "127.0.0.1", port, port)], TARGET)
     assert taken == [Published("tcp", LOCAL, port, V4, 80)]
     for reuse in (0, 1):
@@ -109,10 +89,10 @@ def test_a_reservation_excludes_other_sockets_and_ends() -> None:
 
 
 def test_all_or_none() -> None:
-    held, port = Reservations(), _free_port()
+    held, port = Reservations(), free_port()
     with socket.socket() as rival:
-        rival.bind(("127.0.0.1", 0))
-        busy = rival.getsockname()[1]
+        busy = free_port()
+        rival.bind(("127.0.0.1", busy))
         with pytest.raises(Failed, match=rf"endpoint web \(e+\): Bind for 127\.0\.0\.1:{busy} failed: port is already"):
             held.take(
                 [PortRequest(80, "tcp", "127.0.0.1", port, port), PortRequest(81, "tcp", "127.0.0.1", busy, busy)],
@@ -122,7 +102,7 @@ def test_all_or_none() -> None:
 
 
 def test_a_port_of_another_container_names_it() -> None:
-    held, port = Reservations(), _free_port()
+    held, port = Reservations(), free_port()
     asked = PortRequest(80, "tcp", "127.0.0.1", port, port)
     taken = held.take([asked], TARGET)
     with pytest.raises(Failed, match=r"already allocated \(by container web\)"):
@@ -131,18 +111,17 @@ def test_a_port_of_another_container_names_it() -> None:
 
 
 def test_a_range_goes_on_to_the_next() -> None:
-    held = Reservations()
+    held, busy = Reservations(), free_ports(2)
     with socket.socket() as rival:
-        rival.bind(("127.0.0.1", 0))
-        busy = rival.getsockname()[1]
-        taken = held.take([PortRequest(80, "tcp", "127.0.0.1", busy, min(busy + 50, 65535))], TARGET)
-    assert busy < taken[0].host_port <= busy + 50
+        rival.bind(("127.0.0.1", busy))
+        taken = held.take([PortRequest(80, "tcp", "127.0.0.1", busy, busy + 1)], TARGET)
+    assert taken[0].host_port == busy + 1
     held.release(taken)
 
 
 def test_what_was_asked_for_is_not_given_to_another_of_the_same_container() -> None:
     """Whatever comes first in the list: any port, one of a range, exactly this one."""
-    held, first = Reservations(), _free_ports(3)
+    held, first = Reservations(), free_ports(3)
     held._ephemeral = lambda: iter(range(first, first + 3))  # type: ignore[method-assign]
     requests = [
         PortRequest(80, "tcp", "127.0.0.1", 0, 0),
@@ -161,12 +140,11 @@ def test_what_was_asked_for_is_not_given_to_another_of_the_same_container() -> N
 
 def test_time_wait_is_no_obstacle() -> None:
     """A server's port stays in TIME_WAIT for a minute; publishing it must not wait for that."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)) as client:
-            accepted, _ = server.accept()
-            accepted.close()  # closes first, and so keeps the port
-            assert client.recv(1) == b""
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)) as server, socket.create_connection(("127.0.0.1", port)) as client:
+        accepted, _ = server.accept()
+        accepted.close()  # closes first, and so keeps the port
+        assert client.recv(1) == b""
     held = Reservations()
     taken = held.take([PortRequest(80, "tcp", "127.0.0.1", port, port)], TARGET)
     with socket.socket() as rival:
@@ -192,8 +170,8 @@ def test_both_families_get_one_port() -> None:
 
 def test_what_was_taken_meanwhile_is_a_complaint() -> None:
     with socket.socket() as rival:
-        rival.bind(("127.0.0.1", 0))
-        busy = rival.getsockname()[1]
+        busy = free_port()
+        rival.bind(("127.0.0.1", busy))
         held = Reservations()
         complaints = held.retake([Published("tcp", LOCAL, busy, V4, 80)], "web")
     assert complaints == [f"port {busy}/tcp on 127.0.0.1: Address already in use"]
