@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import secrets
 import socket
 from collections.abc import Iterator
 
@@ -34,13 +36,13 @@ def neighbour(daemon: Cortend) -> Iterator[tuple[str, ...]]:
     """Another host: a network namespace with a cable to this one. The command prefix, and our address as it sees it."""
     name = f"n{daemon.name[2:]}"
     ours, theirs = f"{name}a", f"{name}b"
-    second = 1 + int(daemon.name[2:4], 16) % 250
+    base = ipaddress.ip_address("198.18.0.0") + 4 * secrets.randbelow(1 << 15)  # RFC 2544; no other test's /30
     commands = [
         ["ip", "netns", "add", name],
         ["ip", "link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name],
-        ["ip", "addr", "add", f"198.18.{second}.1/24", "dev", ours],
+        ["ip", "addr", "add", f"{base + 1}/30", "dev", ours],
         ["ip", "link", "set", ours, "up"],
-        ["ip", "-n", name, "addr", "add", f"198.18.{second}.2/24", "dev", theirs],
+        ["ip", "-n", name, "addr", "add", f"{base + 2}/30", "dev", theirs],
         ["ip", "-n", name, "link", "set", theirs, "up"],
     ]
     try:
@@ -48,7 +50,7 @@ def neighbour(daemon: Cortend) -> Iterator[tuple[str, ...]]:
             done = execute(command)
             if done.code:
                 pytest.skip(f"cannot make a neighbour: {done.err}")
-        yield (f"198.18.{second}.1", "ip", "netns", "exec", name)
+        yield (str(base + 1), "ip", "netns", "exec", name)
     finally:
         execute(["ip", "netns", "delete", name])
         execute(["ip", "link", "delete", ours])
