@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -74,3 +75,20 @@ async def scripted(tls: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]
         yield registry
     finally:
         await runner.cleanup()
+
+
+def bearer(server: Scripted, realm: str | None = None, accept: str = "good") -> None:
+    """From here on it wants a token of `realm`, its own where there is none. u:p gets the one that is accepted."""
+
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        if request.path == "/token":
+            basic = request.headers.get("Authorization", "")
+            token = "good" if basic in ("", "Basic " + base64.b64encode(b"u:p").decode()) else "bad"
+            return web.json_response({"token": token})
+        if request.headers.get("Authorization") == f"Bearer {accept}":
+            return None
+        where = realm or f"http://{server.host}/token"
+        challenge = f'Bearer realm="{where}",service="s",scope="repository:a/b:pull"'
+        return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+
+    server.before = before

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
+import tarfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,11 @@ from corten.store.blobs import Blobs
 from corten.store.database import Database
 from corten.store.records import Records
 
+from . import tars
 from .workers import ForkWorkers
+
+BOTTOM = tars.archive(tars.directory("etc"), tars.file("etc/os", b"bottom"), tars.file("gone"))
+TOP = tars.archive(tars.file("etc/more", b"top"), tars.file(".wh.gone", b""))
 
 
 class Store:
@@ -96,3 +102,35 @@ async def collect(messages: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any
 async def body(data: bytes, piece: int = 1 << 16) -> AsyncIterator[bytes]:
     for at in range(0, len(data), piece):
         yield data[at : at + piece]
+
+
+def texts(messages: list[dict[str, Any]]) -> list[str]:
+    """What messages say, each with its id, but for progress."""
+    return [
+        m["status"] + (f" {m['id']}" if "id" in m else "")
+        for m in messages
+        if m["status"] not in ("Extracting", "Downloading")
+    ]
+
+
+def docker_archive(image: Made, names: list[str], linked: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+
+        def add(name: str, data: bytes) -> None:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+
+        layers = []
+        for number, layer in enumerate(image.layers):
+            add(f"{number}/layer.tar", gzip.decompress(layer))
+            layers.append(f"{number}/layer.tar")
+            if linked:
+                info = tarfile.TarInfo(f"l{number}/layer.tar")
+                info.type, info.linkname = tarfile.SYMTYPE, f"../{number}/layer.tar"
+                archive.addfile(info)
+                layers[-1] = info.name
+        add("config.json", image.config)
+        add("manifest.json", json.dumps([{"Config": "config.json", "RepoTags": names, "Layers": layers}]).encode())
+    return buffer.getvalue()

@@ -6,8 +6,6 @@ import asyncio
 import errno
 import os
 import threading
-from collections.abc import AsyncIterator
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -20,25 +18,11 @@ from corten.spec.oci_image import OCI_LAYER, Descriptor
 from corten.spec.reference import parse
 from corten.store import blobs as blob_store
 from corten.store.blobs import Blobs, Ingest
-from image_parts.registries import Scripted, scripted
+from image_parts.asking import DATA
+from image_parts.registries import Scripted
 from image_parts.stores import digest
 
-DATA = bytes(range(256)) * 20_000
 BLOB = Descriptor(OCI_LAYER, digest(DATA), len(DATA))
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Scripted]:
-    async with scripted() as registry:
-        registry.blobs[BLOB.digest] = DATA
-        yield registry
-
-
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[Registry]:
-    registry = Registry(Blobs(tmp_path), pause=0.01)
-    yield registry
-    await registry.close()
 
 
 def download(client: Registry, server: Scripted) -> asyncio.Task[None]:

@@ -1,0 +1,106 @@
+"""Import of one tree, from a body and from an address."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from corten.errors import Corrupt, CortenError, Failed, Forbidden, Invalid, NotFound
+from image_parts import tars
+from image_parts.registries import Scripted
+from image_parts.stores import BOTTOM, Store, body, collect, digest
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
+
+
+async def test_import(store: Store) -> None:
+    changes = ['CMD ["echo", "hi"]', 'ENV A=1 B="2 3"', "EXPOSE 80 53/udp", "LABEL a=b", "WORKDIR /x", "USER 5",
+               "VOLUME /v",
+               "HEALTHCHECK --interval=5s CMD true"]  # fmt: skip
+    (message,) = await collect(store.images.import_(body(BOTTOM), "imp", "1", "from afar", changes, None))
+    image = store.images.resolve("imp:1")
+    assert message == {"status": image.id}
+    assert image.chain_id == digest(BOTTOM)
+    shown = store.images.inspect("imp:1")
+    assert shown["Comment"] == "from afar"
+    assert shown["Config"]["Cmd"] == ["echo", "hi"]
+    assert shown["Config"]["Env"] == ["A=1", "B=2 3"]
+    assert shown["Config"]["ExposedPorts"] == {"80/tcp": {}, "53/udp": {}}
+    assert shown["Config"]["Healthcheck"] == {"Interval": 5 * 10**9, "Test": ["CMD-SHELL", "true"]}
+    for bad in ("RUN x", "ENV", "EXPOSE x", "ENV a"):
+        with pytest.raises(Invalid):
+            store.images.import_(body(BOTTOM), "", "", "", [bad], None)
+    with pytest.raises(CortenError):
+        await collect(store.images.import_(body(tars.file("../x")), "", "", "", [], None))
+    await store.images.remove("imp:1")
+    assert store.leftovers() == []
+
+
+async def test_import_from_an_address(store: Store, server: Scripted) -> None:
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        if request.path == "/moved.tar.gz":
+            return web.Response(status=302, headers={"Location": "/root.tar.gz?x=%2B"})
+        if request.path == "/root.tar.gz":
+            return web.Response(body=gzip.compress(BOTTOM), headers={"Content-Encoding": "x-gzip"})
+        return None
+
+    server.before = before
+    source = f"user:hunter2@{server.host}/moved.tar.gz"  # http, as nothing else is said
+    messages = await collect(store.images.import_(source, "imp", "1", changes=["CMD a"]))
+    image = store.images.resolve("imp:1")
+    where = f"http://{server.host}/moved.tar.gz"
+    assert messages == [{"status": f"Downloading from {where}"}, {"status": image.id}]
+    assert image.chain_id == digest(BOTTOM)
+    assert store.images.inspect("imp:1")["Comment"] == f"Imported from {where}"
+    assert [request.query_string for request in server.requests] == ["", "x=%2B"]
+    await store.images.remove("imp:1")
+    assert store.leftovers() == []
+
+
+@pytest.mark.parametrize(("path", "error", "said"), [
+    ("none.tar", NotFound, "failed to GET http://HOST/none.tar with status 404: blob unknown"),
+    ("secret.tar", Forbidden, "failed to GET http://HOST/secret.tar with status 403"),
+    ("login.tar", Failed, "failed to GET http://HOST/login.tar with status 401"),
+    ("away.tar", Failed, "redirects to where it must not: file:///etc/passwd"),
+    ("loop.tar", Failed, "redirects more than 10 times"),
+    ("page.tar", Invalid, "not a tar archive"),
+    ("cut.tar", CortenError, "http://HOST/cut.tar|truncated"),
+])  # fmt: skip
+async def test_addresses_that_give_no_archive(
+    store: Store, server: Scripted, path: str, error: type[CortenError], said: str
+) -> None:
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        match request.path:
+            case "/secret.tar":
+                return web.Response(status=403)
+            case "/login.tar":
+                return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
+            case "/away.tar":
+                return web.Response(status=302, headers={"Location": "file:///etc/passwd"})
+            case "/loop.tar":
+                return web.Response(status=302, headers={"Location": "/loop.tar"})
+            case "/page.tar":
+                return web.Response(text="<html>" * 1000)
+            case "/cut.tar":
+                return web.Response(body=BOTTOM[:700])
+        return None
+
+    server.before = before
+    messages: list[dict[str, Any]] = []
+    with pytest.raises((error, Corrupt), match=said.replace("HOST", server.host)):
+        messages = await collect(store.images.import_(f"http://{server.host}/{path}", "imp", "1"))
+        raise Corrupt(messages[-1]["error"])
+    assert store.images.list() == []
+    assert store.leftovers() == []
+
+
+async def test_no_server_to_import_from(store: Store) -> None:
+    with pytest.raises(Failed, match=r'Get "http://127.0.0.1:1/x": dial tcp 127.0.0.1:1: connect: connection refused'):
+        await collect(store.images.import_("http://u:p@127.0.0.1:1/x"))
+    for nonsense in ("ftp://x/y", "file:///etc/passwd", "http://", "http://x:99999/", "http://x y/", "http://[x/"):
+        with pytest.raises(Invalid, match="is no http:// or https:// URL"):
+            store.images.import_(nonsense)

@@ -1,0 +1,29 @@
+"""A registry with an image and a large blob, and a client of it; files that need another kind have their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from corten.registry.client.registry import Registry
+from corten.store.blobs import Blobs
+from image_parts.asking import DATA
+from image_parts.registries import Scripted, scripted
+from image_parts.stores import Made, digest
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Scripted]:
+    async with scripted() as registry:
+        registry.add("1", Made([b"layer"]))
+        registry.blobs[digest(DATA)] = DATA
+        yield registry
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[Registry]:
+    registry = Registry(Blobs(tmp_path), pause=0.01)
+    yield registry
+    await registry.close()
