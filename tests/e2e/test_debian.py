@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import kept
 from e2e_parts.clients import Client, execute
 from e2e_parts.others import archive, need, registry
 
@@ -39,21 +40,21 @@ def _mirror(codename: str) -> str:
 def root_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need("debootstrap", "tar")
     codename = _codename()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "corten-tests"
-    kept = cache / f"{codename}.tar"
-    if not kept.exists():
-        cache.mkdir(parents=True, exist_ok=True)
+    cache = kept.directory()
+    tar = cache / f"{codename}.tar"
+    if not tar.exists():
         root = tmp_path_factory.mktemp("debian") / "root"
         done = execute(["debootstrap", "--variant=minbase", codename, str(root), _mirror(codename)], timeout=600)
         assert done.code == 0, done.out[-2000:] + done.err
         draft = cache / f"{codename}.{os.getpid()}"
         excluded = [f"--exclude={pattern}" for pattern in UNUSED]
         subprocess.run(["tar", "-C", str(root), "--numeric-owner", *excluded, "-cf", str(draft), "."], check=True)
-        draft.rename(kept)
+        draft.rename(tar)
         shutil.rmtree(root)
-    return kept
+    return tar
 
 
+@pytest.mark.timeout(720)  # for the first run, which downloads it
 def test_a_debian_root(corten: Client, root_tar: Path, tmp_path: Path) -> None:
     need("skopeo")
     archive(tmp_path / "debian.tar", "debian:root", [root_tar.read_bytes()], {"Cmd": ["bash"]})

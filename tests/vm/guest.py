@@ -281,9 +281,10 @@ def _base(cache: Path) -> bytes:
             archive = Archive(out)  # type: ignore[arg-type]
             _fill(archive)
             archive.end()
-        for old in cache.glob("base-*.cpio"):
-            old.unlink(missing_ok=True)
         Path(out.name).rename(kept)
+        for old in cache.glob("base-*.cpio"):
+            if old != kept:  # which another run may be about to read
+                old.unlink(missing_ok=True)
     return kept.read_bytes()
 
 

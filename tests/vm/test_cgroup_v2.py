@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import kept
 from kernel import cgroup_cases
 from vm import guest
 
@@ -31,11 +32,11 @@ report(left=[entry.name for entry in os.scandir("/sys/fs/cgroup") if entry.is_di
 
 
 @pytest.fixture(scope="module")
-def results(pytestconfig: pytest.Config) -> list[dict[str, Any]]:
+def results() -> list[dict[str, Any]]:
     lacking = guest.missing()
     if lacking:
         pytest.skip(lacking)
-    machine = guest.Guest(Path(pytestconfig.cache.mkdir("vm")), disks=(16 << 20, 64 << 20))
+    machine = guest.Guest(kept.directory() / "vm", disks=(16 << 20, 64 << 20))
     try:
         guest.prepare_kernel(machine.cache)
     except guest.GuestFailed as failed:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import kept
 from vm import guest
 
 SCRIPT = """
@@ -93,11 +94,11 @@ report(left=[path for path, _, _ in os.walk("/sys/fs/cgroup") if "/corten/" in p
 
 
 @pytest.fixture(scope="module")
-def results(pytestconfig: pytest.Config) -> list[dict[str, Any]]:
+def results() -> list[dict[str, Any]]:
     lacking = guest.missing()
     if lacking:
         pytest.skip(lacking)
-    machine = guest.Guest(Path(pytestconfig.cache.mkdir("vm")), memory=1 << 30, timeout=110)
+    machine = guest.Guest(kept.directory() / "vm", memory=1 << 30, timeout=110)
     try:
         guest.prepare_kernel(machine.cache)
     except guest.GuestFailed as failed:
