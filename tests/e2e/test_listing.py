@@ -86,9 +86,9 @@ def test_ps_with_two_hundred_containers(docker: Client, corten: Client, daemon: 
     with daemon.connection() as http:
         for number in range(200):
             assert http.ask("POST", f"/containers/create?name=n{number}", {"Image": IMAGE, "Cmd": ["true"]})[0] == 201
-        began = time.monotonic()
+        before = daemon.spent()
         assert len(http.ask("GET", "/containers/json?all=1")[1]) == 200
-        assert time.monotonic() - began < 2
+        assert daemon.spent() - before < 1
         assert len(docker.out("ps", "-aq").split()) == len(corten.out("ps", "-aq").split()) == 200
         for number in range(200):
             assert http.ask("DELETE", f"/containers/n{number}")[0] == 204

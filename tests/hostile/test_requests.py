@@ -204,9 +204,9 @@ HUGE = "x" * (3 << 20)
 )
 def test_configurations(daemon: Fragile, config: dict[str, Any]) -> None:
     """Refused or run, quickly, and the daemon is there afterwards."""
-    began = time.monotonic()
+    before = daemon.spent()
     said = show(daemon, "strange", config)
-    assert time.monotonic() - began < 10
+    assert daemon.spent() - before < 5
     assert "Traceback" not in said and "Traceback" not in daemon.log.read_text()
     assert daemon.ask("GET", "/_ping")[0] == 200
 
@@ -233,10 +233,10 @@ def test_deep_and_wide_bodies(daemon: Fragile) -> None:
         json.dumps({**image, "ExposedPorts": ports}).encode(),
     ]  # fmt: skip
     for body in bodies:
-        began = time.monotonic()
+        before = daemon.spent()
         status, _ = daemon.ask("POST", "/containers/create", body, Content_Type="application/json")
         assert status in (400, 404, 413) or status == 201, (body[:60], status)
-        assert time.monotonic() - began < 3, body[:60]
+        assert daemon.spent() - before < 2, body[:60]
 
 
 def test_the_largest_bodies_hold_no_other_request_up(daemon: Fragile) -> None:
