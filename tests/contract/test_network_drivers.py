@@ -1,11 +1,13 @@
 """What every driver of networks does, in throw-away namespaces; `network.driver` is the contract."""
 
+# ruff: noqa: F401, F811 - fixtures are imported
+
 from __future__ import annotations
 
 import asyncio
 import ipaddress
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -20,20 +22,13 @@ from corten.network.driver import ActiveNetwork, Driver
 from corten.network.endpoint import Endpoint
 from corten.network.interface import InterfaceSpec
 from netns import Net
+from network_world import host
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 
 DRIVERS = ("bridge", "macvlan", "ipvlan", "host", "null")
 WITH_ADDRESSES = ("bridge", "macvlan", "ipvlan")
 GATEWAY = ipaddress.ip_address("10.9.0.1")
-
-
-@pytest.fixture
-def host() -> Iterator[Net]:
-    net = Net()
-    with net.entered():
-        yield net
-    net.close()
 
 
 class World:

@@ -1,5 +1,7 @@
 """rtnetlink against this kernel, with pyroute2 as the second opinion, in throw-away namespaces."""
 
+# ruff: noqa: F401, F811 - fixtures are imported
+
 from __future__ import annotations
 
 import errno
@@ -13,14 +15,7 @@ from pyroute2 import IPRoute
 import netns
 from corten.kernel import rtnetlink
 from corten.kernel.netlink import Request, Socket
-
-
-@pytest.fixture
-def host() -> Iterator[netns.Net]:
-    net = netns.Net()
-    with net.entered():
-        yield net
-    net.close()
+from network_world import host
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """nfnetlink against this kernel; Debian's nft says what the kernel understood."""
 
+# ruff: noqa: F401, F811 - fixtures are imported
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -9,16 +11,9 @@ import pytest
 import netns
 from corten.kernel import nft
 from corten.kernel.nft import Element, Set, Table
+from network_world import host
 
 TABLE = Table(nft.NFPROTO_INET, "corten-t")
-
-
-@pytest.fixture
-def host() -> Iterator[netns.Net]:
-    net = netns.Net()
-    with net.entered():
-        yield net
-    net.close()
 
 
 @pytest.fixture

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from corten.engine.containers import execs
-from corten.engine.containers import remove as container_remove
 from corten.engine.containers import start as container_start
 from corten.engine.containers.container import Container
 from corten.errors import Conflict, CortenError, NotFound, StartFailed
@@ -19,17 +16,6 @@ from corten.tasks.contract import ExecSpec, Stream
 from docker_json import create
 from fakes.engine import PlainEngine
 from fakes.runtime import FakeTask
-
-
-@pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[PlainEngine]:
-    engine = PlainEngine(tmp_path)
-    await engine.open()
-    yield engine
-    for container in list(engine.containers.by_id.values()):
-        await container_remove.remove(engine.containers, container, force=True)
-    await engine.settle()
-    await engine.close()
 
 
 @pytest.fixture

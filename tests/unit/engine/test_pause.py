@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,17 +37,6 @@ class FailingTable(Records):
         if self.broken:
             raise Unavailable("cannot use corten.db: disk I/O error")
         super().put(kind, id, body)
-
-
-@pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[PlainEngine]:
-    engine = PlainEngine(tmp_path)
-    await engine.open()
-    yield engine
-    for container in list(engine.containers.by_id.values()):
-        await container_remove.remove(engine.containers, container, force=True)
-    await engine.settle()
-    await engine.close()
 
 
 @pytest.fixture
