@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -18,6 +19,7 @@ from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.http import hijack
 
 T = TypeVar("T")
+_SERVERS = ("corten:forward", "corten:names")  # begun when one is needed; without a daemon and work, they end
 _SUBNET = re.compile(r"\d+\.\d+\.\d+\.\d+/\d+")
 _VOLATILE = ("daemon's files", "launcher's files", "network namespaces", "processes")  # another daemon, other numbers
 
@@ -143,19 +145,25 @@ def leftovers(before: census.Census, daemon: Cortend) -> dict[str, Any]:
     deadline = time.monotonic() + census.SETTLE
     while True:
         now = comparable(census.take(daemon))
-        changed = {kind: (sorted(set(now[kind]) - set(before[kind])), sorted(set(before[kind]) - set(now[kind])))
-                   for kind in before if sorted(now[kind]) != sorted(before[kind])}  # fmt: skip
+        changed = {}
+        for kind in before:
+            come, gone = Counter(now[kind]) - Counter(before[kind]), Counter(before[kind]) - Counter(now[kind])
+            if come or gone:
+                changed[kind] = (sorted(come.elements()), sorted(gone.elements()))
         if not changed or time.monotonic() > deadline:
             return changed
         time.sleep(0.05)
 
 
 def comparable(found: census.Census) -> census.Census:
-    """Processes by name only, mounts without the process that sees them, no descriptors; and no subnets: a daemon that
-    has ended without containers gives its own back, and another one may have it by now."""
+    """Processes by name only and without `_SERVERS`, mounts without the process that sees them, no descriptors.
+
+    And no subnets: a daemon that has ended without containers gives its own back, and another one may have it by now.
+    """
     kept = {kind: lines for kind, lines in found.items() if kind not in _VOLATILE}
     kept["mounts"] = sorted({line.partition(": ")[2] for line in found["mounts"]})
-    kept["processes"] = sorted(re.sub(r"^\d+ ", "", line) for line in found["processes"])
+    names = (line.partition(" ")[2] for line in found["processes"])
+    kept["processes"] = sorted(name for name in names if name not in _SERVERS)
     kept["firewall"] = sorted(_SUBNET.sub("SUBNET", line) for line in found["firewall"])
     return kept
 
