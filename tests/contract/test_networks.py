@@ -333,9 +333,10 @@ async def test_without_a_name_server_no_container_needs_one(world: World) -> Non
 
 async def test_the_texts_of_a_container(world: World) -> None:
     made = await world.connect("web")
-    hosts = world.networks.hosts_file([made], "box", "example.org", ["db:10.0.0.9", "up:host-gateway"])
+    extra, linked = ["db:10.0.0.9", "up:host-gateway"], [("10.0.0.3", "alias name")]
+    hosts = world.networks.hosts_file([made], "box", "example.org", extra, linked)
     assert f"{made.address}\tbox.example.org box\n" in hosts
-    assert "10.0.0.9\tdb\n" in hosts and "172.17.0.1\tup\n" in hosts
+    assert "10.0.0.9\tdb\n172.17.0.1\tup\n10.0.0.3\talias name\n" in hosts
     with pytest.raises(Invalid):
         world.networks.hosts_file([made], "box", extra=["nonsense"])
     assert world.networks.resolv_conf([made], ["192.0.2.7"], ["example.org"], ["ndots:2"]) == (

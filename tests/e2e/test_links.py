@@ -48,9 +48,10 @@ def test_names_of_a_link(cli: Client) -> None:
     cli("run", "-d", "--name", "app", "--link", "db:store", IMAGE, "sleep", "1000")
 
     def addresses() -> list[str]:
-        return [line.split()[1] for line in cli.out("exec", "app", "cat", "/etc/hosts").splitlines() if ip in line]
+        lines = cli.out("exec", "app", "cat", "/etc/hosts").splitlines()
+        return [line.partition("\t")[2] for line in lines if line.startswith(f"{ip}\t")]
 
-    assert addresses() == ["store", "dbhost", "db"]
+    assert addresses() == ["store dbhost db"]
     assert cli.out("ps", "--format", "{{.Names}}") == "app\ndb"
     assert cli.out("ps", "--no-trunc", "--format", "{{.Names}}") == "app\napp/store,db"
     assert cli.out("inspect", "--format", "{{.Name}}", "app/store") == "/db"
@@ -60,6 +61,20 @@ def test_names_of_a_link(cli: Client) -> None:
     assert addresses() == []
     assert cli.out("ps", "--no-trunc", "--format", "{{.Names}}") == "app\ndb"
     cli("restart", "-t", "0", "app")
+
+
+def test_rows_of_etc_hosts(cli: Client) -> None:
+    """One for each link, with all names of what it leads to; witnessed with dockerd 20.10."""
+    cli("run", "-d", "--name", "db", "--hostname", "dbhost", IMAGE, "sleep", "1000")
+    ip = cli.out("inspect", "--format", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "db")
+    flags = ("--link", "db:one", "--link", "db:two", "--link", "db", "--add-host", "x:192.0.2.1")
+    text = cli.out("run", "--rm", "--hostname", "me", *flags, IMAGE, "cat", "/etc/hosts")
+    assert text.splitlines()[6:-1] == [
+        "192.0.2.1\tx",
+        f"{ip}\tone dbhost db",
+        f"{ip}\ttwo dbhost db",
+        f"{ip}\tdb dbhost",
+    ]
 
 
 def test_what_a_container_does_with_its_hosts_file_is_no_fault_of_another(docker: Client) -> None:

@@ -20,6 +20,10 @@ run -d --name three --network none app:2 {SLEEP}
 run --name four --network none app:2 sh -c 'exit 3'
 run -d --name five --network none app:1 {SLEEP}
 create --name six app:1
+commit six child:1
+create --name seven --network none child:1
+commit seven grandchild:1
+run -d --name eight --network none grandchild:1 sleep 1000
 """
 
 CONTAINERS = """
@@ -47,6 +51,12 @@ ps -f status=nosuch
 ps -f ancestor=app
 ps -f ancestor=app:1
 ps -f ancestor=app:2 -f name=three
+ps -a -f ancestor=app:1
+ps -a -f ancestor=child:1
+ps -a -f ancestor=child
+ps -a -f ancestor=grandchild:1
+ps -a -f ancestor=nosuch
+ps -a -f ancestor=app:2 -f ancestor=child:1
 ps -f name=^one$
 ps -f name=o
 ps -f name=/one

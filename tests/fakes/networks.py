@@ -213,9 +213,15 @@ class FakeNetworks:
         raise AssertionError("no container needs a name server here")
 
     def hosts_file(
-        self, endpoints: Sequence[Endpoint], hostname: str, domainname: str = "", extra: Iterable[str] = ()
+        self,
+        endpoints: Sequence[Endpoint],
+        hostname: str,
+        domainname: str = "",
+        extra: Iterable[str] = (),
+        linked: Iterable[tuple[str, str]] = (),
     ) -> str:
-        return files.hosts([endpoint.address for endpoint in endpoints], hostname, domainname, extra, "172.17.0.1")
+        addresses = [endpoint.address for endpoint in endpoints]
+        return files.hosts(addresses, hostname, domainname, extra, "172.17.0.1", linked)
 
     def resolv_conf(
         self,

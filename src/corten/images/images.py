@@ -247,6 +247,15 @@ class Images:
         parent = record.parent if record.parent and self._records.get(record.parent) is not None else ""
         return image_view.details(record, *names, driver, parent)
 
+    def lineage(self, id: str) -> Sequence[str]:
+        """The image, the one that it was committed on, and so on, as far as they are here."""
+        found, record = [id], self._records.get(id)
+        while record is not None and record.parent and record.parent not in found:
+            record = self._records.get(record.parent)
+            if record is not None:
+                found.append(record.id)
+        return found
+
     def _places(self, record: ImageRecord) -> dict[str, str] | None:
         """Of the image's tree; None when it has no layers, or its tree is lost."""
         try:

@@ -27,15 +27,23 @@ class ContainerFiles:
         return str(network.addresses.v4.gateway) if network is not None and network.addresses.v4 is not None else ""
 
     def hosts(
-        self, endpoints: Sequence[Endpoint], hostname: str, domainname: str = "", extra: Iterable[str] = ()
+        self,
+        endpoints: Sequence[Endpoint],
+        hostname: str,
+        domainname: str = "",
+        extra: Iterable[str] = (),
+        linked: Iterable[tuple[str, str]] = (),
     ) -> str:
-        """With this host's network its own text, and `extra`. Invalid for an extra host that cannot be."""
+        """With this host's network its own text, and `extra`. `linked` are rows of (address, names).
+
+        Invalid for an extra host that cannot be.
+        """
         if self._has_host_files(endpoints):
             rows = [files.parse_extra_host(entry) for entry in extra]
             own = {"host-gateway": self.host_gateway or "127.0.0.1"}
             return self._config.hosts.read_text() + "".join(f"{own.get(a, a)}\t{n}\n" for n, a in rows)
         addresses = [a for e in endpoints for a in (e.address, e.address6)]
-        return files.hosts(addresses, hostname, domainname, extra, self.host_gateway)
+        return files.hosts(addresses, hostname, domainname, extra, self.host_gateway, linked)
 
     def resolv_conf(
         self,

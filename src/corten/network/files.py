@@ -21,9 +21,15 @@ _LOCALHOST6 = (
 
 
 def hosts(
-    addresses: Iterable[str], hostname: str, domainname: str = "", extra: Iterable[str] = (), host_gateway: str = ""
+    addresses: Iterable[str],
+    hostname: str,
+    domainname: str = "",
+    extra: Iterable[str] = (),
+    host_gateway: str = "",
+    linked: Iterable[tuple[str, str]] = (),
 ) -> str:
-    """`extra` are --add-host entries "name:address" ("host-gateway" stands for `host_gateway`). Invalid."""
+    """`extra` are --add-host entries "name:address" ("host-gateway" stands for `host_gateway`), `linked` rows of
+    (address, names). Invalid."""
     rows = [_LOCALHOST, _LOCALHOST6]
     for entry in extra:
         name, address = parse_extra_host(entry)
@@ -32,6 +38,7 @@ def hosts(
                 raise Invalid(f"extra host {entry!r}: this container has no network with a way to the host")
             address = host_gateway
         rows.append(f"{address}\t{name}\n")
+    rows += [f"{address}\t{names}\n" for address, names in linked]
     full = f"{hostname}.{domainname} {hostname}" if domainname and not hostname.endswith(f".{domainname}") else hostname
     if "." in full.split()[0] and " " not in full:
         full = f"{full} {full.split('.', 1)[0]}"

@@ -16,7 +16,7 @@ from functools import partial
 from corten.aio.threads import alone
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
-from corten.engine.containers.links import host_entries
+from corten.engine.containers.links import host_rows
 from corten.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -106,8 +106,8 @@ def network_texts(containers: Containers, container: Container) -> Texts:
     container = containers.by_id.get(container.record.sandbox, container)
     config, host = container.record.config, container.record.host_config
     networks, endpoints = containers.networks, list(container.endpoints.values())
-    extra = [*(host.extra_hosts or ()), *host_entries(containers, container)]
-    hosts = networks.hosts_file(endpoints, config.hostname, config.domainname, extra)
+    linked = host_rows(containers, container)
+    hosts = networks.hosts_file(endpoints, config.hostname, config.domainname, host.extra_hosts or (), linked)
     resolv_conf = networks.resolv_conf(endpoints, host.dns or (), host.dns_search or (), host.dns_options or ())
     return {"hosts": hosts.encode(), "resolv.conf": resolv_conf.encode()}
 

@@ -97,17 +97,19 @@ def linking(containers: Containers, container: Container) -> list[Container]:
     ]
 
 
-def host_entries(containers: Containers, container: Container) -> list[str]:
-    """ "name:address" for every name of every linked container that runs, where both are in the default network."""
-    entries = []
+def host_rows(containers: Containers, container: Container) -> list[tuple[str, str]]:
+    """(address, names) of every link to a container that runs, where both are in the default network. The names are as
+    dockerd has them in /etc/hosts: alias, hostname, and the container's own where the alias is another."""
+    rows = []
     for alias, id in container.record.links.items():
         other = containers.by_id.get(id)
         endpoint = other.endpoints.get(DEFAULT) if other is not None and DEFAULT in container.endpoints else None
         if other is None or endpoint is None or not (address := endpoint.settings.get("IPAddress")):
             continue
-        names = (alias, other.record.config.hostname, other.record.name)
-        entries += [f"{name}:{address}" for name in names if name]
-    return list(dict.fromkeys(entries))
+        name = other.record.name
+        names = (alias, other.record.config.hostname, name if name != alias else "")
+        rows.append((address, " ".join(filter(None, names))))
+    return rows
 
 
 def environment(containers: Containers, container: Container) -> list[str]:

@@ -90,13 +90,22 @@ def _by_label(containers: Containers, values: frozenset[str]) -> _Test:
 
 
 def _by_ancestor(containers: Containers, values: frozenset[str]) -> _Test:
-    ids = set()
+    """Of these images, and of those that were committed from containers of them, and so on."""
+    images, ids = containers.stores.images, set()
     for value in values:
         try:
-            ids.add(containers.stores.images.resolve(value).id)
+            ids.add(images.resolve(value).id)
         except (NotFound, Invalid):
             continue
-    return lambda c: c.record.image_id in ids
+    known: dict[str, bool] = {}
+
+    def test(c: Container) -> bool:
+        id = c.record.image_id
+        if id not in known:
+            known[id] = not ids.isdisjoint(images.lineage(id))
+        return known[id]
+
+    return test
 
 
 def _by_network(containers: Containers, values: frozenset[str]) -> _Test:

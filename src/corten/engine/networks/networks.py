@@ -177,10 +177,15 @@ class Networks:
         await self.resolver.serve(container_id, sockets, servers or self.config.dns)
 
     def hosts_file(
-        self, endpoints: Sequence[Endpoint], hostname: str, domainname: str = "", extra: Iterable[str] = ()
+        self,
+        endpoints: Sequence[Endpoint],
+        hostname: str,
+        domainname: str = "",
+        extra: Iterable[str] = (),
+        linked: Iterable[tuple[str, str]] = (),
     ) -> str:
-        """/etc/hosts of a container. Raises Invalid for an extra host that cannot be."""
-        return self._files.hosts(endpoints, hostname, domainname, extra)
+        """/etc/hosts of a container; `linked` are rows of (address, names). Invalid for an extra host that cannot be."""
+        return self._files.hosts(endpoints, hostname, domainname, extra, linked)
 
     def resolv_conf(
         self,
