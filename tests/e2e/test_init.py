@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from corten import __version__
 from corten.runtime import docker_init
-from e2e_parts.clients import CORTEN, Client
+from e2e_parts.clients import CORTEN, Client, execute
 from e2e_parts.cortend import CORTEND, IMAGE, Cortend
 from e2e_parts.others import need
 
@@ -74,18 +75,21 @@ def test_none_where_the_processes_are_another_s(cli: Client) -> None:
 
 
 def test_info_names_it(daemon: Cortend, nothing_left: None) -> None:
-    assert daemon.get("/info")["InitBinary"] == "docker-init"
+    info = daemon.get("/info")
+    assert info["InitBinary"] == "docker-init" and info["InitCommit"]["ID"] == f"corten {__version__}"
+    assert info["RuncCommit"]["ID"] == f"corten {__version__}" and info["ContainerdCommit"]["ID"] == "N/A"
 
 
 @pytest.mark.parametrize("place", ["own", "noexec"])
 def test_another_init_and_a_data_root_that_nothing_is_run_from(tmp_path: Path, place: str) -> None:
     """`init-path` goes before ours; and ours works where the data root is mounted noexec."""
-    need("tini", "unshare")
+    need("tini", "tini-static", "runc", "unshare")
     root = Path(tempfile.mkdtemp(prefix="ce-"))
     root.chmod(0o755)
     (root / "d").mkdir()
     if place == "own":
-        daemon = Cortend(root, "--init-path", shutil.which("tini-static") or "/usr/bin/tini-static")
+        runtime = ("--add-runtime", f"theirs={shutil.which('runc')}", "--default-runtime", "theirs")
+        daemon = Cortend(root, "--init-path", shutil.which("tini-static") or "", *runtime)
     else:
         script = f'mount -t tmpfs -o noexec tmpfs {root}/d && exec "$@"'
         daemon = Cortend(root, program=["unshare", "-m", "sh", "-c", script, "sh", str(CORTEND)])
@@ -96,6 +100,10 @@ def test_another_init_and_a_data_root_that_nothing_is_run_from(tmp_path: Path, p
         ours = docker_init.executable(os.uname().machine)
         assert ours is not None and said.code == 0, said
         assert (int(said.out) == len(ours)) == (place == "noexec")
+        if place == "own":
+            for key, program in (("InitCommit", "tini-static"), ("RuncCommit", "runc")):
+                version = daemon.get("/info")[key]["ID"]
+                assert version and version in execute([program, "--version"]).out
         client.close()
     finally:
         daemon.stop()

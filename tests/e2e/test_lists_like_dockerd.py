@@ -170,9 +170,15 @@ def test_a_prune_of_all_takes_spare_names(engines: tuple[Client, Client, Path]) 
 LIFE = f"""
 run --name first --network none -v vol:/data -v /anon -v /tmp:/tmp:ro -v other:/ro:ro app:1 true
 restart -t 0 first
+cp first:/own -
+cp /proc/version first:/data/file
+cp first:/nosuch -
 rm -v first
 run -d --name second --network none -v vol:/data app:1 {SLEEP}
 restart -t 0 second
+cp second:/own -
+cp /proc/version second:/data/file
+export second
 kill second
 run -d --name third --network none --mount type=volume,src=vol,dst=/x app:1 {SLEEP}
 run -d --name fourth --network none --volumes-from third app:1 {SLEEP}
@@ -189,7 +195,10 @@ def volume_events(client: Client, since: str) -> list[str]:
     done = client("events", "--since", since, "--until", f"{time.time():.9f}", "--format", template)
     ids = dict.fromkeys(re.findall(r"[0-9a-f]{64}", done.out))
     text = re.sub(r"[0-9a-f]{64}", lambda found: f"id{list(ids).index(found[0])}", done.out)
-    shown = ("volume mount", "volume unmount", "volume destroy", "container start", "container destroy")
+    volumes, containers = "mount unmount destroy", "start destroy archive-path extract-to-dir export"
+    shown = tuple(
+        [f"volume {verb} " for verb in volumes.split()] + [f"container {verb} " for verb in containers.split()]
+    )
     return [re.sub(r'"image":.*', "", line) for line in text.splitlines() if line.startswith(shown)]
 
 
@@ -202,7 +211,7 @@ def grouped(lines: list[str]) -> list[str]:
 
 
 def test_events_of_volumes(engines: tuple[Client, Client, Path]) -> None:
-    """But for a copy out of a container: that mounts its volumes with dockerd, and not with us while it runs."""
+    """Runs, restarts and copies."""
     *clients, root = engines
     seen = []
     for client in clients:
@@ -214,4 +223,4 @@ def test_events_of_volumes(engines: tuple[Client, Client, Path]) -> None:
         seen.append(grouped(volume_events(client, since)))
     theirs, ours = seen
     assert ours == theirs
-    assert sum(" mount " in line for line in ours) == sum(" unmount " in line for line in ours) == 11
+    assert sum(" mount " in line for line in ours) == sum(" unmount " in line for line in ours) == 11 + 4 * 3 + 3

@@ -10,7 +10,6 @@ from corten.api.call import Call, encode, json_answer, upload
 from corten.api.routes import Route
 from corten.api.streams import begin, pieces, whole_or_pieces
 from corten.engine.containers import commit as container_commit
-from corten.engine.containers.container import Container
 from corten.images.commit import Request
 from corten.spec.docker import times
 from corten.spec.docker.config import Config
@@ -24,10 +23,6 @@ def _stat_header(found: Json) -> dict[str, str]:
     return {_STAT: base64.b64encode(encode(shown)).decode()}
 
 
-def _publish(call: Call, container: Container, action: str) -> None:
-    call.engine.containers.publish(container, action)
-
-
 async def look(call: Call) -> web.StreamResponse:
     container = call.engine.containers.get(call.path["id"])
     found = await call.engine.trees.look(container, call.file_name("path"))
@@ -37,7 +32,6 @@ async def look(call: Call) -> web.StreamResponse:
 async def fetch(call: Call) -> web.StreamResponse:
     container = call.engine.containers.get(call.path["id"])
     async with call.engine.trees.fetch(container, call.file_name("path")) as (found, data):
-        _publish(call, container, "archive-path")
         return await pieces(await begin(call, "application/x-tar", _stat_header(found)), data)
 
 
@@ -45,7 +39,6 @@ async def put(call: Call) -> web.StreamResponse:
     container = call.engine.containers.get(call.path["id"])
     strict, owners = call.flag("noOverwriteDirNonDir"), call.flag("copyUIDGID")
     await call.engine.trees.put(container, call.file_name("path"), upload(call.request), strict, owners)
-    _publish(call, container, "extract-to-dir")
     return web.Response()
 
 
@@ -58,7 +51,6 @@ async def changes(call: Call) -> web.StreamResponse:
 async def export(call: Call) -> web.StreamResponse:
     container = call.engine.containers.get(call.path["id"])
     async with call.engine.trees.export(container) as data:
-        _publish(call, container, "export")
         return await pieces(await begin(call, "application/octet-stream"), data)
 
 

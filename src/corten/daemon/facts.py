@@ -79,6 +79,7 @@ def gather(config: Config, own_init: str) -> tuple[HostFacts, tuple[str, ...]]:
         gid_map=gids,
         thermal_paths=tuple(sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle"))),
         init_path=config.init_path or own_init or next((path for path in _INITS if os.path.exists(path)), ""),
+        own_init=bool(own_init) and not config.init_path,
         devices=host_devices,
         runtimes=names(config.runtimes),
         default_runtime=config.default_runtime,

@@ -11,6 +11,7 @@ from collections import Counter
 from corten import __version__
 from corten.aio.threads import to_walk_thread
 from corten.engine import machine as machine_of
+from corten.engine import programs
 from corten.engine.configuration import Configuration
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.list import summaries
@@ -19,6 +20,7 @@ from corten.engine.containers.stats import total_memory
 from corten.engine.events import Events
 from corten.engine.networks.networks import Networks
 from corten.engine.volumes import Volumes
+from corten.errors import Invalid
 from corten.images.images import Images
 from corten.plan import runtimes
 from corten.spec.docker import times
@@ -79,7 +81,9 @@ class System:
     async def info(self) -> Json:
         """GET /info."""
         settings, facts = self._configuration.settings, self._configuration.facts
-        images = await asyncio.to_thread(self._images.list)
+        images, *versions = await asyncio.gather(
+            asyncio.to_thread(self._images.list), self._runtime_version(), self._init_version()
+        )
         pools = [{"Base": base, "Size": size} for base, size in settings.address_pools]
         return {
             "ID": self._id,
@@ -118,13 +122,24 @@ class System:
             "Isolation": "",
             "InitBinary": facts.init_path.rpartition("/")[2],
             "ContainerdCommit": _NOT_THERE,
-            "RuncCommit": _NOT_THERE,
-            "InitCommit": _NOT_THERE,
+            **dict(zip(("RuncCommit", "InitCommit"), map(_commit, versions))),
             "SecurityOptions": list(settings.security_options),
             "CDISpecDirs": list(settings.cdi_spec_dirs),
             **({"DefaultAddressPools": pools} if pools else {}),
             "Warnings": [*settings.warnings, *self._networks.warnings] or None,
         }
+
+    async def _runtime_version(self) -> str:
+        """Of the default runtime, as dockerd."""
+        try:
+            found = runtimes.find(self._configuration.facts.default_runtime, self._configuration.settings.runtimes)
+        except Invalid:  # it is configured, and not there
+            return ""
+        return _OURS if found.ours else await programs.version(found.path)
+
+    async def _init_version(self) -> str:
+        facts = self._configuration.facts
+        return _OURS if facts.own_init else await programs.version(facts.init_path)
 
     def _counts(self) -> Json:
         states = [container.status for container in self._containers.by_id.values()]
@@ -180,6 +195,7 @@ class System:
 
 _NO_GO = f"none (Python {platform.python_version()})"
 _NOT_THERE = {"ID": "N/A", "Expected": "N/A"}  # dockerd's words for a version that it does not know
+_OURS = f"corten {__version__}"
 
 _NO_SWARM: Json = {
     "NodeID": "",
@@ -189,6 +205,10 @@ _NO_SWARM: Json = {
     "Error": "",
     "RemoteManagers": None,
 }
+
+
+def _commit(version: str) -> Json:
+    return {"ID": version, "Expected": version} if version else _NOT_THERE
 
 
 def _controls(controls: frozenset[str]) -> Json:

@@ -69,6 +69,7 @@ class HostFacts:
     uid_map        the daemon's userns-remap; empty when containers share the host's ids
     thermal_paths  existing /sys/devices/system/cpu/cpuN/thermal_throttle, masked beside Docker's fixed list
     init_path      the init binary of `--init` on the host; "" when there is none
+    own_init       whether that is ours
     bounds         the daemon's own hard limits by ulimit (-1: none) where it may not go beyond; empty with
                    CAP_SYS_RESOURCE, as is `lowest_oom_score_adj` the lowest that there is
     """
@@ -87,6 +88,7 @@ class HostFacts:
     gid_map: tuple[IdRange, ...] = ()
     thermal_paths: tuple[str, ...] = ()
     init_path: str = ""
+    own_init: bool = False
     init_args: tuple[str, ...] = ()
     devices: Callable[[str], Sequence[DeviceNode]] = no_devices
     runtimes: frozenset[str] = runtimes.names({})

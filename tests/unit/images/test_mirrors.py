@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from corten.registry.client import registry, repository
 from corten.registry.client.registry import Settings
 from corten.registry.client.sources import Rule
 from image_parts import tars
@@ -55,7 +56,8 @@ async def test_a_mirror_that_has_all_of_it(store: Store, origin: Scripted, mirro
     await pull(store, origin, f"http://{mirror.host}/cache")
     arrived(store, origin)
     assert origin.requests == []
-    assert {request.path.rpartition("/b/")[0] for request in mirror.requests} == {"/v2/cache/a"}
+    first, *others = (request.path for request in mirror.requests)
+    assert first == "/v2/" and {path.rpartition("/b/")[0] for path in others} == {"/v2/cache/a"}
 
 
 @pytest.mark.parametrize("wrong", ["absent", "no-tag", "no-layer", "other-layer", "error"])
@@ -103,6 +105,38 @@ async def test_a_mirror_is_tried_once(store: Store, origin: Scripted, mirror: Sc
     asked = [request.path for request in mirror.requests]
     assert sorted(asked) == sorted(set(asked)), "asked twice"
     assert not any("Retrying" in message.get("status", "") for message in messages)
+
+
+@pytest.mark.parametrize("silent", ["/v2/", "1", "token", "layer"])
+async def test_a_silent_mirror_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, origin: Scripted, mirror: Scripted, silent: str
+) -> None:
+    """It takes the connection and says nothing; the last place may be as slow as it is."""
+    for module, name in ((repository, "FIRST_ANSWER"), (registry, "MIRROR_STALL")):
+        monkeypatch.setattr(module, name, 0.3)
+    layer = digest(IMAGE.layers[1])
+
+    async def hold(request: web.Request) -> web.StreamResponse | None:
+        if silent == "token" and not request.path.endswith("/token"):
+            asks = f'Bearer realm="http://{mirror.host}/token",service="x"'
+            return web.Response(status=401, headers={"WWW-Authenticate": asks})
+        if request.path.endswith(layer if silent == "layer" else silent):
+            await asyncio.sleep(60)
+        return None
+
+    async def slow(request: web.Request) -> web.StreamResponse | None:
+        await asyncio.sleep(0.6)
+        return None
+
+    mirror.before, origin.before = hold, slow
+    store = Store(tmp_path / "root", stall=20)
+    try:
+        async with asyncio.timeout(15):
+            messages = await pull(store, origin, f"http://{mirror.host}")
+        assert messages[-1]["status"].startswith("Status: Downloaded newer image"), messages[-1]
+        arrived(store, origin)
+    finally:
+        await store.close()
 
 
 async def test_only_mirrors(store: Store, origin: Scripted, mirror: Scripted) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from corten.engine.configuration import Configuration
 from corten.engine.containers.container import Container
+from corten.engine.containers.volume_events import MountedVolumes
+from corten.engine.events import Events
 from corten.engine.subpaths import with_subpaths
 from corten.errors import Conflict, CortenError, Invalid, NotFound, Unsupported
 from corten.instance.contract import Changes, Export, Fetch, Layer, Look, Put
@@ -23,10 +25,20 @@ from corten.tasks.contract import TreeWork
 class ContainerTrees:
     """Every method may raise NotFound, Conflict (the container is going), Invalid, Forbidden, Exhausted, Failed."""
 
-    def __init__(self, trees: Snapshots, work: TreeWork, configuration: Configuration) -> None:
+    def __init__(
+        self,
+        trees: Snapshots,
+        work: TreeWork,
+        configuration: Configuration,
+        events: Events,
+        publish: Callable[[Container, str], None],
+    ) -> None:
+        """`publish` is for a container's events."""
         self._trees = trees
         self._work = work
         self._configuration = configuration
+        self._events = events
+        self._publish = publish
 
     async def look(self, container: Container, path: str) -> Json:
         """{"name", "size", "mode" (Go's), "mtime" (nanoseconds), "linkTarget"} of a path."""
@@ -39,6 +51,7 @@ class ContainerTrees:
         """The same, and the tar of what is there, named by its last component."""
         request = Fetch(check(path))
         async with self._tree(container) as (work, where, fds), work.stream(request, where, fds) as answer:
+            self._publish(container, "archive-path")
             yield answer
 
     async def put(
@@ -52,6 +65,7 @@ class ContainerTrees:
         async with self._tree(container, write=True) as (work, where, fds):
             # Decompressed here, and not by anything of the container's.
             await work.pour(request, decoded(body), where, fds)
+            self._publish(container, "extract-to-dir")
 
     @asynccontextmanager
     async def export(self, container: Container) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -60,6 +74,7 @@ class ContainerTrees:
             self._tree(container, bare=True) as (work, where, fds),
             work.stream(Export(), where, fds) as (_, data),
         ):
+            self._publish(container, "export")
             yield data
 
     def changes(self, container: Container) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
@@ -113,6 +128,8 @@ class ContainerTrees:
         where: Json = {"container": container.id, "bare": bare, **self._ids(container)}
         async with AsyncExitStack() as held:
             fds = await _lock_stopped(container, held) if write else _running(container)
+            if not bare:  # as dockerd, which mounts them for it, also when the container has them already
+                MountedVolumes(self._events, container, held).mounted()
             if fds is None:
                 with _named(container):
                     yield _own_work(container), {}, ()

@@ -1,4 +1,5 @@
-"""Events of volumes, named and anonymous: `mount` at a container's start, `unmount` at its end. Binds have none."""
+"""Events of volumes, named and anonymous: `mount` at a container's start, `unmount` at its end, and both around a copy
+into or out of it. Binds have none."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from corten.plan.facts import MountPoint
 
 
 class MountedVolumes:
-    """What is on the stack of a run for them: an `unmount` for each `mount` that has been published.
+    """What is on the stack of a run, or of a copy, for them: an `unmount` for each `mount` that has been published.
 
     It is pushed before the networks, so that it comes after their `disconnect`, as dockerd's does.
     """

@@ -184,7 +184,7 @@ class Networks:
         extra: Iterable[str] = (),
         linked: Iterable[tuple[str, str]] = (),
     ) -> str:
-        """/etc/hosts of a container; `linked` are rows of (address, names). Invalid for an extra host that cannot be."""
+        """/etc/hosts of a container; `linked` are rows of (address, names). Invalid for a bad extra host."""
         return self._files.hosts(endpoints, hostname, domainname, extra, linked)
 
     def resolv_conf(

@@ -28,6 +28,7 @@ from corten.spec.oci_image import Descriptor
 from corten.spec.reference import DEFAULT_DOMAIN, Reference, check_domain
 from corten.store.blobs import Blobs
 
+MIRROR_STALL = 15.0  # seconds without a byte
 UPLOADS = 5  # as dockerd's max-concurrent-uploads
 _ACCEPT = ", ".join(oci_image.MANIFESTS + oci_image.INDEXES)
 _MAX_REFERRERS = 8 << 20  # bytes of a page
@@ -97,18 +98,20 @@ class Registry:
     def sources(self, reference: Reference, auth: Mapping[str, Any] | None) -> list[Repository]:
         """Where the repository may be read, in the order to ask: mirrors first. Credentials are not for them.
 
-        All but the last are tried once: behind a place that fails there is another one.
+        All but the last are tried once and are not waited for: behind a place that fails there is another one.
         """
         *others, last = self._sources.of(reference)
-        return [*(self._at(source, reference, auth, 1) for source in others), self._at(last, reference, auth)]
+        brief = {"attempts": 1, "patience": min(MIRROR_STALL, self._stall)}
+        return [*(self._at(source, reference, auth, **brief) for source in others), self._at(last, reference, auth)]
 
-    def _at(
-        self, source: Source, reference: Reference, auth: Mapping[str, Any] | None, attempts: int | None = None
-    ) -> Repository:
-        auth, attempts = auth or {}, attempts or self._attempts
+    def _at(self, source: Source, reference: Reference, auth: Mapping[str, Any] | None, **brief: Any) -> Repository:
+        """`brief`: how it differs where another source is left."""
+        auth = auth or {}
         own = source.domain == reference.domain or (source.domain and auth.get("serveraddress"))
         known = credentials(auth, source.domain) if own else Credentials()
-        return Repository(self._web, source, reference.familiar_name, known, self._pause, attempts=attempts)
+        return Repository(
+            self._web, source, reference.familiar_name, known, self._pause, **{"attempts": self._attempts, **brief}
+        )
 
     async def login(self, auth: Mapping[str, Any]) -> str:
         """Try the credentials at the registry that they name (Docker Hub's, when none).

@@ -27,6 +27,7 @@ from corten.registry.client.web import Tls, Web
 MAX_REDIRECTS = 10
 _API = ("/v2/", "/v1/")
 ATTEMPTS = 5
+FIRST_ANSWER = 5.0  # seconds; dockerd waits 15 for a mirror's answer to /v2/
 _RETRY = (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, TimeoutError)
 T = TypeVar("T")
 Body = bytes | AsyncIterator[bytes]
@@ -36,7 +37,8 @@ Waiting = Callable[[float], None]  # called with the seconds that a retry waits
 class Repository:
     """`name` is the repository's in its short form. `pause` is the first wait between attempts, in seconds; it doubles
     each time. Without a path it is good only for `check`. `offline` asks the authentication server for an identity
-    token, which is then `identity_token`.
+    token, which is then `identity_token`. `patience` is for a place that has another one behind it: how many seconds it
+    may be silent, when it has said within FIRST_ANSWER that it is there at all.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class Repository:
         pause: float = 1.0,
         offline: bool = False,
         attempts: int = ATTEMPTS,
+        patience: float | None = None,
     ) -> None:
         self._web = web
         self._endpoint = source.endpoint
         self._path = source.path
         self._attempts = attempts
+        self._patience = patience
         self.name = name
         self._credentials = credentials
         self._pause = pause
@@ -63,7 +67,7 @@ class Repository:
         self._authorizing = asyncio.Lock()
         self._scheme = source.endpoint.schemes[0]
         self._reached = False
-        self._probed = source.endpoint.is_settled
+        self._probed = source.endpoint.is_settled and patience is None
 
     @property
     def address(self) -> str:
@@ -217,7 +221,21 @@ class Repository:
         await self.retry(once)
 
     async def _probe(self) -> None:
-        """Find out whether TLS may be done without, by the registry's addresses, and then whether it has TLS."""
+        """Find out whether TLS may be done without, by the registry's addresses, and then whether it has TLS.
+
+        TimeoutError when it is not to be waited for, and does not answer.
+        """
+        if self._patience is not None:
+            async with asyncio.timeout(min(self._patience, FIRST_ANSWER)):
+                await self._find_out()
+                response = await self._web.request("GET", f"{self.root}/v2/", {}, self._tls())
+                await response.content.readany()  # most often all of it: the connection can be used again
+                response.release()
+        else:
+            await self._find_out()
+        self._probed = True
+
+    async def _find_out(self) -> None:
         self._endpoint = endpoint = await settled(self._endpoint)
         *first, self._scheme = endpoint.schemes
         for scheme in first:
@@ -227,7 +245,6 @@ class Repository:
                 continue
             self._scheme = scheme
             break
-        self._probed = True
 
     def _is_ours(self, url: str) -> bool:
         """Whether credentials may go there: to the registry's API. What else is on its host and port may be a store of
@@ -245,7 +262,7 @@ class Repository:
             if authorization and self._is_ours(url):
                 sent["Authorization"] = authorization
             tls = self._tls() if same else True
-            response = await self._web.request("GET", url, sent, tls)
+            response = await self._web.request("GET", url, sent, tls, patience=self._patience)
             self._reached = True
             if response.status not in (301, 302, 303, 307, 308):
                 return response
@@ -285,7 +302,8 @@ class Repository:
         scopes = [*scope.split(), *(f"repository:{path}:pull" for path in sorted(self.beside))]
         try:
             known = self._credentials
-            token = await tokens.fetch(self._web, realm, service, scopes, known, self._tls_of, self._offline)
+            async with asyncio.timeout(self._patience):
+                token = await tokens.fetch(self._web, realm, service, scopes, known, self._tls_of, self._offline)
         except aiohttp.ClientConnectorError as error:
             raise errors.connection_error(error, realm) from error
         self.identity_token = token.identity

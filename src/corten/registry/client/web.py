@@ -42,7 +42,7 @@ class Web:
         it is sent, that limit is the caller's.
         """
         waiting = patience or self._stall
-        limit = None if isinstance(data, AsyncIterator) else CONNECT + waiting + self._stall
+        limit = None if isinstance(data, AsyncIterator) else CONNECT + waiting + min(self._stall, waiting)
         async with asyncio.timeout(limit):
             return await self._open().request(
                 method,
