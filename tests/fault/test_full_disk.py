@@ -35,11 +35,12 @@ class Full(Fragile):
         (self.data / "filling").unlink()
 
     def said(self, method: str, path: str, body: object = None) -> str:
-        """The error of a request that has to fail for want of space: one line that says so."""
+        """The error of a request that has to fail for want of space: one line that says so, and where."""
         status, answer = self.ask(method, path, body)
         assert status == 500, (path, status, answer)
         message = str(answer["message"])
         assert "no space left" in message.lower() and "\n" not in message and "Traceback" not in message, message
+        assert f"{self.root}/" in message, message
         return message
 
 
@@ -85,9 +86,10 @@ def test_create_start_and_volumes(daemon: Full) -> None:
     trees = set(os.listdir(daemon.data / "snapshots"))
     long = "y" * 1_000_000
     body = {"Image": "corten/busybox", "Cmd": ["true", long], "Env": [f"X={long}"], "Labels": {"x": long}}
-    status, answer = daemon.ask("POST", "/containers/create?name=big", body)
-    assert status == 500 and "no space left" in answer["message"].lower(), answer
+    daemon.said("POST", "/containers/create?name=big", body)
     daemon.said("POST", f"/containers/{waiting}/start")
+    assert daemon.inside(running, "sh", "-c", "head -c 100000 /dev/zero > /tmp/x")[0] == 1
+    daemon.said("POST", f"/commit?container={running}&repo=big", {"Labels": {"x": long}})
     assert len(daemon.containers()) == records
     assert set(os.listdir(daemon.data / "snapshots")) - {".trash"} == trees - {".trash"}
     assert daemon.inside(running, "echo", "still here") == (0, "still here\n")

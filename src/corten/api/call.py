@@ -29,6 +29,7 @@ from corten.spec.docker.decode import decode
 from corten.spec.docker.filters import Filters
 from corten.spec.docker.struct import Struct
 from corten.spec.json import Json
+from corten.units.durations import in_go
 
 S = TypeVar("S", bound=Struct)
 MAX_BODY = 4 << 20
@@ -158,7 +159,7 @@ async def _next_piece(content: StreamReader) -> bytes:
         async with asyncio.timeout(PATIENCE):
             return await content.readany()
     except TimeoutError:
-        raise BodyTimeout(f"nothing has come of the request's body for {PATIENCE:g} seconds") from None
+        raise BodyTimeout(f"nothing has come of the request's body for {in_go(PATIENCE)}") from None
 
 
 async def read_body(request: web.BaseRequest, limit: int = MAX_BODY) -> bytes:

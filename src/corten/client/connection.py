@@ -83,7 +83,9 @@ class Connection:
             if self._buffer and deadline is None:
                 deadline = time.monotonic() + HEAD_SECONDS
             if deadline is not None and not self._readable(deadline):
-                raise BadAnswer(f"the daemon did not end its answer's headers within {HEAD_SECONDS:g} seconds")
+                from corten.units.durations import in_go
+
+                raise BadAnswer(f"the daemon did not end its answer's headers within {in_go(HEAD_SECONDS)}")
             if not self._fill():
                 self._say_why_closed()
         head, length = found

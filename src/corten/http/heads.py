@@ -20,6 +20,8 @@ from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
+from corten.units.durations import in_go
+
 MAX_HEAD = 1 << 20  # bytes, as Go's server
 HEAD_SECONDS = 60.0  # from the first byte of a head that has begun to its last
 _INVITED = web.RequestKey("invited", bool)
@@ -89,7 +91,7 @@ class BoundedHeads(RequestHandler):
             self._deadline = None
 
     def _too_slow(self) -> None:
-        self._refuse(408, f"the head of the request did not end within {HEAD_SECONDS:g} seconds")
+        self._refuse(408, f"the head of the request did not end within {in_go(HEAD_SECONDS)}")
 
     def _refuse(self, status: int, text: str) -> None:
         """The last answer on this connection, behind those to what came before; nothing more is read."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from corten.errors import Invalid, Unavailable, Unsupported
 from corten.store.compression import Decoder, detect
 from corten.store.following import Following
+from corten.units.durations import in_go
 
 CODECS = ("tar", "gzip", "zstd")  # archives that a user chose may have others
 SILENCE = 600.0  # seconds that an unpacking process may have a disk to wait for
@@ -122,7 +123,7 @@ class Pump:
         while not self._room.poll(_LOOK):
             self._check()
             if time.monotonic() > given_up:
-                raise Unavailable(f"layer {self._name}: the unpacking process has read nothing for {SILENCE:g} seconds")
+                raise Unavailable(f"layer {self._name}: the unpacking process has read nothing for {in_go(SILENCE)}")
 
     def _check(self) -> None:
         if self._stop.is_set():

@@ -14,6 +14,7 @@ import time
 
 from corten.errors import Failed, Unsupported
 from corten.spec.json import Json
+from corten.units.durations import in_go
 
 
 def check(spec: Json) -> None:
@@ -49,7 +50,7 @@ def _run(hook: Json, kind: str, state: bytes) -> None:
         os.close(writer)
     status = _wait(pid, hook.get("timeout"))
     if status is None:
-        raise Failed(f"{kind} hook {path} did not end within {hook['timeout']} s")
+        raise Failed(f"{kind} hook {path} did not end within {in_go(hook['timeout'])}")
     if status:
         raise Failed(f"{kind} hook {path} exited with {status}")
 

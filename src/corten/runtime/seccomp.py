@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corten.errors import Invalid, Unsupported
+from corten.kernel.full_disk import writing
 from corten.spec import syscalls
 
 Json = dict[str, Any]
@@ -362,6 +363,7 @@ def _store(path: Path, program: bytes) -> bytes:
     """No fsync: the content carries its own hash, and a lost file costs one compilation."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_bytes(hashlib.sha256(program).digest() + program)
+    with writing(temporary):
+        temporary.write_bytes(hashlib.sha256(program).digest() + program)
     temporary.rename(path)
     return program

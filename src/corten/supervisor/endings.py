@@ -12,6 +12,8 @@ import json
 import os
 from typing import Any
 
+from corten.kernel.full_disk import writing
+
 EXIT = "exit.json"
 STATE = "state.json"
 _ROOM = 4096  # bytes
@@ -22,9 +24,11 @@ def reserve_exit(bundle: str) -> None:
     """Remove the last run's exit.json, and let this run's have its room now: at its end the disk may be full."""
     remove_exit(bundle)
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(os.path.join(bundle, _temporary(EXIT)), flags, 0o600)
+    path = os.path.join(bundle, _temporary(EXIT))
+    fd = os.open(path, flags, 0o600)
     try:
-        os.write(fd, bytes(_ROOM))
+        with writing(path):
+            os.write(fd, bytes(_ROOM))
     finally:
         os.close(fd)
 

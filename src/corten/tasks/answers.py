@@ -12,6 +12,7 @@ from corten.error_codec import decode
 from corten.errors import CortenError, Failed, Unavailable
 from corten.spec.json import Json
 from corten.supervisor import wire
+from corten.units.durations import in_go
 
 Answer = tuple[Json, list[int]]
 HELPER = 60.0  # seconds for a process that has to be forked first, to look at a disk
@@ -30,7 +31,7 @@ async def answer(connection: socket.socket, decoder: wire.Decoder, seconds: floa
                 if not wire.receive(connection, decoder):
                     raise Failed("a helper process ended without an answer; see launcher.log")
     except TimeoutError:
-        raise Unavailable(f"a helper process has not answered within {seconds:g} seconds") from None
+        raise Unavailable(f"a helper process has not answered within {in_go(seconds)}") from None
     except wire.ProtocolError as error:
         decoder.close()
         raise Failed(f"a helper process answers what is no answer: {error}") from error
@@ -98,7 +99,7 @@ async def _within_silence(event: Coroutine[Any, Any, None], what: str) -> None:
         async with asyncio.timeout(SILENCE):
             await event
     except TimeoutError:
-        text = f"a helper process {what} nothing for {SILENCE:g} seconds"
+        text = f"a helper process {what} nothing for {in_go(SILENCE)}"
         raise Unavailable(text) from None
 
 

@@ -18,6 +18,7 @@ from corten.errors import Invalid, NotFound, Unavailable, Unsupported
 from corten.spec.json import Json
 from corten.supervisor.procfs import open_process, open_tree
 from corten.tasks.contract import ProcessTable
+from corten.units.durations import in_go
 
 _NAMES = {"network": "net", "mount": "mnt"}  # OCI's words for namespaces, where /proc has others
 _FIELDS = ("rx_bytes", "rx_packets", "rx_errors", "rx_dropped", "tx_bytes", "tx_packets", "tx_errors", "tx_dropped")
@@ -129,7 +130,7 @@ async def _ps(words: Sequence[str]) -> str:
             output, errors = await process.communicate()
     except TimeoutError:
         process.kill()
-        raise Unavailable(f"ps has not answered within {_PATIENCE:g} seconds") from None
+        raise Unavailable(f"ps has not answered within {in_go(_PATIENCE)}") from None
     if process.returncode:
         said = errors.decode(errors="replace").strip().splitlines()  # the rest is how to call it
         raise Invalid(f"ps: {said[0].removeprefix('ps: ') if said else f'it ended with {process.returncode}'}")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from corten.kernel.full_disk import writing
 from corten.spec.id_map import IdRange
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
@@ -61,5 +62,6 @@ class LauncherWorkers:
             os.close(fd)
         for given in unexpected:
             os.close(given)
-        found: Json = content(answer)
+        with writing(directory):
+            found: Json = content(answer)
         return found

@@ -79,6 +79,11 @@ def go_duration(nanoseconds: int) -> str:
     return sign + text
 
 
+def in_go(seconds: float) -> str:
+    """Seconds in Go's text, for messages: 10s, 1m0s."""
+    return go_duration(round(seconds * SECOND))
+
+
 def _trimmed(value: int, scale: int) -> str:
     whole, part = divmod(value, scale)
     if not part:

@@ -24,6 +24,7 @@ from corten.plan.process import exec_process
 from corten.spec.docker.exec import ExecConfig
 from corten.spec.json import Json
 from corten.tasks.contract import ExecSpec, Exit, Stream, Task
+from corten.units.durations import in_go
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ class Execs:
                     await exec.ended.wait()
             except TimeoutError:
                 await _kill(exec)
-                return -1, f"Health check exceeded timeout ({seconds:g}s)"
+                return -1, f"Health check exceeded timeout ({in_go(seconds)})"
         return exec.exit_code or 0, output.decode(errors="replace")
 
     async def resize(self, exec: Exec, rows: int, columns: int) -> None:

@@ -18,6 +18,7 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.links import host_rows
 from corten.errors import Unavailable
+from corten.kernel.full_disk import writing
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ def _put(container: Container, name: str, data: bytes) -> None:
 
     Truncated behind, not emptied before: ext4 takes that for a replacement and waits with its close for the disk.
     """
-    with open(_open(container, name), "wb", buffering=0) as file:
+    with writing(container.bundle / name), open(_open(container, name), "wb", buffering=0) as file:
         rest = memoryview(data)
         while rest:
             rest = rest[file.write(rest) :]

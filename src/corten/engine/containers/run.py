@@ -32,6 +32,7 @@ from corten.engine.containers.volume_events import MountedVolumes
 from corten.engine.subpaths import with_subpaths
 from corten.errors import Conflict, CortenError, Invalid, NotFound, NotModified, StartFailed, Unavailable
 from corten.kernel import paths
+from corten.kernel.full_disk import writing
 from corten.plan import bundle, runtimes
 from corten.plan.cdi import apply
 from corten.plan.document import container_spec
@@ -189,7 +190,8 @@ async def _acquire(
             spec = container_spec(inputs, _facts(containers.configuration, record.host_config))
             if record.host_config.device_requests:
                 await _add_devices(containers.configuration, spec, record.host_config)
-            (container.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
+            with writing(container.bundle / "config.json"):
+                (container.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
         made = replace(
             make_bundle(container, containers.configuration.settings, rootfs=rootfs),
             cgroup=spec["linux"]["cgroupsPath"],

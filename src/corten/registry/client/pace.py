@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from corten.errors import Unavailable
+from corten.units.durations import in_go
 
 LEAST = 1024  # bytes a second, on average over WINDOW: a fifth of a modem's
 WINDOW = 120.0  # seconds
@@ -29,7 +30,7 @@ class Pace:
             return
         if self._bytes < LEAST * seconds:
             raise Unavailable(
-                f"registry sends too slowly: {self._bytes} bytes in {seconds:.0f} seconds, where {LEAST} bytes a "
+                f"registry sends too slowly: {self._bytes} bytes in {in_go(round(seconds))}, where {LEAST} bytes a "
                 "second are the least; what has come of a layer is kept for the next pull"
             )
         self._begin += seconds

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable
 from aiohttp import web
 
 from corten.registry.server.answers import Refusal
+from corten.units.durations import in_go
 
 IDLE = 300.0  # seconds
 _PLAIN = {"Accept-Encoding": "identity"}
@@ -47,4 +48,4 @@ async def _in_time(reading: Awaitable[bytes]) -> bytes:
         async with asyncio.timeout(IDLE):
             return await reading
     except TimeoutError:
-        raise Refusal(408, "BLOB_UPLOAD_INVALID", f"nothing came for {IDLE:.0f} seconds") from None
+        raise Refusal(408, "BLOB_UPLOAD_INVALID", f"nothing came for {in_go(IDLE)}") from None
