@@ -94,3 +94,18 @@ def test_refusals(guarded: tuple[Path, str], bare: Client) -> None:
         assert done.code == 1 and done.out == "" and 1 <= done.err.count("\n") <= 2, (flags, done)
     assert "certificate" in execute([*bare.command, *trust, "ps"], env=bare.env).err.lower()
     assert "only one -h" in execute([*bare.command, "-H", "a", "-H", "b", "ps"], env=bare.env).err.lower()
+
+
+def test_by_a_context(guarded: tuple[Path, str], bare: Client) -> None:
+    """One that docker's client has made: its certificates come from its directory."""
+    need("docker")
+    root, address = guarded
+    (root / "contexts").mkdir(exist_ok=True)
+    env = {name: value for name, value in bare.env.items() if not name.endswith("_HOST")}
+    env |= {"DOCKER_CONFIG": str(root / "contexts"), "HOME": str(root)}
+    files = ",".join(f"{kind}={root / kind}.pem" for kind in ("ca", "cert", "key"))
+    made = execute(["docker", "context", "create", bare.name, "--docker", f"host={address},{files}"], env=env)
+    assert made.code == 0, made
+    run = ("run", "--rm", "--network", "none", IMAGE, "echo", "hello")
+    done = execute([*bare.command, "--context", bare.name, *run], env=env)
+    assert (done.code, done.out) == (0, "hello\n"), done

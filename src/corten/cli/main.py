@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 GLOBAL_FLAGS = (
     flag("config", STRING, "Directory of the client's configuration"),
+    flag("context", STRING, "Docker's name for the engine to talk to, instead of -H", "c"),
     flag("debug", BOOL, "Show where an error came from", "D"),
     flag("host", LIST, "Socket of the engine to talk to", "H"),
     flag("log-level", STRING, "Accepted and not used", "l", hidden=True),

@@ -12,6 +12,7 @@ from corten.client.errors import Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from corten.cli.contexts import Context
     from corten.cli.flags import Flags
     from corten.cli.userconfig import UserConfig
     from corten.client.address import Address
@@ -30,6 +31,8 @@ class Session:
         self._flags = flags  # the global ones
         self._client: Client | None = None
         self._config: UserConfig | None = None
+        self._context: Context | None = None
+        self._asked = False
 
     @property
     def client(self) -> Client:
@@ -48,14 +51,30 @@ class Session:
 
     @property
     def host(self) -> str:
-        """The URL of the daemon, as it was given."""
-        return address.chosen(self._host, os.environ)
+        """The URL of the daemon, as it was given. Raises CommandError for a context that is not there."""
+        return self.context.host if self.context is not None else address.chosen(self._host, os.environ)
+
+    @property
+    def context(self) -> Context | None:
+        """Docker's, where one is meant. Raises CommandError for one that cannot be used."""
+        if not self._asked:
+            flag = self._flags.text("context") if self._flags is not None else ""
+            if flag or os.environ.get("DOCKER_CONTEXT") or self.config.current_context:
+                from corten.cli import contexts, userconfig
+
+                name, where = contexts.chosen(flag, self._host, os.environ, self.config.current_context)
+                if name:
+                    self._context = contexts.load(name, where, os.path.dirname(userconfig.path(os.environ)))
+            self._asked = True
+        return self._context
 
     def _address(self, url: str) -> Address:
-        """With TLS where the flags or Docker's environment ask for it; it is for tcp:// only.
+        """With TLS where the context, the flags or Docker's environment ask for it; it is for tcp:// only.
 
         Raises Invalid for a bad URL.
         """
+        if self.context is not None:
+            return self.context.address()
         flags = self._flags
         given = {name: flags.text(f"tls{long}") if flags else "" for name, long in _PEM}
         verify = bool(os.environ.get("DOCKER_TLS_VERIFY")) or (flags is not None and flags.on("tlsverify"))

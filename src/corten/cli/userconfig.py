@@ -27,7 +27,8 @@ class UserConfig:
     """
 
     __slots__ = (
-        "auths", "cred_helpers", "creds_store", "detach_keys", "formats", "http_headers", "proxies", "prune_filters"
+        "auths", "cred_helpers", "creds_store", "current_context", "detach_keys",
+        "formats", "http_headers", "proxies", "prune_filters",
     )  # fmt: skip
 
     def __init__(self, document: Json | None = None, where: str = "config.json") -> None:
@@ -35,6 +36,7 @@ class UserConfig:
         self.auths = {server: StoredLogin(entry) for server, entry in fields.objects("auths")}
         self.cred_helpers = fields.strings("credHelpers")
         self.creds_store = fields.string("credsStore")
+        self.current_context = fields.string("currentContext")
         self.detach_keys = fields.string("detachKeys")
         self.formats = {key: fields.string(key) for key in FORMATS}
         self.http_headers = fields.headers("HttpHeaders")
