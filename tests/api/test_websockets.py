@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
+from corten.api import websockets
 from fakes.daemon import Connection, Daemon
 
 ALL = "stream=1&stdin=1&stdout=1&stderr=1"
@@ -112,6 +113,32 @@ async def test_input_that_was_not_asked_for(world: World) -> None:
     await other.send_str("mine\n")
     await until(socket, WSMsgType.BINARY, "mine\n")
     await socket.close()
+    await other.close()
+
+
+async def test_a_large_message(world: World) -> None:
+    """dockerd takes one of any size."""
+    size = 20 << 20
+    await world.started("sh", "-c", f"head -c {size} | wc -c; exec cat")
+    socket = await world.attach()
+    await socket.send_bytes(bytes(size - 1))
+    await socket.send_str("x")
+    await until(socket, WSMsgType.BINARY, f"{size}\n")
+    await socket.close()
+
+
+async def test_a_message_that_is_too_large(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends its own connection, and nothing of it arrives."""
+    monkeypatch.setattr(websockets, "LARGEST", 1000)
+    await world.started("cat")
+    socket, other = await world.attach(), await world.attach()
+    await socket.send_bytes(b"y" * 999 + b"\n")
+    await until(other, WSMsgType.BINARY, "y\n")
+    await socket.send_bytes(b"z" * 1001)
+    seen, code = await end(socket)
+    assert (seen, code) == (b"y" * 999 + b"\n", 1009)
+    await other.send_str("mine\n")
+    await until(other, WSMsgType.BINARY, "mine\n")
     await other.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -109,3 +110,19 @@ def test_by_a_context(guarded: tuple[Path, str], bare: Client) -> None:
     run = ("run", "--rm", "--network", "none", IMAGE, "echo", "hello")
     done = execute([*bare.command, "--context", bare.name, *run], env=env)
     assert (done.code, done.out) == (0, "hello\n"), done
+
+
+@pytest.mark.parametrize("request_line", [b"GET /_ping HTTP/1.1", b"POST /containers/create HTTP/1.0"])
+def test_a_client_without_tls_is_told(guarded: tuple[Path, str], request_line: bytes) -> None:
+    """In Go's words, as dockerd: clients know them."""
+    _, address = guarded
+    host, _, port = address.removeprefix("tcp://").partition(":")
+    with socket.create_connection((host, int(port)), 10) as sock:
+        sock.sendall(request_line + b"\r\nHost: x\r\n\r\n")
+        said = b"".join(iter(lambda: sock.recv(4096), b""))
+    assert said == b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+
+
+def test_what_a_client_without_tls_shows(bare: Client) -> None:
+    done = execute([*bare.command, "ps"], env=bare.env)
+    assert done.code == 1 and "Client sent an HTTP request to an HTTPS server" in done.err, done

@@ -27,7 +27,7 @@ from corten.tasks.contract import Stream
 
 log = logging.getLogger(__name__)
 _PIECE = 1 << 16  # bytes of one message
-_LARGEST = 4 << 20  # bytes of a client's message
+LARGEST = 64 << 20  # bytes of a client's message, which is held until it is whole
 _CLOSING = 10.0  # seconds that a client has to answer the end
 _LONGEST_REASON = 123  # bytes: a control frame has 125, with the code
 
@@ -37,7 +37,7 @@ async def attach(call: Call) -> web.StreamResponse:
     container = call.engine.containers.get(call.path["id"])
     keys = container_attach.detach_keys(call.text("detachKeys"))
     container_attach.check_attachable(container)
-    answer = web.WebSocketResponse(timeout=_CLOSING, max_msg_size=_LARGEST, compress=False)
+    answer = web.WebSocketResponse(timeout=_CLOSING, max_msg_size=LARGEST + 1, compress=False)
     if not answer.can_prepare(call.request):
         raise Invalid("not websocket protocol")
     answer.headers.update(HEADERS)
