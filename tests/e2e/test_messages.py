@@ -7,7 +7,7 @@ import re
 import pytest
 
 from e2e_parts.clients import Client
-from e2e_parts.cortend import IMAGE
+from e2e_parts.cortend import IMAGE, Cortend
 
 CALL = re.compile(r"\w+\(-?\d+, |bytes\}|Errno")  # openat2(13, 'etc/passwd', {24 bytes}, 24)
 
@@ -38,10 +38,29 @@ def test_an_exec_that_cannot_be(cli: Client, words: list[str], code: int, text: 
         (["--tmpfs", "/etc/passwd"], "mounts: not a directory: etc/passwd"),
         (["-v", "/etc/passwd:/etc"], "mounts: cannot mount '/etc/passwd' on '/etc'"),
         (["--device", "/dev/null:/etc/passwd/x"], "devices: not a directory: etc/passwd"),
-        (["--sysctl", "net.nosuch=1"], "sysctls: no such file or directory: sys/net/nosuch"),
+        (["--sysctl", "net.nosuch=1"], "sysctls: cannot set net.nosuch=1: this kernel has no such parameter"),
     ],
 )
 def test_a_start_that_fails_names_no_system_call(cli: Client, words: list[str], text: str) -> None:
     done = cli("run", "--rm", *words, IMAGE, "true", code=None)
     assert done.code in (125, 126, 127) and text in done.err, done
     assert not CALL.search(done.err) and ".." not in done.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--tmpfs", "/t:size=abc"), "file systems: /t: cannot mount tmpfs: bad value for 'size' (options size=abc)"),
+        (("--tmpfs", "/t:uid=abc"), "file systems: /t: cannot mount tmpfs: bad value for 'uid' (options uid=abc)"),
+        (
+            ("--sysctl", "net.ipv4.ip_local_port_range=abc"),
+            "sysctls: cannot set net.ipv4.ip_local_port_range=abc: invalid argument",
+        ),
+        (("--sysctl", "net.ipv4.nosuch=1"), "sysctls: cannot set net.ipv4.nosuch=1: this kernel has no such parameter"),
+    ],
+)
+def test_what_the_kernel_refuses(docker: Client, daemon: Cortend, flags: tuple[str, ...], said: str) -> None:
+    """An error of the start, 500 as with dockerd 20.10, that names the option."""
+    id = docker.out("create", "--network", "none", *flags, IMAGE, "true")
+    assert daemon.ask("POST", f"/containers/{id}/start") == (500, {"message": said})
+    assert docker.out("inspect", "-f", "{{.State.Error}}", id) == said

@@ -47,7 +47,8 @@ class Delta:
             if self._blobs.has(blob.digest):
                 return blob
         where = f"; it is one of {self._name}: load or pull that first" if self._name else ""
-        raise Failed(f"archive lacks layer {diff} ({str(shown)[:200]}), and no image here has it{where}")
+        place = f" ({str(shown)[:200]})" if shown != diff else ""
+        raise Failed(f"archive lacks layer {diff}{place}, and no image here has it{where}")
 
     def complete(self, manifest: Manifest, digest: str, config: bytes) -> tuple[Manifest, str]:
         """A manifest all of whose layers are here, and its digest."""

@@ -199,6 +199,8 @@ class Loader:
         return _Loading(image_keep.plan(document, digest, config), _annotated(annotations))
 
     def _small(self, digest: str, limit: int) -> bytes:
+        if not self._store.blobs.has(digest):
+            raise Invalid(f"archive has no {digest}, which its index or manifest names")
         if self._store.blobs.size(digest) > limit:
             raise Invalid(f"{digest} in the archive is larger than {limit} bytes")
         return self._store.blobs.read(digest, limit)

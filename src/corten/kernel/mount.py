@@ -48,7 +48,9 @@ def new(fstype: str, options: tuple[str, ...] = (), attributes: int = 0, source:
 
     Overlay's layers, all in one `lowerdir`, may be longer than the kernel takes: then they are given one by one, which
     needs Linux 6.5.
-    What the kernel wrote to the file system context's log is part of the error's text.
+    The error's text has what the kernel wrote to the context's log, which names the option that it refuses:
+
+        cannot mount tmpfs: bad value for 'size' (options size=abc)
     """
     context = sys.syscall("fsopen", sys.SYS_fsopen, fstype.encode(), _FSOPEN_CLOEXEC)
     try:
@@ -64,7 +66,10 @@ def new(fstype: str, options: tuple[str, ...] = (), attributes: int = 0, source:
         sys.syscall("fsconfig", sys.SYS_fsconfig, context, _FSCONFIG_CMD_CREATE, None, None, 0)
         return sys.syscall("fsmount", sys.SYS_fsmount, context, _FSMOUNT_CLOEXEC, attributes)
     except OSError as error:
-        raise OSError(error.errno, f"{error.strerror} [{fstype} {','.join(options)}]{_log(context)}") from error
+        given = f" (options {','.join(options)})" if options else ""
+        raise OSError(
+            error.errno, f"cannot mount {fstype}: {_log(context) or _lower(error.strerror)}{given}"
+        ) from error
     finally:
         os.close(context)
 
@@ -77,13 +82,19 @@ def _set(context: int, key: str, value: str | None) -> None:
 
 
 def _log(context: int) -> str:
-    lines = []
+    """The messages of a context, each once and without its level and the file system's name: "e tmpfs: ..."."""
+    lines: dict[str, None] = {}
     try:
         while line := os.read(context, 4096):  # one message a read; ENODATA when there are no more
-            lines.append(line.decode(errors="replace").strip())
+            text = line.decode(errors="replace").strip()
+            lines[_lower(text.partition(": ")[2] or text)] = None
     except OSError:
         pass
-    return "".join(f": {line}" for line in lines)
+    return ", ".join(lines)
+
+
+def _lower(text: str | None) -> str:
+    return f"{text or ''}"[:1].lower() + f"{text or ''}"[1:]
 
 
 def clone(dirfd: int, path: str = "", recursive: bool = False, follow: bool = True) -> int:

@@ -56,7 +56,10 @@ class Rootfs:
                 self._made[index] = bind(mount)
             if mount.kind != "new":
                 continue
-            fd = m.new(mount.fstype, mount.data, mount.add, mount.source)
+            try:
+                fd = m.new(mount.fstype, mount.data, mount.add, mount.source)
+            except OSError as error:
+                raise OSError(error.errno, f"{mount.target}: {error.strerror}") from error
             self._made[index] = fd
             if mount.fstype == "proc" and mount.target == "/proc":
                 self._proc = fd
@@ -243,13 +246,18 @@ class Rootfs:
         for key, value in (self._linux.get("sysctl") or {}).items():
             name = key if "/" in key else key.replace(".", "/")
             flags = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_XDEV | paths.RESOLVE_NO_MAGICLINKS
-            fd = paths.openat2(self._proc, f"sys/{name}", os.O_WRONLY, 0, flags)
             try:
-                os.write(fd, str(value).encode())
+                fd = paths.openat2(self._proc, f"sys/{name}", os.O_WRONLY, 0, flags)
+                try:
+                    os.write(fd, str(value).encode())
+                finally:
+                    os.close(fd)
+            except FileNotFoundError as error:
+                raise OSError(error.errno, f"cannot set {key}={value}: this kernel has no such parameter") from error
             except OSError as error:
-                raise OSError(error.errno, f"cannot set sysctl {key}={value}: {error.strerror}") from error
-            finally:
-                os.close(fd)
+                raise OSError(
+                    error.errno, f"cannot set {key}={value}: {os.strerror(error.errno or 0).lower()}"
+                ) from error
 
     def make_directory(self, path: str) -> None:
         os.close(paths.make_directories(self._root, path))
