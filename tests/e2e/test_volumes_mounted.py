@@ -30,6 +30,28 @@ def test_a_volume_in_memory_is_shared_while_one_has_it(docker: Client) -> None:
     )
 
 
+def test_a_copy_with_a_stopped_container(docker: Client, tmp_path: Path) -> None:
+    """While no other one has it, a volume in memory is empty, and what is copied into it is gone, as with dockerd; else
+    it is that one's."""
+    docker("volume", "create", *TMPFS, "ram")
+    (tmp_path / "f").write_text("copied")
+    docker("create", "--name", "stopped", "-v", "ram:/data", "-v", "/tmp:/data/inner", IMAGE, "cat", "/data/f")
+    docker("cp", str(tmp_path / "f"), "stopped:/data/f")
+    assert "Could not find the file /data/f" in docker("cp", "stopped:/data/f", "-", code=1).err
+    docker("run", "-d", "--name", "one", "-v", "ram:/data", IMAGE, "sh", "-c", "echo said > /data/own; exec sleep 1000")
+    while docker("exec", "one", "cat", "/data/own", code=None).out != "said\n":
+        pass
+    docker("cp", "stopped:/data/own", str(tmp_path / "own"))
+    assert (tmp_path / "own").read_text() == "said\n"
+    docker("cp", str(tmp_path / "f"), "stopped:/data/f")
+    assert docker.out("exec", "one", "cat", "/data/f") == "copied"
+    assert docker.out("start", "-a", "stopped") == "copied"
+    docker("rm", "-f", "one", "stopped")
+    docker("create", "--name", "read-only", "-v", "ram:/data:ro", IMAGE, "true")
+    done = docker("cp", str(tmp_path / "f"), "read-only:/data/f", code=1)
+    assert "read-only" in done.err, done
+
+
 def test_containers_that_start_at_once_share_it(docker: Client) -> None:
     docker("volume", "create", *TMPFS, "ram")
     wait = "touch /data/$HOSTNAME; until test $(ls /data | wc -l) = 3; do sleep 0.05; done"
@@ -54,6 +76,14 @@ def test_a_volume_on_a_device(docker: Client, tmp_path: Path) -> None:
         assert docker.out("run", "--rm", "-v", "disk:/d", IMAGE, "cat", "/d/sub/f") == "kept"
         inside = "type=volume,src=disk,dst=/d,volume-subpath=sub"
         assert docker.out("run", "--rm", "--mount", inside, IMAGE, "ls", "/d") == "f"
+        (tmp_path / "file").write_text("copied")
+        for flags, place in ((("-v", "disk:/d"), "/d/sub"), (("--mount", inside), "/d")):
+            id = docker.out("create", *flags, IMAGE, "cat", f"{place}/file")  # dockerd mounts it for a copy, too
+            docker("cp", str(tmp_path / "file"), f"{id}:{place}/file")
+            docker("cp", f"{id}:{place}/f", str(tmp_path / "f"))
+            assert (tmp_path / "f").read_text() == "kept\n"
+            assert docker.out("start", "-a", id) == "copied"
+            docker("rm", id)
         done = docker("run", "--rm", "--mount", f"{inside}x", IMAGE, "true", code=125)
         assert "there is no 'subx' to mount" in done.err
     finally:

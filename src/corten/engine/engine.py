@@ -35,7 +35,7 @@ class Engine:
         self.networks = containers.networks
         self.images = stores.images
         self.volumes = stores.volumes
-        self.trees = ContainerTrees(stores.snapshots, tree_work, configuration, containers.events, containers.publish)
+        self.trees = ContainerTrees(stores, tree_work, configuration, containers.events, containers.publish)
         self.system = System(configuration, containers, self.images, self.volumes, self.networks, self.events)
         self.image_gc = Gc(
             self.images, self._users, lambda: configuration.settings.image_gc, configuration.settings.data_root

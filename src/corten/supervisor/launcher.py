@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from corten.kernel import process as p
-from corten.supervisor import supervise, wire
+from corten.supervisor import loaded, supervise, wire
 from corten.supervisor.failures import print_exception
 from corten.supervisor.forked import inherit
 from corten.supervisor.namespaces import make_namespaces, serve_namespaces
@@ -64,6 +64,7 @@ def main(fd: int) -> None:
         0o022
     )  # not the daemon's, which is 077: control groups are made, and other runtimes' containers inherit it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    loaded.remember()
     warm_up()
     p.own_arguments()
     p.set_name("corten:launcher", of="")

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from typing import Any
 
 from corten.kernel import mount as m
 from corten.kernel import paths
 from corten.kernel import process as p
 from corten.kernel import syscall as sys
-from corten.runtime import mountplan
+from corten.runtime import mountplan, prepare
 
 Json = dict[str, Any]
 
@@ -53,8 +54,7 @@ def of_stopped(request: Json) -> int:
     """
     if request.get("bare"):
         return of_mount(request["rootfs"])
-    # Copied while this is the daemon's namespace: a source may be one of its descriptors, whose mount is of that one.
-    found = [(entry, fd) for entry in request.get("mounts") or () if (fd := _source(entry)) >= 0]
+    found = _sources(request.get("mounts") or ())
     scratch = bool(request.get("scratch"))
     root = -1 if scratch else of_mount(request["rootfs"])
     p.unshare(p.CLONE_NEWNS)
@@ -84,6 +84,28 @@ def _over(entry: Json) -> int:
     os.utime(upper, ns=(status.st_atime_ns, status.st_mtime_ns))
     options = (f"lowerdir={below}", f"upperdir={upper}", f"workdir={work}", *others)
     return m.new("overlay", options, (plan.add & ~m.MOUNT_ATTR_RDONLY) | m.MOUNT_ATTR_NODEV, "overlay")
+
+
+def _sources(entries: Sequence[Json]) -> list[tuple[Json, int]]:
+    """Entries with their mounts, in the same order.
+
+    Copied while this is the daemon's namespace: a source may be one of its descriptors, whose mount is of that one. So
+    what has to be mounted first, in a namespace of this process's own, comes last.
+    """
+    plans = [mountplan.parse(entry["mount"]) if "mount" in entry else None for entry in entries]
+    fds = {}
+    for mounted in (False, True):
+        for at, (entry, plan) in enumerate(zip(entries, plans)):
+            if mounted == (plan is not None and plan.kind == "host"):
+                fds[at] = _source(entry) if plan is None else _file_system(plan)
+    return [(entry, fds[at]) for at, entry in enumerate(entries) if fds[at] >= 0]
+
+
+def _file_system(plan: mountplan.MountPlan) -> int:
+    """A volume that is a file system, mounted for this process or a copy of another container's mount."""
+    fd = prepare.of_host(plan) if plan.kind == "host" else prepare.bind(plan)
+    m.set_attributes(fd, m.MOUNT_ATTR_NODEV, propagation=m.MS_PRIVATE, recursive=True)
+    return fd
 
 
 def _source(entry: Json) -> int:

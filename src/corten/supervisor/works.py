@@ -17,7 +17,7 @@ from corten.error_codec import encode
 from corten.errors import NotFound, Unsupported
 from corten.instance.contract import Changes, Layer, TreeRequest
 from corten.kernel import process as p
-from corten.supervisor import wire
+from corten.supervisor import loaded, wire
 from corten.supervisor.failures import EXPECTED, print_exception
 from corten.supervisor.forked import inherit
 from corten.supervisor.procfs import open_process, open_tree
@@ -41,7 +41,12 @@ class HostWork:
 
 
 def begin(create: Create, pid: int, request: TreeRequest, reply: int, data: int) -> HostWork:
-    """See `Instance.work`; `pid` is the first process, a child of the caller's that has not been reaped."""
+    """See `Instance.work`; `pid` is the first process, a child of the caller's that has not been reaped.
+
+    Unsupported when the code that it needs is of another version by now.
+    """
+    if loaded.has_changed():
+        raise Unsupported("Corten was upgraded since this container was started: restart it for this")
     body, tree = encode_tree(request), []
     if isinstance(request, (Changes, Layer)):
         body["base"], own = _layers(create)

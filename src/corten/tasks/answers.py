@@ -31,7 +31,7 @@ async def answer(connection: socket.socket, decoder: wire.Decoder, seconds: floa
                 if not wire.receive(connection, decoder):
                     raise Failed("a helper process ended without an answer; see launcher.log")
     except TimeoutError:
-        raise Unavailable(f"a helper process has not answered within {in_go(seconds)}") from None
+        raise Unavailable(f"a helper process has not answered within {in_go(seconds or 0)}") from None
     except wire.ProtocolError as error:
         decoder.close()
         raise Failed(f"a helper process answers what is no answer: {error}") from error

@@ -143,6 +143,23 @@ async def test_load_oci_layouts(store: Store) -> None:
     assert store.leftovers() == []
 
 
+@pytest.mark.parametrize("lacking", ["manifest", "config", "layer"])
+async def test_what_an_oci_layout_lacks_is_named(store: Store, lacking: str) -> None:
+    image = Made([BOTTOM, TOP])
+    index = {"schemaVersion": 2, "manifests": [entry("application/vnd.oci.image.manifest.v1+json", image.manifest)]}
+    blobs = {**image.blobs, digest(image.manifest): image.manifest}
+    content = {"manifest": image.manifest, "config": image.config, "layer": image.layers[1]}[lacking]
+    del blobs[digest(content)]
+    data = tars.archive(
+        tars.file("index.json", json.dumps(index).encode()),
+        *(tars.file("blobs/sha256/" + name[7:], content) for name, content in blobs.items()),
+    )
+    with pytest.raises(CortenError) as caught:
+        await collect(store.images.load(body(data)))
+    assert str(caught.value).startswith("archive ") and str(caught.value).count(digest(content)) == 1
+    assert store.leftovers() == []
+
+
 def listed(**document: Any) -> bytes:
     return tars.archive(tars.file("c", b"{}"), tars.file("manifest.json", json.dumps([document]).encode()))
 

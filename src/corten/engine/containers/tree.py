@@ -8,7 +8,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any
 
 from corten.engine.configuration import Configuration
+from corten.engine.containers import mounts
 from corten.engine.containers.container import Container
+from corten.engine.containers.stores import Stores
 from corten.engine.containers.volume_events import MountedVolumes
 from corten.engine.events import Events
 from corten.engine.subpaths import with_subpaths
@@ -16,7 +18,6 @@ from corten.errors import Conflict, CortenError, Invalid, NotFound, Unsupported
 from corten.instance.contract import Changes, Export, Fetch, Layer, Look, Put
 from corten.plan.mounts import bundle_files
 from corten.plan.namespaces import remapped
-from corten.snapshots.contract import Snapshots
 from corten.spec.json import Json
 from corten.store.feed import decoded
 from corten.tasks.contract import TreeWork
@@ -27,14 +28,15 @@ class ContainerTrees:
 
     def __init__(
         self,
-        trees: Snapshots,
+        stores: Stores,
         work: TreeWork,
         configuration: Configuration,
         events: Events,
         publish: Callable[[Container, str], None],
     ) -> None:
         """`publish` is for a container's events."""
-        self._trees = trees
+        self._stores = stores
+        self._trees = stores.snapshots
         self._work = work
         self._configuration = configuration
         self._events = events
@@ -142,7 +144,7 @@ class ContainerTrees:
                 where["rootfs"] = trees[0].entry()
                 where["scratch"] = not write
                 where["read_only"] = container.record.host_config.readonly_rootfs
-                where["mounts"] = [] if bare else await _mounts(container, held)
+                where["mounts"] = [] if bare else await _mounts(self._stores, container, held)
             with _named(container):
                 yield self._work, where, fds
 
@@ -159,14 +161,24 @@ async def _lock_stopped(container: Container, held: AsyncExitStack) -> tuple[int
         return fds
 
 
-async def _mounts(container: Container, held: AsyncExitStack) -> list[Json]:
-    """What is mounted in a container when it runs: volumes, binds, hosts and the like; outer ones first."""
+async def _mounts(stores: Stores, container: Container, held: AsyncExitStack) -> list[Json]:
+    """What is mounted in a container when it runs: volumes, binds, hosts and the like; outer ones first.
+
+    A volume that is a file system is mounted for this alone, or is that of another container which runs. It is locked
+    only while that is found out: a client that reads slowly would keep others from their start.
+    """
+    points = [point for point in container.record.mounts if point.type in ("volume", "bind") and point.source]
+    async with AsyncExitStack() as brief:
+        typed = await mounts.mounted(stores, points, brief)
+    others = [point for point in points if point.destination not in typed]
     own = {target: _mount(source, target, False) for target, source in bundle_files(str(container.bundle)).items()}
     asked = {
         point.destination: _mount(point.source, point.destination, not point.rw)
-        for point in await with_subpaths(container.record.mounts, held)
-        if point.type in ("volume", "bind") and point.source
+        for point in await with_subpaths(others, held)
     }
+    for point in points:
+        if mounted := typed.get(point.destination):
+            asked[point.destination] = _mount("", point.destination, not point.rw) | {"mount": mounted.entry()}
     return [mount for _, mount in sorted((own | asked).items())]
 
 
