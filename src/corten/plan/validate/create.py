@@ -157,7 +157,7 @@ def _check_engine(host: HostConfig, facts: HostFacts) -> None:
     if host.storage_opt:
         raise Unsupported("storage-opt is not supported: this engine keeps no quotas for a container's files")
     if host.init and not facts.init_path:
-        raise Unsupported("--init is not supported: this daemon has no init binary")
+        raise Unsupported("--init is not supported: this daemon has no init binary (install tini, or set init-path)")
 
 
 def _check_words(host: HostConfig) -> None:
