@@ -20,10 +20,6 @@ run -d --name three --network none app:2 {SLEEP}
 run --name four --network none app:2 sh -c 'exit 3'
 run -d --name five --network none app:1 {SLEEP}
 create --name six app:1
-commit six child:1
-create --name seven --network none child:1
-commit seven grandchild:1
-run -d --name eight --network none grandchild:1 sleep 1000
 """
 
 CONTAINERS = """
@@ -51,12 +47,6 @@ ps -f status=nosuch
 ps -f ancestor=app
 ps -f ancestor=app:1
 ps -f ancestor=app:2 -f name=three
-ps -a -f ancestor=app:1
-ps -a -f ancestor=child:1
-ps -a -f ancestor=child
-ps -a -f ancestor=grandchild:1
-ps -a -f ancestor=nosuch
-ps -a -f ancestor=app:2 -f ancestor=child:1
 ps -f name=^one$
 ps -f name=o
 ps -f name=/one
@@ -66,6 +56,24 @@ ps -a -f is-task=true
 ps -a -f network=none
 ps -f volume=nosuch
 ps -f nosuch=x
+"""
+
+FAMILY = """
+create --name other app:2
+create --name parent app:1
+commit parent child:1
+create --name child child:1
+commit child grandchild:1
+create --name grandchild grandchild:1
+"""
+
+ANCESTORS = """
+ps -a -f ancestor=app:1
+ps -a -f ancestor=child:1
+ps -a -f ancestor=child
+ps -a -f ancestor=grandchild:1
+ps -a -f ancestor=nosuch
+ps -a -f ancestor=app:2 -f ancestor=child:1
 """
 
 IMAGES = """
@@ -107,7 +115,7 @@ def load(client: Client, root: Path) -> None:
 def cleared(client: Client) -> None:
     for id in client.out("ps", "-aq").split():
         client("rm", "-f", id)
-    for id in sorted({*client.out("images", "-aq").split()}):
+    for id in dict.fromkeys(client.out("images", "-aq").split()):  # youngest first: children before their parents
         client("rmi", "-f", id)
 
 
@@ -138,6 +146,20 @@ def test_filters_of_containers(engines: tuple[Client, Client, Path]) -> None:
             client(*shlex.split(line), code=None)
     found = differences(clients, CONTAINERS)
     assert not found, "\n".join(found)
+
+
+def test_images_that_were_committed_have_ancestors(engines: tuple[Client, Client, Path]) -> None:
+    *clients, root = engines
+    for client in clients:
+        cleared(client)
+        load(client, root)
+        for line in FAMILY.strip().splitlines():
+            client(*shlex.split(line))
+    found = differences(clients, ANCESTORS)
+    assert not found, "\n".join(found)
+    assert answer(clients[1], "ps -a -f ancestor=app:1") == (0, ["grandchild", "child", "parent"])
+    for client in clients:
+        cleared(client)
 
 
 def test_filters_of_images(engines: tuple[Client, Client, Path]) -> None:
