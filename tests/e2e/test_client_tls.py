@@ -113,7 +113,7 @@ def test_by_a_context(guarded: tuple[Path, str], bare: Client) -> None:
 
 
 @pytest.mark.parametrize("request_line", [b"GET /_ping HTTP/1.1", b"POST /containers/create HTTP/1.0"])
-def test_a_client_without_tls_is_told(guarded: tuple[Path, str], request_line: bytes) -> None:
+def test_the_answer_to_a_client_without_tls(guarded: tuple[Path, str], request_line: bytes) -> None:
     """In Go's words, as dockerd: clients know them."""
     _, address = guarded
     host, _, port = address.removeprefix("tcp://").partition(":")

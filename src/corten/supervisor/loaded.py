@@ -19,7 +19,7 @@ def remember() -> None:
 
 
 def has_changed() -> bool:
-    """Whether it is another one now, or none; False in a process that was told nothing."""
+    """Whether it is another one now, or none; False where nothing was remembered."""
     return _at_first is not None and _stamp() != _at_first
 
 
