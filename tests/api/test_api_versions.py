@@ -45,6 +45,43 @@ def test_fields_of_a_create(
     assert create(http, since, **{field: given})[field] == new
 
 
+#: What stands beside a HostConfig: (body, HostConfig as it is then, {} for the body's), as dockerd 20.10 answers.
+BESIDE: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"Memory": 32 << 20, "Runtime": "runc", "Privileged": True}, {}),
+    ({"HostConfig": None, "CapAdd": ["CHOWN"]}, {"CapAdd": ["CHOWN"]}),
+    ({"Memory": 32 << 20, "HostConfig": {"Memory": 64 << 20, "Runtime": "runc"}}, {"Memory": 64 << 20}),
+    ({"memory": 32 << 20, "HostConfig": {"memorySwap": -1}}, {"Memory": 32 << 20, "MemorySwap": -1}),
+    (
+        {"CpuShares": 7, "CpusetCpus": "0", "VolumeDriver": "local", "Privileged": True, "HostConfig": {}},
+        {"CpuShares": 7, "CpusetCpus": "0", "VolumeDriver": "local", "Privileged": False, "Runtime": "corten"},
+    ),
+    ({"Cpuset": "0", "HostConfig": {"Memory": 32 << 20}}, {"CpusetCpus": "0"}),
+]
+
+
+@pytest.mark.parametrize("version", ["1.24", "1.41", "1.50"])
+@pytest.mark.parametrize(("body", "expected"), BESIDE)
+def test_members_beside_the_host_config(
+    http: Connection, version: str, body: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    status, answer = http.ask("POST", f"/v{version}/containers/create?name=box", {"Image": "test", **body})
+    assert status == 201, answer
+    shown = http.ask("GET", "/containers/box/json")[1]["HostConfig"]
+    expected = expected or body
+    assert {key: shown[key] for key in expected} == expected
+
+
+def test_refused_members_beside_the_host_config(http: Connection) -> None:
+    status, answer = http.ask("POST", "/containers/create", {"Image": "test", "Memory": "x"})
+    assert (status, answer["message"]) == (
+        400,
+        "json: cannot unmarshal string into Go struct field ContainerConfigWrapper.Memory of type int64",
+    )
+    for body in ({"Memory": 32 << 20}, {"HostConfig": {"Memory": 32 << 20}}, {"Cpuset": "0"}, {}):
+        status, answer = http.ask("POST", "/containers/create", body)
+        assert (status, answer["message"]) == (400, "Config cannot be empty in order to create a container")
+
+
 def test_the_daemons_cgroup_namespace_counts_from_1_41_on(daemon: Daemon, http: Connection) -> None:
     configuration = daemon.engine.configuration
     for version, groups, expected in (("1.40", 1, "host"), ("1.41", 1, "private"), ("1.40", 2, "private")):

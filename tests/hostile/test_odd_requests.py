@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from corten.api.server import _TABLES
-from corten.spec.docker.config import CreateRequest
+from corten.spec.docker.create import CreateRequest
 from corten.spec.docker.exec import ExecConfig
 from corten.spec.docker.host_config import UpdateConfig
 from corten.spec.docker.networking import ConnectRequest, DisconnectRequest, NetworkCreate

@@ -27,7 +27,7 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.held import held
 from corten.engine.containers.sizes import sizes
 from corten.errors import Invalid
-from corten.spec.docker.config import CreateRequest
+from corten.spec.docker.create import CreateRequest
 from corten.spec.docker.host_config import UpdateConfig
 from corten.tasks.contract import Exit
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from corten.api.versions import Version
 from corten.errors import Invalid
-from corten.spec.docker.config import Config, CreateRequest, NetworkingConfig
+from corten.spec.docker.config import Config, NetworkingConfig
+from corten.spec.docker.create import CreateRequest
 from corten.spec.docker.host_config import HostConfig, UpdateConfig
 from corten.spec.docker.networking import EndpointSettings
 
@@ -18,6 +19,8 @@ _CGROUPNS = Version(1, 41)  # before, on control groups v1, the host's whatever 
 _CONSOLE_SIZE = Version(1, 42)
 ENDPOINTS = Version(1, 44)  # several of them, each with a MAC address of its own
 RECURSIVE_READONLY = Version(1, 44)  # before, what is mounted below a read-only bind stayed writable
+
+_BESIDE = ("memory", "memory_swap", "cpu_shares", "cpuset_cpus", "volume_driver")
 
 _DEPRECATED_MAC = (
     "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."
@@ -38,17 +41,30 @@ class Asked:
 def asked(body: CreateRequest, version: Version, cgroup_version: int) -> Asked:
     """Raises Invalid when there is nothing in it, or more than a version could say."""
     given = vars(body)
-    host = body.host_config or HostConfig()
     config = Config(**{name: value for name, value in given.items() if name in Config.FIELDS})
-    if not vars(config) and not vars(host):
+    if not vars(config):
         raise Invalid("Config cannot be empty in order to create a container")
     return Asked(
         config=config,
-        host=_host(host, version, cgroup_version),
+        host=_host(_host_config(body), version, cgroup_version),
         networking=_networking(body.networking_config or NetworkingConfig(), config.mac_address, version),
         recursive_readonly=version >= RECURSIVE_READONLY,
         warnings=[_DEPRECATED_MAC] if config.mac_address and version >= ENDPOINTS else [],
     )
+
+
+def _host_config(body: CreateRequest) -> HostConfig:
+    """What stands beside a HostConfig is for clients of before there was one (docker-py sends a runtime there): all of
+    it without a HostConfig, and five members that it does not set itself."""
+    beside = HostConfig(**{name: value for name, value in vars(body).items() if name in HostConfig.FIELDS})
+    host = body.host_config
+    if host is None:
+        host = beside
+    else:
+        host = host.replace(
+            **{name: value for name in _BESIDE if (value := getattr(beside, name)) and not getattr(host, name)}
+        )
+    return host.replace(cpuset_cpus=body.cpuset) if body.cpuset and not host.cpuset_cpus else host
 
 
 def _host(host: HostConfig, version: Version, cgroup_version: int) -> HostConfig:

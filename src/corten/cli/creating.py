@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from corten.cli.flags import Flags
     from corten.cli.session import Session
     from corten.client.api import Json
-    from corten.spec.docker.config import CreateRequest
+    from corten.spec.docker.create import CreateRequest
 
 PULL_CHOICES = ("always", "missing", "never", "")
 

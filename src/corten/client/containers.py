@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from corten.client.api import Answer, Client, Json, Upgraded
     from corten.client.connection import Connection, Data
     from corten.client.http import Head
-    from corten.spec.docker.config import CreateRequest
+    from corten.spec.docker.create import CreateRequest
     from corten.spec.docker.exec import ExecConfig, ExecStart
     from corten.spec.docker.host_config import UpdateConfig
 

@@ -113,7 +113,7 @@ print(sorted(name for name in sys.modules if name.startswith("corten.spec.docker
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, timeout=60)
     loaded, structures = done.stdout.splitlines()
     assert loaded == "[] ['corten.cli.commands.run']", done.stderr
-    assert structures == str([f"corten.spec.docker.{name}" for name in ("config", "host_config", "struct")])
+    assert structures == str([f"corten.spec.docker.{name}" for name in ("config", "create", "host_config", "struct")])
 
 
 def test_only_the_default_socket_starts_a_daemon(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from corten.cli.errors import CommandError, UsageError
 from corten.cli.flags import Flags, parse
 from corten.cli.options import host_config, request
 from corten.cli.options.table import CONTAINER_FLAGS
-from corten.spec.docker.config import CreateRequest
+from corten.spec.docker.create import CreateRequest
 from corten.spec.docker.decode import decode
 from corten.spec.docker.host_config import HostConfig, UpdateConfig
 from corten.spec.docker.struct import UNSET

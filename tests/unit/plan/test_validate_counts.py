@@ -14,7 +14,7 @@ from corten.errors import Invalid
 from corten.plan.mount_points import MAX_MOUNTS, MAX_VOLUMES
 from corten.plan.security import parse_security_options
 from corten.plan.validate.counts import LARGE, MOST, check_counts
-from corten.spec.docker.config import CreateRequest
+from corten.spec.docker.create import CreateRequest
 from corten.spec.docker.decode import decode
 from corten.spec.docker.exec import ExecConfig
 from corten.spec.docker.host_config import UpdateConfig

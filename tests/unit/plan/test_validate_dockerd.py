@@ -12,7 +12,8 @@ import pytest
 
 from corten.errors import Conflict, CortenError, Invalid
 from corten.plan.validate.create import check_name
-from corten.spec.docker.config import CreateRequest, NetworkingConfig
+from corten.spec.docker.config import NetworkingConfig
+from corten.spec.docker.create import CreateRequest
 from corten.spec.docker.decode import decode
 from corten.spec.docker.host_config import HostConfig
 from docker_json import check_create, merge_config, normalize_host_config, update_resources

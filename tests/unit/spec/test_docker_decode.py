@@ -11,7 +11,8 @@ import pytest
 
 import corten.spec.docker
 from corten.errors import Invalid
-from corten.spec.docker.config import Config, CreateRequest, HealthConfig
+from corten.spec.docker.config import Config, HealthConfig
+from corten.spec.docker.create import CreateRequest
 from corten.spec.docker.decode import decode
 from corten.spec.docker.host_config import HostConfig, PortBinding, RestartPolicy
 from corten.spec.docker.networking import EndpointSettings

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from corten.cli.flags import Flags
     from corten.cli.session import Session
     from corten.client.api import Upgraded
-    from corten.spec.docker.config import CreateRequest
+    from corten.spec.docker.create import CreateRequest
 
 RUN_FLAGS = (
     flag("detach", BOOL, "Run in the background and print the container's ID", "d"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from corten.cli.errors import CommandError
 from corten.cli.options import host_config
-from corten.spec.docker.config import CreateRequest, HealthConfig, NetworkingConfig
+from corten.spec.docker.config import HealthConfig, NetworkingConfig
+from corten.spec.docker.create import CreateRequest
 from corten.spec.docker.struct import UNSET
 
 TYPE_CHECKING = False

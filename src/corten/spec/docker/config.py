@@ -1,4 +1,4 @@
-"""container.Config: what a container runs, and what an image says about that; the body of a create."""
+"""container.Config: what a container runs, and what an image says about that."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from corten.spec.docker.struct import Struct, field
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corten.spec.docker.gotypes import Duration, PathSet, PortSet, StrSlice
-    from corten.spec.docker.host_config import HostConfig
     from corten.spec.docker.networking import EndpointSettings
 
 
@@ -64,10 +63,3 @@ class NetworkingConfig(Struct, go="network.NetworkingConfig"):
     """By the names or ids of the networks."""
 
     endpoints_config: dict[str, EndpointSettings] | None = None
-
-
-class CreateRequest(Config, go="container.CreateRequest", name="ContainerConfigWrapper"):
-    """The body of POST /containers/create: Config's fields, and two members more."""
-
-    host_config: HostConfig | None = None
-    networking_config: NetworkingConfig | None = None

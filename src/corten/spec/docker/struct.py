@@ -132,7 +132,8 @@ class Struct:
     def __init_subclass__(cls, go: str = "", name: str = "", pointer: bool = False) -> None:
         cls.GO, cls.POINTER = go, pointer
         cls.NAME = name or go.rpartition(".")[2]
-        cls.TYPES = {**cls.__annotations__, **cls.TYPES}  # Go prints embedded structures behind
+        embedded = {name: type for base in cls.__bases__ for name, type in vars(base).get("TYPES", {}).items()}
+        cls.TYPES = {**cls.__annotations__, **embedded}  # Go prints embedded structures behind
         cls.FIELDS = _FIELDS
         cls._UNSET_JSON = {}
 
