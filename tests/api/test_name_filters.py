@@ -25,6 +25,8 @@ NAMES = {
     ("[",): [],
     ("[", "xx$"): ["axx", "xx"],
     ("^$",): [],
+    ("xx\\z",): ["axx", "xx"],
+    ("x(?=x)",): [],
 }
 
 
@@ -39,6 +41,22 @@ def test_names(http: Connection, noun: str, values: tuple[str, ...]) -> None:
     rows = found["Volumes"] if noun == "volumes" else found
     names = [row["Names"][0].lstrip("/") if noun == "containers" else row["Name"] for row in rows]
     assert sorted(names) == NAMES[values]
+
+
+@pytest.mark.parametrize("noun", ["networks", "volumes", "containers"])
+def test_a_hostile_expression_holds_nothing_up(http: Connection, noun: str) -> None:
+    """Python's `re` would need 2 ** 60 steps for this one; a large one is refused."""
+    name = "a" * 60 + "b"
+    path = f"/containers/create?name={name}" if noun == "containers" else f"/{noun}/create"
+    assert http.ask("POST", path, {"Image": "test"} if noun == "containers" else {"Name": name})[0] == 201
+    listing = "/containers/json?all=1" if noun == "containers" else f"/{noun}"
+    for value, number in (("(a+)+$", 0), ("(a+)+b$", 1)):
+        status, found = listed(http, listing, name=[value])
+        assert status == 200 and len((found["Volumes"] or []) if noun == "volumes" else found) == number
+    assert listed(http, listing, name=["(a{900}|b)" * 500]) == (
+        400,
+        {"message": "the expressions of filter 'name' have more than 4096 bytes"},
+    )
 
 
 def test_names_of_containers_have_a_slash_or_not(http: Connection) -> None:

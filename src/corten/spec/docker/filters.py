@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from corten.errors import Invalid
+from corten.spec.docker import expressions
 
 
 class Filters(Mapping[str, frozenset[str]]):
@@ -50,12 +50,12 @@ class Filters(Mapping[str, frozenset[str]]):
 
     def pattern(self, key: str) -> Callable[[str], bool]:
         """Whether a text is one of the values of `key`, or one of them, as a regular expression, is found in it. What
-        is no expression is only itself, as with Docker. Everything matches when there is no such filter."""
+        is no expression is only itself, as with Docker. Everything matches when there is no such filter.
+
+        Raises Invalid, now or in a later call, for what takes too long: see `expressions.matcher`."""
         if key not in self._values:
             return lambda text: True
-        values = self._values[key]
-        expressions = [found for value in values if (found := _compiled(value)) is not None]
-        return lambda text: text in values or any(each.search(text) for each in expressions)
+        return expressions.matcher(key, self._values[key])
 
     def match_labels(self, key: str, labels: Mapping[str, str]) -> bool:
         """Every "name" or "name=value" of filter `key` is in `labels`."""
@@ -64,13 +64,6 @@ class Filters(Mapping[str, frozenset[str]]):
     def excludes_labels(self, key: str, labels: Mapping[str, str]) -> bool:
         """One of the labels of a negative filter ("label!") is there."""
         return any(_labelled(unwanted, labels) for unwanted in self._values.get(key, ()))
-
-
-def _compiled(value: str) -> re.Pattern[str] | None:
-    try:
-        return re.compile(value)
-    except (re.error, OverflowError, RecursionError):
-        return None
 
 
 _BOOLEANS = {"1": True, "true": True, "t": True, "0": False, "false": False, "f": False}
