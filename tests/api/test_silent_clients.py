@@ -43,6 +43,17 @@ def test_a_body_that_stops_is_answered_and_its_connection_closed(
         assert "nothing has come" in json.loads(answer.read())["message"]
 
 
+def test_a_body_that_stops_is_not_waited_for_when_nothing_reads_it(daemon: Daemon) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(30)
+        client.connect(daemon.socket)
+        client.sendall(b"POST /images/load HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.sendall(b"400\r\n\x1f\x8b" + b"x" * 1022 + b"\r\n")  # no gzip
+        answer = HTTPResponse(client)
+        answer.begin()
+        assert b'"message":' in answer.readline()
+
+
 def test_a_slow_body_is_taken(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is for one piece, not for all."""
     waited, waits = [], threading.Event()

@@ -180,6 +180,13 @@ async def test_work_on_a_tree_ends_with_the_container(world: RuntimeWorld) -> No
         await pouring
 
 
+async def test_a_copy_waits_for_no_silent_sender_when_its_worker_has_ended(world: RuntimeWorld) -> None:
+    task = await world.started("sleep", "1000")
+    with pytest.raises(NotFound):
+        await asyncio.wait_for(task.trees().pour(Put("/nosuch"), silent()), 30)
+    await ended(task)
+
+
 async def test_what_was_not_started_is_not_opened(world: RuntimeWorld) -> None:
     task = await world.supervisors.create(world.bundle("sleep", "1000"))
     for verb in (task.trees().ask(Look("/")), task.attach_interface("eth0", 0), task.detach_interface("eth0")):
@@ -219,6 +226,11 @@ async def slow() -> AsyncIterator[bytes]:
     for _ in range(1024):
         yield b"\0"
         await asyncio.sleep(0.01)
+
+
+async def silent() -> AsyncIterator[bytes]:
+    yield b"\0"
+    await asyncio.Event().wait()
 
 
 async def whole(data: AsyncIterator[bytes]) -> bytes:

@@ -1,10 +1,11 @@
-"""Asynchronous iterators that are closed in time."""
+"""Asynchronous iterators that are closed in time, and read no longer than what they are read for."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -21,3 +22,20 @@ async def closing(source: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
     finally:
         if isinstance(source, AsyncGenerator):
             await source.aclose()
+
+
+async def run_until(end: Coroutine[Any, Any, object], work: Coroutine[Any, Any, None]) -> None:
+    """Run `work`, which waits for a source, to its end or to that of `end`, where nothing takes what the source sends:
+    then it is cancelled. Raises what `work` raises; what `end` is about is asked for afterwards."""
+    working, ending = asyncio.ensure_future(work), asyncio.ensure_future(end)
+    try:
+        try:
+            await asyncio.wait({working, ending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            working.cancel()
+            ending.cancel()
+            await asyncio.gather(working, ending, return_exceptions=True)
+        if not working.cancelled():
+            working.result()
+    finally:
+        del working, ending  # an error's traceback refers to this frame

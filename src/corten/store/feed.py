@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
 
+from corten.aio.sources import run_until
 from corten.errors import Corrupt, Exhausted, Unavailable
 from corten.store.compression import Decoder, detect
 
@@ -174,7 +175,7 @@ class Readers:
         broken = True
         try:
             try:
-                await _put_all(feed, first, pieces)
+                await run_until(_ended(reader), _put_all(feed, first, pieces))
                 broken = False
             finally:
                 feed.end(broken)

@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 
-from corten.aio.sources import closing
+from corten.aio.sources import closing, run_until
 from corten.instance.contract import TreeRequest
 from corten.spec.json import Json
 from corten.supervisor import wire
@@ -55,10 +55,7 @@ class Trees:
             os.set_blocking(reader.fd, True)
             async with self._conversation(request, where, [reader.fd, *fds]) as worker:
                 reader.close()
-                with suppress(BrokenPipeError):  # the worker has ended: its answer says why
-                    async with closing(data):
-                        async for piece in data:
-                            await answers.write(writer.fd, piece)
+                await run_until(worker.ready(), _send(data, writer.fd))  # the sender may be silent by then
                 writer.close()
                 return await worker.answer(answers.SILENCE)  # behind so many bytes it may have a disk to wait for
 
@@ -111,6 +108,10 @@ class _Worker:
         self._connection = connection
         self._decoder = wire.Decoder()
 
+    async def ready(self) -> None:
+        """Wait until there is an answer, or the worker has ended."""
+        await answers.readable(self._connection.fileno())
+
     async def answer(self, seconds: float = answers.HELPER) -> Json:
         """The next frame. Raises what the worker raised; Failed when it exited, Unavailable when it does not answer."""
         message, fds = await answers.answer(self._connection, self._decoder, seconds)
@@ -118,6 +119,13 @@ class _Worker:
             os.close(fd)
         found: Json = answers.content(message)
         return found
+
+
+async def _send(data: AsyncIterator[bytes], writer: int) -> None:
+    async with closing(data):
+        with suppress(BrokenPipeError):  # the worker has ended: its answer says why
+            async for piece in data:
+                await answers.write(writer, piece)
 
 
 async def _data(reader: int, worker: _Worker) -> AsyncIterator[bytes]:

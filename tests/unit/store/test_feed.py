@@ -82,6 +82,17 @@ async def test_a_reader_that_ends_early_is_not_fed_on() -> None:
     assert await asyncio.wait_for(Readers(1, "loads").run(stream(PIECES), first), 10) == PIECES[0]
 
 
+async def test_a_reader_that_has_ended_waits_for_no_silent_sender() -> None:
+    silent = Silent()
+
+    def fail(feed: Feed) -> None:
+        next(feed.pieces())
+        raise Invalid("no tar")
+
+    with pytest.raises(Invalid, match="no tar"):
+        await asyncio.wait_for(Readers(1, "loads").run(silent.body(), fail), 10)
+
+
 async def test_an_error_of_the_reader_is_the_callers() -> None:
     def fail(feed: Feed) -> None:
         raise Invalid("no tar")
