@@ -487,6 +487,10 @@ async def test_what_is_seen_from_outside(world: World) -> None:
     assert os.readlink(f"/proc/self/fd/{fd}") == os.readlink(f"/proc/{task.pid}/ns/net")
     os.close(fd)
     assert (task.root() / "etc/passwd").read_text().startswith("root")
+    mounts = [line.split() for line in Path(f"/proc/{task.pid}/mountinfo").read_text().splitlines()]
+    assert await task.mount_number("/proc") == {where: int(number) for number, _, _, _, where, *_ in mounts}["/proc"]
+    with pytest.raises(NotFound, match="has nothing at /nowhere"):
+        await task.mount_number("/nowhere")
     shown = await task.processes(["-e", "-o", "pid,args"])
     assert shown == (["PID", "COMMAND"], [[str(task.pid), " ".join(command)]])
     assert await over(task) == 137

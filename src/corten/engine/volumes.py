@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -63,6 +64,13 @@ class Volume(msgspec.Struct, omit_defaults=True):
         return bool(self.options) and not _BIND & set(self.words)
 
 
+class Place(NamedTuple):
+    """Where a running container has a volume: a path of the host's /proc, and the number of the mount that is there."""
+
+    path: str
+    mount: int
+
+
 class Volumes:
     """All volumes, and which containers refer to them. Only `size` and `prune` walk the disk."""
 
@@ -73,7 +81,7 @@ class Volumes:
         self._table = table
         self._events = events
         self._users: dict[str, set[str]] = {}
-        self._mounted: dict[str, dict[str, str]] = {}
+        self._mounted: dict[str, dict[str, Place]] = {}
         self._locks: KeyedLocks[str] = KeyedLocks()
         self._all = {id: msgspec.convert(body, Volume) for id, body in table.list(KIND).items()}
         self._places.recover(self._all)
@@ -144,16 +152,16 @@ class Volumes:
         """While a container mounts a volume that is mounted."""
         return self._locks.lock(name)
 
-    def has_mounted(self, name: str, container: str, path: str) -> None:
-        """A running container has the volume, at this path of the host's /proc."""
-        self._mounted.setdefault(name, {})[container] = path
+    def has_mounted(self, name: str, container: str, place: Place) -> None:
+        """A running container has the volume."""
+        self._mounted.setdefault(name, {})[container] = place
 
     def has_unmounted(self, name: str, container: str) -> None:
         self._mounted.get(name, {}).pop(container, None)
 
-    def where_mounted(self, name: str) -> str:
-        """The path where another container has it, which is how its files are shared; "" when none runs."""
-        return next(iter(self._mounted.get(name, {}).values()), "")
+    def where_mounted(self, name: str) -> Place | None:
+        """Where another container has it, which is how its files are shared; None when none runs."""
+        return next(iter(self._mounted.get(name, {}).values()), None)
 
     async def fill(self, name: str, container: str, fill: Callable[[Path], Awaitable[bool]]) -> None:
         """Give an empty volume, held by the new `container`, its first content: all of it at once, or nothing.

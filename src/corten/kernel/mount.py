@@ -118,6 +118,12 @@ def view(dirfd: int, path: str = "", recursive: bool = False) -> int:
     return fd
 
 
+def number(fd: int) -> int:
+    """Of the mount that `fd` is on: no other one of this kernel has it as long as that is there (proc(5), fdinfo)."""
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("mnt_id:"))
+
+
 def set_attributes(
     fd: int, add: int = 0, remove: int = 0, propagation: int = 0, recursive: bool = False, userns: int = 0
 ) -> None:

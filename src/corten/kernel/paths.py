@@ -49,6 +49,11 @@ def open_in(root: int, path: bytes | str, flags: int = os.O_PATH, mode: int = 0)
     return openat2(root, raw, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 
 
+def open_without_links(root: int, path: bytes | str) -> int:
+    """The same, of a path as it stands: OSError (ELOOP) for a link on the way."""
+    return openat2(root, os.fsencode(path).lstrip(b"/"), os.O_PATH, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
+
+
 def make_directories(root: int, path: bytes | str, mode: int = 0o755, owner: tuple[int, int] | None = None) -> int:
     """`mkdir -p` of `path` inside `root`, following links that stay inside; returns a descriptor of the last.
 

@@ -2,7 +2,9 @@
 
 They are mounted by the host's root, in the host's network, before there are namespaces: NFS is reached from the host,
 and a user namespace may mount next to nothing. An entry of the specification's "mounts" asks for it by an option of our
-own: `HOST` for what mount(2) mounts, `TREE` for an overlay of layers; `SUBPATH` names a directory in either.
+own: `HOST` for what mount(2) mounts, `TREE` for an overlay of layers; `SUBPATH` names a directory in either. A bind of
+what another container has mounted has `MOUNT`, with the number of that mount (`kernel.mount.number`): the other
+container may have put something else in its place.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from corten.kernel import process as p
 
 HOST, TREE = "x-corten.host", "x-corten.tree"
 SUBPATH = "x-corten.subpath="
+MOUNT = "x-corten.mount="
 _LANDING = "/sys"  # a directory that every host has; in a mount namespace of this process's own
 
 _FLAGS: dict[str, tuple[int, int]] = {  # word: (set, clear), as mount(8) and mount(2) have them

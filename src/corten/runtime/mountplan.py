@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from corten.kernel import mount as m
-from corten.runtime.host_mounts import HOST, TREE
+from corten.runtime.host_mounts import HOST, MOUNT, TREE
 
 _ATTRIBUTES: dict[str, tuple[int, int]] = {  # word: (set, clear)
     "ro": (m.MOUNT_ATTR_RDONLY, 0),
@@ -56,6 +56,7 @@ class MountPlan(NamedTuple):
     idmap: bool = False
     copy_up: bool = False
     data: tuple[str, ...] = ()
+    mount: int = 0  # of a bind whose source is in another container: the mount that has to be there
 
     def describe(self) -> str:
         return f"{self.fstype if self.kind == 'new' else self.kind} {self.source} on {self.target}"
@@ -68,6 +69,7 @@ def parse(entry: dict[str, Any]) -> MountPlan:
     add = clear = recursive_add = recursive_clear = propagation = 0
     propagation_recursive = recursive = bind = idmap = copy_up = False
     data: list[str] = []
+    mount = 0
     for word in entry.get("options") or ():
         if word in ("bind", "rbind"):
             bind, recursive = True, word == "rbind"
@@ -83,6 +85,8 @@ def parse(entry: dict[str, Any]) -> MountPlan:
             propagation, propagation_recursive = _PROPAGATION[word[1:]], True
         elif word in ("idmap", "ridmap"):
             idmap = True
+        elif word.startswith(MOUNT):
+            mount = int(word.removeprefix(MOUNT))
         elif word == "tmpcopyup":
             copy_up = True
         elif word not in _IGNORED:
@@ -91,7 +95,7 @@ def parse(entry: dict[str, Any]) -> MountPlan:
     kind = "bind" if bind or fstype in ("bind", "none") else "cgroup" if fstype in ("cgroup", "cgroup2") else "new"
     return MountPlan(
         kind, fstype, entry.get("source") or fstype, entry["destination"], add, clear, recursive_add, recursive_clear,
-        propagation, propagation_recursive, recursive, idmap, copy_up, () if kind == "bind" else tuple(data),
+        propagation, propagation_recursive, recursive, idmap, copy_up, () if kind == "bind" else tuple(data), mount,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ the host to unmount. Resolving host paths is done here and nowhere else.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from typing import NamedTuple
@@ -171,7 +172,7 @@ def bind(plan: MountPlan) -> int:
     """A detached bind with its attributes and propagation; its source is a path of the host."""
     elsewhere = _ELSEWHERE.fullmatch(plan.source)
     if elsewhere:
-        fd = _foreign(elsewhere[1], elsewhere[2], plan.recursive)
+        fd = _foreign(elsewhere[1], elsewhere[2], plan.recursive, plan.mount)
     else:
         fd = m.clone(sys.AT_FDCWD, plan.source, plan.recursive)
     try:
@@ -191,24 +192,29 @@ def bind(plan: MountPlan) -> int:
     return fd
 
 
-def _foreign(pid: str, path: str, recursive: bool) -> int:
-    """A copy of a mount of another container (/dev/shm of an IPC namespace that is shared).
+def _foreign(pid: str, path: str, recursive: bool, mount: int) -> int:
+    """A copy of a mount of another container: /dev/shm of an IPC namespace that is shared, a volume.
 
-    Mounts can only be copied from inside their namespace (open_tree(2), EINVAL), and links in another container's tree
-    may lead nowhere but into that tree.
+    Mounts can only be copied from inside their namespace (open_tree(2), EINVAL). Its processes may have moved a parent
+    of the place, or put a link there, so that this container gets what they have read-only (their sysfs, a bind), and
+    may write to it. So it has to be the mount of that number; without one there may be no link on the way.
     """
     root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     there = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     back = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     place = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        where = paths.open_in(root, path)
-        p.setns(there, p.CLONE_NEWNS)
+        where = paths.open_in(root, path) if mount else paths.open_without_links(root, path)
         try:
-            return m.clone(where, recursive=recursive)
+            if mount and m.number(where) != mount:
+                raise OSError(errno.ESTALE, f"the container of process {pid} has something else at {path}")
+            p.setns(there, p.CLONE_NEWNS)
+            try:
+                return m.clone(where, recursive=recursive)
+            finally:
+                p.setns(back, p.CLONE_NEWNS)
+                os.fchdir(place)
         finally:
-            p.setns(back, p.CLONE_NEWNS)
-            os.fchdir(place)
             os.close(where)
     finally:
         for fd in (root, there, back, place):

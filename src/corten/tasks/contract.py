@@ -195,6 +195,10 @@ class Task(Protocol):
     def root(self) -> Path:
         """Where its root directory is found by a runtime that binds something of it, such as /dev/shm."""
 
+    async def mount_number(self, path: str) -> int:
+        """The kernel's number of the mount at `path` inside. To be asked before its program runs, which may change what
+        is there. NotFound, Unavailable."""
+
     def open_tree(self) -> tuple[int, ...]:
         """Descriptors of its root, mount namespace and user namespace for `TreeWork`, the caller's to close; () when it
         does not run any more. OSError when this process has no descriptor left, Unsupported where the host has no

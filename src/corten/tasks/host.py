@@ -11,10 +11,13 @@ import asyncio
 import os
 import signal
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from corten.aio.threads import alone
 from corten.errors import Invalid, NotFound, Unavailable, Unsupported
+from corten.kernel import mount, paths
 from corten.spec.json import Json
 from corten.supervisor.procfs import open_process, open_tree
 from corten.tasks.contract import ProcessTable
@@ -23,7 +26,7 @@ from corten.units.durations import in_go
 _NAMES = {"network": "net", "mount": "mnt"}  # OCI's words for namespaces, where /proc has others
 _FIELDS = ("rx_bytes", "rx_packets", "rx_errors", "rx_dropped", "tx_bytes", "tx_packets", "tx_errors", "tx_dropped")
 _COLUMNS = (0, 1, 2, 3, 8, 9, 10, 11)  # of /proc/net/dev, in the order of _FIELDS
-_PATIENCE = 10.0  # seconds for ps
+_PATIENCE = 10.0  # seconds for ps, and for a look at a mount
 
 
 class HostTask(Protocol):
@@ -51,6 +54,14 @@ class HostTask(Protocol):
 
     def root(self) -> Path:
         return Path(f"/proc/{self.pid}/root")
+
+    async def mount_number(self, path: str) -> int:
+        try:
+            return await alone(partial(_mount_number, self.pid, path), _PATIENCE)
+        except (FileNotFoundError, ProcessLookupError):
+            raise NotFound(f"container {self.id} has nothing at {path}") from None
+        except TimeoutError:
+            raise Unavailable(f"what container {self.id} has mounted at {path} does not answer") from None
 
     def open_tree(self) -> tuple[int, ...]:
         try:
@@ -81,6 +92,18 @@ class HostTask(Protocol):
     async def processes(self, arguments: Sequence[str]) -> ProcessTable:
         pids = {str(pid) for pid in await self.pids()}
         return table(await _ps(arguments), pids)
+
+
+def _mount_number(pid: int, path: str) -> int:
+    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        where = paths.open_in(root, path)
+    finally:
+        os.close(root)
+    try:
+        return mount.number(where)
+    finally:
+        os.close(where)
 
 
 def is_of(process: int, id: str) -> bool:

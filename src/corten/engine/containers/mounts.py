@@ -12,10 +12,10 @@ from dataclasses import replace
 from corten.engine.containers.container import Container
 from corten.engine.containers.stores import Stores
 from corten.engine.subpaths import inside
-from corten.engine.volumes import Volume, Volumes
+from corten.engine.volumes import Place, Volume, Volumes
 from corten.errors import Invalid, NotFound, Unavailable
 from corten.plan.facts import MountPoint
-from corten.runtime.host_mounts import HOST, SUBPATH, TREE
+from corten.runtime.host_mounts import HOST, MOUNT, SUBPATH, TREE
 from corten.spec.mounts import Mount
 from corten.tasks.contract import Task
 
@@ -44,11 +44,21 @@ def those(points: Sequence[MountPoint], mounted: Mapping[str, Mount]) -> list[Mo
     return [point for point in points if point.destination in mounted]
 
 
+async def number(volumes: Volumes, container: Container, task: Task) -> None:
+    """Which mounts its volumes are, before its program runs, which may change what is found at their places."""
+    container.record.volume_mounts = {
+        point.name: await task.mount_number(point.destination)
+        for point in container.record.mounts
+        if _is_mounted(volumes, point) and not point.subpath
+    }
+
+
 def note(volumes: Volumes, container: Container, task: Task, stack: AsyncExitStack) -> None:
     """Other containers find the volumes of this one where it has them, as long as it runs."""
     for point in container.record.mounts:
-        if _is_mounted(volumes, point) and not point.subpath:
-            volumes.has_mounted(point.name, container.id, f"{task.root()}{point.destination}")
+        if point.name in container.record.volume_mounts and not point.subpath:
+            place = Place(f"{task.root()}{point.destination}", container.record.volume_mounts[point.name])
+            volumes.has_mounted(point.name, container.id, place)
             stack.callback(volumes.has_unmounted, point.name, container.id)
 
 
@@ -75,7 +85,8 @@ async def _volume(volumes: Volumes, point: MountPoint) -> Mount:
     """Where another container has it, it is that one's: two of a file system in memory would be two."""
     volume = volumes.get(point.name)
     if (there := volumes.where_mounted(point.name)) and not point.subpath:
-        return Mount("bind", there, point.destination, ("rbind", "rprivate", *(("rw",) if point.rw else ())))
+        words = ("bind", "rprivate", f"{MOUNT}{there.mount}", *(("rw",) if point.rw else ()))
+        return Mount("bind", there.path, point.destination, words)
     words = await _resolved(volume)
     return Mount(volume.options["type"], volume.options["device"], point.destination, (HOST, *words, *_inside(point)))
 

@@ -54,6 +54,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     links         of --link on the default network: ids of containers by what this one calls them
     endpoints     what is connected now, as the network room can adopt it again: network name -> JSON
     mounts        what is mounted where; sources of volumes are filled in
+    volume_mounts for volumes that are file systems, the number of the mount that the present run has, by name
     timing        seconds that the phases of the last start took
     stopped       a client stopped it: the policies "always" and "unless-stopped" look at this
     network_namespace  inode of the namespace that the present run, or the last one, was put into; 0 is not known
@@ -74,6 +75,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     links: dict[str, str] = {}
     endpoints: dict[str, Json] = {}
     mounts: list[MountPoint] = []
+    volume_mounts: dict[str, int] = {}
     platform: str = "linux"
     state: State = msgspec.field(default_factory=State)
     restart_count: int = 0

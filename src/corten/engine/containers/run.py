@@ -203,6 +203,7 @@ async def _acquire(
         except StartFailed:
             volumes.mounted()  # they were, before its program turned out to be none
             raise
+        await mounts.number(containers.stores.volumes, container, task)
         mounts.note(containers.stores.volumes, container, task, stack)
         volumes.mounted()
     with phases.phase("hosts"):
