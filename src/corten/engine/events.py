@@ -1,7 +1,8 @@
 """Docker's events: the last ones are kept, and each listener has a bounded queue.
 
 A listener that does not read loses its place, not its memory: when its queue is full it is cut off, and its stream ends
-after what was queued. It can then ask again with `since`.
+after what was queued. It can then ask again with `since`. An event has what clients and images say (a command, labels),
+up to a megabyte, so both are bounded in bytes as well.
 """
 
 from __future__ import annotations
@@ -18,18 +19,43 @@ from corten.units.durations import SECOND
 
 HISTORY = 1024
 QUEUE = 4096
+BYTES = 8 << 20  # of the history, and of each queue
 KEYS = frozenset(
     ("config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret")
     + ("service", "type", "volume")
 )
 
 
-class Events:
-    """`history` holds the last `HISTORY` messages, oldest first, in Docker's shape."""
+class _Listener:
+    """What waits to be sent to it; behind None comes nothing more."""
 
     def __init__(self) -> None:
-        self.history: deque[Json] = deque(maxlen=HISTORY)
-        self._listeners: set[asyncio.Queue[Json | None]] = set()
+        self._queue: asyncio.Queue[tuple[Json | None, int]] = asyncio.Queue()
+        self._bytes = 0
+
+    def put(self, message: Json, size: int) -> bool:
+        """False when it has no room: this is its end."""
+        if self._queue.qsize() >= QUEUE or self._bytes > BYTES:
+            self._queue.put_nowait((None, 0))
+            return False
+        self._bytes += size
+        self._queue.put_nowait((message, size))
+        return True
+
+    async def get(self) -> Json | None:
+        message, size = await self._queue.get()
+        self._bytes -= size
+        return message
+
+
+class Events:
+    """`history` holds the last messages, oldest first, in Docker's shape: at most `HISTORY`, and as many
+    as have `BYTES`, and one."""
+
+    def __init__(self) -> None:
+        self.history: deque[Json] = deque()
+        self._bytes = 0
+        self._listeners: set[_Listener] = set()
 
     def __len__(self) -> int:
         """How many listen now."""
@@ -39,13 +65,17 @@ class Events:
         """Give an event to all listeners. `attributes` are Docker's for this type: labels, name, image, exitCode ..."""
         at = times.now()
         message = _message(type, action, id, dict(attributes or {}), at)
+        size = _size(message)
+        self._keep(message, size)
+        for listener in list(self._listeners):
+            if not listener.put(message, size):
+                self._listeners.discard(listener)
+
+    def _keep(self, message: Json, size: int) -> None:
+        while self.history and (len(self.history) >= HISTORY or self._bytes > BYTES):
+            self._bytes -= _size(self.history.popleft())
         self.history.append(message)
-        for queue in list(self._listeners):
-            if queue.qsize() >= QUEUE:
-                self._listeners.discard(queue)
-                queue.put_nowait(None)
-            else:
-                queue.put_nowait(message)
+        self._bytes += size
 
     async def listen(
         self, since: int | None = None, until: int | None = None, filters: Filters | None = None
@@ -56,21 +86,28 @@ class Events:
         Replaying and listening are one step: nothing falls between them.
         """
         wanted = matcher(filters or Filters())
-        queue: asyncio.Queue[Json | None] = asyncio.Queue()
+        listener = _Listener()
         begin = since or 0
         past = [] if since is until is None else [m for m in self.history if m["timeNano"] >= begin]
-        self._listeners.add(queue)
+        self._listeners.add(listener)
         try:
             for message in past:
                 if until is not None and message["timeNano"] > until:
                     return
                 if wanted(message):
                     yield message
-            async for message in _until(queue, until):
+            async for message in _until(listener, until):
                 if wanted(message):
                     yield message
         finally:
-            self._listeners.discard(queue)
+            self._listeners.discard(listener)
+
+
+def _size(message: Json) -> int:
+    """About how many bytes it keeps: an entry of a dictionary is some hundred, however short its texts are."""
+    attributes: Mapping[str, str] = message["Actor"]["Attributes"]
+    texts = sum(len(key) + len(value) for key, value in attributes.items())
+    return 1000 + 200 * len(attributes) + texts + len(message["Action"])
 
 
 def _message(type: str, action: str, id: str, attributes: dict[str, str], at: int) -> Json:
@@ -83,14 +120,14 @@ def _message(type: str, action: str, id: str, attributes: dict[str, str], at: in
     return message | {"time": at // SECOND, "timeNano": at}
 
 
-async def _until(queue: asyncio.Queue[Json | None], until: int | None) -> AsyncIterator[Json]:
+async def _until(listener: _Listener, until: int | None) -> AsyncIterator[Json]:
     while True:
         left = None if until is None else (until - times.now()) / SECOND
         if left is not None and left <= 0:
             return
         try:
             async with asyncio.timeout(left):
-                message = await queue.get()
+                message = await listener.get()
         except TimeoutError:
             return
         if message is None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from corten.engine.events import HISTORY, QUEUE, Events, matcher
+from corten.engine.events import BYTES, HISTORY, QUEUE, Events, matcher
 from corten.errors import Invalid
 from corten.spec.docker import times
 from corten.spec.docker.filters import Filters
@@ -127,3 +127,20 @@ async def test_history_and_queues_are_bounded() -> None:
     assert len(events.history) == HISTORY
     assert len(events) == 0  # it was cut off
     assert len([event async for event in slow]) == QUEUE
+
+
+async def test_large_events_are_bounded_in_bytes() -> None:
+    """A health check has up to a megabyte of an image's words, and there is one a moment later."""
+    events, megabyte = Events(), 1 << 20
+    slow = events.listen(since=1)
+    events.publish("container", "create", "first")
+    await anext(slow)
+    most = BYTES // megabyte
+    for number in range(100):
+        events.publish("container", f"exec_create: {number:0{megabyte}}", "1", {"label": "value"})
+    assert len(events.history) == most
+    assert len(events) == 0  # it was cut off
+    assert len([event async for event in slow]) == most
+    events.publish("container", "create", "1", {f"label {number}": "" for number in range(BYTES // 100)})
+    events.publish("container", "start", "1")
+    assert [event["Action"] for event in events.history] == ["start"]
