@@ -110,4 +110,6 @@ def _yaml(raw: bytes) -> Json:
         content: Json = reader.load(raw)
     except YAMLError as error:
         raise Invalid(" ".join(str(error).split())) from None
+    except (LookupError, ArithmeticError, TypeError, AttributeError) as error:  # of its conversions, `!!bool x` say
+        raise Invalid(f"it is no YAML: {error!r}") from None
     return content

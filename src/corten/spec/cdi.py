@@ -96,7 +96,7 @@ def parse(content: Any) -> Document:
     """A file's content, decoded from JSON or YAML. Raises Invalid."""
     try:
         document = msgspec.convert(content, Document)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the second: a text with a lone surrogate
         raise Invalid(str(error)) from None
     if document.cdi_version not in VERSIONS:
         raise Invalid(f"CDI version {document.cdi_version!r} is not supported")

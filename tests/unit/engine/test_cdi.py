@@ -194,3 +194,26 @@ def test_device_nodes_are_the_host_s_unless_they_say_otherwise() -> None:
 def test_a_device_that_is_not_there(node: dict[str, Any], words: str) -> None:
     with pytest.raises(Invalid, match=words):
         changed({"deviceNodes": [node]})
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        '!!bool "x"',
+        '!!int ""',
+        '!!float ""',
+        '!!int "-"',
+        'x}\n"\\ud800": {a: b',
+        '"\\UFFFFFFFF"',
+        "!!timestamp x",
+        "{[a]: b}",
+        "&a {x: *a}",
+    ],
+)
+def test_yaml_that_means_nothing_hides_no_other_file(tmp_path: Path, annotations: str) -> None:
+    write(tmp_path, "good.json", ("x", env("A=1")))
+    text = f"cdiVersion: 0.8.0\nkind: {KIND}\ndevices: []\nannotations: {{k: {annotations}}}\n"
+    (tmp_path / "bad.yaml").write_text(text)
+    assert found([tmp_path], f"{KIND}=x") == [[], ["A=1"]]
+    with pytest.raises(Invalid, match=r"bad\.yaml: "):
+        found([tmp_path], f"{KIND}=nope")
