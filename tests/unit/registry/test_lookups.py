@@ -9,8 +9,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
-from corten.registry.client.lookups import connector
+from corten.registry.client.lookups import addresses, connector
 
 
 async def test_lookups_that_wait_keep_no_thread_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +34,12 @@ async def test_lookups_that_wait_keep_no_thread_from_others(monkeypatch: pytest.
             answered.set()
         failed = await asyncio.gather(*requests, return_exceptions=True)
     assert {type(error) for error in failed} == {aiohttp.ClientConnectorDNSError}
+
+
+@pytest.mark.parametrize("host", ["\udcff", "a" * 64 + ".test", ".."])
+async def test_what_is_no_name_of_a_host_is_not_found(host: str) -> None:
+    """A redirect may have anything there."""
+    async with aiohttp.ClientSession(connector=connector()) as session:
+        with pytest.raises(aiohttp.ClientConnectorDNSError):
+            await session.get(URL.build(scheme="http", host=host, path="/", encoded=True))
+    assert await addresses(host) == ()

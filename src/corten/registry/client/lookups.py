@@ -19,8 +19,12 @@ class _Lookups:
     """What aiohttp's resolver asks of an event loop; asyncio's own does it in the threads that everything needs."""
 
     async def getaddrinfo(self, host: str, port: int, **wanted: Any) -> Any:
+        """OSError also for what can be no host's name."""
         work = partial(socket.getaddrinfo, host, port, **wanted)
-        return await asyncio.get_running_loop().run_in_executor(_threads, work)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(_threads, work)
+        except UnicodeError:  # a redirect may have anything there
+            raise socket.gaierror(socket.EAI_NONAME, "no name of a host") from None
 
     async def getnameinfo(self, address: Any, flags: int = 0) -> Any:
         return await asyncio.get_running_loop().run_in_executor(_threads, socket.getnameinfo, address, flags)
