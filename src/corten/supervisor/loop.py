@@ -47,17 +47,23 @@ class Loop:
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:
-                self._say(error)
-                self.watch(listener.fileno(), 0, ready)
-                self.after(_PAUSE, again)
+                self.rest(listener, error)
                 return
             come(connection)
+
+        self.watch(listener.fileno(), READ, ready)
+
+    def rest(self, listener: socket.socket, error: OSError) -> None:
+        """Connections wait for a second: there is no descriptor for one, or for what it needs."""
+        ready = self._callbacks[listener.fileno()]
 
         def again() -> None:
             if self._callbacks.get(listener.fileno()) is ready:
                 self.watch(listener.fileno(), READ, ready)
 
-        self.watch(listener.fileno(), READ, ready)
+        self._say(error)
+        self.watch(listener.fileno(), 0, ready)
+        self.after(_PAUSE, again)
 
     def _say(self, error: OSError) -> None:
         """In launcher.log, once a minute."""

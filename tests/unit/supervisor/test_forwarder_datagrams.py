@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from corten.supervisor import reserve
 from corten.supervisor.forwarder import datagrams
 from corten.supervisor.forwarder.datagrams import DatagramPort
 from corten.supervisor.loop import Loop
@@ -116,6 +118,18 @@ def test_silence_ends_a_flow(world: World, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(world.port.connections) == 1
     monkeypatch.setattr(datagrams, "_IDLE", 0.0)
     world.until(lambda: not world.port.connections)
+
+
+def test_the_last_descriptors_are_the_daemon_s(world: World, few_descriptors: None) -> None:
+    for number in range(60):
+        world.client().send(b"%d" % number)
+    world.until(lambda: not world.loop.step(0.01))
+    for number in [os.dup(0) for _ in range(reserve.KEPT // 4)]:
+        os.close(number)
+    assert 10 < len(world.port.connections) < 60
+    world.opened[1].send(b"again")
+    said = [world.received(world.container)[0] for _ in range(len(world.port.connections) + 1)]
+    assert said[-1] == b"again"
 
 
 def test_a_container_that_refuses_ends_nothing(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -11,6 +12,7 @@ from contextlib import suppress
 
 import pytest
 
+from corten.supervisor import loop, reserve
 from corten.supervisor.forwarder import streams
 from corten.supervisor.forwarder.streams import StreamPort
 from corten.supervisor.loop import Loop
@@ -212,7 +214,7 @@ def test_a_port_that_is_stopped_is_free_and_its_connections_go_on(world: World) 
 
 
 def test_without_a_descriptor_for_the_other_side_the_client_is_closed(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def none(*_: object) -> None:
         raise OSError(24, "Too many open files")
@@ -221,4 +223,27 @@ def test_without_a_descriptor_for_the_other_side_the_client_is_closed(
     with monkeypatch.context() as patched:
         patched.setattr(streams, "Connection", none)
         assert world.received(client, 1) == b""
+    assert "Too many open files" in capsys.readouterr().err
     assert world.pair()
+
+
+def test_the_last_descriptors_are_the_daemon_s(
+    world: World, few_descriptors: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_PAUSE", 0.01)
+    while not _is_closed(world.connect(), world):
+        world.accepted()
+    for number in [os.dup(0) for _ in range(reserve.KEPT // 4)]:
+        os.close(number)
+    for connection in list(world.port.connections):
+        connection.close()
+    assert len(world.opened) > 10
+    for one in world.opened:
+        one.close()
+    assert world.pair()
+
+
+def _is_closed(client: socket.socket, world: World) -> bool:
+    """Or it has been connected to the container."""
+    world.until(lambda: select.select([client, world.container], [], [], 0)[0])
+    return bool(select.select([client], [], [], 0)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import tracemalloc
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from corten.spec import dns
+from corten.supervisor import reserve
 from corten.supervisor.loop import Loop
+from corten.supervisor.names import attempts
 from corten.supervisor.names import service as services
 from corten.supervisor.names.directory import Directory
 from corten.supervisor.names.service import Service
@@ -135,6 +138,26 @@ def test_different_questions_about_unknown_names_are_not_all_under_way(world: Wo
 
     assert grown(ask) < _LITTLE
     assert counts[dns.SERVFAIL] == _QUESTIONS - services._IN_FLIGHT
+
+
+def test_the_last_descriptors_are_the_daemon_s(
+    world: World, few_descriptors: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    silent.bind(("127.0.0.1", 0))
+    monkeypatch.setattr(attempts, "PORT", silent.getsockname()[1])
+    world.service.open = True
+    world.service.servers = ["127.0.0.1"]
+    refused: list[bytes] = []
+    for number in range(120):
+        world.service.answer(query(number, f"n{number}.example"), False, refused.append)
+    assert refused and {reply[3] & 15 for reply in refused} == {dns.SERVFAIL}
+    late = world.connect()
+    assert world.received(late) == b""
+    late.close()
+    silent.close()
+    for number in [os.dup(0) for _ in range(reserve.KEPT // 4)]:
+        os.close(number)
 
 
 def test_questions_without_a_usable_server_leave_nothing(world: World) -> None:

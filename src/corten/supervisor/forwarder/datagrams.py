@@ -10,6 +10,7 @@ import socket
 import time
 from typing import Any
 
+from corten.supervisor import reserve
 from corten.supervisor.loop import READ, Loop
 
 FLOWS = 1024  # of one port; with one more, the one that was silent for longest is removed
@@ -98,6 +99,7 @@ class Flow:
         family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
+            reserve.check(self._socket.fileno())
             self._socket.connect(target)
         except BaseException:
             self._socket.close()

@@ -11,6 +11,7 @@ import socket
 import struct
 from collections.abc import Callable
 
+from corten.supervisor import reserve
 from corten.supervisor.loop import READ, WRITE, Loop
 
 CONNECTIONS = 1024  # of one port; more wait in the kernel's queue until one ends
@@ -33,6 +34,7 @@ class StreamPort:
         self._listener = socket.socket(fileno=listener)
         self._listener.setblocking(False)
         self.connections: set[Connection] = set()
+        self._full = False  # connections wait until one ends
         loop.accept(self._listener, self._came)
 
     def stop(self) -> None:
@@ -50,18 +52,21 @@ class StreamPort:
     def _came(self, client: socket.socket) -> None:
         try:
             connection = Connection(self._loop, client, self._target, self._gone)
-        except OSError:  # no descriptor for its other side
+        except OSError as error:  # no descriptor for its other side
             client.close()
+            self._full = True
+            self._loop.rest(self._listener, error)
             return
         self.connections.add(connection)
         if len(self.connections) >= CONNECTIONS:
+            self._full = True
             self._loop.forget(self._listener.fileno())
         connection.begin(self._target)
 
     def _gone(self, connection: Connection) -> None:
-        full = len(self.connections) >= CONNECTIONS
         self.connections.discard(connection)
-        if full and self._listener.fileno() >= 0:
+        if self._full and self._listener.fileno() >= 0:
+            self._full = False
             self._loop.accept(self._listener, self._came)
 
 
@@ -103,6 +108,11 @@ class Connection:
         self._loop, self._client, self._gone = loop, client, gone
         family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
         self._server = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            reserve.check(self._server.fileno())
+        except OSError:
+            self._server.close()
+            raise
         self._in, self._out = Way(client, self._server), Way(self._server, client)
         for side in (client, self._server):
             side.setblocking(False)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from corten.spec import dns
 from corten.spec.dns import Question
+from corten.supervisor import reserve
 from corten.supervisor.loop import READ, WRITE, Loop
 
 PORT = 53
@@ -49,6 +50,7 @@ class Attempt:
     def _connected(self, server: str, kind: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in server else socket.AF_INET
         self._socket = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        reserve.check(self._socket.fileno())
         address, _, zone = server.partition("%")
         scope = (0, socket.if_nametoindex(zone)) if zone else ()
         try:

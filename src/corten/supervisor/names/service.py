@@ -22,6 +22,7 @@ from functools import partial
 from corten.errors import Corrupt
 from corten.spec import dns
 from corten.spec.dns import Question
+from corten.supervisor import reserve
 from corten.supervisor.loop import READ, WRITE, Loop
 from corten.supervisor.names.directory import Directory
 from corten.supervisor.names.upstreams import Asked, Upstreams
@@ -114,7 +115,7 @@ class Service:
         now = time.monotonic()
         for client in [c for c in self._clients if c.idle_since + _TCP_IDLE < now]:
             client.close()
-        if len(self._clients) >= _CLIENTS:
+        if len(self._clients) >= _CLIENTS or not reserve.allows(accepted.fileno()):
             accepted.close()
             return
         self._clients.add(Client(self._loop, accepted, self.answer, self._clients.discard))
