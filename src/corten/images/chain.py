@@ -89,18 +89,25 @@ class Chains:
                     self._flushed = time.monotonic()
 
     async def build(
-        self, layers: Sequence[Layer], fetch: Fetch, emit: Emit, streaming: StreamingUnpack | None = None
+        self,
+        layers: Sequence[Layer],
+        fetch: Fetch,
+        emit: Emit,
+        streaming: StreamingUnpack | None = None,
+        known: bool = False,
     ) -> None:
         """Have every tree of the chain. `fetch` brings a blob into the store; fetching and unpacking overlap.
 
-        `streaming` has unpacked layers already; without it they are followed while `fetch` brings them.
+        `streaming` has unpacked layers already; without it they are followed while `fetch` brings them. Of a `known`
+        image, one that is on record, only what it lacks is reported, as dockerd does.
 
         Images that share layers wait for one another: what both lack is one common beginning of their chains, so one
         lock, on the first tree that is missing, is enough. Trees are added when all have unpacked and are on disk.
         """
         async with self._locked(layers) as missing:
             for layer in layers[: len(layers) - len(missing)]:
-                emit(status("Already exists", layer.shown))
+                if not known:
+                    emit(status("Already exists", layer.shown))
                 if not self._unpacker.has(layer.blob.digest):  # its tree came from another form of it, or it was lost
                     await fetch(layer.blob)
             for layer in missing:

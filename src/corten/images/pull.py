@@ -125,7 +125,8 @@ class Puller:
         async def fetch(blob: Descriptor) -> None:
             await self._layer(repository, blob, emit)
 
-        await self._store.chains.build(image.layers, fetch, emit)
+        known = self._store.records.get(image.id) is not None
+        await self._store.chains.build(image.layers, fetch, emit, known=known)
         await asyncio.to_thread(self._store.blobs.put, fetched.body, fetched.digest)
         others: list[str] = []
         if pulling.every and top.digest != fetched.digest:
