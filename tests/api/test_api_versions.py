@@ -175,22 +175,48 @@ def box(http: Connection) -> str:
     return id
 
 
-def test_the_short_id_is_an_alias_below_1_45(http: Connection, box: str) -> None:
+def test_short_id_and_hostname_are_aliases_below_1_45(http: Connection, box: str) -> None:
     def aliases(version: str, name: str, network: str) -> Any:
         return http.ask("GET", f"/v{version}/containers/{name}/json")[1]["NetworkSettings"]["Networks"][network][
             "Aliases"
         ]
 
-    assert aliases("1.44", "box", "n1") == ["web", box[:12]]
+    assert aliases("1.44", "box", "n1") == ["web", box[:12], "named"]
     assert aliases("1.45", "box", "n1") == ["web"]
     assert http.ask("POST", "/containers/create?name=plain", {"Image": "test", "Cmd": ["sleep", "60"]})[0] == 201
     assert http.ask("POST", "/containers/plain/start")[0] == 204
     assert aliases("1.44", "plain", "bridge") is None
+    assert (
+        http.ask("POST", "/containers/create?name=new", {"Image": "test", "HostConfig": {"NetworkMode": "n1"}})[0]
+        == 201
+    )
+    assert aliases("1.44", "new", "n1") is None
     assert http.ask("POST", "/networks/n1/connect", {"Container": "plain"})[0] == 200
     assert aliases("1.44", "plain", "n1") is not None
     assert http.ask("POST", "/containers/box/kill")[0] == 204
     assert http.ask("POST", "/containers/box/wait")[0] == 200
-    assert aliases("1.44", "box", "n1") == ["web"]
+    assert aliases("1.44", "box", "n1") == ["web", box[:12], "named"]  # dockerd keeps them when it has ended
+
+
+def test_the_network_of_a_container_that_has_ended(http: Connection, box: str) -> None:
+    """As with dockerd its id is shown from the first start on, and finds the container in lists."""
+    id = http.ask("GET", "/networks/n1")[1]["Id"]
+    assert (
+        http.ask("POST", "/containers/create?name=new", {"Image": "test", "HostConfig": {"NetworkMode": "n1"}})[0]
+        == 201
+    )
+    assert http.ask("POST", "/containers/box/kill")[0] == 204
+    assert http.ask("POST", "/containers/box/wait")[0] == 200
+
+    def network(name: str) -> tuple[str, str]:
+        shown = http.ask("GET", f"/containers/{name}/json")[1]["NetworkSettings"]["Networks"]["n1"]
+        return shown["NetworkID"], shown["EndpointID"]
+
+    assert (network("box"), network("new")) == ((id, ""), ("", ""))
+    rows = http.ask("GET", f'/containers/json?all=1&filters={{"network":["{id[:20]}"]}}')[1]
+    assert [(row["Names"], row["NetworkSettings"]["Networks"]["n1"]["NetworkID"]) for row in rows] == [(["/box"], id)]
+    assert http.ask("DELETE", "/networks/n1")[0] == 204
+    assert network("box") == ("", "")
 
 
 @pytest.mark.parametrize(

@@ -386,7 +386,9 @@ async def test_networks_are_created_listed_and_removed(world: World) -> None:
     assert names(world, Filters({"driver": ["null"]})) == {"none"}
     for reference in (id, id[:40], "fixed"):
         assert world.networks.find(reference).definition.name == "fixed"
-    assert world.networks.inspect("fixed")["IPAM"]["Config"] == [{"Subnet": "10.77.0.0/24", "Gateway": "10.77.0.1"}]
+    assert (world.networks.id_of("fixed"), world.networks.id_of("nowhere"), world.networks.id_of(id)) == (id, "", "")
+    assert world.networks.inspect("fixed")["IPAM"]["Config"] == [{"Subnet": "10.77.0.0/24"}]  # as it was given
+    assert world.networks.find("fixed").definition.ranges[0].gateway == "10.77.0.1"
     with pytest.raises(Conflict, match="network with name fixed already exists"):
         await world.networks.create(network(FIXED))
     with pytest.raises(Invalid, match="invalid filter"):

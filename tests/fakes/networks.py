@@ -237,6 +237,10 @@ class FakeNetworks:
     def find(self, reference: str) -> ActiveNetwork:
         return self.store.find(reference)
 
+    def id_of(self, name: str) -> str:
+        found = self.store.named(name)
+        return found.definition.id if found is not None else ""
+
     def list(self, filters: Filters | None = None, containers: bool = False) -> list[Json]:
         found = chosen(self.store.values(), filters or Filters())
         return [made.wire(self.store[made.id].attached if containers else {}) for made in found]
@@ -251,7 +255,7 @@ class FakeNetworks:
         if self.store.named(made.name) is not None:
             raise Conflict(f"network with name {made.name} already exists")
         given = made.ranges or (Range(f"10.{len(self.store)}.0.0/16"),)
-        made = replace(made, ranges=tuple(replace(one, gateway=str(one.pool().gateway)) for one in given))
+        made = replace(made, ranges=tuple(one.with_gateway(one in made.ranges) for one in given))
         self.store.store(self.store.activate(made))
         self._event("create", made)
         return {"Id": id, "Warning": ""}

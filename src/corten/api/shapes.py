@@ -12,7 +12,7 @@ from corten.spec.json import Json
 
 _NETWORKS_WITHOUT_CONTAINERS = Version(1, 28)
 _ENDPOINT_FIELDS = (("DNSNames", Version(1, 44)), ("GwPriority", Version(1, 48)))
-_NO_SHORT_ID = Version(1, 45)  # is among the aliases no more
+_NO_FURTHER_ALIASES = Version(1, 45)  # the short id and the hostname are among the aliases no more
 _ANNOTATIONS = Version(1, 46)
 _IPV4_CAN_BE_OFF = Version(1, 48)
 _NO_VIRTUAL_SIZE = Version(1, 44)
@@ -25,10 +25,9 @@ _CDI = Version(1, 46)
 
 def container_for(version: Version, shown: Json) -> Json:
     """A container's inspect."""
-    if version < _NO_SHORT_ID:
-        shown = _with_networks(
-            shown, {name: _with_short_id(name, each, shown["Id"]) for name, each in _networks(shown)}
-        )
+    if version < _NO_FURTHER_ALIASES:
+        further = (shown["Id"][:12], shown["Config"].get("Hostname"))
+        shown = _with_networks(shown, {name: _with_aliases(name, each, further) for name, each in _networks(shown)})
     return _endpoints_for(version, shown)
 
 
@@ -44,11 +43,11 @@ def _endpoints_for(version: Version, shown: Json) -> Json:
     return _with_networks(shown, {name: _without(each, *gone) for name, each in _networks(shown)}) if gone else shown
 
 
-def _with_short_id(network: str, endpoint: Json, id: str) -> Json:
-    """Where names are the name server's it answers to that one too."""
-    if not user_defined(network) or not endpoint["EndpointID"]:
+def _with_aliases(network: str, endpoint: Json, further: Iterable[str | None]) -> Json:
+    """Where names are the name server's it answers to those too; of a container that has been connected."""
+    if not user_defined(network) or not endpoint["NetworkID"]:
         return endpoint
-    return {**endpoint, "Aliases": list(dict.fromkeys([*(endpoint["Aliases"] or ()), id[:12]]))}
+    return {**endpoint, "Aliases": list(dict.fromkeys([*(endpoint["Aliases"] or ()), *filter(None, further)]))}
 
 
 def _networks(shown: Json) -> Iterable[tuple[str, Json]]:

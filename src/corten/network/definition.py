@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 
 from corten.errors import Invalid
 from corten.network import options
@@ -19,12 +19,14 @@ _NUMBER = re.compile(r"[0-9]{1,5}\Z")
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """One entry of IPAM.Config. Texts; empty where the client left the choice to us."""
+    """One entry of IPAM.Config. Texts; empty where the client left the choice to us. An `implied` gateway is one
+    that we chose in a subnet of the client's: as with dockerd the API shows such an entry as it was given."""
 
     subnet: str = ""
     ip_range: str = ""
     gateway: str = ""
     auxiliary: dict[str, str] = field(default_factory=dict)
+    implied: bool = False
 
     @property
     def version(self) -> int:
@@ -40,11 +42,15 @@ class Range:
             {name: parse_address(text, f"auxiliary address {name}") for name, text in self.auxiliary.items()},
         )
 
+    def with_gateway(self, given: bool) -> Range:
+        """With the gateway filled in; `given` says whether the subnet is the client's. Invalid."""
+        return replace(self, gateway=str(self.pool().gateway), implied=self.implied or (given and not self.gateway))
+
     def wire(self) -> Json:
         found: Json = {"Subnet": self.subnet}
         if self.ip_range:
             found["IPRange"] = self.ip_range
-        if self.gateway:
+        if self.gateway and not self.implied:
             found["Gateway"] = self.gateway
         if self.auxiliary:
             found["AuxiliaryAddresses"] = dict(self.auxiliary)

@@ -77,7 +77,7 @@ def chosen(
             raise Forbidden(
                 f"invalid pool request: Pool overlaps with other one on this address space: {given.subnet} and {holder}"
             )
-        found.append(replace(given, gateway=str(given.pool().gateway)))
+        found.append(given.with_gateway(made.user_ranges and given in made.ranges))
     return tuple(found)
 
 

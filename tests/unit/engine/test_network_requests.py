@@ -63,6 +63,16 @@ def test_a_plain_network(make: Make) -> None:
     )
     assert Definition.from_json(made.to_json()) == made
     assert made.wire({})["IPAM"] == {"Driver": "default", "Options": None, "Config": []}
+    assert make(IPAM={"Options": {}}).wire({})["IPAM"]["Options"] == {}  # as dockerd, what was sent
+
+
+def test_a_gateway_of_our_choice_is_not_shown_in_a_subnet_of_the_client(make: Make) -> None:
+    (given,) = make(IPAM={"Config": [{"Subnet": "10.1.0.0/24"}]}).ranges
+    filled = given.with_gateway(True)
+    assert (filled.gateway, filled.wire()) == ("10.1.0.1", {"Subnet": "10.1.0.0/24"})
+    assert given.with_gateway(False).wire() == {"Subnet": "10.1.0.0/24", "Gateway": "10.1.0.1"}
+    (whole,) = make(IPAM={"Config": [{"Subnet": "10.1.0.0/24", "Gateway": "10.1.0.9"}]}).ranges
+    assert whole.with_gateway(True).wire() == {"Subnet": "10.1.0.0/24", "Gateway": "10.1.0.9"}
 
 
 def test_everything_survives_storing(make: Make) -> None:

@@ -115,7 +115,7 @@ async def test_what_is_stored_during_a_standstill_does_not_say_paused(engine: En
         await container_rename.rename(engine.containers, container, "chest")
         await container_update.update(engine.containers, container, UpdateConfig(cpu_shares=3))
         assert (recorded(table, container), container.status, task.paused) == ("running", "paused", True)
-        assert summary(ImageNames(engine.images), container)["State"] == "paused"
+        assert summary(engine.containers, ImageNames(engine.images), container)["State"] == "paused"
     await engine.settle()
     assert (recorded(table, container), container.status, task.paused) == ("running", "running", False)
 

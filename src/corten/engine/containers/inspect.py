@@ -7,7 +7,6 @@ from contextlib import suppress
 from corten.engine.containers import links
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
-from corten.engine.containers.records import Record
 from corten.errors import Conflict, NotFound
 from corten.plan.mount_points import inspect_mount
 from corten.spec.docker import times
@@ -45,7 +44,7 @@ def inspect(containers: Containers, container: Container, version: tuple[int, in
         "GraphDriver": {"Data": _places(containers, container), "Name": settings.driver},
         "Mounts": [inspect_mount(point) for point in record.mounts],
         "Config": record.config.to_json(version),
-        "NetworkSettings": network_settings(container),
+        "NetworkSettings": network_settings(containers, container),
     }
     if record.timing:
         shown["Timing"] = record.timing
@@ -88,10 +87,10 @@ def state(container: Container) -> Json:
     return shown
 
 
-def network_settings(container: Container) -> Json:
+def network_settings(containers: Containers, container: Container) -> Json:
     """NetworkSettings with the fields of the default network on top, which API versions below 1.52 have."""
     record = container.record
-    networks = {name: endpoint_settings(container, name) for name in networks_of(record)}
+    networks = {name: endpoint_settings(containers, container, name) for name in record.networks}
     own = record.state.has_task and record.host_config.network_mode != "host"
     task = container.task if own else None
     shown: Json = {
@@ -111,18 +110,15 @@ def network_settings(container: Container) -> Json:
     return {**shown, "Networks": networks}
 
 
-def networks_of(record: Record) -> list[str]:
-    return list(record.networks)
-
-
-def endpoint_settings(container: Container, network: str) -> Json:
-    """What it is now while it is connected, and otherwise what the client has asked for."""
+def endpoint_settings(containers: Containers, container: Container, network: str) -> Json:
+    """What it is now while it is connected, and otherwise what the client has asked for. Of one that has run the
+    network's id is shown as well, as long as the network is there."""
     if (endpoint := container.endpoints.get(network)) is not None:
         return endpoint.settings
     wanted = container.record.networks.get(network, EndpointSettings())
     return {
         **wanted.to_json(),
-        "NetworkID": "",
+        "NetworkID": containers.networks.id_of(network) if container.record.state.started_at else "",
         "EndpointID": "",
         "Gateway": "",
         "IPAddress": "",

@@ -110,7 +110,7 @@ def _by_ancestor(containers: Containers, values: frozenset[str]) -> _Test:
 
 def _by_network(containers: Containers, values: frozenset[str]) -> _Test:
     def test(c: Container) -> bool:
-        ids = [endpoint.settings.get("NetworkID", "") for endpoint in c.endpoints.values()]
+        ids = [endpoint_settings(containers, c, name)["NetworkID"] for name in c.record.networks]
         return bool(values & c.record.networks.keys()) or any(i.startswith(v) for i in ids for v in values if v)
 
     return test
@@ -189,12 +189,13 @@ _MAKERS: dict[str, Callable[[Containers, frozenset[str]], _Test]] = {
 def summaries(containers: Containers) -> Callable[[Container], Json]:
     """What makes the rows of one list."""
     images, linked = ImageNames(containers.stores.images), links.names_by_id(containers)
-    return lambda container: summary(images, container, linked.get(container.id, ()))
+    return lambda container: summary(containers, images, container, linked.get(container.id, ()))
 
 
-def summary(names: ImageNames, container: Container, linked: Iterable[str] = ()) -> Json:
+def summary(containers: Containers, names: ImageNames, container: Container, linked: Iterable[str] = ()) -> Json:
     """Docker's ContainerSummary, without sizes; `linked` are the names that links give it."""
     record = container.record
+    networks = {name: endpoint_settings(containers, container, name) for name in record.networks}
     return {
         "Id": record.id,
         "Names": sorted(["/" + record.name, *linked]),
@@ -207,7 +208,7 @@ def summary(names: ImageNames, container: Container, linked: Iterable[str] = ())
         "State": container.status,
         "Status": status(container),
         "HostConfig": _host(record),
-        "NetworkSettings": {"Networks": {name: endpoint_settings(container, name) for name in record.networks}},
+        "NetworkSettings": {"Networks": networks},
         "Mounts": [inspect_mount(point) for point in record.mounts],
     }
 

@@ -203,6 +203,11 @@ class Networks:
         """By id, name, or the start of an id, see `NetworkStore.find`. Raises NotFound, Invalid."""
         return self.store.find(reference)
 
+    def id_of(self, name: str) -> str:
+        """Empty when there is no network of that name."""
+        found = self.store.named(name)
+        return found.definition.id if found is not None else ""
+
     def list(self, filters: Filters | None = None, containers: bool = False) -> Sequence[Json]:
         """Docker's list, with the `containers` of each or without. Invalid for a filter that Docker does not know."""
         found = chosen(self.store.values(), filters or Filters())

@@ -53,7 +53,7 @@ def definition_of(
         ipv6=bool(request.enable_ipv6),
         options={**default_options.get(driver, {}), **(request.options or {})},
         labels=dict(request.labels or {}),
-        ipam_options=ipam.options or None,
+        ipam_options=ipam.options,
         ranges=tuple(_range(entry) for entry in ipam.config or [] if vars(entry)),
         user_ranges=any(entry.subnet for entry in ipam.config or []),
         config_only=request.config_only,
