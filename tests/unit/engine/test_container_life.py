@@ -150,6 +150,14 @@ async def test_stop_sends_the_stop_signal_then_kills(engine: Engine) -> None:
     assert [c.record.state.exit_code for c in (trapping, ignoring)] == [5, 137]
 
 
+@pytest.mark.parametrize("verb", ["stop", "restart"])
+async def test_a_stop_without_patience_waits_for_kill_to_work(engine: Engine, verb: str) -> None:
+    container = await run(engine, "sleep", "60")
+    call = container_stop.stop if verb == "stop" else container_restart.restart
+    await call(engine.containers, container, 0, "KILL")
+    assert status(container) == ("exited" if verb == "stop" else "running")
+
+
 async def output(container: Container) -> None:
     """Wait until the container has written something."""
     assert container.log_path is not None

@@ -71,7 +71,11 @@ def _patience(containers: Containers, container: Container, seconds: int | None)
 
 
 async def _end(containers: Containers, container: Container, number: int, patience: float | None) -> None:
-    """`number`, and KILL when the container is still there after `patience` seconds (None: wait for ever)."""
+    """`number`, and KILL when the container is still there after `patience` seconds (None: wait for ever).
+
+    A KILL has its time to work whatever the patience is: `stop -t 0` where KILL is the stop signal."""
+    if number == signal.SIGKILL and patience is not None:
+        patience = max(patience, _KILL_PATIENCE)
     ending = container_wait.future(container, "next-exit")
     try:
         await _send(containers, container, number)
