@@ -511,6 +511,14 @@ async def test_a_member_starts_again_behind_the_one_whose_network_it_is_in(engin
     assert member.record.restart_count == owner.record.restart_count == 1
 
 
+async def test_a_member_has_the_names_of_the_one_whose_network_it_is_in(engine: Engine) -> None:
+    owner, _ = await create(engine, {"Image": "test", "Cmd": ["sleep", "60"], "Hostname": "a", "Domainname": "b.c"})
+    member = await make(engine, "sleep", "60", NetworkMode=f"container:{owner.id}")
+    for container in (owner, member):
+        await container_start.start(engine.containers, container)
+    assert (member.record.config.hostname, member.record.config.domainname) == ("a", "b.c")
+
+
 async def test_an_owner_s_end_waits_for_who_is_joining_its_network(
     engine: PlainEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -298,7 +298,8 @@ def _joined(containers: Containers, container: Container, held: AsyncExitStack) 
             if other.task is None or not other.record.state.has_task:
                 raise Conflict(f"cannot join {kind} of a non running container: {other.id}")
             if kind == "network":  # one network, one name in it
-                record.config = record.config.replace(hostname=other.record.config.hostname)
+                names = other.record.config
+                record.config = record.config.replace(hostname=names.hostname, domainname=names.domainname)
                 record.sandbox = other.record.sandbox or other.id
             if kind == "ipc":
                 _check_shareable(other)
