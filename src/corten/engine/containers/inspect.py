@@ -111,14 +111,13 @@ def network_settings(containers: Containers, container: Container) -> Json:
 
 
 def endpoint_settings(containers: Containers, container: Container, network: str) -> Json:
-    """What it is now while it is connected, and otherwise what the client has asked for. Of one that has run the
-    network's id is shown as well, as long as the network is there."""
+    """What it is now while it is connected, and otherwise what the client has asked for, with the network's id."""
     if (endpoint := container.endpoints.get(network)) is not None:
         return endpoint.settings
     wanted = container.record.networks.get(network, EndpointSettings())
     return {
         **wanted.to_json(),
-        "NetworkID": containers.networks.id_of(network) if container.record.state.started_at else "",
+        "NetworkID": network_id(containers, container, network),
         "EndpointID": "",
         "Gateway": "",
         "IPAddress": "",
@@ -128,6 +127,13 @@ def endpoint_settings(containers: Containers, container: Container, network: str
         "GlobalIPv6PrefixLen": 0,
         "DNSNames": None,
     }
+
+
+def network_id(containers: Containers, container: Container, network: str) -> str:
+    """Of one that it is in, or was in when it last ran; empty when it has not run, or the network is gone."""
+    if (endpoint := container.endpoints.get(network)) is not None:
+        return endpoint.network_id
+    return containers.networks.id_of(network) if container.record.state.started_at else ""
 
 
 def ports(container: Container) -> Json:

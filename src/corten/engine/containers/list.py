@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from corten.engine.containers import links
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
-from corten.engine.containers.inspect import endpoint_settings, ports
+from corten.engine.containers.inspect import endpoint_settings, network_id, ports
 from corten.engine.containers.records import Record
 from corten.errors import Invalid, NotFound
 from corten.images.images import Images
@@ -110,7 +110,7 @@ def _by_ancestor(containers: Containers, values: frozenset[str]) -> _Test:
 
 def _by_network(containers: Containers, values: frozenset[str]) -> _Test:
     def test(c: Container) -> bool:
-        ids = [endpoint_settings(containers, c, name)["NetworkID"] for name in c.record.networks]
+        ids = [network_id(containers, c, name) for name in c.record.networks]
         return bool(values & c.record.networks.keys()) or any(i.startswith(v) for i in ids for v in values if v)
 
     return test
