@@ -6,6 +6,7 @@ import os
 import platform
 import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -257,7 +258,7 @@ def test_orphans_are_waited_for(init: Command) -> None:
 def test_a_terminal_is_the_programs(init: Command) -> None:
     """Its process group is the foreground one: keys are signals for it, and init lives until it ends."""
     leader, follower = pty.openpty()
-    script = "trap 'echo interrupted; exit 9' INT; echo $$ $(ps -o pgid=,tpgid= -p $$); while :; do read line; done"
+    script = "trap 'echo interrupted; exit 9' INT; echo $$ $(ps -o pgid=,tpgid= -p $$); while read line; do :; done"
     process = subprocess.Popen(
         init("sh", "-c", script), stdin=follower, stdout=follower, stderr=follower, start_new_session=True,
         preexec_fn=lambda: __import__("fcntl").ioctl(0, termios.TIOCSCTTY, 0),
@@ -269,9 +270,10 @@ def test_a_terminal_is_the_programs(init: Command) -> None:
             said += os.read(leader, 1000)
         own, group, foreground = said.split()
         assert own == group == foreground and int(own) != process.pid
-        os.write(leader, b"\x03")
         while b"interrupted" not in said:
-            said += os.read(leader, 1000)
+            os.write(leader, b"\x03")  # again: a shell that was about to read goes on to wait for a line
+            while select.select([leader], [], [], 1)[0] and b"interrupted" not in said:
+                said += os.read(leader, 1000)
         assert process.wait(10) == 9
     finally:
         process.kill()
