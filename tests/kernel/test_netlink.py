@@ -162,3 +162,48 @@ def test_an_unknown_message_is_refused_and_not_waited_for(host: netns.Net) -> No
     with pytest.raises(OSError) as refused:
         host.route.request(Request("nonsense", 4095, 0, bytes(16)))
     assert refused.value.errno == errno.EOPNOTSUPP
+
+
+def _watching(host: netns.Net, filtered: bool) -> Socket:
+    with host.entered():
+        made = Socket()
+    if filtered:
+        made.filter(rtnetlink.BAD_NEWS)
+    for group in (rtnetlink.RTNLGRP_LINK, rtnetlink.RTNLGRP_IPV4_IFADDR):
+        made.join(group)
+    return made
+
+
+def _news(watching: Socket, known: int) -> list[rtnetlink.Change]:
+    found = (rtnetlink.change(message, [[known]]) for message in watching.notifications())
+    return [change for change in found if change is not None]
+
+
+def test_a_pair_that_is_made_and_used_is_little_news(host: netns.Net, box: netns.Net) -> None:
+    master = _bridge(host)
+    host.route.request(rtnetlink.up(master))
+    with _watching(host, True) as watching, _watching(host, False) as everything:
+        host.route.request(
+            rtnetlink.veth("v0", 4711, master, "eth0", 4712, "02:42:ac:11:00:02", box.fd, 1400), rtnetlink.up(4711)
+        )
+        box.route.request(rtnetlink.address(4712, ipaddress.ip_interface("172.17.0.2/16")), rtnetlink.up(4712))
+        assert 0 < 2 * len(watching.notifications()) <= len(everything.notifications())
+        host.run("ip", "link", "delete", "v0")
+        assert rtnetlink.Change(4711, gone=True) in _news(watching, 4711)
+
+
+def test_what_others_do_to_bridges_and_ports_is_news(host: netns.Net, box: netns.Net) -> None:
+    master, other = _bridge(host), _bridge(host, "br1")
+    host.route.request(rtnetlink.up(master), rtnetlink.address(master, ipaddress.ip_interface("172.17.0.1/16")))
+    host.route.request(
+        rtnetlink.veth("v0", 4711, master, "eth0", 4712, "02:42:ac:11:00:02", box.fd, 1400), rtnetlink.up(4711)
+    )
+    with _watching(host, True) as watching:
+        host.run("ip", "link", "set", "v0", "master", "br1")
+        assert any(change.master not in (master, other) for change in _news(watching, 4711))
+        host.run("ip", "link", "set", "v0", "nomaster")
+        assert any(not change.master for change in _news(watching, 4711))
+        host.run("ip", "link", "set", "br0", "down")
+        assert any(change.down for change in _news(watching, master))
+        host.run("ip", "address", "flush", "dev", "br0")
+        assert any(change.readdressed for change in _news(watching, master))

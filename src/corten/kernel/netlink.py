@@ -12,6 +12,7 @@ Sources: netlink(7), rtnetlink(7), include/uapi/linux/netlink.h.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import socket
@@ -46,6 +47,8 @@ _NETLINK_EXT_ACK = 11
 _RECEIVE = 1 << 18  # bytes of a dump that are read at once
 _ANSWER = 1 << 15  # no datagram of answers or notifications is longer (NLMSG_GOODSIZE); more is dear to have ready
 
+_SO_ATTACH_FILTER = 26
+_SOCK_FILTER = struct.Struct("=HBBI")
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERROR_MESSAGE = 1  # NLMSGERR_ATTR_MSG
@@ -206,6 +209,13 @@ class Socket:
     def join(self, group: int) -> None:
         """Receive a multicast group's notifications (read them with `notifications`, on a socket of their own)."""
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+
+    def filter(self, program: Sequence[tuple[int, int, int, int]]) -> None:
+        """Receive only what a classic BPF program lets pass (socket(7), SO_ATTACH_FILTER): rows of code, jt, jf, k."""
+        rows = ctypes.create_string_buffer(b"".join(_SOCK_FILTER.pack(*row) for row in program))
+        self._socket.setsockopt(
+            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(program), ctypes.addressof(rows))
+        )
 
     def notifications(self) -> list[Message]:
         """The queued notifications, without waiting. Raises OSError(ENOBUFS) when some were lost."""

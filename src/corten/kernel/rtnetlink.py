@@ -13,6 +13,7 @@ import fcntl
 import ipaddress
 import socket
 import struct
+import sys
 from collections.abc import Container, Sequence
 from typing import NamedTuple
 
@@ -301,6 +302,40 @@ def link_name(route: Socket, index: int) -> str | None:
     """The name of the device with that number, or None."""
     found = link(route, index)
     return found.name if found is not None else None
+
+
+def _bad_news() -> list[tuple[int, int, int, int]]:
+    """Lets pass what `change` may be about: an address or a device that is gone, a device that is down or no port of
+    anything. A start of a container makes some twenty notifications, of which this leaves a few.
+
+    A port that is moved to another bridge is reported in between as one of none.
+    """
+    little = sys.byteorder == "little"
+    kind, family, flags = (4 if little else 5), 16, (24 if little else 27)  # the bytes with the low bits
+    byte, word, immediate, index, equal, any_of, end = 0x30, 0x20, 0x00, 0x01, 0x15, 0x45, 0x06
+    attribute_offset = 0xFFFFF000 + 12  # SKF_AD_OFF + SKF_AD_NLATTR: of the type in X, from A on; 0 when absent
+    accept, reject = 14, 15
+    return [
+        (byte, 0, 0, kind),
+        (equal, reject - 2, 0, RTM_NEWADDR),
+        (equal, 6 - 3, 0, RTM_NEWLINK),
+        (equal, 0, accept - 4, RTM_DELLINK),
+        (byte, 0, 0, family),
+        (equal, accept - 6, reject - 6, socket.AF_UNSPEC),
+        (byte, 0, 0, family),
+        (equal, 0, reject - 8, socket.AF_UNSPEC),
+        (byte, 0, 0, flags),
+        (any_of, 0, accept - 10, IFF_UP),
+        (immediate, 0, 0, 16 + _IFINFOMSG.size),
+        (index, 0, 0, IFLA_MASTER),
+        (word, 0, 0, attribute_offset),
+        (equal, 0, reject - 14, 0),
+        (end, 0, 0, 0xFFFFFFFF),
+        (end, 0, 0, 0),
+    ]
+
+
+BAD_NEWS = _bad_news()
 
 
 def change(message: Message, known: Sequence[Container[int]]) -> Change | None:

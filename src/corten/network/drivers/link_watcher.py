@@ -57,6 +57,7 @@ class LinkWatcher:
     def start(self) -> None:
         """From now on devices are watched."""
         self.socket.reserve(1 << 16, 4 << 20)
+        self.socket.filter(rtnetlink.BAD_NEWS)
         for group in _GROUPS:
             self.socket.join(group)
         asyncio.get_running_loop().add_reader(self.socket.fileno(), self._on_readable)
