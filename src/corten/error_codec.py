@@ -36,7 +36,7 @@ def encode(error: BaseException) -> dict[str, Any]:
     text, number = str(error), 0
     if isinstance(error, OSError):
         text, number = error.strerror or text, error.errno or 0
-        if error.filename:
+        if isinstance(error.filename, (str, bytes)) and error.filename:  # a descriptor's number says nothing elsewhere
             text = f"{text}: {os.fsdecode(error.filename)}"
     return {"kind": type(error).__name__, "text": text or type(error).__name__, "code": 125, "errno": number}
 

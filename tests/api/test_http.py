@@ -31,7 +31,7 @@ def test_ping_headers_drive_negotiation(http: Connection) -> None:
         assert (status, text) == (200, "OK" if method == "GET" else "")
         for header, value in {"Api-Version": "1.50", "Docker-Experimental": "false", "Ostype": "linux"}.items():
             assert http.headers[header] == value
-        assert http.headers["Builder-Version"] == "1" and "no-cache" in http.headers["Cache-Control"]
+        assert http.headers["Builder-Version"] == "2" and "no-cache" in http.headers["Cache-Control"]
 
 
 @pytest.mark.parametrize("prefix", ["", "/v1.24", "/v1.41", "/v1.50"])

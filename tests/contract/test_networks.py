@@ -226,6 +226,16 @@ async def test_disconnect_is_idempotent(world: World) -> None:
     assert [event[1] for event in world.events] == ["connect", "disconnect"]
 
 
+async def test_a_step_of_a_build_is_connected_without_an_event(world: World) -> None:
+    request = EndpointRequest("bridge", id_of("step"), world.namespace())
+    made = await world.networks.connect(request, quiet=True)
+    assert made.address
+    await world.networks.disconnect(made, quiet=True)
+    await world.networks.settle()
+    assert world.networks.named_endpoints(made.container_id) == []
+    assert world.events == []
+
+
 async def test_events_name_the_network_and_the_container(world: World) -> None:
     made = await world.connect("web")
     assert world.events == [

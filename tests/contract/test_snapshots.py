@@ -218,6 +218,52 @@ def test_a_hard_link_to_nothing_is_refused(driver: Any, image: str) -> None:
     assert driver.tree_store.keys(True) == before
 
 
+# -------------------------------------------------------------------------------------- an active tree becomes a layer
+
+
+def test_an_active_tree_is_kept(driver: Any, image: str, tmp_path: Path) -> None:
+    change = "open('x', 'w').write('mine'); os.unlink('tmp/a'); os.rmdir('tmp/d') if os.path.exists('tmp/d') else None"
+    replace = "import shutil; shutil.rmtree('cleared'); os.mkdir('cleared'); open('cleared/own', 'w').write('1')"
+    inside(driver.prepare("c", image), tmp_path / "m", f"{change}; {replace}")
+    driver.keep("c", "three", 5)
+    look = "print(open('x').read(), os.listdir('tmp'), os.listdir('cleared'), os.path.exists('gone'))"
+    seen = "mine ['b'] ['own'] False\n"
+    assert inside(driver.view("three"), tmp_path / "m", look) == seen
+    assert inside(driver.prepare("d", "three"), tmp_path / "m", f"{look}; open('x', 'w').write('other')") == seen
+    assert inside(driver.view("three"), tmp_path / "m", look) == seen
+    assert driver.tree_store.size("three") == 5
+    assert driver.tree_store.get("three")[1:3] == ("two", True)
+    with pytest.raises(NotFound):
+        driver.mounts("c")
+    with pytest.raises(Conflict):
+        driver.remove(image)  # it stands on it
+    assert not (driver.tree_store.files(driver.tree_store.get("three")).parent / "work").exists()
+
+
+def test_what_cannot_be_kept(driver: Any, image: str, tmp_path: Path) -> None:
+    inside(driver.prepare("c", image), tmp_path / "m", "open('x', 'w').write('mine')")
+    with pytest.raises(Conflict):
+        driver.keep("c", "one", 1)
+    with pytest.raises(Conflict):
+        driver.keep("one", "other", 1)
+    with pytest.raises(NotFound):
+        driver.keep("absent", "other", 1)
+    assert inside(driver.mounts("c"), tmp_path / "m", "print(open('x').read())") == "mine\n"  # as it was
+
+
+def test_what_was_kept_is_there_after_a_crash(driver: Any, image: str, tmp_path: Path) -> None:
+    inside(driver.prepare("c", image), tmp_path / "m", "open('x', 'w').write('mine')")
+    driver.keep("c", "three", 4)
+    table = Records(Database(tmp_path / "db"))
+    again = type(driver)(tmp_path / "snapshots", table)
+    again.tree_store.sweep()
+    again.tree_store.close()
+    assert sorted(again.tree_store.keys(True)) == ["one", "three", "two"]
+    assert again.tree_store.keys(False) == []
+    assert inside(again.view("three"), tmp_path / "m", "print(open('x').read())") == "mine\n"
+    table._database.close()
+
+
 # ----------------------------------------------------------------------------------- the order of entries in a layer
 
 KINDS = {

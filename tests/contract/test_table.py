@@ -33,6 +33,14 @@ def test_what_was_put_is_listed_by_kind_in_the_order_of_ids(table: Table) -> Non
     assert table.list("container") == {}
 
 
+def test_a_record_is_renamed(table: Table | MemoryTable) -> None:
+    assert isinstance(table, Records | MemoryTable)
+    table.put("snapshot", "a", {"old": 1})
+    table.put("snapshot", "b", {"other": 1})
+    table.rename("snapshot", "a", "c", {"new": 2})
+    assert table.list("snapshot") == {"b": {"other": 1}, "c": {"new": 2}}
+
+
 def test_put_replaces(table: Table) -> None:
     table.put("volume", "a", {"old": 1})
     table.put("volume", "a", {"new": 2})

@@ -47,7 +47,7 @@ class Daemon:
     async def _serve(self) -> None:
         self.engine = PlainEngine(self.root)
         await self.engine.open()
-        api = Api(self.engine)
+        api = Api(self.engine, self.engine.builds, self.engine.buildkit)
         server = await self._loop.create_unix_server(api, self.socket)
         self._ready.set()
         await self._stop.wait()
@@ -84,4 +84,10 @@ class Connection(http.client.HTTPConnection):
         text = answer.read()
         self.headers = answer.headers
         is_json = (answer.headers.get("Content-Type") or "").startswith("application/json")
-        return answer.status, json.loads(text) if text and is_json else text.decode()
+        return answer.status, _decoded(text) if text and is_json else text.decode()
+
+
+def _decoded(text: bytes) -> Any:
+    """One document, or the list of several, one a line."""
+    lines = text.splitlines()
+    return json.loads(text) if len(lines) == 1 else [json.loads(line) for line in lines]

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import cast
 
+from corten.build.builds import Builds
+from corten.build.contexts import Contexts
+from corten.build.contract import CopyStep, RunStep
+from corten.build.work.caches import CacheDirectory
+from corten.buildkit.faces import Faces
 from corten.engine.configuration import Configuration, Settings
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.stores import Stores
@@ -18,7 +24,7 @@ from corten.engine.engine import Engine
 from corten.engine.events import Events
 from corten.engine.networks.networks import Networks
 from corten.engine.volumes import Volumes
-from corten.errors import Unsupported
+from corten.errors import NotFound, Unsupported
 from corten.instance.contract import TreeRequest
 from corten.plan.facts import HostFacts
 from corten.plan.security import DEFAULT_CAPABILITIES
@@ -31,7 +37,9 @@ from fakes.images import keep_image
 from fakes.namespaces import FakeNamespaces, NoHolders
 from fakes.networks import FakeNetworks
 from fakes.runtime import FakeRuntime
+from fakes.worker import FakeWorker
 from image_parts.stores import Store
+from image_parts.workers import ForkWorkers
 
 
 class PlainEngine(Engine):
@@ -41,6 +49,7 @@ class PlainEngine(Engine):
     def __init__(self, root: Path, runtime: FakeRuntime | None = None) -> None:
         (root / "containers").mkdir(parents=True, exist_ok=True)
         self.store = Store(root, users=self._containers_of)
+        self.steps: list[RunStep | CopyStep] = []  # of builds, in the order of their beginnings
         self.runtime = runtime or FakeRuntime()
         self.runtime.on_event = self.on_task_event
         self.fake_networks = FakeNetworks()
@@ -63,11 +72,23 @@ class PlainEngine(Engine):
             lambda profile, capabilities: None,
         )
         super().__init__(containers, NoTreeWork())
+        images = self.store.images
+        self.builds = Builds(
+            images,
+            self.store.cache,
+            lambda lease, allowed: FakeWorker(images.store, lease, self.steps),
+            Contexts(root / "build" / "contexts", ForkWorkers()),
+            NoMounts(),
+            events.publish,
+        )
+        self.builds.recover()
+        self.buildkit = cache(lambda: Faces(self.builds, root / "build" / "trees"))
 
     def _containers_of(self, image: str) -> list[tuple[str, bool]]:
         return [(one.id, one.record.state.running) for one in self.containers.of_image(image)]
 
     async def close(self, seconds: float | None = None) -> None:
+        await self.builds.close()
         await super().close(seconds)
         await self.store.close()
 
@@ -89,6 +110,16 @@ class NoTreeWork:
         self, request: TreeRequest, data: AsyncIterator[bytes], where: Json | None = None, fds: Sequence[int] = ()
     ) -> Json:
         raise Unsupported("this engine cannot look into containers' trees")
+
+
+class NoMounts:
+    """These builds have no cache mounts."""
+
+    async def every(self) -> list[CacheDirectory]:
+        return []
+
+    async def remove(self, name: str) -> None:
+        raise NotFound(f"no such cache: {name}")
 
 
 class NoGroups:

@@ -94,7 +94,7 @@ class FakeNetworks:
 
     # ------------------------------------------------------------------------------------------------- endpoints
 
-    async def connect(self, request: EndpointRequest) -> Endpoint:
+    async def connect(self, request: EndpointRequest, quiet: bool = False) -> Endpoint:
         network = self.store.usable(request.network)
         made = network.definition
         if request.container_id in network.by_container:
@@ -103,7 +103,8 @@ class FakeNetworks:
         if network.driver.reachability.addresses:
             endpoint = self._acquire(network, request)
         network.add(endpoint)
-        self._event("connect", made, endpoint.container_id)
+        if not quiet:
+            self._event("connect", made, endpoint.container_id)
         return endpoint
 
     def _acquire(self, network: ActiveNetwork, request: EndpointRequest) -> Endpoint:
@@ -135,13 +136,14 @@ class FakeNetworks:
     def _release(self, ports: Iterable[Published]) -> None:
         self._ports -= {(one.protocol, one.host_port) for one in ports}
 
-    async def disconnect(self, endpoint: Endpoint, namespace: Namespace | None = None) -> None:
+    async def disconnect(self, endpoint: Endpoint, namespace: Namespace | None = None, quiet: bool = False) -> None:
         network = self.store.get(endpoint.network_id)
         if network is None or not network.drop(endpoint.endpoint_id):
             return
         self._release(_published(endpoint))
         network.addresses.release(_lease(endpoint))
-        self._event("disconnect", network.definition, endpoint.container_id)
+        if not quiet:
+            self._event("disconnect", network.definition, endpoint.container_id)
 
     async def adopt(self, record: Json, container_id: str) -> Endpoint:
         endpoint = Endpoint.from_json(record)

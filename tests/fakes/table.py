@@ -22,5 +22,9 @@ class MemoryTable:
     def delete(self, kind: str, id: str) -> None:
         self.rows.pop((kind, id), None)
 
+    def rename(self, kind: str, id: str, new: str, body: Json) -> None:
+        self.put(kind, new, body)
+        self.delete(kind, id)
+
     def list(self, kind: str) -> dict[str, Json]:
         return {id: json.loads(body) for (k, id), body in sorted(self.rows.items()) if k == kind}

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from corten.build.cache import Cache
 from corten.images.images import Images, no_users
 from corten.images.unpack import Workers
 from corten.registry.client.registry import Registry
@@ -40,7 +41,8 @@ class Store:
         self.registry = Registry(self.blobs, pause=0.01, stall=stall)
         self.events: list[tuple[str, str, dict[str, str]]] = []
         below = (self.database, self.blobs, self.trees, workers or ForkWorkers(), self.registry)
-        self.images = Images(*below, users, on_event=lambda *event: self.events.append(event))
+        self.cache = Cache(Records(self.database))
+        self.images = Images(*below, users, on_event=lambda *event: self.events.append(event), kept=self.cache)
         self.images.recover()
 
     async def close(self) -> None:

@@ -17,7 +17,7 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from corten.layers.worker import unpack
 try:
-    answer = {"ok": unpack(int(sys.argv[2]), int(sys.argv[3]))}
+    answer = {"ok": unpack(int(sys.argv[2]), int(sys.argv[3]), layer=sys.argv[4] == "layer")}
 except Exception as error:
     answer = {"error": [type(error).__name__, str(error), getattr(error, "errno", None)]}
 print(json.dumps(answer))
@@ -26,6 +26,12 @@ print(json.dumps(answer))
 
 class ForkWorkers:
     async def unpack(self, tree: Path, source_fd: int) -> dict[str, Any]:
+        return await self._unpack(tree, source_fd, "layer")
+
+    async def unpack_files(self, tree: Path, source_fd: int) -> dict[str, Any]:
+        return await self._unpack(tree, source_fd, "files")
+
+    async def _unpack(self, tree: Path, source_fd: int, what: str) -> dict[str, Any]:
         tree_fd = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)
         try:
             process = await asyncio.create_subprocess_exec(
@@ -37,6 +43,7 @@ class ForkWorkers:
                 str(Path(corten.__file__).parent.parent),
                 str(tree_fd),
                 str(source_fd),
+                what,
                 stdout=asyncio.subprocess.PIPE,
                 pass_fds=(tree_fd, source_fd),
             )

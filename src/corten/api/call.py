@@ -8,8 +8,9 @@ import binascii
 import json
 import re
 import urllib.parse
-from collections.abc import AsyncIterator, Mapping
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeVar
 
 import msgspec
 from aiohttp import HttpVersion11, StreamReader, web
@@ -17,6 +18,9 @@ from aiohttp import HttpVersion11, StreamReader, web
 from corten import __version__
 from corten.api.errors import BodyTimeout, TooLarge
 from corten.api.versions import Version
+from corten.build.builds import Builds
+from corten.build.contexts import Context
+from corten.build.contract import Client, Event
 from corten.engine.engine import Engine
 from corten.engine.system import API_VERSION
 from corten.errors import Invalid
@@ -51,17 +55,54 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}\Z")
 _encoder = msgspec.json.Encoder()
 
 
+class Upload(Protocol):
+    """A context that comes in a request of its own: `body`, of which that request waits until it is `taken`."""
+
+    body: AsyncIterator[bytes]
+    taken: asyncio.Event
+
+
+class BuildKit(Protocol):
+    """What BuildKit's clients ask for (`corten.buildkit.faces.Faces`); it is there once one has come."""
+
+    async def session(self, fd: int, early: bytes, headers: Sequence[tuple[str, str]]) -> None: ...
+
+    async def grpc(self, fd: int, early: bytes) -> None: ...
+
+    def client(self, session: str, context: Context | None = None) -> AbstractAsyncContextManager[Client]: ...
+
+    def encode(self, events: Sequence[Event]) -> Sequence[str]: ...
+
+    async def uploaded(self, id: str) -> Upload: ...
+
+    async def upload(self, id: str, body: AsyncIterator[bytes]) -> None: ...
+
+
 class Call:
     """A request that was routed. Everything that reads from it raises Invalid for nonsense."""
 
-    __slots__ = ("engine", "path", "query", "request", "version")
+    __slots__ = ("_buildkit", "builds", "engine", "path", "query", "request", "version")
 
-    def __init__(self, request: web.BaseRequest, engine: Engine, version: Version, path: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        engine: Engine,
+        builds: Builds,
+        buildkit: Callable[[], BuildKit],
+        version: Version,
+        path: Mapping[str, str],
+    ) -> None:
         self.request = request
         self.engine = engine
+        self.builds = builds
+        self._buildkit = buildkit
         self.version = version
         self.path = path
         self.query = request.rel_url.query
+
+    @property
+    def buildkit(self) -> BuildKit:
+        return self._buildkit()
 
     def text(self, name: str, default: str = "") -> str:
         return self.query.get(name, default)
@@ -129,16 +170,19 @@ class Call:
 
     def registry_auth(self) -> AuthConfig:
         """X-Registry-Auth, which is base64url JSON; empty credentials without the header. Raises Invalid."""
-        value = self.request.headers.get(_AUTH, "")
-        if not value:
-            return AuthConfig()
-        try:
-            # Both alphabets: some clients send the ordinary one.
-            text = value.translate(_STANDARD).rstrip("=")
-            data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-        except (binascii.Error, ValueError):
-            raise Invalid(f"invalid {_AUTH} header: not base64url") from None
-        return decode(AuthConfig, decode_object(data) if data.strip() else None)
+        return decode(AuthConfig, decode_header(self.request, _AUTH) or None)
+
+
+def decode_header(request: web.BaseRequest, name: str) -> Json:
+    """The JSON object of a header in base64url; empty without the header. Raises Invalid."""
+    value = request.headers.get(name, "")
+    try:
+        # Both alphabets: some clients send the ordinary one.
+        text = value.translate(_STANDARD).rstrip("=")
+        data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise Invalid(f"invalid {name} header: not base64url") from None
+    return decode_object(data) if data.strip() else {}
 
 
 async def upload(request: web.BaseRequest) -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from corten.api.call import Call, json_answer
 from corten.api.routes import Route
-from corten.errors import Unavailable, Unsupported
+from corten.errors import Unavailable
 
 
 async def distribution(call: Call) -> web.StreamResponse:
@@ -22,16 +22,11 @@ async def no_swarm(call: Call) -> web.StreamResponse:
     raise Unavailable("This node is not a swarm manager. This engine does not take part in swarms.")
 
 
-async def build(call: Call) -> web.StreamResponse:
-    raise Unsupported("building images is not supported by this daemon yet")
-
-
 _SWARM = ("/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs")
 
 ROUTES = (
     Route("GET", "/distribution/{name:all}/json", distribution),
     Route("GET", "/plugins", no_plugins),
-    Route("POST", "/build", build),
     *(Route("GET", path, no_swarm) for path in _SWARM),
     *(Route(method, f"{path}/{{rest:all}}", no_swarm) for path in _SWARM for method in ("GET", "POST", "DELETE")),
 )

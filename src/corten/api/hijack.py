@@ -35,7 +35,7 @@ ASKED = "X-Corten-Upgrade"
 RAW, FRAMED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
 _END = re.compile(rb"\n\r?\n")
 _CANDIDATE = re.compile(
-    rb"POST\s+(?:http://[^/\s]*)?(?:/v[0-9.]+)?/(?:containers/[^\s?]+/attach|exec/[^\s?]+/start)[?\s]"
+    rb"POST\s+(?:http://[^/\s]*)?(?:/v[0-9.]+)?/(?:containers/[^\s?]+/attach|exec/[^\s?]+/start|session|grpc)[?\s]"
 )
 _HEADER = re.compile(rb"\r\n(upgrade|connection|x-corten-upgrade):([^\r\n]*)", re.IGNORECASE)
 _PIECE = 1 << 16  # bytes; asyncio makes room for 256 KiB before each read, and each such buffer costs page faults
@@ -151,15 +151,20 @@ async def take(request: web.BaseRequest, framed: bool, stream_types: bool) -> Ta
     `framed` output announces itself in Content-Type where the API version has that (`stream_types`) and the client
     upgraded. ConnectionResetError when the client has gone.
     """
+    upgrade = request.headers.get(ASKED, "")
+    return await take_after(request, head(upgrade, framed and stream_types))
+
+
+async def take_after(request: web.BaseRequest, answer: bytes) -> Taken:
+    """The same behind this head of an answer."""
     protocol, transport = request.protocol, request.transport
     if transport is None or not isinstance(protocol, Connection):
         raise ConnectionResetError("the client has gone")
-    upgrade = request.headers.get(ASKED, "")
     if transport.get_extra_info("sslcontext") is not None:
         raise Unsupported("attach and exec need corten.api.tls.TlsFront before the API, not asyncio's TLS")
     transport.pause_reading()
     protocol.taken = True
-    transport.write(head(upgrade, framed and stream_types))
+    transport.write(answer)
     await _read_by_client(transport)
     early, protocol._message_tail = protocol._message_tail, b""
     return Taken(os.dup(transport.get_extra_info("socket").fileno()), early)

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
 
-from corten.api import containers, distribution, events, execs, images, networks, system, versions, volumes, websockets
-from corten.api.call import HEADERS, Call, json_answer
+from corten.api import (
+    buildkit,
+    builds,
+    containers,
+    distribution,
+    events,
+    execs,
+    images,
+    networks,
+    system,
+    versions,
+    volumes,
+    websockets,
+)
+from corten.api.call import HEADERS, BuildKit, Call, json_answer
 from corten.api.errors import message, status
 from corten.api.hijack import Connection
 from corten.api.origin import refuse_browsers
 from corten.api.routes import Route, Router
+from corten.build.builds import Builds
 from corten.engine.engine import Engine
 from corten.errors import CortenError, Unavailable
 from corten.http.heads import awaits_invitation, unknown_expectation
@@ -30,25 +45,36 @@ _TABLES = (
     websockets.ROUTES,
     events.ROUTES,
     distribution.ROUTES,
+    buildkit.ROUTES,
+    builds.ROUTES,
 )
 _LAST_ANSWERS = 1.0  # seconds to write them, and as many for handlers that are cancelled
 _CANCELLATIONS = 10  # one can be lost: asyncio.wait_for drops it when what it waits for comes in the same moment
 
 
 class Api(web.Server):
-    """The API of one engine; a protocol factory for `http.accepting.Accepting` and the like.
+    """The API of one engine and its builds; a protocol factory for `http.accepting.Accepting` and the like.
 
-    api = Api(engine)
+    api = Api(engine, builds, buildkit)
     server = Accepting([listening_socket], api)
     ...
     server.close(); await api.shutdown(seconds)
 
+    `buildkit` gives what BuildKit's clients talk to, and is asked with the first of them.
     `trusted_hosts` are further names by which this daemon may be called over TCP.
     """
 
-    def __init__(self, engine: Engine, trusted_hosts: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        builds: Builds,
+        buildkit: Callable[[], BuildKit],
+        trusted_hosts: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(self._answer, handler_cancellation=True)
         self._engine = engine
+        self._builds = builds
+        self._buildkit = buildkit
         self._oldest = versions.parse(engine.configuration.settings.min_api_version)
         self._trusted_hosts = trusted_hosts
         self._router = Router(*_TABLES)
@@ -110,7 +136,7 @@ class Api(web.Server):
         if found is None:
             return json_answer({"message": "page not found"}, 404)
         route, parameters = found
-        call = Call(request, self._engine, version, parameters)
+        call = Call(request, self._engine, self._builds, self._buildkit, version, parameters)
         return await (self._stream(route, call) if route.stream else self._complete(route, call))
 
     async def _stream(self, route: Route, call: Call) -> web.StreamResponse:

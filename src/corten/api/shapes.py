@@ -82,7 +82,8 @@ def image_for(version: Version, image: Json) -> Json:
 def usage_for(version: Version, shown: Json) -> Json:
     """The answer to GET /system/df."""
     if version < _NO_BUILDER_SIZE:
-        shown = {**shown, "BuilderSize": 0}
+        cache = shown["BuildCache"] or ()
+        shown = {**shown, "BuilderSize": sum(row["Size"] for row in cache if not row["Shared"])}
     rows = {"Images": image_row_for, "Containers": row_for}
     return {**shown, **{key: [make(version, row) for row in shown[key]] for key, make in rows.items() if shown[key]}}
 

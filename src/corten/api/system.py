@@ -13,7 +13,7 @@ from corten.errors import Invalid
 
 _DF_TYPES = frozenset({"container", "image", "volume", "build-cache"})
 _PING = {
-    "Builder-Version": "1",  # the classic builder: clients stay away from BuildKit's session
+    "Builder-Version": "2",  # BuildKit's session: docker's client asks for it unless DOCKER_BUILDKIT=0
     "Swarm": "inactive",
     "Cache-Control": "no-cache, no-store, must-revalidate",
     "Pragma": "no-cache",
@@ -40,7 +40,10 @@ async def disk_usage(call: Call) -> web.StreamResponse:
     types = frozenset(call.query.getall("type", [])) if call.version >= DF_TYPES else frozenset()
     for type in types - _DF_TYPES:
         raise Invalid(f"unknown object type: {type}")
-    return json_answer(usage_for(call.version, await call.engine.system.disk_usage(types)))
+    shown = await call.engine.system.disk_usage(types)
+    if not types or "build-cache" in types:
+        shown["BuildCache"] = await call.builds.usage()
+    return json_answer(usage_for(call.version, shown))
 
 
 async def check(call: Call) -> web.StreamResponse:
@@ -54,17 +57,11 @@ async def check(call: Call) -> web.StreamResponse:
     return await progress(call, messages)
 
 
-async def prune_builds(call: Call) -> web.StreamResponse:
-    """POST /build/prune: nothing is built here, so there is nothing; `docker system prune` asks for it."""
-    return json_answer({"CachesDeleted": None, "SpaceReclaimed": 0})
-
-
 ROUTES = (
     Route("GET", "/_ping", ping),
     Route("HEAD", "/_ping", ping_head),
     Route("GET", "/version", version),
     Route("GET", "/info", info),
     Route("GET", "/system/df", disk_usage),
-    Route("POST", "/build/prune", prune_builds),
     Route("POST", "/system/check", check, stream=True),
 )

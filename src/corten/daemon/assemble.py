@@ -8,13 +8,21 @@ import logging
 import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import cache as once
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from corten.api.call import BuildKit
 from corten.api.server import Api
+from corten.build.builds import Builds
+from corten.build.cache import Cache
+from corten.build.contexts import Contexts
+from corten.build.work import recovery
+from corten.build.work.rooms import Rooms
+from corten.build.work.work import Work
 from corten.daemon import directories, registries, runtimes
 from corten.daemon import facts as machine
 from corten.daemon.config import Config
@@ -50,6 +58,7 @@ from corten.tasks.holders import LauncherHolders
 from corten.tasks.launcher import Launcher
 from corten.tasks.long_lived import FORWARDER, LauncherProcess, name_server
 from corten.tasks.namespaces import LauncherNamespaces
+from corten.tasks.steps import LauncherSteps
 from corten.tasks.supervisors import Supervisors
 from corten.tasks.trees import launcher_trees
 from corten.tasks.workers import LauncherWorkers
@@ -68,14 +77,19 @@ class Daemon:
         self,
         config: Config,
         engine: Engine,
+        builds: Builds,
         database: Database,
         networks: Networks,
         namespaces: LauncherNamespaces,
         registry: Registry,
+        work: Work,
+        buildkit: Callable[[], BuildKit],
     ) -> None:
         self.config = config
+        self.work = work
         self.engine = engine
-        self.api = Api(engine)
+        self.builds = builds
+        self.api = Api(engine, builds, buildkit)
         self._database = database
         self._networks = networks
         self._namespaces = namespaces
@@ -96,6 +110,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience
         await self.api.shutdown(patience)
+        await self.builds.close()
         await self.engine.close(max(_BEHIND_ANSWERS, deadline - loop.time()))
         await self.engine.images.close()
         await self._networks.close()
@@ -124,6 +139,8 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     workers = LauncherWorkers(launcher)
     spread = InodeSpread(config.data_root / "places")
     trees = _trees(config, records, spread)
+    memory = directories.in_memory(config.exec_root)
+    recovery.sweep(config.data_root / "build", memory, config.exec_root / "containers", trees.tree_store)
     sweep(config.data_root, config.exec_root, config.cgroup_parent, records, trees.tree_store)
     namespaces = LauncherNamespaces(launcher)
     runtime = Supervisors(launcher, config.exec_root / "containers", lambda *event: engine.on_task_event(*event))
@@ -150,8 +167,17 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
 
     blobs = Blobs(config.data_root / "content")
     registry = Registry(blobs, registries.settings(config))
+    cache = Cache(records)
     images = Images(
-        database, blobs, trees, workers, registry, users, on_event=image_event, on_pull=lambda: engine.on_pull()
+        database,
+        blobs,
+        trees,
+        workers,
+        registry,
+        users,
+        on_event=image_event,
+        on_pull=lambda: engine.on_pull(),
+        kept=cache,
     )
     images.recover()
     containers = Containers(
@@ -175,8 +201,35 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         seccomp_profile(config.seccomp_profile),
     )
     engine = Engine(containers, launcher_trees(launcher))
+    work = Work(
+        Rooms(
+            root=config.data_root / "build",
+            memory=memory,
+            store=images.store,
+            trees=trees,
+            runtime=runtime,
+            namespaces=namespaces,
+            networks=networks,
+            steps=LauncherSteps(launcher),
+            seed=workers.copy_up,
+            unpack=workers.unpack,
+            facts=lambda: containers.configuration.facts,
+            seccomp=containers.seccomp,
+            cgroup_parent=config.cgroup_parent,
+        )
+    )
     containers.watching.spawn(runtime.try_again(), "supervisors that could not be reached, and leftovers")
-    daemon = Daemon(config, engine, database, networks, namespaces, registry)
+    contexts = Contexts(config.data_root / "build" / "contexts", workers)
+    builds = Builds(images, cache, work.worker, contexts, work.caches, events.publish)
+    builds.recover()
+
+    @once
+    def buildkit() -> BuildKit:
+        from corten.buildkit.faces import Faces  # a daemon that has no such client does not carry it
+
+        return Faces(builds, config.data_root / "build" / "trees")
+
+    daemon = Daemon(config, engine, builds, database, networks, namespaces, registry, work, buildkit)
     await daemon.open()
     return daemon
 

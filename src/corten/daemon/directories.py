@@ -19,13 +19,14 @@ from pathlib import Path
 
 from corten.daemon.config import Config
 from corten.kernel import paths
+from corten.kernel.filesystems import is_in_memory
 
 log = logging.getLogger("cortend")
 
 UMASK = 0o077
 _OF_DATA = ("containers", "snapshots", "volumes", "content", "content/blobs", "content/ingest", "places", "quarantine",
             "corten.db", "corten.db-wal", "corten.db-shm", "corten.db-journal", "lock")  # fmt: skip
-_OF_EXEC = ("containers", "launcher.log", "daemon.log", "lock", "names.sock", "forwarder.sock")
+_OF_EXEC = ("containers", "builds", "launcher.log", "daemon.log", "lock", "names.sock", "forwarder.sock")
 
 
 def make(settings: Config) -> None:
@@ -42,6 +43,16 @@ def make(settings: Config) -> None:
         (root / "containers").mkdir(mode=0o700, exist_ok=True)
     for warning in exposed(settings.data_root):
         log.warning("%s", warning)
+
+
+def in_memory(exec_root: Path) -> Path:
+    """Where the steps of builds have what must not get to a disk: below the exec root where that is in memory, as /run
+    is, and in /dev/shm where it is not."""
+    paths.make_public(exec_root)
+    if is_in_memory(exec_root):
+        return exec_root / "builds"
+    status = exec_root.stat()
+    return Path(f"/dev/shm/corten-builds-{status.st_dev:x}.{status.st_ino:x}")
 
 
 def exposed(root: Path) -> tuple[str, ...]:

@@ -168,7 +168,8 @@ class System:
         }
 
     async def disk_usage(self, types: frozenset[str]) -> Json:
-        """GET /system/df; `types` of container, image, volume, build-cache, or none for all. Walks the disk."""
+        """GET /system/df without the build cache; `types` of container, image, volume, or none for all. Walks the
+        disk."""
         every = not types
         shown: Json = {"LayersSize": 0, "Images": None, "Containers": None, "Volumes": None, "BuildCache": None}
         if every or "image" in types:
@@ -182,8 +183,6 @@ class System:
             counted = [await to_walk_thread(self._volumes.shown, volume, True) for volume in self._volumes.list()]
             there = {volume.name for volume in self._volumes.list()}
             shown["Volumes"] = [volume for volume in counted if volume["Name"] in there]
-        if every or "build-cache" in types:
-            shown["BuildCache"] = []
         return shown
 
     async def _image_usage(self) -> tuple[int, list[Json]]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
+from typing import Protocol
 
 from corten.errors import NotFound
 from corten.snapshots.stored import StoredTrees
@@ -22,8 +23,30 @@ from corten.store.leases import Leases
 RESUMABLE = 24 * 3600.0  # seconds that what an interrupted pull got is kept for the next one
 
 
+class Kept(Protocol):
+    """What stays though no image has it: digests of blobs, names of trees."""
+
+    def blobs(self) -> Set[str]: ...
+
+    def trees(self) -> Set[str]: ...
+
+
+class NothingKept:
+    def blobs(self) -> Set[str]:
+        return frozenset()
+
+    def trees(self) -> Set[str]:
+        return frozenset()
+
+
+NOTHING_KEPT = NothingKept()
+
+
 class Collector:
-    def __init__(self, blobs: Blobs, records: ImageRecords, leases: Leases, trees: StoredTrees) -> None:
+    """`kept` is what others than images keep: the cache of builds."""
+
+    def __init__(self, blobs: Blobs, records: ImageRecords, leases: Leases, trees: StoredTrees, kept: Kept) -> None:
+        self.kept = kept
         self._blobs = blobs
         self.records = records
         self._leases = leases
@@ -56,7 +79,7 @@ class Collector:
         return [name for name in reversed(record.chain) if name in gone]
 
     def _needed_blobs(self) -> set[str]:
-        return {digest for record in self.records.all() for digest in record.kept}
+        return {digest for record in self.records.all() for digest in record.kept} | self.kept.blobs()
 
     def trees(self) -> set[str]:
         """Remove every committed tree of no image, no container and no work in flight. Their names."""
@@ -89,6 +112,7 @@ class Collector:
         """Committed trees that are part of no image and under no container."""
         tree_store = self._trees.tree_store
         keep = {name for record in self.records.all() for name in record.chain} | tree_store.ancestors_in_use()
+        keep |= self.kept.trees()
         return set(tree_store.keys(True)) - keep
 
     def blobs(self, older_than: float = 0) -> int:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-
-from isal import isal_zlib
 
 from corten.aio.threads import DISK, run_uncancelled, to_disk_thread
 from corten.errors import Exhausted
 from corten.images import keep as image_keep
 from corten.images.chain import sync_and_commit
 from corten.images.changes import apply_changes
+from corten.images.packed import Packed, Packing
 from corten.images.store import ImageStore
-from corten.layers.write import END
 from corten.spec import digest as digests
 from corten.spec import oci_image
 from corten.spec import platform as platforms
@@ -25,13 +22,10 @@ from corten.spec.image_config import History, ImageConfig, RootFS
 from corten.spec.json import Json
 from corten.spec.oci_image import Descriptor, Manifest
 from corten.spec.reference import Reference
-from corten.store.blobs import Ingest
-from corten.store.feed import Feed, Readers
 from corten.store.images import ImageRecord
 from corten.store.leases import Lease
 
 _COMMITS = 64  # at a time
-_LEVEL = 1  # of igzip: a layer goes to a registry compressed, and this is about as quick as the disk
 # What an image keeps of a container's configuration (OCI image specification, config.md, and Docker's own).
 _KEPT = ("user", "exposed_ports", "env", "entrypoint", "cmd", "volumes", "working_dir", "labels", "stop_signal",
          "healthcheck", "on_build", "shell", "args_escaped")  # fmt: skip
@@ -50,21 +44,12 @@ class Request:
     config: Config = field(default_factory=Config)
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """A layer as a blob; `diff_id` is of the tar in it. `empty`: nothing was changed, and there is no blob."""
-
-    blob: Descriptor
-    diff_id: str
-    empty: bool
-
-
 class Committer:
     """Makes images from the changes of containers, 64 at a time."""
 
     def __init__(self, store: ImageStore) -> None:
         self._store = store
-        self._readers = Readers(_COMMITS, "commits")
+        self._packing = Packing(store.blobs, _COMMITS, "commits")
 
     async def commit(
         self,
@@ -83,7 +68,7 @@ class Committer:
             if parent is not None:
                 lease.add("blob", *parent.blobs)
                 lease.add("snapshot", *parent.chain)
-            taken = await self._readers.run(layer, lambda feed: self._take(feed, lease))
+            taken = await self._packing.take(layer, lease)
             settled()
             try:
                 return await self._make(parent, taken, name, wanted, config, command, lease)
@@ -94,34 +79,10 @@ class Committer:
                     await to_disk_thread(self._store.collector.everything)
                 raise
 
-    def _take(self, feed: Feed, lease: Lease) -> Committed:
-        ingest = self._store.blobs.ingest()
-        try:
-            return self._compress(feed, ingest, lease)
-        except BaseException:
-            ingest.abort()
-            raise
-
-    def _compress(self, feed: Feed, ingest: Ingest, lease: Lease) -> Committed:
-        hash_, size = hashlib.sha256(), 0
-        codec = isal_zlib.compressobj(level=_LEVEL, wbits=31)  # 31: in gzip's form
-        for piece in feed.pieces():
-            hash_.update(piece)
-            size += len(piece)
-            ingest.write(codec.compress(piece))
-        ingest.write(codec.flush())
-        lease.add("blob", ingest.digest)
-        blob = Descriptor(oci_image.OCI_LAYER + "+gzip", ingest.digest, ingest.offset)
-        if size <= len(END) or self._store.blobs.has(ingest.digest):
-            ingest.abort()
-        else:
-            ingest.commit()
-        return Committed(blob, "sha256:" + hash_.hexdigest(), size <= len(END))
-
     async def _make(
         self,
         parent: ImageRecord | None,
-        taken: Committed,
+        taken: Packed,
         name: Reference | None,
         wanted: Request,
         config: Json,
@@ -158,7 +119,7 @@ def _config(container: Config, given: Config) -> Json:
     return {key: value for key, value in Config(**merged).to_json().items() if value}
 
 
-def _document(parent: ImageRecord | None, taken: Committed, wanted: Request, config: Json, command: str) -> ImageConfig:
+def _document(parent: ImageRecord | None, taken: Packed, wanted: Request, config: Json, command: str) -> ImageConfig:
     """The image's configuration."""
     before = parent.config if parent else ImageConfig()
     here = platforms.host()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +12,7 @@ from corten.aio.threads import to_disk_thread
 from corten.errors import Conflict, Invalid, NotFound
 from corten.images import view as image_view
 from corten.images.builtin import MADE_OF, Builtin
-from corten.images.collect import RESUMABLE
+from corten.images.collect import NOTHING_KEPT, RESUMABLE, Kept
 from corten.images.commit import Committer, Request
 from corten.images.importing import SENT, Importer
 from corten.images.load import Loader
@@ -83,7 +83,7 @@ def no_users(image: str) -> Sequence[tuple[str, bool]]:
 
 class Images:
     """`users` gives the containers that use an image; `on_event` gets (action, id or name, attributes), `on_pull` is
-    called when an image was pulled.
+    called when an image was pulled; `kept` is what the cache of builds keeps of blobs and trees.
 
     `recover` once at start, before anything else; `close` at the end, in the event loop.
     """
@@ -99,12 +99,13 @@ class Images:
         driver: str = "overlay2",
         on_event: OnEvent = no_event,
         on_pull: Callable[[], None] = lambda: None,
+        kept: Kept = NOTHING_KEPT,
     ) -> None:
         self.uses = Uses(Records(database))
         self._users = users
         self._on_event = on_event
         self._on_pull = on_pull
-        self.store = store = ImageStore(database, blobs, trees, workers)
+        self.store = store = ImageStore(database, blobs, trees, workers, kept)
         self._resolved: dict[str, Image] = {}  # by what was asked for, as long as no record changes
         self._resolved_at = 0
         self._records = store.records
@@ -333,6 +334,10 @@ class Images:
         else:
             opened, origin = nullcontext(source), SENT
         return self._importer.import_(opened, origin, name, message, changes, platform)
+
+    def download(self, url: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """What is at an address of the web, as it comes. Raises Invalid for what is none, and `archives.archive`'s."""
+        return self._registry.archive(archives.address(url))
 
     def _imported(self, id: str, name: str) -> None:
         self.publish("import", id, {"name": name or id})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten.images.chain import Chains
-from corten.images.collect import Collector
+from corten.images.collect import Collector, Kept
 from corten.images.unpack import Unpacker, Workers
 from corten.snapshots.stored import StoredTrees
 from corten.store.blobs import Blobs
@@ -24,12 +24,12 @@ class ImageStore:
     collector  removes what no image, container or lease needs
     """
 
-    def __init__(self, database: Database, blobs: Blobs, trees: StoredTrees, workers: Workers) -> None:
+    def __init__(self, database: Database, blobs: Blobs, trees: StoredTrees, workers: Workers, kept: Kept) -> None:
         self.database = database
         self.blobs = blobs
         self.trees = trees
         self.records = ImageRecords(database)
         self.leases = Leases(lambda names: self.collector.freed(names))
-        self.collector = Collector(blobs, self.records, self.leases, trees)
+        self.collector = Collector(blobs, self.records, self.leases, trees, kept)
         self.unpacker = Unpacker(blobs, trees, workers)
         self.chains = Chains(trees, self.unpacker, blobs)

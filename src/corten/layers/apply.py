@@ -47,23 +47,25 @@ class Applied(NamedTuple):
     links: tuple[tuple[bytes, bytes], ...]
 
 
-def apply(root: int, source: Source, limits: Limits, umask: int | None = None) -> Applied:
+def apply(root: int, source: Source, limits: Limits, umask: int | None = None, layer: bool = True) -> Applied:
     """Apply the uncompressed tar stream `source` to the empty directory `root`. The stream is read to its end.
 
-    `umask` is the calling process's, None to look it up.
+    `umask` is the calling process's, None to look it up. Without `layer` the stream is no layer but plain files, as the
+    context of a build: a name of a whiteout is a name like any other, everything belongs to root, and a hard link has
+    to lead to what came before it.
 
     Raises Invalid for an entry that is refused and a stream that is no tar, Exhausted when the disk is full,
     OSError for other errors of the kernel. The tree is then incomplete, to be removed.
     """
-    layer = _Layer(root, source, limits, _umask() if umask is None else umask)
+    work = _Layer(root, source, limits, _umask() if umask is None else umask, layer)
     try:
         for entry in entries(source, limits):
-            layer.add(entry)
-        layer.finish()
+            work.add(entry)
+        work.finish()
     finally:
-        layer.close()
+        work.close()
     source.drain()
-    return Applied(layer.size, layer.inodes, tuple(layer.implied), tuple(layer.links.items()))
+    return Applied(work.size, work.inodes, tuple(work.implied), tuple(work.links.items()))
 
 
 def clean(name: bytes, longest: int) -> list[bytes]:
@@ -84,13 +86,14 @@ def clean(name: bytes, longest: int) -> list[bytes]:
 
 
 class _Layer:
-    def __init__(self, root: int, source: Source, limits: Limits, umask: int) -> None:
+    def __init__(self, root: int, source: Source, limits: Limits, umask: int, whiteouts: bool) -> None:
         self._root = root
         self._source = source
         self._limits = limits
         self._directories = Directories(root)
         self._times: dict[bytes, int] = {}
         self._umask = umask
+        self._whiteouts = whiteouts
         self._links = 0
         self.size = 0
         self.inodes = 0
@@ -103,7 +106,7 @@ class _Layer:
     def add(self, entry: Entry) -> None:
         """One entry; errors name it."""
         try:
-            self._add(entry)
+            self._add(entry if self._whiteouts else entry._replace(uid=0, gid=0))
         except OSError as error:
             shown, reason = entry.name[:200].decode(errors="backslashreplace"), os.strerror(error.errno or 0)
             if error.errno in _FULL:
@@ -123,12 +126,12 @@ class _Layer:
             self._describe_directory(self._root, entry)
             self._times[b""] = entry.mtime
             return
-        if whiteout.META_PREFIX in entry.name and whiteout.is_meta(parts):
+        if self._whiteouts and whiteout.META_PREFIX in entry.name and whiteout.is_meta(parts):
             return
         self._count()
         name = parts.pop()
         parent = b"/".join(parts)
-        if name.startswith(whiteout.PREFIX):
+        if self._whiteouts and name.startswith(whiteout.PREFIX):
             self._whiteout(parent, name)
             return
         place = self._directory(parent)
@@ -242,6 +245,8 @@ class _Layer:
 
     def _link_below(self, place: Place, name: bytes, target: bytes) -> None:
         """A hard link to what the layers below may have."""
+        if not self._whiteouts:
+            raise Invalid(f"hard link to a file that does not exist: {quoted(target)}")
         path = place.path(name)
         if len(path) > self._limits.path:  # by way of a link
             raise Invalid(f"hard link has a path of more than {self._limits.path} bytes: {quoted(path)}")
@@ -336,7 +341,7 @@ class _Layer:
     def _imply(self, place: Place, name: bytes) -> Place:
         """A directory that has no entry of its own. A dangling link leads to where its target would be."""
         path = place.path(name)
-        if name.startswith(whiteout.PREFIX) and path != whiteout.LINKS:
+        if self._whiteouts and name.startswith(whiteout.PREFIX) and path != whiteout.LINKS:
             raise Invalid(f"tar entry inside a whiteout: {quoted(name)}")
         target = link(place.fd, name)
         if target is not None:
@@ -369,7 +374,7 @@ class _Layer:
         self.links = {path: target for path, target in self.links.items() if marks.take(self._root, path)}
         if self._opaque:
             whiteout.clear(self._root, self._hiding, self._opaque)
-        if self._is_directory(whiteout.LINKS):
+        if self._whiteouts and self._is_directory(whiteout.LINKS):
             tree.remove(self._root, whiteout.LINKS)
             self.implied.pop(whiteout.LINKS, None)
         for path, mtime in self._times.items():

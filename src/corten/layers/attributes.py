@@ -48,5 +48,10 @@ def put(target: int | bytes, attributes: dict[bytes, bytes], follow: bool = True
                 raise
 
 
+def travelling(attributes: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Those that `put` gives to a copy."""
+    return {key: value for key, value in attributes.items() if _travels(key)}
+
+
 def _travels(key: bytes) -> bool:
     return key == CAPABILITY or not key.startswith((b"security.", *whiteout.PRIVATE_XATTRS))

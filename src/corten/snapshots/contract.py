@@ -35,5 +35,12 @@ class Snapshots(Protocol):
     def usage(self, key: str) -> Usage:
         """Size of this tree alone, without its parents. Walks the disk. Raises NotFound when it is absent."""
 
+    def keep(self, key: str, name: str, size: int) -> None:
+        """Make the active tree `key`, which is mounted nowhere any more, the committed tree `name` on the same parent.
+
+        The caller has synced its files, whose `size` in bytes is what this tree adds. Durable when it returns. Raises
+        NotFound, and Conflict when `name` exists, or `key` is committed: then nothing has changed.
+        """
+
     def remove(self, key: str) -> None:
         """Remove an active tree. It is renamed away when this returns; its bytes may be freed a little later."""

@@ -68,6 +68,11 @@ class Overlay(StoredTrees):
     def _lower(self, lineage: Sequence[Tree]) -> str:
         return ":".join(self._store.place(tree, "fs") for tree in lineage)
 
+    def keep(self, key: str, name: str, size: int) -> None:
+        """An upper directory has a layer's form already (overlayfs.rst, "whiteouts and opaque directories")."""
+        tree = self._store.keep(key, name, size)
+        self._store.trash.take(Path(self._store.place(tree, "work")))
+
     # ---------------------------------------------------------------------------------------------- import of layers
 
     def complete(self, draft: Draft, parent: str | None, implied: Sequence[bytes], links: Links) -> Draft:

@@ -61,6 +61,9 @@ class StoredTrees(ABC):
                 self._store.discard(whole)
                 raise
 
+    def keep(self, key: str, name: str, size: int) -> None:
+        self._store.keep(key, name, size)
+
     @abstractmethod
     def complete(self, draft: Draft, parent: str | None, implied: Sequence[bytes], links: Links) -> Draft:
         """The draft as the tree that `commit` would make of it. Discarded on an error.

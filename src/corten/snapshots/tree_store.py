@@ -28,11 +28,13 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class Table(Protocol):
-    """Durable records: (kind, id) to a JSON object."""
+    """Durable records: (kind, id) to a JSON object (`corten.store.records.Records`)."""
 
     def put(self, kind: str, id: str, body: Json) -> None: ...
 
     def delete(self, kind: str, id: str) -> None: ...
+
+    def rename(self, kind: str, id: str, new: str, body: Json) -> None: ...
 
     def list(self, kind: str) -> dict[str, Json]: ...
 
@@ -163,6 +165,23 @@ class TreeStore:
             self._trees[key] = new
             self._drafts.discard(draft.directory)
         self.trash.take(self.root / old.directory)
+
+    def keep(self, key: str, name: str, size: int) -> Tree:
+        """Make the writable tree `key` the committed tree `name`. Durable when it returns.
+
+        Raises NotFound when there is no tree `key`, Conflict when `name` is taken or `key` is committed.
+        """
+        with self._lock:
+            tree = self.get(key)
+            if name in self._trees:
+                raise Conflict(f"snapshot {name} already exists")
+            if tree.committed:
+                raise Conflict(f"snapshot {key} is committed already")
+            kept = tree._replace(committed=True, size=size)
+            self._table.rename(KIND, key, name, {"tree": list(kept)})
+            del self._trees[key]
+            self._trees[name] = kept
+        return kept
 
     def all(self) -> dict[str, Tree]:
         """All trees by key, at this moment."""

@@ -8,6 +8,7 @@ its kind and its owner from the engine's records, so that what was made during t
     partial      downloads under way, or to be resumed volumes
     layers       unpacked, shared by images            trash        pending deletion
     quarantine   what a repair put aside               engine       its directories, its lock
+    builds       what only the cache of builds has, and directories of its clients
     other        of other owners: data roots of        unknown      everything else
                  daemons with another id map, and the
                  file system's own lost+found
@@ -27,7 +28,7 @@ from corten.layers.measure import Measure, measure
 from corten.layers.tree import open_directory
 
 KINDS = (
-    "blobs layers containers logs volumes database partial trash quarantine engine other unknown".split()
+    "blobs layers containers logs volumes builds database partial trash quarantine engine other unknown".split()
 )  # as they are listed
 QUARANTINE = "quarantine"
 _OTHER_ROOT = re.compile(r"[0-9]+\.[0-9]+\Z")  # see daemon.facts.data_root
@@ -136,6 +137,8 @@ def _place(directory: str, name: str) -> str:
             return "database"
         if name in ("lock", "places", "docker-init"):
             return "engine"
+        if name == "build":
+            return "builds"
         return "other" if _OTHER_ROOT.match(name) else "unknown"
     if (directory, name) in (("snapshots", ".trash"), ("volumes", ".removed")):
         return "trash"

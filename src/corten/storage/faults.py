@@ -161,8 +161,12 @@ def _layers(store: ImageStore, now: Known, damaged: Mapping[str, str]) -> Iterat
         if name in under and lost:
             text = f"layer {short(name)} is not there, and its image is gone; containers stand on it"
             yield Fault("missing", "layer", name, path, text, "remove these containers", repairable=False)
-        elif name not in under and not store.leases.held("snapshot", [name]) and name not in store.collector.in_removal:
+        elif name not in under and name not in now.cached and not _busy(store, name):
             yield Fault("unused", "layer", name, path, f"layer {short(name)} belongs to no image", "delete it")
+
+
+def _busy(store: ImageStore, name: str) -> bool:
+    return bool(store.leases.held("snapshot", [name])) or name in store.collector.in_removal
 
 
 def _containers(root: Path, store: ImageStore, now: Known) -> Iterator[Fault]:

@@ -19,7 +19,8 @@ from corten.store.images import ImageRecord
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """`needed` is digest to the images that have this blob, `in_flight` blobs and parts of pulls that run or can be
+    """`needed` is digest to the images that have this blob, `cached` blobs and trees that only the cache of builds
+    keeps, `in_flight` blobs and parts of pulls that run or can be
     resumed, `trees` directory to key ("" for drafts), `writable` the keys among them that are no layers, `containers`
     and `images` id to name, `going` those of the containers that are being erased, `creating` those that are being
     made, `stuck` paths of what was removed and could not be erased, with the error."""
@@ -27,6 +28,7 @@ class Known:
     records: tuple[ImageRecord, ...]
     images: dict[str, str]
     needed: dict[str, list[str]]
+    cached: frozenset[str]
     in_flight: frozenset[str]
     trees: dict[str, str]
     writable: frozenset[str]
@@ -51,6 +53,7 @@ def known(root: Path, containers: Containers, volumes: Volumes, store: ImageStor
         records,
         {record.id: _shown(record.id, names.get(record.id)) for record in records},
         needed,
+        _cached(store, records, needed),
         _in_flight(store, needed),
         tree_store.owners(),
         frozenset(tree_store.keys(False)),
@@ -72,9 +75,16 @@ def _shown(id: str, names: tuple[list[str], list[str]] | None) -> str:
     return familiar([*tags, *by_digest][0]) if tags or by_digest else id
 
 
+def _cached(store: ImageStore, records: tuple[ImageRecord, ...], needed: dict[str, list[str]]) -> frozenset[str]:
+    kept = store.collector.kept
+    of_images = {name for record in records for name in record.chain}
+    return frozenset((kept.blobs() - needed.keys()) | (kept.trees() - of_images))
+
+
 def _in_flight(store: ImageStore, needed: dict[str, list[str]]) -> frozenset[str]:
     limit = time.time() - RESUMABLE
-    others = [digest for digest in store.blobs.list() if digest not in needed]
+    kept = store.collector.kept.blobs()
+    others = [digest for digest in store.blobs.list() if digest not in needed and digest not in kept]
     young = {digest for digest in others if store.blobs.time(digest) > limit}
     young |= store.collector.in_removal.keys() & set(others)
     parts = {name for name, written in store.blobs.parts() if written > limit or name in store.blobs.in_use}
@@ -88,7 +98,8 @@ def attribute(item: Item, now: Known) -> None:
             digest = f"{item.path.split('/')[2]}:{item.name}"
             if digests.is_digest(digest):
                 partial = digest in now.in_flight and digest not in now.needed
-                item.kind, item.owner = ("partial" if partial else "blobs"), digest
+                kind = "builds" if digest in now.cached else "partial" if partial else "blobs"
+                item.kind, item.owner = kind, digest
             else:
                 item.kind = "unknown"
         case "part":
@@ -98,7 +109,7 @@ def attribute(item: Item, now: Known) -> None:
             item.owner = key or ""
             item.kind = (
                 "unknown" if key is None else "partial" if not key else
-                "containers" if key in now.writable else "layers"
+                "containers" if key in now.writable else "builds" if key in now.cached else "layers"
             )  # fmt: skip
         case "bundle" | "log":
             item.kind = "unknown" if item.name not in now.containers else _OF_CONTAINERS[item.place]

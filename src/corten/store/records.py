@@ -23,6 +23,12 @@ class Records:
         with self._database.write() as cursor:
             cursor.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", rows)
 
+    def rename(self, kind: str, id: str, new: str, body: Json) -> None:
+        """`put` of `new` and `delete` of `id`, both or none."""
+        with self._database.write():
+            self.put(kind, new, body)
+            self.delete(kind, id)
+
     def get(self, kind: str, id: str) -> Json | None:
         row = self._database.row("SELECT body FROM records WHERE kind=? AND id=?", (kind, id))
         return None if row is None else msgspec.json.decode(row[0])

@@ -44,8 +44,14 @@ _SERVERS = {
 }
 _HELPERS = {  # these end with the request's own socket
     "unpack": ("corten.supervisor.workers", "unpack"),
+    "unpack files": ("corten.supervisor.workers", "unpack_files"),
     "make directory": ("corten.supervisor.workers", "make_directory"),
     "copy up": ("corten.supervisor.workers", "copy_up"),
+    "step layer": ("corten.supervisor.steps", "layer"),
+    "step sum": ("corten.supervisor.copies", "sum"),
+    "step user": ("corten.supervisor.copies", "user"),
+    "step files": ("corten.supervisor.copies", "files"),
+    "step copy": ("corten.supervisor.copies", "copy"),
     "tree look": ("corten.supervisor.trees", "look"),
     "tree fetch": ("corten.supervisor.trees", "fetch"),
     "tree put": ("corten.supervisor.trees", "put"),

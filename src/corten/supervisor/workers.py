@@ -13,16 +13,24 @@ from corten.kernel import mount as m
 from corten.kernel import paths
 from corten.layers import copy, worker
 from corten.layers.confine import confine
+from corten.layers.entries import Limits
 from corten.supervisor import views, wire
 from corten.supervisor.failures import tried
 
 Json = dict[str, Any]
+_CONTEXT = Limits(bytes=1 << 37, file=1 << 37, inodes=2_000_000)
 
 
 def unpack(request: Json, fds: list[int]) -> None:
     """Apply the tar stream fds[1] to the directory fds[2]; answer with what `layers.worker.unpack` returns."""
     reply = socket.socket(fileno=fds[0])
     _answer(reply, lambda: worker.unpack(fds[2], fds[1]))
+
+
+def unpack_files(request: Json, fds: list[int]) -> None:
+    """The same for a tar that is no layer, but a build's context."""
+    reply = socket.socket(fileno=fds[0])
+    _answer(reply, lambda: worker.unpack(fds[2], fds[1], _CONTEXT, layer=False))
 
 
 def copy_up(request: Json, fds: list[int]) -> None:

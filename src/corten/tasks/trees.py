@@ -41,7 +41,7 @@ class Trees:
     async def stream(
         self, request: TreeRequest, where: Json | None = None, fds: Sequence[int] = ()
     ) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
-        with _pipe() as (reader, writer):
+        with pipe() as (reader, writer):
             os.set_blocking(writer.fd, True)
             async with self._conversation(request, where, [writer.fd, *fds]) as worker:
                 writer.close()
@@ -51,7 +51,7 @@ class Trees:
     async def pour(
         self, request: TreeRequest, data: AsyncIterator[bytes], where: Json | None = None, fds: Sequence[int] = ()
     ) -> Json:
-        with _pipe() as (reader, writer):
+        with pipe() as (reader, writer):
             os.set_blocking(reader.fd, True)
             async with self._conversation(request, where, [reader.fd, *fds]) as worker:
                 reader.close()
@@ -62,10 +62,10 @@ class Trees:
     @asynccontextmanager
     async def _conversation(
         self, request: TreeRequest, where: Json | None, fds: Sequence[int]
-    ) -> AsyncIterator[_Worker]:
+    ) -> AsyncIterator[Worker]:
         message = {**self._where, **(where or {}), **encode_tree(request)}
         with await self._connect(message, list(fds)) as connection:
-            yield _Worker(connection, message)
+            yield Worker(connection, message)
 
 
 def launcher_trees(launcher: Launcher) -> Trees:
@@ -90,7 +90,7 @@ class _End:
 
 
 @contextmanager
-def _pipe() -> Iterator[tuple[_End, _End]]:
+def pipe() -> Iterator[tuple[_End, _End]]:
     """(reader, writer) of a large pipe, neither of which blocks; closed with the block at the latest."""
     reader, writer = map(_End, os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
     try:
@@ -102,7 +102,7 @@ def _pipe() -> Iterator[tuple[_End, _End]]:
         writer.close()
 
 
-class _Worker:
+class Worker:
     def __init__(self, connection: socket.socket, request: Json) -> None:
         self.request = request
         self._connection = connection
@@ -114,11 +114,21 @@ class _Worker:
 
     async def answer(self, seconds: float = answers.HELPER) -> Json:
         """The next frame. Raises what the worker raised; Failed when it exited, Unavailable when it does not answer."""
-        message, fds = await answers.answer(self._connection, self._decoder, seconds)
+        found, fds = await self.answer_with_files(seconds)
         for fd in fds:  # none is expected of it
             os.close(fd)
-        found: Json = answers.content(message)
         return found
+
+    async def answer_with_files(self, seconds: float = answers.HELPER) -> tuple[Json, list[int]]:
+        """The same, and the descriptors that came with it, the caller's."""
+        message, fds = await answers.answer(self._connection, self._decoder, seconds)
+        try:
+            found: Json = answers.content(message)
+        except BaseException:
+            for fd in fds:
+                os.close(fd)
+            raise
+        return found, fds
 
 
 async def _send(data: AsyncIterator[bytes], writer: int) -> None:
@@ -128,7 +138,7 @@ async def _send(data: AsyncIterator[bytes], writer: int) -> None:
                 await answers.write(writer, piece)
 
 
-async def _data(reader: int, worker: _Worker) -> AsyncIterator[bytes]:
+async def _data(reader: int, worker: Worker) -> AsyncIterator[bytes]:
     while piece := await answers.read(reader, _PIECE):
         yield piece
     if left_out := (await worker.answer()).get("left_out"):

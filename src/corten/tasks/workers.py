@@ -27,6 +27,10 @@ class LauncherWorkers:
         """Apply the uncompressed tar stream of `source_fd` to the directory `tree`, for as long as that comes."""
         return await self._in_directory({"do": "unpack"}, tree, [source_fd], None)
 
+    async def unpack_files(self, tree: Path, source_fd: int) -> Json:
+        """The same for a tar that is no layer: all of it belongs to root, and there are no whiteouts."""
+        return await self._in_directory({"do": "unpack files"}, tree, [source_fd], None)
+
     async def copy_up(
         self,
         volume: Path,

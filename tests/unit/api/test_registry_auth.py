@@ -18,7 +18,9 @@ KNOWN = {"username": "ann", "password": "~~??>>ö"}  # whose base64 has what the
 
 def header(value: str) -> Any:
     request = make_mocked_request("GET", "/", headers={"X-Registry-Auth": value})
-    return Call(request, cast(Any, None), Version(1, 50), {}).registry_auth().to_json()
+    return (
+        Call(request, cast(Any, None), cast(Any, None), cast(Any, None), Version(1, 50), {}).registry_auth().to_json()
+    )
 
 
 def test_both_alphabets_with_and_without_padding() -> None:

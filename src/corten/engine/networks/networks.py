@@ -105,14 +105,18 @@ class Networks:
 
     # ------------------------------------------------------------------------------------------------- endpoints
 
-    async def connect(self, request: EndpointRequest) -> Endpoint:
-        """Put a container into a network. Nothing is left when it fails. Raises as `Endpoints.connect`."""
+    async def connect(self, request: EndpointRequest, quiet: bool = False) -> Endpoint:
+        """Put a container into a network. Nothing is left when it fails. Raises as `Endpoints.connect`.
+
+        `quiet`: without an event, as for a build's step, which is no container.
+        """
         made = self.store.usable(request.network).definition
         endpoint = await self._endpoints.connect(request)
-        self._event("connect", made, endpoint.container_id)
+        if not quiet:
+            self._event("connect", made, endpoint.container_id)
         return endpoint
 
-    async def disconnect(self, endpoint: Endpoint, namespace: Namespace | None = None) -> None:
+    async def disconnect(self, endpoint: Endpoint, namespace: Namespace | None = None, quiet: bool = False) -> None:
         """Take an endpoint away. Idempotent. Ports are free at once; the device may take a moment (see `settle`).
 
         With `namespace` the container goes on without this network: the device is gone when this returns, and the
@@ -121,7 +125,8 @@ class Networks:
         if not self._endpoints.disconnect(endpoint, namespace):
             return
         await self.forwarder.settle()
-        self._event("disconnect", self.store[endpoint.network_id].definition, endpoint.container_id)
+        if not quiet:
+            self._event("disconnect", self.store[endpoint.network_id].definition, endpoint.container_id)
         if namespace is not None:
             await self._endpoints.disconnected(endpoint, namespace)
 

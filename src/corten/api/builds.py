@@ -1,0 +1,377 @@
+"""/build: the classic builder's face, and what belongs to the cache of builds.
+
+`trace=1` is an addition of ours: BuildKit's rules, and the events of the graph as lines of JSON (`api.traces`) instead
+of the classic builder's text. `corten build` asks so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Protocol
+
+import msgspec
+from aiohttp import web
+
+from corten.api.call import Call, decode_header, empty, encode_line, json_answer, upload
+from corten.api.errors import message
+from corten.api.routes import Route
+from corten.api.streams import begin
+from corten.api.traces import traced
+from corten.build.archive import ArchiveClient
+from corten.build.contexts import SMALL, Context, archived
+from corten.build.contract import BuildFailed, BuildRequest, ClassicText, Client, Event, Limits, Log
+from corten.build.export import Made
+from corten.errors import CortenError, Failed, Invalid, Unsupported
+from corten.plan.validate.resources import check_ulimits
+from corten.spec.docker.auth import AuthConfig
+from corten.spec.docker.decode import decode
+from corten.spec.docker.host_config import Ulimit
+from corten.spec.json import Json
+from corten.spec.reference import parse
+
+log = logging.getLogger(__name__)
+_CONFIG = "X-Registry-Config"
+BEHIND = 8 << 20  # bytes of an answer that a client may be behind before output is left out
+_HEAD = 512  # bytes that say whether something is an archive
+_ARGUMENTS = 10_000  # of --build-arg, --label
+
+
+async def build(call: Call) -> web.StreamResponse:
+    """POST /build: the body is the context as a tar."""
+    request = asked(call, classic=not call.flag("trace"))
+    async with context_of(call, request, upload(call.request)) as (context, request):
+        client = ArchiveClient(context, credentials(call))
+        return await answer(call, request, client, _Shown(request.classic, call.flag("q")))
+
+
+@asynccontextmanager
+async def context_of(
+    call: Call, request: BuildRequest, body: AsyncIterator[bytes]
+) -> AsyncIterator[tuple[Context | None, BuildRequest]]:
+    """The context, from `body` or from the URL that the request names; removed at the end."""
+    if request.remote:
+        context, text = await _downloaded(call, request.remote)
+        request = replace(request, text=text, remote="")
+    else:
+        context = await call.builds.contexts.receive(body)
+    try:
+        yield context, request
+    finally:
+        if context is not None:
+            await _removed(context)
+
+
+def without_remote(request: BuildRequest) -> BuildRequest:
+    return replace(request, remote="")
+
+
+async def _downloaded(call: Call, url: str) -> tuple[Context | None, bytes | None]:
+    """The context at a URL: a tar, or a Dockerfile without one."""
+    if not url.startswith(("http://", "https://")) or url.partition("#")[0].endswith(".git"):
+        raise Unsupported(f"a context from git is not supported yet: {url[:200]}")
+    async with call.engine.images.download(url) as body:
+        head = b""
+        async for piece in body:
+            head += piece
+            if len(head) >= _HEAD:
+                break
+        if archived(head):
+            return await call.builds.contexts.receive(_joined(head, body)), None
+        async for piece in body:
+            head += piece
+            if len(head) > SMALL:
+                raise Invalid(f"the Dockerfile at {url[:200]} is larger than {SMALL} bytes")
+    return None, head
+
+
+async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield head
+    async for piece in rest:
+        yield piece
+
+
+async def _removed(context: Context) -> None:
+    """Also when the client has gone, and this is cancelled."""
+    removing = asyncio.ensure_future(context.remove())
+    while not removing.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({removing})
+
+
+class Shown(Protocol):
+    """What a face makes of events: `lines` for the client, the last ones, and the one that is an error."""
+
+    lines: Lines
+
+    def __call__(self, event: Event) -> None: ...
+
+    def end(self, made: Made) -> list[Json]: ...
+
+    def error(self, error: Exception) -> Json: ...
+
+
+async def answer(call: Call, request: BuildRequest, client: Client, shown: Shown) -> web.StreamResponse:
+    """Messages while it is built. An error before the first is a plain error; after it, it is a message."""
+    lines = shown.lines
+    task = asyncio.create_task(call.builds.build(request, client, shown))
+    task.add_done_callback(lambda _: lines.end())
+    stream: web.StreamResponse | None = None
+    try:
+        while (line := await lines.next()) is not None:
+            stream = stream or await begin(call, "application/json")
+            await stream.write(line)
+        failed = _failure(task, request.classic)
+        if failed is not None and stream is None and not isinstance(failed, OSError):
+            raise failed
+        stream = stream or await begin(call, "application/json")
+        for last in [shown.error(failed)] if failed is not None else shown.end(task.result()):
+            await stream.write(encode_line(last))
+        await stream.write_eof()
+        return stream
+    finally:
+        await _stopped(task)
+
+
+async def _stopped(task: asyncio.Task[Made]) -> None:
+    while not task.done():
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()  # seen
+
+
+def _failure(task: asyncio.Task[Made], classic: bool) -> Exception | None:
+    """The error of a build; for the classic builder what caused it, whose class says whether the request was wrong."""
+    if task.cancelled():
+        return Failed("the build was cancelled: context canceled")
+    error = task.exception()
+    if error is None:
+        return None
+    if not isinstance(error, CortenError | OSError):
+        log.error("a build failed", exc_info=error)
+        return Failed(message(error))
+    if classic and isinstance(error, BuildFailed) and isinstance(error.__cause__, CortenError):
+        return error.__cause__
+    return error
+
+
+def _error(error: Exception, classic: bool) -> Json:
+    text = message(error)
+    if not isinstance(error, BuildFailed):
+        return {"errorDetail": {"message": text}, "error": text}
+    if classic:
+        return {"errorDetail": {"code": error.status, "message": text}, "error": text}
+    detail: Json = {"message": text, "vertex": error.vertex, "filename": error.filename, "ranges": error.ranges}
+    detail |= {"code": error.status} if error.status else {}
+    detail["dockerfile"] = error.dockerfile.decode("utf-8", "replace")
+    return {"errorDetail": detail, "error": text}
+
+
+class Lines:
+    """Lines of an answer between a build and its client. A client that is too far behind loses output of steps, never a
+    vertex: a build does not wait for its reader."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._behind = 0  # bytes
+        self._clipped = False
+
+    def put(self, message: Json, output: bool = False) -> None:
+        """`output` may be left out."""
+        if output and self._behind > BEHIND:
+            self._clipped = True
+            return
+        line = encode_line(message)
+        self._behind += len(line)
+        self._queue.put_nowait(line)
+
+    def end(self) -> None:
+        self._say_clipped()
+        self._queue.put_nowait(None)
+
+    async def next(self) -> bytes | None:
+        """None at the end."""
+        line = await self._queue.get()
+        self._behind -= len(line or b"")
+        if self._behind <= BEHIND // 2:
+            self._say_clipped()
+        return line
+
+    def _say_clipped(self) -> None:
+        if self._clipped:
+            self._clipped = False
+            self.put({"stream": "[output clipped: it was not read]\n"})
+
+
+class _Shown:
+    """What a face shows of events: the classic text, or the trace."""
+
+    def __init__(self, classic: bool, quiet: bool) -> None:
+        self.lines = Lines()
+        self._classic = classic
+        self._quiet = quiet
+
+    def __call__(self, event: Event) -> None:
+        if not self._classic:
+            self.lines.put(traced(event), isinstance(event, Log))
+        elif isinstance(event, ClassicText) and not self._quiet:
+            self.lines.put({"stream": event.text}, output=True)
+
+    def end(self, made: Made) -> list[Json]:
+        if not self._classic:
+            return [{"aux": {"ID": made.id, "Digest": made.digest}}]
+        if self._quiet:
+            return [{"stream": f"{made.id}\n"}]
+        return [{"aux": {"ID": made.id}}]
+
+    def error(self, error: Exception) -> Json:
+        return _error(error, self._classic)
+
+
+# ------------------------------------------------------------------------------------------------------- what is asked
+
+
+def asked(call: Call, classic: bool) -> BuildRequest:
+    """Raises Invalid."""
+    return BuildRequest(
+        id=call.text("buildid"),
+        dockerfile=call.text("dockerfile"),
+        remote=call.text("remote"),
+        target=call.text("target"),
+        arguments=_table(call, "buildargs"),
+        labels=_table(call, "labels"),
+        tags=tuple(_tag(name) for name in call.query.getall("t", []) if name),
+        platform=call.text("platform").lower(),
+        pull=call.flag("pull"),
+        no_cache=call.flag("nocache"),
+        no_cache_stages=tuple(_list(call, "nocachefilter")),
+        cache_from=tuple(_list(call, "cachefrom")),
+        network=call.text("networkmode") or "default",
+        extra_hosts=_hosts(call),
+        limits=_limits(call),
+        classic=classic,
+        squash=call.flag("squash"),
+    )
+
+
+def _tag(name: str) -> str:
+    reference = parse(name)
+    if reference.digest:
+        raise Invalid("refusing to create a tag with a digest reference")
+    return str(reference.tagged)
+
+
+def json_of(call: Call, name: str) -> object:
+    text = call.text(name)
+    if not text:
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        raise Invalid(f"invalid value for {name}: not JSON") from None
+
+
+def _table(call: Call, name: str) -> dict[str, str]:
+    """A JSON object of texts; a name without a value is left out."""
+    found = json_of(call, name)
+    if found is None:
+        return {}
+    if not isinstance(found, dict) or not all(isinstance(value, str | None) for value in found.values()):
+        raise Invalid(f"invalid value for {name}: not an object of strings")
+    if len(found) > _ARGUMENTS:
+        raise Invalid(f"invalid value for {name}: more than {_ARGUMENTS} entries")
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _list(call: Call, name: str) -> list[str]:
+    found = json_of(call, name)
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(isinstance(value, str) for value in found):
+        raise Invalid(f"invalid value for {name}: not a list of strings")
+    return found
+
+
+def _hosts(call: Call) -> tuple[str, ...]:
+    """One `extrahosts` for each, as docker's client sends them, or a JSON list or object in one."""
+    given = call.query.getall("extrahosts", [])
+    if len(given) == 1 and given[0].startswith(("[", "{")):
+        found = json_of(call, "extrahosts")
+        if isinstance(found, dict):
+            return tuple(f"{name}:{address}" for name, address in found.items())
+        return tuple(_list(call, "extrahosts"))
+    return tuple(entry for text in given for entry in text.split(",") if entry)
+
+
+def _limits(call: Call) -> Limits:
+    memory = call.integer("memory", 0) or 0
+    if memory < 0:
+        raise Invalid(f"invalid value for memory: {memory}")
+    shm = call.integer("shmsize", 0) or 0
+    if shm < 0:
+        raise Invalid("invalid shmsize: it must not be negative")
+    return Limits(
+        memory=memory,
+        memory_swap=call.integer("memswap", 0) or 0,
+        cpu_shares=call.integer("cpushares", 0) or 0,
+        cpu_period=call.integer("cpuperiod", 0) or 0,
+        cpu_quota=call.integer("cpuquota", 0) or 0,
+        cpuset_cpus=call.text("cpusetcpus"),
+        cpuset_mems=call.text("cpusetmems"),
+        cgroup_parent=call.text("cgroupparent"),
+        shm_size=shm,
+        ulimits=_ulimits(call),
+    )
+
+
+def _ulimits(call: Call) -> tuple[tuple[str, int, int], ...]:
+    found = json_of(call, "ulimits")
+    if found is None:
+        return ()
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise Invalid("invalid value for ulimits: not a list of objects")
+    limits = [decode(Ulimit, entry) for entry in found]
+    check_ulimits(limits)
+    return tuple((limit.name, limit.soft, limit.hard) for limit in limits)
+
+
+def credentials(call: Call) -> Mapping[str, tuple[str, str]]:
+    """X-Registry-Config: base64url JSON, registry to credentials."""
+    found = {}
+    for server, entry in decode_header(call.request, _CONFIG).items():
+        auth = decode(AuthConfig, entry if isinstance(entry, dict) else None)
+        if auth.identitytoken:
+            found[server] = ("", auth.identitytoken)
+        elif auth.username:
+            found[server] = (auth.username, auth.password)
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------------- the cache
+
+
+async def cancel(call: Call) -> web.StreamResponse:
+    """POST /build/cancel?id="""
+    if not (id := call.text("id")):
+        raise Invalid("build ID not provided")
+    call.builds.cancel(id)
+    return empty()
+
+
+async def prune(call: Call) -> web.StreamResponse:
+    """POST /build/prune"""
+    keep = call.integer("reserved-space", call.integer("keep-storage", 0)) or 0
+    most = call.integer("max-used-space", 0) or 0
+    deleted, freed = await call.builds.prune(call.flag("all"), call.filters(), max(keep, most))
+    return json_answer({"CachesDeleted": deleted or None, "SpaceReclaimed": freed})
+
+
+ROUTES = (
+    Route("POST", "/build/cancel", cancel),
+    Route("POST", "/build/prune", prune),
+)

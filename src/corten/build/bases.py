@@ -1,0 +1,114 @@
+"""The images that a build begins with or reads from: those of the store, or pulled with the client's credentials."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+from corten.aio.sources import closing
+from corten.build.contract import BuildRequest, Client, Status, Trace
+from corten.build.keys import digest
+from corten.build.vertices import vertex
+from corten.errors import CortenError, Failed, Invalid, NotFound
+from corten.images.images import Image, Images
+from corten.spec import platform as platforms
+from corten.spec.json import Json
+from corten.spec.reference import Reference, parse
+from corten.store.leases import Lease
+
+_DONE = ("Pull complete", "Already exists", "Download complete")
+_HUB = "docker.io"
+
+
+class Bases:
+    """For one build. What is found is leased."""
+
+    def __init__(self, images: Images, client: Client, request: BuildRequest, lease: Lease, trace: Trace) -> None:
+        self._images = images
+        self._client = client
+        self._request = request
+        self._lease = lease
+        self._trace = trace
+
+    async def resolve(self, ref: str, platform: str) -> tuple[Image, str]:
+        """The image, and its name as it is shown. `platform` "" is that of the build.
+
+        Raises NotFound for one that is neither here nor at its registry, and what a pull raises.
+        """
+        reference = _reference(ref)
+        shown = str(reference) if reference is not None else ref
+        id = digest("metadata", shown, platform)
+        async with vertex(self._trace, id, f"[internal] load metadata for {shown}"):
+            wanted = platform or self._request.platform
+            image = None if self._request.pull and reference is not None else await self._here(ref, wanted)
+            if image is None:
+                if reference is None:
+                    raise NotFound(f"No such image: {ref}")
+                try:
+                    await self._pull(reference, wanted, id)
+                except CortenError as error:
+                    if self._request.classic:
+                        raise
+                    raise type(error)(f"{ref}: failed to resolve source metadata for {shown}: {error}") from error
+                image = await self._images.provide(ref)
+            self._hold(image)
+        return image, shown
+
+    def _hold(self, image: Image) -> None:
+        record = self._images.store.records.get(image.id)
+        if record is not None:
+            self._lease.add("blob", *record.blobs)
+            self._lease.add("snapshot", *record.chain)
+
+    async def _here(self, ref: str, platform: str) -> Image | None:
+        """None when there is none, or it is for another platform than was asked for."""
+        try:
+            image = await self._images.provide(ref)
+        except NotFound:
+            return None
+        actual = image.config.platform
+        if platform and actual is not None and not platforms.fits(actual, platforms.parse(platform)):
+            return None
+        return image
+
+    async def _pull(self, reference: Reference, platform: str, id: str) -> None:
+        auth = await self._credentials(reference)
+        messages = self._images.pull(str(reference), None, platform or None, auth)
+        await _follow(messages, id, self._trace)
+
+    async def _credentials(self, reference: Reference) -> Json | None:
+        found = await self._client.credentials(reference.domain)
+        if found is None:
+            return None
+        user, secret = found
+        server = "https://index.docker.io/v1/" if reference.domain == _HUB else reference.domain
+        named = {"username": user, "password": secret} if user else {"identitytoken": secret}
+        return {**named, "serveraddress": server}
+
+
+def _reference(ref: str) -> Reference | None:
+    """None for the id of an image."""
+    if ref.startswith("sha256:"):
+        return None
+    try:
+        return parse(ref).tagged
+    except Invalid as error:
+        raise Invalid(f"failed to parse stage name {ref!r}: invalid reference format: {error}") from error
+
+
+async def _follow(messages: AsyncIterator[Json], vertex: str, trace: Trace) -> None:
+    """A pull's messages as rows of the vertex. Raises Failed for an error among them."""
+    began: dict[str, float] = {}
+    async with closing(messages):
+        async for message in messages:
+            if error := message.get("error"):
+                raise Failed(str(error))
+            layer = message.get("id")
+            if not layer or "progressDetail" not in message:
+                continue
+            started = began.setdefault(layer, time.time())
+            detail = message["progressDetail"]
+            done = message.get("status") in _DONE
+            completed = time.time() if done else 0.0
+            current, total = detail.get("current") or 0, detail.get("total") or 0
+            trace(Status(layer, vertex, current, total, started, completed))

@@ -1,0 +1,130 @@
+"""One build, from a request to an image in the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+from corten.build import export, variables
+from corten.build.bases import Bases
+from corten.build.classic import ClassicStream
+from corten.build.contract import BuildRequest, ClassicText, Client, Status, Trace, Warning, Worker
+from corten.build.definition import DEFINITION, Definition, load
+from corten.build.export import Made
+from corten.build.keys import digest
+from corten.build.parts import Parts
+from corten.build.plan import BaseFailed, Planned, Planner
+from corten.build.solver import Solver, did_not_complete, returned
+from corten.build.vertices import vertex
+from corten.errors import Invalid, Unsupported
+from corten.images.images import Images
+from corten.spec import platform as platforms
+from corten.spec.dockerfile.check_rules import Finding, options, violation
+from corten.spec.dockerfile.errors import DockerfileError
+from corten.spec.reference import familiar
+from corten.store.leases import Lease
+
+
+class Building:
+    """`workers` is that of `Builds`. Raises Invalid, Unsupported for what no build does."""
+
+    def __init__(
+        self,
+        images: Images,
+        parts: Parts,
+        workers: Callable[[Lease, Collection[str]], Worker],
+        request: BuildRequest,
+        client: Client,
+        trace: Trace,
+    ) -> None:
+        _refuse(request)
+        self._images = images
+        self._parts = parts
+        self._workers = workers
+        self._request = request
+        self._client = client
+        self._trace = trace
+        self._platform = platforms.runnable(request.platform) if request.platform else platforms.host()
+
+    async def run(self) -> Made:
+        """See `Builds.build`."""
+        definition = await load(self._request, self._client, self._trace)
+        with self._images.store.leases.hold() as lease, _with_lines(definition):
+            return await self._solve(definition, await self._planned(definition, lease), lease)
+
+    async def check(self) -> tuple[Definition, Sequence[Finding]]:
+        """See `Builds.check`."""
+        definition = await load(self._request, self._client, self._trace)
+        with self._images.store.leases.hold() as lease, _with_lines(definition):
+            return definition, (await self._planned(definition, lease)).findings
+
+    async def _planned(self, definition: Definition, lease: Lease) -> Planned:
+        bases = Bases(self._images, self._client, self._request, lease, self._trace)
+        planner = Planner(definition.file, self._request, self._platform, definition.excludes, bases.resolve)
+        return await planner.plan()
+
+    async def _solve(self, definition: Definition, planned: Planned, lease: Lease) -> Made:
+        request, trace = self._request, self._trace
+        _say_findings(definition, planned, trace)
+        classic = ClassicStream(planned.lines, trace) if request.classic else None
+        if classic is not None:
+            trace = classic
+            classic.begin()
+        worker = self._workers(lease, ("network.host",) if request.network == "host" else ())
+        sentence = returned if request.classic else did_not_complete
+        solver = Solver(planned.plan, self._client, worker, self._parts, lease, trace, definition.failed, sentence)
+        states = await solver.run()
+        image = export.made(planned.plan, states, self._platform, variables.epoch(request.arguments))
+        if request.store:
+            await self._store(image, trace, lease)
+        if classic is not None:
+            _warn(planned, trace)
+            classic.end(image.id, [familiar(name) for name in request.tags])
+        return image
+
+    async def _store(self, image: Made, trace: Trace, lease: Lease) -> None:
+        tags = self._request.tags
+        async with vertex(trace, digest("export"), "exporting to image") as row:
+            now = time.time()
+            trace(Status("exporting layers", row.digest, started=now, completed=now))
+            await export.store(self._images.store, image, tags, lease)
+            for text in (f"writing image {image.id}", *(f"naming to {name}" for name in tags)):
+                trace(Status(text, row.digest, started=now, completed=time.time()))
+        for name in tags:
+            self._images.publish("tag", image.id, {"name": familiar(name)})
+
+
+def _refuse(request: BuildRequest) -> None:
+    """What no build does. Raises Invalid, Unsupported."""
+    if request.squash:
+        raise Invalid("squash is only supported with experimental mode")
+    if request.remote:
+        raise Unsupported(f"a context at {request.remote[:200]} is not supported")
+
+
+@contextmanager
+def _with_lines(definition: Definition) -> Iterator[None]:
+    """Errors of the Dockerfile and of its images, with the lines that they are in."""
+    try:
+        yield
+    except DockerfileError as error:
+        raise definition.failed(str(error), (error.line, error.end)) from error
+    except BaseFailed as failed:
+        raise definition.failed(str(failed), (failed.span.line, failed.span.end)) from failed.error
+
+
+def _say_findings(definition: Definition, planned: Planned, trace: Trace) -> None:
+    """Warnings of what the Dockerfile's checks found. Raises BuildFailed when it says that these are errors."""
+    for finding in planned.findings:
+        lines = (finding.span.line, finding.span.end)
+        trace(Warning(DEFINITION, finding.rule, finding.message, finding.url, lines))
+    if planned.findings and options(definition.file.directives.check).fail:
+        span = planned.findings[0].span
+        raise definition.failed(violation(planned.findings), (span.line, span.end))
+
+
+def _warn(planned: Planned, trace: Trace) -> None:
+    if planned.unconsumed:
+        names = " ".join(planned.unconsumed)
+        trace(ClassicText(f"[Warning] One or more build-args [{names}] were not consumed\n"))

@@ -1,0 +1,201 @@
+"""The noun `Builds`: from a request and its client to an image, and what earlier builds left to be used again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from corten.aio.threads import to_disk_thread
+from corten.build import usage
+from corten.build.cache import Cache, Record, chosen
+from corten.build.contexts import Contexts
+from corten.build.contract import BuildRequest, Client, Trace, Worker
+from corten.build.parts import Parts
+from corten.build.work.caches import CacheDirectory
+from corten.errors import Conflict, Failed, NotFound
+from corten.images.images import Images
+from corten.spec.docker.filters import Filters
+from corten.spec.json import Json
+from corten.store.leases import Lease
+
+if TYPE_CHECKING:
+    from corten.build.building import Building
+    from corten.build.definition import Definition
+    from corten.build.export import Made
+    from corten.spec.dockerfile.check_rules import Finding
+
+log = logging.getLogger(__name__)
+_AGE = 30 * 86400.0  # seconds that what is not used stays in the cache
+_SHARE = 10  # percent of the disk that the cache may have to itself
+OnEvent = Callable[[str, str, str, dict[str, str]], None]  # type, action, id, attributes
+
+
+class Mounts(Protocol):
+    """Directories of cache mounts (`corten.build.work.caches.Caches`)."""
+
+    async def every(self) -> list[CacheDirectory]: ...
+
+    async def remove(self, name: str) -> None: ...
+
+
+class Builds:
+    """`workers` makes a worker whose results are held by a lease, for a build with these entitlements. `recover` once
+    at the start, before images are collected; `close` at the end."""
+
+    def __init__(
+        self,
+        images: Images,
+        cache: Cache,
+        workers: Callable[[Lease, Collection[str]], Worker],
+        contexts: Contexts,
+        mounts: Mounts,
+        on_event: OnEvent = lambda *event: None,
+    ) -> None:
+        self.contexts = contexts
+        self._images = images
+        self._cache = cache
+        self._mounts = mounts
+        self._workers = workers
+        self._on_event = on_event
+        self._parts = Parts(images.store, cache)
+        self._running: dict[str, asyncio.Task[Made]] = {}
+        self._collecting: asyncio.Task[None] | None = None
+
+    def recover(self) -> None:
+        """Remove what builds of an earlier daemon left half done."""
+        self.contexts.sweep()
+
+    async def close(self) -> None:
+        """End all builds; nothing is left of them but what is in the cache."""
+        tasks: list[asyncio.Task[Any]] = list(self._running.values())
+        tasks += [self._collecting] if self._collecting is not None else []
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # ------------------------------------------------------------------------------------------------------- a build
+
+    async def build(self, request: BuildRequest, client: Client, trace: Trace) -> Made:
+        """Raises BuildFailed for what is wrong with the Dockerfile or fails in a step; Failed when it was cancelled by
+        its id; what the client raises. When this is cancelled, so are its steps, and nothing is left of it."""
+        id = request.id or secrets.token_hex(16)
+        if id in self._running:
+            raise Conflict(f"a build with the id {id[:100]!r} is under way already")
+        task = self._running[id] = asyncio.create_task(self._image(request, client, trace), name=f"build {id}")
+        try:
+            await _watched(task)
+        finally:
+            del self._running[id]
+            self._cache.flush()
+        self._collect_later()
+        if task.cancelled():
+            raise Failed("the build was cancelled: context canceled")
+        return task.result()
+
+    def cancel(self, id: str) -> None:
+        """End a build. Does nothing when there is none of this id."""
+        if (task := self._running.get(id)) is not None:
+            task.cancel()
+
+    async def _image(self, request: BuildRequest, client: Client, trace: Trace) -> Made:
+        return await self._building(request, client, trace).run()
+
+    async def check(self, request: BuildRequest, client: Client, trace: Trace) -> tuple[Definition, Sequence[Finding]]:
+        """What the Dockerfile's checks find. No step is done. Raises what `build` raises."""
+        return await self._building(request, client, trace).check()
+
+    def _building(self, request: BuildRequest, client: Client, trace: Trace) -> Building:
+        from corten.build.building import Building  # much of the builder is loaded with the first build
+
+        return Building(self._images, self._parts, self._workers, request, client, trace)
+
+    async def discard(self, image: str) -> None:
+        """Remove an image that was made by a build, unless it has a name or is in use."""
+        if not any(self._images.store.records.names().get(image, ())):
+            with suppress(Conflict, NotFound):
+                await self._images.remove(image)
+
+    # ----------------------------------------------------------------------------------------------------- the cache
+
+    async def usage(self, filters: Filters | None = None) -> list[Json]:
+        """Docker's rows of the build cache, those of steps first, newest use first. Walks the cache mounts."""
+        rows = [*self._rows(), *usage.mounts(await self._mounts.every())]
+        chosen = usage.select(rows, filters or Filters())
+        return [row for row in rows if row["ID"] in chosen]
+
+    def _rows(self) -> list[Json]:
+        return usage.rows(self._cache.all(), self._images.store)
+
+    async def prune(self, all: bool = False, filters: Filters | None = None, keep: int = 0) -> tuple[list[str], int]:
+        """Remove what no build uses now: with `all` also what images have, and cache mounts, as far as `filters`
+        choose it, until `keep` bytes are left. Ids and the bytes that were freed. Raises Invalid for a filter that is
+        unknown."""
+        directories = {usage.id_of_mount(each): each for each in await self._mounts.every()}
+        rows = {row["ID"]: row for row in [*self._rows(), *usage.mounts(directories.values())]}
+        selected = usage.select(rows.values(), filters or Filters())
+        records = [record for record in self._cache.all() if usage.id_of(record) in selected]
+        free = [record for record in records if not rows[usage.id_of(record)]["InUse"]]
+        if not all:
+            free = [record for record in free if not rows[usage.id_of(record)]["Shared"]]
+        gone = chosen(free, _size, keep, 0, time.time())
+        freed = await self._remove(gone)
+        deleted = [usage.id_of(record) for record in gone]
+        for id in [id for id in directories if all and id in selected and not rows[id]["InUse"]]:
+            with suppress(Conflict, NotFound):  # a step has it, or another prune removed it meanwhile
+                await self._mounts.remove(directories[id].name)
+                freed += directories[id].bytes
+                deleted.append(id)
+        self._on_event("builder", "prune", "", {"reclaimed": str(freed)})
+        return deleted, freed
+
+    async def _remove(self, records: Sequence[Record]) -> int:
+        self._cache.remove(record.key for record in records)
+        collector = self._images.store.collector
+        trees = await to_disk_thread(collector.trees)
+        freed = sum(record.layer.size for record in records if record.layer.tree in trees)
+        blobs = {record.layer.blob.digest for record in records if record.layer.blob is not None}
+        return freed + await to_disk_thread(collector.discard, blobs)
+
+    def _collect_later(self) -> None:
+        if self._collecting is None or self._collecting.done():
+            self._collecting = asyncio.create_task(self._collect(), name="build cache gc")
+
+    async def _collect(self) -> None:
+        """Bring the cache within its bounds."""
+        disk = os.statvfs(self._images.store.trees.tree_store.root)
+        most = disk.f_blocks * disk.f_frsize * _SHARE // 100
+        rows = {row["ID"]: row for row in self._rows()}
+
+        def size(record: Record) -> int:
+            return 0 if rows[usage.id_of(record)]["Shared"] else record.layer.size
+
+        old = chosen(self._cache.all(), size, most, _AGE, time.time())
+        gone = [record for record in old if not rows[usage.id_of(record)]["InUse"]]
+        if gone:
+            log.info("build cache: %d records removed, %d bytes freed", len(gone), await self._remove(gone))
+
+
+def _size(record: Record) -> int:
+    return record.layer.size
+
+
+async def _watched(task: asyncio.Task[Made]) -> None:
+    """Wait for its end; when this is cancelled, so is the task, and its end is waited for all the same."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            task.cancel()
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # seen
+        raise cancelled

@@ -1,0 +1,349 @@
+"""What a build is made of, as protocols and values: what a face gives, what does a step's work, what is said of it
+meanwhile.
+
+Words used here:
+
+face       where a request comes from: the classic POST /build, BuildKit's session, our own command line
+source     a directory of the client: "context", "dockerfile", or a named context
+stage      a FROM and what follows it
+step       one instruction of a stage that changes the tree: RUN, COPY, ADD, WORKDIR
+tree       files that a step reads: a stage's (by the names of its layers' trees) or a client's (a directory of ours)
+vertex     a step, or work beside it (loading the context, an export), as it is shown to people
+
+A build, from outside to inside:
+
+    request, client = ...                                  # the face's: options, and where files come from
+    image = await builds.build(request, client, trace)     # plan, solve, export; `trace` gets each vertex
+    layer = await worker.run(parent, RunStep(...), ...)    # the tree of one more layer, committed and recorded
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from corten.errors import Failed
+from corten.spec.oci_image import Descriptor
+
+# ------------------------------------------------------------------------------------------------ what a face gives
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of each RUN's process, as `run` has them; 0 and () are no limit. Never part of a cache key."""
+
+    memory: int = 0  # bytes
+    memory_swap: int = 0  # bytes, memory and swap together
+    cpu_shares: int = 0
+    cpu_period: int = 0  # microseconds
+    cpu_quota: int = 0  # microseconds
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    cgroup_parent: str = ""
+    shm_size: int = 0  # bytes
+    ulimits: tuple[tuple[str, int, int], ...] = ()  # name, soft, hard
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """One build. Names of tags are canonical references; `platform` "" is the daemon's own."""
+
+    id: str = ""  # by which it can be cancelled
+    dockerfile: str = ""  # its path in the source "dockerfile"; "" is Dockerfile, or dockerfile
+    text: bytes | None = None  # the Dockerfile itself, where it is in no source
+    remote: str = ""  # a context by URL: git or http(s)
+    target: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict)  # --build-arg
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    platform: str = ""
+    pull: bool = False  # ask the registry also for a base image that is here
+    no_cache: bool = False
+    no_cache_stages: tuple[str, ...] = ()
+    cache_from: tuple[str, ...] = ()
+    network: str = "default"  # or "none", "host", a network's name
+    extra_hosts: tuple[str, ...] = ()  # NAME:ADDRESS
+    limits: Limits = field(default_factory=Limits)
+    contexts: Mapping[str, str] = field(
+        default_factory=dict
+    )  # named contexts: name to docker-image://, local:SOURCE, URL
+    classic: bool = False  # the rules of the classic builder, where they are other ones
+    squash: bool = False
+    store: bool = True  # keep the result as an image; False: only what `Client` is sent, or nothing
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTree:
+    """Files of a source, as they are below `directory`, which only the builder writes to. `id` tells trees apart in the
+    memory of checksums: the same id is the same content for as long as this daemon runs. `sums` are hashes that are
+    known of its files (`corten.layers.sums.entry`)."""
+
+    id: str
+    directory: Path
+    sums: bytes = field(default=b"", compare=False, repr=False)
+
+
+class Client(Protocol):
+    """What the client of a build gives on demand; made by a face for one build, closed by it."""
+
+    async def files(self, source: str, names: Sequence[str]) -> Mapping[str, bytes]:
+        """Those of these small files (Dockerfile, .dockerignore) that are there, by name. Raises Invalid for one above
+        4 MiB, Unavailable when the client has gone."""
+
+    async def tree(self, source: str, follow: Sequence[str], exclude: Sequence[str], received: Received) -> SourceTree:
+        """The source with at least the paths `follow` (all when empty), and what links among them lead to, without what
+        `exclude` (lines of .dockerignore) names. `received` gets the bytes that have come so far."""
+
+    async def secret(self, id: str) -> bytes | None:
+        """Its content; None when the client has none of this id."""
+
+    async def agent(self, id: str) -> Agent | None:
+        """The client's SSH agent of this id; None when there is none."""
+
+    async def credentials(self, host: str) -> tuple[str, str] | None:
+        """User and password, or "" and an identity token, for a registry's host."""
+
+
+class Agent(Protocol):
+    """An SSH agent of the client."""
+
+    async def connect(self, fd: int) -> None:
+        """Carry bytes between a connection that was accepted, the callee's from now on, and the agent."""
+
+
+Received = Callable[[int], None]
+
+# ---------------------------------------------------------------------------------------------- what is said of it
+
+
+@dataclass(frozen=True, slots=True)
+class Vertex:
+    """One row of a progress display. `digest` tells vertices of one build apart, `inputs` are others' digests. It is
+    sent again with each change; times are seconds since the epoch, 0 is not yet."""
+
+    digest: str
+    name: str  # "[stage-1 2/3] RUN make", "[internal] load build context", "exporting to image"
+    inputs: tuple[str, ...] = ()
+    started: float = 0
+    completed: float = 0
+    cached: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A row below a vertex: a layer that is downloaded, bytes of a context. `total` 0: unknown."""
+
+    id: str
+    vertex: str
+    current: int = 0
+    total: int = 0
+    started: float = 0
+    completed: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Output of a step; `stream` is 1 or 2."""
+
+    vertex: str
+    stream: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:
+    """What the Dockerfile's checks say."""
+
+    vertex: str
+    rule: str
+    message: str
+    url: str
+    lines: tuple[int, int]  # first and last, from 1
+
+
+@dataclass(frozen=True, slots=True)
+class ClassicText:
+    """A line of the classic builder's stream ("Step 1/2 : FROM x", " ---> Running in x"). Only that face shows it."""
+
+    text: str
+
+
+Event = Vertex | Status | Log | Warning | ClassicText
+Trace = Callable[[Event], None]  # called in the event loop; never waits
+
+# -------------------------------------------------------------------------------------------- what does a step's work
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one step has added. `tree` is the committed tree's name (its chain id), on top of the parent's.
+
+    `content` is a digest of what was added without times, so that equal work on another day has an equal one.
+    `blob` None: nothing was added (`diff_id` and `tree` are then "").
+    """
+
+    diff_id: str
+    tree: str
+    content: str
+    size: int
+    blob: Descriptor | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageTree:
+    """A stage's tree, by the name of its topmost committed tree; None for no files at all (scratch)."""
+
+    top: str | None
+
+
+Tree = StageTree | SourceTree
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """RUN --mount=type=bind: `path` of a tree at `target`. With `writable` what is written vanishes with the step."""
+
+    target: str
+    tree: Tree
+    path: str = "/"
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CacheMount:
+    """RUN --mount=type=cache. `tree` is what a new one begins with."""
+
+    target: str
+    id: str
+    tree: Tree | None = None
+    path: str = "/"
+    sharing: Literal["shared", "private", "locked"] = "shared"
+    read_only: bool = False
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class Tmpfs:
+    target: str
+    size: int = 0  # bytes; 0 is the kernel's own limit
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """As a file at `target` ("" is none), or in the variable `variable` ("" is none)."""
+
+    id: str
+    target: str
+    variable: str = ""
+    required: bool = False
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o400
+
+
+@dataclass(frozen=True, slots=True)
+class Ssh:
+    id: str
+    target: str  # the socket
+    required: bool = False
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o600
+
+
+StepMount = Bind | CacheMount | Tmpfs | Secret | Ssh
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    """A RUN. `args` is what is executed; `files` are heredocs that are given to it as files, by path."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    cwd: str = "/"
+    user: str = ""
+    network: str = "default"
+    insecure: bool = False
+    mounts: tuple[StepMount, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    hostname: str = "buildkitsandbox"
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """Sources of a COPY in one tree. `paths` are names and patterns of Go's filepath.Match; `content` of one is a file
+    that the Dockerfile itself has (a heredoc)."""
+
+    tree: Tree | None
+    paths: tuple[str, ...]
+    content: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyStep:
+    """A COPY or ADD, or the directory of a WORKDIR (no sources, `target` the directory)."""
+
+    sources: tuple[Matched, ...]
+    target: str  # absolute; with "/" at its end it is a directory
+    owner: str = ""  # USER[:GROUP], looked up in the tree that is copied to
+    mode: str = ""  # octal or symbolic (chmod(1))
+    exclude: tuple[str, ...] = ()
+    parents: bool = False
+    link: bool = False  # nothing of the parent's tree is looked at
+    unpack: bool = False  # archives among the sources (ADD)
+    times: int | None = None  # SOURCE_DATE_EPOCH
+
+
+class BuildFailed(Failed):
+    """A build that ended at one of its steps, or in its Dockerfile. The message is one line, as BuildKit has it;
+    `status` is that of a RUN's process, 0 for another error. `ranges` are first and last lines (from 1) of the
+    Dockerfile `filename`, whose text is `dockerfile`; () where it has none to show. `vertex` is the digest of the
+    step's."""
+
+    def __init__(
+        self,
+        message: str,
+        status: int = 0,
+        ranges: Sequence[tuple[int, int]] = (),
+        filename: str = "Dockerfile",
+        dockerfile: bytes = b"",
+        vertex: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.ranges = tuple(ranges)
+        self.filename = filename
+        self.dockerfile = dockerfile
+        self.vertex = vertex
+
+
+class StepFailed(Exception):
+    """A RUN whose process ended with another status than 0."""
+
+    def __init__(self, args: Sequence[str], status: int) -> None:
+        super().__init__(f"process {' '.join(args)!r} did not complete successfully: exit code: {status}")
+        self.status = status
+
+
+class Worker(Protocol):
+    """Does steps. `parent` are the diff ids below, lowest first; their trees are leased by the caller. What is
+    answered is on disk, and leased by `lease`. Cancelling a call ends its process, and nothing is left of it."""
+
+    async def run(
+        self, parent: Sequence[str], step: RunStep, client: Client, output: Callable[[int, bytes], None]
+    ) -> Layer:
+        """Raises StepFailed, Invalid (a user that is unknown), NotFound (`secret NAME: not found`)."""
+
+    async def copy(self, parent: Sequence[str], step: CopyStep) -> Layer:
+        """Raises NotFound for a source that is not there, Invalid."""
+
+    async def checksum(self, source: Matched, exclude: Sequence[str] = (), parents: bool = False) -> str:
+        """A digest of what a COPY of these would bring: names, contents, modes, owners, link targets and attributes, no
+        times. Raises NotFound with BuildKit's sentence for a name that is not there."""

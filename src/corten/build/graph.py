@@ -1,0 +1,115 @@
+"""What a build does, as a graph: nodes that give trees, each with the nodes that it needs. Pure.
+
+    Base      an image's files, or no files (scratch)
+    Local     files of the client, by a source
+    Step      one more layer: what a RUN, COPY, ADD or WORKDIR makes of the tree of its parent
+
+A step's work is the contract's (`RunStep`, `CopyStep`) with None in place of every tree: `origins` are the nodes that
+give these trees, in the order of its mounts or sources.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from corten.build.contract import Bind, CacheMount, CopyStep, RunStep, StageTree, Tree
+from corten.images.images import Image
+from corten.spec.image_config import History
+from corten.spec.json import Json
+
+
+@dataclass(eq=False, slots=True)
+class Base:
+    """`image` None: no files. `ref` is how the Dockerfile names it."""
+
+    digest: str
+    name: str
+    ref: str
+    image: Image | None
+
+
+@dataclass(eq=False, slots=True)
+class Local:
+    """`follow` are the paths that steps name, and None among them is all of it."""
+
+    digest: str
+    name: str
+    source: str
+    exclude: tuple[str, ...] = ()
+    follow: set[str | None] = field(default_factory=set)
+    inputs: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """What to ask of the client; () for all."""
+        return () if None in self.follow else tuple(sorted(path for path in self.follow if path))
+
+
+@dataclass(eq=False, slots=True)
+class Step:
+    """`lines` are its first and last line in the Dockerfile. `unkeyed` are variables (NAME=VALUE) that its process
+    gets and its key does not have: proxies. `fresh`: what was made before is not looked for."""
+
+    digest: str
+    name: str
+    parent: Base | Step
+    work: RunStep | CopyStep
+    origins: tuple[Node | None, ...]
+    lines: tuple[int, int]
+    unkeyed: tuple[str, ...] = ()
+    fresh: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Digests of the nodes that it needs, each once."""
+        return tuple(dict.fromkeys(node.digest for node in (self.parent, *self.origins) if node is not None))
+
+
+Node = Base | Local | Step
+
+
+COPIED = "\0"  # in a line of the history: what a COPY brought, known when it is done
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of an image's history; `step` is what made its layer, None for one that only changes the configuration."""
+
+    history: History
+    step: Step | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An instruction as the classic builder's stream counts it. `base` for a FROM."""
+
+    text: str
+    step: Step | None
+    base: Base | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the target is made of. `base` has the history and the platform that the image begins with, `config` what it
+    says of containers. `nodes` are all that is needed, each behind those that it needs."""
+
+    top: Base | Step
+    base: Base
+    config: Json
+    entries: tuple[Entry, ...]
+    nodes: tuple[Node, ...]
+    author: str = ""
+
+
+def with_trees(work: RunStep | CopyStep, trees: tuple[Tree | None, ...]) -> RunStep | CopyStep:
+    """The work with its trees in place, `trees` in the order of `Step.origins`."""
+    if isinstance(work, CopyStep):
+        return replace(work, sources=tuple(replace(each, tree=tree) for each, tree in zip(work.sources, trees)))
+    mounts = []
+    for mount, tree in zip(work.mounts, trees):
+        if isinstance(mount, Bind):
+            mount = replace(mount, tree=tree if tree is not None else StageTree(None))
+        elif isinstance(mount, CacheMount):
+            mount = replace(mount, tree=tree)
+        mounts.append(mount)
+    return replace(work, mounts=tuple(mounts))

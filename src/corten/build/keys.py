@@ -1,0 +1,92 @@
+"""The key of a step: a digest of everything that its result depends on, by content. Pure.
+
+In the key of a RUN are its parent, arguments, variables, directory, user, network, security, heredocs and mounts; not
+its limits, hosts, proxies, nor the content of secrets and of cache mounts. In that of a COPY are its parent, target,
+owner, mode and switches, and the checksum of its sources: names, contents, modes, owners, links and attributes, no
+times.
+
+A parent's part is its `identity`: the base image's tree, and the content of each layer above. Two parents that were
+made on other days and have the same content have the same identity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from corten.build.contract import (
+    Bind,
+    CacheMount,
+    CopyStep,
+    Layer,
+    Matched,
+    RunStep,
+    Secret,
+    Ssh,
+    StageTree,
+    StepMount,
+    Tmpfs,
+)
+
+_VERSION = 1  # of what is written here: another one makes every key another
+
+
+def digest(*parts: Any) -> str:
+    """Of any values that JSON has."""
+    body = msgspec.json.encode([_VERSION, *parts])
+    return "sha256:" + hashlib.sha256(body).hexdigest()
+
+
+def identity(parent: str, layer: Layer) -> str:
+    """Of a tree: what its parent has, and what was added."""
+    return digest("layer", parent, layer.content) if layer.blob is not None else parent
+
+
+def run(parent: str, step: RunStep, sums: Sequence[str]) -> str:
+    """`sums` are the checksums of what its bind mounts show, in their order; "" for other mounts."""
+    mounts = [_mount(mount, sum) for mount, sum in zip(step.mounts, sums)]
+    files = {name: _text(data) for name, data in sorted(step.files.items())}
+    return digest(
+        "run", parent, _texts(step.args), _texts(step.env), step.cwd, step.user, step.network, step.insecure, mounts,
+        files
+    )  # fmt: skip
+
+
+def _mount(mount: StepMount, sum: str) -> list[Any]:
+    match mount:
+        case Bind():
+            return ["bind", mount.target, sum, mount.writable]
+        case CacheMount():
+            return ["cache", mount.target, mount.id, mount.sharing, mount.read_only, mount.uid, mount.gid, mount.mode]
+        case Tmpfs():
+            return ["tmpfs", mount.target, mount.size]
+        case Secret():
+            named = ["secret", mount.id, mount.target, mount.variable, mount.required]
+            return [*named, mount.uid, mount.gid, mount.mode]
+        case Ssh():
+            return ["ssh", mount.id, mount.target, mount.required, mount.uid, mount.gid, mount.mode]
+
+
+def copy(parent: str, step: CopyStep, sums: Sequence[str]) -> str:
+    """`sums` are the checksums of its sources, in their order. With `link` nothing of the parent's tree is looked at,
+    and the layer is put on top of another one's all the same: the parent is in the key."""
+    how = [step.owner, step.mode, list(step.exclude), step.parents, step.link, step.unpack, step.times]
+    return digest("copy", parent, step.target, how, list(sums))
+
+
+def source(matched: Matched, exclude: Sequence[str], parents: bool) -> str | None:
+    """A name for the checksum of sources in a stage's tree, which never changes; None for those of a client."""
+    if not isinstance(matched.tree, StageTree) or matched.tree.top is None or matched.content:
+        return None
+    return digest("source", matched.tree.top, _texts(matched.paths), _texts(exclude), parents)
+
+
+def _texts(values: Sequence[str]) -> list[str]:
+    return [value.encode(errors="surrogateescape").decode("utf-8", "backslashreplace") for value in values]
+
+
+def _text(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

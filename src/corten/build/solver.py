@@ -1,0 +1,309 @@
+"""Doing what a plan says: one task for each node, each beginning when what it needs is there.
+
+    solver = Solver(plan, client, parts, lease, trace, failed)
+    states = await solver.run()
+
+The first error cancels the other tasks, and is raised when all have ended. Steps of other builds with the same key are
+waited for, and their result is found in the cache: nothing is done twice side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from corten.build import keys
+from corten.build.cache import Record
+from corten.build.contract import (
+    Bind,
+    BuildFailed,
+    Client,
+    CopyStep,
+    Layer,
+    Log,
+    Matched,
+    RunStep,
+    SourceTree,
+    StageTree,
+    Status,
+    StepFailed,
+    Trace,
+    Tree,
+    Vertex,
+    Worker,
+)
+from corten.build.graph import Base, Local, Node, Plan, Step, with_trees
+from corten.build.parts import Parts
+from corten.errors import CortenError
+from corten.spec.dockerfile.texts import quoted
+from corten.spec.oci_image import Descriptor
+from corten.store.leases import Lease
+
+log = logging.getLogger(__name__)
+R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A stage's tree behind a step. `created` is when its topmost layer was made, seconds since the epoch, 0 in a base;
+    `added` whether the step has added one, `copied` what a COPY brought, in the classic builder's words."""
+
+    identity: str = ""
+    diff_ids: tuple[str, ...] = ()
+    blobs: tuple[Descriptor, ...] = ()
+    top: str | None = None
+    created: float = 0
+    added: bool = False
+    copied: str = ""
+
+    def over(self, record: Record, sums: Sequence[str]) -> State:
+        """With what a record adds. `sums` are the checksums of its sources."""
+        layer = record.layer
+        copied = f"{'file' if len(sums) == 1 else 'multi'}:{''.join(sums[:1]).removeprefix('sha256:')}"
+        if layer.blob is None:
+            return replace(self, added=False, copied=copied)
+        return State(
+            keys.identity(self.identity, layer),
+            (*self.diff_ids, layer.diff_id),
+            (*self.blobs, layer.blob),
+            layer.tree,
+            record.created,
+            True,
+            copied,
+        )
+
+
+Sentence = Callable[[Sequence[str], int], str]
+Begin = Callable[[], None]
+Failure = Callable[[str, tuple[int, int], str, int], BuildFailed]  # message, lines, the vertex's digest, status
+
+
+def did_not_complete(args: Sequence[str], status: int) -> str:
+    """BuildKit's sentence about a RUN that failed."""
+    return f"process {quoted(' '.join(args))} did not complete successfully: exit code: {status}"
+
+
+def returned(args: Sequence[str], status: int) -> str:
+    """The classic builder's."""
+    return f"The command '{' '.join(args)}' returned a non-zero code: {status}"
+
+
+class Solver:
+    """`lease` keeps what the build needs; `failed` makes the error of a step, `sentence` what it says of a RUN."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        client: Client,
+        worker: Worker,
+        parts: Parts,
+        lease: Lease,
+        trace: Trace,
+        failed: Failure,
+        sentence: Sentence = did_not_complete,
+    ) -> None:
+        self._plan = plan
+        self._client = client
+        self._worker = worker
+        self._parts = parts
+        self._lease = lease
+        self._trace = trace
+        self._failed = failed
+        self._sentence = sentence
+        self._tasks: dict[Node, asyncio.Task[State | SourceTree]] = {}
+
+    async def run(self) -> dict[Node, State]:
+        """The state behind every node that has one. Raises BuildFailed, or what the client raises."""
+        for node in self._plan.nodes:
+            self._trace(Vertex(node.digest, node.name, _inputs(node)))
+        try:
+            for node in self._plan.nodes:
+                self._tasks[node] = asyncio.create_task(self._node(node), name=node.name)
+            await asyncio.gather(*self._tasks.values())
+        finally:
+            await _end(self._tasks.values())
+        results = ((node, task.result()) for node, task in self._tasks.items())
+        return {node: result for node, result in results if isinstance(result, State)}
+
+    async def _node(self, node: Node) -> State | SourceTree:
+        match node:
+            case Base():
+                return self._base(node)
+            case Local():
+                return await self._vertex(node, lambda begin: self._local(node, begin))
+        return await self._vertex(node, lambda begin: self._step(node, begin))
+
+    async def _vertex(self, node: Local | Step, work: Callable[[Begin], Coroutine[Any, Any, R]]) -> R:
+        """What `work` gives, with the vertex's events around it: it begins when `work` says so, and was there already
+        when that is never said."""
+        vertex = Vertex(node.digest, node.name, _inputs(node))
+
+        def begin() -> None:
+            nonlocal vertex
+            vertex = replace(vertex, started=time.time())
+            self._trace(vertex)
+
+        def end(error: str = "") -> None:
+            now = time.time()
+            cached = not vertex.started and not error
+            self._trace(replace(vertex, started=vertex.started or now, completed=now, cached=cached, error=error))
+
+        try:
+            result = await work(begin)
+        except asyncio.CancelledError:
+            if vertex.started:
+                end("context canceled")
+            raise
+        except BuildFailed:  # of what it needs
+            raise
+        except (CortenError, OSError, StepFailed) as error:
+            failure = self._failure(node, error)
+            end(str(failure))
+            raise failure from error
+        end()
+        return result
+
+    def _failure(self, node: Local | Step, error: Exception) -> Exception:
+        lines = node.lines if isinstance(node, Step) else (0, 0)
+        if isinstance(error, StepFailed) and isinstance(node, Step) and isinstance(node.work, RunStep):
+            return self._failed(self._sentence(node.work.args, error.status), lines, node.digest, error.status)
+        if isinstance(error, CortenError) and isinstance(node, Step):
+            return self._failed(str(error), lines, node.digest, 0)
+        return error
+
+    # ------------------------------------------------------------------------------------------------ what is needed
+
+    async def _state(self, node: Base | Step) -> State:
+        found = await asyncio.shield(self._tasks[node])
+        assert isinstance(found, State)
+        return found
+
+    async def _tree(self, node: Node | None) -> Tree | None:
+        if node is None:
+            return None
+        found = await asyncio.shield(self._tasks[node])
+        return StageTree(found.top) if isinstance(found, State) else found
+
+    def _base(self, node: Base) -> State:
+        now = time.time()
+        self._trace(Vertex(node.digest, node.name, started=now, completed=now, cached=True))
+        image = node.image
+        if image is None:
+            return State()
+        record = self._parts.store.records.get(image.id)
+        layers = record.layers if record is not None else ()
+        self._lease.add("blob", *(layer.digest for layer in layers))
+        self._lease.add("snapshot", *(record.chain if record is not None else ()))
+        return State(image.chain_id or "", image.config.diff_ids, layers, image.chain_id)
+
+    async def _local(self, node: Local, begin: Begin) -> SourceTree:
+        began = time.time()
+        begin()
+
+        def received(count: int) -> None:
+            self._trace(Status(f"transferring {node.source}:", node.digest, count, started=began))
+
+        return await self._client.tree(node.source, node.wanted, node.exclude, received)
+
+    # ------------------------------------------------------------------------------------------------------- a step
+
+    async def _step(self, node: Step, begin: Begin) -> State:
+        parent, (work, sums, sources) = await _both(self._state(node.parent), self._sources(node))
+        key = _key(parent.identity, work, sums)
+        async with self._parts.locks.lock(key):
+            if not node.fresh:
+                found = self._parts.cache.find(key, parent.top or "", self._here)
+                if found is not None:
+                    return parent.over(found, sums)
+            begin()
+            layer = await self._do(node, parent, work)
+            return parent.over(self._kept(node, key, parent, layer, sources), sums)
+
+    async def _sources(self, node: Step) -> tuple[RunStep | CopyStep, list[str], dict[str, str]]:
+        """The work with its trees, and their checksums, which need not wait for the parent."""
+        work = with_trees(node.work, tuple([await self._tree(origin) for origin in node.origins]))
+        return work, *await self._sums(work)
+
+    async def _do(self, node: Step, parent: State, work: RunStep | CopyStep) -> Layer:
+        if isinstance(work, CopyStep):
+            return await self._worker.copy(parent.diff_ids, work)
+
+        def output(stream: int, data: bytes) -> None:
+            self._trace(Log(node.digest, stream, data))
+
+        work = replace(work, env=(*work.env, *node.unkeyed))
+        return await self._worker.run(parent.diff_ids, work, self._client, output)
+
+    def _kept(self, node: Step, key: str, parent: State, layer: Layer, sources: dict[str, str]) -> Record:
+        """Recorded, with an older layer of the same content in its place where there is one."""
+        if layer.blob is not None:
+            self._here(layer)
+        timed = isinstance(node.work, CopyStep) and node.work.times is not None  # which an older layer has not
+        if not node.fresh and not timed:
+            layer = self._parts.cache.same(parent.top or "", layer, self._here)
+        return self._parts.cache.put(key, parent.top or "", len(parent.diff_ids), layer, node.name, sources)
+
+    def _here(self, layer: Layer) -> bool:
+        return self._parts.here(layer, self._lease)
+
+    async def _sums(self, work: RunStep | CopyStep) -> tuple[list[str], dict[str, str]]:
+        """Checksums of its sources or mounts, in their order, and those among them that never change, by name."""
+        asked: list[tuple[Matched | None, Sequence[str], bool]] = []
+        if isinstance(work, CopyStep):
+            asked += [(matched, work.exclude, work.parents) for matched in work.sources]
+        else:
+            asked += [(_shown(mount) if isinstance(mount, Bind) else None, (), False) for mount in work.mounts]
+        sums, sources = [], {}
+        for matched, exclude, parents in asked:
+            if matched is None:
+                sums.append("")
+                continue
+            name = keys.source(matched, exclude, parents)
+            known = self._parts.cache.sum(name) if name else None
+            sums.append(known or await self._worker.checksum(matched, exclude, parents))
+            if name:
+                sources[name] = sums[-1]
+        return sums, sources
+
+
+def _shown(mount: Bind) -> Matched:
+    return Matched(mount.tree, (mount.path or "/",))
+
+
+def _key(parent: str, work: RunStep | CopyStep, sums: Sequence[str]) -> str:
+    return keys.copy(parent, work, sums) if isinstance(work, CopyStep) else keys.run(parent, work, sums)
+
+
+def _inputs(node: Node) -> tuple[str, ...]:
+    return () if isinstance(node, Base) else node.inputs
+
+
+async def _both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Side by side; the first error cancels the other, and is raised when both have ended."""
+    tasks = asyncio.ensure_future(first), asyncio.ensure_future(second)
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await _end(tasks)
+    return tasks[0].result(), tasks[1].result()
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]] | Any) -> None:
+    """Cancel those that run, and wait until all have ended, however often this is cancelled meanwhile."""
+    waiting = set(tasks)
+    for task in waiting:
+        task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while waiting:
+        try:
+            _, waiting = await asyncio.wait(waiting)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled

@@ -1,0 +1,349 @@
+"""One stage while it is planned: each instruction changes what the image says of its containers, adds a step, or both.
+
+Pure: where an instruction reads from another stage, an image or a context, the node of that is handed in.
+
+BuildKit's rules; the classic builder's, where they are other ones, for a `classic` request:
+
+    ARG and ENV of one name     the later one counts              ENV
+    ARG of a stage in FROM it   is known                          is not
+    CMD, when ENTRYPOINT comes  an inherited one is dropped       one of a stage is kept
+    WORKDIR makes it            for USER                          for root
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from corten.build import variables
+from corten.build.contract import (
+    Bind,
+    BuildRequest,
+    CacheMount,
+    CopyStep,
+    Matched,
+    RunStep,
+    Secret,
+    Ssh,
+    StageTree,
+    StepMount,
+    Tmpfs,
+)
+from corten.build.graph import COPIED, Base, Entry, Line, Node, Step
+from corten.build.keys import digest
+from corten.errors import Unsupported
+from corten.spec.dockerfile import commands as c
+from corten.spec.dockerfile import instructions as d
+from corten.spec.dockerfile import mounts as m
+from corten.spec.dockerfile.errors import DockerfileError
+from corten.spec.dockerfile.ports import exposed
+from corten.spec.dockerfile.scope import PATH, Scope
+from corten.spec.dockerfile.stages import Stage as Planned
+from corten.spec.image_config import History
+from corten.spec.json import Json
+
+_WORK = (d.Run, d.Copy, d.Add, d.Workdir)
+_NONE = Base("", "", "", None)
+
+
+class Stage:
+    """`planned` is its text; `shown` its name in vertices' names, "" for the only one without a name. `node`, `config`,
+    `entries` are the state so far; `lines` are its own."""
+
+    def __init__(
+        self,
+        planned: Planned,
+        request: BuildRequest,
+        node: Base | Step,
+        config: Json,
+        scope: Scope,
+        shown: str,
+        escape: str,
+        below: Stage | None = None,
+    ) -> None:
+        self.number = planned.index
+        self.node = node
+        self.config = config
+        self.base: Base = below.base if below is not None else node if isinstance(node, Base) else _NONE
+        self.entries: list[Entry] = list(below.entries) if below is not None else []
+        self.author: str = below.author if below is not None else ""
+        self.lines = [Line(planned.base.written.text, None, self.base)]
+        self._name = planned.text.name
+        self._scope = scope
+        self._request = request
+        self._shown = shown
+        self._escape = escape
+        self._commanded = request.classic and below is not None and bool(config.get("Cmd"))
+        self._count = self._total = 0
+        if below is None and "PATH" not in variables.env_of(config.get("Env")):
+            config["Env"] = [*(config.get("Env") or ()), f"PATH={PATH}"]
+
+    def next(self, planned: Planned, scope: Callable[[Json], Scope], shown: str) -> tuple[Stage, list[str]]:
+        """A stage that begins with this one, and the triggers for it."""
+        config = dict(self.config)
+        triggers = config.pop("OnBuild", None) or []
+        own = scope(config) if self._request.classic else self._scope.of_stage()
+        return Stage(planned, self._request, self.node, config, own, shown, self._escape, self), triggers
+
+    def take_triggers(self) -> list[str]:
+        """Those of the image that it begins with; they are not kept."""
+        return self.config.pop("OnBuild", None) or []
+
+    def final_config(self) -> Json:
+        return {key: value for key, value in self.config.items() if value not in (None, "", [], {})}
+
+    def expect(self, work: Sequence[d.Instruction], image: bool) -> None:
+        """How many steps there will be, for their names. An image that it begins with counts as one."""
+        self._total = sum(isinstance(each, _WORK) for each in work) + image
+
+    def label(self, text: str, triggered: bool = False) -> str:
+        """ "[build 2/3] RUN make" """
+        self._count += 1
+        return c.step_name(self._shown, self._count, self._total, text, triggered)
+
+    # ------------------------------------------------------------------------------------------------- instructions
+
+    def mounts(self, instruction: d.Instruction) -> tuple[m.Mount, ...]:
+        """Of a RUN. Raises DockerfileError."""
+        return self._scope.mounts(instruction) if isinstance(instruction, d.Run) else ()
+
+    def apply(
+        self, instruction: d.Instruction, origins: tuple[Node | None, ...] = (), mounts: tuple[m.Mount, ...] = ()
+    ) -> None:
+        """`origins` are the nodes that a COPY, an ADD or the `mounts` of a RUN read from. Raises DockerfileError, or
+        Unsupported for what this builder does not do."""
+        found = self._scope.take(instruction).instruction
+        if self._request.classic:
+            self._scope.variables.update(self._scope.environment)
+        before = self.node
+        if isinstance(found, d.Run):
+            self._run(found, origins, mounts)
+        else:
+            self._do(found, origins)
+        step = self.node if self.node is not before and isinstance(self.node, Step) else None
+        # An ARG of a classic history has the value that it was written with.
+        written = isinstance(found, d.Arg) and self._request.classic
+        said = self._history(instruction if written else found)
+        comment = "" if self._request.classic else c.COMMENT
+        self.entries.append(Entry(History("", said, "", comment, step is None), step))
+        self.lines.append(Line(instruction.written.text, step))
+
+    def label_flags(self) -> None:
+        """--label in the words of the classic builder: an instruction for each."""
+        for key, value in sorted(self._request.labels.items()):
+            text = f"LABEL {key}={value}"
+            self._update("Labels", {key: value})
+            prefix = " ".join(self._shell)
+            self.entries.append(Entry(History("", f"{prefix} #(nop)  {text}", "", "", True)))
+            self.lines.append(Line(text, None))
+
+    def _do(self, found: d.Instruction, origins: tuple[Node | None, ...]) -> None:
+        match found:
+            case d.Copy() | d.Add():
+                self._copy(found, origins)
+            case d.Workdir():
+                self._workdir(found)
+            case d.Env():
+                self.config["Env"] = [f"{name}={value}" for name, value in self._scope.environment.items()]
+            case d.Arg():
+                return
+            case d.Label():
+                self._update("Labels", {pair.key: pair.value for pair in found.pairs})
+            case d.Expose():
+                self._update("ExposedPorts", {port: {} for port in _exposed(found)})
+            case d.Volume():
+                self._update("Volumes", {path: {} for path in found.paths})
+            case d.User():
+                self.config["User"] = found.user
+            case d.StopSignal():
+                self.config["StopSignal"] = found.signal
+            case d.Healthcheck():
+                self.config["Healthcheck"] = _health(found)
+            case d.Shell():
+                self.config["Shell"] = list(found.args)
+            case d.Cmd():
+                self.config["Cmd"], self._commanded = self._command(found.command), True
+            case d.Entrypoint():
+                self._entrypoint(found)
+            case d.OnBuild():
+                self.config["OnBuild"] = [*(self.config.get("OnBuild") or ()), found.trigger]
+            case d.Maintainer():
+                self.author = found.author
+            case _:
+                raise DockerfileError(f"{found.written.keyword} cannot be here", found.written.span)
+
+    def _update(self, key: str, values: Json) -> None:
+        self.config[key] = {**(self.config.get(key) or {}), **values}
+
+    def _history(self, found: d.Instruction) -> str:
+        """What the image's history says. Proxies are in no image; a directory is absolute."""
+        if isinstance(found, d.Workdir):
+            found = replace(found, path=self._cwd)
+        args: tuple[str, ...] = ()
+        if isinstance(found, d.Run):
+            args = self._executed(found).args
+        elif isinstance(found, d.Cmd | d.Entrypoint):
+            args = c.with_shell(found.command, self._shell)
+        known = [argument for argument in self._scope.arguments if argument.key not in variables.PROXIES]
+        values = self._scope.variables
+        if self._request.classic:
+            known = [argument for argument in known if argument.key not in self._scope.environment]
+            chown = f"--chown={found.owner}" if isinstance(found, d.Copy | d.Add) and found.owner else ""
+            return c.classic_created_by(found, args, known, values, self._shell, chown + COPIED)
+        return c.created_by(found, args, known, values)
+
+    def _executed(self, found: d.Run) -> c.Executed:
+        try:
+            return c.executed(found, self._shell)
+        except ValueError as error:
+            raise DockerfileError(str(error), found.written.span) from None
+
+    @property
+    def _shell(self) -> tuple[str, ...]:
+        return tuple(self.config.get("Shell") or c.SHELL)
+
+    def _command(self, command: d.Command) -> list[str]:
+        return list(c.with_shell(command, self._shell))
+
+    def _entrypoint(self, found: d.Entrypoint) -> None:
+        self.config["Entrypoint"] = self._command(found.command)
+        if not self._commanded:
+            self.config.pop("Cmd", None)
+
+    # -------------------------------------------------------------------------------------------------------- steps
+
+    @property
+    def _cwd(self) -> str:
+        return self.config.get("WorkingDir") or "/"
+
+    @property
+    def _user(self) -> str:
+        return self.config.get("User") or ""
+
+    def _add(
+        self,
+        found: d.Instruction,
+        work: RunStep | CopyStep,
+        origins: tuple[Node | None, ...],
+        unkeyed: tuple[str, ...] = (),
+    ) -> None:
+        name = self.label(self._row(found))
+        span = found.written.span
+        fresh = self._request.no_cache or self._name in self._request.no_cache_stages
+        id = digest("vertex", self.number, self._count, len(self.entries), name)
+        self.node = Step(id, name, self.node, work, origins, (span.line, span.end), unkeyed, fresh)
+
+    def _row(self, found: d.Instruction) -> str:
+        """Its line as a progress display has it, variables in place."""
+        secrets = [mount for mount in self.mounts(found) if isinstance(mount, m.SecretMount)]
+        return c.shown(found, c.hide(self._scope.variables, secrets), self._escape)
+
+    def _run(self, found: d.Run, origins: tuple[Node | None, ...], mounts: tuple[m.Mount, ...]) -> None:
+        if found.security == "insecure":
+            raise DockerfileError("security.insecure is not allowed", found.written.span)
+        if found.devices:
+            raise Unsupported("RUN --device is not supported yet")
+        if found.network == "host" and self._request.network != "host":
+            raise DockerfileError("network.host is not allowed", found.written.span)
+        program = self._executed(found)
+        env = self._scope.variables
+        unkeyed = [each for each in variables.proxies(self._request.arguments, self._request.classic)
+                   if each.partition("=")[0] not in env]  # fmt: skip
+        work = RunStep(
+            args=program.args,
+            env=tuple(f"{name}={value}" for name, value in env.items()),
+            cwd=self._cwd,
+            user=self._user,
+            network=self._request.network if found.network == "default" else found.network,
+            mounts=self._mounts(mounts),
+            files=program.files,
+            hosts=self._request.extra_hosts,
+            hostname=self._request.arguments.get("BUILDKIT_SANDBOX_HOSTNAME", "buildkitsandbox"),
+            limits=self._request.limits,
+        )
+        self._add(found, work, origins, tuple(unkeyed))
+
+    def _mounts(self, mounts: Sequence[m.Mount]) -> tuple[StepMount, ...]:
+        sockets = iter(range(len(mounts)))
+        return tuple(self._mount(mount, next(sockets) if isinstance(mount, m.SshMount) else 0) for mount in mounts)
+
+    def _mount(self, found: m.Mount, number: int) -> StepMount:
+        target = self._absolute(found.target) if found.target else ""
+        match found:
+            case m.BindMount():
+                return Bind(target, StageTree(None), found.path or "/", found.writable)
+            case m.CacheMount():
+                ids = {
+                    "uid": found.uid or 0,
+                    "gid": found.gid or 0,
+                    "mode": 0o755 if found.mode is None else found.mode,
+                }
+                path = found.path or "/"
+                return CacheMount(target, found.id or target, None, path, found.sharing, found.read_only, **ids)
+            case m.TmpfsMount():
+                return Tmpfs(target, found.size)
+            case m.SecretMount():
+                return Secret(found.id, target, found.variable, found.required, found.uid, found.gid, found.mode)
+            case m.SshMount():
+                target = target or f"/run/buildkit/ssh_agent.{number}"
+                return Ssh(found.id, target, found.required, found.uid, found.gid, found.mode)
+
+    def _absolute(self, path: str) -> str:
+        """In the working directory; a slash at the end stays."""
+        joined = posixpath.normpath(posixpath.join("/", self._cwd, path))
+        joined = "/" + joined.lstrip("/")
+        slash = path.endswith(("/", "/.")) or path == "."
+        return joined + "/" if slash and joined != "/" else joined
+
+    def _copy(self, found: d.Copy | d.Add, origins: tuple[Node | None, ...]) -> None:
+        sources = tuple(Matched(None, (path,)) for path in found.sources)
+        sources += tuple(Matched(None, (doc.name,), {doc.name: doc.text.encode()}) for doc in found.heredocs)
+        several = len(sources) > 1 and not found.target.endswith("/")
+        work = CopyStep(
+            sources=sources,
+            target=self._absolute(found.target) + ("/" if several and not self._request.classic else ""),
+            owner=found.owner,
+            mode=found.mode,
+            exclude=found.exclude,
+            parents=isinstance(found, d.Copy) and found.parents,
+            link=found.link,
+            unpack=isinstance(found, d.Add) and found.unpack is not False,
+            times=variables.epoch(self._request.arguments),
+        )
+        if several and self._request.classic:
+            text = "with more than one source file, the destination must be a directory and end with a /"
+            raise DockerfileError(f"When using {found.written.keyword.upper()} {text}", found.written.span)
+        self._add(found, work, (*origins, *(None for _ in found.heredocs)))
+
+    def _workdir(self, found: d.Workdir) -> None:
+        path = posixpath.normpath(posixpath.join("/", self._cwd, found.path))
+        self.config["WorkingDir"] = "/" + path.lstrip("/")
+        owner = "" if self._request.classic else self._user
+        if self.config["WorkingDir"] == "/":
+            self._total -= 1
+            return
+        self._add(
+            found,
+            CopyStep((), self.config["WorkingDir"] + "/", owner=owner, times=variables.epoch(self._request.arguments)),
+            (),
+        )
+
+
+def _exposed(found: d.Expose) -> tuple[str, ...]:
+    try:
+        return exposed(found.ports)
+    except ValueError as error:
+        raise DockerfileError(str(error), found.written.span) from None
+
+
+def _health(found: d.Healthcheck) -> Json:
+    times: dict[str, Any] = {
+        "Interval": found.interval,
+        "Timeout": found.timeout,
+        "StartPeriod": found.start_period,
+        "StartInterval": found.start_interval,
+        "Retries": found.retries,
+    }
+    return {"Test": list(found.test), **{key: value for key, value in times.items() if value}}

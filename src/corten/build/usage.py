@@ -1,0 +1,107 @@
+"""The build cache as Docker's API shows it, and what its filters choose."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+
+from corten.build.cache import Record
+from corten.build.work.caches import CacheDirectory
+from corten.errors import Invalid
+from corten.images.store import ImageStore
+from corten.spec.docker import times
+from corten.spec.docker.filters import Filters
+from corten.spec.json import Json
+from corten.units.durations import SECOND, parse_age
+
+# `system prune --filter label=X` asks here as well: nothing of the cache has a label.
+_KEYS = frozenset(
+    {"until", "unused-for", "id", "parent", "type", "description", "inuse", "shared", "private", "label", "label!"}
+)
+
+
+def id_of(record: Record) -> str:
+    """Its id in Docker's rows."""
+    return record.key.removeprefix("sha256:")[:25]
+
+
+def rows(records: Collection[Record], store: ImageStore) -> list[Json]:
+    """Newest use first. `Shared`: an image has its layer. `InUse`: a build under way needs it."""
+    shared = {name for image in store.records.all() for name in image.chain}
+    leased = store.leases.held("snapshot", {record.layer.tree for record in records})
+    parents = {record.layer.tree: id_of(record) for record in records if record.layer.tree}
+    return [
+        {
+            "ID": id_of(record),
+            "Parents": [parents[record.parent]] if record.parent in parents else None,
+            "Type": "regular",
+            "Description": record.description,
+            "InUse": record.layer.tree in leased,
+            "Shared": record.layer.tree in shared,
+            "Size": record.layer.size,
+            "CreatedAt": times.rfc3339(int(record.created * SECOND)),
+            "LastUsedAt": times.rfc3339(int(record.used * SECOND)),
+            "UsageCount": record.count,
+        }
+        for record in sorted(records, key=lambda record: -record.used)
+    ]
+
+
+def mounts(directories: Iterable[CacheDirectory]) -> list[Json]:
+    """The same for directories of cache mounts. When they were made is not known: it is said when they were used."""
+    rows = []
+    for each in directories:
+        used = times.rfc3339(int(each.used * SECOND))
+        rows.append(
+            {
+                "ID": id_of_mount(each),
+                "Parents": None,
+                "Type": "exec.cachemount",
+                "Description": f"cached mount {each.id}",
+                "InUse": each.in_use,
+                "Shared": False,
+                "Size": each.bytes,
+                "CreatedAt": used,
+                "LastUsedAt": used,
+                "UsageCount": 1,
+            }
+        )
+    return rows
+
+
+def id_of_mount(directory: CacheDirectory) -> str:
+    return directory.name.replace("/", "")[:25] + directory.name.partition("/")[2]
+
+
+def select(rows: Iterable[Json], filters: Filters) -> set[str]:
+    """Ids of the rows that all filters choose. Raises Invalid for an unknown one."""
+    filters.check(_KEYS)
+    return {row["ID"] for row in rows if all(_fits(row, key, values) for key, values in filters.items())}
+
+
+def _fits(row: Json, key: str, values: Iterable[str]) -> bool:
+    match key:
+        case "until" | "unused-for":
+            return all(time.time() * SECOND - times.parse_time(row["LastUsedAt"]) >= parse_age(age) for age in values)
+        case "id":
+            return any(row["ID"].startswith(value) for value in values)
+        case "parent":
+            return any(value in (row["Parents"] or ()) for value in values)
+        case "label!":
+            return True
+        case "type":
+            return row["Type"] in values
+        case "description":
+            return any(value in row["Description"] for value in values)
+        case "inuse" | "shared" | "private":
+            actual = {"inuse": row["InUse"], "shared": row["Shared"], "private": not row["Shared"]}[key]
+            return all(actual is _truth(key, value) for value in values)
+    return False
+
+
+def _truth(key: str, value: str) -> bool:
+    if value.lower() in ("1", "t", "true", ""):
+        return True
+    if value.lower() in ("0", "f", "false"):
+        return False
+    raise Invalid(f"invalid filter '{key}={value[:100]}'")

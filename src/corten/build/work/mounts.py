@@ -1,0 +1,236 @@
+"""`RUN --mount`: what a step has mounted beside its tree, and what of it is taken away when it has ended.
+
+Sources are held as descriptors before the step begins. Secrets and sockets lie in the step's own directory, which is in
+memory; what a step writes to a writable bind goes to a directory of its own on the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from corten.build.contract import (
+    Bind,
+    CacheMount,
+    Client,
+    RunStep,
+    Secret,
+    Ssh,
+    StageTree,
+    StepMount,
+    Tmpfs,
+)
+from corten.build.work.caches import Caches
+from corten.build.work.rooms import Rooms, view_of
+from corten.errors import Invalid, NotFound
+from corten.kernel import paths
+from corten.plan.facts import MountPoint
+from corten.runtime.host_mounts import SUBPATH, TREE
+from corten.spec.mounts import Mount
+
+_OFF = ("index=off", "redirect_dir=off", "metacopy=off")  # as `snapshots.overlay`
+_WAITING = 64  # connections to an agent that are not accepted yet
+
+
+@dataclass(slots=True)
+class StepMounts:
+    """For the specification: mount points, mounts by the runtime, files by their place, and variables."""
+
+    points: list[MountPoint] = field(default_factory=list)
+    mounted: dict[str, Mount] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    env: list[str] = field(default_factory=list)
+
+
+class Mounting:
+    """`memory` and `disk` are the step's own directories; the second is made when it is needed. What `held` gets is
+    released when the step has ended."""
+
+    def __init__(
+        self, rooms: Rooms, caches: Caches, client: Client, memory: Path, disk: Path, held: AsyncExitStack
+    ) -> None:
+        self._rooms = rooms
+        self._caches = caches
+        self._client = client
+        self._memory = memory
+        self._disk = disk
+        self._held = held
+        self._number = 0
+        self._directories: dict[str, Path] = {}  # of caches, by id
+        self.made = StepMounts()
+
+    async def mount(self, step: RunStep) -> StepMounts:
+        """Raises Invalid, and NotFound for a secret that is required."""
+        for mount in step.mounts:
+            _check(mount)
+        await self._hold_caches([mount for mount in step.mounts if isinstance(mount, CacheMount)])
+        for mount in step.mounts:
+            await self._mount(mount)
+        for path, data in step.files.items():
+            self.made.files[path] = str(self._file(data, 0o755))
+        return self.made
+
+    async def _hold_caches(self, mounts: Sequence[CacheMount]) -> None:
+        """Each id once, in the order of ids: of two steps that wait for the same ones, one gets them all."""
+        for mount in sorted(mounts, key=lambda mount: mount.id):
+            if mount.id not in self._directories:
+                self._directories[mount.id] = await self._caches.hold(mount, self._held)
+
+    async def _mount(self, mount: StepMount) -> None:
+        match mount:
+            case Bind():
+                self._bind(mount)
+            case CacheMount():
+                directory = str(self._directories[mount.id])
+                point = MountPoint("bind", mount.target, directory, rw=not mount.read_only, recursive=False)
+                self.made.points.append(point)
+            case Tmpfs():
+                size = f",size={mount.size}" if mount.size else ""
+                self.made.points.append(MountPoint("tmpfs", mount.target, options=f"exec{size}"))
+            case Secret():
+                await self._secret(mount)
+            case Ssh():
+                await self._ssh(mount)
+
+    # -------------------------------------------------------------------------------------------------------- binds
+
+    def _bind(self, mount: Bind) -> None:
+        point = MountPoint("bind", mount.target, rw=mount.writable, recursive=False)
+        if isinstance(mount.tree, StageTree) and mount.tree.top is None:
+            empty = self._own("empty")
+            self.made.points.append(MountPoint("bind", mount.target, str(empty), rw=mount.writable, recursive=False))
+            return
+        view = view_of(self._rooms, mount.tree)
+        inside = (SUBPATH + mount.path,) if mount.path.strip("/") else ()
+        if mount.writable:
+            self.made.mounted[mount.target] = Mount(
+                "overlay", "overlay", mount.target, (TREE, *self._over(view), *inside)
+            )
+        elif view.type == "overlay":
+            self.made.mounted[mount.target] = view._replace(options=(TREE, *view.options, *inside))
+        else:
+            fd = _inside(view.source, mount)
+            self._held.callback(os.close, fd)
+            source = f"/proc/{os.getpid()}/fd/{fd}"
+            point = MountPoint("bind", mount.target, source, rw=False, recursive=False)
+        self.made.points.append(point)
+
+    def _over(self, view: Mount) -> Sequence[str]:
+        """Options of an overlay over it, what is written to which goes with the step."""
+        lower = next((word for word in view.options if word.startswith("lowerdir=")), f"lowerdir={view.source}")
+        upper, work = self._own("upper"), self._own("work")
+        status = os.stat(lower.removeprefix("lowerdir=").partition(":")[0])
+        os.chown(upper, status.st_uid, status.st_gid)  # the root of an overlay looks as its uppermost directory does
+        os.chmod(upper, status.st_mode & 0o7777)
+        return lower, f"upperdir={upper}", f"workdir={work}", *_OFF
+
+    def _own(self, what: str) -> Path:
+        self._number += 1
+        path = self._disk / f"{self._number}" / what
+        path.mkdir(mode=0o755, parents=True)
+        os.chmod(path, 0o755)
+        return path
+
+    # --------------------------------------------------------------------------------------------- secrets, sockets
+
+    def _file(self, data: bytes, mode: int, uid: int = 0, gid: int = 0) -> Path:
+        self._number += 1
+        path = self._memory / f"{self._number}"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as file:
+            file.write(data)
+            os.fchown(fd, uid, gid)
+            os.fchmod(fd, mode)
+        return path
+
+    async def _secret(self, mount: Secret) -> None:
+        data = await self._client.secret(mount.id)
+        if data is None:
+            if mount.required:
+                raise NotFound(f"secret {mount.id}: not found")
+            return
+        if mount.variable:
+            if b"\0" in data:
+                raise Invalid(f"secret {mount.id} cannot be a variable: it has a NUL")
+            self.made.env.append(f"{mount.variable}={os.fsdecode(data)}")
+        if mount.target:
+            path = self._file(data, mount.mode, mount.uid, mount.gid)
+            self.made.points.append(MountPoint("bind", mount.target, str(path), rw=False, recursive=False))
+
+    async def _ssh(self, mount: Ssh) -> None:
+        agent = await self._client.agent(mount.id)
+        if agent is None:
+            if mount.required:
+                raise NotFound(f'no SSH key "{mount.id}" forwarded from the client')
+            return
+        self._number += 1
+        name = f"{self._number}"
+        listening = _listening(self._memory, name)
+        self._held.callback(listening.close)
+        path = self._memory / name
+        os.chown(path, mount.uid, mount.gid)
+        os.chmod(path, mount.mode)
+        serving = asyncio.ensure_future(_serve(listening, agent.connect))
+        self._held.push_async_callback(_cancel, serving)
+        self.made.points.append(MountPoint("bind", mount.target, str(path), recursive=False))
+        if not any(entry.startswith("SSH_AUTH_SOCK=") for entry in self.made.env):
+            self.made.env.append(f"SSH_AUTH_SOCK={mount.target}")
+
+
+def _check(mount: StepMount) -> None:
+    target = mount.target
+    if target and (not target.startswith("/") or not target.strip("/")):
+        raise Invalid(f'invalid mount target "{target}"')
+
+
+def _inside(top: str, mount: Bind) -> int:
+    """The file or directory that is to be mounted; links lead nowhere out of the tree."""
+    directory = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return paths.open_in(directory, mount.path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f'"/{mount.path.strip("/")}": not found') from None
+    except OSError as error:
+        raise Invalid(f"cannot mount {mount.path!r}: {os.strerror(error.errno or 0)}") from error
+    finally:
+        os.close(directory)
+
+
+def _listening(directory: Path, name: str) -> socket.socket:
+    """By descriptor: a socket's path must not be longer than 107 bytes."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        made.bind(f"/proc/self/fd/{fd}/{name}")
+        made.listen(_WAITING)
+    except BaseException:
+        made.close()
+        raise
+    finally:
+        os.close(fd)
+    return made
+
+
+async def _serve(listening: socket.socket, connect: Callable[[int], Awaitable[None]]) -> None:
+    """Give each connection to the agent, until cancelled; then those that are open end too."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as group:
+        while True:
+            connection, _ = await loop.sock_accept(listening)
+            group.create_task(_connected(connection.detach(), connect))
+
+
+async def _connected(fd: int, connect: Callable[[int], Awaitable[None]]) -> None:
+    with suppress(Exception):  # one connection's end is no other's
+        await connect(fd)
+
+
+async def _cancel(task: asyncio.Future[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})

@@ -1,0 +1,88 @@
+"""A RUN as a specification for the runtime: what `corten run` would give a container, with a build's own few rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from corten.build.contract import Limits, RunStep
+from corten.plan.document import container_spec
+from corten.plan.facts import HostFacts, MountPoint, SpecInputs
+from corten.plan.merge import override_env
+from corten.plan.mounts import bundle_files
+from corten.plan.process import DEFAULT_PATH
+from corten.plan.validate.defaults import normalize_host_config
+from corten.spec.docker.config import Config
+from corten.spec.docker.host_config import HostConfig, Ulimit
+from corten.spec.json import Json
+from corten.spec.mounts import Mount
+
+
+def network_of(step: RunStep) -> str:
+    """The name of the network that a step is connected to."""
+    return "bridge" if step.network in ("", "default") else step.network
+
+
+def host_config(step: RunStep, facts: HostFacts) -> HostConfig:
+    limits = step.limits
+    asked = HostConfig(
+        network_mode=network_of(step),
+        privileged=step.insecure,
+        memory=limits.memory,
+        memory_swap=limits.memory_swap,
+        cpu_shares=limits.cpu_shares,
+        cpu_period=limits.cpu_period,
+        cpu_quota=limits.cpu_quota,
+        cpuset_cpus=limits.cpuset_cpus,
+        cpuset_mems=limits.cpuset_mems,
+        shm_size=limits.shm_size,
+        cgroup_parent=limits.cgroup_parent,
+        ulimits=_ulimits(limits),
+        init=False,
+    )
+    return normalize_host_config(asked, facts)
+
+
+def _ulimits(limits: Limits) -> list[Ulimit] | None:
+    return [Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in limits.ulimits] or None
+
+
+def specification(
+    id: str,
+    step: RunStep,
+    bundle: Path,
+    namespaces: Mapping[str, str],
+    seccomp: Json | None,
+    cgroup: str,
+    facts: HostFacts,
+    points: Sequence[MountPoint] = (),
+    mounted: Mapping[str, Mount] | None = None,
+    files: Mapping[str, str] | None = None,
+    env: Sequence[str] = (),
+) -> Json:
+    """config.json. `points`, `mounted` and `files` are the step's own mounts, `env` variables that they bring."""
+    config = Config(
+        cmd=list(step.args), env=list(step.env), user=step.user, working_dir=step.cwd, hostname=step.hostname
+    )
+    inputs = SpecInputs(
+        id=id,
+        name=id,
+        config=config,
+        host_config=host_config(step, facts),
+        bundle=bundle,
+        files={**bundle_files(str(bundle)), **(files or {})},
+        mounts=points,
+        namespaces=namespaces,
+        seccomp=seccomp,
+        cgroup_path=cgroup,
+        mounted=mounted or {},
+    )
+    spec = container_spec(inputs, facts)
+    # As BuildKit's steps have it: a HOSTNAME that changes would be in every file that a build writes it to.
+    spec["process"]["env"] = override_env([DEFAULT_PATH], [*step.env, *env])
+    return spec
+
+
+def stubs(spec: Json) -> list[str]:
+    """Places that mounts are put on: what is made for them is no part of a layer."""
+    return [mount["destination"] for mount in spec["mounts"]]

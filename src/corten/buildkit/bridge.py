@@ -1,0 +1,219 @@
+"""moby.buildkit.v1.frontend.LLBBridge: the client asks for the build here while its Control.Solve waits.
+
+A build is done when it is asked for, not when its result is used: the steps are the same, and an error comes a call
+earlier. Its result is an image, which the job's other builds can begin with or read from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from corten.build.builds import Builds
+from corten.build.contexts import Context
+from corten.build.contract import BuildFailed
+from corten.buildkit import failures, lint
+from corten.buildkit.client import SessionClient
+from corten.buildkit.jobs import Job, Jobs
+from corten.buildkit.requests import Asked, asked, tags_of
+from corten.buildkit.results import Results, definition, named_by
+from corten.buildkit.sessions import Sessions
+from corten.buildkit.trees import Trees
+from corten.buildkit.whole import to_the_end
+from corten.errors import CortenError, Invalid, NotFound, Unsupported
+from corten.http2.grpc import Call, Function
+from corten.spec.dockerfile.check_rules import options
+from corten.spec.protobuf import control as c
+from corten.spec.protobuf import gateway as m
+
+_PREFIX = "/moby.buildkit.v1.frontend.LLBBridge/"
+_BUILD = "buildkit-controlapi-buildid"
+_FRONTEND = "dockerfile.v0"
+_FRONTEND_CAPABILITIES = (
+    "solve.base solve.inlinereturn return returnmap proto.refarray reference.output frontend.caps frontend.inputs "
+    "gateway.solve.metadata gateway.evaluate gateway.evaluate.dedup"
+).split()
+_LLB_CAPABILITIES = (
+    "source.image source.local source.local.followpaths file.base constraints platform meta.base".split()
+)
+_RESULTS = 100  # of one job
+
+
+class Bridge:
+    """One for the daemon."""
+
+    def __init__(self, builds: Builds, sessions: Sessions, trees: Trees, jobs: Jobs) -> None:
+        self._builds = builds
+        self._sessions = sessions
+        self._trees = trees
+        self._jobs = jobs
+        self._results = Results()
+
+    def functions(self) -> dict[str, Function]:
+        return {
+            _PREFIX + "Ping": self.ping,
+            _PREFIX + "Solve": self.solve,
+            _PREFIX + "Return": self.returned,
+            _PREFIX + "Evaluate": self.evaluate,
+            _PREFIX + "Inputs": self.inputs,
+        }
+
+    async def ping(self, call: Call) -> bytes:
+        await call.request()
+        frontend, llb = ([c.Capability(id, True) for id in ids] for ids in (_FRONTEND_CAPABILITIES, _LLB_CAPABILITIES))
+        return m.PongResponse(frontend, llb).encode()
+
+    async def solve(self, call: Call) -> bytes:
+        request = m.BridgeSolveRequest.decode(await call.request())
+        job = await self._job(call)
+        try:
+            if request.definition is not None and request.definition.operations:
+                raise Unsupported("definitions in LLB are not supported")
+            result = await self.build(job, request.frontend, request.attributes, request.inputs)
+        except (CortenError, OSError) as error:
+            raise failures.status(error, job.request.ref) from error
+        return m.BridgeSolveResponse(result).encode()
+
+    async def returned(self, call: Call) -> bytes:
+        request = m.ReturnRequest.decode(await call.request())
+        job = await self._job(call)
+        if not job.returned.done():
+            job.returned.set_result(request.error or request.result or m.Result())
+        return b""
+
+    async def evaluate(self, call: Call) -> bytes:
+        """Nothing is left to do, but a reference that is none is said."""
+        request = m.EvaluateRequest.decode(await call.request())
+        self._results.image(request.ref)
+        return b""
+
+    async def inputs(self, call: Call) -> bytes:
+        """A frontend within the daemon asks so; a client has none."""
+        await call.request()
+        return b""
+
+    async def _job(self, call: Call) -> Job:
+        found = call.metadata.get(_BUILD)
+        if not found:
+            raise Invalid(f"there is no {_BUILD} in the metadata")
+        return await self._jobs.find(found[0])
+
+    # ------------------------------------------------------------------------------------------------------- a build
+
+    async def build(
+        self, job: Job, frontend: str, attributes: Mapping[str, str], inputs: Mapping[str, c.Definition]
+    ) -> m.Result:
+        """Raises what a build raises. It ends with its job, too."""
+        if frontend not in (_FRONTEND, ""):
+            raise Unsupported(f"the frontend {frontend[:100]!r} is not supported: dockerfile.v0 is")
+        if not frontend:
+            return m.Result(m.Ref(""))
+        if (name := attributes.get("requestid")) == lint.NAME:
+            return await self._lint(job, attributes, inputs)
+        if name:
+            raise failures.unknown_subrequest(name)
+        if len(job.images) >= _RESULTS:
+            raise Invalid(f"{_RESULTS} results are the most that a build can have")
+        work = asyncio.ensure_future(self._build(job, attributes, inputs))
+        job.building.add(work)
+        try:
+            return await asyncio.shield(work)
+        finally:
+            job.building.discard(work)
+            await _ended(work)
+
+    async def _build(self, job: Job, attributes: Mapping[str, str], inputs: Mapping[str, c.Definition]) -> m.Result:
+        id = secrets.token_hex(16)
+        found = asked(attributes, _tags(job), id, job.request.entitlements, partial(self._input, inputs))
+        async with self._client(job, found) as client:
+            made = await self._builds.build(found.request, client, job.trace)
+        job.images[id] = made.id
+        self._results.add(id, made.id)
+        metadata = {"containerimage.config": made.config}
+        return m.Result(m.Ref(id, definition(id)), metadata=metadata)
+
+    async def _lint(self, job: Job, attributes: Mapping[str, str], inputs: Mapping[str, c.Definition]) -> m.Result:
+        found = asked(attributes, (), "", job.request.entitlements, partial(self._input, inputs))
+        try:
+            async with self._client(job, found) as client:
+                definition, findings = await self._builds.check(found.request, client, job.trace)
+        except BuildFailed as failed:
+            return m.Result(metadata=lint.error(failed))
+        fails = bool(findings) and options(definition.file.directives.check).fail
+        return m.Result(metadata=lint.answer(definition.name, definition.text, findings, fails))
+
+    def _input(self, inputs: Mapping[str, c.Definition], key: str) -> str:
+        """The image that an input is."""
+        if key not in inputs:
+            raise Invalid(f"there is no input {key[:100]!r}")
+        return self._results.image(named_by(inputs[key]))
+
+    @asynccontextmanager
+    async def _client(self, job: Job, found: Asked) -> AsyncIterator[SessionClient]:
+        session = await self._sessions.find(job.request.session)
+        others = {source: await self._sessions.find(id) for source, id in found.sessions.items()}
+        client = SessionClient(session, self._trees, others, found.names)
+        context: Context | None = None
+        try:
+            if found.upload:
+                body = client.upload(found.upload, "buildkit-session")
+                context = client.context = await self._builds.contexts.receive(body)
+            yield client
+        finally:
+            await to_the_end(client.close())
+            if context is not None:
+                await to_the_end(context.remove())
+
+    def exported(self, job: Job, result: m.Result) -> dict[str, str]:
+        """What Control.Solve answers. Raises NotFound for a result that is none of this job."""
+        refs = [result.one] if result.one is not None else []
+        refs += list(result.several.refs.values()) if result.several is not None else []
+        ids = [ref.id for ref in refs if ref.id]
+        if not ids:
+            return {}
+        if ids[0] not in job.images:
+            raise NotFound(f"the result {ids[0][:100]!r} is not one of this build")
+        image = job.images[ids[0]]
+        answer = {"containerimage.digest": image, "containerimage.config.digest": image}
+        if names := ",".join(_tags(job)):
+            answer["image.name"] = names
+        return answer if _kept(job) else {}
+
+    async def end(self, job: Job) -> None:
+        """What of the job is under way ends; what is not to be kept goes."""
+        for work in list(job.building):
+            work.cancel()
+            await _ended(work)
+        for id, image in job.images.items():
+            self._results.remove(id)
+            if not _kept(job):
+                await to_the_end(self._builds.discard(image))
+
+
+def _kept(job: Job) -> bool:
+    return bool(job.request.exporters or job.request.exporter)
+
+
+def _tags(job: Job) -> tuple[str, ...]:
+    request = job.request
+    found = [each.attributes for each in request.exporters] or [request.exporter_attributes]
+    return tuple(name for attributes in found for name in tags_of(attributes.get("name", "")))
+
+
+async def _ended(work: asyncio.Future[Any]) -> None:
+    """Cancel it, and wait for its end, whatever happens meanwhile."""
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        work.cancel()
+        try:
+            await asyncio.wait({work})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not work.cancelled():
+        work.exception()  # seen
+    if cancelled is not None:
+        raise cancelled

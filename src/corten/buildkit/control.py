@@ -1,0 +1,214 @@
+"""moby.buildkit.v1.Control: workers, builds and what they say, sessions within a stream, the cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from corten.build.builds import Builds
+from corten.buildkit import failures
+from corten.buildkit.bridge import Bridge
+from corten.buildkit.jobs import Job, Jobs
+from corten.buildkit.sessions import Sessions, check
+from corten.buildkit.trace import messages
+from corten.errors import CortenError, Invalid, Unsupported
+from corten.http2.channel import Channel
+from corten.http2.connection import Connection
+from corten.http2.grpc import Call, Function, begin
+from corten.spec import platform as platforms
+from corten.spec.docker import times
+from corten.spec.docker.filters import Filters
+from corten.spec.json import Json
+from corten.spec.protobuf import control as m
+from corten.spec.protobuf.gateway import Result
+from corten.spec.protobuf.session import BytesMessage
+from corten.units.durations import SECOND
+
+_PREFIX = "/moby.buildkit.v1.Control/"
+_IMAGES = ("moby", "image", "")
+_WINDOW = 1 << 20
+_WORKER = "corten"
+
+
+class Control:
+    """One for the daemon."""
+
+    def __init__(self, builds: Builds, sessions: Sessions, jobs: Jobs, bridge: Bridge) -> None:
+        self._builds = builds
+        self._sessions = sessions
+        self._jobs = jobs
+        self._bridge = bridge
+
+    def functions(self) -> dict[str, Function]:
+        return {
+            _PREFIX + "ListWorkers": self.list_workers,
+            _PREFIX + "Info": self.info,
+            _PREFIX + "Solve": self.solve,
+            _PREFIX + "Status": self.status,
+            _PREFIX + "Session": self.session,
+            _PREFIX + "DiskUsage": self.disk_usage,
+            _PREFIX + "Prune": self.prune,
+        }
+
+    # --------------------------------------------------------------------------------------------------------- builds
+
+    async def solve(self, call: Call) -> bytes:
+        """Hangs until the client has returned its result, or cancels."""
+        request = m.SolveRequest.decode(await call.request())
+        for exporter in exporters(request):
+            if exporter.type not in _IMAGES:
+                raise Unsupported(f"the output {exporter.type[:100]!r} is not supported yet")
+        job = self._jobs.begin(request)
+        try:
+            result = await self._result(job)
+            return m.SolveResponse(self._bridge.exported(job, result)).encode()
+        except (CortenError, OSError) as error:
+            raise failures.status(error, job.request.ref) from error
+        finally:
+            await self._bridge.end(job)
+            self._jobs.end(job)
+
+    async def _result(self, job: Job) -> Result:
+        request = job.request
+        if request.frontend:
+            return await self._bridge.build(job, request.frontend, request.attributes, request.inputs)
+        if request.definition is not None and request.definition.operations:
+            raise Unsupported("definitions in LLB are not supported")
+        returned = await job.returned
+        if isinstance(returned, m.RpcStatus):
+            raise failures.of(returned)
+        return returned
+
+    async def status(self, call: Call) -> None:
+        """Events from the first to the last."""
+        begin(call.stream)
+        job = await self._jobs.find(m.StatusRequest.decode(await call.request()).ref)
+        async for events in job.events():
+            for message in messages(events, job.request.ref):
+                await call.send(message.encode())
+
+    # -------------------------------------------------------------------------------------------------------- session
+
+    async def session(self, call: Call) -> None:
+        """An HTTP/2 connection within the stream, with this daemon as its client."""
+        headers = [(name, value) for name, values in call.metadata.items() for value in values]
+        check(headers)
+        begin(call.stream)
+        ended = asyncio.Event()
+        carrier = _Within(call)
+        channel = Channel(Connection(client=True, window=_WINDOW), carrier, lambda stream: stream.reset(), ended.set)
+        carrier.sent = channel.sent
+        keeping = asyncio.ensure_future(self._sessions.keep(channel, ended, headers))
+        writing = asyncio.ensure_future(carrier.run())
+        try:
+            while not channel.closed and (message := await call.receive()) is not None:
+                channel.received(BytesMessage.decode(message).data)
+        finally:
+            channel.lost()
+            writing.cancel()
+            await asyncio.wait({keeping, writing})
+            if not writing.cancelled():
+                writing.exception()  # seen: the stream has ended, which is said below
+        keeping.result()
+
+    # ------------------------------------------------------------------------------------------------------- machines
+
+    async def list_workers(self, call: Call) -> bytes:
+        await call.request()
+        return m.ListWorkersResponse([self.worker()]).encode()
+
+    def worker(self) -> m.WorkerRecord:
+        host = platforms.host()
+        return m.WorkerRecord(_WORKER, {}, [m.Platform(host.architecture, host.os, host.variant)])
+
+    async def info(self, call: Call) -> bytes:
+        await call.request()
+        return m.InfoResponse(m.BuildkitVersion()).encode()
+
+    # ------------------------------------------------------------------------------------------------------ the cache
+
+    async def disk_usage(self, call: Call) -> bytes:
+        request = m.DiskUsageRequest.decode(await call.request())
+        rows = await self._builds.usage(_filters(request.filter))
+        return m.DiskUsageResponse([_usage(row) for row in rows]).encode()
+
+    async def prune(self, call: Call) -> None:
+        request = m.PruneRequest.decode(await call.request())
+        filters: dict[str, Iterable[str]] = dict(_filters(request.filter))
+        if request.keep_duration > 0:
+            filters["unused-for"] = [f"{request.keep_duration // SECOND}s"]
+        before = {row["ID"]: row for row in await self._builds.usage()}
+        keep = max(request.reserved_space, request.max_used_space, 0)
+        deleted, _ = await self._builds.prune(request.all, Filters(filters), keep)
+        begin(call.stream)
+        for id in deleted:
+            if (row := before.get(id)) is not None:
+                await call.send(_usage(row).encode())
+
+
+class _Within:
+    """A carrier: each piece is a message of the call."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._waiting = bytearray()
+        self._news = asyncio.Event()
+        self.sent: Callable[[], object] = lambda: None
+
+    def write(self, data: bytes) -> None:
+        self._waiting += data
+        self._news.set()
+
+    def unsent(self) -> int:
+        return len(self._waiting)
+
+    def close(self) -> None:
+        return
+
+    async def run(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            data = bytes(self._waiting)
+            await self._call.send(BytesMessage(data).encode())
+            del self._waiting[: len(data)]
+            if self._waiting:
+                self._news.set()
+            self.sent()
+
+
+def exporters(request: m.SolveRequest) -> Sequence[m.Exporter]:
+    if request.exporters:
+        return request.exporters
+    return [m.Exporter(request.exporter, request.exporter_attributes)] if request.exporter else []
+
+
+def _filters(texts: Sequence[str]) -> Filters:
+    """containerd's filters as far as they say KEY==VALUE. Raises Invalid."""
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        for part in filter(None, text.split(",")):
+            key, equal, value = part.partition("==")
+            if not equal:
+                raise Invalid(f"invalid filter {part[:100]!r}: KEY==VALUE is what is understood")
+            found.setdefault(key, []).append(value.strip('"'))
+    return Filters(found)
+
+
+def _usage(row: Json) -> m.UsageRecord:
+    return m.UsageRecord(
+        id=row["ID"],
+        in_use=row["InUse"],
+        size=row["Size"],
+        created=_time(row["CreatedAt"]),
+        used=_time(row["LastUsedAt"]),
+        count=row["UsageCount"],
+        description=row["Description"],
+        type=row["Type"],
+        shared=row["Shared"],
+        parents=list(row["Parents"] or ()),
+    )
+
+
+def _time(text: str) -> m.Timestamp:
+    return m.Timestamp(*divmod(times.parse_time(text), SECOND))

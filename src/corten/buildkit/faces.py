@@ -1,0 +1,104 @@
+"""What BuildKit's clients find here: sessions, and builds over them. One for the daemon, made for the first client."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from corten.build.builds import Builds
+from corten.build.contexts import Context
+from corten.build.contract import Client, Event
+from corten.buildkit.arrivals import WAIT, Arrivals
+from corten.buildkit.bridge import Bridge
+from corten.buildkit.client import SessionClient
+from corten.buildkit.control import Control
+from corten.buildkit.jobs import Jobs
+from corten.buildkit.sessions import Sessions
+from corten.buildkit.trace import messages
+from corten.buildkit.trees import Trees
+from corten.buildkit.whole import to_the_end
+from corten.errors import Unavailable
+from corten.http2.channel import over_socket
+from corten.http2.connection import Connection
+from corten.http2.grpc import Serving
+
+_WINDOW = 1 << 18  # bytes of each request under way
+_UPLOADS = 64  # that are waited for
+
+
+class Faces:
+    """`root` is where the trees of clients are kept."""
+
+    def __init__(self, builds: Builds, root: Path) -> None:
+        self._builds = builds
+        self._sessions = Sessions()
+        self._trees = Trees(root)
+        jobs = Jobs()
+        self._bridge = Bridge(builds, self._sessions, self._trees, jobs)
+        self._control = Control(builds, self._sessions, jobs, self._bridge)
+        self._uploads: Arrivals[Upload] = Arrivals("upload", _UPLOADS)
+
+    async def session(self, fd: int, early: bytes, headers: Sequence[tuple[str, str]]) -> None:
+        """POST /session, behind its answer: until the session ends. `fd` is closed."""
+        await self._sessions.serve(fd, early, headers)
+
+    async def grpc(self, fd: int, early: bytes) -> None:
+        """POST /grpc, behind its answer: until the connection ends. `fd` is closed."""
+        ended = asyncio.Event()
+        serving = Serving({**self._control.functions(), **self._bridge.functions()})
+        try:
+            channel = await over_socket(
+                fd, early, Connection(client=False, window=_WINDOW), serving.on_stream, ended.set
+            )
+            try:
+                await ended.wait()
+            finally:
+                channel.close()
+        finally:
+            await serving.close()
+
+    @asynccontextmanager
+    async def client(self, session: str, context: Context | None = None) -> AsyncIterator[Client]:
+        """For a build of the session of this id, which may be still to come. Raises Unavailable."""
+        client = SessionClient(await self._sessions.find(session), self._trees, context=context)
+        try:
+            yield client
+        finally:
+            await to_the_end(client.close())
+
+    def encode(self, events: Sequence[Event]) -> list[str]:
+        """For `aux` of `moby.buildkit.trace`."""
+        return [base64.b64encode(each.encode()).decode() for each in messages(events)]
+
+    # ---------------------------------------------------------------------------- a context in a request of its own
+
+    async def uploaded(self, id: str) -> Upload:
+        """The body of the other request of a build, which may be still to come. Raises Unavailable."""
+        given = await self._uploads.find(id)
+        given.found.set()
+        return given
+
+    async def upload(self, id: str, body: AsyncIterator[bytes]) -> None:
+        """Give a build its context, and wait until it has it. Raises Unavailable when there is no such build."""
+        given = Upload(body)
+        self._uploads.add(id, given)
+        try:
+            async with asyncio.timeout(WAIT):
+                await given.found.wait()
+            await given.taken.wait()
+        except TimeoutError:
+            raise Unavailable(f"there is no build that waits for the context {id[:100]!r}") from None
+        finally:
+            self._uploads.remove(id)
+
+
+class Upload:
+    """`found` by its build, which has read all of the `body` when it is `taken`."""
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self.body = body
+        self.found = asyncio.Event()
+        self.taken = asyncio.Event()

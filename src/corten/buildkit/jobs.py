@@ -1,0 +1,79 @@
+"""A job: what Control.Solve, Control.Status and the calls of LLBBridge of one build have in common, by its reference.
+Those come in any order, on any connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from corten.build.contract import ClassicText, Event, Log
+from corten.buildkit.arrivals import Arrivals
+from corten.spec.protobuf.control import RpcStatus, SolveRequest
+from corten.spec.protobuf.gateway import Result
+
+_LOGS = 16 << 20  # bytes of output that are kept for a Status
+
+
+@dataclass(slots=True)
+class Job:
+    """`returned` is what the client has made of it: a result, or an error."""
+
+    request: SolveRequest
+    returned: asyncio.Future[Result | RpcStatus]
+    images: dict[str, str] = field(default_factory=dict)  # by result
+    ended: bool = False
+    building: set[asyncio.Future[Any]] = field(default_factory=set)
+    _events: list[Event] = field(default_factory=list)
+    _logs: int = 0
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def trace(self, event: Event) -> None:
+        if isinstance(event, ClassicText):
+            return
+        if isinstance(event, Log):
+            if self._logs > _LOGS:
+                return
+            self._logs += len(event.data)
+            if self._logs > _LOGS:
+                event = Log(event.vertex, 2, b"[output clipped: there is more than 16 MiB of it]\n")
+        self._events.append(event)
+        self._news.set()
+
+    def end(self) -> None:
+        self.ended = True
+        self._news.set()
+
+    async def events(self) -> AsyncIterator[list[Event]]:
+        """All, from the first; as they come, until the job has ended."""
+        seen = 0
+        while True:
+            new = self._events[seen:]
+            seen += len(new)
+            if new:
+                yield new
+            elif self.ended:
+                return
+            else:
+                self._news.clear()
+                await self._news.wait()
+
+
+class Jobs:
+    def __init__(self) -> None:
+        self._jobs: Arrivals[Job] = Arrivals("job")
+
+    def begin(self, request: SolveRequest) -> Job:
+        """Raises Conflict, Unavailable."""
+        job = Job(request, asyncio.get_running_loop().create_future())
+        self._jobs.add(request.ref, job)
+        return job
+
+    def end(self, job: Job) -> None:
+        job.end()
+        self._jobs.remove(job.request.ref)
+
+    async def find(self, ref: str) -> Job:
+        """Wait for it. Raises Unavailable."""
+        return await self._jobs.find(ref)

@@ -1,0 +1,51 @@
+"""The answer to BuildKit's subrequest frontend.lint (`build --check`): what a Dockerfile's checks found, as JSON in the
+shape of lint.LintResults of BuildKit's frontend, and as text."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+
+from corten.build.contract import BuildFailed
+from corten.spec.dockerfile.check_rules import Finding
+from corten.spec.json import Json
+
+NAME, _VERSION = "frontend.lint", b"1.0.0"
+
+
+def answer(filename: str, dockerfile: bytes, findings: Sequence[Finding], failed: bool) -> dict[str, bytes]:
+    """Metadata of a result. `failed`: the Dockerfile says that findings are errors."""
+    warnings = [
+        {
+            "ruleName": finding.rule,
+            "description": finding.description,
+            "url": finding.url,
+            "detail": finding.message,
+            "location": _location([(finding.span.line, finding.span.end)]),
+        }
+        for finding in findings
+    ]
+    lines = [f"{each.rule}: {each.message} ({filename}:{each.span.line})\n" for each in findings]
+    return _metadata({"warnings": warnings, "sources": _sources(filename, dockerfile)}, "".join(lines), failed)
+
+
+def error(error: BuildFailed) -> dict[str, bytes]:
+    """The same for a Dockerfile that cannot be planned."""
+    said = {"message": str(error), "location": _location(error.ranges)}
+    found = {"warnings": [], "sources": _sources(error.filename, error.dockerfile), "buildError": said}
+    return _metadata(found, f"{error}\n", True)
+
+
+def _metadata(found: Json, text: str, failed: bool) -> dict[str, bytes]:
+    status = b"1" if failed else b"0"
+    named = {"result.json": json.dumps(found).encode(), "result.txt": text.encode()}
+    return {**named, "result.statuscode": status, "version": _VERSION}
+
+
+def _sources(filename: str, dockerfile: bytes) -> list[Json]:
+    return [{"filename": filename, "data": base64.b64encode(dockerfile).decode(), "language": "Dockerfile"}]
+
+
+def _location(lines: Sequence[tuple[int, int]]) -> Json:
+    return {"ranges": [{"start": {"line": first}, "end": {"line": last}} for first, last in lines]}

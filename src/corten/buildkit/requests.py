@@ -1,0 +1,152 @@
+"""The attributes of BuildKit's frontend dockerfile.v0 as a request for a build."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from corten.build.contract import BuildRequest, Limits
+from corten.errors import Invalid, Unsupported
+from corten.spec.reference import parse
+
+_CAPABILITIES = frozenset(
+    f"moby.buildkit.frontend.{name}" for name in ("inputs", "subrequests", "contexts", "gitquerystring")
+)
+_UPLOAD = "http://buildkit-session/"
+_ENTITLEMENTS = frozenset({"network.host"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`names` are what the client calls a source, `sessions` ids of those that serve one in place of the build's own,
+    `upload` the path of a context on the client's standard input."""
+
+    request: BuildRequest
+    names: Mapping[str, str] = field(default_factory=dict)
+    sessions: Mapping[str, str] = field(default_factory=dict)
+    upload: str = ""
+
+
+def asked(
+    attributes: Mapping[str, str],
+    tags: Sequence[str],
+    id: str,
+    entitlements: Iterable[str] = (),
+    inputs: Callable[[str], str] = lambda key: "",
+) -> Asked:
+    """`inputs` gives the image that an input is. Raises Invalid, Unsupported."""
+    check_capabilities(attributes.get("frontend.caps", ""))
+    if attributes.get("multi-platform") == "true" or "," in attributes.get("platform", ""):
+        raise Unsupported("builds for several platforms are not supported yet")
+    for key in ("contextsubdir", "source"):
+        if attributes.get(key):
+            raise Unsupported(f"the attribute {key} is not supported yet")
+    remote, upload = attributes.get("context", ""), ""
+    if remote.startswith(_UPLOAD):
+        remote, upload = "", "/" + remote.removeprefix(_UPLOAD)
+    elif remote:
+        raise Unsupported(f"a context at {remote[:200]} is not supported yet")
+    names = {"context": attributes.get("contextkey", ""), "dockerfile": attributes.get("dockerfilekey", "")}
+    no_cache = attributes.get("no-cache")
+    request = BuildRequest(
+        id=id,
+        dockerfile="" if attributes.get("filename", "Dockerfile") == "Dockerfile" else attributes["filename"],
+        target=attributes.get("target", ""),
+        arguments=_below(attributes, "build-arg:"),
+        labels=_below(attributes, "label:"),
+        tags=tuple(tags),
+        platform=attributes.get("platform", ""),
+        pull=attributes.get("image-resolve-mode") == "pull",
+        no_cache=no_cache == "",
+        no_cache_stages=tuple(name for name in (no_cache or "").split(",") if name),
+        network=_network(attributes.get("force-network-mode", ""), entitlements),
+        extra_hosts=tuple(_hosts(attributes.get("add-hosts", ""))),
+        limits=_limits(attributes),
+        contexts=_contexts(attributes, inputs),
+    )
+    sessions = _below(attributes, "local-sessionid:")
+    return Asked(request, {key: value for key, value in names.items() if value}, sessions, upload)
+
+
+def tags_of(text: str) -> tuple[str, ...]:
+    """Names in CSV, canonical. Raises Invalid."""
+    return tuple(str(parse(name).tagged) for name in _row(text))
+
+
+def check_capabilities(text: str) -> None:
+    """Raises Invalid for one that a frontend must have, and this one has not."""
+    for name in filter(None, text.split(",")):
+        plain = name.removesuffix("+forward")
+        if plain == name and name not in _CAPABILITIES:
+            raise Unsupported(f"unknown frontend capability {name[:100]}")
+
+
+def _below(attributes: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {key.removeprefix(prefix): value for key, value in attributes.items() if key.startswith(prefix)}
+
+
+def _contexts(attributes: Mapping[str, str], inputs: Callable[[str], str]) -> dict[str, str]:
+    found = {}
+    for key, value in _below(attributes, "context:").items():
+        name = key.partition("::")[0]
+        found[name] = f"docker-image://{inputs(value.removeprefix('input:'))}" if value.startswith("input:") else value
+    return found
+
+
+def _network(mode: str, entitlements: Iterable[str]) -> str:
+    if mode not in ("", "none", "host", "default", "sandbox"):
+        raise Invalid(f"invalid network mode: {mode[:100]!r}")
+    if mode == "host" and "network.host" not in set(entitlements):
+        raise Invalid("network.host is not allowed")
+    return "default" if mode in ("", "sandbox") else mode
+
+
+def _hosts(text: str) -> list[str]:
+    found = []
+    for entry in _row(text):
+        name, equals, address = entry.partition("=")
+        if not equals:
+            raise Invalid(f"invalid value for add-hosts: {entry[:100]!r}")
+        found.append(f"{name}:{address}")
+    return found
+
+
+def _limits(attributes: Mapping[str, str]) -> Limits:
+    def number(key: str) -> int:
+        return _number(key, attributes.get(key, ""))
+
+    return Limits(
+        memory=number("memory"),
+        memory_swap=number("memswap"),
+        cpu_shares=number("cpushares"),
+        cpu_period=number("cpuperiod"),
+        cpu_quota=number("cpuquota"),
+        cpuset_cpus=attributes.get("cpusetcpus", ""),
+        cpuset_mems=attributes.get("cpusetmems", ""),
+        cgroup_parent=attributes.get("cgroup-parent", ""),
+        shm_size=number("shm-size"),
+        ulimits=tuple(_ulimit(entry) for entry in _row(attributes.get("ulimit", ""))),
+    )
+
+
+def _ulimit(text: str) -> tuple[str, int, int]:
+    name, _, values = text.partition("=")
+    soft, _, hard = values.partition(":")
+    return name, _number("ulimit", soft), _number("ulimit", hard or soft)
+
+
+def _number(key: str, text: str) -> int:
+    if not text:
+        return 0
+    if not (text.removeprefix("-").isascii() and text.removeprefix("-").isdigit()) or len(text) > 19:
+        raise Invalid(f"invalid value for {key}: {text[:100]!r} is not a number")
+    return int(text)
+
+
+def _row(text: str) -> list[str]:
+    try:
+        return [entry for row in csv.reader(io.StringIO(text), strict=True) for entry in row if entry]
+    except csv.Error as error:
+        raise Invalid(f"invalid value: {text[:100]!r}: {error}") from None

@@ -1,0 +1,268 @@
+"""gRPC over HTTP/2: messages with a length before each, a status at the end. Both roles.
+
+    answer = await unary(channel, "/package.Service/Method", request, metadata)      # as the client
+    serving = Serving({"/package.Service/Method": function})                         # as the server
+    ... over_socket(fd, early, Connection(client=False), serving.on_stream)
+
+A function gets a `Call` and reads and sends messages as bytes; what it raises is the call's status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+import re
+import urllib.parse
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from corten import errors
+from corten.http2 import frames as f
+from corten.http2.channel import Channel, Stream, StreamReset
+from corten.http2.connection import Header
+
+log = logging.getLogger(__name__)
+LARGEST = 16 << 20  # bytes of a message
+
+OK, CANCELLED, UNKNOWN, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND = 0, 1, 2, 3, 4, 5
+PERMISSION_DENIED, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 7, 8, 9, 12, 13, 14
+UNAUTHENTICATED = 16
+_CODES: tuple[tuple[type[errors.CortenError], int], ...] = (
+    (errors.NotFound, NOT_FOUND),
+    (errors.Invalid, INVALID_ARGUMENT),
+    (errors.Conflict, FAILED_PRECONDITION),
+    (errors.Forbidden, PERMISSION_DENIED),
+    (errors.Unauthorized, UNAUTHENTICATED),
+    (errors.Unavailable, UNAVAILABLE),
+    (errors.Unsupported, UNIMPLEMENTED),
+    (errors.Exhausted, RESOURCE_EXHAUSTED),
+)
+_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])\Z")
+_TYPE = "application/grpc"
+
+
+class Status(Exception):
+    """The end of a call that is no success. `details` is a serialised google.rpc.Status, or nothing."""
+
+    def __init__(self, code: int, message: str, details: bytes = b"") -> None:
+        super().__init__(message)
+        self.code = code
+        self.details = details
+
+
+class Cut:
+    """Bytes in, messages out. Raises Status for one that is too large, or compressed."""
+
+    def __init__(self, limit: int = LARGEST) -> None:
+        self._limit = limit
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        found, at = [], 0
+        rest = self._rest
+        rest += data
+        size = len(rest)
+        while size - at >= 5:
+            length = int.from_bytes(rest[at + 1 : at + 5], "big")
+            if rest[at]:
+                raise Status(UNIMPLEMENTED, "compressed messages are not supported")
+            if length > self._limit:
+                raise Status(RESOURCE_EXHAUSTED, f"a message of {length} bytes: {self._limit} are allowed")
+            if size - at - 5 < length:
+                break
+            found.append(bytes(rest[at + 5 : at + 5 + length]))
+            at += 5 + length
+        del rest[:at]
+        return found
+
+    @property
+    def partial(self) -> bool:
+        return bool(self._rest)
+
+
+def framed(message: bytes) -> bytes:
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+class Call:
+    """A stream with its messages. `metadata` are the peer's headers, with all values of a name in their order."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.metadata = metadata(stream.headers)
+        self._cut = Cut()
+        self._waiting: list[bytes] = []
+
+    async def receive(self) -> bytes | None:
+        """The next message, None at the end. Raises Status, StreamReset, Unavailable."""
+        while not self._waiting:
+            data = await self.stream.read()
+            if not data:
+                return None
+            self._waiting = self._cut.feed(data)[::-1]
+        return self._waiting.pop()
+
+    async def send(self, message: bytes, end: bool = False) -> None:
+        await self.stream.write(framed(message), end)
+
+    async def request(self) -> bytes:
+        """The one message of a call that has one."""
+        return await self.receive() or b""
+
+
+def metadata(headers: Sequence[Header]) -> Mapping[str, Sequence[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        found.setdefault(name, []).append(value)
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------ as the client
+
+
+@asynccontextmanager
+async def calling(channel: Channel, path: str, metadata: Sequence[Header] = ()) -> AsyncIterator[Call]:
+    """A stream of messages both ways; what is left of it at the end is cancelled."""
+    head = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost")]
+    head += [("content-type", _TYPE), ("te", "trailers"), ("user-agent", "corten"), *metadata]
+    stream = channel.open(head)
+    try:
+        yield Call(stream)
+    finally:
+        stream.reset()
+
+
+async def unary(
+    channel: Channel, path: str, request: bytes, metadata: Sequence[Header] = (), seconds: float | None = None
+) -> bytes:
+    """Raises Status, with DEADLINE_EXCEEDED when there is no answer in time; Unavailable when the peer has gone."""
+    try:
+        async with asyncio.timeout(seconds), calling(channel, path, metadata) as call:
+            await call.send(request, end=True)
+            answer = await call.receive()
+            while answer is not None and await call.receive() is not None:
+                raise Status(INTERNAL, "two answers to one request")
+            finish(call.stream)
+            if answer is None:
+                raise Status(INTERNAL, "no answer")
+            return answer
+    except TimeoutError:
+        raise Status(DEADLINE_EXCEEDED, f"no answer to {path} in {seconds:g} seconds") from None
+    except StreamReset as reset:
+        raise Status(UNAVAILABLE, f"{path}: {reset}") from None
+
+
+def finish(stream: Stream) -> None:
+    """Raises Status unless the peer's trailers, which have come, say OK."""
+    found = dict(stream.trailers)
+    code = found.get("grpc-status", "")
+    if code == "0":
+        return
+    if not (code.isascii() and code.isdigit()) or len(code) > 4:
+        raise Status(UNKNOWN, f"an answer without a status: HTTP {dict(stream.headers).get(':status', '')[:10]}")
+    message = urllib.parse.unquote(found.get("grpc-message", ""))[:4096]
+    raise Status(int(code), message, _binary(found.get("grpc-status-details-bin", "")))
+
+
+def _binary(text: str) -> bytes:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        return b""
+
+
+# ------------------------------------------------------------------------------------------------------ as the server
+
+Function = Callable[[Call], Awaitable[bytes | None]]  # the answer, where it is one; others were sent
+
+
+class Serving:
+    """Answers the calls of one connection. `close` ends those that are under way."""
+
+    def __init__(self, functions: Mapping[str, Function]) -> None:
+        self._functions = functions
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def on_stream(self, stream: Stream) -> None:
+        if len(self._tasks) >= 2 * _CALLS:  # cancelled ones are still ending
+            stream.reset(f.REFUSED_STREAM)
+            return
+        task = asyncio.create_task(self._serve(stream), name="grpc call")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        stream.on_reset = task.cancel
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    async def _serve(self, stream: Stream) -> None:
+        code, message, details = OK, "", b""
+        try:
+            await self._answer(Call(stream))
+        except asyncio.CancelledError:
+            stream.reset()
+            raise
+        except StreamReset:
+            return
+        except Status as status:
+            code, message, details = status.code, str(status), status.details
+        except errors.CortenError as error:
+            code, message = status_code(error), str(error)
+        except TimeoutError:
+            code, message = DEADLINE_EXCEEDED, "context deadline exceeded"
+        except OSError as error:
+            code, message = UNKNOWN, str(error)
+        except Exception as error:
+            log.error("unhandled exception in a call", exc_info=error)
+            code, message = INTERNAL, f"internal error: {type(error).__name__}: {error}"
+        self._finish(stream, code, message, details)
+
+    async def _answer(self, call: Call) -> None:
+        path = call.metadata.get(":path", ("",))[0]
+        kind = call.metadata.get("content-type", ("",))[0]
+        function = self._functions.get(path)
+        if function is None or not kind.startswith(_TYPE):
+            raise Status(UNIMPLEMENTED, f"unknown method {path[:200]}")
+        async with asyncio.timeout(_seconds(call.metadata)):
+            answer = await function(call)
+        if answer is not None:
+            begin(call.stream)
+            await call.send(answer)
+
+    def _finish(self, stream: Stream, code: int, message: str, details: bytes) -> None:
+        begin(stream)
+        trailers = [("grpc-status", str(code))]
+        if message:
+            trailers.append(("grpc-message", urllib.parse.quote(message[:_MESSAGE], safe=_PLAIN)))
+        if details and len(details) <= _DETAILS:
+            trailers.append(("grpc-status-details-bin", base64.b64encode(details).decode().rstrip("=")))
+        stream.head(trailers, end=True)
+        stream.reset(f.NO_ERROR)  # the rest of the request, if there is one, is of no use
+
+
+_CALLS = 100
+_MESSAGE = 8 << 10  # characters of a status
+_DETAILS = 512 << 10  # Go's clients take 16 MiB of headers
+_PLAIN = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
+
+def begin(stream: Stream) -> None:
+    """Send the answer's headers, once."""
+    if not stream.begun_answer:
+        stream.begun_answer = True
+        stream.head([(":status", "200"), ("content-type", _TYPE)])
+
+
+def status_code(error: errors.CortenError) -> int:
+    return next((code for kind, code in _CODES if isinstance(error, kind)), UNKNOWN)
+
+
+def _seconds(found: Mapping[str, Sequence[str]]) -> float | None:
+    match = _TIMEOUT.match(found.get("grpc-timeout", ("",))[0])
+    return int(match[1]) * _UNITS[match[2]] if match else None

@@ -1,0 +1,57 @@
+"""Work of build steps on trees, done by confined children of the launcher (`corten.supervisor.steps`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from corten.spec.json import Json
+from corten.tasks import answers
+from corten.tasks.launcher import Launcher
+from corten.tasks.trees import Worker, pipe
+
+_PIECE = 1 << 20
+_COPY = 3600.0  # seconds; nothing is heard of a copy before its end
+
+
+class Streamed:
+    """The tar that a child sends. `answer` is what it says at the end, once all pieces were taken."""
+
+    def __init__(self, reader: int, worker: Worker) -> None:
+        self._reader = reader
+        self._worker = worker
+        self.answer: Json = {}
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        while piece := await answers.read(self._reader, _PIECE):
+            yield piece
+        self.answer = await self._worker.answer()
+
+
+class LauncherSteps:
+    """Requests are those of `corten.supervisor.steps`; descriptors stay the caller's. A child ends when its block does,
+    whatever it was doing. Raises NotFound, Invalid, Exhausted, Failed, Unavailable."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+
+    async def ask(self, request: Json, fds: Sequence[int]) -> Json:
+        """A request with one answer."""
+        with self._launcher.connect(request, list(fds)) as connection:
+            return await Worker(connection, request).answer(_COPY)
+
+    async def files(self, request: Json) -> tuple[Json, list[int]]:
+        """A request that is answered with descriptors, the caller's."""
+        with self._launcher.connect(request) as connection:
+            return await Worker(connection, request).answer_with_files(_COPY)
+
+    @asynccontextmanager
+    async def stream(self, request: Json, fds: Sequence[int]) -> AsyncIterator[Streamed]:
+        with pipe() as (reader, writer):
+            os.set_blocking(writer.fd, True)
+            with self._launcher.connect(request, [writer.fd, *fds]) as connection:
+                writer.close()
+                worker = Worker(connection, request)
+                await worker.answer(_COPY)
+                yield Streamed(reader.fd, worker)

@@ -1,0 +1,351 @@
+"""From a Dockerfile to a graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from build_plans import Images, copies, env, image_env, plan, runs, steps
+from corten.build.contract import Bind, CacheMount, Secret, Ssh, Tmpfs
+from corten.build.graph import Base, Local
+from corten.build.plan import BaseFailed
+from corten.errors import Invalid, Unsupported
+from corten.spec.dockerfile.errors import DockerfileError
+
+F = "FROM busybox\n"
+
+
+def names(planned: Any) -> list[str]:
+    return [node.name for node in planned.plan.nodes]
+
+
+# ---------------------------------------------------------------------------------------------------------- variables
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "wanted"),
+    [
+        ("ARG T=busybox\nFROM $T\nRUN x", {}, {}),
+        ("ARG T=busybox\nFROM $T\nARG T\nRUN x", {}, {"T": "busybox"}),
+        ("ARG T=busybox\nFROM $T\nARG T\nRUN x", {"T": "other"}, {"T": "other"}),
+        ("ARG A=busy\nARG B=${A}box\nFROM $B\nARG B\nRUN x", {}, {"B": "busybox"}),
+        (F + "ARG A=1 B=${A}2\nRUN x", {}, {"A": "1", "B": "12"}),
+        ("FROM busybox AS a\nARG A=1\nFROM busybox\nRUN x", {}, {}),
+        ("FROM busybox AS a\nARG A=1\nFROM a\nRUN x", {}, {"A": "1"}),
+        (F + "ENV V=env\nARG V=arg\nRUN x", {"V": "cli"}, {"V": "cli"}),
+        (F + "ARG A=1\nRUN x", {"A": ""}, {"A": ""}),
+        (F + "ARG A\nRUN x", {}, {}),
+    ],
+)
+async def test_variables_of_a_run(text: str, arguments: dict[str, str], wanted: dict[str, str]) -> None:
+    assert env(await plan(text + "\n", arguments=arguments)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "wanted"),
+    [
+        ("FROM busybox AS a\nARG A=1\nFROM a\nRUN x", {}, {}),
+        (F + "ENV V=env\nARG V=arg\nRUN x", {"V": "cli"}, {"V": "env"}),
+        (F + "ARG TARGETARCH\nRUN x", {}, {}),
+    ],
+)
+async def test_variables_of_a_classic_run(text: str, arguments: dict[str, str], wanted: dict[str, str]) -> None:
+    assert env(await plan(text + "\n", arguments=arguments, classic=True)) == wanted
+
+
+async def test_arguments_become_what_env_makes_of_them() -> None:
+    text = F + "ARG V\nENV V=${V:-d}\nENV abc=hello\nENV abc=bye def=$abc\n"
+    assert image_env(await plan(text, arguments={"V": "cli"})) == ["V=cli", "abc=bye", "def=hello"]
+    assert image_env(await plan(text))[0] == "V=d"
+
+
+async def test_proxies_are_given_and_not_keyed() -> None:
+    planned = await plan(F + "RUN x\n", arguments={"HTTP_PROXY": "p"})
+    assert env(planned) == {} and steps(planned)[0].unkeyed == ("HTTP_PROXY=p", "http_proxy=p")
+    planned = await plan(F + "RUN x\n", arguments={"HTTP_PROXY": "p"}, classic=True)
+    assert steps(planned)[0].unkeyed == ("HTTP_PROXY=p",)
+    declared = await plan(F + "ARG HTTP_PROXY\nRUN x\n", arguments={"HTTP_PROXY": "p"})
+    assert "|" not in declared.plan.entries[-1].history.created_by
+
+
+async def test_unconsumed() -> None:
+    planned = await plan("ARG G\n" + F + "ARG A\n", arguments={"A": "1", "G": "1", "NO": "1", "HTTP_PROXY": "p"})
+    assert planned.unconsumed == ("NO",)
+
+
+async def test_platform_arguments() -> None:
+    images = Images()
+    planned = await plan("FROM --platform=$BUILDPLATFORM busybox\nARG TARGETPLATFORM\nRUN x\n", images)
+    assert env(planned) == {"TARGETPLATFORM": "linux/arm64"}
+    assert images.asked == [("busybox", "linux/amd64")]
+
+
+# ------------------------------------------------------------------------------------------------------ configuration
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "wanted"),
+    [
+        ("CMD [ 'a' ]", "Cmd", ["/bin/sh", "-c", "[ 'a' ]"]),
+        ("CMD x\nENTRYPOINT y", "Cmd", ["/bin/sh", "-c", "x"]),
+        ("ENTRYPOINT y", "Cmd", None),
+        ('SHELL ["s", "-x"]\nCMD c', "Cmd", ["s", "-x", "c"]),
+        ('SHELL ["s", "-x"]', "Shell", ["s", "-x"]),
+        ("WORKDIR /a\nWORKDIR b\nENV Q=q\nWORKDIR $Q/c/../d", "WorkingDir", "/a/b/q/d"),
+        ("WORKDIR a", "WorkingDir", "/a"),
+        ("ENV v=x\nVOLUME /a $v", "Volumes", {"/a": {}, "x": {}}),
+        ("ENV S=9\nSTOPSIGNAL $S", "StopSignal", "9"),
+        ("HEALTHCHECK NONE", "Healthcheck", {"Test": ["NONE"]}),
+        (
+            "HEALTHCHECK --interval=5s --retries=2 CMD x",
+            "Healthcheck",
+            {"Test": ["CMD-SHELL", "x"], "Interval": 5_000_000_000, "Retries": 2},
+        ),
+        (
+            "ENV v=1\nLABEL c='x $v' d=\"$v\"\nLABEL h i j",
+            "Labels",
+            {"c": "x $v", "d": "1", "h": "i j", "f": "l"},
+        ),
+        (
+            "ENV P=90\nEXPOSE 100-101 $P/tcp 80/TCP 8080:81",
+            "ExposedPorts",
+            {"100/tcp": {}, "101/tcp": {}, "90/tcp": {}, "80/tcp": {}, "81/tcp": {}},
+        ),
+        ("USER u:g", "User", "u:g"),
+        ("ONBUILD COPY --from=zz a b", "OnBuild", ["COPY --from=zz a b"]),
+    ],
+)
+async def test_configuration(text: str, key: str, wanted: object) -> None:
+    planned = await plan(F + text + "\n", labels={"f": "l"} if key == "Labels" else {})
+    assert planned.plan.config.get(key) == wanted
+
+
+async def test_cmd_of_a_stage_below() -> None:
+    text = "FROM busybox AS a\nCMD x\nFROM a\nENTRYPOINT y\n"
+    assert (await plan(text)).plan.config.get("Cmd") is None
+    assert (await plan(text, classic=True)).plan.config["Cmd"] == ["/bin/sh", "-c", "x"]
+
+
+async def test_scratch_has_a_path_and_no_steps() -> None:
+    planned = await plan("FROM scratch\n")
+    assert planned.plan.config["Env"][0].startswith("PATH=") and steps(planned) == []
+    assert isinstance(planned.plan.top, Base) and planned.plan.top.image is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (F + 'VOLUME [""]\n', "VOLUME specified can not be an empty string"),
+        ("FROM $NONE\n", r"base name \(\$NONE\) should not be blank"),
+        (F + "RUN --security=insecure x\n", "security.insecure is not allowed"),
+        (F + "RUN --network=host x\n", "network.host is not allowed"),
+        ("FROM busybox AS a\nCOPY --from=a x /\n", "circular dependency detected on stage: a"),
+        (F + "COPY --from=$S x /\n", "variable expansion is not supported for --from"),
+        (F + "COPY --from=3 x /\n", "invalid stage index 3"),
+    ],
+)
+async def test_refused(text: str, message: str) -> None:
+    with pytest.raises(DockerfileError, match=message) as error:
+        await plan(text)
+    assert error.value.line == text.count("\n")
+
+
+async def test_a_circle_by_a_trigger_is_refused() -> None:
+    images = Images(trigger={"OnBuild": ["COPY --from=b x /"]})
+    with pytest.raises(DockerfileError, match="circular dependency"):
+        await plan("FROM trigger AS a\nFROM a AS b\nRUN x\n", images)
+
+
+# ------------------------------------------------------------------------------------------------------------- stages
+
+STAGES = """FROM busybox AS one
+RUN 1
+FROM nothere AS unneeded
+RUN 2
+FROM one
+COPY --from=FOUR x /
+FROM busybox AS four
+RUN 4
+FROM one AS last
+COPY --from=3 y /
+RUN 5
+"""
+
+
+async def test_only_what_the_target_needs() -> None:
+    assert names(await plan(STAGES)) == [
+        "[one 1/2] FROM docker.io/library/busybox:latest",
+        "[one 2/2] RUN 1",
+        "[four 1/2] FROM docker.io/library/busybox:latest",
+        "[four 2/2] RUN 4",
+        "[last 1/2] COPY --from=3 y /",
+        "[last 2/2] RUN 5",
+    ]
+
+
+async def test_the_classic_builder_needs_all_up_to_the_target() -> None:
+    with pytest.raises(BaseFailed, match="no image nothere") as failed:
+        await plan(STAGES, classic=True)
+    assert failed.value.span.line == 3
+    planned = await plan(STAGES, classic=True, target="one")
+    assert [line.text for line in planned.lines] == ["FROM busybox AS one", "RUN 1"]
+
+
+async def test_targets() -> None:
+    assert names(await plan(STAGES, target="Four"))[-1] == "[four 2/2] RUN 4"
+    with pytest.raises(Invalid, match='target stage "0" could not be found'):
+        await plan(STAGES, target="0")
+
+
+async def test_triggers_come_first_and_are_not_kept() -> None:
+    images = Images(trigger={"OnBuild": ["RUN first", "ENV A=1"], "Env": []})
+    planned = await plan("FROM trigger\nRUN echo $A\n", images)
+    assert [run.args[-1] for run in runs(planned)] == ["first", "echo $A"]
+    assert "OnBuild" not in planned.plan.config and env(planned) == {"A": "1"}
+    assert runs(planned)[0].env == planned.plan.config["Env"][:1] or "A" not in env(planned, 0)
+
+
+async def test_names_of_steps() -> None:
+    planned = await plan(F + "ENV A=1\nRUN echo $A\nWORKDIR /x\nCOPY a b\nCMD x\n")
+    assert names(planned) == [
+        "[1/4] FROM docker.io/library/busybox:latest",
+        "[2/4] RUN echo 1",
+        "[3/4] WORKDIR /x",
+        "[internal] load build context",
+        "[4/4] COPY a b",
+    ]
+
+
+async def test_named_contexts() -> None:
+    images = Images()
+    contexts = {"busybox": "docker-image://other", "src": "local:mine"}
+    planned = await plan(F + "COPY --from=src a /\n", images, contexts=contexts)
+    assert [name for name, _ in images.asked] == ["other"]
+    (local,) = [node for node in planned.plan.nodes if isinstance(node, Local)]
+    assert (local.source, local.wanted, local.exclude) == ("mine", ("a",), ())
+
+
+async def test_copy_from_an_image() -> None:
+    planned = await plan("FROM scratch\nCOPY --from=other /a /b\n")
+    assert "FROM docker.io/library/other:latest" in names(planned)
+
+
+# -------------------------------------------------------------------------------------------------------------- steps
+
+
+@pytest.mark.parametrize(
+    ("sources", "wanted"),
+    [("a b/c", ("a", "b/c")), ("./a *.c /d/", ("*.c", "a", "d")), (".", ()), ("a ../b", ()), ("a /", ())],
+)
+async def test_what_is_asked_of_the_client(sources: str, wanted: tuple[str, ...]) -> None:
+    planned = await plan(F + f"COPY {sources} /t/\n")
+    (local,) = [node for node in planned.plan.nodes if isinstance(node, Local)]
+    assert (local.wanted, local.exclude) == (wanted, ("*.log",))
+
+
+async def test_targets_of_copies() -> None:
+    planned = await plan(F + "WORKDIR /w\nCOPY a .\nCOPY a b c\nCOPY a d/\nCOPY a /e\nCOPY a ../../f\n")
+    assert [copy.target for copy in copies(planned)][1:] == ["/w/", "/w/c/", "/w/d/", "/e", "/f"]
+    with pytest.raises(DockerfileError, match="the destination must be a directory and end with a /"):
+        await plan(F + "COPY a b c\n", classic=True)
+
+
+async def test_workdir_belongs_to_the_user() -> None:
+    text = F + "USER 7\nWORKDIR /a\n"
+    assert [(copy.target, copy.owner) for copy in copies(await plan(text))] == [("/a/", "7")]
+    assert [copy.owner for copy in copies(await plan(text, classic=True))] == [""]
+
+
+async def test_copy_flags() -> None:
+    text = F + "COPY --chown=1:2 --chmod=700 --link --exclude=*.md --parents a b /t/\nADD x.tar /\n"
+    first, second = copies(await plan(text))
+    shown = (first.owner, first.mode, first.link, first.exclude, first.parents, first.unpack)
+    assert shown == ("1:2", "700", True, ("*.md",), True, False)
+    assert second.unpack
+
+
+async def test_what_a_run_gets() -> None:
+    text = F + 'USER u\nWORKDIR /w\nSHELL ["s"]\nRUN --network=none a b\nRUN ["x", "$y"]\n'
+    first, second = runs(await plan(text, extra_hosts=("h:1",), network="mine"))
+    assert (first.args, first.user, first.cwd, first.network, first.hosts) == (
+        ("s", "a b"),
+        "u",
+        "/w",
+        "none",
+        ("h:1",),
+    )
+    assert (second.args, second.network, second.hostname) == (("x", "$y"), "mine", "buildkitsandbox")
+
+
+async def test_mounts() -> None:
+    text = (
+        F + "RUN --mount=target=/b,source=s --mount=type=cache,target=/c,uid=5,mode=0700 --mount=type=tmpfs,target=/t"
+        " --mount=type=secret,id=i --mount=type=ssh x\n"
+    )
+    planned = await plan(text)
+    bind, cache, tmpfs, secret, ssh = runs(planned)[0].mounts
+    assert isinstance(bind, Bind) and (bind.target, bind.path, bind.writable) == ("/b", "s", False)
+    assert cache == CacheMount("/c", "/c", uid=5, mode=0o700)
+    assert tmpfs == Tmpfs("/t")
+    assert secret == Secret("i", "/run/secrets/i")
+    assert ssh == Ssh("default", "/run/buildkit/ssh_agent.0")
+    local, *others = steps(planned)[0].origins
+    assert isinstance(local, Local) and local.wanted == ("s",) and others == [None] * 4
+
+
+async def test_heredocs() -> None:
+    text = F + 'RUN <<EOF\necho $A\nEOF\nRUN <<P\n#!/x\nbody\nP\nARG V=1\nCOPY <<a <<"b" /t/\n$V\na\n$V\nb\n'
+    planned = await plan(text)
+    first, second = runs(planned)
+    assert first.args[-1] == "echo $A\n"
+    assert second.args[-1] == "/dev/pipes/P" and second.files == {"/dev/pipes/P": b"#!/x\nbody\n"}
+    assert [dict(source.content) for source in copies(planned)[0].sources] == [{"a": b"1\n"}, {"b": b"$V\n"}]
+
+
+async def test_no_cache_of_a_stage() -> None:
+    text = "FROM busybox AS a\nRUN 1\nFROM busybox\nCOPY --from=a x /\n"
+    assert [step.fresh for step in steps(await plan(text, no_cache_stages=("a",)))] == [True, False]
+    assert [step.fresh for step in steps(await plan(text, no_cache=True))] == [True, True]
+
+
+async def test_what_is_not_fetched() -> None:
+    with pytest.raises(BaseFailed) as failed:
+        await plan(F + "ADD https://host/x /\n")
+    assert isinstance(failed.value.error, Unsupported) and failed.value.span.line == 2
+
+
+async def test_histories() -> None:
+    text = F + 'ARG A=1\nENV B=2\nRUN x\nCOPY a /\nCMD ["x"]\nWORKDIR /a\nWORKDIR b/../c\n'
+    said = [(entry.history.created_by, entry.step is None) for entry in (await plan(text)).plan.entries]
+    assert said == [
+        ("ARG A=1", True),
+        ("ENV B=2", True),
+        ("RUN |1 A=1 /bin/sh -c x # buildkit", False),
+        ("COPY a / # buildkit", False),
+        ('CMD ["x"]', True),
+        ("WORKDIR /a", False),
+        ("WORKDIR /a/c", False),
+    ]
+    classic = [entry.history.created_by for entry in (await plan(text, classic=True)).plan.entries]
+    assert classic == [
+        "/bin/sh -c #(nop)  ARG A=1",
+        "/bin/sh -c #(nop)  ENV B=2",
+        "|1 A=1 /bin/sh -c x",
+        "/bin/sh -c #(nop) COPY \0 in / ",
+        '/bin/sh -c #(nop)  CMD ["x"]',
+        "/bin/sh -c #(nop) WORKDIR /a",
+        "/bin/sh -c #(nop) WORKDIR /a/c",
+    ]
+
+
+async def test_an_argument_of_a_classic_history_is_as_it_was_written() -> None:
+    planned = await plan(F + "ENV V=1\nARG V=2\nARG A=3\nRUN x\n", arguments={"V": "4", "A": "5"}, classic=True)
+    said = [entry.history.created_by for entry in planned.plan.entries]
+    assert said[1:] == ["/bin/sh -c #(nop)  ARG V=2", "/bin/sh -c #(nop)  ARG A=3", "|1 A=5 /bin/sh -c x"]
+
+
+async def test_label_flags_are_instructions_of_a_classic_build() -> None:
+    planned = await plan(F + "LABEL l=1\n", labels={"o": "2", "l": "$x"}, classic=True)
+    assert [line.text for line in planned.lines][2:] == ["LABEL l=$x", "LABEL o=2"]
+    assert planned.plan.config["Labels"] == {"l": "$x", "o": "2"}
