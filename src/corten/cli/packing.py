@@ -21,8 +21,13 @@ _KINDS = {stat.S_IFDIR: DIRECTORY, stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHAR, st
 
 def pack(path: str, name: str, follow: bool) -> Iterator[bytes | bytearray]:
     """`path`, called `name` in the tar ("": a directory's content goes by itself). `follow` is about `path` only."""
+    yield from batched(_pieces(path, name, follow))
+
+
+def batched(pieces: Iterator[bytes]) -> Iterator[bytes | bytearray]:
+    """An archive's pieces, the small ones put together, and its end."""
     batch = bytearray()
-    for piece in _pieces(path, name, follow):
+    for piece in pieces:
         if len(piece) >= _BLOCK and not batch:
             yield piece
             continue
@@ -38,10 +43,10 @@ def _pieces(path: str, name: str, follow: bool) -> Iterator[bytes]:
     status = os.stat(path) if follow else os.lstat(path)
     links: dict[tuple[int, int], str] = {}
     if not stat.S_ISDIR(status.st_mode):
-        yield from _entry(os.path.realpath(path) if follow else path, name, status, links)
+        yield from entry(os.path.realpath(path) if follow else path, name, status, links)
         return
     if name:
-        yield from _entry(path, name, status, links)
+        yield from entry(path, name, status, links)
     waiting = [(path, name)]
     while waiting:
         directory, shown = waiting.pop()
@@ -51,29 +56,34 @@ def _pieces(path: str, name: str, follow: bool) -> Iterator[bytes]:
         for each in inside:
             inner = f"{shown}/{each.name}" if shown else each.name
             status = each.stat(follow_symlinks=False)
-            yield from _entry(each.path, inner, status, links)
+            yield from entry(each.path, inner, status, links)
             if stat.S_ISDIR(status.st_mode):
                 below.append((each.path, inner))
         waiting += reversed(below)
 
 
-def _entry(path: str, name: str, status: os.stat_result, links: dict[tuple[int, int], str]) -> Iterator[bytes]:
-    """What stands for one file; nothing for a socket. `links` are the files with several names that have one."""
+def entry(
+    path: str, name: str, status: os.stat_result, links: dict[tuple[int, int], str], whole_seconds: bool = True
+) -> Iterator[bytes]:
+    """What stands for one file; nothing for a socket. `links` are the files with several names that have one.
+
+    `whole_seconds`: times without their fraction, as Docker's client, which is no further record for each file.
+    """
     if stat.S_ISREG(status.st_mode):
         first = links.setdefault((status.st_dev, status.st_ino), name) if status.st_nlink > 1 else name
         if first != name:
-            yield _header(name, LINK, status, link=os.fsencode(first))
+            yield _header(name, LINK, status, whole_seconds, link=os.fsencode(first))
         else:
-            yield from _file(path, name)
+            yield from _file(path, name, whole_seconds)
         return
     kind = _KINDS.get(stat.S_IFMT(status.st_mode))
     if kind == SYMLINK:
-        yield _header(name, kind, status, link=os.fsencode(os.readlink(path)))
+        yield _header(name, kind, status, whole_seconds, link=os.fsencode(os.readlink(path)))
     elif kind is not None:
-        yield _header(name + "/" if kind == DIRECTORY else name, kind, status)
+        yield _header(name + "/" if kind == DIRECTORY else name, kind, status, whole_seconds)
 
 
-def _file(path: str, name: str) -> Iterator[bytes]:
+def _file(path: str, name: str, whole_seconds: bool) -> Iterator[bytes]:
     try:
         fd = os.open(path, _READ)
     except OSError as error:
@@ -83,7 +93,7 @@ def _file(path: str, name: str) -> Iterator[bytes]:
     try:
         status = os.fstat(fd)
         left = status.st_size
-        yield _header(name, REGULAR, status, size=left)
+        yield _header(name, REGULAR, status, whole_seconds, size=left)
         while left:
             piece = os.read(fd, min(left, _BLOCK)) or bytes(min(left, _BLOCK))  # it became shorter
             left -= len(piece)
@@ -93,7 +103,9 @@ def _file(path: str, name: str) -> Iterator[bytes]:
         os.close(fd)
 
 
-def _header(name: str, kind: bytes, status: os.stat_result, link: bytes = b"", size: int = 0) -> bytes:
+def _header(
+    name: str, kind: bytes, status: os.stat_result, whole_seconds: bool, link: bytes = b"", size: int = 0
+) -> bytes:
     device = kind in (CHAR, BLOCK_DEVICE)
     return write.header(
         os.fsencode(name),
@@ -102,7 +114,7 @@ def _header(name: str, kind: bytes, status: os.stat_result, link: bytes = b"", s
         uid=status.st_uid,
         gid=status.st_gid,
         size=size,
-        mtime=status.st_mtime_ns // 10**9 * 10**9,  # whole seconds, as Docker: no further record for each file
+        mtime=status.st_mtime_ns // 10**9 * 10**9 if whole_seconds else status.st_mtime_ns,
         link=link,
         major=os.major(status.st_rdev) if device else 0,
         minor=os.minor(status.st_rdev) if device else 0,

@@ -35,6 +35,9 @@ load | load, image load | Load images from a tar
 pull | pull, image pull | Get an image from a registry
 rmi | rmi, image rm, image remove | Remove images
 tag | tag, image tag | Give an image another name
+build | build, image build, builder build | Make an image of a Dockerfile
+builder_du | builder du | Show what builds left to be used again
+builder_prune | builder prune | Remove what builds left to be used again
 container_prune | container prune | Remove stopped containers
 commit | commit, container commit | Make an image of a container
 diff | diff, container diff | Show what a container changed in its file system
@@ -73,6 +76,7 @@ registry_gc | registry gc | Free what nothing in a registry needs
 """
 
 GROUPS = {
+    "builder": "Manage what builds left",
     "container": "Manage containers",
     "image": "Manage images",
     "network": "Manage networks",
@@ -85,7 +89,7 @@ GROUPS = {
 ABSENT = {
     name: hint
     for names, hint in (
-        ("build builder buildx", "images are not built here yet; build elsewhere, then 'corten pull' or 'corten load'"),
+        ("buildx", "use 'corten build' and 'corten builder'"),
         ("compose", "use 'docker compose' with DOCKER_HOST=unix:///run/corten/corten.sock"),
         ("context", "choose the engine with -H or CORTEN_HOST"),
         ("swarm node service stack config secret plugin checkpoint trust manifest", "the engine does not do that"),

@@ -58,8 +58,7 @@ def test_help_pages(corten: Corten) -> None:
     [
         (["nope"], 1, "corten: 'nope' is not a corten command.\nSee 'corten --help'\n"),
         (["container", "nope"], 1, "corten: 'container nope' is not a corten command.\nSee 'corten --help'\n"),
-        (["builder"], 1, "corten: 'builder' is not a corten command: images are not built here yet; build elsewhere"),
-        (["buildx", "ls"], 1, "corten: 'buildx' is not a corten command: images are not built here yet"),
+        (["buildx", "ls"], 1, "corten: 'buildx' is not a corten command: use 'corten build'"),
         (["help", "compose"], 1, "corten: 'compose' is not a corten command: use 'docker compose' with DOCKER_HOST="),
         (["run", "--nope"], 125, "unknown flag: --nope\nSee 'corten run --help'.\n"),
         (["container", "ls", "--nope"], 125, "unknown flag: --nope\nSee 'corten container ls --help'.\n"),
