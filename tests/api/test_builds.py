@@ -8,6 +8,7 @@ import http.server
 import io
 import json
 import re
+import socket
 import tarfile
 import threading
 from collections.abc import Iterable, Iterator
@@ -99,6 +100,7 @@ Step 3/4 : COPY a b /data/
  ---> Using cache
  ---> [0-9a-f]{12}
 Step 4/4 : CMD \["x"\]
+ ---> Using cache
  ---> ([0-9a-f]{12})
 Successfully built \1
 Successfully tagged made:1
@@ -111,12 +113,53 @@ def test_the_classic_stream(http: Connection, daemon: Daemon) -> None:
     assert shown, text(first)
     found = inspect(http, "made:1")
     assert found["Id"] == image_of(first) and found["Id"][7:19] == shown[1]
+    assert first[-3:] == [
+        {"aux": {"ID": found["Id"]}},
+        {"stream": f"Successfully built {shown[1]}\n"},
+        {"stream": "Successfully tagged made:1\n"},
+    ]
     assert (found["Config"]["Cmd"], found["RepoTags"]) == (["x"], ["made:1"])
     assert [said(daemon, "made:1", name) for name in ("said", "data/a", "data/b")] == ["hello\n", "1", "2"]
     second = build(http, FILES, "t=made:1")
     assert re.fullmatch(CACHED, text(second)), text(second)
     assert image_of(second) == image_of(first)
     assert len(daemon.engine.steps) == 2
+
+
+SETTINGS = "FROM test\nENV A=1\nLABEL l=1\nARG Q\nWORKDIR /w\nWORKDIR /\nCMD x\nRUN echo hello\nLABEL l=1\n"
+
+
+def cached(lines: Lines) -> list[str]:
+    """Steps that were in the cache."""
+    return re.findall(r"^Step \d+/\d+ : (.*)\n ---> Using cache$", text(lines), re.MULTILINE)
+
+
+def test_settings_are_cached_as_steps_are(http: Connection) -> None:
+    every = SETTINGS.splitlines()[1:]
+    assert cached(build(http, {"Dockerfile": SETTINGS})) == []
+    assert cached(build(http, {"Dockerfile": SETTINGS})) == every
+    assert cached(build(http, {"Dockerfile": SETTINGS}, f"labels={quote(json.dumps({'k': '1'}))}")) == every
+    with_label = build(http, {"Dockerfile": SETTINGS}, f"labels={quote(json.dumps({'k': '1'}))}")
+    assert cached(with_label) == [*every, "LABEL k=1"]
+    assert cached(build(http, {"Dockerfile": SETTINGS}, "nocache=1")) == []
+    other = build(http, {"Dockerfile": SETTINGS.replace("A=1", "A=2")})
+    assert cached(other) == ["WORKDIR /w"]  # the directory, which is there whatever the settings are
+    assert cached(build(http, {"Dockerfile": "FROM test\nENV A=1\nLABEL l=2\n"})) == ["ENV A=1"]
+
+
+def test_cache_from_is_all_that_a_classic_build_looks_at(http: Connection) -> None:
+    files = {"Dockerfile": SETTINGS + "COPY a /data/\nRUN --network=none echo 2\n", "a": "1"}
+    every = files["Dockerfile"].splitlines()[1:-1]
+    first = image_of(build(http, files, "t=one"))
+    again = build(http, files, f"cachefrom={quote(json.dumps(['nosuch', 'one']))}")
+    assert cached(again) == every  # of the last its line of the history says too little
+    assert image_of(again) == first
+    changed = build(http, {**files, "a": "2"}, f"t=two&cachefrom={quote(json.dumps(['one']))}")
+    assert cached(changed) == every[:-1]
+    for name in ("nosuch", "%", "test"):
+        assert cached(build(http, files, f"cachefrom={quote(json.dumps([name]))}")) == []
+    by_the_graph = build(http, files, f"trace=1&cachefrom={quote(json.dumps(['nosuch']))}")
+    assert all(name.endswith(" CACHED") for name in names(by_the_graph) if "RUN" in name)
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
@@ -138,7 +181,7 @@ def test_the_cache_is_there_after_a_restart(http: Connection, daemon: Daemon) ->
 
     read = Cache(Records(daemon.engine.store.database))
     assert {record.key for record in read.all()} == {record.key for record in daemon.engine.store.cache.all()}
-    assert len(read) == 2
+    assert len(read) == 3
 
 
 def test_what_a_step_depends_on(http: Connection, daemon: Daemon) -> None:
@@ -388,7 +431,7 @@ def test_the_cache_is_listed_and_pruned(http: Connection, daemon: Daemon) -> Non
     build(http, FILES, "t=made")
     status, usage = http.ask("GET", "/system/df")
     rows = usage["BuildCache"]
-    assert status == 200 and len(rows) == 2
+    assert status == 200 and len(rows) == 3
     first = next(row for row in rows if "RUN" in row["Description"])
     assert (first["Size"], first["Shared"], first["InUse"], first["UsageCount"]) == (6, True, False, 1)
     assert next(row for row in rows if "COPY" in row["Description"])["Parents"] == [first["ID"]]
@@ -401,7 +444,8 @@ def test_the_cache_is_listed_and_pruned(http: Connection, daemon: Daemon) -> Non
     deleted = http.ask("POST", f"/build/prune?filters={filtered}")[1]
     assert len(deleted["CachesDeleted"]) == 1 and deleted["SpaceReclaimed"] > 2
     status, deleted = http.ask("POST", "/build/prune?all=1")
-    assert deleted["CachesDeleted"] == [first["ID"]]
+    settings = next(row for row in rows if "CMD" in row["Description"])
+    assert settings["Shared"] and set(deleted["CachesDeleted"]) == {first["ID"], settings["ID"]}
     assert len(list(daemon.engine.store.trees.tree_store.keys(True))) == 1
     assert http.ask("POST", "/build/prune?filters=" + quote('{"nope": ["1"]}'))[0] == 400
 
@@ -425,6 +469,7 @@ def web(tmp_path: Any) -> Iterator[str]:
     root = tmp_path / "web"
     root.mkdir()
     (root / "Dockerfile").write_text("FROM test\nENV A=1\n")
+    (root / "file").write_text("content\n")
     (root / "context.tar.gz").write_bytes(context(FILES, "w:gz"))
     handler = functools.partial(QuietHandler, directory=str(root))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -447,6 +492,70 @@ def test_a_context_at_a_url(http: Connection, daemon: Daemon, web: str) -> None:
     assert "A=1" in inspect(http, "made")["Config"]["Env"]
     assert refused(http, b"", f"remote={web}/nothing")[0] == 404
     assert refused(http, b"", "remote=https://host/x.git%23main")[0] == 501
+
+
+CONTENT = "sha256:434728a410a78f56fc1b5899c3593436e61ab0c731e9072d95e96db290205e53"
+
+
+def test_a_file_from_the_web(http: Connection, daemon: Daemon, web: str) -> None:
+    files = {"Dockerfile": f"FROM test\nADD --checksum={CONTENT} {web}/file /d/\nADD {web}/context.tar.gz /e/\n"}
+    for query in ("t=made", "t=made&trace=1"):
+        build(http, files, query)
+        assert said(daemon, "made", "d/file") == "content\n"
+        _until(lambda: not list((daemon.root / "build/contexts").iterdir()))
+    assert cached(build(http, files)) == files["Dockerfile"].splitlines()[1:]
+
+
+def test_a_download_that_is_cancelled_leaves_nothing(http: Connection, daemon: Daemon) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x"
+        lines: Lines = []
+
+        def one() -> None:
+            connection = Connection(daemon)
+            lines.extend(build(connection, {"Dockerfile": f"FROM test\nADD {url} /\n"}, "buildid=slow"))
+            connection.close()
+
+        client = threading.Thread(target=one)
+        client.start()
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npart")
+            _until(lambda: list((daemon.root / "build/contexts").glob("*/1/x")))
+            assert http.ask("POST", "/build/cancel?id=slow")[0] == 204
+            client.join(20)
+    assert lines[-1]["error"] == "the build was cancelled: context canceled"
+    _until(lambda: not list((daemon.root / "build/contexts").iterdir()))
+
+
+def test_a_download_is_bounded(http: Connection, daemon: Daemon, web: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corten.build.downloads.ALWAYS", 7)
+    secret = web.replace("//", "//user:secret@")
+    lines = build(http, {"Dockerfile": f"FROM test\nADD {secret}/file /\n"})
+    assert lines[-1]["error"] == f"{web}/file has more than 7 bytes"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nothing /", "failed to GET {web}/nothing with status 404"),
+        (f"--checksum={CONTENT[:-1]}0 file /", f"digest mismatch {CONTENT}: {CONTENT[:-1]}0"),
+        (" /d/", "cannot determine filename for source {web}/"),
+    ],
+)
+def test_a_file_from_the_web_that_fails_its_step(
+    http: Connection, daemon: Daemon, web: str, source: str, message: str
+) -> None:
+    flag, _, rest = source.rpartition(" file ")
+    line = f"ADD {flag} {web}/file {rest}" if flag else f"ADD {web}/{source}"
+    lines = build(http, {"Dockerfile": f"FROM test\n{line}\n"})
+    assert text(lines).endswith(f"Step 2/2 : {line}\n")
+    assert lines[-1]["error"].startswith(message.format(web=web))
+    if not source.startswith(" "):
+        traced = build(http, {"Dockerfile": f"FROM test\n{line}\n"}, "trace=1")
+        assert traced[-1]["errorDetail"]["ranges"] == [[2, 2]]
+    _until(lambda: not list((daemon.root / "build/contexts").iterdir()))
 
 
 def test_what_the_checks_say(http: Connection) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import re
 import shutil
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +139,73 @@ def normal(text: str) -> list[str]:
             continue
         kept.append(line)
     return kept
+
+
+class Web(http.server.BaseHTTPRequestHandler):
+    """The same file at every path, moved from /moved, changed at a known time below /dated."""
+
+    def do_GET(self) -> None:
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "/dir/target")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        body = b"content\n"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        if self.path.startswith("/dated"):
+            self.send_header("Last-Modified", "Wed, 01 Jan 2020 10:00:00 GMT")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        return
+
+
+@pytest.fixture
+def web() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_files_from_the_web_like_dockerd(bases: Engines, web: str) -> None:
+    sources = ("a/file.txt /x/", "dated.txt /y", "q.txt?x=1 /x/", "moved /x/", "dir/ /z", "a%20b /x/", "x.git /x/")
+    adds = "".join(f"ADD {web}/{source}\n" for source in sources)
+    directory = bases[2] / "web"
+    directory.mkdir()
+    (directory / "Dockerfile").write_text(
+        f"FROM base\n{adds}ADD --chown=3:4 {web}/dated /o/\nRUN ls -lnd /x /y /z /o; ls -ln /x /o\n"
+    )
+    theirs, ours = (built(client, directory, []) for client in bases[:2])
+    assert (theirs["code"], ours["code"]) == (0, 0), (theirs["said"], ours["said"])
+    shown = [[line for line in found["lines"] if line.startswith("-")] for found in (theirs, ours)]
+    assert len(shown[0]) == 8 and shown[0] == shown[1]
+
+
+CACHED = (
+    "FROM base\nENV A=1\nLABEL l=1\nARG Q\nWORKDIR /cached\nWORKDIR /\nCMD x\nRUN echo > made\nLABEL l=1\nCOPY a /\n"
+)
+
+
+def test_the_same_steps_are_cached(bases: Engines) -> None:
+    directory = bases[2] / "cached"
+    directory.mkdir()
+    (directory / "Dockerfile").write_text(CACHED)
+    (directory / "a").write_text("a")
+    builds = ("-t one", "-t two", "--label k=1", "--label k=1", "--cache-from two", "--cache-from nosuch", "--no-cache")
+    theirs, ours = ([cached(client, directory, flags) for flags in builds] for client in bases[:2])
+    every = CACHED.splitlines()[1:]
+    assert theirs == [[], every, every, [*every, "LABEL k=1"], every, [], []]
+    assert ours == theirs
+
+
+def cached(client: Client, directory: Path, flags: str) -> list[str]:
+    command = [*client.command, "build", "--network", "none", *flags.split(), str(directory)]
+    done = execute(command, timeout=100, env={**client.env, "DOCKER_BUILDKIT": "0"})
+    assert done.code == 0, done.err
+    return re.findall(r"^Step \d+/\d+ : (.*)\n ---> Using cache$", done.out, re.MULTILINE)

@@ -73,8 +73,8 @@ async def _downloaded(call: Call, url: str) -> tuple[Context | None, bytes | Non
     """The context at a URL: a tar, or a Dockerfile without one."""
     if not url.startswith(("http://", "https://")) or url.partition("#")[0].endswith(".git"):
         raise Unsupported(f"a context from git is not supported yet: {url[:200]}")
-    async with call.engine.images.download(url) as body:
-        head = b""
+    async with call.engine.images.download(url) as found:
+        head, body = b"", found.pieces
         async for piece in body:
             head += piece
             if len(head) >= _HEAD:
@@ -220,14 +220,14 @@ class _Shown:
         if not self._classic:
             self.lines.put(traced(event), isinstance(event, Log))
         elif isinstance(event, ClassicText) and not self._quiet:
+            if event.image:
+                self.lines.put({"aux": {"ID": event.image}})
             self.lines.put({"stream": event.text}, output=True)
 
     def end(self, made: Made) -> list[Json]:
         if not self._classic:
             return [{"aux": {"ID": made.id, "Digest": made.digest}}]
-        if self._quiet:
-            return [{"stream": f"{made.id}\n"}]
-        return [{"aux": {"ID": made.id}}]
+        return [{"stream": f"{made.id}\n"}] if self._quiet else []
 
     def error(self, error: Exception) -> Json:
         return _error(error, self._classic)

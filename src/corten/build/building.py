@@ -8,9 +8,12 @@ from contextlib import contextmanager
 
 from corten.build import export, variables
 from corten.build.bases import Bases
+from corten.build.cache_images import cache_images
 from corten.build.classic import ClassicStream
+from corten.build.contexts import Contexts
 from corten.build.contract import BuildRequest, ClassicText, Client, Status, Trace, Warning, Worker
 from corten.build.definition import DEFINITION, Definition, load
+from corten.build.downloads import Downloads
 from corten.build.export import Made
 from corten.build.keys import digest
 from corten.build.parts import Parts
@@ -33,6 +36,7 @@ class Building:
         self,
         images: Images,
         parts: Parts,
+        contexts: Contexts,
         workers: Callable[[Lease, Collection[str]], Worker],
         request: BuildRequest,
         client: Client,
@@ -41,6 +45,7 @@ class Building:
         _refuse(request)
         self._images = images
         self._parts = parts
+        self._contexts = contexts
         self._workers = workers
         self._request = request
         self._client = client
@@ -73,8 +78,24 @@ class Building:
             classic.begin()
         worker = self._workers(lease, ("network.host",) if request.network == "host" else ())
         sentence = returned if request.classic else did_not_complete
-        solver = Solver(planned.plan, self._client, worker, self._parts, lease, trace, definition.failed, sentence)
-        states = await solver.run()
+        earlier = await cache_images(self._images, self._parts.cache, request, lease)
+        downloads = Downloads(self._contexts, self._images.download)
+        solver = Solver(
+            planned.plan,
+            self._client,
+            downloads,
+            worker,
+            self._parts,
+            lease,
+            trace,
+            definition.failed,
+            sentence,
+            earlier,
+        )
+        try:
+            states = await solver.run()
+        finally:
+            await downloads.close()
         image = export.made(planned.plan, states, self._platform, variables.epoch(request.arguments))
         if request.store:
             await self._store(image, trace, lease)

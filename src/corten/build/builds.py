@@ -114,7 +114,7 @@ class Builds:
     def _building(self, request: BuildRequest, client: Client, trace: Trace) -> Building:
         from corten.build.building import Building  # much of the builder is loaded with the first build
 
-        return Building(self._images, self._parts, self._workers, request, client, trace)
+        return Building(self._images, self._parts, self.contexts, self._workers, request, client, trace)
 
     async def discard(self, image: str) -> None:
         """Remove an image that was made by a build, unless it has a name or is in use."""

@@ -104,7 +104,7 @@ class ClassicStream:
         """The last lines. `names` in their familiar form."""
         short = id.removeprefix("sha256:")[:12]
         self._say(f" ---> {short}\n")
-        self._say(f"Successfully built {short}\n")
+        self._trace(ClassicText(f"Successfully built {short}\n", id))
         for name in names:
             self._say(f"Successfully tagged {name}\n")
 

@@ -59,6 +59,16 @@ class Contexts:
         Raises Invalid for what is no tar or has an entry that is refused, Corrupt when it breaks off, Exhausted when
         the disk is full, Unavailable when there are as many contexts as there may be.
         """
+        context = await self.empty()
+        try:
+            await self._unpack(context.directory, body)
+        except BaseException:
+            await context.remove()
+            raise
+        return context
+
+    async def empty(self) -> Context:
+        """A context without files, for the caller to `remove`. Raises Unavailable when there are as many as may be."""
         if len(self._held) >= _LIMIT:
             raise Unavailable(f"{_LIMIT} builds have their context here already; try again when one has ended")
         context = Context(self, self._root, secrets.token_hex(16))
@@ -66,7 +76,6 @@ class Contexts:
         try:
             os.makedirs(context.directory, 0o700)
             os.chmod(context.directory, 0o755)
-            await self._unpack(context.directory, body)
         except BaseException:
             await context.remove()
             raise

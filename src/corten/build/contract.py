@@ -166,9 +166,11 @@ class Warning:
 
 @dataclass(frozen=True, slots=True)
 class ClassicText:
-    """A line of the classic builder's stream ("Step 1/2 : FROM x", " ---> Running in x"). Only that face shows it."""
+    """A line of the classic builder's stream ("Step 1/2 : FROM x", " ---> Running in x"). Only that face shows it.
+    `image` is the id of the image that it is the first to name, "" for another line."""
 
     text: str
+    image: str = ""
 
 
 Event = Vertex | Status | Log | Warning | ClassicText

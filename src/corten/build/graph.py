@@ -2,7 +2,10 @@
 
     Base      an image's files, or no files (scratch)
     Local     files of the client, by a source
+    Remote    one file, by a URL
     Step      one more layer: what a RUN, COPY, ADD or WORKDIR makes of the tree of its parent
+
+Of the classic builder's steps are also those that only change the configuration (`Settings`).
 
 A step's work is the contract's (`RunStep`, `CopyStep`) with None in place of every tree: `origins` are the nodes that
 give these trees, in the order of its mounts or sources.
@@ -46,18 +49,45 @@ class Local:
 
 
 @dataclass(eq=False, slots=True)
+class Remote:
+    """`file` is the name of the file, "" when it has none; `checksum` a digest that it must have, or ""; `lines` are
+    those that name it."""
+
+    digest: str
+    name: str
+    url: str
+    file: str
+    checksum: str
+    lines: tuple[int, int]
+    inputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The work of a step without any, which is cached or not all the same: `digest` is of all that an image says behind
+    it."""
+
+    digest: str
+
+
+Work = RunStep | CopyStep | Settings
+
+
+@dataclass(eq=False, slots=True)
 class Step:
     """`lines` are its first and last line in the Dockerfile. `unkeyed` are variables (NAME=VALUE) that its process
-    gets and its key does not have: proxies. `fresh`: what was made before is not looked for."""
+    gets and its key does not have: proxies. `fresh`: what was made before is not looked for. `said` is its line in an
+    image's history, "" when another step may have the same and do something else."""
 
     digest: str
     name: str
     parent: Base | Step
-    work: RunStep | CopyStep
+    work: Work
     origins: tuple[Node | None, ...]
     lines: tuple[int, int]
     unkeyed: tuple[str, ...] = ()
     fresh: bool = False
+    said: str = ""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -65,7 +95,7 @@ class Step:
         return tuple(dict.fromkeys(node.digest for node in (self.parent, *self.origins) if node is not None))
 
 
-Node = Base | Local | Step
+Node = Base | Local | Remote | Step
 
 
 COPIED = "\0"  # in a line of the history: what a COPY brought, known when it is done
@@ -101,8 +131,10 @@ class Plan:
     author: str = ""
 
 
-def with_trees(work: RunStep | CopyStep, trees: tuple[Tree | None, ...]) -> RunStep | CopyStep:
+def with_trees(work: Work, trees: tuple[Tree | None, ...]) -> Work:
     """The work with its trees in place, `trees` in the order of `Step.origins`."""
+    if isinstance(work, Settings):
+        return work
     if isinstance(work, CopyStep):
         return replace(work, sources=tuple(replace(each, tree=tree) for each, tree in zip(work.sources, trees)))
     mounts = []

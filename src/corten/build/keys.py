@@ -77,6 +77,16 @@ def copy(parent: str, step: CopyStep, sums: Sequence[str]) -> str:
     return digest("copy", parent, step.target, how, list(sums))
 
 
+def settings(parent: str, digest_: str) -> str:
+    """Of a step that only changes the configuration: `digest_` is of all that an image says behind it."""
+    return digest("settings", parent, digest_)
+
+
+def said(history: Sequence[str], config: Any, author: str) -> str:
+    """A digest of all that an image says."""
+    return digest("said", _texts(history), config, author)
+
+
 def source(matched: Matched, exclude: Sequence[str], parents: bool) -> str | None:
     """A name for the checksum of sources in a stage's tree, which never changes; None for those of a client."""
     if not isinstance(matched.tree, StageTree) or matched.tree.top is None or matched.content:

@@ -17,6 +17,7 @@ from corten.build import variables
 from corten.build.contract import BuildRequest
 from corten.build.graph import Base, Line, Local, Node, Plan, Step
 from corten.build.keys import digest
+from corten.build.remote import is_web
 from corten.build.stage import Stage
 from corten.errors import CortenError, Unsupported
 from corten.images.images import Image
@@ -197,10 +198,8 @@ class Planner:
                     node = await self._node(named)
                 return tuple(self._followed(node, path) for path in found.sources)
             case d.Add():
-                for path in found.sources:
-                    if "://" in path or path.startswith("git@"):
-                        raise Unsupported(f"ADD {path}: what is not in the context is not fetched yet")
-                return tuple(self._followed(self._local("context"), path) for path in found.sources)
+                own = [None if is_web(path) else self._local("context") for path in found.sources]
+                return tuple(self._followed(node, path) for node, path in zip(own, found.sources))
             case d.Run():
                 return tuple([await self._mounted(mount) for mount in mounts])
         return ()

@@ -1,6 +1,6 @@
 """Doing what a plan says: one task for each node, each beginning when what it needs is there.
 
-    solver = Solver(plan, client, parts, lease, trace, failed)
+    solver = Solver(plan, client, downloads, worker, parts, lease, trace, failed)
     states = await solver.run()
 
 The first error cancels the other tasks, and is raised when all have ended. Steps of other builds with the same key are
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from corten.build import keys
 from corten.build.cache import Record
+from corten.build.cache_images import CacheImages
 from corten.build.contract import (
     Bind,
     BuildFailed,
@@ -36,7 +37,8 @@ from corten.build.contract import (
     Vertex,
     Worker,
 )
-from corten.build.graph import Base, Local, Node, Plan, Step, with_trees
+from corten.build.downloads import Downloads
+from corten.build.graph import COPIED, Base, Local, Node, Plan, Remote, Settings, Step, Work, with_trees
 from corten.build.parts import Parts
 from corten.errors import CortenError
 from corten.spec.dockerfile.texts import quoted
@@ -52,7 +54,8 @@ B = TypeVar("B")
 @dataclass(frozen=True, slots=True)
 class State:
     """A stage's tree behind a step. `created` is when its topmost layer was made, seconds since the epoch, 0 in a base;
-    `added` whether the step has added one, `copied` what a COPY brought, in the classic builder's words."""
+    `added` whether the step has added one, `copied` what a COPY brought, in the classic builder's words. `history` is
+    what an image says of how it came to be, base and all."""
 
     identity: str = ""
     diff_ids: tuple[str, ...] = ()
@@ -61,21 +64,22 @@ class State:
     created: float = 0
     added: bool = False
     copied: str = ""
+    history: tuple[str, ...] = ()
 
-    def over(self, record: Record, sums: Sequence[str]) -> State:
-        """With what a record adds. `sums` are the checksums of its sources."""
-        layer = record.layer
-        copied = f"{'file' if len(sums) == 1 else 'multi'}:{''.join(sums[:1]).removeprefix('sha256:')}"
+    def over(self, layer: Layer, created: float, copied: str, said: str) -> State:
+        """With what a step adds, whose line in the history is `said`."""
+        history = (*self.history, said)
         if layer.blob is None:
-            return replace(self, added=False, copied=copied)
+            return replace(self, added=False, copied=copied, history=history)
         return State(
             keys.identity(self.identity, layer),
             (*self.diff_ids, layer.diff_id),
             (*self.blobs, layer.blob),
             layer.tree,
-            record.created,
+            created,
             True,
             copied,
+            history,
         )
 
 
@@ -95,27 +99,32 @@ def returned(args: Sequence[str], status: int) -> str:
 
 
 class Solver:
-    """`lease` keeps what the build needs; `failed` makes the error of a step, `sentence` what it says of a RUN."""
+    """`lease` keeps what the build needs; `failed` makes the error of a step, `sentence` what it says of a RUN.
+    `earlier`, where it is given, takes the place of the cache when it is asked what earlier builds have made."""
 
     def __init__(
         self,
         plan: Plan,
         client: Client,
+        downloads: Downloads,
         worker: Worker,
         parts: Parts,
         lease: Lease,
         trace: Trace,
         failed: Failure,
         sentence: Sentence = did_not_complete,
+        earlier: CacheImages | None = None,
     ) -> None:
         self._plan = plan
         self._client = client
+        self._downloads = downloads
         self._worker = worker
         self._parts = parts
         self._lease = lease
         self._trace = trace
         self._failed = failed
         self._sentence = sentence
+        self._earlier = earlier
         self._tasks: dict[Node, asyncio.Task[State | SourceTree]] = {}
 
     async def run(self) -> dict[Node, State]:
@@ -137,9 +146,11 @@ class Solver:
                 return self._base(node)
             case Local():
                 return await self._vertex(node, lambda begin: self._local(node, begin))
+            case Remote():
+                return await self._vertex(node, lambda begin: self._remote(node, begin))
         return await self._vertex(node, lambda begin: self._step(node, begin))
 
-    async def _vertex(self, node: Local | Step, work: Callable[[Begin], Coroutine[Any, Any, R]]) -> R:
+    async def _vertex(self, node: Local | Remote | Step, work: Callable[[Begin], Coroutine[Any, Any, R]]) -> R:
         """What `work` gives, with the vertex's events around it: it begins when `work` says so, and was there already
         when that is never said."""
         vertex = Vertex(node.digest, node.name, _inputs(node))
@@ -169,11 +180,11 @@ class Solver:
         end()
         return result
 
-    def _failure(self, node: Local | Step, error: Exception) -> Exception:
-        lines = node.lines if isinstance(node, Step) else (0, 0)
+    def _failure(self, node: Local | Remote | Step, error: Exception) -> Exception:
+        lines = (0, 0) if isinstance(node, Local) else node.lines
         if isinstance(error, StepFailed) and isinstance(node, Step) and isinstance(node.work, RunStep):
             return self._failed(self._sentence(node.work.args, error.status), lines, node.digest, error.status)
-        if isinstance(error, CortenError) and isinstance(node, Step):
+        if isinstance(error, CortenError) and not isinstance(node, Local):
             return self._failed(str(error), lines, node.digest, 0)
         return error
 
@@ -200,7 +211,8 @@ class Solver:
         layers = record.layers if record is not None else ()
         self._lease.add("blob", *(layer.digest for layer in layers))
         self._lease.add("snapshot", *(record.chain if record is not None else ()))
-        return State(image.chain_id or "", image.config.diff_ids, layers, image.chain_id)
+        history = tuple(entry.created_by for entry in image.config.history)
+        return State(image.chain_id or "", image.config.diff_ids, layers, image.chain_id, history=history)
 
     async def _local(self, node: Local, begin: Begin) -> SourceTree:
         began = time.time()
@@ -211,26 +223,45 @@ class Solver:
 
         return await self._client.tree(node.source, node.wanted, node.exclude, received)
 
+    async def _remote(self, node: Remote, begin: Begin) -> SourceTree:
+        began = time.time()
+        begin()
+
+        def received(count: int) -> None:
+            self._trace(Status("downloading", node.digest, count, started=began))
+
+        return await self._downloads.fetch(node, received)
+
     # ------------------------------------------------------------------------------------------------------- a step
 
     async def _step(self, node: Step, begin: Begin) -> State:
         parent, (work, sums, sources) = await _both(self._state(node.parent), self._sources(node))
         key = _key(parent.identity, work, sums)
+        copied = f"{'file' if len(sums) == 1 else 'multi'}:{''.join(sums[:1]).removeprefix('sha256:')}"
+        said = node.said.replace(COPIED, copied)
         async with self._parts.locks.lock(key):
-            if not node.fresh:
-                found = self._parts.cache.find(key, parent.top or "", self._here)
-                if found is not None:
-                    return parent.over(found, sums)
-            begin()
-            layer = await self._do(node, parent, work)
-            return parent.over(self._kept(node, key, parent, layer, sources), sums)
+            found = None if node.fresh else self._found(key, parent, said)
+            if found is None:
+                begin()
+                record = self._kept(node, key, parent, await self._do(node, parent, work), sources)
+                found = record.layer, record.created
+            return parent.over(*found, copied, said)
 
-    async def _sources(self, node: Step) -> tuple[RunStep | CopyStep, list[str], dict[str, str]]:
+    def _found(self, key: str, parent: State, said: str) -> tuple[Layer, float] | None:
+        """What an earlier build has made, and when."""
+        if self._earlier is not None:
+            return self._earlier.find(parent.history, parent.diff_ids, said, self._here)
+        record = self._parts.cache.find(key, parent.top or "", self._here)
+        return (record.layer, record.created) if record is not None else None
+
+    async def _sources(self, node: Step) -> tuple[Work, list[str], dict[str, str]]:
         """The work with its trees, and their checksums, which need not wait for the parent."""
         work = with_trees(node.work, tuple([await self._tree(origin) for origin in node.origins]))
         return work, *await self._sums(work)
 
-    async def _do(self, node: Step, parent: State, work: RunStep | CopyStep) -> Layer:
+    async def _do(self, node: Step, parent: State, work: Work) -> Layer:
+        if isinstance(work, Settings):
+            return Layer("", "", "", 0, None)
         if isinstance(work, CopyStep):
             return await self._worker.copy(parent.diff_ids, work)
 
@@ -252,12 +283,12 @@ class Solver:
     def _here(self, layer: Layer) -> bool:
         return self._parts.here(layer, self._lease)
 
-    async def _sums(self, work: RunStep | CopyStep) -> tuple[list[str], dict[str, str]]:
+    async def _sums(self, work: Work) -> tuple[list[str], dict[str, str]]:
         """Checksums of its sources or mounts, in their order, and those among them that never change, by name."""
         asked: list[tuple[Matched | None, Sequence[str], bool]] = []
         if isinstance(work, CopyStep):
             asked += [(matched, work.exclude, work.parents) for matched in work.sources]
-        else:
+        elif isinstance(work, RunStep):
             asked += [(_shown(mount) if isinstance(mount, Bind) else None, (), False) for mount in work.mounts]
         sums, sources = [], {}
         for matched, exclude, parents in asked:
@@ -276,8 +307,14 @@ def _shown(mount: Bind) -> Matched:
     return Matched(mount.tree, (mount.path or "/",))
 
 
-def _key(parent: str, work: RunStep | CopyStep, sums: Sequence[str]) -> str:
-    return keys.copy(parent, work, sums) if isinstance(work, CopyStep) else keys.run(parent, work, sums)
+def _key(parent: str, work: Work, sums: Sequence[str]) -> str:
+    match work:
+        case RunStep():
+            return keys.run(parent, work, sums)
+        case CopyStep():
+            return keys.copy(parent, work, sums)
+        case Settings():
+            return keys.settings(parent, work.digest)
 
 
 def _inputs(node: Node) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from corten.build import variables
+from corten.build import keys, remote, variables
 from corten.build.contract import (
     Bind,
     BuildRequest,
@@ -31,13 +31,16 @@ from corten.build.contract import (
     StepMount,
     Tmpfs,
 )
-from corten.build.graph import COPIED, Base, Entry, Line, Node, Step
+from corten.build.graph import COPIED, Base, Entry, Line, Node, Remote, Settings, Step
 from corten.build.keys import digest
 from corten.errors import Unsupported
+from corten.registry.client import archives
+from corten.spec.digest import is_digest
 from corten.spec.dockerfile import commands as c
 from corten.spec.dockerfile import instructions as d
 from corten.spec.dockerfile import mounts as m
 from corten.spec.dockerfile.errors import DockerfileError
+from corten.spec.dockerfile.glob import literal
 from corten.spec.dockerfile.ports import exposed
 from corten.spec.dockerfile.scope import PATH, Scope
 from corten.spec.dockerfile.stages import Stage as Planned
@@ -122,10 +125,15 @@ class Stage:
             self._run(found, origins, mounts)
         else:
             self._do(found, origins)
-        step = self.node if self.node is not before and isinstance(self.node, Step) else None
         # An ARG of a classic history has the value that it was written with.
         written = isinstance(found, d.Arg) and self._request.classic
         said = self._history(instruction if written else found)
+        if self.node is before and self._request.classic:
+            span = instruction.written.span
+            self._settings(instruction.written.text, said, (span.line, span.end))
+        step = self.node if self.node is not before and isinstance(self.node, Step) else None
+        if step is not None and _all_said(found):
+            step.said = said
         comment = "" if self._request.classic else c.COMMENT
         self.entries.append(Entry(History("", said, "", comment, step is None), step))
         self.lines.append(Line(instruction.written.text, step))
@@ -136,8 +144,10 @@ class Stage:
             text = f"LABEL {key}={value}"
             self._update("Labels", {key: value})
             prefix = " ".join(self._shell)
-            self.entries.append(Entry(History("", f"{prefix} #(nop)  {text}", "", "", True)))
-            self.lines.append(Line(text, None))
+            said = f"{prefix} #(nop)  {text}"
+            step = self._settings(text, said)
+            self.entries.append(Entry(History("", said, "", "", True), step))
+            self.lines.append(Line(text, step))
 
     def _do(self, found: d.Instruction, origins: tuple[Node | None, ...]) -> None:
         match found:
@@ -231,9 +241,20 @@ class Stage:
     ) -> None:
         name = self.label(self._row(found))
         span = found.written.span
-        fresh = self._request.no_cache or self._name in self._request.no_cache_stages
         id = digest("vertex", self.number, self._count, len(self.entries), name)
-        self.node = Step(id, name, self.node, work, origins, (span.line, span.end), unkeyed, fresh)
+        self.node = Step(id, name, self.node, work, origins, (span.line, span.end), unkeyed, self._fresh)
+
+    def _settings(self, text: str, said: str, lines: tuple[int, int] = (0, 0)) -> Step:
+        """The step of an instruction that only changes the configuration, as it is behind it."""
+        history = [*(entry.history.created_by for entry in self.entries), said]
+        work = Settings(keys.said(history, self.config, self.author))
+        id = digest("vertex", self.number, self._count, len(self.entries), text)
+        self.node = Step(id, text, self.node, work, (), lines, (), self._fresh, said)
+        return self.node
+
+    @property
+    def _fresh(self) -> bool:
+        return self._request.no_cache or self._name in self._request.no_cache_stages
 
     def _row(self, found: d.Instruction) -> str:
         """Its line as a progress display has it, variables in place."""
@@ -297,8 +318,46 @@ class Stage:
         slash = path.endswith(("/", "/.")) or path == "."
         return joined + "/" if slash and joined != "/" else joined
 
+    def _remotes(self, found: d.Copy | d.Add, origins: tuple[Node | None, ...]) -> tuple[Node | None, ...]:
+        """With those in place that are fetched from the web."""
+        if isinstance(found, d.Copy):
+            if not found.source and any(map(remote.is_web, found.sources)):
+                raise DockerfileError("source can't be a URL for COPY", found.written.span)
+            return origins
+        self._refuse(found)
+        span, nodes = found.written.span, list(origins)
+        for at, url in enumerate(found.sources):
+            if remote.is_web(url):
+                id = digest("remote", self.number, len(self.entries), at, url)
+                file = remote.file_name(url, found.target, self._request.classic)
+                nodes[at] = Remote(id, archives.shown(url), url, file, found.checksum, (span.line, span.end))
+        return tuple(nodes)
+
+    def _refuse(self, found: d.Add) -> None:
+        """Raises DockerfileError, Unsupported for what cannot be fetched."""
+        git = [source for source in found.sources if remote.is_git(source)]
+        if git and not self._request.classic:
+            raise Unsupported(f"ADD {archives.shown(git[0])}: sources from git are not supported yet")
+        web = [source for source in found.sources if remote.is_web(source)]
+        if web and len(web) < len(found.sources) + len(found.heredocs) and found.unpack is None:
+            raise Unsupported("ADD of both URLs and files in one instruction is not supported: give them one each")
+        if found.checksum:
+            problem = ""
+            if len(found.sources) != 1:
+                problem = "checksum can't be specified for multiple sources"
+            elif not web:
+                problem = "checksum can't be specified for non-HTTP(S) sources"
+            elif not (is_digest(found.checksum) and found.checksum.startswith("sha256:")):
+                problem = f"invalid checksum digest format: {found.checksum[:100]!r}"
+            if problem:
+                raise DockerfileError(problem, found.written.span)
+
     def _copy(self, found: d.Copy | d.Add, origins: tuple[Node | None, ...]) -> None:
-        sources = tuple(Matched(None, (path,)) for path in found.sources)
+        origins = self._remotes(found, origins)
+        sources = tuple(
+            Matched(None, (literal(node.file) if isinstance(node, Remote) else path,))
+            for path, node in zip(found.sources, origins)
+        )
         sources += tuple(Matched(None, (doc.name,), {doc.name: doc.text.encode()}) for doc in found.heredocs)
         several = len(sources) > 1 and not found.target.endswith("/")
         work = CopyStep(
@@ -309,7 +368,7 @@ class Stage:
             exclude=found.exclude,
             parents=isinstance(found, d.Copy) and found.parents,
             link=found.link,
-            unpack=isinstance(found, d.Add) and found.unpack is not False,
+            unpack=isinstance(found, d.Add) and _unpacks(found),
             times=variables.epoch(self._request.arguments),
         )
         if several and self._request.classic:
@@ -329,6 +388,23 @@ class Stage:
             CopyStep((), self.config["WorkingDir"] + "/", owner=owner, times=variables.epoch(self._request.arguments)),
             (),
         )
+
+
+def _unpacks(found: d.Add) -> bool:
+    """Archives from the web are files unless it is said."""
+    return not any(map(remote.is_web, found.sources)) if found.unpack is None else found.unpack
+
+
+def _all_said(found: d.Instruction) -> bool:
+    """Whether the line of a classic history says all that an instruction does."""
+    match found:
+        case d.Run():
+            return not (found.mounts or found.heredocs or found.network != "default")
+        case d.Add():
+            return not (found.mode or found.link or found.exclude or found.unpack is not None)
+        case d.Copy():
+            return not (found.mode or found.link or found.exclude or found.parents)
+    return True
 
 
 def _exposed(found: d.Expose) -> tuple[str, ...]:

@@ -26,7 +26,8 @@ def id_of(record: Record) -> str:
 
 
 def rows(records: Collection[Record], store: ImageStore) -> list[Json]:
-    """Newest use first. `Shared`: an image has its layer. `InUse`: a build under way needs it."""
+    """Newest use first. `Shared`: an image has its layer, or what a step without
+    one has left as it was. `InUse`: a build under way needs it."""
     shared = {name for image in store.records.all() for name in image.chain}
     leased = store.leases.held("snapshot", {record.layer.tree for record in records})
     parents = {record.layer.tree: id_of(record) for record in records if record.layer.tree}
@@ -37,7 +38,7 @@ def rows(records: Collection[Record], store: ImageStore) -> list[Json]:
             "Type": "regular",
             "Description": record.description,
             "InUse": record.layer.tree in leased,
-            "Shared": record.layer.tree in shared,
+            "Shared": record.tree in shared,
             "Size": record.layer.size,
             "CreatedAt": times.rfc3339(int(record.created * SECOND)),
             "LastUsedAt": times.rfc3339(int(record.used * SECOND)),

@@ -335,9 +335,9 @@ class Images:
             opened, origin = nullcontext(source), SENT
         return self._importer.import_(opened, origin, name, message, changes, platform)
 
-    def download(self, url: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """What is at an address of the web, as it comes. Raises Invalid for what is none, and `archives.archive`'s."""
-        return self._registry.archive(archives.address(url))
+    def download(self, url: str) -> AbstractAsyncContextManager[archives.Download]:
+        """What is at an address of the web, as it comes. Raises Invalid for what is none, and `archives.download`'s."""
+        return self._registry.download(archives.address(url))
 
     def _imported(self, id: str, name: str) -> None:
         self.publish("import", id, {"name": name or id})

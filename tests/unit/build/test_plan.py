@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from build_plans import Images, copies, env, image_env, plan, runs, steps
 from corten.build.contract import Bind, CacheMount, Secret, Ssh, Tmpfs
-from corten.build.graph import Base, Local
+from corten.build.graph import Base, Local, Remote
 from corten.build.plan import BaseFailed
+from corten.build.remote import file_name
 from corten.errors import Invalid, Unsupported
 from corten.spec.dockerfile.errors import DockerfileError
 
@@ -309,10 +311,68 @@ async def test_no_cache_of_a_stage() -> None:
     assert [step.fresh for step in steps(await plan(text, no_cache=True))] == [True, True]
 
 
-async def test_what_is_not_fetched() -> None:
-    with pytest.raises(BaseFailed) as failed:
-        await plan(F + "ADD https://host/x /\n")
-    assert isinstance(failed.value.error, Unsupported) and failed.value.span.line == 2
+def remotes(planned: Any) -> list[Remote]:
+    return [node for node in planned.plan.nodes if isinstance(node, Remote)]
+
+
+async def test_what_is_fetched() -> None:
+    digest = "sha256:" + "a" * 64
+    text = F + f"ARG U=https://u:p@host/a%20[b\nADD --checksum={digest} $U /x/\n"
+    planned = await plan(text)
+    (remote,) = remotes(planned)
+    assert (remote.name, remote.file) == ("https://host/a%20[b", "a [b")
+    assert (remote.url, remote.checksum, remote.lines) == ("https://u:p@host/a%20[b", digest, (3, 3))
+    (copy,) = copies(planned)
+    assert copy.sources[0].paths == ("a \\[b",) and not copy.unpack
+    assert not any(isinstance(node, Local) for node in planned.plan.nodes)
+    assert copies(await plan(F + "ADD --unpack https://host/x.tgz /\n"))[0].unpack
+    assert len(remotes(await plan(F + "ADD https://host/x http://host/y.git /d/\n", classic=True))) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("COPY https://host/x /", "source can't be a URL for COPY"),
+        ("ADD --checksum=sha256:1 https://host/x /", "invalid checksum digest format: 'sha256:1'"),
+        (f"ADD --checksum=sha256:{'a' * 64} x /", "checksum can't be specified for non-HTTP(S) sources"),
+        (
+            f"ADD --checksum=sha256:{'a' * 64} http://h/x http://h/y /",
+            "checksum can't be specified for multiple sources",
+        ),
+        (
+            "ADD https://user:secret@host/x.git#main /",
+            "ADD https://host/x.git#main: sources from git are not supported yet",
+        ),
+        ("ADD git@host:x /", "ADD git@host:x: sources from git are not supported yet"),
+        (
+            "ADD a https://host/x /d/",
+            "ADD of both URLs and files in one instruction is not supported: give them one each",
+        ),
+    ],
+)
+async def test_what_is_not_fetched(text: str, message: str) -> None:
+    with pytest.raises((DockerfileError, Unsupported), match=re.escape(message)):
+        await plan(F + text + "\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "classic", "other"),
+    [
+        ("http://h/a/b.txt?q=1#f", "b.txt", "b.txt"),
+        ("http://h/a%2fb%20c", "b c", "b c"),
+        ("http://h/dir/", "", "dir"),
+        ("http://h", "", "__unnamed__"),
+        ("http://h/", "", "__unnamed__"),
+        ("http://h/a/%2e%2e", "", "__unnamed__"),
+        ("http://h/%00", "", "__unnamed__"),
+        (f"http://h/{'n' * 256}", "", "__unnamed__"),
+        ("http://[h/x", "", "__unnamed__"),
+    ],
+)
+def test_names_of_files_of_the_web(url: str, classic: str, other: str) -> None:
+    assert file_name(url, "/t/", True) == classic
+    assert file_name(url, "/t/", False) == file_name(url, "/t", False) == other
+    assert file_name(url, "/t", True) == (classic or "__unnamed__")
 
 
 async def test_histories() -> None:

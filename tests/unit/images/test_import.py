@@ -104,3 +104,20 @@ async def test_no_server_to_import_from(store: Store) -> None:
     for nonsense in ("ftp://x/y", "file:///etc/passwd", "http://", "http://x:99999/", "http://x y/", "http://[x/"):
         with pytest.raises(Invalid, match="is no http:// or https:// URL"):
             store.images.import_(nonsense)
+
+
+@pytest.mark.parametrize(("said", "seconds"), [
+    ("Wed, 01 Jan 2020 10:00:00 GMT", 1577872800),
+    ("Wed, 01 Jan 2020 12:00:00 +0200", 1577872800),
+    ("Mon, 01 Jan 1900 10:00:00 GMT", 0),
+    ("yesterday", 0),
+    (None, 0),
+])  # fmt: skip
+async def test_when_a_file_was_modified(store: Store, server: Scripted, said: str | None, seconds: int) -> None:
+    async def before(request: web.Request) -> web.StreamResponse | None:
+        return web.Response(body=b"content", headers={"Last-Modified": said} if said else {})
+
+    server.before = before
+    async with store.images.download(f"http://{server.host}/x") as found:
+        assert b"".join([piece async for piece in found.pieces]) == b"content"
+        assert found.modified == seconds

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from corten.build.contract import Matched, StageTree
 from corten.build.work.rooms import Rooms, view_of
+from corten.spec.dockerfile.glob import literal
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
 
@@ -33,14 +34,9 @@ def described(rooms: Rooms, matched: Sequence[Matched]) -> Iterator[Json]:
                 name = path.strip("/").rpartition("/")[2]
                 (directory / name).write_bytes(source.content[path])
                 os.chmod(directory / name, 0o644)
-                sources.append({"tree": len(trees), "paths": [_literal(name)], "owned": False})
+                sources.append({"tree": len(trees), "paths": [literal(name)], "owned": False})
                 trees.append(Mount("bind", str(directory), "/", ("bind", "ro")).entry())
         yield {"trees": trees, "sources": sources}
     finally:
         if place.exists():
             shutil.rmtree(place)
-
-
-def _literal(name: str) -> str:
-    """A pattern that means this very name."""
-    return "".join(f"\\{character}" if character in "*?[\\" else character for character in name)

@@ -1,9 +1,11 @@
-"""An archive at an address of the web, for `import`: one GET, redirects followed, the body as it comes."""
+"""What is at an address of the web, for `import` and builds: one GET, redirects followed, the body as it comes."""
 
 from __future__ import annotations
 
+import email.utils
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -24,7 +26,7 @@ def address(text: str) -> str:
     """The URL that `text` names, see `completed`. Raises Invalid."""
     url = completed(text)
     if not is_url(url):
-        raise Invalid(f"cannot import from {shown(text)!r}: it is no http:// or https:// URL")
+        raise Invalid(f"cannot fetch {shown(text)!r}: it is no http:// or https:// URL")
     return url
 
 
@@ -35,9 +37,24 @@ def shown(url: str) -> str:
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"[:500] if separator else url[:500]
 
 
+@dataclass(frozen=True, slots=True)
+class Download:
+    """`modified` is when the server says that it was changed last, seconds since the epoch, 0 when it does not say."""
+
+    pieces: AsyncIterator[bytes]
+    modified: int
+
+
 @asynccontextmanager
 async def archive(web: Web, url: str) -> AsyncIterator[AsyncIterator[bytes]]:
-    """The body's pieces. What it is compressed with is the reader's to find out.
+    """The body's pieces, see `download`. What it is compressed with is the reader's to find out."""
+    async with download(web, url) as found:
+        yield found.pieces
+
+
+@asynccontextmanager
+async def download(web: Web, url: str) -> AsyncIterator[Download]:
+    """The body and its time.
 
     Raises NotFound, Forbidden or Failed for another answer than 200, and for a server that does not answer.
     """
@@ -45,9 +62,16 @@ async def archive(web: Web, url: str) -> AsyncIterator[AsyncIterator[bytes]]:
     try:
         if response.status != 200:
             raise _refused(response.status, (await refusal_of(response)).message, url)
-        yield _pieces(response, url)
+        yield Download(_pieces(response, url), _modified(response.headers.get("Last-Modified", "")))
     finally:
         response.close()
+
+
+def _modified(value: str) -> int:
+    try:
+        return max(0, int(email.utils.parsedate_to_datetime(value).timestamp()))
+    except (ValueError, TypeError, OverflowError):
+        return 0
 
 
 async def _found(web: Web, url: str) -> aiohttp.ClientResponse:

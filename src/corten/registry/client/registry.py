@@ -220,5 +220,9 @@ class Registry:
         """See `archives.archive`: an archive at a URL that `archives.address` has checked."""
         return archives.archive(self._web, url)
 
+    def download(self, url: str) -> AbstractAsyncContextManager[archives.Download]:
+        """See `archives.download`, of a URL that `archives.address` has checked."""
+        return archives.download(self._web, url)
+
     async def close(self) -> None:
         await self._web.close()

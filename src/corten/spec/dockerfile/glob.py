@@ -146,3 +146,8 @@ def _name_expression(tokens: Sequence[Token], ends: bool) -> str:
         else:
             out.append(f"(?>[^/]*?{piece})")
     return "".join(out) + (END if ends and not others else "")
+
+
+def literal(name: str) -> str:
+    """A pattern that means this very name."""
+    return "".join(f"\\{character}" if character in "*?[\\" else character for character in name)

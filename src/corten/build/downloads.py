@@ -1,0 +1,92 @@
+"""What ADD names by an address of the web: downloaded for one build, each file into a directory of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
+from pathlib import Path
+
+from corten.aio.threads import DISK, run_uncancelled
+from corten.build.contexts import ALWAYS, Context, Contexts
+from corten.build.contract import Received, SourceTree
+from corten.build.graph import Remote
+from corten.errors import CortenError, Invalid
+from corten.registry.client.archives import Download, shown
+
+_AT_A_TIME = 4
+Open = Callable[[str], AbstractAsyncContextManager[Download]]
+
+
+class Downloads:
+    """`open` begins a download (`Images.download`). `close` removes the files, at the end of the build."""
+
+    def __init__(self, contexts: Contexts, open: Open) -> None:
+        self._contexts = contexts
+        self._open = open
+        self._making: asyncio.Task[Context] | None = None
+        self._count = 0
+        self._turns = asyncio.Semaphore(_AT_A_TIME)
+
+    async def fetch(self, remote: Remote, received: Received) -> SourceTree:
+        """A directory with the file, which is root's alone, and as old as the server says: of 1970 when it does not.
+
+        Raises Invalid for a file without a name, too large a one, and one of another digest; what `Images.download`
+        raises.
+        """
+        if not remote.file:
+            raise Invalid(f"cannot determine filename for source {shown(remote.url)}")
+        self._making = self._making or asyncio.create_task(self._contexts.empty())
+        context = await asyncio.shield(self._making)
+        self._count += 1
+        directory = context.directory / f"{self._count}"
+        directory.mkdir(mode=0o755)
+        async with self._turns, self._open(remote.url) as download:
+            digest = await _written(directory / remote.file, download.pieces, remote.url, received)
+        if remote.checksum and digest != remote.checksum:
+            raise Invalid(f"digest mismatch {digest}: {remote.checksum}")
+        os.utime(directory / remote.file, (download.modified, download.modified))
+        return SourceTree(f"{context.id}/{directory.name}", directory)
+
+    async def close(self) -> None:
+        """Removes them, however often this is cancelled meanwhile."""
+        removing = asyncio.ensure_future(self._remove())
+        cancelled: asyncio.CancelledError | None = None
+        while not removing.done():
+            try:
+                await asyncio.wait({removing})
+            except asyncio.CancelledError as error:
+                cancelled = error
+        removing.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _remove(self) -> None:
+        if self._making is None:
+            return
+        with suppress(CortenError, OSError):  # there is none: said already, by `fetch`
+            await (await self._making).remove()
+
+
+async def _written(path: Path, pieces: AsyncIterator[bytes], url: str, received: Received) -> str:
+    """The digest of what was written."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    hash, count = hashlib.sha256(), 0
+    with open(fd, "wb", buffering=0) as file:
+
+        def take(piece: bytes) -> None:
+            hash.update(piece)
+            view = memoryview(piece)
+            while view:
+                view = view[file.write(view) :]
+
+        async for piece in pieces:
+            count += len(piece)
+            if count > ALWAYS:
+                raise Invalid(f"{shown(url)} has more than {ALWAYS} bytes")
+            await run_uncancelled(partial(take, piece), pool=DISK)  # which must not write to a file that was closed
+            received(count)
+    return f"sha256:{hash.hexdigest()}"
