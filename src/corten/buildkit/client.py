@@ -22,6 +22,7 @@ from corten.http2 import grpc
 from corten.http2.channel import StreamReset
 from corten.spec.protobuf import session as m
 from corten.spec.protobuf.codec import Message
+from corten.units.durations import in_go
 
 M = TypeVar("M", bound=Message)
 R = TypeVar("R")
@@ -248,7 +249,7 @@ async def _patient(work: Awaitable[R]) -> R:
         async with asyncio.timeout(_SILENCE):
             return await work
     except TimeoutError:
-        raise Unavailable(f"nothing has come from the client for {_SILENCE:g} seconds") from None
+        raise Unavailable(f"nothing has come from the client for {in_go(_SILENCE)}") from None
 
 
 def _encoded(value: str) -> tuple[str, bool]:

@@ -22,6 +22,7 @@ from corten import errors
 from corten.http2 import frames as f
 from corten.http2.channel import Channel, Stream, StreamReset
 from corten.http2.connection import Header
+from corten.units.durations import in_go
 
 log = logging.getLogger(__name__)
 LARGEST = 16 << 20  # bytes of a message
@@ -150,7 +151,8 @@ async def unary(
                 raise Status(INTERNAL, "no answer")
             return answer
     except TimeoutError:
-        raise Status(DEADLINE_EXCEEDED, f"no answer to {path} in {seconds:g} seconds") from None
+        limit = "" if seconds is None else f" in {in_go(seconds)}"
+        raise Status(DEADLINE_EXCEEDED, f"no answer to {path}{limit}") from None
     except StreamReset as reset:
         raise Status(UNAVAILABLE, f"{path}: {reset}") from None
 

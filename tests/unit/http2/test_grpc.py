@@ -130,7 +130,7 @@ async def test_a_call_that_is_left_is_cancelled_at_the_server() -> None:
         raise AssertionError
 
     async with connected({"/w": waits}) as client:
-        with pytest.raises(Status, match=r"no answer to /w in 0\.05 seconds"):
+        with pytest.raises(Status, match="no answer to /w in 50ms"):
             await unary(client, "/w", b"", seconds=0.05)
         async with asyncio.timeout(10):
             await cancelled.wait()

@@ -14,7 +14,8 @@ from corten.units.durations import in_go
 
 SOURCE = Path(corten.__file__).parent
 _UNIT = re.compile(r" (s|sec|seconds?|minutes?|hours?)\b")
-_HUMAN = ("images/policy.py", "images/progress.py", "units/durations.py")  # ages, and Docker's "Retrying in N seconds"
+# Ages, Docker's "Retrying in N seconds", BuildKit's display of a build.
+_HUMAN = ("cli/buildprogress.py", "images/policy.py", "images/progress.py", "units/durations.py")
 
 
 @pytest.mark.parametrize(
