@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
+from corten.build.plan import Planned, Planner
 from fakes.daemon import Connection, Daemon
 
 Lines = list[dict[str, Any]]
@@ -218,6 +219,27 @@ def test_a_parent_of_the_same_content_hits(http: Connection, daemon: Daemon) -> 
     assert text(second).count("Using cache") == 1
     chains = [daemon.engine.images.resolve(image_of(lines)).chain_id for lines in (first, second)]
     assert chains[0] == chains[1]
+
+
+def test_what_was_made_for_nothing_is_gone(http: Connection, daemon: Daemon) -> None:
+    """A layer that an older one of the same content takes the place of."""
+    dockerfile = "FROM test\nRUN {}\n"
+    build(http, {"Dockerfile": dockerfile.format("echo 1 > x")})
+    build(http, {"Dockerfile": dockerfile.format("echo 1 > x; touch -d @5 x")})
+    assert daemon.engine.images.store.collector.orphans() == 0
+
+
+def test_the_base_is_removed_meanwhile(http: Connection, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Planner.plan
+
+    async def planned(planner: Planner) -> Planned:
+        found = await plan(planner)
+        await daemon.engine.images.remove("test", force=True)
+        return found
+
+    monkeypatch.setattr(Planner, "plan", planned)
+    lines = build(http, {"Dockerfile": "FROM test\nRUN echo 1 > x\n"}, "t=made")
+    assert len(inspect(http, image_of(lines))["RootFS"]["Layers"]) == 2
 
 
 def test_a_failed_step(http: Connection) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
 import socket
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,10 @@ from typing import Any
 import pytest
 
 from build_world import BuildWorld
-from corten.build.contract import Layer, Matched, SourceTree
+from corten.build import contexts
+from corten.build.contract import CopyStep, Layer, Matched, SourceTree
+from corten.build.work import layer as layer_of_step
+from corten.build.work.worker import StepWorker, Tools
 from corten.errors import CortenError, Invalid, NotFound
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and mounts need root")
@@ -261,6 +267,46 @@ def test_what_only_looks_like_an_archive(world: BuildWorld) -> None:
     assert copy(world, tree, "f.gz", target="/t/", unpack=True) == ["t/", "t/f.gz"]
     (tree.directory / "cut").write_bytes(b"\x1f\x8b\x08\x00")
     assert copy(world, tree, "cut", target="/t/", unpack=True) == ["t/", "t/cut"]
+
+
+def test_more_steps_at_a_time_than_layers_are_packed(world: BuildWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer_of_step, "_AT_A_TIME", 1)
+
+    async def all() -> list[Layer]:
+        worker = StepWorker(Tools(world.work.rooms, world.work.caches), world.worker.lease, ())
+        steps = [CopyStep((), f"/d{number}/") for number in range(8)]
+        return await asyncio.gather(*(worker.copy(world.base, step) for step in steps))
+
+    assert len({layer.diff_id for layer in world.do(all())}) == 8
+
+
+def test_an_archive_that_is_a_bomb(world: BuildWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contexts, "ALWAYS", 1 << 20)
+    tree = world.context("bomb")
+    with tarfile.open(tree.directory / "x", "w:gz") as archive:
+        info = tarfile.TarInfo("zeros")
+        info.size = 4 << 20
+        archive.addfile(info, io.BytesIO(bytes(info.size)))
+    with pytest.raises(Invalid, match=r"the archive unpacks to more than .* zip bomb"):
+        world.copy(Matched(tree, ("x",)), target="/t/", unpack=True)
+    assert world.left() == []
+
+
+def test_a_large_archive_behind_what_is_refused(world: BuildWorld) -> None:
+    tree = world.context("refused")
+    with tarfile.open(tree.directory / "x", "w") as archive:
+        for name, size in (("../escapes", 0), ("large", 8 << 20)):
+            info = tarfile.TarInfo(name)
+            info.size = size
+            archive.addfile(info, io.BytesIO(bytes(size)))
+
+    async def limited() -> None:
+        async with asyncio.timeout(30):
+            await world.worker.copy(world.base, CopyStep((Matched(tree, ("x",)),), "/t/", unpack=True))
+
+    with pytest.raises(Invalid, match="escapes"):
+        world.do(limited())
+    assert world.left() == []
 
 
 def test_a_damaged_archive(world: BuildWorld) -> None:

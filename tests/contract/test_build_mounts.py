@@ -55,6 +55,18 @@ def test_what_is_written_to_a_bind_vanishes(world: BuildWorld, kind: str) -> Non
     assert world.left() == []
 
 
+def test_what_is_deeper_than_a_path_can_be_vanishes(world: BuildWorld) -> None:
+    tree = world.context("deep")
+    deep = "cd /m; i=0; while [ $i -lt 3000 ]; do mkdir d; cd d; i=$((i+1)); done"
+    world.run(deep, mounts=(Bind("/m", tree, writable=True),))
+    assert world.left() == []
+    caches = world.work.caches
+    world.run(deep, mounts=(CacheMount("/m", "deep"),))
+    (cache,) = [each for each in world.do(caches.every()) if each.id == "deep"]
+    world.do(caches.remove(cache.name))
+    assert "deep" not in [each.id for each in world.do(caches.every())]
+
+
 def test_nothing_at_all_is_an_empty_directory(world: BuildWorld) -> None:
     _, said = world.run("ls -A /m; echo end", mounts=(Bind("/m", StageTree(None)),))
     assert said == "end\n"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
+from corten.aio.threads import DISK, run_uncancelled
 from corten.build import export, variables
 from corten.build.bases import Bases
 from corten.build.cache_images import cache_images
@@ -56,7 +57,11 @@ class Building:
         """See `Builds.build`."""
         definition = await load(self._request, self._client, self._trace)
         with self._images.store.leases.hold() as lease, _with_lines(definition):
-            return await self._solve(definition, await self._planned(definition, lease), lease)
+            try:
+                return await self._solve(definition, await self._planned(definition, lease), lease)
+            finally:  # what was made, and is neither the image's nor in the cache
+                lease.collect()
+                await run_uncancelled(lease.release, pool=DISK)
 
     async def check(self) -> tuple[Definition, Sequence[Finding]]:
         """See `Builds.check`."""

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 _F_SETPIPE_SZ = 1031
 _PIPE = 1 << 20
 _LIMIT = 64  # contexts at a time
-ALWAYS = 10 << 30  # a context may unpack to this much in any case,
+ALWAYS = 10 << 30  # a context, or an archive of ADD, may unpack to this much in any case,
 RATIO = 200  # or to so many times what it measures compressed
 SMALL = 4 << 20  # bytes of a Dockerfile or a .dockerignore
 
@@ -84,14 +84,15 @@ class Contexts:
     async def _unpack(self, directory: Path, body: AsyncIterator[bytes]) -> None:
         with _pipe() as (reader, writer):
             working = asyncio.ensure_future(self._workers.unpack_files(directory, reader.fd))
+            working.add_done_callback(lambda _: reader.close())  # or a write would wait for what nothing reads
             try:
                 with suppress(BrokenPipeError):  # the worker has ended: its answer says why
-                    async with closing(_bounded(body)) as pieces:
+                    async with closing(bounded(body, "context")) as pieces:
                         async for piece in pieces:
                             await answers.write(writer.fd, piece)
             finally:
                 writer.close()  # which ends the worker, and it must have ended before the directory goes
-                await _ended(working)
+                await ended(working)
             working.result()
 
     async def forget(self, id: str) -> None:
@@ -102,8 +103,8 @@ class Contexts:
         self._held.discard(id)
 
 
-async def _bounded(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Decompressed. Raises Invalid for what looks like a zip bomb."""
+async def bounded(body: AsyncIterator[bytes], what: str) -> AsyncIterator[bytes]:
+    """Decompressed. Raises Invalid for what looks like a zip bomb, where `what` says which archive it is."""
     received = sent = 0
 
     async def counted() -> AsyncIterator[bytes]:
@@ -115,7 +116,7 @@ async def _bounded(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     async for piece in decoded(counted()):
         sent += len(piece)
         if sent > max(ALWAYS, RATIO * received):
-            raise Invalid(f"the context unpacks to more than {sent} bytes; this looks like a zip bomb")
+            raise Invalid(f"the {what} unpacks to more than {sent} bytes; this looks like a zip bomb")
         yield piece
 
 
@@ -184,17 +185,17 @@ def _pipe() -> Iterator[tuple[_End, _End]]:
         writer.close()
 
 
-async def _ended(working: asyncio.Future[Json]) -> None:
-    """Wait for the worker's end, also when this is cancelled."""
+async def ended(working: asyncio.Future[Json]) -> None:
+    """Wait for a worker's end, also when this is cancelled."""
     cancelled: asyncio.CancelledError | None = None
     while not working.done():
         try:
             await asyncio.wait({working}, timeout=answers.SILENCE)
         except asyncio.CancelledError as error:
             cancelled = error
+    if not working.cancelled():
+        working.exception()  # seen: where the body failed, its error is the one that is raised
     if cancelled is not None:
-        if not working.cancelled():
-            working.exception()  # seen
         raise cancelled
 
 

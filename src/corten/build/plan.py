@@ -29,6 +29,7 @@ from corten.spec.dockerfile.check_rules import Finding
 from corten.spec.dockerfile.errors import DockerfileError
 from corten.spec.dockerfile.ignore import Patterns
 from corten.spec.dockerfile.scope import Scope
+from corten.spec.dockerfile.source import MOST_INSTRUCTIONS
 from corten.spec.dockerfile.span import Span
 from corten.spec.dockerfile.stages import ContextSource, ImageSource, Origin, PlanOptions, StageSource
 from corten.spec.json import Json
@@ -37,6 +38,7 @@ from corten.spec.platform import Platform
 Resolve = Callable[[str, str], Awaitable[tuple[Image, str]]]  # image and platform ("": the daemon's); its name as shown
 _IMAGE = "docker-image://"
 _LOCAL = "local:"
+_MOST = 64 << 20  # bytes that the texts of all stages take: variables, their values put in place everywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Planner:
         self._stages: dict[int, asyncio.Task[Stage]] = {}
         self._images: dict[tuple[str, str], asyncio.Task[Base]] = {}
         self._locals: dict[str, Local] = {}
+        self._size = self._triggers = 0
         self._declared = {argument.key for arg in file.arguments for argument in arg.arguments}
 
     async def plan(self) -> Planned:
@@ -128,6 +131,7 @@ class Planner:
 
     async def _stage(self, number: int) -> Stage:
         stage, triggers = await self._begun(number)
+        self._count(stage.size, self._plan.stages[number].base.written.span)
         if triggers:
             self._plan = self._plan.with_triggers(number, triggers)
         work = self._plan.stages[number].text.instructions
@@ -141,8 +145,16 @@ class Planner:
             if isinstance(instruction, d.Arg):
                 self._declared.update(argument.key for argument in instruction.arguments)
             mounts = stage.mounts(instruction)
-            stage.apply(instruction, await self._origins(instruction, mounts), mounts)
+            origins, size = await self._origins(instruction, mounts), stage.size
+            stage.apply(instruction, origins, mounts)
+            self._count(stage.size - size, instruction.written.span)
+            await asyncio.sleep(0)  # there may be thousands: requests are answered in between
         return stage
+
+    def _count(self, size: int, span: Span) -> None:
+        self._size += size
+        if self._size > _MOST:
+            raise DockerfileError(f"the Dockerfile takes more than {_MOST} bytes when it is expanded", span)
 
     async def _begun(self, number: int) -> tuple[Stage, list[d.Instruction]]:
         """The stage behind its FROM, and the triggers of what that names."""
@@ -161,7 +173,19 @@ class Planner:
                 planned, self._request, base, config, self._scope(config), shown, self._file.directives.escape
             )
             triggers = stage.take_triggers()
-        return stage, [parse.trigger(text, planned.base) for text in triggers]
+        return stage, await self._triggered(triggers, planned.base)
+
+    async def _triggered(self, texts: Sequence[str], base: d.From) -> list[d.Instruction]:
+        """ONBUILD triggers as instructions. Those of an image are as many as it likes, and of a stage as often as it is
+        begun with."""
+        self._triggers += len(texts)
+        if self._triggers > MOST_INSTRUCTIONS:
+            raise DockerfileError(f"more than {MOST_INSTRUCTIONS} instructions of ONBUILD triggers", base.written.span)
+        found = []
+        for text in texts:
+            found.append(parse.trigger(text, base))
+            await asyncio.sleep(0)  # as in `_stage`
+        return found
 
     def _scope(self, config: Json) -> Scope:
         env = variables.env_of(config.get("Env"))

@@ -40,9 +40,9 @@ from corten.build.contract import (
 from corten.build.downloads import Downloads
 from corten.build.graph import COPIED, Base, Local, Node, Plan, Remote, Settings, Step, Work, with_trees
 from corten.build.parts import Parts
-from corten.errors import CortenError
+from corten.errors import CortenError, Invalid
 from corten.spec.dockerfile.texts import quoted
-from corten.spec.oci_image import Descriptor
+from corten.spec.oci_image import MAX_LAYERS, Descriptor
 from corten.store.leases import Lease
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,8 @@ class State:
     def over(self, layer: Layer, created: float, copied: str, said: str) -> State:
         """With what a step adds, whose line in the history is `said`."""
         history = (*self.history, said)
+        if len(self.diff_ids) >= MAX_LAYERS and layer.blob is not None:
+            raise Invalid(f"there are {MAX_LAYERS} layers below it already: there can be no more")
         if layer.blob is None:
             return replace(self, added=False, copied=copied, history=history)
         return State(
@@ -207,12 +209,8 @@ class Solver:
         image = node.image
         if image is None:
             return State()
-        record = self._parts.store.records.get(image.id)
-        layers = record.layers if record is not None else ()
-        self._lease.add("blob", *(layer.digest for layer in layers))
-        self._lease.add("snapshot", *(record.chain if record is not None else ()))
         history = tuple(entry.created_by for entry in image.config.history)
-        return State(image.chain_id or "", image.config.diff_ids, layers, image.chain_id, history=history)
+        return State(image.chain_id or "", image.config.diff_ids, image.layers, image.chain_id, history=history)
 
     async def _local(self, node: Local, begin: Begin) -> SourceTree:
         began = time.time()

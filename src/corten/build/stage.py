@@ -13,7 +13,7 @@ BuildKit's rules; the classic builder's, where they are other ones, for a `class
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -48,12 +48,14 @@ from corten.spec.image_config import History
 from corten.spec.json import Json
 
 _WORK = (d.Run, d.Copy, d.Add, d.Workdir)
+_TEXT = 64  # bytes that a text takes beside its characters
 _NONE = Base("", "", "", None)
 
 
 class Stage:
     """`planned` is its text; `shown` its name in vertices' names, "" for the only one without a name. `node`, `config`,
-    `entries` are the state so far; `lines` are its own."""
+    `entries` are the state so far; `lines` are its own. `size` is what the texts of all
+    these take, in bytes of memory, about."""
 
     def __init__(
         self,
@@ -80,11 +82,15 @@ class Stage:
         self._escape = escape
         self._commanded = request.classic and below is not None and bool(config.get("Cmd"))
         self._count = self._total = 0
+        self._env_set = False
+        self._own: dict[str, Json] = {}  # the tables of `config` that are this stage's own, to be changed
+        self.size = _size(scope.variables)
         if below is None and "PATH" not in variables.env_of(config.get("Env")):
             config["Env"] = [*(config.get("Env") or ()), f"PATH={PATH}"]
 
     def next(self, planned: Planned, scope: Callable[[Json], Scope], shown: str) -> tuple[Stage, list[str]]:
         """A stage that begins with this one, and the triggers for it."""
+        self._settle()
         config = dict(self.config)
         triggers = config.pop("OnBuild", None) or []
         own = scope(config) if self._request.classic else self._scope.of_stage()
@@ -95,6 +101,7 @@ class Stage:
         return self.config.pop("OnBuild", None) or []
 
     def final_config(self) -> Json:
+        self._settle()
         return {key: value for key, value in self.config.items() if value not in (None, "", [], {})}
 
     def expect(self, work: Sequence[d.Instruction], image: bool) -> None:
@@ -118,8 +125,9 @@ class Stage:
         """`origins` are the nodes that a COPY, an ADD or the `mounts` of a RUN read from. Raises DockerfileError, or
         Unsupported for what this builder does not do."""
         found = self._scope.take(instruction).instruction
-        if self._request.classic:
-            self._scope.variables.update(self._scope.environment)
+        if self._request.classic and isinstance(found, d.Arg):
+            env = self._scope.environment
+            self._scope.variables.update({each.key: env[each.key] for each in found.arguments if each.key in env})
         before = self.node
         if isinstance(found, d.Run):
             self._run(found, origins, mounts)
@@ -134,6 +142,7 @@ class Stage:
         step = self.node if self.node is not before and isinstance(self.node, Step) else None
         if step is not None and _all_said(found):
             step.said = said
+        self.size += _size((said,))
         comment = "" if self._request.classic else c.COMMENT
         self.entries.append(Entry(History("", said, "", comment, step is None), step))
         self.lines.append(Line(instruction.written.text, step))
@@ -156,13 +165,15 @@ class Stage:
             case d.Workdir():
                 self._workdir(found)
             case d.Env():
-                self.config["Env"] = [f"{name}={value}" for name, value in self._scope.environment.items()]
+                self._env_set = True
             case d.Arg():
                 return
             case d.Label():
                 self._update("Labels", {pair.key: pair.value for pair in found.pairs})
             case d.Expose():
-                self._update("ExposedPorts", {port: {} for port in _exposed(found)})
+                ports = _exposed(found)
+                self.size += _size(ports)
+                self._update("ExposedPorts", {port: {} for port in ports})
             case d.Volume():
                 self._update("Volumes", {path: {} for path in found.paths})
             case d.User():
@@ -185,7 +196,14 @@ class Stage:
                 raise DockerfileError(f"{found.written.keyword} cannot be here", found.written.span)
 
     def _update(self, key: str, values: Json) -> None:
-        self.config[key] = {**(self.config.get(key) or {}), **values}
+        if key not in self._own:
+            self._own[key] = self.config[key] = dict(self.config.get(key) or {})
+        self._own[key].update(values)
+
+    def _settle(self) -> None:
+        """Write the variables down: not with each ENV, as that would be all of them each time."""
+        if self._env_set:
+            self.config["Env"] = [f"{name}={value}" for name, value in self._scope.environment.items()]
 
     def _history(self, found: d.Instruction) -> str:
         """What the image's history says. Proxies are in no image; a directory is absolute."""
@@ -196,7 +214,8 @@ class Stage:
             args = self._executed(found).args
         elif isinstance(found, d.Cmd | d.Entrypoint):
             args = c.with_shell(found.command, self._shell)
-        known = [argument for argument in self._scope.arguments if argument.key not in variables.PROXIES]
+        known = self._scope.arguments if isinstance(found, d.Run) else []
+        known = [argument for argument in known if argument.key not in variables.PROXIES]
         values = self._scope.variables
         if self._request.classic:
             known = [argument for argument in known if argument.key not in self._scope.environment]
@@ -284,6 +303,7 @@ class Stage:
             hostname=self._request.arguments.get("BUILDKIT_SANDBOX_HOSTNAME", "buildkitsandbox"),
             limits=self._request.limits,
         )
+        self.size += _size(work.env)
         self._add(found, work, origins, tuple(unkeyed))
 
     def _mounts(self, mounts: Sequence[m.Mount]) -> tuple[StepMount, ...]:
@@ -405,6 +425,10 @@ def _all_said(found: d.Instruction) -> bool:
         case d.Copy():
             return not (found.mode or found.link or found.exclude or found.parents)
     return True
+
+
+def _size(texts: Iterable[str]) -> int:
+    return sum(len(text) + _TEXT for text in texts)
 
 
 def _exposed(found: d.Expose) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ from corten.spec.docker.decode import decode
 from corten.spec.docker.filters import Filters
 from corten.spec.image_config import ImageConfig
 from corten.spec.json import Json
+from corten.spec.oci_image import Descriptor
 from corten.spec.reference import Reference, parse
 from corten.store.blobs import Blobs
 from corten.store.database import Database
@@ -53,7 +54,7 @@ class Image:
     """An image as containers see it.
 
     `chain_id` is the tree of its last layer (None for an image without layers); names are in their familiar form;
-    `size` in bytes, `created` RFC 3339.
+    `size` in bytes, `created` RFC 3339; `layers` are its blobs.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Image:
     repo_digests: tuple[str, ...]
     size: int
     created: str
+    layers: tuple[Descriptor, ...] = ()
 
     @cached_property
     def defaults(self) -> docker.ImageConfig:
@@ -161,6 +163,7 @@ class Images:
             tuple(image_view.familiar(name) for name in self._records.digests(record.id)),
             record.size,
             record.created,
+            record.layers,
         )
 
     async def provide(self, ref: str) -> Image:

@@ -9,6 +9,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from corten.kernel import paths
@@ -86,6 +87,16 @@ def remove(dirfd: int, name: bytes, enough: Callable[[], bool] | None = None) ->
             break
     assert removal.error is not None
     raise removal.error
+
+
+def erase(path: Path) -> None:
+    """`rm -rf PATH`, as `remove`: also a tree that is deeper than `shutil.rmtree` gets, which calls itself for each
+    directory."""
+    above = open_directory(os.fsencode(path.parent))
+    try:
+        remove(above, os.fsencode(path.name))
+    finally:
+        os.close(above)
 
 
 class _Enough(Exception):

@@ -27,6 +27,12 @@ class Lease:
     def add(self, kind: str, *names: str) -> None:
         self._leases.change(self._names, {(kind, name) for name in names}, 1)
 
+    def collect(self) -> None:
+        """What it holds goes when it is leased no more, and nothing needs it then."""
+        with self._leases.closed():
+            for kind, name in self._names:
+                self._leases.later(kind, [name])
+
     def release(self) -> None:
         """Release everything. Idempotent."""
         self._leases.change(self._names, set(self._names), -1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import gzip
 import os
 import stat
@@ -93,6 +95,25 @@ async def test_a_start_removes_what_was_left(tmp_path: Path) -> None:
     Contexts(tmp_path / "contexts", ForkWorkers()).sweep()
     assert os.listdir(tmp_path / "contexts") == []
     Contexts(tmp_path / "none", ForkWorkers()).sweep()
+
+
+async def test_a_large_body_behind_what_is_refused(tmp_path: Path) -> None:
+    data = member("../escapes") + member("large", bytes(8 << 20)) + END
+    with pytest.raises(Invalid, match="escapes"):
+        async with asyncio.timeout(30):
+            await Contexts(tmp_path / "contexts", ForkWorkers()).receive(body(data))
+    assert os.listdir(tmp_path / "contexts") == []
+
+
+async def test_a_body_that_breaks_off_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield member("a", b"x" * 2000)[:1000]
+        raise Invalid("the client has disconnected")
+
+    with pytest.raises(Invalid, match="disconnected"):
+        await Contexts(tmp_path / "contexts", ForkWorkers()).receive(broken())
+    gc.collect()
+    assert caplog.messages == []
 
 
 async def test_small_files_are_small(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -409,3 +410,47 @@ async def test_label_flags_are_instructions_of_a_classic_build() -> None:
     planned = await plan(F + "LABEL l=1\n", labels={"o": "2", "l": "$x"}, classic=True)
     assert [line.text for line in planned.lines][2:] == ["LABEL l=$x", "LABEL o=2"]
     assert planned.plan.config["Labels"] == {"l": "$x", "o": "2"}
+
+
+BOMBS = {
+    "values in history and for RUNs": "ENV a="
+    + "x" * 60_000
+    + "\n"
+    + "".join(f"ENV a{i}={'$a' * 8}\n" for i in range(15))
+    + "RUN x\n" * 100,
+    "ARGs for RUNs": "".join(f"ARG a{i}={'y' * 300}\n" for i in range(2000)) + "RUN x\n" * 500,
+    "ports": "EXPOSE 1-65535\n" * 30,
+    "variables of stages": "".join(f"ENV a{i}=b\nFROM s{i} AS s{i + 1}\n" for i in range(2000)),
+}
+
+
+@pytest.mark.parametrize("classic", [False, True])
+@pytest.mark.parametrize("bomb", BOMBS)
+async def test_what_is_small_and_becomes_large(bomb: str, classic: bool) -> None:
+    with pytest.raises(DockerfileError, match="more than 67108864 bytes when it is expanded"):
+        await plan("FROM busybox AS s0\n" + BOMBS[bomb], classic=classic)
+
+
+@pytest.mark.parametrize("image", [{"OnBuild": ["RUN x"] * 10_001}, {}])
+async def test_too_many_triggers(image: dict[str, Any]) -> None:
+    """Of an image, and of a stage that many begin with."""
+    text = "FROM other AS s\n" + "ONBUILD RUN x\n" * 1000 + "".join(f"FROM s AS s{i}\n" for i in range(11))
+    with pytest.raises(DockerfileError, match="more than 10000 instructions of ONBUILD triggers"):
+        await plan(text if not image else F, Images(busybox=image), classic=True)
+
+
+@pytest.mark.parametrize("line", ["ENV a{}=b\n", "ARG a{}=b\n", "LABEL a{}=b\n", "VOLUME /a{}\n"])
+async def test_the_event_loop_goes_on_while_there_is_much_to_plan(line: str) -> None:
+    text = F + "".join(line.format(i) for i in range(5000))
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    await plan(text, classic=True)
+    counting.cancel()
+    assert turns > 5000

@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+from corten.build.contexts import bounded, ended
 from corten.build.work.rooms import Rooms
 from corten.errors import Invalid
 from corten.layers.header import BLOCK, parse_header
@@ -64,14 +65,15 @@ async def _unpack(rooms: Rooms, fd: int, draft: Draft) -> None:
     with pipe() as (reader, writer):
         os.set_blocking(reader.fd, True)
         working = asyncio.ensure_future(rooms.unpack(draft.path, reader.fd))
+        working.add_done_callback(lambda _: reader.close())  # or a write would wait for what nothing reads
         try:
             with suppress(BrokenPipeError):  # it has ended: its answer says why
-                async for piece in decoded(_pieces(fd)):
+                async for piece in bounded(_pieces(fd), "archive"):
                     await answers.write(writer.fd, piece)
         finally:
             writer.close()  # which ends it
-            await asyncio.wait({working})
-        await working
+            await ended(working)
+        working.result()
 
 
 async def _pieces(fd: int) -> AsyncIterator[bytes]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -61,7 +60,7 @@ class Caches:
     def recover(self) -> None:
         """At start: remove what was not completed."""
         for path in [p for above in _directories(self._root) for p in _directories(above) if not (p / "id").exists()]:
-            shutil.rmtree(path)
+            trees.erase(path)
 
     async def hold(self, mount: CacheMount, held: AsyncExitStack) -> Path:
         """The mount's directory, made where it is not there yet, until `held` ends. Waits where only one step may have
@@ -88,7 +87,7 @@ class Caches:
 
     async def _make(self, path: Path, mount: CacheMount) -> None:
         if path.exists():
-            await to_removal_thread(shutil.rmtree, path)
+            await to_removal_thread(trees.erase, path)
         path.mkdir(mode=0o700, parents=True)
         directory = path / "fs"
         directory.mkdir(mode=0o700)
@@ -133,7 +132,7 @@ class Caches:
             if self._used[name]:
                 raise Conflict(f"cache {name} is in use")
             (path / "id").unlink(missing_ok=True)
-            await to_removal_thread(shutil.rmtree, path)
+            await to_removal_thread(trees.erase, path)
             if not os.listdir(path.parent):
                 path.parent.rmdir()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 
@@ -28,6 +29,7 @@ class Layers:
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
+        self._room = asyncio.Semaphore(_AT_A_TIME)  # others wait: a build may have any number of steps side by side
         self._packing = Packing(rooms.store.blobs, _AT_A_TIME, "layers of builds", contents=True)
 
     def base(self, parent: str | None) -> Json | None:
@@ -44,7 +46,7 @@ class Layers:
                 trees.tree_store.files(trees.tree_store.get(key)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
             )
             try:
-                async with self._rooms.steps.stream(request, [own]) as streamed:
+                async with self._room, self._rooms.steps.stream(request, [own]) as streamed:
                     packed, size = await self._packed(streamed, lease)
             finally:
                 os.close(own)
@@ -72,7 +74,7 @@ class Layers:
             with trees.tree_store.syncing() as sync:
                 own = os.open(draft.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
-                    async with self._rooms.steps.stream(request, [own]) as streamed:
+                    async with self._room, self._rooms.steps.stream(request, [own]) as streamed:
                         packed, size = await self._packed(streamed, lease)
                 finally:
                     os.close(own)

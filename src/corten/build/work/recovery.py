@@ -4,12 +4,12 @@ own sweep: a step's directory below the exec root is no container's."""
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 
 from corten.build.work import memory
 from corten.build.work.rooms import TREES
 from corten.errors import CortenError, Forbidden
+from corten.layers import tree
 from corten.snapshots.tree_store import TreeStore
 from corten.tasks import leftovers
 
@@ -38,11 +38,11 @@ def sweep(root: Path, top: Path, runs: Path, trees: TreeStore) -> list[str]:
         except (CortenError, OSError) as error:
             said.append(f"step {bundle.name} could not be ended: {error}")
         said += [f"step {bundle.name}: {what}" for what in leftovers.remove(run, bundle)]
-        shutil.rmtree(bundle)
+        tree.erase(bundle)
         said.append(f"step {bundle.name}: its directory")
     memory.leave(top)
     for path in sorted((root / "steps").iterdir()) if (root / "steps").is_dir() else ():
-        shutil.rmtree(path)
+        tree.erase(path)
     for key in [key for key in trees.keys(committed=False) if key.startswith(TREES)]:
         trees.remove(key)
         said.append(f"writable tree {key}")

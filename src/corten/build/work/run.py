@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -25,6 +24,7 @@ from corten.build.work.mounts import Mounting, StepMounts
 from corten.build.work.output import Output
 from corten.build.work.rooms import TREES, Rooms
 from corten.errors import StartFailed, Unsupported
+from corten.layers import tree
 from corten.network.endpoint import Endpoint
 from corten.network.endpoint_request import EndpointRequest
 from corten.network.resolver import Sockets
@@ -193,9 +193,9 @@ async def _status(task: Task, output: Output) -> int:
 
 
 def _remove(bundle: Path, disk: Path) -> None:
-    shutil.rmtree(bundle)
+    tree.erase(bundle)
     if disk.exists():
-        shutil.rmtree(disk)
+        tree.erase(disk)
 
 
 def _write(path: Path, data: bytes) -> None:
