@@ -13,9 +13,11 @@ from e2e_parts.cortend import Cortend
 
 SETTLE = 10.0  # seconds that work behind an answer may take on a busy machine
 _LISTENING = "0A"
+_BUILDS = " corten:builds"  # the launcher for builds: there with the first
 _READY = (
     " corten:spare",
     " corten:netns",
+    _BUILDS,
 )  # a supervisor without a container, the process that makes network namespaces
 _KEPT = "/memfd:corten-seccomp"  # compiled filters: one for each profile that was ever asked for
 Census = dict[str, list[str]]
@@ -26,7 +28,7 @@ def take(daemon: Cortend) -> Census:
     processes = _processes(daemon)
     return {
         "mounts": _mounts(daemon),
-        "processes": processes,
+        "processes": [process for process in processes if not process.endswith(_READY)],
         "network namespaces": _namespaces(daemon),
         "links": _links(daemon),
         "firewall": _firewall(daemon),
@@ -36,7 +38,7 @@ def take(daemon: Cortend) -> Census:
         "snapshots": _names(daemon.data / "snapshots") + _names(daemon.data / "snapshots" / ".trash"),
         "volumes": [name for name in _names(daemon.data / "volumes") if not name.startswith(".")],
         "records": _records(daemon),
-        "daemon's files": _files(daemon.pid),
+        "daemon's files": _without(_files(daemon.pid), "unix", sum(map(_is_for_builds, processes))),
         "launcher's files": [f"{pid}: {line}" for pid in _children(daemon.pid) for line in _files(pid)],
     }
 
@@ -79,7 +81,7 @@ def _children(pid: int) -> list[int]:
 def _processes(daemon: Cortend) -> list[str]:
     """The daemon's children and theirs, processes that carry its mark, and whatever is in its cgroups.
 
-    Not those that are kept ready for the next container: they are there as soon as there has been one.
+    Those that are `_READY` are there as soon as there has been one container, or build.
     """
     found: set[int] = set()
     parents, marked = {}, f"CORTEN_E2E={daemon.name}".encode()
@@ -98,7 +100,18 @@ def _processes(daemon: Cortend) -> list[str]:
     while more := {pid for pid, parent in parents.items() if parent in below} - below:
         below |= more
     named = (f"{pid} {_text(Path(f'/proc/{pid}/comm')).strip()}" for pid in found | below)
-    return sorted(process for process in named if not process.endswith(_READY))
+    return sorted(named)
+
+
+def _is_for_builds(process: str) -> bool:
+    return process.endswith(_BUILDS)
+
+
+def _without(lines: list[str], line: str, count: int) -> list[str]:
+    """Without so many of these lines: the daemon's connections to launchers for builds."""
+    for _ in range(count):
+        lines.remove(line)
+    return lines
 
 
 def _namespaces(daemon: Cortend) -> list[str]:

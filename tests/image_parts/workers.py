@@ -15,9 +15,13 @@ from corten import errors
 _PROGRAM = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
+from corten.layers.sums import Written
 from corten.layers.worker import unpack
 try:
-    answer = {"ok": unpack(int(sys.argv[2]), int(sys.argv[3]), layer=sys.argv[4] == "layer")}
+    layer, written = sys.argv[4] == "layer", Written(int(sys.argv[6]))
+    answer = {"ok": unpack(int(sys.argv[2]), int(sys.argv[3]), layer=layer, written=None if layer else written)}
+    if not layer:
+        open(int(sys.argv[5]), "wb", closefd=False).write(written.data)
 except Exception as error:
     answer = {"error": [type(error).__name__, str(error), getattr(error, "errno", None)]}
 print(json.dumps(answer))
@@ -28,10 +32,10 @@ class ForkWorkers:
     async def unpack(self, tree: Path, source_fd: int) -> dict[str, Any]:
         return await self._unpack(tree, source_fd, "layer")
 
-    async def unpack_files(self, tree: Path, source_fd: int) -> dict[str, Any]:
-        return await self._unpack(tree, source_fd, "files")
+    async def unpack_files(self, tree: Path, source_fd: int, sums_fd: int, most: int) -> dict[str, Any]:
+        return await self._unpack(tree, source_fd, "files", sums_fd, most)
 
-    async def _unpack(self, tree: Path, source_fd: int, what: str) -> dict[str, Any]:
+    async def _unpack(self, tree: Path, source_fd: int, what: str, sums_fd: int = -1, most: int = 0) -> dict[str, Any]:
         tree_fd = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)
         try:
             process = await asyncio.create_subprocess_exec(
@@ -44,8 +48,10 @@ class ForkWorkers:
                 str(tree_fd),
                 str(source_fd),
                 what,
+                str(sums_fd),
+                str(most),
                 stdout=asyncio.subprocess.PIPE,
-                pass_fds=(tree_fd, source_fd),
+                pass_fds=(tree_fd, source_fd, *((sums_fd,) if sums_fd >= 0 else ())),
             )
         finally:
             os.close(tree_fd)

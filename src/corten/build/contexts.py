@@ -9,7 +9,7 @@ import fcntl
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -30,21 +30,23 @@ _PIPE = 1 << 20
 _LIMIT = 64  # contexts at a time
 ALWAYS = 10 << 30  # a context, or an archive of ADD, may unpack to this much in any case,
 RATIO = 200  # or to so many times what it measures compressed
+_SUMS = 16 << 20  # bytes of hashes: 64 for a file; those of others are made when they are needed
 SMALL = 4 << 20  # bytes of a Dockerfile or a .dockerignore
 
 
 class Workers(Protocol):
     """Confined processes: `unpack_files` applies a tar that is no layer. See `corten.images.unpack.Workers`."""
 
-    async def unpack_files(self, tree: Path, source_fd: int) -> Json: ...
+    async def unpack_files(self, tree: Path, source_fd: int, sums_fd: int, most: int) -> Json: ...
 
 
 class Contexts:
-    """`root` is made when there is something to keep."""
+    """`root` is made when there is something to keep; `mkdir` makes a directory in it."""
 
-    def __init__(self, root: Path, workers: Workers) -> None:
+    def __init__(self, root: Path, workers: Workers, mkdir: Callable[[Path, int], None] = os.mkdir) -> None:
         self._root = root
         self._workers = workers
+        self._mkdir = mkdir
         self._held: set[str] = set()
 
     def sweep(self) -> None:
@@ -61,7 +63,7 @@ class Contexts:
         """
         context = await self.empty()
         try:
-            await self._unpack(context.directory, body)
+            await self._unpack(context, body)
         except BaseException:
             await context.remove()
             raise
@@ -74,16 +76,25 @@ class Contexts:
         context = Context(self, self._root, secrets.token_hex(16))
         self._held.add(context.id)
         try:
-            os.makedirs(context.directory, 0o700)
+            self._root.mkdir(0o700, parents=True, exist_ok=True)
+            self._mkdir(context.directory, 0o700)
             os.chmod(context.directory, 0o755)
         except BaseException:
             await context.remove()
             raise
         return context
 
-    async def _unpack(self, directory: Path, body: AsyncIterator[bytes]) -> None:
+    async def _unpack(self, context: Context, body: AsyncIterator[bytes]) -> None:
+        sums = os.memfd_create("corten-sums", os.MFD_CLOEXEC)
+        try:
+            await self._unpacked(context.directory, body, sums)
+            context.sums = os.pread(sums, _SUMS, 0)
+        finally:
+            os.close(sums)
+
+    async def _unpacked(self, directory: Path, body: AsyncIterator[bytes], sums: int) -> None:
         with _pipe() as (reader, writer):
-            working = asyncio.ensure_future(self._workers.unpack_files(directory, reader.fd))
+            working = asyncio.ensure_future(self._workers.unpack_files(directory, reader.fd, sums, _SUMS))
             working.add_done_callback(lambda _: reader.close())  # or a write would wait for what nothing reads
             try:
                 with suppress(BrokenPipeError):  # the worker has ended: its answer says why
@@ -121,12 +132,14 @@ async def bounded(body: AsyncIterator[bytes], what: str) -> AsyncIterator[bytes]
 
 
 class Context:
-    """A directory with a client's files, which only the builder writes to."""
+    """A directory with a client's files, which only the builder writes to. `sums` are hashes that are known of them
+    (`corten.layers.sums.entry`)."""
 
     def __init__(self, contexts: Contexts, root: Path, id: str) -> None:
         self._contexts = contexts
         self.id = id
         self.directory = root / id
+        self.sums = b""
 
     async def remove(self) -> None:
         await self._contexts.forget(self.id)

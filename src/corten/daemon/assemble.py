@@ -210,7 +210,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
             runtime=runtime,
             namespaces=namespaces,
             networks=networks,
-            steps=LauncherSteps(launcher),
+            steps=LauncherSteps(launcher.for_builds),
             seed=workers.copy_up,
             unpack=workers.unpack,
             facts=lambda: containers.configuration.facts,
@@ -219,7 +219,8 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         )
     )
     containers.watching.spawn(runtime.try_again(), "supervisors that could not be reached, and leftovers")
-    contexts = Contexts(config.data_root / "build" / "contexts", workers)
+    unpacking = LauncherWorkers(launcher.for_builds)
+    contexts = Contexts(config.data_root / "build" / "contexts", unpacking, spread.mkdir)
     builds = Builds(images, cache, work.worker, contexts, work.caches, events.publish)
     builds.recover()
 

@@ -16,7 +16,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from corten.errors import Exhausted, Invalid
 from corten.kernel import descriptors, paths
@@ -26,6 +26,9 @@ from corten.layers.directories import PATH_DIRECTORY, Directories, Place, inside
 from corten.layers.entries import Entry, Limits, entries
 from corten.layers.limits import quoted
 from corten.layers.source import Source
+
+if TYPE_CHECKING:
+    from corten.layers.sums import Written
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LINKS = 40
@@ -47,17 +50,24 @@ class Applied(NamedTuple):
     links: tuple[tuple[bytes, bytes], ...]
 
 
-def apply(root: int, source: Source, limits: Limits, umask: int | None = None, layer: bool = True) -> Applied:
+def apply(
+    root: int,
+    source: Source,
+    limits: Limits,
+    umask: int | None = None,
+    layer: bool = True,
+    written: Written | None = None,
+) -> Applied:
     """Apply the uncompressed tar stream `source` to the empty directory `root`. The stream is read to its end.
 
     `umask` is the calling process's, None to look it up. Without `layer` the stream is no layer but plain files, as the
     context of a build: a name of a whiteout is a name like any other, everything belongs to root, and a hard link has
-    to lead to what came before it.
+    to lead to what came before it. `written` gets the hashes of its files.
 
     Raises Invalid for an entry that is refused and a stream that is no tar, Exhausted when the disk is full,
     OSError for other errors of the kernel. The tree is then incomplete, to be removed.
     """
-    work = _Layer(root, source, limits, _umask() if umask is None else umask, layer)
+    work = _Layer(root, source, limits, _umask() if umask is None else umask, layer, written)
     try:
         for entry in entries(source, limits):
             work.add(entry)
@@ -86,7 +96,9 @@ def clean(name: bytes, longest: int) -> list[bytes]:
 
 
 class _Layer:
-    def __init__(self, root: int, source: Source, limits: Limits, umask: int, whiteouts: bool) -> None:
+    def __init__(
+        self, root: int, source: Source, limits: Limits, umask: int, whiteouts: bool, written: Written | None
+    ) -> None:
         self._root = root
         self._source = source
         self._limits = limits
@@ -94,6 +106,7 @@ class _Layer:
         self._times: dict[bytes, int] = {}
         self._umask = umask
         self._whiteouts = whiteouts
+        self._written = written
         self._links = 0
         self.size = 0
         self.inodes = 0
@@ -158,10 +171,11 @@ class _Layer:
         except FileExistsError:
             self._clear(dirfd, name)
             fd = os.open(name, _NEW_FILE, mode, dir_fd=dirfd)
+        hash_ = self._written.begin() if self._written is not None and entry.parts is None else None
         try:
             if entry.parts is None:
                 if entry.size:
-                    self._source.copy(fd, entry.size)
+                    self._source.copy(fd, entry.size, hash_.update if hash_ is not None else None)
             else:
                 self._copy_parts(fd, entry)
             os.fchown(fd, entry.uid, entry.gid)
@@ -169,6 +183,8 @@ class _Layer:
                 os.fchmod(fd, entry.mode)
             attributes.put(fd, entry.xattrs)  # behind chown, which clears capabilities
             os.utime(fd, ns=(entry.mtime, entry.mtime))
+            if self._written is not None and hash_ is not None:
+                self._written.end(fd, hash_)
         finally:
             os.close(fd)
         self.size += entry.real
@@ -310,6 +326,8 @@ class _Layer:
     def _clear(self, dirfd: int, name: bytes) -> None:
         """Remove what an earlier entry left at `name`."""
         self._directories.changed()
+        if self._written is not None:
+            self._written.forget()
         tree.remove(dirfd, name)
 
     # --------------------------------------------------------------------------------------- directories by their path

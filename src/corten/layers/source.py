@@ -65,16 +65,18 @@ class Source:
         self.offset += 512
         return bytes(self._view[start : self._start])
 
-    def copy(self, target: int, count: int) -> None:
-        """Write the next `count` bytes at `target`'s file position."""
+    def copy(self, target: int, count: int, taken: Callable[[memoryview], object] | None = None) -> None:
+        """Write the next `count` bytes at `target`'s file position. `taken` gets what was written, in its pieces."""
         self.offset += count
         while count:
             ready = min(self._end - self._start, count)
             if ready:
                 done = os.write(target, self._view[self._start : self._start + ready])
+                if taken is not None:
+                    taken(self._view[self._start : self._start + done])
                 self._start += done
                 count -= done
-            elif count >= _SIZE and self._can_splice:
+            elif count >= _SIZE and self._can_splice and taken is None:
                 count -= self._splice(target, count)
             elif not self._fill():
                 raise Invalid("tar stream is truncated")

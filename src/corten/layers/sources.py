@@ -11,7 +11,6 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from corten.errors import Invalid, NotFound
@@ -98,17 +97,21 @@ def base(name: bytes) -> bytes:
 # --------------------------------------------------------------------------------------------------------------- walk
 
 
-@dataclass(slots=True)
 class Level:
     """A directory that the walk is in. `place` is for what the caller makes of it."""
 
-    fd: int
-    status: os.stat_result
-    above: Level | None
-    name: bytes
-    prefix: str
-    names: Iterator[bytes]
-    place: Any = None
+    __slots__ = ("above", "fd", "name", "names", "place", "prefix", "status")  # no dataclass: see tests/unit/supervisor
+
+    def __init__(
+        self, fd: int, status: os.stat_result, above: Level | None, name: bytes, prefix: str, names: Iterator[bytes]
+    ) -> None:
+        self.fd = fd
+        self.status = status
+        self.above = above
+        self.name = name
+        self.prefix = prefix
+        self.names = names
+        self.place: Any = None
 
 
 class Step(NamedTuple):

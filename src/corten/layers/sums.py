@@ -31,6 +31,26 @@ def entry(status: os.stat_result, digest: bytes) -> bytes:
     return _ENTRY.pack(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, digest)
 
 
+class Written:
+    """Hashes of files that are hashed while they are written: `data`, of so many bytes at `most`, is for a `Memory`."""
+
+    def __init__(self, most: int) -> None:
+        self.data = bytearray()
+        self._most = most
+
+    def begin(self) -> hashlib._Hash | None:
+        """The hash of one more file; None when there is no room for it."""
+        return hashlib.sha256() if len(self.data) < self._most else None
+
+    def end(self, fd: int, hash_: hashlib._Hash) -> None:
+        """The file is as it stays."""
+        self.data += entry(os.fstat(fd), hash_.digest())
+
+    def forget(self) -> None:
+        """Something was removed: its inode may be another file's within the same tick."""
+        self.data.clear()
+
+
 class Memory:
     """Hashes of the files of one file system, as bytes that can be kept: `data`, `packed`."""
 

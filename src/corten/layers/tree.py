@@ -9,11 +9,13 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from corten.kernel import paths
 from corten.layers.directory_stack import DIRECTORY, DirectoryStack, Name, open_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["open_directory"]
 

@@ -41,6 +41,7 @@ _SERVERS = {
     "hold": ("corten.supervisor.holder", "hold"),
     "serve names": ("corten.supervisor.names.server", "main"),
     "forward ports": ("corten.supervisor.forwarder.server", "main"),
+    "fork for builds": ("corten.supervisor.building", "main"),
 }
 _HELPERS = {  # these end with the request's own socket
     "unpack": ("corten.supervisor.workers", "unpack"),
@@ -74,13 +75,17 @@ def main(fd: int) -> None:
     warm_up()
     p.own_arguments()
     p.set_name("corten:launcher", of="")
+    serve(fd)
+
+
+def serve(fd: int) -> None:
+    """Fork for each request that comes at `fd`, until its other end is gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     sys.path_importer_cache.clear()  # or each first process does it, in pages of its own
     gc.collect()
     fill_pools()
     gc.freeze()  # what is there now is never visited again, so its pages stay shared with the children
-    daemon = socket.socket(fileno=fd)
-    for request, fds in wire.frames(daemon):
+    for request, fds in wire.frames(socket.socket(fileno=fd)):
         if _wanted(fds[0]):
             _fork(request, fds)
         for fd in fds:

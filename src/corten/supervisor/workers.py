@@ -28,9 +28,20 @@ def unpack(request: Json, fds: list[int]) -> None:
 
 
 def unpack_files(request: Json, fds: list[int]) -> None:
-    """The same for a tar that is no layer, but a build's context."""
+    """The same for a tar that is no layer, but a build's context, to fds[3]. What a `Memory` needs of its files is
+    written to fds[2], request["memory"] bytes at most."""
+    from corten.layers.sums import Written  # which layers of images do not need
+
     reply = socket.socket(fileno=fds[0])
-    _answer(reply, lambda: worker.unpack(fds[2], fds[1], _CONTEXT, layer=False))
+    written = Written(request["memory"])
+
+    def unpack() -> Json:
+        found = worker.unpack(fds[3], fds[1], _CONTEXT, layer=False, written=written)
+        with open(fds[2], "wb", closefd=False) as file:
+            file.write(written.data)
+        return found
+
+    _answer(reply, unpack)
 
 
 def copy_up(request: Json, fds: list[int]) -> None:

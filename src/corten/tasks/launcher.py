@@ -32,8 +32,36 @@ main(int(sys.argv[1]))
 """
 
 
-class Launcher:
+class Asked:
+    """A process that forks others: for each request one, which answers on a socket of the request's own."""
+
+    def send(self, request: Json, fds: list[int]) -> None:
+        """One request; the descriptors stay the caller's to close. One that cannot be sent ends without an answer."""
+        raise NotImplementedError
+
+    def connect(self, request: Json, fds: list[int] | None = None) -> socket.socket:
+        """Have a process forked for `request`; returns the connection to it, which does not block."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.setblocking(False)
+        try:
+            self.send(request, [theirs.fileno(), *(fds or ())])
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return ours
+
+    async def ask(self, request: Json, fds: list[int], seconds: float | None) -> Answer:
+        """A request with one answer, for which there are so many seconds. Failed, Unavailable when there is none."""
+        with self.connect(request, fds) as connection:
+            return await answer(connection, wire.Decoder(), seconds)
+
+
+class Launcher(Asked):
     """One launcher, and another when it was killed: it has no state, and what it forked does not need it.
+
+    `for_builds` is asked for helpers of builds.
 
     `start` it before this process has threads, databases and connections: later it is only a second choice.
     """
@@ -43,6 +71,7 @@ class Launcher:
         self._out: Outgoing | None = None
         self.pid = 0
         self._sent = 0
+        self.for_builds = ForBuilds(self)
 
     def start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -96,26 +125,9 @@ class Launcher:
         except OSError as error:
             raise Unavailable(f"the launcher process is gone and cannot be started again: {error}") from error
 
-    def connect(self, request: Json, fds: list[int] | None = None) -> socket.socket:
-        """Have a process forked for `request`; returns the connection to it, which does not block."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        ours.setblocking(False)
-        try:
-            self.send(request, [theirs.fileno(), *(fds or ())])
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        return ours
-
-    async def ask(self, request: Json, fds: list[int], seconds: float | None) -> Answer:
-        """A request with one answer, for which there are so many seconds. Failed, Unavailable when there is none."""
-        with self.connect(request, fds) as connection:
-            return await answer(connection, wire.Decoder(), seconds)
-
     def close(self) -> None:
-        """End the launcher. What it forked lives on."""
+        """End the launcher and that for builds. What they forked lives on."""
+        self.for_builds.close()
         if self._out:
             self._out.close()
             self._out.socket.close()
@@ -123,6 +135,36 @@ class Launcher:
         if self.pid:
             _end(self.pid)
             self.pid = 0
+
+
+class ForBuilds(Asked):
+    """A second one, which the first forks with the first request, and again when it is gone (`supervisor.building`)."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+        self._out: Outgoing | None = None
+
+    def send(self, request: Json, fds: list[int]) -> None:
+        if self._out is None:
+            self._out = self._forked()
+        try:
+            self._out.send(request, fds)
+        except (BrokenPipeError, ConnectionResetError):  # it has ended, and has not read it
+            self.close()
+            self._out = self._forked()
+            self._out.send(request, fds)
+
+    def _forked(self) -> Outgoing:
+        return Outgoing(self._launcher.connect({"do": "fork for builds"}), late=self._late)
+
+    def _late(self) -> None:
+        log.warning("the launcher process for builds does not read what it is asked")
+
+    def close(self) -> None:
+        if self._out is not None:
+            self._out.close()
+            self._out.socket.close()
+            self._out = None
 
 
 def _shorten(path: Path) -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from corten.spec.json import Json
 from corten.tasks import answers
-from corten.tasks.launcher import Launcher
+from corten.tasks.launcher import Asked
 from corten.tasks.trees import Worker, pipe
 
 _PIECE = 1 << 20
@@ -33,7 +33,7 @@ class LauncherSteps:
     """Requests are those of `corten.supervisor.steps`; descriptors stay the caller's. A child ends when its block does,
     whatever it was doing. Raises NotFound, Invalid, Exhausted, Failed, Unavailable."""
 
-    def __init__(self, launcher: Launcher) -> None:
+    def __init__(self, launcher: Asked) -> None:
         self._launcher = launcher
 
     async def ask(self, request: Json, fds: Sequence[int]) -> Json:

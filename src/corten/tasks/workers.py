@@ -11,7 +11,7 @@ from corten.spec.id_map import IdRange
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
 from corten.tasks.answers import content
-from corten.tasks.launcher import Launcher
+from corten.tasks.launcher import Asked
 
 _MAKE = 60.0  # seconds
 _COPY = 3600.0  # seconds; nothing is heard of a copy before its end
@@ -20,16 +20,17 @@ _COPY = 3600.0  # seconds; nothing is heard of a copy before its end
 class LauncherWorkers:
     """`store`'s and the engine's workers."""
 
-    def __init__(self, launcher: Launcher) -> None:
+    def __init__(self, launcher: Asked) -> None:
         self._launcher = launcher
 
     async def unpack(self, tree: Path, source_fd: int) -> Json:
         """Apply the uncompressed tar stream of `source_fd` to the directory `tree`, for as long as that comes."""
         return await self._in_directory({"do": "unpack"}, tree, [source_fd], None)
 
-    async def unpack_files(self, tree: Path, source_fd: int) -> Json:
-        """The same for a tar that is no layer: all of it belongs to root, and there are no whiteouts."""
-        return await self._in_directory({"do": "unpack files"}, tree, [source_fd], None)
+    async def unpack_files(self, tree: Path, source_fd: int, sums_fd: int, most: int) -> Json:
+        """The same for a tar that is no layer: all of it belongs to root, and there are no whiteouts. Hashes of its
+        files (`corten.layers.sums.entry`) are written to `sums_fd`, so many bytes at `most`."""
+        return await self._in_directory({"do": "unpack files", "memory": most}, tree, [source_fd, sums_fd], None)
 
     async def copy_up(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import gzip
+import hashlib
 import os
 import stat
 import tarfile
@@ -15,8 +16,9 @@ import pytest
 
 from corten.build import contexts
 from corten.build.archive import ArchiveClient
-from corten.build.contexts import Contexts
+from corten.build.contexts import Context, Contexts
 from corten.errors import Invalid, NotFound
+from corten.layers.sums import entry
 from image_parts.workers import ForkWorkers
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: everything in a context belongs to root")
@@ -147,3 +149,45 @@ async def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(Invalid, match="this looks like a zip bomb"):
         await receiving.receive(body(bomb))
     assert os.listdir(tmp_path / "contexts") == []
+
+
+async def test_their_directories_are_made_where_the_daemon_spreads_them(tmp_path: Path) -> None:
+    made: list[tuple[Path, int]] = []
+
+    def mkdir(path: Path, mode: int) -> None:
+        made.append((path, mode))
+        os.mkdir(path, mode)
+
+    context = await Contexts(tmp_path / "contexts", ForkWorkers(), mkdir).receive(body(member("file") + END))
+    assert made == [(context.directory, 0o700)]
+    assert (context.directory / "file").read_bytes() == b"x"
+    await context.remove()
+
+
+def known(context: Context) -> dict[str, bytes]:
+    """The hash that is known of each file; what it is known by is what the kernel says of the file."""
+    names = {}
+    for name in os.listdir(context.directory):
+        status = os.lstat(context.directory / name)
+        names[entry(status, b"")[:32]] = name
+    entries = [context.sums[at : at + 64] for at in range(0, len(context.sums), 64)]
+    return {names[each[:32]]: each[32:] for each in entries if each[:32] in names}
+
+
+async def test_files_are_hashed_while_they_come(tmp_path: Path) -> None:
+    receiving = Contexts(tmp_path / "contexts", ForkWorkers())
+    large = os.urandom(3 << 20)
+    context = await receiving.receive(body(member("a", b"1") + member("empty", b"") + member("large", large) + END))
+    contents = {"a": b"1", "empty": b"", "large": large}
+    assert known(context) == {name: hashlib.sha256(data).digest() for name, data in contents.items()}
+    assert (context.directory / "large").read_bytes() == large
+    await context.remove()
+
+
+async def test_what_was_replaced_leaves_no_hash_behind(tmp_path: Path) -> None:
+    """The second file may have the inode, the size and the times of the first."""
+    receiving = Contexts(tmp_path / "contexts", ForkWorkers())
+    context = await receiving.receive(body(member("a", b"1") + member("b", b"1") + member("b", b"2") + END))
+    assert len(context.sums) == 64
+    assert known(context) == {"b": hashlib.sha256(b"2").digest()}
+    await context.remove()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from corten.spec.dockerfile.texts import quoted
 
@@ -26,8 +26,7 @@ Token = str | Mark  # a regular expression for one character, or a mark
 END = r"(?=/|\Z)"  # of a name
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(NamedTuple):
     """One name of a path's pattern. `literal` is the name itself where nothing in it is a pattern."""
 
     literal: str | None

@@ -11,8 +11,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from typing import NamedTuple
 
 from corten.errors import Invalid
 from corten.spec.dockerfile import glob
@@ -54,8 +54,7 @@ def _clean(path: str) -> str:
     return re.sub("^//+", "/", posixpath.normpath(path))
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(NamedTuple):
     """`takes_back`: with `!` before it. `literal` is set where it is a plain path."""
 
     text: str
@@ -127,22 +126,21 @@ class _Join(Enum):
     NOTHING_OR_TEXT = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class _Fragment:
+class _Fragment(NamedTuple):
     join: _Join
-    tokens: list[Token] = field(default_factory=list)
+    tokens: list[Token]
 
 
 def _fragments(tokens: Sequence[Token]) -> list[_Fragment]:
     """What is between `**`. The first begins at the path's begin."""
-    found = [_Fragment(_Join.NAMES)]
+    found = [_Fragment(_Join.NAMES, [])]
     at = 0
     while at < len(tokens):
         token = tokens[at]
         at += 1
         if token is Mark.DEEP:
             own_name = at == 1 or tokens[at - 2] in ("/", Mark.DEEP)
-            found.append(_Fragment(_Join.NAMES if own_name else _Join.NOTHING_OR_TEXT))
+            found.append(_Fragment(_Join.NAMES if own_name else _Join.NOTHING_OR_TEXT, []))
             at += tokens[at : at + 1] == ["/"]
         else:
             found[-1].tokens.append(token)
@@ -162,9 +160,9 @@ def _choices(tokens: Sequence[Token]) -> list[list[_Fragment]]:
             found = [[*choice, fragment] for choice in found]
         else:
             without = [
-                [*choice[:-1], replace(choice[-1], tokens=choice[-1].tokens + fragment.tokens)] for choice in found
+                [*choice[:-1], choice[-1]._replace(tokens=choice[-1].tokens + fragment.tokens)] for choice in found
             ]
-            found = without + [[*choice, replace(fragment, join=_Join.TEXT)] for choice in found]
+            found = without + [[*choice, fragment._replace(join=_Join.TEXT)] for choice in found]
     return found
 
 
