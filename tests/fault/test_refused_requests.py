@@ -36,6 +36,7 @@ def running(standing: Fragile) -> Iterator[Running]:
         with standing.connection() as http:
             http.request("GET", f"/containers/{id}/{what}")
             http.getresponse().read()
+    standing.ask("POST", "/build", b"no tar")
     until(lambda: held(standing)["net:"] == namespaces._SPARE, "network namespaces are kept ready")
     last = held(standing)
     while (now := held(standing)) != last:  # connections that are about to be closed
