@@ -135,6 +135,7 @@ def compiler(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return debian_tar(tmp_path_factory.mktemp("debian"), "gcc", "libc6-dev")
 
 
+@pytest.mark.timeout(720)  # for the first run, which downloads a compiler
 def test_a_program_in_c(every: Client, daemon: Cortend, compiler: Path, files: Path) -> None:
     every("import", str(compiler), "debian-gcc", timeout=100)
     (files / "hello.c").write_text('#include <stdio.h>\nint main(void) { return puts("hello from C") < 0; }\n')
