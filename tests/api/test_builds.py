@@ -436,7 +436,7 @@ def _runs(process: int) -> bool:
     try:
         with open(f"/proc/{process}/stat") as file:
             return file.read().split()[2] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # before it is opened, or before it is read
         return False
 
 

@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -276,9 +277,11 @@ def test_the_end_of_the_daemon_is_the_end_of_its_streams(tmp_path: Path) -> None
         listening = Connection(daemon)
         listening.request("GET", "/events")
         answer = listening.getresponse()
+        begin = time.monotonic()
     with pytest.raises(http.client.IncompleteRead):
         answer.read()
     listening.close()
+    assert time.monotonic() - begin < 5
 
 
 def test_streams_of_clients_that_go_leave_nothing(daemon: Daemon, http: Connection) -> None:

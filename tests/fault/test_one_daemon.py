@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,15 @@ import pytest
 from fault_parts.fragile import Fragile, until
 
 
-def refused(second: Fragile) -> str:
-    """What a daemon says that ends by itself with status 1."""
+def refused(second: Fragile, seconds: float = 5) -> str:
+    """What a daemon says that ends at once with status 1; it is killed when it does not."""
+    began = time.monotonic()
     try:
-        done = subprocess.run(second.command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(second.command, capture_output=True, text=True, timeout=20)
     finally:
         subprocess.run(["ip", "link", "delete", second.bridge], capture_output=True, timeout=10)
     assert done.returncode == 1, done
+    assert time.monotonic() - began < seconds
     assert "Traceback" not in done.stderr
     return done.stderr
 
@@ -75,8 +78,10 @@ def test_ends_at_once_with_open_streams(daemon: Fragile, number: signal.Signals)
     assert attached.recv(100)
     pid = daemon.state(id)["Pid"]
     assert daemon._process is not None
+    began = time.monotonic()
     os.kill(daemon.pid, number)
     assert daemon._process.wait(10) == 0
+    assert time.monotonic() - began < 3
     assert "Traceback" not in daemon.log.read_text()
     assert attached.recv(100), "an attached client is the supervisor's"
     for connection in streams:

@@ -19,7 +19,7 @@ from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.http import hijack
 
 T = TypeVar("T")
-_SERVERS = ("corten:forward", "corten:names")  # begun when one is needed; without a daemon and work, they end
+_SERVERS = ("corten:forward", "corten:names")  # without a daemon and work they end, and come again when one is needed
 _SUBNET = re.compile(r"\d+\.\d+\.\d+\.\d+/\d+")
 _VOLATILE = ("daemon's files", "launcher's files", "network namespaces", "processes")  # another daemon, other numbers
 
@@ -148,6 +148,8 @@ def leftovers(before: census.Census, daemon: Cortend) -> dict[str, Any]:
         changed = {}
         for kind in before:
             come, gone = Counter(now[kind]) - Counter(before[kind]), Counter(before[kind]) - Counter(now[kind])
+            if kind == "processes":
+                gone = Counter({name: count for name, count in gone.items() if name not in _SERVERS})
             if come or gone:
                 changed[kind] = (sorted(come.elements()), sorted(gone.elements()))
         if not changed or time.monotonic() > deadline:
@@ -156,14 +158,13 @@ def leftovers(before: census.Census, daemon: Cortend) -> dict[str, Any]:
 
 
 def comparable(found: census.Census) -> census.Census:
-    """Processes by name only and without `_SERVERS`, mounts without the process that sees them, no descriptors.
+    """Processes by name only, mounts without the process that sees them, no descriptors.
 
     And no subnets: a daemon that has ended without containers gives its own back, and another one may have it by now.
     """
     kept = {kind: lines for kind, lines in found.items() if kind not in _VOLATILE}
     kept["mounts"] = sorted({line.partition(": ")[2] for line in found["mounts"]})
-    names = (line.partition(" ")[2] for line in found["processes"])
-    kept["processes"] = sorted(name for name in names if name not in _SERVERS)
+    kept["processes"] = sorted(line.partition(" ")[2] for line in found["processes"])
     kept["firewall"] = sorted(_SUBNET.sub("SUBNET", line) for line in found["firewall"])
     return kept
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -23,10 +22,9 @@ from corten.spec.json import Json
 from corten.store.compression import detect
 from corten.store.feed import decoded
 from corten.tasks import answers
+from corten.tasks.trees import pipe
 
 log = logging.getLogger(__name__)
-_F_SETPIPE_SZ = 1031
-_PIPE = 1 << 20
 _LIMIT = 64  # contexts at a time
 ALWAYS = 10 << 30  # a context, or an archive of ADD, may unpack to this much in any case,
 RATIO = 200  # or to so many times what it measures compressed
@@ -93,7 +91,8 @@ class Contexts:
             os.close(sums)
 
     async def _unpacked(self, directory: Path, body: AsyncIterator[bytes], sums: int) -> None:
-        with _pipe() as (reader, writer):
+        with pipe() as (reader, writer):
+            os.set_blocking(reader.fd, True)  # the worker's
             working = asyncio.ensure_future(self._workers.unpack_files(directory, reader.fd, sums, _SUMS))
             working.add_done_callback(lambda _: reader.close())  # or a write would wait for what nothing reads
             try:
@@ -173,29 +172,6 @@ class Context:
                 os.unlink(last, dir_fd=there)
         finally:
             os.close(there)
-
-
-class _End:
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-        self.fd = -1
-
-
-@contextmanager
-def _pipe() -> Iterator[tuple[_End, _End]]:
-    reader, writer = map(_End, os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
-    try:
-        os.set_blocking(reader.fd, True)  # the worker's
-        with suppress(OSError):  # the user's pipe quota: slower, not wrong
-            fcntl.fcntl(writer.fd, _F_SETPIPE_SZ, _PIPE)
-        yield reader, writer
-    finally:
-        reader.close()
-        writer.close()
 
 
 async def ended(working: asyncio.Future[Json]) -> None:
