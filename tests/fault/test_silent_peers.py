@@ -49,11 +49,11 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.monotonic() - begun, found
 
 
-def large_member() -> bytes:
+def large_member(name: str = "large") -> bytes:
     """The beginning of a tar with a file of 8 MB."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        member = tarfile.TarInfo("blobs/sha256/large")
+        member = tarfile.TarInfo(f"blobs/sha256/{name}")
         member.size = 8 << 20
         tar.addfile(member, io.BytesIO(bytes(8 << 20)))
     return buffer.getvalue()[: 2 << 20]
@@ -64,18 +64,20 @@ def test_two_hundred_uploads_that_stop_keep_nothing_else_waiting(daemon: Fragile
     until(lambda: daemon.output(id) == "said\n", "its output")
     image = archive("small", [tars.file("x", b"x")])
     assert daemon.ask("POST", "/images/load", image)[0] == 200
-    requests = (
-        ("POST /images/load", b""),
-        ("POST /images/load", large_member()),
-        ("POST /images/create?fromSrc=-", b"x" * 600),
-        (f"PUT /containers/{id}/archive?path=/tmp", b""),
-        (f"PUT /containers/{id}/archive?path=/tmp", large_member()),
-        ("POST /containers/create", b"{"),
+    requests: tuple[tuple[str, Callable[[str], bytes]], ...] = (
+        ("POST /images/load", lambda name: b""),
+        ("POST /images/load", large_member),
+        ("POST /images/create?fromSrc=-", lambda name: b"x" * 600),
+        (f"PUT /containers/{id}/archive?path=/tmp", lambda name: b""),
+        # Files of their own: in one place they wait for the removal of one another's, and unlink(2) for the disk.
+        (f"PUT /containers/{id}/archive?path=/tmp", large_member),
+        ("POST /containers/create", lambda name: b"{"),
     )
     before = len(os.listdir(f"/proc/{daemon.pid}/fd"))
     with ExitStack() as clients:
         for at in range(UPLOADS):
-            clients.enter_context(upload(daemon, *requests[at % len(requests)]))
+            request, begun = requests[at % len(requests)]
+            clients.enter_context(upload(daemon, request, begun(f"large{at}")))
         until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) >= before + UPLOADS, "all are connected")
         for what, work in (
             ("logs", lambda: daemon.output(id)),
