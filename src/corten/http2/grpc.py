@@ -222,7 +222,7 @@ class Serving:
             code, message = UNKNOWN, str(error)
         except Exception as error:
             log.error("unhandled exception in a call", exc_info=error)
-            code, message = INTERNAL, f"internal error: {type(error).__name__}: {error}"
+            code, message = INTERNAL, "internal error"
         self._finish(stream, code, message, details)
 
     async def _answer(self, call: Call) -> None:

@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+from corten.aio.sources import closing
 from corten.build.contexts import bounded, ended
 from corten.build.work.rooms import Rooms
 from corten.errors import Invalid
@@ -48,17 +49,15 @@ async def unpacked(rooms: Rooms, sources: Json) -> AsyncIterator[Json]:
 
 async def _is_tar(fd: int) -> bool:
     head = b""
-    pieces = decoded(_pieces(fd))
     try:
-        async for piece in pieces:
-            head += piece
-            if len(head) >= BLOCK:
-                break
+        async with closing(decoded(_pieces(fd))) as pieces:
+            async for piece in pieces:
+                head += piece
+                if len(head) >= BLOCK:
+                    break
         return len(head) >= BLOCK and parse_header(head[:BLOCK]) is not None
     except Invalid:
         return False
-    finally:
-        await pieces.aclose()  # type: ignore[attr-defined]
 
 
 async def _unpack(rooms: Rooms, fd: int, draft: Draft) -> None:
