@@ -82,7 +82,8 @@ ln -s /lib/systemd/system/multi-user.target etc/systemd/system/default.target
 head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n' > etc/machine-id
 
 mkdir old
-[ "$(stat -c %d "$PROJECT")" = "$(stat -c %d /)" ] || { mkdir -p ".$PROJECT"; mount --rbind "$PROJECT" ".$PROJECT"; }
+# on a file system of its own, or below /tmp
+[ -e ".$PROJECT/packaging" ] || { mkdir -p ".$PROJECT"; mount --rbind "$PROJECT" ".$PROJECT"; }
 pivot_root . old
 umount -l /old
 exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=console </dev/null
