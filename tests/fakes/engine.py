@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -15,6 +16,7 @@ from typing import cast
 from corten.build.builds import Builds
 from corten.build.contexts import Contexts
 from corten.build.contract import CopyStep, RunStep
+from corten.build.outputs.contract import PlatformTree, Walk
 from corten.build.work.caches import CacheDirectory
 from corten.buildkit.faces import Faces
 from corten.engine.configuration import Configuration, Settings
@@ -79,6 +81,7 @@ class PlainEngine(Engine):
             lambda lease, allowed: FakeWorker(images.store, lease, self.steps),
             Contexts(root / "build" / "contexts", ForkWorkers()),
             NoMounts(),
+            NoReader,
             events.publish,
         )
         self.builds.recover()
@@ -110,6 +113,18 @@ class NoTreeWork:
         self, request: TreeRequest, data: AsyncIterator[bytes], where: Json | None = None, fds: Sequence[int] = ()
     ) -> Json:
         raise Unsupported("this engine cannot look into containers' trees")
+
+
+class NoReader:
+    """The trees of these images have no files to read."""
+
+    def tar(
+        self, trees: Sequence[PlatformTree], epoch: int | None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        raise Unsupported("this engine cannot read trees of images")
+
+    def walk(self, trees: Sequence[PlatformTree], epoch: int | None) -> AbstractAsyncContextManager[Walk]:
+        raise Unsupported("this engine cannot read trees of images")
 
 
 class NoMounts:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -17,8 +18,9 @@ from corten.api.routes import Route
 from corten.build.archive import ArchiveClient
 from corten.build.contexts import Context
 from corten.build.contract import BuildRequest, ClassicText, Client, Event, Log
-from corten.build.export import Made
-from corten.errors import Invalid, Unsupported
+from corten.build.outputs.contract import IMAGES, NO_SINK, Asked
+from corten.build.result import Built
+from corten.errors import Invalid
 from corten.spec.json import Json
 from corten.spec.reference import familiar
 
@@ -59,18 +61,34 @@ async def build(call: Call) -> web.StreamResponse:
     if id.startswith(f"{_UPLOAD}:"):
         await call.buildkit.upload(id.partition(":")[2], upload(call.request))
         return empty(200)
-    _check_outputs(call)
     request = builds.asked(call, classic=False)
+    if outputs := outputs_of(call, request.tags):
+        request = replace(request, outputs=outputs, store=False)
     async with _client(call, request) as (client, request):
-        return await builds.answer(call, request, client, _Trace(call.buildkit, request, call.flag("q")))
+        sink = await call.buildkit.sink(call.text("session")) if outputs else NO_SINK
+        return await builds.answer(call, request, client, _Trace(call.buildkit, request, call.flag("q")), sink)
 
 
-def _check_outputs(call: Call) -> None:
+def outputs_of(call: Call, tags: Sequence[str]) -> tuple[Asked, ...]:
+    """The query's `outputs`: JSON, a list of {Type, Attrs}. Images without a name get these. Raises Invalid."""
     outputs = builds.json_of(call, "outputs")
-    for each in outputs if isinstance(outputs, list) else []:
-        kind = each.get("Type") if isinstance(each, dict) else None
-        if kind not in ("moby", "image"):
-            raise Unsupported(f"the output {str(kind)[:100]!r} is not supported yet")
+    if outputs is None:
+        return ()
+    if not isinstance(outputs, list) or not all(isinstance(each, dict) for each in outputs):
+        raise Invalid("invalid value for outputs: not a list of objects")
+    found = [_output(each) for each in outputs]
+    named = {"name": ",".join(tags)} if tags else {}
+    return tuple(
+        replace(each, attributes={**named, **each.attributes}) if each.type in IMAGES else each for each in found
+    )
+
+
+def _output(entry: Json) -> Asked:
+    kind, attributes = entry.get("Type") or "", entry.get("Attrs") or {}
+    texts = isinstance(attributes, dict) and all(isinstance(value, str) for value in attributes.values())
+    if not isinstance(kind, str) or not texts:
+        raise Invalid("invalid value for outputs: a type and attributes are strings")
+    return Asked(kind, attributes)
 
 
 @asynccontextmanager
@@ -130,11 +148,11 @@ class _Trace:
         for each in self._buildkit.encode(waiting):
             self.lines.put({"id": "moby.buildkit.trace", "aux": each}, output)
 
-    def end(self, made: Made) -> list[Json]:
+    def end(self, built: Built) -> list[Json]:
         if self._quiet:
-            return [{"stream": f"{made.id}\n"}]
+            return [{"stream": f"{built.id}\n"}]
         named = [{"stream": f"Successfully tagged {familiar(name)}\n"} for name in self._tags]
-        return [{"id": "moby.image.id", "aux": {"ID": made.id}}, *named]
+        return [{"id": "moby.image.id", "aux": {"ID": built.id}}, *named]
 
     def error(self, error: Exception) -> Json:
         """Without the status of a step: BuildKit's client ends with 1 whatever that was."""

@@ -24,7 +24,8 @@ from corten.api.traces import traced
 from corten.build.archive import ArchiveClient
 from corten.build.contexts import SMALL, Context, archived
 from corten.build.contract import BuildFailed, BuildRequest, ClassicText, Client, Event, Limits, Log
-from corten.build.export import Made
+from corten.build.outputs.contract import NO_SINK, Sink
+from corten.build.result import Built
 from corten.errors import CortenError, Failed, Invalid, Unsupported
 from corten.plan.validate.resources import check_ulimits
 from corten.spec.docker.auth import AuthConfig
@@ -109,15 +110,17 @@ class Shown(Protocol):
 
     def __call__(self, event: Event) -> None: ...
 
-    def end(self, made: Made) -> list[Json]: ...
+    def end(self, built: Built) -> list[Json]: ...
 
     def error(self, error: Exception) -> Json: ...
 
 
-async def answer(call: Call, request: BuildRequest, client: Client, shown: Shown) -> web.StreamResponse:
+async def answer(
+    call: Call, request: BuildRequest, client: Client, shown: Shown, sink: Sink = NO_SINK
+) -> web.StreamResponse:
     """Messages while it is built. An error before the first is a plain error; after it, it is a message."""
     lines = shown.lines
-    task = asyncio.create_task(call.builds.build(request, client, shown))
+    task = asyncio.create_task(call.builds.build(request, client, shown, sink))
     task.add_done_callback(lambda _: lines.end())
     stream: web.StreamResponse | None = None
     try:
@@ -136,7 +139,7 @@ async def answer(call: Call, request: BuildRequest, client: Client, shown: Shown
         await _stopped(task)
 
 
-async def _stopped(task: asyncio.Task[Made]) -> None:
+async def _stopped(task: asyncio.Task[Built]) -> None:
     while not task.done():
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -145,7 +148,7 @@ async def _stopped(task: asyncio.Task[Made]) -> None:
         task.exception()  # seen
 
 
-def _failure(task: asyncio.Task[Made], classic: bool) -> Exception | None:
+def _failure(task: asyncio.Task[Built], classic: bool) -> Exception | None:
     """The error of a build; for the classic builder what caused it, whose class says whether the request was wrong."""
     if task.cancelled():
         return Failed("the build was cancelled: context canceled")
@@ -224,10 +227,10 @@ class _Shown:
                 self.lines.put({"aux": {"ID": event.image}})
             self.lines.put({"stream": event.text}, output=True)
 
-    def end(self, made: Made) -> list[Json]:
+    def end(self, built: Built) -> list[Json]:
         if not self._classic:
-            return [{"aux": {"ID": made.id, "Digest": made.digest}}]
-        return [{"stream": f"{made.id}\n"}] if self._quiet else []
+            return [{"aux": {"ID": built.id, "Digest": built.digest}}]
+        return [{"stream": f"{built.id}\n"}] if self._quiet else []
 
     def error(self, error: Exception) -> Json:
         return _error(error, self._classic)

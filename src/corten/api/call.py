@@ -21,6 +21,7 @@ from corten.api.versions import Version
 from corten.build.builds import Builds
 from corten.build.contexts import Context
 from corten.build.contract import Client, Event
+from corten.build.outputs.contract import Sink
 from corten.engine.engine import Engine
 from corten.engine.system import API_VERSION
 from corten.errors import Invalid
@@ -70,6 +71,8 @@ class BuildKit(Protocol):
     async def grpc(self, fd: int, early: bytes) -> None: ...
 
     def client(self, session: str, context: Context | None = None) -> AbstractAsyncContextManager[Client]: ...
+
+    async def sink(self, session: str) -> Sink: ...
 
     def encode(self, events: Sequence[Event]) -> Sequence[str]: ...
 

@@ -72,18 +72,20 @@ class Bases:
         return image
 
     async def _pull(self, reference: Reference, platform: str, id: str) -> None:
-        auth = await self._credentials(reference)
+        auth = await credentials(self._client, reference.domain)
         messages = self._images.pull(str(reference), None, platform or None, auth)
         await _follow(messages, id, self._trace)
 
-    async def _credentials(self, reference: Reference) -> Json | None:
-        found = await self._client.credentials(reference.domain)
-        if found is None:
-            return None
-        user, secret = found
-        server = "https://index.docker.io/v1/" if reference.domain == _HUB else reference.domain
-        named = {"username": user, "password": secret} if user else {"identitytoken": secret}
-        return {**named, "serveraddress": server}
+
+async def credentials(client: Client, domain: str) -> Json | None:
+    """What the client has for a registry, as its requests carry it."""
+    found = await client.credentials(domain)
+    if found is None:
+        return None
+    user, secret = found
+    server = "https://index.docker.io/v1/" if domain == _HUB else domain
+    named = {"username": user, "password": secret} if user else {"identitytoken": secret}
+    return {**named, "serveraddress": server}
 
 
 def _reference(ref: str) -> Reference | None:

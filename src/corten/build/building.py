@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from corten.aio.threads import DISK, run_uncancelled
-from corten.build import export, variables
+from corten.build import result as results
+from corten.build import variables
 from corten.build.bases import Bases
 from corten.build.cache_images import cache_images
 from corten.build.classic import ClassicStream
 from corten.build.contexts import Contexts
-from corten.build.contract import BuildRequest, ClassicText, Client, Status, Trace, Warning, Worker
+from corten.build.contract import BuildRequest, ClassicText, Client, Trace, Warning, Worker
 from corten.build.definition import DEFINITION, Definition, load
 from corten.build.downloads import Downloads
-from corten.build.export import Made
-from corten.build.keys import digest
+from corten.build.outputs import options
+from corten.build.outputs.answers import CONFIG, DIGEST
+from corten.build.outputs.contract import Result, Sink, TreeReader
+from corten.build.outputs.options import Form, ImageOutput, Output
+from corten.build.outputs.outputs import Outputs
 from corten.build.parts import Parts
 from corten.build.plan import BaseFailed, Planned, Planner
+from corten.build.result import Built
 from corten.build.solver import Solver, did_not_complete, returned
-from corten.build.vertices import vertex
 from corten.errors import Invalid, Unsupported
 from corten.images.images import Images
 from corten.spec import platform as platforms
-from corten.spec.dockerfile.check_rules import Finding, options, violation
+from corten.spec.dockerfile import check_rules
+from corten.spec.dockerfile.check_rules import Finding, violation
 from corten.spec.dockerfile.errors import DockerfileError
 from corten.spec.reference import familiar
 from corten.store.leases import Lease
@@ -53,12 +57,26 @@ class Building:
         self._trace = trace
         self._platform = platforms.runnable(request.platform) if request.platform else platforms.host()
 
-    async def run(self) -> Made:
+    async def run(self, reader: Callable[[], TreeReader], sink: Sink) -> Built:
         """See `Builds.build`."""
+        outputs, unknown = options.read(self._request.outputs, variables.epoch(self._request.arguments))
         definition = await load(self._request, self._client, self._trace)
+        for text in unknown:
+            self._trace(
+                Warning(DEFINITION, "UnknownOutputAttribute", f"unknown attribute of an output: {text}", "", (0, 0))
+            )
         with self._images.store.leases.hold() as lease, _with_lines(definition):
             try:
-                return await self._solve(definition, await self._planned(definition, lease), lease)
+                planned = await self._planned(definition, lease)
+                _say_findings(definition, planned, self._trace)
+                classic = ClassicStream(planned.lines, self._trace) if self._request.classic else None
+                trace = classic or self._trace
+                found = await self._solve(definition, planned, lease, trace)
+                delivery = Outputs(self._images, reader(), self._client, sink, trace, lease)
+                built = await self._deliver(found, outputs, delivery)
+                if classic is not None:
+                    self._end(classic, planned, built)
+                return built
             finally:  # what was made, and is neither the image's nor in the cache
                 lease.collect()
                 await run_uncancelled(lease.release, pool=DISK)
@@ -74,13 +92,10 @@ class Building:
         planner = Planner(definition.file, self._request, self._platform, definition.excludes, bases.resolve)
         return await planner.plan()
 
-    async def _solve(self, definition: Definition, planned: Planned, lease: Lease) -> Made:
-        request, trace = self._request, self._trace
-        _say_findings(definition, planned, trace)
-        classic = ClassicStream(planned.lines, trace) if request.classic else None
-        if classic is not None:
-            trace = classic
-            classic.begin()
+    async def _solve(self, definition: Definition, planned: Planned, lease: Lease, trace: Trace) -> Result:
+        request = self._request
+        if isinstance(trace, ClassicStream):
+            trace.begin()
         worker = self._workers(lease, ("network.host",) if request.network == "host" else ())
         sentence = returned if request.classic else did_not_complete
         earlier = await cache_images(self._images, self._parts.cache, request, lease)
@@ -101,24 +116,25 @@ class Building:
             states = await solver.run()
         finally:
             await downloads.close()
-        image = export.made(planned.plan, states, self._platform, variables.epoch(request.arguments))
-        if request.store:
-            await self._store(image, trace, lease)
-        if classic is not None:
-            _warn(planned, trace)
-            classic.end(image.id, [familiar(name) for name in request.tags])
-        return image
+        return results.result(planned.plan, states, self._platform, variables.epoch(request.arguments))
 
-    async def _store(self, image: Made, trace: Trace, lease: Lease) -> None:
-        tags = self._request.tags
-        async with vertex(trace, digest("export"), "exporting to image") as row:
-            now = time.time()
-            trace(Status("exporting layers", row.digest, started=now, completed=now))
-            await export.store(self._images.store, image, tags, lease)
-            for text in (f"writing image {image.id}", *(f"naming to {name}" for name in tags)):
-                trace(Status(text, row.digest, started=now, completed=time.time()))
-        for name in tags:
-            self._images.publish("tag", image.id, {"name": familiar(name)})
+    async def _deliver(self, found: Result, outputs: Mapping[int, Output], delivery: Outputs) -> Built:
+        """All outputs, and the image store, where it is to be one and was not asked for."""
+        plain, store = Form(epoch=found.epoch), self._request.store
+        if not outputs and store:
+            outputs = {0: ImageOutput(plain, self._request.tags)}
+        answer = await delivery.deliver(found, outputs)
+        content = await delivery.content(found, plain)
+        kept = bool(delivery.stored)
+        if store and not kept:
+            await delivery.keep(content)
+        config = content.images[0].config.digest
+        id, digest = delivery.stored or answer.get(CONFIG, config), answer.get(DIGEST, content.root.digest)
+        return Built(id, digest, content.documents[config], answer, kept)
+
+    def _end(self, classic: ClassicStream, planned: Planned, built: Built) -> None:
+        _warn(planned, self._trace)
+        classic.end(built.id, [familiar(name) for name in self._request.tags])
 
 
 def _refuse(request: BuildRequest) -> None:
@@ -145,7 +161,7 @@ def _say_findings(definition: Definition, planned: Planned, trace: Trace) -> Non
     for finding in planned.findings:
         lines = (finding.span.line, finding.span.end)
         trace(Warning(DEFINITION, finding.rule, finding.message, finding.url, lines))
-    if planned.findings and options(definition.file.directives.check).fail:
+    if planned.findings and check_rules.options(definition.file.directives.check).fail:
         span = planned.findings[0].span
         raise definition.failed(violation(planned.findings), (span.line, span.end))
 

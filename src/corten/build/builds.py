@@ -16,6 +16,7 @@ from corten.build import usage
 from corten.build.cache import Cache, Record, chosen
 from corten.build.contexts import Contexts
 from corten.build.contract import BuildRequest, Client, Trace, Worker
+from corten.build.outputs.contract import NO_SINK, Sink, TreeReader
 from corten.build.parts import Parts
 from corten.build.work.caches import CacheDirectory
 from corten.errors import Conflict, Failed, NotFound
@@ -27,7 +28,7 @@ from corten.store.leases import Lease
 if TYPE_CHECKING:
     from corten.build.building import Building
     from corten.build.definition import Definition
-    from corten.build.export import Made
+    from corten.build.result import Built
     from corten.spec.dockerfile.check_rules import Finding
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,8 @@ class Mounts(Protocol):
 
 
 class Builds:
-    """`workers` makes a worker whose results are held by a lease, for a build with these entitlements. `recover` once
-    at the start, before images are collected; `close` at the end."""
+    """`workers` makes a worker whose results are held by a lease, for a build with these entitlements; `reader` what
+    reads trees for outputs. `recover` once at the start, before images are collected; `close` at the end."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Builds:
         workers: Callable[[Lease, Collection[str]], Worker],
         contexts: Contexts,
         mounts: Mounts,
+        reader: Callable[[], TreeReader],
         on_event: OnEvent = lambda *event: None,
     ) -> None:
         self.contexts = contexts
@@ -62,9 +64,10 @@ class Builds:
         self._cache = cache
         self._mounts = mounts
         self._workers = workers
+        self._reader = reader
         self._on_event = on_event
         self._parts = Parts(images.store, cache)
-        self._running: dict[str, asyncio.Task[Made]] = {}
+        self._running: dict[str, asyncio.Task[Built]] = {}
         self._collecting: asyncio.Task[None] | None = None
 
     def recover(self) -> None:
@@ -82,13 +85,16 @@ class Builds:
 
     # ------------------------------------------------------------------------------------------------------- a build
 
-    async def build(self, request: BuildRequest, client: Client, trace: Trace) -> Made:
-        """Raises BuildFailed for what is wrong with the Dockerfile or fails in a step; Failed when it was cancelled by
-        its id; what the client raises. When this is cancelled, so are its steps, and nothing is left of it."""
+    async def build(self, request: BuildRequest, client: Client, trace: Trace, sink: Sink = NO_SINK) -> Built:
+        """`sink` is where the client takes files of its outputs.
+
+        Raises BuildFailed for what is wrong with the Dockerfile or fails in a step; Failed when it was cancelled by
+        its id; what client and sink raise. When this is cancelled, so are its steps, and nothing is left of it.
+        """
         id = request.id or secrets.token_hex(16)
         if id in self._running:
             raise Conflict(f"a build with the id {id[:100]!r} is under way already")
-        task = self._running[id] = asyncio.create_task(self._image(request, client, trace), name=f"build {id}")
+        task = self._running[id] = asyncio.create_task(self._image(request, client, trace, sink), name=f"build {id}")
         try:
             await _watched(task)
         finally:
@@ -104,8 +110,8 @@ class Builds:
         if (task := self._running.get(id)) is not None:
             task.cancel()
 
-    async def _image(self, request: BuildRequest, client: Client, trace: Trace) -> Made:
-        return await self._building(request, client, trace).run()
+    async def _image(self, request: BuildRequest, client: Client, trace: Trace, sink: Sink) -> Built:
+        return await self._building(request, client, trace).run(self._reader, sink)
 
     async def check(self, request: BuildRequest, client: Client, trace: Trace) -> tuple[Definition, Sequence[Finding]]:
         """What the Dockerfile's checks find. No step is done. Raises what `build` raises."""
@@ -186,7 +192,7 @@ def _size(record: Record) -> int:
     return record.layer.size
 
 
-async def _watched(task: asyncio.Task[Made]) -> None:
+async def _watched(task: asyncio.Task[Built]) -> None:
     """Wait for its end; when this is cancelled, so is the task, and its end is waited for all the same."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

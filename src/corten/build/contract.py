@@ -13,7 +13,7 @@ vertex     a step, or work beside it (loading the context, an export), as it is 
 A build, from outside to inside:
 
     request, client = ...                                  # the face's: options, and where files come from
-    image = await builds.build(request, client, trace)     # plan, solve, export; `trace` gets each vertex
+    built = await builds.build(request, client, trace)     # plan, solve, outputs; `trace` gets each vertex
     layer = await worker.run(parent, RunStep(...), ...)    # the tree of one more layer, committed and recorded
 """
 
@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from corten.build.outputs.contract import Asked
 from corten.errors import Failed
 from corten.spec.oci_image import Descriptor
 
@@ -71,7 +72,8 @@ class BuildRequest:
     )  # named contexts: name to docker-image://, local:SOURCE, URL
     classic: bool = False  # the rules of the classic builder, where they are other ones
     squash: bool = False
-    store: bool = True  # keep the result as an image; False: only what `Client` is sent, or nothing
+    outputs: tuple[Asked, ...] = ()
+    store: bool = True  # keep the result as an image, under `tags`, also when no output is the image store
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from corten.aio.tasks import end
 from corten.build import keys
 from corten.build.cache import Record
 from corten.build.cache_images import CacheImages
@@ -138,7 +139,7 @@ class Solver:
                 self._tasks[node] = asyncio.create_task(self._node(node), name=node.name)
             await asyncio.gather(*self._tasks.values())
         finally:
-            await _end(self._tasks.values())
+            await end(self._tasks.values())
         results = ((node, task.result()) for node, task in self._tasks.items())
         return {node: result for node, result in results if isinstance(result, State)}
 
@@ -325,20 +326,5 @@ async def _both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -
     try:
         await asyncio.gather(*tasks)
     finally:
-        await _end(tasks)
+        await end(tasks)
     return tasks[0].result(), tasks[1].result()
-
-
-async def _end(tasks: Sequence[asyncio.Task[Any]] | Any) -> None:
-    """Cancel those that run, and wait until all have ended, however often this is cancelled meanwhile."""
-    waiting = set(tasks)
-    for task in waiting:
-        task.cancel()
-    cancelled: asyncio.CancelledError | None = None
-    while waiting:
-        try:
-            _, waiting = await asyncio.wait(waiting)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled

@@ -16,10 +16,12 @@ from typing import Any
 from corten.build.builds import Builds
 from corten.build.contexts import Context
 from corten.build.contract import BuildFailed
+from corten.build.outputs.contract import Asked
 from corten.buildkit import failures, lint
 from corten.buildkit.client import SessionClient
 from corten.buildkit.jobs import Job, Jobs
-from corten.buildkit.requests import Asked, asked, tags_of
+from corten.buildkit.outputs import SessionSink
+from corten.buildkit.requests import BuildAsked, asked
 from corten.buildkit.results import Results, definition, named_by
 from corten.buildkit.sessions import Sessions
 from corten.buildkit.trees import Trees
@@ -116,7 +118,7 @@ class Bridge:
             return await self._lint(job, attributes, inputs)
         if name:
             raise failures.unknown_subrequest(name)
-        if len(job.images) >= _RESULTS:
+        if len(job.results) >= _RESULTS:
             raise Invalid(f"{_RESULTS} results are the most that a build can have")
         work = asyncio.ensure_future(self._build(job, attributes, inputs))
         job.building.add(work)
@@ -128,12 +130,13 @@ class Bridge:
 
     async def _build(self, job: Job, attributes: Mapping[str, str], inputs: Mapping[str, c.Definition]) -> m.Result:
         id = secrets.token_hex(16)
-        found = asked(attributes, _tags(job), id, job.request.entitlements, partial(self._input, inputs))
+        found = asked(attributes, _outputs(job), id, job.request.entitlements, partial(self._input, inputs))
+        sink = SessionSink(await self._sessions.find(job.request.session))
         async with self._client(job, found) as client:
-            made = await self._builds.build(found.request, client, job.trace)
-        job.images[id] = made.id
-        self._results.add(id, made.id)
-        metadata = {"containerimage.config": made.config}
+            built = await self._builds.build(found.request, client, job.trace, sink)
+        job.results[id] = built
+        self._results.add(id, built.id)
+        metadata = {"containerimage.config": built.config}
         return m.Result(m.Ref(id, definition(id)), metadata=metadata)
 
     async def _lint(self, job: Job, attributes: Mapping[str, str], inputs: Mapping[str, c.Definition]) -> m.Result:
@@ -153,7 +156,7 @@ class Bridge:
         return self._results.image(named_by(inputs[key]))
 
     @asynccontextmanager
-    async def _client(self, job: Job, found: Asked) -> AsyncIterator[SessionClient]:
+    async def _client(self, job: Job, found: BuildAsked) -> AsyncIterator[SessionClient]:
         session = await self._sessions.find(job.request.session)
         others = {source: await self._sessions.find(id) for source, id in found.sessions.items()}
         client = SessionClient(session, self._trees, others, found.names)
@@ -175,33 +178,26 @@ class Bridge:
         ids = [ref.id for ref in refs if ref.id]
         if not ids:
             return {}
-        if ids[0] not in job.images:
+        if ids[0] not in job.results:
             raise NotFound(f"the result {ids[0][:100]!r} is not one of this build")
-        image = job.images[ids[0]]
-        answer = {"containerimage.digest": image, "containerimage.config.digest": image}
-        if names := ",".join(_tags(job)):
-            answer["image.name"] = names
-        return answer if _kept(job) else {}
+        return dict(job.results[ids[0]].answer)
 
     async def end(self, job: Job) -> None:
         """What of the job is under way ends; what is not to be kept goes."""
         for work in list(job.building):
             work.cancel()
             await _ended(work)
-        for id, image in job.images.items():
+        for id, built in job.results.items():
             self._results.remove(id)
-            if not _kept(job):
-                await to_the_end(self._builds.discard(image))
+            if not built.stored:
+                await to_the_end(self._builds.discard(built.id))
 
 
-def _kept(job: Job) -> bool:
-    return bool(job.request.exporters or job.request.exporter)
-
-
-def _tags(job: Job) -> tuple[str, ...]:
+def _outputs(job: Job) -> tuple[Asked, ...]:
     request = job.request
-    found = [each.attributes for each in request.exporters] or [request.exporter_attributes]
-    return tuple(name for attributes in found for name in tags_of(attributes.get("name", "")))
+    if request.exporters:
+        return tuple(Asked(each.type, each.attributes) for each in request.exporters)
+    return (Asked(request.exporter, request.exporter_attributes),) if request.exporter else ()
 
 
 async def _ended(work: asyncio.Future[Any]) -> None:

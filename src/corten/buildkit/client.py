@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import urllib.parse
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +13,7 @@ from typing import TypeVar
 from corten.aio.threads import DISK, run_uncancelled, to_disk_thread
 from corten.build.contexts import SMALL, Context
 from corten.build.contract import Agent, Received, SourceTree
+from corten.buildkit.patience import patient
 from corten.buildkit.receiving import Receiver, Small
 from corten.buildkit.sessions import Session
 from corten.buildkit.sink import TreeSink
@@ -22,10 +23,8 @@ from corten.http2 import grpc
 from corten.http2.channel import StreamReset
 from corten.spec.protobuf import session as m
 from corten.spec.protobuf.codec import Message
-from corten.units.durations import in_go
 
 M = TypeVar("M", bound=Message)
-R = TypeVar("R")
 _FILES = "/moby.filesync.v1.FileSync/DiffCopy"
 _CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
 _SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
@@ -33,7 +32,6 @@ _CHECK_AGENT, _AGENT = "/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v
 _UPLOAD = "/moby.upload.v1.Upload/Pull"
 _ABSENT = (grpc.NOT_FOUND, grpc.UNIMPLEMENTED, grpc.UNAVAILABLE)
 _PATIENCE = 30.0  # seconds for a small answer
-_SILENCE = 300.0  # seconds for the next piece of a stream, as of a request's body
 _ENTRIES = 1000  # in a transfer of a few small files: with the directories and links on the way
 _PIECE = 1 << 16
 _SECRET_SIZE = 1 << 20
@@ -200,7 +198,7 @@ async def _received(call: grpc.Call, receiver: Receiver, received: Received) -> 
     writing = asyncio.create_task(sender.run())
     try:
         while not receiver.finished:
-            data = await _patient(call.stream.read())
+            data = await patient(call.stream.read())
             if not data:
                 grpc.finish(call.stream)
                 raise Failed("the client ended the transfer before everything was there")
@@ -214,7 +212,7 @@ async def _received(call: grpc.Call, receiver: Receiver, received: Received) -> 
         if not writing.cancelled():
             writing.exception()  # seen
     await call.stream.write(b"", end=True)
-    while await _patient(call.stream.read()):
+    while await patient(call.stream.read()):
         pass
     grpc.finish(call.stream)
 
@@ -240,16 +238,7 @@ class _Sender:
 
 
 async def _next(call: grpc.Call) -> bytes | None:
-    return await _patient(call.receive())
-
-
-async def _patient(work: Awaitable[R]) -> R:
-    """Raises Unavailable when the client has said nothing for long."""
-    try:
-        async with asyncio.timeout(_SILENCE):
-            return await work
-    except TimeoutError:
-        raise Unavailable(f"nothing has come from the client for {in_go(_SILENCE)}") from None
+    return await patient(call.receive())
 
 
 def _encoded(value: str) -> tuple[str, bool]:

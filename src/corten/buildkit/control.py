@@ -25,7 +25,6 @@ from corten.spec.protobuf.session import BytesMessage
 from corten.units.durations import SECOND
 
 _PREFIX = "/moby.buildkit.v1.Control/"
-_IMAGES = ("moby", "image", "")
 _WINDOW = 1 << 20
 _WORKER = "corten"
 
@@ -55,9 +54,6 @@ class Control:
     async def solve(self, call: Call) -> bytes:
         """Hangs until the client has returned its result, or cancels."""
         request = m.SolveRequest.decode(await call.request())
-        for exporter in exporters(request):
-            if exporter.type not in _IMAGES:
-                raise Unsupported(f"the output {exporter.type[:100]!r} is not supported yet")
         job = self._jobs.begin(request)
         try:
             result = await self._result(job)
@@ -175,12 +171,6 @@ class _Within:
             if self._waiting:
                 self._news.set()
             self.sent()
-
-
-def exporters(request: m.SolveRequest) -> Sequence[m.Exporter]:
-    if request.exporters:
-        return request.exporters
-    return [m.Exporter(request.exporter, request.exporter_attributes)] if request.exporter else []
 
 
 def _filters(texts: Sequence[str]) -> Filters:

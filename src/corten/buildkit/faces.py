@@ -11,11 +11,13 @@ from pathlib import Path
 from corten.build.builds import Builds
 from corten.build.contexts import Context
 from corten.build.contract import Client, Event
+from corten.build.outputs.contract import Sink
 from corten.buildkit.arrivals import WAIT, Arrivals
 from corten.buildkit.bridge import Bridge
 from corten.buildkit.client import SessionClient
 from corten.buildkit.control import Control
 from corten.buildkit.jobs import Jobs
+from corten.buildkit.outputs import SessionSink
 from corten.buildkit.sessions import Sessions
 from corten.buildkit.trace import messages
 from corten.buildkit.trees import Trees
@@ -68,6 +70,10 @@ class Faces:
             yield client
         finally:
             await to_the_end(client.close())
+
+    async def sink(self, session: str) -> Sink:
+        """Where the client of this session takes outputs. Raises Unavailable."""
+        return SessionSink(await self._sessions.find(session))
 
     def encode(self, events: Sequence[Event]) -> list[str]:
         """For `aux` of `moby.buildkit.trace`."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corten.build.contract import ClassicText, Event, Log
+from corten.build.result import Built
 from corten.buildkit.arrivals import Arrivals
 from corten.spec.protobuf.control import RpcStatus, SolveRequest
 from corten.spec.protobuf.gateway import Result
@@ -22,7 +23,7 @@ class Job:
 
     request: SolveRequest
     returned: asyncio.Future[Result | RpcStatus]
-    images: dict[str, str] = field(default_factory=dict)  # by result
+    results: dict[str, Built] = field(default_factory=dict)  # by the id that the client knows it by
     ended: bool = False
     building: set[asyncio.Future[Any]] = field(default_factory=set)
     _events: list[Event] = field(default_factory=list)

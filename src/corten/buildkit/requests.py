@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from corten.build.contract import BuildRequest, Limits
+from corten.build.outputs.contract import Asked
 from corten.errors import Invalid, Unsupported
-from corten.spec.reference import parse
 
 _CAPABILITIES = frozenset(
     f"moby.buildkit.frontend.{name}" for name in ("inputs", "subrequests", "contexts", "gitquerystring")
@@ -19,7 +19,7 @@ _ENTITLEMENTS = frozenset({"network.host"})
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BuildAsked:
     """`names` are what the client calls a source, `sessions` ids of those that serve one in place of the build's own,
     `upload` the path of a context on the client's standard input."""
 
@@ -31,11 +31,11 @@ class Asked:
 
 def asked(
     attributes: Mapping[str, str],
-    tags: Sequence[str],
+    outputs: Sequence[Asked],
     id: str,
     entitlements: Iterable[str] = (),
     inputs: Callable[[str], str] = lambda key: "",
-) -> Asked:
+) -> BuildAsked:
     """`inputs` gives the image that an input is. Raises Invalid, Unsupported."""
     check_capabilities(attributes.get("frontend.caps", ""))
     if attributes.get("multi-platform") == "true" or "," in attributes.get("platform", ""):
@@ -56,7 +56,7 @@ def asked(
         target=attributes.get("target", ""),
         arguments=_below(attributes, "build-arg:"),
         labels=_below(attributes, "label:"),
-        tags=tuple(tags),
+        outputs=tuple(outputs),
         platform=attributes.get("platform", ""),
         pull=attributes.get("image-resolve-mode") == "pull",
         no_cache=no_cache == "",
@@ -67,12 +67,7 @@ def asked(
         contexts=_contexts(attributes, inputs),
     )
     sessions = _below(attributes, "local-sessionid:")
-    return Asked(request, {key: value for key, value in names.items() if value}, sessions, upload)
-
-
-def tags_of(text: str) -> tuple[str, ...]:
-    """Names in CSV, canonical. Raises Invalid."""
-    return tuple(str(parse(name).tagged) for name in _row(text))
+    return BuildAsked(request, {key: value for key, value in names.items() if value}, sessions, upload)
 
 
 def check_capabilities(text: str) -> None:

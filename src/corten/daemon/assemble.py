@@ -221,7 +221,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     containers.watching.spawn(runtime.try_again(), "supervisors that could not be reached, and leftovers")
     unpacking = LauncherWorkers(launcher.for_builds)
     contexts = Contexts(config.data_root / "build" / "contexts", unpacking, spread.mkdir)
-    builds = Builds(images, cache, work.worker, contexts, work.caches, events.publish)
+    builds = Builds(images, cache, work.worker, contexts, work.caches, work.reader, events.publish)
     builds.recover()
 
     @once

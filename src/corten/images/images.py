@@ -412,6 +412,10 @@ class Images:
             raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
         return self._pusher.push([(each, self._find(str(each))[0]) for each in known], auth, platform)
 
+    async def push_content(self, reference: Reference, digest: str, under: str, auth: Json | None) -> None:
+        """Push a manifest or an index, whose blobs are in the store and leased, under a tag or its digest."""
+        await self._pusher.push_content(reference, digest, under, auth)
+
     def _pushed(self, reference: Reference) -> None:
         self.publish("push", reference.familiar, {"name": reference.familiar_name})
 

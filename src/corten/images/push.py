@@ -58,6 +58,14 @@ class Pusher:
 
         return stream(work)
 
+    async def push_content(self, reference: Reference, digest: str, under: str, auth: Mapping[str, Any] | None) -> None:
+        """The manifest or index `digest` with all that it names, under a tag or its digest. All of it is leased.
+
+        Raises NotFound for a blob that is gone, and what the registry refuses.
+        """
+        await self._document(self._registry.push(reference, auth), reference, digest, under, lambda message: None)
+        self._pushed(reference)
+
     def _chosen(self, reference: Reference, record: ImageRecord, wanted: Platform | None) -> str:
         """The digest of the manifest or index to push."""
         index = record.others[0] if record.others else ""

@@ -6,16 +6,12 @@ is loaded again has the digests it had.
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
 from collections.abc import AsyncIterator, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from corten.errors import NotFound
-from corten.layers import write
-from corten.layers.header import DIRECTORY, REGULAR
+from corten.images import layout
 from corten.spec import digest as digests
 from corten.spec import oci_image
 from corten.spec.json import Json
@@ -24,9 +20,7 @@ from corten.store.blobs import Blobs
 from corten.store.images import ImageRecord
 from corten.store.leases import Leases
 
-_PIECE = 1 << 20
 SINCE = "org.corten.delta.since"  # annotation of an index entry: the image whose layers are left out
-_EPOCH = 0  # times of members: the same images give the same archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +54,13 @@ async def save(
         if missing:
             raise NotFound(f"blob {missing[0]} of the image is gone; pull or load the image again")
         for name in ("blobs/", "blobs/sha256/"):
-            yield write.header(name.encode(), DIRECTORY, mode=0o755, mtime=_EPOCH)
+            yield layout.directory(name)
         for digest in wanted:
-            async for piece in _member(blobs, digest):
+            async for piece in layout.member(blobs, digest):
                 yield piece
         for name, document in _documents(blobs, images, base):
-            body = json.dumps(document, separators=(",", ":")).encode()
-            yield write.header(name.encode(), REGULAR, mode=0o644, size=len(body), mtime=_EPOCH) + body
-            yield write.padding(len(body))
-        yield write.END
-
-
-async def _member(blobs: Blobs, digest: str) -> AsyncIterator[bytes]:
-    fd = blobs.open(digest)
-    try:
-        size = os.fstat(fd).st_size
-        yield write.header(_path(digest).encode(), REGULAR, mode=0o644, size=size, mtime=_EPOCH)
-        while piece := await asyncio.to_thread(os.read, fd, _PIECE):
-            yield piece
-        yield write.padding(size)
-    finally:
-        os.close(fd)
+            yield layout.file(name, layout.json_of(document))
+        yield layout.END
 
 
 def _documents(blobs: Blobs, images: Sequence[tuple[ImageRecord, Sequence[str]]], base: Base) -> list[tuple[str, Any]]:
@@ -106,9 +86,9 @@ def _documents(blobs: Blobs, images: Sequence[tuple[ImageRecord, Sequence[str]]]
 def _docker(record: ImageRecord, tags: Sequence[str], here: Container[str]) -> Json:
     """`here` are the images of the archive: a parent among them is named, as dockerd does."""
     return {
-        "Config": _path(record.id),
+        "Config": layout.path(record.id),
         "RepoTags": [parse(tag).familiar for tag in tags] or None,
-        "Layers": [_path(layer.digest) for layer in record.layers],
+        "Layers": [layout.path(layer.digest) for layer in record.layers],
         **({"Parent": record.parent} if record.parent in here else {}),
     }
 
@@ -120,10 +100,4 @@ def _entries(blobs: Blobs, record: ImageRecord, tags: Sequence[str]) -> list[Jso
     described = record.config.platform
     if described is not None:
         entry["platform"] = {"architecture": described.architecture, "os": described.os}
-    names = [{"io.containerd.image.name": tag, "org.opencontainers.image.ref.name": parse(tag).tag} for tag in tags]
-    return [{**entry, "annotations": name} for name in names] or [entry]
-
-
-def _path(digest: str) -> str:
-    algorithm, value = digests.split(digest)
-    return f"blobs/{algorithm}/{value}"
+    return [{**entry, "annotations": layout.named(tag)} for tag in tags] or [entry]

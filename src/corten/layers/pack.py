@@ -26,7 +26,7 @@ _SMALL = 1 << 16  # bytes of a file that are worth a copy
 # sparse entry. dockerd reads those, but cannot save or push an image that has one (tar-split), and busybox reads none.
 _SPARSE = 64 << 20
 _ZEROS = 1 << 30
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 # Gone, or exchanged: for a link, a socket, no link, a device (EACCES where a view of a tree has none).
 _EXCHANGED = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EINVAL, errno.EACCES)
 _KINDS = {stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK_DEVICE, stat.S_IFIFO: FIFO}
@@ -35,12 +35,14 @@ _KINDS = {stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK_DEVICE,
 class Packer:
     """One tar, written to the descriptor `out` (a pipe or file, the caller's), ids as `owners` has them inside.
 
-    `left_out` is how many things had paths that are too long. BrokenPipeError without a reader.
+    `epoch`, in seconds, takes the place of all times. `left_out` is how many things had paths that are too long.
+    BrokenPipeError without a reader.
     """
 
-    def __init__(self, out: int, owners: Owners = AS_THEY_ARE) -> None:
+    def __init__(self, out: int, owners: Owners = AS_THEY_ARE, epoch: int | None = None) -> None:
         self._out = out
         self._owners = owners
+        self._epoch = epoch
         self._buffer = bytearray()
         self._links: dict[tuple[int, int], bytes] = {}
         self._zeros = 0
@@ -64,6 +66,15 @@ class Packer:
             self._entry(dirfd, name, path.rstrip(b"/") + b"/", status, DIRECTORY)
         elif not self._linked(path, status) and (kind := _KINDS.get(stat.S_IFMT(mode))) is not None:
             self._entry(dirfd, name, path, status, kind)
+
+    def directory(self, path: bytes) -> None:
+        """One that is in no tree, root's."""
+        self._put(write.header(path + b"/", DIRECTORY, mode=0o755, mtime=(self._epoch or 0) * 10**9))
+
+    def file(self, path: bytes, data: bytes) -> None:
+        """The same, with a content."""
+        self._put(write.header(path, REGULAR, mode=0o600, size=len(data), mtime=(self._epoch or 0) * 10**9))
+        self._put(data + write.padding(len(data)))
 
     def whiteout(self, path: bytes) -> None:
         """A deletion, in a layer's form."""
@@ -171,14 +182,15 @@ class Packer:
             "mode": stat.S_IMODE(status.st_mode),
             "uid": uid,
             "gid": gid,
-            "mtime": status.st_mtime_ns // 10**9 * 10**9,  # whole seconds, as Docker: no PAX record for each entry
+            # Whole seconds, as Docker: no PAX record for each entry.
+            "mtime": (status.st_mtime_ns // 10**9 if self._epoch is None else self._epoch) * 10**9,
         }
 
     def _kept(self, attributes: dict[bytes, bytes]) -> dict[bytes, bytes]:
         """What travels: neither overlay's own attributes nor labels that mean something on this machine only."""
         if not attributes:
             return attributes
-        return self._owners.attributes({key: value for key, value in attributes.items() if _travels(key)})
+        return self._owners.attributes({key: value for key, value in attributes.items() if travels(key)})
 
     def _put(self, data: bytes) -> None:
         self._buffer += data
@@ -192,7 +204,8 @@ class Packer:
             view = view[os.write(self._out, view) :]
 
 
-def _travels(key: bytes) -> bool:
+def travels(key: bytes) -> bool:
+    """Whether an attribute means something on another machine."""
     return key == CAPABILITY or not key.startswith((b"security.", b"trusted.", *whiteout.PRIVATE_XATTRS))
 
 
@@ -202,7 +215,7 @@ def _open(dirfd: int, name: bytes) -> int:
     Nothing else is waited for, as the opening of a FIFO would be.
     """
     try:
-        return os.open(name, _READ, dir_fd=dirfd)
+        return os.open(name, READ, dir_fd=dirfd)
     except BlockingIOError:
         held = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dirfd)
         try:

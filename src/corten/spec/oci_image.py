@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,7 @@ MAX_CONFIG = 8 * 1024 * 1024
 MAX_LAYERS = 500  # overlay's own limit (OVL_MAX_STACK)
 MAX_INDEX = 10_000
 _MAX_SIZE = 1 << 50
+NO_ANNOTATIONS: Mapping[str, str] = {}
 
 _PLATFORM = Record(
     "Platform",
@@ -204,14 +205,37 @@ def chain_ids(diffs: Sequence[str]) -> tuple[str, ...]:
     return tuple(chain)
 
 
-def render_manifest(config: Descriptor, layers: Sequence[Descriptor], media_type: str = OCI_MANIFEST) -> bytes:
+def layer_type(compression: str, docker: bool) -> str:
+    """The media type of a layer that is compressed so; Docker has none for zstd."""
+    end = "" if compression == "tar" else ("." if docker else "+") + compression
+    return (DOCKER_LAYER if docker else OCI_LAYER) + end
+
+
+def render_manifest(
+    config: Descriptor,
+    layers: Sequence[Descriptor],
+    media_type: str = OCI_MANIFEST,
+    annotations: Mapping[str, str] = NO_ANNOTATIONS,
+) -> bytes:
     document = {
         "schemaVersion": 2,
         "mediaType": media_type,
         "config": config.to_json(),
         "layers": [layer.to_json() for layer in layers],
     }
-    return json.dumps(document, separators=(",", ":")).encode()
+    return _rendered(document, annotations)
+
+
+def render_index(
+    entries: Sequence[Json], media_type: str = OCI_INDEX, annotations: Mapping[str, str] = NO_ANNOTATIONS
+) -> bytes:
+    """`entries` are descriptors with what an index says of them besides: platform, annotations."""
+    return _rendered({"schemaVersion": 2, "mediaType": media_type, "manifests": list(entries)}, annotations)
+
+
+def _rendered(document: Json, annotations: Mapping[str, str]) -> bytes:
+    named = {"annotations": dict(sorted(annotations.items()))} if annotations else {}
+    return json.dumps({**document, **named}, separators=(",", ":")).encode()
 
 
 def parse_json(body: bytes, limit: int, what: str) -> Json:

@@ -53,6 +53,8 @@ _HELPERS = {  # these end with the request's own socket
     "step user": ("corten.supervisor.copies", "user"),
     "step files": ("corten.supervisor.copies", "files"),
     "step copy": ("corten.supervisor.copies", "copy"),
+    "output tar": ("corten.supervisor.outputs", "tar"),
+    "output send": ("corten.supervisor.outputs", "send"),
     "tree look": ("corten.supervisor.trees", "look"),
     "tree fetch": ("corten.supervisor.trees", "fetch"),
     "tree put": ("corten.supervisor.trees", "put"),

@@ -35,6 +35,7 @@ from corten.layers.pack import Packer
 from corten.layers.place import Placing
 from corten.layers.source import Source
 from corten.runtime import identity
+from corten.spec import go_modes
 from corten.supervisor import views, wire
 from corten.supervisor.failures import tried
 
@@ -43,10 +44,6 @@ Json = dict[str, Any]
 _MAX_LINKS = 40
 # A circle of links; a path that leads out of the tree; a link of /proc that the kernel permits others only (ptrace(2)).
 _REFUSED = {errno.ELOOP: Invalid, errno.EXDEV: Invalid, errno.EACCES: Forbidden}
-# Go's os.FileMode, which the API's Mode field is (pkg.go.dev/io/fs#FileMode).
-_GO_TYPES = {stat.S_IFDIR: 1 << 31, stat.S_IFLNK: 1 << 27, stat.S_IFBLK: 1 << 26, stat.S_IFIFO: 1 << 25,
-             stat.S_IFSOCK: 1 << 24, stat.S_IFCHR: 1 << 26 | 1 << 21}  # fmt: skip
-_GO_BITS = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
 
 
 def look(request: Json, fds: list[int]) -> None:
@@ -246,14 +243,10 @@ def _stat(root: int, path: str, dirfd: int, name: bytes, status: os.stat_result)
     return {
         "name": shown,
         "size": status.st_size,
-        "mode": _go_mode(status.st_mode),
+        "mode": go_modes.of(status.st_mode),
         "mtime": status.st_mtime_ns,
         "linkTarget": _target(root, path, dirfd, name) if stat.S_ISLNK(status.st_mode) else "",
     }
-
-
-def _go_mode(mode: int) -> int:
-    return (mode & 0o777) | _GO_TYPES.get(stat.S_IFMT(mode), 0) | sum(go for bit, go in _GO_BITS if mode & bit)
 
 
 def _target(root: int, path: str, dirfd: int, name: bytes) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from corten.spec.json import Json
 from corten.tasks import answers
 from corten.tasks.launcher import Asked
-from corten.tasks.trees import Worker, pipe
+from corten.tasks.trees import End, Worker, pipe
 
 _PIECE = 1 << 20
 _COPY = 3600.0  # seconds; nothing is heard of a copy before its end
@@ -19,14 +19,30 @@ class Streamed:
     """The tar that a child sends. `answer` is what it says at the end, once all pieces were taken."""
 
     def __init__(self, reader: int, worker: Worker) -> None:
-        self._reader = reader
-        self._worker = worker
+        self.reader = reader
+        self.worker = worker
         self.answer: Json = {}
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        while piece := await answers.read(self._reader, _PIECE):
+        while piece := await answers.read(self.reader, _PIECE):
             yield piece
-        self.answer = await self._worker.answer()
+        self.answer = await self.worker.answer()
+
+
+class AskedStream(Streamed):
+    """A stream whose child is told meanwhile what to send."""
+
+    def __init__(self, reader: int, worker: Worker, asked: End) -> None:
+        super().__init__(reader, worker)
+        self._asked = asked
+
+    async def ask(self, numbers: Sequence[int]) -> None:
+        with suppress(BrokenPipeError):  # it has ended: its answer says why
+            await answers.write(self._asked.fd, b"".join(number.to_bytes(4, "little") for number in numbers))
+
+    def finish(self) -> None:
+        """There is nothing more to ask for."""
+        self._asked.close()
 
 
 class LauncherSteps:
@@ -55,3 +71,11 @@ class LauncherSteps:
                 worker = Worker(connection, request)
                 await worker.answer(_COPY)
                 yield Streamed(reader.fd, worker)
+
+    @asynccontextmanager
+    async def asked(self, request: Json, fds: Sequence[int]) -> AsyncIterator[AskedStream]:
+        """`stream`, with a pipe for what is asked for behind `fds`."""
+        with pipe() as (reader, writer):
+            async with self.stream(request, [*fds, reader.fd]) as streamed:
+                reader.close()
+                yield AskedStream(streamed.reader, streamed.worker, writer)

@@ -77,7 +77,7 @@ def launcher_trees(launcher: Launcher) -> Trees:
     return Trees(connect)
 
 
-class _End:
+class End:
     """One end of a pipe, closed once."""
 
     def __init__(self, fd: int) -> None:
@@ -90,9 +90,9 @@ class _End:
 
 
 @contextmanager
-def pipe() -> Iterator[tuple[_End, _End]]:
+def pipe() -> Iterator[tuple[End, End]]:
     """(reader, writer) of a large pipe, neither of which blocks; closed with the block at the latest."""
-    reader, writer = map(_End, os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
+    reader, writer = map(End, os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
     try:
         with suppress(OSError):  # the user's pipe quota: slower, not wrong
             fcntl.fcntl(writer.fd, _F_SETPIPE_SZ, _PIECE)

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from corten.build.outputs import options
+from corten.build.outputs.contract import Asked
 from corten.buildkit.receiving import Receiver, Small
-from corten.buildkit.requests import asked, tags_of
+from corten.buildkit.requests import asked
 from corten.buildkit.results import named_by
 from corten.buildkit.sink import TreeSink
 from corten.http2.connection import Connection, Data, Headers
@@ -99,7 +101,9 @@ def test_the_calls_of_buildx() -> None:
     assert [each.internal for each in solves] == [True, False]
     real = [each for each in solves if each.exporters]
     assert len(real) == 1 and real[0].frontend == "" and real[0].exporters[0].type == "moby"
-    assert tags_of(real[0].exporters[0].attributes["name"]) == ("docker.io/library/recorded:latest",)
+    exporter = real[0].exporters[0]
+    outputs, unknown = options.read([Asked(exporter.type, exporter.attributes)])
+    assert unknown == () and outputs == {0: options.ImageOutput(options.Form(), ("docker.io/library/recorded:latest",))}
     bridge = [gateway.BridgeSolveRequest.decode(each) for each in calls[f"{BRIDGE}/Solve"]]
     attributes = next(each.attributes for each in bridge if each.frontend == "dockerfile.v0")
     request = asked(attributes, (), "id").request

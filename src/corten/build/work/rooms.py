@@ -51,6 +51,14 @@ class Streamed(Protocol):
     def pieces(self) -> AsyncIterator[bytes]: ...
 
 
+class AskedStream(Streamed, Protocol):
+    """A stream whose sender is told by number what to send, until `finish`."""
+
+    async def ask(self, numbers: Sequence[int]) -> None: ...
+
+    def finish(self) -> None: ...
+
+
 class TreeSteps(Protocol):
     """Confined processes (`corten.tasks.steps.LauncherSteps`)."""
 
@@ -59,6 +67,8 @@ class TreeSteps(Protocol):
     async def files(self, request: Json) -> tuple[Json, list[int]]: ...
 
     def stream(self, request: Json, fds: Sequence[int]) -> AbstractAsyncContextManager[Streamed]: ...
+
+    def asked(self, request: Json, fds: Sequence[int]) -> AbstractAsyncContextManager[AskedStream]: ...
 
 
 class Unpack(Protocol):

@@ -11,6 +11,7 @@ from corten.build.work.rooms import Rooms, view_of
 from corten.store.leases import Lease
 
 if TYPE_CHECKING:
+    from corten.build.work.reading import Reader
     from corten.build.work.worker import StepWorker, Tools
 
 
@@ -33,3 +34,9 @@ class Work:
         from corten.build.work.worker import StepWorker
 
         return StepWorker(self._tools, lease, allowed)
+
+    def reader(self) -> Reader:
+        """What reads trees for outputs."""
+        from corten.build.work.reading import Reader
+
+        return Reader(self.rooms)
