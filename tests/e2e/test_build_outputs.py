@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import os
+import shutil
 import stat
 import tarfile
+import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,3 +78,134 @@ def test_a_tar(build: Builder, daemon: Cortend, files: Path, tmp_path: Path) -> 
         assert found["hard"].islnk() and found["hard"].linkname == "a" and found["fifo"].isfifo()
         assert found["a"].mtime == 1234567890 and found["sparse"].size == (1 << 20) + 1
     assert images(daemon) == before
+
+
+@pytest.fixture
+def buildx(daemon: Cortend, tmp_path: Path) -> Builder:
+    return builder("buildx", daemon, tmp_path)
+
+
+def layout(path: Path) -> dict[str, bytes]:
+    """Members of an archive; each blob is what its name says."""
+    with tarfile.open(path) as tar:
+        found = {member.name: tar.extractfile(member).read() for member in tar if member.isreg()}  # type: ignore[union-attr]
+    for name, body in found.items():
+        if name.startswith("blobs/"):
+            assert name == f"blobs/sha256/{hashlib.sha256(body).hexdigest()}"
+    return found
+
+
+def blob(found: dict[str, bytes], descriptor: Any) -> bytes:
+    body = found["blobs/" + descriptor["digest"].replace(":", "/")]
+    assert len(body) == descriptor["size"]
+    return body
+
+
+def of_layers(found: dict[str, bytes], manifest: Any) -> dict[str, tarfile.TarInfo]:
+    """What all layers have."""
+    members: dict[str, tarfile.TarInfo] = {}
+    for layer in manifest["layers"]:
+        with tarfile.open(fileobj=io.BytesIO(blob(found, layer))) as tar:
+            members |= {member.name: member for member in tar}
+    return members
+
+
+def test_an_oci_archive(buildx: Builder, daemon: Cortend, files: Path, tmp_path: Path) -> None:
+    before, out, told = images(daemon), tmp_path / "out.tar", tmp_path / "told"
+    wanted = f"type=oci,name=some.where/app:1,dest={out},annotation.a.b=c,compression=uncompressed"
+    buildx("-o", wanted, "--metadata-file", str(told), str(files))
+    found = layout(out)
+    assert json.loads(found["oci-layout"]) == {"imageLayoutVersion": "1.0.0"} and "manifest.json" not in found
+    (entry,) = json.loads(found["index.json"])["manifests"]
+    assert entry["annotations"]["io.containerd.image.name"] == "some.where/app:1"
+    manifest = json.loads(blob(found, entry))
+    assert manifest["annotations"] == {"a.b": "c"} and manifest["mediaType"].startswith("application/vnd.oci.")
+    assert [each["mediaType"] for each in manifest["layers"]] == ["application/vnd.oci.image.layer.v1.tar"]
+    config = json.loads(blob(found, manifest["config"]))
+    assert config["rootfs"]["diff_ids"] == [each["digest"] for each in manifest["layers"]]
+    assert "sub/b" in of_layers(found, manifest)
+    answer = json.loads(told.read_text())
+    assert answer["containerimage.digest"] == entry["digest"] == answer["containerimage.descriptor"]["digest"]
+    assert answer["containerimage.config.digest"] == manifest["config"]["digest"]
+    assert answer["image.name"] == "some.where/app:1" and images(daemon) == before
+
+
+def test_a_docker_archive_can_be_loaded(buildx: Builder, daemon: Cortend, files: Path, tmp_path: Path) -> None:
+    buildx("-o", f"type=docker,name=loaded:1,dest={tmp_path / 'out.tar'}", str(files))
+    found = layout(tmp_path / "out.tar")
+    (entry,) = json.loads(found["manifest.json"])
+    assert entry["RepoTags"] == ["loaded:1"]
+    (named,) = json.loads(found["index.json"])["manifests"]
+    assert named["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
+    status, _ = daemon.ask("POST", "/images/load", (tmp_path / "out.tar").read_bytes())
+    assert status == 200
+    loaded = daemon.get("/images/loaded:1/json")
+    assert loaded["Id"].replace(":", "/") == entry["Config"].removeprefix("blobs/")
+
+
+def test_several_outputs_at_once(buildx: Builder, daemon: Cortend, files: Path, tmp_path: Path) -> None:
+    outputs = [f"type=local,dest={tmp_path / 'out'}", f"type=tar,dest={tmp_path / 'tar'}"]
+    outputs += [f"type=oci,dest={tmp_path / 'oci'}", "type=image,name=kept:1"]
+    buildx(*[word for each in outputs for word in ("-o", each)], str(files))
+    assert (tmp_path / "out/a").read_text() == "one\n"
+    with tarfile.open(tmp_path / "tar") as tar:
+        assert "sub/b" in tar.getnames()
+    (entry,) = json.loads(layout(tmp_path / "oci")["index.json"])["manifests"]
+    assert daemon.get("/images/kept:1/json")["RootFS"]["Layers"] and entry["size"]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_push(buildx: Builder, daemon: Cortend, files: Path, tmp_path: Path, debians: str, stored: bool) -> None:
+    before, told, id = images(daemon), tmp_path / "told", tmp_path / "id"
+    names = f'"name={debians}/one:1,{debians}/two:2"'
+    output = f"type=image,{names},push=true,store={str(stored).lower()},compression=zstd,force-compression=true"
+    buildx("-o", output, "--metadata-file", str(told), "--iidfile", str(id), str(files))
+    answer = json.loads(told.read_text())
+    for name, tag in (("one", "1"), ("two", "2")):
+        kind = "application/vnd.oci.image.manifest.v1+json"
+        request = urllib.request.Request(f"http://{debians}/v2/{name}/manifests/{tag}", headers={"Accept": kind})
+        with urllib.request.urlopen(request) as response:
+            manifest = json.load(response)
+            assert response.headers["Docker-Content-Digest"] == answer["containerimage.digest"]
+        assert all(layer["mediaType"].endswith("+zstd") for layer in manifest["layers"])
+    assert images(daemon) == before + stored
+    if stored:
+        assert daemon.get(f"/images/{id.read_text()}/json")["RepoTags"] == [
+            f"{debians}/one:1",
+            f"{debians}/two:2",
+        ]
+
+
+def test_what_an_output_cannot_be(build: Builder, files: Path, tmp_path: Path) -> None:
+    unnamed = build("-o", "type=image,push=true", str(files), code=1).err
+    assert "needs a name to push to" in unnamed or "tag is needed when pushing" in unnamed  # the client's own words
+    assert "non-bool value" in build("-o", "type=image,name=x,store=perhaps", str(files), code=1).err
+    if build.name == "buildx":
+        wrong = build("-o", f"type=oci,dest={tmp_path / 'x'},compression=estargz", str(files), code=1)
+        assert "compression=estargz is not supported" in wrong.err
+
+
+def test_the_same_on_another_machine(buildx: Builder, daemon: Cortend, files: Path, tmp_path: Path) -> None:
+    (files / "Dockerfile").write_text(
+        f"FROM {IMAGE}\nRUN echo now > /now; mkdir /d; touch -d @1234567890 /old; ln -s /now /link\nCOPY Dockerfile /\n"
+    )
+    root = Path(tempfile.mkdtemp(prefix="ce-"))
+    other = Cortend(root)
+    try:
+        other.start()
+        digests = []
+        for number, each in enumerate((daemon, other)):
+            out = tmp_path / f"{number}.tar"
+            here = builder("buildx", each, tmp_path)
+            wanted = f"type=oci,dest={out},rewrite-timestamp=true"
+            here("--build-arg", "SOURCE_DATE_EPOCH=1300000000", "--no-cache", "-o", wanted, str(files))
+            found = layout(out)
+            (entry,) = json.loads(found["index.json"])["manifests"]
+            digests.append(entry["digest"])
+            members = of_layers(found, json.loads(blob(found, entry)))
+            assert members["old"].mtime == 1234567890 and members["now"].mtime == 1300000000
+        assert digests[0] == digests[1]
+        assert (tmp_path / "0.tar").read_bytes() == (tmp_path / "1.tar").read_bytes()
+    finally:
+        other.stop()
+        shutil.rmtree(root, ignore_errors=True)

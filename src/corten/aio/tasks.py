@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Awaitable, Iterable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 async def end(tasks: Iterable[asyncio.Future[Any]]) -> None:
@@ -20,3 +22,12 @@ async def end(tasks: Iterable[asyncio.Future[Any]]) -> None:
             cancelled = error
     if cancelled is not None:
         raise cancelled
+
+
+async def together(work: Iterable[Awaitable[T]]) -> list[T]:
+    """Run all at once; the first error cancels the rest, and is raised when they have ended."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await end(tasks)

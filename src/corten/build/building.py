@@ -16,7 +16,7 @@ from corten.build.contract import BuildRequest, ClassicText, Client, Trace, Warn
 from corten.build.definition import DEFINITION, Definition, load
 from corten.build.downloads import Downloads
 from corten.build.outputs import options
-from corten.build.outputs.answers import CONFIG, DIGEST
+from corten.build.outputs.answers import CONFIG
 from corten.build.outputs.contract import Result, Sink, TreeReader
 from corten.build.outputs.options import Form, ImageOutput, Output
 from corten.build.outputs.outputs import Outputs
@@ -129,7 +129,7 @@ class Building:
         if store and not kept:
             await delivery.keep(content)
         config = content.images[0].config.digest
-        id, digest = delivery.stored or answer.get(CONFIG, config), answer.get(DIGEST, content.root.digest)
+        id, digest = delivery.stored or answer.get(CONFIG, config), content.root.digest
         return Built(id, digest, content.documents[config], answer, kept)
 
     def _end(self, classic: ClassicStream, planned: Planned, built: Built) -> None:

@@ -27,6 +27,9 @@ from corten.units.durations import SECOND
 _PREFIX = "/moby.buildkit.v1.Control/"
 _WINDOW = 1 << 20
 _WORKER = "corten"
+# Makes buildx's driver `docker` offer what an image store with manifests can do: outputs oci and docker, a push by the
+# builder, caches other than inline, builds for several platforms.
+_LABELS = {"org.mobyproject.buildkit.worker.snapshotter": "corten"}
 
 
 class Control:
@@ -115,7 +118,7 @@ class Control:
 
     def worker(self) -> m.WorkerRecord:
         host = platforms.host()
-        return m.WorkerRecord(_WORKER, {}, [m.Platform(host.architecture, host.os, host.variant)])
+        return m.WorkerRecord(_WORKER, _LABELS, [m.Platform(host.architecture, host.os, host.variant)])
 
     async def info(self, call: Call) -> bytes:
         await call.request()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Iterator
 
+from corten.aio.tasks import together
 from corten.errors import CortenError, Invalid
 from corten.images.progress import Emit, Meter, retrying, status
 from corten.registry.client.registry import Fetched, Registry
@@ -114,15 +115,3 @@ def complete(blobs: Blobs, digest: str) -> bool:
         )
     except CortenError:
         return False
-
-
-async def together(work: Iterable[Awaitable[None]]) -> None:
-    """Run all at once; the first error cancels the rest, and is raised when they have ended."""
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)

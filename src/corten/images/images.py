@@ -28,6 +28,7 @@ from corten.images.uses import Uses
 from corten.registry.client import archives
 from corten.registry.client.registry import Registry
 from corten.snapshots.stored import StoredTrees
+from corten.spec import digest as digests
 from corten.spec import platform as platforms
 from corten.spec.docker import config as docker
 from corten.spec.docker.config import Config
@@ -205,7 +206,7 @@ class Images:
             ids = self._records.with_prefix(ref.removeprefix("sha256:"))
             if len(ids) == 1:
                 return None, ids[0]
-        return None, None
+        return None, self._records.with_manifest(ref) if digests.is_digest(ref) else None
 
     def _by_name(self, reference: Reference) -> tuple[str, str | None]:
         if reference.digest:
@@ -412,9 +413,12 @@ class Images:
             raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
         return self._pusher.push([(each, self._find(str(each))[0]) for each in known], auth, platform)
 
-    async def push_content(self, reference: Reference, digest: str, under: str, auth: Json | None) -> None:
-        """Push a manifest or an index, whose blobs are in the store and leased, under a tag or its digest."""
+    async def push_content(self, reference: Reference, digest: str, under: str, auth: Json | None, id: str) -> None:
+        """Push a manifest or an index, whose blobs are in the store and leased, under a tag or its digest. The image
+        `id`, where it is not "", is found by that digest then."""
         await self._pusher.push_content(reference, digest, under, auth)
+        if id:
+            self._records.name_digest(f"{reference.name}@{digest}", id)
 
     def _pushed(self, reference: Reference) -> None:
         self.publish("push", reference.familiar, {"name": reference.familiar_name})

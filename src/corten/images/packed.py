@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-
-from isal import isal_zlib
 
 from corten.layers.timeless import Timeless
 from corten.layers.write import END
 from corten.spec import oci_image
 from corten.spec.oci_image import Descriptor
 from corten.store.blobs import Blobs, Ingest
+from corten.store.encoding import Encoder
 from corten.store.feed import Feed, Readers
 from corten.store.leases import Lease
-
-_LEVEL = 1  # of igzip: a layer goes to a registry compressed, and this is about as quick as the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +52,34 @@ class Packing:
             raise
 
     def _compress(self, feed: Feed, ingest: Ingest, lease: Lease) -> Packed:
-        hash_, timeless, size = hashlib.sha256(), Timeless() if self._contents else None, 0
-        codec = isal_zlib.compressobj(level=_LEVEL, wbits=31)  # 31: in gzip's form
-        for piece in feed.pieces():
-            hash_.update(piece)
-            if timeless is not None:
-                timeless.update(piece)
-            size += len(piece)
-            ingest.write(codec.compress(piece))
-        ingest.write(codec.flush())
-        lease.add("blob", ingest.digest)
-        blob = Descriptor(oci_image.OCI_LAYER + "+gzip", ingest.digest, ingest.offset)
-        if size <= len(END) or self._blobs.has(ingest.digest):
-            ingest.abort()
-        else:
-            ingest.commit()
+        timeless = Timeless() if self._contents else None
+        diff_id, size = encoded(feed.pieces(), ingest, Encoder("gzip"), timeless)
+        blob = kept(self._blobs, ingest, "gzip", lease, size <= len(END))
         content = timeless.digest if timeless is not None else ""
-        return Packed(blob, "sha256:" + hash_.hexdigest(), content, size <= len(END))
+        return Packed(blob, diff_id, content, size <= len(END))
+
+
+def encoded(
+    tar: Iterable[bytes], ingest: Ingest, encoder: Encoder, timeless: Timeless | None = None
+) -> tuple[str, int]:
+    """Write a layer's tar to `ingest`, compressed; its digest and its bytes."""
+    hash_, size = hashlib.sha256(), 0
+    for piece in tar:
+        hash_.update(piece)
+        if timeless is not None:
+            timeless.update(piece)
+        size += len(piece)
+        ingest.write(encoder.feed(piece))
+    ingest.write(encoder.finish())
+    return "sha256:" + hash_.hexdigest(), size
+
+
+def kept(blobs: Blobs, ingest: Ingest, compression: str, lease: Lease, empty: bool = False) -> Descriptor:
+    """Make it a blob, leased, unless it is there already, or is not to be."""
+    lease.add("blob", ingest.digest)
+    blob = Descriptor(oci_image.layer_type(compression, docker=False), ingest.digest, ingest.offset)
+    if empty or blobs.has(ingest.digest):
+        ingest.abort()
+    else:
+        ingest.commit()
+    return blob

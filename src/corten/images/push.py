@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+from corten.aio.tasks import together
 from corten.errors import NotFound
 from corten.images import content
 from corten.images.progress import Emit, Meter, retrying, status, stream
@@ -112,7 +113,7 @@ class Pusher:
         push.mounting(source for found in sources.values() for source in found)
         for layer in layers.values():
             emit(status("Preparing", short(layer.digest)))
-        await content.together(self._layer(push, layer, sources[layer.digest], emit) for layer in layers.values())
+        await together(self._layer(push, layer, sources[layer.digest], emit) for layer in layers.values())
         config = manifest.config
         await push.blob(config, (), lambda done: None, retrying(emit, short(config.digest)))
 

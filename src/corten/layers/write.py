@@ -79,15 +79,15 @@ def _time(nanoseconds: int) -> bytes:
 
 
 def _pax(name: bytes, records: dict[bytes, bytes]) -> bytes:
-    data = b"".join(_record(key, value) for key, value in sorted(records.items()))
+    data = b"".join(record(key, value) for key, value in sorted(records.items()))
     base = name.rstrip(b"/").rpartition(b"/")[2][:80]
     shown = base if base.isascii() else b"entry"
     head = _block(b"PaxHeaders.0/" + shown, PAX, 0o644, 0, 0, len(data), 0, b"", 0, 0)
     return head + data + padding(len(data))
 
 
-def _record(key: bytes, value: bytes) -> bytes:
-    """`LENGTH KEY=VALUE\\n`, where the length counts its own digits."""
+def record(key: bytes, value: bytes) -> bytes:
+    """A PAX record, `LENGTH KEY=VALUE\\n`, where the length counts its own digits."""
     body = b" %s=%s\n" % (key, value)
     length = len(body) + len(str(len(body)))
     length = len(body) + len(str(length))

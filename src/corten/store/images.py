@@ -90,6 +90,11 @@ class ImageRecords:
         rows = self._database.rows("SELECT id FROM images WHERE id>=? AND id<? LIMIT 2", (low, low + "g"))
         return [row[0] for row in rows]
 
+    def with_manifest(self, digest: str) -> str | None:
+        """The image that this manifest is of."""
+        row = self._database.row("SELECT id FROM images WHERE manifest=? LIMIT 1", (digest,))
+        return None if row is None else str(row[0])
+
     def by_tag(self, name: str) -> str | None:
         row = self._database.row("SELECT image FROM tags WHERE name=?", (name,))
         return None if row is None else str(row[0])

@@ -15,9 +15,10 @@ DIGEST, CONFIG = "containerimage.digest", "containerimage.config.digest"
 DESCRIPTOR, NAME = "containerimage.descriptor", "image.name"
 
 
-def of(found: Content, form: Form, names: Sequence[str]) -> dict[str, str]:
-    """`names` are those that it got."""
-    answer = {DIGEST: found.root.digest}
+def of(found: Content, form: Form, names: Sequence[str], id: str = "") -> dict[str, str]:
+    """`names` are those that it got. `id` is that of an image that went into the image store and nowhere else: clients
+    find it by what is said of its digest (-q, --iidfile)."""
+    answer = {DIGEST: id or found.root.digest}
     if len(found.images) == 1:
         answer[CONFIG] = found.images[0].config.digest
     described = msgspec.json.encode(descriptor(found, form))

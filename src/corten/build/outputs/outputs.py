@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
+from functools import partial
 
-from corten.aio.tasks import end
+from corten.aio.tasks import together
 from corten.build.contract import Client, Trace
 from corten.build.keys import digest
 from corten.build.outputs import answers, archives, registry, store, trees
@@ -34,7 +34,7 @@ class Outputs:
         self._sink = sink
         self._trace = trace
         self._lease = lease
-        self._recoding = Recoding()
+        self._recoding = Recoding(images.store.blobs, lease)
         self.stored = ""
 
     async def deliver(self, result: Result, outputs: Mapping[int, Output]) -> dict[str, str]:
@@ -43,11 +43,7 @@ class Outputs:
         The first that fails ends the others, and is raised when all have ended: what the sink raises, what a registry
         refuses; Invalid, Unsupported, Exhausted.
         """
-        tasks = [asyncio.ensure_future(self._one(result, number, each)) for number, each in outputs.items()]
-        try:
-            found = await asyncio.gather(*tasks)
-        finally:
-            await end(tasks)
+        found = await together(self._one(result, number, each) for number, each in outputs.items())
         return {key: value for answer in found for key, value in answer.items()}
 
     async def content(self, result: Result, form: Form) -> Content:
@@ -71,7 +67,7 @@ class Outputs:
 
     async def _image(self, result: Result, number: int, output: ImageOutput) -> dict[str, str]:
         async with vertex(self._trace, digest("export", number), "exporting to image") as row:
-            found = await self._written(result, output.form, row.digest)
+            found, id = await self._written(result, output.form, row.digest), ""
             if output.store:
                 names = () if output.by_digest else output.names
                 self.stored = id = await store.store(self._images.store, found, names, self._lease)
@@ -81,8 +77,9 @@ class Outputs:
                 for name in names:
                     self._images.publish("tag", id, {"name": familiar(name)})
             if output.push:
-                await registry.push(self._images, output, found, self._client, self._trace, row.digest, self._lease)
-        return answers.of(found, output.form, output.names)
+                shown = partial(status, self._trace, vertex=row.digest)
+                await registry.push(self._images, output, found, id, self._client, self._lease, shown)
+        return answers.of(found, output.form, output.names, "" if output.push else id)
 
     async def _archive(self, result: Result, number: int, output: ArchiveOutput) -> dict[str, str]:
         name = _NAMES["docker" if output.docker else "oci"]
