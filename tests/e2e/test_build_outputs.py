@@ -130,6 +130,17 @@ def test_an_oci_archive(buildx: Builder, daemon: Cortend, files: Path, tmp_path:
     assert answer["image.name"] == "some.where/app:1" and images(daemon) == before
 
 
+def test_an_oci_layout_as_a_directory(buildx: Builder, files: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):  # what is there is not sent again
+        buildx("-o", f"type=oci,tar=false,name=some.where/app:1,dest={out}", str(files))
+    (entry,) = json.loads((out / "index.json").read_text())["manifests"]
+    found = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.glob("blobs/sha256/*")}
+    manifest = json.loads(blob(found, entry))
+    assert "sub/b" in of_layers(found, manifest) and blob(found, manifest["config"])
+    assert len(found) == 3
+
+
 def test_a_docker_archive_can_be_loaded(buildx: Builder, daemon: Cortend, files: Path, tmp_path: Path) -> None:
     buildx("-o", f"type=docker,name=loaded:1,dest={tmp_path / 'out.tar'}", str(files))
     found = layout(tmp_path / "out.tar")

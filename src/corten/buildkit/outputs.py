@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+from corten.aio.sources import closing
 from corten.aio.tasks import end
 from corten.build.outputs.contract import Blobs, Tree, Walk
+from corten.buildkit.contents import ContentStore
 from corten.buildkit.patience import patient
 from corten.buildkit.sending import Asking
 from corten.buildkit.sessions import Session
@@ -19,6 +21,7 @@ from corten.spec.protobuf.session import BytesMessage
 _SEND = "/moby.filesync.v1.FileSend/DiffCopy"
 _NUMBER, _METADATA = "buildkit-attachable-exporter-id", "exporter-md-"
 _PIECE = 1 << 20  # bytes of a message; clients take 3 MiB and more
+_STORE = "export"  # what clients call the directory of an output with tar=false
 _THERE = 6  # gRPC's ALREADY_EXISTS: the client has what it was to be sent
 
 
@@ -54,7 +57,10 @@ class SessionSink:
             grpc.finish(call.stream)
 
     async def blobs(self, output: int, blobs: Blobs) -> None:
-        raise Invalid("tar=false is not supported yet")
+        store = ContentStore(self._session, _STORE)
+        for blob in blobs.descriptors:
+            async with closing(blobs.pieces(blob)) as pieces:
+                await store.write(blob, pieces)
 
     @asynccontextmanager
     async def _call(self, output: int, metadata: Sequence[tuple[str, str]]) -> AsyncIterator[grpc.Call]:
