@@ -271,9 +271,12 @@ def test_checks(buildx: Builder, files: Path) -> None:
     assert "no warnings found" in buildx("build", "--check", str(files)).out
 
 
-def test_what_is_not_supported_yet_is_said(buildx: Builder, files: Path, tmp_path: Path) -> None:
-    (files / "Dockerfile").write_text(f"FROM {IMAGE}\n")
-    assert "is not supported yet" in buildx("build", "-o", str(tmp_path / "out"), str(files), code=1).err
+def test_a_result_goes_to_a_directory_of_the_client(buildx: Builder, files: Path, tmp_path: Path) -> None:
+    (files / "Dockerfile").write_text(
+        f"FROM {IMAGE} AS one\nRUN echo made > /made\nFROM scratch\nCOPY --from=one /made /\n"
+    )
+    buildx("build", "-o", str(tmp_path / "out"), str(files))
+    assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == {"made": "made\n"}
 
 
 def test_compose_builds_services_of_one_another(daemon: Cortend, files: Path, tmp_path: Path) -> None:
