@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
+from functools import partial
 
 from corten.spec.docker import times
 from corten.spec.docker.filters import Filters
 from corten.spec.json import Json
-from corten.spec.reference import familiar, same_repository
+from corten.spec.reference import familiar, has_tag, repository_of
 from corten.units.durations import SECOND
 
 HISTORY = 1024
 QUEUE = 4096
 BYTES = 8 << 20  # of the history, and of each queue
+_TURN = 16  # messages that one listener looks at before others have their turn
 KEYS = frozenset(
     ("config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret")
     + ("service", "type", "volume")
@@ -91,14 +93,13 @@ class Events:
         past = [] if since is until is None else [m for m in self.history if m["timeNano"] >= begin]
         self._listeners.add(listener)
         try:
-            for message in past:
-                if until is not None and message["timeNano"] > until:
-                    return
+            seen = 0
+            async for message in _all(past, listener, until):
                 if wanted(message):
                     yield message
-            async for message in _until(listener, until):
-                if wanted(message):
-                    yield message
+                seen += 1
+                if not seen % _TURN:
+                    await asyncio.sleep(0)  # nothing above waits as long as there are messages
         finally:
             self._listeners.discard(listener)
 
@@ -120,6 +121,15 @@ def _message(type: str, action: str, id: str, attributes: dict[str, str], at: in
     return message | {"time": at // SECOND, "timeNano": at}
 
 
+async def _all(past: Iterable[Json], listener: _Listener, until: int | None) -> AsyncIterator[Json]:
+    for message in past:
+        if until is not None and message["timeNano"] > until:
+            return
+        yield message
+    async for message in _until(listener, until):
+        yield message
+
+
 async def _until(listener: _Listener, until: int | None) -> AsyncIterator[Json]:
     while True:
         left = None if until is None else (until - times.now()) / SECOND
@@ -138,48 +148,53 @@ async def _until(listener: _Listener, until: int | None) -> AsyncIterator[Json]:
 def matcher(filters: Filters) -> Callable[[Json], bool]:
     """Values of one key are alternatives, keys all have to match. Invalid for a key that Docker does not know."""
     filters.check(KEYS)
-    tests = [_TESTS.get(key, _actor_test(key)) for key in filters if key not in ("label",)]
-    keys = [key for key in filters if key != "label"]
+    tests = [_TESTS.get(key, partial(_actor_test, key))(filters[key]) for key in filters if key != "label"]
 
     def matches(message: Json) -> bool:
         labelled = filters.match_labels("label", message["Actor"]["Attributes"])
-        return labelled and all(test(message, filters[key]) for key, test in zip(keys, tests))
+        return labelled and all(test(message) for test in tests)
 
     return matches
 
 
-_Test = Callable[[Json, Collection[str]], bool]
+# Each takes a filter's values, of which there may be thousands, and makes what is asked of each message.
+_Test = Callable[[Json], bool]
 
 
-def _actor_test(type: str) -> _Test:
+def _actor_test(type: str, values: Collection[str]) -> _Test:
     """container=, network=, volume= ...: the actor's id, the start of it, or its name."""
+    begins = tuple(value for value in values if value)
 
-    def test(message: Json, values: Collection[str]) -> bool:
+    def test(message: Json) -> bool:
         if message["Type"] != type:
             return False
         id, name = message["Actor"]["ID"], message["Actor"]["Attributes"].get("name", "")
-        return any(value in (id, name) or (value and id.startswith(value)) for value in values)
+        return name in values or id in values or id.startswith(begins)
 
     return test
 
 
-def _action_test(message: Json, values: Collection[str]) -> bool:
+def _action_test(values: Collection[str]) -> _Test:
     """`event=exec_create` matches "exec_create: ls -l"."""
-    action = message["Action"]
-    return action in values or action.partition(":")[0] in values
+    return lambda message: message["Action"] in values or message["Action"].partition(":")[0] in values
 
 
-def _image_test(message: Json, values: Collection[str]) -> bool:
-    if message["Type"] == "image":
-        names = {message["Actor"]["ID"], message["Actor"]["Attributes"].get("name", "")}
-    else:
-        names = {message["Actor"]["Attributes"].get("image", "")}
-    return any(familiar(v) == familiar(n) or same_repository(v, n) for v in values for n in names if n)
+def _image_test(values: Collection[str]) -> _Test:
+    wanted = {familiar(value) for value in values}
+    repositories = {repository_of(value) for value in values if not has_tag(value)}
+
+    def test(message: Json) -> bool:
+        names = [message["Actor"]["Attributes"].get("image", "")]
+        if message["Type"] == "image":
+            names = [message["Actor"]["ID"], message["Actor"]["Attributes"].get("name", "")]
+        return any(familiar(name) in wanted or repository_of(name) in repositories for name in names if name)
+
+    return test
 
 
-_TESTS: dict[str, _Test] = {
+_TESTS: dict[str, Callable[[Collection[str]], _Test]] = {
     "event": _action_test,
     "image": _image_test,
-    "scope": lambda message, values: message["scope"] in values,
-    "type": lambda message, values: message["Type"] in values,
+    "scope": lambda values: lambda message: message["scope"] in values,
+    "type": lambda values: lambda message: message["Type"] in values,
 }

@@ -124,7 +124,7 @@ def _split_domain(name: str) -> tuple[str, str]:
     return domain, path
 
 
-# Two references as users write them are compared without parsing: for lists and events of thousands.
+# References as users write them are compared without parsing: for lists and events of thousands.
 
 
 def familiar(reference: str) -> str:
@@ -135,11 +135,13 @@ def familiar(reference: str) -> str:
     return f"{name}:latest"
 
 
-def same_repository(wanted: str, reference: str) -> bool:
-    """`wanted` has no tag and names the repository of `reference`."""
-    if ":" in wanted.rpartition("/")[2] or "@" in wanted:
-        return False
+def has_tag(reference: str) -> bool:
+    """Or a digest."""
+    return ":" in reference.rpartition("/")[2] or "@" in reference
+
+
+def repository_of(reference: str) -> str:
+    """In its short form."""
     short = familiar(reference).partition("@")[0]
     head, colon, tag = short.rpartition(":")
-    repository = head if colon and "/" not in tag else short
-    return familiar(wanted).removesuffix(":latest") == repository
+    return head if colon and "/" not in tag else short

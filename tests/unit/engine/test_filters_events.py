@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -74,6 +76,53 @@ def test_matching(filters: dict[str, list[str]], matches: bool) -> None:
     attributes = {"image": "busybox", "name": "web", "a": "b"}
     event = message(Events(), "container", "exec_create: ls", "abcdef", attributes)
     assert matcher(Filters(filters))(event) is matches
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name", "matches"),
+    [
+        ("busybox", "docker.io/library/busybox:1", True),
+        ("busybox:1", "docker.io/library/busybox:1", True),
+        ("docker.io/library/busybox", "busybox@sha256:ab", True),
+        ("busybox:2", "busybox:1", False),
+        ("box", "busybox:1", False),
+        ("h:5/a", "h:5/a:1", True),
+        ("h:5/a", "h:5/a", True),
+        ("", "busybox", False),
+    ],
+)
+def test_names_of_images(wanted: str, name: str, matches: bool) -> None:
+    event = message(Events(), "image", "tag", "sha256:abc", {"name": name})
+    assert matcher(Filters({"image": [wanted]}))(event) is matches
+
+
+@pytest.mark.parametrize("key", ["image", "container", "event", "type"])
+def test_a_filter_of_many_values_is_looked_through_quickly(key: str) -> None:
+    wanted = matcher(Filters({key: [f"n{number}" for number in range(5000)]}))
+    image = message(Events(), "image", "tag", "sha256:abc", {"name": "busybox"})
+    container = message(Events(), "container", "start", "abcdef", {"name": "web", "image": "busybox"})
+    before = time.thread_time()
+    assert not any(wanted(each) for _ in range(HISTORY // 2) for each in (image, container))
+    assert time.thread_time() - before < 0.5
+
+
+async def test_a_listener_with_much_to_read_lets_others_have_their_turn() -> None:
+    events = Events()
+    for number in range(100):
+        events.publish("container", "create", str(number))
+    unwanted = asyncio.ensure_future(anext(events.listen(since=1, filters=Filters({"type": ["image"]}))))
+    reading = asyncio.ensure_future(_all(events.listen(None, until=times.now())))
+    turns = 0
+    while not reading.done() and turns < 3:
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns == 3
+    assert len(await reading) == 100
+    unwanted.cancel()
+
+
+async def _all(source: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [event async for event in source]
 
 
 async def test_replay_then_live() -> None:
