@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from corten.aio.threads import DISK, run_uncancelled
 from corten.build import result as results
@@ -15,6 +16,8 @@ from corten.build.contexts import Contexts
 from corten.build.contract import BuildRequest, ClassicText, Client, Trace, Warning, Worker
 from corten.build.definition import DEFINITION, Definition, load
 from corten.build.downloads import Downloads
+from corten.build.exchange.exchange import Exchange
+from corten.build.exchange.records import below
 from corten.build.outputs import options
 from corten.build.outputs.answers import CONFIG
 from corten.build.outputs.contract import Result, Sink, TreeReader
@@ -67,19 +70,28 @@ class Building:
             )
         with self._images.store.leases.hold() as lease, _with_lines(definition):
             try:
-                planned = await self._planned(definition, lease)
-                _say_findings(definition, planned, self._trace)
-                classic = ClassicStream(planned.lines, self._trace) if self._request.classic else None
-                trace = classic or self._trace
-                found = await self._solve(definition, planned, lease, trace)
-                delivery = Outputs(self._images, reader(), self._client, sink, trace, lease)
-                built = await self._deliver(found, outputs, delivery)
-                if classic is not None:
-                    self._end(classic, planned, built)
-                return built
+                return await self._built(definition, outputs, reader(), sink, lease)
             finally:  # what was made, and is neither the image's nor in the cache
                 lease.collect()
                 await run_uncancelled(lease.release, pool=DISK)
+
+    async def _built(
+        self, definition: Definition, outputs: Mapping[int, Output], reader: TreeReader, sink: Sink, lease: Lease
+    ) -> Built:
+        exchange = Exchange(self._images, self._request, self._client, sink, self._trace, lease)
+        planned = await self._planned(definition, lease)
+        _say_findings(definition, planned, self._trace)
+        classic = ClassicStream(planned.lines, self._trace) if self._request.classic else None
+        trace = classic or self._trace
+        solver, found = await self._solve(definition, planned, lease, trace, exchange)
+        own = [solver.done[step] for step in below(planned.plan.top)]
+        delivery = Outputs(self._images, reader, self._client, sink, trace, lease)
+        built = await self._deliver(exchange.inline(found, own), outputs, delivery)
+        told = await exchange.export(solver.done.values(), own)
+        if classic is not None:
+            _warn(planned, self._trace)
+            classic.end(built.id, [familiar(name) for name in self._request.tags])
+        return replace(built, answer={**built.answer, **told})
 
     async def check(self) -> tuple[Definition, Sequence[Finding]]:
         """See `Builds.check`."""
@@ -92,31 +104,31 @@ class Building:
         planner = Planner(definition.file, self._request, self._platform, definition.excludes, bases.resolve)
         return await planner.plan()
 
-    async def _solve(self, definition: Definition, planned: Planned, lease: Lease, trace: Trace) -> Result:
+    async def _solve(
+        self, definition: Definition, planned: Planned, lease: Lease, trace: Trace, exchange: Exchange
+    ) -> tuple[Solver, Result]:
         request = self._request
         if isinstance(trace, ClassicStream):
             trace.begin()
-        worker = self._workers(lease, ("network.host",) if request.network == "host" else ())
-        sentence = returned if request.classic else did_not_complete
-        earlier = await cache_images(self._images, self._parts.cache, request, lease)
         downloads = Downloads(self._contexts, self._images.download)
-        solver = Solver(
-            planned.plan,
-            self._client,
-            downloads,
-            worker,
-            self._parts,
-            lease,
-            trace,
-            definition.failed,
-            sentence,
-            earlier,
-        )
         try:
+            solver = Solver(
+                planned.plan,
+                self._client,
+                downloads,
+                self._workers(lease, ("network.host",) if request.network == "host" else ()),
+                self._parts,
+                lease,
+                trace,
+                definition.failed,
+                returned if request.classic else did_not_complete,
+                await cache_images(self._images, self._parts.cache, request, lease),
+                await exchange.imported(),
+            )
             states = await solver.run()
         finally:
             await downloads.close()
-        return results.result(planned.plan, states, self._platform, variables.epoch(request.arguments))
+        return solver, results.result(planned.plan, states, self._platform, variables.epoch(request.arguments))
 
     async def _deliver(self, found: Result, outputs: Mapping[int, Output], delivery: Outputs) -> Built:
         """All outputs, and the image store, where it is to be one and was not asked for."""
@@ -131,10 +143,6 @@ class Building:
         config = content.images[0].config.digest
         id, digest = delivery.stored or answer.get(CONFIG, config), content.root.digest
         return Built(id, digest, content.documents[config], answer, kept)
-
-    def _end(self, classic: ClassicStream, planned: Planned, built: Built) -> None:
-        _warn(planned, self._trace)
-        classic.end(built.id, [familiar(name) for name in self._request.tags])
 
 
 def _refuse(request: BuildRequest) -> None:

@@ -63,7 +63,9 @@ class BuildRequest:
     pull: bool = False  # ask the registry also for a base image that is here
     no_cache: bool = False
     no_cache_stages: tuple[str, ...] = ()
-    cache_from: tuple[str, ...] = ()
+    cache_from: tuple[str, ...] = ()  # names of images
+    cache_imports: tuple[Asked, ...] = ()
+    cache_exports: tuple[Asked, ...] = ()
     network: str = "default"  # or "none", "host", a network's name
     extra_hosts: tuple[str, ...] = ()  # NAME:ADDRESS
     limits: Limits = field(default_factory=Limits)
@@ -163,7 +165,7 @@ class Warning:
     rule: str
     message: str
     url: str
-    lines: tuple[int, int]  # first and last, from 1
+    lines: tuple[int, int]  # first and last, from 1; 0: it is about no line
 
 
 @dataclass(frozen=True, slots=True)

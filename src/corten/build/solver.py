@@ -39,6 +39,8 @@ from corten.build.contract import (
     Worker,
 )
 from corten.build.downloads import Downloads
+from corten.build.exchange.imported import Imported
+from corten.build.exchange.records import Done
 from corten.build.graph import COPIED, Base, Local, Node, Plan, Remote, Settings, Step, Work, with_trees
 from corten.build.parts import Parts
 from corten.errors import CortenError, Invalid
@@ -103,7 +105,8 @@ def returned(args: Sequence[str], status: int) -> str:
 
 class Solver:
     """`lease` keeps what the build needs; `failed` makes the error of a step, `sentence` what it says of a RUN.
-    `earlier`, where it is given, takes the place of the cache when it is asked what earlier builds have made."""
+    `earlier`, where it is given, takes the place of the cache when it is asked what earlier builds have made;
+    `imported` is asked for what the cache has not. `done` has the steps that were done, or were found."""
 
     def __init__(
         self,
@@ -117,6 +120,7 @@ class Solver:
         failed: Failure,
         sentence: Sentence = did_not_complete,
         earlier: CacheImages | None = None,
+        imported: Imported | None = None,
     ) -> None:
         self._plan = plan
         self._client = client
@@ -128,6 +132,8 @@ class Solver:
         self._failed = failed
         self._sentence = sentence
         self._earlier = earlier
+        self._imported = imported
+        self.done: dict[Step, Done] = {}
         self._tasks: dict[Node, asyncio.Task[State | SourceTree]] = {}
 
     async def run(self) -> dict[Node, State]:
@@ -239,18 +245,22 @@ class Solver:
         copied = f"{'file' if len(sums) == 1 else 'multi'}:{''.join(sums[:1]).removeprefix('sha256:')}"
         said = node.said.replace(COPIED, copied)
         async with self._parts.locks.lock(key):
-            found = None if node.fresh else self._found(key, parent, said)
+            found = None if node.fresh else await self._found(key, parent, said)
             if found is None:
                 begin()
                 record = self._kept(node, key, parent, await self._do(node, parent, work), sources)
                 found = record.layer, record.created
-            return parent.over(*found, copied, said)
+            state = parent.over(*found, copied, said)
+            self.done[node] = Done(key, state.blobs, state.diff_ids, found[1])
+            return state
 
-    def _found(self, key: str, parent: State, said: str) -> tuple[Layer, float] | None:
+    async def _found(self, key: str, parent: State, said: str) -> tuple[Layer, float] | None:
         """What an earlier build has made, and when."""
         if self._earlier is not None:
             return self._earlier.find(parent.history, parent.diff_ids, said, self._here)
         record = self._parts.cache.find(key, parent.top or "", self._here)
+        if record is None and self._imported is not None:
+            return await self._imported.find(key, parent.diff_ids)
         return (record.layer, record.created) if record is not None else None
 
     async def _sources(self, node: Step) -> tuple[Work, list[str], dict[str, str]]:

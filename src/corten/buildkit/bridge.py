@@ -16,7 +16,6 @@ from typing import Any
 from corten.build.builds import Builds
 from corten.build.contexts import Context
 from corten.build.contract import BuildFailed
-from corten.build.outputs.contract import Asked
 from corten.buildkit import failures, lint
 from corten.buildkit.client import SessionClient
 from corten.buildkit.jobs import Job, Jobs
@@ -130,7 +129,7 @@ class Bridge:
 
     async def _build(self, job: Job, attributes: Mapping[str, str], inputs: Mapping[str, c.Definition]) -> m.Result:
         id = secrets.token_hex(16)
-        found = asked(attributes, _outputs(job), id, job.request.entitlements, partial(self._input, inputs))
+        found = asked(attributes, job.request, id, partial(self._input, inputs))
         sink = SessionSink(await self._sessions.find(job.request.session))
         async with self._client(job, found) as client:
             built = await self._builds.build(found.request, client, job.trace, sink)
@@ -140,7 +139,9 @@ class Bridge:
         return m.Result(m.Ref(id, definition(id)), metadata=metadata)
 
     async def _lint(self, job: Job, attributes: Mapping[str, str], inputs: Mapping[str, c.Definition]) -> m.Result:
-        found = asked(attributes, (), "", job.request.entitlements, partial(self._input, inputs))
+        found = asked(
+            attributes, c.SolveRequest(entitlements=job.request.entitlements), "", partial(self._input, inputs)
+        )
         try:
             async with self._client(job, found) as client:
                 definition, findings = await self._builds.check(found.request, client, job.trace)
@@ -191,13 +192,6 @@ class Bridge:
             self._results.remove(id)
             if not built.stored:
                 await to_the_end(self._builds.discard(built.id))
-
-
-def _outputs(job: Job) -> tuple[Asked, ...]:
-    request = job.request
-    if request.exporters:
-        return tuple(Asked(each.type, each.attributes) for each in request.exporters)
-    return (Asked(request.exporter, request.exporter_attributes),) if request.exporter else ()
 
 
 async def _ended(work: asyncio.Future[Any]) -> None:

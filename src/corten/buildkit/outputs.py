@@ -62,6 +62,9 @@ class SessionSink:
             async with closing(blobs.pieces(blob)) as pieces:
                 await store.write(blob, pieces)
 
+    def contents(self, name: str) -> ContentStore:
+        return ContentStore(self._session, name)
+
     @asynccontextmanager
     async def _call(self, output: int, metadata: Sequence[tuple[str, str]]) -> AsyncIterator[grpc.Call]:
         """Raises Invalid when the client takes no files, Failed for its own error, Unavailable when it has gone."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+
+import msgspec
 
 from corten.build.contract import BuildRequest, Limits
 from corten.build.outputs.contract import Asked
 from corten.errors import Invalid, Unsupported
+from corten.spec.protobuf.control import SolveRequest
 
 _CAPABILITIES = frozenset(
     f"moby.buildkit.frontend.{name}" for name in ("inputs", "subrequests", "contexts", "gitquerystring")
@@ -31,12 +34,14 @@ class BuildAsked:
 
 def asked(
     attributes: Mapping[str, str],
-    outputs: Sequence[Asked],
+    solve: SolveRequest,
     id: str,
-    entitlements: Iterable[str] = (),
     inputs: Callable[[str], str] = lambda key: "",
 ) -> BuildAsked:
-    """`inputs` gives the image that an input is. Raises Invalid, Unsupported."""
+    """`solve` is the request that the frontend's attributes belong to; `inputs` gives the image that an input is.
+
+    Raises Invalid, Unsupported.
+    """
     check_capabilities(attributes.get("frontend.caps", ""))
     if attributes.get("multi-platform") == "true" or "," in attributes.get("platform", ""):
         raise Unsupported("builds for several platforms are not supported yet")
@@ -56,18 +61,44 @@ def asked(
         target=attributes.get("target", ""),
         arguments=_below(attributes, "build-arg:"),
         labels=_below(attributes, "label:"),
-        outputs=tuple(outputs),
+        outputs=_outputs(solve),
         platform=attributes.get("platform", ""),
         pull=attributes.get("image-resolve-mode") == "pull",
         no_cache=no_cache == "",
         no_cache_stages=tuple(name for name in (no_cache or "").split(",") if name),
-        network=_network(attributes.get("force-network-mode", ""), entitlements),
+        network=_network(attributes.get("force-network-mode", ""), solve.entitlements),
         extra_hosts=tuple(_hosts(attributes.get("add-hosts", ""))),
         limits=_limits(attributes),
         contexts=_contexts(attributes, inputs),
+        cache_imports=_cache_imports(attributes),
+        cache_exports=tuple(Asked(each.type, each.attributes) for each in solve.cache.exports) if solve.cache else (),
     )
     sessions = _below(attributes, "local-sessionid:")
     return BuildAsked(request, {key: value for key, value in names.items() if value}, sessions, upload)
+
+
+def _outputs(solve: SolveRequest) -> tuple[Asked, ...]:
+    if solve.exporters:
+        return tuple(Asked(each.type, each.attributes) for each in solve.exporters)
+    return (Asked(solve.exporter, solve.exporter_attributes),) if solve.exporter else ()
+
+
+def _cache_imports(attributes: Mapping[str, str]) -> tuple[Asked, ...]:
+    """`cache-imports`, JSON, and names of old clients. Raises Invalid."""
+    names = tuple(Asked("registry", {"ref": name}) for name in _row(attributes.get("cache-from", "")))
+    text = attributes.get("cache-imports")
+    if not text:
+        return names
+    try:
+        found = msgspec.json.decode(text, type=list[_CacheEntry])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Invalid(f"invalid value for cache-imports: {error}") from None
+    return (*names, *(Asked(each.Type, each.Attrs) for each in found))
+
+
+class _CacheEntry(msgspec.Struct):
+    Type: str = ""
+    Attrs: dict[str, str] = {}
 
 
 def check_capabilities(text: str) -> None:

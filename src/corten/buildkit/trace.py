@@ -59,7 +59,7 @@ def _add(found: m.StatusResponse, event: Event, job: str) -> None:
                     level=1,
                     short=f"{event.rule}: {event.message}".encode(),
                     url=event.url,
-                    ranges=ranges([event.lines]),
+                    ranges=ranges([event.lines] if event.lines[0] else []),
                 )
             )
 

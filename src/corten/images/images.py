@@ -22,6 +22,7 @@ from corten.images.push import Pusher
 from corten.images.remote import Remote
 from corten.images.remove import Remover, Users
 from corten.images.save import Base, save
+from corten.images.source import Source
 from corten.images.store import ImageStore
 from corten.images.unpack import Workers
 from corten.images.uses import Uses
@@ -419,6 +420,16 @@ class Images:
         await self._pusher.push_content(reference, digest, under, auth)
         if id:
             self._records.name_digest(f"{reference.name}@{digest}", id)
+
+    async def push_blobs(
+        self, reference: Reference, blobs: Sequence[Descriptor], manifest: Descriptor, auth: Json | None
+    ) -> None:
+        """Push blobs and the manifest that names them, all in the store and leased, under a tag."""
+        await self._pusher.push_blobs(reference, blobs, manifest, auth)
+
+    def source(self, reference: Reference, auth: Json | None) -> Source:
+        """What a registry has under a name."""
+        return Source(self._registry, reference, auth)
 
     def _pushed(self, reference: Reference) -> None:
         self.publish("push", reference.familiar, {"name": reference.familiar_name})

@@ -64,8 +64,23 @@ class Pusher:
 
         Raises NotFound for a blob that is gone, and what the registry refuses.
         """
-        await self._document(self._registry.push(reference, auth), reference, digest, under, lambda message: None)
+        await self._document(self._registry.push(reference, auth), reference, digest, under, _quietly)
         self._pushed(reference)
+
+    async def push_blobs(
+        self,
+        reference: Reference,
+        blobs: Sequence[Descriptor],
+        manifest: Descriptor,
+        auth: Mapping[str, Any] | None,
+    ) -> None:
+        """These blobs, which are no image's, and the manifest that names them. Raises what the registry refuses."""
+        push = self._registry.push(reference, auth)
+        found = {blob.digest: self._sources(reference, blob.digest)[:_SOURCES] for blob in blobs}
+        push.mounting(source for sources in found.values() for source in sources)
+        await together(self._layer(push, blob, found[blob.digest], _quietly) for blob in blobs)
+        body = await asyncio.to_thread(self._store.blobs.read, manifest.digest, oci_image.MAX_MANIFEST)
+        await push.manifest(body, manifest.media_type, reference.tag, retrying(_quietly, short(manifest.digest)))
 
     def _chosen(self, reference: Reference, record: ImageRecord, wanted: Platform | None) -> str:
         """The digest of the manifest or index to push."""
@@ -137,3 +152,7 @@ class Pusher:
                     if other.domain == reference.domain and other.path != reference.path:
                         found[other.path] = None
         return [*found]
+
+
+def _quietly(message: Json) -> None:
+    """Nobody is told of it."""

@@ -139,6 +139,13 @@ def entries(body: bytes) -> list[Json]:
     return found
 
 
+def blobs_of(body: bytes) -> list[Json]:
+    """What a manifest has as layers, or an index as manifests, as objects with their annotations."""
+    document = _read(body)
+    found: list[Json] = document.get("layers") or document.get("manifests") or []
+    return found
+
+
 def _read(body: bytes) -> Json:
     if len(body) > MAX_MANIFEST:
         raise Invalid(f"manifest is larger than {MAX_MANIFEST} bytes")
@@ -217,12 +224,14 @@ def render_manifest(
     media_type: str = OCI_MANIFEST,
     annotations: Mapping[str, str] = NO_ANNOTATIONS,
 ) -> bytes:
-    document = {
-        "schemaVersion": 2,
-        "mediaType": media_type,
-        "config": config.to_json(),
-        "layers": [layer.to_json() for layer in layers],
-    }
+    return render_layers(config, [layer.to_json() for layer in layers], media_type, annotations)
+
+
+def render_layers(
+    config: Descriptor, layers: Sequence[Json], media_type: str, annotations: Mapping[str, str] = NO_ANNOTATIONS
+) -> bytes:
+    """A manifest whose layers are descriptors with what is said of them besides."""
+    document = {"schemaVersion": 2, "mediaType": media_type, "config": config.to_json(), "layers": list(layers)}
     return _rendered(document, annotations)
 
 

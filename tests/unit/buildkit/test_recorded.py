@@ -106,7 +106,7 @@ def test_the_calls_of_buildx() -> None:
     assert unknown == () and outputs == {0: options.ImageOutput(options.Form(), ("docker.io/library/recorded:latest",))}
     bridge = [gateway.BridgeSolveRequest.decode(each) for each in calls[f"{BRIDGE}/Solve"]]
     attributes = next(each.attributes for each in bridge if each.frontend == "dockerfile.v0")
-    request = asked(attributes, (), "id").request
+    request = asked(attributes, real[0], "id").request
     assert (request.dockerfile, request.pull, request.network) == ("", False, "default")
     results = [gateway.ReturnRequest.decode(each).result for each in calls[f"{BRIDGE}/Return"]]
     refs = [result.one for result in results if result is not None and result.one is not None and result.one.id]

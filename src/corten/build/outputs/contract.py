@@ -49,13 +49,14 @@ class Asked:
 class Made:
     """The image of one platform. `document` is its configuration as the build has made it, `layers` are blobs of the
     store, lowest first, of which the first `inherited` are the base image's; `top` is the name of its tree, None when
-    it has no files."""
+    it has no files. `cache` is what its configuration has of a build's cache (`exchange.config`), "" without."""
 
     platform: Platform
     document: ImageConfig
     layers: tuple[Descriptor, ...]
     top: str | None
     inherited: int = 0
+    cache: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,22 @@ class Sink(Protocol):
     async def blobs(self, output: int, blobs: Blobs) -> None:
         """Blobs for a content store that the client has (an OCI layout of which it writes the index itself)."""
 
+    def contents(self, name: str) -> ClientStore:
+        """Another store of the client, for caches."""
+
+
+class ClientStore(Protocol):
+    """A directory of blobs that a client has. Raises NotFound, Invalid when it offers none, Failed, Unavailable."""
+
+    async def size(self, digest: str) -> int:
+        """Of a blob, in bytes."""
+
+    def read(self, blob: Descriptor) -> AsyncIterator[bytes]:
+        """Corrupt for one of another size; the digest is the reader's to compare."""
+
+    async def write(self, blob: Descriptor, pieces: AsyncIterator[bytes]) -> None:
+        """Nothing is written when it is there already."""
+
 
 class Blobs(Protocol):
     """Documents and layers of a content, each behind those that it names."""
@@ -182,9 +199,14 @@ class NoSink:
     async def blobs(self, output: int, blobs: Blobs) -> None:
         raise self._refusal
 
+    def contents(self, name: str) -> ClientStore:
+        raise self._refusal
+
     @property
     def _refusal(self) -> Unsupported:
-        return Unsupported("this client takes no files from a build: its outputs are the image store and registries")
+        return Unsupported(
+            "this client takes no files from a build: its outputs and caches are the image store and registries"
+        )
 
 
 NO_SINK = NoSink()

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from corten.build.exchange.config import INLINE
 from corten.build.outputs.contract import Content, Made, Result, Written
 from corten.build.outputs.options import Annotation, Form, annotated
 from corten.errors import Invalid
@@ -54,7 +55,8 @@ async def _image(image: Made, form: Form, recoded: Recoded, documents: dict[str,
     layers = tuple(_typed(layer.blob, form.docker) for layer in found)
     document = _dated(image.document, form.epoch)
     document = msgspec.structs.replace(document, rootfs=RootFS(diff_ids=tuple(layer.diff_id for layer in found)))
-    config = _document(document.to_bytes(), oci_image.DOCKER_CONFIG if form.docker else oci_image.OCI_CONFIG, documents)
+    kind = oci_image.DOCKER_CONFIG if form.docker else oci_image.OCI_CONFIG
+    config = _document(_with_cache(document, image.cache), kind, documents)
     kind = oci_image.DOCKER_MANIFEST if form.docker else oci_image.OCI_MANIFEST
     named = annotated(form.annotations, "manifest", str(image.platform))
     manifest = _document(oci_image.render_manifest(config, layers, kind, named), kind, documents)
@@ -75,6 +77,11 @@ def entry(written: Written, annotations: Sequence[Annotation]) -> Json:
     described = {"architecture": platform.architecture, "os": platform.os}
     described |= {"variant": platform.variant} if platform.variant else {}
     return {**written.manifest.to_json(), "platform": described, **({"annotations": dict(named)} if named else {})}
+
+
+def _with_cache(document: ImageConfig, cache: str) -> bytes:
+    body = document.to_bytes()
+    return msgspec.json.encode({**msgspec.json.decode(body), INLINE: cache}) if cache else body
 
 
 def _document(body: bytes, kind: str, documents: dict[str, bytes]) -> Descriptor:

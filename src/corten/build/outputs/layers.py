@@ -38,11 +38,11 @@ class Recoding:
     async def layers(self, image: Made, form: Form) -> Sequence[Layer]:
         """Lowest first. Raises Corrupt for a blob that is damaged, Exhausted, Failed."""
         return await together(
-            self._layer(Layer(blob, diff), form, at >= image.inherited)
+            self.layer(Layer(blob, diff), form, at >= image.inherited)
             for at, (blob, diff) in enumerate(zip(image.layers, image.document.diff_ids))
         )
 
-    async def _layer(self, layer: Layer, form: Form, own: bool) -> Layer:
+    async def layer(self, layer: Layer, form: Form, own: bool) -> Layer:
         """`own` is one that the build has made."""
         key = _wanted(layer.blob, form, own)
         if key is None:

@@ -95,10 +95,10 @@ Output = ImageOutput | ArchiveOutput | TreeOutput
 
 
 @dataclass(slots=True)
-class _Attributes:
-    """What is read is taken away; what is left nobody has understood."""
+class Attributes:
+    """What is read is taken away; what is left nobody has understood. `what` they are of, in messages."""
 
-    type: str
+    what: str
     rest: dict[str, str]
 
     def text(self, key: str) -> str:
@@ -111,14 +111,14 @@ class _Attributes:
             return default if value is None else value in _TRUE
         if value == "":
             return empty
-        raise Invalid(f"non-bool value specified for {key} of the output type={self.type}: {value[:100]!r}")
+        raise Invalid(f"non-bool value specified for {key} of the {self.what}: {value[:100]!r}")
 
     def number(self, key: str) -> int | None:
         value = self.rest.pop(key, "")
         if not value:
             return None
         if not (value.isascii() and value.removeprefix("-").isdigit()) or len(value) > 12:
-            raise Invalid(f"invalid value for {key} of the output type={self.type}: {value[:100]!r} is no number")
+            raise Invalid(f"invalid value for {key} of the {self.what}: {value[:100]!r} is no number")
         return int(value)
 
 
@@ -138,16 +138,16 @@ def read(asked: Sequence[Asked], epoch: int | None = None) -> tuple[dict[int, Ou
 def _read(asked: Asked, epoch: int | None) -> tuple[Output, Collection[str]]:
     if len(asked.attributes) > _ATTRIBUTES or any(len(value) > _LONGEST for value in asked.attributes.values()):
         raise Invalid(f"the output type={asked.type[:100]} has more attributes, or longer ones, than there may be")
-    attributes = _Attributes(asked.type[:100], dict(asked.attributes))
+    attributes = Attributes(f"output type={asked.type[:100]}", dict(asked.attributes))
     own = attributes.number("source-date-epoch")
     epoch = epoch if own is None else own
     match asked.type:
         case "registry" | "image" | "moby":
-            output: Output = _image(attributes, epoch)
+            output: Output = _image(attributes, epoch, asked.type == "registry")
         case "oci" | "docker":
-            output = _archive(attributes, epoch)
+            output = _archive(attributes, epoch, asked.type == "docker")
         case "local" | "tar":
-            output = _tree(attributes, epoch)
+            output = _tree(attributes, epoch, asked.type == "tar")
         case _:
             raise Unsupported(
                 f"the output type={asked.type[:100]} is not supported: image, registry, oci, docker, local and tar are"
@@ -155,8 +155,7 @@ def _read(asked: Asked, epoch: int | None) -> tuple[Output, Collection[str]]:
     return output, attributes.rest.keys() - _OTHERS
 
 
-def _image(attributes: _Attributes, epoch: int | None) -> ImageOutput:
-    registry = attributes.type == "registry"
+def _image(attributes: Attributes, epoch: int | None, registry: bool) -> ImageOutput:
     by_digest = attributes.flag("push-by-digest")
     insecure = attributes.flag("registry.insecure") if "registry.insecure" in attributes.rest else None
     output = ImageOutput(
@@ -168,25 +167,24 @@ def _image(attributes: _Attributes, epoch: int | None) -> ImageOutput:
         insecure=insecure,
     )
     if output.push and not output.names:
-        raise Invalid(f"the output type={attributes.type} needs a name to push to: name=REGISTRY/REPOSITORY:TAG")
+        raise Invalid(f"the {attributes.what} needs a name to push to: name=REGISTRY/REPOSITORY:TAG")
     return output
 
 
-def _archive(attributes: _Attributes, epoch: int | None) -> ArchiveOutput:
-    docker = attributes.type == "docker"
+def _archive(attributes: Attributes, epoch: int | None, docker: bool) -> ArchiveOutput:
     names = tuple(_named(name, False) for name in _names(attributes.text("name")))
     return ArchiveOutput(_form(attributes, epoch, docker), docker, names, attributes.flag("tar", default=True))
 
 
-def _tree(attributes: _Attributes, epoch: int | None) -> TreeOutput:
+def _tree(attributes: Attributes, epoch: int | None, tar: bool) -> TreeOutput:
     mode = attributes.text("mode")
     if mode not in ("", "copy", "delete"):
-        raise Invalid(f"invalid mode of the output type={attributes.type}: {mode[:100]!r}: copy and delete are known")
+        raise Invalid(f"invalid mode of the {attributes.what}: {mode[:100]!r}: copy and delete are known")
     prefix = attributes.text("attestation-prefix")
     if "/" in prefix or "\0" in prefix:
         raise Invalid(f"invalid attestation-prefix: {prefix[:100]!r}")
     split = attributes.flag("platform-split") if "platform-split" in attributes.rest else None
-    return TreeOutput(attributes.type == "tar", epoch, split, prefix, mode == "delete")
+    return TreeOutput(tar, epoch, split, prefix, mode == "delete")
 
 
 def _names(text: str) -> list[str]:
@@ -203,8 +201,8 @@ def _named(name: str, by_digest: bool) -> str:
 # ---------------------------------------------------------------------------------------------------------------- form
 
 
-def _form(attributes: _Attributes, epoch: int | None, docker: bool) -> Form:
-    compression = _compression(attributes)
+def _form(attributes: Attributes, epoch: int | None, docker: bool) -> Form:
+    compression = compression_of(attributes)
     zstd = compression is not None and compression.kind == "zstd"
     oci = attributes.flag("oci-mediatypes", default=zstd or not docker)
     if zstd and not oci:
@@ -215,7 +213,7 @@ def _form(attributes: _Attributes, epoch: int | None, docker: bool) -> Form:
     return Form(not oci, compression, epoch, rewrite, _annotations(attributes.rest))
 
 
-def _compression(attributes: _Attributes) -> Compression | None:
+def compression_of(attributes: Attributes) -> Compression | None:
     kind, level = attributes.text("compression"), attributes.number("compression-level")
     force = attributes.flag("force-compression")
     if not kind and level is None and not force:

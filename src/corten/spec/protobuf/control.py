@@ -120,6 +120,20 @@ class Exporter(Message):
 
 
 @dataclass(slots=True)
+class CacheEntry(Message):
+    """CacheOptionsEntry"""
+
+    type: Annotated[str, 1] = ""
+    attributes: Annotated[dict[str, str], 2] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class CacheOptions(Message):
+    exports: Annotated[list[CacheEntry], 4] = field(default_factory=list)
+    imports: Annotated[list[CacheEntry], 5] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class SolveRequest(Message):
     ref: Annotated[str, 1] = ""
     definition: Annotated[Definition | None, 2] = None
@@ -128,6 +142,7 @@ class SolveRequest(Message):
     session: Annotated[str, 5] = ""
     frontend: Annotated[str, 6] = ""
     attributes: Annotated[dict[str, str], 7] = field(default_factory=dict)
+    cache: Annotated[CacheOptions | None, 8] = None
     entitlements: Annotated[list[str], 9] = field(default_factory=list)
     inputs: Annotated[dict[str, Definition], 10] = field(default_factory=dict)
     internal: Annotated[bool, 11] = False

@@ -1,0 +1,142 @@
+"""Caches of builds that go to another daemon: in a registry, in a directory, in an image."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.test_build_sessions import Builder, builder
+from e2e_parts.cortend import IMAGE, Cortend
+
+FILES = f"""FROM {IMAGE} AS one
+COPY a /a
+RUN mkdir /out && cat /a > /out/a && date > /out/made
+WORKDIR /nothing
+FROM {IMAGE}
+RUN echo base > /base && date > /made
+COPY --from=one /out /out
+RUN true
+CMD ["cat", "/made"]
+"""
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[Cortend]:
+    """Another machine."""
+    root = Path(tempfile.mkdtemp(prefix="ce-"))
+    running = Cortend(root)
+    try:
+        running.start()
+        running.warm_up()
+        yield running
+    finally:
+        running.stop()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def no_builds_left(daemon: Cortend, other: Cortend) -> Iterator[None]:
+    yield
+    for each in (daemon, other):
+        for image in each.get("/images/json?all=1"):
+            if not any(name.startswith(IMAGE) for name in image["RepoTags"] or ()):
+                each.ask("DELETE", f"/images/{image['Id']}?force=1")
+        assert each.ask("POST", "/build/prune?all=1")[0] == 200
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    root = tmp_path / "context"
+    root.mkdir()
+    (root / "Dockerfile").write_text(FILES)
+    (root / "a").write_text("a\n")
+    return root
+
+
+@pytest.fixture
+def here(daemon: Cortend, tmp_path: Path) -> Builder:
+    return builder("buildx", daemon, tmp_path)
+
+
+@pytest.fixture
+def there(other: Cortend, tmp_path: Path) -> Builder:
+    return builder("buildx", other, tmp_path)
+
+
+def cached(text: str) -> int:
+    """How many steps were found."""
+    numbers = re.findall(r"^#(\d+) \[[^\]]+\] (?:COPY|RUN|WORKDIR) ", text, re.M)
+    return sum(f"#{number} CACHED\n" in text for number in set(numbers))
+
+
+def id_of(daemon: Cortend, name: str) -> str:
+    id: str = daemon.get(f"/images/{name}/json")["Id"]
+    return id
+
+
+@pytest.mark.parametrize("options", ["", ",compression=zstd,force-compression=true", ",image-manifest=false"])
+def test_all_of_it_in_a_registry(
+    here: Builder, there: Builder, daemon: Cortend, other: Cortend, files: Path, debians: str, options: str
+) -> None:
+    ref = f"{debians}/cache:1"
+    here("-t", "made", "--cache-to", f"type=registry,ref={ref},mode=max{options}", str(files))
+    again = there("-t", "made", "--cache-from", f"type=registry,ref={ref}", str(files))
+    assert cached(again.err) == STEPS, again.err
+    assert id_of(daemon, "made") == id_of(other, "made")
+    without = there("-t", "made", str(files))  # what was taken is not this daemon's own cache
+    assert cached(without.err) < STEPS
+
+
+def test_a_directory(here: Builder, there: Builder, files: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    here("-t", "made", "--cache-to", f"type=local,dest={cache},mode=max", str(files))
+    assert json.loads((cache / "index.json").read_text())["manifests"]
+    again = there("-t", "made", "--cache-from", f"type=local,src={cache}", str(files))
+    assert cached(again.err) == STEPS, again.err
+
+
+def test_what_the_result_has_alone(here: Builder, there: Builder, files: Path, debians: str) -> None:
+    (files / "Dockerfile").write_text(f"FROM {IMAGE}\nCOPY a /a\nRUN date > /made\nWORKDIR /x\n")
+    ref = f"{debians}/cache:min"
+    here("-t", "made", "--cache-to", f"type=registry,ref={ref}", str(files))
+    again = there("-t", "made", "--cache-from", ref, str(files))
+    assert cached(again.err) == 3, again.err
+
+
+def test_an_image_with_its_own_cache(
+    here: Builder, there: Builder, daemon: Cortend, other: Cortend, files: Path, debians: str
+) -> None:
+    (files / "Dockerfile").write_text(f"FROM {IMAGE}\nCOPY a /a\nRUN date > /made\nWORKDIR /x\nENV a=b\n")
+    name = f"{debians}/image:1"
+    here("-o", f"type=image,name={name},push=true", "--cache-to", "type=inline", str(files))
+    again = there("-t", "made", "--cache-from", name, str(files))
+    assert cached(again.err) == 3, again.err
+    layers = daemon.get(f"/images/{name}/json")["RootFS"]["Layers"]
+    assert layers == other.get("/images/made/json")["RootFS"]["Layers"]
+
+
+def test_docker_of_old(daemon: Cortend, other: Cortend, files: Path, tmp_path: Path, debians: str) -> None:
+    (files / "Dockerfile").write_text(f"FROM {IMAGE}\nCOPY a /a\nRUN date > /made\n")
+    name = f"{debians}/old:1"
+    first, second = (builder("docker 20.10", each, tmp_path) for each in (daemon, other))
+    first("-t", name, "--build-arg", "BUILDKIT_INLINE_CACHE=1", str(files))
+    status, answer = daemon.ask("POST", f"/images/{name.rpartition(':')[0]}/push?tag=1")
+    assert status == 200 and "errorDetail" not in str(answer)
+    again = second("-t", "made", "--cache-from", name, str(files))
+    assert cached(again.err) == 2, again.err
+
+
+def test_caches_that_are_none(here: Builder, files: Path, debians: str) -> None:
+    done = here("-t", "made", "--cache-from", f"{debians}/nothing:1", str(files))
+    assert "importing cache manifest" in done.err and "ERROR" in done.err
+    refused = here("--cache-to", "type=azblob,name=x", str(files), code=1)
+    assert "cache type=azblob is not supported" in refused.err
+    wrong = here("--cache-to", f"type=registry,ref={debians}/x:1,mode=some", str(files), code=1)
+    assert "invalid mode of a cache" in wrong.err
