@@ -13,10 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
+from corten.build import policy
 from corten.build.builds import Builds
 from corten.build.contexts import Contexts
 from corten.build.contract import CopyStep, RunStep
 from corten.build.outputs.contract import PlatformTree, Walk
+from corten.build.trees import Trees
 from corten.build.work.caches import CacheDirectory
 from corten.buildkit.faces import Faces
 from corten.engine.configuration import Configuration, Settings
@@ -81,11 +83,13 @@ class PlainEngine(Engine):
             lambda lease, allowed: FakeWorker(images.store, lease, self.steps),
             Contexts(root / "build" / "contexts", ForkWorkers()),
             NoMounts(),
+            Trees(root / "build" / "trees"),
             NoReader,
+            policy.default(),
             events.publish,
         )
         self.builds.recover()
-        self.buildkit = cache(lambda: Faces(self.builds, root / "build" / "trees"))
+        self.buildkit = cache(lambda: Faces(self.builds))
 
     def _containers_of(self, image: str) -> list[tuple[str, bool]]:
         return [(one.id, one.record.state.running) for one in self.containers.of_image(image)]

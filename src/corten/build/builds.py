@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import secrets
-import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from corten.aio.threads import to_disk_thread
-from corten.build import usage
-from corten.build.cache import Cache, Record, chosen
+from corten.build.cache import Cache
 from corten.build.contexts import Contexts
 from corten.build.contract import BuildRequest, Client, Trace, Worker
+from corten.build.kept import Kept, Mounts
 from corten.build.outputs.contract import NO_SINK, Sink, TreeReader
 from corten.build.parts import Parts
-from corten.build.work.caches import CacheDirectory
+from corten.build.policy import Policy
+from corten.build.trees import Trees
 from corten.errors import Conflict, Failed, NotFound
 from corten.images.images import Images
 from corten.spec.docker.filters import Filters
@@ -31,23 +28,13 @@ if TYPE_CHECKING:
     from corten.build.result import Built
     from corten.spec.dockerfile.check_rules import Finding
 
-log = logging.getLogger(__name__)
-_AGE = 30 * 86400.0  # seconds that what is not used stays in the cache
-_SHARE = 10  # percent of the disk that the cache may have to itself
 OnEvent = Callable[[str, str, str, dict[str, str]], None]  # type, action, id, attributes
-
-
-class Mounts(Protocol):
-    """Directories of cache mounts (`corten.build.work.caches.Caches`)."""
-
-    async def every(self) -> list[CacheDirectory]: ...
-
-    async def remove(self, name: str) -> None: ...
 
 
 class Builds:
     """`workers` makes a worker whose results are held by a lease, for a build with these entitlements; `reader` what
-    reads trees for outputs. `recover` once at the start, before images are collected; `close` at the end."""
+    reads trees for outputs; `trees` keeps clients' directories, `policy` says what goes by itself. `recover` once at
+    the start, before images are collected; `close` at the end."""
 
     def __init__(
         self,
@@ -56,13 +43,16 @@ class Builds:
         workers: Callable[[Lease, Collection[str]], Worker],
         contexts: Contexts,
         mounts: Mounts,
+        trees: Trees,
         reader: Callable[[], TreeReader],
+        policy: Policy,
         on_event: OnEvent = lambda *event: None,
     ) -> None:
         self.contexts = contexts
         self._images = images
         self._cache = cache
-        self._mounts = mounts
+        self.trees = trees
+        self._kept = Kept(images.store, cache, mounts, trees, policy)
         self._workers = workers
         self._reader = reader
         self._on_event = on_event
@@ -132,64 +122,19 @@ class Builds:
 
     async def usage(self, filters: Filters | None = None) -> list[Json]:
         """Docker's rows of the build cache, those of steps first, newest use first. Walks the cache mounts."""
-        rows = [*self._rows(), *usage.mounts(await self._mounts.every())]
-        chosen = usage.select(rows, filters or Filters())
-        return [row for row in rows if row["ID"] in chosen]
-
-    def _rows(self) -> list[Json]:
-        return usage.rows(self._cache.all(), self._images.store)
+        return await self._kept.usage(filters or Filters())
 
     async def prune(self, all: bool = False, filters: Filters | None = None, keep: int = 0) -> tuple[list[str], int]:
         """Remove what no build uses now: with `all` also what images have, and cache mounts, as far as `filters`
         choose it, until `keep` bytes are left. Ids and the bytes that were freed. Raises Invalid for a filter that is
         unknown."""
-        directories = {usage.id_of_mount(each): each for each in await self._mounts.every()}
-        rows = {row["ID"]: row for row in [*self._rows(), *usage.mounts(directories.values())]}
-        selected = usage.select(rows.values(), filters or Filters())
-        records = [record for record in self._cache.all() if usage.id_of(record) in selected]
-        free = [record for record in records if not rows[usage.id_of(record)]["InUse"]]
-        if not all:
-            free = [record for record in free if not rows[usage.id_of(record)]["Shared"]]
-        gone = chosen(free, _size, keep, 0, time.time())
-        freed = await self._remove(gone)
-        deleted = [usage.id_of(record) for record in gone]
-        for id in [id for id in directories if all and id in selected and not rows[id]["InUse"]]:
-            with suppress(Conflict, NotFound):  # a step has it, or another prune removed it meanwhile
-                await self._mounts.remove(directories[id].name)
-                freed += directories[id].bytes
-                deleted.append(id)
+        deleted, freed = await self._kept.prune(all, filters or Filters(), keep)
         self._on_event("builder", "prune", "", {"reclaimed": str(freed)})
         return deleted, freed
 
-    async def _remove(self, records: Sequence[Record]) -> int:
-        self._cache.remove(record.key for record in records)
-        collector = self._images.store.collector
-        trees = await to_disk_thread(collector.trees)
-        freed = sum(record.layer.size for record in records if record.layer.tree in trees)
-        blobs = {record.layer.blob.digest for record in records if record.layer.blob is not None}
-        return freed + await to_disk_thread(collector.discard, blobs)
-
     def _collect_later(self) -> None:
         if self._collecting is None or self._collecting.done():
-            self._collecting = asyncio.create_task(self._collect(), name="build cache gc")
-
-    async def _collect(self) -> None:
-        """Bring the cache within its bounds."""
-        disk = os.statvfs(self._images.store.trees.tree_store.root)
-        most = disk.f_blocks * disk.f_frsize * _SHARE // 100
-        rows = {row["ID"]: row for row in self._rows()}
-
-        def size(record: Record) -> int:
-            return 0 if rows[usage.id_of(record)]["Shared"] else record.layer.size
-
-        old = chosen(self._cache.all(), size, most, _AGE, time.time())
-        gone = [record for record in old if not rows[usage.id_of(record)]["InUse"]]
-        if gone:
-            log.info("build cache: %d records removed, %d bytes freed", len(gone), await self._remove(gone))
-
-
-def _size(record: Record) -> int:
-    return record.layer.size
+            self._collecting = asyncio.create_task(self._kept.collect(), name="build cache gc")
 
 
 async def _watched(task: asyncio.Task[Built]) -> None:

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from corten.build.contract import Layer
 from corten.errors import CortenError
@@ -136,17 +136,28 @@ class Cache:
             self._sums.pop(source, None)
 
 
-def chosen(
-    records: Collection[Record], size: Callable[[Record], int], most: int, age: float, now: float
-) -> list[Record]:
-    """What the policy removes: what was not used for `age` seconds (0: any time), and what was used longest ago until
-    the rest has `most` bytes (0: nothing stays). Children go before their parents, whose trees they need."""
-    ordered = sorted(records, key=lambda record: (record.used, -record.depth))
-    total, gone = sum(map(size, records)), []
-    for record in ordered:
-        if not most or total > most or (age and now - record.used > age):
-            total -= size(record)
-            gone.append(record)
+class Used(Protocol):
+    """What the policy looks at of a thing: when it was used, seconds since the epoch, and how many are below it."""
+
+    @property
+    def used(self) -> float: ...
+
+    @property
+    def depth(self) -> int: ...
+
+
+U = TypeVar("U", bound=Used)
+
+
+def chosen(found: Collection[U], size: Callable[[U], int], most: int, other: int = 0) -> list[U]:
+    """What is to go of these: what was used longest ago, until the rest, and `other` bytes that stay, are `most` (0:
+    nothing stays). Children go before their parents, whose trees they need."""
+    ordered = sorted(found, key=lambda each: (each.used, -each.depth))
+    total, gone = other + sum(map(size, found)), []
+    for each in ordered:
+        if not most or total > most:
+            total -= size(each)
+            gone.append(each)
     return gone
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Iterable
 
 from corten.build.cache import Record
+from corten.build.trees import KeptTree
 from corten.build.work.caches import CacheDirectory
 from corten.errors import Invalid
 from corten.images.store import ImageStore
@@ -49,25 +50,37 @@ def rows(records: Collection[Record], store: ImageStore) -> list[Json]:
 
 
 def mounts(directories: Iterable[CacheDirectory]) -> list[Json]:
-    """The same for directories of cache mounts. When they were made is not known: it is said when they were used."""
-    rows = []
-    for each in directories:
-        used = times.rfc3339(int(each.used * SECOND))
-        rows.append(
-            {
-                "ID": id_of_mount(each),
-                "Parents": None,
-                "Type": "exec.cachemount",
-                "Description": f"cached mount {each.id}",
-                "InUse": each.in_use,
-                "Shared": False,
-                "Size": each.bytes,
-                "CreatedAt": used,
-                "LastUsedAt": used,
-                "UsageCount": 1,
-            }
-        )
-    return rows
+    """The same for directories of cache mounts."""
+    return [
+        _row(id_of_mount(each), "exec.cachemount", f"cached mount {each.id}", each.in_use, each.bytes, each.used)
+        for each in directories
+    ]
+
+
+def trees(kept: Iterable[KeptTree]) -> list[Json]:
+    """The same for clients' directories that are kept."""
+    return [_row(id_of_tree(each), "source.local", "local source", each.in_use, each.size, each.used) for each in kept]
+
+
+def id_of_tree(tree: KeptTree) -> str:
+    return tree.key[:25]
+
+
+def _row(id: str, kind: str, description: str, in_use: bool, size: int, used: float) -> Json:
+    """Of what is in no record: when it was made is not known, and it is said when it was used."""
+    last = times.rfc3339(int(used * SECOND))
+    return {
+        "ID": id,
+        "Parents": None,
+        "Type": kind,
+        "Description": description,
+        "InUse": in_use,
+        "Shared": False,
+        "Size": size,
+        "CreatedAt": last,
+        "LastUsedAt": last,
+        "UsageCount": 1,
+    }
 
 
 def id_of_mount(directory: CacheDirectory) -> str:

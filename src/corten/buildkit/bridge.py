@@ -16,6 +16,7 @@ from typing import Any
 from corten.build.builds import Builds
 from corten.build.contexts import Context
 from corten.build.contract import BuildFailed
+from corten.build.trees import Trees
 from corten.buildkit import failures, lint
 from corten.buildkit.client import SessionClient
 from corten.buildkit.jobs import Job, Jobs
@@ -23,7 +24,6 @@ from corten.buildkit.outputs import SessionSink
 from corten.buildkit.requests import BuildAsked, asked
 from corten.buildkit.results import Results, definition, named_by
 from corten.buildkit.sessions import Sessions
-from corten.buildkit.trees import Trees
 from corten.buildkit.whole import to_the_end
 from corten.errors import CortenError, Invalid, NotFound, Unsupported
 from corten.http2.grpc import Call, Function

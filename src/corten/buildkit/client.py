@@ -13,11 +13,11 @@ from typing import TypeVar
 from corten.aio.threads import DISK, run_uncancelled, to_disk_thread
 from corten.build.contexts import SMALL, Context
 from corten.build.contract import Agent, Received, SourceTree
+from corten.build.trees import Trees
 from corten.buildkit.patience import patient
 from corten.buildkit.receiving import Receiver, Small
 from corten.buildkit.sessions import Session
 from corten.buildkit.sink import TreeSink
-from corten.buildkit.trees import Trees
 from corten.errors import Failed, Invalid, NotFound, Unavailable
 from corten.http2 import grpc
 from corten.http2.channel import StreamReset
@@ -55,12 +55,12 @@ class SessionClient:
         self._others = others or {}
         self._names = names or {}  # of sources, as the client calls them
         self.context = context
-        self._taken: dict[Path, bool] = {}  # whether it is to be kept
+        self._taken: dict[Path, int | None] = {}  # bytes of one that is to be kept
 
     async def close(self) -> None:
         """What was received is kept for the next build."""
-        for path, kept in self._taken.items():
-            await self._trees.give(path, kept)
+        for path, size in self._taken.items():
+            await self._trees.give(path, size is not None, size or 0)
         self._taken.clear()
 
     # --------------------------------------------------------------------------------------------------------- files
@@ -78,14 +78,14 @@ class SessionClient:
             return SourceTree(self.context.id, self.context.directory)
         session = self._of(source)
         path = await to_disk_thread(self._trees.take, f"{session.key}\0{source}" if session.key else session.id)
-        self._taken[path] = False
+        self._taken[path] = None
         sink = TreeSink(path)
         try:
             filters = [("followpaths", follow), ("exclude-patterns", exclude)]
             await self._transfer(source, Receiver(sink), filters, received)
         finally:
             sink.close()
-        self._taken[path] = bool(session.key)  # without one it would never be found again
+        self._taken[path] = sink.bytes if session.key else None  # without one it would never be found again
         return SourceTree(self._trees.name(path, sink.changed), path, bytes(sink.sums))
 
     def _of(self, source: str) -> Session:

@@ -6,7 +6,6 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from corten.build.builds import Builds
 from corten.build.contexts import Context
@@ -20,7 +19,6 @@ from corten.buildkit.jobs import Jobs
 from corten.buildkit.outputs import SessionSink
 from corten.buildkit.sessions import Sessions
 from corten.buildkit.trace import messages
-from corten.buildkit.trees import Trees
 from corten.buildkit.whole import to_the_end
 from corten.errors import Unavailable
 from corten.http2.channel import over_socket
@@ -32,12 +30,10 @@ _UPLOADS = 64  # that are waited for
 
 
 class Faces:
-    """`root` is where the trees of clients are kept."""
-
-    def __init__(self, builds: Builds, root: Path) -> None:
+    def __init__(self, builds: Builds) -> None:
         self._builds = builds
         self._sessions = Sessions()
-        self._trees = Trees(root)
+        self._trees = builds.trees
         jobs = Jobs()
         self._bridge = Bridge(builds, self._sessions, self._trees, jobs)
         self._control = Control(builds, self._sessions, jobs, self._bridge)

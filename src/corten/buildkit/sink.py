@@ -59,6 +59,7 @@ class TreeSink:
         self._links: list[tuple[str, str]] = []
         self._parent: tuple[str, int] = ("", os.dup(self._root))
         self.changed = False
+        self.bytes = 0  # of all files, those that were here already among them
         self.sums = bytearray()
 
     def close(self) -> None:
@@ -91,6 +92,7 @@ class TreeSink:
             self._links.append((stat.path, stat.link))
             self._levels[-1][1].discard(name)
         else:
+            self.bytes += max(0, stat.size)
             return self._file(number, fd, name, stat, mode, old)
         return False
 

@@ -17,9 +17,11 @@ import msgspec
 
 from corten.api.call import BuildKit
 from corten.api.server import Api
+from corten.build import policy as build_policy
 from corten.build.builds import Builds
 from corten.build.cache import Cache
 from corten.build.contexts import Contexts
+from corten.build.trees import Trees
 from corten.build.work import recovery
 from corten.build.work.rooms import Rooms
 from corten.build.work.work import Work
@@ -221,14 +223,16 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     containers.watching.spawn(runtime.try_again(), "supervisors that could not be reached, and leftovers")
     unpacking = LauncherWorkers(launcher.for_builds)
     contexts = Contexts(config.data_root / "build" / "contexts", unpacking, spread.mkdir)
-    builds = Builds(images, cache, work.worker, contexts, work.caches, work.reader, events.publish)
+    collecting = build_policy.parse(config.builder)
+    kept = Trees(config.data_root / "build" / "trees", lambda: collecting.most(_disk(config.data_root)))
+    builds = Builds(images, cache, work.worker, contexts, work.caches, kept, work.reader, collecting, events.publish)
     builds.recover()
 
     @once
     def buildkit() -> BuildKit:
         from corten.buildkit.faces import Faces  # a daemon that has no such client does not carry it
 
-        return Faces(builds, config.data_root / "build" / "trees")
+        return Faces(builds)
 
     daemon = Daemon(config, engine, builds, database, networks, namespaces, registry, work, buildkit)
     await daemon.open()
@@ -278,6 +282,12 @@ def _owner(root: Path) -> str:
 def _tag(root: Path) -> str:
     """A short name that distinguishes a daemon without a bridge of its own."""
     return hashlib.sha256(str(root).encode()).hexdigest()[:6]
+
+
+def _disk(root: Path) -> int:
+    """Bytes of the file system."""
+    found = os.statvfs(root)
+    return found.f_blocks * found.f_frsize
 
 
 def _settings(config: Config, facts: HostFacts, warnings: tuple[str, ...]) -> Settings:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from corten.build import policy as build_policy
 from corten.daemon import hosts, runtimes, without_effect
 from corten.engine.system import API_VERSION, MIN_API_VERSION
 from corten.errors import Invalid, Unsupported
@@ -71,6 +72,7 @@ class Config:
     registries: Mapping[str, Json] = field(default_factory=dict)
     proxies: Mapping[str, str] = field(default_factory=dict)
     image_gc: Mapping[str, Any] = field(default_factory=dict)
+    builder: Mapping[str, Any] = field(default_factory=dict)
     http_proxy: str = ""
     https_proxy: str = ""
     no_proxy: str = ""
@@ -128,7 +130,8 @@ _MAPS = {
     "default-ulimit": "default_ulimits",
     "default-network-opt": "default_network_opts",
 }
-_FILE_ONLY = ("registries", "proxies", "image_gc")
+_RELOADED_FILE_ONLY = ("registries", "proxies", "image_gc")
+_FILE_ONLY = (*_RELOADED_FILE_ONLY, "builder")
 #: What SIGHUP changes: the keys that dockerd reloads and that mean something here, and our own about registries.
 RELOADED = (
     "debug",
@@ -141,7 +144,7 @@ RELOADED = (
     "default_runtime",
     "runtimes",
     "shutdown_timeout",
-    *_FILE_ONLY,
+    *_RELOADED_FILE_ONLY,
 )
 _OTHER = "other "  # where argparse keeps the value of a flag that is no setting of ours
 _SHORT = {"host": "-H", "debug": "-D", "group": "-G", "log-level": "-l", "pidfile": "-p", "bridge": "-b"}
@@ -189,6 +192,8 @@ def _idle(config: Config) -> Iterator[str]:
     """Settings that need another one."""
     if config.tls and not config.tlsverify:
         yield "tls (without tlsverify)"
+    if config.builder.get("entitlements"):
+        yield "builder.entitlements"
     if config.fixed_cidr_v6 and not config.ipv6:
         yield "fixed-cidr-v6 (without ipv6)"
 
@@ -368,6 +373,7 @@ def _converted(given: Json) -> Json:
 
 def _checked(config: Config) -> Config:
     policy.parse(config.image_gc)
+    build_policy.parse(config.builder)
     _check_pools(config.default_address_pools)
     for host in config.hosts:
         hosts.parse(host)

@@ -26,7 +26,6 @@ BOOLEANS = {
 # Other values; those that agree, besides empty ones.
 VALUES: dict[str, tuple[object, ...]] = {
     "api-cors-header": (),
-    "builder": (),
     "cluster-advertise": (),
     "cluster-store": (),
     "containerd": (),

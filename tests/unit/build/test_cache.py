@@ -79,10 +79,10 @@ def test_the_policy() -> None:
     def size(each: Record) -> int:
         return each.layer.size
 
-    assert names(chosen(records, size, 40, 0, 100)) == []
-    assert names(chosen(records, size, 30, 0, 100)) == ["old"]
-    assert names(chosen(records, size, 15, 0, 100)) == ["old", "child", "parent"]
-    assert names(chosen(records, size, 40, 40, 100)) == ["old", "child", "parent"]
-    assert names(chosen(records, size, 0, 0, 100)) == ["old", "child", "parent", "new"]
+    assert names(chosen(records, size, 40)) == []
+    assert names(chosen(records, size, 30)) == ["old"]
+    assert names(chosen(records, size, 15)) == ["old", "child", "parent"]
+    assert names(chosen(records, size, 40, 10)) == ["old"]  # beside 10 bytes of others
+    assert names(chosen(records, size, 0)) == ["old", "child", "parent", "new"]
     free = replace(records[0], layer=replace(records[0].layer, size=0))
-    assert names(chosen([free], size, 0, 0, 100)) == ["old"]
+    assert names(chosen([free], size, 0)) == ["old"]

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corten.build.trees import Trees
 from corten.buildkit import receiving as r
 from corten.buildkit.receiving import Receiver, Small
 from corten.buildkit.sink import TreeSink
-from corten.buildkit.trees import Trees
 from corten.errors import CortenError, Failed, Invalid
 from corten.http2.grpc import Cut, Status, framed
 from corten.layers.sums import entry
@@ -308,7 +308,7 @@ async def test_what_a_transfer_broke_off_is_not_kept(kept: Trees) -> None:
 
 
 async def test_few_trees_are_kept_and_those_that_were_used_last(kept: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("corten.buildkit.trees.KEPT", 2)
+    monkeypatch.setattr("corten.build.trees.KEPT", 2)
     paths = [kept.take(f"{number}") for number in range(4)]
     now = time.time() - 100
     for age, path in enumerate(paths):

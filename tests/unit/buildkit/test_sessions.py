@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from corten.build.trees import Trees
 from corten.buildkit import arrivals, sessions
 from corten.buildkit.client import SessionClient
 from corten.buildkit.sessions import Sessions
-from corten.buildkit.trees import Trees
 from corten.errors import Conflict, CortenError, Failed, Invalid, Unavailable
 from corten.http2 import grpc
 from corten.http2.channel import over_socket
