@@ -44,9 +44,9 @@ class Builder:
     command: tuple[str, ...]
     env: dict[str, str]
 
-    def __call__(self, *arguments: str, input: bytes | None = None, code: int = 0) -> Done:
-        done = execute([*self.command, *arguments], input, timeout=100, env=self.env)
-        assert done.code == code, done
+    def __call__(self, *arguments: str, input: bytes | None = None, code: int = 0, timeout: float = 100) -> Done:
+        done = execute([*self.command, *arguments], input, timeout, self.env)
+        assert done.code == code, (done.out[-500:], done.err[-1500:])
         return done
 
 
