@@ -284,6 +284,27 @@ def test_the_end_of_the_daemon_is_the_end_of_its_streams(tmp_path: Path) -> None
     assert time.monotonic() - begin < 5
 
 
+def test_a_fault_behind_the_head_of_an_answer_cuts_it(
+    daemon: Daemon, http: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the answer to a fault says would be taken for more of the first one's content."""
+
+    def fails(value: object) -> bytes:
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr("corten.api.events.encode_line", fails)
+    create(http, "true")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(daemon.socket)
+        sock.sendall(b"GET /events?since=1 HTTP/1.1\r\nHost: d\r\n\r\n")
+        got = b""
+        while piece := sock.recv(1 << 16):
+            got += piece
+    assert got.startswith(b"HTTP/1.1 200 ") and got.count(b"HTTP/1.1") == 1 and not got.endswith(b"0\r\n\r\n")
+    assert http.ask("GET", "/_ping") == (200, "OK")
+
+
 def test_streams_of_clients_that_go_leave_nothing(daemon: Daemon, http: Connection) -> None:
     """A hundred followers and attached clients that vanish: no descriptors stay behind."""
     id = create(http, "sleep", "60")

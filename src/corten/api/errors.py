@@ -62,6 +62,7 @@ def message(error: BaseException) -> str:
         reason = (
             "no space left on device" if error.errno == errno.ENOSPC else error.strerror or os.strerror(error.errno)
         )
-        return f"{reason}: {os.fsdecode(error.filename)}" if error.filename else reason
+        path = error.filename if isinstance(error.filename, str | bytes) else None  # a descriptor says a client nothing
+        return f"{reason}: {os.fsdecode(path)}" if path else reason
     log.error("unhandled exception in a request", exc_info=error)
     return f"internal error: {type(error).__name__}: {error}"

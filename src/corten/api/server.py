@@ -28,6 +28,7 @@ from corten.api.errors import message, status
 from corten.api.hijack import Connection
 from corten.api.origin import refuse_browsers
 from corten.api.routes import Route, Router
+from corten.api.streams import begun
 from corten.build.builds import Builds
 from corten.engine.engine import Engine
 from corten.errors import CortenError, Unavailable
@@ -121,6 +122,9 @@ class Api(web.Server):
             raise
         except Exception as error:
             answer = _error_answer(error)
+            if (cut := begun(request)) is not None:  # an answer within another would be content to its client
+                cut.cut()
+                raise ConnectionAbortedError(str(error)) from error
         if not answer.prepared:
             answer.headers.update(HEADERS)
             if awaits_invitation(request):

@@ -22,13 +22,27 @@ class StartedResponse(web.StreamResponse):
 
     connection: asyncio.Transport | None = None
 
+    def cut(self) -> None:
+        """End it in the middle: there is no other way to say that the rest does not come."""
+        if isinstance(self.connection, asyncio.WriteTransport):
+            self.connection.abort()
+
+
+_BEGUN = web.RequestKey("begun", StartedResponse)
+
 
 async def begin(call: Call, content_type: str, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
     """Send the head now, so that the client gets an answer at once."""
     answer = StartedResponse(headers={"Content-Type": content_type, **HEADERS, **(headers or {})})
     answer.connection = call.request.transport
+    call.request[_BEGUN] = answer
     await answer.prepare(call.request)
     return answer
+
+
+def begun(request: web.BaseRequest) -> StartedResponse | None:
+    """The answer whose head has been sent by `begin`."""
+    return request.get(_BEGUN)
 
 
 async def pieces(answer: web.StreamResponse, source: AsyncIterator[bytes]) -> web.StreamResponse:
@@ -42,8 +56,8 @@ async def pieces(answer: web.StreamResponse, source: AsyncIterator[bytes]) -> we
                 await answer.write(piece)
     except (CortenError, OSError) as error:
         log.warning("an answer was cut short: %s", error)
-        if isinstance(answer, StartedResponse) and isinstance(answer.connection, asyncio.WriteTransport):
-            answer.connection.abort()
+        if isinstance(answer, StartedResponse):
+            answer.cut()
         raise ConnectionAbortedError(str(error)) from error
     await answer.write_eof()
     return answer

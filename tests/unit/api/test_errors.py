@@ -28,6 +28,12 @@ def test_a_path_is_shown_as_one(name: str | bytes) -> None:
     assert message(OSError(errno.EACCES, os.strerror(errno.EACCES), name)) == "Permission denied: /a/b"
 
 
+def test_a_descriptor_is_no_path(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("wb") as file, pytest.raises(OSError) as raised:
+        os.setxattr(file.fileno(), "security.capability", b"none")
+    assert isinstance(raised.value.filename, int) and message(raised.value) == "Invalid argument"
+
+
 def test_words_of_ours_are_kept() -> None:
     assert message(OSError(errno.EIO, "cannot open the tree: in the middle")) == "cannot open the tree: in the middle"
     assert message(OSError(errno.ENOSPC, "No space left on device")) == "no space left on device"
