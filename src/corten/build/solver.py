@@ -31,7 +31,6 @@ from corten.build.contract import (
     RunStep,
     SourceTree,
     StageTree,
-    Status,
     StepFailed,
     Trace,
     Tree,
@@ -43,6 +42,7 @@ from corten.build.exchange.imported import Imported
 from corten.build.exchange.records import Done
 from corten.build.graph import COPIED, Base, Local, Node, Plan, Remote, Settings, Step, Work, with_trees
 from corten.build.parts import Parts
+from corten.build.vertices import Progress
 from corten.errors import CortenError, Invalid
 from corten.spec.dockerfile.texts import quoted
 from corten.spec.oci_image import MAX_LAYERS, Descriptor
@@ -220,22 +220,18 @@ class Solver:
         return State(image.chain_id or "", image.config.diff_ids, image.layers, image.chain_id, history=history)
 
     async def _local(self, node: Local, begin: Begin) -> SourceTree:
-        began = time.time()
         begin()
-
-        def received(count: int) -> None:
-            self._trace(Status(f"transferring {node.source}:", node.digest, count, started=began))
-
-        return await self._client.tree(node.source, node.wanted, node.exclude, received)
+        progress = Progress(self._trace, f"transferring {node.source}:", node.digest)
+        tree = await self._client.tree(node.source, node.wanted, node.exclude, progress)
+        progress.end()
+        return tree
 
     async def _remote(self, node: Remote, begin: Begin) -> SourceTree:
-        began = time.time()
         begin()
-
-        def received(count: int) -> None:
-            self._trace(Status("downloading", node.digest, count, started=began))
-
-        return await self._downloads.fetch(node, received)
+        progress = Progress(self._trace, "downloading", node.digest)
+        tree = await self._downloads.fetch(node, progress)
+        progress.end()
+        return tree
 
     # ------------------------------------------------------------------------------------------------------- a step
 

@@ -1,4 +1,4 @@
-"""A vertex around work that is no step: its start, its end, and the error that ended it."""
+"""A vertex around work that is no step: its start, its end, and the error that ended it; and how far work is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from dataclasses import replace
 
 from corten.build.contract import Status, Trace, Vertex
 from corten.errors import CortenError
+
+_EVERY = 0.1  # seconds
 
 
 @asynccontextmanager
@@ -34,3 +36,27 @@ def status(trace: Trace, text: str, vertex: str) -> Iterator[None]:
     trace(row)
     yield
     trace(replace(row, completed=time.time()))
+
+
+class Progress:
+    """Bytes that have come, said now and then: they come in pieces as small as their sender likes."""
+
+    def __init__(self, trace: Trace, what: str, vertex: str) -> None:
+        self._trace = trace
+        self._status = Status(what, vertex, started=time.time())
+        self._next = 0.0
+        self._count = -1
+
+    def __call__(self, count: int) -> None:
+        self._count = count
+        if (now := time.monotonic()) >= self._next:
+            self._next = now + _EVERY
+            self._say()
+
+    def end(self) -> None:
+        """The last number, if there was one."""
+        if self._count >= 0:
+            self._say()
+
+    def _say(self) -> None:
+        self._trace(replace(self._status, current=self._count))
