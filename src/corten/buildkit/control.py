@@ -26,6 +26,7 @@ from corten.units.durations import SECOND
 
 _PREFIX = "/moby.buildkit.v1.Control/"
 _WINDOW = 1 << 20
+_PIECE = 1 << 16  # bytes
 _WORKER = "corten"
 # Makes buildx's driver `docker` offer what an image store with manifests can do: outputs oci and docker, a push by the
 # builder, caches other than inline, builds for several platforms.
@@ -101,7 +102,7 @@ class Control:
         writing = asyncio.ensure_future(carrier.run())
         try:
             while not channel.closed and (message := await call.receive()) is not None:
-                channel.received(BytesMessage.decode(message).data)
+                await _received(channel, BytesMessage.decode(message).data)
         finally:
             channel.lost()
             writing.cancel()
@@ -143,6 +144,13 @@ class Control:
         for id in deleted:
             if (row := before.get(id)) is not None:
                 await call.send(_usage(row).encode())
+
+
+async def _received(channel: Channel, data: bytes) -> None:
+    """A message may have 16 MiB of small frames: others have their turn in between."""
+    for at in range(0, len(data), _PIECE):
+        channel.received(data[at : at + _PIECE])
+        await asyncio.sleep(0)
 
 
 class _Within:

@@ -24,6 +24,7 @@ from corten.http2.frames import Frame, Http2Error
 Header = tuple[str, str]
 FRAME = 1 << 14  # bytes of a payload, both ways: what every peer takes
 HEADERS = 1 << 16  # bytes of a header block, and of the list in it
+_FIELDS = 256  # headers in it: each takes time, also where it takes a byte
 STREAMS = 100  # that a peer may have open
 _DEFAULT = 65535  # a window, before anything is said of it
 _CONNECTION = 16 << 20  # bytes of all streams that may be under way: they are counted as soon as they are here
@@ -78,6 +79,7 @@ class _Stream:
     receivable: int
     consumed: int = 0  # not yet said
     ended: bool = False  # ours
+    peer_began: bool = False
     peer_ended: bool = False
 
 
@@ -321,6 +323,9 @@ class Connection:
             return  # closed meanwhile
         if state.peer_ended:
             raise Http2Error("headers behind a stream's end", f.STREAM_CLOSED)
+        if state.peer_began and not end:  # section 8.1
+            raise Http2Error("trailers that do not end their stream")
+        state.peer_began = True
         if end:
             state.peer_ended = True
             self._forget(stream, state)
@@ -328,11 +333,13 @@ class Connection:
 
     def _decoded(self, block: bytes) -> list[Header]:
         try:
-            found = self._decoder.decode(block, raw=True)
+            found = list(self._decoder.decode(block, raw=True))
         except hpack.OversizedHeaderListError as error:
             raise Http2Error(f"headers above {HEADERS} bytes", f.ENHANCE_YOUR_CALM) from error
         except (hpack.HPACKError, IndexError, ValueError) as error:
             raise Http2Error(f"a header block that cannot be read: {error}", f.COMPRESSION_ERROR) from error
+        if len(found) > _FIELDS:
+            raise Http2Error(f"more than {_FIELDS} headers", f.ENHANCE_YOUR_CALM)
         return [(bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in found]
 
     def _settings(self, frame: Frame) -> Iterator[Event]:
@@ -340,15 +347,17 @@ class Connection:
         self._settled = True
         if frame.flags & f.ACK:
             return
+        initial = self._initial
         for key, value in f.read_settings(frame.payload):
             if key == f.INITIAL_WINDOW_SIZE:
                 if value > _MOST:
                     raise Http2Error("a window above 2^31-1", f.FLOW_CONTROL_ERROR)
-                for state in self._streams.values():
-                    state.sendable += value - self._initial
-                self._initial = value
+                initial = value
             elif key == f.HEADER_TABLE_SIZE:
                 self._encoder.header_table_size = min(value, 4096)
+        for state in self._streams.values():  # once: there may be thousands of values
+            state.sendable += initial - self._initial
+        self._initial = initial
         self._out += f.frame(f.SETTINGS, f.ACK, 0)
         yield Room(0)
 

@@ -74,6 +74,9 @@ def test_the_number_of_values_is_bounded() -> None:
     assert len(control.StatusResponse.decode(b"\x0a\x00" * 99_999).vertexes) == 99_999
     with pytest.raises(Invalid, match="more than 100000 values"):
         control.StatusResponse.decode(b"\x0a\x00" * 100_001)
+    entry = b"\x18\x00" * 100_001  # of a map, with fields that it has not
+    with pytest.raises(Invalid, match="more than 100000 values"):
+        control.SolveRequest.decode(b"\x3a" + number(len(entry)) + entry)
 
 
 @given(st.integers(-(1 << 63), (1 << 64) - 1))

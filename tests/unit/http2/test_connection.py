@@ -141,6 +141,16 @@ def test_header_blocks_are_bounded_in_bytes_and_in_what_they_mean() -> None:
     large = encoder.encode([("a", "x" * 3000)])  # which is a byte from then on
     many = f.frame(f.HEADERS, f.END_HEADERS, 1, bytes(large) + bytes(encoder.encode([("a", "x" * 3000)])) * 2000)
     assert ended_with(server_after_settings(), many) == f.ENHANCE_YOUR_CALM
+    small = f.frame(f.HEADERS, f.END_HEADERS, 1, b"\x82" * 300)  # ":method: GET", a byte each
+    assert ended_with(server_after_settings(), small) == f.ENHANCE_YOUR_CALM
+
+
+def test_the_last_of_many_windows_in_one_frame_counts() -> None:
+    server = server_after_settings()
+    list(server.receive(f.frame(f.HEADERS, f.END_HEADERS, 1, block())))
+    values = b"".join((f.INITIAL_WINDOW_SIZE << 32 | size).to_bytes(6, "big") for size in (f.STREAM, 0, 7))
+    list(server.receive(f.frame(f.SETTINGS, 0, 0, values)))
+    assert server.room(1) == 7
 
 
 WRONG = {
@@ -163,6 +173,7 @@ WRONG = {
         f.frame(f.HEADERS, f.END_HEADERS | f.END_STREAM, 1, block()) + f.frame(f.HEADERS, f.END_HEADERS, 1, block()),
         f.STREAM_CLOSED,
     ),
+    "headers behind headers": (f.frame(f.HEADERS, f.END_HEADERS, 1, block()) * 2, f.PROTOCOL_ERROR),
     "more than the window": (
         f.frame(f.HEADERS, f.END_HEADERS, 1, block()) + f.frame(f.DATA, 0, 1, bytes(c.FRAME)) * 65,
         f.FLOW_CONTROL_ERROR,

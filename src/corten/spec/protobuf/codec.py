@@ -135,9 +135,7 @@ def _decode(cls: type[M], data: bytes, depth: int, left: list[int]) -> M:
         raise Invalid(f"a protobuf message has more than {_DEPTH} messages in one another")
     table, found = _table(cls), cls()
     for number, wire, value in parts(data):
-        left[0] -= 1
-        if left[0] < 0:
-            raise Invalid(f"a protobuf message has more than {_VALUES} values")
+        _count(left)
         field = table.get(number)
         if field is None:
             continue
@@ -151,11 +149,18 @@ def _decode(cls: type[M], data: bytes, depth: int, left: list[int]) -> M:
     return found
 
 
+def _count(left: list[int]) -> None:
+    left[0] -= 1
+    if left[0] < 0:
+        raise Invalid(f"a protobuf message has more than {_VALUES} values")
+
+
 def _entry(field: Field, wire: int, data: Any, depth: int, left: list[int]) -> tuple[str, Any]:
     if wire != BYTES:
         raise _wrong(field)
     key, value = "", field.kind()
     for number, inner, part in parts(data):
+        _count(left)
         if number == 1:
             key = _text(field, inner, part)
         elif number == 2:
