@@ -55,7 +55,8 @@ class Trees:
         digest = hashlib.sha256(key.encode()).hexdigest()
         idle = self._found()
         path = idle[digest].pop() if idle.get(digest) else self._root / digest / secrets.token_hex(8)
-        os.makedirs(path, 0o755, exist_ok=True)
+        os.makedirs(path, exist_ok=True)
+        os.chmod(path, 0o755)  # whatever the umask is: a step of any user reads what a bind mount shows of it
         self._taken.add(path)
         return path
 

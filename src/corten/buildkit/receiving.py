@@ -23,6 +23,7 @@ from corten.spec.protobuf.session import DATA, ERROR, FINISH, STAT, Packet, Stat
 
 ENTRIES = 2_000_000  # of one transfer, as of a context's tar
 BYTES = 128 << 30
+STATS = 512 << 20  # bytes of all names, links and attributes, which are in memory until their files have come
 _PATH, _NAME, _DEPTH = 4095, 255, 200
 _OPEN = 64  # files whose content is under way; clients have four
 _PACKET = 4 << 20  # bytes of a message; clients send 32 KiB of content
@@ -49,11 +50,11 @@ class Sink(Protocol):
 class Receiver:
     """`feed` what comes; `requests` are messages for the sender, `finished` when it has said all."""
 
-    def __init__(self, sink: Sink, entries: int = ENTRIES, most: int = BYTES) -> None:
+    def __init__(self, sink: Sink, entries: int = ENTRIES, most: int = BYTES, stats: int = STATS) -> None:
         self._sink = sink
         self._cut = Cut(_PACKET)
         self._walk = Walk(entries)
-        self._left = most
+        self._left, self._stats_left = most, stats
         self._walked = False
         self._wanted: set[int] = set()
         self._open: set[int] = set()
@@ -94,6 +95,9 @@ class Receiver:
         if data is None:
             self._walked = True
             return
+        self._stats_left -= len(data)
+        if self._stats_left < 0:
+            raise Invalid("the context has too much of names, links and attributes")
         stat = Stat.decode(data)
         at = self._walk.next(stat)
         wants = self._sink.entry(at, stat)
@@ -137,6 +141,8 @@ class Walk:
         names = path.split("/")
         if not all(map(_good, names)) or len(path) > _PATH or len(names) > _DEPTH:
             raise Invalid(f"the context has the name {path[:200]!r}, which is refused")
+        if len(stat.link) > _PATH:
+            raise Invalid(f"the context has {path[:200]!r} as a link to more than {_PATH} characters")
         key = path.encode().replace(b"/", b"\0")
         if key <= self._last:
             raise Invalid(f"the context has {path[:200]!r} behind {_name(self._last)!r}, which is the wrong order")

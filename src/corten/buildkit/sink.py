@@ -25,7 +25,7 @@ from corten.spec.protobuf.session import Stat
 _BITS = ((r.SETUID, 0o4000), (r.SETGID, 0o2000), (r.STICKY, 0o1000))
 _FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_ATTRIBUTES = 100  # of a file
+_ATTRIBUTES, _KEY, _VALUE = 100, 255, 1 << 16  # of a file, bytes of a name and of a value
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV)
 _EMPTY = hashlib.sha256()
 _NONE: dict[str, bytes] = {}
@@ -179,10 +179,7 @@ class TreeSink:
         ):
             return False
         self._make_way(fd, name, old)
-        given = stat.attributes
-        attributes = {key: value for key, value in given.items() if _kept(key)} if given else _NONE
-        if len(attributes) > _ATTRIBUTES:
-            raise Invalid(f"{stat.path[:200]!r} in the context has more than {_ATTRIBUTES} attributes")
+        attributes = _attributes(stat) if stat.attributes else _NONE
         self._files[number] = _Pending(stat.path, mode, stat.modified, stat.size, attributes)
         return True
 
@@ -207,8 +204,7 @@ class TreeSink:
         if pending.fd < 0:
             self._create(pending)
         fd = pending.fd
-        for key, value in pending.attributes.items():
-            os.setxattr(fd, key, value)
+        _set_attributes(fd, pending)
         os.fchmod(fd, pending.mode)
         if pending.written == pending.size:  # of another size: it changed meanwhile, and is asked for the next time
             os.utime(fd, ns=(pending.modified, pending.modified))
@@ -267,6 +263,26 @@ def _mode(mode: int) -> int:
         if mode & theirs:
             found |= ours
     return found
+
+
+def _attributes(stat: Stat) -> dict[str, bytes]:
+    """Those that are kept. Raises Invalid for what no file can have (xattr(7))."""
+    kept = {key: value for key, value in stat.attributes.items() if _kept(key)}
+    if len(kept) > _ATTRIBUTES:
+        raise Invalid(f"{stat.path[:200]!r} in the context has more than {_ATTRIBUTES} attributes")
+    for key, value in kept.items():
+        if "\0" in key or len(key.encode()) > _KEY or len(value) > _VALUE:
+            raise Invalid(f"{stat.path[:200]!r} in the context has the attribute {key[:100]!r}, which no file can have")
+    return kept
+
+
+def _set_attributes(fd: int, pending: _Pending) -> None:
+    for key, value in pending.attributes.items():
+        try:
+            os.setxattr(fd, key, value)
+        except OSError as error:
+            problem = f"the attribute {key} cannot be set: {os.strerror(error.errno or 0)}"
+            raise OSError(error.errno, problem, pending.path) from None
 
 
 def _kept(key: str) -> bool:

@@ -216,6 +216,10 @@ HOSTILE = {
     "another type": packets(Packet(17)),
     "no packet": framed(b"\xff\xff"),
     "a name that is not UTF-8": framed(b"\x12\x03\x0a\x01\xff"),
+    "a link to a long path": entries(link("l", "a/" * 2048)),
+    "an attribute with a NUL": entries(file("a", attributes={"user.\0": b""})),
+    "an attribute of a long name": entries(file("a", attributes={"user." + "x" * 251: b""})),
+    "an attribute of a long value": entries(file("a", attributes={"user.x": bytes((1 << 16) + 1)})),
     "a deep tree": entries(*(directory("/".join(["d"] * depth)) for depth in range(1, 202))),
     "many files at a time": entries(*(file(f"{n:03}") for n in range(65)))
     + packets(*(Packet(DATA, id=n, data=b"x") for n in range(65))),
@@ -244,8 +248,16 @@ def test_bounds() -> None:
         Receiver(Small(10)).feed(entries(file("a")) + packets(Packet(DATA, data=b"x" * 11)))
     with pytest.raises(Invalid, match="larger than 10 bytes"):
         Receiver(Small(10)).feed(entries(file("a", b"x" * 11)))
+    with pytest.raises(Invalid, match="too much of names, links and attributes"):
+        Receiver(Small(10), stats=100).feed(entries(file("a", attributes={"user.x": bytes(100)})))
     with pytest.raises(Status):
         Receiver(Small(10)).feed(b"\0\xff\xff\xff\xff")
+
+
+def test_an_attribute_that_cannot_be_set_names_its_file(place: Path) -> None:
+    with pytest.raises(OSError, match=r"security\.capability cannot be set") as raised:
+        receive(place, file("a", attributes={"security.capability": b"none"}))
+    assert raised.value.filename == "a"
 
 
 def test_an_error_of_the_sender() -> None:
@@ -298,6 +310,14 @@ async def test_a_tree_is_given_to_one_build_at_a_time_and_kept_for_the_next(kept
     assert kept.take("key") == one
     await kept.give(one, whole=True)
     assert Trees(tmp_path / "trees").take("key") == one  # of another daemon
+
+
+def test_a_step_of_any_user_may_read_a_tree(kept: Trees) -> None:
+    before = os.umask(0o077)  # the daemon's
+    try:
+        assert modes.S_IMODE(kept.take("key").stat().st_mode) == 0o755
+    finally:
+        os.umask(before)
 
 
 async def test_what_a_transfer_broke_off_is_not_kept(kept: Trees) -> None:
