@@ -228,8 +228,8 @@ async def test_what_is_collected_makes_room(own: Own, tmp_path: Path) -> None:
 
 
 async def test_things_are_bounded_too(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quotas, "_LEAST", 4)
-    await own.push_blob("team/a", b"x")
+    monkeypatch.setattr(quotas, "_LEAST", 6)
+    await own.push_blob("team/a", b"x")  # which takes two directories as well
     body = index()
     for tag in ("1", "2", "2"):
         assert (await own.push("team/a", tag, body)).status == 201
@@ -243,6 +243,33 @@ async def test_things_are_bounded_too(own: Own, monkeypatch: pytest.MonkeyPatch)
     refused(await own.ask("POST", "/v2/team/b/blobs/uploads/"))
     assert (await own.ask("DELETE", places[0])).status == 204
     assert (await own.push("team/a", "", body)).status == 201
+
+
+async def test_a_repository_takes_a_directory_for_each_part_of_its_name(
+    own: Own, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quotas, "_LEAST", 100)
+    deep = "team/" + "/".join("a" * 97)
+    refused(await own.push_blob(deep + "/a/a", b"x"))
+    assert (await own.push_blob(deep, b"x")).status == 201
+    refused(await own.push_blob("team/b", b"x"))
+    assert (await own.ask("DELETE", f"/v2/{deep}/blobs/{digest(b'x')}")).status == 202
+    assert not list((tmp_path / "repositories").iterdir())
+    assert (await own.push_blob("team/b", b"x")).status == 201
+
+
+async def test_what_is_deleted_leaves_no_directory(own: Own, tmp_path: Path) -> None:
+    """A client that pushes to one name after the other, and deletes, would have all inodes, against its quota."""
+    body, config = index(), b"{}"
+    for name in ("team/a", "team/a/b"):
+        assert (await own.push_blob(name, config)).status == 201
+        assert (await own.push(name, "1", body)).status == 201
+    for name in ("team/a", "team/a/b"):
+        assert (await own.ask("DELETE", f"/v2/{name}/manifests/1")).status == 202
+        assert (await own.ask("DELETE", f"/v2/{name}/manifests/{digest(body)}")).status == 202
+        assert (await own.ask("DELETE", f"/v2/{name}/blobs/{digest(config)}")).status == 202
+    assert not list((tmp_path / "repositories").iterdir())
+    assert usage(tmp_path) == {"team": 0, "": 0}
 
 
 async def test_uploads_of_one_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

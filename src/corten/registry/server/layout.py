@@ -69,6 +69,17 @@ class Layout:
     def tags(self, repository: str) -> Path:
         return self.repository(repository) / "_tags"
 
+    def remove(self, path: Path) -> None:
+        """Unlink something of a repository, and remove the directories above that have nothing else: no account counts
+        them. With the guard. Raises FileNotFoundError."""
+        path.unlink()
+        top = self.root / "repositories"
+        with suppress(OSError):  # from the first on that has something
+            for above in path.parents:
+                if above == top:
+                    break
+                above.rmdir()
+
     def _below(self, repository: str, kind: str, digest: str) -> Path:
         algorithm, value = digests.split(digest)
         return self.repository(repository) / kind / algorithm / value

@@ -2,7 +2,7 @@
 them have counts once, and an upload counts from its first byte until it is a blob or aborted.
 
 Bounded too is how many things there are, as each takes inodes, and inodes run out as bytes do: blobs and manifests of
-each repository, tags, uploads.
+each repository, tags, uploads, and the directories of a repository's name.
 
 All of it is counted from the disk, at start and after a collection by another process, and carried on in memory
 between: there is no second account that could be wrong. Bytes are reserved before they are written, so that
@@ -11,6 +11,7 @@ no two uploads can have the same room.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -44,25 +45,39 @@ class _Account:
     things: int = 0
     holders: dict[str, set[str]] = field(default_factory=dict)  # digest: repositories
     sizes: dict[str, int] = field(default_factory=dict)
+    links: Counter[str] = field(default_factory=Counter)  # by repository
+
+    def new_things(self, repository: str, digest: str) -> int:
+        """That a link of it makes."""
+        if repository in self.holders.get(digest, ()):
+            return 0
+        return 1 if self.links[repository] else 1 + _directories(repository)
 
     def admit(self, size: int, things: int) -> None:
         """Raises Forbidden for too much. What needs no more than before is admitted, also where a quota was reduced."""
         if size > 0 and self.used + size > self.quota.limit:
             raise Forbidden(_full(self.quota, f"{self.used} of {self.quota.limit} bytes", f"{size} more"))
         if things > 0 and self.things + things > self.quota.things:
-            raise Forbidden(_full(self.quota, f"{self.things} blobs, manifests, tags and uploads", "one more"))
+            raise Forbidden(
+                _full(self.quota, f"{self.things} blobs, manifests, tags, uploads and directories", "one more")
+            )
 
     def add(self, repository: str, digest: str, size: int) -> None:
         if digest not in self.holders:
             self.holders[digest], self.sizes[digest] = set(), size
             self.used += size
-        self.things += repository not in self.holders[digest]
+        self.things += self.new_things(repository, digest)
+        self.links[repository] += repository not in self.holders[digest]
         self.holders[digest].add(repository)
 
     def remove(self, repository: str, digest: str) -> None:
         holders = self.holders.get(digest, set())
-        self.things -= repository in holders
-        holders.discard(repository)
+        if repository in holders:
+            holders.remove(repository)
+            self.links[repository] -= 1
+            if not self.links[repository]:
+                del self.links[repository]
+            self.things -= self.new_things(repository, digest)
         if not holders and digest in self.sizes:
             self.used -= self.sizes.pop(digest)
             del self.holders[digest]
@@ -81,8 +96,8 @@ class Quotas:
 
     def admit(self, repository: str, digest: str, size: int, tags: int = 0) -> None:
         for account in self._of(repository):
-            holders = account.holders.get(digest)
-            account.admit(0 if holders else size, tags + (holders is None or repository not in holders))
+            known = bool(account.holders.get(digest))
+            account.admit(0 if known else size, tags + account.new_things(repository, digest))
 
     def linked(self, repository: str, digest: str, size: int) -> None:
         for account in self._of(repository):
@@ -170,6 +185,11 @@ class Quotas:
             return (self._layout.root / "collected").stat().st_mtime_ns
         except FileNotFoundError:
             return 0
+
+
+def _directories(repository: str) -> int:
+    """Of its name; those within are few."""
+    return 1 + repository.count("/")
 
 
 def _full(quota: Quota, used: str, wanted: str) -> str:

@@ -146,7 +146,7 @@ class Store:
 
     def unlink(self, repository: str, digest: str) -> None:
         try:
-            self.layout.link(repository, digest).unlink()
+            self.layout.remove(self.layout.link(repository, digest))
         except FileNotFoundError:
             raise NotFound(NO_BLOB) from None
         self.ledger.unlinked(repository, digest)
@@ -309,15 +309,16 @@ class Store:
     def untag(self, repository: str, tag: str) -> None:
         """Remove a tag. Raises FileNotFoundError when it is absent."""
         with self.guard:
-            (self.layout.tags(repository) / tag).unlink()
+            self.layout.remove(self.layout.tags(repository) / tag)
             self.ledger.tagged(repository, -1)
 
     def drop(self, repository: str, digest: str, subject: str) -> None:
         """Remove a manifest that no tag names."""
         with self.guard:
             if subject:
-                self.layout.referrer(repository, subject, digest).unlink(missing_ok=True)
-            self.layout.manifest(repository, digest).unlink()
+                with suppress(FileNotFoundError):
+                    self.layout.remove(self.layout.referrer(repository, subject, digest))
+            self.layout.remove(self.layout.manifest(repository, digest))
             with suppress(NotFound):
                 self.unlink(repository, digest)
 
