@@ -40,7 +40,7 @@ async def load(request: BuildRequest, client: Client, trace: Trace) -> Definitio
         _dockerfile(request, client, trace, wanted, shown), _ignored(client, trace)
     )
     try:
-        file = parse(text, name)
+        file = await asyncio.to_thread(parse, text, name)  # up to half a second
     except DockerfileError as error:
         raise BuildFailed(str(error), 0, [(error.line, error.end)], name, text) from error
     own = beside.get(f"{name}.dockerignore")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import pytest
 
 from build_plans import Images, copies, env, image_env, plan, runs, steps
-from corten.build.contract import Bind, CacheMount, Secret, Ssh, Tmpfs
+from corten.build.contract import Bind, BuildRequest, CacheMount, Client, Secret, Ssh, Tmpfs
+from corten.build.definition import load
 from corten.build.graph import Base, Local, Remote
 from corten.build.plan import BaseFailed
 from corten.build.remote import file_name
@@ -420,7 +422,7 @@ BOMBS = {
     + "RUN x\n" * 100,
     "ARGs for RUNs": "".join(f"ARG a{i}={'y' * 300}\n" for i in range(2000)) + "RUN x\n" * 500,
     "ports": "EXPOSE 1-65535\n" * 30,
-    "variables of stages": "".join(f"ENV a{i}=b\nFROM s{i} AS s{i + 1}\n" for i in range(2000)),
+    "variables of stages": "".join(f"ENV a{i}=b c{i}=d e{i}=f\nFROM s{i} AS s{i + 1}\n" for i in range(999)),
 }
 
 
@@ -454,3 +456,28 @@ async def test_the_event_loop_goes_on_while_there_is_much_to_plan(line: str) -> 
     await plan(text, classic=True)
     counting.cancel()
     assert turns > 5000
+
+
+async def test_the_event_loop_goes_on_while_a_dockerfile_is_read() -> None:
+    class Silent:
+        async def files(self, source: str, names: Sequence[str]) -> Mapping[str, bytes]:
+            return {}
+
+    text = "".join(f"FROM a AS s{i}\n" + "RUN x\n" * 9 for i in range(1000)).encode()
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0.001)
+
+    counting = asyncio.create_task(count())
+    definition = await load(BuildRequest(text=text), cast(Client, Silent()), lambda event: None)
+    counting.cancel()
+    assert len(definition.file.stages) == 1000 and turns > 5
+
+
+async def test_too_many_stages() -> None:
+    with pytest.raises(DockerfileError, match="more than 1000 stages"):
+        await plan("FROM busybox\n" * 1001)

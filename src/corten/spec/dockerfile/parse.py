@@ -11,7 +11,7 @@ from corten.spec.dockerfile.flags import FlagError
 from corten.spec.dockerfile.instructions import Arg, Dockerfile, From, Heredoc, Instruction, StageText, Written
 from corten.spec.dockerfile.lexing import LexicalError
 from corten.spec.dockerfile.readers import NO_TRIGGERS, READERS, Part
-from corten.spec.dockerfile.source import MOST_INSTRUCTIONS, Line, Reader, takes_heredocs
+from corten.spec.dockerfile.source import MOST_INSTRUCTIONS, MOST_STAGES, Line, Reader, takes_heredocs
 from corten.spec.dockerfile.span import Span
 from corten.spec.dockerfile.texts import did_you_mean
 
@@ -31,6 +31,8 @@ def parse(data: bytes, filename: str = "Dockerfile") -> Dockerfile:
         if line.empty:
             empty.append((line.span.end, line.text))
         match instruction:
+            case From() if len(stages) == MOST_STAGES:  # all that are needed are planned side by side
+                raise DockerfileError(f"more than {MOST_STAGES} stages", line.span)
             case From():
                 stages.append((instruction, []))
             case Arg() if not stages:

@@ -19,7 +19,7 @@ from corten.spec.dockerfile.words import Rules, process_words
 
 LONGEST_FILE = 4 << 20  # bytes
 LONGEST_LINE = 65535  # bytes, without its end
-MOST_INSTRUCTIONS = 10_000
+MOST_INSTRUCTIONS, MOST_STAGES = 10_000, 1000
 
 _BOM = b"\xef\xbb\xbf"
 _DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[ \t\n\f\r]*=(.*)", re.DOTALL)
