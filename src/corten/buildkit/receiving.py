@@ -23,7 +23,7 @@ from corten.spec.protobuf.session import DATA, ERROR, FINISH, STAT, Packet, Stat
 
 ENTRIES = 2_000_000  # of one transfer, as of a context's tar
 BYTES = 128 << 30
-STATS = 512 << 20  # bytes of all names, links and attributes, which are in memory until their files have come
+STATS = 256 << 20  # bytes of all names, links and attributes, which are in memory until their files have come
 _PATH, _NAME, _DEPTH = 4095, 255, 200
 _OPEN = 64  # files whose content is under way; clients have four
 _PACKET = 4 << 20  # bytes of a message; clients send 32 KiB of content
