@@ -36,7 +36,7 @@ def build(daemon: Fragile, context: Path) -> subprocess.Popen[str]:
 
 
 def trees(daemon: Fragile) -> set[Path]:
-    return set((daemon.data / "build/trees").glob("*/*"))
+    return {path for path in (daemon.data / "build/trees").glob("*/*") if path.name != "size"}
 
 
 def finished(process: subprocess.Popen[str]) -> str:
