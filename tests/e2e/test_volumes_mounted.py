@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,9 @@ def test_containers_that_start_at_once_share_it(docker: Client) -> None:
     assert [process.wait(60) for process in started] == [0, 0, 0]
 
 
-def test_a_volume_on_a_device(docker: Client, tmp_path: Path) -> None:
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[tuple[str, ...]]:
+    """Options of a volume on a device with an empty ext4."""
     mkfs = shutil.which("mkfs.ext4") or "/usr/sbin/mkfs.ext4"
     if not Path(mkfs).exists() or not Path("/dev/loop-control").exists():
         pytest.skip("no mkfs.ext4 (Debian package e2fsprogs), or no loop devices")
@@ -70,24 +73,64 @@ def test_a_volume_on_a_device(docker: Client, tmp_path: Path) -> None:
     device = subprocess.run(["losetup", "-f", "--show", str(image)], capture_output=True, text=True, check=False)
     if device.returncode:
         pytest.skip(f"no loop device: {device.stderr.strip()}")
-    try:
-        docker("volume", "create", "-o", "type=ext4", "-o", f"device={device.stdout.strip()}", "disk")
-        docker("run", "--rm", "-v", "disk:/d", IMAGE, "sh", "-c", "mkdir /d/sub; echo kept > /d/sub/f")
-        assert docker.out("run", "--rm", "-v", "disk:/d", IMAGE, "cat", "/d/sub/f") == "kept"
-        inside = "type=volume,src=disk,dst=/d,volume-subpath=sub"
-        assert docker.out("run", "--rm", "--mount", inside, IMAGE, "ls", "/d") == "f"
-        (tmp_path / "file").write_text("copied")
-        for flags, place in ((("-v", "disk:/d"), "/d/sub"), (("--mount", inside), "/d")):
-            id = docker.out("create", *flags, IMAGE, "cat", f"{place}/file")  # dockerd mounts it for a copy, too
-            docker("cp", str(tmp_path / "file"), f"{id}:{place}/file")
-            docker("cp", f"{id}:{place}/f", str(tmp_path / "f"))
-            assert (tmp_path / "f").read_text() == "kept\n"
-            assert docker.out("start", "-a", id) == "copied"
-            docker("rm", id)
-        done = docker("run", "--rm", "--mount", f"{inside}x", IMAGE, "true", code=125)
-        assert "there is no 'subx' to mount" in done.err
-    finally:
-        subprocess.run(["losetup", "-d", device.stdout.strip()], check=True)
+    yield ("-o", "type=ext4", "-o", f"device={device.stdout.strip()}")
+    subprocess.run(["losetup", "-d", device.stdout.strip()], check=True)
+
+
+def test_a_volume_on_a_device(docker: Client, tmp_path: Path, disk: tuple[str, ...]) -> None:
+    docker("volume", "create", *disk, "disk")
+    docker("run", "--rm", "-v", "disk:/d", IMAGE, "sh", "-c", "mkdir /d/sub; echo kept > /d/sub/f")
+    assert docker.out("run", "--rm", "-v", "disk:/d", IMAGE, "cat", "/d/sub/f") == "kept"
+    inside = "type=volume,src=disk,dst=/d,volume-subpath=sub"
+    assert docker.out("run", "--rm", "--mount", inside, IMAGE, "ls", "/d") == "f"
+    (tmp_path / "file").write_text("copied")
+    for flags, place in ((("-v", "disk:/d"), "/d/sub"), (("--mount", inside), "/d")):
+        id = docker.out("create", *flags, IMAGE, "cat", f"{place}/file")  # dockerd mounts it for a copy, too
+        docker("cp", str(tmp_path / "file"), f"{id}:{place}/file")
+        docker("cp", f"{id}:{place}/f", str(tmp_path / "f"))
+        assert (tmp_path / "f").read_text() == "kept\n"
+        assert docker.out("start", "-a", id) == "copied"
+        docker("rm", id)
+    done = docker("run", "--rm", "--mount", f"{inside}x", IMAGE, "true", code=125)
+    assert "there is no 'subx' to mount" in done.err
+
+
+@pytest.fixture
+def full(docker: Client) -> Iterator[str]:
+    """An image with something at /full."""
+    program = "mkdir /full; echo image > /full/f; chown -R 5:6 /full; chmod 751 /full"
+    docker("run", "--name", "made", IMAGE, "sh", "-c", program)
+    docker("commit", "made", "e2e/full")
+    docker("rm", "made")
+    yield "e2e/full"
+    docker("rmi", "e2e/full")
+
+
+def test_an_empty_one_is_filled_from_the_image(docker: Client, full: str, disk: tuple[str, ...]) -> None:
+    look = ("stat", "-c", "%a %u %n", "/full", "/full/f")
+    docker("volume", "create", *disk, "disk")
+    assert docker.out("run", "--rm", "-v", "disk:/full", full, "ls", "/full") == "lost+found"
+    docker("run", "--rm", "-v", "disk:/d", full, "rmdir", "/d/lost+found")
+    assert docker.out("run", "--rm", "-v", "disk:/full:nocopy", full, "ls", "/full") == ""
+    assert docker.out("run", "--rm", "-v", "disk:/elsewhere", full, "ls", "/elsewhere") == ""
+    expected = ["751 5 /full", "644 5 /full/f"]
+    assert docker.out("run", "--rm", "-v", "disk:/full:ro", full, *look).splitlines() == expected
+    assert docker.out("run", "--rm", "-v", "disk:/tmp", IMAGE, "ls", "/tmp") == "f"
+
+
+def test_one_in_memory_is_filled_while_another_container_has_it(docker: Client, full: str) -> None:
+    """That of a container alone begins empty, as with dockerd, whose copy is gone when that unmounts it."""
+    docker("volume", "create", *TMPFS, "ram")
+    assert docker.out("run", "--rm", "-v", "ram:/full", full, "ls", "/full") == ""
+    docker("run", "-d", "--name", "one", "-v", "ram:/data", IMAGE, "sleep", "1000")
+    assert docker.out("run", "--rm", "-v", "ram:/full", full, "cat", "/full/f") == "image"
+    assert docker.out("exec", "one", "stat", "-c", "%a %u", "/data", "/data/f").split() == ["751", "5", "644", "5"]
+
+
+def test_what_cannot_be_filled_is_not_created(docker: Client, full: str) -> None:
+    docker("volume", "create", "-o", "type=nosuchfs", "-o", "device=x", "vol")
+    assert "this machine has no file system 'nosuchfs'" in docker("create", "-v", "vol:/full", full, code=1).err
+    assert docker.out("ps", "-aq") == ""
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ class NoGroups:
 
 
 async def copy_nothing(
-    volume: Path, rootfs: Sequence[Mount], path: str, uids: Sequence[IdRange], gids: Sequence[IdRange]
+    volume: Path | Mount, rootfs: Sequence[Mount], path: str, uids: Sequence[IdRange], gids: Sequence[IdRange]
 ) -> bool:
     """New volumes stay empty."""
     return False

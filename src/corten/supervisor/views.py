@@ -97,11 +97,11 @@ def _sources(entries: Sequence[Json]) -> list[tuple[Json, int]]:
     for mounted in (False, True):
         for at, (entry, plan) in enumerate(zip(entries, plans)):
             if mounted == (plan is not None and plan.kind == "host"):
-                fds[at] = _source(entry) if plan is None else _file_system(plan)
+                fds[at] = _source(entry) if plan is None else of_volume(plan)
     return [(entry, fds[at]) for at, entry in enumerate(entries) if fds[at] >= 0]
 
 
-def _file_system(plan: mountplan.MountPlan) -> int:
+def of_volume(plan: mountplan.MountPlan) -> int:
     """A volume that is a file system, mounted for this process or a copy of another container's mount."""
     fd = prepare.of_host(plan) if plan.kind == "host" else prepare.bind(plan)
     m.set_attributes(fd, m.MOUNT_ATTR_NODEV, propagation=m.MS_PRIVATE, recursive=True)

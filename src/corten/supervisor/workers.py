@@ -14,6 +14,7 @@ from corten.kernel import paths
 from corten.layers import copy, worker
 from corten.layers.confine import confine
 from corten.layers.entries import Limits
+from corten.runtime import mountplan
 from corten.supervisor import views, wire
 from corten.supervisor.failures import tried
 
@@ -45,7 +46,8 @@ def unpack_files(request: Json, fds: list[int]) -> None:
 
 
 def copy_up(request: Json, fds: list[int]) -> None:
-    """Fill the empty volume fds[1] with what the image has at request["path"]; nothing when it has no directory there.
+    """Fill the empty volume fds[1], or the file system request["volume"] if that is empty, with what the image has at
+    request["path"]; nothing when it has no directory there.
 
     The image's tree is mounted for this process alone, which is confined to what it reads there and to the volume.
     Other containers may have that as well, and change it meanwhile.
@@ -54,10 +56,13 @@ def copy_up(request: Json, fds: list[int]) -> None:
 
     def fill() -> Json:
         (root,) = request["rootfs"]
-        tree, volume = views.of_mount(root), m.view(fds[1])
+        tree = views.of_mount(root)
         try:
             source = paths.open_in(tree, request["path"], os.O_PATH | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):
+            return {"copied": False}
+        volume = _empty_volume(request["volume"]) if "volume" in request else m.view(fds[1])
+        if volume < 0:
             return {"copied": False}
         confine(source, volume)
         uids, gids = request["uids"], request["gids"]
@@ -65,6 +70,16 @@ def copy_up(request: Json, fds: list[int]) -> None:
         return {"copied": True}
 
     _answer(reply, fill)
+
+
+def _empty_volume(entry: Json) -> int:
+    """A mount of a volume that is a file system; -1 when there is anything in it."""
+    volume = views.of_volume(mountplan.parse(entry))
+    readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=volume)
+    with os.scandir(readable) as entries:
+        empty = next(entries, None) is None
+    os.close(readable)
+    return volume if empty else -1
 
 
 def make_directory(request: Json, fds: list[int]) -> None:

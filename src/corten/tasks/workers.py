@@ -34,14 +34,14 @@ class LauncherWorkers:
 
     async def copy_up(
         self,
-        volume: Path,
+        volume: Path | Mount,
         rootfs: Sequence[Mount],
         path: str,
         uids: Sequence[IdRange] = (),
         gids: Sequence[IdRange] = (),
     ) -> bool:
-        """Fill the empty directory `volume` with what the image has at `path`, its owners mapped; False when it has
-        nothing there."""
+        """Fill the empty directory `volume`, or a file system that is mounted for this and may not be empty, with what
+        the image has at `path`, its owners mapped; False when it has nothing there, or there is no need."""
         request = {
             "do": "copy up",
             "path": path,
@@ -49,6 +49,9 @@ class LauncherWorkers:
             "uids": [[line.container, line.host, line.size] for line in uids],
             "gids": [[line.container, line.host, line.size] for line in gids],
         }
+        if isinstance(volume, Mount):
+            given, _ = await self._launcher.ask(request | {"volume": volume.entry()}, [], _COPY)
+            return bool(content(given)["copied"])
         answer = await self._in_directory(request, volume, [], _COPY)
         return bool(answer["copied"])
 

@@ -45,12 +45,13 @@ class Filling:
         engine.containers.stores = replace(engine.containers.stores, copy_up=self)
 
     async def __call__(
-        self, volume: Path, rootfs: Sequence[Mount], path: str, uids: Sequence[IdRange], gids: Sequence[IdRange]
+        self, volume: Path | Mount, rootfs: Sequence[Mount], path: str, uids: Sequence[IdRange], gids: Sequence[IdRange]
     ) -> bool:
         self.begun.set()
         await self.go_on.wait()
         if self.fails:
             raise Invalid("it cannot be filled")
+        assert isinstance(volume, Path)
         (volume / "of the image").touch()
         return True
 

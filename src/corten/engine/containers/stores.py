@@ -13,8 +13,9 @@ from corten.snapshots.contract import Snapshots
 from corten.spec.id_map import IdRange
 from corten.spec.mounts import Mount
 
-# (volume, rootfs, path, uids, gids): fills an empty directory from a tree's `path`, owners mapped; False: with nothing
-CopyUp = Callable[[Path, Sequence[Mount], str, Sequence[IdRange], Sequence[IdRange]], Awaitable[bool]]
+# (volume, rootfs, path, uids, gids): fills an empty directory, or a file system if it is empty, from a tree's `path`,
+# owners mapped; False: with nothing
+CopyUp = Callable[[Path | Mount, Sequence[Mount], str, Sequence[IdRange], Sequence[IdRange]], Awaitable[bool]]
 
 # (rootfs, path, owner): `mkdir -p` in a tree that nothing else has mounted
 MakeDirectory = Callable[[Sequence[Mount], str, tuple[int, int]], Awaitable[None]]
