@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from corten.errors import Invalid
+from corten.images.name_patterns import named_like
 from corten.spec.docker import times
 from corten.spec.docker.config import Config
 from corten.spec.docker.filters import Filters
 from corten.spec.image_config import History, ImageConfig
 from corten.spec.json import Json
-from corten.spec.reference import DEFAULT_DOMAIN, DEFAULT_NAMESPACE, parse
+from corten.spec.reference import parse
 from corten.store.images import ImageRecord
 from corten.units.durations import SECOND
 
@@ -124,6 +124,7 @@ def select(
     """
     filters.check(FILTERS)
     dangling = filters.flag("dangling") if "dangling" in filters else None
+    named = named_like(filters["reference"]) if "reference" in filters else None
     kept = []
     for record, tags, digests in rows:
         labels = record.config.labels
@@ -138,36 +139,13 @@ def select(
             continue
         if dangling is not None and (tags if dangling else not tags and not digests):
             continue
-        if "reference" in filters:
-            tags = [name for name in tags if matches(name, filters["reference"])]
-            digests = [name for name in digests if matches(name, filters["reference"])]
+        if named is not None:
+            tags = [name for name in tags if named(name)]
+            digests = [name for name in digests if named(name)]
             if not tags and not digests:
                 continue
         kept.append((record, tags, digests))
     return kept
-
-
-def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a canonical name matches one of these globs, with or without its tag. Both are compared in their short
-    form: `docker.io/library/x` is `x`, and `*/*/*` does not match it."""
-    reference = parse(name)
-    forms = (reference.familiar, reference.familiar_name)
-    return any(_glob(form, _short(pattern)) for form in forms for pattern in patterns)
-
-
-def _short(pattern: str) -> str:
-    """Without the registry and the namespace that a name without them has."""
-    for domain in (f"{DEFAULT_DOMAIN}/", f"index.{DEFAULT_DOMAIN}/"):
-        if pattern.startswith(domain):
-            path = pattern.removeprefix(domain)
-            return path.removeprefix(f"{DEFAULT_NAMESPACE}/") if path.count("/") == 1 else path
-    return pattern
-
-
-def _glob(text: str, pattern: str) -> bool:
-    """path.Match: `*` does not cross a slash."""
-    parts, wanted = text.split("/"), pattern.split("/")
-    return len(parts) == len(wanted) and all(fnmatch.fnmatchcase(p, w) for p, w in zip(parts, wanted))
 
 
 def _until(text: str) -> int:
