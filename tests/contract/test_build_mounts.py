@@ -269,3 +269,22 @@ def test_limits(world: BuildWorld) -> None:
     _, said = world.run("ulimit -n; ulimit -Hn; df -k /dev/shm | tail -1", limits=limits)
     assert said.split()[:2] == ["77", "88"]
     assert said.split()[3] == "1024"
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (Limits(memory=5 << 20), "Minimum memory limit allowed is 6MB"),
+        (Limits(memory=100 << 20, memory_swap=50 << 20), "Minimum memoryswap limit should be larger than memory limit"),
+        (Limits(memory_swap=10 << 20), "You should always set the Memory limit when using Memoryswap limit"),
+        (Limits(cpu_period=5), "CPU cfs period can not be less than 1ms"),
+        (Limits(cpu_quota=5), "CPU cfs quota can not be less than 1ms"),
+        (Limits(cpu_shares=-1), "shares: invalid argument"),
+        (Limits(cpuset_cpus="8000"), "Requested CPUs are not available"),
+        (Limits(cpuset_mems="x"), "Invalid value x for cpuset mems"),
+    ],
+)
+def test_limits_that_no_container_could_have(world: BuildWorld, limits: Limits, words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        world.run("true", limits=limits)
+    assert world.left() == []

@@ -12,6 +12,7 @@ from corten.plan.merge import override_env
 from corten.plan.mounts import bundle_files
 from corten.plan.process import DEFAULT_PATH
 from corten.plan.validate.defaults import normalize_host_config
+from corten.plan.validate.resources import check_resources
 from corten.spec.docker.config import Config
 from corten.spec.docker.host_config import HostConfig, Ulimit
 from corten.spec.json import Json
@@ -24,6 +25,7 @@ def network_of(step: RunStep) -> str:
 
 
 def host_config(step: RunStep, facts: HostFacts) -> HostConfig:
+    """Raises Invalid for limits that no container could have."""
     limits = step.limits
     asked = HostConfig(
         network_mode=network_of(step),
@@ -40,6 +42,7 @@ def host_config(step: RunStep, facts: HostFacts) -> HostConfig:
         ulimits=_ulimits(limits),
         init=False,
     )
+    check_resources(asked, facts)
     return normalize_host_config(asked, facts)
 
 
