@@ -53,6 +53,11 @@ def test_exit_codes(cli: Client, words: list[str], code: int) -> None:
         assert len(done.err.strip().splitlines()[0]) < 300
 
 
+def test_a_directory_is_no_program(every: Client) -> None:
+    done = every("run", "--rm", IMAGE, "/etc", code=126)
+    assert 'exec: "/etc": permission denied: is a directory' in done.err
+
+
 def test_a_program_that_cannot_start_leaves_a_created_container(cli: Client) -> None:
     cli("run", "--name", "broken", IMAGE, "no-such-program", code=127)
     state = json.loads(cli.out("inspect", "--format", "{{json .State}}", "broken"))

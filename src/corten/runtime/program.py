@@ -174,7 +174,8 @@ class Program:
             code = 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
             raise NotExecutable(f'exec: "{name}": stat {name}: {_words(error)}', code, error.errno or 0) from error
         if stat.S_ISDIR(status.st_mode):
-            raise NotExecutable(f'exec: "{name}": is a directory', 126, errno.EISDIR)
+            # execve's own errno, whose words tell docker's clients to exit with 126
+            raise NotExecutable(f'exec: "{name}": permission denied: is a directory', 126, errno.EACCES)
         if not os.access(path, os.X_OK):
             raise NotExecutable(f'exec: "{name}": permission denied', 126, errno.EACCES)
 
