@@ -5,6 +5,7 @@ from __future__ import annotations
 from corten.cli.errors import CommandError
 from corten.cli.output import err, out
 from corten.client.errors import ApiError
+from corten.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def each(
             err(daemon_message(error))
             code = code if forgive(error) else 1
             continue
-        except CommandError as error:
+        except (CommandError, Invalid) as error:
             err(str(error))
             code = 1
             continue

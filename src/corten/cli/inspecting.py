@@ -9,6 +9,7 @@ from corten.cli.errors import CommandError
 from corten.cli.indent import indent
 from corten.cli.output import err, out
 from corten.client.errors import ApiError
+from corten.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def inspect(names: list[str], template: str, find: Find) -> int:
             shower.add(kind, document)
         except ApiError as error:
             failures.append(daemon_message(error))
-        except CommandError as error:
+        except (CommandError, Invalid) as error:
             failures.append(str(error))
             if shower.broken:
                 break

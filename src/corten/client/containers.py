@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corten.client import quickjson
 from corten.client.errors import BadAnswer
-from corten.client.http import quote
+from corten.client.http import named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _at(ref: str, what: str = "") -> str:
-    return f"/containers/{quote(ref)}{what}"
+    return f"/containers/{named('container', ref)}{what}"
 
 
 def truth(value: bool) -> str | None:

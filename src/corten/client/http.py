@@ -10,6 +10,7 @@ A response is a head (`parse_head`), then a body in one of three framings, which
 from __future__ import annotations
 
 from corten.client.errors import BadAnswer
+from corten.errors import Invalid
 
 MAX_HEAD = 1 << 18  # bytes; ours are below 1 KiB
 MAX_LINE = 1 << 10  # bytes of a chunk's size line, and of a trailer
@@ -45,6 +46,13 @@ def quote(text: str, safe: bytes = b"") -> str:
         chr(byte) if byte in _PLAIN or byte in safe else f"%{byte:02X}"
         for byte in text.encode("utf-8", "surrogateescape")
     )
+
+
+def named(kind: str, name: str, safe: bytes = b"") -> str:
+    """A name or id as a part of a path. Raises Invalid for an empty one, with which it would be another request."""
+    if not name:
+        raise Invalid(f"invalid {kind} name or ID: value is empty")
+    return quote(name, safe)
 
 
 def query(values: dict[str, str | None]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten.client.containers import filters, truth
-from corten.client.http import quote
+from corten.client.http import named, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ NO_CREDENTIALS = "e30="
 
 
 def _at(name: str, what: str = "") -> str:
-    return f"/images/{quote(name, b'/:@')}{what}"
+    return f"/images/{named('image', name, b'/:@')}{what}"
 
 
 def listing(client: Client, everything: bool = False, wanted: dict[str, list[str]] | None = None) -> list[Json]:

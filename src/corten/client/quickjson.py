@@ -53,9 +53,17 @@ def loads(data: bytes | str) -> Any:
         value, end = _scan(text, 0)
     except StopIteration as stop:
         raise ValueError(f"expecting a value at character {stop.value}") from None
+    except SystemError:  # it looks for its class of errors in a module that is not loaded, and has none (CPython 3.11)
+        return _refused(text)
     if end != len(text):
         raise ValueError(f"extra data at character {end}")
     return value
+
+
+def _refused(text: str) -> Any:
+    import json
+
+    return json.loads(text)
 
 
 def dumps(value: Any) -> str:

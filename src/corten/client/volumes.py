@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from corten.client.containers import filters, truth
-from corten.client.http import quote
+from corten.client.http import named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corten.client.api import Client, Json
     from corten.spec.docker.volume import VolumeCreate
+
+
+def _at(name: str) -> str:
+    return f"/volumes/{named('volume', name)}"
 
 
 def listing(client: Client, wanted: dict[str, list[str]] | None = None) -> Json:
@@ -18,7 +22,7 @@ def listing(client: Client, wanted: dict[str, list[str]] | None = None) -> Json:
 
 
 def inspect(client: Client, name: str) -> Json:
-    answer: Json = client.call("GET", f"/volumes/{quote(name)}")
+    answer: Json = client.call("GET", _at(name))
     return answer
 
 
@@ -28,7 +32,7 @@ def create(client: Client, config: VolumeCreate) -> Json:
 
 
 def remove(client: Client, name: str, force: bool) -> None:
-    client.call("DELETE", f"/volumes/{quote(name)}", {"force": truth(force)})
+    client.call("DELETE", _at(name), {"force": truth(force)})
 
 
 def prune(client: Client, wanted: dict[str, list[str]]) -> Json:

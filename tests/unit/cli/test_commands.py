@@ -157,6 +157,23 @@ def test_each_name_is_tried(daemon: Daemon, corten: Corten) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (["logs"], "container"), (["stop"], "container"), (["rm", "-f"], "container"),
+        (["exec", "", "true"], "container"), (["start"], "container"), (["inspect", "--type", "network"], "network"), (["top"], "container"),
+        (["container", "inspect"], "container"), (["image", "inspect"], "image"), (["rmi"], "image"),
+        (["history"], "image"), (["network", "inspect"], "network"), (["network", "rm"], "network"),
+        (["volume", "inspect"], "volume"), (["volume", "rm"], "volume"),
+    ],
+)  # fmt: skip
+def test_an_empty_name_is_no_name(daemon: Daemon, corten: Corten, words: list[str], kind: str) -> None:
+    """In a path it would be another request: that for the list of all networks, for one."""
+    code, _, said = corten(*(words if "" in words else [*words, ""]))
+    assert (code, said.splitlines()[0]) == (1, f"invalid {kind} name or ID: value is empty")
+    assert [request for request in daemon.requests if request.path != "/_ping"] == []
+
+
+@pytest.mark.parametrize(
     ("words", "asked", "query"),
     [
         (["kill", "-s", "HUP", "a"], "POST /containers/a/kill", "signal=HUP"),

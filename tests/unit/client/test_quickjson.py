@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -32,6 +34,22 @@ def test_quoting_keeps_letters(text: str) -> None:
 def test_what_is_no_json_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):
         quickjson.loads(text)
+
+
+@pytest.mark.parametrize("text", ["{bad", '{"a" 1}', '["x', "[1 2]", '"\\q"'])
+def test_what_is_no_json_in_a_process_without_the_json_package(text: str) -> None:
+    """There the accelerator has no class for its error."""
+    program = f"""
+import sys
+from corten.client import quickjson
+assert "json" not in sys.modules
+try:
+    quickjson.loads({text!r})
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "line 1 column" in done.stdout
 
 
 def test_it_is_the_accelerator_here() -> None:

@@ -8,7 +8,7 @@ from corten.cli.flags import BOOL, STRING, flag
 from corten.cli.inspecting import inspect
 from corten.client.containers import truth
 from corten.client.errors import ApiError
-from corten.client.http import quote
+from corten.client.http import named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def run(session: Session, flags: Flags) -> int:
 
     def fetch(kind: str, name: str) -> bytes:
         query = {"size": truth(size)} if kind == "container" else None
-        return session.client.raw("GET", PATHS[kind].format(quote(name, b"/:@")), query)
+        return session.client.raw("GET", PATHS[kind].format(named(kind, name, b"/:@")), query)
 
     def find(name: str) -> tuple[str, bytes]:
         if wanted:

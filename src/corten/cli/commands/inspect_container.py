@@ -6,7 +6,7 @@ from corten.cli.command import Command
 from corten.cli.flags import BOOL, STRING, flag
 from corten.cli.inspecting import inspect
 from corten.client.containers import truth
-from corten.client.http import quote
+from corten.client.http import named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def run(session: Session, flags: Flags) -> int:
     query = {"size": truth(flags.on("size"))}
 
     def find(name: str) -> tuple[str, bytes]:
-        return "container", session.client.raw("GET", f"/containers/{quote(name)}/json", query)
+        return "container", session.client.raw("GET", f"/containers/{named('container', name)}/json", query)
 
     return inspect(flags.words, flags.text("format"), find)
 

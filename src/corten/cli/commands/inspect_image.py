@@ -6,7 +6,7 @@ from corten.cli.command import Command
 from corten.cli.flags import STRING, flag
 from corten.cli.inspecting import inspect
 from corten.cli.platforms import as_json
-from corten.client.http import quote
+from corten.client.http import named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def run(session: Session, flags: Flags) -> int:
     query = {"platform": as_json(flags.text("platform")) or None}
 
     def find(name: str) -> tuple[str, bytes]:
-        return "image", session.client.raw("GET", f"/images/{quote(name, b'/:@')}/json", query)
+        return "image", session.client.raw("GET", f"/images/{named('image', name, b'/:@')}/json", query)
 
     return inspect(flags.words, flags.text("format"), find)
 

@@ -6,7 +6,7 @@ from corten.cli.command import Command
 from corten.cli.flags import BOOL, STRING, flag
 from corten.cli.inspecting import inspect
 from corten.client.containers import truth
-from corten.client.http import quote
+from corten.client.http import named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def run(session: Session, flags: Flags) -> int:
     def find(name: str) -> tuple[str, bytes]:
-        return "network", session.client.raw("GET", f"/networks/{quote(name)}", {"verbose": truth(flags.on("verbose"))})
+        return "network", session.client.raw(
+            "GET", f"/networks/{named('network', name)}", {"verbose": truth(flags.on("verbose"))}
+        )
 
     return inspect(flags.words, flags.text("format"), find)
 

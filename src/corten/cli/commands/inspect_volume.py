@@ -5,7 +5,7 @@ from __future__ import annotations
 from corten.cli.command import Command
 from corten.cli.flags import STRING, flag
 from corten.cli.inspecting import inspect
-from corten.client.http import quote
+from corten.client.http import named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def run(session: Session, flags: Flags) -> int:
     def find(name: str) -> tuple[str, bytes]:
-        return "volume", session.client.raw("GET", f"/volumes/{quote(name)}")
+        return "volume", session.client.raw("GET", f"/volumes/{named('volume', name)}")
 
     return inspect(flags.words, flags.text("format"), find)
 

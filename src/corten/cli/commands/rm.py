@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from corten.cli.command import Command
 from corten.cli.each import each
-from corten.cli.errors import CommandError
 from corten.cli.flags import BOOL, flag
 from corten.client import containers
 
@@ -19,8 +18,6 @@ def run(session: Session, flags: Flags) -> int:
 
     def remove(name: str) -> None:
         ref = name.strip("/") if not link else name.lstrip("/")
-        if not ref:
-            raise CommandError("container name cannot be empty")
         containers.remove(session.client, ref, force, volumes, link)
 
     # With --force, what is gone already is what was wanted.

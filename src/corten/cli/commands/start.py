@@ -13,6 +13,7 @@ from corten.cli.streams import Pump
 from corten.cli.terminal import Raw, is_terminal
 from corten.client import containers
 from corten.client.errors import ApiError
+from corten.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ def _each(session: Session, names: list[str]) -> int:
             containers.start(session.client, name)
         except ApiError as error:
             err(daemon_message(error))
+            failed.append(name)
+            continue
+        except Invalid as error:
+            err(str(error))
             failed.append(name)
             continue
         out(name)
