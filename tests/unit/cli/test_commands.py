@@ -160,9 +160,10 @@ def test_each_name_is_tried(daemon: Daemon, corten: Corten) -> None:
     ("words", "kind"),
     [
         (["logs"], "container"), (["stop"], "container"), (["rm", "-f"], "container"),
-        (["exec", "", "true"], "container"), (["start"], "container"), (["inspect", "--type", "network"], "network"), (["top"], "container"),
-        (["container", "inspect"], "container"), (["image", "inspect"], "image"), (["rmi"], "image"),
-        (["history"], "image"), (["network", "inspect"], "network"), (["network", "rm"], "network"),
+        (["exec", "", "true"], "container"), (["start"], "container"), (["top"], "container"),
+        (["container", "inspect"], "container"), (["inspect", "--type", "network"], "network"),
+        (["image", "inspect"], "image"), (["rmi"], "image"), (["history"], "image"),
+        (["network", "inspect"], "network"), (["network", "rm"], "network"),
         (["volume", "inspect"], "volume"), (["volume", "rm"], "volume"),
     ],
 )  # fmt: skip
