@@ -315,11 +315,13 @@ def _from_file(path: Path, must_exist: bool) -> Json:
 
 
 def _from_keys(content: Json, path: Path) -> Json:
+    """As with dockerd, whose documentation lists every key with such a value, null and "" are no values."""
     known = {item.name.replace("_", "-"): item.name for item in SETTINGS}
     known |= {"default-ulimits": "default_ulimits", "runtimes": "runtimes"}
     unknown = sorted(set(content) - set(known) - without_effect.KEYS)
     if unknown:
         raise Invalid(f"configuration file {path}: unknown keys: {', '.join(unknown)}")
+    content = {key: value for key, value in content.items() if value is not None and value != ""}
     keys = {known[key]: value for key, value in content.items() if key in known}
     for key, value in content.items():
         if not (_fits(value, _TYPES[known[key]]) if key in known else _fits_ignored(key, value)):

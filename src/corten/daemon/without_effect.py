@@ -18,18 +18,19 @@ BOOLEANS = {
     "selinux-enabled": False,
     "experimental": False,
     "raw-logs": False,
-    "allow-nondistributable-artifacts": False,
-    "bridge-accept-fwmark": False,
     "ip-forward-no-drop": False,
     "allow-direct-routing": False,
 }
 # Other values; those that agree, besides empty ones.
 VALUES: dict[str, tuple[object, ...]] = {
+    "allow-nondistributable-artifacts": (),
     "api-cors-header": (),
+    "bridge-accept-fwmark": (),
     "cluster-advertise": (),
     "cluster-store": (),
     "containerd": (),
     "containerd-namespace": (),
+    "containerd-plugin-namespace": (),
     "containerd-plugins-namespace": (),
     "cpu-rt-period": (),
     "cpu-rt-runtime": (),
@@ -37,6 +38,7 @@ VALUES: dict[str, tuple[object, ...]] = {
     "firewall-backend": (),
     "network-control-plane-mtu": (),
     "node-generic-resource": (),
+    "node-generic-resources": (),
     "storage-opt": (),
     "storage-opts": (),
     "swarm-default-advertise-addr": (),
@@ -52,7 +54,8 @@ REFUSED = {
     "authorization-plugins": "no request would be asked for",
     "metrics-addr": "no metrics are served",
 }
-FLAGS = frozenset((*VALUES, *REFUSED)) - {"exec-opts", "storage-opts", "authorization-plugins"}
+_PLURALS = {"exec-opts", "storage-opts", "authorization-plugins", "node-generic-resources"}
+FLAGS = frozenset((*VALUES, *REFUSED)) - _PLURALS - {"containerd-plugin-namespace"}
 KEYS = frozenset((*BOOLEANS, *VALUES, *REFUSED))
 
 

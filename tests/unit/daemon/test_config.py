@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from corten.daemon import config, facts, main, registries
+from corten.daemon import config, facts, main, registries, without_effect
 from corten.errors import Invalid, Unsupported
 from corten.plan.validate.logging import max_size
 from corten.registry.client.proxies import Proxies
@@ -169,6 +169,26 @@ def test_validate_says_what_has_no_effect(tmp_path: Path, capsys: pytest.Capture
 def test_empty_files_and_byte_order_marks(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "daemon.json").write_bytes(content)
     assert config.load(["--config-file", str(tmp_path / "daemon.json")])[0] == config.Config()
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_what_has_no_value_is_not_set(load: Any, value: str | None) -> None:
+    """Every key of dockerd's is in the example of its documentation, most of them so."""
+    names = [setting.name.replace("_", "-") for setting in config.SETTINGS]
+    assert load(dict.fromkeys([*names, *without_effect.KEYS], value)) == config.Config()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"allow-nondistributable-artifacts": ["registry.example:5000"]},
+        {"bridge-accept-fwmark": "0x1/0x1"},
+        {"containerd-plugin-namespace": "docker-plugins"},
+        {"node-generic-resources": ["NVIDIA-GPU=UUID1"]},
+    ],
+)
+def test_values_of_what_has_no_effect(load: Any, content: dict[str, Any]) -> None:
+    assert load(content).without_effect == tuple(content)
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

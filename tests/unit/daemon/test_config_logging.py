@@ -42,7 +42,7 @@ def test_logging(tmp_path: Path, log: dict[str, object]) -> None:
         ({"log-driver": "local", "log-opts": {"labels": "a"}}, "unknown log opt 'labels' for local log driver"),
         ({"log-opts": {"max-file": "0"}}, "max-file cannot be less than 1"),
         ({"log-opts": {"max-file": 3}}, "log-opts must be texts by name"),
-        ({"log-opts": None}, "log-opts has a value of the wrong type"),
+        ({"log-opts": []}, "log-opts has a value of the wrong type"),
         ({"runtimes": {"runc": "/bin/runc"}}, "runtime runc is no object"),
         ({"log-level": "bogus"}, "log-level 'bogus' is none of debug, info, warn, error, fatal"),
         ({"default-ipc-mode": "bogus"}, "default-ipc-mode 'bogus' is none of private, shareable"),
