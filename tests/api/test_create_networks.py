@@ -137,6 +137,16 @@ def test_mac_address_of_a_network_that_is_left_and_connected_again(http: Connect
     assert addresses["n1"] == MAC != addresses["n2"]
 
 
+@pytest.mark.parametrize("prefix", [OLD, NEW])
+def test_the_default_network_has_no_aliases(http: Connection, prefix: str) -> None:
+    assert create(http, prefix, "n1", {"n1": {}})[0] == 201
+    body = {"Container": "box", "EndpointConfig": {"Aliases": ["web"]}}
+    status, answer = http.ask("POST", f"{prefix}/networks/bridge/connect", body)
+    words = "network-scoped alias is supported only for containers in user defined networks"
+    assert (status, answer["message"]) == (400, words)
+    assert running(http).keys() == {"n1"}
+
+
 def test_mac_address_of_an_endpoint_counts_from_1_44_on(http: Connection) -> None:
     assert create(http, NEW, "n1", {"n1": {"MacAddress": OTHER}})[0] == 201
     assert running(http) == {"n1": OTHER}

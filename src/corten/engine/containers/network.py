@@ -245,7 +245,8 @@ def _check_connectable(containers: Containers, container: Container, network: st
         raise Invalid(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode"
         )
-    containers.networks.validate(network, settings)
+    if containers.networks.validate(network, settings).default_bridge and settings.aliases:
+        raise Invalid("network-scoped alias is supported only for containers in user defined networks")
 
 
 def _free_index(container: Container) -> int:
