@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from corten.aio.threads import DISK, run_uncancelled, to_disk_thread
 from corten.errors import Exhausted
 from corten.images import keep as image_keep
+from corten.images.arriving import received
 from corten.images.chain import sync_and_commit
 from corten.images.changes import apply_changes
 from corten.images.progress import Emit, status, stream
@@ -21,6 +22,7 @@ from corten.spec.image_config import History, ImageConfig, RootFS
 from corten.spec.json import Json
 from corten.spec.oci_image import Descriptor, Manifest
 from corten.spec.reference import Reference
+from corten.store.blobs import Ingest
 from corten.store.compression import detect
 from corten.store.feed import Feed, Readers
 from corten.store.leases import Lease
@@ -74,23 +76,31 @@ class Importer:
         target: platforms.Platform,
         lease: Lease,
     ) -> str:
-        blob = await self._readers.run(body, lambda feed: self._take(feed, lease))
+        store, stored = self._store, list[str]()
+
+        def take(feed: Feed, began: Callable[[Ingest], None]) -> Descriptor:
+            blob = self._take(feed, lease, began)
+            stored.append(blob.digest)
+            return blob
+
         try:
-            with self._store.trees.tree_store.syncing() as sync:
-                unpacked = await self._store.unpacker.unpack(blob.digest, None, lambda done: None)
+            with store.trees.tree_store.syncing() as sync:
+                blob, arrived = await received(self._readers, body, take, store.unpacker.follow, store.trees.discard)
+                unpacked = arrived or await store.unpacker.unpack(blob.digest, None, lambda done: None)
                 lease.add("snapshot", unpacked.diff_id)
                 await run_uncancelled(
-                    lambda: sync_and_commit(self._store.trees, unpacked, unpacked.diff_id, None, sync), pool=DISK
+                    lambda: sync_and_commit(store.trees, unpacked, unpacked.diff_id, None, sync), pool=DISK
                 )
             return await self._record(blob, unpacked.diff_id, name, message, config, target, lease)
         except BaseException:
             lease.release()
-            await to_disk_thread(self._store.collector.discard, [blob.digest])
+            await to_disk_thread(store.collector.discard, stored)
             raise
 
-    def _take(self, feed: Feed, lease: Lease) -> Descriptor:
+    def _take(self, feed: Feed, lease: Lease, began: Callable[[Ingest], None]) -> Descriptor:
         """The body as a blob."""
         ingest = self._store.blobs.ingest()
+        began(ingest)
         try:
             head = b""
             for piece in feed.decoded(keep=tuple(_KEPT)):

@@ -121,6 +121,7 @@ class Unpacker:
             answer = await _answer(working, pumping)
         except BaseException as error:
             refused = error
+        first = refused is not None and not pumping.done()
         pump.end()
         if isinstance(refused, Unavailable):  # it is stopped, or the kernel holds it: its end cannot be waited for
             working.cancel()
@@ -128,21 +129,25 @@ class Unpacker:
         os.close(reader)
         refused = await _ended(pumping) or refused  # which looks at `pump.end` all the time
         try:
-            return _outcome(digest, pumping, working, refused), answer
+            return _outcome(digest, pumping, working, refused, first), answer
         finally:
             del pumping, working, refused  # an error's traceback refers to this frame, and what was read would stay
 
 
 def _outcome(
-    digest: str, pumping: asyncio.Future[str], working: asyncio.Future[Json], refused: BaseException | None
+    digest: str,
+    pumping: asyncio.Future[str],
+    working: asyncio.Future[Json],
+    refused: BaseException | None,
+    first: bool,
 ) -> str:
-    """The digest of what was unpacked. Of two errors the first is the cause: a worker that stopped breaks the pipe, a
-    pump that stopped closes it."""
+    """The digest of what was unpacked. Of two errors the first is the cause: a worker that stopped breaks the pipe, or
+    its pump was ended because of that (`first`); a pump that stopped closes it."""
     failed = pumping.exception()
     if refused is not None and not working.cancelled():
         working.exception()  # retrieved, or asyncio logs that it never was
     try:
-        if failed is not None and not isinstance(failed, BrokenPipeError) and not _cancelled(refused):
+        if failed is not None and not first and not isinstance(failed, BrokenPipeError) and not _cancelled(refused):
             raise failed
         if refused is not None:
             raise refused

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import os
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -121,3 +123,40 @@ async def test_when_a_file_was_modified(store: Store, server: Scripted, said: st
     async with store.images.download(f"http://{server.host}/x") as found:
         assert b"".join([piece async for piece in found.pieces]) == b"content"
         assert found.modified == seconds
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x1f\x8b\x08\0garbage, and more of it",
+        gzip.compress(os.urandom(5000))[:3000] + bytes(3000),
+        gzip.compress(b"no tar archive, " * 100),
+        b"no tar archive, " * 100,
+        tars.file("../x") + bytes(2000),
+        b"(\xb5/\xfdgarbage, and more of it",
+    ],
+    ids=["gzip", "damaged-gzip", "no-tar-gzip", "no-tar", "outside", "zstd"],
+)
+async def test_what_is_refused_ends_a_sender_that_waits(store: Store, data: bytes) -> None:
+    async def sent() -> AsyncIterator[bytes]:
+        yield data
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(20):
+        with pytest.raises(CortenError):
+            await collect(store.images.import_(sent(), "imp", "1", "", [], None))
+    assert store.images.list() == []
+    assert store.leftovers() == []
+
+
+async def test_an_import_is_unpacked_while_it_arrives(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no second pass over its blob."""
+    monkeypatch.delattr(type(store.images.store.unpacker), "unpack")
+
+    async def sent() -> AsyncIterator[bytes]:
+        for at in range(0, len(BOTTOM), 700):
+            yield BOTTOM[at : at + 700]
+            await asyncio.sleep(0)
+
+    await collect(store.images.import_(sent(), "imp", "1", "", [], None))
+    assert store.images.resolve("imp:1").chain_id == digest(BOTTOM)
