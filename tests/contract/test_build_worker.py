@@ -135,3 +135,19 @@ def test_files_of_the_dockerfile_itself(world: World) -> None:
     step = CopyStep((Matched(None, ("name",), {"name": b"text\n"}),), "/t/")
     layer = world.do(world.worker.copy(world.base, step))
     assert run(world, "cat t/name", (*world.base, layer.diff_id))[1] == "text\n"
+
+
+def test_packages(world: World) -> None:
+    """Of all layers; what one has taken away is not there."""
+    script = (
+        "mkdir -p var/lib/dpkg lib/site-packages/m.dist-info; echo ID=debian > lib/os-release; "
+        "printf 'Package: p\\nVersion: 1\\n' > var/lib/dpkg/status; ln -s / lib/site-packages/loop; "
+        "printf 'Name: m\\nVersion: 2\\n' > lib/site-packages/m.dist-info/METADATA"
+    )
+    first = (*world.base, run(world, script)[0].diff_id)
+    second = (*first, run(world, "rm -r var/lib/dpkg", first)[0].diff_id)
+    assert world.do(world.worker.packages(())).packages == []
+    found = world.do(world.worker.packages(first))
+    assert [(p.kind, p.name, p.version) for p in found.packages] == [("deb", "p", "1"), ("pypi", "m", "2")]
+    assert found.unread == [] and world.do(world.worker.packages(first)) == found
+    assert [p.name for p in world.do(world.worker.packages(second)).packages] == ["m"]

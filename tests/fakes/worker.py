@@ -38,8 +38,10 @@ from corten.build.contract import (
 from corten.errors import NotFound
 from corten.images.chain import sync_and_commit
 from corten.images.store import ImageStore
+from corten.layers.inventory import inventory
 from corten.spec.digest import of
 from corten.spec.oci_image import OCI_LAYER, Descriptor, chain_ids
+from corten.spec.packages.package import Inventory
 from corten.store.leases import Lease
 
 Look = dict[str, tuple[str, str]]  # path to what it is and what it has
@@ -102,6 +104,14 @@ class FakeWorker:
             root = Path(directory)
             found = [(str(path.relative_to(root)), _look(path)) for path in _matches(source, root)]
         return of(repr((found, source.content)).encode())
+
+    async def packages(self, parent: Sequence[str]) -> Inventory:
+        with self._directory(StageTree(chain_ids(tuple(parent))[-1] if parent else None)) as directory:
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                return inventory(fd)
+            finally:
+                os.close(fd)
 
     # ------------------------------------------------------------------------------------------------------- layers
 

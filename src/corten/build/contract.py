@@ -27,6 +27,7 @@ from typing import Literal, Protocol
 from corten.build.outputs.contract import Asked
 from corten.errors import Failed
 from corten.spec.oci_image import Descriptor
+from corten.spec.packages.package import Inventory
 
 # ------------------------------------------------------------------------------------------------ what a face gives
 
@@ -353,3 +354,6 @@ class Worker(Protocol):
     async def checksum(self, source: Matched, exclude: Sequence[str] = (), parents: bool = False) -> str:
         """A digest of what a COPY of these would bring: names, contents, modes, owners, link targets and attributes, no
         times. Raises NotFound with BuildKit's sentence for a name that is not there."""
+
+    async def packages(self, parent: Sequence[str]) -> Inventory:
+        """What package managers know of this tree. A database that cannot be read is named, and is no error."""

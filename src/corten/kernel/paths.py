@@ -166,13 +166,11 @@ def read_small(root: int, path: bytes | str, limit: int) -> bytes:
     watchdog's reboots the machine). Where the tree is in use, `root` has to be on a mount without devices, or its
     devices the caller's to use: what is there may be exchanged behind the look at it.
     """
-    _must_be_a_file(root, path)
-    fd = open_in(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    fd = open_file(root, path)
     try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, f"not a regular file: {os.fsdecode(path)!r}")
-        piece = min(max(status.st_size + 1, 4096), 1 << 20)  # no larger than it must be: large memory is mapped anew
+        piece = min(
+            max(os.fstat(fd).st_size + 1, 4096), 1 << 20
+        )  # no larger than it must be: large memory is mapped anew
         content = bytearray()
         while chunk := os.read(fd, min(piece, limit + 1 - len(content))):
             content += chunk
@@ -181,6 +179,16 @@ def read_small(root: int, path: bytes | str, limit: int) -> bytes:
         return bytes(content)
     finally:
         os.close(fd)
+
+
+def open_file(root: int, path: bytes | str) -> int:
+    """A descriptor to read a regular file inside `root` by, as `read_small` does."""
+    _must_be_a_file(root, path)
+    fd = open_in(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, f"not a regular file: {os.fsdecode(path)!r}")
+    return fd
 
 
 def _must_be_a_file(root: int, path: bytes | str) -> None:

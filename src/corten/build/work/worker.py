@@ -9,12 +9,14 @@ from corten.build.work.archives import unpacked
 from corten.build.work.caches import Caches
 from corten.build.work.checksums import Checksums
 from corten.build.work.layer import Layers, top_of
+from corten.build.work.packages import packages
 from corten.build.work.rooms import Rooms
 from corten.build.work.run import Run
 from corten.build.work.sources import described
 from corten.build.work.whole import whole
 from corten.errors import Forbidden
 from corten.spec.json import Json
+from corten.spec.packages.package import Inventory
 from corten.store.leases import Lease
 
 
@@ -86,3 +88,6 @@ class StepWorker:
 
     async def checksum(self, source: Matched, exclude: Sequence[str] = (), parents: bool = False) -> str:
         return await self._checksums.of(source, exclude, parents, isinstance(source.tree, StageTree))
+
+    async def packages(self, parent: Sequence[str]) -> Inventory:
+        return await packages(self._rooms, top_of(parent))
