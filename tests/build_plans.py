@@ -19,7 +19,7 @@ PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def image(name: str, config: Mapping[str, Any] | None = None) -> Image:
     found = ImageConfig(architecture="amd64", os="linux", config=dict(config or {"Env": [PATH], "Cmd": ["sh"]}))
-    return Image(f"sha256:{name}", found, f"chain {name}", (), (), 0, "")
+    return Image(f"sha256:{name}", found, f"chain {name}", (), (), 0, "", (), "sha256:" + "3" * 64)
 
 
 class Images:
@@ -36,7 +36,7 @@ class Images:
         return image(ref, self._configs.get(ref)), f"docker.io/library/{ref}:latest"
 
 
-async def plan(text: str, images: Images | None = None, **request: Any) -> Planned:
+async def plan(text: str, images: Images | None = None, /, **request: Any) -> Planned:
     target = platforms.Platform("linux", "arm64", "")
     asked = BuildRequest(**request)
     return await Planner(parse(text.encode()), asked, target, ("*.log",), (images or Images()).resolve).plan()

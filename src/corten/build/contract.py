@@ -75,6 +75,8 @@ class BuildRequest:
     )  # named contexts: name to docker-image://, local:SOURCE, URL
     classic: bool = False  # the rules of the classic builder, where they are other ones
     squash: bool = False
+    attest: Mapping[str, str] = field(default_factory=dict)  # "sbom", "provenance" to what is asked of it
+    attributes: Mapping[str, str] = field(default_factory=dict)  # as BuildKit's frontend has them; {}: what is above
     outputs: tuple[Asked, ...] = ()
     store: bool = True  # keep the result as an image, under `tags`, also when no output is the image store
 

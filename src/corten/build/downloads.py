@@ -13,7 +13,7 @@ from pathlib import Path
 from corten.aio.threads import DISK, run_uncancelled
 from corten.build.contexts import ALWAYS, Context, Contexts
 from corten.build.contract import Received, SourceTree
-from corten.build.graph import Remote
+from corten.build.graph import Node, Remote
 from corten.errors import CortenError, Invalid
 from corten.registry.client.archives import Download, shown
 
@@ -22,13 +22,15 @@ Open = Callable[[str], AbstractAsyncContextManager[Download]]
 
 
 class Downloads:
-    """`open` begins a download (`Images.download`). `close` removes the files, at the end of the build."""
+    """`open` begins a download (`Images.download`). `close` removes the files, at the end of the build. `digests` are
+    of what was fetched."""
 
     def __init__(self, contexts: Contexts, open: Open) -> None:
         self._contexts = contexts
         self._open = open
         self._making: asyncio.Task[Context] | None = None
         self._count = 0
+        self.digests: dict[Node, str] = {}
         self._turns = asyncio.Semaphore(_AT_A_TIME)
 
     async def fetch(self, remote: Remote, received: Received) -> SourceTree:
@@ -48,6 +50,7 @@ class Downloads:
             digest = await _written(directory / remote.file, download.pieces, remote.url, received)
         if remote.checksum and digest != remote.checksum:
             raise Invalid(f"digest mismatch {digest}: {remote.checksum}")
+        self.digests[remote] = digest
         os.utime(directory / remote.file, (download.modified, download.modified))
         return SourceTree(f"{context.id}/{directory.name}", directory)
 

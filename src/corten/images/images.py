@@ -56,7 +56,7 @@ class Image:
     """An image as containers see it.
 
     `chain_id` is the tree of its last layer (None for an image without layers); names are in their familiar form;
-    `size` in bytes, `created` RFC 3339; `layers` are its blobs.
+    `size` in bytes, `created` RFC 3339; `layers` are its blobs, `manifest` is the digest of its manifest.
     """
 
     id: str
@@ -67,6 +67,7 @@ class Image:
     size: int
     created: str
     layers: tuple[Descriptor, ...] = ()
+    manifest: str = ""
 
     @cached_property
     def defaults(self) -> docker.ImageConfig:
@@ -166,6 +167,7 @@ class Images:
             record.size,
             record.created,
             record.layers,
+            record.manifest,
         )
 
     async def provide(self, ref: str) -> Image:

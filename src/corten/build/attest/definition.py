@@ -1,0 +1,76 @@
+"""The steps of a plan in the shape of BuildKit's LLB as JSON, for provenance: `id`, `op`, and `inputs` by id.
+
+What a RUN gets without its Dockerfile saying so (proxies, contents of secrets) is in none of them.
+"""
+
+from __future__ import annotations
+
+import base64
+
+from corten.build.attributes import redacted
+from corten.build.contract import Bind, CacheMount, CopyStep, RunStep, Secret, Ssh, StepMount, Tmpfs
+from corten.build.graph import Base, Local, Node, Plan, Remote, Settings, Step, Work
+from corten.spec.json import Json
+
+_KINDS: dict[type[StepMount], str] = {
+    Bind: "BIND", CacheMount: "CACHE", Tmpfs: "TMPFS", Secret: "SECRET", Ssh: "SSH",
+}  # fmt: skip
+
+
+def numbered(plan: Plan) -> dict[Node, str]:
+    """The name of each node; an image of no files is none."""
+    nodes = [node for node in plan.nodes if not (isinstance(node, Base) and node.image is None)]
+    return {node: f"step{number}" for number, node in enumerate(nodes)}
+
+
+def steps(plan: Plan) -> list[Json]:
+    names = numbered(plan)
+    found = []
+    for node, name in names.items():
+        above = (node.parent, *node.origins) if isinstance(node, Step) else ()
+        inputs = [f"{names[each]}:0" for each in dict.fromkeys(above) if each in names]
+        found.append({"id": name, "op": {"Op": _operation(node)}, **({"inputs": inputs} if inputs else {})})
+    return found
+
+
+def sources(plan: Plan, name: str, text: bytes) -> Json:
+    """The Dockerfile, and the lines of each step."""
+    locations = {
+        step: {"locations": [{"ranges": [{"start": {"line": node.lines[0]}, "end": {"line": node.lines[1]}}]}]}
+        for node, step in numbered(plan).items()
+        if isinstance(node, (Step, Remote))
+    }
+    info = {"filename": name, "language": "Dockerfile", "data": base64.b64encode(text).decode()}
+    return {"locations": locations, "infos": [info]}
+
+
+def _operation(node: Node) -> Json:
+    match node:
+        case Base():
+            return {"source": {"identifier": f"docker-image://{node.ref}"}}
+        case Local():
+            return {"source": {"identifier": f"local://{node.source}"}}
+        case Remote():
+            return {"source": {"identifier": node.url}}
+        case Step():
+            return _work(node.work)
+
+
+def _work(work: Work) -> Json:
+    match work:
+        case RunStep():
+            meta = {
+                "args": list(work.args),
+                "env": [redacted(entry) for entry in work.env],
+                "cwd": work.cwd,
+                "user": work.user,
+            }
+            mounts = [{"dest": mount.target, "mountType": _KINDS[type(mount)]} for mount in work.mounts]
+            return {"exec": {"meta": meta, "mounts": mounts, "network": work.network}}
+        case CopyStep() if work.sources:
+            copies = [{"src": path, "dest": work.target} for source in work.sources for path in source.paths]
+            return {"file": {"actions": [{"Action": {"copy": each}} for each in copies]}}
+        case CopyStep():
+            return {"file": {"actions": [{"Action": {"mkdir": {"path": work.target, "makeParents": True}}}]}}
+        case Settings():
+            return {}

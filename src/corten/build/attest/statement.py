@@ -1,0 +1,45 @@
+"""In-toto statements (in-toto.io/Statement/v1): a predicate, and the digests of what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from corten.spec import purl
+from corten.spec.platform import Platform
+from corten.spec.reference import parse
+
+MEDIA_TYPE = "application/vnd.in-toto+json"
+_TYPE = "https://in-toto.io/Statement/v1"
+_UNNAMED = "_"
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """`type` is its address, `body` JSON, `file` its name where the result is a directory. `inline`: such a result is
+    to be without it."""
+
+    type: str
+    body: bytes
+    file: str
+    inline: bool = False
+
+
+def statement(predicate: Predicate, subjects: Sequence[tuple[str, str]]) -> bytes:
+    """`subjects` are names and digests (`sha256:...`)."""
+    named = [{"name": name, "digest": dict([digest.split(":", 1)])} for name, digest in subjects]
+    body = {"_type": _TYPE, "predicateType": predicate.type, "subject": named, "predicate": msgspec.Raw(predicate.body)}
+    return msgspec.json.encode(body)
+
+
+def of_image(names: Sequence[str], digest: str, platform: Platform) -> list[tuple[str, str]]:
+    """The subjects for an image with these names."""
+    named = [purl.of_image("docker", parse(name), platform) for name in names]
+    return [(name, digest) for name in named or [_UNNAMED]]
+
+
+def of_files(files: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The subjects for a directory, by path."""
+    return sorted(files.items())

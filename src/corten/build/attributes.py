@@ -1,0 +1,48 @@
+"""A build's request in the words of BuildKit's frontend dockerfile.v0: what provenance and the history of builds have
+of it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from corten.build.contract import BuildRequest
+
+FRONTEND = "dockerfile.v0"
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_OF_THE_SESSION = ("frontend.caps", "local-sessionid:", "sharedkey:", "requestid")
+
+
+def of(request: BuildRequest) -> dict[str, str]:
+    """As its client gave them, or made of the request's own fields. Addresses have no user and password."""
+    given = request.attributes or _made(request)
+    return {key: redacted(value) for key, value in sorted(given.items()) if not key.startswith(_OF_THE_SESSION)}
+
+
+def redacted(text: str) -> str:
+    """Addresses in it without their user and password."""
+    return _CREDENTIALS.sub("xxxxx@", text)
+
+
+def _made(request: BuildRequest) -> dict[str, str]:
+    given = {
+        "filename": request.dockerfile or "Dockerfile",
+        "target": request.target,
+        "platform": request.platform,
+        "context": request.remote,
+        "image-resolve-mode": "pull" if request.pull else "",
+        "no-cache": ",".join(request.no_cache_stages),
+        "force-network-mode": "" if request.network == "default" else request.network,
+        "add-hosts": ",".join(host.replace(":", "=", 1) for host in request.extra_hosts),
+    }
+    found = {key: value for key, value in given.items() if value}
+    found |= {"no-cache": ""} if request.no_cache else {}
+    for prefix, values in (("build-arg:", request.arguments), ("label:", request.labels)):
+        found |= {prefix + key: value for key, value in values.items()}
+    found |= {f"context:{key}": value for key, value in request.contexts.items()}
+    return found | {f"attest:{key}": value for key, value in request.attest.items()}
+
+
+def stripped(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Without the values of build arguments and labels."""
+    return {key: value for key, value in attributes.items() if not key.startswith(("build-arg:", "label:"))}
