@@ -36,7 +36,7 @@ async def told(dockerfile: str = _TEXT, given: dict[str, str] | None = None, ask
     planned = await build_plans.plan(dockerfile, **request)
     blob = Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", "sha256:" + "1" * 64, 5)
     state = State().over(Layer("diff", "tree", "content", 1, blob), 1, "", "x")
-    states = {node: state for node in planned.plan.nodes if isinstance(node, (Step, Base))}
+    states: dict[Node, State] = {node: state for node in planned.plan.nodes if isinstance(node, (Step, Base))}
     digests: dict[Node, str] = {node: "sha256:" + "2" * 64 for node in planned.plan.nodes if isinstance(node, Remote)}
     asked = BuildRequest(id="job", attributes=given or {}, **request)
     course = Course(
