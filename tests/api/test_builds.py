@@ -452,8 +452,9 @@ def _until(condition: Any) -> None:
 def test_the_cache_is_listed_and_pruned(http: Connection, daemon: Daemon) -> None:
     build(http, FILES, "t=made")
     status, usage = http.ask("GET", "/system/df")
-    rows = usage["BuildCache"]
+    *rows, past = usage["BuildCache"]
     assert status == 200 and len(rows) == 3
+    assert past["Type"] == "internal" and past["Size"] > 100  # the history
     first = next(row for row in rows if "RUN" in row["Description"])
     assert (first["Size"], first["Shared"], first["InUse"], first["UsageCount"]) == (6, True, False, 1)
     assert next(row for row in rows if "COPY" in row["Description"])["Parents"] == [first["ID"]]
@@ -474,7 +475,28 @@ def test_the_cache_is_listed_and_pruned(http: Connection, daemon: Daemon) -> Non
 
 def test_builder_size_of_older_clients(http: Connection) -> None:
     build(http, FILES)
-    assert http.ask("GET", "/v1.41/system/df")[1]["BuilderSize"] == 0  # an image has it all
+    past = http.ask("GET", "/system/df")[1]["BuildCache"][-1]["Size"]
+    assert http.ask("GET", "/v1.41/system/df")[1]["BuilderSize"] == past  # an image has all the rest
+
+
+def test_the_history_of_builds(http: Connection) -> None:
+    """A build that was done, and one that failed, with what they said; removed one by one."""
+    for one in http.ask("GET", "/build/history")[1]:  # of other tests
+        http.ask("DELETE", f"/build/history/{one['Ref']}")
+    build(http, FILES, "t=made&buildid=first&buildargs=" + quote('{"A": "http://u:s3cret@h"}'))
+    build(http, {"Dockerfile": "FROM test\nRUN exit 3\n"}, "buildid=second")
+    status, (second, first) = http.ask("GET", "/build/history")
+    assert (status, first["Ref"], first["State"], second["State"]) == (200, "first", "completed", "error")
+    assert first["Image"].startswith("sha256:") and first["Attributes"]["build-arg:A"] == "http://xxxxx@h"
+    assert first["Steps"]["Completed"] == first["Steps"]["Total"] > 3 and "code: 3" in second["Error"]
+    assert http.ask("GET", "/build/history/sec")[1] == second
+    said = http.ask("GET", "/build/history/second/logs")[1]
+    assert "RUN exit 3" in json.dumps(said)
+    assert http.ask("POST", "/build/history/first/pin")[0] == 204
+    assert http.ask("GET", "/build/history/first")[1]["Pinned"]
+    assert http.ask("DELETE", "/build/history/nothing")[0] == 404
+    assert http.ask("DELETE", "/build/history/second")[0] == 204
+    assert [each["Ref"] for each in http.ask("GET", "/build/history")[1]] == ["first"]
 
 
 def test_credentials_are_taken_from_the_header(http: Connection) -> None:

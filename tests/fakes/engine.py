@@ -17,6 +17,7 @@ from corten.build import policy
 from corten.build.builds import Builds
 from corten.build.contexts import Contexts
 from corten.build.contract import CopyStep, RunStep
+from corten.build.history.history import History
 from corten.build.outputs.contract import PlatformTree, Walk
 from corten.build.trees import Trees
 from corten.build.work.caches import CacheDirectory
@@ -86,6 +87,7 @@ class PlainEngine(Engine):
             Trees(root / "build" / "trees"),
             NoReader,
             policy.default(),
+            lambda: History(records, root / "build" / "history"),
             events.publish,
         )
         self.builds.recover()

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from corten.api import (
+    build_history,
     buildkit,
     builds,
     containers,
@@ -48,6 +49,7 @@ _TABLES = (
     distribution.ROUTES,
     buildkit.ROUTES,
     builds.ROUTES,
+    build_history.ROUTES,
 )
 _LAST_ANSWERS = 1.0  # seconds to write them, and as many for handlers that are cancelled
 _CANCELLATIONS = 10  # one can be lost: asyncio.wait_for drops it when what it waits for comes in the same moment

@@ -31,11 +31,12 @@ def traced(event: Event) -> Json:
         case Status():
             status: Json = {"id": event.id, "vertex": event.vertex, "current": event.current}
             status |= {"total": event.total} if event.total else {}
-            status |= {"timestamp": _time(time.time()), **_times(event.started, event.completed)}
+            status |= {"timestamp": _time(event.at or time.time()), **_times(event.started, event.completed)}
             return {"statuses": [status]}
         case Log():
             data = base64.b64encode(event.data).decode()
-            log = {"vertex": event.vertex, "stream": event.stream, "data": data, "timestamp": _time(time.time())}
+            at = _time(event.at or time.time())
+            log = {"vertex": event.vertex, "stream": event.stream, "data": data, "timestamp": at}
             return {"logs": [log]}
         case Warning():
             first, last = event.lines

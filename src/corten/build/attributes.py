@@ -14,8 +14,12 @@ _OF_THE_SESSION = ("frontend.caps", "local-sessionid:", "sharedkey:", "requestid
 
 
 def of(request: BuildRequest) -> dict[str, str]:
-    """As its client gave them, or made of the request's own fields. Addresses have no user and password."""
-    given = request.attributes or _made(request)
+    """As its client gave them, or made of the request's own fields, for others to see."""
+    return public(request.attributes or _made(request))
+
+
+def public(given: Mapping[str, str]) -> dict[str, str]:
+    """Without what is of the session alone; addresses have no user and password."""
     return {key: redacted(value) for key, value in sorted(given.items()) if not key.startswith(_OF_THE_SESSION)}
 
 

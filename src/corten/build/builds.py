@@ -6,8 +6,11 @@ import asyncio
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from corten.build import usage
 from corten.build.cache import Cache
 from corten.build.contexts import Contexts
 from corten.build.contract import BuildRequest, Client, Trace, Worker
@@ -25,6 +28,7 @@ from corten.store.leases import Lease
 if TYPE_CHECKING:
     from corten.build.building import Building
     from corten.build.definition import Definition
+    from corten.build.history.history import History
     from corten.build.result import Built
     from corten.spec.dockerfile.check_rules import Finding
 
@@ -33,8 +37,8 @@ OnEvent = Callable[[str, str, str, dict[str, str]], None]  # type, action, id, a
 
 class Builds:
     """`workers` makes a worker whose results are held by a lease, for a build with these entitlements; `reader` what
-    reads trees for outputs; `trees` keeps clients' directories, `policy` says what goes by itself. `recover` once at
-    the start, before images are collected; `close` at the end."""
+    reads trees for outputs; `trees` keeps clients' directories, `policy` says what goes by itself, `past` gives the
+    history of builds. `recover` once at the start, before images are collected; `close` at the end."""
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class Builds:
         trees: Trees,
         reader: Callable[[], TreeReader],
         policy: Policy,
+        past: Callable[[], History],
         on_event: OnEvent = lambda *event: None,
     ) -> None:
         self.contexts = contexts
@@ -55,6 +60,7 @@ class Builds:
         self._kept = Kept(images.store, cache, mounts, trees, policy)
         self._workers = workers
         self._reader = reader
+        self._past = past
         self._on_event = on_event
         self._parts = Parts(images.store, cache)
         self._running: dict[str, asyncio.Task[Built]] = {}
@@ -72,6 +78,13 @@ class Builds:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        if "history" in self.__dict__:
+            await self.history.close()
+
+    @cached_property
+    def history(self) -> History:
+        """The builds that were."""
+        return self._past()
 
     # ------------------------------------------------------------------------------------------------------- a build
 
@@ -84,7 +97,8 @@ class Builds:
         id = request.id or secrets.token_hex(16)
         if id in self._running:
             raise Conflict(f"a build with the id {id[:100]!r} is under way already")
-        task = self._running[id] = asyncio.create_task(self._image(request, client, trace, sink), name=f"build {id}")
+        work = self._image(replace(request, id=id), client, trace, sink)
+        task = self._running[id] = asyncio.create_task(work, name=f"build {id}")
         try:
             await _watched(task)
         finally:
@@ -101,7 +115,14 @@ class Builds:
             task.cancel()
 
     async def _image(self, request: BuildRequest, client: Client, trace: Trace, sink: Sink) -> Built:
-        return await self._building(request, client, trace).run(self._reader, sink)
+        if not request.recorded:
+            return await self._building(request, client, trace).run(self._reader, sink)
+        from corten.build import attributes
+
+        with self.history.recording(request.id, attributes.of(request), request.outputs, trace) as recording:
+            built = await self._building(request, client, recording.trace).run(self._reader, sink)
+            recording.made(built)
+            return built
 
     async def check(self, request: BuildRequest, client: Client, trace: Trace) -> tuple[Definition, Sequence[Finding]]:
         """What the Dockerfile's checks find. No step is done. Raises what `build` raises."""
@@ -123,6 +144,11 @@ class Builds:
     async def usage(self, filters: Filters | None = None) -> list[Json]:
         """Docker's rows of the build cache, those of steps first, newest use first. Walks the cache mounts."""
         return await self._kept.usage(filters or Filters())
+
+    def past_usage(self) -> list[Json]:
+        """The row of the history, when there is one: no prune removes it."""
+        past = self.history.all()
+        return [usage.history(self.history.bytes, past[-1].created, past[0].created)] if past else []
 
     async def prune(self, all: bool = False, filters: Filters | None = None, keep: int = 0) -> tuple[list[str], int]:
         """Remove what no build uses now: with `all` also what images have, and cache mounts, as far as `filters`

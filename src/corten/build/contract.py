@@ -78,6 +78,7 @@ class BuildRequest:
     attest: Mapping[str, str] = field(default_factory=dict)  # "sbom", "provenance" to what is asked of it
     attributes: Mapping[str, str] = field(default_factory=dict)  # as BuildKit's frontend has them; {}: what is above
     outputs: tuple[Asked, ...] = ()
+    recorded: bool = True  # in the history of builds; False: by who asks
     store: bool = True  # keep the result as an image, under `tags`, also when no output is the image store
 
 
@@ -141,7 +142,8 @@ class Vertex:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A row below a vertex: a layer that is downloaded, bytes of a context. `total` 0: unknown."""
+    """A row below a vertex: a layer that is downloaded, bytes of a context. `total` 0: unknown. `at` is when it was so,
+    seconds since the epoch, 0 is now."""
 
     id: str
     vertex: str
@@ -149,15 +151,17 @@ class Status:
     total: int = 0
     started: float = 0
     completed: float = 0
+    at: float = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Output of a step; `stream` is 1 or 2."""
+    """Output of a step; `stream` is 1 or 2, `at` as that of a `Status`."""
 
     vertex: str
     stream: int
     data: bytes
+    at: float = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,22 @@ def _row(id: str, kind: str, description: str, in_use: bool, size: int, used: fl
     }
 
 
+def history(bytes: int, created: float, used: float) -> Json:
+    """The same for the history of builds, which is removed record by record, and not by a prune."""
+    return {
+        "ID": "history",
+        "Parents": None,
+        "Type": "internal",
+        "Description": "history of builds",
+        "InUse": True,
+        "Shared": False,
+        "Size": bytes,
+        "CreatedAt": times.rfc3339(int(created * SECOND)),
+        "LastUsedAt": times.rfc3339(int(used * SECOND)),
+        "UsageCount": 1,
+    }
+
+
 def id_of_mount(directory: CacheDirectory) -> str:
     return directory.name.replace("/", "")[:25] + directory.name.partition("/")[2]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 
+from corten.build import attributes
 from corten.build.builds import Builds
 from corten.buildkit import failures
 from corten.buildkit.bridge import Bridge
 from corten.buildkit.jobs import Job, Jobs
+from corten.buildkit.requests import outputs_of
 from corten.buildkit.sessions import Sessions, check
 from corten.buildkit.trace import messages
 from corten.errors import CortenError, Invalid, Unsupported
@@ -60,13 +63,27 @@ class Control:
         request = m.SolveRequest.decode(await call.request())
         job = self._jobs.begin(request)
         try:
-            result = await self._result(job)
-            return m.SolveResponse(self._bridge.exported(job, result)).encode()
+            async with self._recorded(job):
+                answer = self._bridge.exported(job, await self._result(job))
+            return m.SolveResponse(answer).encode()
         except (CortenError, OSError) as error:
             raise failures.status(error, job.request.ref) from error
         finally:
             await self._bridge.end(job)
             self._jobs.end(job)
+
+    @asynccontextmanager
+    async def _recorded(self, job: Job) -> AsyncIterator[None]:
+        """A build in the history; not one by which a client only looks what there is, nor a check."""
+        request = job.request
+        if request.internal or "requestid" in request.attributes:
+            yield
+            return
+        given = attributes.public(request.attributes)
+        with self._builds.history.recording(request.ref, given, outputs_of(request), job.keep) as job.recording:
+            yield
+            for built in job.results.values():
+                job.recording.made(built)
 
     async def _result(self, job: Job) -> Result:
         request = job.request
@@ -80,9 +97,14 @@ class Control:
         return returned
 
     async def status(self, call: Call) -> None:
-        """Events from the first to the last."""
+        """Events from the first to the last, also of a build that was."""
         begin(call.stream)
-        job = await self._jobs.find(m.StatusRequest.decode(await call.request()).ref)
+        ref = m.StatusRequest.decode(await call.request()).ref
+        if (record := self._builds.history.ended(ref)) is not None:
+            for message in messages(await self._builds.history.events(record), ref):
+                await call.send(message.encode())
+            return
+        job = await self._jobs.find(ref)
         async for events in job.events():
             for message in messages(events, job.request.ref):
                 await call.send(message.encode())

@@ -15,6 +15,7 @@ from corten.buildkit.arrivals import WAIT, Arrivals
 from corten.buildkit.bridge import Bridge
 from corten.buildkit.client import SessionClient
 from corten.buildkit.control import Control
+from corten.buildkit.history import HistoryFace
 from corten.buildkit.jobs import Jobs
 from corten.buildkit.outputs import SessionSink
 from corten.buildkit.sessions import Sessions
@@ -37,6 +38,7 @@ class Faces:
         jobs = Jobs()
         self._bridge = Bridge(builds, self._sessions, self._trees, jobs)
         self._control = Control(builds, self._sessions, jobs, self._bridge)
+        self._history = HistoryFace(builds)
         self._uploads: Arrivals[Upload] = Arrivals("upload", _UPLOADS)
 
     async def session(self, fd: int, early: bytes, headers: Sequence[tuple[str, str]]) -> None:
@@ -46,7 +48,7 @@ class Faces:
     async def grpc(self, fd: int, early: bytes) -> None:
         """POST /grpc, behind its answer: until the connection ends. `fd` is closed."""
         ended = asyncio.Event()
-        serving = Serving({**self._control.functions(), **self._bridge.functions()})
+        serving = Serving({**self._control.functions(), **self._bridge.functions(), **self._history.functions()})
         try:
             channel = await over_socket(
                 fd, early, Connection(client=False, window=_WINDOW), serving.on_stream, ended.set

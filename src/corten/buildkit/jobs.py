@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corten.build.contract import ClassicText, Event, Log
+from corten.build.history.history import Recording
 from corten.build.result import Built
 from corten.buildkit.arrivals import Arrivals
 from corten.spec.protobuf.control import RpcStatus, SolveRequest
@@ -19,11 +20,12 @@ _LOGS = 16 << 20  # bytes of output that are kept for a Status
 
 @dataclass(slots=True)
 class Job:
-    """`returned` is what the client has made of it: a result, or an error."""
+    """`returned` is what the client has made of it: a result, or an error. `recording` is its place in the history."""
 
     request: SolveRequest
     returned: asyncio.Future[Result | RpcStatus]
     results: dict[str, Built] = field(default_factory=dict)  # by the id that the client knows it by
+    recording: Recording | None = None
     ended: bool = False
     building: set[asyncio.Future[Any]] = field(default_factory=set)
     _events: list[Event] = field(default_factory=list)
@@ -31,6 +33,13 @@ class Job:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def trace(self, event: Event) -> None:
+        if self.recording is not None:
+            self.recording.trace(event)
+        else:
+            self.keep(event)
+
+    def keep(self, event: Event) -> None:
+        """For a Status."""
         if isinstance(event, ClassicText):
             return
         if isinstance(event, Log):

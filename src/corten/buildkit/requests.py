@@ -61,7 +61,7 @@ def asked(
         target=attributes.get("target", ""),
         arguments=_below(attributes, "build-arg:"),
         labels=_below(attributes, "label:"),
-        outputs=_outputs(solve),
+        outputs=outputs_of(solve),
         platform=attributes.get("platform", ""),
         pull=attributes.get("image-resolve-mode") == "pull",
         no_cache=no_cache == "",
@@ -72,12 +72,15 @@ def asked(
         contexts=_contexts(attributes, inputs),
         cache_imports=_cache_imports(attributes),
         cache_exports=tuple(Asked(each.type, each.attributes) for each in solve.cache.exports) if solve.cache else (),
+        attest=_below(attributes, "attest:"),
+        attributes=attributes,
+        recorded=False,
     )
     sessions = _below(attributes, "local-sessionid:")
     return BuildAsked(request, {key: value for key, value in names.items() if value}, sessions, upload)
 
 
-def _outputs(solve: SolveRequest) -> tuple[Asked, ...]:
+def outputs_of(solve: SolveRequest) -> tuple[Asked, ...]:
     if solve.exporters:
         return tuple(Asked(each.type, each.attributes) for each in solve.exporters)
     return (Asked(solve.exporter, solve.exporter_attributes),) if solve.exporter else ()

@@ -46,12 +46,13 @@ def _add(found: m.StatusResponse, event: Event, job: str) -> None:
                 )
             )
         case Status():
-            now, times = _time(time.time()), (_time(event.started), _time(event.completed))
+            now, times = _time(event.at or time.time()), (_time(event.started), _time(event.completed))
             found.statuses.append(
                 m.VertexStatus(event.id, digest_in(job, event.vertex), "", event.current, event.total, now, *times)
             )
         case Log():
-            found.logs.append(m.VertexLog(digest_in(job, event.vertex), _time(time.time()), event.stream, event.data))
+            at = _time(event.at or time.time())
+            found.logs.append(m.VertexLog(digest_in(job, event.vertex), at, event.stream, event.data))
         case Warning():
             found.warnings.append(
                 m.VertexWarning(

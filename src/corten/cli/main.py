@@ -80,7 +80,7 @@ def _dispatch(flags: Flags) -> int:
     path, rest = words[0], words[1:]
     if path == "help":
         return _help(" ".join(rest))
-    if path in table.GROUPS:
+    while path in table.GROUPS:
         if not rest or rest[0] in ("--help", "-h"):
             return _help(path)
         path, rest = f"{path} {rest[0]}", rest[1:]

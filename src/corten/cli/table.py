@@ -37,6 +37,10 @@ rmi | rmi, image rm, image remove | Remove images
 tag | tag, image tag | Give an image another name
 build | build, image build, builder build | Make an image of a Dockerfile
 builder_du | builder du | Show what builds left to be used again
+builder_history_inspect | builder history inspect | Show everything known about builds
+builder_history_logs | builder history logs | Show what a build said
+builder_history_ls | builder history ls, builder history list | List the builds that were
+builder_history_rm | builder history rm, builder history remove | Remove builds from the history
 builder_prune | builder prune | Remove what builds left to be used again
 container_prune | container prune | Remove stopped containers
 commit | commit, container commit | Make an image of a container
@@ -77,6 +81,7 @@ registry_gc | registry gc | Free what nothing in a registry needs
 
 GROUPS = {
     "builder": "Manage what builds left",
+    "builder history": "Manage the history of builds",
     "container": "Manage containers",
     "image": "Manage images",
     "network": "Manage networks",

@@ -42,7 +42,7 @@ def refuse(path: str) -> int:
 
 def _program(global_flags: Sequence[Flag]) -> str:
     plain = sorted((entry.paths[0], entry.short) for entry in table.entries() if " " not in entry.paths[0])
-    groups = [(name, short) for name, short in table.GROUPS.items() if _members(name)]
+    groups = [(name, short) for name, short in table.GROUPS.items() if " " not in name and _members(name)]
     return "\n".join(
         [
             "Usage:  corten [OPTIONS] COMMAND",
@@ -74,7 +74,7 @@ def _members(group: str) -> list[tuple[str, str]]:
     for entry in table.entries():
         spelling = next((path for path in entry.paths if path.startswith(f"{group} ")), None)
         if spelling is not None:
-            found[spelling.split(" ", 1)[1]] = entry.short
+            found[spelling.removeprefix(f"{group} ")] = entry.short
     return sorted(found.items())
 
 

@@ -32,3 +32,24 @@ def usage(client: Client) -> list[Json]:
     answer: Json = client.call("GET", "/system/df", {"type": "build-cache"})
     rows: list[Json] = answer.get("BuildCache") or []
     return rows
+
+
+def history(client: Client) -> list[Json]:
+    """The builds that were, newest first (an addition of Corten's, as what follows: see the engine's
+    api.build_history)."""
+    answer: list[Json] = client.call("GET", "/build/history")
+    return answer
+
+
+def inspect(client: Client, ref: str) -> bytes:
+    """One of them, as the daemon wrote it. `ref` may be the unique start of a reference."""
+    return client.raw("GET", f"/build/history/{quote(ref)}")
+
+
+def logs(client: Client, ref: str) -> Answer:
+    """What it said: a stream of events as `build` has it."""
+    return client.stream("GET", f"/build/history/{quote(ref)}/logs")
+
+
+def remove(client: Client, ref: str) -> None:
+    client.call("DELETE", f"/build/history/{quote(ref)}")

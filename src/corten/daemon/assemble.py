@@ -66,6 +66,7 @@ from corten.tasks.trees import launcher_trees
 from corten.tasks.workers import LauncherWorkers
 
 if TYPE_CHECKING:
+    from corten.build.history.history import History
     from corten.snapshots.copying import Copying
 
 log = logging.getLogger("cortend")
@@ -225,7 +226,15 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
     contexts = Contexts(config.data_root / "build" / "contexts", unpacking, spread.mkdir)
     collecting = build_policy.parse(config.builder)
     kept = Trees(config.data_root / "build" / "trees", lambda: collecting.most(_disk(config.data_root)))
-    builds = Builds(images, cache, work.worker, contexts, work.caches, kept, work.reader, collecting, events.publish)
+
+    def history() -> History:
+        from corten.build.history.history import History  # loaded with the first build
+
+        return History(records, config.data_root / "build" / "history")
+
+    builds = Builds(
+        images, cache, work.worker, contexts, work.caches, kept, work.reader, collecting, history, events.publish
+    )
     builds.recover()
 
     @once

@@ -254,11 +254,11 @@ _DETAILS = 512 << 10  # Go's clients take 16 MiB of headers
 _PLAIN = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
-def begin(stream: Stream) -> None:
+def begin(stream: Stream, metadata: Sequence[Header] = ()) -> None:
     """Send the answer's headers, once."""
     if not stream.begun_answer:
         stream.begun_answer = True
-        stream.head([(":status", "200"), ("content-type", _TYPE)])
+        stream.head([(":status", "200"), ("content-type", _TYPE), *metadata])
 
 
 def status_code(error: errors.CortenError) -> int:

@@ -234,3 +234,72 @@ class Capability(Message):
 
     id: Annotated[str, 1] = ""
     enabled: Annotated[bool, 2] = False
+
+
+# ------------------------------------------------------------------------------------------------------------- history
+
+STARTED, COMPLETE, DELETED = 0, 1, 2  # BuildHistoryEventType
+
+
+@dataclass(slots=True)
+class Descriptor(Message):
+    media_type: Annotated[str, 1] = ""
+    digest: Annotated[str, 2] = ""
+    size: Annotated[int, 3] = 0
+    annotations: Annotated[dict[str, str], 5] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class NumberedResult(Message):
+    """An entry of the map `BuildResultInfo.results`: the number of an output, and what it is."""
+
+    number: Annotated[int, 1] = 0
+    descriptor: Annotated[Descriptor | None, 2] = None
+
+
+@dataclass(slots=True)
+class BuildResultInfo(Message):
+    attestations: Annotated[list[Descriptor], 2] = field(default_factory=list)
+    results: Annotated[list[NumberedResult], 3] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class BuildHistoryRecord(Message):
+    ref: Annotated[str, 1] = ""
+    frontend: Annotated[str, 2] = ""
+    attributes: Annotated[dict[str, str], 3] = field(default_factory=dict)
+    exporters: Annotated[list[Exporter], 4] = field(default_factory=list)
+    error: Annotated[RpcStatus | None, 5] = None
+    created: Annotated[Timestamp | None, 6] = None
+    completed: Annotated[Timestamp | None, 7] = None
+    answer: Annotated[dict[str, str], 9] = field(default_factory=dict)
+    result: Annotated[BuildResultInfo | None, 10] = None
+    generation: Annotated[int, 12] = 0
+    pinned: Annotated[bool, 14] = False
+    cached: Annotated[int, 15] = 0
+    total: Annotated[int, 16] = 0
+    done: Annotated[int, 17] = 0
+    warnings: Annotated[int, 19] = 0
+
+
+@dataclass(slots=True)
+class BuildHistoryRequest(Message):
+    active_only: Annotated[bool, 1] = False
+    ref: Annotated[str, 2] = ""
+    early_exit: Annotated[bool, 3] = False
+    filters: Annotated[list[str], 4] = field(default_factory=list)
+    limit: Annotated[int, 5] = 0
+
+
+@dataclass(slots=True)
+class BuildHistoryEvent(Message):
+    type: Annotated[int, 1] = STARTED
+    record: Annotated[BuildHistoryRecord | None, 2] = None
+
+
+@dataclass(slots=True)
+class UpdateBuildHistoryRequest(Message):
+    ref: Annotated[str, 1] = ""
+    pinned: Annotated[bool, 2] = False
+    delete: Annotated[bool, 3] = False
+    finalize: Annotated[bool, 4] = False

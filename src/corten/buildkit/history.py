@@ -1,0 +1,103 @@
+"""The history of builds as BuildKit's clients ask for it: Control.ListenBuildHistory, UpdateBuildHistory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from corten.aio.sources import closing
+from corten.build.builds import Builds
+from corten.build.history.record import BuildRecord
+from corten.build.history.record import Output as Asked
+from corten.errors import NotFound
+from corten.http2.grpc import CANCELLED, UNKNOWN, Call, Function, begin
+from corten.spec.docker import times
+from corten.spec.protobuf import control as m
+from corten.units.durations import SECOND
+
+_PREFIX = "/moby.buildkit.v1.Control/"
+_NOW = "buildkit-current-timestamp"
+_TYPES = {"started": m.STARTED, "complete": m.COMPLETE, "deleted": m.DELETED}
+
+
+class HistoryFace:
+    """One for the daemon."""
+
+    def __init__(self, builds: Builds) -> None:
+        self._builds = builds
+
+    def functions(self) -> dict[str, Function]:
+        return {_PREFIX + "ListenBuildHistory": self.listen, _PREFIX + "UpdateBuildHistory": self.update}
+
+    async def listen(self, call: Call) -> None:
+        """What there is, newest first, and without `early_exit` what changes from then on. Filters are the client's:
+        it looks at what comes once more."""
+        request = m.BuildHistoryRequest.decode(await call.request())
+        begin(call.stream, [(_NOW, times.rfc3339(time.time_ns()))])
+        async with closing(self._builds.history.listen()) as changes:
+            for record in self._chosen(request):
+                kind = m.COMPLETE if record.completed else m.STARTED
+                await call.send(m.BuildHistoryEvent(kind, shown(record)).encode())
+            if request.early_exit:
+                return
+            async for change, record in changes:
+                if request.ref in ("", record.ref):
+                    await call.send(m.BuildHistoryEvent(_TYPES[change], shown(record)).encode())
+
+    def _chosen(self, request: m.BuildHistoryRequest) -> Iterator[BuildRecord]:
+        left = request.limit if request.limit > 0 else len(self._builds.history.all())
+        for record in self._builds.history.all():
+            if left and request.ref in ("", record.ref) and not (request.active_only and record.completed):
+                left -= 1
+                yield record
+
+    async def update(self, call: Call) -> bytes:
+        """Finalizing changes nothing: a record is whole when its build has ended. Raises NotFound, Conflict."""
+        request = m.UpdateBuildHistoryRequest.decode(await call.request())
+        history = self._builds.history
+        record = history.find(request.ref)
+        if record.ref != request.ref:
+            raise NotFound(f"no build {request.ref[:100]!r} is in the history")
+        if request.delete:
+            history.remove(record)
+        elif not request.finalize:
+            history.pin(record, request.pinned)
+        return b""
+
+
+def shown(record: BuildRecord) -> m.BuildHistoryRecord:
+    code = CANCELLED if record.state == "canceled" else UNKNOWN
+    return m.BuildHistoryRecord(
+        ref=record.ref,
+        frontend=record.frontend,
+        attributes=record.attributes,
+        exporters=[_exporter(each) for each in record.outputs],
+        error=m.RpcStatus(code, record.error) if record.error else None,
+        created=_time(record.created),
+        completed=_time(record.completed) if record.completed else None,
+        answer=record.answer,
+        result=_result(record),
+        generation=record.generation,
+        pinned=record.pinned,
+        cached=record.cached,
+        total=record.total,
+        done=record.done,
+        warnings=record.warnings,
+    )
+
+
+def _exporter(output: Asked) -> m.Exporter:
+    return m.Exporter(output.type, output.attributes)
+
+
+def _result(record: BuildRecord) -> m.BuildResultInfo | None:
+    if record.result is None:
+        return None
+    found = record.result
+    return m.BuildResultInfo(
+        results=[m.NumberedResult(0, m.Descriptor(found.media_type, found.digest, found.size, found.annotations))]
+    )
+
+
+def _time(seconds: float) -> m.Timestamp:
+    return m.Timestamp(*divmod(int(seconds * SECOND), SECOND))
