@@ -132,6 +132,9 @@ class NoReader:
     def walk(self, trees: Sequence[PlatformTree], epoch: int | None) -> AbstractAsyncContextManager[Walk]:
         raise Unsupported("this engine cannot read trees of images")
 
+    async def digests(self, top: str | None) -> dict[str, str]:
+        raise Unsupported("this engine cannot read trees of images")
+
 
 class NoMounts:
     """These builds have no cache mounts."""

@@ -74,6 +74,7 @@ def shown(record: BuildRecord) -> Json:
         "Warnings": record.warnings,
         "Error": record.error,
         "Image": record.image,
+        "Digest": record.result.digest if record.result is not None else "",
         "Answer": record.answer,
         "Pinned": record.pinned,
         "LogBytes": record.bytes,

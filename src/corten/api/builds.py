@@ -257,6 +257,7 @@ def asked(call: Call, classic: bool) -> BuildRequest:
         network=call.text("networkmode") or "default",
         extra_hosts=_hosts(call),
         limits=_limits(call),
+        attest=_table(call, "attest"),
         classic=classic,
         squash=call.flag("squash"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +10,9 @@ from dataclasses import replace
 from corten.aio.threads import DISK, run_uncancelled
 from corten.build import result as results
 from corten.build import variables
+from corten.build.attest import options as attest
+from corten.build.attest.attested import attested
+from corten.build.attest.provenance import Course
 from corten.build.bases import Bases
 from corten.build.cache_images import cache_images
 from corten.build.classic import ClassicStream
@@ -59,6 +63,8 @@ class Building:
         self._client = client
         self._trace = trace
         self._platform = platforms.runnable(request.platform) if request.platform else platforms.host()
+        self._attest = attest.read(request.attest)
+        self._began = time.time()
 
     async def run(self, reader: Callable[[], TreeReader], sink: Sink) -> Built:
         """See `Builds.build`."""
@@ -111,12 +117,13 @@ class Building:
         if isinstance(trace, ClassicStream):
             trace.begin()
         downloads = Downloads(self._contexts, self._images.download)
+        worker = self._workers(lease, ("network.host",) if request.network == "host" else ())
         try:
             solver = Solver(
                 planned.plan,
                 self._client,
                 downloads,
-                self._workers(lease, ("network.host",) if request.network == "host" else ()),
+                worker,
                 self._parts,
                 lease,
                 trace,
@@ -128,21 +135,28 @@ class Building:
             states = await solver.run()
         finally:
             await downloads.close()
-        return solver, results.result(planned.plan, states, self._platform, variables.epoch(request.arguments))
+        found = results.result(planned.plan, states, self._platform, variables.epoch(request.arguments))
+        if self._attest.any:
+            dockerfile, times = (definition.name, definition.text), (self._began, time.time())
+            course = Course(request, planned.plan, states, downloads.digests, *dockerfile, *times)
+            found = await attested(found, self._attest, course, worker, trace)
+        return solver, found
 
     async def _deliver(self, found: Result, outputs: Mapping[int, Output], delivery: Outputs) -> Built:
         """All outputs, and the image store, where it is to be one and was not asked for."""
-        plain, store = Form(epoch=found.epoch), self._request.store
+        plain, store = Form(epoch=found.epoch, inline=True), self._request.store
         if not outputs and store:
             outputs = {0: ImageOutput(plain, self._request.tags)}
         answer = await delivery.deliver(found, outputs)
-        content = await delivery.content(found, plain)
+        content = delivery.kept or await delivery.content(found, plain, ())
         kept = bool(delivery.stored)
         if store and not kept:
             await delivery.keep(content)
         config = content.images[0].config.digest
         id, digest = delivery.stored or answer.get(CONFIG, config), content.root.digest
-        return Built(id, digest, content.documents[config], answer, kept)
+        root = content.root if delivery.kept is not None else None
+        predicates = tuple(each for image in found.images for each in image.predicates)
+        return Built(id, digest, content.documents[config], answer, kept, root, predicates)
 
 
 def _refuse(request: BuildRequest) -> None:

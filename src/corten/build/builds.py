@@ -19,8 +19,9 @@ from corten.build.outputs.contract import NO_SINK, Sink, TreeReader
 from corten.build.parts import Parts
 from corten.build.policy import Policy
 from corten.build.trees import Trees
-from corten.errors import Conflict, Failed, NotFound
+from corten.errors import Conflict, Failed, Invalid, NotFound
 from corten.images.images import Images
+from corten.spec import digest as digests
 from corten.spec.docker.filters import Filters
 from corten.spec.json import Json
 from corten.store.leases import Lease
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from corten.build.result import Built
     from corten.spec.dockerfile.check_rules import Finding
 
+_DOCUMENT = 64 << 20  # bytes
 OnEvent = Callable[[str, str, str, dict[str, str]], None]  # type, action, id, attributes
 
 
@@ -133,6 +135,18 @@ class Builds:
 
         return Building(self._images, self._parts, self.contexts, self._workers, request, client, trace)
 
+    def document(self, digest: str) -> bytes:
+        """A manifest, an index or a configuration of an image, or what was attested of a build. Blocks on the disk.
+        Raises NotFound, Invalid for what is larger."""
+        if (attached := self.history.attached(digest)) is not None:
+            return attached
+        blobs = self._images.store.blobs
+        if not digests.is_digest(digest) or not blobs.has(digest):
+            raise NotFound(f"content {digest[:100]}: not found")
+        if (size := blobs.size(digest)) > _DOCUMENT:
+            raise Invalid(f"content {digest} has {size} bytes: {_DOCUMENT} are read at most")
+        return blobs.read(digest, _DOCUMENT)
+
     async def discard(self, image: str) -> None:
         """Remove an image that was made by a build, unless it has a name or is in use."""
         if not any(self._images.store.records.names().get(image, ())):
@@ -148,7 +162,7 @@ class Builds:
     def past_usage(self) -> list[Json]:
         """The row of the history, when there is one: no prune removes it."""
         past = self.history.all()
-        return [usage.history(self.history.bytes, past[-1].created, past[0].created)] if past else []
+        return [usage.history(self.history.size, past[-1].created, past[0].created)] if past else []
 
     async def prune(self, all: bool = False, filters: Filters | None = None, keep: int = 0) -> tuple[list[str], int]:
         """Remove what no build uses now: with `all` also what images have, and cache mounts, as far as `filters`

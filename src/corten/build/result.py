@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from corten.build.graph import COPIED, Node, Plan
-from corten.build.outputs.contract import Made, Result
+from corten.build.outputs.contract import Made, Predicate, Result
 from corten.build.solver import State
 from corten.spec.docker import times
 from corten.spec.image_config import History, ImageConfig, RootFS
+from corten.spec.oci_image import Descriptor
 from corten.spec.platform import Platform
 from corten.units.durations import SECOND
 
@@ -18,13 +19,15 @@ from corten.units.durations import SECOND
 class Built:
     """The end of a build. `id` is its image's, `digest` that of manifest or index, `config` the configuration as a
     document; `answer` is what the client is told of its outputs. `stored`: an output was the image store, so it is
-    to stay there."""
+    to stay there, and `root` is its manifest or index. `predicates` are what was attested."""
 
     id: str
     digest: str
     config: bytes
     answer: Mapping[str, str]
     stored: bool
+    root: Descriptor | None = None
+    predicates: tuple[Predicate, ...] = ()
 
 
 def document(plan: Plan, states: dict[Node, State], platform: Platform, epoch: int | None) -> ImageConfig:

@@ -39,7 +39,8 @@ _FRONTEND_CAPABILITIES = (
     "gateway.solve.metadata gateway.evaluate gateway.evaluate.dedup"
 ).split()
 _LLB_CAPABILITIES = (
-    "source.image source.local source.local.followpaths file.base constraints platform meta.base exporter.multiple"
+    "source.image source.local source.local.followpaths file.base constraints platform meta.base exporter.multiple "
+    "exporter.image.attestations"
 ).split()
 _RESULTS = 100  # of one job
 

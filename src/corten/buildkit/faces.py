@@ -14,6 +14,7 @@ from corten.build.outputs.contract import Sink
 from corten.buildkit.arrivals import WAIT, Arrivals
 from corten.buildkit.bridge import Bridge
 from corten.buildkit.client import SessionClient
+from corten.buildkit.content import ContentFace
 from corten.buildkit.control import Control
 from corten.buildkit.history import HistoryFace
 from corten.buildkit.jobs import Jobs
@@ -39,6 +40,7 @@ class Faces:
         self._bridge = Bridge(builds, self._sessions, self._trees, jobs)
         self._control = Control(builds, self._sessions, jobs, self._bridge)
         self._history = HistoryFace(builds)
+        self._content = ContentFace(builds)
         self._uploads: Arrivals[Upload] = Arrivals("upload", _UPLOADS)
 
     async def session(self, fd: int, early: bytes, headers: Sequence[tuple[str, str]]) -> None:
@@ -48,7 +50,8 @@ class Faces:
     async def grpc(self, fd: int, early: bytes) -> None:
         """POST /grpc, behind its answer: until the connection ends. `fd` is closed."""
         ended = asyncio.Event()
-        serving = Serving({**self._control.functions(), **self._bridge.functions(), **self._history.functions()})
+        parts = (self._control, self._bridge, self._history, self._content)
+        serving = Serving({name: function for part in parts for name, function in part.functions().items()})
         try:
             channel = await over_socket(
                 fd, early, Connection(client=False, window=_WINDOW), serving.on_stream, ended.set

@@ -16,6 +16,7 @@ from corten.spec.protobuf import control as m
 from corten.units.durations import SECOND
 
 _PREFIX = "/moby.buildkit.v1.Control/"
+_MEDIA_TYPE, _KIND = "application/vnd.in-toto+json", "in-toto.io/predicate-type"
 _NOW = "buildkit-current-timestamp"
 _TYPES = {"started": m.STARTED, "complete": m.COMPLETE, "deleted": m.DELETED}
 
@@ -91,12 +92,10 @@ def _exporter(output: Asked) -> m.Exporter:
 
 
 def _result(record: BuildRecord) -> m.BuildResultInfo | None:
-    if record.result is None:
-        return None
+    attached = [m.Descriptor(_MEDIA_TYPE, each.digest, each.size, {_KIND: each.type}) for each in record.attached]
     found = record.result
-    return m.BuildResultInfo(
-        results=[m.NumberedResult(0, m.Descriptor(found.media_type, found.digest, found.size, found.annotations))]
-    )
+    made = [m.NumberedResult(0, m.Descriptor(found.media_type, found.digest, found.size))] if found else []
+    return m.BuildResultInfo(attached, made) if attached or made else None
 
 
 def _time(seconds: float) -> m.Timestamp:

@@ -6,7 +6,7 @@ import base64
 import os
 
 from corten.cli import credentials as stored
-from corten.cli.errors import CommandError
+from corten.cli.errors import CommandError, UsageError
 from corten.cli.output import err
 from corten.client import quickjson
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from corten.cli.userconfig import UserConfig
     from corten.spec.dockerfile.ignore import Patterns
 
+_KINDS = ("sbom", "provenance")  # of attestations
+_SWITCHES = {"true": "", "1": "", "false": "disabled=true", "0": "disabled=true"}
 _NAME, _IGNORE = "Dockerfile", ".dockerignore"
 _BLOCK = 1 << 18
 _HEAD = 512  # bytes that say whether a stream is an archive
@@ -137,6 +139,8 @@ def query(session: Session, flags: Flags) -> list[tuple[str, str]]:
     pairs += [("buildargs", quickjson.dumps(arguments))] if arguments else []
     labels = flags.pairs("label")
     pairs += [("labels", quickjson.dumps(labels))] if labels else []
+    attested = _attested(flags)
+    pairs += [("attest", quickjson.dumps(attested))] if attested else []
     stages = flags.many("no-cache-filter")
     pairs += [("nocachefilter", quickjson.dumps(stages))] if stages else []
     for name, key in (("target", "target"), ("platform", "platform"), ("network", "networkmode")):
@@ -146,6 +150,19 @@ def query(session: Session, flags: Flags) -> list[tuple[str, str]]:
     for name, key in (("no-cache", "nocache"), ("pull", "pull")):
         pairs += [(key, "1")] if flags.on(name) else []
     return pairs
+
+
+def _attested(flags: Flags) -> dict[str, str]:
+    """By kind, what --attest, --sbom and --provenance ask for. Raises UsageError."""
+    given = [*flags.many("attest"), *(f"type={kind},{flags.text(kind)}" for kind in _KINDS if flags.text(kind))]
+    found = {}
+    for text in given:
+        fields = [_SWITCHES.get(field.lower(), field) for field in text.split(",")]
+        kind = next((field.removeprefix("type=") for field in fields if field.startswith("type=")), "")
+        if kind not in _KINDS:
+            raise UsageError(f"invalid attestation {text}: want type=sbom or type=provenance")
+        found[kind] = ",".join(field for field in fields if field and not field.startswith("type="))
+    return found
 
 
 def _arguments(session: Session, given: list[str]) -> dict[str, str]:

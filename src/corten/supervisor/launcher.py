@@ -55,6 +55,7 @@ _HELPERS = {  # these end with the request's own socket
     "step copy": ("corten.supervisor.copies", "copy"),
     "output tar": ("corten.supervisor.outputs", "tar"),
     "output send": ("corten.supervisor.outputs", "send"),
+    "output digests": ("corten.supervisor.digests", "files"),
     "step packages": ("corten.supervisor.packages", "packages"),
     "tree look": ("corten.supervisor.trees", "look"),
     "tree fetch": ("corten.supervisor.trees", "fetch"),

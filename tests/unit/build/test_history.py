@@ -12,12 +12,13 @@ from corten.build.contract import Event, Log, Status, Vertex, Warning
 from corten.build.history import history as module
 from corten.build.history.history import KIND, History
 from corten.build.history.log import BuildLog, events
-from corten.build.outputs.contract import Asked
+from corten.build.outputs.contract import Asked, Predicate
 from corten.build.result import Built
 from corten.errors import Conflict, Failed, Invalid, NotFound, Unavailable
 from fakes.table import MemoryTable
 
-DONE = Built("sha256:id", "sha256:digest", b"{}", {"image.name": "app"}, True)
+ATTESTED = (Predicate("slsa", b"{}", "provenance.json"), Predicate("huge", b"x" * (5 << 20), "sbom.spdx.json"))
+DONE = Built("sha256:id", "sha256:digest", b"{}", {"image.name": "app"}, True, None, ATTESTED)
 
 
 class World:
@@ -68,8 +69,13 @@ async def test_a_build_is_there_for_the_next_daemon(world: World) -> None:
     assert (record.ref, record.state, record.image) == ("r1", "completed", "sha256:id")
     assert (record.total, record.done, record.cached, record.warnings) == (2, 2, 1, 1)
     assert record.attributes == {"target": "t"} and record.answer == {"image.name": "app"}
-    assert record.outputs[0].type == "image" and record.bytes == world.history.bytes > 0
+    assert record.outputs[0].type == "image" and record.bytes == world.history.size > 0
     assert await world.history.events(record) == [event for event in SAID if event != SAID[4]]
+    (attached,) = record.attached  # the other one is too large
+    assert attached.type == "slsa" and world.history.attached(attached.digest) == b"{}"
+    assert world.history.attached("sha256:other") is None
+    world.history.remove(record)
+    assert not list(world.root.iterdir())
 
 
 async def test_what_ended_a_build(world: World) -> None:
@@ -113,8 +119,8 @@ async def test_bounds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [record.ref for record in world.history.all()] == ["r4", "r3", "first"]
     with pytest.raises(Conflict, match="pinned"):
         world.history.pin(world.history.find("r4"), True)
-    assert len(list(world.root.iterdir())) == 3 == len(world.table.list(KIND))
-    monkeypatch.setattr(module, "_BYTES", world.history.bytes + 10)
+    assert len(list(world.root.iterdir())) == 6 == 2 * len(world.table.list(KIND))
+    monkeypatch.setattr(module, "_BYTES", world.history.size + 10)
     world.build("r5", *SAID)
     await world.history.close()
     assert [record.ref for record in world.history.all()] == ["r5", "r4", "first"]
@@ -136,7 +142,7 @@ async def test_finding_and_removing(world: World) -> None:
     world.history.remove(world.history.find("abc2"))
     assert world.history.find("ab").ref == "abc1"
     await world.history.close()
-    assert [path.name for path in world.root.iterdir()] == [world.history.find("abc1").file]
+    assert {path.stem for path in world.root.iterdir()} == {world.history.find("abc1").file}
 
 
 async def test_a_reference_that_comes_again(world: World) -> None:

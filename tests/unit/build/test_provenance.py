@@ -14,6 +14,7 @@ from corten.build.attest import options, statement
 from corten.build.attest.provenance import Course, predicate
 from corten.build.contract import BuildRequest, Layer
 from corten.build.graph import Base, Node, Remote, Step
+from corten.build.outputs.contract import Predicate
 from corten.build.solver import State
 from corten.errors import Invalid
 from corten.spec import platform as platforms
@@ -31,7 +32,7 @@ COPY . /src/
 _PRIVATE = ("hidden-value", "s3cret", "hidden-label")
 
 
-async def told(dockerfile: str = _TEXT, given: dict[str, str] | None = None, ask: str = "", **request: Any) -> Any:
+async def said(dockerfile: str = _TEXT, given: dict[str, str] | None = None, ask: str = "", **request: Any) -> Any:
     """The predicate of a build of this Dockerfile."""
     planned = await build_plans.plan(dockerfile, **request)
     blob = Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", "sha256:" + "1" * 64, 5)
@@ -48,7 +49,7 @@ async def told(dockerfile: str = _TEXT, given: dict[str, str] | None = None, ask
 
 
 async def test_every_input_has_its_digest() -> None:
-    found = await told()
+    found = await said()
     definition, details = found["buildDefinition"], found["runDetails"]
     image, file = definition["resolvedDependencies"]
     assert image == {"uri": "pkg:oci/busybox@latest?platform=linux%2Famd64", "digest": {"sha256": "3" * 64}}
@@ -65,7 +66,7 @@ async def test_every_input_has_its_digest() -> None:
 
 
 async def test_max_has_the_steps_and_the_dockerfile() -> None:
-    found = await told(arguments={"KEY": "hidden-value"})
+    found = await said(arguments={"KEY": "hidden-value"})
     steps = found["buildDefinition"]["internalParameters"]["buildConfig"]["llbDefinition"]
     assert [step["id"] for step in steps] == [f"step{number}" for number in range(len(steps))]
     named = {step["id"] for step in steps}
@@ -85,7 +86,7 @@ async def test_max_has_the_steps_and_the_dockerfile() -> None:
 
 async def test_min_has_no_values() -> None:
     asked: dict[str, Any] = {"arguments": {"KEY": "hidden-value"}, "labels": {"a": "hidden-label"}, "target": "base"}
-    found = await told(ask="mode=min,builder-id=https://b.example/1,reproducible=true", **asked)
+    found = await said(ask="mode=min,builder-id=https://b.example/1,reproducible=true", **asked)
     text = json.dumps(found)
     assert not [word for word in _PRIVATE if word in text] and "make" not in text and "token" not in text
     assert found["buildDefinition"]["externalParameters"]["request"]["args"] == {"target": "base"}
@@ -99,7 +100,7 @@ async def test_passwords_in_addresses_are_never_there() -> None:
     given = {"build-arg:HTTP_PROXY": proxy, "vcs:source": "https://s3cret@example.com/r.git", "vcs:revision": "abc"}
     given |= {"frontend.caps": "x", "attest:provenance": "", "image-resolve-mode": "local"}
     dockerfile = "FROM busybox\nARG HTTP_PROXY\nRUN --mount=type=secret,id=a true\n"
-    found = await told(dockerfile, given, arguments={"HTTP_PROXY": proxy})
+    found = await said(dockerfile, given, arguments={"HTTP_PROXY": proxy})
     assert "s3cret" not in json.dumps(found)
     metadata = found["runDetails"]["metadata"]["buildkit_metadata"]
     assert metadata["vcs"] == {"source": "https://xxxxx@example.com/r.git", "revision": "abc"}
@@ -109,14 +110,14 @@ async def test_passwords_in_addresses_are_never_there() -> None:
 
 async def test_hermetic_builds() -> None:
     text = "FROM busybox\nRUN --network=none true\n"
-    closed = await told(text, text=text.encode())
+    closed = await said(text, text=text.encode())
     assert closed["runDetails"]["metadata"]["buildkit_hermetic"] is True
-    opened = await told("FROM busybox\nRUN true\n", text=b"x")
+    opened = await said("FROM busybox\nRUN true\n", text=b"x")
     assert opened["runDetails"]["metadata"]["buildkit_hermetic"] is False
 
 
 async def test_the_older_version() -> None:
-    found = await told(ask="version=v0.2", arguments={"KEY": "hidden-value"})
+    found = await said(ask="version=v0.2", arguments={"KEY": "hidden-value"})
     assert found["buildType"] == "https://mobyproject.org/buildkit@v1"
     assert [each["uri"] for each in found["materials"]][1] == "https://example.com/a.tar"
     assert found["invocation"]["configSource"] == {"entryPoint": "Dockerfile"}
@@ -146,7 +147,7 @@ def test_what_is_asked_for() -> None:
 
 def test_a_statement() -> None:
     subjects = statement.of_image(["docker.io/library/app:1"], "sha256:ab", platforms.Platform("linux", "amd64"))
-    body = json.loads(statement.statement(statement.Predicate("T", b'{"a": 1}', "x"), subjects))
+    body = json.loads(statement.statement(Predicate("T", b'{"a": 1}', "x"), subjects))
     assert body == {
         "_type": "https://in-toto.io/Statement/v1",
         "predicateType": "T",

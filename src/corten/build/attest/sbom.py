@@ -83,7 +83,7 @@ def _id(package: Package) -> str:
 
 
 def _supplier(text: str) -> str:
-    """Whether it is a person is not told by what package managers write."""
+    """Package managers do not say whether it is one of many."""
     name, _, address = text.partition("<")
     if not name.strip():
         return spdx.NO_ASSERTION

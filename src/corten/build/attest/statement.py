@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
+from corten.build.outputs.contract import Predicate
 from corten.spec import purl
 from corten.spec.platform import Platform
 from corten.spec.reference import parse
@@ -14,17 +14,6 @@ from corten.spec.reference import parse
 MEDIA_TYPE = "application/vnd.in-toto+json"
 _TYPE = "https://in-toto.io/Statement/v1"
 _UNNAMED = "_"
-
-
-@dataclass(frozen=True, slots=True)
-class Predicate:
-    """`type` is its address, `body` JSON, `file` its name where the result is a directory. `inline`: such a result is
-    to be without it."""
-
-    type: str
-    body: bytes
-    file: str
-    inline: bool = False
 
 
 def statement(predicate: Predicate, subjects: Sequence[tuple[str, str]]) -> bytes:

@@ -4,7 +4,8 @@ with history.recording(ref, attributes, outputs, trace) as recording:      # `tr
     ... recording.trace(event) ...
     recording.made(built)
 
-<root>/HEX    what a build said; HEX is a name of ours: a client's never is one of a file
+<root>/HEX      what a build said; HEX is a name of ours: a client's never is one of a file
+<root>/HEX.N    what was attested of its result
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from corten.aio.threads import to_disk_thread
 from corten.build import attributes as frontend
 from corten.build.contract import Event, Trace
 from corten.build.history.log import BuildLog, events
-from corten.build.history.record import BuildRecord, Output, why
+from corten.build.history.record import Attached, Blob, BuildRecord, Output, why
 from corten.build.outputs.contract import Asked
 from corten.errors import Conflict, CortenError, Invalid, NotFound, Unavailable
+from corten.spec import digest as digests
 from corten.store.table import Table
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ _PINNED = 50
 _BYTES = 64 << 20  # of all logs
 _AGE = 30 * 86400.0  # seconds
 _ERROR = 64 << 10  # characters of an error
+_ATTACHED = 4 << 20  # bytes of what is attached once
 _TEXTS = 256 << 10  # characters of a record's attributes
 _BEHIND = 1000  # events that a listener may be behind
 _SHOWN = 100
@@ -57,6 +60,7 @@ class Recording:
 
     def __init__(self, record: BuildRecord, onwards: Trace) -> None:
         self.record = record
+        self.attached: list[bytes] = []
         self.log = BuildLog()
         self._onwards = onwards
 
@@ -69,6 +73,11 @@ class Recording:
     def made(self, built: Built) -> None:
         """What came of it."""
         self.record.image, self.record.answer = built.id, dict(built.answer)
+        if (root := built.root) is not None:
+            self.record.result = Blob(root.media_type, root.digest, root.size)
+        kept = [each for each in built.predicates if len(each.body) <= _ATTACHED]
+        self.attached = [each.body for each in kept]
+        self.record.attached = [Attached(each.type, digests.of(each.body), len(each.body)) for each in kept]
 
 
 class History:
@@ -98,7 +107,7 @@ class History:
                 self._put(record)
         known = {record.file for record in self._records.values()}
         for path in self._root.iterdir() if self._root.is_dir() else ():
-            if path.name not in known:
+            if path.name.partition(".")[0] not in known:
                 path.unlink()
 
     async def close(self) -> None:
@@ -144,22 +153,22 @@ class History:
         return self._running[ref]
 
     def _end(self, recording: Recording, error: str) -> None:
-        record, data = recording.record, recording.log.encoded()
-        record.error, record.completed, record.bytes = error[:_ERROR], time.time(), len(data)
+        record, data = recording.record, [recording.log.encoded(), *recording.attached]
+        record.error, record.completed, record.bytes = error[:_ERROR], time.time(), sum(map(len, data))
         del self._running[record.ref]
         task = asyncio.get_running_loop().create_task(self._save(record, data), name="build history")
         self._saving.add(task)
         task.add_done_callback(self._saving.discard)
         self._say(("complete", record))
 
-    async def _save(self, record: BuildRecord, data: bytes) -> None:
+    async def _save(self, record: BuildRecord, data: Sequence[bytes]) -> None:
         try:
-            await to_disk_thread(_written, self._root / record.file, data)
+            await to_disk_thread(_written, self._paths(record), data)
         except OSError as error:  # a full disk, say
             record.bytes = 0
             log.warning("what build %s said is not kept: %s", record.ref[:_SHOWN], error)
         if self._records.get(record.ref) is not record:  # forgotten meanwhile
-            (self._root / record.file).unlink(missing_ok=True)
+            self._unlink(record)
             return
         self._put(record)
         try:
@@ -178,7 +187,7 @@ class History:
         """What is too many, too much or too old, the oldest first."""
         free = sorted(self._complete(pinned=False), key=lambda record: record.created)
         now = time.time()
-        while free and (len(self._records) > _MOST or self.bytes > _BYTES or now - free[0].completed > _AGE):
+        while free and (len(self._records) > _MOST or self.size > _BYTES or now - free[0].completed > _AGE):
             self._forget(free.pop(0))
 
     def _complete(self, pinned: bool) -> list[BuildRecord]:
@@ -187,14 +196,23 @@ class History:
     def _forget(self, record: BuildRecord) -> None:
         del self._records[record.ref]
         self._table.delete(KIND, record.file)
-        (self._root / record.file).unlink(missing_ok=True)
+        self._unlink(record)
         self._say(("deleted", record))
+
+    def _paths(self, record: BuildRecord) -> list[Path]:
+        """Of the log, and of what is attached."""
+        names = [record.file, *(f"{record.file}.{number}" for number in range(len(record.attached)))]
+        return [self._root / name for name in names]
+
+    def _unlink(self, record: BuildRecord) -> None:
+        for path in self._paths(record):
+            path.unlink(missing_ok=True)
 
     # ------------------------------------------------------------------------------------------------------- looking
 
     @property
-    def bytes(self) -> int:
-        """Of all logs."""
+    def size(self) -> int:
+        """Bytes of all logs, and of what is attached."""
         return sum(record.bytes for record in self._records.values())
 
     def all(self) -> list[BuildRecord]:
@@ -223,10 +241,17 @@ class History:
         waiting = [task for task in self._saving if running is None]
         if waiting:
             await asyncio.wait(waiting)
-        data = (
-            running.log.encoded() if running is not None else await asyncio.to_thread(_read, self._root / record.file)
-        )
+        path = self._paths(record)[0]
+        data = running.log.encoded() if running is not None else await asyncio.to_thread(_read, path)
         return await asyncio.to_thread(lambda: list(events(data)))
+
+    def attached(self, digest: str) -> bytes | None:
+        """What was attested of some build, by its digest; None when there is none. Blocks on the disk."""
+        for record in list(self._records.values()):
+            for each, path in zip(record.attached, self._paths(record)[1:]):
+                if each.digest == digest:
+                    return _read(path) or None
+        return None
 
     # ------------------------------------------------------------------------------------------------------ changing
 
@@ -274,14 +299,15 @@ def _bounded(attributes: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _written(path: Path, data: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    with open(part, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(path)
+def _written(paths: Sequence[Path], data: Sequence[bytes]) -> None:
+    paths[0].parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path, body in zip(paths, data):
+        part = path.with_name(f"{path.name}.part")
+        with open(part, "xb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(path)
 
 
 def _read(path: Path) -> bytes:

@@ -21,18 +21,25 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class Blob(msgspec.Struct, frozen=True):
-    """Something in the image store that the build has made."""
+    """A manifest or an index of the image store."""
 
     media_type: str
     digest: str
     size: int
-    annotations: dict[str, str] = {}
+
+
+class Attached(msgspec.Struct, frozen=True):
+    """What was attested: a predicate, kept beside the log."""
+
+    type: str
+    digest: str
+    size: int
 
 
 class BuildRecord(msgspec.Struct, kw_only=True):
     """`ref` is the client's name of it, `attributes` are BuildKit's (`corten.build.attributes`), without what is
-    private. Times are seconds since the epoch; `completed` 0 is not yet. `answer` is what the client was told of its
-    outputs. `file` is the name of its log, which has `bytes`."""
+    private. Times are seconds since the epoch; `completed` 0 is not yet. `answer` is what was answered of its
+    outputs. `file` is the name of its log, and begins those of what is attached; `bytes` are those of all."""
 
     ref: str
     frontend: str
@@ -44,7 +51,7 @@ class BuildRecord(msgspec.Struct, kw_only=True):
     answer: dict[str, str] = {}
     image: str = ""
     result: Blob | None = None
-    attestations: list[Blob] = []
+    attached: list[Attached] = []
     total: int = 0
     done: int = 0
     cached: int = 0

@@ -22,7 +22,7 @@ _CREATED = "org.opencontainers.image.created"
 
 async def deliver(output: ArchiveOutput, number: int, found: Content, blobs: Blobs, sink: Sink) -> dict[str, str]:
     """Its answer. The layers are leased by the caller. Raises what the sink does; Invalid for an index for Docker."""
-    if output.docker and len(found.images) > 1:
+    if output.docker and found.root.media_type in oci_image.INDEXES:
         raise Invalid("docker exporter does not currently support exporting manifest lists")
     answer = answers.of(found, output.form, output.names)
     if output.tar:
@@ -78,7 +78,7 @@ class StoredContent:
     def descriptors(self) -> Sequence[Descriptor]:
         found = self._found
         images = [part for image in found.images for part in (image.config, image.manifest)]
-        return list({each.digest: each for each in (*found.layers, *images, found.root)}.values())
+        return list({each.digest: each for each in (*found.layers, *images, *found.attached, found.root)}.values())
 
     async def pieces(self, blob: Descriptor) -> AsyncIterator[bytes]:
         if blob.digest in self._found.documents:

@@ -46,6 +46,17 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Predicate:
+    """What is attested of an image. `type` is its address, `body` JSON, `file` its name where the result is a
+    directory. `inline`: such a result is to be without it, and everything else that is no image."""
+
+    type: str
+    body: bytes
+    file: str
+    inline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Made:
     """The image of one platform. `document` is its configuration as the build has made it, `layers` are blobs of the
     store, lowest first, of which the first `inherited` are the base image's; `top` is the name of its tree, None when
@@ -57,6 +68,7 @@ class Made:
     top: str | None
     inherited: int = 0
     cache: str = ""
+    predicates: tuple[Predicate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +92,13 @@ class Written:
 @dataclass(frozen=True, slots=True)
 class Content:
     """`root` is a manifest or an index. `documents` are by digest, each behind those that it names; `layers` are blobs
-    of the store, each once."""
+    of the store, each once. `attached` are those of the documents that attest something, in the same order."""
 
     root: Descriptor
     images: tuple[Written, ...]
     documents: Mapping[str, bytes]
     layers: tuple[Descriptor, ...]
+    attached: tuple[Descriptor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +144,9 @@ class TreeReader(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
 
     def walk(self, trees: Sequence[PlatformTree], epoch: int | None) -> AbstractAsyncContextManager[Walk]: ...
+
+    async def digests(self, top: str | None) -> dict[str, str]:
+        """Of the regular files of a tree (None: there are none), by path."""
 
 
 @dataclass(frozen=True, slots=True)

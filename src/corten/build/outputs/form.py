@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from corten.build.exchange.config import INLINE
+from corten.build.outputs import attestations
 from corten.build.outputs.contract import Content, Made, Result, Written
 from corten.build.outputs.options import Annotation, Form, annotated
 from corten.errors import Invalid
@@ -35,17 +36,22 @@ class Recoded(Protocol):
     async def layers(self, image: Made, form: Form) -> Sequence[Layer]: ...
 
 
-async def content(result: Result, form: Form, recoded: Recoded) -> Content:
-    """Raises Invalid for an image that cannot be: more layers than may lie upon another."""
+async def content(result: Result, form: Form, recoded: Recoded, names: Sequence[str] = ()) -> Content:
+    """`names` are those that it gets. Raises Invalid for an image that cannot be: more layers than may lie upon
+    another, attestations among Docker's media types."""
     written, documents, layers = list[Written](), dict[str, bytes](), dict[str, Descriptor]()
     for image in result.images:
         one = await _image(image, form, recoded, documents)
         written.append(one)
         layers.update((layer.digest, layer) for layer in one.made.layers)
-    root = written[0].manifest
-    if result.index or len(written) > 1:
-        root = _index(written, form, documents)
-    return Content(root, tuple(written), documents, tuple(layers.values()))
+    attested = await attestations.written(written, form, names)
+    root, attached = written[0].manifest, list[Descriptor]()
+    for each in attested:
+        documents.update(each.documents)
+        attached += each.blobs
+    if result.index or len(written) > 1 or attested:
+        root = _index(written, [each.entry for each in attested], form, documents)
+    return Content(root, tuple(written), documents, tuple(layers.values()), tuple(attached))
 
 
 async def _image(image: Made, form: Form, recoded: Recoded, documents: dict[str, bytes]) -> Written:
@@ -63,9 +69,9 @@ async def _image(image: Made, form: Form, recoded: Recoded, documents: dict[str,
     return Written(replace(image, document=document, layers=layers), config, manifest)
 
 
-def _index(written: Sequence[Written], form: Form, documents: dict[str, bytes]) -> Descriptor:
+def _index(written: Sequence[Written], attested: Sequence[Json], form: Form, documents: dict[str, bytes]) -> Descriptor:
     kind = oci_image.DOCKER_LIST if form.docker else oci_image.OCI_INDEX
-    entries = [entry(each, form.annotations) for each in written]
+    entries = [*(entry(each, form.annotations) for each in written), *attested]
     named = annotated(form.annotations, "index")
     return _document(oci_image.render_index(entries, kind, named), kind, documents)
 

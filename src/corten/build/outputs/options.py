@@ -16,10 +16,10 @@ _TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false"
 _ANNOTATION = re.compile(r"annotation(?:-([a-z]+(?:-descriptor)?))?(?:\[([A-Za-z0-9_/.-]+)\])?\.(\S+)\Z")
 _LEVELS = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 _KINDS = {"gzip": 9, "zstd": 22, "uncompressed": 0}  # the highest level of each
-# What changes nothing here: attestations have attributes of their own, trees are always unpacked, and an image's id is
-# its configuration's digest whatever is preferred.
+# What changes nothing here: attestations are always written down as images, trees are always unpacked, and an image's
+# id is its configuration's digest whatever is preferred.
 _OTHERS = frozenset(
-    "attestation-inline buildinfo buildinfo-attrs context danging-name-empty-only dangling-name-prefix dest "
+    "buildinfo buildinfo-attrs context danging-name-empty-only dangling-name-prefix dest "
     "name-canonical oci-artifact prefer-image-digest prefer-nondist-layers unpack".split()
 )
 
@@ -47,13 +47,15 @@ class Annotation:
 @dataclass(frozen=True, slots=True)
 class Form:
     """How an image is written down. `docker`: Docker's media types instead of OCI's. `compression` None: layers as they
-    are. `rewrite`: files of layers that were made by the build are not younger than `epoch` (seconds)."""
+    are. `rewrite`: files of layers that were made by the build are not younger than `epoch` (seconds).
+    `inline`: with the attestations that are for images alone."""
 
     docker: bool = False
     compression: Compression | None = None
     epoch: int | None = None
     rewrite: bool = False
     annotations: tuple[Annotation, ...] = ()
+    inline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ def _image(attributes: Attributes, epoch: int | None, registry: bool) -> ImageOu
     by_digest = attributes.flag("push-by-digest")
     insecure = attributes.flag("registry.insecure") if "registry.insecure" in attributes.rest else None
     output = ImageOutput(
-        form=_form(attributes, epoch, docker=False),
+        form=_form(attributes, epoch, docker=False, inline=True),
         names=tuple(_named(name, by_digest) for name in _names(attributes.text("name"))),
         store=attributes.flag("store", default=True),
         push=attributes.flag("push", default=registry),
@@ -201,7 +203,7 @@ def _named(name: str, by_digest: bool) -> str:
 # ---------------------------------------------------------------------------------------------------------------- form
 
 
-def _form(attributes: Attributes, epoch: int | None, docker: bool) -> Form:
+def _form(attributes: Attributes, epoch: int | None, docker: bool, inline: bool = False) -> Form:
     compression = compression_of(attributes)
     zstd = compression is not None and compression.kind == "zstd"
     oci = attributes.flag("oci-mediatypes", default=zstd or not docker)
@@ -210,7 +212,8 @@ def _form(attributes: Attributes, epoch: int | None, docker: bool) -> Form:
     rewrite = attributes.flag("rewrite-timestamp")
     if rewrite and epoch is None:
         raise Invalid("rewrite-timestamp needs a time: --build-arg SOURCE_DATE_EPOCH=SECONDS or source-date-epoch")
-    return Form(not oci, compression, epoch, rewrite, _annotations(attributes.rest))
+    inline = attributes.flag("attestation-inline", default=inline)
+    return Form(not oci, compression, epoch, rewrite, _annotations(attributes.rest), inline)
 
 
 def compression_of(attributes: Attributes) -> Compression | None:

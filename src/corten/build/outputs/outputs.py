@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from corten.aio.tasks import together
@@ -23,7 +23,7 @@ _NAMES = {"oci": "exporting to oci image format", "docker": "exporting to docker
 
 class Outputs:
     """`lease` holds the result's layers and trees, and what is made here besides. `stored` is the id of an image that
-    was put into the store, "" without."""
+    was put into the store, "" without, and `kept` its content."""
 
     def __init__(
         self, images: Images, reader: TreeReader, client: Client, sink: Sink, trace: Trace, lease: Lease
@@ -36,6 +36,7 @@ class Outputs:
         self._lease = lease
         self._recoding = Recoding(images.store.blobs, lease)
         self.stored = ""
+        self.kept: Content | None = None
 
     async def deliver(self, result: Result, outputs: Mapping[int, Output]) -> dict[str, str]:
         """Do them all. What the client is told, where they say the same the last one's.
@@ -46,15 +47,15 @@ class Outputs:
         found = await together(self._one(result, number, each) for number, each in outputs.items())
         return {key: value for answer in found for key, value in answer.items()}
 
-    async def content(self, result: Result, form: Form) -> Content:
-        """The result written down, its layers leased."""
-        found = await forms.content(result, form, self._recoding)
+    async def content(self, result: Result, form: Form, names: Sequence[str]) -> Content:
+        """The result written down, its layers leased. `names` are those that it gets."""
+        found = await forms.content(result, form, self._recoding, names)
         self._lease.add("blob", *(layer.digest for layer in found.layers))
         return found
 
     async def keep(self, found: Content) -> None:
         """In the image store, without a name."""
-        self.stored = await store.store(self._images.store, found, (), self._lease)
+        self.stored, self.kept = await store.store(self._images.store, found, (), self._lease), found
 
     async def _one(self, result: Result, number: int, output: Output) -> dict[str, str]:
         match output:
@@ -67,10 +68,11 @@ class Outputs:
 
     async def _image(self, result: Result, number: int, output: ImageOutput) -> dict[str, str]:
         async with vertex(self._trace, digest("export", number), "exporting to image") as row:
-            found, id = await self._written(result, output.form, row.digest), ""
+            found, id = await self._written(result, output, row.digest), ""
             if output.store:
                 names = () if output.by_digest else output.names
                 self.stored = id = await store.store(self._images.store, found, names, self._lease)
+                self.kept = found
                 for text in (f"writing image {id}", *(f"naming to {name}" for name in names)):
                     with status(self._trace, text, row.digest):
                         pass
@@ -84,7 +86,7 @@ class Outputs:
     async def _archive(self, result: Result, number: int, output: ArchiveOutput) -> dict[str, str]:
         name = _NAMES["docker" if output.docker else "oci"]
         async with vertex(self._trace, digest("export", number), name) as row:
-            found = await self._written(result, output.form, row.digest)
+            found = await self._written(result, output, row.digest)
             with status(self._trace, "sending tarball", row.digest):
                 return await archives.deliver(output, number, found, self._images.store.blobs, self._sink)
 
@@ -94,6 +96,6 @@ class Outputs:
             with status(self._trace, "sending tarball" if output.tar else "copying files", row.digest):
                 return await trees.deliver(output, number, result, self._reader, self._sink)
 
-    async def _written(self, result: Result, form: Form, vertex: str) -> Content:
+    async def _written(self, result: Result, output: ImageOutput | ArchiveOutput, vertex: str) -> Content:
         with status(self._trace, "exporting layers", vertex):
-            return await self.content(result, form)
+            return await self.content(result, output.form, output.names)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
+import msgspec
+
 from corten.build.contract import StageTree
 from corten.build.outputs.contract import PlatformTree, Walk
 from corten.build.work.rooms import Rooms, view_of
+from corten.errors import Invalid
 from corten.spec.json import Json
+
+_SUBJECTS = 64 << 20  # bytes of the names of files, with their digests
 
 
 class Reader:
@@ -32,6 +38,18 @@ class Reader:
             async with self._rooms.steps.asked(request, [extra]) as asked:
                 yield asked
 
+    async def digests(self, top: str | None) -> dict[str, str]:
+        if top is None:
+            return {}
+        request = {"do": "output digests", "tree": view_of(self._rooms, StageTree(top)).entry()}
+        data = bytearray()
+        async with self._rooms.steps.stream(request, []) as streamed:
+            async for piece in streamed.pieces():
+                data += piece
+                if len(data) > _SUBJECTS:
+                    raise Invalid(f"the files of the result are too many to be named: more than {_SUBJECTS} bytes")
+        return await asyncio.to_thread(_digests, bytes(data))
+
     def _request(self, do: str, trees: Sequence[PlatformTree], epoch: int | None) -> Json:
         return {"do": do, "epoch": epoch, "trees": [self._entry(each) for each in trees]}
 
@@ -39,6 +57,11 @@ class Reader:
         mount = view_of(self._rooms, StageTree(tree.top)).entry() if tree.top is not None else None
         extra = [(each.name, len(each.data)) for each in tree.extra]
         return {"mount": mount, "directory": tree.directory, "extra": extra}
+
+
+def _digests(data: bytes) -> dict[str, str]:
+    lines = (msgspec.json.decode(line, type=tuple[str, str]) for line in data.splitlines())
+    return {path: f"sha256:{value}" for path, value in lines}
 
 
 @contextmanager

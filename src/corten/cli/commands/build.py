@@ -55,6 +55,7 @@ COMMAND = Command(
     "Make an image of a Dockerfile",
     (
         flag("add-host", HOSTS, "Add a host for RUN (NAME:ADDRESS)"),
+        flag("attest", LIST, "What to attest of the image (type=sbom; type=provenance,mode=min)"),
         flag("build-arg", LIST, "Set a variable of the Dockerfile (NAME=VALUE, or NAME for ours)"),
         flag("file", STRING, "The Dockerfile (PATH/Dockerfile without this; - is standard input)", "f"),
         flag("iidfile", STRING, "Write the image's ID to a file"),
@@ -65,8 +66,10 @@ COMMAND = Command(
         flag("no-cache-filter", LIST, "Do not use what was made before of these stages"),
         flag("platform", STRING, "Platform of the image (os/arch/variant)"),
         flag("progress", STRING, "How progress is shown: auto, plain, tty, rawjson or quiet", default="auto"),
+        flag("provenance", STRING, "How the image was made, beside it: true, false, or mode=min or max"),
         flag("pull", BOOL, "Ask the registry for newer base images"),
         flag("quiet", BOOL, "Show only the image's ID", "q"),
+        flag("sbom", STRING, "Which packages are in the image, beside it: true or false"),
         flag("shm-size", BYTES, "Size of /dev/shm in each RUN"),
         flag("tag", LIST, "Name the image (NAME:TAG)", "t"),
         flag("target", STRING, "The stage to make"),

@@ -303,3 +303,35 @@ class UpdateBuildHistoryRequest(Message):
     pinned: Annotated[bool, 2] = False
     delete: Annotated[bool, 3] = False
     finalize: Annotated[bool, 4] = False
+
+
+# ------------------------------------------------------------------------------------ containerd.services.content.v1
+
+
+@dataclass(slots=True)
+class ContentInfo(Message):
+    digest: Annotated[str, 1] = ""
+    size: Annotated[int, 2] = 0
+
+
+@dataclass(slots=True)
+class InfoRequestOfContent(Message):
+    digest: Annotated[str, 1] = ""
+
+
+@dataclass(slots=True)
+class InfoResponseOfContent(Message):
+    info: Annotated[ContentInfo | None, 1] = None
+
+
+@dataclass(slots=True)
+class ReadContentRequest(Message):
+    digest: Annotated[str, 1] = ""
+    offset: Annotated[int, 2] = 0
+    size: Annotated[int, 3] = 0
+
+
+@dataclass(slots=True)
+class ReadContentResponse(Message):
+    offset: Annotated[int, 1] = 0
+    data: Annotated[bytes, 2] = b""
