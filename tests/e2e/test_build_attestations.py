@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import spdx_check
-from e2e.test_build_history import corten, history
+from e2e.test_build_history import corten, history, remove_builds
 from e2e.test_build_sessions import Builder, builder, run
 from e2e_parts.cortend import IMAGE, Cortend
 from registry_parts.own import own_process
@@ -48,11 +48,7 @@ def buildx(daemon: Cortend, tmp_path: Path) -> Builder:
 @pytest.fixture(autouse=True)
 def no_builds_left(daemon: Cortend) -> Iterator[None]:
     yield
-    daemon.remove_everything()
-    for image in daemon.get("/images/json?all=1"):
-        if not any(name.startswith(IMAGE) for name in image["RepoTags"] or ()):
-            daemon.ask("DELETE", f"/images/{image['Id']}?force=1")
-    assert daemon.ask("POST", "/build/prune?all=1")[0] == 200
+    remove_builds(daemon)
 
 
 class Layout:
@@ -136,6 +132,10 @@ def test_what_buildx_asks_for_by_itself(buildx: Builder, daemon: Cortend, files:
     assert [each["Type"] for each in shown["Attachments"]].count(SLSA) == 1 and shown["Materials"]
     text = history(buildx, "inspect", "attachment", "--type", SLSA, one["Ref"]).out
     assert "hidden-value" not in text and json.loads(text)["buildDefinition"]
+    told = json.loads(metadata.read_text())["buildx.build.provenance"]
+    assert told["materials"] and "hidden-value" not in metadata.read_text()
+    attest(buildx, files, "-t", "max", "--metadata-file", str(metadata))
+    assert json.loads(metadata.read_text())["buildx.build.provenance"]["materials"] == told["materials"]
     buildx("--provenance=false", "--build-arg", "KEY=hidden-value", "-t", "plain", str(files))
     assert daemon.get("/images/plain/json")["Id"] == daemon.get("/images/made/json")["Id"]
 

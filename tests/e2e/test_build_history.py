@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,9 +29,20 @@ def files(daemon: Cortend, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(daemon: Cortend) -> None:
+def no_builds_left(daemon: Cortend) -> Iterator[None]:
     for one in daemon.get("/build/history"):
         assert daemon.ask("DELETE", f"/build/history/{one['Ref']}")[0] == 204
+    yield
+    remove_builds(daemon)
+
+
+def remove_builds(daemon: Cortend) -> None:
+    """What builds have made, and what they left to be used again."""
+    daemon.remove_everything()
+    for image in daemon.get("/images/json?all=1"):
+        if not any(name.startswith(IMAGE) for name in image["RepoTags"] or ()):
+            daemon.ask("DELETE", f"/images/{image['Id']}?force=1")
+    assert daemon.ask("POST", "/build/prune?all=1")[0] == 200
 
 
 def corten(daemon: Cortend, *arguments: str, code: int = 0) -> Done:

@@ -81,7 +81,7 @@ class Builds:
         if tasks:
             await asyncio.wait(tasks)
         if "history" in self.__dict__:
-            await self.history.close()
+            await self.history.settled()
 
     @cached_property
     def history(self) -> History:
@@ -135,17 +135,17 @@ class Builds:
 
         return Building(self._images, self._parts, self.contexts, self._workers, request, client, trace)
 
-    def document(self, digest: str) -> bytes:
-        """A manifest, an index or a configuration of an image, or what was attested of a build. Blocks on the disk.
-        Raises NotFound, Invalid for what is larger."""
-        if (attached := self.history.attached(digest)) is not None:
+    async def document(self, digest: str) -> bytes:
+        """A manifest, an index or a configuration of an image, or what was attested of a build. Raises NotFound,
+        Invalid for what is larger."""
+        if (attached := await self.history.attached(digest)) is not None:
             return attached
         blobs = self._images.store.blobs
         if not digests.is_digest(digest) or not blobs.has(digest):
             raise NotFound(f"content {digest[:100]}: not found")
         if (size := blobs.size(digest)) > _DOCUMENT:
             raise Invalid(f"content {digest} has {size} bytes: {_DOCUMENT} are read at most")
-        return blobs.read(digest, _DOCUMENT)
+        return await asyncio.to_thread(blobs.read, digest, _DOCUMENT)
 
     async def discard(self, image: str) -> None:
         """Remove an image that was made by a build, unless it has a name or is in use."""

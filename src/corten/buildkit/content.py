@@ -3,8 +3,6 @@ attestations. Layers are an image's, and are had by its registry or an archive."
 
 from __future__ import annotations
 
-import asyncio
-
 from corten.build.builds import Builds
 from corten.errors import Invalid
 from corten.http2.grpc import Call, Function, begin
@@ -26,13 +24,13 @@ class ContentFace:
     async def info(self, call: Call) -> bytes:
         """Raises NotFound, Invalid."""
         digest = m.InfoRequestOfContent.decode(await call.request()).digest
-        data = await asyncio.to_thread(self._builds.document, digest)
+        data = await self._builds.document(digest)
         return m.InfoResponseOfContent(m.ContentInfo(digest, len(data))).encode()
 
     async def read(self, call: Call) -> None:
         """From `offset`, `size` bytes or all. Raises NotFound, Invalid."""
         request = m.ReadContentRequest.decode(await call.request())
-        data = await asyncio.to_thread(self._builds.document, request.digest)
+        data = await self._builds.document(request.digest)
         if not 0 <= request.offset <= len(data) or request.size < 0:
             raise Invalid(f"offset {request.offset} is outside of the {len(data)} bytes of {request.digest[:100]}")
         end = min(len(data), request.offset + request.size) if request.size else len(data)

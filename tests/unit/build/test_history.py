@@ -40,7 +40,7 @@ class World:
 
     async def again(self) -> History:
         """As the next daemon finds it."""
-        await self.history.close()
+        await self.history.settled()
         self.history = History(self.table, self.root)
         return self.history
 
@@ -72,8 +72,8 @@ async def test_a_build_is_there_for_the_next_daemon(world: World) -> None:
     assert record.outputs[0].type == "image" and record.bytes == world.history.size > 0
     assert await world.history.events(record) == [event for event in SAID if event != SAID[4]]
     (attached,) = record.attached  # the other one is too large
-    assert attached.type == "slsa" and world.history.attached(attached.digest) == b"{}"
-    assert world.history.attached("sha256:other") is None
+    assert attached.type == "slsa" and await world.history.attached(attached.digest) == b"{}"
+    assert await world.history.attached("sha256:other") is None
     world.history.remove(record)
     assert not list(world.root.iterdir())
 
@@ -97,12 +97,12 @@ async def test_a_daemon_that_was_killed(world: World) -> None:
     assert record.state == "error" and "daemon" in record.error
     assert not list(world.root.iterdir())
     manager.__exit__(None, None, None)
-    await world.history.close()
+    await world.history.settled()
 
 
 async def test_secrets_in_addresses(world: World) -> None:
     world.build("r", given={"build-arg:A": "http://user:s3cret@host:1", "context": "https://tok@host/x.git"})
-    await world.history.close()
+    await world.history.settled()
     assert "s3cret" not in str(world.table.rows) and "tok@" not in str(world.table.rows)
 
 
@@ -111,22 +111,22 @@ async def test_bounds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST", 3)
     monkeypatch.setattr(module, "_PINNED", 1)
     world.build("first")
-    await world.history.close()
+    await world.history.settled()
     world.history.pin(world.history.find("first"), True)
     for number in range(5):
         world.build(f"r{number}", *SAID)
-        await world.history.close()
+        await world.history.settled()
     assert [record.ref for record in world.history.all()] == ["r4", "r3", "first"]
     with pytest.raises(Conflict, match="pinned"):
         world.history.pin(world.history.find("r4"), True)
     assert len(list(world.root.iterdir())) == 6 == 2 * len(world.table.list(KIND))
     monkeypatch.setattr(module, "_BYTES", world.history.size + 10)
     world.build("r5", *SAID)
-    await world.history.close()
+    await world.history.settled()
     assert [record.ref for record in world.history.all()] == ["r5", "r4", "first"]
     monkeypatch.setattr(module, "_AGE", -1.0)
     world.build("old")
-    await world.history.close()
+    await world.history.settled()
     assert [record.ref for record in world.history.all()] == ["first"]
 
 
@@ -141,7 +141,7 @@ async def test_finding_and_removing(world: World) -> None:
             world.history.find(ref)
     world.history.remove(world.history.find("abc2"))
     assert world.history.find("ab").ref == "abc1"
-    await world.history.close()
+    await world.history.settled()
     assert {path.stem for path in world.root.iterdir()} == {world.history.find("abc1").file}
 
 
@@ -171,7 +171,7 @@ async def test_too_much_is_clipped() -> None:
 async def test_a_huge_request_is_kept_in_part(world: World) -> None:
     world.build("r", given={f"build-arg:{number}": "x" * 1000 for number in range(1000)})
     assert sum(map(len, world.history.find("r").attributes.values())) < 256 << 10
-    await world.history.close()
+    await world.history.settled()
 
 
 async def test_listening(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +192,7 @@ async def test_listening(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         world.build(f"{number}")
     with pytest.raises(Unavailable):
         await task
-    await world.history.close()
+    await world.history.settled()
 
 
 async def test_a_full_disk(world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -201,5 +201,5 @@ async def test_a_full_disk(world: World, monkeypatch: pytest.MonkeyPatch, caplog
 
     monkeypatch.setattr(module, "_written", full)
     world.build("r", *SAID)
-    await world.history.close()
+    await world.history.settled()
     assert "No space left" in caplog.text and await world.history.events(world.history.find("r")) == []

@@ -12,9 +12,9 @@ from corten.build.contract import Bind, CacheMount, CopyStep, RunStep, Secret, S
 from corten.build.graph import Base, Local, Node, Plan, Remote, Settings, Step, Work
 from corten.spec.json import Json
 
-_KINDS: dict[type[StepMount], str] = {
-    Bind: "BIND", CacheMount: "CACHE", Tmpfs: "TMPFS", Secret: "SECRET", Ssh: "SSH",
-}  # fmt: skip
+# pb.MountType and pb.NetMode of BuildKit's ops.proto.
+_KINDS: dict[type[StepMount], int] = {Bind: 0, Secret: 1, Ssh: 2, CacheMount: 3, Tmpfs: 4}
+_NETWORKS = {"default": 0, "host": 1, "none": 2}
 
 
 def numbered(plan: Plan) -> dict[Node, str]:
@@ -66,7 +66,7 @@ def _work(work: Work) -> Json:
                 "user": work.user,
             }
             mounts = [{"dest": mount.target, "mountType": _KINDS[type(mount)]} for mount in work.mounts]
-            return {"exec": {"meta": meta, "mounts": mounts, "network": work.network}}
+            return {"exec": {"meta": meta, "mounts": mounts, "network": _NETWORKS.get(work.network, 0)}}
         case CopyStep() if work.sources:
             copies = [{"src": path, "dest": work.target} for source in work.sources for path in source.paths]
             return {"file": {"actions": [{"Action": {"copy": each}} for each in copies]}}

@@ -110,7 +110,7 @@ class History:
             if path.name.partition(".")[0] not in known:
                 path.unlink()
 
-    async def close(self) -> None:
+    async def settled(self) -> None:
         """All that has ended is on the disk."""
         while self._saving:
             await asyncio.wait(self._saving)
@@ -165,7 +165,7 @@ class History:
         try:
             await to_disk_thread(_written, self._paths(record), data)
         except OSError as error:  # a full disk, say
-            record.bytes = 0
+            record.bytes, record.attached = 0, []
             log.warning("what build %s said is not kept: %s", record.ref[:_SHOWN], error)
         if self._records.get(record.ref) is not record:  # forgotten meanwhile
             self._unlink(record)
@@ -238,19 +238,19 @@ class History:
     async def events(self, record: BuildRecord) -> list[Event]:
         """What it said (until now)."""
         running = self._running.get(record.ref)
-        waiting = [task for task in self._saving if running is None]
-        if waiting:
-            await asyncio.wait(waiting)
+        if running is None:
+            await self.settled()
         path = self._paths(record)[0]
         data = running.log.encoded() if running is not None else await asyncio.to_thread(_read, path)
         return await asyncio.to_thread(lambda: list(events(data)))
 
-    def attached(self, digest: str) -> bytes | None:
-        """What was attested of some build, by its digest; None when there is none. Blocks on the disk."""
-        for record in list(self._records.values()):
+    async def attached(self, digest: str) -> bytes | None:
+        """What was attested of some build, by its digest; None when there is none."""
+        await self.settled()
+        for record in self._records.values():
             for each, path in zip(record.attached, self._paths(record)[1:]):
                 if each.digest == digest:
-                    return _read(path) or None
+                    return await asyncio.to_thread(_read, path) or None
         return None
 
     # ------------------------------------------------------------------------------------------------------ changing
