@@ -46,7 +46,7 @@ def buildx(daemon: Cortend, tmp_path: Path) -> Builder:
 
 
 @pytest.fixture(autouse=True)
-def no_builds_left(daemon: Cortend) -> Iterator[None]:
+def no_builds_left(daemon: Cortend, nothing_left: None) -> Iterator[None]:
     yield
     remove_builds(daemon)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +31,7 @@ def files(daemon: Cortend, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_builds_left(daemon: Cortend) -> Iterator[None]:
+def no_builds_left(daemon: Cortend, nothing_left: None) -> Iterator[None]:
     for one in daemon.get("/build/history"):
         assert daemon.ask("DELETE", f"/build/history/{one['Ref']}")[0] == 204
     yield
@@ -68,14 +70,27 @@ def test_our_own(daemon: Cortend, files: Path) -> None:
     assert daemon.get("/build/history") == []
 
 
-def test_it_outlives_the_daemon(daemon: Cortend, files: Path) -> None:
-    corten(daemon, "build", "-q", str(files))
-    before = daemon.get("/build/history")
-    daemon.stop()
-    daemon.start()
-    assert daemon.get("/build/history") == before
-    assert "said by a step" in corten(daemon, "builder", "history", "logs", before[0]["Ref"]).out
-    assert "nothing is wrong" in corten(daemon, "system", "check").out
+@pytest.fixture
+def own() -> Iterator[Cortend]:
+    """A daemon that may be stopped."""
+    root = Path(tempfile.mkdtemp(prefix="ce-"))
+    running = Cortend(root)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def test_it_outlives_the_daemon(own: Cortend, files: Path) -> None:
+    corten(own, "build", "-q", str(files))
+    before = own.get("/build/history")
+    own.stop()
+    own.start()
+    assert own.get("/build/history") == before
+    assert "said by a step" in corten(own, "builder", "history", "logs", before[0]["Ref"]).out
+    assert "nothing is wrong" in corten(own, "system", "check").out
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
