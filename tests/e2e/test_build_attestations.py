@@ -132,10 +132,10 @@ def test_what_buildx_asks_for_by_itself(buildx: Builder, daemon: Cortend, files:
     assert [each["Type"] for each in shown["Attachments"]].count(SLSA) == 1 and shown["Materials"]
     text = history(buildx, "inspect", "attachment", "--type", SLSA, one["Ref"]).out
     assert "hidden-value" not in text and json.loads(text)["buildDefinition"]
-    told = json.loads(metadata.read_text())["buildx.build.provenance"]
-    assert told["materials"] and "hidden-value" not in metadata.read_text()
+    asked = json.loads(metadata.read_text())["buildx.build.provenance"]
+    assert asked["materials"] and "hidden-value" not in metadata.read_text()
     attest(buildx, files, "-t", "max", "--metadata-file", str(metadata))
-    assert json.loads(metadata.read_text())["buildx.build.provenance"]["materials"] == told["materials"]
+    assert json.loads(metadata.read_text())["buildx.build.provenance"]["materials"] == asked["materials"]
     buildx("--provenance=false", "--build-arg", "KEY=hidden-value", "-t", "plain", str(files))
     assert daemon.get("/images/plain/json")["Id"] == daemon.get("/images/made/json")["Id"]
 

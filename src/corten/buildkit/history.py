@@ -9,7 +9,6 @@ from corten.aio.sources import closing
 from corten.build.builds import Builds
 from corten.build.history.record import BuildRecord
 from corten.build.history.record import Output as Asked
-from corten.errors import NotFound
 from corten.http2.grpc import CANCELLED, UNKNOWN, Call, Function, begin
 from corten.spec.docker import times
 from corten.spec.protobuf import control as m
@@ -56,9 +55,7 @@ class HistoryFace:
         """Finalizing changes nothing: a record is whole when its build has ended. Raises NotFound, Conflict."""
         request = m.UpdateBuildHistoryRequest.decode(await call.request())
         history = self._builds.history
-        record = history.find(request.ref)
-        if record.ref != request.ref:
-            raise NotFound(f"no build {request.ref[:100]!r} is in the history")
+        record = history.exact(request.ref)
         if request.delete:
             history.remove(record)
         elif not request.finalize:

@@ -44,6 +44,7 @@ class Database:
             raise Corrupted(f"of its pages {self._usable} bytes are in use")
         self._count = max(size // self.page_size, max(self._pages, default=0))
         self._left = 2 * self._count  # pages that may be read: those of the schema, and those of a table
+        self._bytes = 2 * self._count * self.page_size  # of all rows: cells of a damaged page may lie upon one another
 
     def rows(self, table: str) -> Iterator[tuple[int, list[Value]]]:
         """Row ids and values: numbers, texts and blobs as bytes. Nothing when there is no such table."""
@@ -85,7 +86,8 @@ class Database:
     def _row(self, page: bytes, at: int) -> tuple[int, list[Value]]:
         size, at = _varint(page, at)
         id, at = _varint(page, at)
-        if size > _MOST_VALUE:
+        self._bytes -= size
+        if size > _MOST_VALUE or self._bytes < 0:
             raise Corrupted(f"a row of {size} bytes")
         local = self._local(size)
         payload = bytearray(page[at : at + local])

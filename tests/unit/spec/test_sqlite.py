@@ -114,6 +114,18 @@ def test_a_log_of_any_bytes(data: bytes) -> None:
     logged(b"\x37\x7f\x06\x82" + data)
 
 
+def test_rows_that_lie_upon_one_another(small: bytes) -> None:
+    """As many cells as a page has room to name, all of them the same large one."""
+    page = bytearray(65536)
+    count, place = 30_000, 61_000
+    page[:8] = bytes([13, 0, 0, *count.to_bytes(2, "big"), 0, 0, 0])
+    page[8 : 8 + 2 * count] = place.to_bytes(2, "big") * count
+    page[place : place + 5] = bytes([0x81, 0x80 | 30, 0x00, 1, 2])  # a row of 20,224 bytes
+    data = small[:16] + (1).to_bytes(2, "big") + small[18:100] + bytes(65536 - 100) + bytes(page) * 3
+    with pytest.raises(Corrupted):
+        list(Database(lambda at, size: data[at : at + size], len(data))._tree(2))
+
+
 def test_a_page_that_is_its_own_child(small: bytes) -> None:
     page = bytearray(512)
     page[:8] = bytes([5, 0, 0, 0, 0, 0, 0, 0])

@@ -219,16 +219,20 @@ class History:
         """Newest first."""
         return sorted(self._records.values(), key=lambda record: -record.created)
 
+    def exact(self, ref: str) -> BuildRecord:
+        """By its whole reference. Raises NotFound."""
+        if ref not in self._records:
+            raise NotFound(f"no build {ref[:_SHOWN]!r} is in the history")
+        return self._records[ref]
+
     def find(self, ref: str) -> BuildRecord:
         """By its reference, or the unique start of one. Raises NotFound, Invalid."""
-        if ref in self._records:
-            return self._records[ref]
+        if ref in self._records or not ref:
+            return self.exact(ref)
         found = [name for name in self._records if name.startswith(ref)]
         if len(found) > 1:
             raise Invalid(f"several builds have references that begin with {ref[:_SHOWN]!r}")
-        if not found or not ref:
-            raise NotFound(f"no build {ref[:_SHOWN]!r} is in the history")
-        return self._records[found[0]]
+        return self.exact(found[0] if found else ref)
 
     def ended(self, ref: str) -> BuildRecord | None:
         """The record of this very reference, when its build has ended."""
