@@ -35,7 +35,7 @@ class Reader:
 
 def image(*predicates: Predicate, architecture: str = "amd64") -> Made:
     document = ImageConfig(architecture=architecture, os="linux", rootfs=RootFS(diff_ids=("sha256:" + "2" * 64,)))
-    return Made(Platform("linux", architecture), document, (LAYER,), "tree", 0, predicates)
+    return Made(Platform("linux", architecture), document, (LAYER,), "tree", predicates=predicates)
 
 
 async def written(form: Form, *images: Made, names: Sequence[str] = ()) -> Content:

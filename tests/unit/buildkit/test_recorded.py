@@ -103,7 +103,8 @@ def test_the_calls_of_buildx() -> None:
     assert len(real) == 1 and real[0].frontend == "" and real[0].exporters[0].type == "moby"
     exporter = real[0].exporters[0]
     outputs, unknown = options.read([Asked(exporter.type, exporter.attributes)])
-    assert unknown == () and outputs == {0: options.ImageOutput(options.Form(), ("docker.io/library/recorded:latest",))}
+    names = ("docker.io/library/recorded:latest",)
+    assert unknown == () and outputs == {0: options.ImageOutput(options.Form(inline=True), names)}
     bridge = [gateway.BridgeSolveRequest.decode(each) for each in calls[f"{BRIDGE}/Solve"]]
     attributes = next(each.attributes for each in bridge if each.frontend == "dockerfile.v0")
     request = asked(attributes, real[0], "id").request
