@@ -93,8 +93,10 @@ def attest(buildx: Builder, files: Path, *arguments: str) -> None:
     buildx(*asked, *arguments, str(files))
 
 
-def test_in_an_oci_layout(buildx: Builder, files: Path, tmp_path: Path) -> None:
-    attest(buildx, files, "-o", f"type=oci,dest={tmp_path / 'out.tar'}")
+def test_in_an_oci_layout(buildx: Builder, daemon: Cortend, files: Path, tmp_path: Path) -> None:
+    attest(buildx, files, "-o", f"type=oci,name=made:1,dest={tmp_path / 'out.tar'}")
+    corten(daemon, "load", "-i", str(tmp_path / "out.tar"))
+    assert run(daemon, "made:1") == "it runs\n"
     layout = Layout((tmp_path / "out.tar").read_bytes())
     found = statements(layout.blob(layout.root), layout.blob)
     packages = spdx_check.check(found[SBOM]["predicate"])

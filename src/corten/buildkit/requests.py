@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from corten.build.attest import options as attest
 from corten.build.contract import BuildRequest, Limits
 from corten.build.outputs.contract import Asked
 from corten.errors import Invalid, Unsupported
@@ -72,7 +73,7 @@ def asked(
         contexts=_contexts(attributes, inputs),
         cache_imports=_cache_imports(attributes),
         cache_exports=tuple(Asked(each.type, each.attributes) for each in solve.cache.exports) if solve.cache else (),
-        attest=_below(attributes, "attest:"),
+        attest=attest.asked_by(attributes),
         attributes=attributes,
         recorded=False,
     )

@@ -93,6 +93,7 @@ async def test_a_daemon_that_was_killed(world: World) -> None:
     manager.__enter__()
     (world.root).mkdir(exist_ok=True)
     (world.root / "0123").write_bytes(b"of no record")
+    (world.root / f"{world.history.find('r').file}.part").write_bytes(b"half of it")
     (record,) = History(world.table, world.root).all()
     assert record.state == "error" and "daemon" in record.error
     assert not list(world.root.iterdir())
@@ -171,6 +172,8 @@ async def test_too_much_is_clipped() -> None:
 async def test_a_huge_request_is_kept_in_part(world: World) -> None:
     world.build("r", given={f"build-arg:{number}": "x" * 1000 for number in range(1000)})
     assert sum(map(len, world.history.find("r").attributes.values())) < 256 << 10
+    with pytest.raises(Invalid, match="256 characters"):
+        world.build("r" * 257)
     await world.history.settled()
 
 

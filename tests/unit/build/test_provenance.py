@@ -145,6 +145,12 @@ def test_what_is_asked_for() -> None:
         options.read({"other": ""})
 
 
+def test_attributes_that_ask() -> None:
+    given = {"attest:sbom": "", "build-arg:BUILDKIT_ATTEST_PROVENANCE": "mode=min", "build-arg:A": "1"}
+    assert options.asked_by(given) == {"sbom": "", "provenance": "mode=min"}
+    assert options.asked_by({"attest:sbom": "x=1", "build-arg:BUILDKIT_ATTEST_SBOM": ""}) == {"sbom": "x=1"}
+
+
 def test_a_statement() -> None:
     subjects = statement.of_image(["docker.io/library/app:1"], "sha256:ab", platforms.Platform("linux", "amd64"))
     body = json.loads(statement.statement(Predicate("T", b'{"a": 1}', "x"), subjects))

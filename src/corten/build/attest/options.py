@@ -37,6 +37,17 @@ class Attestations:
         return self.sbom or self.provenance is not None
 
 
+def asked_by(attributes: Mapping[str, str]) -> dict[str, str]:
+    """By kind, of BuildKit's attributes: `attest:KIND`, or the build argument BUILDKIT_ATTEST_KIND."""
+    prefixes = ("build-arg:BUILDKIT_ATTEST_", "attest:")
+    return {
+        key.removeprefix(prefix).lower(): value
+        for prefix in prefixes
+        for key, value in attributes.items()
+        if key.startswith(prefix)
+    }
+
+
 def read(asked: Mapping[str, str]) -> Attestations:
     """By kind. Raises Invalid. A `generator` has no effect: it is the builder itself."""
     found = Attestations()

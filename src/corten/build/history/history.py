@@ -43,6 +43,8 @@ _BYTES = 64 << 20  # of all logs
 _AGE = 30 * 86400.0  # seconds
 _ERROR = 64 << 10  # characters of an error
 _ATTACHED = 4 << 20  # bytes of what is attached once
+_REFERENCE = 256  # characters of a build's name
+_OUTPUT = 16 << 10  # characters of an output's attributes
 _TEXTS = 256 << 10  # characters of a record's attributes
 _BEHIND = 1000  # events that a listener may be behind
 _SHOWN = 100
@@ -107,7 +109,7 @@ class History:
                 self._put(record)
         known = {record.file for record in self._records.values()}
         for path in self._root.iterdir() if self._root.is_dir() else ():
-            if path.name.partition(".")[0] not in known:
+            if path.suffix == ".part" or path.stem not in known:
                 path.unlink()
 
     async def settled(self) -> None:
@@ -123,7 +125,8 @@ class History:
     ) -> Iterator[Recording]:
         """Until the block ends, and with what ended it. It is known by then, and on the disk a moment later.
 
-        An earlier build of this reference is forgotten. Raises Conflict for one that is under way.
+        An earlier build of this reference is forgotten. Raises Conflict for one that is under way, Invalid for a
+        reference that is too long.
         """
         recording = self._begin(ref, attributes, outputs, onwards)
         try:
@@ -134,6 +137,8 @@ class History:
         self._end(recording, "")
 
     def _begin(self, ref: str, attributes: Mapping[str, str], outputs: Sequence[Asked], onwards: Trace) -> Recording:
+        if len(ref) > _REFERENCE:
+            raise Invalid(f"the reference of a build has at most {_REFERENCE} characters: {ref[:_SHOWN]!r}...")
         if ref in self._running:
             raise Conflict(f"a build with the reference {ref[:_SHOWN]!r} is under way already")
         if ref in self._records:
@@ -142,7 +147,7 @@ class History:
             ref=ref,
             frontend=frontend.FRONTEND,
             attributes=_bounded(attributes),
-            outputs=[Output(each.type, _bounded(each.attributes)) for each in outputs],
+            outputs=[Output(each.type, _bounded(each.attributes, _OUTPUT)) for each in outputs],
             created=time.time(),
             file=secrets.token_hex(16),
         )
@@ -293,9 +298,9 @@ class History:
                 listener.lost = True
 
 
-def _bounded(attributes: Mapping[str, str]) -> dict[str, str]:
+def _bounded(attributes: Mapping[str, str], left: int = _TEXTS) -> dict[str, str]:
     """As many as fit."""
-    found, left = {}, _TEXTS
+    found = {}
     for key, value in attributes.items():
         left -= len(key) + len(value)
         if left >= 0:
