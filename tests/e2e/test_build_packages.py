@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 import urllib.error
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import spdx_check
 from e2e.test_build_sessions import Builder, builder
 from e2e_parts import package_sources
 from e2e_parts.clients import Client
@@ -66,6 +68,23 @@ def _answer(corten: Client, port: int) -> str:
             time.sleep(0.1)
 
 
+def _packages(corten: Client, top: Path, kind: str, below: str = "") -> list[tuple[str, str]]:
+    """What the SBOM of the image has of these, by name and version, in a directory of it."""
+    place = top / f"{kind} listed"
+    place.mkdir()
+    (place / "Dockerfile").write_text("FROM made\n")
+    corten("build", "-q", "--sbom", "true", "-t", "listed", str(place), timeout=100)
+    (ref, *_) = corten.out("builder", "history", "ls", "-q").split()
+    document = json.loads(corten.out("builder", "history", "attachment", ref, "sbom"))
+    corten("rmi", "listed")
+    return sorted(
+        (each["name"], each["versionInfo"])
+        for each in spdx_check.check(document)
+        if each["externalRefs"][0]["referenceLocator"].startswith(f"pkg:{kind}/")
+        and each["sourceInfo"].startswith(f"from {below}")
+    )
+
+
 def test_a_python_application(corten: Client, docker: Builder, based: None, tmp_path: Path) -> None:
     place = shutil.copytree(IMAGES / "python", tmp_path / "python")
     _build(docker, tmp_path, str(place))
@@ -77,6 +96,11 @@ def test_a_python_application(corten: Client, docker: Builder, based: None, tmp_
     assert not {"99machine", "archives", "pip", "/etc/pip.conf"} & {
         *corten("exec", "web", *listed.split(), code=2).out.split()
     }
+    debs = corten.out("exec", "web", "dpkg-query", "-W", "-f=${Package} ${Version}\\n").splitlines()
+    assert _packages(corten, tmp_path, "deb") == sorted(tuple(line.split()) for line in debs)
+    pips = json.loads(corten.out("exec", "web", "/venv/bin/pip", "list", "--format=json"))
+    found = _packages(corten, tmp_path, "pypi", "venv/")
+    assert found == sorted((each["name"], each["version"]) for each in pips) and len(found) >= 5
     (place / "app.py").write_text((place / "app.py").read_text().replace("flask", "another"))
     again = _build(docker, tmp_path, str(place))
     assert again.count("CACHED") == 6
@@ -91,6 +115,9 @@ def test_a_node_application(corten: Client, docker: Builder, based: None, tmp_pa
     _build(docker, tmp_path, str(IMAGES / "node"))
     corten("run", "-d", "--name", "web", "-p", "127.0.0.1::3000", "made")
     assert _answer(corten, 3000) == "hello from express\n"
+    lock = json.loads(corten.out("exec", "web", "cat", "node_modules/.package-lock.json"))["packages"]  # npm's own list
+    listed = {(path.rpartition("node_modules/")[2], each["version"]) for path, each in lock.items()}
+    assert set(_packages(corten, tmp_path, "npm", "app/")) == listed and len(listed) > 20
     corten("rm", "-f", "web")
 
 

@@ -3,6 +3,7 @@
     GET    /build/history               a list, newest first
     GET    /build/history/REF           one of it
     GET    /build/history/REF/logs      what it said, as lines of JSON (`api.traces`)
+GET    /build/history/REF/attached  what was attested of it; ?type= begins as the type of the predicate does
     POST   /build/history/REF/pin       keep it until it is removed; with ?pinned=0 no longer
     DELETE /build/history/REF           remove it
 
@@ -21,6 +22,7 @@ from corten.api.routes import Route
 from corten.api.streams import begin, pieces
 from corten.api.traces import traced
 from corten.build.contract import Event
+from corten.errors import NotFound
 from corten.spec.docker import times
 from corten.spec.json import Json
 from corten.units.durations import SECOND
@@ -40,6 +42,14 @@ async def inspected(call: Call) -> web.StreamResponse:
 async def logs(call: Call) -> web.StreamResponse:
     events = await call.builds.history.events(_found(call))
     return await pieces(await begin(call, "application/json"), _lines(events))
+
+
+async def attached(call: Call) -> web.StreamResponse:
+    record, kind = _found(call), call.text("type")
+    for each in record.attached:
+        if each.type.startswith(kind) and (body := await call.builds.history.attached(each.digest)) is not None:
+            return web.Response(body=body, content_type="application/json")
+    raise NotFound(f"nothing of the type {kind[:200]!r} was attested of build {record.ref}")
 
 
 async def pin(call: Call) -> web.StreamResponse:
@@ -75,6 +85,7 @@ def shown(record: BuildRecord) -> Json:
         "Error": record.error,
         "Image": record.image,
         "Digest": record.result.digest if record.result is not None else "",
+        "Attached": [{"Type": each.type, "Digest": each.digest, "Size": each.size} for each in record.attached],
         "Answer": record.answer,
         "Pinned": record.pinned,
         "LogBytes": record.bytes,
@@ -89,6 +100,7 @@ ROUTES = (
     Route("GET", "/build/history", listed),
     Route("GET", "/build/history/{ref}", inspected),
     Route("GET", "/build/history/{ref}/logs", logs, stream=True),
+    Route("GET", "/build/history/{ref}/attached", attached),
     Route("POST", "/build/history/{ref}/pin", pin),
     Route("DELETE", "/build/history/{ref}", removed),
 )

@@ -37,6 +37,7 @@ rmi | rmi, image rm, image remove | Remove images
 tag | tag, image tag | Give an image another name
 build | build, image build, builder build | Make an image of a Dockerfile
 builder_du | builder du | Show what builds left to be used again
+builder_history_attachment | builder history attachment | Show what was attested of a build
 builder_history_inspect | builder history inspect | Show everything known about builds
 builder_history_logs | builder history logs | Show what a build said
 builder_history_ls | builder history ls, builder history list | List the builds that were

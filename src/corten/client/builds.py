@@ -51,5 +51,10 @@ def logs(client: Client, ref: str) -> Answer:
     return client.stream("GET", f"/build/history/{quote(ref)}/logs")
 
 
+def attached(client: Client, ref: str, kind: str) -> bytes:
+    """What was attested of it; `kind` is what the type of the predicate begins with, "" for the first."""
+    return client.raw("GET", f"/build/history/{quote(ref)}/attached", {"type": kind or None})
+
+
 def remove(client: Client, ref: str) -> None:
     client.call("DELETE", f"/build/history/{quote(ref)}")
