@@ -122,6 +122,7 @@ def test_buildx(buildx: Builder, daemon: Cortend, files: Path) -> None:
     assert "said by a step" in history(buildx, "logs", ref).err
     failed = json.loads(history(buildx, "inspect", "--format", "json").out)
     assert failed["Status"] == "failed" and "exit code: 4" in failed["Error"]["Message"]
+    assert ">>> RUN exit 4" in history(buildx, "inspect").out  # the lines of the Dockerfile
     history(buildx, "rm", ref)
     assert len(history(buildx, "ls", "--format", "json").out.splitlines()) == 1
     history(buildx, "rm", "--all")

@@ -17,7 +17,7 @@ from corten.buildkit.trace import messages
 from corten.errors import CortenError, Invalid, Unsupported
 from corten.http2.channel import Channel
 from corten.http2.connection import Connection
-from corten.http2.grpc import Call, Function, begin
+from corten.http2.grpc import Call, Function, Status, begin
 from corten.spec import platform as platforms
 from corten.spec.docker import times
 from corten.spec.docker.filters import Filters
@@ -81,7 +81,13 @@ class Control:
             return
         given = attributes.public(request.attributes)
         with self._builds.history.recording(request.ref, given, outputs_of(request), job.keep) as job.recording:
-            yield
+            try:
+                yield
+            except (CortenError, OSError, Status) as error:
+                found = error if isinstance(error, Status) else failures.status(error, request.ref)
+                if found.details:
+                    job.recording.failed(found.details)
+                raise
             for built in job.results.values():
                 job.recording.made(built)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from corten.aio.sources import closing
 from corten.build.builds import Builds
-from corten.build.history.record import BuildRecord
+from corten.build.history.record import FAILURE, Attached, BuildRecord
 from corten.build.history.record import Output as Asked
 from corten.http2.grpc import CANCELLED, UNKNOWN, Call, Function, begin
 from corten.spec.docker import times
@@ -80,8 +80,13 @@ def shown(record: BuildRecord) -> m.BuildHistoryRecord:
         cached=record.cached,
         total=record.total,
         done=record.done,
+        failure=next((m.Descriptor(FAILURE, *_place(each)) for each in record.attached if each.type == FAILURE), None),
         warnings=record.warnings,
     )
+
+
+def _place(attached: Attached) -> tuple[str, int]:
+    return attached.digest, attached.size
 
 
 def _exporter(output: Asked) -> m.Exporter:
@@ -89,7 +94,8 @@ def _exporter(output: Asked) -> m.Exporter:
 
 
 def _result(record: BuildRecord) -> m.BuildResultInfo | None:
-    attached = [m.Descriptor(_MEDIA_TYPE, each.digest, each.size, {_KIND: each.type}) for each in record.attached]
+    predicates = [each for each in record.attached if each.type != FAILURE]
+    attached = [m.Descriptor(_MEDIA_TYPE, each.digest, each.size, {_KIND: each.type}) for each in predicates]
     found = record.result
     made = [m.NumberedResult(0, m.Descriptor(found.media_type, found.digest, found.size))] if found else []
     return m.BuildResultInfo(attached, made) if attached or made else None

@@ -26,7 +26,7 @@ from corten.aio.threads import to_disk_thread
 from corten.build import attributes as frontend
 from corten.build.contract import Event, Trace
 from corten.build.history.log import BuildLog, events
-from corten.build.history.record import Attached, Blob, BuildRecord, Output, why
+from corten.build.history.record import FAILURE, Attached, Blob, BuildRecord, Output, why
 from corten.build.outputs.contract import Asked
 from corten.errors import Conflict, CortenError, Invalid, NotFound, Unavailable
 from corten.spec import digest as digests
@@ -45,6 +45,7 @@ _ERROR = 64 << 10  # characters of an error
 _ATTACHED = 4 << 20  # bytes of what is attached once
 _REFERENCE = 256  # characters of a build's name
 _OUTPUT = 16 << 10  # characters of an output's attributes
+_ATTACHMENTS = 16  # of one build
 _TEXTS = 256 << 10  # characters of a record's attributes
 _BEHIND = 1000  # events that a listener may be behind
 _SHOWN = 100
@@ -77,9 +78,18 @@ class Recording:
         self.record.image, self.record.answer = built.id, dict(built.answer)
         if (root := built.root) is not None:
             self.record.result = Blob(root.media_type, root.digest, root.size)
-        kept = [each for each in built.predicates if len(each.body) <= _ATTACHED]
-        self.attached = [each.body for each in kept]
-        self.record.attached = [Attached(each.type, digests.of(each.body), len(each.body)) for each in kept]
+        for each in built.predicates:
+            self._attach(each.type, each.body)
+
+    def failed(self, status: bytes) -> None:
+        """With a google.rpc.Status, for clients that show where."""
+        self._attach(FAILURE, status)
+
+    def _attach(self, kind: str, body: bytes) -> None:
+        """Left out when it is too large, or one too many."""
+        if len(body) <= _ATTACHED and len(self.attached) < _ATTACHMENTS:
+            self.attached.append(body)
+            self.record.attached.append(Attached(kind, digests.of(body), len(body)))
 
 
 class History:

@@ -10,6 +10,7 @@ from corten.errors import CortenError
 from corten.http2.grpc import Status
 
 State = Literal["running", "completed", "error", "canceled"]
+FAILURE = "application/vnd.googeapis.google.rpc.status+proto"  # BuildKit's name, as it is spelled
 CANCELED = "context canceled"  # in the words of all clients
 
 
@@ -29,7 +30,7 @@ class Blob(msgspec.Struct, frozen=True):
 
 
 class Attached(msgspec.Struct, frozen=True):
-    """What was attested: a predicate, kept beside the log."""
+    """What is kept beside the log: a predicate that was attested, or what a client gets of an error (`FAILURE`)."""
 
     type: str
     digest: str

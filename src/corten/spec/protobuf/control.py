@@ -279,6 +279,7 @@ class BuildHistoryRecord(Message):
     cached: Annotated[int, 15] = 0
     total: Annotated[int, 16] = 0
     done: Annotated[int, 17] = 0
+    failure: Annotated[Descriptor | None, 18] = None
     warnings: Annotated[int, 19] = 0
 
 
