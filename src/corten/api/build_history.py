@@ -88,7 +88,7 @@ def shown(record: BuildRecord) -> Json:
         "Attached": [{"Type": each.type, "Digest": each.digest, "Size": each.size} for each in record.attached],
         "Answer": record.answer,
         "Pinned": record.pinned,
-        "LogBytes": record.bytes,
+        "Bytes": record.bytes,
     }
 
 
