@@ -220,7 +220,10 @@ def _tar(root: Path, before: Look, after: Look) -> bytes:
                 info.uid = info.gid = 0
                 with (root / name).open("rb") if info.isreg() else io.BytesIO() as file:
                     tar.addfile(info, file if info.isreg() else None)
-        for name in before.keys() - after.keys():
+        gone = before.keys() - after.keys()
+        for name in sorted(gone):
             head, _, last = name.rpartition("/")
+            if head in gone:  # with all that is in it
+                continue
             tar.addfile(tarfile.TarInfo(f"{head}/.wh.{last}" if head else f".wh.{last}"))
     return buffer.getvalue()
