@@ -90,6 +90,8 @@ def files(request: Json, fds: list[int]) -> None:
         confine(*trees, files=_FILES)
         heads, numbers = [bytes.fromhex(head) for head in request["heads"]], list[int]()
         for number, found in enumerate(_found(request, trees)):
+            if found.packed:
+                continue
             seen = sources.opened(found.root, found.name)
             if stat.S_ISREG(os.fstat(seen).st_mode) and _begins(fd := paths.reopen(seen, os.O_RDONLY), heads):
                 held.append(fd)
@@ -127,25 +129,27 @@ def user(request: Json, fds: list[int]) -> None:
 
 
 class _Found(NamedTuple):
-    """One thing that was named: where, and with `--parents` what is wanted there. `pattern` is what named it."""
+    """One thing that was named: where, and with `--parents` what is wanted there. `pattern` is what named it. `packed`:
+    an archive stays a file."""
 
     root: int
     owned: bool
     name: bytes
     wanted: Patterns | None
     pattern: str
+    packed: bool
 
 
 def _found(request: Json, trees: list[int]) -> list[_Found]:
     found: list[_Found] = []
     for source in request["sources"]:
-        root, owned = trees[source["tree"]], bool(source["owned"])
+        root, owned, packed = trees[source["tree"]], bool(source["owned"]), bool(source.get("packed"))
         for path in source["paths"]:
             if request["parents"]:
                 above, wanted = sources.pivoted(path)
-                found.append(_Found(root, owned, os.fsencode(above), wanted, path))
+                found.append(_Found(root, owned, os.fsencode(above), wanted, path, packed))
             else:
-                found += [_Found(root, owned, name, None, path) for name in sources.hits(root, path)]
+                found += [_Found(root, owned, name, None, path, packed) for name in sources.hits(root, path)]
     return found
 
 

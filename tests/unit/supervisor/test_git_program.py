@@ -1,0 +1,85 @@
+"""How git is run: its settings, its end, its last words; with programs that take its place."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from corten.errors import Failed, Unavailable, Unsupported
+from corten.supervisor import jail
+from corten.supervisor.git_program import Git
+
+Run = Callable[[str], Git]
+
+
+@pytest.fixture
+def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A Git whose program is this script, "" for none."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setattr(jail, "WORK", str(tmp_path))
+    path = f"{tmp_path}/bin"
+    monkeypatch.setattr(jail, "environment", lambda: {"PATH": path})
+
+    def made(script: str) -> Git:
+        if script:
+            (tmp_path / "bin/git").write_text(f"#!/bin/sh\nPATH={os.environ['PATH']}\n{script}\n")
+            (tmp_path / "bin/git").chmod(0o755)
+        return Git({"remote.origin.url": "https://host/x"}, {"http_proxy": "http://p"}, False, 0.3)
+
+    return made
+
+
+def test_a_machine_without_git(git: Run) -> None:
+    with pytest.raises(Unsupported, match="git is not installed on the daemon's machine"):
+        git("").run("ls-remote")
+
+
+def test_settings_are_variables_and_no_arguments(git: Run, tmp_path: Path) -> None:
+    said = git('echo "$@"; env').run("status", "-x", repository="/r", tree=str(tmp_path)).decode().splitlines()
+    assert said[0] == "status -x"
+    env = dict(line.partition("=")[::2] for line in said[1:])
+    count = int(env["GIT_CONFIG_COUNT"])
+    settings = {env[f"GIT_CONFIG_KEY_{at}"]: env[f"GIT_CONFIG_VALUE_{at}"] for at in range(count)}
+    assert settings["core.hooksPath"] == "/dev/null" and settings["remote.origin.url"] == "https://host/x"
+    assert env["GIT_ALLOW_PROTOCOL"] == "http:https:git:ssh" and env["GIT_CONFIG_NOSYSTEM"] == "1"
+    assert (env["GIT_TERMINAL_PROMPT"], env["GIT_DIR"], env["http_proxy"]) == ("0", "/r", "http://p")
+    assert "SSH_AUTH_SOCK" not in env and not {"HOME", "USER"} & env.keys()
+
+
+def test_one_that_stalls_is_ended_with_what_it_has_begun(git: Run, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match=r"git fetch: nothing was heard of the other side for 0\.3 s"):
+        git(f"sleep 60 & echo $! > {tmp_path}/pid; wait").run("fetch")
+    assert time.monotonic() - began < 20
+    child = (tmp_path / "pid").read_text().strip()
+    state = Path(f"/proc/{child}/stat")
+    assert not state.exists() or state.read_text().split(") ")[1][0] in "ZX"
+
+
+def test_one_that_goes_on_does_not_stall(git: Run) -> None:
+    assert git("for i in 1 2 3 4; do sleep 0.15; echo $i >&2; done; echo done").run("fetch") == b"done\n"
+
+
+def test_one_that_says_too_much(git: Run) -> None:
+    with pytest.raises(Failed, match="git ls-remote says more than 1000 bytes"):
+        git("exec yes").run("ls-remote", most=1000)
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo 'remote: Counting objects: 3' >&2; echo 'fatal: no' >&2; exit 128", "fatal: no"),
+        ("printf 'x 1%%\\rremote: go away\\nfatal: no\\n' >&2; exit 1", "remote: go away; fatal: no"),
+        ("echo 'something else' >&2; exit 3", "something else"),
+        ("exit 3", "git failed with status 3"),
+        ("kill -9 $$", "git was ended by signal 9"),
+    ],
+)
+def test_last_words(git: Run, script: str, message: str) -> None:
+    with pytest.raises(Failed) as failed:
+        git(script).run("fetch")
+    assert str(failed.value) == message
