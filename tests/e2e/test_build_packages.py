@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import spdx_check
-from e2e.test_build_sessions import Builder, builder
 from e2e_parts import package_sources
+from e2e_parts.builders import Builder, builder
 from e2e_parts.clients import Client
 from e2e_parts.cortend import PROJECT, Cortend
 from e2e_parts.debian import debian_tar

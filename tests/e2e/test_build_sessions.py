@@ -12,15 +12,15 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from e2e_parts.clients import DOCKER, OLD_DOCKER, Client, Done, execute
+from e2e_parts.builders import Builder, builder, run
+from e2e_parts.clients import Client, execute
 from e2e_parts.cortend import IMAGE, Cortend
 
-BUILDX, COMPOSE = shutil.which("docker-buildx"), shutil.which("docker-compose")
+COMPOSE = shutil.which("docker-compose")
 EVERYTHING = f"""# syntax=docker/dockerfile:1
 FROM {IMAGE} AS one
 ARG WHO=none
@@ -34,34 +34,6 @@ COPY --from=one /files /files
 COPY --from=one /who /who
 CMD cat /who; cd /files && find . | sort | xargs stat -c '%n %f'
 """
-
-
-@dataclass(frozen=True)
-class Builder:
-    """A client; `env` makes it use BuildKit's protocol."""
-
-    name: str
-    command: tuple[str, ...]
-    env: dict[str, str]
-
-    def __call__(self, *arguments: str, input: bytes | None = None, code: int = 0, timeout: float = 100) -> Done:
-        done = execute([*self.command, *arguments], input, timeout, self.env)
-        assert done.code == code, (done.out[-500:], done.err[-1500:])
-        return done
-
-
-def builder(name: str, daemon: Cortend, home: Path) -> Builder:
-    """Skips when there is none."""
-    env = {**os.environ, "DOCKER_HOST": daemon.address, "DOCKER_CONFIG": str(home), "HOME": str(home)}
-    if name == "buildx":
-        if BUILDX is None:
-            pytest.skip("needs docker-buildx in PATH")
-        return Builder(name, (BUILDX, "build", "--progress", "plain"), env)
-    path = OLD_DOCKER if shutil.which(OLD_DOCKER) else DOCKER
-    version = execute([path, "--version"]).out if shutil.which(path) else ""
-    if not version.startswith("Docker version 20.10"):
-        pytest.skip("needs docker 20.10, whose client speaks to a builder itself")
-    return Builder(name, (path, "build", "--progress", "plain"), {**env, "DOCKER_BUILDKIT": "1"})
 
 
 @pytest.fixture(params=["docker 20.10", "buildx"])
@@ -93,14 +65,6 @@ def files(tmp_path: Path) -> Path:
     os.link(root / "a", root / "hard")
     (tmp_path / "secret").write_text("a secret content\n")
     return root
-
-
-def run(daemon: Cortend, image: str) -> str:
-    client = shutil.which(DOCKER) or shutil.which(OLD_DOCKER)
-    assert client
-    return execute(
-        [client, "run", "--rm", "--network", "none", image], env={**os.environ, "DOCKER_HOST": daemon.address}
-    ).out
 
 
 def test_files_secrets_stages_and_arguments(build: Builder, daemon: Cortend, files: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import cast
 from corten.build import policy
 from corten.build.builds import Builds
 from corten.build.contexts import Contexts
-from corten.build.contract import CopyStep, RunStep
+from corten.build.contract import CopyStep, Looks, Repositories, RunStep
 from corten.build.history.history import History
 from corten.build.outputs.contract import PlatformTree, Walk
 from corten.build.trees import Trees
@@ -88,6 +88,8 @@ class PlainEngine(Engine):
             NoReader,
             policy.default(),
             lambda: History(records, root / "build" / "history"),
+            no_repositories,
+            no_looks,
             events.publish,
         )
         self.builds.recover()
@@ -100,6 +102,14 @@ class PlainEngine(Engine):
         await self.builds.close()
         await super().close(seconds)
         await self.store.close()
+
+
+def no_looks() -> Looks:
+    raise Unsupported("this engine cannot look into trees")
+
+
+def no_repositories() -> Repositories:
+    raise Unsupported("this engine has no git")
 
 
 class NoTreeWork:

@@ -104,21 +104,21 @@ async def _client(call: Call, request: BuildRequest) -> AsyncIterator[tuple[Clie
         request = builds.without_remote(request)
         given = await call.buildkit.uploaded(request.id)
         try:
-            async with builds.context_of(call, request, given.body) as (context, request):
+            async with builds.context_of(call, request, given.body) as context:
                 given.taken.set()
                 async with _either(call, session, context) as client:
                     yield client, request
         finally:
             given.taken.set()
         return
-    async with builds.context_of(call, request, body) as (context, request), _either(call, session, context) as client:
+    async with builds.context_of(call, request, body) as context, _either(call, session, context) as client:
         yield client, request
 
 
 @asynccontextmanager
 async def _either(call: Call, session: str, context: Context | None) -> AsyncIterator[Client]:
-    """What a context as a tar does not have comes from a session, where there is one."""
-    if session and context is not None:
+    """What a context as a tar, or at a URL, does not have comes from a session, where there is one."""
+    if session:
         async with call.buildkit.client(session, context) as client:
             yield client
     else:

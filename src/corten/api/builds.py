@@ -16,17 +16,18 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
+from corten.aio.whole import to_the_end
 from corten.api.call import Call, decode_header, empty, encode_line, json_answer, upload
 from corten.api.errors import message
 from corten.api.routes import Route
 from corten.api.streams import begin
 from corten.api.traces import traced
 from corten.build.archive import ArchiveClient
-from corten.build.contexts import SMALL, Context, archived
+from corten.build.contexts import Context
 from corten.build.contract import BuildFailed, BuildRequest, ClassicText, Client, Event, Limits, Log
 from corten.build.outputs.contract import NO_SINK, Sink
 from corten.build.result import Built
-from corten.errors import CortenError, Failed, Invalid, Unsupported
+from corten.errors import CortenError, Failed, Invalid
 from corten.plan.validate.resources import check_ulimits
 from corten.spec.docker.auth import AuthConfig
 from corten.spec.docker.decode import decode
@@ -37,70 +38,32 @@ from corten.spec.reference import parse
 log = logging.getLogger(__name__)
 _CONFIG = "X-Registry-Config"
 BEHIND = 8 << 20  # bytes of an answer that a client may be behind before output is left out
-_HEAD = 512  # bytes that say whether something is an archive
 _ARGUMENTS = 10_000  # of --build-arg, --label
 
 
 async def build(call: Call) -> web.StreamResponse:
     """POST /build: the body is the context as a tar."""
     request = asked(call, classic=not call.flag("trace"))
-    async with context_of(call, request, upload(call.request)) as (context, request):
+    async with context_of(call, request, upload(call.request)) as context:
         client = ArchiveClient(context, credentials(call))
         return await answer(call, request, client, _Shown(request.classic, call.flag("q")))
 
 
 @asynccontextmanager
-async def context_of(
-    call: Call, request: BuildRequest, body: AsyncIterator[bytes]
-) -> AsyncIterator[tuple[Context | None, BuildRequest]]:
-    """The context, from `body` or from the URL that the request names; removed at the end."""
+async def context_of(call: Call, request: BuildRequest, body: AsyncIterator[bytes]) -> AsyncIterator[Context | None]:
+    """The context in `body`, removed at the end; None when the request names a URL."""
     if request.remote:
-        context, text = await _downloaded(call, request.remote)
-        request = replace(request, text=text, remote="")
-    else:
-        context = await call.builds.contexts.receive(body)
+        yield None
+        return
+    context = await call.builds.contexts.receive(body)
     try:
-        yield context, request
+        yield context
     finally:
-        if context is not None:
-            await _removed(context)
+        await to_the_end(context.remove())
 
 
 def without_remote(request: BuildRequest) -> BuildRequest:
     return replace(request, remote="")
-
-
-async def _downloaded(call: Call, url: str) -> tuple[Context | None, bytes | None]:
-    """The context at a URL: a tar, or a Dockerfile without one."""
-    if not url.startswith(("http://", "https://")) or url.partition("#")[0].endswith(".git"):
-        raise Unsupported(f"a context from git is not supported yet: {url[:200]}")
-    async with call.engine.images.download(url) as found:
-        head, body = b"", found.pieces
-        async for piece in body:
-            head += piece
-            if len(head) >= _HEAD:
-                break
-        if archived(head):
-            return await call.builds.contexts.receive(_joined(head, body)), None
-        async for piece in body:
-            head += piece
-            if len(head) > SMALL:
-                raise Invalid(f"the Dockerfile at {url[:200]} is larger than {SMALL} bytes")
-    return None, head
-
-
-async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield head
-    async for piece in rest:
-        yield piece
-
-
-async def _removed(context: Context) -> None:
-    """Also when the client has gone, and this is cancelled."""
-    removing = asyncio.ensure_future(context.remove())
-    while not removing.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait({removing})
 
 
 class Shown(Protocol):

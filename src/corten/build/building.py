@@ -17,7 +17,7 @@ from corten.build.bases import Bases
 from corten.build.cache_images import cache_images
 from corten.build.classic import ClassicStream
 from corten.build.contexts import Contexts
-from corten.build.contract import BuildRequest, ClassicText, Client, Trace, Warning, Worker
+from corten.build.contract import BuildRequest, ClassicText, Client, Repositories, Trace, Warning, Worker
 from corten.build.definition import DEFINITION, Definition, load
 from corten.build.downloads import Downloads
 from corten.build.exchange.exchange import Exchange
@@ -31,7 +31,7 @@ from corten.build.parts import Parts
 from corten.build.plan import BaseFailed, Planned, Planner
 from corten.build.result import Built
 from corten.build.solver import Solver, did_not_complete, returned
-from corten.errors import Invalid, Unsupported
+from corten.errors import Invalid
 from corten.images.images import Images
 from corten.spec import platform as platforms
 from corten.spec.dockerfile import check_rules
@@ -42,7 +42,7 @@ from corten.store.leases import Lease
 
 
 class Building:
-    """`workers` is that of `Builds`. Raises Invalid, Unsupported for what no build does."""
+    """`workers` is that of `Builds`. Raises Invalid for what no build does."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Building:
         parts: Parts,
         contexts: Contexts,
         workers: Callable[[Lease, Collection[str]], Worker],
+        repositories: Callable[[], Repositories],
         request: BuildRequest,
         client: Client,
         trace: Trace,
@@ -59,6 +60,7 @@ class Building:
         self._parts = parts
         self._contexts = contexts
         self._workers = workers
+        self._repositories = repositories
         self._request = request
         self._client = client
         self._trace = trace
@@ -116,7 +118,7 @@ class Building:
         request = self._request
         if isinstance(trace, ClassicStream):
             trace.begin()
-        downloads = Downloads(self._contexts, self._images.download)
+        downloads = Downloads(self._contexts, self._images.download, self._repositories, self._client)
         worker = self._workers(lease, ("network.host",) if request.network == "host" else ())
         try:
             solver = Solver(
@@ -160,11 +162,9 @@ class Building:
 
 
 def _refuse(request: BuildRequest) -> None:
-    """What no build does. Raises Invalid, Unsupported."""
+    """What no build does. Raises Invalid."""
     if request.squash:
         raise Invalid("squash is only supported with experimental mode")
-    if request.remote:
-        raise Unsupported(f"a context at {request.remote[:200]} is not supported")
 
 
 @contextmanager

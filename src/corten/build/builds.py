@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from corten.build import usage
 from corten.build.cache import Cache
 from corten.build.contexts import Contexts
-from corten.build.contract import BuildRequest, Client, Trace, Worker
+from corten.build.contract import BuildRequest, Client, Looks, Repositories, StageTree, Trace, Worker
 from corten.build.kept import Kept, Mounts
 from corten.build.outputs.contract import NO_SINK, Sink, TreeReader
 from corten.build.parts import Parts
@@ -29,18 +29,22 @@ from corten.store.leases import Lease
 if TYPE_CHECKING:
     from corten.build.building import Building
     from corten.build.definition import Definition
+    from corten.build.fetched import Fetching
     from corten.build.history.history import History
     from corten.build.result import Built
     from corten.spec.dockerfile.check_rules import Finding
+    from corten.spec.dockerfile.outline import Outline
 
-_DOCUMENT = 64 << 20  # bytes
+_CONFIG = 4 << 20  # bytes of an image's configuration
+_DOCUMENT = 64 << 20
 OnEvent = Callable[[str, str, str, dict[str, str]], None]  # type, action, id, attributes
 
 
 class Builds:
     """`workers` makes a worker whose results are held by a lease, for a build with these entitlements; `reader` what
-    reads trees for outputs; `trees` keeps clients' directories, `policy` says what goes by itself, `past` gives the
-    history of builds. `recover` once at the start, before images are collected; `close` at the end."""
+    reads trees for outputs, `repositories` what asks git, `looks` what looks into trees; `trees` keeps clients'
+    directories, `policy` says what goes by itself, `past` gives the history of builds. `recover` once at the start,
+    before images are collected; `close` at the end."""
 
     def __init__(
         self,
@@ -53,9 +57,12 @@ class Builds:
         reader: Callable[[], TreeReader],
         policy: Policy,
         past: Callable[[], History],
+        repositories: Callable[[], Repositories],
+        looks: Callable[[], Looks],
         on_event: OnEvent = lambda *event: None,
     ) -> None:
         self.contexts = contexts
+        self.looks = looks
         self._images = images
         self._cache = cache
         self.trees = trees
@@ -63,6 +70,7 @@ class Builds:
         self._workers = workers
         self._reader = reader
         self._past = past
+        self._repositories = repositories
         self._on_event = on_event
         self._parts = Parts(images.store, cache)
         self._running: dict[str, asyncio.Task[Built]] = {}
@@ -118,22 +126,76 @@ class Builds:
 
     async def _image(self, request: BuildRequest, client: Client, trace: Trace, sink: Sink) -> Built:
         if not request.recorded:
-            return await self._building(request, client, trace).run(self._reader, sink)
+            return await self._unrecorded(request, client, trace, sink)
         from corten.build import attributes
 
         with self.history.recording(request.id, attributes.of(request), request.outputs, trace) as recording:
-            built = await self._building(request, client, recording.trace).run(self._reader, sink)
+            built = await self._unrecorded(request, client, recording.trace, sink)
             recording.made(built)
             return built
 
+    async def _unrecorded(self, request: BuildRequest, client: Client, trace: Trace, sink: Sink) -> Built:
+        async with self._at_url(request, client, trace) as (request, client):
+            return await self._building(request, client, trace).run(self._reader, sink)
+
     async def check(self, request: BuildRequest, client: Client, trace: Trace) -> tuple[Definition, Sequence[Finding]]:
         """What the Dockerfile's checks find. No step is done. Raises what `build` raises."""
-        return await self._building(request, client, trace).check()
+        async with self._at_url(request, client, trace) as (request, client):
+            return await self._building(request, client, trace).check()
+
+    async def read(self, request: BuildRequest, client: Client, trace: Trace) -> Definition:
+        """The Dockerfile. Raises BuildFailed for one that is missing, or wrong; what the client raises."""
+        from corten.build.definition import load
+
+        async with self._at_url(request, client, trace) as (request, client):
+            return await load(request, client, trace)
+
+    async def outline(self, request: BuildRequest, client: Client, trace: Trace) -> tuple[Definition, Outline]:
+        """What the target can be given. Raises what `read` raises."""
+        from corten.build.outlined import outlined
+
+        definition = await self.read(request, client, trace)
+        return definition, outlined(definition, request)
+
+    def _at_url(
+        self, request: BuildRequest, client: Client, trace: Trace
+    ) -> AbstractAsyncContextManager[tuple[BuildRequest, Client]]:
+        from corten.build.context_url import opened
+
+        return opened(request, client, self.fetching(client, trace))
+
+    def fetching(self, client: Client, trace: Trace) -> Fetching:
+        """For what is at an address, outside of a build."""
+        from corten.build.fetched import Fetching
+
+        return Fetching(self.contexts, self._images.download, self._repositories, client, trace)
 
     def _building(self, request: BuildRequest, client: Client, trace: Trace) -> Building:
         from corten.build.building import Building  # much of the builder is loaded with the first build
 
-        return Building(self._images, self._parts, self.contexts, self._workers, request, client, trace)
+        return Building(
+            self._images, self._parts, self.contexts, self._workers, self._repositories, request, client, trace
+        )
+
+    async def image(self, ref: str, platform: str, pull: bool, client: Client, trace: Trace) -> tuple[str, bytes]:
+        """The digest and the configuration of an image, pulled when it is not here (with `pull` in any case). Raises
+        what a pull raises."""
+        from corten.build.bases import Bases
+
+        store = self._images.store
+        with store.leases.hold() as lease:
+            image, _ = await Bases(self._images, client, BuildRequest(pull=pull), lease, trace).resolve(ref, platform)
+            record = store.records.get(image.id)
+            if record is None:
+                raise NotFound(f"No such image: {ref}")
+            return record.manifest or image.id, store.blobs.read(image.id, _CONFIG)
+
+    def tree(self, image: str) -> StageTree:
+        """Of an image that is here."""
+        record = self._images.store.records.get(image)
+        if record is None:
+            raise NotFound(f"No such image: {image}")
+        return StageTree(record.chain[-1] if record.chain else None)
 
     async def document(self, digest: str) -> bytes:
         """A manifest, an index or a configuration of an image, or what was attested of a build. Raises NotFound,

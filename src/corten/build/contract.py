@@ -19,15 +19,19 @@ A build, from outside to inside:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from corten.build.outputs.contract import Asked
 from corten.errors import Failed
 from corten.spec.oci_image import Descriptor
 from corten.spec.packages.package import Inventory
+
+if TYPE_CHECKING:
+    from corten.build.contexts import Context
+    from corten.spec.git_url import GitUrl
 
 # ------------------------------------------------------------------------------------------------ what a face gives
 
@@ -55,7 +59,8 @@ class BuildRequest:
     id: str = ""  # by which it can be cancelled
     dockerfile: str = ""  # its path in the source "dockerfile"; "" is Dockerfile, or dockerfile
     text: bytes | None = None  # the Dockerfile itself, where it is in no source
-    remote: str = ""  # a context by URL: git or http(s)
+    remote: str | GitUrl = ""  # a context by URL: git or http(s)
+    local_dockerfile: bool = False  # the Dockerfile is the client's all the same
     target: str = ""
     arguments: Mapping[str, str] = field(default_factory=dict)  # --build-arg
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -70,7 +75,7 @@ class BuildRequest:
     network: str = "default"  # or "none", "host", a network's name
     extra_hosts: tuple[str, ...] = ()  # NAME:ADDRESS
     limits: Limits = field(default_factory=Limits)
-    contexts: Mapping[str, str] = field(
+    contexts: Mapping[str, str | GitUrl] = field(
         default_factory=dict
     )  # named contexts: name to docker-image://, local:SOURCE, URL
     classic: bool = False  # the rules of the classic builder, where they are other ones
@@ -86,11 +91,37 @@ class BuildRequest:
 class SourceTree:
     """Files of a source, as they are below `directory`, which only the builder writes to. `id` tells trees apart in the
     memory of checksums: the same id is the same content for as long as this daemon runs. `sums` are hashes that are
-    known of its files (`corten.layers.sums.entry`)."""
+    known of its files (`corten.layers.sums.entry`).
+
+    `content` is a name of what it has where that never changes, as a commit, else "". `bring`, where it is given, has
+    to be called before its files are looked at: what it answers is here."""
 
     id: str
     directory: Path
     sums: bytes = field(default=b"", compare=False, repr=False)
+    content: str = ""
+    bring: Callable[[], Awaitable[SourceTree]] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Of a repository; `ref` is the whole name of what it was found by, "" when it was asked for by its id. `tag` is
+    the id of the annotated tag that led to it, or ""."""
+
+    id: str
+    ref: str = ""
+    tag: str = ""
+
+
+class Repositories(Protocol):
+    """Git. Both raise Failed with git's own words, NotFound, Invalid, Unavailable for a server that stalls, Unsupported
+    where there is no git. When a call has ended so has all that it began. Secrets and SSH agents are the client's."""
+
+    async def commit(self, url: GitUrl, client: Client) -> Commit:
+        """Which one the address names. Raises Invalid for another one than its checksum says."""
+
+    async def files(self, url: GitUrl, commit: Commit, keep_git_dir: bool, client: Client) -> Context:
+        """The files of a commit, as a context for the caller to remove."""
 
 
 class Client(Protocol):
@@ -292,11 +323,12 @@ class RunStep:
 @dataclass(frozen=True, slots=True)
 class Matched:
     """Sources of a COPY in one tree. `paths` are names and patterns of Go's filepath.Match; `content` of one is a file
-    that the Dockerfile itself has (a heredoc)."""
+    that the Dockerfile itself has (a heredoc). `packed`: archives among them stay files, whatever becomes of others."""
 
     tree: Tree | None
     paths: tuple[str, ...]
     content: Mapping[str, bytes] = field(default_factory=dict)
+    packed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +375,30 @@ class StepFailed(Exception):
     def __init__(self, args: Sequence[str], status: int) -> None:
         super().__init__(f"process {' '.join(args)!r} did not complete successfully: exit code: {status}")
         self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Of a directory. `mode` is Go's os.FileMode, `modified` nanoseconds since the epoch, `link` what a link says."""
+
+    name: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    modified: int
+    link: str
+
+
+class Looks(Protocol):
+    """Looks into trees, links followed inside them. Raises NotFound, Invalid."""
+
+    async def stat(self, tree: Tree, path: str) -> Entry: ...
+
+    async def entries(self, tree: Tree, path: str) -> list[Entry]: ...
+
+    async def content(self, tree: Tree, path: str, offset: int, length: int) -> bytes:
+        """At most `length` bytes of a file."""
 
 
 class Worker(Protocol):

@@ -1,4 +1,5 @@
-"""What ADD names by an address of the web: downloaded for one build, each file into a directory of its own."""
+"""What a build names by an address: files of the web, each downloaded into a directory of its own, and repositories,
+fetched when something needs their files."""
 
 from __future__ import annotations
 
@@ -11,9 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from corten.aio.threads import DISK, run_uncancelled
+from corten.aio.whole import to_the_end
 from corten.build.contexts import ALWAYS, Context, Contexts
-from corten.build.contract import Received, SourceTree
-from corten.build.graph import Node, Remote
+from corten.build.contract import Client, Commit, Received, Repositories, SourceTree
+from corten.build.graph import Node, Remote, Repository
+from corten.build.keys import digest
 from corten.errors import CortenError, Invalid
 from corten.registry.client.archives import Download, shown
 
@@ -25,9 +28,14 @@ class Downloads:
     """`open` begins a download (`Images.download`). `close` removes the files, at the end of the build. `digests` are
     of what was fetched."""
 
-    def __init__(self, contexts: Contexts, open: Open) -> None:
+    def __init__(
+        self, contexts: Contexts, open: Open, repositories: Callable[[], Repositories], client: Client
+    ) -> None:
         self._contexts = contexts
         self._open = open
+        self._repositories = repositories
+        self._client = client
+        self._checkouts: list[asyncio.Task[Context]] = []
         self._making: asyncio.Task[Context] | None = None
         self._count = 0
         self.digests: dict[Node, str] = {}
@@ -54,24 +62,39 @@ class Downloads:
         os.utime(directory / remote.file, (download.modified, download.modified))
         return SourceTree(f"{context.id}/{directory.name}", directory)
 
+    async def repository(self, node: Repository) -> SourceTree:
+        """Which commit it is now; the files are fetched when they are asked for. Raises what `Repositories` raises."""
+        repositories, url = self._repositories(), node.url
+        async with self._turns:
+            commit = await repositories.commit(url, self._client)
+        named = (url.address[0], commit.id, url.subdir, node.keep_git_dir, url.submodules, url.commit_times)
+        making: asyncio.Task[Context] | None = None
+
+        async def bring() -> SourceTree:
+            nonlocal making
+            if making is None:
+                making = asyncio.create_task(self._checkout(node, commit))
+                self._checkouts.append(making)
+            context = await asyncio.shield(making)
+            return SourceTree(context.id, context.directory, context.sums, content)
+
+        content = digest("git", *named)
+        return SourceTree(content, Path(), b"", content, bring)
+
+    async def _checkout(self, node: Repository, commit: Commit) -> Context:
+        async with self._turns:
+            return await self._repositories().files(node.url, commit, node.keep_git_dir, self._client)
+
     async def close(self) -> None:
         """Removes them, however often this is cancelled meanwhile."""
-        removing = asyncio.ensure_future(self._remove())
-        cancelled: asyncio.CancelledError | None = None
-        while not removing.done():
-            try:
-                await asyncio.wait({removing})
-            except asyncio.CancelledError as error:
-                cancelled = error
-        removing.result()
-        if cancelled is not None:
-            raise cancelled
+        await to_the_end(self._remove())
 
     async def _remove(self) -> None:
-        if self._making is None:
-            return
-        with suppress(CortenError, OSError):  # there is none: said already, by `fetch`
-            await (await self._making).remove()
+        for task in self._checkouts:
+            task.cancel()
+        for task in [*self._checkouts, *([self._making] if self._making is not None else [])]:
+            with suppress(CortenError, OSError, asyncio.CancelledError):  # there is none: said already
+                await (await task).remove()
 
 
 async def _written(path: Path, pieces: AsyncIterator[bytes], url: str, received: Received) -> str:

@@ -1,9 +1,10 @@
 """What a build does, as a graph: nodes that give trees, each with the nodes that it needs. Pure.
 
-    Base      an image's files, or no files (scratch)
-    Local     files of the client, by a source
-    Remote    one file, by a URL
-    Step      one more layer: what a RUN, COPY, ADD or WORKDIR makes of the tree of its parent
+    Base        an image's files, or no files (scratch)
+    Local       files of the client, by a source
+    Remote      one file, by a URL
+    Repository  files of a git repository
+    Step        one more layer: what a RUN, COPY, ADD or WORKDIR makes of the tree of its parent
 
 Of the classic builder's steps are also those that only change the configuration (`Settings`).
 
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from corten.build.contract import Bind, CacheMount, CopyStep, RunStep, StageTree, Tree
 from corten.images.images import Image
+from corten.spec.git_url import GitUrl
 from corten.spec.image_config import History
 from corten.spec.json import Json
 
@@ -62,6 +64,18 @@ class Remote:
     inputs: tuple[str, ...] = ()
 
 
+@dataclass(eq=False, slots=True)
+class Repository:
+    """`lines` are those that name it."""
+
+    digest: str
+    name: str
+    url: GitUrl
+    keep_git_dir: bool
+    lines: tuple[int, int]
+    inputs: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The work of a step without any, which is cached or not all the same: `digest` is of all that an image says behind
@@ -95,7 +109,8 @@ class Step:
         return tuple(dict.fromkeys(node.digest for node in (self.parent, *self.origins) if node is not None))
 
 
-Node = Base | Local | Remote | Step
+Fetched = Remote | Repository
+Node = Base | Local | Fetched | Step
 
 
 COPIED = "\0"  # in a line of the history: what a COPY brought, known when it is done

@@ -25,6 +25,7 @@ from corten.build.contract import (
     Matched,
     RunStep,
     Secret,
+    SourceTree,
     Ssh,
     StageTree,
     StepMount,
@@ -74,7 +75,8 @@ def copy(parent: str, step: CopyStep, sums: Sequence[str]) -> str:
     """`sums` are the checksums of its sources, in their order. With `link` nothing of the parent's tree is looked at,
     and the layer is put on top of another one's all the same: the parent is in the key."""
     how = [step.owner, step.mode, list(step.exclude), step.parents, step.link, step.unpack, step.times]
-    return digest("copy", parent, step.target, how, list(sums))
+    packed = [source.packed for source in step.sources] if any(source.packed for source in step.sources) else []
+    return digest("copy", parent, step.target, how, list(sums), *([packed] if packed else []))
 
 
 def settings(parent: str, digest_: str) -> str:
@@ -88,10 +90,13 @@ def said(history: Sequence[str], config: Any, author: str) -> str:
 
 
 def source(matched: Matched, exclude: Sequence[str], parents: bool) -> str | None:
-    """A name for the checksum of sources in a stage's tree, which never changes; None for those of a client."""
-    if not isinstance(matched.tree, StageTree) or matched.tree.top is None or matched.content:
-        return None
-    return digest("source", matched.tree.top, _texts(matched.paths), _texts(exclude), parents)
+    """A name for the checksum of sources in a tree that never changes, a stage's or a commit's; None for others."""
+    match matched.tree:
+        case StageTree(top=str() as name) if not matched.content:
+            return digest("source", name, _texts(matched.paths), _texts(exclude), parents)
+        case SourceTree(content=name) if name and not matched.content:
+            return digest("content", name, _texts(matched.paths), _texts(exclude), parents)
+    return None
 
 
 def _texts(values: Sequence[str]) -> list[str]:

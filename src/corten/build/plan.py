@@ -15,12 +15,14 @@ from typing import Any
 
 from corten.build import variables
 from corten.build.contract import BuildRequest
-from corten.build.graph import Base, Line, Local, Node, Plan, Step
+from corten.build.graph import Base, Fetched, Line, Local, Node, Plan, Remote, Repository, Step
 from corten.build.keys import digest
-from corten.build.remote import is_web
+from corten.build.remote import is_git, is_web
 from corten.build.stage import Stage
 from corten.errors import CortenError, Unsupported
 from corten.images.images import Image
+from corten.registry.client import archives
+from corten.spec import git_url
 from corten.spec import platform as platforms
 from corten.spec.dockerfile import checks, parse, stages
 from corten.spec.dockerfile import instructions as d
@@ -32,6 +34,7 @@ from corten.spec.dockerfile.scope import Scope
 from corten.spec.dockerfile.source import MOST_INSTRUCTIONS
 from corten.spec.dockerfile.span import Span
 from corten.spec.dockerfile.stages import ContextSource, ImageSource, Origin, PlanOptions, StageSource
+from corten.spec.git_url import GitUrl
 from corten.spec.json import Json
 from corten.spec.platform import Platform
 
@@ -79,6 +82,7 @@ class Planner:
         self._stages: dict[int, asyncio.Task[Stage]] = {}
         self._images: dict[tuple[str, str], asyncio.Task[Base]] = {}
         self._locals: dict[str, Local] = {}
+        self._at_urls: dict[str, Fetched] = {}  # named contexts
         self._size = self._triggers = 0
         self._declared = {argument.key for arg in file.arguments for argument in arg.arguments}
 
@@ -197,7 +201,7 @@ class Planner:
             case ImageSource():
                 found = await self._image(origin.name, platform)
             case ContextSource():
-                found = await self._image(self._request.contexts[origin.name], platform)
+                found = await self._image(str(self._request.contexts[origin.name]), platform)
             case _:
                 return Base(digest("scratch", number), "scratch", "scratch", None)
         return Base(digest("base", number, found.digest), found.name, found.ref, found.image)
@@ -222,7 +226,7 @@ class Planner:
                     node = await self._node(named)
                 return tuple(self._followed(node, path) for path in found.sources)
             case d.Add():
-                own = [None if is_web(path) else self._local("context") for path in found.sources]
+                own = [None if self._fetched(path) else self._local("context") for path in found.sources]
                 return tuple(self._followed(node, path) for node, path in zip(own, found.sources))
             case d.Run():
                 return tuple([await self._mounted(mount) for mount in mounts])
@@ -254,12 +258,28 @@ class Planner:
             case ImageSource():
                 return await self._image(origin.name, "")
             case ContextSource():
-                value = self._request.contexts[origin.name]
-                if value.startswith(_LOCAL):
-                    return self._local(value.removeprefix(_LOCAL), origin.name)
-                return await self._image(value, "")
+                return await self._context(origin.name, self._request.contexts[origin.name])
             case _:
                 return Base(digest("scratch"), "scratch", "scratch", None)
+
+    async def _context(self, name: str, value: str | GitUrl) -> Node:
+        """A named context: a directory of the client, a repository, a file of the web (called `context`, as BuildKit
+        calls it), or an image."""
+        if (git := value if isinstance(value, GitUrl) else git_url.parse(value)) is not None:
+            id, keep = digest("context", name, git.remote, git.ref), bool(git.keep_git_dir)
+            return self._at_urls.setdefault(name, Repository(id, f"[context {name}] {git.shown}", git, keep, (0, 0)))
+        value = str(value)
+        if value.startswith(_LOCAL):
+            return self._local(value.removeprefix(_LOCAL), name)
+        if is_web(value):
+            shown = f"[context {name}] {archives.shown(value)}"
+            node = Remote(digest("context", name, value), shown, value, "context", "", (0, 0))
+            return self._at_urls.setdefault(name, node)
+        return await self._image(value, "")
+
+    def _fetched(self, source: str) -> bool:
+        """Whether a source of an ADD is at a URL, as far as it can be seen without its variables."""
+        return is_web(source) or (not self._request.classic and is_git(source))
 
     def _local(self, source: str, name: str = "") -> Local:
         if source not in self._locals:

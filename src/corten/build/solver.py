@@ -40,7 +40,20 @@ from corten.build.contract import (
 from corten.build.downloads import Downloads
 from corten.build.exchange.imported import Imported
 from corten.build.exchange.records import Done
-from corten.build.graph import COPIED, Base, Local, Node, Plan, Remote, Settings, Step, Work, with_trees
+from corten.build.graph import (
+    COPIED,
+    Base,
+    Fetched,
+    Local,
+    Node,
+    Plan,
+    Remote,
+    Repository,
+    Settings,
+    Step,
+    Work,
+    with_trees,
+)
 from corten.build.parts import Parts
 from corten.build.vertices import Progress
 from corten.errors import CortenError, Invalid
@@ -155,11 +168,11 @@ class Solver:
                 return self._base(node)
             case Local():
                 return await self._vertex(node, lambda begin: self._local(node, begin))
-            case Remote():
-                return await self._vertex(node, lambda begin: self._remote(node, begin))
+            case Remote() | Repository():
+                return await self._vertex(node, lambda begin: self._fetched(node, begin))
         return await self._vertex(node, lambda begin: self._step(node, begin))
 
-    async def _vertex(self, node: Local | Remote | Step, work: Callable[[Begin], Coroutine[Any, Any, R]]) -> R:
+    async def _vertex(self, node: Local | Fetched | Step, work: Callable[[Begin], Coroutine[Any, Any, R]]) -> R:
         """What `work` gives, with the vertex's events around it: it begins when `work` says so, and was there already
         when that is never said."""
         vertex = Vertex(node.digest, node.name, _inputs(node))
@@ -189,7 +202,7 @@ class Solver:
         end()
         return result
 
-    def _failure(self, node: Local | Remote | Step, error: Exception) -> Exception:
+    def _failure(self, node: Local | Fetched | Step, error: Exception) -> Exception:
         lines = (0, 0) if isinstance(node, Local) else node.lines
         if isinstance(error, StepFailed) and isinstance(node, Step) and isinstance(node.work, RunStep):
             return self._failed(self._sentence(node.work.args, error.status), lines, node.digest, error.status)
@@ -226,8 +239,10 @@ class Solver:
         progress.end()
         return tree
 
-    async def _remote(self, node: Remote, begin: Begin) -> SourceTree:
+    async def _fetched(self, node: Fetched, begin: Begin) -> SourceTree:
         begin()
+        if isinstance(node, Repository):
+            return await self._downloads.repository(node)
         progress = Progress(self._trace, "downloading", node.digest)
         tree = await self._downloads.fetch(node, progress)
         progress.end()
@@ -236,7 +251,8 @@ class Solver:
     # ------------------------------------------------------------------------------------------------------- a step
 
     async def _step(self, node: Step, begin: Begin) -> State:
-        parent, (work, sums, sources) = await _both(self._state(node.parent), self._sources(node))
+        parent, (trees, sums, sources) = await _both(self._state(node.parent), self._sources(node))
+        work = with_trees(node.work, trees)
         key = _key(parent.identity, work, sums)
         copied = f"{'file' if len(sums) == 1 else 'multi'}:{''.join(sums[:1]).removeprefix('sha256:')}"
         said = node.said.replace(COPIED, copied)
@@ -244,6 +260,7 @@ class Solver:
             found = None if node.fresh else await self._found(key, parent, said)
             if found is None:
                 begin()
+                work = with_trees(node.work, tuple([await _brought(tree) for tree in trees]))
                 record = self._kept(node, key, parent, await self._do(node, parent, work), sources)
                 found = record.layer, record.created
             state = parent.over(*found, copied, said)
@@ -259,10 +276,10 @@ class Solver:
             return await self._imported.find(key, parent.diff_ids)
         return (record.layer, record.created) if record is not None else None
 
-    async def _sources(self, node: Step) -> tuple[Work, list[str], dict[str, str]]:
-        """The work with its trees, and their checksums, which need not wait for the parent."""
-        work = with_trees(node.work, tuple([await self._tree(origin) for origin in node.origins]))
-        return work, *await self._sums(work)
+    async def _sources(self, node: Step) -> tuple[tuple[Tree | None, ...], list[str], dict[str, str]]:
+        """The trees of its work, and their checksums, which need not wait for the parent."""
+        trees = tuple([await self._tree(origin) for origin in node.origins])
+        return trees, *await self._sums(with_trees(node.work, trees))
 
     async def _do(self, node: Step, parent: State, work: Work) -> Layer:
         if isinstance(work, Settings):
@@ -302,10 +319,17 @@ class Solver:
                 continue
             name = keys.source(matched, exclude, parents)
             known = self._parts.cache.sum(name) if name else None
+            if not known:
+                matched = replace(matched, tree=await _brought(matched.tree))
             sums.append(known or await self._worker.checksum(matched, exclude, parents))
             if name:
                 sources[name] = sums[-1]
         return sums, sources
+
+
+async def _brought(tree: Tree | None) -> Tree | None:
+    """With its files here."""
+    return await tree.bring() if isinstance(tree, SourceTree) and tree.bring is not None else tree
 
 
 def _shown(mount: Bind) -> Matched:

@@ -31,11 +31,11 @@ from corten.build.contract import (
     StepMount,
     Tmpfs,
 )
-from corten.build.graph import COPIED, Base, Entry, Line, Node, Remote, Settings, Step
+from corten.build.graph import COPIED, Base, Entry, Line, Node, Remote, Repository, Settings, Step
 from corten.build.keys import digest
-from corten.errors import Unsupported
+from corten.errors import Invalid, Unsupported
 from corten.registry.client import archives
-from corten.spec.digest import is_digest
+from corten.spec import git_url
 from corten.spec.dockerfile import commands as c
 from corten.spec.dockerfile import instructions as d
 from corten.spec.dockerfile import mounts as m
@@ -341,42 +341,45 @@ class Stage:
     def _remotes(self, found: d.Copy | d.Add, origins: tuple[Node | None, ...]) -> tuple[Node | None, ...]:
         """With those in place that are fetched from the web."""
         if isinstance(found, d.Copy):
-            if not found.source and any(map(remote.is_web, found.sources)):
-                raise DockerfileError("source can't be a URL for COPY", found.written.span)
+            self._refuse_fetched(found)
             return origins
-        self._refuse(found)
-        span, nodes = found.written.span, list(origins)
-        for at, url in enumerate(found.sources):
-            if remote.is_web(url):
-                id = digest("remote", self.number, len(self.entries), at, url)
-                file = remote.file_name(url, found.target, self._request.classic)
-                nodes[at] = Remote(id, archives.shown(url), url, file, found.checksum, (span.line, span.end))
-        return tuple(nodes)
+        if found.checksum and len(found.sources) != 1:
+            raise DockerfileError("checksum can't be specified for multiple sources", found.written.span)
+        return tuple(self._remote(found, at, origin) for at, origin in enumerate(origins))
 
-    def _refuse(self, found: d.Add) -> None:
-        """Raises DockerfileError, Unsupported for what cannot be fetched."""
-        git = [source for source in found.sources if remote.is_git(source)]
-        if git and not self._request.classic:
-            raise Unsupported(f"ADD {archives.shown(git[0])}: sources from git are not supported yet")
-        web = [source for source in found.sources if remote.is_web(source)]
-        if web and len(web) < len(found.sources) + len(found.heredocs) and found.unpack is None:
-            raise Unsupported("ADD of both URLs and files in one instruction is not supported: give them one each")
-        if found.checksum:
-            problem = ""
-            if len(found.sources) != 1:
-                problem = "checksum can't be specified for multiple sources"
-            elif not web:
-                problem = "checksum can't be specified for non-HTTP(S) sources"
-            elif not (is_digest(found.checksum) and found.checksum.startswith("sha256:")):
-                problem = f"invalid checksum digest format: {found.checksum[:100]!r}"
-            if problem:
-                raise DockerfileError(problem, found.written.span)
+    def _refuse_fetched(self, found: d.Copy) -> None:
+        for source in found.sources if not found.source else ():
+            git = not self._request.classic and remote.is_git(source)
+            if git or remote.is_web(source):
+                what = "git ref" if git else "URL"
+                raise DockerfileError(f"source can't be a {what} for COPY", found.written.span)
+
+    def _remote(self, found: d.Add, at: int, origin: Node | None) -> Node | None:
+        """What a source of an ADD is fetched by, or `origin`. Raises DockerfileError."""
+        url, span = found.sources[at], found.written.span
+        id = digest("remote", self.number, len(self.entries), at, url)
+        try:
+            if not self._request.classic and (git := git_url.parse(url)) is not None:
+                git, keep = remote.repository(git, found.checksum, found.keep_git_dir)
+                return Repository(id, git.shown, git, keep, (span.line, span.end))
+            if not remote.is_web(url):
+                if found.checksum:
+                    raise Invalid("checksum requires HTTP(S) or Git sources")
+                return origin
+            file = remote.file_name(url, found.target, self._request.classic)
+            checksum = remote.file_checksum(found.checksum)
+            return Remote(id, archives.shown(url), url, file, checksum, (span.line, span.end))
+        except Invalid as error:
+            raise DockerfileError(str(error), span) from None
 
     def _copy(self, found: d.Copy | d.Add, origins: tuple[Node | None, ...]) -> None:
         origins = self._remotes(found, origins)
+        unpacked = [isinstance(found, d.Add) and _unpacks(found, node) for node in origins]
         sources = tuple(
-            Matched(None, (literal(node.file) if isinstance(node, Remote) else path,))
-            for path, node in zip(found.sources, origins)
+            Matched(
+                None, (_named(node, path) if isinstance(found, d.Add) else path,), packed=any(unpacked) and not unpack
+            )
+            for path, node, unpack in zip(found.sources, origins, unpacked)
         )
         sources += tuple(Matched(None, (doc.name,), {doc.name: doc.text.encode()}) for doc in found.heredocs)
         several = len(sources) > 1 and not found.target.endswith("/")
@@ -388,7 +391,7 @@ class Stage:
             exclude=found.exclude,
             parents=isinstance(found, d.Copy) and found.parents,
             link=found.link,
-            unpack=isinstance(found, d.Add) and _unpacks(found),
+            unpack=any(unpacked),
             times=variables.epoch(self._request.arguments),
         )
         if several and self._request.classic:
@@ -410,9 +413,19 @@ class Stage:
         )
 
 
-def _unpacks(found: d.Add) -> bool:
+def _unpacks(found: d.Add, node: Node | None) -> bool:
     """Archives from the web are files unless it is said."""
-    return not any(map(remote.is_web, found.sources)) if found.unpack is None else found.unpack
+    return not isinstance(node, Remote | Repository) if found.unpack is None else found.unpack
+
+
+def _named(node: Node | None, path: str) -> str:
+    """What an ADD copies of a source's tree."""
+    match node:
+        case Remote():
+            return literal(node.file)
+        case Repository():
+            return "."
+    return path
 
 
 def _all_said(found: d.Instruction) -> bool:

@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from corten.aio.whole import to_the_end
 from corten.build.builds import Builds
 from corten.build.contexts import Context
-from corten.build.contract import BuildFailed
+from corten.build.contract import BuildFailed, BuildRequest
 from corten.build.trees import Trees
-from corten.buildkit import failures, lint
+from corten.buildkit import definitions, failures, lint, subrequests
 from corten.buildkit.client import SessionClient
 from corten.buildkit.jobs import Job, Jobs
+from corten.buildkit.metadata import Metadata
 from corten.buildkit.outputs import SessionSink
+from corten.buildkit.references import References
 from corten.buildkit.requests import BuildAsked, asked
-from corten.buildkit.results import Results, definition, named_by
+from corten.buildkit.results import Results, definition, is_ours, named_by
 from corten.buildkit.sessions import Sessions
-from corten.buildkit.whole import to_the_end
 from corten.errors import CortenError, Invalid, NotFound, Unsupported
 from corten.http2.grpc import Call, Function
 from corten.spec.dockerfile.check_rules import options
+from corten.spec.git_url import GitUrl
 from corten.spec.protobuf import control as c
 from corten.spec.protobuf import gateway as m
 
@@ -36,13 +40,17 @@ _BUILD = "buildkit-controlapi-buildid"
 _FRONTEND = "dockerfile.v0"
 _FRONTEND_CAPABILITIES = (
     "solve.base solve.inlinereturn return returnmap proto.refarray reference.output frontend.caps frontend.inputs "
-    "gateway.solve.metadata gateway.evaluate gateway.evaluate.dedup"
+    "gateway.solve.metadata gateway.evaluate gateway.evaluate.dedup readfile readdir statfile "
+    "resolveimage resolveimage.resolvemode source.metaresolver gateway.warnings"
 ).split()
 _LLB_CAPABILITIES = (
-    "source.image source.local source.local.followpaths file.base constraints platform meta.base exporter.multiple "
-    "exporter.image.attestations"
+    "source.image source.local source.local.followpaths file.base constraints platform meta.base meta.description "
+    "source.git source.git.keepgitdir source.git.fullurl source.git.httpauth source.git.knownsshhosts "
+    "source.git.mountsshsock source.git.subdir source.git.checksum source.git.skipsubmodules source.git.mtime "
+    "source.http source.http.checksum exporter.multiple exporter.image.attestations"
 ).split()
 _RESULTS = 100  # of one job
+_FETCHED = 8  # of them, by definitions: each is a context
 
 
 class Bridge:
@@ -54,6 +62,7 @@ class Bridge:
         self._trees = trees
         self._jobs = jobs
         self._results = Results()
+        self._references = References(builds.looks)
 
     def functions(self) -> dict[str, Function]:
         return {
@@ -62,6 +71,10 @@ class Bridge:
             _PREFIX + "Return": self.returned,
             _PREFIX + "Evaluate": self.evaluate,
             _PREFIX + "Inputs": self.inputs,
+            _PREFIX + "ResolveImageConfig": self.image_config,
+            _PREFIX + "ResolveSourceMeta": self.source_meta,
+            _PREFIX + "Warn": self.warn,
+            **self._references.functions(_PREFIX),
         }
 
     async def ping(self, call: Call) -> bytes:
@@ -74,8 +87,9 @@ class Bridge:
         job = await self._job(call)
         try:
             if request.definition is not None and request.definition.operations:
-                raise Unsupported("definitions in LLB are not supported")
-            result = await self.build(job, request.frontend, request.attributes, request.inputs)
+                result = await self._within(job, self._fetch(job, request.definition))
+            else:
+                result = await self.build(job, request.frontend, request.attributes, request.inputs)
         except (CortenError, OSError) as error:
             raise failures.status(error, job.request.ref) from error
         return m.BridgeSolveResponse(result).encode()
@@ -90,12 +104,33 @@ class Bridge:
     async def evaluate(self, call: Call) -> bytes:
         """Nothing is left to do, but a reference that is none is said."""
         request = m.EvaluateRequest.decode(await call.request())
-        self._results.image(request.ref)
+        self._references.check(request.ref)
         return b""
 
     async def inputs(self, call: Call) -> bytes:
         """A frontend within the daemon asks so; a client has none."""
         await call.request()
+        return b""
+
+    async def image_config(self, call: Call) -> bytes:
+        request = m.ResolveImageConfigRequest.decode(await call.request())
+        async with self._metadata(call) as metadata:
+            return (await metadata.image_config(request)).encode()
+
+    async def source_meta(self, call: Call) -> bytes:
+        request = m.ResolveSourceMetaRequest.decode(await call.request())
+        async with self._metadata(call) as metadata:
+            return (await metadata.source(request)).encode()
+
+    @asynccontextmanager
+    async def _metadata(self, call: Call) -> AsyncIterator[Metadata]:
+        job = await self._job(call)
+        async with self._client(job, BuildAsked(BuildRequest())) as client:
+            yield Metadata(self._builds, client, job.trace)
+
+    async def warn(self, call: Call) -> bytes:
+        request = m.WarnRequest.decode(await call.request())
+        (await self._job(call)).warn(request)
         return b""
 
     async def _job(self, call: Call) -> Job:
@@ -114,13 +149,16 @@ class Bridge:
             raise Unsupported(f"the frontend {frontend[:100]!r} is not supported: dockerfile.v0 is")
         if not frontend:
             return m.Result(m.Ref(""))
-        if (name := attributes.get("requestid")) == lint.NAME:
-            return await self._lint(job, attributes, inputs)
-        if name:
-            raise failures.unknown_subrequest(name)
-        if len(job.results) >= _RESULTS:
+        if name := attributes.get("requestid"):
+            return await self._subrequest(name, job, attributes, inputs)
+        return await self._within(job, self._build(job, attributes, inputs))
+
+    async def _within(self, job: Job, build: Coroutine[Any, Any, m.Result]) -> m.Result:
+        """It ends with its job, too."""
+        if len(job.results) + len(job.fetched) >= _RESULTS:
+            build.close()
             raise Invalid(f"{_RESULTS} results are the most that a build can have")
-        work = asyncio.ensure_future(self._build(job, attributes, inputs))
+        work = asyncio.ensure_future(build)
         job.building.add(work)
         try:
             return await asyncio.shield(work)
@@ -130,19 +168,34 @@ class Bridge:
 
     async def _build(self, job: Job, attributes: Mapping[str, str], inputs: Mapping[str, c.Definition]) -> m.Result:
         id = secrets.token_hex(16)
-        found = asked(attributes, job.request, id, partial(self._input, inputs))
+        found = self._asked(job.request, attributes, id, inputs)
         sink = SessionSink(await self._sessions.find(job.request.session))
         async with self._client(job, found) as client:
             built = await self._builds.build(found.request, client, job.trace, sink)
         job.results[id] = built
         self._results.add(id, built.id)
+        self._references.add(id, self._builds.tree(built.id))
         metadata = {"containerimage.config": built.config}
         return m.Result(m.Ref(id, definition(id)), metadata=metadata)
 
+    async def _subrequest(
+        self, name: str, job: Job, attributes: Mapping[str, str], inputs: Mapping[str, c.Definition]
+    ) -> m.Result:
+        if name == lint.NAME:
+            return await self._lint(job, attributes, inputs)
+        if name == subrequests.DESCRIBE:
+            return m.Result(metadata=subrequests.described())
+        if name not in (subrequests.OUTLINE, subrequests.TARGETS):
+            raise failures.unknown_subrequest(name)
+        found = self._asked(c.SolveRequest(entitlements=job.request.entitlements), attributes, "", inputs)
+        async with self._client(job, found) as client:
+            if name == subrequests.TARGETS:
+                return m.Result(metadata=subrequests.targets(await self._builds.read(found.request, client, job.trace)))
+            definition, outlined = await self._builds.outline(found.request, client, job.trace)
+            return m.Result(metadata=subrequests.outline(definition, outlined))
+
     async def _lint(self, job: Job, attributes: Mapping[str, str], inputs: Mapping[str, c.Definition]) -> m.Result:
-        found = asked(
-            attributes, c.SolveRequest(entitlements=job.request.entitlements), "", partial(self._input, inputs)
-        )
+        found = self._asked(c.SolveRequest(entitlements=job.request.entitlements), attributes, "", inputs)
         try:
             async with self._client(job, found) as client:
                 definition, findings = await self._builds.check(found.request, client, job.trace)
@@ -151,11 +204,34 @@ class Bridge:
         fails = bool(findings) and options(definition.file.directives.check).fail
         return m.Result(metadata=lint.answer(definition.name, definition.text, findings, fails))
 
-    def _input(self, inputs: Mapping[str, c.Definition], key: str) -> str:
-        """The image that an input is."""
+    async def _fetch(self, job: Job, wanted: c.Definition) -> m.Result:
+        """What a definition names, held for as long as the job is."""
+        if is_ours(wanted):
+            return m.Result(m.Ref(named_by(wanted), wanted))
+        if len(job.fetched) >= _FETCHED:
+            raise Invalid(f"{_FETCHED} definitions are the most that a build can have")
+        source, id = definitions.source_of(wanted), secrets.token_hex(16)
+        async with self._client(job, BuildAsked(BuildRequest())) as client:
+            fetching = self._builds.fetching(client, job.trace)
+            self._references.add(id, await job.held.enter_async_context(fetching.tree(source)))
+        job.fetched.append(id)
+        return m.Result(m.Ref(id, wanted))
+
+    def _asked(
+        self, solve: c.SolveRequest, attributes: Mapping[str, str], id: str, inputs: Mapping[str, c.Definition]
+    ) -> BuildAsked:
+        found = asked(attributes, solve, id, partial(self._input, inputs))
+        if "context" not in inputs or found.request.remote:
+            return found
+        return replace(found, request=replace(found.request, remote=definitions.address(inputs["context"])))
+
+    def _input(self, inputs: Mapping[str, c.Definition], key: str) -> str | GitUrl:
+        """What an input is as a named context: an image of ours, or an address."""
         if key not in inputs:
             raise Invalid(f"there is no input {key[:100]!r}")
-        return self._results.image(named_by(inputs[key]))
+        if not is_ours(inputs[key]):
+            return definitions.address(inputs[key])
+        return f"docker-image://{self._results.image(named_by(inputs[key]))}"
 
     @asynccontextmanager
     async def _client(self, job: Job, found: BuildAsked) -> AsyncIterator[SessionClient]:
@@ -189,6 +265,9 @@ class Bridge:
         for work in list(job.building):
             work.cancel()
             await _ended(work)
+        for id in (*job.results, *job.fetched):
+            self._references.remove(id)
+        await to_the_end(job.held.aclose())
         for id, built in job.results.items():
             self._results.remove(id)
             if not built.stored:

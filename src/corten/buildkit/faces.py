@@ -7,6 +7,7 @@ import base64
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from corten.aio.whole import to_the_end
 from corten.build.builds import Builds
 from corten.build.contexts import Context
 from corten.build.contract import Client, Event
@@ -21,7 +22,6 @@ from corten.buildkit.jobs import Jobs
 from corten.buildkit.outputs import SessionSink
 from corten.buildkit.sessions import Sessions
 from corten.buildkit.trace import messages
-from corten.buildkit.whole import to_the_end
 from corten.errors import Unavailable
 from corten.http2.channel import over_socket
 from corten.http2.connection import Connection

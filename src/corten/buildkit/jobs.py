@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +13,12 @@ from corten.build.contract import ClassicText, Event, Log
 from corten.build.history.history import Recording
 from corten.build.result import Built
 from corten.buildkit.arrivals import Arrivals
-from corten.spec.protobuf.control import RpcStatus, SolveRequest
-from corten.spec.protobuf.gateway import Result
+from corten.errors import Invalid
+from corten.spec.protobuf.control import RpcStatus, SolveRequest, VertexWarning
+from corten.spec.protobuf.gateway import Result, WarnRequest
 
+_WARNINGS = 1000
+_WARNING = 64 << 10  # bytes of one
 _LOGS = 16 << 20  # bytes of output that are kept for a Status
 
 
@@ -28,8 +32,11 @@ class Job:
     recording: Recording | None = None
     ended: bool = False
     building: set[asyncio.Future[Any]] = field(default_factory=set)
-    _events: list[Event] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)  # results of definitions,
+    held: AsyncExitStack = field(default_factory=AsyncExitStack)  # and what they have
+    _events: list[Event | VertexWarning] = field(default_factory=list)
     _logs: int = 0
+    _warnings: int = 0
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def trace(self, event: Event) -> None:
@@ -51,11 +58,20 @@ class Job:
         self._events.append(event)
         self._news.set()
 
+    def warn(self, given: WarnRequest) -> None:
+        """What a client has to say of a vertex. Raises Invalid when it is too much."""
+        self._warnings += 1
+        if self._warnings > _WARNINGS or len(given.short) + sum(map(len, given.detail)) > _WARNING:
+            raise Invalid(f"more than {_WARNINGS} warnings of a build, or one of more than {_WARNING} bytes")
+        found = VertexWarning(given.digest, given.level, given.short, given.detail, given.url, given.ranges)
+        self._events.append(found)
+        self._news.set()
+
     def end(self) -> None:
         self.ended = True
         self._news.set()
 
-    async def events(self) -> AsyncIterator[list[Event]]:
+    async def events(self) -> AsyncIterator[list[Event | VertexWarning]]:
         """All, from the first; as they come, until the job has ended."""
         seen = 0
         while True:

@@ -13,6 +13,7 @@ from corten.build.attest import options as attest
 from corten.build.contract import BuildRequest, Limits
 from corten.build.outputs.contract import Asked
 from corten.errors import Invalid, Unsupported
+from corten.spec.git_url import GitUrl
 from corten.spec.protobuf.control import SolveRequest
 
 _CAPABILITIES = frozenset(
@@ -37,9 +38,10 @@ def asked(
     attributes: Mapping[str, str],
     solve: SolveRequest,
     id: str,
-    inputs: Callable[[str], str] = lambda key: "",
+    inputs: Callable[[str], str | GitUrl] = lambda key: "",
 ) -> BuildAsked:
-    """`solve` is the request that the frontend's attributes belong to; `inputs` gives the image that an input is.
+    """`solve` is the request that the frontend's attributes belong to; `inputs` gives the named context that an input
+    is.
 
     Raises Invalid, Unsupported.
     """
@@ -52,12 +54,12 @@ def asked(
     remote, upload = attributes.get("context", ""), ""
     if remote.startswith(_UPLOAD):
         remote, upload = "", "/" + remote.removeprefix(_UPLOAD)
-    elif remote:
-        raise Unsupported(f"a context at {remote[:200]} is not supported yet")
     names = {"context": attributes.get("contextkey", ""), "dockerfile": attributes.get("dockerfilekey", "")}
     no_cache = attributes.get("no-cache")
     request = BuildRequest(
         id=id,
+        remote=remote,
+        local_dockerfile="dockerfilekey" in attributes,
         dockerfile="" if attributes.get("filename", "Dockerfile") == "Dockerfile" else attributes["filename"],
         target=attributes.get("target", ""),
         arguments=_below(attributes, "build-arg:"),
@@ -117,11 +119,11 @@ def _below(attributes: Mapping[str, str], prefix: str) -> dict[str, str]:
     return {key.removeprefix(prefix): value for key, value in attributes.items() if key.startswith(prefix)}
 
 
-def _contexts(attributes: Mapping[str, str], inputs: Callable[[str], str]) -> dict[str, str]:
-    found = {}
+def _contexts(attributes: Mapping[str, str], inputs: Callable[[str], str | GitUrl]) -> dict[str, str | GitUrl]:
+    found: dict[str, str | GitUrl] = {}
     for key, value in _below(attributes, "context:").items():
         name = key.partition("::")[0]
-        found[name] = f"docker-image://{inputs(value.removeprefix('input:'))}" if value.startswith("input:") else value
+        found[name] = inputs(value.removeprefix("input:")) if value.startswith("input:") else value
     return found
 
 

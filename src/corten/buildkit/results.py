@@ -21,6 +21,12 @@ def definition(id: str) -> Definition:
     return Definition([source, last], {digest: OpMetadata({_CAPABILITY: True}).encode()})
 
 
+def is_ours(found: Definition) -> bool:
+    operations = found.operations
+    source = Op.decode(operations[0]).source if len(operations) == 2 else None
+    return source is not None and source.identifier.startswith(_OURS)
+
+
 def named_by(found: Definition) -> str:
     """The result's id. Raises Invalid for a definition that is not one of ours."""
     operations = found.operations

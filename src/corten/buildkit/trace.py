@@ -12,7 +12,7 @@ from corten.spec.protobuf import control as m
 _LOGS = 1 << 20  # bytes of logs in one message: clients take 4 MiB
 
 
-def messages(events: Iterable[Event], job: str = "") -> Iterator[m.StatusResponse]:
+def messages(events: Iterable[Event | m.VertexWarning], job: str = "") -> Iterator[m.StatusResponse]:
     """As few as may be. A client may follow several jobs in one display, which tells vertices apart by their digests:
     those of each job are made its own."""
     found, size = m.StatusResponse(), 0
@@ -31,8 +31,10 @@ def digest_in(job: str, digest: str) -> str:
     return "sha256:" + hashlib.sha256(f"{job} {digest}".encode()).hexdigest() if job else digest
 
 
-def _add(found: m.StatusResponse, event: Event, job: str) -> None:
+def _add(found: m.StatusResponse, event: Event | m.VertexWarning, job: str) -> None:
     match event:
+        case m.VertexWarning():  # a client's own, about a vertex as it knows it
+            found.warnings.append(event)
         case Vertex():
             found.vertexes.append(
                 m.Vertex(

@@ -45,7 +45,9 @@ def source(where: str, file: str) -> Source:
         if file == "-":
             raise CommandError("invalid argument: can't use stdin for both build context and dockerfile")
         return _from_stdin(file)
-    if where.startswith(("http://", "https://", "git://", "git@", "github.com/")):
+    if where.startswith(("http://", "https://", "git://", "ssh://", "git@", "github.com/")) and not os.path.isdir(
+        where
+    ):
         return Source((), file, where)
     if not os.path.isdir(where):
         reason = "is no directory" if os.path.exists(where) else "not found"

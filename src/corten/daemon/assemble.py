@@ -21,6 +21,7 @@ from corten.build import policy as build_policy
 from corten.build.builds import Builds
 from corten.build.cache import Cache
 from corten.build.contexts import Contexts
+from corten.build.contract import Repositories
 from corten.build.trees import Trees
 from corten.build.work import recovery
 from corten.build.work.rooms import Rooms
@@ -232,8 +233,25 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
 
         return History(records, config.data_root / "build" / "history")
 
+    @once
+    def repositories() -> Repositories:
+        from corten.build.work.repositories import GitRepositories  # which most daemons never need
+
+        return GitRepositories(contexts, work.rooms.steps, memory, lambda: registry.proxies)
+
     builds = Builds(
-        images, cache, work.worker, contexts, work.caches, kept, work.reader, collecting, history, events.publish
+        images,
+        cache,
+        work.worker,
+        contexts,
+        work.caches,
+        kept,
+        work.reader,
+        collecting,
+        history,
+        repositories,
+        work.looks,
+        events.publish,
     )
     builds.recover()
 

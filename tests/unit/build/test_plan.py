@@ -12,10 +12,10 @@ import pytest
 from build_plans import Images, copies, env, image_env, plan, runs, steps
 from corten.build.contract import Bind, BuildRequest, CacheMount, Client, Secret, Ssh, Tmpfs
 from corten.build.definition import load
-from corten.build.graph import Base, Local, Remote
+from corten.build.graph import Base, Local, Remote, Repository
 from corten.build.plan import BaseFailed
 from corten.build.remote import file_name
-from corten.errors import Invalid, Unsupported
+from corten.errors import Invalid
 from corten.spec.dockerfile.errors import DockerfileError
 
 F = "FROM busybox\n"
@@ -337,25 +337,60 @@ async def test_what_is_fetched() -> None:
     [
         ("COPY https://host/x /", "source can't be a URL for COPY"),
         ("ADD --checksum=sha256:1 https://host/x /", "invalid checksum digest format: 'sha256:1'"),
-        (f"ADD --checksum=sha256:{'a' * 64} x /", "checksum can't be specified for non-HTTP(S) sources"),
+        (f"ADD --checksum=sha256:{'a' * 64} x /", "checksum requires HTTP(S) or Git sources"),
         (
             f"ADD --checksum=sha256:{'a' * 64} http://h/x http://h/y /",
             "checksum can't be specified for multiple sources",
         ),
-        (
-            "ADD https://user:secret@host/x.git#main /",
-            "ADD https://host/x.git#main: sources from git are not supported yet",
-        ),
-        ("ADD git@host:x /", "ADD git@host:x: sources from git are not supported yet"),
-        (
-            "ADD a https://host/x /d/",
-            "ADD of both URLs and files in one instruction is not supported: give them one each",
-        ),
+        ("COPY git@host:x /", "source can't be a git ref for COPY"),
+        (f"ADD --checksum=sha256:{'a' * 64} git@host:x /", "expected hex commit hash"),
+        ("ADD --keep-git-dir git@host:x?keep-git-dir=0 /", "inconsistent keep-git-dir configuration"),
+        ("ADD --checksum=aaaaa git@host:x?checksum=bbbbb /", 'checksum mismatch "aaaaa" != "bbbbb"'),
+        ("ADD https://host/x.git#--upload-pack=x /", "invalid git ref: '--upload-pack=x'"),
+        ("ADD git://host/x#main:../../etc /", "invalid subdir of a git repository"),
+        ("ADD ssh://-oProxyCommand=x/y /", "has no host that can be asked"),
     ],
 )
 async def test_what_is_not_fetched(text: str, message: str) -> None:
-    with pytest.raises((DockerfileError, Unsupported), match=re.escape(message)):
+    with pytest.raises(DockerfileError, match=re.escape(message)):
         await plan(F + text + "\n")
+
+
+def repositories(planned: Any) -> list[Repository]:
+    return [node for node in planned.plan.nodes if isinstance(node, Repository)]
+
+
+async def test_what_is_fetched_from_git() -> None:
+    text = F + "ARG U=https://u:p@host/x.git\nADD --keep-git-dir --checksum=ABCDEF $U#main:sub git@host:y a /x/\n"
+    first, second = repositories(await plan(text.replace(" --checksum=ABCDEF", "")))
+    assert (first.name, first.keep_git_dir, first.lines) == ("https://host/x.git#main:sub", True, (3, 3))
+    assert (first.url.remote, first.url.ref, first.url.subdir) == ("https://u:p@host/x.git", "main", "sub")
+    assert (second.url.remote, second.keep_git_dir) == ("git@host:y", True)
+    (alone,) = repositories(await plan(text.replace("git@host:y a ", "")))
+    assert alone.url.checksum == "abcdef"
+
+
+async def test_files_and_addresses_in_one_add() -> None:
+    (mixed,) = copies(await plan(F + "ADD a.tar https://host/b.tar git@host:c /d/\n"))
+    assert [(source.paths, source.packed) for source in mixed.sources] == [
+        (("a.tar",), False),
+        (("b.tar",), True),
+        ((".",), True),
+    ]
+    assert mixed.unpack
+    (packed,) = copies(await plan(F + "ADD --unpack=false a.tar https://host/b.tar /d/\n"))
+    assert not packed.unpack and not any(source.packed for source in packed.sources)
+
+
+async def test_named_contexts_at_addresses() -> None:
+    contexts = {"src": "https://host/x.git#v1", "file": "https://host/data.bin"}
+    planned = await plan(
+        F + "COPY --from=src a /\nCOPY --from=src b /\nCOPY --from=file context /\n", contexts=contexts
+    )
+    (repository,), (file,) = repositories(planned), remotes(planned)
+    assert (repository.name, repository.url.ref) == ("[context src] https://host/x.git#v1", "v1")
+    assert (file.name, file.file) == ("[context file] https://host/data.bin", "context")
+    assert [copy.sources[0].paths for copy in copies(planned)] == [("a",), ("b",), ("context",)]
 
 
 @pytest.mark.parametrize(

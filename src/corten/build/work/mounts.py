@@ -6,11 +6,9 @@ memory; what a step writes to a writable bind goes to a directory of its own on 
 
 from __future__ import annotations
 
-import asyncio
 import os
-import socket
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from corten.build.contract import (
     StepMount,
     Tmpfs,
 )
+from corten.build.work.agents import serving
 from corten.build.work.caches import Caches
 from corten.build.work.rooms import Rooms, view_of
 from corten.errors import Invalid, NotFound
@@ -34,7 +33,6 @@ from corten.runtime.host_mounts import SUBPATH, TREE
 from corten.spec.mounts import Mount
 
 _OFF = ("index=off", "redirect_dir=off", "metacopy=off")  # as `snapshots.overlay`
-_WAITING = 64  # connections to an agent that are not accepted yet
 
 
 @dataclass(slots=True)
@@ -169,14 +167,8 @@ class Mounting:
                 raise NotFound(f'no SSH key "{mount.id}" forwarded from the client')
             return
         self._number += 1
-        name = f"{self._number}"
-        listening = _listening(self._memory, name)
-        self._held.callback(listening.close)
-        path = self._memory / name
-        os.chown(path, mount.uid, mount.gid)
-        os.chmod(path, mount.mode)
-        serving = asyncio.ensure_future(_serve(listening, agent.connect))
-        self._held.push_async_callback(_cancel, serving)
+        path = self._memory / f"{self._number}"
+        await self._held.enter_async_context(serving(agent, path, mount.uid, mount.gid, mount.mode))
         self.made.points.append(MountPoint("bind", mount.target, str(path), recursive=False))
         if not any(entry.startswith("SSH_AUTH_SOCK=") for entry in self.made.env):
             self.made.env.append(f"SSH_AUTH_SOCK={mount.target}")
@@ -199,38 +191,3 @@ def _inside(top: str, mount: Bind) -> int:
         raise Invalid(f"cannot mount {mount.path!r}: {os.strerror(error.errno or 0)}") from error
     finally:
         os.close(directory)
-
-
-def _listening(directory: Path, name: str) -> socket.socket:
-    """By descriptor: a socket's path must not be longer than 107 bytes."""
-    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        made.setblocking(False)
-        made.bind(f"/proc/self/fd/{fd}/{name}")
-        made.listen(_WAITING)
-    except BaseException:
-        made.close()
-        raise
-    finally:
-        os.close(fd)
-    return made
-
-
-async def _serve(listening: socket.socket, connect: Callable[[int], Awaitable[None]]) -> None:
-    """Give each connection to the agent, until cancelled; then those that are open end too."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.TaskGroup() as group:
-        while True:
-            connection, _ = await loop.sock_accept(listening)
-            group.create_task(_connected(connection.detach(), connect))
-
-
-async def _connected(fd: int, connect: Callable[[int], Awaitable[None]]) -> None:
-    with suppress(Exception):  # one connection's end is no other's
-        await connect(fd)
-
-
-async def _cancel(task: asyncio.Future[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task})

@@ -26,7 +26,14 @@ def described(rooms: Rooms, matched: Sequence[Matched]) -> Iterator[Json]:
             files = [path for path in source.paths if path in source.content]
             others = [path for path in source.paths if path not in source.content]
             if others:
-                sources.append({"tree": len(trees), "paths": others, "owned": isinstance(source.tree, StageTree)})
+                sources.append(
+                    {
+                        "tree": len(trees),
+                        "paths": others,
+                        "owned": isinstance(source.tree, StageTree),
+                        "packed": source.packed,
+                    }
+                )
                 trees.append(view_of(rooms, source.tree).entry())
             for path in files:
                 directory = place / f"{len(trees)}"
@@ -34,7 +41,7 @@ def described(rooms: Rooms, matched: Sequence[Matched]) -> Iterator[Json]:
                 name = path.strip("/").rpartition("/")[2]
                 (directory / name).write_bytes(source.content[path])
                 os.chmod(directory / name, 0o644)
-                sources.append({"tree": len(trees), "paths": [literal(name)], "owned": False})
+                sources.append({"tree": len(trees), "paths": [literal(name)], "owned": False, "packed": source.packed})
                 trees.append(Mount("bind", str(directory), "/", ("bind", "ro")).entry())
         yield {"trees": trees, "sources": sources}
     finally:

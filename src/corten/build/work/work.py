@@ -11,6 +11,7 @@ from corten.build.work.rooms import Rooms, view_of
 from corten.store.leases import Lease
 
 if TYPE_CHECKING:
+    from corten.build.work.looks import TreeLooks
     from corten.build.work.reading import Reader
     from corten.build.work.worker import StepWorker, Tools
 
@@ -28,6 +29,16 @@ class Work:
         from corten.build.work.worker import Tools
 
         return Tools(self.rooms, self.caches)
+
+    @cached_property
+    def _looks(self) -> TreeLooks:
+        from corten.build.work.looks import TreeLooks
+
+        return TreeLooks(self.rooms)
+
+    def looks(self) -> TreeLooks:
+        """Into trees."""
+        return self._looks
 
     def worker(self, lease: Lease, allowed: Collection[str] = ()) -> StepWorker:
         """See `StepWorker`."""

@@ -87,6 +87,11 @@ class Registry:
         self.uploads.limit = settings.uploads
         self._web.proxies = settings.proxies
 
+    @property
+    def proxies(self) -> Proxies:
+        """What is used from now on, also for what is no registry."""
+        return self._web.proxies
+
     def repository(self, reference: Reference, auth: Mapping[str, Any] | None) -> Repository:
         """The repository where its name says it is."""
         return self._at(self._sources.origin(reference), reference, auth)

@@ -1,0 +1,118 @@
+"""Trees from git and the web outside of a build's graph: for contexts, and for clients that look into one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from corten.aio.sources import closing
+from corten.aio.whole import to_the_end
+from corten.build.contexts import SMALL, Context, Contexts, archived
+from corten.build.contract import Client, Commit, Repositories, SourceTree, Trace
+from corten.build.downloads import Downloads, Open
+from corten.build.graph import Remote
+from corten.build.keys import digest
+from corten.build.vertices import vertex
+from corten.errors import Invalid
+from corten.registry.client.archives import shown
+from corten.spec.git_url import GitUrl
+
+_HEAD = 512  # bytes that say whether something is an archive
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    url: GitUrl
+    keep_git_dir: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WebFile:
+    """`name` is what the file is called in the tree; with `unpack` the tree is what is in it, if it is an archive."""
+
+    url: str
+    name: str
+    checksum: str = ""
+    unpack: bool = False
+
+
+Fetch = Repository | WebFile
+
+
+class Fetching:
+    """What it takes: rooms of the daemon, and for one build its client and where it says what is done."""
+
+    def __init__(
+        self,
+        contexts: Contexts,
+        download: Open,
+        repositories: Callable[[], Repositories],
+        client: Client,
+        trace: Trace,
+    ) -> None:
+        self._contexts = contexts
+        self._download = download
+        self._repositories = repositories
+        self._client = client
+        self._trace = trace
+
+    @asynccontextmanager
+    async def tree(self, wanted: Fetch) -> AsyncIterator[SourceTree]:
+        """Until the block ends. Raises what `Repositories` and `Images.download` raise, Invalid."""
+        downloads = Downloads(self._contexts, self._download, self._repositories, self._client)
+        context: Context | None = None
+        try:
+            if isinstance(wanted, Repository):
+                context = await self.checkout(wanted)
+            elif wanted.unpack:
+                context, _ = await self.web(wanted.url)
+            if context is not None:
+                yield SourceTree(context.id, context.directory, context.sums)
+            else:
+                assert isinstance(wanted, WebFile)
+                id = digest("remote", wanted.url)
+                async with vertex(self._trace, id, f"[internal] load {shown(wanted.url)}"):
+                    node = Remote(id, "", wanted.url, wanted.name, wanted.checksum, (0, 0))
+                    tree = await downloads.fetch(node, lambda _: None)
+                yield tree
+        finally:
+            await downloads.close()
+            if context is not None:
+                await to_the_end(context.remove())
+
+    async def checkout(self, wanted: Repository) -> Context:
+        """For the caller to remove."""
+        git, repositories = wanted.url, self._repositories()
+        async with vertex(self._trace, digest("remote", git.shown), f"[internal] load git source {git.shown}"):
+            commit = await repositories.commit(git, self._client)
+            return await repositories.files(git, commit, wanted.keep_git_dir, self._client)
+
+    async def commit(self, url: GitUrl) -> Commit:
+        """Which one an address names now."""
+        async with vertex(self._trace, digest("commit", url.shown), f"[internal] load metadata for {url.shown}"):
+            return await self._repositories().commit(url, self._client)
+
+    async def web(self, url: str) -> tuple[Context | None, bytes]:
+        """What is in the archive at a URL, for the caller to remove, or the small file that is there instead."""
+        async with vertex(self._trace, digest("remote", url), "[internal] load remote build context"):
+            async with self._download(url) as found:
+                head, body = b"", found.pieces
+                async for piece in body:
+                    head += piece
+                    if len(head) >= _HEAD:
+                        break
+                if archived(head):
+                    return await self._contexts.receive(_joined(head, body)), b""
+                async for piece in body:
+                    head += piece
+                    if len(head) > SMALL:
+                        raise Invalid(f"the Dockerfile at {shown(url)} is larger than {SMALL} bytes")
+            return None, head
+
+
+async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield head
+    async with closing(rest) as pieces:
+        async for piece in pieces:
+            yield piece

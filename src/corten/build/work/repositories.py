@@ -1,0 +1,192 @@
+"""`corten.build.contract.Repositories`: git by a confined child (`corten.supervisor.git`), what it brings unpacked as
+any context is."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from corten.aio.sources import closing
+from corten.build.contexts import ALWAYS, Context, Contexts
+from corten.build.contract import Client, Commit
+from corten.build.work import memory as in_memory
+from corten.build.work.agents import serving
+from corten.build.work.rooms import TreeSteps
+from corten.build.work.whole import whole
+from corten.errors import Failed, Invalid
+from corten.registry.client.proxies import Proxies
+from corten.spec.git_url import GitUrl, is_commit
+from corten.spec.json import Json
+from corten.supervisor.jail import USER
+from corten.tasks import answers
+from corten.tasks.trees import pipe
+
+_TOKEN, _HEADER = "GIT_AUTH_TOKEN", "GIT_AUTH_HEADER"  # secrets of the client
+_SHARED = ("https://github.com/", "https://www.github.com/")  # where a token is for every repository
+_PATIENCE = 60.0  # seconds without a word of the other side
+_WITHOUT_AGENT = 2  # descriptors
+_NEAR = "localhost,127.0.0.1,::1"  # which no proxy is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request to a child, and the descriptors for it: a directory, one to hold, and an agent's socket or none."""
+
+    request: Json
+    fds: list[int]
+
+
+class GitRepositories:
+    """`memory` is a directory in memory, for sockets; `proxies` are asked for each request, as they may be replaced.
+    `patience` is how many seconds a server may be silent."""
+
+    def __init__(
+        self,
+        contexts: Contexts,
+        steps: TreeSteps,
+        memory: Path,
+        proxies: Callable[[], Proxies],
+        patience: float = _PATIENCE,
+    ) -> None:
+        self._contexts = contexts
+        self._steps = steps
+        self._memory = memory
+        self._proxies = proxies
+        self._patience = patience
+
+    async def commit(self, url: GitUrl, client: Client) -> Commit:
+        if is_commit(url.ref):
+            return _checked(url, Commit(url.ref))
+        return await whole(self._commit(url, client))
+
+    async def _commit(self, url: GitUrl, client: Client) -> Commit:
+        async with self._asked(url, client) as asked:
+            with _explained(url, asked):
+                found = await self._steps.ask({"do": "git commit", "ref": url.ref, **asked.request}, asked.fds)
+        return _checked(url, Commit(found["commit"], found["ref"], found["tag"]))
+
+    async def files(self, url: GitUrl, commit: Commit, keep_git_dir: bool, client: Client) -> Context:
+        return await whole(self._files(url, commit, keep_git_dir, client))
+
+    async def _files(self, url: GitUrl, commit: Commit, keep_git_dir: bool, client: Client) -> Context:
+        wanted = {
+            "remote": url.address[0],
+            "commit": commit.id,
+            "ref": commit.ref,
+            "subdir": url.subdir,
+            "keep_git_dir": keep_git_dir,
+            "submodules": url.submodules,
+            "commit_times": url.commit_times,
+            "most": ALWAYS,
+        }
+        async with self._asked(url, client) as asked:
+            request = {"do": "git files", "wanted": wanted, **asked.request}
+            with _explained(url, asked):
+                return await self._received(request, asked.fds)
+
+    async def _received(self, request: Json, fds: list[int]) -> Context:
+        async with self._steps.stream(request, fds) as streamed, closing(streamed.pieces()) as pieces:
+            return await self._contexts.receive(pieces)
+
+    @asynccontextmanager
+    async def _asked(self, url: GitUrl, client: Client) -> AsyncIterator[_Asked]:
+        """What every request has. When the block has ended so has all that the child has begun, and its directory is
+        gone."""
+        address, user = url.address
+        settings = {"remote.origin.url": address} | await _authorization(url, user, client)
+        request: Json = {"settings": settings, "proxies": self._variables(), "patience": self._patience, "most": ALWAYS}
+        async with AsyncExitStack() as held:
+            scratch = await self._contexts.empty()
+            held.push_async_callback(scratch.remove)
+            reader, writer = held.enter_context(pipe())
+            held.push_async_callback(_ended, reader.fd)
+            held.callback(writer.close)  # before it is waited for
+            work = os.open(scratch.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, work)
+            agent = await self._agent(url, client, held)
+            yield _Asked(request, [work, writer.fd, *agent])
+
+    async def _agent(self, url: GitUrl, client: Client, held: AsyncExitStack) -> list[int]:
+        """A descriptor of the socket of the client's agent, where the repository is asked by ssh and there is one."""
+        agent = await client.agent("default") if url.scheme == "ssh" else None
+        if agent is None:
+            return []
+        directory = in_memory.make(self._memory, secrets.token_hex(16))
+        held.callback(in_memory.leave, self._memory)
+        held.callback(os.rmdir, directory)
+        path = directory / "agent"
+        held.callback(_unlinked, path)
+        await held.enter_async_context(serving(agent, path, USER, USER, 0o600))
+        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        held.callback(os.close, fd)
+        return [fd]
+
+    def _variables(self) -> dict[str, str]:
+        found = self._proxies()
+        named = {"http_proxy": found.http, "https_proxy": found.https}
+        given = {name: value for name, value in named.items() if value}
+        return {**given, "no_proxy": f"{found.none},{_NEAR}".lstrip(",")} if given else {}
+
+
+def _unlinked(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        path.unlink()
+
+
+async def _ended(fd: int) -> None:
+    """Wait until nothing holds the other end."""
+    while await answers.read(fd, 1):
+        continue
+
+
+@contextmanager
+def _explained(url: GitUrl, asked: _Asked) -> Iterator[None]:
+    """Errors of git with the repository's address, and what may help."""
+    try:
+        yield
+    except Failed as error:
+        alone = url.scheme == "ssh" and len(asked.fds) <= _WITHOUT_AGENT
+        hint = " (no SSH agent came with the build: --ssh default)" if alone else ""
+        raise Failed(f"failed to fetch remote {url.shown}: {error}{hint}") from error
+
+
+async def _authorization(url: GitUrl, user: str, client: Client) -> dict[str, str]:
+    """A setting of git: the header that says who asks, for this remote alone."""
+    if url.scheme not in ("http", "https"):
+        return {}
+    header = f"basic {_encoded(user.encode() if ':' in user else f'{user}:'.encode())}" if user else ""
+    header = header or await _secret(url, client)
+    if any(ord(character) < 0x20 for character in header):
+        raise Invalid(f"the secret {_HEADER} is more than one line")
+    scope = next((prefix for prefix in _SHARED if url.address[0].startswith(prefix)), url.address[0])
+    return {f"http.{scope}.extraHeader": f"Authorization: {header}"} if header else {}
+
+
+async def _secret(url: GitUrl, client: Client) -> str:
+    """Of the host first, then of all; "" for none."""
+    for suffix in (f".{url.host}", ""):
+        for name in (_HEADER, _TOKEN):
+            data = await client.secret(name + suffix)
+            if data is not None:
+                data = data.strip()
+                return data.decode("utf-8", "replace") if name == _HEADER else _of_token(data)
+    return ""
+
+
+def _of_token(token: bytes) -> str:
+    return f"basic {_encoded(b'x-access-token:' + token)}"
+
+
+def _encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _checked(url: GitUrl, found: Commit) -> Commit:
+    if url.checksum and not (found.id.startswith(url.checksum) or found.tag.startswith(url.checksum)):
+        raise Invalid(f"expected checksum to match {url.checksum}, got {found.id}")
+    return found

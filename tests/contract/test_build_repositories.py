@@ -1,0 +1,408 @@
+"""Git for builds: what servers of every kind give, what a hostile repository or server cannot do, and that nothing is
+left.
+
+The programs are the machine's git, over its own daemon and http on the loopback address."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from build_world import NoClient
+from corten.build.contexts import Context, Contexts
+from corten.build.contract import Commit
+from corten.build.work.repositories import GitRepositories
+from corten.errors import CortenError, Failed, Invalid, NotFound, Unavailable
+from corten.registry.client.proxies import Proxies
+from corten.spec.git_url import parse
+from corten.supervisor.jail import USER
+from corten.tasks.launcher import Launcher
+from corten.tasks.steps import LauncherSteps
+from corten.tasks.workers import LauncherWorkers
+from git_servers import Repository, git_daemon, sshd, web
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+TOKEN = "x-access-token:t0ken"
+
+
+class World:
+    """`srv` is what servers serve; `files` are those that came, by path, links as `-> target`."""
+
+    def __init__(self, root: Path, launcher: Launcher) -> None:
+        self.root = root
+        self.srv = root / "srv"
+        self.srv.mkdir()
+        self.launcher = launcher
+        self.contexts = Contexts(root / "contexts", LauncherWorkers(self.launcher.for_builds))
+        self.client = NoClient()
+        self.git = self._made(20)
+
+    def _made(self, patience: float) -> GitRepositories:
+        steps = LauncherSteps(self.launcher.for_builds)
+        return GitRepositories(self.contexts, steps, self.root / "memory", Proxies, patience)
+
+    def impatient(self) -> GitRepositories:
+        return self._made(0.5)
+
+    def repository(self, name: str = "x.git") -> Repository:
+        return Repository(self.srv / name)
+
+    async def commit(self, address: str) -> Commit:
+        url = parse(address)
+        assert url is not None
+        return await self.git.commit(url, self.client)
+
+    async def files(self, address: str, keep: bool = False) -> dict[str, str]:
+        url = parse(address)
+        assert url is not None
+        context = await self.git.files(url, await self.git.commit(url, self.client), keep, self.client)
+        try:
+            return _found(context)
+        finally:
+            await context.remove()
+
+
+def _found(context: Context) -> dict[str, str]:
+    found = {}
+    for path in context.directory.rglob("*"):
+        name = str(path.relative_to(context.directory))
+        assert os.lstat(path).st_uid == os.lstat(path).st_gid == 0
+        if path.is_symlink():
+            found[name] = f"-> {os.readlink(path)}"
+        elif path.is_file():
+            found[name] = path.read_bytes().decode("utf-8", "replace")
+    return found
+
+
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    log = tmp_path_factory.mktemp("launcher") / "launcher.log"
+    found = Launcher(log)
+    found.start()
+    yield found
+    assert log.read_text() == ""
+    found.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path, launcher: Launcher) -> Iterator[World]:
+    yield World(tmp_path, launcher)
+    assert not (tmp_path / "contexts").exists() or os.listdir(tmp_path / "contexts") == []
+    assert not (tmp_path / "memory").exists()
+
+
+@pytest.fixture
+def base(world: World) -> Iterator[str]:
+    with git_daemon(world.srv) as found:
+        yield found
+
+
+def processes(name: str) -> list[str]:
+    found = subprocess.run(("ps", "-eo", "uid,args"), capture_output=True, text=True, timeout=20).stdout
+    return [line for line in found.splitlines() if line.split()[0] == str(USER) and name in line]
+
+
+# ------------------------------------------------------------------------------------------------------------- servers
+
+
+@pytest.mark.parametrize("kind", ["daemon", "smart", "dumb"])
+async def test_every_kind_of_name_at_every_kind_of_server(world: World, kind: str) -> None:
+    repo = world.repository()
+    first = repo.commit({"a": "1", "sub/b": "b"})
+    repo.git("tag", "-a", "v1", "-m", "one")
+    second = repo.commit({"a": "2"})
+    repo.git("branch", "v1", second)
+    repo.git("branch", "feature/v1", first)
+    repo.git("update-server-info")
+    with ExitStack() as held:
+        if kind == "daemon":
+            url = f"{held.enter_context(git_daemon(world.srv))}/x.git"
+        else:
+            server = held.enter_context(web(world.srv, dumb=kind == "dumb"))
+            url = f"{server.url}/x.git{'/.git' if kind == 'dumb' else ''}"
+        assert await world.commit(url) == Commit(second, "HEAD")
+        assert await world.commit(f"{url}#v1") == Commit(second, "refs/heads/v1")
+        tag = repo.git("rev-parse", "refs/tags/v1")
+        assert await world.commit(f"{url}#refs/tags/v1") == Commit(first, "refs/tags/v1", tag)
+        assert (await world.commit(f"{url}?tag=v1&checksum={tag}")).id == first
+        assert await world.files(f"{url}#refs/tags/v1") == {"a": "1", "sub/b": "b"}
+        assert await world.files(f"{url}#feature/v1:sub") == {"b": "b"}
+        assert await world.files(f"{url}#{first}") == {"a": "1", "sub/b": "b"}
+        with pytest.raises(NotFound, match="repository does not contain ref nope"):
+            await world.commit(f"{url}#nope")
+
+
+async def test_a_repository_that_is_kept_can_be_gone_on_with(world: World, base: str) -> None:
+    repo = world.repository()
+    repo.commit({"a": "1"})
+    repo.git("tag", "-a", "v1", "-m", "one")
+    url = parse(f"{base}/x.git#refs/tags/v1")
+    assert url is not None
+    commit = await world.git.commit(url, world.client)
+    context = await world.git.files(url, commit, True, world.client)
+
+    def git(*arguments: str) -> str:
+        given = ("git", "-c", "safe.directory=*", "-C", str(context.directory), *arguments)
+        return subprocess.run(given, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    assert git("rev-parse", "HEAD") == commit.id and git("describe") == "v1"
+    assert git("status", "--porcelain") == "" and git("remote", "get-url", "origin") == f"{base}/x.git"
+    assert not list((context.directory / ".git").glob("hooks/*"))
+    await context.remove()
+    assert await world.files(f"{base}/x.git?keep-git-dir=1&subdir=.", keep=False) == {"a": "1"}
+
+
+async def test_times_of_the_commit(world: World, base: str) -> None:
+    world.repository().commit({"d/a": "1"})
+    url = parse(f"{base}/x.git?mtime=commit")
+    assert url is not None
+    context = await world.git.files(url, await world.git.commit(url, world.client), False, world.client)
+    assert {int(path.stat().st_mtime) for path in context.directory.rglob("*")} == {1577934245}
+    await context.remove()
+
+
+async def test_a_commit_must_be_the_one_that_was_named(world: World, base: str) -> None:
+    id = world.repository().commit({"a": "1"})
+    assert (await world.commit(f"{base}/x.git?checksum={id[:8]}")).id == id
+    with pytest.raises(Invalid, match=f"expected checksum to match {'0' * 40}, got {id}"):
+        await world.commit(f"{base}/x.git?checksum={'0' * 40}")
+    with pytest.raises(Invalid, match="expected checksum to match"):
+        await world.commit(f"{base}/x.git?checksum={'0' * 8}&ref={id}")
+    with pytest.raises(Failed, match="failed to fetch remote git://"):
+        await world.files(f"{base}/x.git#{'0' * 40}")
+
+
+# ---------------------------------------------------------------------------------------------------------- who asks
+
+
+@pytest.mark.parametrize(
+    ("secrets", "user"),
+    [
+        ({"GIT_AUTH_TOKEN": b"t0ken\n"}, ""),
+        ({"GIT_AUTH_TOKEN": b"wrong", "GIT_AUTH_TOKEN.HOST": b"t0ken"}, ""),
+        ({"GIT_AUTH_HEADER": b"basic eC1hY2Nlc3MtdG9rZW46dDBrZW4="}, ""),
+        ({}, TOKEN + "@"),
+        ({"GIT_AUTH_TOKEN": b"t0ken"}, ""),
+    ],
+)
+async def test_credentials(world: World, secrets: dict[str, bytes], user: str) -> None:
+    repo = world.repository()
+    repo.commit({"a": "1"})
+    with web(world.srv, password=TOKEN) as server:
+        host = urlsplit(server.url).netloc
+        world.client.secrets = {name.replace("HOST", host): value for name, value in secrets.items()}
+        assert await world.files(f"http://{user}{host}/x.git") == {"a": "1"}
+        world.client.secrets = {}
+        with pytest.raises(Failed, match=f"failed to fetch remote http://{host}/x.git") as failed:
+            await world.files(f"http://{host}/x.git")
+        with pytest.raises(Failed) as wrong:
+            await world.files(f"http://someone:pass-word@{host}/x.git")
+    assert "t0ken" not in f"{failed.value}" and "pass-word" not in f"{wrong.value}"
+
+
+async def test_a_token_is_for_its_remote_alone(world: World) -> None:
+    (inner := world.repository("inner.git")).commit({"i": "1"})
+    with web(world.srv) as other, web(world.srv, password=TOKEN) as server:
+        outer = world.repository()
+        outer.git("submodule", "--quiet", "add", str(inner.path), "m")
+        outer.git("config", "-f", ".gitmodules", "submodule.m.url", f"{other.url}/inner.git")
+        outer.commit({})
+        world.client.secrets = {"GIT_AUTH_TOKEN": b"t0ken"}
+        assert (await world.files(f"{server.url}/x.git"))["m/i"] == "1"
+        assert set(other.asked) == {""} and any(server.asked)
+
+
+async def test_a_header_of_two_lines_is_refused(world: World) -> None:
+    world.client.secrets = {"GIT_AUTH_HEADER": b"basic x\nX-Other: y"}
+    with pytest.raises(Invalid, match="more than one line"):
+        await world.files("http://127.0.0.1:1/x.git")
+
+
+async def test_ssh_with_the_clients_agent(world: World, tmp_path: Path) -> None:
+    world.repository().commit({"a": "1"})
+    with sshd(tmp_path / "ssh") as server:
+        address = f"ssh://{server.user}@127.0.0.1:{server.port}{world.srv}/x.git"
+        with pytest.raises(Failed, match=r"no SSH agent came with the build: --ssh default"):
+            await world.files(address)
+        world.client.agents = {"default": server.agent}
+        assert await world.files(address) == {"a": "1"}
+
+
+# ---------------------------------------------------------------------------------------------------------- submodules
+
+
+async def test_submodules_in_one_another(world: World, base: str) -> None:
+    (deep := world.repository("deep.git")).commit({"d": "deep"})
+    inner = world.repository("inner.git")
+    inner.git("submodule", "--quiet", "add", str(deep.path), "below/deep")
+    inner.git("config", "-f", ".gitmodules", "submodule.below/deep.url", "../deep.git")
+    inner.commit({"i": "inner"})
+    outer = world.repository()
+    outer.git("submodule", "--quiet", "add", str(inner.path), "m")
+    outer.git("config", "-f", ".gitmodules", "submodule.m.url", f"{base}/inner.git")
+    outer.commit({"o": "outer"})
+    found = await world.files(f"{base}/x.git")
+    del found[".gitmodules"], found["m/.gitmodules"]
+    assert found == {"o": "outer", "m/i": "inner", "m/below/deep/d": "deep"}
+    assert set(await world.files(f"{base}/x.git?submodules=0")) == {"o", ".gitmodules"}
+    assert set(await world.files(f"{base}/x.git#:m")) == {"i", ".gitmodules", "below/deep/d"}
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("file:///SRV/inner.git", "git over 'file' is not supported"),
+        ("/SRV/inner.git", "invalid address of a submodule"),
+        ("ext::sh -c touch% /tmp/x", "invalid address of a submodule"),
+        ("ext::sh", "git over 'ext' is not supported"),
+        ("-u./payload", "invalid address of a submodule"),
+        ("ssh://-oProxyCommand=touch/x", "no host that can be asked"),
+    ],
+)
+async def test_submodules_over_other_transports(world: World, base: str, url: str, message: str) -> None:
+    (inner := world.repository("inner.git")).commit({"i": "1"})
+    outer = world.repository()
+    outer.git("submodule", "--quiet", "add", str(inner.path), "m")
+    outer.git("config", "-f", ".gitmodules", "submodule.m.url", url.replace("/SRV", str(world.srv)))
+    outer.commit({})
+    with pytest.raises(Invalid, match=message):
+        await world.files(f"{base}/x.git")
+
+
+async def test_a_submodule_in_itself_ends(world: World, base: str) -> None:
+    repo = world.repository()
+    first = repo.commit({".gitmodules": f'[submodule "m"]\n\tpath = m\n\turl = {base}/x.git\n'})
+    repo.git("update-index", "--add", "--cacheinfo", f"160000,{first},m")
+    for _ in range(12):  # each has the one before it as a submodule
+        repo.git("commit", "-q", "-m", "more")
+        repo.git("update-index", "--add", "--cacheinfo", f"160000,{repo.git('rev-parse', 'HEAD')},m")
+    with pytest.raises(Invalid, match="submodules are more than 10 deep"):
+        await world.files(f"{base}/x.git")
+
+
+async def test_a_submodule_without_an_address(world: World, base: str) -> None:
+    repo = world.repository()
+    first = repo.commit({".gitmodules": "[other]\n\tx = y\n"})
+    repo.git("update-index", "--add", "--cacheinfo", f"160000,{first},m")
+    repo.git("commit", "-q", "-m", "more")
+    with pytest.raises(Invalid, match="no url found for submodule path 'm'"):
+        await world.files(f"{base}/x.git")
+
+
+# ------------------------------------------------------------------------------------------------- hostile repositories
+
+
+async def test_links_stay_links_and_no_subdir_is_behind_one(world: World, base: str) -> None:
+    repo = world.repository()
+    repo.commit({"real/f": "1"})
+    (repo.path / "link").symlink_to("/etc")
+    (repo.path / "inside").symlink_to("real")
+    (repo.path / "real/up").symlink_to("../..")
+    repo.commit({})
+    assert (await world.files(f"{base}/x.git"))["link"] == "-> /etc"
+    for subdir, message in (
+        ("link", "link is no directory of the repository: is a link, or behind one"),
+        ("inside", "inside is no directory of the repository: is a link"),
+        ("link/ssl", "is a link, or behind one"),
+        ("real/up/etc", "is a link, or behind one"),
+        ("real/f", "real/f is no directory of the repository"),
+    ):
+        with pytest.raises(Invalid, match=message):
+            await world.files(f"{base}/x.git#master:{subdir}")
+    with pytest.raises(NotFound, match="nope is not in the repository"):
+        await world.files(f"{base}/x.git#master:nope")
+
+
+async def test_nothing_of_a_repository_is_run(world: World, base: str, tmp_path: Path) -> None:
+    """Filters and diff drivers need settings, which a repository cannot bring; hooks are not taken from it."""
+    mark = tmp_path / "mark"
+    mark.mkdir(mode=0o777)
+    script = f"#!/bin/sh\ntouch {mark}/hook /work/hook\n"
+    repo = world.repository()
+    repo.commit(
+        {
+            ".gitattributes": "* filter=evil diff=evil merge=evil\n",
+            ".gitconfig": f'[filter "evil"]\n\tsmudge = touch {mark}/filter\n',
+            "hooks/post-checkout": script,
+            ".githooks/post-checkout": script,
+            "config": f"[core]\n\tfsmonitor = touch {mark}/fsmonitor\n",
+            "HEAD": "ref: refs/heads/master\n",
+            "objects/x": "",
+            "refs/x": "",
+        }
+    )
+    assert "hook" not in await world.files(f"{base}/x.git")
+    assert list(mark.iterdir()) == []
+
+
+async def test_a_small_repository_of_billions_of_files(world: World, base: str) -> None:
+    repo = world.repository()
+    repo.commit({"f": ""})
+    kind, id = "100644 blob", repo.git("rev-parse", "HEAD:f")
+    for _ in range(10):
+        entries = "".join(f"{kind} {id}\t{number}\n" for number in range(10))
+        done = subprocess.run(
+            ("git", "mktree"), input=entries, cwd=repo.path, capture_output=True, text=True, timeout=20
+        )
+        kind, id = "040000 tree", done.stdout.strip()
+    repo.git("update-ref", "refs/heads/bomb", repo.git("commit-tree", id, "-m", "bomb"))
+    with pytest.raises(Invalid, match="more than 2000000 files"):
+        await world.files(f"{base}/x.git#bomb")
+
+
+async def test_the_machine_is_not_seen(world: World, base: str) -> None:
+    """A repository on the machine itself has no address: not by its path, not by a redirect of a setting."""
+    (world.repository("secret.git")).commit({"s": "1"})
+    repo = world.repository()
+    repo.commit({".gitmodules": f'[submodule "m"]\n\tpath = m\n\turl = ../../../../..{world.srv}/secret.git\n'})
+    repo.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},m")
+    repo.git("commit", "-q", "-m", "more")
+    with pytest.raises(CortenError):
+        await world.files(f"{base}/x.git")
+
+
+# ------------------------------------------------------------------------------------------------------ hostile servers
+
+
+@pytest.mark.parametrize("scheme", ["git", "http"])
+async def test_a_server_that_stalls(world: World, scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/x.git"
+        world.git = world.impatient()
+        for ref in ("", "#" + "a" * 40):
+            began = time.monotonic()
+            with pytest.raises(Unavailable, match="nothing was heard of the other side for"):
+                await world.files(address + ref)
+            assert time.monotonic() - began < 10
+    assert processes("git") == []
+
+
+async def test_a_build_that_ends_meanwhile(world: World) -> None:
+    """Nothing runs, and nothing is left, when the call has ended."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        work = asyncio.ensure_future(world.files(f"git://127.0.0.1:{server.getsockname()[1]}/x.git#{'a' * 40}"))
+        connection, _ = await asyncio.get_running_loop().sock_accept(server)
+        with connection:
+            assert processes("git fetch")
+            work.cancel()
+            await asyncio.wait({work})
+            assert processes("git") == [] and os.listdir(world.root / "contexts") == []
+
+
+async def test_what_is_no_git_server(world: World) -> None:
+    with web(world.srv, dumb=True) as server:
+        (world.srv / "index.html").write_text("hello")
+        with pytest.raises(Failed, match=r"failed to fetch remote http://\S+/nope.git: fatal: repository .* not found"):
+            await world.files(f"{server.url}/nope.git")
+    with pytest.raises(Failed, match=r"failed to fetch remote git://127\.0\.0\.1:1/x"):
+        await world.files("git://127.0.0.1:1/x")

@@ -1,0 +1,51 @@
+"""Clients that speak BuildKit's protocols: docker 20.10's own, and the plugin buildx."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from e2e_parts.clients import DOCKER, OLD_DOCKER, Done, execute
+from e2e_parts.cortend import Cortend
+
+BUILDX = shutil.which("docker-buildx")
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A client; `env` makes it use BuildKit's protocol."""
+
+    name: str
+    command: tuple[str, ...]
+    env: dict[str, str]
+
+    def __call__(self, *arguments: str, input: bytes | None = None, code: int = 0, timeout: float = 100) -> Done:
+        done = execute([*self.command, *arguments], input, timeout, self.env)
+        assert done.code == code, (done.out[-500:], done.err[-1500:])
+        return done
+
+
+def builder(name: str, daemon: Cortend, home: Path) -> Builder:
+    """Skips when there is none."""
+    env = {**os.environ, "DOCKER_HOST": daemon.address, "DOCKER_CONFIG": str(home), "HOME": str(home)}
+    if name == "buildx":
+        if BUILDX is None:
+            pytest.skip("needs docker-buildx in PATH")
+        return Builder(name, (BUILDX, "build", "--progress", "plain"), env)
+    path = OLD_DOCKER if shutil.which(OLD_DOCKER) else DOCKER
+    version = execute([path, "--version"]).out if shutil.which(path) else ""
+    if not version.startswith("Docker version 20.10"):
+        pytest.skip("needs docker 20.10, whose client speaks to a builder itself")
+    return Builder(name, (path, "build", "--progress", "plain"), {**env, "DOCKER_BUILDKIT": "1"})
+
+
+def run(daemon: Cortend, image: str) -> str:
+    client = shutil.which(DOCKER) or shutil.which(OLD_DOCKER)
+    assert client
+    return execute(
+        [client, "run", "--rm", "--network", "none", image], env={**os.environ, "DOCKER_HOST": daemon.address}
+    ).out
