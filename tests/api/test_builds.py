@@ -535,7 +535,28 @@ def test_a_context_at_a_url(http: Connection, daemon: Daemon, web: str) -> None:
     build(http, b"", f"t=made&remote={web}/Dockerfile")
     assert "A=1" in inspect(http, "made")["Config"]["Env"]
     assert refused(http, b"", f"remote={web}/nothing")[0] == 404
-    assert refused(http, b"", "remote=https://host/x.git%23main")[0] == 501
+    assert refused(http, b"", "remote=https://host/x.git%23main") == (501, "this engine has no git")
+
+
+@pytest.mark.parametrize(
+    ("remote", "status", "message"),
+    [
+        ("https://host/x.git#--upload-pack=touch /tmp/x", 400, "invalid address of a git repository"),
+        ("https://host/x.git#--upload-pack=x", 400, "invalid git ref: '--upload-pack=x'"),
+        ("git://host/x#main:../../../etc", 400, "invalid subdir of a git repository"),
+        ("git@host:x#main:.git", 400, "invalid subdir of a git repository"),
+        ("ssh://-oProxyCommand=x/y", 400, "has no host that can be asked"),
+        ("git@-oProxyCommand=x:y", 501, "a context at"),
+        ("ext::sh -c x", 501, "a context at 'ext::sh -c x' is not supported"),
+        ("file:///etc", 501, "a context at 'file:///etc' is not supported"),
+        ("/etc", 501, "a context at '/etc' is not supported"),
+        ("-x", 501, "a context at '-x' is not supported"),
+    ],
+)
+def test_contexts_that_are_refused(http: Connection, daemon: Daemon, remote: str, status: int, message: str) -> None:
+    found = refused(http, b"", f"remote={quote(remote, safe='')}")
+    assert found[0] == status and message in found[1]
+    assert not (contexts := daemon.root / "build/contexts").exists() or not list(contexts.iterdir())
 
 
 CONTENT = "sha256:434728a410a78f56fc1b5899c3593436e61ab0c731e9072d95e96db290205e53"

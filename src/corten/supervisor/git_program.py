@@ -25,6 +25,9 @@ _SETTINGS = {
     "core.packedGitLimit": "1g",
     "core.packedGitWindowSize": "32m",
     "core.bigFileThreshold": "64m",
+    "core.preloadIndex": "false",  # each thread takes of the address space
+    "pack.threads": "4",
+    "index.threads": "2",
     "core.askPass": "/bin/false",
     "credential.helper": "",
     "init.defaultBranch": "master",
