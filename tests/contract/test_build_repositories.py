@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -320,6 +320,41 @@ async def test_links_stay_links_and_no_subdir_is_behind_one(world: World, base: 
             await world.files(f"{base}/x.git#master:{subdir}")
     with pytest.raises(NotFound, match="nope is not in the repository"):
         await world.files(f"{base}/x.git#master:nope")
+
+
+def tree(repo: Repository, *entries: tuple[str, str, str]) -> str:
+    """A tree that git itself would not make, of (mode, name, id)."""
+    body = b"".join(f"{mode} {name}\0".encode() + bytes.fromhex(id) for mode, name, id in entries)
+    command = ("git", "hash-object", "-t", "tree", "--literally", "-w", "--stdin")
+    done = subprocess.run(command, input=body, cwd=repo.path, capture_output=True, check=True, timeout=20)
+    return done.stdout.decode().strip()
+
+
+@pytest.mark.parametrize("name", [".git", ".GIT", "..", "git~1", ".git\u200c", "a/b"])
+async def test_trees_with_names_that_no_tree_has(world: World, base: str, name: str) -> None:
+    """They are refused, or files like others: what is outside is not written to."""
+    repo = world.repository()
+    repo.commit({"f": "1", "link": "/etc"})
+    link, file = repo.git("rev-parse", "HEAD:link"), repo.git("rev-parse", "HEAD:f")
+    below = tree(repo, ("100644", "config", file), ("100644", "passwd", file))
+    for number, entry in enumerate((("120000", name, link), ("40000", name, below))):
+        top = tree(repo, entry, ("100644", "x", file))
+        repo.git("update-ref", f"refs/heads/b{number}", repo.git("commit-tree", top, "-m", "odd"))
+        with suppress(Failed):
+            assert {path.partition("/")[0] for path in await world.files(f"{base}/x.git#b{number}")} <= {name, "x", "a"}
+
+
+async def test_a_submodule_behind_a_link_of_the_same_name(world: World, base: str) -> None:
+    (inner := world.repository("inner.git")).commit({"pwned": "1"})
+    repo = world.repository()
+    repo.commit({"link": "/work", ".gitmodules": f'[submodule "m"]\n\tpath = a/b\n\turl = {base}/inner.git\n'})
+    link, modules = repo.git("rev-parse", "HEAD:link"), repo.git("rev-parse", "HEAD:.gitmodules")
+    below = tree(repo, ("160000", "b", inner.git("rev-parse", "HEAD")))
+    top = tree(repo, ("100644", ".gitmodules", modules), ("120000", "a", link), ("40000", "a", below))
+    repo.git("update-ref", "refs/heads/odd", repo.git("commit-tree", top, "-m", "odd"))
+    with suppress(Failed, Invalid, NotFound):
+        found = await world.files(f"{base}/x.git#odd")
+        assert found.get("a") in (None, "-> /work") and found.get("a/b/pwned") in (None, "1")
 
 
 async def test_nothing_of_a_repository_is_run(world: World, base: str, tmp_path: Path) -> None:

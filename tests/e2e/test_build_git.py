@@ -77,6 +77,11 @@ def test_a_context_by_the_classic_endpoint_and_our_own_client(corten: Client, da
     assert status == 200 and "Successfully tagged made:latest" in str(said)
     shown = "./.dockerignore:*.log\n./Dockerfile:"
     assert run(daemon, "made").startswith(shown) and run(daemon, "made").endswith("./f:first\n./x.log:x\n")
+    keep = quote('{"BUILDKIT_CONTEXT_KEEP_GIT_DIR": "1"}')
+    daemon.ask(
+        "POST", f"/build?t=made&dockerfile=sub/Dockerfile&buildargs={keep}&remote={quote(f'{base}/x.git', safe='')}"
+    )
+    assert "./.git/HEAD:" in run(daemon, "made") and "./sub/f:second\n" in run(daemon, "made")
     done = execute([*corten.command, "build", "-t", "made", f"{base}/x.git#master:sub"], timeout=100, env=corten.env)
     assert done.code == 0 and f"[internal] load git source {base}/x.git#master:sub" in done.err
     assert run(daemon, "made").endswith("./f:second\n./x.log:x\n")
