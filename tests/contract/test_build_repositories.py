@@ -44,6 +44,7 @@ class World:
         self.launcher = launcher
         self.contexts = Contexts(root / "contexts", LauncherWorkers(self.launcher.for_builds))
         self.client = NoClient()
+        self.said: list[bytes] = []
         self.git = self._made(20)
 
     def _made(self, patience: float) -> GitRepositories:
@@ -59,12 +60,14 @@ class World:
     async def commit(self, address: str) -> Commit:
         url = parse(address)
         assert url is not None
-        return await self.git.commit(url, self.client)
+        return await self.git.commit(url, self.client, self.said.append)
 
     async def files(self, address: str, keep: bool = False) -> dict[str, str]:
         url = parse(address)
         assert url is not None
-        context = await self.git.files(url, await self.git.commit(url, self.client), keep, self.client)
+        context = await self.git.files(
+            url, await self.git.commit(url, self.client, self.said.append), keep, self.client, self.said.append
+        )
         try:
             return _found(context)
         finally:
@@ -134,7 +137,10 @@ async def test_every_kind_of_name_at_every_kind_of_server(world: World, kind: st
         tag = repo.git("rev-parse", "refs/tags/v1")
         assert await world.commit(f"{url}#refs/tags/v1") == Commit(first, "refs/tags/v1", tag)
         assert (await world.commit(f"{url}?tag=v1&checksum={tag}")).id == first
+        world.said.clear()
         assert await world.files(f"{url}#refs/tags/v1") == {"a": "1", "sub/b": "b"}
+        assert any(b"v1" in line for line in world.said) and all(line.endswith(b"\n") for line in world.said)
+        assert not any(b"\r" in line for line in world.said)
         assert await world.files(f"{url}#feature/v1:sub") == {"b": "b"}
         assert await world.files(f"{url}#{first}") == {"a": "1", "sub/b": "b"}
         with pytest.raises(NotFound, match="repository does not contain ref nope"):
@@ -147,8 +153,8 @@ async def test_a_repository_that_is_kept_can_be_gone_on_with(world: World, base:
     repo.git("tag", "-a", "v1", "-m", "one")
     url = parse(f"{base}/x.git#refs/tags/v1")
     assert url is not None
-    commit = await world.git.commit(url, world.client)
-    context = await world.git.files(url, commit, True, world.client)
+    commit = await world.git.commit(url, world.client, world.said.append)
+    context = await world.git.files(url, commit, True, world.client, world.said.append)
 
     def git(*arguments: str) -> str:
         given = ("git", "-c", "safe.directory=*", "-C", str(context.directory), *arguments)
@@ -165,7 +171,9 @@ async def test_times_of_the_commit(world: World, base: str) -> None:
     world.repository().commit({"d/a": "1"})
     url = parse(f"{base}/x.git?mtime=commit")
     assert url is not None
-    context = await world.git.files(url, await world.git.commit(url, world.client), False, world.client)
+    context = await world.git.files(
+        url, await world.git.commit(url, world.client, world.said.append), False, world.client, world.said.append
+    )
     assert {int(path.stat().st_mtime) for path in context.directory.rglob("*")} == {1577934245}
     await context.remove()
 

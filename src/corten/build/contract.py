@@ -113,14 +113,18 @@ class Commit:
     tag: str = ""
 
 
-class Repositories(Protocol):
-    """Git. Both raise Failed with git's own words, NotFound, Invalid, Unavailable for a server that stalls, Unsupported
-    where there is no git. When a call has ended so has all that it began. Secrets and SSH agents are the client's."""
+Said = Callable[[bytes], None]  # whole lines
 
-    async def commit(self, url: GitUrl, client: Client) -> Commit:
+
+class Repositories(Protocol):
+    """Git; what it says of its work goes to `said`. Both raise Failed with git's own words, NotFound, Invalid,
+    Unavailable for a server that stalls, Unsupported where there is no git. When a call has ended so has all that it
+    began. Secrets and SSH agents are the client's."""
+
+    async def commit(self, url: GitUrl, client: Client, said: Said) -> Commit:
         """Which one the address names. Raises Invalid for another one than its checksum says."""
 
-    async def files(self, url: GitUrl, commit: Commit, keep_git_dir: bool, client: Client) -> Context:
+    async def files(self, url: GitUrl, commit: Commit, keep_git_dir: bool, client: Client, said: Said) -> Context:
         """The files of a commit, as a context for the caller to remove."""
 
 

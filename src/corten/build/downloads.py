@@ -14,7 +14,7 @@ from pathlib import Path
 from corten.aio.threads import DISK, run_uncancelled
 from corten.aio.whole import to_the_end
 from corten.build.contexts import ALWAYS, Context, Contexts
-from corten.build.contract import Client, Commit, Received, Repositories, SourceTree
+from corten.build.contract import Client, Commit, Received, Repositories, Said, SourceTree
 from corten.build.graph import Node, Remote, Repository
 from corten.build.keys import digest
 from corten.errors import CortenError, Invalid
@@ -62,18 +62,18 @@ class Downloads:
         os.utime(directory / remote.file, (download.modified, download.modified))
         return SourceTree(f"{context.id}/{directory.name}", directory)
 
-    async def repository(self, node: Repository) -> SourceTree:
+    async def repository(self, node: Repository, said: Said) -> SourceTree:
         """Which commit it is now; the files are fetched when they are asked for. Raises what `Repositories` raises."""
         repositories, url = self._repositories(), node.url
         async with self._turns:
-            commit = await repositories.commit(url, self._client)
+            commit = await repositories.commit(url, self._client, said)
         named = (url.address[0], commit.id, url.subdir, node.keep_git_dir, url.submodules, url.commit_times)
         making: asyncio.Task[Context] | None = None
 
         async def bring() -> SourceTree:
             nonlocal making
             if making is None:
-                making = asyncio.create_task(self._checkout(node, commit))
+                making = asyncio.create_task(self._checkout(node, commit, said))
                 self._checkouts.append(making)
             context = await asyncio.shield(making)
             return SourceTree(context.id, context.directory, context.sums, content)
@@ -81,9 +81,9 @@ class Downloads:
         content = digest("git", *named)
         return SourceTree(content, Path(), b"", content, bring)
 
-    async def _checkout(self, node: Repository, commit: Commit) -> Context:
+    async def _checkout(self, node: Repository, commit: Commit, said: Said) -> Context:
         async with self._turns:
-            return await self._repositories().files(node.url, commit, node.keep_git_dir, self._client)
+            return await self._repositories().files(node.url, commit, node.keep_git_dir, self._client, said)
 
     async def close(self) -> None:
         """Removes them, however often this is cancelled meanwhile."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from corten.aio.sources import closing
 from corten.aio.whole import to_the_end
 from corten.build.contexts import SMALL, Context, Contexts, archived
-from corten.build.contract import Client, Commit, Repositories, SourceTree, Trace
+from corten.build.contract import Client, Commit, Log, Repositories, Said, SourceTree, Trace, Vertex
 from corten.build.downloads import Downloads, Open
 from corten.build.graph import Remote
 from corten.build.keys import digest
@@ -84,14 +84,18 @@ class Fetching:
     async def checkout(self, wanted: Repository) -> Context:
         """For the caller to remove."""
         git, repositories = wanted.url, self._repositories()
-        async with vertex(self._trace, digest("remote", git.shown), f"[internal] load git source {git.shown}"):
-            commit = await repositories.commit(git, self._client)
-            return await repositories.files(git, commit, wanted.keep_git_dir, self._client)
+        async with vertex(self._trace, digest("remote", git.shown), f"[internal] load git source {git.shown}") as row:
+            said = self._said(row)
+            commit = await repositories.commit(git, self._client, said)
+            return await repositories.files(git, commit, wanted.keep_git_dir, self._client, said)
+
+    def _said(self, row: Vertex) -> Said:
+        return lambda line: self._trace(Log(row.digest, 2, line))
 
     async def commit(self, url: GitUrl) -> Commit:
         """Which one an address names now."""
-        async with vertex(self._trace, digest("commit", url.shown), f"[internal] load metadata for {url.shown}"):
-            return await self._repositories().commit(url, self._client)
+        async with vertex(self._trace, digest("commit", url.shown), f"[internal] load metadata for {url.shown}") as row:
+            return await self._repositories().commit(url, self._client, self._said(row))
 
     async def web(self, url: str) -> tuple[Context | None, bytes]:
         """What is in the archive at a URL, for the caller to remove, or the small file that is there instead."""

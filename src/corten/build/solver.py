@@ -242,7 +242,7 @@ class Solver:
     async def _fetched(self, node: Fetched, begin: Begin) -> SourceTree:
         begin()
         if isinstance(node, Repository):
-            return await self._downloads.repository(node)
+            return await self._downloads.repository(node, lambda line: self._trace(Log(node.digest, 2, line)))
         progress = Progress(self._trace, "downloading", node.digest)
         tree = await self._downloads.fetch(node, progress)
         progress.end()

@@ -23,14 +23,14 @@ _NAMESPACES = p.CLONE_NEWPID | p.CLONE_NEWNS | p.CLONE_NEWIPC | p.CLONE_NEWUTS
 
 
 def commit(request: Json, fds: list[int]) -> None:
-    """Which commit request["ref"] is, see `git_checkout.resolve`. fds[1] is a directory to write to, fds[2] is held,
-    fds[3] is an SSH agent's socket where there is one."""
-    _begin(lambda mounts: _commit(request, fds[0], mounts), jail.mounts(fds[1], *fds[3:]))
+    """Which commit request["ref"] is, see `git_checkout.resolve`. fds[1] is a directory to write to, fds[2] is held
+    and gets what git says, fds[3] is an SSH agent's socket where there is one."""
+    _begin(lambda mounts: _commit(request, fds[0], fds[2], mounts), jail.mounts(fds[1], *fds[3:]))
 
 
 def files(request: Json, fds: list[int]) -> None:
     """The files of request["commit"], as a tar to fds[1]; fds[2:] are those of `commit` from its second on."""
-    _begin(lambda mounts: _files(request, fds[0], fds[1], mounts), jail.mounts(fds[2], *fds[4:]))
+    _begin(lambda mounts: _files(request, fds, mounts), jail.mounts(fds[2], *fds[4:]))
 
 
 def _begin(work: Callable[[jail.Mounts], None], mounts: jail.Mounts) -> None:
@@ -55,30 +55,30 @@ def _begin(work: Callable[[jail.Mounts], None], mounts: jail.Mounts) -> None:
     os._exit(0)
 
 
-def _commit(request: Json, reply: int, mounts: jail.Mounts) -> None:
+def _commit(request: Json, reply: int, said: int, mounts: jail.Mounts) -> None:
     def resolve() -> Json:
-        return git_checkout.resolve(_jailed(request, mounts), request["ref"])
+        return git_checkout.resolve(_jailed(request, said, mounts), request["ref"])
 
     steps.serve(reply, resolve, None)
 
 
-def _files(request: Json, reply: int, out: int, mounts: jail.Mounts) -> None:
+def _files(request: Json, fds: list[int], mounts: jail.Mounts) -> None:
     found: list[int] = []
 
     def bring() -> Json:
-        git = _jailed(request, mounts)
+        git = _jailed(request, fds[3], mounts)
         found.append(git_checkout.checkout(git, git_checkout.Wanted(**request["wanted"])))
         return {}
 
     def send() -> Json:
-        packer = pack.Packer(out)
+        packer = pack.Packer(fds[1])
         packer.tree(tree.open_directory(b".", found[0]))
         packer.end()
         return {"left_out": packer.left_out}
 
-    steps.serve(reply, bring, send)
+    steps.serve(fds[0], bring, send)
 
 
-def _jailed(request: Json, mounts: jail.Mounts) -> Git:
+def _jailed(request: Json, said: int, mounts: jail.Mounts) -> Git:
     jail.enter(mounts, request["most"])
-    return Git(request["settings"], request["proxies"], len(mounts) > 1, request["patience"])
+    return Git(request["settings"], request["proxies"], len(mounts) > 1, request["patience"], said)

@@ -51,11 +51,15 @@ _PROGRESS = ("remote: Enumerating", "remote: Counting", "remote: Compressing", "
 
 class Git:
     """`settings` are more of git's own, by name; `proxies` variables; `patience` seconds that may pass without a word
-    of a server. Commands raise Unsupported where there is no git, Unavailable for one that stalls, Failed with its last
-    words for one that fails."""
+    of a server. What it says of its work is written to the descriptor `said`, as far as there is room. Commands raise
+    Unsupported where there is no git, Unavailable for one that stalls, Failed with its last words for one that fails.
+    """
 
-    def __init__(self, settings: dict[str, str], proxies: dict[str, str], agent: bool, patience: float) -> None:
+    def __init__(
+        self, settings: dict[str, str], proxies: dict[str, str], agent: bool, patience: float, said: int
+    ) -> None:
         self._patience = patience
+        self._said = said
         self._environment = {
             **jail.environment(),
             **proxies,
@@ -131,6 +135,8 @@ class Git:
                         take(piece)
                     else:
                         said = (said + piece)[-_SAID:]
+                        with suppress(OSError):
+                            os.write(self._said, piece)
         return said
 
 

@@ -28,7 +28,8 @@ def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         if script:
             (tmp_path / "bin/git").write_text(f"#!/bin/sh\nPATH={os.environ['PATH']}\n{script}\n")
             (tmp_path / "bin/git").chmod(0o755)
-        return Git({"remote.origin.url": "https://host/x"}, {"http_proxy": "http://p"}, False, 0.3)
+        said = os.open(tmp_path / "said", os.O_WRONLY | os.O_CREAT, 0o600)
+        return Git({"remote.origin.url": "https://host/x"}, {"http_proxy": "http://p"}, False, 0.3, said)
 
     return made
 
@@ -60,8 +61,9 @@ def test_one_that_stalls_is_ended_with_what_it_has_begun(git: Run, tmp_path: Pat
     assert not state.exists() or state.read_text().split(") ")[1][0] in "ZX"
 
 
-def test_one_that_goes_on_does_not_stall(git: Run) -> None:
+def test_one_that_goes_on_does_not_stall(git: Run, tmp_path: Path) -> None:
     assert git("for i in 1 2 3 4; do sleep 0.15; echo $i >&2; done; echo done").run("fetch") == b"done\n"
+    assert (tmp_path / "said").read_text() == "1\n2\n3\n4\n"
 
 
 def test_one_that_says_too_much(git: Run) -> None:

@@ -3,6 +3,7 @@ any context is."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import secrets
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from corten.aio.sources import closing
 from corten.build.contexts import ALWAYS, Context, Contexts
-from corten.build.contract import Client, Commit
+from corten.build.contract import Client, Commit, Said
 from corten.build.work import memory as in_memory
 from corten.build.work.agents import serving
 from corten.build.work.rooms import TreeSteps
@@ -28,6 +29,8 @@ from corten.tasks.trees import pipe
 
 _TOKEN, _HEADER = "GIT_AUTH_TOKEN", "GIT_AUTH_HEADER"  # secrets of the client
 _SHARED = ("https://github.com/", "https://www.github.com/")  # where a token is for every repository
+_PIECE = 1 << 16
+_LINE = 4096  # bytes of one that has no end yet
 _PATIENCE = 60.0  # seconds without a word of the other side
 _WITHOUT_AGENT = 2  # descriptors
 _NEAR = "localhost,127.0.0.1,::1"  # which no proxy is asked for
@@ -59,21 +62,21 @@ class GitRepositories:
         self._proxies = proxies
         self._patience = patience
 
-    async def commit(self, url: GitUrl, client: Client) -> Commit:
+    async def commit(self, url: GitUrl, client: Client, said: Said) -> Commit:
         if is_commit(url.ref):
             return _checked(url, Commit(url.ref))
-        return await whole(self._commit(url, client))
+        return await whole(self._commit(url, client, said))
 
-    async def _commit(self, url: GitUrl, client: Client) -> Commit:
-        async with self._asked(url, client) as asked:
+    async def _commit(self, url: GitUrl, client: Client, said: Said) -> Commit:
+        async with self._asked(url, client, said) as asked:
             with _explained(url, asked):
                 found = await self._steps.ask({"do": "git commit", "ref": url.ref, **asked.request}, asked.fds)
         return _checked(url, Commit(found["commit"], found["ref"], found["tag"]))
 
-    async def files(self, url: GitUrl, commit: Commit, keep_git_dir: bool, client: Client) -> Context:
-        return await whole(self._files(url, commit, keep_git_dir, client))
+    async def files(self, url: GitUrl, commit: Commit, keep_git_dir: bool, client: Client, said: Said) -> Context:
+        return await whole(self._files(url, commit, keep_git_dir, client, said))
 
-    async def _files(self, url: GitUrl, commit: Commit, keep_git_dir: bool, client: Client) -> Context:
+    async def _files(self, url: GitUrl, commit: Commit, keep_git_dir: bool, client: Client, said: Said) -> Context:
         wanted = {
             "remote": url.address[0],
             "commit": commit.id,
@@ -84,7 +87,7 @@ class GitRepositories:
             "commit_times": url.commit_times,
             "most": ALWAYS,
         }
-        async with self._asked(url, client) as asked:
+        async with self._asked(url, client, said) as asked:
             request = {"do": "git files", "wanted": wanted, **asked.request}
             with _explained(url, asked):
                 return await self._received(request, asked.fds)
@@ -94,7 +97,7 @@ class GitRepositories:
             return await self._contexts.receive(pieces)
 
     @asynccontextmanager
-    async def _asked(self, url: GitUrl, client: Client) -> AsyncIterator[_Asked]:
+    async def _asked(self, url: GitUrl, client: Client, said: Said) -> AsyncIterator[_Asked]:
         """What every request has. When the block has ended so has all that the child has begun, and its directory is
         gone."""
         address, user = url.address
@@ -104,7 +107,8 @@ class GitRepositories:
             scratch = await self._contexts.empty()
             held.push_async_callback(scratch.remove)
             reader, writer = held.enter_context(pipe())
-            held.push_async_callback(_ended, reader.fd)
+            heard = asyncio.ensure_future(_heard(reader.fd, said))
+            held.push_async_callback(_ended, heard)
             held.callback(writer.close)  # before it is waited for
             work = os.open(scratch.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             held.callback(os.close, work)
@@ -138,10 +142,27 @@ def _unlinked(path: Path) -> None:
         path.unlink()
 
 
-async def _ended(fd: int) -> None:
-    """Wait until nothing holds the other end."""
-    while await answers.read(fd, 1):
-        continue
+async def _heard(fd: int, said: Said) -> None:
+    """Give the lines that come to `said`, of a line that is written over and over the last, until nothing holds the
+    other end."""
+    waiting = b""
+    while piece := await _piece(fd):
+        *lines, waiting = (waiting + piece).split(b"\n")
+        for line in lines:
+            said(line.rpartition(b"\r")[2] + b"\n")
+        waiting = waiting[-_LINE:]
+
+
+async def _piece(fd: int) -> bytes:
+    while True:
+        try:
+            return os.read(fd, _PIECE)
+        except BlockingIOError:  # however long: the child has limits of its own
+            await answers.readable(fd)
+
+
+async def _ended(heard: asyncio.Future[None]) -> None:
+    await heard
 
 
 @contextmanager
