@@ -15,12 +15,15 @@ give these trees, in the order of its mounts or sources.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from corten.build.contract import Bind, CacheMount, CopyStep, RunStep, StageTree, Tree
 from corten.images.images import Image
-from corten.spec.git_url import GitUrl
 from corten.spec.image_config import History
 from corten.spec.json import Json
+
+if TYPE_CHECKING:
+    from corten.spec.git_url import GitUrl
 
 
 @dataclass(eq=False, slots=True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from corten.build.graph import COPIED, Node, Plan
 from corten.build.outputs.contract import Made, Predicate, Result
-from corten.build.solver import State
 from corten.spec.docker import times
 from corten.spec.image_config import History, ImageConfig, RootFS
 from corten.spec.oci_image import Descriptor
 from corten.spec.platform import Platform
 from corten.units.durations import SECOND
+
+if TYPE_CHECKING:
+    from corten.build.solver import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 LATER = ("corten.buildkit", "corten.http2", "corten.spec.protobuf", "hpack")
+FIRST_BUILD = ("building", "context_url", "downloads", "fetched", "plan", "solver", "work.repositories", "work.looks")
 PROGRAM = "import sys, corten.daemon.assemble, corten.daemon.main; print('\\n'.join(sys.modules))"
 
 
@@ -13,3 +14,4 @@ def test_what_builds_over_a_session_need_comes_with_the_first_of_them() -> None:
     loaded = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout.split()
     assert "corten.build.builds" in loaded
     assert not [name for name in loaded if name.startswith(LATER)]
+    assert not {f"corten.build.{name}" for name in FIRST_BUILD} & {*loaded} and "corten.spec.git_url" not in loaded
