@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.test_build_sessions import Builder, builder
+from e2e_parts.builders import Builder, builder
 from e2e_parts.clients import CORTEN, Done, execute
 from e2e_parts.cortend import IMAGE, Cortend
 

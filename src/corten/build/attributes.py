@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from corten.build.contract import BuildRequest
+from corten.spec.git_url import GitUrl
 
 FRONTEND = "dockerfile.v0"
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
@@ -33,7 +34,7 @@ def _made(request: BuildRequest) -> dict[str, str]:
         "filename": request.dockerfile or "Dockerfile",
         "target": request.target,
         "platform": request.platform,
-        "context": request.remote,
+        "context": _address(request.remote),
         "image-resolve-mode": "pull" if request.pull else "",
         "no-cache": ",".join(request.no_cache_stages),
         "force-network-mode": "" if request.network == "default" else request.network,
@@ -43,8 +44,12 @@ def _made(request: BuildRequest) -> dict[str, str]:
     found |= {"no-cache": ""} if request.no_cache else {}
     for prefix, values in (("build-arg:", request.arguments), ("label:", request.labels)):
         found |= {prefix + key: value for key, value in values.items()}
-    found |= {f"context:{key}": value for key, value in request.contexts.items()}
+    found |= {f"context:{key}": _address(value) for key, value in request.contexts.items()}
     return found | {f"attest:{key}": value for key, value in request.attest.items()}
+
+
+def _address(value: str | GitUrl) -> str:
+    return value if isinstance(value, str) else value.shown
 
 
 def stripped(attributes: Mapping[str, str]) -> dict[str, str]:

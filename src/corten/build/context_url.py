@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from corten.aio.whole import to_the_end
 from corten.build.archive import ArchiveClient
+from corten.build.attributes import redacted
 from corten.build.contexts import Context
-from corten.build.contract import Agent, BuildRequest, Client, Received, SourceTree
+from corten.build.contract import Agent, BuildRequest, Client, Fetched, Received, SourceTree
 from corten.build.fetched import Fetching, Repository
 from corten.errors import Unsupported
 from corten.spec.git_url import GitUrl, parse
@@ -29,17 +30,18 @@ async def opened(
     if not remote:
         yield request, client
         return
-    context, text = None, b""
+    context, text, digest = None, b"", ""
     if (git := remote if isinstance(remote, GitUrl) else parse(remote, short=True)) is not None:
         keep = git.keep_git_dir or request.arguments.get(_KEEP_GIT) in TRUE
-        context = await fetching.checkout(Repository(git, bool(keep)))
+        context, digest = await fetching.checkout(Repository(git, bool(keep)))
     elif str(remote).startswith(("http://", "https://")):
-        context, text = await fetching.web(str(remote))
+        context, text, digest = await fetching.web(str(remote))
     else:
         raise Unsupported(f"a context at {str(remote)[:200]!r} is not supported: http, https and git are")
     try:
         own = None if context is not None or request.local_dockerfile else text
-        yield replace(request, remote="", text=own), _Remote(client, context, request)
+        come = Fetched(redacted(str(remote) if git is None else git.shown), digest)
+        yield replace(request, remote="", context=come, text=own), _Remote(client, context, request)
     finally:
         if context is not None:
             await to_the_end(context.remove())

@@ -53,6 +53,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetched:
+    """A context that was fetched: its address without user and password, and the digest of the file or the commit."""
+
+    uri: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class BuildRequest:
     """One build. Names of tags are canonical references; `platform` "" is the daemon's own."""
 
@@ -60,6 +68,7 @@ class BuildRequest:
     dockerfile: str = ""  # its path in the source "dockerfile"; "" is Dockerfile, or dockerfile
     text: bytes | None = None  # the Dockerfile itself, where it is in no source
     remote: str | GitUrl = ""  # a context by URL: git or http(s)
+    context: Fetched | None = None  # what came from there; `remote` is "" then
     local_dockerfile: bool = False  # the Dockerfile is the client's all the same
     target: str = ""
     arguments: Mapping[str, str] = field(default_factory=dict)  # --build-arg
@@ -111,6 +120,11 @@ class Commit:
     id: str
     ref: str = ""
     tag: str = ""
+
+    @property
+    def digest(self) -> str:
+        """With the algorithm before it."""
+        return f"{'sha1' if len(self.id) == 40 else 'sha256'}:{self.id}"
 
 
 Said = Callable[[bytes], None]  # whole lines

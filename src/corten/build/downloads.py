@@ -67,6 +67,7 @@ class Downloads:
         repositories, url = self._repositories(), node.url
         async with self._turns:
             commit = await repositories.commit(url, self._client, said)
+        self.digests[node] = commit.digest
         named = (url.address[0], commit.id, url.subdir, node.keep_git_dir, url.submodules, url.commit_times)
         making: asyncio.Task[Context] | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -64,9 +65,9 @@ class Fetching:
         context: Context | None = None
         try:
             if isinstance(wanted, Repository):
-                context = await self.checkout(wanted)
+                context, _ = await self.checkout(wanted)
             elif wanted.unpack:
-                context, _ = await self.web(wanted.url)
+                context, _, _ = await self.web(wanted.url)
             if context is not None:
                 yield SourceTree(context.id, context.directory, context.sums)
             else:
@@ -81,13 +82,13 @@ class Fetching:
             if context is not None:
                 await to_the_end(context.remove())
 
-    async def checkout(self, wanted: Repository) -> Context:
-        """For the caller to remove."""
+    async def checkout(self, wanted: Repository) -> tuple[Context, str]:
+        """For the caller to remove, and the digest of its commit."""
         git, repositories = wanted.url, self._repositories()
         async with vertex(self._trace, digest("remote", git.shown), f"[internal] load git source {git.shown}") as row:
             said = self._said(row)
             commit = await repositories.commit(git, self._client, said)
-            return await repositories.files(git, commit, wanted.keep_git_dir, self._client, said)
+            return await repositories.files(git, commit, wanted.keep_git_dir, self._client, said), commit.digest
 
     def _said(self, row: Vertex) -> Said:
         return lambda line: self._trace(Log(row.digest, 2, line))
@@ -97,22 +98,32 @@ class Fetching:
         async with vertex(self._trace, digest("commit", url.shown), f"[internal] load metadata for {url.shown}") as row:
             return await self._repositories().commit(url, self._client, self._said(row))
 
-    async def web(self, url: str) -> tuple[Context | None, bytes]:
-        """What is in the archive at a URL, for the caller to remove, or the small file that is there instead."""
+    async def web(self, url: str) -> tuple[Context | None, bytes, str]:
+        """What is in the archive at a URL, for the caller to remove, or the small file that is there instead; and the
+        digest of either."""
         async with vertex(self._trace, digest("remote", url), "[internal] load remote build context"):
             async with self._download(url) as found:
-                head, body = b"", found.pieces
+                head, hash = b"", hashlib.sha256()
+                body = _hashed(found.pieces, hash)
                 async for piece in body:
                     head += piece
                     if len(head) >= _HEAD:
                         break
                 if archived(head):
-                    return await self._contexts.receive(_joined(head, body)), b""
+                    context = await self._contexts.receive(_joined(head, body))
+                    return context, b"", f"sha256:{hash.hexdigest()}"
                 async for piece in body:
                     head += piece
                     if len(head) > SMALL:
                         raise Invalid(f"the Dockerfile at {shown(url)} is larger than {SMALL} bytes")
-            return None, head
+            return None, head, f"sha256:{hash.hexdigest()}"
+
+
+async def _hashed(pieces: AsyncIterator[bytes], hash: hashlib._Hash) -> AsyncIterator[bytes]:
+    async with closing(pieces) as found:
+        async for piece in found:
+            hash.update(piece)
+            yield piece
 
 
 async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -12,8 +12,8 @@ import build_plans
 from corten.build import attributes
 from corten.build.attest import options, statement
 from corten.build.attest.provenance import Course, predicate
-from corten.build.contract import BuildRequest, Layer
-from corten.build.graph import Base, Node, Remote, Step
+from corten.build.contract import BuildRequest, Fetched, Layer
+from corten.build.graph import Base, Node, Remote, Repository, Step
 from corten.build.outputs.contract import Predicate
 from corten.build.solver import State
 from corten.errors import Invalid
@@ -39,6 +39,7 @@ async def said(dockerfile: str = _TEXT, given: dict[str, str] | None = None, ask
     state = State().over(Layer("diff", "tree", "content", 1, blob), 1, "", "x")
     states: dict[Node, State] = {node: state for node in planned.plan.nodes if isinstance(node, (Step, Base))}
     digests: dict[Node, str] = {node: "sha256:" + "2" * 64 for node in planned.plan.nodes if isinstance(node, Remote)}
+    digests |= {node: "sha1:" + "4" * 40 for node in planned.plan.nodes if isinstance(node, Repository)}
     asked = BuildRequest(id="job", attributes=given or {}, **request)
     course = Course(
         asked, planned.plan, states, digests, "Dockerfile", dockerfile.encode(), 1_700_000_000.5, 1_700_000_002
@@ -63,6 +64,22 @@ async def test_every_input_has_its_digest() -> None:
     assert metadata["finishedOn"] == "2023-11-14T22:13:22.000000Z"
     assert metadata["buildkit_completeness"] == {"request": True, "resolvedDependencies": False}
     assert metadata["buildkit_hermetic"] is False and metadata["buildkit_reproducible"] is False
+
+
+async def test_what_came_from_git_has_its_commit() -> None:
+    text = "FROM scratch\nADD https://user:pass@example.com/y.git#main /y\n"
+    context = Fetched("https://example.com/x.git#v1:sub", "sha1:" + "5" * 40)
+    for ask in ("mode=max", "mode=max,version=v0.2"):
+        found = await said(text, ask=ask, context=context)
+        if "buildDefinition" in found:
+            known = found["buildDefinition"]["resolvedDependencies"]
+            source = found["buildDefinition"]["externalParameters"]["configSource"]
+        else:
+            known, source = found["materials"], found["invocation"]["configSource"]
+        assert known[0] == {"uri": context.uri, "digest": {"sha1": "5" * 40}}
+        assert known[1]["uri"] == "https://example.com/y.git#main" and known[1]["digest"] == {"sha1": "4" * 40}
+        assert source["uri"] == context.uri and source["digest"] == {"sha1": "5" * 40}
+        assert "pass" not in json.dumps(found)
 
 
 async def test_max_has_the_steps_and_the_dockerfile() -> None:

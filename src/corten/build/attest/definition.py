@@ -9,7 +9,7 @@ import base64
 
 from corten.build.attributes import redacted
 from corten.build.contract import Bind, CacheMount, CopyStep, RunStep, Secret, Ssh, StepMount, Tmpfs
-from corten.build.graph import Base, Local, Node, Plan, Remote, Settings, Step, Work
+from corten.build.graph import Base, Local, Node, Plan, Remote, Repository, Settings, Step, Work
 from corten.spec.json import Json
 
 # pb.MountType and pb.NetMode of BuildKit's ops.proto.
@@ -38,7 +38,7 @@ def sources(plan: Plan, name: str, text: bytes) -> Json:
     locations = {
         step: {"locations": [{"ranges": [{"start": {"line": node.lines[0]}, "end": {"line": node.lines[1]}}]}]}
         for node, step in numbered(plan).items()
-        if isinstance(node, (Step, Remote))
+        if isinstance(node, (Step, Remote, Repository))
     }
     info = {"filename": name, "language": "Dockerfile", "data": base64.b64encode(text).decode()}
     return {"locations": locations, "infos": [info]}
@@ -52,6 +52,8 @@ def _operation(node: Node) -> Json:
             return {"source": {"identifier": f"local://{node.source}"}}
         case Remote():
             return {"source": {"identifier": node.url}}
+        case Repository():
+            return {"source": {"identifier": f"git://{node.url.shown}"}}
         case Step():
             return _work(node.work)
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from corten.build import attributes
 from corten.build.attest.definition import numbered, sources, steps
 from corten.build.attest.options import ProvenanceOptions
+from corten.build.attributes import redacted
 from corten.build.contract import BuildRequest, RunStep, Secret, Ssh
-from corten.build.graph import Base, Local, Node, Plan, Remote, Step
+from corten.build.graph import Base, Local, Node, Plan, Remote, Repository, Step
 from corten.build.solver import State
 from corten.errors import Invalid
 from corten.images.images import Image
@@ -24,8 +25,8 @@ _VCS = "vcs:"
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How a build went. `digests` are those of what was fetched: `sha256:...` of a file; times are seconds since the
-    epoch; `name` and `text` are the Dockerfile's."""
+    """How a build went. `digests` are those of what was fetched: `sha256:...` of a file, `sha1:...` of a commit; times
+    are seconds since the epoch; `name` and `text` are the Dockerfile's."""
 
     request: BuildRequest
     plan: Plan
@@ -104,18 +105,23 @@ def _locals(course: Course) -> list[str]:
 
 
 def _source(course: Course, given: Mapping[str, str]) -> slsa.ConfigSource:
-    uri = given.get("context", "")
-    known = [each for each in _dependencies(course) if uri and each.uri == uri]
-    return slsa.ConfigSource(uri, known[0].digest if known else {}, given.get("filename", course.name))
+    context, path = course.request.context, given.get("filename", course.name)
+    if context is None:
+        return slsa.ConfigSource(given.get("context", ""), {}, path)
+    return slsa.ConfigSource(context.uri, _digest(context.digest), path)
 
 
 def _dependencies(course: Course) -> list[slsa.Dependency]:
     found: dict[str, slsa.Dependency] = {}
+    if (context := course.request.context) is not None:
+        found[context.uri] = slsa.Dependency(context.uri, _digest(context.digest))
     for node in course.plan.nodes:
         if isinstance(node, Base) and node.image is not None:
             one = _image(node.ref, node.image)
         elif isinstance(node, Remote):
-            one = slsa.Dependency(node.url, _digest(course.digests[node]))
+            one = slsa.Dependency(redacted(node.url), _digest(course.digests[node]))
+        elif isinstance(node, Repository):
+            one = slsa.Dependency(node.url.shown, _digest(course.digests[node]))
         else:
             continue
         found[one.uri] = one
