@@ -33,6 +33,8 @@ _TYPE, _STAT, _ID, _DATA = (field << 3 | wire for field, wire in ((1, VARINT), (
 _PATH, _LINK, _ATTRIBUTE = (bytes((field << 3 | BYTES,)) for field in (1, 7, 10))
 _NUMBERS = (2, 3, 4, 5, 6, 8, 9)  # fields: mode, uid, gid, size, modified, major, minor
 
+_Content = tuple[int, bytes] | Beside  # a tree's directory, and the path in it
+
 
 class Sending:
     """`run` it to the end. `epoch`, in seconds, takes the place of all times."""
@@ -45,8 +47,8 @@ class Sending:
         self._buffer = bytearray()
         self._rest = b""  # of a number
         self._count = 0
-        self._contents: dict[int, tuple[int, bytes] | Beside] = {}  # by number: a tree's directory, and the path in it
-        self._queue: deque[int] = deque()
+        self._contents: dict[int, _Content] = {}  # by number, until it is asked for
+        self._queue: deque[tuple[int, _Content]] = deque()
         self._links: dict[tuple[int, int], bytes] = {}
         self._reading: _Reading | None = None
         self._finished = False  # the receiver has everything
@@ -98,9 +100,10 @@ class Sending:
         self._rest = data[whole:]
         for at in range(0, whole, 4):
             asked = int.from_bytes(data[at : at + 4], "little")
-            if asked not in self._contents:
+            found = self._contents.pop(asked, None)
+            if found is None:
                 raise Invalid(f"the receiver asks for the file {asked}, which is none, or was asked for")
-            self._queue.append(asked)
+            self._queue.append((asked, found))
 
     # ------------------------------------------------------------------------------------------------- what is to say
 
@@ -109,7 +112,7 @@ class Sending:
             if self._reading is not None:
                 self._read(self._reading)
             elif self._queue:
-                self._open(self._queue.popleft())
+                self._open(*self._queue.popleft())
             elif self._entries is not None:
                 self._next(self._entries)
             else:
@@ -180,8 +183,7 @@ class Sending:
         self._packet(STAT, bytes((_STAT,)) + number(len(body)) + body)
         self._count += 1
 
-    def _open(self, asked: int) -> None:
-        found = self._contents.pop(asked)
+    def _open(self, asked: int, found: _Content) -> None:
         if isinstance(found, Beside):
             self._reading = _Reading(asked, os.dup(found.extra.fd), found.extra.offset, found.extra.size)
             return
