@@ -8,10 +8,13 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import tarfile
 import tempfile
+import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +190,14 @@ def test_a_push(buildx: Builder, daemon: Cortend, files: Path, tmp_path: Path, d
         ]
 
 
+def test_a_push_by_digest(daemon: Cortend, files: Path, tmp_path: Path, debians: str) -> None:
+    before, client = images(daemon), builder("docker 20.10", daemon, tmp_path)
+    client("-o", f"type=registry,name={debians}/three,push-by-digest=true,store=false", str(files))
+    with pytest.raises(urllib.error.HTTPError):  # there is no tag
+        urllib.request.urlopen(f"http://{debians}/v2/three/manifests/latest")
+    assert images(daemon) == before
+
+
 def test_what_an_output_cannot_be(build: Builder, files: Path, tmp_path: Path) -> None:
     unnamed = build("-o", "type=image,push=true", str(files), code=1).err
     assert "needs a name to push to" in unnamed or "tag is needed when pushing" in unnamed  # the client's own words
@@ -220,3 +231,58 @@ def test_the_same_on_another_machine(buildx: Builder, daemon: Cortend, files: Pa
     finally:
         other.stop()
         shutil.rmtree(root, ignore_errors=True)
+
+
+LARGE = f"""FROM {IMAGE} AS made
+RUN dd if=/dev/zero of=/big bs=1M count=100 2>/dev/null
+FROM scratch
+COPY --from=made /big /
+"""
+
+
+def resident(daemon: Cortend) -> int:
+    """Bytes."""
+    return int(Path(f"/proc/{daemon.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture
+def large(daemon: Cortend, files: Path, tmp_path: Path) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of a build to standard output, whose steps are in the cache."""
+    (files / "Dockerfile").write_text(LARGE)
+    client = builder("docker 20.10", daemon, tmp_path)
+    client("-t", "large", str(files))
+    return [*client.command, "-o", "type=tar,dest=-", str(files)], client.env
+
+
+def test_a_slow_client(daemon: Cortend, large: tuple[list[str], dict[str, str]]) -> None:
+    before, most, size = resident(daemon), 0, 0
+    with subprocess.Popen(large[0], env=large[1], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while piece := process.stdout.read(4 << 20):
+            size += len(piece)
+            most = max(most, resident(daemon))
+    assert process.returncode == 0 and size > 100 << 20 and most - before < 30 << 20
+
+
+@pytest.mark.parametrize("kind", ["tar", "local"])
+def test_a_client_that_leaves(
+    daemon: Cortend, large: tuple[list[str], dict[str, str]], tmp_path: Path, kind: str
+) -> None:
+    command, env = large
+    if kind == "local":
+        command = [word.replace("type=tar,dest=-", f"type=local,dest={tmp_path / 'out'}") for word in command]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    if kind == "tar":
+        assert process.stdout.read(1 << 20)
+    else:
+        wait_until(lambda: (tmp_path / "out/big").exists())
+    process.kill()
+    process.communicate()  # that nothing is left is looked at after each test
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -15,7 +15,7 @@ from corten.build.cache import Cache, Record, chosen
 from corten.build.policy import Policy, Rule
 from corten.build.trees import KeptTree, Trees
 from corten.build.work.caches import CacheDirectory
-from corten.errors import Conflict, NotFound
+from corten.errors import Conflict, CortenError, NotFound
 from corten.images.store import ImageStore
 from corten.spec.docker.filters import Filters
 from corten.spec.json import Json
@@ -83,10 +83,13 @@ class Kept:
     async def collect(self) -> None:
         """Do what the policy says."""
         disk = os.statvfs(self._store.trees.tree_store.root)
-        for rule in self._policy.rules:
-            deleted, freed = await self._rule(rule, disk.f_blocks * disk.f_frsize // 10)
-            if deleted:
-                log.info("build cache: %d removed, %d bytes freed", len(deleted), freed)
+        try:
+            for rule in self._policy.rules:
+                deleted, freed = await self._rule(rule, disk.f_blocks * disk.f_frsize // 10)
+                if deleted:
+                    log.info("build cache: %d removed, %d bytes freed", len(deleted), freed)
+        except CortenError as error:  # a full disk, say: the next build tries again
+            log.warning("the build cache was not collected: %s", error)
 
     async def _rule(self, rule: Rule, most: int) -> tuple[list[str], int]:
         items = await self._items(mounts="exec.cachemount" in rule.filters.get("type", ()))

@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from corten.build import usage
 from corten.errors import Invalid
 from corten.spec.docker.filters import Filters
+from corten.units.durations import parse_age
 from corten.units.sizes import parse_bytes
 
 _GC = ("enabled", "defaultKeepStorage", "defaultReservedSpace", "defaultMaxUsedSpace", "policy")
@@ -52,15 +54,15 @@ def default(keep: int | None = None) -> Policy:
 
 def parse(section: Mapping[str, Any]) -> Policy:
     """Of daemon.json's "builder". Raises Invalid with the key's name."""
-    gc = section.get("gc") or {}
     _check(section, ("gc", "entitlements"), "builder")
+    gc = section["gc"] if section.get("gc") is not None else {}
     if not isinstance(gc, dict):
         raise Invalid("builder: gc is no object")
     _check(gc, _GC, "builder.gc")
     if not _flag(gc.get("enabled"), "enabled", True):
         return Policy(())
     keep = _keep(gc, ("defaultMaxUsedSpace", "defaultReservedSpace", "defaultKeepStorage"))
-    rules = gc.get("policy") or []
+    rules = gc["policy"] if gc.get("policy") is not None else []
     if not isinstance(rules, list) or len(rules) > _MOST or not all(isinstance(each, dict) for each in rules):
         raise Invalid(f"builder.gc: policy is no list of at most {_MOST} objects")
     return Policy(tuple(_rule(each, keep) for each in rules)) if rules else default(keep)
@@ -83,7 +85,14 @@ def _filters(given: Any) -> Filters:
         found = {key: [value for value, wanted in each.items() if wanted] for key, each in given.items()}
     elif given is not None:
         raise Invalid("builder.gc.policy: filter is no list of KEY=VALUE")
-    return Filters(found)
+    filters = Filters(found)
+    filters.check(usage.KEYS)
+    for age in [age for key in ("until", "unused-for") for age in filters.get(key, ())]:
+        try:
+            parse_age(age)
+        except ValueError as error:
+            raise Invalid(f"builder.gc.policy: {error}") from None
+    return filters
 
 
 def _keep(entry: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:

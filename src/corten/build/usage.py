@@ -16,7 +16,7 @@ from corten.spec.json import Json
 from corten.units.durations import SECOND, parse_age
 
 # `system prune --filter label=X` asks here as well: nothing of the cache has a label.
-_KEYS = frozenset(
+KEYS = frozenset(
     {"until", "unused-for", "id", "parent", "type", "description", "inuse", "shared", "private", "label", "label!"}
 )
 
@@ -105,7 +105,7 @@ def id_of_mount(directory: CacheDirectory) -> str:
 
 def select(rows: Iterable[Json], filters: Filters) -> set[str]:
     """Ids of the rows that all filters choose. Raises Invalid for an unknown one."""
-    filters.check(_KEYS)
+    filters.check(KEYS)
     return {row["ID"] for row in rows if all(_fits(row, key, values) for key, values in filters.items())}
 
 

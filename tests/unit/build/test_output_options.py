@@ -90,6 +90,7 @@ def test_numbers_are_places_and_nothing_is_silent() -> None:
         ("oci", {"rewrite-timestamp": "true"}, Invalid, "needs a time"),
         ("local", {"mode": "move"}, Invalid, "invalid mode"),
         ("local", {"attestation-prefix": "../x"}, Invalid, "invalid attestation-prefix"),
+        ("image", {"registry.insecure": "true"}, Unsupported, "insecure-registries"),
         ("nydus", {}, Unsupported, "type=nydus"),
         ("tar", {"x": "y" * 70_000}, Invalid, "longer ones"),
     ],

@@ -49,13 +49,16 @@ class Exchange:
         """What is there, of all that is to be looked at. A cache that cannot be had is said, and is no error."""
         if not self._imports:
             return None
-        found = [source for each in self._imports if (source := await self._load(each)) is not None]
+        found = {}
+        for each in self._imports:
+            row = digest("cache", _shown(each))
+            if (source := await self._load(each, row)) is not None:
+                found[row] = source
         return Imported(found, self._images.store, self._lease, self._said)
 
-    async def _load(self, wanted: CacheImport) -> Source | None:
-        shown = str(wanted.reference) if wanted.reference is not None else f"local:{wanted.digest}"
+    async def _load(self, wanted: CacheImport, row: str) -> Source | None:
         try:
-            async with vertex(self._trace, digest("cache", shown), f"importing cache manifest from {shown}"):
+            async with vertex(self._trace, row, f"importing cache manifest from {_shown(wanted)}"):
                 if wanted.reference is None:
                     store = self._sink.contents(f"local:{wanted.directory}")
                     return await imported.load(OfClient(store, wanted.digest, self._images.store.blobs))
@@ -81,8 +84,8 @@ class Exchange:
         self._lease.add("blob", *record.blobs)
         return InStore(record, self._images.store.blobs)
 
-    def _said(self, text: str) -> None:
-        self._trace(Log(digest("cache"), 2, f"{text}\n".encode()))
+    def _said(self, row: str, text: str) -> None:
+        self._trace(Log(row, 2, f"{text}\n".encode()))
 
     # -------------------------------------------------------------------------------------------------------- to there
 
@@ -120,3 +123,7 @@ class Exchange:
             if not export.ignore_errors:
                 raise
             return {}
+
+
+def _shown(wanted: CacheImport) -> str:
+    return str(wanted.reference) if wanted.reference is not None else f"local:{wanted.digest}"

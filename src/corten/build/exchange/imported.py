@@ -9,7 +9,7 @@ put into this daemon's own cache: a build that was not told to trust a cache get
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from corten.aio.threads import DISK, run_uncancelled
@@ -94,10 +94,10 @@ async def _inline(place: Place, manifest: oci_image.Manifest) -> Source:
 
 
 class Imported:
-    """`lease` keeps what is taken; `said` gets what went wrong with a cache."""
+    """`sources` are by what they are called. `lease` keeps what is taken; `said` gets what went wrong with which."""
 
     def __init__(
-        self, sources: Sequence[Source], images: ImageStore, lease: Lease, said: Callable[[str], None]
+        self, sources: Mapping[str, Source], images: ImageStore, lease: Lease, said: Callable[[str, str], None]
     ) -> None:
         self._sources = sources
         self._images = images
@@ -107,7 +107,7 @@ class Imported:
     async def find(self, key: str, diff_ids: Sequence[str]) -> tuple[Layer, float] | None:
         """What the step of this key has brought on top of these layers, and when: seconds since the epoch, 0 where that
         is not known. None when no cache has it. Raises Exhausted."""
-        for source in self._sources:
+        for name, source in self._sources.items():
             for result in source.config.records.get(key, ()):
                 try:
                     if (layer := await self._take(source, result, diff_ids)) is not None:
@@ -115,7 +115,7 @@ class Imported:
                 except Exhausted:
                     raise
                 except CortenError as error:
-                    self._said(f"a layer of a cache was not taken: {error}")
+                    self._said(name, f"a layer of a cache was not taken: {error}")
         return None
 
     async def _take(self, source: Source, result: CacheResult, below: Sequence[str]) -> Layer | None:

@@ -60,15 +60,13 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class ImageOutput:
-    """Into the image store, to a registry, or both. `names` are canonical tags, with `by_digest` repositories.
-    `insecure` is None when nothing was said about it."""
+    """Into the image store, to a registry, or both. `names` are canonical tags, with `by_digest` repositories."""
 
     form: Form
     names: tuple[str, ...] = ()
     store: bool = True
     push: bool = False
     by_digest: bool = False
-    insecure: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +157,16 @@ def _read(asked: Asked, epoch: int | None) -> tuple[Output, Collection[str]]:
 
 def _image(attributes: Attributes, epoch: int | None, registry: bool) -> ImageOutput:
     by_digest = attributes.flag("push-by-digest")
-    insecure = attributes.flag("registry.insecure") if "registry.insecure" in attributes.rest else None
+    if attributes.flag("registry.insecure"):
+        raise Unsupported(
+            "registry.insecure is not supported: put the registry into insecure-registries of daemon.json"
+        )
     output = ImageOutput(
         form=_form(attributes, epoch, docker=False, inline=True),
         names=tuple(_named(name, by_digest) for name in _names(attributes.text("name"))),
         store=attributes.flag("store", default=True),
         push=attributes.flag("push", default=registry),
         by_digest=by_digest,
-        insecure=insecure,
     )
     if output.push and not output.names:
         raise Invalid(f"the {attributes.what} needs a name to push to: name=REGISTRY/REPOSITORY:TAG")
