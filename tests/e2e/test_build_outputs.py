@@ -114,9 +114,9 @@ def of_layers(found: dict[str, bytes], manifest: Any) -> dict[str, tarfile.TarIn
 
 
 def test_an_oci_archive(buildx: Builder, daemon: Cortend, files: Path, tmp_path: Path) -> None:
-    before, out, told = images(daemon), tmp_path / "out.tar", tmp_path / "told"
+    before, out, answered = images(daemon), tmp_path / "out.tar", tmp_path / "answered"
     wanted = f"type=oci,name=some.where/app:1,dest={out},annotation.a.b=c,compression=uncompressed"
-    buildx("-o", wanted, "--metadata-file", str(told), str(files))
+    buildx("-o", wanted, "--metadata-file", str(answered), str(files))
     found = layout(out)
     assert json.loads(found["oci-layout"]) == {"imageLayoutVersion": "1.0.0"} and "manifest.json" not in found
     (entry,) = json.loads(found["index.json"])["manifests"]
@@ -127,7 +127,7 @@ def test_an_oci_archive(buildx: Builder, daemon: Cortend, files: Path, tmp_path:
     config = json.loads(blob(found, manifest["config"]))
     assert config["rootfs"]["diff_ids"] == [each["digest"] for each in manifest["layers"]]
     assert "sub/b" in of_layers(found, manifest)
-    answer = json.loads(told.read_text())
+    answer = json.loads(answered.read_text())
     assert answer["containerimage.digest"] == entry["digest"] == answer["containerimage.descriptor"]["digest"]
     assert answer["containerimage.config.digest"] == manifest["config"]["digest"]
     assert answer["image.name"] == "some.where/app:1" and images(daemon) == before
@@ -170,11 +170,11 @@ def test_several_outputs_at_once(buildx: Builder, daemon: Cortend, files: Path, 
 
 @pytest.mark.parametrize("stored", [True, False])
 def test_a_push(buildx: Builder, daemon: Cortend, files: Path, tmp_path: Path, debians: str, stored: bool) -> None:
-    before, told, id = images(daemon), tmp_path / "told", tmp_path / "id"
+    before, answered, id = images(daemon), tmp_path / "answered", tmp_path / "id"
     names = f'"name={debians}/one:1,{debians}/two:2"'
     output = f"type=image,{names},push=true,store={str(stored).lower()},compression=zstd,force-compression=true"
-    buildx("--provenance=false", "-o", output, "--metadata-file", str(told), "--iidfile", str(id), str(files))
-    answer = json.loads(told.read_text())
+    buildx("--provenance=false", "-o", output, "--metadata-file", str(answered), "--iidfile", str(id), str(files))
+    answer = json.loads(answered.read_text())
     for name, tag in (("one", "1"), ("two", "2")):
         kind = "application/vnd.oci.image.manifest.v1+json"
         request = urllib.request.Request(f"http://{debians}/v2/{name}/manifests/{tag}", headers={"Accept": kind})

@@ -95,11 +95,11 @@ class Building:
         own = [solver.done[step] for step in below(planned.plan.top)]
         delivery = Outputs(self._images, reader, self._client, sink, trace, lease)
         built = await self._deliver(exchange.inline(found, own), outputs, delivery)
-        told = await exchange.export(solver.done.values(), own)
+        answer = await exchange.export(solver.done.values(), own)
         if classic is not None:
             _warn(planned, self._trace)
             classic.end(built.id, [familiar(name) for name in self._request.tags])
-        return replace(built, answer={**built.answer, **told})
+        return replace(built, answer={**built.answer, **answer})
 
     async def check(self) -> tuple[Definition, Sequence[Finding]]:
         """See `Builds.check`."""

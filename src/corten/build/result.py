@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Built:
     """The end of a build. `id` is its image's, `digest` that of manifest or index, `config` the configuration as a
-    document; `answer` is what the client is told of its outputs. `stored`: an output was the image store, so it is
+    document; `answer` describes its outputs to the client. `stored`: an output was the image store, so it is
     to stay there, and `root` is its manifest or index. `predicates` are what was attested."""
 
     id: str

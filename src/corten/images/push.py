@@ -155,4 +155,4 @@ class Pusher:
 
 
 def _quietly(message: Json) -> None:
-    """Nobody is told of it."""
+    """Where no client waits for messages."""

@@ -30,7 +30,7 @@ class Streamed:
 
 
 class AskedStream(Streamed):
-    """A stream whose child is told meanwhile what to send."""
+    """A stream whose child is asked meanwhile for what to send."""
 
     def __init__(self, reader: int, worker: Worker, asked: End) -> None:
         super().__init__(reader, worker)

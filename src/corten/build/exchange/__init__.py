@@ -7,6 +7,6 @@
     imported   what was found there, for the steps of one build
     exports    to a registry, to a client's directory
 
-A record says: the step with this key, on a tree of these layers, brought this one. Nobody can prove that without doing
+A record says: the step with this key, on a tree of these layers, brought this one. That cannot be proved without doing
 the step, so a cache is trusted as far as who asked for it trusts it, and no further (docs/builder.md).
 """

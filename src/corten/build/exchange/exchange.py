@@ -100,7 +100,7 @@ class Exchange:
         return replace(result, images=tuple(images))
 
     async def export(self, done: Collection[Done], result: Collection[Done]) -> dict[str, str]:
-        """To all places, `result` of the steps `done` where no more is asked for. What the client is told.
+        """To all places, `result` of the steps `done` where no more is asked for. The answer for the client.
 
         Raises what a registry or the client refuses, unless that is to be no error.
         """

@@ -52,7 +52,7 @@ class Exports:
         self._lease = lease
 
     async def deliver(self, export: CacheExport, found: Exported, shown: Shown) -> dict[str, str]:
-        """What the client is told. Raises what a registry refuses, and what the client's store does."""
+        """The answer for the client. Raises what a registry refuses, and what the client's store does."""
         documents = _documents(export, await self._coded(export, found))
         if export.reference is None:
             await self._to_client(export.directory, documents, shown)

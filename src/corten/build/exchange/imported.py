@@ -3,7 +3,7 @@
 A record is taken for the step that asks for its key alone, and only when its layers are those of the very tree that the
 step is done on, and one more. That one is fetched, unpacked and compared with its digests as any image's layer is, and
 the digest of its content, which the keys of later steps are made of, is made here, of what came. What was taken is not
-put into this daemon's own cache: a build that was not told to trust a cache gets nothing of it.
+put into this daemon's own cache: a build that was not asked to use a cache gets nothing of it.
 """
 
 from __future__ import annotations

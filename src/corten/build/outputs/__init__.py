@@ -9,7 +9,7 @@
     options     what a client asks for, as typed values
     form        from images to configurations, manifests and an index
     layers      the same layers with another compression or other times
-    answers     what clients are told of a result
+    answers     a result as it is described to clients
 
 `contract` has the words and the seams: `Sink` is where a face takes files and trees, `TreeReader` reads trees.
 """

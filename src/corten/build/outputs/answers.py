@@ -1,4 +1,4 @@
-"""What a client is told of an image: BuildKit's ExporterResponse, which becomes --metadata-file and --iidfile."""
+"""An image as it is described to clients: BuildKit's ExporterResponse, which becomes --metadata-file and --iidfile."""
 
 from __future__ import annotations
 

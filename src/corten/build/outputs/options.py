@@ -96,7 +96,7 @@ Output = ImageOutput | ArchiveOutput | TreeOutput
 
 @dataclass(slots=True)
 class Attributes:
-    """What is read is taken away; what is left nobody has understood. `what` they are of, in messages."""
+    """What is read is taken away; what is left has no meaning here. `what` they are of, in messages."""
 
     what: str
     rest: dict[str, str]

@@ -39,7 +39,7 @@ class Outputs:
         self.kept: Content | None = None
 
     async def deliver(self, result: Result, outputs: Mapping[int, Output]) -> dict[str, str]:
-        """Do them all. What the client is told, where they say the same the last one's.
+        """Do them all. The answer for the client; where they say the same, the last one's.
 
         The first that fails ends the others, and is raised when all have ended: what the sink raises, what a registry
         refuses; Invalid, Unsupported, Exhausted.

@@ -52,7 +52,7 @@ class Streamed(Protocol):
 
 
 class AskedStream(Streamed, Protocol):
-    """A stream whose sender is told by number what to send, until `finish`."""
+    """A stream whose sender is asked by number for what to send, until `finish`."""
 
     async def ask(self, numbers: Sequence[int]) -> None: ...
 
