@@ -110,6 +110,26 @@ def test_what_the_result_has_alone(here: Builder, there: Builder, files: Path, d
     assert cached(again.err) == 3, again.err
 
 
+@pytest.mark.parametrize("cache", ["registry", "inline"])
+def test_stages_that_the_result_was_copied_from_are_not_done_again(
+    here: Builder, there: Builder, daemon: Cortend, other: Cortend, files: Path, debians: str, cache: str
+) -> None:
+    name = f"{debians}/{cache}:stages"
+    if cache == "inline":
+        here("-o", f"type=image,name={name},push=true", "--cache-to", "type=inline", str(files))
+    else:
+        here("-t", name, "--cache-to", f"type=registry,ref={name}", str(files))
+    again = there("-t", "made", "--cache-from", name, str(files))
+    assert cached(again.err) == STEPS, again.err
+    layers = daemon.get(f"/images/{name}/json")["RootFS"]["Layers"]
+    assert layers == other.get("/images/made/json")["RootFS"]["Layers"]
+    (files / "a").write_text("changed\n")
+    changed = there("-t", "made", "--cache-from", name, str(files))
+    assert cached(changed.err) == 1  # the RUN above the base
+    third = there("-t", "made", "--no-cache", "--cache-from", name, str(files))
+    assert cached(third.err) == 0
+
+
 def test_an_image_with_its_own_cache(
     here: Builder, there: Builder, daemon: Cortend, other: Cortend, files: Path, debians: str
 ) -> None:

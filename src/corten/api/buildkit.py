@@ -149,9 +149,12 @@ class _Trace:
             self.lines.put({"id": "moby.buildkit.trace", "aux": each}, output)
 
     def end(self, built: Built) -> list[Json]:
+        if not built.answer:  # files are no image
+            return []
         if self._quiet:
             return [{"stream": f"{built.id}\n"}]
-        named = [{"stream": f"Successfully tagged {familiar(name)}\n"} for name in self._tags]
+        tags = self._tags if built.stored else ()
+        named = [{"stream": f"Successfully tagged {familiar(name)}\n"} for name in tags]
         return [{"id": "moby.image.id", "aux": {"ID": built.id}}, *named]
 
     def error(self, error: Exception) -> Json:

@@ -19,9 +19,11 @@ from corten.build.classic import ClassicStream
 from corten.build.contexts import Contexts
 from corten.build.contract import BuildRequest, ClassicText, Client, Repositories, Trace, Warning, Worker
 from corten.build.definition import DEFINITION, Definition, load
+from corten.build.definitions import copies
 from corten.build.downloads import Downloads
 from corten.build.exchange.exchange import Exchange
-from corten.build.exchange.records import below
+from corten.build.exchange.records import Done, below
+from corten.build.graph import Step
 from corten.build.outputs import options
 from corten.build.outputs.answers import CONFIG
 from corten.build.outputs.contract import Result, Sink, TreeReader
@@ -92,10 +94,12 @@ class Building:
         classic = ClassicStream(planned.lines, self._trace) if self._request.classic else None
         trace = classic or self._trace
         solver, found = await self._solve(definition, planned, lease, trace, exchange)
-        own = [solver.done[step] for step in below(planned.plan.top)]
+        done = await _named(solver) if exchange.exports else {}
+        own = [each for step in below(planned.plan.top) for each in done.get(step, ())]
         delivery = Outputs(self._images, reader, self._client, sink, trace, lease)
         built = await self._deliver(exchange.inline(found, own), outputs, delivery)
-        answer = await exchange.export(solver.done.values(), own)
+        every = [each for several in done.values() for each in several]
+        answer = await exchange.export(every, own)
         if classic is not None:
             _warn(planned, self._trace)
             classic.end(built.id, [familiar(name) for name in self._request.tags])
@@ -159,6 +163,18 @@ class Building:
         root = content.root if delivery.kept is not None else None
         predicates = tuple(each for image in found.images for each in image.predicates)
         return Built(id, digest, content.documents[config], answer, kept, root, predicates)
+
+
+async def _named(solver: Solver) -> dict[Step, list[Done]]:
+    """The steps that were done, each by its key; one that copies from a stage by its definition as well, which is known
+    before that stage is there."""
+    definitions = await solver.definitions()
+    found = {}
+    for step, done in solver.done.items():
+        found[step] = [done]
+        if copies(step) and step in definitions:
+            found[step].append(replace(done, key=definitions[step]))
+    return found
 
 
 def _refuse(request: BuildRequest) -> None:

@@ -31,6 +31,7 @@ from corten.build.contract import (
     StepMount,
     Tmpfs,
 )
+from corten.build.graph import Settings, Work
 
 _VERSION = 1  # of what is written here: another one makes every key another
 
@@ -44,6 +45,17 @@ def digest(*parts: Any) -> str:
 def identity(parent: str, layer: Layer) -> str:
     """Of a tree: what its parent has, and what was added."""
     return digest("layer", parent, layer.content) if layer.blob is not None else parent
+
+
+def of(parent: str, work: Work, sums: Sequence[str]) -> str:
+    """Of any step."""
+    match work:
+        case RunStep():
+            return run(parent, work, sums)
+        case CopyStep():
+            return copy(parent, work, sums)
+        case Settings():
+            return settings(parent, work.digest)
 
 
 def run(parent: str, step: RunStep, sums: Sequence[str]) -> str:

@@ -37,6 +37,7 @@ from corten.build.contract import (
     Vertex,
     Worker,
 )
+from corten.build.definitions import copies, define
 from corten.build.downloads import Downloads
 from corten.build.exchange.imported import Imported
 from corten.build.exchange.records import Done
@@ -148,19 +149,37 @@ class Solver:
         self._imported = imported
         self.done: dict[Step, Done] = {}
         self._tasks: dict[Node, asyncio.Task[State | SourceTree]] = {}
+        self._definitions: dict[Step, str] | None = None
+        self._defining = asyncio.Lock()
 
     async def run(self) -> dict[Node, State]:
         """The state behind every node that has one. Raises BuildFailed, or what the client raises."""
         for node in self._plan.nodes:
             self._trace(Vertex(node.digest, node.name, _inputs(node)))
+        # With a cache from elsewhere stages are done that are asked for: a step that copies from one may be found.
+        wanted = (self._plan.top,) if self._imported is not None else self._plan.nodes
         try:
-            for node in self._plan.nodes:
-                self._tasks[node] = asyncio.create_task(self._node(node), name=node.name)
-            await asyncio.gather(*self._tasks.values())
+            await asyncio.gather(*[self._demand(node) for node in wanted])
         finally:
             await end(self._tasks.values())
-        results = ((node, task.result()) for node, task in self._tasks.items())
+        for node in self._plan.nodes:
+            if node not in self._tasks:  # what was found made it needless
+                now = time.time()
+                self._trace(Vertex(node.digest, node.name, _inputs(node), now, now, cached=True))
+        results = ((node, task.result()) for node, task in self._tasks.items() if not task.cancelled())
         return {node: result for node, result in results if isinstance(result, State)}
+
+    def _demand(self, node: Node) -> asyncio.Task[State | SourceTree]:
+        if node not in self._tasks:
+            self._tasks[node] = asyncio.create_task(self._node(node), name=node.name)
+        return self._tasks[node]
+
+    async def definitions(self) -> dict[Step, str]:
+        """See `corten.build.definitions`."""
+        async with self._defining:
+            if self._definitions is None:
+                self._definitions = await define(self._plan, self._tree, self._worker.checksum)
+        return self._definitions
 
     async def _node(self, node: Node) -> State | SourceTree:
         match node:
@@ -213,14 +232,14 @@ class Solver:
     # ------------------------------------------------------------------------------------------------ what is needed
 
     async def _state(self, node: Base | Step) -> State:
-        found = await asyncio.shield(self._tasks[node])
+        found = await asyncio.shield(self._demand(node))
         assert isinstance(found, State)
         return found
 
     async def _tree(self, node: Node | None) -> Tree | None:
         if node is None:
             return None
-        found = await asyncio.shield(self._tasks[node])
+        found = await asyncio.shield(self._demand(node))
         return StageTree(found.top) if isinstance(found, State) else found
 
     def _base(self, node: Base) -> State:
@@ -251,9 +270,11 @@ class Solver:
     # ------------------------------------------------------------------------------------------------------- a step
 
     async def _step(self, node: Step, begin: Begin) -> State:
+        if (state := await self._by_definition(node)) is not None:
+            return state
         parent, (trees, sums, sources) = await _both(self._state(node.parent), self._sources(node))
         work = with_trees(node.work, trees)
-        key = _key(parent.identity, work, sums)
+        key = keys.of(parent.identity, work, sums)
         copied = f"{'file' if len(sums) == 1 else 'multi'}:{''.join(sums[:1]).removeprefix('sha256:')}"
         said = node.said.replace(COPIED, copied)
         async with self._parts.locks.lock(key):
@@ -267,6 +288,19 @@ class Solver:
             self.done[node] = Done(key, state.blobs, state.diff_ids, found[1])
             return state
 
+    async def _by_definition(self, node: Step) -> State | None:
+        """What a cache from elsewhere has, without the stages that the step copies from."""
+        if self._imported is None or node.fresh or not copies(node):
+            return None
+        parent, definitions = await self._state(node.parent), await self.definitions()
+        name = definitions.get(node, "")
+        found = await self._imported.find(name, parent.diff_ids) if name else None
+        if found is None:
+            return None
+        state = parent.over(*found, "", node.said)
+        self.done[node] = Done(name, state.blobs, state.diff_ids, found[1])
+        return state
+
     async def _found(self, key: str, parent: State, said: str) -> tuple[Layer, float] | None:
         """What an earlier build has made, and when."""
         if self._earlier is not None:
@@ -278,6 +312,8 @@ class Solver:
 
     async def _sources(self, node: Step) -> tuple[tuple[Tree | None, ...], list[str], dict[str, str]]:
         """The trees of its work, and their checksums, which need not wait for the parent."""
+        for origin in filter(None, node.origins):
+            self._demand(origin)
         trees = tuple([await self._tree(origin) for origin in node.origins])
         return trees, *await self._sums(with_trees(node.work, trees))
 
@@ -334,16 +370,6 @@ async def _brought(tree: Tree | None) -> Tree | None:
 
 def _shown(mount: Bind) -> Matched:
     return Matched(mount.tree, (mount.path or "/",))
-
-
-def _key(parent: str, work: Work, sums: Sequence[str]) -> str:
-    match work:
-        case RunStep():
-            return keys.run(parent, work, sums)
-        case CopyStep():
-            return keys.copy(parent, work, sums)
-        case Settings():
-            return keys.settings(parent, work.digest)
 
 
 def _inputs(node: Node) -> tuple[str, ...]:

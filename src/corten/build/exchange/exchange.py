@@ -89,6 +89,11 @@ class Exchange:
 
     # -------------------------------------------------------------------------------------------------------- to there
 
+    @property
+    def exports(self) -> bool:
+        """Whether something goes out at all."""
+        return bool(self._exports)
+
     def inline(self, result: Result, done: Collection[Done]) -> Result:
         """With the cache in each image that is asked to have it: of the steps `done` that it has its layers of."""
         if not any(isinstance(each, InlineExport) for each in self._exports):
