@@ -312,8 +312,9 @@ class Solver:
 
     async def _sources(self, node: Step) -> tuple[tuple[Tree | None, ...], list[str], dict[str, str]]:
         """The trees of its work, and their checksums, which need not wait for the parent."""
-        for origin in filter(None, node.origins):
-            self._demand(origin)
+        for origin in node.origins:
+            if origin is not None:
+                self._demand(origin)
         trees = tuple([await self._tree(origin) for origin in node.origins])
         return trees, *await self._sums(with_trees(node.work, trees))
 
