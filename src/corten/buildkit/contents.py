@@ -53,11 +53,11 @@ class ContentStore:
                 data = m.ReadResponse.decode(message).data
                 left -= len(data)
                 if left < 0:
-                    break
+                    raise Corrupt(f"blob {blob.digest} of the client's store {self._name[:200]} is too long")
                 yield data
-            if left:
-                raise Corrupt(f"blob {blob.digest} of the client's store {self._name[:200]} has another size")
             grpc.finish(call.stream)
+            if left:
+                raise Corrupt(f"blob {blob.digest} of the client's store {self._name[:200]} is too short")
 
     async def write(self, blob: Descriptor, pieces: AsyncIterator[bytes]) -> None:
         """A blob, unless it is there."""

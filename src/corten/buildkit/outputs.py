@@ -80,8 +80,9 @@ class SessionSink:
 
 
 async def _send(call: grpc.Call, walk: Walk) -> None:
-    async for piece in walk.pieces():
-        await patient(call.stream.write(piece))
+    async with closing(walk.pieces()) as pieces:
+        async for piece in pieces:
+            await patient(call.stream.write(piece))
     await call.stream.write(b"", end=True)
 
 

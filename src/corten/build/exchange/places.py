@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from corten.aio.sources import closing
 from corten.build.outputs.contract import ClientStore
 from corten.errors import Corrupt, Invalid
 from corten.images.source import Source
@@ -57,7 +58,8 @@ class OfClient:
 
     async def document(self, blob: Descriptor, limit: int) -> bytes:
         _check_size(blob, limit)
-        body = b"".join([piece async for piece in self._store.read(blob)])
+        async with closing(self._store.read(blob)) as pieces:
+            body = b"".join([piece async for piece in pieces])
         if digests.of(body, digests.split(blob.digest)[0]) != blob.digest:
             raise Corrupt(f"the client's store has something else as {blob.digest}")
         return body
@@ -67,8 +69,9 @@ class OfClient:
             return
         ingest = self._blobs.ingest()
         try:
-            async for piece in self._store.read(blob):
-                await asyncio.to_thread(ingest.write, piece)
+            async with closing(self._store.read(blob)) as pieces:
+                async for piece in pieces:
+                    await asyncio.to_thread(ingest.write, piece)
             if ingest.digest != blob.digest:
                 raise Corrupt(f"the client's store has something else as {blob.digest}")
             if self._blobs.has(blob.digest):
