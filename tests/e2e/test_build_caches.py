@@ -142,13 +142,19 @@ def test_an_image_with_its_own_cache(
     assert layers == other.get("/images/made/json")["RootFS"]["Layers"]
 
 
-def test_docker_of_old(daemon: Cortend, other: Cortend, files: Path, tmp_path: Path, debians: str) -> None:
+@pytest.mark.parametrize("pulled", [False, True])
+def test_docker_of_old(
+    daemon: Cortend, other: Cortend, files: Path, tmp_path: Path, debians: str, pulled: bool
+) -> None:
     (files / "Dockerfile").write_text(f"FROM {IMAGE}\nCOPY a /a\nRUN date > /made\n")
     name = f"{debians}/old:1"
     first, second = (builder("docker 20.10", each, tmp_path) for each in (daemon, other))
     first("-t", name, "--build-arg", "BUILDKIT_INLINE_CACHE=1", str(files))
     status, answer = daemon.ask("POST", f"/images/{name.rpartition(':')[0]}/push?tag=1")
     assert status == 200 and "errorDetail" not in str(answer)
+    if pulled:
+        status, answer = other.ask("POST", f"/images/create?fromImage={name.rpartition(':')[0]}&tag=1")
+        assert status == 200 and "errorDetail" not in str(answer)
     again = second("-t", "made", "--cache-from", name, str(files))
     assert cached(again.err) == 2, again.err
 

@@ -55,6 +55,11 @@ def files(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture
+def buildx(daemon: Cortend, tmp_path: Path) -> Builder:
+    return builder("buildx", daemon, tmp_path)
+
+
 def images(daemon: Cortend) -> int:
     return len(daemon.get("/images/json?all=1"))
 
@@ -71,6 +76,15 @@ def test_a_directory(build: Builder, daemon: Cortend, files: Path, tmp_path: Pat
     assert images(daemon) == before
 
 
+def test_a_directory_that_is_to_have_nothing_else(buildx: Builder, files: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        done = buildx("--allow", "buildx.local.delete", "-o", f"type=local,dest={out},mode=delete", str(files))
+        assert "Unknown" not in done.err and not (out / "other").exists()
+        (out / "other").write_text("x")
+    assert (out / "sub/b").read_text() == "two\n"
+
+
 def test_a_tar(build: Builder, daemon: Cortend, files: Path, tmp_path: Path) -> None:
     before = images(daemon)
     build("-o", f"type=tar,dest={tmp_path / 'out.tar'}", str(files))
@@ -81,11 +95,6 @@ def test_a_tar(build: Builder, daemon: Cortend, files: Path, tmp_path: Path) -> 
         assert found["hard"].islnk() and found["hard"].linkname == "a" and found["fifo"].isfifo()
         assert found["a"].mtime == 1234567890 and found["sparse"].size == (1 << 20) + 1
     assert images(daemon) == before
-
-
-@pytest.fixture
-def buildx(daemon: Cortend, tmp_path: Path) -> Builder:
-    return builder("buildx", daemon, tmp_path)
 
 
 def layout(path: Path) -> dict[str, bytes]:

@@ -84,19 +84,16 @@ class Kept:
         """Do what the policy says."""
         disk = os.statvfs(self._store.trees.tree_store.root)
         try:
+            items: list[_Item] | None = None
+            mounts = any("exec.cachemount" in rule.filters.get("type", ()) for rule in self._policy.rules)
             for rule in self._policy.rules:
-                deleted, freed = await self._rule(rule, disk.f_blocks * disk.f_frsize // 10)
-                if deleted:
+                items = await self._items(mounts) if items is None else items
+                if gone := _going(items, rule, disk.f_blocks * disk.f_frsize // 10):
+                    deleted, freed = await self._remove(gone)
                     log.info("build cache: %d removed, %d bytes freed", len(deleted), freed)
+                    items = None
         except CortenError as error:  # a full disk, say: the next build tries again
             log.warning("the build cache was not collected: %s", error)
-
-    async def _rule(self, rule: Rule, most: int) -> tuple[list[str], int]:
-        items = await self._items(mounts="exec.cachemount" in rule.filters.get("type", ()))
-        found = [item for item in _chosen(items, rule.filters) if rule.all or not item.row["Shared"]]
-        others = sum(item.own for item in items) - sum(item.own for item in found)
-        keep = most if rule.keep is None else rule.keep
-        return await self._remove(chosen(found, lambda item: item.own, keep, others))
 
     async def _remove(self, items: Sequence[_Item]) -> tuple[list[str], int]:
         """Ids, and bytes that were freed."""
@@ -129,3 +126,12 @@ def _chosen(items: Sequence[_Item], filters: Filters) -> list[_Item]:
     """Those of the filters that no build uses. Raises Invalid for a filter that is unknown."""
     selected = usage.select((item.row for item in items), filters)
     return [item for item in items if item.row["ID"] in selected and not item.row["InUse"]]
+
+
+def _going(items: Sequence[_Item], rule: Rule, most: int) -> list[_Item]:
+    """What a rule removes. Cache mounts are only for one that names their type."""
+    named = "exec.cachemount" in rule.filters.get("type", ())
+    items = [item for item in items if named or not isinstance(item.what, CacheDirectory)]
+    found = [item for item in _chosen(items, rule.filters) if rule.all or not item.row["Shared"]]
+    others = sum(item.own for item in items) - sum(item.own for item in found)
+    return chosen(found, lambda item: item.own, most if rule.keep is None else rule.keep, others)
