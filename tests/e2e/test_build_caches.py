@@ -166,3 +166,15 @@ def test_caches_that_are_none(here: Builder, files: Path, debians: str) -> None:
     assert "cache type=azblob is not supported" in refused.err
     wrong = here("--cache-to", f"type=registry,ref={debians}/x:1,mode=some", str(files), code=1)
     assert "invalid mode of a cache" in wrong.err
+
+
+def test_clients_directories_are_counted_and_pruned(here: Builder, daemon: Cortend, files: Path) -> None:
+    (files / "Dockerfile").write_text(f"FROM {IMAGE}\nCOPY . /a\n")
+    (files / "large").write_bytes(bytes(3_000_000))
+    here("-t", "made", str(files))
+    rows = [row for row in daemon.get("/system/df")["BuildCache"] if row["Type"] == "source.local"]
+    assert any(row["Size"] >= 3_000_000 and not row["InUse"] for row in rows)
+    status, answer = daemon.ask("POST", '/build/prune?filters={"type":["source.local"]}')
+    assert status == 200 and answer["SpaceReclaimed"] >= 3_000_000
+    assert not [row for row in daemon.get("/system/df")["BuildCache"] if row["Type"] == "source.local"]
+    assert "CACHED" in here("-t", "made", str(files)).err
