@@ -16,7 +16,7 @@ from corten.spec.json import Json
 from corten.spec.reference import Reference, parse
 from corten.store.leases import Lease
 
-_DONE = ("Pull complete", "Already exists", "Download complete")
+_DONE = ("Pull complete", "Already exists", "Download complete", "Pushed", "Layer already exists", "Mounted from")
 _HUB = "docker.io"
 
 
@@ -100,17 +100,28 @@ def _reference(ref: str) -> Reference | None:
 
 async def _follow(messages: AsyncIterator[Json], vertex: str, trace: Trace) -> None:
     """A pull's messages as rows of the vertex. Raises Failed for an error among them."""
-    began: dict[str, float] = {}
+    rows = Rows(vertex, trace)
     async with closing(messages):
         async for message in messages:
             if error := message.get("error"):
                 raise Failed(str(error))
-            layer = message.get("id")
-            if not layer or "progressDetail" not in message:
-                continue
-            started = began.setdefault(layer, time.time())
-            detail = message["progressDetail"]
-            done = message.get("status") in _DONE
-            completed = time.time() if done else 0.0
-            current, total = detail.get("current") or 0, detail.get("total") or 0
-            trace(Status(layer, vertex, current, total, started, completed))
+            rows(message)
+
+
+class Rows:
+    """Docker's messages of a pull or a push as rows of a vertex, one for each layer."""
+
+    def __init__(self, vertex: str, trace: Trace) -> None:
+        self._vertex = vertex
+        self._trace = trace
+        self._began: dict[str, float] = {}
+
+    def __call__(self, message: Json) -> None:
+        layer = message.get("id")
+        if not layer or "progressDetail" not in message:
+            return
+        started = self._began.setdefault(layer, time.time())
+        detail, status = message["progressDetail"], str(message.get("status", ""))
+        completed = time.time() if status.startswith(_DONE) else 0.0
+        current, total = detail.get("current") or 0, detail.get("total") or 0
+        self._trace(Status(layer, self._vertex, current, total, started, completed))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 
 from corten.build.contract import Status, Trace, Vertex
 from corten.errors import CortenError
@@ -60,3 +60,14 @@ class Progress:
 
     def _say(self) -> None:
         self._trace(replace(self._status, current=self._count))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A vertex by its digest, and where its events go."""
+
+    digest: str
+    trace: Trace
+
+    def status(self, text: str) -> AbstractContextManager[None]:
+        return status(self.trace, text, self.digest)

@@ -416,18 +416,20 @@ class Images:
             raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
         return self._pusher.push([(each, self._find(str(each))[0]) for each in known], auth, platform)
 
-    async def push_content(self, reference: Reference, digest: str, under: str, auth: Json | None, id: str) -> None:
+    async def push_content(
+        self, reference: Reference, digest: str, under: str, auth: Json | None, id: str, emit: Emit
+    ) -> None:
         """Push a manifest or an index, whose blobs are in the store and leased, under a tag or its digest. The image
         `id`, where it is not "", is found by that digest then."""
-        await self._pusher.push_content(reference, digest, under, auth)
+        await self._pusher.push_content(reference, digest, under, auth, emit)
         if id:
             self._records.name_digest(f"{reference.name}@{digest}", id)
 
     async def push_blobs(
-        self, reference: Reference, blobs: Sequence[Descriptor], manifest: Descriptor, auth: Json | None
+        self, reference: Reference, blobs: Sequence[Descriptor], manifest: Descriptor, auth: Json | None, emit: Emit
     ) -> None:
         """Push blobs and the manifest that names them, all in the store and leased, under a tag."""
-        await self._pusher.push_blobs(reference, blobs, manifest, auth)
+        await self._pusher.push_blobs(reference, blobs, manifest, auth, emit)
 
     def source(self, reference: Reference, auth: Json | None) -> Source:
         """What a registry has under a name."""

@@ -59,12 +59,14 @@ class Pusher:
 
         return stream(work)
 
-    async def push_content(self, reference: Reference, digest: str, under: str, auth: Mapping[str, Any] | None) -> None:
+    async def push_content(
+        self, reference: Reference, digest: str, under: str, auth: Mapping[str, Any] | None, emit: Emit
+    ) -> None:
         """The manifest or index `digest` with all that it names, under a tag or its digest. All of it is leased.
 
         Raises NotFound for a blob that is gone, and what the registry refuses.
         """
-        await self._document(self._registry.push(reference, auth), reference, digest, under, _quietly)
+        await self._document(self._registry.push(reference, auth), reference, digest, under, emit)
         self._pushed(reference)
 
     async def push_blobs(
@@ -73,14 +75,15 @@ class Pusher:
         blobs: Sequence[Descriptor],
         manifest: Descriptor,
         auth: Mapping[str, Any] | None,
+        emit: Emit,
     ) -> None:
         """These blobs, which are no image's, and the manifest that names them. Raises what the registry refuses."""
         push = self._registry.push(reference, auth)
         found = {blob.digest: self._sources(reference, blob.digest)[:_SOURCES] for blob in blobs}
         push.mounting(source for sources in found.values() for source in sources)
-        await together(self._layer(push, blob, found[blob.digest], _quietly) for blob in blobs)
+        await together(self._layer(push, blob, found[blob.digest], emit) for blob in blobs)
         body = await asyncio.to_thread(self._store.blobs.read, manifest.digest, oci_image.MAX_MANIFEST)
-        await push.manifest(body, manifest.media_type, reference.tag, retrying(_quietly, short(manifest.digest)))
+        await push.manifest(body, manifest.media_type, reference.tag, retrying(emit, short(manifest.digest)))
 
     def _chosen(self, reference: Reference, record: ImageRecord, wanted: Platform | None) -> str:
         """The digest of the manifest or index to push."""
@@ -152,7 +155,3 @@ class Pusher:
                     if other.domain == reference.domain and other.path != reference.path:
                         found[other.path] = None
         return [*found]
-
-
-def _quietly(message: Json) -> None:
-    """Where no client waits for messages."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from functools import partial
 
 from corten.build.bases import credentials
 from corten.build.contract import BuildRequest, Client, Log, Trace
@@ -17,7 +16,7 @@ from corten.build.exchange.records import Done
 from corten.build.keys import digest
 from corten.build.outputs.contract import Asked, Result, Sink
 from corten.build.outputs.layers import Recoding
-from corten.build.vertices import status, vertex
+from corten.build.vertices import Row, vertex
 from corten.errors import CortenError, NotFound
 from corten.images.images import Images
 from corten.spec.reference import Reference
@@ -122,8 +121,7 @@ class Exchange:
         where = "registry" if export.reference is not None else "client directory"
         try:
             async with vertex(self._trace, digest("cache export", number), f"exporting cache to {where}") as row:
-                shown = partial(status, self._trace, vertex=row.digest)
-                return await delivery.deliver(export, records.of(done), shown)
+                return await delivery.deliver(export, records.of(done), Row(row.digest, self._trace))
         except CortenError:
             if not export.ignore_errors:
                 raise

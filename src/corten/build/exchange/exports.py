@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import msgspec
 
 from corten.aio.sources import closing
 from corten.aio.tasks import together
-from corten.build.bases import credentials
+from corten.build.bases import Rows, credentials
 from corten.build.contract import Client
 from corten.build.exchange import config, records
 from corten.build.exchange.options import CacheExport
@@ -19,6 +18,7 @@ from corten.build.exchange.records import Exported
 from corten.build.outputs.contract import Sink
 from corten.build.outputs.form import Layer
 from corten.build.outputs.layers import Recoding
+from corten.build.vertices import Row
 from corten.images import layout
 from corten.images.images import Images
 from corten.spec import digest as digests
@@ -28,7 +28,6 @@ from corten.spec.oci_image import Descriptor
 from corten.store.leases import Lease
 
 _DIFF_ID = "containerd.io/uncompressed"
-Shown = Callable[[str], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +50,13 @@ class Exports:
         self._recoding = recoding
         self._lease = lease
 
-    async def deliver(self, export: CacheExport, found: Exported, shown: Shown) -> dict[str, str]:
+    async def deliver(self, export: CacheExport, found: Exported, row: Row) -> dict[str, str]:
         """The answer for the client. Raises what a registry refuses, and what the client's store does."""
         documents = _documents(export, await self._coded(export, found))
         if export.reference is None:
-            await self._to_client(export.directory, documents, shown)
+            await self._to_client(export.directory, documents, row)
         else:
-            await self._to_registry(export, documents, shown)
+            await self._to_registry(export, documents, row)
         return {"cache.manifest": msgspec.json.encode(documents.manifest.to_json()).decode()}
 
     async def _coded(self, export: CacheExport, found: Exported) -> Exported:
@@ -65,24 +64,25 @@ class Exports:
         coded = await together(self._recoding.layer(layer, export.form, own=True) for layer in layers)
         return records.again(found, {old.blob.digest: new.blob for old, new in zip(layers, coded)})
 
-    async def _to_registry(self, export: CacheExport, documents: _Documents, shown: Shown) -> None:
+    async def _to_registry(self, export: CacheExport, documents: _Documents, row: Row) -> None:
         assert export.reference is not None
         self._lease.add("blob", *documents.bodies)
         for digest, body in documents.bodies.items():
             await asyncio.to_thread(self._images.store.blobs.put, body, digest)
         auth = await credentials(self._client, export.reference.domain)
-        with shown(f"writing cache manifest {documents.manifest.digest}"):
+        with row.status(f"writing cache manifest {documents.manifest.digest}"):
             blobs = (*documents.layers, documents.config)
-            await self._images.push_blobs(export.reference, blobs, documents.manifest, auth)
+            rows = Rows(row.digest, row.trace)
+            await self._images.push_blobs(export.reference, blobs, documents.manifest, auth, rows)
 
-    async def _to_client(self, directory: str, documents: _Documents, shown: Shown) -> None:
+    async def _to_client(self, directory: str, documents: _Documents, row: Row) -> None:
         store = self._sink.contents(f"local:{directory}")
         for blob in documents.layers:
-            with shown(f"writing layer {blob.digest}"):
+            with row.status(f"writing layer {blob.digest}"):
                 async with closing(layout.pieces(self._images.store.blobs, blob.digest)) as pieces:
                     await store.write(blob, pieces)
         for named, blob in (("config", documents.config), ("cache manifest", documents.manifest)):
-            with shown(f"writing {named} {blob.digest}"):
+            with row.status(f"writing {named} {blob.digest}"):
                 await store.write(blob, _once(documents.bodies[blob.digest]))
 
 

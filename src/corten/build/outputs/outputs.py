@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from corten.aio.tasks import together
 from corten.build.contract import Client, Trace
@@ -13,7 +12,7 @@ from corten.build.outputs import form as forms
 from corten.build.outputs.contract import Content, Result, Sink, TreeReader
 from corten.build.outputs.layers import Recoding
 from corten.build.outputs.options import ArchiveOutput, Form, ImageOutput, Output, TreeOutput
-from corten.build.vertices import status, vertex
+from corten.build.vertices import Row, status, vertex
 from corten.images.images import Images
 from corten.spec.reference import familiar
 from corten.store.leases import Lease
@@ -79,8 +78,8 @@ class Outputs:
                 for name in names:
                     self._images.publish("tag", id, {"name": familiar(name)})
             if output.push:
-                shown = partial(status, self._trace, vertex=row.digest)
-                await registry.push(self._images, output, found, id, self._client, self._lease, shown)
+                where = Row(row.digest, self._trace)
+                await registry.push(self._images, output, found, id, self._client, self._lease, where)
         return answers.of(found, output.form, output.names, "" if output.push else id)
 
     async def _archive(self, result: Result, number: int, output: ArchiveOutput) -> dict[str, str]:
