@@ -218,7 +218,7 @@ async def test_credentials(world: World, secrets: dict[str, bytes], user: str) -
         with pytest.raises(Failed, match=f"failed to fetch remote http://{host}/x.git") as failed:
             await world.files(f"http://{host}/x.git")
         with pytest.raises(Failed) as wrong:
-            await world.files(f"http://someone:pass-word@{host}/x.git")
+            await world.files(f"http://user:pass-word@{host}/x.git")
     assert "t0ken" not in f"{failed.value}" and "pass-word" not in f"{wrong.value}"
 
 

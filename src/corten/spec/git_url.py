@@ -31,7 +31,7 @@ _FIELDS = 16  # of a query
 
 @dataclass(frozen=True, slots=True)
 class GitUrl:
-    """`remote` is what git is told, `ref` a branch, tag, whole name of one, or commit ("": the default branch),
+    """`remote` is what git is given, `ref` a branch, tag, whole name of one, or commit ("": the default branch),
     `subdir` the directory that is wanted ("": all), `checksum` the beginning of the commit that it must be.
     `keep_git_dir` None: nothing is said. `commit_times`: files are as old as the commit."""
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from corten.errors import Failed, Unavailable, Unsupported
 from corten.supervisor import jail
+from corten.units.durations import in_go
 
 TRANSPORTS = "http:https:git:ssh"  # no file, no ext
 _SETTINGS = {
@@ -126,7 +127,7 @@ class Git:
             while selector.get_map():
                 ready = selector.select(patience)
                 if not ready:
-                    raise Unavailable(f"git {what}: nothing was heard of the other side for {patience:g} s")
+                    raise Unavailable(f"git {what}: nothing was heard of the other side for {in_go(patience)}")
                 for key, _ in ready:
                     piece = os.read(key.fd, _PIECE)
                     if not piece:

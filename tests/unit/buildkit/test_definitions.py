@@ -56,7 +56,7 @@ def test_a_file_and_what_is_in_it() -> None:
     assert address(made(web)) == "https://host/x.tar"
 
 
-def test_ours_is_told_apart() -> None:
+def test_ours_is_another() -> None:
     assert is_ours(definition("id")) and not is_ours(made(source("git://host/x", GIT))) and not is_ours(Definition())
 
 

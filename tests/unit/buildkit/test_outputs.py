@@ -122,6 +122,9 @@ class Scripted:
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         raise AssertionError("a session takes no tar")
 
+    async def digests(self, top: str | None) -> dict[str, str]:
+        raise AssertionError("nothing is attested of it")
+
     @asynccontextmanager
     async def walk(self, trees: Sequence[PlatformTree], epoch: int | None) -> AsyncIterator[Walk]:
         self._news.put_nowait(framed(Packet(stat=Stat("a", 0o644, size=1)).encode()) + framed(Packet().encode()))

@@ -16,7 +16,7 @@ from corten.spec.dockerfile.parse import parse
 
 TEXT = b"""# base is what all begin with
 ARG base=alpine
-# unused nobody needs
+# unused by any stage
 ARG unused=1
 ARG tag=${base}-1
 # first builds it

@@ -24,7 +24,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ("git://host/x#" + COMMIT, GitUrl("git://host/x", COMMIT)),
         ("SSH://git@host:22/x", GitUrl("ssh://git@host:22/x")),
         ("git@host:a/x.git?branch=b#refs/heads/b:s", GitUrl("git@host:a/x.git", "refs/heads/b", "s")),
-        ("someone@host:x#b", GitUrl("someone@host:x", "b")),
+        ("user@host:x#b", GitUrl("user@host:x", "b")),
         (
             "https://host/x.git?tag=v1&subdir=s&commit=ABCD12&keep-git-dir&submodules=0&mtime=commit",
             GitUrl("https://host/x.git", "refs/tags/v1", "s", "abcd12", True, False, True),
