@@ -53,7 +53,7 @@ def test_settings_are_variables_and_no_arguments(git: Run, tmp_path: Path) -> No
 
 def test_one_that_stalls_is_ended_with_what_it_has_begun(git: Run, tmp_path: Path) -> None:
     began = time.monotonic()
-    with pytest.raises(Unavailable, match=r"git fetch: nothing was heard of the other side for 2 s"):
+    with pytest.raises(Unavailable, match=r"git fetch: nothing was heard of the other side for 2s"):
         git(f"sleep 60 & echo $! > {tmp_path}/pid; wait").run("fetch")
     assert time.monotonic() - began < 20
     child = (tmp_path / "pid").read_text().strip()
