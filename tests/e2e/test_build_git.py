@@ -99,6 +99,22 @@ def test_a_context_by_buildkits_clients(build: Builder, daemon: Cortend, base: s
     assert "CACHED" in again.err
 
 
+def test_commits_in_provenance(corten: Client, daemon: Cortend, repo: Repository, base: str) -> None:
+    """Of the context, and of a repository in ADD: every input with its digest, so the dependencies are complete."""
+    repo.commit({"Dockerfile": f"FROM {IMAGE}\nADD {base}/x.git#v1 /r/\nCOPY top /\n"})
+    address = f"{base}/x.git#master"
+    corten("build", "-q", "--provenance", "mode=max", "-t", "made", address, timeout=100)
+    (ref, *_) = corten.out("builder", "history", "ls", "-q").split()
+    found = json.loads(corten.out("builder", "history", "attachment", ref, "provenance"))
+    definition, metadata = found["buildDefinition"], found["runDetails"]["metadata"]
+    commits = {name: repo.git("rev-parse", name).strip() for name in ("master", "v1")}
+    known = {each["uri"]: each["digest"] for each in definition["resolvedDependencies"]}
+    assert known[address] == {"sha1": commits["master"]} and known[f"{base}/x.git#v1"] == {"sha1": commits["v1"]}
+    assert definition["externalParameters"]["configSource"]["digest"] == {"sha1": commits["master"]}
+    assert metadata["buildkit_completeness"] == {"request": True, "resolvedDependencies": True}
+    assert metadata["buildkit_hermetic"] is True
+
+
 def test_a_repository_that_asks_for_a_token(build: Builder, daemon: Cortend, server: Web, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("t0ken\n")
     address = f"{server.url}/x.git#v1:sub"

@@ -145,7 +145,7 @@ class Building:
         if self._attest.any:
             dockerfile, times = (definition.name, definition.text), (self._began, time.time())
             course = Course(request, planned.plan, states, downloads.digests, *dockerfile, *times)
-            found = await attested(found, self._attest, course, worker, trace)
+            found = await attested(found, self._attest, [course], worker, trace)
         return solver, found
 
     async def _deliver(self, found: Result, outputs: Mapping[int, Output], delivery: Outputs) -> Built:

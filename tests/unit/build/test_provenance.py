@@ -133,6 +133,19 @@ async def test_hermetic_builds() -> None:
     assert opened["runDetails"]["metadata"]["buildkit_hermetic"] is False
 
 
+async def test_contexts_that_are_no_directories() -> None:
+    """One at a URL is complete by its digest; what a client sends on its standard input has no address."""
+    text = "FROM busybox\nCOPY a /\n"
+    fetched = Fetched("https://example.com/a.tar", "sha256:" + "6" * 64)
+    for own, locals in ((False, []), (True, [{"name": "dockerfile"}])):
+        found = await said(text, context=fetched, local_dockerfile=own)
+        assert found["buildDefinition"]["externalParameters"]["request"].get("locals", []) == locals
+        metadata = found["runDetails"]["metadata"]
+        assert metadata["buildkit_completeness"]["resolvedDependencies"] is metadata["buildkit_hermetic"] is not own
+    sent = await said(text, {"context": "http://buildkit-session/1"})
+    assert sent["buildDefinition"]["externalParameters"]["configSource"] == {"path": "Dockerfile"}
+
+
 async def test_the_older_version() -> None:
     found = await said(ask="version=v0.2", arguments={"KEY": "hidden-value"})
     assert found["buildType"] == "https://mobyproject.org/buildkit@v1"

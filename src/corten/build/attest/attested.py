@@ -23,11 +23,13 @@ from corten.spec.reference import familiar
 _FILE = "sbom.spdx.json"
 
 
-async def attested(found: Result, asked: Attestations, course: Course, worker: Worker, trace: Trace) -> Result:
-    """The result with what was asked for. Raises what the worker raises."""
+async def attested(
+    found: Result, asked: Attestations, courses: Sequence[Course], worker: Worker, trace: Trace
+) -> Result:
+    """The result with what was asked for; `courses` are those of its images. Raises what the worker raises."""
     images = [
         replace(image, predicates=await _predicates(asked, course, image.platform, worker, trace))
-        for image in found.images
+        for image, course in zip(found.images, courses, strict=True)
     ]
     return replace(found, images=tuple(images))
 

@@ -21,6 +21,7 @@ from corten.spec.json import Json
 from corten.spec.reference import parse
 
 _VCS = "vcs:"
+_UPLOAD = "http://buildkit-session/"  # the client's standard input
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,13 @@ def _provenance(course: Course, options: ProvenanceOptions) -> slsa.Provenance:
     shown = {key: value for key, value in given.items() if _is_shown(key)}
     kept = shown if whole else attributes.stripped(shown)
     secrets, ssh = _secrets(course.plan)
-    locals = _locals(course)
+    source, locals = _source(course, given), _locals(course)
+    complete = not locals and (not source.uri or bool(source.digest))
     networked = any(isinstance(step, RunStep) and step.network != "none" for step in _work(course.plan))
     vcs = {key.removeprefix(_VCS): value for key, value in given.items() if key.startswith(_VCS) and value}
     described = {"source": sources(course.plan, course.name, course.text)} if whole else {}
     return slsa.Provenance(
-        source=_source(course, given),
+        source=source,
         parameters=slsa.Parameters(
             attributes.FRONTEND,
             kept,
@@ -70,8 +72,8 @@ def _provenance(course: Course, options: ProvenanceOptions) -> slsa.Provenance:
         finished=_time(course.finished),
         metadata=slsa.Metadata(vcs=vcs, layers=_layers(course) if whole else {}, **described),
         complete_request=kept == shown,
-        complete_dependencies=not locals,
-        hermetic=not locals and not networked,
+        complete_dependencies=complete,
+        hermetic=complete and not networked,
         reproducible=options.reproducible,
         steps=steps(course.plan) if whole else None,
     )
@@ -97,17 +99,20 @@ def _secrets(plan: Plan) -> tuple[list[slsa.Named], list[slsa.Named]]:
 
 
 def _locals(course: Course) -> list[str]:
-    """The client's directories, with that of the Dockerfile."""
+    """The client's directories, with that of the Dockerfile; a context at a URL is none."""
     found = {node.source for node in course.plan.nodes if isinstance(node, Local)}
-    if course.request.text is None and not course.request.remote:
+    if course.request.text is None:
         found.add("dockerfile")
+    if course.request.context is not None:
+        found -= {"context"} if course.request.local_dockerfile else {"context", "dockerfile"}
     return sorted(found)
 
 
 def _source(course: Course, given: Mapping[str, str]) -> slsa.ConfigSource:
     context, path = course.request.context, given.get("filename", course.name)
     if context is None:
-        return slsa.ConfigSource(given.get("context", ""), {}, path)
+        uri = given.get("context", "")
+        return slsa.ConfigSource("" if uri.startswith(_UPLOAD) else uri, {}, path)
     return slsa.ConfigSource(context.uri, _digest(context.digest), path)
 
 
