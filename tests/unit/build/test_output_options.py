@@ -27,11 +27,11 @@ def one(kind: str, epoch: int | None = None, **attributes: str) -> Output:
 
 def test_images() -> None:
     names = ("docker.io/library/a:latest", "some.where/b:1")
-    assert one("image", name="a,some.where/b:1") == ImageOutput(Form(), names)
-    assert one("moby", push="true", name="a", unpack="true") == ImageOutput(Form(), names[:1], push=True)
-    assert one("registry", name="a", store="false") == ImageOutput(Form(), names[:1], store=False, push=True)
+    assert one("image", name="a,some.where/b:1") == ImageOutput(Form(inline=True), names)
+    assert one("moby", push="true", name="a", unpack="true") == ImageOutput(Form(inline=True), names[:1], push=True)
+    assert one("registry", name="a", store="false") == ImageOutput(Form(inline=True), names[:1], store=False, push=True)
     by_digest = one("image", push="", push_by_digest="1", name="a")
-    assert by_digest == ImageOutput(Form(), ("docker.io/library/a",), push=True, by_digest=True)
+    assert by_digest == ImageOutput(Form(inline=True), ("docker.io/library/a",), push=True, by_digest=True)
 
 
 def test_archives_and_trees() -> None:
