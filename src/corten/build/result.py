@@ -42,7 +42,7 @@ def document(plan: Plan, states: dict[Node, State], platform: Platform, epoch: i
     for entry in plan.entries:
         state = states[entry.step] if entry.step is not None else None
         if state is not None and state.added:
-            created = times.rfc3339(int(state.created * SECOND) if epoch is None else epoch * SECOND)
+            created = times.rfc3339(int(state.created * SECOND)) if epoch is None else times.moment(epoch * SECOND)
         empty = state is None or not state.added
         said = entry.history
         by = said.created_by.replace(COPIED, state.copied if state is not None else "")

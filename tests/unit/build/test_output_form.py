@@ -75,6 +75,12 @@ async def test_nothing_is_younger_than_the_epoch() -> None:
     assert [each["created"] for each in document["history"]] == ["2020-01-01T00:00:00Z", "2020-09-13T12:26:40Z"]
 
 
+async def test_an_epoch_of_zero_is_1970() -> None:
+    found, _ = await written(Result((made(GZIP),)), Form(epoch=0))
+    document = json.loads(found.documents[found.images[0].config.digest])
+    assert {document["created"], *(each["created"] for each in document["history"])} == {"1970-01-01T00:00:00Z"}
+
+
 async def test_an_index() -> None:
     annotations = (
         Annotation("index", "", "i", "1"),

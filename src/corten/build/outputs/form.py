@@ -114,7 +114,7 @@ def _dated(document: ImageConfig, epoch: int | None) -> ImageConfig:
 
     def clamped(time: str) -> str:
         late = not time or times.parse_time(time) > epoch * SECOND
-        return times.rfc3339(epoch * SECOND) if late else time
+        return times.moment(epoch * SECOND) if late else time
 
     history = tuple(msgspec.structs.replace(each, created=clamped(each.created)) for each in document.history)
     return msgspec.structs.replace(document, created=clamped(document.created), history=history)

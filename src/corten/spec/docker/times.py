@@ -23,8 +23,11 @@ def now() -> int:
 
 def rfc3339(at: int) -> str:
     """RFC 3339 with as many decimals as are needed, as Go prints it: 2026-01-02T03:04:05.6Z."""
-    if at <= 0:
-        return NEVER
+    return moment(at) if at > 0 else NEVER
+
+
+def moment(at: int) -> str:
+    """The same where zero is a time: the beginning of 1970."""
     seconds, nanos = divmod(at, SECOND)
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{text}.{nanos:09d}".rstrip("0") + "Z" if nanos else text + "Z"
