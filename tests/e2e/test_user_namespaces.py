@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import subprocess
 import tarfile
 import tempfile
 import urllib.request
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import foreign
 from e2e_parts import census, host_inodes
 from e2e_parts.clients import Client, available, execute
 from e2e_parts.cortend import CORTEND, IMAGE, Cortend
@@ -184,3 +186,19 @@ def test_the_host_mounts_what_a_user_namespace_may_not(remapped: Cortend, client
         "0",
         "/image/bin/busybox",
     ]
+
+
+def test_programs_of_another_machine(client: Client, tmp_path: Path) -> None:
+    """Their emulator is registered for the container's own user namespace alone."""
+    foreign.need("arm64")
+    (tmp_path / "tar").write_bytes(foreign.layer("arm64"))
+    image = client.out("import", "--platform", "linux/arm64", "-c", 'CMD ["/hello"]', str(tmp_path / "tar"), "f:1")
+    flags = ("-v", "/bin/busybox:/busybox:ro", "--name", "box")
+    try:
+        client("run", "-d", *flags, image, "/busybox", "sleep", "1000")
+        assert client.out("exec", "box", "/hello") == "arm64"
+        with pytest.raises(OSError, match="Exec format error"):
+            subprocess.run([f"/proc/{client.out('inspect', '-f', '{{.State.Pid}}', 'box')}/root/hello"])
+    finally:
+        client("rm", "-f", "box")
+        client("rmi", image)

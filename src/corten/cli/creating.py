@@ -77,6 +77,8 @@ def _create(session: Session, flags: Flags, body: CreateRequest, choice: str) ->
 def _lacks_image(error: ApiError, image: str) -> bool:
     """A 404 may also name a network or a container to join. The API has no field to distinguish them."""
     text = str(error).lower()
+    if text.startswith("image with reference"):  # it is here for another platform
+        return True
     return "no such image" in text or ("image" in text and image.lower() in text and "not found" in text)
 
 

@@ -34,6 +34,7 @@ _OS = frozenset(
 _KNOWN = frozenset(
     "386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x sparc64 wasm".split()
 )
+_AS_WELL = {"amd64": ("386",), "arm64": ("arm",)}  # what a machine's processor runs beside its own
 _VARIANTS = {"armhf": "v7", "armv7l": "v7", "armv6l": "v6"}
 
 
@@ -49,6 +50,14 @@ class Platform:
 
 def host() -> Platform:
     return normal("linux", machine.machine())
+
+
+def foreign(platform: Platform | None, here: Platform | None = None) -> bool:
+    """Whether the processor of this machine, or of `here`, cannot run what is made for `platform`; None is for any."""
+    if platform is None:
+        return False
+    own = (here or host()).architecture
+    return platform.architecture != own and platform.architecture not in _AS_WELL.get(own, ())
 
 
 def normal(os: str, architecture: str, variant: str = "") -> Platform:

@@ -59,6 +59,8 @@ class Create(NamedTuple):
     size: Size
     has_filter: bool
     clients: tuple[Attachment, ...]
+    emulators: tuple[str, ...] = ()  # this and the next: see `tasks.contract.Bundle`
+    userns: str = ""
 
 
 class Start(NamedTuple):
@@ -248,6 +250,8 @@ def decode_create(message: Json) -> Create:
         size=_size(message.get("console_size")),
         has_filter=bool(message.get("filter")),
         clients=tuple(map(_attachment, message.get("streams") or ())),
+        emulators=tuple(message.get("emulators") or ()),
+        userns=message.get("userns", ""),
     )
 
 

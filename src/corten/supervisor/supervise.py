@@ -22,7 +22,7 @@ from corten.error_codec import encode
 from corten.errors import Conflict, CortenError, StartFailed
 from corten.instance.contract import Created, Instance, Look, Size, TreeRequest, Work
 from corten.kernel import process as p
-from corten.supervisor import clone, endings, failures, requests, wire
+from corten.supervisor import clone, emulation, endings, failures, requests, wire
 from corten.supervisor.clone import timed
 from corten.supervisor.connection import Connection
 from corten.supervisor.execs import LINGER, Execs, refuse
@@ -86,6 +86,8 @@ class Supervisor:
 
     def _create(self) -> Created:
         self._instance = _instance(self._request, self._filter_fd, self._become)
+        if self._request.emulators:  # to the end of this process
+            emulation.hold(self._request.emulators, self._request.userns)
         stdio = Stdio(self._request.terminal, self._request.open_stdin)
         try:
             created = self._instance.create(stdio.child, self._request.size)

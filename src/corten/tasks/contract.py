@@ -80,6 +80,9 @@ class Bundle:
     # Namespaces that the first process may be cloned into before the specification is read. None when it cannot: it
     # joins another's processes, or lives in a user namespace, which has to own the others.
     clone_namespaces: tuple[str, ...] | None = None
+    # What is registered with binfmt_misc while the task runs: in the user namespace at this path, or ("") on the host.
+    emulators: tuple[str, ...] = ()
+    userns: str = ""
 
 
 @dataclass(frozen=True, slots=True)

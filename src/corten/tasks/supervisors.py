@@ -108,6 +108,8 @@ class Supervisors:
             "runtime_args": bundle.runtime_args,
             "cgroup": bundle.cgroup,
             "clone_namespaces": bundle.clone_namespaces,
+            "emulators": bundle.emulators,
+            "userns": bundle.userns,
             "streams": [stream_options(stream) for stream in streams],
         }
 

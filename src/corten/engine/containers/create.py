@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from corten.aio.threads import alone
-from corten.engine.containers import links, names, records, work_directory
+from corten.engine.containers import emulated, links, names, records, work_directory
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.names import check_name
@@ -53,6 +53,7 @@ async def create(
     _check_platform(config.image, image, platform)
     config = merge_config(image.defaults, config)
     warnings = check_create(config, host_config, networking, facts)
+    warnings += await emulated.warnings(image.config.platform, asked=bool(platform))
     host_config = with_ids(containers, normalize_host_config(host_config, facts))
     if checked_name:
         containers.check_free(checked_name)
@@ -108,6 +109,7 @@ def _record(
         image=config.image or image.id,
         image_id=image.id,
         chain_id=image.chain_id,
+        machine=emulated.machine(image.config.platform),
         path=words[0],
         args=words[1:],
         config=config,

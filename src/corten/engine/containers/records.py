@@ -58,6 +58,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     timing        seconds that the phases of the last start took
     stopped       a client stopped it: the policies "always" and "unless-stopped" look at this
     network_namespace  inode of the namespace that the present run, or the last one, was put into; 0 is not known
+    machine       the image's platform, when this machine's processor cannot run it; "" otherwise
     sandbox       the container in whose network the present run, or the last one, is; "" for its own
     """
 
@@ -77,6 +78,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     mounts: list[MountPoint] = []
     volume_mounts: dict[str, int] = {}
     platform: str = "linux"
+    machine: str = ""
     state: State = msgspec.field(default_factory=State)
     restart_count: int = 0
     stopped: bool = False

@@ -21,8 +21,8 @@ import msgspec
 from corten.aio.threads import alone
 from corten.engine import cdi
 from corten.engine.configuration import Configuration, Settings
+from corten.engine.containers import emulated, health, held, links, mounts, parents, records
 from corten.engine.containers import files as container_files
-from corten.engine.containers import health, held, links, mounts, parents, records
 from corten.engine.containers import network as container_network
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
@@ -192,14 +192,18 @@ async def _acquire(
                 await _add_devices(containers.configuration, spec, record.host_config)
             with writing(container.bundle / "config.json"):
                 (container.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
+        needed = await emulated.needed(record)
         made = replace(
             make_bundle(container, containers.configuration.settings, rootfs=rootfs),
             cgroup=spec["linux"]["cgroupsPath"],
             clone_namespaces=bundle.clone_namespaces(spec),
+            emulators=needed.lines if needed is not None else (),
+            userns=namespaces.get("user", "") if needed is not None else "",
         )
         volumes = MountedVolumes(containers.events, container, stack)
         try:
-            task = await _side_by_side(containers, container, stack, phases, made, namespace)
+            with emulated.explained(needed):
+                task = await _side_by_side(containers, container, stack, phases, made, namespace)
         except StartFailed:
             volumes.mounted()  # they were, before its program turned out to be none
             raise
@@ -210,7 +214,8 @@ async def _acquire(
         await container_files.write_network(containers, container)
     with phases.phase("start"):
         waiting = held.connections(container)
-        timing = await task.start(waiting)  # a supervisor was made in "create"; its program starts here
+        with emulated.explained(needed):
+            timing = await task.start(waiting)  # a supervisor was made in "create"; its program starts here
         for name, seconds in timing.items():
             phases.seconds[f"start.{name}" if name == "execve" else f"create.{name}"] = seconds
     return task, waiting.keys()
