@@ -10,9 +10,11 @@ from corten.api.call import Call, decode_object, json_answer, read_body, upload
 from corten.api.routes import Route
 from corten.api.shapes import image_for, image_row_for
 from corten.api.streams import begin, pieces, progress, progress_to_the_end
+from corten.api.versions import MANIFESTS, PLATFORM_AT_INSPECT
 from corten.errors import Invalid
 from corten.images import prune as image_prune
 from corten.spec.docker.auth import AuthConfig
+from corten.spec.platform import parse as parse_platform
 
 _SEARCH_KEYS = frozenset({"is-official", "is-automated", "stars"})
 _PRUNE_KEYS = frozenset({"dangling", "until", "label", "label!"})
@@ -20,12 +22,22 @@ _PRUNE_KEYS = frozenset({"dangling", "until", "label", "label!"})
 
 async def list_images(call: Call) -> web.StreamResponse:
     every, shared = call.flag("all"), call.flag("shared-size")
-    images = await asyncio.to_thread(call.engine.images.list, call.filters(), every, shared)
+    images = await asyncio.to_thread(
+        call.engine.images.list, call.filters(), every, shared, call.version >= MANIFESTS and call.flag("manifests")
+    )
     return json_answer([image_row_for(call.version, image) for image in images])
 
 
 async def inspect(call: Call) -> web.StreamResponse:
-    return json_answer(image_for(call.version, call.engine.images.inspect(call.path["name"])))
+    manifests, asked = call.flag("manifests"), platform(call)
+    if manifests and asked:
+        raise Invalid("conflicting options: manifests and platform options cannot both be set")
+    images, name, variant = call.engine.images, call.path["name"], ""
+    if asked and call.version >= PLATFORM_AT_INSPECT:
+        variant = (await images.provide(name, parse_platform(asked))).id
+    if manifests and call.version >= MANIFESTS:
+        return json_answer(image_for(call.version, await asyncio.to_thread(images.inspect, name, variant, True)))
+    return json_answer(image_for(call.version, images.inspect(name, variant)))
 
 
 async def history(call: Call) -> web.StreamResponse:

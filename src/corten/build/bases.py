@@ -31,26 +31,26 @@ class Bases:
         self._trace = trace
 
     async def resolve(self, ref: str, platform: str) -> tuple[Image, str]:
-        """The image, and its name as it is shown. `platform` "" is that of the build.
+        """The image, and its name as it is shown. `platform` "" is any that is here, else this machine's.
 
         Raises NotFound for one that is neither here nor at its registry, and what a pull raises.
         """
         reference = _reference(ref)
         shown = str(reference) if reference is not None else ref
         id = digest("metadata", shown, platform)
-        async with vertex(self._trace, id, f"[internal] load metadata for {shown}"):
-            wanted = platform or self._request.platform
-            image = None if self._request.pull and reference is not None else await self._here(ref, wanted)
+        several = f"{platform} " if "," in self._request.platform else ""
+        async with vertex(self._trace, id, f"[{several}internal] load metadata for {shown}"):
+            image = None if self._request.pull and reference is not None else await self._here(ref, platform)
             if image is None:
                 if reference is None:
                     raise NotFound(f"No such image: {ref}")
                 try:
-                    await self._pull(reference, wanted, id)
+                    await self._pull(reference, platform, id)
                 except CortenError as error:
                     if self._request.classic:
                         raise
                     raise type(error)(f"{ref}: failed to resolve source metadata for {shown}: {error}") from error
-                image = await self._images.provide(ref)
+                image = await self._images.provide(ref, platforms.parse(platform) if platform else None)
             self._hold(image)
         return image, shown
 
@@ -63,13 +63,9 @@ class Bases:
     async def _here(self, ref: str, platform: str) -> Image | None:
         """None when there is none, or it is for another platform than was asked for."""
         try:
-            image = await self._images.provide(ref)
+            return await self._images.provide(ref, platforms.parse(platform) if platform else None)
         except NotFound:
             return None
-        actual = image.config.platform
-        if platform and actual is not None and not platforms.fits(actual, platforms.parse(platform)):
-            return None
-        return image
 
     async def _pull(self, reference: Reference, platform: str, id: str) -> None:
         auth = await credentials(self._client, reference.domain)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from corten.aio.threads import DISK, run_uncancelled
+from corten.build import emulated, targets, variables
 from corten.build import result as results
-from corten.build import variables
 from corten.build.attest import options as attest
 from corten.build.attest.attested import attested
 from corten.build.attest.provenance import Course
@@ -23,7 +23,7 @@ from corten.build.definitions import copies
 from corten.build.downloads import Downloads
 from corten.build.exchange.exchange import Exchange
 from corten.build.exchange.records import Done, below
-from corten.build.graph import Step
+from corten.build.graph import Plan
 from corten.build.outputs import options
 from corten.build.outputs.answers import CONFIG
 from corten.build.outputs.contract import Result, Sink, TreeReader
@@ -35,7 +35,6 @@ from corten.build.result import Built
 from corten.build.solver import Solver, did_not_complete, returned
 from corten.errors import Invalid
 from corten.images.images import Images
-from corten.spec import platform as platforms
 from corten.spec.dockerfile import check_rules
 from corten.spec.dockerfile.check_rules import Finding, violation
 from corten.spec.dockerfile.errors import DockerfileError
@@ -66,7 +65,7 @@ class Building:
         self._request = request
         self._client = client
         self._trace = trace
-        self._platform = platforms.runnable(request.platform) if request.platform else platforms.host()
+        self._platforms = targets.of(request)
         self._attest = attest.read(request.attest)
         self._began = time.time()
 
@@ -90,18 +89,18 @@ class Building:
     ) -> Built:
         exchange = Exchange(self._images, self._request, self._client, sink, self._trace, lease)
         planned = await self._planned(definition, lease)
-        _say_findings(definition, planned, self._trace)
-        classic = ClassicStream(planned.lines, self._trace) if self._request.classic else None
-        trace = classic or self._trace
-        solver, found = await self._solve(definition, planned, lease, trace, exchange)
+        _say_findings(definition, targets.findings(planned), self._trace)
+        classic = ClassicStream(planned[0].lines, self._trace) if self._request.classic else None
+        trace, plans = classic or self._trace, [each.plan for each in planned]
+        solver, found = await self._solve(definition, plans, lease, trace, exchange)
         done = await _named(solver) if exchange.exports else {}
-        own = [each for step in below(planned.plan.top) for each in done.get(step, ())]
+        own = [each for plan in plans for step in below(plan.top) for each in done.get(step.digest, ())]
         delivery = Outputs(self._images, reader, self._client, sink, trace, lease)
         built = await self._deliver(exchange.inline(found, own), outputs, delivery)
         every = [each for several in done.values() for each in several]
         answer = await exchange.export(every, own)
         if classic is not None:
-            _warn(planned, self._trace)
+            _warn(planned[0], self._trace)
             classic.end(built.id, [familiar(name) for name in self._request.tags])
         return replace(built, answer={**built.answer, **answer})
 
@@ -109,24 +108,31 @@ class Building:
         """See `Builds.check`."""
         definition = await load(self._request, self._client, self._trace)
         with self._images.store.leases.hold() as lease, _with_lines(definition):
-            return definition, (await self._planned(definition, lease)).findings
+            return definition, targets.findings(await self._planned(definition, lease))
 
-    async def _planned(self, definition: Definition, lease: Lease) -> Planned:
+    async def _planned(self, definition: Definition, lease: Lease) -> list[Planned]:
+        """One for each platform."""
         bases = Bases(self._images, self._client, self._request, lease, self._trace)
-        planner = Planner(definition.file, self._request, self._platform, definition.excludes, bases.resolve)
-        return await planner.plan()
+        several, planned = len(self._platforms) > 1, []
+        for platform in self._platforms:
+            planner = Planner(
+                definition.file, self._request, platform, definition.excludes, bases.resolve, several=several
+            )
+            planned.append(await planner.plan())
+        return planned
 
     async def _solve(
-        self, definition: Definition, planned: Planned, lease: Lease, trace: Trace, exchange: Exchange
+        self, definition: Definition, plans: Sequence[Plan], lease: Lease, trace: Trace, exchange: Exchange
     ) -> tuple[Solver, Result]:
         request = self._request
         if isinstance(trace, ClassicStream):
             trace.begin()
+        await emulated.say(plans, trace)
         downloads = Downloads(self._contexts, self._images.download, self._repositories, self._client)
         worker = self._workers(lease, ("network.host",) if request.network == "host" else ())
         try:
             solver = Solver(
-                planned.plan,
+                plans,
                 self._client,
                 downloads,
                 worker,
@@ -141,11 +147,13 @@ class Building:
             states = await solver.run()
         finally:
             await downloads.close()
-        found = results.result(planned.plan, states, self._platform, variables.epoch(request.arguments))
+        epoch = variables.epoch(request.arguments)
+        made = [results.made(plan, states, platform, epoch) for plan, platform in zip(plans, self._platforms)]
+        found = Result(tuple(made), request.index or len(made) > 1, epoch)
         if self._attest.any:
             dockerfile, times = (definition.name, definition.text), (self._began, time.time())
-            course = Course(request, planned.plan, states, downloads.digests, *dockerfile, *times)
-            found = await attested(found, self._attest, [course], worker, trace)
+            courses = [Course(request, plan, states, downloads.digests, *dockerfile, *times) for plan in plans]
+            found = await attested(found, self._attest, courses, worker, trace)
         return solver, found
 
     async def _deliver(self, found: Result, outputs: Mapping[int, Output], delivery: Outputs) -> Built:
@@ -162,18 +170,20 @@ class Building:
         id, digest = delivery.stored or answer.get(CONFIG, config), content.root.digest
         root = content.root if delivery.kept is not None else None
         predicates = tuple(each for image in found.images for each in image.predicates)
-        return Built(id, digest, content.documents[config], answer, kept, root, predicates)
+        each = {str(one.made.platform): content.documents[one.config.digest] for one in content.images}
+        platforms = each if found.index else {}
+        return Built(id, digest, content.documents[config], answer, kept, root, predicates, platforms)
 
 
-async def _named(solver: Solver) -> dict[Step, list[Done]]:
-    """The steps that were done, each by its key; one that copies from a stage by its definition as well, which is known
-    before that stage is there."""
-    definitions = await solver.definitions()
+async def _named(solver: Solver) -> dict[str, list[Done]]:
+    """The steps that were done, by digest, each by its key; one that copies from a stage by its definition as well,
+    which is known before that stage is there."""
+    definitions = {step.digest: name for step, name in (await solver.definitions()).items() if copies(step)}
     found = {}
-    for step, done in solver.done.items():
-        found[step] = [done]
-        if copies(step) and step in definitions:
-            found[step].append(replace(done, key=definitions[step]))
+    for id, done in solver.done.items():
+        found[id] = [done]
+        if id in definitions:
+            found[id].append(replace(done, key=definitions[id]))
     return found
 
 
@@ -194,14 +204,14 @@ def _with_lines(definition: Definition) -> Iterator[None]:
         raise definition.failed(str(failed), (failed.span.line, failed.span.end)) from failed.error
 
 
-def _say_findings(definition: Definition, planned: Planned, trace: Trace) -> None:
+def _say_findings(definition: Definition, findings: Sequence[Finding], trace: Trace) -> None:
     """Warnings of what the Dockerfile's checks found. Raises BuildFailed when it says that these are errors."""
-    for finding in planned.findings:
+    for finding in findings:
         lines = (finding.span.line, finding.span.end)
         trace(Warning(DEFINITION, finding.rule, finding.message, finding.url, lines))
-    if planned.findings and check_rules.options(definition.file.directives.check).fail:
-        span = planned.findings[0].span
-        raise definition.failed(violation(planned.findings), (span.line, span.end))
+    if findings and check_rules.options(definition.file.directives.check).fail:
+        span = findings[0].span
+        raise definition.failed(violation(findings), (span.line, span.end))
 
 
 def _warn(planned: Planned, trace: Trace) -> None:

@@ -62,7 +62,8 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """One build. Names of tags are canonical references; `platform` "" is the daemon's own."""
+    """One build. Names of tags are canonical references. `platform` is what it is for, several separated by commas, ""
+    the daemon's own; `index`: the result is an index, also of one platform."""
 
     id: str = ""  # by which it can be cancelled
     dockerfile: str = ""  # its path in the source "dockerfile"; "" is Dockerfile, or dockerfile
@@ -75,6 +76,7 @@ class BuildRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     platform: str = ""
+    index: bool = False
     pull: bool = False  # ask the registry also for a base image that is here
     no_cache: bool = False
     no_cache_stages: tuple[str, ...] = ()
@@ -323,7 +325,8 @@ StepMount = Bind | CacheMount | Tmpfs | Secret | Ssh
 
 @dataclass(frozen=True, slots=True)
 class RunStep:
-    """A RUN. `args` is what is executed; `files` are heredocs that are given to it as files, by path."""
+    """A RUN. `args` is what is executed; `files` are heredocs that are given to it as files, by path. `platform` is its
+    programs', where this machine's processor cannot run them, else ""."""
 
     args: tuple[str, ...]
     env: tuple[str, ...] = ()
@@ -336,6 +339,7 @@ class RunStep:
     hosts: tuple[str, ...] = ()
     hostname: str = "buildkitsandbox"
     limits: Limits = field(default_factory=Limits)
+    platform: str = ""
 
 
 @dataclass(frozen=True, slots=True)

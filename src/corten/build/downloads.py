@@ -15,7 +15,7 @@ from corten.aio.threads import DISK, run_uncancelled
 from corten.aio.whole import to_the_end
 from corten.build.contexts import ALWAYS, Context, Contexts
 from corten.build.contract import Client, Commit, Received, Repositories, Said, SourceTree
-from corten.build.graph import Node, Remote, Repository
+from corten.build.graph import Remote, Repository
 from corten.build.keys import digest
 from corten.errors import CortenError, Invalid
 from corten.registry.client.archives import Download, shown
@@ -38,7 +38,7 @@ class Downloads:
         self._checkouts: list[asyncio.Task[Context]] = []
         self._making: asyncio.Task[Context] | None = None
         self._count = 0
-        self.digests: dict[Node, str] = {}
+        self.digests: dict[str, str] = {}
         self._turns = asyncio.Semaphore(_AT_A_TIME)
 
     async def fetch(self, remote: Remote, received: Received) -> SourceTree:
@@ -58,7 +58,7 @@ class Downloads:
             digest = await _written(directory / remote.file, download.pieces, remote.url, received)
         if remote.checksum and digest != remote.checksum:
             raise Invalid(f"digest mismatch {digest}: {remote.checksum}")
-        self.digests[remote] = digest
+        self.digests[remote.digest] = digest
         os.utime(directory / remote.file, (download.modified, download.modified))
         return SourceTree(f"{context.id}/{directory.name}", directory)
 
@@ -67,7 +67,7 @@ class Downloads:
         repositories, url = self._repositories(), node.url
         async with self._turns:
             commit = await repositories.commit(url, self._client, said)
-        self.digests[node] = commit.digest
+        self.digests[node.digest] = commit.digest
         named = (url.address[0], commit.id, url.subdir, node.keep_git_dir, url.submodules, url.commit_times)
         making: asyncio.Task[Context] | None = None
 

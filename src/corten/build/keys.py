@@ -1,7 +1,8 @@
 """The key of a step: a digest of everything that its result depends on, by content. Pure.
 
 In the key of a RUN are its parent, arguments, variables, directory, user, network, security, heredocs and mounts; not
-its limits, hosts, proxies, nor the content of secrets and of cache mounts. In that of a COPY are its parent, target,
+its limits, hosts, proxies, nor the content of secrets and of cache mounts; and a platform only where its programs are
+emulated: what this machine's processor runs is told apart by content. In that of a COPY are its parent, target,
 owner, mode and switches, and the checksum of its sources: names, contents, modes, owners, links and attributes, no
 times.
 
@@ -64,7 +65,7 @@ def run(parent: str, step: RunStep, sums: Sequence[str]) -> str:
     files = {name: _text(data) for name, data in sorted(step.files.items())}
     return digest(
         "run", parent, _texts(step.args), _texts(step.env), step.cwd, step.user, step.network, step.insecure, mounts,
-        files
+        files, *filter(None, [step.platform])
     )  # fmt: skip
 
 
@@ -89,6 +90,14 @@ def copy(parent: str, step: CopyStep, sums: Sequence[str]) -> str:
     how = [step.owner, step.mode, list(step.exclude), step.parents, step.link, step.unpack, step.times]
     packed = [source.packed for source in step.sources] if any(source.packed for source in step.sources) else []
     return digest("copy", parent, step.target, how, list(sums), *([packed] if packed else []))
+
+
+def planned(work: RunStep | CopyStep) -> str:
+    """Of what a plan says of a step, whose sources are not known yet: it tells vertices apart, and names no result."""
+    if isinstance(work, RunStep):
+        return run("", work, [mount.path if isinstance(mount, Bind) else "" for mount in work.mounts])
+    texts = [[*_texts(each.paths), *(_text(data) for data in each.content.values())] for each in work.sources]
+    return copy("", work, ["\0".join(each) for each in texts])
 
 
 def settings(parent: str, digest_: str) -> str:

@@ -38,7 +38,7 @@ from corten.spec.git_url import GitUrl
 from corten.spec.json import Json
 from corten.spec.platform import Platform
 
-Resolve = Callable[[str, str], Awaitable[tuple[Image, str]]]  # image and platform ("": the daemon's); its name as shown
+Resolve = Callable[[str, str], Awaitable[tuple[Image, str]]]  # image and platform ("": any); its name as shown
 _IMAGE = "docker-image://"
 _LOCAL = "local:"
 _MOST = 64 << 20  # bytes that the texts of all stages take: variables, their values put in place everywhere
@@ -65,16 +65,24 @@ class BaseFailed(Exception):
 
 
 class Planner:
-    """For one build. `excludes` are the lines of its .dockerignore."""
+    """For one platform of a build, which may be for `several`. `excludes` are the lines of its .dockerignore."""
 
     def __init__(
-        self, file: d.Dockerfile, request: BuildRequest, platform: Platform, excludes: Sequence[str], resolve: Resolve
+        self,
+        file: d.Dockerfile,
+        request: BuildRequest,
+        platform: Platform,
+        excludes: Sequence[str],
+        resolve: Resolve,
+        several: bool = False,
     ) -> None:
         """Raises DockerfileError, Invalid for a target that there is not."""
         self._file = file
         self._request = request
         self._excludes = tuple(excludes)
         self._resolve = resolve
+        self._platform = platform
+        self._several = several
         self._automatic = {} if request.classic else stages.automatic(platforms.host(), platform, request.target)
         options = PlanOptions(request.target, request.arguments, self._automatic, tuple(request.contexts))
         self._plan = stages.plan(file, options)
@@ -174,10 +182,23 @@ class Planner:
                 raise BaseFailed(error, planned.base.written.span) from error
             config = dict(base.image.config.config) if base.image is not None else {}
             stage = Stage(
-                planned, self._request, base, config, self._scope(config), shown, self._file.directives.escape
+                planned,
+                self._request,
+                base,
+                config,
+                self._scope(config),
+                shown,
+                self._file.directives.escape,
+                platform=self._platform_of(base, planned.base.platform),
+                several=self._several,
             )
             triggers = stage.take_triggers()
         return stage, await self._triggered(triggers, planned.base)
+
+    def _platform_of(self, base: Base, asked: str) -> Platform:
+        """That of the programs in a stage: its image's, else what FROM or the build asks for."""
+        found = base.image.config.platform if base.image is not None else None
+        return found or (platforms.parse(asked) if asked else self._platform)
 
     async def _triggered(self, texts: Sequence[str], base: d.From) -> list[d.Instruction]:
         """ONBUILD triggers as instructions. Those of an image are as many as it likes, and of a stage as often as it is
@@ -297,7 +318,8 @@ class Planner:
         return await asyncio.shield(self._images[key])
 
     async def _looked_up(self, ref: str, platform: str) -> Base:
-        image, shown = await self._resolve(ref, platform)
+        asked = platform or (str(self._platform) if self._request.platform else "")
+        image, shown = await self._resolve(ref, asked)
         return Base(digest("image", ref, platform, image.id), f"FROM {shown}", ref, image)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from corten.build.graph import COPIED, Node, Plan
-from corten.build.outputs.contract import Made, Predicate, Result
+from corten.build.outputs.contract import Made, Predicate
 from corten.spec.docker import times
 from corten.spec.image_config import History, ImageConfig, RootFS
 from corten.spec.oci_image import Descriptor
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Built:
     """The end of a build. `id` is its image's, `digest` that of manifest or index, `config` the configuration as a
     document; `answer` describes its outputs to the client. `stored`: an output was the image store, so it is
-    to stay there, and `root` is its manifest or index. `predicates` are what was attested."""
+    to stay there, and `root` is its manifest or index. `predicates` are what was attested. `platforms` are the
+    configurations of an index's images, by platform; {} where none was asked for."""
 
     id: str
     digest: str
@@ -31,6 +32,7 @@ class Built:
     stored: bool
     root: Descriptor | None = None
     predicates: tuple[Predicate, ...] = ()
+    platforms: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def document(plan: Plan, states: dict[Node, State], platform: Platform, epoch: int | None) -> ImageConfig:
@@ -59,9 +61,9 @@ def document(plan: Plan, states: dict[Node, State], platform: Platform, epoch: i
     )
 
 
-def result(plan: Plan, states: dict[Node, State], platform: Platform, epoch: int | None = None) -> Result:
-    """Of one platform."""
+def made(plan: Plan, states: dict[Node, State], platform: Platform, epoch: int | None = None) -> Made:
+    """The image of one platform."""
     found = document(plan, states, platform, epoch)
     state = states[plan.top]
     inherited = len(plan.base.image.layers) if plan.base.image is not None else 0
-    return Result((Made(platform, found, state.blobs, state.top, inherited),), epoch=epoch)
+    return Made(platform, found, state.blobs, state.top, inherited)

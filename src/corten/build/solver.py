@@ -1,6 +1,6 @@
 """Doing what a plan says: one task for each node, each beginning when what it needs is there.
 
-    solver = Solver(plan, client, downloads, worker, parts, lease, trace, failed)
+    solver = Solver(plans, client, downloads, worker, parts, lease, trace, failed)
     states = await solver.run()
 
 The first error cancels the other tasks, and is raised when all have ended. Steps of other builds with the same key are
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -118,13 +118,14 @@ def returned(args: Sequence[str], status: int) -> str:
 
 
 class Solver:
-    """`lease` keeps what the build needs; `failed` makes the error of a step, `sentence` what it says of a RUN.
-    `earlier`, where it is given, takes the place of the cache when it is asked what earlier builds have made;
-    `imported` is asked for what the cache has not. `done` has the steps that were done, or were found."""
+    """`plans` are of one platform each. `lease` keeps what the build needs; `failed` makes the error of a step,
+    `sentence` what it says of a RUN. `earlier`, where it is given, takes the place of the cache when it is asked what
+    earlier builds have made; `imported` is asked for what the cache has not. `done` has the steps that were done, or
+    were found, by their digests."""
 
     def __init__(
         self,
-        plan: Plan,
+        plans: Sequence[Plan],
         client: Client,
         downloads: Downloads,
         worker: Worker,
@@ -136,7 +137,8 @@ class Solver:
         earlier: CacheImages | None = None,
         imported: Imported | None = None,
     ) -> None:
-        self._plan = plan
+        self._plans = plans
+        self._nodes = _once(node for plan in plans for node in plan.nodes)
         self._client = client
         self._downloads = downloads
         self._worker = worker
@@ -147,38 +149,42 @@ class Solver:
         self._sentence = sentence
         self._earlier = earlier
         self._imported = imported
-        self.done: dict[Step, Done] = {}
-        self._tasks: dict[Node, asyncio.Task[State | SourceTree]] = {}
+        self.done: dict[str, Done] = {}
+        self._tasks: dict[str, asyncio.Task[State | SourceTree]] = {}  # by the digests of nodes
         self._definitions: dict[Step, str] | None = None
         self._defining = asyncio.Lock()
 
     async def run(self) -> dict[Node, State]:
         """The state behind every node that has one. Raises BuildFailed, or what the client raises."""
-        for node in self._plan.nodes:
+        for node in self._nodes.values():
             self._trace(Vertex(node.digest, node.name, _inputs(node)))
         # With a cache from elsewhere stages are done that are asked for: a step that copies from one may be found.
-        wanted = (self._plan.top,) if self._imported is not None else self._plan.nodes
+        wanted = [plan.top for plan in self._plans] if self._imported is not None else self._nodes.values()
         try:
-            await asyncio.gather(*[self._demand(node) for node in wanted])
+            await asyncio.gather(*{self._demand(node) for node in wanted})
         finally:
             await end(self._tasks.values())
-        for node in self._plan.nodes:
-            if node not in self._tasks:  # what was found made it needless
+        for node in self._nodes.values():
+            if node.digest not in self._tasks:  # what was found made it needless
                 now = time.time()
                 self._trace(Vertex(node.digest, node.name, _inputs(node), now, now, cached=True))
-        results = ((node, task.result()) for node, task in self._tasks.items() if not task.cancelled())
+        every = [node for plan in self._plans for node in plan.nodes if node.digest in self._tasks]
+        tasks = ((node, self._tasks[node.digest]) for node in every)
+        results = ((node, task.result()) for node, task in tasks if not task.cancelled())
         return {node: result for node, result in results if isinstance(result, State)}
 
     def _demand(self, node: Node) -> asyncio.Task[State | SourceTree]:
-        if node not in self._tasks:
-            self._tasks[node] = asyncio.create_task(self._node(node), name=node.name)
-        return self._tasks[node]
+        if node.digest not in self._tasks:
+            once = self._nodes[node.digest]
+            self._tasks[node.digest] = asyncio.create_task(self._node(once), name=node.name)
+        return self._tasks[node.digest]
 
     async def definitions(self) -> dict[Step, str]:
         """See `corten.build.definitions`."""
         async with self._defining:
             if self._definitions is None:
-                self._definitions = await define(self._plan, self._tree, self._worker.checksum)
+                every = [await define(plan, self._tree, self._worker.checksum) for plan in self._plans]
+                self._definitions = {step: name for found in every for step, name in found.items()}
         return self._definitions
 
     async def _node(self, node: Node) -> State | SourceTree:
@@ -285,7 +291,7 @@ class Solver:
                 record = self._kept(node, key, parent, await self._do(node, parent, work), sources)
                 found = record.layer, record.created
             state = parent.over(*found, copied, said)
-            self.done[node] = Done(key, state.blobs, state.diff_ids, found[1])
+            self.done[node.digest] = Done(key, state.blobs, state.diff_ids, found[1])
             return state
 
     async def _by_definition(self, node: Step) -> State | None:
@@ -298,7 +304,7 @@ class Solver:
         if found is None:
             return None
         state = parent.over(*found, "", node.said)
-        self.done[node] = Done(name, state.blobs, state.diff_ids, found[1])
+        self.done[node.digest] = Done(name, state.blobs, state.diff_ids, found[1])
         return state
 
     async def _found(self, key: str, parent: State, said: str) -> tuple[Layer, float] | None:
@@ -371,6 +377,16 @@ async def _brought(tree: Tree | None) -> Tree | None:
 
 def _shown(mount: Bind) -> Matched:
     return Matched(mount.tree, (mount.path or "/",))
+
+
+def _once(nodes: Iterable[Node]) -> dict[str, Node]:
+    """By digest. Plans of several platforms have nodes that are the same: of a client's files all that any names."""
+    found: dict[str, Node] = {}
+    for node in nodes:
+        known = found.setdefault(node.digest, node)
+        if isinstance(known, Local) and isinstance(node, Local):
+            known.follow |= node.follow
+    return found
 
 
 def _inputs(node: Node) -> tuple[str, ...]:

@@ -46,6 +46,7 @@ from corten.spec.dockerfile.scope import PATH, Scope
 from corten.spec.dockerfile.stages import Stage as Planned
 from corten.spec.image_config import History
 from corten.spec.json import Json
+from corten.spec.platform import Platform, foreign
 
 _WORK = (d.Run, d.Copy, d.Add, d.Workdir)
 _TEXT = 64  # bytes that a text takes beside its characters
@@ -55,7 +56,7 @@ _NONE = Base("", "", "", None)
 class Stage:
     """`planned` is its text; `shown` its name in vertices' names, "" for the only one without a name. `node`, `config`,
     `entries` are the state so far; `lines` are its own. `size` is what the texts of all
-    these take, in bytes of memory, about."""
+    these take, in bytes of memory, about. `platform` is that of its programs; of `several` it is in vertices' names."""
 
     def __init__(
         self,
@@ -67,6 +68,8 @@ class Stage:
         shown: str,
         escape: str,
         below: Stage | None = None,
+        platform: Platform | None = None,
+        several: bool = False,
     ) -> None:
         self.number = planned.index
         self.node = node
@@ -80,6 +83,8 @@ class Stage:
         self._request = request
         self._shown = shown
         self._escape = escape
+        self._platform = platform
+        self._several = several
         self._commanded = request.classic and below is not None and bool(config.get("Cmd"))
         self._count = self._total = 0
         self._env_set = False
@@ -94,7 +99,10 @@ class Stage:
         config = dict(self.config)
         triggers = config.pop("OnBuild", None) or []
         own = scope(config) if self._request.classic else self._scope.of_stage()
-        return Stage(planned, self._request, self.node, config, own, shown, self._escape, self), triggers
+        above = Stage(
+            planned, self._request, self.node, config, own, shown, self._escape, self, self._platform, self._several
+        )
+        return above, triggers
 
     def take_triggers(self) -> list[str]:
         """Those of the image that it begins with; they are not kept."""
@@ -111,7 +119,8 @@ class Stage:
     def label(self, text: str, triggered: bool = False) -> str:
         """ "[build 2/3] RUN make" """
         self._count += 1
-        return c.step_name(self._shown, self._count, self._total, text, triggered)
+        platform = str(self._platform or "") if self._several else ""
+        return c.step_name(self._shown, self._count, self._total, text, triggered, platform)
 
     # ------------------------------------------------------------------------------------------------- instructions
 
@@ -260,7 +269,8 @@ class Stage:
     ) -> None:
         name = self.label(self._row(found))
         span = found.written.span
-        id = digest("vertex", self.number, self._count, len(self.entries), name)
+        inputs = [node.digest if node is not None else "" for node in (self.node, *origins)]
+        id = digest("vertex", self.number, self._count, len(self.entries), name, keys.planned(work), inputs)
         self.node = Step(id, name, self.node, work, origins, (span.line, span.end), unkeyed, self._fresh)
 
     def _settings(self, text: str, said: str, lines: tuple[int, int] = (0, 0)) -> Step:
@@ -302,6 +312,7 @@ class Stage:
             hosts=self._request.extra_hosts,
             hostname=self._request.arguments.get("BUILDKIT_SANDBOX_HOSTNAME", "buildkitsandbox"),
             limits=self._request.limits,
+            platform=str(self._platform) if foreign(self._platform) else "",
         )
         self.size += _size(work.env)
         self._add(found, work, origins, tuple(unkeyed))
@@ -357,7 +368,7 @@ class Stage:
     def _remote(self, found: d.Add, at: int, origin: Node | None) -> Node | None:
         """What a source of an ADD is fetched by, or `origin`. Raises DockerfileError."""
         url, span = found.sources[at], found.written.span
-        id = digest("remote", self.number, len(self.entries), at, url)
+        id = digest("remote", self.number, len(self.entries), at, url, found.target, found.checksum)
         try:
             if not self._request.classic and (git := git_url.parse(url)) is not None:
                 git, keep = remote.repository(git, found.checksum, found.keep_git_dir)

@@ -26,7 +26,7 @@ from corten.buildkit.metadata import Metadata
 from corten.buildkit.outputs import SessionSink
 from corten.buildkit.references import References
 from corten.buildkit.requests import BuildAsked, asked
-from corten.buildkit.results import Results, definition, is_ours, named_by
+from corten.buildkit.results import Results, definition, is_ours, named_by, several
 from corten.buildkit.sessions import Sessions
 from corten.errors import CortenError, Invalid, NotFound, Unsupported
 from corten.http2.grpc import Call, Function
@@ -175,6 +175,8 @@ class Bridge:
         job.results[id] = built
         self._results.add(id, built.id)
         self._references.add(id, self._builds.tree(built.id))
+        if built.platforms:
+            return several(id, built.platforms)
         metadata = {"containerimage.config": built.config}
         return m.Result(m.Ref(id, definition(id)), metadata=metadata)
 

@@ -25,6 +25,7 @@ from corten.spec.json import Json
 from corten.spec.protobuf import control as m
 from corten.spec.protobuf.gateway import Result
 from corten.spec.protobuf.session import BytesMessage
+from corten.tasks.emulation import emulated
 from corten.units.durations import SECOND
 
 _PREFIX = "/moby.buildkit.v1.Control/"
@@ -143,11 +144,8 @@ class Control:
 
     async def list_workers(self, call: Call) -> bytes:
         await call.request()
-        return m.ListWorkersResponse([self.worker()]).encode()
-
-    def worker(self) -> m.WorkerRecord:
-        host = platforms.host()
-        return m.WorkerRecord(_WORKER, _LABELS, [m.Platform(host.architecture, host.os, host.variant)])
+        runs = await asyncio.to_thread(platforms_here)
+        return m.ListWorkersResponse([m.WorkerRecord(_WORKER, _LABELS, runs)]).encode()
 
     async def info(self, call: Call) -> bytes:
         await call.request()
@@ -179,6 +177,12 @@ async def _received(channel: Channel, data: bytes) -> None:
     for at in range(0, len(data), _PIECE):
         channel.received(data[at : at + _PIECE])
         await asyncio.sleep(0)
+
+
+def platforms_here() -> list[m.Platform]:
+    """What steps can be run for: this machine's own platform first, then what is emulated."""
+    every = [platforms.host(), *emulated()]
+    return [m.Platform(each.architecture, each.os, each.variant) for each in every]
 
 
 class _Within:

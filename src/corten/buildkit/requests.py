@@ -46,8 +46,6 @@ def asked(
     Raises Invalid, Unsupported.
     """
     check_capabilities(attributes.get("frontend.caps", ""))
-    if attributes.get("multi-platform") == "true" or "," in attributes.get("platform", ""):
-        raise Unsupported("builds for several platforms are not supported yet")
     for key in ("contextsubdir", "source"):
         if attributes.get(key):
             raise Unsupported(f"the attribute {key} is not supported yet")
@@ -66,6 +64,7 @@ def asked(
         labels=_below(attributes, "label:"),
         outputs=outputs_of(solve),
         platform=attributes.get("platform", ""),
+        index=attributes.get("multi-platform") == "true",
         pull=attributes.get("image-resolve-mode") == "pull",
         no_cache=no_cache == "",
         no_cache_stages=tuple(name for name in (no_cache or "").split(",") if name),

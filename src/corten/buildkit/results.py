@@ -4,10 +4,14 @@ another build. To a client it is opaque: a source with a name of ours, and what 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+
+import msgspec
 
 from corten.errors import Invalid, NotFound
+from corten.spec.platform import described, parse
 from corten.spec.protobuf.control import Definition
-from corten.spec.protobuf.gateway import Input, Op, OpMetadata, SourceOp
+from corten.spec.protobuf.gateway import Input, Op, OpMetadata, Ref, RefMap, Result, SourceOp
 
 _OURS = "docker-image://corten.invalid/result:"
 _CAPABILITY = "source.image"
@@ -25,6 +29,15 @@ def is_ours(found: Definition) -> bool:
     operations = found.operations
     source = Op.decode(operations[0]).source if len(operations) == 2 else None
     return source is not None and source.identifier.startswith(_OURS)
+
+
+def several(id: str, configs: Mapping[str, bytes]) -> Result:
+    """The result `id`, of an index, as clients take it: a reference for each platform, all of the one result, as the
+    platform is chosen where it is used."""
+    entries = [{"ID": name, "Platform": described(parse(name))} for name in configs]
+    metadata = {"refs.platforms": msgspec.json.encode({"Platforms": entries})}
+    metadata |= {f"containerimage.config/{name}": config for name, config in configs.items()}
+    return Result(several=RefMap({name: Ref(id, definition(id)) for name in configs}), metadata=metadata)
 
 
 def named_by(found: Definition) -> str:

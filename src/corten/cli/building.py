@@ -145,7 +145,9 @@ def query(session: Session, flags: Flags) -> list[tuple[str, str]]:
     pairs += [("attest", quickjson.dumps(attested))] if attested else []
     stages = flags.many("no-cache-filter")
     pairs += [("nocachefilter", quickjson.dumps(stages))] if stages else []
-    for name, key in (("target", "target"), ("platform", "platform"), ("network", "networkmode")):
+    platforms = flags.many("platform")
+    pairs += [("platform", ",".join(platforms))] if platforms else []
+    for name, key in (("target", "target"), ("network", "networkmode")):
         pairs += [(key, flags.text(name))] if flags.text(name) else []
     for name, key in (("memory", "memory"), ("shm-size", "shmsize")):
         pairs += [(key, str(flags.number(name)))] if flags.number(name) else []

@@ -20,10 +20,12 @@ def _at(name: str, what: str = "") -> str:
     return f"/images/{named('image', name, b'/:@')}{what}"
 
 
-def listing(client: Client, everything: bool = False, wanted: dict[str, list[str]] | None = None) -> list[Json]:
-    answer: list[Json] = client.call(
-        "GET", "/images/json", {"all": truth(everything), "filters": filters(wanted or {})}
-    )
+def listing(
+    client: Client, everything: bool = False, wanted: dict[str, list[str]] | None = None, manifests: bool = False
+) -> list[Json]:
+    """`manifests`: with what there is of each image's index (API 1.47)."""
+    query = {"all": truth(everything), "filters": filters(wanted or {}), "manifests": truth(manifests)}
+    answer: list[Json] = client.call("GET", "/images/json", query)
     return answer
 
 

@@ -105,6 +105,38 @@ def manifests(blobs: Blobs, digest: str, depth: int = NESTED) -> Iterator[tuple[
             yield from manifests(blobs, entry.digest, depth - 1)
 
 
+def present(blobs: Blobs, digest: str, depth: int = NESTED) -> Iterator[tuple[Descriptor, Manifest]]:
+    """`manifests` of which some may be missing. Raises NotFound or Corrupt when the index is not in the store."""
+    document = oci_image.parse_manifest(blobs.read(digest, oci_image.MAX_MANIFEST))
+    if not isinstance(document, Index):
+        return
+    for entry in document.manifests:
+        if not blobs.has(entry.digest):
+            continue
+        inner = oci_image.parse_manifest(blobs.read(entry.digest, oci_image.MAX_MANIFEST))
+        if isinstance(inner, Manifest):
+            yield entry, inner
+        elif depth:
+            yield from present(blobs, entry.digest, depth - 1)
+
+
+def parts(blobs: Blobs, digest: str, depth: int = NESTED) -> list[str]:
+    """Digests of an index and of everything that it leads to and is in the store, each once, its own first."""
+    found, waiting = dict.fromkeys([digest]), [(digest, depth)]
+    while waiting:
+        name, left = waiting.pop(0)
+        document = oci_image.parse_manifest(blobs.read(name, oci_image.MAX_MANIFEST))
+        if isinstance(document, Manifest):
+            found |= {each.digest: None for each in (document.config, *document.layers) if blobs.has(each.digest)}
+        elif left >= 0:
+            here = [entry.digest for entry in document.manifests if blobs.has(entry.digest)]
+            waiting += [(each, left - 1) for each in here if each not in found]
+            found |= dict.fromkeys(here)
+        if len(found) > _MOST * oci_image.MAX_LAYERS:
+            raise Invalid(f"index {digest} leads to too many blobs")
+    return list(found)
+
+
 def complete(blobs: Blobs, digest: str) -> bool:
     """Whether everything that an index leads to is in the store."""
     try:

@@ -10,6 +10,8 @@ from functools import cached_property
 
 from corten.aio.threads import to_disk_thread
 from corten.errors import Conflict, Invalid, NotFound
+from corten.images import manifests as image_manifests
+from corten.images import variants
 from corten.images import view as image_view
 from corten.images.builtin import MADE_OF, Builtin
 from corten.images.collect import NOTHING_KEPT, RESUMABLE, Kept
@@ -38,6 +40,7 @@ from corten.spec.docker.filters import Filters
 from corten.spec.image_config import ImageConfig
 from corten.spec.json import Json
 from corten.spec.oci_image import Descriptor
+from corten.spec.platform import Platform
 from corten.spec.reference import Reference, parse
 from corten.store.blobs import Blobs
 from corten.store.database import Database
@@ -170,8 +173,25 @@ class Images:
             record.manifest,
         )
 
-    async def provide(self, ref: str) -> Image:
-        """`resolve` for a container to be made: an image that is built in is made when it is not here."""
+    async def provide(self, ref: str, platform: Platform | None = None) -> Image:
+        """`resolve` for a container to be made: an image that is built in is made when it is not here, and one of
+        another platform is taken from the index that it came in. Raises NotFound when it is for none that fits."""
+        found = await self._provide(ref)
+        actual = found.config.platform
+        if platform is None or actual is None or platforms.fits(actual, platform):
+            return found
+        return self.resolve(await self._variant(self._find(found.id)[0], ref, platform))
+
+    async def _variant(self, record: ImageRecord, ref: str, platform: Platform) -> str:
+        id = await variants.image(self.store, record, platform)
+        if id is None:
+            raise NotFound(
+                f"image with reference {ref} was found but its platform ({record.config.platform}) does not match the "
+                f"specified platform ({platform})"
+            )
+        return id
+
+    async def _provide(self, ref: str) -> Image:
         try:
             return self.resolve(ref)
         except NotFound:
@@ -219,23 +239,37 @@ class Images:
         return name, self._records.by_tag(name)
 
     def list(
-        self, filters: Mapping[str, Iterable[str]] | None = None, all: bool = False, shared_size: bool = False
+        self,
+        filters: Mapping[str, Iterable[str]] | None = None,
+        all: bool = False,
+        shared_size: bool = False,
+        manifests: bool = False,
     ) -> Rows:
-        """Docker's rows, newest first. `all` changes nothing: there are no intermediate images here."""
+        """Docker's rows, newest first. `all` changes nothing: there are no intermediate images here. `manifests`: with
+        what there is of each image's index."""
         names = self._records.names()
         rows = [(record, *names.get(record.id, ([], []))) for record in self._records.all()]
         asked = Filters(filters)
         marks = {*asked.get("before", ()), *asked.get("since", ())}
         created = {mark: image_view.nanoseconds(self._find(mark)[0].created) for mark in marks}
         shared = self._shared([record for record, _, _ in rows]) if shared_size else {}
-        kept = image_view.select(rows, asked, created)
+        ours = variants.hidden((record for record, _, _ in rows), names)
+        kept = image_view.select([row for row in rows if row[0].id not in ours], asked, created)
         here = {record.id for record, _, _ in rows}
-        return [
+        found = [
             image_view.summary(
                 record, tags, d, shared.get(record.id, -1), record.parent if record.parent in here else ""
             )
             for record, tags, d in kept
         ]
+        if manifests:
+            for row, (record, _, _) in zip(found, kept):
+                row["Manifests"] = self.manifests(record)
+        return found
+
+    def manifests(self, record: ImageRecord) -> Rows:
+        """Docker's ManifestSummary, of each image of its index, or of the one that it is."""
+        return image_manifests.summaries(self.store, record, self._users)
 
     def _shared(self, records: Sequence[ImageRecord]) -> dict[str, int]:
         count: dict[str, int] = {}
@@ -245,15 +279,20 @@ class Images:
         tree_store = self.store.trees.tree_store
         return {record.id: sum(tree_store.size(name) for name in record.chain if count[name] > 1) for record in records}
 
-    def inspect(self, ref: str) -> Json:
+    def inspect(self, ref: str, variant: str = "", manifests: bool = False) -> Json:
+        """Docker's answer. `variant` is the id of the image that it is of, where that belongs to the one named `ref`;
+        `manifests`: with what there is of its index, which reads blobs. Raises NotFound."""
         try:
             record, _ = self._find(ref)
         except Invalid:  # `docker inspect NAME` asks here whether it is an image's before it asks for a network, say
             raise NotFound(f"No such image: {ref}") from None
-        driver = {"Name": self._driver, "Data": self._places(record)}
         names = (self._records.tags(record.id), self._records.digests(record.id))
+        every = self.manifests(record) if manifests else None
+        record = self._find(variant)[0] if variant else record
+        driver = {"Name": self._driver, "Data": self._places(record)}
         parent = record.parent if record.parent and self._records.get(record.parent) is not None else ""
-        return image_view.details(record, *names, driver, parent)
+        shown = image_view.details(record, *names, driver, parent)
+        return {**shown, "Manifests": every} if every is not None else shown
 
     def lineage(self, id: str) -> Sequence[str]:
         """The image, the one that it was committed on, and so on, as far as they are here."""

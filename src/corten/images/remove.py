@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from corten.aio.threads import to_disk_thread
 from corten.errors import Conflict
+from corten.images import variants
 from corten.images.store import ImageStore
 from corten.images.view import familiar
 from corten.spec.digest import short
@@ -63,11 +64,21 @@ class Remover:
                 raise obstacle.error(record.id)
         for other in self._names(record):
             self._untag(record, other, done)
+        belonging = self._belonging(record)
         with self._store.collector.removing(record):
             self._store.records.delete(record.id)  # at once, so that it cannot come into use; the bytes go in a thread
             trees = await to_disk_thread(self._store.collector.remove_unused, record)
         self._on_event("delete", record.id, {"name": record.id})
-        return [*done, {"Deleted": record.id}, *({"Deleted": tree} for tree in trees)]
+        done += [{"Deleted": record.id}, *({"Deleted": tree} for tree in trees)]
+        for variant in belonging:
+            if not self._users(variant.id):
+                done += await self.remove(variant, None, False)
+        return done
+
+    def _belonging(self, record: ImageRecord) -> list[ImageRecord]:
+        """The images of other platforms that are there for its sake."""
+        records = self._store.records
+        return variants.belonging(records.all(), record, records.names()) if record.others else []
 
     def _names(self, record: ImageRecord) -> list[str]:
         return [*self._store.records.tags(record.id), *self._store.records.digests(record.id)]

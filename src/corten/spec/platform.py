@@ -115,6 +115,12 @@ def named(os: str, architecture: str, variant: str) -> Platform | None:
     return normal(os, architecture, variant) if architecture else None
 
 
+def described(platform: Platform) -> dict[str, str]:
+    """As indexes and clients have it."""
+    found = {"architecture": platform.architecture, "os": platform.os}
+    return {**found, "variant": platform.variant} if platform.variant else found
+
+
 def fits(offer: Platform, wanted: Platform) -> bool:
     """Can a machine that asked for `wanted` run `offer`? An arm machine also runs older variants."""
     if (offer.os, offer.architecture) != (wanted.os, wanted.architecture):

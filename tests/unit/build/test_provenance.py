@@ -38,8 +38,8 @@ async def said(dockerfile: str = _TEXT, given: dict[str, str] | None = None, ask
     blob = Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", "sha256:" + "1" * 64, 5)
     state = State().over(Layer("diff", "tree", "content", 1, blob), 1, "", "x")
     states: dict[Node, State] = {node: state for node in planned.plan.nodes if isinstance(node, (Step, Base))}
-    digests: dict[Node, str] = {node: "sha256:" + "2" * 64 for node in planned.plan.nodes if isinstance(node, Remote)}
-    digests |= {node: "sha1:" + "4" * 40 for node in planned.plan.nodes if isinstance(node, Repository)}
+    digests = {node.digest: "sha256:" + "2" * 64 for node in planned.plan.nodes if isinstance(node, Remote)}
+    digests |= {node.digest: "sha1:" + "4" * 40 for node in planned.plan.nodes if isinstance(node, Repository)}
     asked = BuildRequest(id="job", attributes=given or {}, **request)
     course = Course(
         asked, planned.plan, states, digests, "Dockerfile", dockerfile.encode(), 1_700_000_000.5, 1_700_000_002

@@ -26,13 +26,13 @@ _UPLOAD = "http://buildkit-session/"  # the client's standard input
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How a build went. `digests` are those of what was fetched: `sha256:...` of a file, `sha1:...` of a commit; times
-    are seconds since the epoch; `name` and `text` are the Dockerfile's."""
+    """How a build went, of one platform. `digests` are those of what was fetched, by its node's digest: `sha256:...` of
+    a file, `sha1:...` of a commit; times are seconds since the epoch; `name` and `text` are the Dockerfile's."""
 
     request: BuildRequest
     plan: Plan
     states: Mapping[Node, State]
-    digests: Mapping[Node, str]
+    digests: Mapping[str, str]
     name: str
     text: bytes
     started: float
@@ -124,9 +124,9 @@ def _dependencies(course: Course) -> list[slsa.Dependency]:
         if isinstance(node, Base) and node.image is not None:
             one = _image(node.ref, node.image)
         elif isinstance(node, Remote):
-            one = slsa.Dependency(redacted(node.url), _digest(course.digests[node]))
+            one = slsa.Dependency(redacted(node.url), _digest(course.digests[node.digest]))
         elif isinstance(node, Repository):
-            one = slsa.Dependency(node.url.shown, _digest(course.digests[node]))
+            one = slsa.Dependency(node.url.shown, _digest(course.digests[node.digest]))
         else:
             continue
         found[one.uri] = one

@@ -19,6 +19,7 @@ from corten.spec.docker import times
 from corten.spec.image_config import ImageConfig, RootFS
 from corten.spec.json import Json
 from corten.spec.oci_image import Descriptor
+from corten.spec.platform import described
 from corten.units.durations import SECOND
 
 
@@ -80,9 +81,11 @@ def entry(written: Written, annotations: Sequence[Annotation]) -> Json:
     """An image as an index names it."""
     platform = written.made.platform
     named = annotated(annotations, "manifest-descriptor", str(platform))
-    described = {"architecture": platform.architecture, "os": platform.os}
-    described |= {"variant": platform.variant} if platform.variant else {}
-    return {**written.manifest.to_json(), "platform": described, **({"annotations": dict(named)} if named else {})}
+    return {
+        **written.manifest.to_json(),
+        "platform": described(platform),
+        **({"annotations": dict(named)} if named else {}),
+    }
 
 
 def _with_cache(document: ImageConfig, cache: str) -> bytes:

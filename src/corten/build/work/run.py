@@ -31,9 +31,11 @@ from corten.network.resolver import Sockets
 from corten.plan import bundle
 from corten.plan.namespaces import remapped
 from corten.plan.security import capabilities
+from corten.spec import platform as platforms
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
 from corten.tasks.contract import Bundle, LogFile, Namespace, Stream, Task
+from corten.tasks.emulation import Emulation, emulation
 
 HOST = Namespace(Path("/proc/1/ns/net"), -1, -1)  # nothing is ever done in it
 _FILES = ("hostname", "hosts", "resolv.conf")
@@ -56,12 +58,15 @@ class Run:
         self._disk = rooms.root / "steps" / self.id
         self._facts = rooms.facts()
         self._host = specification.host_config(step, self._facts)
+        self._emulation: Emulation | None = None  # for programs of another machine
         if remapped(self._host, self._facts):
             raise Unsupported("builds are not supported by a daemon that runs containers in a user namespace")
 
     async def run(self, write: Callable[[int, bytes], None]) -> None:
         """Until its process has ended; its tree is then an active one. StepFailed: with another status than 0."""
         async with AsyncExitStack() as stack:
+            if self._step.platform:
+                self._emulation = await asyncio.to_thread(emulation, platforms.parse(self._step.platform))
             rootfs = self._rooms.trees.prepare(self.key, top_of(self._parent))
             await self._prepare(stack)
             output = Output(write)
@@ -75,6 +80,8 @@ class Run:
                     raise
                 write(2, f"{error}\n".encode())
                 status = error.exit_code
+                if status == 126 and self._emulation is not None and self._emulation.missing:
+                    write(2, f"{self._emulation.missing}\n".encode())
             finally:
                 output.close()
         if status:
@@ -103,6 +110,7 @@ class Run:
             (self._bundle / "config.json").write_bytes(msgspec.json.encode(spec))
             made = Bundle(
                 id=self.id,
+                emulators=self._emulation.lines if self._emulation is not None else (),
                 path=self._bundle,
                 rootfs=rootfs,
                 log=LogFile(None),

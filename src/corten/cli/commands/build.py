@@ -64,7 +64,7 @@ COMMAND = Command(
         flag("network", STRING, "Network of RUN", default="default"),
         flag("no-cache", BOOL, "Do not use what was made before"),
         flag("no-cache-filter", LIST, "Do not use what was made before of these stages"),
-        flag("platform", STRING, "Platform of the image (os/arch/variant)"),
+        flag("platform", LIST, "Platforms of the image (os/arch/variant, several with commas)"),
         flag("progress", STRING, "How progress is shown: auto, plain, tty, rawjson or quiet", default="auto"),
         flag("provenance", STRING, "How the image was made, beside it: true, false, or mode=min or max"),
         flag("pull", BOOL, "Ask the registry for newer base images"),

@@ -20,7 +20,7 @@ def run(session: Session, flags: Flags) -> int:
     if flags.words:
         wanted.setdefault("reference", []).append(flags.words[0])
     template = flags.text("format") if flags.on("quiet") else session.format(flags.text("format"), "imagesFormat")
-    found = images.listing(session.client, flags.on("all"), wanted)
+    found = images.listing(session.client, flags.on("all"), wanted, flags.on("tree"))
     if flags.on("tree"):
         return _tree(found, flags)
     digests = flags.on("digests") or ".Digest" in template

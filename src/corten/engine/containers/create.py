@@ -49,8 +49,7 @@ async def create(
     `recursive_readonly`: a read-only bind is so for what is mounted below its source as well, where it does not say."""
     stores, facts = containers.stores, containers.configuration.facts
     checked_name = check_name(name) if name else ""
-    image = await stores.images.provide(config.image)
-    _check_platform(config.image, image, platform)
+    image = await stores.images.provide(config.image, platforms.parse(platform) if platform else None)
     config = merge_config(image.defaults, config)
     warnings = check_create(config, host_config, networking, facts)
     warnings += await emulated.warnings(image.config.platform, asked=bool(platform))
@@ -75,17 +74,6 @@ async def create(
     stores.images.used(image.id)
     containers.publish(container, "create")
     return container, warnings
-
-
-def _check_platform(reference: str, image: Image, platform: str) -> None:
-    """NotFound when the image at hand is for another platform than the one asked for: the client then pulls."""
-    actual, wanted = image.config.platform, platforms.parse(platform) if platform else None
-    if wanted is None or actual is None or platforms.fits(actual, wanted):
-        return
-    raise NotFound(
-        f"image with reference {reference} was found but its platform ({actual}) does not match the specified "
-        f"platform ({platform})"
-    )
 
 
 def _record(
