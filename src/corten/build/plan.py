@@ -116,9 +116,17 @@ class Planner:
     def _checked(self) -> tuple[Finding, ...]:
         if self._request.classic:
             return ()
-        images = {ref: _checked_base(task.result()) for (ref, _), task in self._images.items() if not task.cancelled()}
+        found = {key: task.result() for key, task in self._images.items() if not task.cancelled()}
+        images = {ref: _checked_base(base) for (ref, _), base in found.items()}
+        made_for = {
+            key: base.image.config.platform
+            for key, base in found.items()
+            if base.image is not None and base.image.config.platform is not None
+        }
         patterns = Patterns(self._excludes) if self._excludes else None
-        given = checks.CheckOptions(self._request.arguments, self._automatic, images, patterns)
+        given = checks.CheckOptions(
+            self._request.arguments, self._automatic, images, made_for, self._platform, patterns
+        )
         return tuple(checks.check(self._file, self._plan, given))
 
     async def _end(self) -> None:

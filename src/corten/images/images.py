@@ -23,7 +23,7 @@ from corten.images.pull import EVERY, Puller
 from corten.images.push import Pusher
 from corten.images.remote import Remote
 from corten.images.remove import Remover, Users
-from corten.images.save import Base, save
+from corten.images.save import Base, Saved, save
 from corten.images.source import Source
 from corten.images.store import ImageStore
 from corten.images.unpack import Workers
@@ -391,7 +391,8 @@ class Images:
     def save(
         self, refs: Sequence[str], platform: str | None = None, since: str = "", present: Iterable[str] = ()
     ) -> AsyncIterator[bytes]:
-        """A tar that `load` takes. A repository without a tag stands for all its tags. Raises NotFound at once.
+        """A tar that `load` takes. A repository without a tag stands for all its tags. An image with an index is saved
+        with all that is here of it, or for `platform` alone. Raises NotFound at once.
 
         Layers that the image `since` has, or that are among the chain ids `present`, are left out: the receiver's
         `load` has them.
@@ -403,15 +404,28 @@ class Images:
         chosen: dict[str, tuple[ImageRecord, dict[str, None]]] = {}
         for ref in refs:
             for record, tag in self._named(ref):
-                actual = record.config.platform
-                if wanted is not None and actual is not None and not platforms.fits(actual, wanted):
-                    raise NotFound(f"image {_shown(ref)} is here for {actual}, not for {wanted}")
+                record = self._of_platform(record, ref, wanted)
                 chosen.setdefault(record.id, (record, {}))[1].update({tag: None} if tag else {})
         if not chosen:
             raise Invalid("no image was named")
         for record, _ in chosen.values():
             self.publish("save", record.id, {"name": record.id})
-        return save(self.store.blobs, self.store.leases, [(record, [*tags]) for record, tags in chosen.values()], base)
+        alone = wanted is not None or bool(base.chains)
+        images = [
+            Saved(record, [*tags], "" if alone or not record.others else record.others[0])
+            for record, tags in chosen.values()
+        ]
+        return save(self.store.blobs, self.store.leases, images, base)
+
+    def _of_platform(self, record: ImageRecord, ref: str, wanted: Platform | None) -> ImageRecord:
+        """The image itself, or what its index has for that platform. Raises NotFound. Reads blobs."""
+        actual = record.config.platform
+        if wanted is None or actual is None or platforms.fits(actual, wanted):
+            return record
+        found = variants.kept(self.store.blobs, record, wanted)
+        if found is None:
+            raise NotFound(f"image {_shown(ref)} is here for {actual}, not for {wanted}")
+        return found
 
     def present(self, chains: Iterable[str]) -> Sequence[str]:
         """Those of these chain ids whose layer `load` can take from an image that is here."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from corten.aio.threads import to_disk_thread
 from corten.errors import CortenError, Exhausted, Invalid
+from corten.images import content
 from corten.images import keep as image_keep
 from corten.images.archive import Archive
 from corten.images.chain import STREAMED_FROM
@@ -48,11 +49,13 @@ _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 @dataclass(frozen=True, slots=True)
 class _Loading:
-    """An image of an archive. `parent` is the id of another one in it, "" for none."""
+    """An image of an archive. `parent` is the id of another one in it, "" for none; `others` what is kept with it of
+    its index (`ImageRecord.others`)."""
 
     plan: image_keep.Plan
     names: list[Reference]
     parent: str = ""
+    others: Sequence[str] = ()
 
 
 class Loader:
@@ -108,7 +111,7 @@ class Loader:
 
         await self._store.chains.build(plan.layers, fetch, extracting, streaming)
         tags = [str(name) for name in names]
-        await image_keep.keep(self._store, plan, tags, [], parent=loading.parent)
+        await image_keep.keep(self._store, plan, tags, [], loading.others, loading.parent)
         for name in names:
             emit({"stream": f"Loaded image: {name.familiar}\n"})
         if not names:
@@ -116,7 +119,7 @@ class Loader:
         self._loaded(plan.id, [name.familiar for name in names])
 
     def _plans(self, archive: Archive, lease: Lease) -> list[_Loading]:
-        if "manifest.json" in archive.documents:
+        if "manifest.json" in archive.documents and not _has_index(archive.documents.get("index.json")):
             return self._docker(archive, lease)
         if "index.json" in archive.documents:
             return self._layout(archive, lease)
@@ -186,17 +189,27 @@ class Loader:
         digest = entry.digest
         document = oci_image.parse_manifest(self._small(digest, oci_image.MAX_MANIFEST), entry.media_type)
         if isinstance(document, Index):
-            here = platforms.host()
-            chosen = platforms.choose([each.platform for each in document.manifests], here)
-            if chosen is None:
-                raise Invalid(f"archive has no image for {here}")
-            digest = document.manifests[chosen].digest
-            document = oci_image.parse_manifest(self._small(digest, oci_image.MAX_MANIFEST))
-            if isinstance(document, Index):
-                raise Invalid("archive has an index in an index in an index")
+            return self._of_index(document, digest, annotations, delta)
         config = self._small(document.config.digest, oci_image.MAX_CONFIG)
         document, digest = delta.complete(document, digest, config)
         return _Loading(image_keep.plan(document, digest, config), _annotated(annotations))
+
+    def _of_index(self, index: Index, digest: str, annotations: Mapping[str, str], delta: Delta) -> _Loading:
+        """This machine's image, else the first that is there; the rest of the index is kept with it."""
+        here = [each for each in index.manifests if self._store.blobs.has(each.digest)]
+        images = [each for each in here if each.platform is None or each.platform.os != "unknown"]
+        if not images:
+            raise Invalid(f"archive has no image of the index {digest}")
+        chosen = images[platforms.choose([each.platform for each in images], platforms.host()) or 0]
+        document = oci_image.parse_manifest(self._small(chosen.digest, oci_image.MAX_MANIFEST))
+        if isinstance(document, Index):
+            raise Invalid("archive has an index in an index in an index")
+        config = self._small(document.config.digest, oci_image.MAX_CONFIG)
+        found, manifest = delta.complete(document, chosen.digest, config)
+        plan = image_keep.plan(found, manifest, config)
+        own = {plan.id, plan.manifest, *(layer.digest for layer in found.layers)}
+        others = [each for each in content.parts(self._store.blobs, digest) if each not in own]
+        return _Loading(plan, _annotated(annotations), others=others)
 
     def _small(self, digest: str, limit: int) -> bytes:
         if not self._store.blobs.has(digest):
@@ -204,6 +217,14 @@ class Loader:
         if self._store.blobs.size(digest) > limit:
             raise Invalid(f"{digest} in the archive is larger than {limit} bytes")
         return self._store.blobs.read(digest, limit)
+
+
+def _has_index(body: bytes | None) -> bool:
+    """Whether an archive's index.json leads to indexes: what there is for several platforms is said by these alone."""
+    if body is None:
+        return False
+    found = oci_image.parse_manifest(body)
+    return isinstance(found, Index) and any(each.media_type in oci_image.INDEXES for each in found.manifests)
 
 
 def _check_parent(loading: _Loading, parent: ImageConfig) -> None:

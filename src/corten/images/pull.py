@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from corten.aio.threads import to_disk_thread
 from corten.errors import Corrupt, CortenError, Exhausted, Invalid, NotFound, Unsupported
 from corten.images import keep as image_keep
+from corten.images import variants
 from corten.images.content import NESTED, IndexFetch
 from corten.images.progress import Emit, Meter, retrying, status, stream
 from corten.images.store import ImageStore
+from corten.images.variants import Names
 from corten.registry.client.registry import Fetched, Registry
 from corten.registry.client.repository import Repository, Waiting
 from corten.spec import oci_image
@@ -132,19 +134,30 @@ class Puller:
         if pulling.every and top.digest != fetched.digest:
             whole = IndexFetch(self._registry, self._store.blobs, repository, reference, lease, pulling.in_flight, emit)
             others = await whole.fetch(top)
-        await self._keep(image, reference, top.digest, others, emit)
+        await self._keep(image, reference, top, others, lease, emit)
 
     async def _keep(
-        self, image: image_keep.Plan, reference: Reference, top: str, others: Sequence[str], emit: Emit
+        self,
+        image: image_keep.Plan,
+        reference: Reference,
+        top: Fetched,
+        others: Sequence[str],
+        lease: Lease,
+        emit: Emit,
     ) -> None:
-        """`top` is the digest that the name stands for: the image's manifest or the index that it came in."""
-        name = str(reference)
-        new = (
-            self._store.records.by_digest(name) if reference.digest else self._store.records.by_tag(name)
-        ) != image.id
-        tags = [] if reference.digest else [name]
-        await image_keep.keep(self._store, image, tags, [f"{reference.name}@{top}"], others)
-        emit(status(f"Digest: {top}"))
+        """`top` is what the name stands for: the image's manifest or the index that it came in."""
+        name, records = str(reference), self._store.records
+        known = records.by_digest(name) if reference.digest else records.by_tag(name)
+        names = Names([] if reference.digest else [name], [f"{reference.name}@{top.digest}"])
+        before = records.get(known) if known is not None else None
+        if before is not None and variants.beside(records, before, image, names, top.digest):
+            lease.add("blob", *before.kept, top.digest)
+            await asyncio.to_thread(self._store.blobs.put, top.body, top.digest)
+            await variants.keep_beside(self._store, before, image, names, top.digest)
+        else:
+            await image_keep.keep(self._store, image, names.tags, names.digests, others)
+        new = known != image.id
+        emit(status(f"Digest: {top.digest}"))
         done = "Downloaded newer image" if new else "Image is up to date"
         emit(status(f"Status: {done} for {reference.familiar}"))
 

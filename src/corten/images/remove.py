@@ -80,6 +80,10 @@ class Remover:
         records = self._store.records
         return variants.belonging(records.all(), record, records.names()) if record.others else []
 
+    def _all_users(self, record: ImageRecord) -> list[tuple[str, bool]]:
+        """Of the image, and of what its index has for other platforms."""
+        return [user for each in (record, *self._belonging(record)) for user in self._users(each.id)]
+
     def _names(self, record: ImageRecord) -> list[str]:
         return [*self._store.records.tags(record.id), *self._store.records.digests(record.id)]
 
@@ -98,14 +102,14 @@ class Remover:
                 self._untag(record, digest, done)
 
     def _refuse_last_name(self, record: ImageRecord, name: str) -> None:
-        for container, _ in self._users(record.id):
+        for container, _ in self._all_users(record):
             raise Conflict(
                 f'conflict: unable to remove repository reference "{familiar(name)}" (must force) - '
                 f"container {container[:12]} is using its referenced image {short(record.id)}"
             )
 
     def _obstacle(self, record: ImageRecord, force: bool, several: bool) -> _Obstacle | None:
-        users = self._users(record.id)
+        users = self._all_users(record)
         for container, running in users:
             if running:
                 return _Obstacle(f"image is being used by running container {container[:12]}", True, True)

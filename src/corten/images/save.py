@@ -6,15 +6,17 @@ is loaded again has the digests it had.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from corten.errors import NotFound
-from corten.images import layout
+from corten.images import content, layout
 from corten.spec import digest as digests
 from corten.spec import oci_image
 from corten.spec.json import Json
+from corten.spec.platform import described
 from corten.spec.reference import parse
 from corten.store.blobs import Blobs
 from corten.store.images import ImageRecord
@@ -39,17 +41,25 @@ class Base:
 NOTHING = Base()
 
 
-async def save(
-    blobs: Blobs, leases: Leases, images: Sequence[tuple[ImageRecord, Sequence[str]]], base: Base = NOTHING
-) -> AsyncIterator[bytes]:
-    """The tar. `images` are records with the canonical tags that each is saved under (none: by its id alone).
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """An image with the canonical tags that it is saved under (none: by its id alone). `index` is the digest of one
+    that is saved with all that is here of it, "" for the image alone."""
 
-    With a `base` it is a delta: manifests are whole, and the layers that the base has are left out.
-    """
+    record: ImageRecord
+    tags: Sequence[str]
+    index: str = ""
+
+
+async def save(blobs: Blobs, leases: Leases, images: Sequence[Saved], base: Base = NOTHING) -> AsyncIterator[bytes]:
+    """The tar. With a `base` it is a delta: manifests are whole, and the layers that the base has are left out."""
     with leases.hold() as lease:
-        for record, _ in images:
-            lease.add("blob", *record.blobs)
-        wanted = dict.fromkeys(digest for record, _ in images for digest in base.lacking(record))
+        for each in images:
+            lease.add("blob", *each.record.kept)
+        wanted = dict.fromkeys(digest for each in images for digest in base.lacking(each.record))
+        for each in images:
+            if each.index:
+                wanted |= dict.fromkeys(await asyncio.to_thread(content.parts, blobs, each.index))
         missing = [digest for digest in wanted if not blobs.has(digest)]
         if missing:
             raise NotFound(f"blob {missing[0]} of the image is gone; pull or load the image again")
@@ -63,21 +73,21 @@ async def save(
         yield layout.END
 
 
-def _documents(blobs: Blobs, images: Sequence[tuple[ImageRecord, Sequence[str]]], base: Base) -> list[tuple[str, Any]]:
+def _documents(blobs: Blobs, images: Sequence[Saved], base: Base) -> list[tuple[str, Any]]:
     repositories: Json = {}
-    here = {record.id for record, _ in images}
-    for record, tags in images:
-        for tag in tags:
-            name = parse(tag)
+    here = {each.record.id for each in images}
+    for each in images:
+        for tag in each.tags:
+            name, record = parse(tag), each.record
             top = record.layers[-1].digest if record.layers else record.id
             repositories.setdefault(name.familiar_name, {})[name.tag] = digests.split(top)[1]
-    manifests = [entry for record, tags in images for entry in _entries(blobs, record, tags)]
+    manifests = [entry for each in images for entry in _entries(blobs, each)]
     if base.name:
         for entry in manifests:
             entry["annotations"] = {**entry.get("annotations", {}), SINCE: base.name}
     return [
         ("index.json", {"schemaVersion": 2, "mediaType": oci_image.OCI_INDEX, "manifests": manifests}),
-        ("manifest.json", [_docker(record, tags, here) for record, tags in images]),
+        ("manifest.json", [_docker(each.record, each.tags, here) for each in images]),
         ("oci-layout", {"imageLayoutVersion": "1.0.0"}),
         *([("repositories", repositories)] if repositories else []),
     ]
@@ -93,11 +103,12 @@ def _docker(record: ImageRecord, tags: Sequence[str], here: Container[str]) -> J
     }
 
 
-def _entries(blobs: Blobs, record: ImageRecord, tags: Sequence[str]) -> list[Json]:
+def _entries(blobs: Blobs, saved: Saved) -> list[Json]:
     """One entry of the index for each name."""
-    media_type = oci_image.parse_manifest(blobs.read(record.manifest, oci_image.MAX_MANIFEST)).media_type
-    entry: Json = {"mediaType": media_type, "digest": record.manifest, "size": blobs.size(record.manifest)}
-    described = record.config.platform
-    if described is not None:
-        entry["platform"] = {"architecture": described.architecture, "os": described.os}
-    return [{**entry, "annotations": layout.named(tag)} for tag in tags] or [entry]
+    digest = saved.index or saved.record.manifest
+    media_type = oci_image.parse_manifest(blobs.read(digest, oci_image.MAX_MANIFEST)).media_type
+    entry: Json = {"mediaType": media_type, "digest": digest, "size": blobs.size(digest)}
+    platform = saved.record.config.platform
+    if platform is not None and not saved.index:
+        entry["platform"] = described(platform)
+    return [{**entry, "annotations": layout.named(tag)} for tag in saved.tags] or [entry]

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from corten.errors import CortenError
 from corten.images import content, keep
 from corten.images.store import ImageStore
 from corten.spec import oci_image
 from corten.spec import platform as platforms
+from corten.spec.image_config import parse_config
 from corten.spec.oci_image import Descriptor, Manifest
 from corten.spec.platform import Platform
 from corten.store.blobs import Blobs
-from corten.store.images import ImageRecord
+from corten.store.images import ImageRecord, ImageRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +67,58 @@ def belonging(records: Sequence[ImageRecord], owner: ImageRecord, names: Mapping
     ]
 
 
+def kept(blobs: Blobs, record: ImageRecord, wanted: Platform) -> ImageRecord | None:
+    """The image of this platform in the record's index as its blobs say it, whether it is unpacked or not."""
+    found = _chosen(variants(blobs, record), wanted)
+    if found is None or not found.here(blobs):
+        return None
+    manifest = found.manifest
+    config = parse_config(blobs.read(manifest.config.digest, oci_image.MAX_CONFIG))
+    return ImageRecord(manifest.config.digest, found.entry.digest, config, manifest.layers, 0, config.created, 0)
+
+
+def _chosen(found: Sequence[Variant], wanted: Platform) -> Variant | None:
+    at = platforms.choose([each.entry.platform for each in found], wanted)
+    return None if at is None else found[at]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What an image is pulled by (canonical)."""
+
+    tags: Sequence[str]
+    digests: Sequence[str]
+
+
+def beside(records: ImageRecords, before: ImageRecord, image: keep.Plan, names: Names, index: str) -> bool:
+    """Whether an image that was pulled belongs to the same index as `before`, which its name means so far."""
+    if before.id == image.id or image.manifest == index:
+        return False
+    return set(names.digests) <= set(records.digests(before.id))
+
+
+async def keep_beside(store: ImageStore, before: ImageRecord, image: keep.Plan, names: Names, index: str) -> None:
+    """Keep both, in one index: the name goes on meaning this machine's image where one of them is. The documents and
+    layers of both are in the store."""
+    here, actual, old = platforms.host(), image.config.platform, before.config.platform
+    newer = actual is not None and platforms.fits(actual, here) and not (old is not None and platforms.fits(old, here))
+    added = (image.id, image.manifest, *(layer.blob.digest for layer in image.layers))
+    every = dict.fromkeys((index, *before.others, *(before.blobs if newer else added)))
+    if newer:
+        await keep.keep(store, image, names.tags, names.digests, [each for each in every if each not in added])
+        return
+    await keep.keep(store, image, [], [])
+    own = set(before.blobs)
+    store.records.put(replace(before, others=tuple(each for each in every if each not in own)), [], [])
+
+
 async def image(store: ImageStore, record: ImageRecord, wanted: Platform) -> str | None:
     """The id of the image of this platform in the record's index, unpacked now where it is not. None when there is none
     or its content is not here. Raises what an unpacking does."""
-    found = await asyncio.to_thread(variants, store.blobs, record)
-    chosen = platforms.choose([each.entry.platform for each in found], wanted)
-    if chosen is None or not found[chosen].here(store.blobs):
+    chosen = _chosen(await asyncio.to_thread(variants, store.blobs, record), wanted)
+    if chosen is None or not chosen.here(store.blobs):
         return None
-    return await _unpacked(store, found[chosen])
+    return await _unpacked(store, chosen)
 
 
 async def _unpacked(store: ImageStore, variant: Variant) -> str:

@@ -63,12 +63,15 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """`images` by the name in FROM (expanded). `ignore` are the patterns of .dockerignore. `every_stage`: also those
+    """`images` by the name in FROM (expanded), `made_for` what they are made for by name and --platform; `target` is
+    what is built for, None unknown. `ignore` are the patterns of .dockerignore. `every_stage`: also those
     that the target does not need."""
 
     arguments: Mapping[str, str] = field(default_factory=dict)
     automatic: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, Base] = field(default_factory=dict)
+    made_for: Mapping[tuple[str, str], platforms.Platform] = field(default_factory=dict)
+    target: platforms.Platform | None = None
     ignore: Patterns | None = None
     checks: Checks | None = None  # else those of the file's `# check=`
     every_stage: bool = True
@@ -213,6 +216,7 @@ def _froms(file: Dockerfile, plan: Plan, given: CheckOptions, checks: Checks) ->
         findings = [*_undeclared(base, words, declared)]
         if base.platform:
             findings += _platform(base, words[1], plan.globals)
+        findings += _made_for(stage.base, given)
         yield from _filtered(checks, base, findings)
 
 
@@ -238,6 +242,20 @@ def _platform(base: From, word: Word, globals_: Mapping[str, str]) -> Iterator[F
     if platform.os not in base.name and platform.architecture not in base.name:
         message = f"FROM --platform flag should not use constant value {quoted(word.text)}"
         yield Finding("FromPlatformFlagConstDisallowed", message, span)
+
+
+def _made_for(base: From, given: CheckOptions) -> Iterator[Finding]:
+    """`base` is expanded."""
+    actual = given.made_for.get((base.image, base.platform))
+    expected = platforms.parse(base.platform) if base.platform else given.target
+    if actual is None or expected is None:
+        return
+    if (actual.os, actual.architecture) != (expected.os, expected.architecture):
+        message = (
+            f"Base image {base.image} was pulled with platform {quoted(str(actual))}, expected "
+            f"{quoted(str(expected))} for current build"
+        )
+        yield Finding("InvalidBaseImagePlatform", message, base.written.span)
 
 
 # ----------------------------------------------------------------------------------------------------- stage by stage
