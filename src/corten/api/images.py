@@ -10,7 +10,7 @@ from corten.api.call import Call, decode_object, json_answer, read_body, upload
 from corten.api.routes import Route
 from corten.api.shapes import image_for, image_row_for
 from corten.api.streams import begin, pieces, progress, progress_to_the_end
-from corten.api.versions import MANIFESTS, PLATFORM_AT_INSPECT
+from corten.api.versions import MANIFESTS, PLATFORM_AT_HISTORY, PLATFORM_AT_INSPECT, Version
 from corten.errors import Invalid
 from corten.images import prune as image_prune
 from corten.spec.docker.auth import AuthConfig
@@ -32,16 +32,22 @@ async def inspect(call: Call) -> web.StreamResponse:
     manifests, asked = call.flag("manifests"), platform(call)
     if manifests and asked:
         raise Invalid("conflicting options: manifests and platform options cannot both be set")
-    images, name, variant = call.engine.images, call.path["name"], ""
-    if asked and call.version >= PLATFORM_AT_INSPECT:
-        variant = (await images.provide(name, parse_platform(asked))).id
+    images, name = call.engine.images, call.path["name"]
+    variant = await _variant(call, name, PLATFORM_AT_INSPECT)
     if manifests and call.version >= MANIFESTS:
         return json_answer(image_for(call.version, await asyncio.to_thread(images.inspect, name, variant, True)))
     return json_answer(image_for(call.version, images.inspect(name, variant)))
 
 
 async def history(call: Call) -> web.StreamResponse:
-    return json_answer(call.engine.images.history(call.path["name"]))
+    name = call.path["name"]
+    return json_answer(call.engine.images.history(name, await _variant(call, name, PLATFORM_AT_HISTORY)))
+
+
+async def _variant(call: Call, name: str, since: Version) -> str:
+    """The id of the image for the query's `platform`, "" without one. Raises NotFound."""
+    asked = platform(call) if call.version >= since else None
+    return (await call.engine.images.provide(name, parse_platform(asked))).id if asked else ""
 
 
 async def create(call: Call) -> web.StreamResponse:
@@ -102,8 +108,9 @@ async def tag(call: Call) -> web.StreamResponse:
 
 
 async def remove(call: Call) -> web.StreamResponse:
-    removed = await call.engine.images.remove(call.path["name"], call.flag("force"), call.flag("noprune"))
-    return json_answer(removed)
+    wanted = [parse_platform(_text_of(value)) for value in call.query.getall("platforms", [])]
+    name, images = call.path["name"], call.engine.images
+    return json_answer(await images.remove(name, call.flag("force"), call.flag("noprune"), wanted))
 
 
 async def save(call: Call) -> web.StreamResponse:
@@ -116,9 +123,12 @@ async def save(call: Call) -> web.StreamResponse:
 
 def platform(call: Call) -> str | None:
     """`platform` as the JSON object that API 1.48 sends, or as text; as text, None when it is not given."""
-    value = call.text("platform")
+    return _text_of(call.text("platform")) or None
+
+
+def _text_of(value: str) -> str:
     if not value.startswith("{"):
-        return value or None
+        return value
     found = decode_object(value.encode())
     parts = [found.get("os") or "linux", found.get("architecture") or "", found.get("variant") or ""]
     return "/".join(str(part) for part in parts if part)

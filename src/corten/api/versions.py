@@ -33,6 +33,7 @@ STREAM_TYPES = Version(1, 42)  # attach, exec and logs distinguish framed output
 STOP_SIGNAL = Version(1, 42)  # stop and restart take a signal
 PLATFORM_AT_CREATE = Version(1, 41)
 MANIFESTS = Version(1, 47)  # of an image's index: lists, and inspect from 1.48
+PLATFORM_AT_HISTORY = Version(1, 48)
 PLATFORM_AT_INSPECT = Version(1, 49)
 PRUNE_NAMED_VOLUMES = Version(1, 42)  # below, prune takes named volumes too
 DF_TYPES = Version(1, 42)

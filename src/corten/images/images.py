@@ -310,8 +310,9 @@ class Images:
         except (NotFound, Conflict):
             return None
 
-    def history(self, ref: str) -> Rows:
-        record, _ = self._find(ref)
+    def history(self, ref: str, variant: str = "") -> Rows:
+        """Docker's rows; `variant` as for `inspect`."""
+        record, _ = self._find(variant or ref)
         tree_store = self.store.trees.tree_store
         sizes = {name: tree_store.size(name) for name in record.chain}
         return image_view.history(record, self._records.tags(record.id), sizes)
@@ -542,12 +543,17 @@ class Images:
         self._records.tag(str(reference.tagged), record.id)
         self.publish("tag", record.id, {"name": reference.tagged.familiar})
 
-    async def remove(self, ref: str, force: bool = False, noprune: bool = False) -> Rows:
-        """Remove a name or an image: [{"Untagged": ..}, {"Deleted": ..}].
+    async def remove(
+        self, ref: str, force: bool = False, noprune: bool = False, platforms: Sequence[Platform] = ()
+    ) -> Rows:
+        """Remove a name or an image, or of it what there is for other `platforms` alone:
+        [{"Untagged": ..}, {"Deleted": ..}].
 
         Raises NotFound, or Conflict when it is in use. `noprune` has no effect.
         """
         record, name = self._find(ref)
+        if platforms:
+            return await self._remover.remove_platforms(record, platforms)
         return await self._remover.remove(record, name, force)
 
     def in_use(self, id: str) -> bool:

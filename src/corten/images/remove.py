@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from corten.aio.threads import to_disk_thread
-from corten.errors import Conflict
+from corten.errors import Conflict, NotFound
 from corten.images import variants
 from corten.images.store import ImageStore
 from corten.images.view import familiar
 from corten.spec.digest import short
 from corten.spec.json import Json
+from corten.spec.platform import Platform
 from corten.spec.reference import parse
 from corten.store.images import ImageRecord
 
@@ -74,6 +76,35 @@ class Remover:
             if not self._users(variant.id):
                 done += await self.remove(variant, None, False)
         return done
+
+    async def remove_platforms(self, record: ImageRecord, wanted: Sequence[Platform]) -> list[Json]:
+        """Remove what its index has for these platforms, and nothing of what a name means by itself.
+
+        Raises NotFound for a platform that is not there; Conflict for the image's own, and for one in use.
+        """
+        done: list[Json] = []
+        for platform in wanted:
+            found = await asyncio.to_thread(variants.kept, self._store.blobs, record, platform)
+            if found is None:
+                raise NotFound(f"image {short(record.id)} has nothing for {platform}")
+            if found.id == record.id:
+                raise Conflict(f"conflict: {platform} is what image {short(record.id)} is: remove the image")
+            for container, _ in self._users(found.id):
+                raise Conflict(f"conflict: container {container[:12]} is using image {short(found.id)}")
+            record = await self._without(record, found)
+            done.append({"Deleted": found.manifest})
+        return done
+
+    async def _without(self, record: ImageRecord, found: ImageRecord) -> ImageRecord:
+        rest = [each for each in variants.variants(self._store.blobs, record) if each.entry.digest != found.manifest]
+        needed = {part.digest for each in rest for part in (each.manifest.config, *each.manifest.layers)}
+        gone = {*found.blobs} - needed
+        left = replace(record, others=tuple(digest for digest in record.others if digest not in gone))
+        self._store.records.put(left)
+        if found.id not in self._store.records.names():
+            self._store.records.delete(found.id)
+        await to_disk_thread(self._store.collector.remove_unused, found)
+        return left
 
     def _belonging(self, record: ImageRecord) -> list[ImageRecord]:
         """The images of other platforms that are there for its sake."""
