@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+from corten.spec.platform import host
+
 _BASE = 0x10000
 
 
@@ -25,6 +27,11 @@ class _Machine(NamedTuple):
     exit: int
     mkdir_at: bool = False  # mkdirat(2), which has one argument more
     qemu: str = ""
+
+
+def _amd64(number: int, arguments: Sequence[int]) -> bytes:
+    values = (*zip((0xBF, 0xBE, 0xBA), arguments), (0xB8, number))  # edi, esi, edx, eax
+    return b"".join(struct.pack("<Bi", *each) for each in values) + b"\x0f\x05"
 
 
 def _arm64(number: int, arguments: Sequence[int]) -> bytes:
@@ -64,18 +71,20 @@ def _ppc64le(number: int, arguments: Sequence[int]) -> bytes:
 
 
 _MACHINES = {
+    "amd64": _Machine(62, 64, "<", 0, _amd64, 83, 1, 60, False, "x86_64"),
     "arm64": _Machine(183, 64, "<", 0, _arm64, 34, 64, 93, True, "aarch64"),
     "arm": _Machine(40, 32, "<", 0x05000000, _arm, 39, 4, 1, False, "arm"),
     "riscv64": _Machine(243, 64, "<", 0, _riscv64, 34, 64, 93, True, "riscv64"),
     "s390x": _Machine(22, 64, ">", 0, _s390x, 39, 4, 1, False, "s390x"),
     "ppc64le": _Machine(21, 64, "<", 2, _ppc64le, 39, 4, 1, False, "ppc64le"),
 }
-NAMES = tuple(_MACHINES)
+HERE = host().architecture
+NAMES = tuple(name for name in _MACHINES if name != HERE)
 
 
 def need(name: str) -> None:
     """Skip a test where there is no emulator for the machine."""
-    if shutil.which(f"qemu-{_MACHINES[name].qemu}-static") is None:
+    if name != HERE and shutil.which(f"qemu-{_MACHINES[name].qemu}-static") is None:
         pytest.skip("needs qemu-user-static")
 
 

@@ -46,7 +46,7 @@ from corten.spec.dockerfile.scope import PATH, Scope
 from corten.spec.dockerfile.stages import Stage as Planned
 from corten.spec.image_config import History
 from corten.spec.json import Json
-from corten.spec.platform import Platform, foreign
+from corten.spec.platform import Platform, emulated
 
 _WORK = (d.Run, d.Copy, d.Add, d.Workdir)
 _TEXT = 64  # bytes that a text takes beside its characters
@@ -312,7 +312,7 @@ class Stage:
             hosts=self._request.extra_hosts,
             hostname=self._request.arguments.get("BUILDKIT_SANDBOX_HOSTNAME", "buildkitsandbox"),
             limits=self._request.limits,
-            platform=str(self._platform) if foreign(self._platform) else "",
+            platform=emulated(self._platform),
         )
         self.size += _size(work.env)
         self._add(found, work, origins, tuple(unkeyed))

@@ -60,6 +60,17 @@ def foreign(platform: Platform | None, here: Platform | None = None) -> bool:
     return platform.architecture != own and platform.architecture not in _AS_WELL.get(own, ())
 
 
+def emulated(platform: Platform | None) -> str:
+    """The platform as text, where its programs have to be emulated here; "" where they have not, and for what an image
+    may say of itself and is no platform."""
+    if platform is None or not foreign(platform):
+        return ""
+    try:
+        return str(parse(str(platform)))
+    except Invalid:
+        return ""
+
+
 def normal(os: str, architecture: str, variant: str = "") -> Platform:
     """The one spelling of a platform; arm64's only variant v8 and amd64's v1 are left out, arm is v7 by default."""
     os, word, variant = os.lower(), architecture.lower(), variant.lower()

@@ -74,7 +74,7 @@ def emulation(platform: Platform | None, directory: str = _DIRECTORY) -> Emulati
         return NATIVE
     machine = _MACHINES.get(platform.architecture)
     if machine is None:
-        return Emulation(missing=f"there is no emulator for {platform}")
+        return Emulation(missing=f"there is no emulator for {str(platform)[:100]}")
     try:
         if _is_registered(machine):
             return NATIVE

@@ -15,12 +15,13 @@ from corten.spec.platform import Platform
 if TYPE_CHECKING:
     from corten.tasks.emulation import Emulation
 
+_MOST = 100  # characters of what an image says of itself
 _NOT_EXECUTABLE = 126  # the exit code of a program that the kernel does not take
 
 
 def machine(platform: Platform | None) -> str:
     """`Record.machine` of a container with an image of this platform."""
-    return str(platform) if platforms.foreign(platform) else ""
+    return platforms.emulated(platform)
 
 
 async def needed(record: Record) -> Emulation | None:
@@ -41,7 +42,7 @@ async def warnings(platform: Platform | None, asked: bool) -> list[str]:
     said = []
     if not asked:
         said.append(
-            f"The requested image's platform ({platform}) does not match the detected host platform "
+            f"The requested image's platform ({str(platform)[:_MOST]}) does not match the detected host platform "
             f"({platforms.host()}) and no specific platform was requested"
         )
     found = await _emulation(platform)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from corten.errors import Invalid
@@ -10,6 +12,7 @@ from corten.spec.dockerfile.checks import MOST, Base, CheckOptions, check
 from corten.spec.dockerfile.ignore import Patterns
 from corten.spec.dockerfile.span import Span
 from corten.spec.dockerfile.stages import PlanOptions, plan
+from corten.spec.platform import Platform
 from dockerfile_parts.files import file
 
 AUTOMATIC = {"TARGETPLATFORM": "linux/amd64", "BUILDPLATFORM": "linux/amd64"}
@@ -146,7 +149,7 @@ def test_rules(bad: str, good: str, message: str) -> None:
 
 def test_a_rule_for_each_case() -> None:
     here = {message.partition(":")[0] for _, _, message in CASES} | {"CopyIgnoredFile"}
-    assert set(NAMES) - here == {"InvalidBaseImagePlatform"}  # needs the image
+    assert set(NAMES) - here == {"InvalidBaseImagePlatform"}  # needs the image: below
 
 
 @pytest.mark.parametrize(
@@ -172,6 +175,19 @@ def test_what_needs_the_base_image() -> None:
     assert found(text) == []
     assert len(found(text, CheckOptions(images={"a": Base()}))) == 2
     assert found(text, CheckOptions(images={"a": Base({"HOME_DIR": "/h"}, shell=True)})) == []
+
+
+def test_the_platform_of_a_base_image() -> None:
+    amd64, arm64 = Platform("linux", "amd64"), Platform("linux", "arm64")
+    said = 'was pulled with platform "linux/arm64", expected "linux/amd64" for current build'
+    given = CheckOptions(automatic=AUTOMATIC, made_for={("a", ""): arm64}, target=amd64)
+    assert found("FROM a\nRUN x", given) == [f"InvalidBaseImagePlatform: Base image a {said} (line 1)"]
+    assert found("FROM a\nRUN x", replace(given, target=arm64)) == []
+    assert found("FROM b\nRUN x", given) == [], "nothing is known of it"
+    asked = replace(given, made_for={("a", "linux/amd64"): arm64}, target=arm64)
+    assert found("FROM --platform=$BUILDPLATFORM a\nRUN x", asked) == [
+        f"InvalidBaseImagePlatform: Base image a {said} (line 1)"
+    ]
 
 
 def test_stages_that_the_target_does_not_need() -> None:
