@@ -105,36 +105,41 @@ def manifests(blobs: Blobs, digest: str, depth: int = NESTED) -> Iterator[tuple[
             yield from manifests(blobs, entry.digest, depth - 1)
 
 
-def present(blobs: Blobs, digest: str, depth: int = NESTED) -> Iterator[tuple[Descriptor, Manifest]]:
-    """`manifests` of which some may be missing. Raises NotFound or Corrupt when the index is not in the store."""
-    document = oci_image.parse_manifest(blobs.read(digest, oci_image.MAX_MANIFEST))
-    if not isinstance(document, Index):
-        return
-    for entry in document.manifests:
-        if not blobs.has(entry.digest):
-            continue
-        inner = oci_image.parse_manifest(blobs.read(entry.digest, oci_image.MAX_MANIFEST))
-        if isinstance(inner, Manifest):
-            yield entry, inner
-        elif depth:
-            yield from present(blobs, entry.digest, depth - 1)
+def present(blobs: Blobs, digest: str) -> Iterator[tuple[Descriptor, Manifest]]:
+    """`manifests`, each once, of which some may be missing. Raises NotFound or Corrupt when the index is not in the
+    store, Invalid for one with too many manifests."""
+    for entry, document in _documents(blobs, digest):
+        if entry is not None and isinstance(document, Manifest):
+            yield entry, document
 
 
-def parts(blobs: Blobs, digest: str, depth: int = NESTED) -> list[str]:
-    """Digests of an index and of everything that it leads to and is in the store, each once, its own first."""
-    found, waiting = dict.fromkeys([digest]), [(digest, depth)]
-    while waiting:
-        name, left = waiting.pop(0)
-        document = oci_image.parse_manifest(blobs.read(name, oci_image.MAX_MANIFEST))
+def parts(blobs: Blobs, digest: str) -> list[str]:
+    """Digests of an index and of everything that it leads to and is in the store, each once, its own first. Raises as
+    `present`."""
+    found = dict.fromkeys([digest])
+    for entry, document in _documents(blobs, digest):
+        found |= {entry.digest: None} if entry is not None else {}
         if isinstance(document, Manifest):
             found |= {each.digest: None for each in (document.config, *document.layers) if blobs.has(each.digest)}
-        elif left >= 0:
-            here = [entry.digest for entry in document.manifests if blobs.has(entry.digest)]
-            waiting += [(each, left - 1) for each in here if each not in found]
-            found |= dict.fromkeys(here)
-        if len(found) > _MOST * oci_image.MAX_LAYERS:
-            raise Invalid(f"index {digest} leads to too many blobs")
     return list(found)
+
+
+def _documents(blobs: Blobs, digest: str) -> Iterator[tuple[Descriptor | None, Manifest | Index]]:
+    """The index and what of it is in the store, each once, with its entry."""
+    seen = {digest}
+    waiting: list[tuple[str, Descriptor | None, int]] = [(digest, None, 0)]
+    while waiting:
+        name, entry, depth = waiting.pop(0)
+        document = oci_image.parse_manifest(blobs.read(name, oci_image.MAX_MANIFEST))
+        yield entry, document
+        if isinstance(document, Manifest) or depth > NESTED:
+            continue
+        for each in document.manifests:
+            if each.digest not in seen and blobs.has(each.digest):
+                seen.add(each.digest)
+                waiting.append((each.digest, each, depth + 1))
+        if len(seen) > _MOST:
+            raise Invalid(f"index {digest} names more than {_MOST} manifests")
 
 
 def complete(blobs: Blobs, digest: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from corten.errors import Conflict, NotFound
+from corten.errors import Conflict, Invalid, NotFound
 from corten.spec import platform as platforms
 from corten.spec.oci_image import OCI_INDEX, OCI_MANIFEST
 from corten.spec.platform import parse
@@ -146,3 +146,41 @@ async def test_an_index_that_is_lost_hides_nothing(store: Store, server: Scripte
     assert {row["Id"] for row in store.images.list()} == {digest(OWN.config), digest(OTHER.config)}
     with pytest.raises(NotFound):
         await store.images.provide(name, ARM)
+
+
+def layout(index: bytes, blobs: list[bytes]) -> bytes:
+    """An OCI layout with an index and blobs, as a tar."""
+    named = {"org.opencontainers.image.ref.name": "hostile:1"}
+    top = {"schemaVersion": 2, "manifests": [{**entry(OCI_INDEX, index), "annotations": named}]}
+    members = [tars.file(f"blobs/sha256/{digest(each)[7:]}", each) for each in (index, *blobs)]
+    return tars.archive(*members, tars.file("index.json", json.dumps(top).encode()))
+
+
+def index_of(*entries: dict[str, Any]) -> bytes:
+    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+
+
+async def test_indexes_that_name_the_same_again_and_again(store: Store) -> None:
+    """A thousand times a thousand names of one image: it is read once."""
+    own = {**entry(OCI_MANIFEST, OWN.manifest), "platform": platforms.described(platforms.host())}
+    inner = index_of(*[own] * 1000)
+    index = index_of(own, *[entry(OCI_INDEX, inner)] * 1000)
+    tar = layout(index, [inner, OWN.manifest, *OWN.blobs.values()])
+    assert (await collect(store.images.load(body(tar))))[-1] == {"stream": "Loaded image: hostile:1\n"}
+    assert len(store.images.list(manifests=True)[0]["Manifests"]) == 1
+
+
+async def test_indexes_that_are_refused(store: Store) -> None:
+    empty = {"schemaVersion": 2, "manifests": []}
+    many = [json.dumps({**empty, "annotations": {"n": str(n)}}).encode() for n in range(300)]
+    own = {**entry(OCI_MANIFEST, OWN.manifest), "platform": platforms.described(platforms.host())}
+    index = index_of(own, *(entry(OCI_INDEX, each) for each in many))
+    for tar, message in (
+        (layout(index, [*many, OWN.manifest, *OWN.blobs.values()]), "more than 256 manifests"),
+        (layout(index_of(own), []), "has no image of the index"),
+        (layout(index_of(entry(OCI_INDEX, many[0])), many[:1]), "an index in an index in an index"),
+        (layout(index_of(entry(OCI_MANIFEST, b"{}")), [b"{}"]), "manifest"),
+    ):
+        with pytest.raises(Invalid, match=message):
+            await collect(store.images.load(body(tar)))
+        assert store.images.list() == [] and store.leftovers() == []
