@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 import foreign
 from corten.kernel import binfmt
-from e2e_parts.clients import Client
+from e2e_parts.clients import CORTEN, Client
 from e2e_parts.cortend import Cortend
+from fault_parts.fragile import Fragile, until
 
 pytestmark = pytest.mark.usefixtures("no_images_left")
 
 
-def _registered() -> set[str]:
-    """Names of what is registered with the kernel by us."""
+ALONE = "ppc64le"  # the machine that tests of other files, which may run meanwhile, have nothing to do with
+
+
+def _registered() -> bool:
+    """Whether the kernel has an emulator for that machine from us."""
     fd = binfmt.mounted()
     try:
-        return {entry.name for entry in binfmt.entries(fd) if entry.name.startswith("corten-")}
+        return f"corten-{ALONE}" in {entry.name for entry in binfmt.entries(fd)}
     finally:
         os.close(fd)
+
+
+def _gone() -> bool:
+    """Whether it is not; a supervisor ends behind the answer to the removal of its container."""
+    return not _registered()
 
 
 def _imported(client: Client, name: str, root: Path, command: str = '["/hello"]') -> str:
@@ -34,16 +44,14 @@ def _imported(client: Client, name: str, root: Path, command: str = '["/hello"]'
 
 
 @pytest.fixture
-def without_registration() -> Iterator[None]:
+def without_registration() -> None:
     """Skips where the machine has emulators registered itself: then there is nothing that we register."""
     fd = binfmt.mounted()
     try:
-        if any(entry.takes(foreign.program("arm64")) for entry in binfmt.entries(fd)):
+        if any(entry.takes(foreign.program(ALONE)) for entry in binfmt.entries(fd)):
             pytest.skip("this machine has emulators registered")
     finally:
         os.close(fd)
-    yield
-    assert not _registered()
 
 
 @pytest.mark.parametrize("name", foreign.NAMES)
@@ -60,21 +68,38 @@ def test_programs_of_other_machines(corten: Client, tmp_path: Path, name: str) -
 def test_the_emulator_is_registered_while_it_is_needed(
     corten: Client, daemon: Cortend, tmp_path: Path, without_registration: None
 ) -> None:
-    foreign.need("arm64")
-    image = _imported(corten, "arm64", tmp_path)
-    assert "qemu-aarch64-static, which is registered" in corten("create", "--name", "foreign", image).err
+    foreign.need(ALONE)
+    image = _imported(corten, ALONE, tmp_path)
+    assert "-static, which is registered with the kernel" in corten("create", "--name", "foreign", image).err
     assert not _registered(), "a container that does not run needs none"
-    native = tmp_path / "busybox"
-    native.write_bytes(Path("/bin/busybox").read_bytes())
-    native.chmod(0o755)
-    mounted = ("-v", f"{native}:/busybox:ro")
-    corten("run", "-d", "--name", "both", *mounted, image, "/busybox", "sleep", "1000")
-    corten("run", "-d", "--name", "too", *mounted, image, "/busybox", "sleep", "1000")
-    assert _registered() == {"corten-arm64"}
-    corten("rm", "-f", "too")
-    assert _registered() == {"corten-arm64"}
-    assert corten.out("exec", "both", "/hello") == "arm64"
-    corten("rm", "-f", "both", "foreign")
+    for name in ("one", "other"):
+        corten("run", "-d", "--name", name, "-v", "/bin/busybox:/busybox:ro", image, "/busybox", "sleep", "1000")
+        assert _registered()
+    corten("rm", "-f", "other")
+    assert corten.out("exec", "one", "/hello") == ALONE, "what is left holds it too"
+    corten("rm", "-f", "one", "foreign")
+    until(_gone, "the emulator is registered no longer")
+
+
+def test_it_stays_registered_without_the_daemon(tmp_path: Path, without_registration: None) -> None:
+    foreign.need(ALONE)
+    root = Path(tempfile.mkdtemp(prefix="ce-"))
+    root.chmod(0o755)
+    daemon = Fragile(root)
+    daemon.start()
+    try:
+        client = Client("corten", CORTEN, daemon.address, root)
+        image = _imported(client, ALONE, tmp_path)
+        client("run", "-d", "--name", "on", "-v", "/bin/busybox:/busybox:ro", image, "/busybox", "sleep", "1000")
+        daemon.kill()
+        assert _registered(), "the container goes on"
+        daemon.start()
+        assert client.out("exec", "on", "/hello") == ALONE
+        client("rm", "-f", "on")
+        until(_gone, "the emulator is registered no longer")
+    finally:
+        daemon.stop()
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def test_without_an_emulator(corten: Client, tmp_path: Path) -> None:
