@@ -557,8 +557,9 @@ class Images:
         return await self._remover.remove(record, name, force)
 
     def in_use(self, id: str) -> bool:
-        """Whether a container has this image, or is being made of it."""
-        return bool(self._users(id))
+        """Whether a container has this image, or one that belongs to it, or is being made of it."""
+        record = self._records.get(id)
+        return bool(self._remover.users(record) if record is not None else self._users(id))
 
     def publish(self, action: str, id: str, attributes: dict[str, str]) -> None:
         self._on_event(action, id, attributes)

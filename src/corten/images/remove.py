@@ -111,7 +111,7 @@ class Remover:
         records = self._store.records
         return variants.belonging(records.all(), record, records.names()) if record.others else []
 
-    def _all_users(self, record: ImageRecord) -> list[tuple[str, bool]]:
+    def users(self, record: ImageRecord) -> list[tuple[str, bool]]:
         """Of the image, and of what its index has for other platforms."""
         return [user for each in (record, *self._belonging(record)) for user in self._users(each.id)]
 
@@ -133,14 +133,14 @@ class Remover:
                 self._untag(record, digest, done)
 
     def _refuse_last_name(self, record: ImageRecord, name: str) -> None:
-        for container, _ in self._all_users(record):
+        for container, _ in self.users(record):
             raise Conflict(
                 f'conflict: unable to remove repository reference "{familiar(name)}" (must force) - '
                 f"container {container[:12]} is using its referenced image {short(record.id)}"
             )
 
     def _obstacle(self, record: ImageRecord, force: bool, several: bool) -> _Obstacle | None:
-        users = self._all_users(record)
+        users = self.users(record)
         for container, running in users:
             if running:
                 return _Obstacle(f"image is being used by running container {container[:12]}", True, True)

@@ -128,6 +128,7 @@ async def test_a_container_holds_the_image_that_its_own_belongs_to(server: Scrip
             await store.images.remove(name)
         with pytest.raises(Conflict, match="is using image"):
             await store.images.remove(name, platforms=[ARM])
+        assert store.images.in_use(digest(OWN.config)), "prune leaves it"
         users.clear()
         await store.images.remove(name)
         assert store.images.list() == []
