@@ -70,9 +70,10 @@ async def create(call: Call) -> web.StreamResponse:
 
 async def load(call: Call) -> web.StreamResponse:
     """The body is an archive of images; messages while it is read."""
-    return await progress_to_the_end(
-        call, call.engine.images.load(upload(call.request), call.flag("quiet")), status_200=True
-    )
+    asked = call.query.getall("platform", []) if call.version >= PLATFORM_AT_HISTORY else []
+    wanted = [parse_platform(_text_of(value)) for value in asked if value]
+    messages = call.engine.images.load(upload(call.request), call.flag("quiet"), wanted)
+    return await progress_to_the_end(call, messages, status_200=True)
 
 
 async def prune(call: Call) -> web.StreamResponse:

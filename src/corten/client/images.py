@@ -53,9 +53,10 @@ def search(client: Client, term: str, limit: int, wanted: dict[str, list[str]], 
     return answer
 
 
-def load(client: Client, body: Iterable[Data], quiet: bool) -> Answer:
-    """A stream of progress documents; the body is a tar as `save` makes it."""
-    return client.stream("POST", "/images/load", {"quiet": "1" if quiet else "0"}, body)
+def load(client: Client, body: Iterable[Data], quiet: bool, platforms: Iterable[str] = ()) -> Answer:
+    """A stream of progress documents; the body is a tar as `save` makes it. `platforms` are JSON (API 1.48)."""
+    extra = "".join(f"&platform={quote(platform)}" for platform in platforms)
+    return client.stream("POST", f"/images/load?quiet={int(quiet)}{extra}", None, body)
 
 
 def save(

@@ -352,9 +352,12 @@ class Images:
             self.uses.note(id)
         self._on_pull()
 
-    def load(self, body: AsyncIterator[bytes], quiet: bool = False) -> AsyncIterator[Json]:
-        """Images from a docker-archive or an OCI image layout, compressed or not."""
-        return self._loader.load(body, quiet)
+    def load(
+        self, body: AsyncIterator[bytes], quiet: bool = False, platforms: Sequence[Platform] = ()
+    ) -> AsyncIterator[Json]:
+        """Images from a docker-archive or an OCI image layout, compressed or not; for these platforms alone, where any
+        is named."""
+        return self._loader.load(body, quiet, platforms)
 
     def _loaded(self, id: str, names: Sequence[str]) -> None:
         self.publish("load", id, {"name": names[0] if names else id})

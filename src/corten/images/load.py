@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from corten.aio.threads import to_disk_thread
@@ -23,6 +23,7 @@ from corten.spec.go_types import STRING, STRINGS, Items, Plain, Record
 from corten.spec.image_config import ImageConfig, parse_config
 from corten.spec.json import Json
 from corten.spec.oci_image import Descriptor, Index, Manifest
+from corten.spec.platform import Platform
 from corten.spec.reference import Reference, parse
 from corten.store.blobs import Ingest
 from corten.store.compression import detect
@@ -66,7 +67,9 @@ class Loader:
         self._readers = readers
         self._loaded = loaded
 
-    def load(self, body: AsyncIterator[bytes], quiet: bool) -> AsyncIterator[Json]:
+    def load(self, body: AsyncIterator[bytes], quiet: bool, wanted: Sequence[Platform] = ()) -> AsyncIterator[Json]:
+        """Only what is for one of the platforms `wanted`, where that is said."""
+
         async def work(emit: Emit) -> None:
             taken: set[str] = set()
             try:
@@ -81,7 +84,7 @@ class Loader:
                         archive = Archive(self._store.blobs, lease, began)
                         taken = archive.new
                         await self._readers.run(body, archive.read)
-                        for plan in await asyncio.to_thread(self._plans, archive, lease):
+                        for plan in await asyncio.to_thread(self._plans, archive, lease, wanted):
                             await self._keep(plan, lease, emit, quiet, streaming)
             except Exhausted:
                 await to_disk_thread(self._store.collector.everything)
@@ -118,11 +121,11 @@ class Loader:
             emit({"stream": f"Loaded image ID: {plan.id}\n"})
         self._loaded(plan.id, [name.familiar for name in names])
 
-    def _plans(self, archive: Archive, lease: Lease) -> list[_Loading]:
+    def _plans(self, archive: Archive, lease: Lease, wanted: Sequence[Platform]) -> list[_Loading]:
         if "manifest.json" in archive.documents and not _has_index(archive.documents.get("index.json")):
-            return self._docker(archive, lease)
+            return [_checked(each, wanted) for each in self._docker(archive, lease)]
         if "index.json" in archive.documents:
-            return self._layout(archive, lease)
+            return [_checked(each, wanted) for each in self._layout(archive, lease, wanted)]
         raise Invalid("archive is no image: it has neither manifest.json nor index.json")
 
     # -------------------------------------------------------------------------------------------- docker-archive
@@ -176,30 +179,42 @@ class Loader:
 
     # ------------------------------------------------------------------------------------------------ OCI layout
 
-    def _layout(self, archive: Archive, lease: Lease) -> list[_Loading]:
+    def _layout(self, archive: Archive, lease: Lease, wanted: Sequence[Platform]) -> list[_Loading]:
         body = archive.documents["index.json"]
         index = oci_image.parse_manifest(body)
         if not isinstance(index, Index) or len(index.manifests) > _MAX_IMAGES:
             raise Invalid("index.json is no index")
         delta = self._delta(archive, lease)
         entries = zip(index.manifests, oci_image.entries(body))
-        return [self._layout_image(entry, raw.get("annotations", {}), delta) for entry, raw in entries]
+        return [self._layout_image(entry, raw.get("annotations", {}), delta, wanted) for entry, raw in entries]
 
-    def _layout_image(self, entry: Descriptor, annotations: Mapping[str, str], delta: Delta) -> _Loading:
+    def _layout_image(
+        self, entry: Descriptor, annotations: Mapping[str, str], delta: Delta, wanted: Sequence[Platform]
+    ) -> _Loading:
         digest = entry.digest
         document = oci_image.parse_manifest(self._small(digest, oci_image.MAX_MANIFEST), entry.media_type)
         if isinstance(document, Index):
-            return self._of_index(document, digest, annotations, delta)
+            return self._of_index(document, digest, annotations, delta, wanted)
         config = self._small(document.config.digest, oci_image.MAX_CONFIG)
         document, digest = delta.complete(document, digest, config)
         return _Loading(image_keep.plan(document, digest, config), _annotated(annotations))
 
-    def _of_index(self, index: Index, digest: str, annotations: Mapping[str, str], delta: Delta) -> _Loading:
-        """This machine's image, else the first that is there; the rest of the index is kept with it."""
+    def _of_index(
+        self,
+        index: Index,
+        digest: str,
+        annotations: Mapping[str, str],
+        delta: Delta,
+        wanted: Sequence[Platform],
+    ) -> _Loading:
+        """This machine's image, else the first that is there; the rest of the index, or of what is wanted of it, is
+        kept with it."""
         here = [each for each in index.manifests if self._store.blobs.has(each.digest)]
         images = [each for each in here if each.platform is None or each.platform.os != "unknown"]
+        images = [each for each in images if _fits(each.platform, wanted)]
         if not images:
-            raise Invalid(f"archive has no image of the index {digest}")
+            text = f" for {', '.join(map(str, wanted))}" if wanted else ""
+            raise Invalid(f"archive has no image of the index {digest}{text}")
         chosen = images[platforms.choose([each.platform for each in images], platforms.host()) or 0]
         document = oci_image.parse_manifest(self._small(chosen.digest, oci_image.MAX_MANIFEST))
         if isinstance(document, Index):
@@ -208,8 +223,17 @@ class Loader:
         found, manifest = delta.complete(document, chosen.digest, config)
         plan = image_keep.plan(found, manifest, config)
         own = {plan.id, plan.manifest, *(layer.digest for layer in found.layers)}
-        others = [each for each in content.parts(self._store.blobs, digest) if each not in own]
+        others = [each for each in self._parts(digest, images, wanted) if each not in own]
         return _Loading(plan, _annotated(annotations), others=others)
+
+    def _parts(self, index: str, images: Sequence[Descriptor], wanted: Sequence[Platform]) -> Iterable[str]:
+        """All of the index that is there, or what is wanted of it: nothing where that is one image."""
+        blobs = self._store.blobs
+        if not wanted:
+            return content.parts(blobs, index)
+        if len(images) == 1:
+            return ()
+        return dict.fromkeys([index, *(part for each in images for part in content.parts(blobs, each.digest))])
 
     def _small(self, digest: str, limit: int) -> bytes:
         if not self._store.blobs.has(digest):
@@ -217,6 +241,18 @@ class Loader:
         if self._store.blobs.size(digest) > limit:
             raise Invalid(f"{digest} in the archive is larger than {limit} bytes")
         return self._store.blobs.read(digest, limit)
+
+
+def _fits(platform: Platform | None, wanted: Sequence[Platform]) -> bool:
+    return not wanted or (platform is not None and any(platforms.fits(platform, each) for each in wanted))
+
+
+def _checked(loading: _Loading, wanted: Sequence[Platform]) -> _Loading:
+    """Raises Invalid for an image of another platform."""
+    actual = loading.plan.config.platform
+    if not _fits(actual, wanted):
+        raise Invalid(f"image {loading.plan.id} of the archive is for {actual}, not for {', '.join(map(str, wanted))}")
+    return loading
 
 
 def _has_index(body: bytes | None) -> bool:

@@ -96,6 +96,16 @@ async def test_an_index_is_saved_and_loaded(store: Store, server: Scripted, tmp_
         assert other.id == digest(OTHER.config) and other.chain_id is not None
         again = b"".join([piece async for piece in second.images.save([name])])
         assert again == tar
+        for wanted, others in (([ARM], 0), ([ARM, platforms.host()], 3)):
+            await second.images.remove(name)
+            await collect(second.images.load(body(tar), platforms=wanted))
+            record = second.images.store.records.get(second.images.resolve(name).id)
+            assert record is not None and record.id == digest((OWN if others else OTHER).config)
+            assert len(record.others) == others + bool(others)  # the index; manifest, configuration and layer of one
+        for archive in (tar, alone):
+            with pytest.raises(Invalid, match="for linux/s390x"):
+                await collect(second.images.load(body(archive), platforms=[S390X]))
+        await second.images.remove(name)
         await collect(second.images.load(body(alone)))
         assert second.images.resolve(name).id == digest(OTHER.config)
     finally:

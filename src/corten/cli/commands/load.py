@@ -7,6 +7,7 @@ from corten.cli.command import Command
 from corten.cli.errors import CommandError
 from corten.cli.flags import BOOL, LIST, STRING, flag
 from corten.cli.output import STDOUT, write_all
+from corten.cli.platforms import as_json
 from corten.cli.progress import show
 from corten.cli.terminal import is_terminal
 from corten.client import images
@@ -22,7 +23,8 @@ def run(session: Session, flags: Flags) -> int:
     if not path and is_terminal(0):
         raise CommandError("requested load from stdin, but stdin is empty")
     quiet = flags.on("quiet") or not is_terminal(STDOUT)
-    answer = images.load(session.client, input_parts(path, path), quiet)
+    platforms = [as_json(text) for text in flags.many("platform")]
+    answer = images.load(session.client, input_parts(path, path), quiet, platforms)
     if answer.head.headers.get("content-type", "").startswith("application/json"):
         show(answer.documents(), STDOUT)
     else:
