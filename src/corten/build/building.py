@@ -113,11 +113,9 @@ class Building:
     async def _planned(self, definition: Definition, lease: Lease) -> list[Planned]:
         """One for each platform."""
         bases = Bases(self._images, self._client, self._request, lease, self._trace)
-        several, planned = len(self._platforms) > 1, []
+        count, planned = len(self._platforms), []
         for platform in self._platforms:
-            planner = Planner(
-                definition.file, self._request, platform, definition.excludes, bases.resolve, several=several
-            )
+            planner = Planner(definition.file, self._request, platform, definition.excludes, bases.resolve, count)
             planned.append(await planner.plan())
         return planned
 

@@ -41,7 +41,7 @@ from corten.spec.platform import Platform
 Resolve = Callable[[str, str], Awaitable[tuple[Image, str]]]  # image and platform ("": any); its name as shown
 _IMAGE = "docker-image://"
 _LOCAL = "local:"
-_MOST = 64 << 20  # bytes that the texts of all stages take: variables, their values put in place everywhere
+_MOST = 64 << 20  # bytes of the texts of all stages, of all platforms: variables with their values in place
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class BaseFailed(Exception):
 
 
 class Planner:
-    """For one platform of a build, which may be for `several`. `excludes` are the lines of its .dockerignore."""
+    """For one of the `count` platforms of a build. `excludes` are the lines of its .dockerignore."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Planner:
         platform: Platform,
         excludes: Sequence[str],
         resolve: Resolve,
-        several: bool = False,
+        count: int = 1,
     ) -> None:
         """Raises DockerfileError, Invalid for a target that there is not."""
         self._file = file
@@ -82,7 +82,8 @@ class Planner:
         self._excludes = tuple(excludes)
         self._resolve = resolve
         self._platform = platform
-        self._several = several
+        self._several = count > 1
+        self._most = _MOST // count
         self._automatic = {} if request.classic else stages.automatic(platforms.host(), platform, request.target)
         options = PlanOptions(request.target, request.arguments, self._automatic, tuple(request.contexts))
         self._plan = stages.plan(file, options)
@@ -173,8 +174,8 @@ class Planner:
 
     def _count(self, size: int, span: Span) -> None:
         self._size += size
-        if self._size > _MOST:
-            raise DockerfileError(f"the Dockerfile takes more than {_MOST} bytes when it is expanded", span)
+        if self._size > self._most:
+            raise DockerfileError(f"the Dockerfile takes more than {self._most} bytes when it is expanded", span)
 
     async def _begun(self, number: int) -> tuple[Stage, list[d.Instruction]]:
         """The stage behind its FROM, and the triggers of what that names."""

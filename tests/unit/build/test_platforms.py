@@ -17,6 +17,7 @@ from corten.buildkit.results import named_by, several
 from corten.errors import Invalid
 from corten.images.images import Image
 from corten.spec import platform as platforms
+from corten.spec.dockerfile.errors import DockerfileError
 from corten.spec.dockerfile.parse import parse
 from corten.spec.platform import Platform
 
@@ -45,8 +46,7 @@ def replace_config(found: Image, platform: Platform) -> Image:
 async def plans(text: str, request: BuildRequest | None = None) -> list[Planned]:
     asked = request or BuildRequest(platform="linux/amd64,linux/arm64")
     return [
-        await Planner(parse(text.encode()), asked, platform, (), _resolve, several=True).plan()
-        for platform in targets.of(asked)
+        await Planner(parse(text.encode()), asked, platform, (), _resolve, 2).plan() for platform in targets.of(asked)
     ]
 
 
@@ -100,6 +100,17 @@ async def test_what_an_image_says_it_is_for_may_be_nothing() -> None:
     request = BuildRequest()
     planned = await Planner(parse(b"FROM a\nRUN x\n"), request, AMD64, (), resolve).plan()
     assert [step.work.platform for step in steps(planned.plan) if isinstance(step.work, RunStep)] == [""]
+
+
+async def test_platforms_share_the_memory_of_a_build() -> None:
+    text = "FROM a\n" + f"ENV a={'x' * 60_000}\n" * 20 + "RUN $a\n" * 20
+    with pytest.raises(DockerfileError, match="more than 2097152 bytes"):
+        await Planner(parse(text.encode()), BuildRequest(), AMD64, (), _resolve_any, 32).plan()
+    await Planner(parse(text.encode()), BuildRequest(), AMD64, (), _resolve_any).plan()
+
+
+async def _resolve_any(ref: str, platform: str) -> tuple[Image, str]:
+    return image(ref), ref
 
 
 @pytest.mark.parametrize(
