@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import foreign
-from e2e.test_build_sessions import builder
+from e2e_parts.builders import builder
 from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE, Cortend
 
