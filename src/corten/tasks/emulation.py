@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,21 +65,29 @@ NATIVE = Emulation()
 def emulated() -> list[Platform]:
     """What this machine can run by emulation now."""
     every = [Platform("linux", name, "v7" if name == "arm" else "") for name in _MACHINES]
-    return [each for each in every if platforms.foreign(each) and not emulation(each).missing]
+    try:
+        entries = _registered()
+    except OSError:  # the kernel has none
+        return []
+    return [each for each in every if platforms.foreign(each) and not _found(each, entries, _DIRECTORY).missing]
 
 
 def emulation(platform: Platform | None, directory: str = _DIRECTORY) -> Emulation:
     """How programs of `platform` are run here; `directory` is where the emulators are. Reads files."""
     if platform is None or not platforms.foreign(platform):
         return NATIVE
-    machine = _MACHINES.get(platform.architecture)
-    if machine is None:
+    if platform.architecture not in _MACHINES:
         return Emulation(missing=f"there is no emulator for {str(platform)[:100]}")
     try:
-        if _is_registered(machine):
-            return NATIVE
+        return _found(platform, _registered(), directory)
     except OSError as error:
         return Emulation(missing=f"programs for {platform} cannot be run: {_why(error)}")
+
+
+def _found(platform: Platform, entries: Sequence[binfmt.Entry], directory: str) -> Emulation:
+    machine = _MACHINES[platform.architecture]
+    if any(each.takes(_head(machine)) for each in entries):
+        return NATIVE
     interpreter = _interpreter(machine, directory)
     if not interpreter:
         return Emulation(missing=f"programs for {platform} cannot be run: install {PACKAGE}")
@@ -93,17 +101,13 @@ def _why(error: OSError) -> str:
     return f"{error.strerror or error}"
 
 
-def _is_registered(machine: _Machine) -> bool:
+def _registered() -> list[binfmt.Entry]:
     """By the machine's administrator. What is ours goes with the task that holds it: it does not count."""
     fd = binfmt.mounted()
     try:
-        return _takes(binfmt.entries(fd), _head(machine))
+        return [entry for entry in binfmt.entries(fd) if not entry.name.startswith(_OWN)]
     finally:
         os.close(fd)
-
-
-def _takes(entries: Iterable[binfmt.Entry], head: bytes) -> bool:
-    return any(entry.takes(head) for entry in entries if not entry.name.startswith(_OWN))
 
 
 def _interpreter(machine: _Machine, directory: str) -> str:

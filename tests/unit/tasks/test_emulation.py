@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -18,7 +19,7 @@ AMD64 = Platform("linux", "amd64")
 
 @pytest.fixture
 def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_is_registered", lambda machine: False)
+    monkeypatch.setattr(module, "_registered", list)
     monkeypatch.setattr("corten.spec.platform.host", lambda: AMD64)
 
 
@@ -74,12 +75,33 @@ def test_lines_are_of_programs_of_the_machine(nothing_registered: None, tmp_path
         assert not entry.takes(file.read(64)) or os.uname().machine != "x86_64"
 
 
-def test_what_the_machine_has_registered_is_used() -> None:
+def test_what_the_machine_has_registered_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     text = "enabled\ninterpreter /usr/libexec/q\nflags: {}\noffset 0\nmagic 7f454c46\nmask ffffffff\n"
     fixed = binfmt.entry("qemu-aarch64", text.format("POCF"))
-    assert module._takes([fixed], foreign.program("arm64"))
-    assert not module._takes([fixed._replace(name="corten-arm64")], foreign.program("arm64")), "it goes with its task"
+    assert fixed.takes(foreign.program("arm64"))
     assert not binfmt.entry("q", text.format("OC")).takes(foreign.program("arm64")), "no container has its interpreter"
     assert not binfmt.entry("q", text.format("F").replace("enabled", "disabled")).takes(foreign.program("arm64"))
     by_name = binfmt.entry("q", "enabled\ninterpreter /x\nflags: F\nextension .jar\n")
     assert not by_name.takes(foreign.program("arm64"))
+    monkeypatch.setattr("corten.spec.platform.host", lambda: AMD64)
+    for entries, missing in (([fixed], False), ([], True)):
+        monkeypatch.setattr(module, "_registered", lambda entries=entries: entries)
+        assert bool(emulation(parse("linux/arm64"), str(tmp_path)).missing) == missing
+
+
+def test_our_own_entries_go_with_their_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = binfmt.Entry("qemu-s390x", True, "/x", True, 0, b"x", b"x")
+    listed = [other, other._replace(name="corten-s390x")]
+    monkeypatch.setattr(binfmt, "mounted", lambda: os.open("/", os.O_PATH))
+    monkeypatch.setattr(binfmt, "entries", lambda fd: iter(listed))
+    assert module._registered() == [other]
+
+
+def test_a_kernel_without_binfmt_misc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mounted() -> int:
+        raise OSError(errno.ENODEV, "cannot mount binfmt_misc: no such device")
+
+    monkeypatch.setattr("corten.spec.platform.host", lambda: AMD64)
+    monkeypatch.setattr(binfmt, "mounted", mounted)
+    assert emulation(parse("linux/arm64")).missing.endswith("the kernel has no binfmt_misc")
+    assert module.emulated() == []
