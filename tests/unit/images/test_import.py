@@ -6,12 +6,14 @@ import asyncio
 import gzip
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from corten.errors import Corrupt, CortenError, Failed, Forbidden, Invalid, NotFound
+from corten.spec.json import Json
 from image_parts import tars
 from image_parts.registries import Scripted
 from image_parts.stores import BOTTOM, Store, body, collect, digest
@@ -151,12 +153,21 @@ async def test_what_is_refused_ends_a_sender_that_waits(store: Store, data: byte
 
 async def test_an_import_is_unpacked_while_it_arrives(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no second pass over its blob."""
-    monkeypatch.delattr(type(store.images.store.unpacker), "unpack")
+    unpacker = store.images.store.unpacker
+    monkeypatch.delattr(type(unpacker), "unpack")
+    begun, unpack = asyncio.Event(), unpacker._workers.unpack
+
+    async def unpacking(tree: Path, source_fd: int) -> Json:
+        begun.set()
+        return await unpack(tree, source_fd)
+
+    monkeypatch.setattr(unpacker._workers, "unpack", unpacking)
 
     async def sent() -> AsyncIterator[bytes]:
-        for at in range(0, len(BOTTOM), 700):
+        yield BOTTOM[:700]
+        await begun.wait()  # a blob that is complete before is unpacked afterwards
+        for at in range(700, len(BOTTOM), 700):
             yield BOTTOM[at : at + 700]
-            await asyncio.sleep(0)
 
     await collect(store.images.import_(sent(), "imp", "1", "", [], None))
     assert store.images.resolve("imp:1").chain_id == digest(BOTTOM)
