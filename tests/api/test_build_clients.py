@@ -127,6 +127,7 @@ def test_corten_shows_where_it_failed(corten: Run, files: Path) -> None:
    4 | >>>     exit 7
    5 |     CMD x
 --------------------
+To look around in the state before this step: corten build --debug-shell
 ERROR: failed to build: failed to solve: process "/bin/sh -c echo why;     exit 7" did not complete successfully: """
         "exit code: 7\n"
     )
@@ -139,10 +140,10 @@ def test_corten_takes_the_dockerfile_from_elsewhere(corten: Run, daemon: Daemon,
     other.write_text("FROM test\nCOPY . /c/\n")
     (files.parent / "Other.dockerignore").write_text("sub\n")
     corten("build", "-t", "made", "-f", str(other), str(files))
-    assert copied(daemon, "made") == ["c/Dockerfile", "c/a", "c/x.log"]
+    assert copied(daemon, "made") == ["c/.dockerignore", "c/Dockerfile", "c/a", "c/x.log"]
     with other.open() as file:
         corten("build", "-t", "second", "-f", "-", str(files), stdin=file)
-    assert copied(daemon, "second") == ["c/Dockerfile", "c/a", "c/sub/kept"]
+    assert copied(daemon, "second") == ["c/.dockerignore", "c/Dockerfile", "c/a", "c/sub/kept"]
     other.write_text("FROM test\nENV A=1\n")
     with other.open() as file:
         corten("build", "-t", "third", "-", stdin=file)

@@ -33,9 +33,10 @@ from corten.build.contract import (
     SourceTree,
     StageTree,
     StepFailed,
+    Terminal,
     Tree,
 )
-from corten.errors import NotFound
+from corten.errors import NotFound, Unsupported
 from corten.images.chain import sync_and_commit
 from corten.images.store import ImageStore
 from corten.layers.inventory import inventory
@@ -54,6 +55,9 @@ class FakeWorker:
         self._store = store
         self._lease = lease
         self.began = began
+
+    async def shell(self, parent: Sequence[str], step: RunStep, client: Client, terminal: Terminal) -> None:
+        raise Unsupported("there are no terminals here")
 
     async def run(
         self, parent: Sequence[str], step: RunStep, client: Client, output: Callable[[int, bytes], None]

@@ -71,23 +71,28 @@ async def build(call: Call) -> web.StreamResponse:
 
 def outputs_of(call: Call, tags: Sequence[str]) -> tuple[Asked, ...]:
     """The query's `outputs`: JSON, a list of {Type, Attrs}. Images without a name get these. Raises Invalid."""
-    outputs = builds.json_of(call, "outputs")
-    if outputs is None:
-        return ()
-    if not isinstance(outputs, list) or not all(isinstance(each, dict) for each in outputs):
-        raise Invalid("invalid value for outputs: not a list of objects")
-    found = [_output(each) for each in outputs]
+    found = asked_of(call, "outputs")
     named = {"name": ",".join(tags)} if tags else {}
     return tuple(
         replace(each, attributes={**named, **each.attributes}) if each.type in IMAGES else each for each in found
     )
 
 
-def _output(entry: Json) -> Asked:
+def asked_of(call: Call, name: str) -> tuple[Asked, ...]:
+    """A parameter that is a JSON list of {Type, Attrs}. Raises Invalid."""
+    given = builds.json_of(call, name)
+    if given is None:
+        return ()
+    if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
+        raise Invalid(f"invalid value for {name}: not a list of objects")
+    return tuple(_asked(name, each) for each in given)
+
+
+def _asked(name: str, entry: Json) -> Asked:
     kind, attributes = entry.get("Type") or "", entry.get("Attrs") or {}
     texts = isinstance(attributes, dict) and all(isinstance(value, str) for value in attributes.values())
     if not isinstance(kind, str) or not texts:
-        raise Invalid("invalid value for outputs: a type and attributes are strings")
+        raise Invalid(f"invalid value for {name}: a type and attributes are strings")
     return Asked(kind, attributes)
 
 

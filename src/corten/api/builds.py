@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
@@ -46,7 +46,7 @@ async def build(call: Call) -> web.StreamResponse:
     request = asked(call, classic=not call.flag("trace"))
     async with context_of(call, request, upload(call.request)) as context:
         client = ArchiveClient(context, credentials(call))
-        return await answer(call, request, client, _Shown(request.classic, call.flag("q")))
+        return await answer(call, request, client, Said(request.classic, call.flag("q")))
 
 
 @asynccontextmanager
@@ -90,7 +90,7 @@ async def answer(
         while (line := await lines.next()) is not None:
             stream = stream or await begin(call, "application/json")
             await stream.write(line)
-        failed = _failure(task, request.classic)
+        failed = failure(task, request.classic)
         if failed is not None and stream is None and not isinstance(failed, OSError):
             raise failed
         stream = stream or await begin(call, "application/json")
@@ -99,10 +99,10 @@ async def answer(
         await stream.write_eof()
         return stream
     finally:
-        await _stopped(task)
+        await stopped(task)
 
 
-async def _stopped(task: asyncio.Task[Built]) -> None:
+async def stopped(task: asyncio.Task[Any]) -> None:
     while not task.done():
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -111,7 +111,7 @@ async def _stopped(task: asyncio.Task[Built]) -> None:
         task.exception()  # seen
 
 
-def _failure(task: asyncio.Task[Built], classic: bool) -> Exception | None:
+def failure(task: asyncio.Task[Any], classic: bool) -> Exception | None:
     """The error of a build; for the classic builder what caused it, whose class says whether the request was wrong."""
     if task.cancelled():
         return Failed("the build was cancelled: context canceled")
@@ -174,7 +174,7 @@ class Lines:
             self.put({"stream": "[output clipped: it was not read]\n"})
 
 
-class _Shown:
+class Said:
     """What a face shows of events: the classic text, or the trace."""
 
     def __init__(self, classic: bool, quiet: bool) -> None:
@@ -209,8 +209,8 @@ def asked(call: Call, classic: bool) -> BuildRequest:
         dockerfile=call.text("dockerfile"),
         remote=call.text("remote"),
         target=call.text("target"),
-        arguments=_table(call, "buildargs"),
-        labels=_table(call, "labels"),
+        arguments=table(call, "buildargs"),
+        labels=table(call, "labels"),
         tags=tuple(_tag(name) for name in call.query.getall("t", []) if name),
         platform=call.text("platform").lower(),
         pull=call.flag("pull"),
@@ -220,7 +220,7 @@ def asked(call: Call, classic: bool) -> BuildRequest:
         network=call.text("networkmode") or "default",
         extra_hosts=_hosts(call),
         limits=_limits(call),
-        attest=_table(call, "attest"),
+        attest=table(call, "attest"),
         classic=classic,
         squash=call.flag("squash"),
     )
@@ -243,7 +243,7 @@ def json_of(call: Call, name: str) -> object:
         raise Invalid(f"invalid value for {name}: not JSON") from None
 
 
-def _table(call: Call, name: str) -> dict[str, str]:
+def table(call: Call, name: str) -> dict[str, str]:
     """A JSON object of texts; a name without a value is left out."""
     found = json_of(call, name)
     if found is None:
@@ -338,7 +338,15 @@ async def prune(call: Call) -> web.StreamResponse:
     return json_answer({"CachesDeleted": deleted or None, "SpaceReclaimed": freed})
 
 
+async def stream(call: Call) -> web.StreamResponse:
+    """POST /build/stream"""
+    from corten.api import build_stream  # a daemon that has no such client does not carry it
+
+    return await build_stream.stream(call)
+
+
 ROUTES = (
+    Route("POST", "/build/stream", stream, stream=True),
     Route("POST", "/build/cancel", cancel),
     Route("POST", "/build/prune", prune),
 )

@@ -35,7 +35,7 @@ ASKED = "X-Corten-Upgrade"
 RAW, FRAMED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
 _END = re.compile(rb"\n\r?\n")
 _CANDIDATE = re.compile(
-    rb"POST\s+(?:http://[^/\s]*)?(?:/v[0-9.]+)?/(?:containers/[^\s?]+/attach|exec/[^\s?]+/start|session|grpc)[?\s]"
+    rb"POST\s+(?:http://[^/\s]*)?(?:/v[0-9.]+)?/(?:containers/[^\s?]+/attach|exec/[^\s?]+/start|session|grpc|build/stream)[?\s]"
 )
 _HEADER = re.compile(rb"\r\n(upgrade|connection|x-corten-upgrade):([^\r\n]*)", re.IGNORECASE)
 _PIECE = 1 << 16  # bytes; asyncio makes room for 256 KiB before each read, and each such buffer costs page faults

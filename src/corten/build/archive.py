@@ -26,7 +26,7 @@ class ArchiveClient:
     async def files(self, source: str, names: Sequence[str]) -> Mapping[str, bytes]:
         if self._context is None:
             return {}
-        found = await asyncio.to_thread(_read, self._context, names)
+        found = await asyncio.to_thread(self._context.found, names)
         self._read.update(found)
         return found
 
@@ -46,16 +46,6 @@ class ArchiveClient:
 
     async def credentials(self, host: str) -> tuple[str, str] | None:
         return self._credentials.get(_host(host))
-
-
-def _read(context: Context, names: Sequence[str]) -> dict[str, bytes]:
-    found = {}
-    for name in names:
-        try:
-            found[name] = context.read(name)
-        except NotFound:
-            continue
-    return found
 
 
 def _discard(context: Context, names: Sequence[str], excluded: Patterns) -> None:

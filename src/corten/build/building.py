@@ -17,7 +17,8 @@ from corten.build.bases import Bases
 from corten.build.cache_images import cache_images
 from corten.build.classic import ClassicStream
 from corten.build.contexts import Contexts
-from corten.build.contract import BuildRequest, ClassicText, Client, Repositories, Trace, Warning, Worker
+from corten.build.contract import BuildRequest, ClassicText, Client, Repositories, Terminals, Trace, Warning, Worker
+from corten.build.debugging import DebuggedWorker
 from corten.build.definition import DEFINITION, Definition, load
 from corten.build.definitions import copies
 from corten.build.downloads import Downloads
@@ -55,6 +56,7 @@ class Building:
         request: BuildRequest,
         client: Client,
         trace: Trace,
+        terminals: Terminals | None = None,
     ) -> None:
         _refuse(request)
         self._images = images
@@ -65,6 +67,7 @@ class Building:
         self._request = request
         self._client = client
         self._trace = trace
+        self._terminals = terminals
         self._platforms = targets.of(request)
         self._attest = attest.read(request.attest)
         self._began = time.time()
@@ -119,6 +122,10 @@ class Building:
             planned.append(await planner.plan())
         return planned
 
+    def _worker(self, lease: Lease) -> Worker:
+        worker = self._workers(lease, ("network.host",) if self._request.network == "host" else ())
+        return DebuggedWorker(worker, self._terminals) if self._terminals is not None else worker
+
     async def _solve(
         self, definition: Definition, plans: Sequence[Plan], lease: Lease, trace: Trace, exchange: Exchange
     ) -> tuple[Solver, Result]:
@@ -127,7 +134,7 @@ class Building:
             trace.begin()
         await emulated.say(plans, trace)
         downloads = Downloads(self._contexts, self._images.download, self._repositories, self._client)
-        worker = self._workers(lease, ("network.host",) if request.network == "host" else ())
+        worker = self._worker(lease)
         try:
             solver = Solver(
                 plans,

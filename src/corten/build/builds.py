@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from corten.build import usage
 from corten.build.cache import Cache
 from corten.build.contexts import Contexts
-from corten.build.contract import BuildRequest, Client, Looks, Repositories, StageTree, Trace, Worker
+from corten.build.contract import BuildRequest, Client, Looks, Repositories, StageTree, Terminals, Trace, Worker
 from corten.build.kept import Kept, Mounts
 from corten.build.outputs.contract import NO_SINK, Sink, TreeReader
 from corten.build.parts import Parts
@@ -98,8 +98,15 @@ class Builds:
 
     # ------------------------------------------------------------------------------------------------------- a build
 
-    async def build(self, request: BuildRequest, client: Client, trace: Trace, sink: Sink = NO_SINK) -> Built:
-        """`sink` is where the client takes files of its outputs.
+    async def build(
+        self,
+        request: BuildRequest,
+        client: Client,
+        trace: Trace,
+        sink: Sink = NO_SINK,
+        terminals: Terminals | None = None,
+    ) -> Built:
+        """`sink` is where the client takes files of its outputs, `terminals` where it has a shell when a step failed.
 
         Raises BuildFailed for what is wrong with the Dockerfile or fails in a step; Failed when it was cancelled by
         its id; what client and sink raise. When this is cancelled, so are its steps, and nothing is left of it.
@@ -107,7 +114,7 @@ class Builds:
         id = request.id or secrets.token_hex(16)
         if id in self._running:
             raise Conflict(f"a build with the id {id[:100]!r} is under way already")
-        work = self._image(replace(request, id=id), client, trace, sink)
+        work = self._image(replace(request, id=id), client, trace, sink, terminals)
         task = self._running[id] = asyncio.create_task(work, name=f"build {id}")
         try:
             await _watched(task)
@@ -124,19 +131,23 @@ class Builds:
         if (task := self._running.get(id)) is not None:
             task.cancel()
 
-    async def _image(self, request: BuildRequest, client: Client, trace: Trace, sink: Sink) -> Built:
+    async def _image(
+        self, request: BuildRequest, client: Client, trace: Trace, sink: Sink, terminals: Terminals | None
+    ) -> Built:
         if not request.recorded:
-            return await self._unrecorded(request, client, trace, sink)
+            return await self._unrecorded(request, client, trace, sink, terminals)
         from corten.build import attributes
 
         with self.history.recording(request.id, attributes.of(request), request.outputs, trace) as recording:
-            built = await self._unrecorded(request, client, recording.trace, sink)
+            built = await self._unrecorded(request, client, recording.trace, sink, terminals)
             recording.made(built)
             return built
 
-    async def _unrecorded(self, request: BuildRequest, client: Client, trace: Trace, sink: Sink) -> Built:
+    async def _unrecorded(
+        self, request: BuildRequest, client: Client, trace: Trace, sink: Sink, terminals: Terminals | None
+    ) -> Built:
         async with self._at_url(request, client, trace) as (request, client):
-            return await self._building(request, client, trace).run(self._reader, sink)
+            return await self._building(request, client, trace, terminals).run(self._reader, sink)
 
     async def check(self, request: BuildRequest, client: Client, trace: Trace) -> tuple[Definition, Sequence[Finding]]:
         """What the Dockerfile's checks find. No step is done. Raises what `build` raises."""
@@ -170,11 +181,21 @@ class Builds:
 
         return Fetching(self.contexts, self._images.download, self._repositories, client, trace)
 
-    def _building(self, request: BuildRequest, client: Client, trace: Trace) -> Building:
+    def _building(
+        self, request: BuildRequest, client: Client, trace: Trace, terminals: Terminals | None = None
+    ) -> Building:
         from corten.build.building import Building  # much of the builder is loaded with the first build
 
         return Building(
-            self._images, self._parts, self.contexts, self._workers, self._repositories, request, client, trace
+            self._images,
+            self._parts,
+            self.contexts,
+            self._workers,
+            self._repositories,
+            request,
+            client,
+            trace,
+            terminals,
         )
 
     async def image(self, ref: str, platform: str, pull: bool, client: Client, trace: Trace) -> tuple[str, bytes]:

@@ -8,7 +8,7 @@ import errno
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -156,6 +156,14 @@ class Context:
             raise Invalid(f"{name} cannot be read: {os.strerror(error.errno or 0)}") from None
         finally:
             os.close(fd)
+
+    def found(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Those of these small files that are there. Raises Invalid."""
+        found = {}
+        for name in names:
+            with suppress(NotFound):
+                found[name] = self.read(name)
+        return found
 
     def discard(self, name: str) -> None:
         """Take a file out of it; nothing happens when it is not there."""

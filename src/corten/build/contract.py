@@ -20,6 +20,7 @@ A build, from outside to inside:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -172,6 +173,18 @@ class Agent(Protocol):
         """Carry bytes between a connection that was accepted, the callee's from now on, and the agent."""
 
 
+class Terminal(Protocol):
+    """A terminal of the client, for one shell. `size` are its rows and columns."""
+
+    size: tuple[int, int]
+
+    async def carry(self, fd: int, resize: Callable[[int, int], Awaitable[None]]) -> None:
+        """Carry bytes between a program's connection, the callee's from now on, and the terminal, until either ends;
+        `resize` when the client's window changes."""
+
+
+# Where a step has failed, as the text says: None when the client has no terminal.
+Terminals = Callable[[str], AbstractAsyncContextManager[Terminal | None]]
 Received = Callable[[int], None]
 
 # ---------------------------------------------------------------------------------------------- what is said of it
@@ -431,6 +444,9 @@ class Worker(Protocol):
         self, parent: Sequence[str], step: RunStep, client: Client, output: Callable[[int, bytes], None]
     ) -> Layer:
         """Raises StepFailed, Invalid (a user that is unknown), NotFound (`secret NAME: not found`)."""
+
+    async def shell(self, parent: Sequence[str], step: RunStep, client: Client, terminal: Terminal) -> None:
+        """Run a step's program at a terminal until it ends, whatever its status. What it writes is gone then."""
 
     async def copy(self, parent: Sequence[str], step: CopyStep) -> Layer:
         """Raises NotFound for a source that is not there, Invalid."""

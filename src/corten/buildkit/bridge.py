@@ -15,11 +15,12 @@ from functools import partial
 from typing import Any
 
 from corten.aio.whole import to_the_end
+from corten.build import lint
 from corten.build.builds import Builds
 from corten.build.contexts import Context
 from corten.build.contract import BuildFailed, BuildRequest
 from corten.build.trees import Trees
-from corten.buildkit import definitions, failures, lint, subrequests
+from corten.buildkit import definitions, failures, subrequests
 from corten.buildkit.client import SessionClient
 from corten.buildkit.jobs import Job, Jobs
 from corten.buildkit.metadata import Metadata

@@ -13,12 +13,13 @@ from typing import TypeVar
 from corten.aio.threads import DISK, run_uncancelled, to_disk_thread
 from corten.build.contexts import SMALL, Context
 from corten.build.contract import Agent, Received, SourceTree
+from corten.build.patience import patient
+from corten.build.transfer.sink import TreeSink
+from corten.build.transfer.small import Small
 from corten.build.trees import Trees
-from corten.buildkit.patience import patient
-from corten.buildkit.receiving import Receiver, Small
+from corten.buildkit.packets import Packets
 from corten.buildkit.sessions import Session
-from corten.buildkit.sink import TreeSink
-from corten.errors import Failed, Invalid, NotFound, Unavailable
+from corten.errors import Failed, Invalid, Unavailable
 from corten.http2 import grpc
 from corten.http2.channel import StreamReset
 from corten.spec.protobuf import session as m
@@ -67,9 +68,9 @@ class SessionClient:
 
     async def files(self, source: str, names: Sequence[str]) -> Mapping[str, bytes]:
         if self.context is not None and source not in self._names:
-            return await asyncio.to_thread(_read, self.context, names)
+            return await asyncio.to_thread(self.context.found, names)
         sink = Small(SMALL)
-        await self._transfer(source, Receiver(sink, _ENTRIES, 4 * SMALL), [("followpaths", names)], _ignored)
+        await self._transfer(source, Packets(sink, _ENTRIES, 4 * SMALL), [("followpaths", names)], _ignored)
         found = {name: sink.found(name) for name in names}
         return {name: content for name, content in found.items() if content is not None}
 
@@ -82,7 +83,7 @@ class SessionClient:
         sink = TreeSink(path)
         try:
             filters = [("followpaths", follow), ("exclude-patterns", exclude)]
-            await self._transfer(source, Receiver(sink), filters, received)
+            await self._transfer(source, Packets(sink), filters, received)
         finally:
             sink.close()
         self._taken[path] = sink.bytes if session.key else None  # without one it would never be found again
@@ -92,7 +93,7 @@ class SessionClient:
         return self._others.get(source, self._session)
 
     async def _transfer(
-        self, source: str, receiver: Receiver, filters: Sequence[tuple[str, Sequence[str]]], received: Received
+        self, source: str, packets: Packets, filters: Sequence[tuple[str, Sequence[str]]], received: Received
     ) -> None:
         session = self._of(source)
         if not session.has(_FILES):
@@ -104,7 +105,7 @@ class SessionClient:
             headers += [(f"{key}-encoded", "1")] if encoded else []
         try:
             async with grpc.calling(session.channel, _FILES, headers) as call:
-                await _received(call, receiver, received)
+                await _received(call, packets, received)
         except grpc.Status as status:
             raise Failed(f"failed to load the context: {status}") from None
         except StreamReset as reset:
@@ -192,18 +193,18 @@ async def _from_agent(sock: socket.socket, call: grpc.Call) -> None:
 # -------------------------------------------------------------------------------------------------- receiving a walk
 
 
-async def _received(call: grpc.Call, receiver: Receiver, received: Received) -> None:
+async def _received(call: grpc.Call, packets: Packets, received: Received) -> None:
     """Until the sender has said all. Requests are sent beside: a sender that waits for room reads none."""
     sender = _Sender(call)
     writing = asyncio.create_task(sender.run())
     try:
-        while not receiver.finished:
+        while not packets.finished:
             data = await patient(call.stream.read())
             if not data:
                 grpc.finish(call.stream)
                 raise Failed("the client ended the transfer before everything was there")
-            sender.add(await run_uncancelled(partial(receiver.feed, data), pool=DISK))
-            received(receiver.received)
+            sender.add(await run_uncancelled(partial(packets.feed, data), pool=DISK))
+            received(packets.received)
             if writing.done():
                 writing.result()
     finally:
@@ -251,16 +252,6 @@ def _all_encoded(values: Sequence[str]) -> tuple[list[str], bool]:
     if any(_encoded(value)[1] for value in values):
         return [urllib.parse.quote_plus(value) for value in values], True
     return list(values), False
-
-
-def _read(context: Context, names: Sequence[str]) -> dict[str, bytes]:
-    found = {}
-    for name in names:
-        try:
-            found[name] = context.read(name)
-        except NotFound:
-            continue
-    return found
 
 
 def _ignored(count: int) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from corten.buildkit.patience import patient
+from corten.build.patience import patient
 from corten.buildkit.sessions import Session
 from corten.errors import Corrupt, Failed, Invalid, NotFound, Unavailable
 from corten.http2 import grpc

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from corten.aio.sources import closing
 from corten.aio.tasks import end
 from corten.build.outputs.contract import Blobs, Tree, Walk
+from corten.build.patience import patient
 from corten.buildkit.contents import ContentStore
-from corten.buildkit.patience import patient
 from corten.buildkit.sending import Asking
 from corten.buildkit.sessions import Session
 from corten.errors import Failed, Invalid, Unavailable

@@ -7,8 +7,8 @@ import base64
 import json
 from collections.abc import Sequence
 
+from corten.build import lint
 from corten.build.definition import Definition
-from corten.buildkit import lint
 from corten.spec.dockerfile.outline import Mounted, Outline
 from corten.spec.dockerfile.span import Span
 from corten.spec.json import Json

@@ -13,10 +13,11 @@ import pytest
 
 from corten.build.outputs import options
 from corten.build.outputs.contract import Asked
-from corten.buildkit.receiving import Receiver, Small
+from corten.build.transfer.sink import TreeSink
+from corten.build.transfer.small import Small
+from corten.buildkit.packets import Packets
 from corten.buildkit.requests import asked
 from corten.buildkit.results import named_by
-from corten.buildkit.sink import TreeSink
 from corten.http2.connection import Connection, Data, Headers
 from corten.http2.grpc import Cut, framed
 from corten.spec.protobuf import control, gateway
@@ -48,7 +49,7 @@ def streams(data: bytes, client: bool) -> dict[int, tuple[list[tuple[str, str]],
     return found
 
 
-def feed(receiver: Receiver, body: bytes) -> None:
+def feed(receiver: Packets, body: bytes) -> None:
     """One message after the other, as the last one came behind what the receiver said."""
     for message in Cut().feed(body):
         receiver.feed(framed(message))
@@ -64,13 +65,13 @@ def test_the_files_of_a_session(client: str, tmp_path: Path) -> None:
     for _, body in seen.values():
         if b"bbbbbbbb" in body:
             sink = TreeSink(tree)
-            receiver = Receiver(sink)
+            receiver = Packets(sink)
             feed(receiver, body)
             sink.close()
             assert receiver.finished and receiver.received == 70_000 + len("a\n*.log\n") + len(small["Dockerfile"])
         elif b"\x12" in body and (b"Dockerfile" in body or b".dockerignore" in body):
             found = Small(4096)
-            receiver = Receiver(found)
+            receiver = Packets(found)
             feed(receiver, body)
             assert receiver.finished
             small |= {name: content for name in ("Dockerfile", ".dockerignore") if (content := found.found(name))}

@@ -133,7 +133,7 @@ async def test_a_transfer_that_breaks_off_leaves_nothing_for_the_next(every: Ses
 async def test_a_client_that_says_nothing_is_given_up(
     every: Sessions, trees: Trees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("corten.buildkit.patience._SILENCE", 0.05)
+    monkeypatch.setattr("corten.build.patience._SILENCE", 0.05)
 
     async def silent(call: Call) -> None:
         await asyncio.Event().wait()

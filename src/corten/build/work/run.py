@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
 
+from corten.aio.tasks import end
 from corten.aio.threads import to_removal_thread
-from corten.build.contract import Client, RunStep, StepFailed
+from corten.build.contract import Client, RunStep, StepFailed, Terminal
 from corten.build.work import memory, specification
 from corten.build.work.caches import Caches
 from corten.build.work.layer import top_of
@@ -38,6 +40,7 @@ from corten.tasks.contract import Bundle, LogFile, Namespace, Stream, Task
 from corten.tasks.emulation import Emulation, emulation
 
 HOST = Namespace(Path("/proc/1/ns/net"), -1, -1)  # nothing is ever done in it
+_LAST = 5.0  # seconds for the last output of a shell that has ended
 _FILES = ("hostname", "hosts", "resolv.conf")
 
 
@@ -72,7 +75,7 @@ class Run:
             output = Output(write)
             task = None
             try:
-                task = await self._task(stack, rootfs, output)
+                task = await self._task(stack, rootfs, Stream(output.give(), stdin=False, mux=True))
                 status = await _status(task, output)
             except StartFailed as error:
                 if error.exit_code == 125:
@@ -87,6 +90,16 @@ class Run:
         if status:
             raise StepFailed(self._step.args, status)
 
+    async def shell(self, terminal: Terminal) -> None:
+        """The same at a terminal, until the program or the client ends it. Raises StartFailed."""
+        async with AsyncExitStack() as stack:
+            rootfs = self._rooms.trees.prepare(self.key, top_of(self._parent))
+            await self._prepare(stack)
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                task = await self._task(stack, rootfs, Stream(theirs.detach(), mux=False), terminal.size)
+                await _at_terminal(task, terminal, ours.detach())
+
     async def _prepare(self, stack: AsyncExitStack) -> None:
         memory.make(self._rooms.memory, self.id)
         stack.callback(memory.leave, self._rooms.memory)
@@ -97,7 +110,10 @@ class Run:
         mounting = Mounting(self._rooms, self._caches, self._client, self._bundle, self._disk, stack)
         self._mounts = await mounting.mount(self._step)
 
-    async def _task(self, stack: AsyncExitStack, rootfs: tuple[Mount, ...], output: Output) -> Task:
+    async def _task(
+        self, stack: AsyncExitStack, rootfs: tuple[Mount, ...], stream: Stream, console: tuple[int, int] | None = None
+    ) -> Task:
+        """`console` is the size of its terminal, where it has one."""
         async with AsyncExitStack() as until_made:
             namespaces: dict[str, str] = {}
             namespace = HOST
@@ -105,7 +121,7 @@ class Run:
                 namespace = await self._rooms.namespaces.create()
                 until_made.callback(namespace.close)
                 namespaces["network"] = str(namespace.path)
-            spec = self._specification(namespaces)
+            spec = self._specification(namespaces, console)
             self.stubs = specification.stubs(spec)
             (self._bundle / "config.json").write_bytes(msgspec.json.encode(spec))
             made = Bundle(
@@ -114,10 +130,13 @@ class Run:
                 path=self._bundle,
                 rootfs=rootfs,
                 log=LogFile(None),
+                terminal=console is not None,
+                open_stdin=console is not None,
+                console_size=console or (0, 0),
                 cgroup=spec["linux"]["cgroupsPath"],
                 clone_namespaces=bundle.clone_namespaces(spec),
             )
-            task, endpoint = await self._side_by_side(stack, made, output, namespace)
+            task, endpoint = await self._side_by_side(stack, made, stream, namespace)
         self._write_network(endpoint)
         await task.start()
         return task
@@ -127,7 +146,7 @@ class Run:
         below = self._rooms.trees.view(top)[0].entry() if (top := top_of(self._parent)) is not None else None
         await self._rooms.steps.ask({"do": "step user", "base": below, "user": self._step.user}, [])
 
-    def _specification(self, namespaces: dict[str, str]) -> Json:
+    def _specification(self, namespaces: dict[str, str], console: tuple[int, int] | None) -> Json:
         seccomp = None
         if not self._host.privileged:
             seccomp = self._rooms.seccomp("", capabilities(self._host, self._facts))
@@ -146,13 +165,13 @@ class Run:
             mounts.mounted,
             mounts.files,
             mounts.env,
+            console,
         )
 
     async def _side_by_side(
-        self, stack: AsyncExitStack, made: Bundle, output: Output, namespace: Namespace
+        self, stack: AsyncExitStack, made: Bundle, stream: Stream, namespace: Namespace
     ) -> tuple[Task, Endpoint]:
         """The task and the network are made at the same time; each that came about is on the stack before an error."""
-        stream = Stream(output.give(), stdin=False, mux=True)
         both = asyncio.gather(
             self._rooms.runtime.create(made, [stream]), self._connected(namespace), return_exceptions=True
         )
@@ -188,6 +207,19 @@ class Run:
         hosts = networks.hosts_file([endpoint], step.hostname, extra=step.hosts)
         _write(self._bundle / "hosts", hosts.encode())
         _write(self._bundle / "resolv.conf", networks.resolv_conf([endpoint]).encode())
+
+
+async def _at_terminal(task: Task, terminal: Terminal, fd: int) -> None:
+    carrying = asyncio.ensure_future(terminal.carry(fd, task.resize))
+    ending = asyncio.ensure_future(task.wait())
+    try:
+        await asyncio.wait({carrying, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if ending.done():
+            await asyncio.wait({carrying}, timeout=_LAST)
+    finally:
+        if not ending.done():
+            await task.destroy()
+        await end([carrying, ending])
 
 
 async def _status(task: Task, output: Output) -> int:

@@ -62,16 +62,26 @@ def specification(
     mounted: Mapping[str, Mount] | None = None,
     files: Mapping[str, str] | None = None,
     env: Sequence[str] = (),
+    console: tuple[int, int] | None = None,
 ) -> Json:
-    """config.json. `points`, `mounted` and `files` are the step's own mounts, `env` variables that they bring."""
+    """config.json. `points`, `mounted` and `files` are the step's own mounts, `env` variables that they bring;
+    `console` is the size of its terminal, where it has one."""
     config = Config(
-        cmd=list(step.args), env=list(step.env), user=step.user, working_dir=step.cwd, hostname=step.hostname
+        cmd=list(step.args),
+        env=list(step.env),
+        user=step.user,
+        working_dir=step.cwd,
+        hostname=step.hostname,
+        tty=console is not None,
     )
+    host = host_config(step, facts)
+    if console is not None:
+        host = host.replace(console_size=list(console))
     inputs = SpecInputs(
         id=id,
         name=id,
         config=config,
-        host_config=host_config(step, facts),
+        host_config=host,
         bundle=bundle,
         files={**bundle_files(str(bundle)), **(files or {})},
         mounts=points,
@@ -82,7 +92,8 @@ def specification(
     )
     spec = container_spec(inputs, facts)
     # As BuildKit's steps have it: a HOSTNAME that changes would be in every file that a build writes it to.
-    spec["process"]["env"] = override_env([DEFAULT_PATH], [*step.env, *env])
+    shown = ["TERM=xterm"] if console is not None else []
+    spec["process"]["env"] = override_env([DEFAULT_PATH, *shown], [*step.env, *env])
     return spec
 
 

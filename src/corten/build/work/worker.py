@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from corten.build.contract import Client, CopyStep, Layer, Matched, RunStep, StageTree
+from corten.build.contract import Client, CopyStep, Layer, Matched, RunStep, StageTree, Terminal
 from corten.build.work.archives import unpacked
 from corten.build.work.caches import Caches
 from corten.build.work.checksums import Checksums
@@ -50,16 +50,29 @@ class StepWorker:
     async def _run(
         self, parent: Sequence[str], step: RunStep, client: Client, output: Callable[[int, bytes], None]
     ) -> Layer:
-        for needed, entitlement in ((step.network == "host", "network.host"), (step.insecure, "security.insecure")):
-            if needed and entitlement not in self._allowed:
-                raise Forbidden(f"{entitlement} is not allowed")
-        run = Run(self._rooms, self._caches, parent, step, client)
+        run = self._begun(parent, step, client)
         try:
             await run.run(output)
             return await self._layers.of_active(run.key, parent, run.stubs, self.lease)
         except BaseException:
             self._rooms.trees.remove(run.key)
             raise
+
+    def _begun(self, parent: Sequence[str], step: RunStep, client: Client) -> Run:
+        """Raises Forbidden."""
+        for needed, entitlement in ((step.network == "host", "network.host"), (step.insecure, "security.insecure")):
+            if needed and entitlement not in self._allowed:
+                raise Forbidden(f"{entitlement} is not allowed")
+        return Run(self._rooms, self._caches, parent, step, client)
+
+    async def shell(self, parent: Sequence[str], step: RunStep, client: Client, terminal: Terminal) -> None:
+        await whole(self._shell(self._begun(parent, step, client), terminal))
+
+    async def _shell(self, run: Run, terminal: Terminal) -> None:
+        try:
+            await run.shell(terminal)
+        finally:
+            self._rooms.trees.remove(run.key)
 
     async def copy(self, parent: Sequence[str], step: CopyStep) -> Layer:
         return await whole(self._copy(parent, step))

@@ -13,10 +13,11 @@ R = TypeVar("R")
 _SILENCE = 300.0  # seconds for the next piece of a stream, as of a request's body
 
 
-async def patient(work: Awaitable[R]) -> R:
-    """Raises Unavailable when the client has said, or taken, nothing for long."""
+async def patient(work: Awaitable[R], seconds: float | None = None) -> R:
+    """Raises Unavailable when the client has said, or taken, nothing for so many seconds, without any for long."""
+    seconds = seconds or _SILENCE
     try:
-        async with asyncio.timeout(_SILENCE):
+        async with asyncio.timeout(seconds):
             return await work
     except TimeoutError:
-        raise Unavailable(f"nothing has come from the client for {in_go(_SILENCE)}") from None
+        raise Unavailable(f"nothing has come from the client for {in_go(seconds)}") from None

@@ -11,24 +11,23 @@ import errno
 import hashlib
 import os
 import stat as modes
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from corten.buildkit import receiving as r
+from corten.build.transfer import walk as w
 from corten.errors import Invalid, Unsupported
 from corten.kernel import paths
 from corten.layers import tree as trees
 from corten.layers.sums import entry as sum_entry
 from corten.spec.protobuf.session import Stat
 
-_BITS = ((r.SETUID, 0o4000), (r.SETGID, 0o2000), (r.STICKY, 0o1000))
 _FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTRIBUTES, _KEY, _VALUE = 100, 255, 1 << 16  # of a file, bytes of a name and of a value
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV)
 _EMPTY = hashlib.sha256()
-_NONE: dict[str, bytes] = {}
 
 
 @dataclass(slots=True)
@@ -39,14 +38,14 @@ class _Pending:
     mode: int
     modified: int
     size: int
-    attributes: dict[str, bytes]
+    attributes: Mapping[str, bytes] = field(default_factory=dict)
     fd: int = -1
     written: int = 0
     hash: hashlib._Hash = _EMPTY  # its own once there is content
 
 
 class TreeSink:
-    """`corten.buildkit.receiving.Sink`: makes the directory at `path` what the walk says. `close` it at the end.
+    """`corten.build.transfer.receiving.Sink`: makes the directory at `path` what the walk says. `close` it at the end.
 
     Nothing else writes there, so a path whose parents the walk has said to be directories leads nowhere else.
     """
@@ -79,14 +78,14 @@ class TreeSink:
         there = self._levels[-1][1]
         old = os.stat(name, dir_fd=fd, follow_symlinks=False) if name in there else None
         there.discard(name)
-        mode = _mode(stat.mode)
-        if stat.mode & r.DIRECTORY:
+        mode = w.permissions(stat.mode)
+        if stat.mode & w.DIRECTORY:
             self._directory(fd, name, stat, mode, old)
-        elif stat.mode & r.SYMLINK:
+        elif stat.mode & w.SYMLINK:
             self._symlink(fd, name, stat, old)
-        elif stat.mode & r.FIFO:
+        elif stat.mode & w.FIFO:
             self._fifo(fd, name, stat, mode, old)
-        elif stat.mode & r.TYPES:
+        elif stat.mode & w.TYPES:
             raise Unsupported(f"the context has {stat.path}, which is a device: leave it out by .dockerignore")
         elif stat.link:
             self._links.append((stat.path, stat.link))
@@ -179,9 +178,13 @@ class TreeSink:
         ):
             return False
         self._make_way(fd, name, old)
-        attributes = _attributes(stat) if stat.attributes else _NONE
-        self._files[number] = _Pending(stat.path, mode, stat.modified, stat.size, attributes)
+        self._files[number] = _Pending(stat.path, mode, stat.modified, stat.size)
+        if stat.attributes:
+            self.attributes(number, stat.attributes)
         return True
+
+    def attributes(self, number: int, given: Mapping[str, bytes]) -> None:
+        self._files[number].attributes = _attributes(self._files[number].path, given)
 
     # ---------------------------------------------------------------------------------------------------- the content
 
@@ -256,23 +259,14 @@ def _open_beneath(root: int, path: str) -> int:
     return paths.openat2(root, path or ".", _FLAGS, resolve=resolve)
 
 
-def _mode(mode: int) -> int:
-    """The bits of st_mode for Go's."""
-    found = mode & 0o777
-    for theirs, ours in _BITS:
-        if mode & theirs:
-            found |= ours
-    return found
-
-
-def _attributes(stat: Stat) -> dict[str, bytes]:
+def _attributes(path: str, given: Mapping[str, bytes]) -> dict[str, bytes]:
     """Those that are kept. Raises Invalid for what no file can have (xattr(7))."""
-    kept = {key: value for key, value in stat.attributes.items() if _kept(key)}
+    kept = {key: value for key, value in given.items() if _kept(key)}
     if len(kept) > _ATTRIBUTES:
-        raise Invalid(f"{stat.path[:200]!r} in the context has more than {_ATTRIBUTES} attributes")
+        raise Invalid(f"{path[:200]!r} in the context has more than {_ATTRIBUTES} attributes")
     for key, value in kept.items():
-        if "\0" in key or len(key.encode()) > _KEY or len(value) > _VALUE:
-            raise Invalid(f"{stat.path[:200]!r} in the context has the attribute {key[:100]!r}, which no file can have")
+        if "\0" in key or len(os.fsencode(key)) > _KEY or len(value) > _VALUE:
+            raise Invalid(f"{path[:200]!r} in the context has the attribute {key[:100]!r}, which no file can have")
     return kept
 
 

@@ -16,6 +16,17 @@ NAME, _VERSION = "frontend.lint", b"1.0.0"
 
 def answer(filename: str, dockerfile: bytes, findings: Sequence[Finding], failed: bool) -> dict[str, bytes]:
     """Metadata of a result. `failed`: the Dockerfile says that findings are errors."""
+    lines = [f"{each.rule}: {each.message} ({filename}:{each.span.line})\n" for each in findings]
+    return _metadata(found(filename, dockerfile, findings), "".join(lines), failed)
+
+
+def error(error: BuildFailed) -> dict[str, bytes]:
+    """The same for a Dockerfile that cannot be planned."""
+    return _metadata(refused(error), f"{error}\n", True)
+
+
+def found(filename: str, dockerfile: bytes, findings: Sequence[Finding]) -> Json:
+    """lint.LintResults."""
     warnings = [
         {
             "ruleName": finding.rule,
@@ -26,15 +37,13 @@ def answer(filename: str, dockerfile: bytes, findings: Sequence[Finding], failed
         }
         for finding in findings
     ]
-    lines = [f"{each.rule}: {each.message} ({filename}:{each.span.line})\n" for each in findings]
-    return _metadata({"warnings": warnings, "sources": _sources(filename, dockerfile)}, "".join(lines), failed)
+    return {"warnings": warnings, "sources": _sources(filename, dockerfile)}
 
 
-def error(error: BuildFailed) -> dict[str, bytes]:
-    """The same for a Dockerfile that cannot be planned."""
+def refused(error: BuildFailed) -> Json:
+    """The same of a Dockerfile that cannot be planned."""
     said = {"message": str(error), "location": _location(error.ranges)}
-    found = {"warnings": [], "sources": _sources(error.filename, error.dockerfile), "buildError": said}
-    return _metadata(found, f"{error}\n", True)
+    return {"warnings": [], "sources": _sources(error.filename, error.dockerfile), "buildError": said}
 
 
 def _metadata(found: Json, text: str, failed: bool) -> dict[str, bytes]:

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corten.build.transfer import walk as r
+from corten.build.transfer.sink import TreeSink
+from corten.build.transfer.small import Small
 from corten.build.trees import Trees
-from corten.buildkit import receiving as r
-from corten.buildkit.receiving import Receiver, Small
-from corten.buildkit.sink import TreeSink
+from corten.buildkit.packets import Packets
 from corten.errors import CortenError, Failed, Invalid
 from corten.http2.grpc import Cut, Status, framed
 from corten.layers.sums import entry
@@ -46,7 +47,7 @@ class Sender:
         self.asked: list[str] = []
         self._size = size
 
-    def send(self, receiver: Receiver) -> None:
+    def send(self, receiver: Packets) -> None:
         cut = Cut()
         answers: list[Packet] = []
 
@@ -90,7 +91,7 @@ def receive(place: Path, *entries: tuple[Stat, bytes], size: int = 1 << 15) -> t
     sink = TreeSink(place)
     try:
         sender = Sender(entries, size)
-        sender.send(Receiver(sink))
+        sender.send(Packets(sink))
     finally:
         sink.close()
     return sender.asked, sink
@@ -231,7 +232,7 @@ def test_hostile_senders_are_refused(place: Path, tmp_path: Path, name: str) -> 
     sink = TreeSink(place)
     try:
         with pytest.raises(CortenError) as raised:
-            Receiver(sink).feed(HOSTILE[name])
+            Packets(sink).feed(HOSTILE[name])
     finally:
         sink.close()
     assert "\n" not in str(raised.value)
@@ -241,17 +242,17 @@ def test_hostile_senders_are_refused(place: Path, tmp_path: Path, name: str) -> 
 def test_bounds() -> None:
     few = entries(file("a"), file("b"), file("c"))
     with pytest.raises(Invalid, match="more than 2 entries"):
-        Receiver(Small(10), entries=2).feed(few)
+        Packets(Small(10), entries=2).feed(few)
     with pytest.raises(Invalid, match="too large"):
-        Receiver(Small(100), most=10).feed(entries(file("a")) + packets(Packet(DATA, data=b"x" * 11)))
+        Packets(Small(100), most=10).feed(entries(file("a")) + packets(Packet(DATA, data=b"x" * 11)))
     with pytest.raises(Invalid, match="larger than 10 bytes"):
-        Receiver(Small(10)).feed(entries(file("a")) + packets(Packet(DATA, data=b"x" * 11)))
+        Packets(Small(10)).feed(entries(file("a")) + packets(Packet(DATA, data=b"x" * 11)))
     with pytest.raises(Invalid, match="larger than 10 bytes"):
-        Receiver(Small(10)).feed(entries(file("a", b"x" * 11)))
+        Packets(Small(10)).feed(entries(file("a", b"x" * 11)))
     with pytest.raises(Invalid, match="too much of names, links and attributes"):
-        Receiver(Small(10), stats=100).feed(entries(file("a", attributes={"user.x": bytes(100)})))
+        Packets(Small(10), stats=100).feed(entries(file("a", attributes={"user.x": bytes(100)})))
     with pytest.raises(Status):
-        Receiver(Small(10)).feed(b"\0\xff\xff\xff\xff")
+        Packets(Small(10)).feed(b"\0\xff\xff\xff\xff")
 
 
 def test_an_attribute_that_cannot_be_set_names_its_file(place: Path) -> None:
@@ -262,12 +263,12 @@ def test_an_attribute_that_cannot_be_set_names_its_file(place: Path) -> None:
 
 def test_an_error_of_the_sender() -> None:
     with pytest.raises(Failed, match="error from sender: open a: permission denied"):
-        Receiver(Small(10)).feed(packets(Packet(ERROR, data=b"open a: permission denied")))
+        Packets(Small(10)).feed(packets(Packet(ERROR, data=b"open a: permission denied")))
 
 
 def small(*found: tuple[Stat, bytes]) -> Small:
     sink = Small(1000)
-    Sender(found).send(Receiver(sink))
+    Sender(found).send(Packets(sink))
     return sink
 
 
@@ -288,7 +289,7 @@ def test_small_files_are_found_through_links() -> None:
 def test_any_bytes(data: bytes) -> None:
     for feed in (data, framed(data)):
         try:
-            Receiver(Small(100)).feed(feed)
+            Packets(Small(100)).feed(feed)
         except (CortenError, Status) as error:
             assert str(error)
 

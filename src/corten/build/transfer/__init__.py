@@ -1,0 +1,1 @@
+"""Directories of clients, brought up to date: what a client says is in one, what of that is asked for, what is kept."""
