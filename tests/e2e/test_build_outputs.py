@@ -32,7 +32,7 @@ COPY --from=made /out /
 """
 
 
-@pytest.fixture(params=["docker 20.10", "buildx"])
+@pytest.fixture(params=["corten", "docker 20.10", "buildx"])
 def build(request: pytest.FixtureRequest, daemon: Cortend, tmp_path: Path) -> Builder:
     return builder(request.param, daemon, tmp_path)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e_parts.clients import DOCKER, OLD_DOCKER, Done, execute
+from e2e_parts.clients import CORTEN, DOCKER, OLD_DOCKER, Done, execute
 from e2e_parts.cortend import Cortend
 
 BUILDX = shutil.which("docker-buildx")
@@ -32,6 +32,8 @@ class Builder:
 def builder(name: str, daemon: Cortend, home: Path) -> Builder:
     """Skips when there is none."""
     env = {**os.environ, "DOCKER_HOST": daemon.address, "DOCKER_CONFIG": str(home), "HOME": str(home)}
+    if name == "corten":
+        return Builder(name, (*CORTEN, "build", "--progress", "plain"), env)
     if name == "buildx":
         if BUILDX is None:
             pytest.skip("needs docker-buildx in PATH")

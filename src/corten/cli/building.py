@@ -1,136 +1,109 @@
-"""What `build` sends: the context, where its Dockerfile is, the query, credentials."""
+"""What `build` asks for: where the files are, the query, what its steps may have of ours; and a build in progress."""
 
 from __future__ import annotations
 
-import base64
 import os
 
-from corten.cli import credentials as stored
+from corten.cli import buildsecrets
+from corten.cli.buildoutputs import outputs
+from corten.cli.buildsources import PIPED, named, sources
 from corten.cli.errors import CommandError, UsageError
-from corten.cli.output import err
-from corten.client import quickjson
+from corten.client import builds, quickjson
+from corten.client.conversation import Conversation, Said
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any
+    from collections.abc import Callable
 
+    from corten.cli.buildcaches import Caches
+    from corten.cli.buildoutputs import Output
+    from corten.cli.buildsecrets import Secret
+    from corten.cli.buildsources import Sources
     from corten.cli.flags import Flags
     from corten.cli.session import Session
     from corten.cli.userconfig import UserConfig
-    from corten.spec.dockerfile.ignore import Patterns
+    from corten.client.api import Client, Json
+    from corten.client.conversation import Answer, Answering
 
 _KINDS = ("sbom", "provenance")  # of attestations
 _SWITCHES = {"true": "", "1": "", "false": "disabled=true", "0": "disabled=true"}
-_NAME, _IGNORE = "Dockerfile", ".dockerignore"
-_BLOCK = 1 << 18
-_HEAD = 512  # bytes that say whether a stream is an archive
-_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 
 
-class Source:
-    """The body of the request, and the Dockerfile's name in it."""
+class Asked:
+    """One build. `secrets` are by id, `agents` sockets by id."""
 
-    __slots__ = ("body", "dockerfile", "remote")
+    __slots__ = ("agents", "caches", "config", "debug", "outputs", "query", "secrets", "sources")
 
-    def __init__(self, body: Iterable[bytes | bytearray], dockerfile: str, remote: str = "") -> None:
-        self.body = body
-        self.dockerfile = dockerfile
-        self.remote = remote
+    def __init__(self, config: UserConfig, sources: Sources, query: list[tuple[str, str]]) -> None:
+        self.config = config
+        self.sources = sources
+        self.query = query
+        self.secrets: dict[str, Secret] = {}
+        self.agents: dict[str, str] = {}
+        self.outputs: list[Output] = []
+        self.caches: Caches | None = None
+        self.debug = False  # a shell when a step has failed
 
+    def begin(self, client: Client, before_shell: Callable[[], None] = lambda: None) -> Conversation:
+        """Raises ApiError when the daemon refuses it at once."""
+        answering = self._answering()
+        if self.debug:
+            answering["shell"] = lambda question: _shell(question["why"], before_shell)
+        return Conversation(builds.build(client, self._whole_query()), answering)
 
-def source(where: str, file: str) -> Source:
-    """Of PATH, URL or -, and of --file. Raises CommandError for what is not there."""
-    if where == "-":
-        if file == "-":
-            raise CommandError("invalid argument: can't use stdin for both build context and dockerfile")
-        return _from_stdin(file)
-    if where.startswith(("http://", "https://", "git://", "ssh://", "git@", "github.com/")) and not os.path.isdir(
-        where
-    ):
-        return Source((), file, where)
-    if not os.path.isdir(where):
-        reason = "is no directory" if os.path.exists(where) else "not found"
-        raise CommandError(f'unable to prepare context: path "{where}" {reason}')
-    return _from_directory(where, file)
+    def _whole_query(self) -> list[tuple[str, str]]:
+        found = self.sources
+        keys = {source: directory.key for source, directory in found.directories.items()}
+        query = [*self.query, ("dockerfile", found.dockerfile), ("directories", quickjson.dumps(keys))]
+        query += [("remote", found.remote)] if found.remote else []
+        query += [("contexts", quickjson.dumps(found.contexts))] if found.contexts else []
+        asked = [output.asked() for output in self.outputs]
+        query += [("outputs", quickjson.dumps(asked))] if asked else []
+        query += self.caches.query() if self.caches is not None else []
+        return [*query, ("debug", "1")] if self.debug else query
 
+    def _answering(self) -> dict[str, Answering]:
+        """A LookupError in one of these says that there is none of what is asked for."""
+        found: dict[str, Answering] = {
+            "walk": self._walk,
+            "secret": lambda question: Said(self.secrets[question["id"]].read()),
+            "output": lambda question: self.outputs[question["number"]].taking(),
+            "agent": lambda question: Said(b"" if question["id"] in self.agents else None),
+            "connect": lambda question: buildsecrets.AgentConnection(self.agents[question["id"]]),
+            "credentials": lambda question: buildsecrets.credentials(self.config, question["host"]),
+        }
+        if self.sources.remote == PIPED:
+            found["upload"] = lambda question: buildsecrets.Piped(self.sources.head)
+        return {**found, **(self.caches.answering() if self.caches is not None else {})}
 
-def _from_stdin(file: str) -> Source:
-    """A tar, compressed or not; or else the Dockerfile itself, without a context."""
-    from corten.cli import context
-
-    head = b""
-    while len(head) < _HEAD and (piece := os.read(0, _BLOCK)):
-        head += piece
-    if head.startswith(_MAGIC) or head[257:262] == b"ustar":
-        return Source(_rest(head), file)
-    if file:
-        raise CommandError("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")
-    return Source(context.pack("", None, {_NAME: b"".join(_rest(head))}), _NAME)
-
-
-def _rest(head: bytes) -> Iterator[bytes]:
-    yield head
-    while piece := os.read(0, _BLOCK):
-        yield piece
-
-
-def _from_directory(directory: str, file: str) -> Source:
-    from corten.cli import context
-    from corten.spec.dockerfile import ignore
-
-    path = "" if file == "-" else file or os.path.join(directory, _NAME)
-    name = "" if file == "-" else _inside(directory, path)
-    if not file and not os.path.lexists(path) and os.path.lexists(path.lower()):
-        name = _NAME.lower()
-    if name and not os.path.isfile(os.path.join(directory, name)):
-        raise CommandError(f"unable to prepare context: unable to evaluate symlinks in Dockerfile path: {path}: "
-                           "no such file or directory")  # fmt: skip
-    beside = _read(f"{path}.dockerignore") if path else None
-    text = beside if beside is not None else _read(os.path.join(directory, _IGNORE))
-    lines = list(ignore.lines(text)) if text is not None else []
-    files: dict[str, bytes] = {}
-    if not name:  # it is elsewhere: sent under a name that no step sees
-        name = f".dockerfile.{os.urandom(10).hex()}"
-        files[name] = _stdin() if file == "-" else _must_read(path)
-        lines += [_IGNORE, name]
-    if text is not None or files:
-        files[_IGNORE] = "".join(f"{line}\n" for line in lines).encode()
-    return Source(context.pack(directory, _patterns([*lines, f"!{name}"]) if lines else None, files), name)
+    def _walk(self, question: Json) -> Answer:
+        return self.sources.directories[question["source"]].walk(question["follow"], question["exclude"])
 
 
-def _patterns(lines: list[str]) -> Patterns:
-    from corten.spec.dockerfile.ignore import Patterns
+def _shell(why: str, before: Callable[[], None]) -> Answer:
+    from corten.cli.buildshell import Shell
 
-    return Patterns(lines)
-
-
-def _inside(directory: str, path: str) -> str:
-    """The Dockerfile's path in the context; "" when it lies outside."""
-    root, real = os.path.realpath(directory), os.path.abspath(path)
-    parent = os.path.join(os.path.realpath(os.path.dirname(real)), os.path.basename(real))
-    relative = os.path.relpath(parent, root)
-    return "" if relative.startswith("..") else relative
+    return Shell(why, before)
 
 
-def _read(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
+def asked(session: Session, flags: Flags, inline: str | None = None) -> Asked:
+    """What the command line asks for; `inline` is the text of a Dockerfile. Raises CommandError."""
+    contexts = named(flags.many("build-context"))
+    found = Asked(session.config, sources(flags.words[0], flags.text("file"), contexts, inline), query(session, flags))
+    found.secrets = buildsecrets.secrets(flags.many("secret"))
+    found.agents = buildsecrets.agents(flags.many("ssh"))
+    if flags.on("debug-shell"):
+        from corten.cli import buildshell
 
+        if not buildshell.possible():
+            raise CommandError(buildshell.WITHOUT)
+        found.debug = True
+    if flags.many("cache-from") or flags.many("cache-to"):
+        from corten.cli.buildcaches import Caches
 
-def _must_read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise CommandError(f"unable to prepare context: {path}: {(error.strerror or '').lower()}") from None
-
-
-def _stdin() -> bytes:
-    return b"".join(_rest(b""))
+        found.caches = Caches(flags.many("cache-from"), flags.many("cache-to"))
+    found.outputs = outputs(flags.many("output"), flags.on("push"), flags.on("load"), flags.many("tag"))
+    return found
 
 
 def query(session: Session, flags: Flags) -> list[tuple[str, str]]:
@@ -151,7 +124,7 @@ def query(session: Session, flags: Flags) -> list[tuple[str, str]]:
         pairs += [(key, flags.text(name))] if flags.text(name) else []
     for name, key in (("memory", "memory"), ("shm-size", "shmsize")):
         pairs += [(key, str(flags.number(name)))] if flags.number(name) else []
-    for name, key in (("no-cache", "nocache"), ("pull", "pull")):
+    for name, key in (("no-cache", "nocache"), ("pull", "pull"), ("check", "check")):
         pairs += [(key, "1")] if flags.on(name) else []
     return pairs
 
@@ -185,18 +158,3 @@ def _arguments(session: Session, given: list[str]) -> dict[str, str]:
             name, _, value = text.partition("=")
             found[name] = value
     return found
-
-
-def credentials(config: UserConfig) -> str:
-    """X-Registry-Config of every registry that the user is logged in to; "" for none."""
-    found: dict[str, Any] = {}
-    for server in sorted({*config.auths, *config.cred_helpers}):
-        try:
-            login = stored.find(config, server)
-        except CommandError as error:
-            err(f"WARNING: {error}; going on without credentials of {server}")
-            continue
-        if login.user or login.token:
-            entry = {"identitytoken": login.token} if login.token else {"username": login.user}
-            found[server] = {**entry, **({} if login.token else {"password": login.password})}
-    return base64.urlsafe_b64encode(quickjson.dumps(found).encode()).decode() if found else ""

@@ -1,13 +1,13 @@
 """A build's events on a terminal or in a log, as BuildKit shows them.
 
 view = view("auto", STDERR)
-id = follow(answer.documents(), view)       # raises CommandError when the build failed
+made = follow(conversation.documents(), view)
 """
 
 from __future__ import annotations
 
-import base64
 import time
+from binascii import a2b_base64  # `base64` brings re along
 
 from corten.cli.errors import CommandError, UsageError
 from corten.cli.output import err, out, write_all
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     class View(Protocol):
         def show(self, document: Json) -> None: ...
 
-        def end(self) -> None: ...
+        def end(self) -> None:
+            """Show the last of it; nothing is shown after that."""
 
 
 _LAST = 20  # lines of output that are shown of a failed step
 _ROWS = 6  # of a running step's output on a terminal
+HINT = "To look around in the state before this step: corten build --debug-shell"
 _KEPT = 64  # lines of output that are kept of each step
 
 
@@ -49,28 +51,32 @@ def view(kind: str, fd: int) -> View:
     raise UsageError(f"invalid progress mode {kind}")
 
 
-def follow(documents: Iterable[Json], shown: View) -> str:
-    """The id of the image."""
-    id, rows = "", Rows()
+def follow(documents: Iterable[Json], shown: View, hint: str = HINT) -> Json:
+    """What the daemon said of the result, at the end. `hint` is what can be done about a step that failed.
+
+    Raises CommandError when the build failed.
+    """
+    made: Json = {}
+    rows = Rows()
     try:
         for document in documents:
             if detail := document.get("errorDetail"):
                 shown.end()
-                err(failure(detail, rows))
+                if text := failure(detail, rows, hint):
+                    err(text)
                 raise CommandError(f"ERROR: failed to build: failed to solve: {detail.get('message')}")
             if document.get("error"):
                 raise CommandError(f"ERROR: failed to build: {document['error']}")
-            if aux := document.get("aux"):
-                id = str(aux.get("ID") or "")
+            made = document.get("aux") or made
             rows.take(document)
             shown.show(document)
     finally:
         shown.end()
+    if not made:
+        raise CommandError("ERROR: the daemon ended the build without a result")
     if rows.warnings and not isinstance(shown, Quiet):
         err(warned(rows.warnings))
-    if not id:
-        raise CommandError("ERROR: the daemon ended the build without an image")
-    return id
+    return made
 
 
 class Row:
@@ -126,7 +132,7 @@ class Rows:
                 row_of.statuses[status["id"]] = status
         for log in document.get("logs") or ():
             if row_of := self.by_digest.get(log["vertex"]):
-                row_of.said(base64.b64decode(log["data"]), moment(log["timestamp"]))
+                row_of.said(a2b_base64(log["data"]), moment(log["timestamp"]))
 
 
 class Quiet:
@@ -155,14 +161,17 @@ class Plain:
         self._fd = fd
         self._rows: dict[str, Row] = {}
         self._last = 0
+        self._ended = False
 
     def show(self, document: Json) -> None:
+        if self._ended:
+            return
         for vertex in document.get("vertexes") or ():
             if vertex.get("started"):
                 self._vertex(vertex)
         for log in document.get("logs") or ():
             if row := self._rows.get(log["vertex"]):
-                self._lines(row, row.said(base64.b64decode(log["data"]), moment(log["timestamp"])))
+                self._lines(row, row.said(a2b_base64(log["data"]), moment(log["timestamp"])))
         for status in document.get("statuses") or ():
             row = self._rows.get(status["vertex"])
             if row is not None and status.get("completed") and status["id"] not in row.statuses:
@@ -196,7 +205,7 @@ class Plain:
         write_all(self._fd, f"{gap}{name}#{row.number} {text}\n".encode("utf-8", "surrogateescape"))
 
     def end(self) -> None:
-        return
+        self._ended = True
 
 
 class Terminal:
@@ -214,7 +223,7 @@ class Terminal:
 
     def show(self, document: Json) -> None:
         self._rows.take(document)
-        if time.monotonic() - self._last >= self._EVERY:
+        if not self._ended and time.monotonic() - self._last >= self._EVERY:
             self._draw(final=False)
 
     def end(self) -> None:
@@ -255,7 +264,7 @@ class Terminal:
         return lines + [f" => => # {line}" for _, line in row.lines[-_ROWS:]]
 
 
-def failure(detail: Json, rows: Rows) -> str:
+def failure(detail: Json, rows: Rows, hint: str) -> str:
     """What a failed step was, its last output, and the lines of the Dockerfile with a pointer."""
     parts = []
     row = rows.by_digest.get(detail.get("vertex") or "")
@@ -265,6 +274,8 @@ def failure(detail: Json, rows: Rows) -> str:
         parts.append(f"------\n > {row.name}:{said}\n------")
     if ranges := detail.get("ranges"):
         parts.append(boxed(str(detail.get("dockerfile") or ""), ranges, str(detail.get("filename") or "Dockerfile")))
+    if detail.get("code") and hint:
+        parts.append(hint)
     return "\n".join(parts)
 
 
@@ -273,7 +284,7 @@ def warned(warnings: list[Json]) -> str:
     lines = [f"\n {len(warnings)} warning{'s' if len(warnings) > 1 else ''} found:"]
     for each in warnings:
         place = "".join(f" (line {where['start']['line']})" for where in (each.get("range") or ())[:1])
-        lines.append(f" - {base64.b64decode(each['short']).decode()}{place}")
+        lines.append(f" - {a2b_base64(each['short']).decode()}{place}")
     return "\n".join(lines)
 
 
@@ -290,10 +301,9 @@ def boxed(text: str, ranges: list[list[int]], filename: str) -> str:
 
 def moment(text: str) -> float:
     """RFC 3339 to seconds since the epoch."""
-    from corten.cli.times import parse_moment
+    from corten.cli import times
 
-    seconds, nanoseconds = parse_moment(text)
-    return seconds + nanoseconds / 1e9
+    return times.utc(text)
 
 
 def _clean(line: bytes) -> str:

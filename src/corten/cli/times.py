@@ -54,6 +54,19 @@ def parse_moment(text: str) -> tuple[int, int]:
     raise ValueError(f"{text!r} is no time")
 
 
+def utc(text: str) -> float:
+    """Seconds since 1970 of RFC 3339 in UTC, as a daemon of ours prints it: strptime(3) costs 2 ms the first time."""
+    try:
+        numbers = [int(text[at : at + size]) for at, size in ((0, 4), (5, 2), (8, 2), (11, 2), (14, 2), (17, 2))]
+        fraction = float(f"0{text[19:-1]}") if text[19:-1] else 0.0
+    except ValueError:
+        numbers = []
+    if not numbers or not text.endswith("Z"):
+        seconds, nanoseconds = parse_moment(text)
+        return seconds + nanoseconds / 1e9
+    return _timegm(time.struct_time((*numbers, 0, 0, 0))) + fraction
+
+
 def _split_zone(text: str) -> tuple[str, int | None]:
     """The time without its zone, and the zone's offset in seconds."""
     if text.endswith("Z"):

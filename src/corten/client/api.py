@@ -161,9 +161,9 @@ class Client:
             raise
         return Answer(connection, head)
 
-    def upgrade(self, path: str, query: Query | None = None, body: Any = None) -> Upgraded:
-        """POST with `Upgrade: tcp`; the raw stream behind 101, or behind 200 from daemons that skip the upgrade."""
-        headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
+    def upgrade(self, path: str, query: Query | None = None, body: Any = None, protocol: str = "tcp") -> Upgraded:
+        """POST with `Upgrade`; the raw stream behind 101, or behind 200 from daemons that skip the upgrade."""
+        headers = {"Connection": "Upgrade", "Upgrade": protocol}
         answer = self.stream("POST", path, query, body, headers)
         sock, early = answer.connection.detach()
         return Upgraded(sock, early, answer.head.headers.get("content-type", ""))

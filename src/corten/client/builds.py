@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from corten.client.containers import filters, truth
 from corten.client.http import quote
+from corten.spec.build_frames import PROTOCOL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from corten.client.api import Answer, Client, Json
-    from corten.client.connection import Data
+    from corten.client.api import Answer, Client, Json, Upgraded
 
 
-def build(client: Client, query: list[tuple[str, str]], body: Iterable[Data], credentials: str) -> Answer:
-    """A stream of the build's events (`trace`, an addition of Corten's: see the engine's api.traces). A key of `query`
-    may come several times; `credentials` is base64url JSON, registry to credentials."""
-    pairs = [f"{quote(key)}={quote(value)}" for key, value in [("trace", "1"), *query]]
-    headers = {"X-Registry-Config": credentials} if credentials else {}
-    return client.stream("POST", "/build?" + "&".join(pairs), None, body, headers)
+def build(client: Client, query: list[tuple[str, str]]) -> Upgraded:
+    """A connection of frames (`corten.spec.build_frames`). A key of `query` may come several times."""
+    pairs = "&".join(f"{quote(key)}={quote(value)}" for key, value in query)
+    return client.upgrade(f"/build/stream?{pairs}", protocol=PROTOCOL)
 
 
 def prune(client: Client, everything: bool, wanted: dict[str, list[str]], keep: int) -> Json:

@@ -64,7 +64,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def test_plain(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    assert buildprogress.follow(EVENTS, buildprogress.view("auto", writer)) == "sha256:1"
+    assert buildprogress.follow(EVENTS, buildprogress.view("auto", writer)) == {"ID": "sha256:1"}
     shown = os.read(reader, 1 << 16).decode()
     assert shown.startswith(PLAIN)
     assert shown.removeprefix(PLAIN).splitlines()[0].endswith(" no end")
@@ -98,7 +98,7 @@ def test_a_failure(pipe: tuple[int, int], capfd: pytest.CaptureFixture[str]) -> 
 
 
 def test_what_is_no_end(pipe: tuple[int, int]) -> None:
-    with pytest.raises(CommandError, match="without an image"):
+    with pytest.raises(CommandError, match="without a result"):
         buildprogress.follow([], buildprogress.view("quiet", pipe[1]))
     with pytest.raises(UsageError, match="invalid progress mode x"):
         buildprogress.view("x", 1)

@@ -4,7 +4,7 @@ import pytest
 
 from corten.cli.columns import align
 from corten.cli.errors import CommandError
-from corten.cli.times import go_nano, parse_moment, timestamp
+from corten.cli.times import go_nano, parse_moment, timestamp, utc
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,12 @@ def test_columns_are_as_wide_as_their_widest_cell_and_at_least_ten() -> None:
 
 def test_a_line_without_tabs_ends_a_column() -> None:
     assert align("aaaaaaaaaaaaaaa\tb\nplain\nc\td") == "aaaaaaaaaaaaaaa   b\nplain\nc         d"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-11-29T15:09:32.524644608Z", "2026-02-28T00:00:00Z", "1970-01-01T00:00:01.5Z", "2026-11-29T15:09:32+01:00"],
+)
+def test_the_times_of_events(text: str) -> None:
+    seconds, nanoseconds = parse_moment(text)
+    assert utc(text) == pytest.approx(seconds + nanoseconds / 1e9, abs=1e-6)
