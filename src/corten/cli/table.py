@@ -35,6 +35,7 @@ load | load, image load | Load images from a tar
 pull | pull, image pull | Get an image from a registry
 rmi | rmi, image rm, image remove | Remove images
 tag | tag, image tag | Give an image another name
+bake | bake | Make the images that a bake file describes
 build | build, image build, builder build | Make an image of a Dockerfile
 builder_du | builder du | Show what builds left to be used again
 builder_history_attachment | builder history attachment | Show what was attested of a build
