@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from corten.cli.buildoutputs import File
-from corten.cli.buildsecrets import AgentConnection
-from corten.client.conversation import Conversation, Last, Said
-from corten.client.walks import Directory, Given
 
 from corten.build.framed import connection as connections
 from corten.build.framed.client import FramedClient
 from corten.build.framed.connection import Connection
 from corten.build.framed.sink import FramedSink
 from corten.build.trees import Trees
+from corten.cli.buildoutputs import File
+from corten.cli.buildsecrets import AgentConnection
 from corten.client.api import Upgraded
+from corten.client.conversation import Conversation, Last, Said
+from corten.client.walks import Directory, Given
 from corten.errors import CortenError, Failed, Invalid, Unavailable
 from corten.spec import build_frames as f
 from corten.spec.json import Json

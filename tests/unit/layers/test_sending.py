@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from corten.buildkit.receiving import Receiver
-from corten.buildkit.sink import TreeSink
+from corten.build.transfer.sink import TreeSink
+from corten.buildkit.packets import Packets
 from corten.errors import Invalid
 from corten.http2.grpc import Cut
 from corten.layers.collected import Extra, Part, walk
@@ -88,7 +88,7 @@ def receive(sender: Sender, target: Path) -> None:
     """What the receiving side makes of it."""
     target.mkdir()
     sink = TreeSink(target)
-    receiver = Receiver(sink)
+    receiver = Packets(sink)
     cut = Cut()
     try:
         while not receiver.finished:
