@@ -28,6 +28,8 @@ from e2e_parts.cortend import IMAGE, Cortend
 @pytest.fixture(autouse=True)
 def no_builds_left(daemon: Cortend, no_images_left: None) -> Iterator[None]:
     yield
+    # A client that has gone does not wait for its build, and what is in use by one is not pruned.
+    until(lambda: all(row["CompletedAt"] for row in daemon.get("/build/history")))
     daemon.remove_everything()
     for image in daemon.get("/images/json"):
         if not any(name.startswith(IMAGE) for name in image["RepoTags"] or ()):

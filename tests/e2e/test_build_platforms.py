@@ -107,9 +107,11 @@ def test_one_other_platform_in_the_classic_face(docker: Client, context: Path) -
 
 def test_buildx(daemon: Cortend, corten: Client, context: Path, tmp_path: Path) -> None:
     buildx = builder("buildx", daemon, tmp_path)
-    told = tmp_path / "told.json"
-    buildx("--platform", PLATFORMS, "--provenance=false", "-t", "bx:1", "--metadata-file", str(told), str(context))
-    described = json.loads(told.read_text())["containerimage.descriptor"]
+    description = tmp_path / "described.json"
+    buildx(
+        "--platform", PLATFORMS, "--provenance=false", "-t", "bx:1", "--metadata-file", str(description), str(context)
+    )
+    described = json.loads(description.read_text())["containerimage.descriptor"]
     assert described["mediaType"] == "application/vnd.oci.image.index.v1+json"
     check(corten, "bx:1")
 

@@ -1,4 +1,4 @@
-"""Steps whose programs this machine's processor cannot run: what users are told before they begin."""
+"""Steps whose programs this machine's processor cannot run: what users are to know before they begin."""
 
 from __future__ import annotations
 

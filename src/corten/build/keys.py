@@ -2,7 +2,7 @@
 
 In the key of a RUN are its parent, arguments, variables, directory, user, network, security, heredocs and mounts; not
 its limits, hosts, proxies, nor the content of secrets and of cache mounts; and a platform only where its programs are
-emulated: what this machine's processor runs is told apart by content. In that of a COPY are its parent, target,
+emulated: what this machine's processor runs is distinguished by content. In that of a COPY are its parent, target,
 owner, mode and switches, and the checksum of its sources: names, contents, modes, owners, links and attributes, no
 times.
 

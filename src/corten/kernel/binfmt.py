@@ -75,7 +75,7 @@ def line(name: str, magic: bytes, mask: bytes, interpreter: str) -> str:
 
 
 def hold(lines: Iterable[str]) -> int:
-    """A mount with these registered. Whoever is last to close such a descriptor takes them away."""
+    """A mount with these registered. They go when the last such descriptor is closed."""
     fd = mounted()
     try:
         for text in lines:

@@ -70,7 +70,9 @@ def test_attributes(given: dict[bytes, bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    "read", [f.numbers, f.split, f.attributes, f.size_of, lambda data: list(f.entries(data))], ids=str
+    "read",
+    [f.numbers, f.split, f.attributes, f.size_of, lambda data: list(f.entries(data))],
+    ids=["numbers", "split", "attributes", "size", "entries"],
 )
 def test_payloads_that_are_cut_off(read: object) -> None:
     with pytest.raises(Invalid):

@@ -1,4 +1,4 @@
-"""Containers whose image is made for another machine: what their programs are run by, and what users are told."""
+"""Containers whose image is made for another machine: what their programs are run by, and what users are to know."""
 
 from __future__ import annotations
 
