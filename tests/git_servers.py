@@ -86,13 +86,14 @@ def _trusted() -> dict[str, str]:
 
 class Web(http.server.ThreadingHTTPServer):
     """What is below `root`, as files (`dumb`), or by git-http-backend; `password` is USER:PASSWORD or "". `asked` are
-    the values of Authorization that came."""
+    the values of Authorization that came. All of it has `moved` to another server, where that is not ""."""
 
     def __init__(self, root: Path, dumb: bool, password: str) -> None:
         self.root = root
         self.dumb = dumb
         self.password = password
         self.asked: list[str] = []
+        self.moved = ""
         super().__init__(("127.0.0.1", 0), functools.partial(_Handler, directory=str(root)))
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -113,7 +114,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         given = self.headers.get("Authorization", "")
         self.server.asked.append(given)
         wanted = base64.b64encode(self.server.password.encode()).decode()
-        if self.server.password and given.partition(" ")[2] != wanted:
+        if self.server.moved:
+            self.send_response(302)
+            self.send_header("Location", self.server.moved + self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif self.server.password and given.partition(" ")[2] != wanted:
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="git"')
             self.send_header("Content-Length", "0")

@@ -454,3 +454,17 @@ async def test_what_is_no_git_server(world: World) -> None:
             await world.files(f"{server.url}/nope.git")
     with pytest.raises(Failed, match=r"failed to fetch remote git://127\.0\.0\.1:1/x"):
         await world.files("git://127.0.0.1:1/x")
+
+
+async def test_a_redirect_gets_no_credentials(world: World) -> None:
+    """git sends the header of an address to wherever that leads. Without one, redirects are followed."""
+    (world.repository()).commit({"f": "1"})
+    with web(world.srv) as server, web(world.srv) as elsewhere:
+        server.moved = elsewhere.url
+        assert await world.files(f"{server.url}/x.git") == {"f": "1"}
+        world.client.secrets = {"GIT_AUTH_TOKEN": b"t0ken"}
+        elsewhere.asked.clear()
+        for address in (f"{server.url}/x.git", f"{server.url.replace('//', '//user:pass@')}/x.git"):
+            with pytest.raises(Failed, match=r"returned error: 302 \(a redirect is not followed"):
+                await world.files(address)
+        assert server.asked[-1].startswith("basic ") and elsewhere.asked == []

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -33,6 +34,8 @@ _PIECE = 1 << 16
 _LINE = 4096  # bytes of one that has no end yet
 _PATIENCE = 60.0  # seconds without a word of the other side
 _WITHOUT_AGENT = 2  # descriptors
+_REDIRECTED = re.compile(r"returned error: 30[1278]\b")
+_MOVED = " (a redirect is not followed where a token or password would go with it: build from the new address)"
 _NEAR = "localhost,127.0.0.1,::1"  # which no proxy is asked for
 
 
@@ -173,11 +176,13 @@ def _explained(url: GitUrl, asked: _Asked) -> Iterator[None]:
     except Failed as error:
         alone = url.scheme == "ssh" and len(asked.fds) <= _WITHOUT_AGENT
         hint = " (no SSH agent came with the build: --ssh default)" if alone else ""
+        hint = hint or (_MOVED if _REDIRECTED.search(str(error)) else "")
         raise Failed(f"failed to fetch remote {url.shown}: {error}{hint}") from error
 
 
 async def _authorization(url: GitUrl, user: str, client: Client) -> dict[str, str]:
-    """A setting of git: the header that says who asks, for this remote alone."""
+    """Settings of git: the header that says who asks, for this remote alone. It would go with a redirect to any host,
+    so there no redirect is followed."""
     if url.scheme not in ("http", "https"):
         return {}
     header = f"basic {_encoded(user.encode() if ':' in user else f'{user}:'.encode())}" if user else ""
@@ -185,7 +190,9 @@ async def _authorization(url: GitUrl, user: str, client: Client) -> dict[str, st
     if any(ord(character) < 0x20 for character in header):
         raise Invalid(f"the secret {_HEADER} is more than one line")
     scope = next((prefix for prefix in _SHARED if url.address[0].startswith(prefix)), url.address[0])
-    return {f"http.{scope}.extraHeader": f"Authorization: {header}"} if header else {}
+    if not header:
+        return {}
+    return {f"http.{scope}.extraHeader": f"Authorization: {header}", f"http.{scope}.followRedirects": "false"}
 
 
 async def _secret(url: GitUrl, client: Client) -> str:
