@@ -22,6 +22,12 @@ _ALWAYS = 10 << 30  # a layer may unpack to this much in any case,
 _RATIO = 200  # or to so many times what it measures compressed (a zip bomb reaches 1,000 and more)
 
 
+def check_size(name: str, size: int, compressed: int) -> None:
+    """Raises Invalid for a layer that unpacks to more than it may, for what it measures compressed."""
+    if size > max(_ALWAYS, _RATIO * compressed):
+        raise Invalid(f"layer {name} unpacks to more than {size} bytes; this looks like a zip bomb")
+
+
 class Stored:
     """A blob of the store, from its beginning. Owns the descriptor."""
 
@@ -103,8 +109,7 @@ class Pump:
 
     def _put(self, data: bytes) -> None:
         self._out += len(data)
-        if self._out > max(_ALWAYS, _RATIO * self._source.at):
-            raise Invalid(f"layer {self._name} unpacks to more than {self._out} bytes; this looks like a zip bomb")
+        check_size(self._name, self._out, self._source.at)
         self._hash.update(data)
         self._write(data)
 

@@ -14,6 +14,7 @@ import pytest
 from corten.build.exchange import config
 from corten.build.exchange.imported import Imported, load
 from corten.errors import Invalid, NotFound
+from corten.images import pump
 from corten.layers.timeless import Timeless
 from corten.spec import oci_image
 from corten.spec.oci_image import Descriptor
@@ -129,6 +130,16 @@ async def test_a_blob_is_what_its_diff_id_says(store: Store) -> None:
         with imported(store, place) as (again, said):
             assert await again(KEY, digest(BASE)) is None
             assert "is not the layer that it says" in said[0]
+
+
+async def test_a_blob_without_end_where_the_tree_is_here(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pump, "_ALWAYS", 1 << 20)
+    bomb = tars.archive(tars.file("bomb", bytes(64 << 20)))
+    with imported(store, cache(store, Made([BASE, STEP]), [digest(BASE), digest(STEP)])) as (find, _):
+        assert await find(KEY, digest(BASE)) is not None
+        with imported(store, cache(store, Made([BASE, bomb]), [digest(BASE), digest(STEP)])) as (again, said):
+            assert await again(KEY, digest(BASE)) is None
+            assert "looks like a zip bomb" in said[0]
 
 
 async def test_a_blob_that_is_not_there_is_no_error(store: Store) -> None:

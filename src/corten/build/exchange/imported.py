@@ -19,6 +19,7 @@ from corten.build.exchange.config import CacheConfig, CacheResult
 from corten.build.exchange.places import Place
 from corten.errors import Corrupt, CortenError, Exhausted, Invalid
 from corten.images.chain import layers_of
+from corten.images.pump import check_size
 from corten.images.store import ImageStore
 from corten.layers.timeless import Timeless
 from corten.spec import oci_image
@@ -143,10 +144,14 @@ class Imported:
     def _content(self, blob: Descriptor, diff_id: str) -> str:
         """The digest of what is in a layer without times, as `images.packed` makes it.
 
-        Raises Corrupt for a blob that is not what the cache says: the tree may be here already, from another one.
+        Raises Corrupt for a blob that is not what the cache says, Invalid for one that looks like a zip bomb: the tree
+        may be here already, from another one.
         """
-        timeless, hash_ = Timeless(), hashlib.sha256()
+        timeless, hash_, size = Timeless(), hashlib.sha256(), 0
+        compressed = self._images.blobs.size(blob.digest)
         for piece in _decoded(self._images.blobs, blob):
+            size += len(piece)
+            check_size(blob.digest, size, compressed)
             hash_.update(piece)
             timeless.update(piece)
         if "sha256:" + hash_.hexdigest() != diff_id:
