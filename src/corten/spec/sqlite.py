@@ -18,6 +18,7 @@ Value = int | bytes | None
 _MAGIC = b"SQLite format 3\0"
 _LEAF, _INTERIOR = 0x0D, 0x05
 _MOST_VALUE = 64 << 20  # bytes of one row
+_COLUMNS = 2000  # of one, as SQLite itself bounds them
 _WAL_MAGIC = 0x377F0682
 _FRAME = 24
 
@@ -43,8 +44,9 @@ class Database:
         if self._usable < 480:
             raise Corrupted(f"of its pages {self._usable} bytes are in use")
         self._count = max(size // self.page_size, max(self._pages, default=0))
-        self._left = 2 * self._count  # pages that may be read: those of the schema, and those of a table
-        self._bytes = 2 * self._count * self.page_size  # of all rows: cells of a damaged page may lie upon one another
+        there = size // self.page_size + len(self._pages)  # a log may have numbers far above those
+        self._left = 2 * there  # pages that may be read: those of the schema, and those of a table
+        self._bytes = 2 * there * self.page_size  # of all rows: cells of a damaged page may lie upon one another
 
     def rows(self, table: str) -> Iterator[tuple[int, list[Value]]]:
         """Row ids and values: numbers, texts and blobs as bytes. Nothing when there is no such table."""
@@ -132,6 +134,8 @@ def _record(payload: bytes) -> list[Value]:
             raise Corrupted("a row is cut off")
         raw, body = payload[body : body + size], body + size
         values.append(raw if kind >= 12 else _number(kind, raw))
+        if len(values) > _COLUMNS:
+            raise Corrupted(f"a row of more than {_COLUMNS} values")
     return values
 
 

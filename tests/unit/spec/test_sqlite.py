@@ -126,6 +126,41 @@ def test_rows_that_lie_upon_one_another(small: bytes) -> None:
         list(Database(lambda at, size: data[at : at + size], len(data))._tree(2))
 
 
+def test_a_log_with_a_page_far_behind_the_end(small: bytes) -> None:
+    """It makes the database no larger, nor what may be read of it: each row here is the same three pages more."""
+    page, count, place, local = bytearray(65536), 2000, 50_000, 8199
+    page[:8] = bytes([13, 0, 0, *count.to_bytes(2, "big"), 0, 0, 0])
+    page[8 : 8 + 2 * count] = place.to_bytes(2, "big") * count
+    size = local + 3 * 65532
+    page[place : place + 5] = bytes([0x80 | size >> 14, 0x80 | size >> 7 & 0x7F, size & 0x7F, 1, 1])
+    page[place + 4 + local : place + 8 + local] = (3).to_bytes(4, "big")
+    chain = b"".join(following.to_bytes(4, "big") + bytes(65532) for following in (4, 5, 0))
+    data = small[:16] + b"\0\1" + small[18:100] + bytes(65536 - 100) + bytes(page) + chain
+    reads = []
+
+    def read(at: int, size: int) -> bytes:
+        reads.append(at)
+        return data[at : at + size]
+
+    with pytest.raises(Corrupted):
+        list(Database(read, len(data), {0xFFFFFFFF: bytes(65536)})._tree(2))
+    assert 5 < len(reads) < 50
+
+
+def test_a_row_of_millions_of_values(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "db")
+    database.execute("create table Packages (hnum integer primary key, blob blob)")
+    database.execute("insert into Packages values (1, ?)", (bytes(3 << 20),))
+    database.commit()
+    database.close()
+    header, longer = b"\x06\x00\x83\x80\x80\x0c", b"\x81\x80\x80\x00\x00\x00"  # of 6 bytes, and of 2 MiB
+    data = (tmp_path / "db").read_bytes()
+    assert data.count(header) == 1
+    data = data.replace(header, longer)
+    with pytest.raises(Corrupted, match="more than 2000 values"):
+        list(Database(lambda at, size: data[at : at + size], len(data)).rows("Packages"))
+
+
 def test_a_page_that_is_its_own_child(small: bytes) -> None:
     page = bytearray(512)
     page[:8] = bytes([5, 0, 0, 0, 0, 0, 0, 0])
