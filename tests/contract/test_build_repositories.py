@@ -398,13 +398,24 @@ async def test_a_small_repository_of_billions_of_files(world: World, base: str) 
     kind, id = "100644 blob", repo.git("rev-parse", "HEAD:f")
     for _ in range(10):
         entries = "".join(f"{kind} {id}\t{number}\n" for number in range(10))
-        done = subprocess.run(
-            ("git", "mktree"), input=entries, cwd=repo.path, capture_output=True, text=True, timeout=20
-        )
-        kind, id = "040000 tree", done.stdout.strip()
+        kind, id = "040000 tree", repo.tree(entries)
     repo.git("update-ref", "refs/heads/bomb", repo.git("commit-tree", id, "-m", "bomb"))
     with pytest.raises(Invalid, match="more than 2000000 files"):
         await world.files(f"{base}/x.git#bomb")
+
+
+async def test_a_small_repository_with_endless_names(world: World, base: str) -> None:
+    """A name of millions of bytes, and paths of many names: no system call takes them."""
+    repo = world.repository()
+    repo.commit({"f": ""})
+    blob = repo.git("rev-parse", "HEAD:f")
+    for branch, name in (("name", "n" * (16 << 20)), ("path", "/".join(["n" * 200] * 1000))):
+        kind, id = "100644 blob", blob
+        for part in reversed(name.split("/")):
+            kind, id = "040000 tree", repo.tree(f"{kind} {id}\t{part}\n")
+        repo.git("update-ref", f"refs/heads/{branch}", repo.git("commit-tree", id, "-m", branch))
+        with pytest.raises(Invalid, match="the repository has a path of more than 4095 bytes"):
+            await world.files(f"{base}/x.git#{branch}")
 
 
 async def test_the_machine_is_not_seen(world: World, base: str) -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from corten.errors import Failed, Invalid, NotFound
 from corten.kernel import paths
+from corten.layers.limits import LONGEST_PATH
 from corten.spec import git_url
 from corten.supervisor import jail
 from corten.supervisor.git_program import Git
@@ -27,6 +28,7 @@ _DEPTH = 10  # of submodules in one another
 _MODULES = 1 << 20  # bytes of a .gitmodules
 _GIT = f"{_TREE}/.git"
 _LINK = b"160000 commit "
+_LINE = LONGEST_PATH + 200  # bytes of an entry with its mode, kind, id and size
 
 
 class Wanted(NamedTuple):
@@ -94,7 +96,7 @@ class _Checkout:
         self._fetch(repository, commit, ref, remote if depth else "origin")
         links = self._measured(repository, commit)
         git.run("checkout", "--progress", "-f", "--detach", commit, repository=repository, tree=tree)
-        if links and self._wanted.submodules:
+        if links:
             self._bring_submodules(repository, tree, commit, links, remote, depth + 1)
 
     def _fetch(self, repository: str, commit: str, ref: str, remote: str) -> None:
@@ -116,17 +118,20 @@ class _Checkout:
             raise Invalid(f"the repository has more than {self._wanted.most} bytes")
 
     def _measured(self, repository: str, commit: str) -> dict[bytes, str]:
-        """Look at what the commit's tree will be, and give its links to other repositories: commits, by path."""
+        """Look at what the commit's tree will be, and give its links to other repositories, where they are wanted:
+        commits, by path."""
         links: dict[bytes, str] = {}
 
         def count(lines: list[bytes]) -> None:
             self._entries += len(lines)
             if self._entries > _ENTRIES:
                 raise Invalid(f"the repository has more than {_ENTRIES} files and directories")
-            for line in lines:
+            for line in lines if self._wanted.submodules else ():
                 if line.startswith(_LINK):
                     id, _, path = line.removeprefix(_LINK).partition(b"\t")
                     links[path] = id.decode()
+            if len(links) > _SUBMODULES:
+                raise Invalid(f"there are more than {_SUBMODULES} submodules")
 
         def add(lines: list[bytes]) -> None:
             sizes = [line.partition(b"\t")[0].rpartition(b" ")[2] for line in lines]
@@ -144,6 +149,8 @@ class _Checkout:
         def split(piece: bytes) -> None:
             nonlocal rest
             *lines, rest = (rest + piece).split(b"\0")
+            if any(len(line) > _LINE for line in (*lines, rest)):
+                raise Invalid(f"the repository has a path of more than {LONGEST_PATH} bytes")
             take(lines)
 
         self._git.feed(split, "ls-tree", "-r", "-z", "--full-tree", *how, commit, repository=repository)
