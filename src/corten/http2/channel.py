@@ -24,6 +24,21 @@ from corten.http2.frames import Http2Error
 
 _UNREAD = 4 << 20  # bytes that a peer may leave unread
 _PIECE = 1 << 16
+_KEPT = 64 << 20  # bytes of messages: some of the largest that there are
+
+
+class Budget:
+    """Bytes that all streams of a connection may keep of what has come, until it has been worked through."""
+
+    def __init__(self, most: int = _KEPT) -> None:
+        self._left = most
+
+    def take(self, count: int) -> bool:
+        """As much more; with a negative count it is given back. False, and nothing is taken, where there is no room."""
+        if count > max(0, self._left):
+            return False
+        self._left -= count
+        return True
 
 
 class StreamReset(Exception):
@@ -61,6 +76,11 @@ class Stream:
         self._size = 0  # to be consumed
         self._news = asyncio.Event()
         self.room = asyncio.Event()
+
+    @property
+    def budget(self) -> Budget:
+        """The connection's."""
+        return self._channel.budget
 
     async def begun(self) -> Sequence[Header]:
         """The peer's headers. Raises StreamReset, Unavailable."""
@@ -154,6 +174,7 @@ class Channel:
         self._on_stream = on_stream
         self._on_end = on_end
         self._streams: dict[int, Stream] = {}
+        self.budget = Budget()
         self._leaving = False
         self.closed = False
         self.flush()

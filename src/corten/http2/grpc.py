@@ -80,8 +80,9 @@ class Cut:
         return found
 
     @property
-    def partial(self) -> bool:
-        return bool(self._rest)
+    def partial(self) -> int:
+        """Bytes of a message that is not whole yet."""
+        return len(self._rest)
 
 
 def framed(message: bytes) -> bytes:
@@ -89,13 +90,17 @@ def framed(message: bytes) -> bytes:
 
 
 class Call:
-    """A stream with its messages. `metadata` are the peer's headers, with all values of a name in their order."""
+    """A stream with its messages. `metadata` are the peer's headers, with all values of a name in their order.
+
+    What is kept of messages counts against the connection's budget until it is given out, or the call `close`d.
+    """
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.metadata = metadata(stream.headers)
         self._cut = Cut()
         self._waiting: list[bytes] = []
+        self._kept = 0  # bytes
 
     async def receive(self) -> bytes | None:
         """The next message, None at the end. Raises Status, StreamReset, Unavailable."""
@@ -104,14 +109,28 @@ class Call:
             if not data:
                 return None
             self._waiting = self._cut.feed(data)[::-1]
-        return self._waiting.pop()
+            self._keep(self._cut.partial + sum(map(len, self._waiting)))
+        message = self._waiting.pop()
+        self._keep(self._kept - len(message))
+        return message
+
+    def _keep(self, size: int) -> None:
+        if not self.stream.budget.take(size - self._kept):
+            raise Status(RESOURCE_EXHAUSTED, "more bytes of messages than a connection may have under way")
+        self._kept = size
 
     async def send(self, message: bytes, end: bool = False) -> None:
         await self.stream.write(framed(message), end)
 
     async def request(self) -> bytes:
-        """The one message of a call that has one."""
-        return await self.receive() or b""
+        """The one message of a call that has one; it is kept, as what it becomes is, to the call's end."""
+        message = await self.receive() or b""
+        self._keep(self._kept + len(message))
+        return message
+
+    def close(self) -> None:
+        """Nothing is kept any more."""
+        self._keep(0)
 
 
 def metadata(headers: Sequence[Header]) -> Mapping[str, Sequence[str]]:
@@ -129,11 +148,12 @@ async def calling(channel: Channel, path: str, metadata: Sequence[Header] = ()) 
     """A stream of messages both ways; what is left of it at the end is cancelled."""
     head = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost")]
     head += [("content-type", _TYPE), ("te", "trailers"), ("user-agent", "corten"), *metadata]
-    stream = channel.open(head)
+    call = Call(channel.open(head))
     try:
-        yield Call(stream)
+        yield call
     finally:
-        stream.reset()
+        call.close()
+        call.stream.reset()
 
 
 async def unary(
@@ -205,8 +225,9 @@ class Serving:
 
     async def _serve(self, stream: Stream) -> None:
         code, message, details = OK, "", b""
+        call = Call(stream)
         try:
-            await self._answer(Call(stream))
+            await self._answer(call)
         except asyncio.CancelledError:
             stream.reset()
             raise
@@ -223,6 +244,8 @@ class Serving:
         except Exception as error:
             log.error("unhandled exception in a call", exc_info=error)
             code, message = INTERNAL, "internal error"
+        finally:
+            call.close()
         self._finish(stream, code, message, details)
 
     async def _answer(self, call: Call) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -211,6 +211,37 @@ async def test_an_answer_that_goes_away_in_the_middle() -> None:
         assert await call.receive() == b"one"
         with pytest.raises(StreamReset):
             await call.receive()
+
+
+async def test_what_a_connection_keeps_of_messages_is_bounded() -> None:
+    """Of all calls together: messages that are not whole, and requests that are worked on."""
+    done = asyncio.Event()
+
+    async def waits(call: Call) -> bytes:
+        await call.request()
+        await done.wait()
+        return b"done"
+
+    async def begin(call: Call, size: int, rest: int) -> Call:
+        await call.stream.write(framed(bytes(size))[: -rest or None])
+        return call
+
+    async with connected({"/w": waits, "/e": echo}) as client, AsyncExitStack() as held:
+        calls = [await held.enter_async_context(calling(client, "/w")) for _ in range(6)]
+        for number, call in enumerate(calls[:5]):  # one of them to its end
+            await begin(call, 15 << 20, number and 1)
+        with pytest.raises(Status, match="more bytes of messages than a connection may have") as raised:
+            async with asyncio.timeout(10):
+                await calls[4].receive()
+            grpc.finish(calls[4].stream)
+        assert raised.value.code == grpc.RESOURCE_EXHAUSTED
+        assert await unary(client, "/e", b"x") == b"<x>"
+        for call in calls[1:3]:
+            call.stream.reset()
+        await begin(calls[5], 15 << 20, 0)
+        done.set()
+        assert await calls[0].receive() == await calls[5].receive() == b"done"
+    assert client.budget.take(64 << 20)
 
 
 def test_messages_are_cut_from_any_pieces() -> None:
