@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from corten.errors import Unavailable
@@ -20,4 +21,20 @@ async def patient(work: Awaitable[R], seconds: float | None = None) -> R:
         async with asyncio.timeout(seconds):
             return await work
     except TimeoutError:
-        raise Unavailable(f"nothing has come from the client for {in_go(seconds)}") from None
+        raise _silent(seconds) from None
+
+
+@asynccontextmanager
+async def both_ways() -> AsyncIterator[Callable[[], None]]:
+    """The same of a block in which one direction may be silent while the other is not: to be called for each piece of
+    either."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(_SILENCE) as limit:
+            yield lambda: limit.reschedule(loop.time() + _SILENCE)
+    except TimeoutError:
+        raise _silent(_SILENCE) from None
+
+
+def _silent(seconds: float) -> Unavailable:
+    return Unavailable(f"nothing has come from the client for {in_go(seconds)}")

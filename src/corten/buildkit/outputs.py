@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from corten.aio.sources import closing
 from corten.aio.tasks import end
 from corten.build.outputs.contract import Blobs, Tree, Walk
-from corten.build.patience import patient
+from corten.build.patience import both_ways, patient
 from corten.buildkit.contents import ContentStore
 from corten.buildkit.sending import Asking
 from corten.buildkit.sessions import Session
@@ -48,12 +48,13 @@ class SessionSink:
 
     async def tree(self, output: int, tree: Tree) -> None:
         async with tree.walk() as walk, self._call(output, [("buildkit-exporter-multi-platform", "1")]) as call:
-            answering = asyncio.ensure_future(_answer(call, walk))
-            sending = asyncio.ensure_future(_send(call, walk))
-            try:
-                await asyncio.gather(answering, sending)
-            finally:
-                await end([answering, sending])
+            async with both_ways() as alive:
+                answering = asyncio.ensure_future(_answer(call, walk, alive))
+                sending = asyncio.ensure_future(_send(call, walk, alive))
+                try:
+                    await asyncio.gather(answering, sending)
+                finally:
+                    await end([answering, sending])
             grpc.finish(call.stream)
 
     async def blobs(self, output: int, blobs: Blobs) -> None:
@@ -79,17 +80,19 @@ class SessionSink:
             raise Unavailable(f"the client ended the transfer of the output: {reset}") from None
 
 
-async def _send(call: grpc.Call, walk: Walk) -> None:
+async def _send(call: grpc.Call, walk: Walk, alive: Callable[[], None]) -> None:
     async with closing(walk.pieces()) as pieces:
         async for piece in pieces:
-            await patient(call.stream.write(piece))
+            await call.stream.write(piece)
+            alive()
     await call.stream.write(b"", end=True)
 
 
-async def _answer(call: grpc.Call, walk: Walk) -> None:
+async def _answer(call: grpc.Call, walk: Walk, alive: Callable[[], None]) -> None:
     """What the receiver asks for, until it has everything and has ended."""
     asking = Asking()
     while data := await call.stream.read():
+        alive()
         if numbers := asking.feed(data):
             await walk.ask(numbers)
         if asking.finished:

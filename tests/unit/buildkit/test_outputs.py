@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
+from corten.build import patience
 from corten.build.outputs.contract import PlatformTree, Tree, Walk
 from corten.buildkit.outputs import SessionSink
 from corten.buildkit.sending import Asking
@@ -183,6 +184,27 @@ async def test_a_receiver_that_does_not_keep_to_it(every: Sessions, says: list[P
         with pytest.raises(CortenError, match=error):
             await to.tree(0, walk.tree())
     assert walk.closed
+
+
+@pytest.mark.parametrize("asks", [[], [Packet(m.REQUEST)]])
+async def test_a_receiver_that_says_nothing_more(
+    every: Sessions, monkeypatch: pytest.MonkeyPatch, asks: list[Packet]
+) -> None:
+    """It has taken all, and does not end."""
+    monkeypatch.setattr(patience, "_SILENCE", 0.3)
+    walk = Scripted()
+    async with asyncio.timeout(20), sink(every, send=receiver(*asks)) as to:
+        with pytest.raises(Unavailable, match="nothing has come from the client for 300ms"):
+            await to.tree(0, walk.tree())
+    assert walk.closed
+
+
+async def test_one_way_may_be_silent_while_the_other_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_SILENCE", 0.3)
+    async with patience.both_ways() as alive:
+        for _ in range(5):
+            await asyncio.sleep(0.1)
+            alive()
 
 
 async def test_a_receiver_that_ends_early(every: Sessions) -> None:
