@@ -10,7 +10,7 @@ from corten.build.contract import BuildRequest
 from corten.spec.git_url import GitUrl
 
 FRONTEND = "dockerfile.v0"
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]+@")  # up to the last @: a password may have some
 _OF_THE_SESSION = ("frontend.caps", "local-sessionid:", "sharedkey:", "requestid")
 
 

@@ -125,6 +125,15 @@ async def test_passwords_in_addresses_are_never_there() -> None:
     assert args == {"build-arg:HTTP_PROXY": "http://xxxxx@proxy:3128"}
 
 
+@pytest.mark.parametrize("password", ["s3cret", "s3@cret", "a:s3@s3cret"])
+async def test_passwords_of_files_at_addresses(password: str) -> None:
+    """In what is there of the steps, too; the Dockerfile itself has its own text."""
+    found = await said(f"FROM scratch\nADD https://user:{password}@example.com/f /\n", ask="mode=max")
+    details = found["runDetails"]["metadata"]["buildkit_metadata"]
+    assert details["source"].pop("infos")
+    assert "cret" not in json.dumps(found) and "https://xxxxx@example.com/f" in json.dumps(found)
+
+
 async def test_hermetic_builds() -> None:
     text = "FROM busybox\nRUN --network=none true\n"
     closed = await said(text, text=text.encode())

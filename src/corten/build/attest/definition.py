@@ -51,7 +51,7 @@ def _operation(node: Node) -> Json:
         case Local():
             return {"source": {"identifier": f"local://{node.source}"}}
         case Remote():
-            return {"source": {"identifier": node.url}}
+            return {"source": {"identifier": redacted(node.url)}}
         case Repository():
             return {"source": {"identifier": f"git://{node.url.shown}"}}
         case Step():
