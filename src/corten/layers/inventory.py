@@ -95,7 +95,7 @@ class _Looking:
         fd = paths.open_file(self._top, path)
         try:
             database = sqlite.Database(
-                lambda at, size: os.pread(fd, size, at), os.fstat(fd).st_size, sqlite.logged(log)
+                lambda at, size: self._piece(fd, at, size), os.fstat(fd).st_size, sqlite.logged(log)
             )
             for _, values in database.rows("Packages"):
                 blob = values[1] if len(values) > 1 else None
@@ -162,6 +162,13 @@ class _Looking:
             return b""
         self._left -= len(data)
         return data
+
+    def _piece(self, fd: int, at: int, size: int) -> bytes:
+        """Raises ValueError when too much has been read."""
+        if size > self._left:
+            raise ValueError(f"{_READ} bytes of all files are read at most")
+        self._left -= size
+        return os.pread(fd, size, at)
 
     def _names(self, path: str) -> list[str]:
         try:

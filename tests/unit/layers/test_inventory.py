@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -160,6 +161,19 @@ def test_other_databases_of_rpm_are_named(tmp_path: Path) -> None:
         "var/lib/rpm/Packages.db: a database of rpm in the form ndb, which is not read",
         "var/lib/rpm: it does not begin as an SQLite database",
     ]
+
+
+def test_a_large_database_of_rpm_is_read_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of rows that are no packages, so that nothing else bounds it."""
+    (tmp_path / "var/lib/rpm").mkdir(parents=True)
+    database = sqlite3.connect(tmp_path / "var/lib/rpm/rpmdb.sqlite")
+    database.execute("create table Packages (hnum integer primary key, blob blob)")
+    database.executemany("insert into Packages (blob) values (?)", [(bytes(2000),)] * 200)
+    database.commit()
+    database.close()
+    assert look(tmp_path).unread == []
+    monkeypatch.setattr(module, "_READ", 200_000)
+    assert look(tmp_path).unread == ["var/lib/rpm: 200000 bytes of all files are read at most"]
 
 
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
