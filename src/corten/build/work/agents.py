@@ -7,11 +7,13 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from corten.build.contract import Agent
 
 _WAITING = 64  # connections to an agent that are not accepted yet
+_OPEN = 64  # that are: whatever a step does, others need descriptors and the client's attention too
 
 
 @asynccontextmanager
@@ -48,14 +50,22 @@ def _listening(directory: Path, name: str) -> socket.socket:
 
 
 async def _serve(listening: socket.socket, connect: Callable[[int], Awaitable[None]]) -> None:
-    """Give each connection to the agent, until cancelled; then those that are open end too."""
-    loop = asyncio.get_running_loop()
+    """Give each connection to the agent, until cancelled; then those that are open end too. `_OPEN` of them are at a
+    time, others wait."""
+    loop, room = asyncio.get_running_loop(), asyncio.Semaphore(_OPEN)
     async with asyncio.TaskGroup() as group:
         while True:
+            await room.acquire()
             connection, _ = await loop.sock_accept(listening)
-            group.create_task(_connected(connection.detach(), connect))
+            task = group.create_task(_connected(connection, connect))
+            task.add_done_callback(partial(_ended, connection, room))
 
 
-async def _connected(fd: int, connect: Callable[[int], Awaitable[None]]) -> None:
+async def _connected(connection: socket.socket, connect: Callable[[int], Awaitable[None]]) -> None:
     with suppress(Exception):  # one connection's end is no other's
-        await connect(fd)
+        await connect(connection.detach())
+
+
+def _ended(connection: socket.socket, room: asyncio.Semaphore, task: object) -> None:
+    connection.close()  # which one that was cancelled before it began still has
+    room.release()
