@@ -99,5 +99,8 @@ async def test_definitions_that_are_refused(daemon: Daemon) -> None:
         result = m.BridgeSolveResponse.decode(await asked(channel, "Solve", described)).result
         assert result is not None and b"frontend.outline" in result.metadata["result.json"]
         await asked(channel, "Warn", m.WarnRequest("sha256:x", 1, b"short"))
+        for large in (m.WarnRequest(url="x" * 100_000), m.WarnRequest("x" * 100_000)):
+            with pytest.raises(Status, match="one of more than 65536 bytes"):
+                await asked(channel, "Warn", large)
         with pytest.raises(Status, match="not here any more"):
             await asked(channel, "Evaluate", m.EvaluateRequest("nothing"))

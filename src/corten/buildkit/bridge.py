@@ -130,8 +130,8 @@ class Bridge:
             yield Metadata(self._builds, client, job.trace)
 
     async def warn(self, call: Call) -> bytes:
-        request = m.WarnRequest.decode(await call.request())
-        (await self._job(call)).warn(request)
+        data = await call.request()
+        (await self._job(call)).warn(m.WarnRequest.decode(data), len(data))
         return b""
 
     async def _job(self, call: Call) -> Job:

@@ -19,7 +19,9 @@ from corten.spec.protobuf.gateway import Result, WarnRequest
 
 _WARNINGS = 1000
 _WARNING = 64 << 10  # bytes of one
-_LOGS = 16 << 20  # bytes of output that are kept for a Status
+_LOGS = 64 << 20  # bytes of memory for output that is kept for a Status,
+_OTHERS = 64 << 20  # and for all else
+_EVENT = 200  # bytes of memory of one, beside its output
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ class Job:
     held: AsyncExitStack = field(default_factory=AsyncExitStack)  # and what they have
     _events: list[Event | VertexWarning] = field(default_factory=list)
     _logs: int = 0
+    _others: int = 0
     _warnings: int = 0
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -52,16 +55,20 @@ class Job:
         if isinstance(event, Log):
             if self._logs > _LOGS:
                 return
-            self._logs += len(event.data)
+            self._logs += _EVENT + len(event.data)
             if self._logs > _LOGS:
-                event = Log(event.vertex, 2, b"[output clipped: there is more than 16 MiB of it]\n")
+                event = Log(event.vertex, 2, b"[output clipped: there is more than is kept]\n")
+        else:
+            self._others += _EVENT
+            if self._others > _OTHERS:
+                return
         self._events.append(event)
         self._news.set()
 
-    def warn(self, given: WarnRequest) -> None:
-        """What a client has to say of a vertex. Raises Invalid when it is too much."""
+    def warn(self, given: WarnRequest, size: int) -> None:
+        """What a client has to say of a vertex, in so many bytes. Raises Invalid when it is too much."""
         self._warnings += 1
-        if self._warnings > _WARNINGS or len(given.short) + sum(map(len, given.detail)) > _WARNING:
+        if self._warnings > _WARNINGS or size > _WARNING:
             raise Invalid(f"more than {_WARNINGS} warnings of a build, or one of more than {_WARNING} bytes")
         found = VertexWarning(given.digest, given.level, given.short, given.detail, given.url, given.ranges)
         self._events.append(found)

@@ -113,14 +113,14 @@ async def test_paths_that_are_none(channel: Channel, path: str) -> None:
 
 async def test_warnings_of_a_client_are_shown_as_they_are() -> None:
     job = Job(SolveRequest(ref="r"), asyncio.get_running_loop().create_future())
-    job.warn(m.WarnRequest("sha256:theirs", 2, b"short", [b"more"], "https://x"))
+    job.warn(m.WarnRequest("sha256:theirs", 2, b"short", [b"more"], "https://x"), 40)
     job.end()
     (events,) = [events async for events in job.events()]
     (message,) = messages(events, "r")
     (warning,) = message.warnings
     assert (warning.vertex, warning.level, warning.short, warning.url) == ("sha256:theirs", 2, b"short", "https://x")
     with pytest.raises(Invalid):
-        job.warn(m.WarnRequest(short=b"x" * 70_000))
+        job.warn(m.WarnRequest(url="https://x"), 70_000)
     with pytest.raises(Invalid, match="more than 1000 warnings"):
         for _ in range(1001):
-            job.warn(m.WarnRequest())
+            job.warn(m.WarnRequest(), 0)
