@@ -418,6 +418,22 @@ async def test_a_small_repository_with_endless_names(world: World, base: str) ->
             await world.files(f"{base}/x.git#{branch}")
 
 
+async def test_a_server_with_many_names(world: World) -> None:
+    """One that gives no commit alone: what else it has a name for takes no file here."""
+    repo = world.repository()
+    first = repo.commit({"f": "1"})
+    for number in range(50):
+        repo.git("update-ref", f"refs/heads/b{number}", first)
+        repo.git("update-ref", f"refs/tags/t{number}", first)
+    repo.commit({"f": "2"})
+    with web(world.srv, dumb=True) as server:
+        found = await world.files(f"{server.url}/x.git/.git#{first}", keep=True)
+        tagged = await world.files(f"{server.url}/x.git/.git#refs/tags/t7", keep=True)
+    assert found["f"] == tagged["f"] == "1" and ".git/packed-refs" not in found
+    assert [name for name in found if name.startswith(".git/refs/")] == []
+    assert [name for name in tagged if name.startswith(".git/refs/")] == [".git/refs/tags/t7"]
+
+
 async def test_the_machine_is_not_seen(world: World, base: str) -> None:
     """A repository on the machine itself has no address: not by its path, not by a redirect of a setting."""
     (world.repository("secret.git")).commit({"s": "1"})

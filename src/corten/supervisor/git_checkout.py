@@ -102,14 +102,18 @@ class _Checkout:
     def _fetch(self, repository: str, commit: str, ref: str, remote: str) -> None:
         """The commit alone, as far as the server can: some give no commit by its id, or only whole histories."""
         git, how = self._git, ("fetch", "--no-tags", "--no-recurse-submodules", "--force", "--progress")
-        named = f"{ref}:{ref}" if ref.startswith("refs/tags/") else ref or commit
+        tag = ref.startswith("refs/tags/")
+        named = f"{ref}:{ref}" if tag else ref or commit
         try:
             git.run(*how, "--depth=1", "--", remote, named, repository=repository)
             git.run("cat-file", "-e", commit + "^{commit}", repository=repository)
         except Failed as first:
             try:
-                everything = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]
-                git.run(*how, "--", remote, *everything, repository=repository)
+                # Objects alone (--dry-run): a file for each of a server's millions of names would be its to have.
+                everything = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+                git.run(*how, "--dry-run", "--", remote, *everything, repository=repository)
+                if tag:
+                    git.run(*how, "--", remote, named, repository=repository)
                 git.run("cat-file", "-e", commit + "^{commit}", repository=repository)
             except Failed:
                 raise first from None
