@@ -3,7 +3,7 @@
     GET    /build/history               a list, newest first
     GET    /build/history/REF           one of it
     GET    /build/history/REF/logs      what it said, as lines of JSON (`api.traces`)
-GET    /build/history/REF/attached  what was attested of it; ?type= begins as the type of the predicate does
+    GET    /build/history/REF/attached  what was attested of it; ?type= begins as the type of the predicate does
     POST   /build/history/REF/pin       keep it until it is removed; with ?pinned=0 no longer
     DELETE /build/history/REF           remove it
 
