@@ -264,7 +264,7 @@ class Serving:
         begin(stream)
         trailers = [("grpc-status", str(code))]
         if message:
-            trailers.append(("grpc-message", urllib.parse.quote(message[:_MESSAGE], safe=_PLAIN)))
+            trailers.append(("grpc-message", urllib.parse.quote(message[:_MESSAGE], safe=_PLAIN, errors="replace")))
         if details and len(details) <= _DETAILS:
             trailers.append(("grpc-status-details-bin", base64.b64encode(details).decode().rstrip("=")))
         stream.head(trailers, end=True)

@@ -36,7 +36,7 @@ class OneFile:
         return Entry(path, 0o644, 1, 2, 10, 3, "")
 
     async def entries(self, tree: Tree, path: str) -> list[Entry]:
-        return [Entry(name, 1 << 27, 0, 0, 0, 0, "to") for name in ("a.go", "b.go", "c[d]")]
+        return [Entry(name, 1 << 27, 0, 0, 0, 0, "to") for name in ("a.go", "b.go", "c[d]", "\udcff")]
 
     async def content(self, tree: Tree, path: str, offset: int, length: int) -> bytes:
         return self.content_[offset : offset + length]
@@ -86,9 +86,9 @@ async def test_entries(channel: Channel) -> None:
         answer = await grpc.unary(channel, PREFIX + "ReadDir", request, seconds=10)
         return [entry.path for entry in m.ReadDirResponse.decode(answer).entries]
 
-    assert await names("") == ["a.go", "b.go", "c[d]"]
+    assert await names("") == ["a.go", "b.go", "c[d]", "?"]
     assert await names("[^b]*.go") == ["a.go"] and await names(r"c\[d]") == ["c[d]"]
-    assert await names("a/b") == [] and await names("*" * 4000) == ["a.go", "b.go", "c[d]"]
+    assert await names("a/b") == [] and await names("*" * 4000) == ["a.go", "b.go", "c[d]", "?"]
     with pytest.raises(Status, match="invalid pattern"):
         await names("[")
 

@@ -56,6 +56,7 @@ async def test_metadata_keeps_the_order_of_values() -> None:
         (NotFound("gone"), grpc.NOT_FOUND, "gone"),
         (Invalid("wrong"), grpc.INVALID_ARGUMENT, "wrong"),
         (OSError(28, "no space"), grpc.UNKNOWN, "[Errno 28] no space"),
+        (NotFound("no \udcff"), grpc.NOT_FOUND, "no ?"),  # of a name that is no UTF-8
     ],
 )
 async def test_errors_are_statuses(error: Exception, code: int, message: str) -> None:
@@ -64,7 +65,7 @@ async def test_errors_are_statuses(error: Exception, code: int, message: str) ->
 
     async with connected({"/f": fails}) as client:
         with pytest.raises(Status) as raised:
-            await unary(client, "/f", b"")
+            await unary(client, "/f", b"", seconds=10)
         assert (raised.value.code, str(raised.value)) == (code, message)
 
 

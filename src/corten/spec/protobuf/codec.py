@@ -229,7 +229,10 @@ def _one(out: bytearray, at: int, value: Any) -> None:
         out += number(at << 3 | VARINT)
         out += number(value)
         return
-    data = value.encode() if isinstance(value, Message | str) else value
+    if isinstance(value, str):
+        data = value.encode("utf-8", "replace")  # names of files may be any bytes; a message's texts are UTF-8
+    else:
+        data = value.encode() if isinstance(value, Message) else value
     out += number(at << 3 | BYTES)
     out += number(len(data))
     out += data
