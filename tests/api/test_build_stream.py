@@ -34,7 +34,7 @@ def read(connection: socket.socket, count: int) -> bytes:
 
 
 def frames(connection: socket.socket) -> Iterator[f.Frame]:
-    codec = f.Frames()
+    codec = f.Frames(f.MOST_SAID)
     while data := connection.recv(1 << 16):
         yield from codec.feed(data)
 
@@ -66,7 +66,10 @@ def client(connection: socket.socket, files: dict[str, bytes]) -> list[Json]:
             connection.sendall(f.frame(f.ENTRIES, channel, rows) + f.frame(f.END, channel))
         elif kind == f.WANTED:
             for number in f.numbers(data):
-                connection.sendall(f.frame(f.FILE, channel, f.numbered(number, files[said[channel][number]])))
+                content = files[said[channel][number]]
+                for at in range(0, len(content), f.PIECE):
+                    connection.sendall(f.frame(f.PART, channel, f.numbered(number, content[at : at + f.PIECE])))
+                connection.sendall(f.frame(f.FILE, channel, f.numbered(number)))
     return events
 
 
@@ -82,6 +85,14 @@ def test_an_error_is_the_last_event(raw: socket.socket) -> None:
     begin(raw)
     events = client(raw, {"Dockerfile": b"FROM scratch\nFOO a\n"})
     assert events[-1]["errorDetail"]["ranges"] == [[2, 2]] and "unknown instruction" in events[-1]["error"]
+
+
+def test_an_error_in_a_large_dockerfile(raw: socket.socket) -> None:
+    """Which is in its event, and larger than a frame of the client's may be."""
+    begin(raw)
+    text = b"FROM scratch\nFOO a\n" + b"# comment\n" * 120_000
+    assert len(text) > f.MOST
+    assert client(raw, {"Dockerfile": text})[-1]["errorDetail"]["dockerfile"].encode() == text
 
 
 def test_what_the_checks_find(raw: socket.socket) -> None:

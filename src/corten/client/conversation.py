@@ -93,7 +93,7 @@ class Conversation:
         self._sock.setblocking(False)
         self._early = upgraded.early
         self._answering = answering
-        self._frames = f.Frames()
+        self._frames = f.Frames(f.MOST_SAID)
         self._answers: dict[int, Answer] = {}
         self._busy: deque[int] = deque()  # channels that may have something to send
         self._out: deque[memoryview] = deque()

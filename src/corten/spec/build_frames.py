@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 
 PROTOCOL = "corten-build"  # of the Upgrade header
-MOST = 1 << 20  # bytes of a payload
+MOST = 1 << 20  # bytes of a payload of a client's,
+MOST_SAID = 64 << 20  # and of a daemon's: an error's event has the whole Dockerfile
 BATCH = 1 << 16  # bytes of ENTRIES that are sent at once
 PIECE = 1 << 18  # bytes of a file that are sent at once
 
@@ -45,9 +46,10 @@ Frame = tuple[int, int, bytes]  # kind, channel, payload
 
 
 class Frames:
-    """Bytes in, frames out."""
+    """Bytes in, frames out. `most` is bytes of a payload."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         self._buffer = b""
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -56,7 +58,7 @@ class Frames:
         found, at, end = [], 0, len(buffer) - _HEADER.size
         while at <= end:
             kind, channel, length = _HEADER.unpack_from(buffer, at)
-            if kind not in _KINDS or length > MOST:
+            if kind not in _KINDS or length > self._most:
                 raise Invalid(f"a frame of the kind {kind} and of {length} bytes is none of a build's connection")
             begin = at + _HEADER.size
             if begin + length > len(buffer):
