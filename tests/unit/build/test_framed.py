@@ -224,7 +224,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "an absolute name": (f.frame(f.ENTRIES, 1, entries((FILE, b"/etc/passwd"))), "is refused"),
     "the wrong order": (f.frame(f.ENTRIES, 1, entries((FILE, b"b"), (FILE, b"a"))), "wrong order"),
     "no parent": (f.frame(f.ENTRIES, 1, entries((FILE, b"a"), (FILE, b"d/x"))), "not the directory"),
-    "a device": (f.frame(f.ENTRIES, 1, entries((0o060600, b"sda"))), "which is a device"),
+    "a device": (f.frame(f.ENTRIES, 1, entries((0o060600, b"\xff"))), r"the context has '\\udcff', which is a device"),
     "cut off": (f.frame(f.ENTRIES, 1, entries((FILE, b"a"))[:-1]), "cut off"),
     "not asked for": (f.frame(f.FILE, 1, f.numbered(7, b"x")), "which was not asked for"),
     "behind its end": (f.frame(f.ENTRIES, 1, entries((FILE, b"a"))) + f.frame(f.END, 1)
@@ -316,3 +316,23 @@ async def test_questions_are_bounded() -> None:
             connection.call({"do": "secret"})
         with pytest.raises(Unavailable, match="the most there can be"):
             connection.call({"do": "secret"})
+
+
+async def test_an_event_of_any_size_is_read(tmp_path: Path) -> None:
+    async with joined({}, Trees(tmp_path), {}) as (client, documents):
+        await client._connection.send(f.EVENT, 0, b'{"error":"' + b"x" * (3 << 20) + b'"}')
+    assert [len(each["error"]) for each in documents] == [3 << 20]
+
+
+async def test_a_client_that_reads_nothing_is_not_asked_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each connection that a step begins to its agent is a question."""
+    monkeypatch.setattr(connections, "_BEHIND", 1 << 20)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        connection = Connection(ours.detach(), b"")
+        with pytest.raises(Unavailable, match="the client does not read"):
+            for _ in range(100_000):
+                with connection.call({"do": "connect", "id": "default"}, bounded=True):
+                    pass
+        theirs.close()
+        await connection.close()

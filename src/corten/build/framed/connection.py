@@ -29,6 +29,7 @@ _UNREAD = 1 << 18  # the same of a channel that may not be read
 _OWN = 64  # bytes of memory for a frame without a payload
 _CHANNELS = 256  # at a time
 _UNSENT = 1 << 20  # bytes behind which a sender waits
+_BEHIND = 16 << 20  # bytes behind which nothing more is asked: a client that does not read
 _LAST = 10.0  # seconds for a client to read what is said last
 GONE = "the client has gone"
 
@@ -74,6 +75,8 @@ class Connection:
             raise Unavailable(self.ended.result())
         if len(self._channels) >= _CHANNELS:
             raise Unavailable(f"{_CHANNELS} questions to the client are the most there can be at a time")
+        if self._unsent > _BEHIND:
+            raise Unavailable("the client does not read what it is asked")
         self._last += 1
         channel = self._channels[self._last] = Channel(self, self._last, bounded)
         self.put(f.CALL, self._last, json.dumps(request).encode())

@@ -86,7 +86,7 @@ class TreeSink:
         elif stat.mode & w.FIFO:
             self._fifo(fd, name, stat, mode, old)
         elif stat.mode & w.TYPES:
-            raise Unsupported(f"the context has {stat.path}, which is a device: leave it out by .dockerignore")
+            raise Unsupported(f"the context has {stat.path[:200]!r}, which is a device: leave it out by .dockerignore")
         elif stat.link:
             self._links.append((stat.path, stat.link))
             self._levels[-1][1].discard(name)
