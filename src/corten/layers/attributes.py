@@ -23,14 +23,21 @@ def hold(dirfd: int, name: bytes, kind: int) -> int:
     raise FileNotFoundError(errno.ENOENT, "exchanged by another process", os.fsdecode(name))
 
 
-def describe(held: int | bytes, status: os.stat_result, owner: tuple[int, int], attributes: dict[bytes, bytes]) -> None:
-    """Give what is held (a descriptor, or a path of `kernel.descriptors`) the mode and times of `status`, and these
-    owners and attributes. The order is the one in which none undoes another."""
+def describe(
+    held: int | bytes,
+    status: os.stat_result,
+    owner: tuple[int, int],
+    attributes: dict[bytes, bytes],
+    mode: int | None = None,
+    times: tuple[int, int] | None = None,
+) -> None:
+    """Give what is held (a descriptor, or a path of `kernel.descriptors`) these owners and attributes, and mode and
+    times (nanoseconds), where they are None those of `status`. The order is the one in which none undoes another."""
     os.chown(held, *owner)
     if not stat.S_ISLNK(status.st_mode):
-        os.chmod(held, stat.S_IMODE(status.st_mode))
+        os.chmod(held, stat.S_IMODE(status.st_mode) if mode is None else mode)
     put(held, attributes)
-    os.utime(held, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.utime(held, ns=(status.st_atime_ns, status.st_mtime_ns) if times is None else times)
 
 
 def put(target: int | bytes, attributes: dict[bytes, bytes], follow: bool = True) -> None:

@@ -16,8 +16,8 @@ import stat
 from typing import NamedTuple
 
 from corten.errors import Invalid
-from corten.kernel import descriptors, paths, xattr
-from corten.layers import attributes, content
+from corten.kernel import paths, xattr
+from corten.layers import attributes, leaf
 from corten.layers.limits import quoted
 from corten.layers.sources import Level, base, opened, walk
 from corten.layers.union import Directory, Owner, find
@@ -25,7 +25,6 @@ from corten.layers.whiteout import is_whiteout
 from corten.spec.dockerfile.ignore import Patterns
 from corten.spec.modes import Mode
 
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BENEATH = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS
 _MADE = 0o755  # of directories that are made on the way to a target
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.ENAMETOOLONG)
@@ -158,36 +157,11 @@ class Bringing:
                 os.unlink(name, dir_fd=into)
             except FileNotFoundError:
                 pass  # it is below
-        if kind == stat.S_IFREG:
-            self._file(above, name, seen, status)
-        else:
-            self._node(into, name, seen, status, kind)
-
-    def _node(self, into: int, name: bytes, seen: int, status: os.stat_result, kind: int) -> None:
-        if kind == stat.S_IFLNK:
-            os.symlink(os.readlink(b"", dir_fd=seen), name, dir_fd=into)
-        else:
-            os.mknod(name, kind | 0o600, status.st_rdev, dir_fd=into)
-        made = attributes.hold(into, name, kind)
-        try:
-            self._describe(descriptors.path(made), descriptors.path(seen), status)
-        finally:
-            os.close(made)
-
-    def _file(self, above: Directory, name: bytes, seen: int, status: os.stat_result) -> None:
-        if status.st_nlink > 1 and self._linked(above, name, status):
+        regular = kind == stat.S_IFREG
+        if regular and status.st_nlink > 1 and self._linked(above, name, status):
             return
-        data = paths.reopen(seen, os.O_RDONLY)
-        try:
-            copy = os.open(name, _NEW_FILE, 0o600, dir_fd=above.have())
-            try:
-                content.copy(data, copy)
-                self._describe(copy, data, status)
-            finally:
-                os.close(copy)
-        finally:
-            os.close(data)
-        self.size += status.st_size
+        leaf.copy(into, name, seen, status, self._describe)
+        self.size += status.st_size if regular else 0
 
     def _linked(self, above: Directory, name: bytes, status: os.stat_result) -> bool:
         """A further name of what was copied already is one of the copy, where that is there."""
@@ -214,13 +188,10 @@ class Bringing:
     def _describe(self, made: int | bytes, model: int | bytes, status: os.stat_result) -> None:
         """Owner, mode, attributes and times of a copy."""
         how = self._how
-        mode, directory = stat.S_IMODE(status.st_mode), stat.S_ISDIR(status.st_mode)
-        os.chown(made, *(how.owner or (status.st_uid, status.st_gid)))
-        if not stat.S_ISLNK(status.st_mode):
-            os.chmod(made, mode if how.mode is None else how.mode.of(mode, directory))
-        attributes.put(made, xattr.all_of(model))
-        times = (status.st_atime_ns, status.st_mtime_ns) if how.times is None else (how.times * 10**9,) * 2
-        os.utime(made, ns=times)
+        mode = how.mode.of(stat.S_IMODE(status.st_mode), stat.S_ISDIR(status.st_mode)) if how.mode is not None else None
+        owner = how.owner or (status.st_uid, status.st_gid)
+        times = None if how.times is None else (how.times * 10**9,) * 2
+        attributes.describe(made, status, owner, xattr.all_of(model), mode, times)
 
     def _touch(self, place: Directory) -> None:
         """A directory that was made, or that something was put into, when times are given."""

@@ -14,10 +14,9 @@ import stat
 from collections.abc import Callable
 from typing import NamedTuple
 
-from corten.kernel import descriptors, paths, xattr
-from corten.layers import attributes, content, tree, whiteout
+from corten.kernel import paths, xattr
+from corten.layers import attributes, leaf, tree, whiteout
 
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HELD = 64  # levels whose directories stay open; further up, the way back is `..`
 _COMPONENTS = 15  # of at most 255 bytes: what fits into the 4096 of a path
@@ -128,7 +127,7 @@ class _Copy:
                 if whiteout.is_whiteout(status):
                     return None
             if not self._linked(level, name, status):
-                self._make(level.target, name, seen, status)
+                leaf.copy(level.target, name, seen, status, self._describe)
             return None
         except FileExistsError:
             if self._over:
@@ -164,33 +163,6 @@ class _Copy:
             return
         if not stat.S_ISDIR(there.st_mode) or xattr.is_opaque_at(seen, b"."):
             tree.remove(into, name)
-
-    def _make(self, into: int, name: bytes, seen: int, status: os.stat_result) -> None:
-        kind = stat.S_IFMT(status.st_mode)
-        if kind == stat.S_IFREG:
-            self._file(into, name, seen, status)
-            return
-        if kind == stat.S_IFLNK:
-            os.symlink(os.readlink(b"", dir_fd=seen), name, dir_fd=into)
-        else:
-            os.mknod(name, kind | 0o600, status.st_rdev, dir_fd=into)
-        made = attributes.hold(into, name, kind)
-        try:
-            self._describe(descriptors.path(made), descriptors.path(seen), status)
-        finally:
-            os.close(made)
-
-    def _file(self, into: int, name: bytes, seen: int, status: os.stat_result) -> None:
-        data = paths.reopen(seen, os.O_RDONLY)
-        try:
-            copy = os.open(name, _NEW_FILE, 0o600, dir_fd=into)
-            try:
-                content.copy(data, copy)
-                self._describe(copy, data, status)
-            finally:
-                os.close(copy)
-        finally:
-            os.close(data)
 
     def _describe(self, made: int | bytes, model: int | bytes, status: os.stat_result) -> None:
         owner = self._owner(status.st_uid, status.st_gid)
