@@ -25,7 +25,6 @@ from corten.build.contract import Event
 from corten.errors import NotFound
 from corten.spec.docker import times
 from corten.spec.json import Json
-from corten.units.durations import SECOND
 
 if TYPE_CHECKING:
     from corten.build.history.record import BuildRecord
@@ -78,8 +77,8 @@ def shown(record: BuildRecord) -> Json:
         "Frontend": record.frontend,
         "Attributes": record.attributes,
         "Outputs": [{"Type": each.type, "Attrs": each.attributes} for each in record.outputs],
-        "CreatedAt": _time(record.created),
-        "CompletedAt": _time(record.completed) if record.completed else "",
+        "CreatedAt": times.of_seconds(record.created),
+        "CompletedAt": times.of_seconds(record.completed) if record.completed else "",
         "Steps": {"Total": record.total, "Completed": record.done, "Cached": record.cached},
         "Warnings": record.warnings,
         "Error": record.error,
@@ -90,10 +89,6 @@ def shown(record: BuildRecord) -> Json:
         "Pinned": record.pinned,
         "Bytes": record.bytes,
     }
-
-
-def _time(seconds: float) -> str:
-    return times.rfc3339(int(seconds * SECOND))
 
 
 ROUTES = (

@@ -16,7 +16,6 @@ import time
 from corten.build.contract import Event, Log, Status, Vertex, Warning
 from corten.spec.docker import times
 from corten.spec.json import Json
-from corten.units.durations import SECOND
 
 
 def traced(event: Event) -> Json:
@@ -31,11 +30,11 @@ def traced(event: Event) -> Json:
         case Status():
             status: Json = {"id": event.id, "vertex": event.vertex, "current": event.current}
             status |= {"total": event.total} if event.total else {}
-            status |= {"timestamp": _time(event.at or time.time()), **_times(event.started, event.completed)}
+            status |= {"timestamp": times.of_seconds(event.at or time.time()), **_times(event.started, event.completed)}
             return {"statuses": [status]}
         case Log():
             data = base64.b64encode(event.data).decode()
-            at = _time(event.at or time.time())
+            at = times.of_seconds(event.at or time.time())
             log = {"vertex": event.vertex, "stream": event.stream, "data": data, "timestamp": at}
             return {"logs": [log]}
         case Warning():
@@ -50,8 +49,4 @@ def traced(event: Event) -> Json:
 
 def _times(started: float, completed: float) -> Json:
     shown = {"started": started, "completed": completed}
-    return {name: _time(value) for name, value in shown.items() if value}
-
-
-def _time(seconds: float) -> str:
-    return times.rfc3339(int(seconds * SECOND))
+    return {name: times.of_seconds(value) for name, value in shown.items() if value}

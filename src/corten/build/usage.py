@@ -41,8 +41,8 @@ def rows(records: Collection[Record], store: ImageStore) -> list[Json]:
             "InUse": record.layer.tree in leased,
             "Shared": record.tree in shared,
             "Size": record.layer.size,
-            "CreatedAt": times.rfc3339(int(record.created * SECOND)),
-            "LastUsedAt": times.rfc3339(int(record.used * SECOND)),
+            "CreatedAt": times.of_seconds(record.created),
+            "LastUsedAt": times.of_seconds(record.used),
             "UsageCount": record.count,
         }
         for record in sorted(records, key=lambda record: -record.used)
@@ -68,7 +68,7 @@ def id_of_tree(tree: KeptTree) -> str:
 
 def _row(id: str, kind: str, description: str, in_use: bool, size: int, used: float) -> Json:
     """Of what is in no record: when it was made is not known, and it is said when it was used."""
-    last = times.rfc3339(int(used * SECOND))
+    last = times.of_seconds(used)
     return {
         "ID": id,
         "Parents": None,
@@ -93,8 +93,8 @@ def history(bytes: int, created: float, used: float) -> Json:
         "InUse": True,
         "Shared": False,
         "Size": bytes,
-        "CreatedAt": times.rfc3339(int(created * SECOND)),
-        "LastUsedAt": times.rfc3339(int(used * SECOND)),
+        "CreatedAt": times.of_seconds(created),
+        "LastUsedAt": times.of_seconds(used),
         "UsageCount": 1,
     }
 

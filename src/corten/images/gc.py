@@ -24,7 +24,6 @@ from corten.images.view import familiar
 from corten.spec.docker import times
 from corten.spec.json import Json
 from corten.store.images import ImageRecord
-from corten.units.durations import SECOND
 
 log = logging.getLogger(__name__)
 INTERVAL = 600.0  # seconds
@@ -132,5 +131,5 @@ class Gc:
 
 
 def _shown(decision: Decision, names: list[str]) -> Json:
-    used = times.rfc3339(int(decision.used * SECOND))
+    used = times.of_seconds(decision.used)
     return {"Id": decision.id, "Names": names, "Bytes": decision.bytes, "LastUsed": used, "Reason": decision.reason}

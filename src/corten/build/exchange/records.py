@@ -9,7 +9,6 @@ from corten.build.exchange.config import CacheConfig, CacheLayer, CacheResult
 from corten.build.graph import Base, Step
 from corten.spec.docker import times
 from corten.spec.oci_image import Descriptor
-from corten.units.durations import SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def inline(done: Iterable[Done], image: Sequence[str]) -> CacheConfig:
 
 
 def _result(top: int, step: Done) -> CacheResult:
-    return CacheResult(top, times.rfc3339(int(step.created * SECOND)) if step.created else "")
+    return CacheResult(top, times.of_seconds(step.created) if step.created else "")
 
 
 def again(found: Exported, blobs: Mapping[str, Descriptor]) -> Exported:

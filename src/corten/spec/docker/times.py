@@ -33,6 +33,11 @@ def moment(at: int) -> str:
     return f"{text}.{nanos:09d}".rstrip("0") + "Z" if nanos else text + "Z"
 
 
+def of_seconds(at: float) -> str:
+    """The same of seconds since the epoch."""
+    return rfc3339(int(at * SECOND))
+
+
 def parse_time(text: str, at: int | None = None) -> int:
     """A time as clients give it: UNIX seconds with decimals, RFC 3339 or a shorter form of it, or a duration ago.
 
