@@ -16,7 +16,7 @@ from typing import Protocol
 from corten.aio.sources import closing
 from corten.aio.threads import to_removal_thread
 from corten.errors import CortenError, Invalid, NotFound, Unavailable
-from corten.kernel import paths
+from corten.kernel import memfd, paths
 from corten.layers import tree as trees
 from corten.spec.json import Json
 from corten.store.compression import detect
@@ -83,7 +83,7 @@ class Contexts:
         return context
 
     async def _unpack(self, context: Context, body: AsyncIterator[bytes]) -> None:
-        sums = os.memfd_create("corten-sums", os.MFD_CLOEXEC)
+        sums = memfd.holding("corten-sums", ())
         try:
             await self._unpacked(context.directory, body, sums)
             context.sums = os.pread(sums, _SUMS, 0)

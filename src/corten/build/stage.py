@@ -36,13 +36,14 @@ from corten.build.keys import digest
 from corten.errors import Invalid, Unsupported
 from corten.registry.client import archives
 from corten.spec import git_url
+from corten.spec.default_path import PATH
 from corten.spec.dockerfile import commands as c
 from corten.spec.dockerfile import instructions as d
 from corten.spec.dockerfile import mounts as m
 from corten.spec.dockerfile.errors import DockerfileError
 from corten.spec.dockerfile.glob import literal
 from corten.spec.dockerfile.ports import exposed
-from corten.spec.dockerfile.scope import PATH, Scope
+from corten.spec.dockerfile.scope import Scope
 from corten.spec.dockerfile.stages import Stage as Planned
 from corten.spec.image_config import History
 from corten.spec.json import Json

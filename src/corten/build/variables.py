@@ -1,29 +1,13 @@
-"""Variables of a build: ARG, ENV, the platform's, proxies. Pure."""
+"""The builder's own variables: proxies, arguments that no ARG takes, SOURCE_DATE_EPOCH. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from corten.spec.platform import Platform
-
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # of an image that has none
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 PROXIES = frozenset((*_PROXIES, *(name.lower() for name in _PROXIES)))  # taken without an ARG
 # Read by the builder itself; not to be consumed by an ARG.
 _OWN = frozenset({"SOURCE_DATE_EPOCH"})
-
-
-def platform_arguments(build: Platform, target: Platform, target_stage: str) -> dict[str, str]:
-    """What every FROM may use, and a stage that has an ARG of the name."""
-    found = {"TARGETSTAGE": target_stage or "default"}
-    for prefix, platform in (("BUILD", build), ("TARGET", target)):
-        found |= {
-            f"{prefix}PLATFORM": str(platform),
-            f"{prefix}OS": platform.os,
-            f"{prefix}ARCH": platform.architecture,
-            f"{prefix}VARIANT": platform.variant,
-        }
-    return found
 
 
 def proxies(arguments: Mapping[str, str], classic: bool) -> tuple[str, ...]:

@@ -14,11 +14,11 @@ from typing import Any
 
 from corten.errors import Invalid
 from corten.spec import go_json
+from corten.spec.default_path import PATH
 from corten.spec.json import Json
 from corten.spec.shell_words import expanded, words
 from corten.units.durations import parse_duration
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # plan/process.py's
 # As `docker run -p` has them: [[IP:]HOST:]PORT[-PORT][/PROTOCOL]; only the container's side is the image's.
 _PORT = re.compile(r"(?:(?:(?:[0-9.]+|\[[0-9A-Fa-f:]+\]):)?[0-9-]*:)?(\d{1,5})(?:-(\d{1,5}))?(?:/([A-Za-z]+))?")
 _PROTOCOLS = ("tcp", "udp", "sctp")
@@ -55,7 +55,7 @@ def apply_changes(config: Json, changes: Iterable[str]) -> Json:
 
 
 def _variables(config: Json) -> dict[str, str]:
-    return {"PATH": _PATH, **dict(entry.partition("=")[::2] for entry in config.get("Env") or [])}
+    return {"PATH": PATH, **dict(entry.partition("=")[::2] for entry in config.get("Env") or [])}
 
 
 def _json(text: str) -> Any:

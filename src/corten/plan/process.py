@@ -8,12 +8,13 @@ from typing import Any
 from corten.plan.facts import HostFacts, SpecInputs
 from corten.plan.merge import override_env
 from corten.plan.security import capabilities, capability_sets, parse_security_options
+from corten.spec.default_path import PATH
 from corten.spec.docker.config import Config
 from corten.spec.docker.exec import ExecConfig
 from corten.spec.docker.host_config import HostConfig, Ulimit
 from corten.spec.json import Json
 
-DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_PATH = f"PATH={PATH}"
 INIT_IN_CONTAINER = "/sbin/docker-init"
 GROUPS_ANNOTATION = "dev.corten.groups"
 _MAX_ID = 2**31 - 1

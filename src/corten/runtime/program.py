@@ -11,8 +11,8 @@ from corten.kernel import apparmor, caps, seccomp
 from corten.kernel import process as p
 from corten.runtime import identity
 from corten.runtime.limits import apply_limits
+from corten.spec.default_path import PATH
 
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TO_FILTER = frozenset({"CAP_SYS_ADMIN"})  # what loading a filter needs without no_new_privs
 _GROUPS_ANNOTATION = "dev.corten.groups"  # names of further groups, comma separated, to be looked up in the container
 
@@ -153,7 +153,7 @@ class Program:
             self._check(name, self._path)
             return
         denied = False
-        for directory in self._environment.get(b"PATH", _DEFAULT_PATH.encode()).split(b":"):
+        for directory in self._environment.get(b"PATH", PATH.encode()).split(b":"):
             candidate = (directory or b".") + b"/" + os.fsencode(name)
             try:
                 if stat.S_ISREG(os.stat(candidate).st_mode):

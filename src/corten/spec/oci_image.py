@@ -48,6 +48,7 @@ LAYERS = {
     for end, compression in (("", "tar"), (separator + "gzip", "gzip"), (separator + "zstd", "zstd"))
 }
 
+DIFF_ID = "containerd.io/uncompressed"  # an annotation of layers in containerd's own documents
 MAX_MANIFEST = 4 * 1024 * 1024
 MAX_CONFIG = 8 * 1024 * 1024
 MAX_LAYERS = 500  # overlay's own limit (OVL_MAX_STACK)

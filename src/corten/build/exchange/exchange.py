@@ -21,8 +21,7 @@ from corten.errors import CortenError, NotFound
 from corten.images.images import Images
 from corten.spec.reference import Reference
 from corten.store.leases import Lease
-
-_TRUE = ("1", "t", "T", "true", "TRUE", "True")
+from corten.units.booleans import TRUE
 
 
 class Exchange:
@@ -34,7 +33,7 @@ class Exchange:
         named = () if request.classic else tuple(Asked("registry", {"ref": name}) for name in request.cache_from)
         self._imports = options.imports([*request.cache_imports, *named])
         self._exports = options.exports(request.cache_exports)
-        if request.arguments.get("BUILDKIT_INLINE_CACHE") in _TRUE and not request.classic:
+        if request.arguments.get("BUILDKIT_INLINE_CACHE") in TRUE and not request.classic:
             self._exports.append(InlineExport())
         self._images = images
         self._client = client

@@ -27,8 +27,6 @@ from corten.spec.json import Json
 from corten.spec.oci_image import Descriptor
 from corten.store.leases import Lease
 
-_DIFF_ID = "containerd.io/uncompressed"
-
 
 @dataclass(frozen=True, slots=True)
 class _Documents:
@@ -109,4 +107,4 @@ def _documents(export: CacheExport, found: Exported) -> _Documents:
 
 def _entry(blob: Descriptor, diff: str, docker: bool) -> Json:
     kind = oci_image.layer_type(oci_image.layer_compression(blob), docker)
-    return {"mediaType": kind, "digest": blob.digest, "size": blob.size, "annotations": {_DIFF_ID: diff}}
+    return {"mediaType": kind, "digest": blob.digest, "size": blob.size, "annotations": {oci_image.DIFF_ID: diff}}

@@ -32,7 +32,6 @@ from corten.store.compression import Decoder
 from corten.store.leases import Lease
 from corten.units.durations import SECOND
 
-_DIFF_ID = "containerd.io/uncompressed"  # annotation of a layer
 _NOTHING = Layer("", "", "", 0, None)
 _PIECE = 1 << 20
 _OF_INDEX = 64  # images of one index whose caches are looked at
@@ -83,7 +82,7 @@ async def _cache(place: Place, named: Descriptor, entries: Sequence[Json]) -> So
         if entry.get("mediaType") in oci_image.LAYERS:
             blob = oci_image.descriptor(entry)
             blobs[blob.digest] = blob
-            diff_ids[blob.digest] = str((entry.get("annotations") or {}).get(_DIFF_ID, ""))
+            diff_ids[blob.digest] = str((entry.get("annotations") or {}).get(oci_image.DIFF_ID, ""))
     return Source(place, found, blobs, diff_ids)
 
 

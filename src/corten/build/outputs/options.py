@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from corten.build.outputs.contract import Asked
 from corten.errors import Invalid, Unsupported
 from corten.spec.reference import parse
+from corten.units.booleans import FALSE, TRUE
 
 MOST = 20  # outputs of one build
 _ATTRIBUTES, _LONGEST = 1000, 64 << 10  # of one output, and characters of one value
-_TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False")
 _ANNOTATION = re.compile(r"annotation(?:-([a-z]+(?:-descriptor)?))?(?:\[([A-Za-z0-9_/.-]+)\])?\.(\S+)\Z")
 _LEVELS = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 _KINDS = {"gzip": 9, "zstd": 22, "uncompressed": 0}  # the highest level of each
@@ -107,8 +107,8 @@ class Attributes:
     def flag(self, key: str, default: bool = False, empty: bool = True) -> bool:
         """`empty` is what a key without a value says."""
         value = self.rest.pop(key, None)
-        if value is None or value in _TRUE or value in _FALSE:
-            return default if value is None else value in _TRUE
+        if value is None or value in TRUE or value in FALSE:
+            return default if value is None else value in TRUE
         if value == "":
             return empty
         raise Invalid(f"non-bool value specified for {key} of the {self.what}: {value[:100]!r}")

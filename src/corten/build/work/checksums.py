@@ -11,6 +11,7 @@ from corten.build.contract import Matched, SourceTree
 from corten.build.work.rooms import Rooms
 from corten.build.work.sources import described
 from corten.errors import NotFound
+from corten.kernel import memfd
 from corten.spec.json import Json
 
 _ANSWERS = 4096
@@ -47,7 +48,7 @@ class Checksums:
     async def _ask(self, request: Json, source: Matched) -> Json:
         place = str(source.tree.directory) if isinstance(source.tree, SourceTree) else ""
         known = source.tree.sums if isinstance(source.tree, SourceTree) else b""
-        before, after = _memory(self._files.get(place, b"") + known), _memory(b"")
+        before, after = _memory(self._files.get(place, b""), known), _memory()
         try:
             answer = await self._rooms.steps.ask(request, [before, after])
             if place:
@@ -59,17 +60,8 @@ class Checksums:
             os.close(after)
 
 
-def _memory(data: bytes) -> int:
-    fd = os.memfd_create("corten-sums", os.MFD_CLOEXEC)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.lseek(fd, 0, os.SEEK_SET)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+def _memory(*known: bytes) -> int:
+    return memfd.holding("corten-sums", known)
 
 
 def _key(source: Matched, exclude: Sequence[str], parents: bool, owned: bool) -> _Key:

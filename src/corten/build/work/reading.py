@@ -13,6 +13,7 @@ from corten.build.contract import StageTree
 from corten.build.outputs.contract import PlatformTree, Walk
 from corten.build.work.rooms import Rooms, view_of
 from corten.errors import Invalid
+from corten.kernel import memfd
 from corten.spec.json import Json
 
 _SUBJECTS = 64 << 20  # bytes of the names of files, with their digests
@@ -67,13 +68,8 @@ def _digests(data: bytes) -> dict[str, str]:
 @contextmanager
 def _extra(trees: Sequence[PlatformTree]) -> Iterator[int]:
     """A file in memory with the contents of all extra files, one behind the other."""
-    fd = os.memfd_create("extra", os.MFD_CLOEXEC)
+    fd = memfd.holding("extra", (each.data for tree in trees for each in tree.extra))
     try:
-        for tree in trees:
-            for each in tree.extra:
-                view = memoryview(each.data)
-                while view:
-                    view = view[os.write(fd, view) :]
         yield fd
     finally:
         os.close(fd)

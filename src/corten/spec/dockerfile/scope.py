@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from corten.spec.default_path import PATH
 from corten.spec.dockerfile import expand as expansion
 from corten.spec.dockerfile.errors import DockerfileError
 from corten.spec.dockerfile.expand import Expanded
@@ -17,7 +18,6 @@ from corten.spec.dockerfile.instructions import Arg, Argument, Env, Instruction,
 from corten.spec.dockerfile.mounts import Mount
 from corten.spec.dockerfile.words import Rules, process
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Arguments of ours: they are no variables of a RUN.
 NO_VARIABLES = ("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE")
 
