@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 LATER = ("corten.buildkit", "corten.http2", "corten.spec.protobuf", "hpack")
-FIRST_BUILD = ("building", "context_url", "downloads", "fetched", "plan", "solver", "work.repositories", "work.looks")
+FIRST_BUILD = ("building", "context_url", "downloads", "fetched", "plan", "solver", "work.repositories", "work.reading")
 PROGRAM = "import sys, corten.daemon.assemble, corten.daemon.main; print('\\n'.join(sys.modules))"
 
 

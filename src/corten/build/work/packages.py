@@ -6,7 +6,7 @@ import asyncio
 
 import msgspec
 
-from corten.build.work.rooms import Rooms
+from corten.build.work.rooms import Rooms, collected
 from corten.spec.packages.package import Distribution, Inventory, Package
 
 _Head = tuple[Distribution, list[str]]
@@ -17,11 +17,9 @@ async def packages(rooms: Rooms, top: str | None) -> Inventory:
     if top is None:
         return Inventory(Distribution(), [], [])
     request = {"do": "step packages", "tree": rooms.trees.view(top)[0].entry()}
-    data = bytearray()
     async with rooms.steps.stream(request, []) as streamed:
-        async for piece in streamed.pieces():
-            data += piece
-    return await asyncio.to_thread(_decoded, bytes(data))
+        data = await collected(streamed)
+    return await asyncio.to_thread(_decoded, data)
 
 
 def _decoded(data: bytes) -> Inventory:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from corten.aio.sources import closing
 from corten.build.contract import SourceTree, Tree
 from corten.build.work.caches import Seeds
-from corten.errors import NotFound
+from corten.errors import Invalid, NotFound
 from corten.images.store import ImageStore
 from corten.network.endpoint import Endpoint
 from corten.network.endpoint_request import EndpointRequest
@@ -57,6 +58,17 @@ class AskedStream(Streamed, Protocol):
     async def ask(self, numbers: Sequence[int]) -> None: ...
 
     def finish(self) -> None: ...
+
+
+async def collected(streamed: Streamed, most: int = 1 << 62, refusal: str = "") -> bytes:
+    """All that comes. Raises Invalid with `refusal` for more than `most` bytes."""
+    data = bytearray()
+    async with closing(streamed.pieces()) as pieces:
+        async for piece in pieces:
+            data += piece
+            if len(data) > most:
+                raise Invalid(refusal)
+    return bytes(data)
 
 
 class TreeSteps(Protocol):

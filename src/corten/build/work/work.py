@@ -11,8 +11,8 @@ from corten.build.work.rooms import Rooms, view_of
 from corten.store.leases import Lease
 
 if TYPE_CHECKING:
-    from corten.build.work.looks import TreeLooks
-    from corten.build.work.reading import Reader
+    from corten.build.work.outputs import Reader
+    from corten.build.work.reading import TreeLooks
     from corten.build.work.worker import StepWorker, Tools
 
 
@@ -32,7 +32,7 @@ class Work:
 
     @cached_property
     def _looks(self) -> TreeLooks:
-        from corten.build.work.looks import TreeLooks
+        from corten.build.work.reading import TreeLooks
 
         return TreeLooks(self.rooms)
 
@@ -48,6 +48,6 @@ class Work:
 
     def reader(self) -> Reader:
         """What reads trees for outputs."""
-        from corten.build.work.reading import Reader
+        from corten.build.work.outputs import Reader
 
         return Reader(self.rooms)
