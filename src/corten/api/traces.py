@@ -15,6 +15,7 @@ import time
 
 from corten.build.contract import Event, Log, Status, Vertex, Warning
 from corten.spec.docker import times
+from corten.spec.dockerfile import places
 from corten.spec.json import Json
 
 
@@ -38,10 +39,9 @@ def traced(event: Event) -> Json:
             log = {"vertex": event.vertex, "stream": event.stream, "data": data, "timestamp": at}
             return {"logs": [log]}
         case Warning():
-            first, last = event.lines
             text = f"{event.rule}: {event.message}"
             short = base64.b64encode(text.encode()).decode()
-            place = [{"start": {"line": first}, "end": {"line": last}}]
+            place = places.ranges([event.lines])
             return {"warnings": [{"vertex": event.vertex, "short": short, "url": event.url, "range": place}]}
         case _:
             return {"stream": event.text}

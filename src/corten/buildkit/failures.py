@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Sequence
 
 from corten.build.contract import BuildFailed
 from corten.buildkit.trace import digest_in
 from corten.errors import CortenError
 from corten.http2.grpc import UNKNOWN, Status, status_code
+from corten.spec.dockerfile import places
 from corten.spec.protobuf.control import Any, RpcStatus
 
 _TYPES = "github.com/moby/buildkit/errdefs."
@@ -38,12 +37,8 @@ def unknown_subrequest(name: str) -> Status:
 
 
 def _source(error: BuildFailed) -> Any:
-    info = {"filename": error.filename, "data": base64.b64encode(error.dockerfile).decode(), "language": "Dockerfile"}
-    return _any("Source", {"info": info, "ranges": _ranges(error.ranges)})
-
-
-def _ranges(lines: Sequence[tuple[int, int]]) -> list[dict[str, dict[str, int]]]:
-    return [{"start": {"line": first}, "end": {"line": last}} for first, last in lines]
+    info = places.source(error.filename, error.dockerfile)
+    return _any("Source", {"info": info, "ranges": places.ranges(error.ranges)})
 
 
 def _any(name: str, value: object) -> Any:

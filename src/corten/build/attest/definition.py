@@ -5,11 +5,10 @@ What a RUN gets without its Dockerfile saying so (proxies, contents of secrets) 
 
 from __future__ import annotations
 
-import base64
-
 from corten.build.attributes import redacted
 from corten.build.contract import Bind, CacheMount, CopyStep, RunStep, Secret, Ssh, StepMount, Tmpfs
 from corten.build.graph import Base, Local, Node, Plan, Remote, Repository, Settings, Step, Work
+from corten.spec.dockerfile import places
 from corten.spec.json import Json
 
 # pb.MountType and pb.NetMode of BuildKit's ops.proto.
@@ -36,12 +35,11 @@ def steps(plan: Plan) -> list[Json]:
 def sources(plan: Plan, name: str, text: bytes) -> Json:
     """The Dockerfile, and the lines of each step."""
     locations = {
-        step: {"locations": [{"ranges": [{"start": {"line": node.lines[0]}, "end": {"line": node.lines[1]}}]}]}
+        step: {"locations": [{"ranges": places.ranges([node.lines])}]}
         for node, step in numbered(plan).items()
         if isinstance(node, (Step, Remote, Repository))
     }
-    info = {"filename": name, "language": "Dockerfile", "data": base64.b64encode(text).decode()}
-    return {"locations": locations, "infos": [info]}
+    return {"locations": locations, "infos": [places.source(name, text)]}
 
 
 def _operation(node: Node) -> Json:
