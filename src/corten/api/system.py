@@ -42,7 +42,8 @@ async def disk_usage(call: Call) -> web.StreamResponse:
         raise Invalid(f"unknown object type: {type}")
     shown = await call.engine.system.disk_usage(types)
     if not types or "build-cache" in types:
-        shown["BuildCache"] = [*await call.builds.usage(), *call.builds.past_usage()]
+        rows = [*await call.builds.usage(), *call.builds.past_usage()]
+        shown["BuildCache"] = [row.to_json() for row in rows]
     return json_answer(usage_for(call.version, shown))
 
 

@@ -19,11 +19,11 @@ from corten.build.outputs.contract import NO_SINK, Sink, TreeReader
 from corten.build.parts import Parts
 from corten.build.policy import Policy
 from corten.build.trees import Trees
+from corten.build.usage import CacheRow
 from corten.errors import Conflict, Failed, Invalid, NotFound
 from corten.images.images import Images
 from corten.spec import digest as digests
 from corten.spec.docker.filters import Filters
-from corten.spec.json import Json
 from corten.store.leases import Lease
 
 if TYPE_CHECKING:
@@ -238,14 +238,14 @@ class Builds:
 
     # ----------------------------------------------------------------------------------------------------- the cache
 
-    async def usage(self, filters: Filters | None = None) -> list[Json]:
-        """Docker's rows of the build cache, those of steps first, newest use first. Walks the cache mounts."""
+    async def usage(self, filters: Filters | None = None) -> list[CacheRow]:
+        """What the build cache has, steps first, newest use first. Walks the cache mounts."""
         return await self._kept.usage(filters or Filters())
 
-    def past_usage(self) -> list[Json]:
+    def past_usage(self) -> list[CacheRow]:
         """The row of the history, when there is one: no prune removes it."""
         past = self.history.all()
-        return [usage.history(self.history.size, past[-1].created, past[0].created)] if past else []
+        return [usage.of_history(self.history.size, past[-1].created, past[0].created)] if past else []
 
     async def prune(self, all: bool = False, filters: Filters | None = None, keep: int = 0) -> tuple[list[str], int]:
         """Remove what no build uses now: with `all` also what images have, and cache mounts, as far as `filters`

@@ -14,11 +14,11 @@ from corten.build import usage
 from corten.build.cache import Cache, Record, chosen
 from corten.build.policy import Policy, Rule
 from corten.build.trees import KeptTree, Trees
+from corten.build.usage import CacheRow
 from corten.build.work.caches import CacheDirectory
 from corten.errors import Conflict, CortenError, NotFound
 from corten.images.store import ImageStore
 from corten.spec.docker.filters import Filters
-from corten.spec.json import Json
 
 log = logging.getLogger(__name__)
 
@@ -33,22 +33,20 @@ class Mounts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """`row` is how it is shown, `what` it is; `used` and `depth` say what goes first."""
+    """`row` is how it is shown, `what` it is; `depth` says what goes first of what was used at one time."""
 
-    row: Json
+    row: CacheRow
     what: Record | CacheDirectory | KeptTree
-    used: float
     depth: int = 0
 
     @property
-    def size(self) -> int:
-        size: int = self.row["Size"]
-        return size
+    def used(self) -> float:
+        return self.row.used
 
     @property
     def own(self) -> int:
         """Bytes that no image has as well."""
-        return 0 if self.row["Shared"] else self.size
+        return 0 if self.row.shared else self.row.size
 
 
 class Kept:
@@ -59,33 +57,29 @@ class Kept:
         self._trees = trees
         self._policy = policy
 
-    async def usage(self, filters: Filters) -> list[Json]:
-        """Docker's rows, those of steps first, newest use first. Walks the cache mounts."""
-        items = await self._items(mounts=True)
-        wanted = usage.select((item.row for item in items), filters)
-        return [item.row for item in items if item.row["ID"] in wanted]
+    async def usage(self, filters: Filters) -> list[CacheRow]:
+        """Steps first, newest use first. Walks the cache mounts."""
+        return usage.select((item.row for item in await self._items(mounts=True)), filters)
 
     async def _items(self, mounts: bool) -> list[_Item]:
         records = {usage.id_of(record): record for record in self._cache.all()}
-        rows = usage.rows(records.values(), self._store)
-        items = [_Item(row, record, record.used, record.depth) for row in rows for record in [records[row["ID"]]]]
-        directories = await self._mounts.every() if mounts else []
-        items += [_Item(row, each, each.used) for row, each in zip(usage.mounts(directories), directories)]
-        trees = self._trees.every()
-        return items + [_Item(row, each, each.used) for row, each in zip(usage.trees(trees), trees)]
+        rows = usage.of_records(records.values(), self._store)
+        items = [_Item(row, records[row.id], records[row.id].depth) for row in rows]
+        items += [_Item(usage.of_mount(each), each) for each in (await self._mounts.every() if mounts else ())]
+        return items + [_Item(usage.of_tree(each), each) for each in self._trees.every()]
 
     async def prune(self, all: bool, filters: Filters, keep: int) -> tuple[list[str], int]:
         """See `Builds.prune`."""
         items = await self._items(mounts=all)
-        free = [item for item in _chosen(items, filters) if all or not item.row["Shared"]]
-        return await self._remove(chosen(free, lambda item: item.size, keep))
+        free = [item for item in _chosen(items, filters) if all or not item.row.shared]
+        return await self._remove(chosen(free, lambda item: item.row.size, keep))
 
     async def collect(self) -> None:
         """Do what the policy says."""
         disk = os.statvfs(self._store.trees.tree_store.root)
         try:
             items: list[_Item] | None = None
-            mounts = any("exec.cachemount" in rule.filters.get("type", ()) for rule in self._policy.rules)
+            mounts = any(usage.MOUNT in rule.filters.get("type", ()) for rule in self._policy.rules)
             for rule in self._policy.rules:
                 items = await self._items(mounts) if items is None else items
                 if gone := _going(items, rule, disk.f_blocks * disk.f_frsize // 10):
@@ -98,7 +92,7 @@ class Kept:
     async def _remove(self, items: Sequence[_Item]) -> tuple[list[str], int]:
         """Ids, and bytes that were freed."""
         freed = await self._remove_records([item.what for item in items if isinstance(item.what, Record)])
-        deleted = [item.row["ID"] for item in items if isinstance(item.what, Record)]
+        deleted = [item.row.id for item in items if isinstance(item.what, Record)]
         for item in items:
             with suppress(Conflict, NotFound):  # a step or a build has it, or another prune removed it meanwhile
                 if isinstance(item.what, CacheDirectory):
@@ -107,8 +101,8 @@ class Kept:
                     await self._trees.remove(item.what.key)
                 else:
                     continue
-                freed += item.size
-                deleted.append(item.row["ID"])
+                freed += item.row.size
+                deleted.append(item.row.id)
         return deleted, freed
 
     async def _remove_records(self, records: Sequence[Record]) -> int:
@@ -124,14 +118,14 @@ class Kept:
 
 def _chosen(items: Sequence[_Item], filters: Filters) -> list[_Item]:
     """Those of the filters that no build uses. Raises Invalid for a filter that is unknown."""
-    selected = usage.select((item.row for item in items), filters)
-    return [item for item in items if item.row["ID"] in selected and not item.row["InUse"]]
+    selected = {row.id for row in usage.select((item.row for item in items), filters)}
+    return [item for item in items if item.row.id in selected and not item.row.in_use]
 
 
 def _going(items: Sequence[_Item], rule: Rule, most: int) -> list[_Item]:
     """What a rule removes. Cache mounts are only for one that names their type."""
-    named = "exec.cachemount" in rule.filters.get("type", ())
+    named = usage.MOUNT in rule.filters.get("type", ())
     items = [item for item in items if named or not isinstance(item.what, CacheDirectory)]
-    found = [item for item in _chosen(items, rule.filters) if rule.all or not item.row["Shared"]]
+    found = [item for item in _chosen(items, rule.filters) if rule.all or not item.row.shared]
     others = sum(item.own for item in items) - sum(item.own for item in found)
     return chosen(found, lambda item: item.own, most if rule.keep is None else rule.keep, others)

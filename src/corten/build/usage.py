@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from corten.build.cache import Record
 from corten.build.trees import KeptTree
@@ -15,10 +16,43 @@ from corten.spec.docker.filters import Filters
 from corten.spec.json import Json
 from corten.units.durations import SECOND, parse_age
 
+MOUNT = "exec.cachemount"  # the type of a cache mount
 # `system prune --filter label=X` asks here as well: nothing of the cache has a label.
 KEYS = frozenset(
     {"until", "unused-for", "id", "parent", "type", "description", "inuse", "shared", "private", "label", "label!"}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRow:
+    """One thing that the cache has. `used` and `created` are seconds since the epoch; `parent` is the row whose tree it
+    lies on, "" for none that there is. `shared`: an image has it as well; `in_use`: a build under way needs it."""
+
+    id: str
+    type: str
+    description: str
+    size: int
+    created: float
+    used: float
+    parent: str = ""
+    in_use: bool = False
+    shared: bool = False
+    count: int = 1
+
+    def to_json(self) -> Json:
+        """As Docker's API has it."""
+        return {
+            "ID": self.id,
+            "Parents": [self.parent] if self.parent else None,
+            "Type": self.type,
+            "Description": self.description,
+            "InUse": self.in_use,
+            "Shared": self.shared,
+            "Size": self.size,
+            "CreatedAt": times.of_seconds(self.created),
+            "LastUsedAt": times.of_seconds(self.used),
+            "UsageCount": self.count,
+        }
 
 
 def id_of(record: Record) -> str:
@@ -26,105 +60,67 @@ def id_of(record: Record) -> str:
     return record.key.removeprefix("sha256:")[:25]
 
 
-def rows(records: Collection[Record], store: ImageStore) -> list[Json]:
-    """Newest use first. `Shared`: an image has its layer, or what a step without
-    one has left as it was. `InUse`: a build under way needs it."""
+def of_records(records: Collection[Record], store: ImageStore) -> list[CacheRow]:
+    """Newest use first. Of one without a layer that is shared which it has left as it was."""
     shared = {name for image in store.records.all() for name in image.chain}
     leased = store.leases.held("snapshot", {record.layer.tree for record in records})
-    parents = {record.layer.tree: id_of(record) for record in records if record.layer.tree}
+    ids = {record.layer.tree: id_of(record) for record in records if record.layer.tree}
     return [
-        {
-            "ID": id_of(record),
-            "Parents": [parents[record.parent]] if record.parent in parents else None,
-            "Type": "regular",
-            "Description": record.description,
-            "InUse": record.layer.tree in leased,
-            "Shared": record.tree in shared,
-            "Size": record.layer.size,
-            "CreatedAt": times.of_seconds(record.created),
-            "LastUsedAt": times.of_seconds(record.used),
-            "UsageCount": record.count,
-        }
+        CacheRow(
+            id_of(record),
+            "regular",
+            record.description,
+            record.layer.size,
+            record.created,
+            record.used,
+            parent=ids.get(record.parent, ""),
+            in_use=record.layer.tree in leased,
+            shared=record.tree in shared,
+            count=record.count,
+        )
         for record in sorted(records, key=lambda record: -record.used)
     ]
 
 
-def mounts(directories: Iterable[CacheDirectory]) -> list[Json]:
-    """The same for directories of cache mounts."""
-    return [
-        _row(id_of_mount(each), "exec.cachemount", f"cached mount {each.id}", each.in_use, each.bytes, each.used)
-        for each in directories
-    ]
+def of_mount(directory: CacheDirectory) -> CacheRow:
+    """When it was made is in no record: it is said when it was used."""
+    id = directory.name.replace("/", "")[:25] + directory.name.partition("/")[2]
+    used = directory.used
+    return CacheRow(id, MOUNT, f"cached mount {directory.id}", directory.bytes, used, used, in_use=directory.in_use)
 
 
-def trees(kept: Iterable[KeptTree]) -> list[Json]:
-    """The same for clients' directories that are kept."""
-    return [_row(id_of_tree(each), "source.local", "local source", each.in_use, each.size, each.used) for each in kept]
+def of_tree(tree: KeptTree) -> CacheRow:
+    """The same of a client's directory."""
+    return CacheRow(tree.key[:25], "source.local", "local source", tree.size, tree.used, tree.used, in_use=tree.in_use)
 
 
-def id_of_tree(tree: KeptTree) -> str:
-    return tree.key[:25]
+def of_history(bytes: int, created: float, used: float) -> CacheRow:
+    """The history of builds, which is removed record by record, and not by a prune."""
+    return CacheRow("history", "internal", "history of builds", bytes, created, used, in_use=True)
 
 
-def _row(id: str, kind: str, description: str, in_use: bool, size: int, used: float) -> Json:
-    """Of what is in no record: when it was made is not known, and it is said when it was used."""
-    last = times.of_seconds(used)
-    return {
-        "ID": id,
-        "Parents": None,
-        "Type": kind,
-        "Description": description,
-        "InUse": in_use,
-        "Shared": False,
-        "Size": size,
-        "CreatedAt": last,
-        "LastUsedAt": last,
-        "UsageCount": 1,
-    }
-
-
-def history(bytes: int, created: float, used: float) -> Json:
-    """The same for the history of builds, which is removed record by record, and not by a prune."""
-    return {
-        "ID": "history",
-        "Parents": None,
-        "Type": "internal",
-        "Description": "history of builds",
-        "InUse": True,
-        "Shared": False,
-        "Size": bytes,
-        "CreatedAt": times.of_seconds(created),
-        "LastUsedAt": times.of_seconds(used),
-        "UsageCount": 1,
-    }
-
-
-def id_of_mount(directory: CacheDirectory) -> str:
-    return directory.name.replace("/", "")[:25] + directory.name.partition("/")[2]
-
-
-def select(rows: Iterable[Json], filters: Filters) -> set[str]:
-    """Ids of the rows that all filters choose. Raises Invalid for an unknown one."""
+def select(rows: Iterable[CacheRow], filters: Filters) -> list[CacheRow]:
+    """Those that all filters choose. Raises Invalid for an unknown one."""
     filters.check(KEYS)
-    return {row["ID"] for row in rows if all(_fits(row, key, values) for key, values in filters.items())}
+    return [row for row in rows if all(_fits(row, key, values) for key, values in filters.items())]
 
 
-def _fits(row: Json, key: str, values: Iterable[str]) -> bool:
+def _fits(row: CacheRow, key: str, values: Iterable[str]) -> bool:
     match key:
         case "until" | "unused-for":
-            return all(time.time() * SECOND - times.parse_time(row["LastUsedAt"]) >= parse_age(age) for age in values)
+            return all((time.time() - row.used) * SECOND >= parse_age(age) for age in values)
         case "id":
-            return any(row["ID"].startswith(value) for value in values)
+            return any(row.id.startswith(value) for value in values)
         case "parent":
-            return any(value in (row["Parents"] or ()) for value in values)
+            return bool(row.parent) and row.parent in values
         case "label!":
             return True
         case "type":
-            return row["Type"] in values
+            return row.type in values
         case "description":
-            return any(value in row["Description"] for value in values)
+            return any(value in row.description for value in values)
         case "inuse" | "shared" | "private":
-            actual = {"inuse": row["InUse"], "shared": row["Shared"], "private": not row["Shared"]}[key]
+            actual = {"inuse": row.in_use, "shared": row.shared, "private": not row.shared}[key]
             return all(actual is _truth(key, value) for value in values)
     return False
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from corten.build import attributes
 from corten.build.builds import Builds
+from corten.build.usage import CacheRow
 from corten.buildkit import failures
 from corten.buildkit.bridge import Bridge
 from corten.buildkit.jobs import Job, Jobs
@@ -19,9 +20,7 @@ from corten.http2.channel import Channel
 from corten.http2.connection import Connection
 from corten.http2.grpc import Call, Function, Status, begin
 from corten.spec import platform as platforms
-from corten.spec.docker import times
 from corten.spec.docker.filters import Filters
-from corten.spec.json import Json
 from corten.spec.protobuf import control as m
 from corten.spec.protobuf.gateway import Result
 from corten.spec.protobuf.session import BytesMessage
@@ -163,7 +162,7 @@ class Control:
         filters: dict[str, Iterable[str]] = dict(_filters(request.filter))
         if request.keep_duration > 0:
             filters["unused-for"] = [f"{request.keep_duration // SECOND}s"]
-        before = {row["ID"]: row for row in await self._builds.usage()}
+        before = {row.id: row for row in await self._builds.usage()}
         keep = max(request.reserved_space, request.max_used_space, 0)
         deleted, _ = await self._builds.prune(request.all, Filters(filters), keep)
         begin(call.stream)
@@ -228,20 +227,16 @@ def _filters(texts: Sequence[str]) -> Filters:
     return Filters(found)
 
 
-def _usage(row: Json) -> m.UsageRecord:
+def _usage(row: CacheRow) -> m.UsageRecord:
     return m.UsageRecord(
-        id=row["ID"],
-        in_use=row["InUse"],
-        size=row["Size"],
-        created=_time(row["CreatedAt"]),
-        used=_time(row["LastUsedAt"]),
-        count=row["UsageCount"],
-        description=row["Description"],
-        type=row["Type"],
-        shared=row["Shared"],
-        parents=list(row["Parents"] or ()),
+        id=row.id,
+        in_use=row.in_use,
+        size=row.size,
+        created=m.Timestamp.of(row.created),
+        used=m.Timestamp.of(row.used),
+        count=row.count,
+        description=row.description,
+        type=row.type,
+        shared=row.shared,
+        parents=[row.parent] if row.parent else [],
     )
-
-
-def _time(text: str) -> m.Timestamp:
-    return m.Timestamp(*divmod(times.parse_time(text), SECOND))

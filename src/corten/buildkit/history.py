@@ -12,7 +12,6 @@ from corten.build.history.record import Output as Asked
 from corten.http2.grpc import CANCELLED, UNKNOWN, Call, Function, begin
 from corten.spec.docker import times
 from corten.spec.protobuf import control as m
-from corten.units.durations import SECOND
 
 _PREFIX = "/moby.buildkit.v1.Control/"
 _MEDIA_TYPE, _KIND = "application/vnd.in-toto+json", "in-toto.io/predicate-type"
@@ -71,8 +70,8 @@ def shown(record: BuildRecord) -> m.BuildHistoryRecord:
         attributes=record.attributes,
         exporters=[_exporter(each) for each in record.outputs],
         error=m.RpcStatus(code, record.error) if record.error else None,
-        created=_time(record.created),
-        completed=_time(record.completed) if record.completed else None,
+        created=m.Timestamp.of(record.created),
+        completed=m.Timestamp.of(record.completed) if record.completed else None,
         answer=record.answer,
         result=_result(record),
         generation=record.generation,
@@ -99,7 +98,3 @@ def _result(record: BuildRecord) -> m.BuildResultInfo | None:
     found = record.result
     made = [m.NumberedResult(0, m.Descriptor(found.media_type, found.digest, found.size))] if found else []
     return m.BuildResultInfo(attached, made) if attached or made else None
-
-
-def _time(seconds: float) -> m.Timestamp:
-    return m.Timestamp(*divmod(int(seconds * SECOND), SECOND))

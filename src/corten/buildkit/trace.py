@@ -72,7 +72,4 @@ def ranges(lines: Sequence[tuple[int, int]]) -> list[m.Range]:
 
 
 def _time(seconds: float) -> m.Timestamp | None:
-    if not seconds:
-        return None
-    whole = int(seconds)
-    return m.Timestamp(whole, int((seconds - whole) * 1e9))
+    return m.Timestamp.of(seconds) if seconds else None

@@ -75,7 +75,7 @@ async def test_clients_directories_are_shown_pruned_and_collected(store: Store, 
     trees = Trees(tmp_path / "trees")
     await left(trees, tmp_path, {"a": 10, "b": 20, "c": 30})
     rows = await kept(store, trees, default()).usage(Filters())
-    assert {row["Type"] for row in rows} == {"source.local"} and sorted(row["Size"] for row in rows) == [10, 20, 30]
+    assert {row.type for row in rows} == {"source.local"} and sorted(row.size for row in rows) == [10, 20, 30]
     await kept(store, trees, Policy((Rule(Filters(), keep=50),))).collect()
     assert sorted(tree.size for tree in trees.every()) == [20, 30]
     await kept(store, trees, Policy((Rule(Filters({"type": ["regular"]}), keep=0),))).collect()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from corten.spec.protobuf.codec import Message
+from corten.units.durations import SECOND
 
 
 @dataclass(slots=True)
@@ -14,6 +15,11 @@ class Timestamp(Message):
 
     seconds: Annotated[int, 1] = 0
     nanos: Annotated[int, 2] = 0
+
+    @classmethod
+    def of(cls, at: float) -> Timestamp:
+        """Of seconds since the epoch."""
+        return cls(*divmod(int(at * SECOND), SECOND))
 
 
 @dataclass(slots=True)
