@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from build_world import BuildWorld, NoClient
-from corten.build.contract import Bind, CacheMount, Limits, RunStep, Secret, SourceTree, Ssh, StageTree, Tmpfs
+from corten.build.contract import Bind, CacheMount, Limits, RunStep, SourceTree, StageTree
 from corten.errors import Forbidden, Invalid, NotFound
+from corten.spec.dockerfile.mounts import SecretMount, SshMount, TmpfsMount
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the runtime needs root")
 
@@ -142,20 +143,20 @@ def test_locked_caches_in_any_order(world: BuildWorld) -> None:
 
 
 def test_a_tmpfs(world: BuildWorld) -> None:
-    layer, said = world.run("echo x > /t/f; df -k /t | tail -1", mounts=(Tmpfs("/t", 1 << 20),))
+    layer, said = world.run("echo x > /t/f; df -k /t | tail -1", mounts=(TmpfsMount("/t", 1 << 20),))
     assert said.split()[1] == "1024"
     assert layer.blob is None
     with pytest.raises(Invalid, match='invalid mount target "/"'):
-        world.run("true", mounts=(Tmpfs("/"),))
+        world.run("true", mounts=(TmpfsMount("/"),))
 
 
 def test_secrets(world: BuildWorld) -> None:
     client = NoClient({"s1": b"s3cret"})
     mounts = (
-        Secret("s1", "/run/secrets/s1"),
-        Secret("s1", "/x/y", uid=5, gid=6, mode=0o444),
-        Secret("s1", "", "TOKEN"),
-        Secret("absent", "/run/secrets/absent", "ABSENT"),
+        SecretMount("s1", "/run/secrets/s1"),
+        SecretMount("s1", "/x/y", uid=5, gid=6, mode=0o444),
+        SecretMount("s1", "", "TOKEN"),
+        SecretMount("absent", "/run/secrets/absent", "ABSENT"),
     )
     script = "stat -c '%a %u %g' /run/secrets/s1 /x/y; cat /run/secrets/s1; echo; echo $TOKEN; ls /run/secrets; env"
     layer, said = world.run(script, mounts=mounts, client=client)
@@ -163,7 +164,7 @@ def test_secrets(world: BuildWorld) -> None:
     assert "ABSENT" not in said
     assert layer.blob is None
     with pytest.raises(NotFound, match="secret zz: not found"):
-        world.run("true", mounts=(Secret("zz", "/run/secrets/zz", required=True),), client=client)
+        world.run("true", mounts=(SecretMount("zz", "/run/secrets/zz", required=True),), client=client)
     assert world.left() == []
     world.work.rooms.trees.tree_store.drain()
     for path in world.data.rglob("*"):
@@ -186,7 +187,7 @@ async def _through(world: BuildWorld, agent: Echo) -> tuple[str, bytes]:
     does, while the step waits."""
     said: list[bytes] = []
     client = NoClient(agents={"default": agent})
-    mounts = (Ssh("default", "/run/buildkit/ssh_agent.0", uid=7, mode=0o600), Ssh("absent", "/nowhere"))
+    mounts = (SshMount("default", "/run/buildkit/ssh_agent.0", uid=7, mode=0o600), SshMount("absent", "/nowhere"))
     script = "stat -c '%a %u %F' $SSH_AUTH_SOCK; ls /nowhere; cat /fifo/f"
     fifo = world.root / "fifo"
     fifo.mkdir()
@@ -210,7 +211,7 @@ def test_an_agent(world: BuildWorld) -> None:
     assert "600 7 socket" in said
     assert heard == b"hello"
     with pytest.raises(NotFound, match="no SSH key"):
-        world.run("true", mounts=(Ssh("absent", "/x", required=True),))
+        world.run("true", mounts=(SshMount("absent", "/x", required=True),))
     assert world.left() == []
 
 

@@ -21,11 +21,12 @@ _DAEMON = """
 import sys
 from pathlib import Path
 from build_world import BuildWorld, NoClient
-from corten.build.contract import Bind, CacheMount, RunStep, Secret, SourceTree
+from corten.build.contract import Bind, CacheMount, RunStep, SourceTree
+from corten.spec.dockerfile.mounts import SecretMount
 world = BuildWorld(Path(sys.argv[1]), name=sys.argv[2])
 (world.root / "context").mkdir()
 mounts = (Bind("/m", SourceTree("x", world.root / "context"), writable=True), CacheMount("/c", "kept"),
-          Secret("s", "/run/secrets/s"))
+          SecretMount("s", "/run/secrets/s"))
 step = RunStep(("/bin/sh", "-c", "echo x > /f; echo x > /m/f; echo x > /c/f; echo began; sleep 3600"), mounts=mounts)
 client = NoClient({"s": b"secret"})
 world.do(world.worker.run(world.base, step, client, lambda _, data: print(data.decode(), flush=True)))

@@ -23,10 +23,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from corten.build.outputs.contract import Asked
 from corten.errors import Failed
+from corten.spec.dockerfile.mounts import SecretMount, Sharing, SshMount, TmpfsMount
 from corten.spec.oci_image import Descriptor
 from corten.spec.packages.package import Inventory
 
@@ -297,43 +298,15 @@ class CacheMount:
     id: str
     tree: Tree | None = None
     path: str = "/"
-    sharing: Literal["shared", "private", "locked"] = "shared"
+    sharing: Sharing = "shared"
     read_only: bool = False
     uid: int = 0
     gid: int = 0
     mode: int = 0o755
 
 
-@dataclass(frozen=True, slots=True)
-class Tmpfs:
-    target: str
-    size: int = 0  # bytes; 0 is the kernel's own limit
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """As a file at `target` ("" is none), or in the variable `variable` ("" is none)."""
-
-    id: str
-    target: str
-    variable: str = ""
-    required: bool = False
-    uid: int = 0
-    gid: int = 0
-    mode: int = 0o400
-
-
-@dataclass(frozen=True, slots=True)
-class Ssh:
-    id: str
-    target: str  # the socket
-    required: bool = False
-    uid: int = 0
-    gid: int = 0
-    mode: int = 0o600
-
-
-StepMount = Bind | CacheMount | Tmpfs | Secret | Ssh
+# The others are as the Dockerfile has them, with an absolute target ("": none).
+StepMount = Bind | CacheMount | TmpfsMount | SecretMount | SshMount
 
 
 @dataclass(frozen=True, slots=True)

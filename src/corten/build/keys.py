@@ -25,14 +25,12 @@ from corten.build.contract import (
     Layer,
     Matched,
     RunStep,
-    Secret,
     SourceTree,
-    Ssh,
     StageTree,
     StepMount,
-    Tmpfs,
 )
 from corten.build.graph import Settings, Work
+from corten.spec.dockerfile.mounts import SecretMount, SshMount, TmpfsMount
 
 _VERSION = 1  # of what is written here: another one makes every key another
 
@@ -75,12 +73,12 @@ def _mount(mount: StepMount, sum: str) -> list[Any]:
             return ["bind", mount.target, sum, mount.writable]
         case CacheMount():
             return ["cache", mount.target, mount.id, mount.sharing, mount.read_only, mount.uid, mount.gid, mount.mode]
-        case Tmpfs():
+        case TmpfsMount():
             return ["tmpfs", mount.target, mount.size]
-        case Secret():
+        case SecretMount():
             named = ["secret", mount.id, mount.target, mount.variable, mount.required]
             return [*named, mount.uid, mount.gid, mount.mode]
-        case Ssh():
+        case SshMount():
             return ["ssh", mount.id, mount.target, mount.required, mount.uid, mount.gid, mount.mode]
 
 

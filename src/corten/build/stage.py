@@ -25,11 +25,8 @@ from corten.build.contract import (
     CopyStep,
     Matched,
     RunStep,
-    Secret,
-    Ssh,
     StageTree,
     StepMount,
-    Tmpfs,
 )
 from corten.build.graph import COPIED, Base, Entry, Line, Node, Remote, Repository, Settings, Step
 from corten.build.keys import digest
@@ -335,13 +332,9 @@ class Stage:
                 }
                 path = found.path or "/"
                 return CacheMount(target, found.id or target, None, path, found.sharing, found.read_only, **ids)
-            case m.TmpfsMount():
-                return Tmpfs(target, found.size)
-            case m.SecretMount():
-                return Secret(found.id, target, found.variable, found.required, found.uid, found.gid, found.mode)
-            case m.SshMount():
-                target = target or f"/run/buildkit/ssh_agent.{number}"
-                return Ssh(found.id, target, found.required, found.uid, found.gid, found.mode)
+            case m.SshMount() if not target:
+                return replace(found, target=f"/run/buildkit/ssh_agent.{number}")
+        return replace(found, target=target)
 
     def _absolute(self, path: str) -> str:
         """In the working directory; a slash at the end stays."""

@@ -16,13 +16,13 @@ from corten.build.contract import (
     Limits,
     Matched,
     RunStep,
-    Secret,
     SourceTree,
     StageTree,
 )
+from corten.spec.dockerfile.mounts import SecretMount
 from corten.spec.oci_image import Descriptor
 
-RUN = RunStep(("sh", "-c", "x"), ("A=1",), mounts=(Bind("/b", StageTree("t")), Secret("i", "/run/secrets/i")))
+RUN = RunStep(("sh", "-c", "x"), ("A=1",), mounts=(Bind("/b", StageTree("t")), SecretMount("i", "/run/secrets/i")))
 COPY = CopyStep((Matched(StageTree("t"), ("a",)),), "/t")
 
 
@@ -36,9 +36,9 @@ COPY = CopyStep((Matched(StageTree("t"), ("a",)),), "/t")
         {"network": "none"},
         {"insecure": True},
         {"files": {"/f": b"x"}},
-        {"mounts": (Bind("/c", StageTree("t")), Secret("i", "/run/secrets/i"))},
-        {"mounts": (Bind("/b", StageTree("t")), Secret("j", "/run/secrets/i"))},
-        {"mounts": (CacheMount("/b", "id"), Secret("i", "/run/secrets/i"))},
+        {"mounts": (Bind("/c", StageTree("t")), SecretMount("i", "/run/secrets/i"))},
+        {"mounts": (Bind("/b", StageTree("t")), SecretMount("j", "/run/secrets/i"))},
+        {"mounts": (CacheMount("/b", "id"), SecretMount("i", "/run/secrets/i"))},
     ],
 )
 def test_a_run_is_another(change: dict[str, Any]) -> None:

@@ -10,13 +10,14 @@ from typing import Any, cast
 import pytest
 
 from build_plans import Images, copies, env, image_env, plan, runs, steps
-from corten.build.contract import Bind, BuildRequest, CacheMount, Client, Secret, Ssh, Tmpfs
+from corten.build.contract import Bind, BuildRequest, CacheMount, Client
 from corten.build.definition import load
 from corten.build.graph import Base, Local, Remote, Repository
 from corten.build.plan import BaseFailed
 from corten.build.remote import file_name
 from corten.errors import Invalid
 from corten.spec.dockerfile.errors import DockerfileError
+from corten.spec.dockerfile.mounts import SecretMount, SshMount, TmpfsMount
 
 F = "FROM busybox\n"
 
@@ -292,9 +293,9 @@ async def test_mounts() -> None:
     bind, cache, tmpfs, secret, ssh = runs(planned)[0].mounts
     assert isinstance(bind, Bind) and (bind.target, bind.path, bind.writable) == ("/b", "s", False)
     assert cache == CacheMount("/c", "/c", uid=5, mode=0o700)
-    assert tmpfs == Tmpfs("/t")
-    assert secret == Secret("i", "/run/secrets/i")
-    assert ssh == Ssh("default", "/run/buildkit/ssh_agent.0")
+    assert tmpfs == TmpfsMount("/t")
+    assert secret == SecretMount("i", "/run/secrets/i")
+    assert ssh == SshMount("default", "/run/buildkit/ssh_agent.0")
     local, *others = steps(planned)[0].origins
     assert isinstance(local, Local) and local.wanted == ("s",) and others == [None] * 4
 

@@ -6,13 +6,14 @@ What a RUN gets without its Dockerfile saying so (proxies, contents of secrets) 
 from __future__ import annotations
 
 from corten.build.attributes import redacted
-from corten.build.contract import Bind, CacheMount, CopyStep, RunStep, Secret, Ssh, StepMount, Tmpfs
+from corten.build.contract import Bind, CacheMount, CopyStep, RunStep, StepMount
 from corten.build.graph import Base, Local, Node, Plan, Remote, Repository, Settings, Step, Work
 from corten.spec.dockerfile import places
+from corten.spec.dockerfile.mounts import SecretMount, SshMount, TmpfsMount
 from corten.spec.json import Json
 
 # pb.MountType and pb.NetMode of BuildKit's ops.proto.
-_KINDS: dict[type[StepMount], int] = {Bind: 0, Secret: 1, Ssh: 2, CacheMount: 3, Tmpfs: 4}
+_KINDS: dict[type[StepMount], int] = {Bind: 0, SecretMount: 1, SshMount: 2, CacheMount: 3, TmpfsMount: 4}
 _NETWORKS = {"default": 0, "host": 1, "none": 2}
 
 

@@ -10,13 +10,14 @@ from corten.build import attributes
 from corten.build.attest.definition import numbered, sources, steps
 from corten.build.attest.options import ProvenanceOptions
 from corten.build.attributes import redacted
-from corten.build.contract import BuildRequest, RunStep, Secret, Ssh
+from corten.build.contract import BuildRequest, RunStep
 from corten.build.graph import Base, Local, Node, Plan, Remote, Repository, Step
 from corten.build.solver import State
 from corten.errors import Invalid
 from corten.images.images import Image
 from corten.spec import platform as platforms
 from corten.spec import purl, slsa
+from corten.spec.dockerfile.mounts import SecretMount, SshMount
 from corten.spec.json import Json
 from corten.spec.reference import parse
 
@@ -93,8 +94,8 @@ def _work(plan: Plan) -> list[object]:
 
 def _secrets(plan: Plan) -> tuple[list[slsa.Named], list[slsa.Named]]:
     mounts = [mount for step in _work(plan) if isinstance(step, RunStep) for mount in step.mounts]
-    secrets = {mount.id: slsa.Named(mount.id, not mount.required) for mount in mounts if isinstance(mount, Secret)}
-    ssh = {mount.id: slsa.Named(mount.id, not mount.required) for mount in mounts if isinstance(mount, Ssh)}
+    secrets = {mount.id: slsa.Named(mount.id, not mount.required) for mount in mounts if isinstance(mount, SecretMount)}
+    ssh = {mount.id: slsa.Named(mount.id, not mount.required) for mount in mounts if isinstance(mount, SshMount)}
     return list(secrets.values()), list(ssh.values())
 
 

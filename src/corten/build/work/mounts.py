@@ -17,11 +17,8 @@ from corten.build.contract import (
     CacheMount,
     Client,
     RunStep,
-    Secret,
-    Ssh,
     StageTree,
     StepMount,
-    Tmpfs,
 )
 from corten.build.work.agents import serving
 from corten.build.work.caches import Caches
@@ -30,6 +27,7 @@ from corten.errors import Invalid, NotFound
 from corten.kernel import paths
 from corten.plan.facts import MountPoint
 from corten.runtime.host_mounts import SUBPATH, TREE
+from corten.spec.dockerfile.mounts import SecretMount, SshMount, TmpfsMount
 from corten.spec.mounts import Mount
 
 _OFF = ("index=off", "redirect_dir=off", "metacopy=off")  # as `snapshots.overlay`
@@ -87,12 +85,12 @@ class Mounting:
                 directory = str(self._directories[mount.id])
                 point = MountPoint("bind", mount.target, directory, rw=not mount.read_only, recursive=False)
                 self.made.points.append(point)
-            case Tmpfs():
+            case TmpfsMount():
                 size = f",size={mount.size}" if mount.size else ""
                 self.made.points.append(MountPoint("tmpfs", mount.target, options=f"exec{size}"))
-            case Secret():
+            case SecretMount():
                 await self._secret(mount)
-            case Ssh():
+            case SshMount():
                 await self._ssh(mount)
 
     # -------------------------------------------------------------------------------------------------------- binds
@@ -146,7 +144,7 @@ class Mounting:
             os.fchmod(fd, mode)
         return path
 
-    async def _secret(self, mount: Secret) -> None:
+    async def _secret(self, mount: SecretMount) -> None:
         data = await self._client.secret(mount.id)
         if data is None:
             if mount.required:
@@ -160,7 +158,7 @@ class Mounting:
             path = self._file(data, mount.mode, mount.uid, mount.gid)
             self.made.points.append(MountPoint("bind", mount.target, str(path), rw=False, recursive=False))
 
-    async def _ssh(self, mount: Ssh) -> None:
+    async def _ssh(self, mount: SshMount) -> None:
         agent = await self._client.agent(mount.id)
         if agent is None:
             if mount.required:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar, cast
 
-from corten.spec.dockerfile import mounts as run_mounts
+from corten.spec.dockerfile import mount_flags
 from corten.spec.dockerfile.errors import DockerfileError
 from corten.spec.dockerfile.instructions import (
     Add,
@@ -24,6 +24,7 @@ from corten.spec.dockerfile.instructions import (
     Volume,
     Workdir,
 )
+from corten.spec.dockerfile.mounts import Mount
 from corten.spec.dockerfile.words import LONGEST, Rules, Word, process, process_words
 
 Kind = TypeVar("Kind", bound=Instruction)
@@ -49,11 +50,11 @@ def expand(instruction: Kind, variables: Mapping[str, str], escape: str = "\\") 
     return Expanded(cast(Kind, done), frozenset(words.used), frozenset(words.undefined))
 
 
-def mounts(run: Run, variables: Mapping[str, str], escape: str = "\\") -> tuple[run_mounts.Mount, ...]:
+def mounts(run: Run, variables: Mapping[str, str], escape: str = "\\") -> tuple[Mount, ...]:
     """The mounts of a RUN, typed. Raises DockerfileError."""
     words = _Words(variables, escape)
     try:
-        return tuple(run_mounts.mount(flag, words.one) for flag in run.mounts)
+        return tuple(mount_flags.mount(flag, words.one) for flag in run.mounts)
     except ValueError as error:
         raise DockerfileError(str(error), run.written.span) from None
 

@@ -36,7 +36,7 @@ from corten.spec.dockerfile.instructions import (
     Written,
 )
 from corten.spec.dockerfile.lexing import LexicalError
-from corten.spec.dockerfile.mounts import mount_flag
+from corten.spec.dockerfile.mount_flags import mount_flag
 from corten.spec.dockerfile.run_devices import device
 from corten.spec.dockerfile.source import heredoc_of
 from corten.spec.dockerfile.texts import SPACE, quoted
