@@ -19,17 +19,20 @@ from corten.build.graph import Base, Fetched, Line, Local, Node, Plan, Remote, R
 from corten.build.keys import digest
 from corten.build.remote import is_git, is_web
 from corten.build.stage import Stage
+from corten.build.step_names import StepNames
 from corten.errors import CortenError, Unsupported
 from corten.images.images import Image
 from corten.registry.client import archives
 from corten.spec import git_url
 from corten.spec import platform as platforms
+from corten.spec.docker.config import ImageConfig
 from corten.spec.dockerfile import checks, parse, stages
 from corten.spec.dockerfile import instructions as d
 from corten.spec.dockerfile import mounts as m
 from corten.spec.dockerfile.check_rules import Finding
 from corten.spec.dockerfile.errors import DockerfileError
 from corten.spec.dockerfile.ignore import Patterns
+from corten.spec.dockerfile.image_settings import ImageSettings, environment_of
 from corten.spec.dockerfile.scope import Scope
 from corten.spec.dockerfile.source import MOST_INSTRUCTIONS
 from corten.spec.dockerfile.span import Span
@@ -157,9 +160,9 @@ class Planner:
             self._plan = self._plan.with_triggers(number, triggers)
         work = self._plan.stages[number].text.instructions
         image = stage.base if stage.node is stage.base and stage.base.image is not None else None
-        stage.expect(work, image is not None)
+        stage.names.expect(work, image is not None)
         if image is not None:
-            image.name = stage.label(image.name)
+            image.name = stage.names.next(image.name)
         for need in self._plan.stages[number].needs:  # so that what it needs is looked up meanwhile
             self._begin(need)
         for instruction in work:
@@ -180,29 +183,24 @@ class Planner:
     async def _begun(self, number: int) -> tuple[Stage, list[d.Instruction]]:
         """The stage behind its FROM, and the triggers of what that names."""
         planned = self._plan.stages[number]
-        shown = planned.text.name or (f"stage-{number}" if len(self._file.stages) > 1 else "")
         if isinstance(planned.origin, StageSource):
             below = await self._planned(planned.origin.index)
-            stage, triggers = below.next(planned, self._scope, shown)
+            stage, triggers = below.next(planned, self._scope, self._names(planned, below.platform))
         else:
             try:
                 base = await self._base(planned.origin, planned.base.platform, number)
             except CortenError as error:
                 raise BaseFailed(error, planned.base.written.span) from error
-            config = dict(base.image.config.config) if base.image is not None else {}
-            stage = Stage(
-                planned,
-                self._request,
-                base,
-                config,
-                self._scope(config),
-                shown,
-                self._file.directives.escape,
-                platform=self._platform_of(base, planned.base.platform),
-                several=self._several,
-            )
-            triggers = stage.take_triggers()
+            settings = ImageSettings(_defaults(base))
+            scope, platform = self._scope(settings.config), self._platform_of(base, planned.base.platform)
+            names = self._names(planned, platform)
+            stage = Stage(planned, self._request, base, settings, scope, names, platform)
+            triggers = settings.taken_triggers()
         return stage, await self._triggered(triggers, planned.base)
+
+    def _names(self, planned: stages.Stage, platform: Platform) -> StepNames:
+        shown = planned.text.name or (f"stage-{planned.index}" if len(self._file.stages) > 1 else "")
+        return StepNames(shown, self._file.directives.escape, str(platform) if self._several else "")
 
     def _platform_of(self, base: Base, asked: str) -> Platform:
         """That of the programs in a stage: its image's, else what FROM or the build asks for."""
@@ -221,9 +219,9 @@ class Planner:
             await asyncio.sleep(0)  # as in `_stage`
         return found
 
-    def _scope(self, config: Json) -> Scope:
-        env = variables.env_of(config.get("Env"))
-        return Scope(self._plan.globals, self._request.arguments, env, self._file.directives.escape)
+    def _scope(self, config: ImageConfig) -> Scope:
+        escape = self._file.directives.escape
+        return Scope(self._plan.globals, self._request.arguments, environment_of(config), escape)
 
     async def _base(self, origin: Origin, platform: str, number: int) -> Base:
         """What a stage begins with: a node of its own, which is named after the stage."""
@@ -333,8 +331,12 @@ class Planner:
 
 
 def _checked_base(base: Base) -> checks.Base:
-    config = base.image.config.config if base.image is not None else {}
-    return checks.Base(variables.env_of(config.get("Env")), bool(config.get("Shell")))
+    config = _defaults(base)
+    return checks.Base(environment_of(config), bool(config.shell))
+
+
+def _defaults(base: Base) -> ImageConfig:
+    return base.image.defaults if base.image is not None else ImageConfig()
 
 
 def _ordered(tops: Sequence[Node]) -> tuple[Node, ...]:

@@ -33,8 +33,3 @@ def epoch(arguments: Mapping[str, str]) -> int | None:
     """SOURCE_DATE_EPOCH, in seconds: the time of files that are copied, and of what an image says of itself."""
     value = arguments.get("SOURCE_DATE_EPOCH", "")
     return int(value) if value.isascii() and value.isdigit() and len(value) < 12 else None
-
-
-def env_of(entries: Iterable[str] | None) -> dict[str, str]:
-    """An image's Env by name."""
-    return dict(entry.partition("=")[::2] for entry in entries or ())
