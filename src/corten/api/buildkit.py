@@ -17,8 +17,8 @@ from corten.api.hijack import ASKED, Hijacked, take_after
 from corten.api.routes import Route
 from corten.build.archive import ArchiveClient
 from corten.build.contexts import Context
-from corten.build.contract import BuildRequest, ClassicText, Client, Event, Log
-from corten.build.outputs.contract import IMAGES, NO_SINK, Asked
+from corten.build.contract import Asked, BuildRequest, ClassicText, Client, Event, Log
+from corten.build.outputs.contract import IMAGES, NO_SINK
 from corten.build.result import Built
 from corten.errors import Invalid
 from corten.spec.json import Json

@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from corten.build.outputs.contract import Asked
 from corten.errors import Failed
 from corten.spec.dockerfile.mounts import SecretMount, Sharing, SshMount, TmpfsMount
 from corten.spec.oci_image import Descriptor
@@ -60,6 +59,14 @@ class Fetched:
 
     uri: str
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An output, or a cache, as a client asks for it in BuildKit's words (`outputs.options`, `exchange.options`)."""
+
+    type: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

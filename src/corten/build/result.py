@@ -15,7 +15,7 @@ from corten.spec.platform import Platform
 from corten.units.durations import SECOND
 
 if TYPE_CHECKING:
-    from corten.build.solver import State
+    from corten.build.state import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from corten.aio.tasks import end
@@ -56,50 +56,16 @@ from corten.build.graph import (
     with_trees,
 )
 from corten.build.parts import Parts
+from corten.build.state import State
 from corten.build.vertices import Progress
-from corten.errors import CortenError, Invalid
+from corten.errors import CortenError
 from corten.spec.dockerfile.texts import quoted
-from corten.spec.oci_image import MAX_LAYERS, Descriptor
 from corten.store.leases import Lease
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
 A = TypeVar("A")
 B = TypeVar("B")
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """A stage's tree behind a step. `created` is when its topmost layer was made, seconds since the epoch, 0 in a base;
-    `added` whether the step has added one, `copied` what a COPY brought, in the classic builder's words. `history` is
-    what an image says of how it came to be, base and all."""
-
-    identity: str = ""
-    diff_ids: tuple[str, ...] = ()
-    blobs: tuple[Descriptor, ...] = ()
-    top: str | None = None
-    created: float = 0
-    added: bool = False
-    copied: str = ""
-    history: tuple[str, ...] = ()
-
-    def over(self, layer: Layer, created: float, copied: str, said: str) -> State:
-        """With what a step adds, whose line in the history is `said`."""
-        history = (*self.history, said)
-        if len(self.diff_ids) >= MAX_LAYERS and layer.blob is not None:
-            raise Invalid(f"there are {MAX_LAYERS} layers below it already: there can be no more")
-        if layer.blob is None:
-            return replace(self, added=False, copied=copied, history=history)
-        return State(
-            keys.identity(self.identity, layer),
-            (*self.diff_ids, layer.diff_id),
-            (*self.blobs, layer.blob),
-            layer.tree,
-            created,
-            True,
-            copied,
-            history,
-        )
 
 
 Sentence = Callable[[Sequence[str], int], str]

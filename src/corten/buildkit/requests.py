@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from corten.build.attest import options as attest
-from corten.build.contract import BuildRequest, Limits
-from corten.build.outputs.contract import Asked
+from corten.build.contract import Asked, BuildRequest, Limits
 from corten.errors import Invalid, Unsupported
 from corten.spec.git_url import GitUrl
 from corten.spec.protobuf.control import SolveRequest

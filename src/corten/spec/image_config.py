@@ -35,6 +35,7 @@ from corten.spec.json import Json
 from corten.spec.oci_image import MAX_CONFIG, MAX_LAYERS
 from corten.spec.platform import Platform, named
 
+INLINE_CACHE = "moby.buildkit.cache.v0"  # a field of ours and BuildKit's: what a cache of builds knows of the layers
 CONFIG = record_of(docker.ImageConfig)
 IMAGE = Record(
     "Image",

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.build.exchange.config import (
-    INLINE,
     CacheConfig,
     CacheLayer,
     CacheResult,
@@ -21,6 +20,7 @@ from corten.build.exchange.config import (
     render_inline,
 )
 from corten.errors import CortenError, Invalid
+from corten.spec.image_config import INLINE_CACHE
 from corten.spec.oci_image import MAX_LAYERS
 
 KEY, A, B = ("sha256:" + letter * 64 for letter in "kab".replace("k", "c"))
@@ -32,7 +32,7 @@ def test_there_and_back() -> None:
 
 
 def test_in_an_image() -> None:
-    document = {"rootfs": {"type": "layers", "diff_ids": [B, A]}, INLINE: render_inline(CONFIG)}
+    document = {"rootfs": {"type": "layers", "diff_ids": [B, A]}, INLINE_CACHE: render_inline(CONFIG)}
     found, diff_ids = parse_inline(json.dumps(document).encode(), [A, B])
     assert found == CONFIG and diff_ids == (B, A)
     plain = {"rootfs": {"type": "layers", "diff_ids": [B]}}
@@ -93,7 +93,7 @@ def test_results_of_one_key_are_bounded() -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes(data: bytes) -> None:
-    inline = {"rootfs": {"type": "layers", "diff_ids": [A]}, INLINE: base64.b64encode(data).decode()}
+    inline = {"rootfs": {"type": "layers", "diff_ids": [A]}, INLINE_CACHE: base64.b64encode(data).decode()}
     for read in (lambda: parse(data), lambda: parse_inline(json.dumps(inline).encode(), [A])):
         try:
             read()

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from corten.build.contract import Event, Log, Status, Vertex, Warning
+from corten.build.contract import Asked, Event, Log, Status, Vertex, Warning
 from corten.build.history import history as module
 from corten.build.history.history import KIND, History
 from corten.build.history.log import BuildLog, events
-from corten.build.outputs.contract import Asked, Predicate
+from corten.build.outputs.contract import Predicate
 from corten.build.result import Built
 from corten.errors import Conflict, Failed, Invalid, NotFound, Unavailable
 from fakes.table import MemoryTable

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from corten.build.exchange.config import INLINE, parse_inline
+from corten.build.exchange.config import parse_inline
 from corten.build.outputs import answers
 from corten.build.outputs.contract import Content, Made, Result
 from corten.build.outputs.form import Layer, content
@@ -17,7 +17,7 @@ from corten.build.outputs.options import Annotation, Form
 from corten.errors import Invalid
 from corten.spec import digest as digests
 from corten.spec import oci_image
-from corten.spec.image_config import History, ImageConfig, RootFS
+from corten.spec.image_config import INLINE_CACHE, History, ImageConfig, RootFS
 from corten.spec.oci_image import Descriptor
 from corten.spec.platform import Platform
 
@@ -108,7 +108,7 @@ async def test_a_cache_in_the_configuration() -> None:
     cache = base64.b64encode(json.dumps([{"digest": DIFF, "layers": [{"layer": 0}]}]).encode()).decode()
     found, _ = await written(Result((made(GZIP, ZSTD, cache=cache),)), Form())
     body = found.documents[found.images[0].config.digest]
-    assert json.loads(body)[INLINE] == cache
+    assert json.loads(body)[INLINE_CACHE] == cache
     assert DIFF in parse_inline(body, [GZIP.digest, ZSTD.digest])[0].records
 
 

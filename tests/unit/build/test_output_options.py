@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corten.build.outputs.contract import Asked
+from corten.build.contract import Asked
 from corten.build.outputs.options import (
     Annotation,
     ArchiveOutput,

@@ -10,12 +10,13 @@ import pytest
 
 import build_plans
 from corten.build import attributes
-from corten.build.attest import options, statement
+from corten.build.attest import options
 from corten.build.attest.provenance import Course, predicate
 from corten.build.contract import BuildRequest, Fetched, Layer
 from corten.build.graph import Base, Node, Remote, Repository, Step
+from corten.build.outputs import statements
 from corten.build.outputs.contract import Predicate
-from corten.build.solver import State
+from corten.build.state import State
 from corten.errors import Invalid
 from corten.spec import platform as platforms
 from corten.spec.oci_image import Descriptor
@@ -191,15 +192,15 @@ def test_attributes_that_ask() -> None:
 
 
 def test_a_statement() -> None:
-    subjects = statement.of_image(["docker.io/library/app:1"], "sha256:ab", platforms.Platform("linux", "amd64"))
-    body = json.loads(statement.statement(Predicate("T", b'{"a": 1}', "x"), subjects))
+    subjects = statements.of_image(["docker.io/library/app:1"], "sha256:ab", platforms.Platform("linux", "amd64"))
+    body = json.loads(statements.statement(Predicate("T", b'{"a": 1}', "x"), subjects))
     assert body == {
         "_type": "https://in-toto.io/Statement/v1",
         "predicateType": "T",
         "subject": [{"name": "pkg:docker/app@1?platform=linux%2Famd64", "digest": {"sha256": "ab"}}],
         "predicate": {"a": 1},
     }
-    assert statement.of_image([], "sha256:ab", platforms.host()) == [("_", "sha256:ab")]
+    assert statements.of_image([], "sha256:ab", platforms.host()) == [("_", "sha256:ab")]
 
 
 def test_attributes_of_a_request_without_them() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corten.build.contract import Layer
-from corten.build.solver import State
+from corten.build.state import State
 from corten.errors import Invalid
 from corten.spec.oci_image import Descriptor
 

@@ -12,9 +12,9 @@ from typing import Any, cast
 import pytest
 
 from corten.build.builds import Builds
-from corten.build.contract import Vertex
+from corten.build.contract import Asked, Vertex
 from corten.build.history.history import History
-from corten.build.outputs.contract import Asked, Predicate
+from corten.build.outputs.contract import Predicate
 from corten.build.result import Built
 from corten.buildkit.content import ContentFace
 from corten.buildkit.history import HistoryFace

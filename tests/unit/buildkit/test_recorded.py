@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from corten.build.contract import Asked
 from corten.build.outputs import options
-from corten.build.outputs.contract import Asked
 from corten.build.transfer.sink import TreeSink
 from corten.build.transfer.small import Small
 from corten.buildkit.packets import Packets

@@ -12,7 +12,7 @@ from corten.build.attest.options import ProvenanceOptions
 from corten.build.attributes import redacted
 from corten.build.contract import BuildRequest, RunStep
 from corten.build.graph import Base, Local, Node, Plan, Remote, Repository, Step
-from corten.build.solver import State
+from corten.build.state import State
 from corten.errors import Invalid
 from corten.images.images import Image
 from corten.spec import platform as platforms

@@ -20,12 +20,11 @@ import msgspec
 
 from corten.errors import Invalid
 from corten.spec import digest as digests
-from corten.spec.image_config import parse_config
+from corten.spec.image_config import INLINE_CACHE, parse_config
 from corten.spec.json import Json
 from corten.spec.oci_image import MAX_LAYERS, MAX_MANIFEST
 
 MEDIA_TYPE = "application/vnd.buildkit.cacheconfig.v0"
-INLINE = "moby.buildkit.cache.v0"
 _MOST = 10_000  # layers, and records
 _RESULTS = 16  # of a record
 
@@ -80,7 +79,7 @@ def parse_inline(body: bytes, blobs: Sequence[str]) -> tuple[CacheConfig, tuple[
     if len(diff_ids) != len(blobs):
         raise Invalid(f"image has {len(blobs)} layers, but its configuration names {len(diff_ids)}")
     layers = tuple(CacheLayer(blob, at - 1) for at, blob in enumerate(blobs))
-    text = _object(body, "image configuration").get(INLINE)
+    text = _object(body, "image configuration").get(INLINE_CACHE)
     if text is None:
         return CacheConfig(layers, {}), diff_ids
     try:
@@ -97,7 +96,7 @@ def render(found: CacheConfig) -> bytes:
 
 
 def render_inline(found: CacheConfig) -> str:
-    """What an image's configuration has under INLINE. The layers of `found` are the image's."""
+    """What an image's configuration has under INLINE_CACHE. The layers of `found` are the image's."""
     return base64.b64encode(msgspec.json.encode(_rendered(found))).decode()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from corten.build.bases import credentials
-from corten.build.contract import BuildRequest, Client, Log, Trace
+from corten.build.contract import Asked, BuildRequest, Client, Log, Trace
 from corten.build.exchange import config, imported, options, records
 from corten.build.exchange.exports import Exports
 from corten.build.exchange.imported import Imported, Source
@@ -14,7 +14,7 @@ from corten.build.exchange.options import CacheExport, CacheImport, InlineExport
 from corten.build.exchange.places import InRegistry, InStore, OfClient, Place
 from corten.build.exchange.records import Done
 from corten.build.keys import digest
-from corten.build.outputs.contract import Asked, Result, Sink
+from corten.build.outputs.contract import Result, Sink
 from corten.build.outputs.layers import Recoding
 from corten.build.vertices import Row, vertex
 from corten.errors import CortenError, NotFound

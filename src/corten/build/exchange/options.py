@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from corten.build.outputs.contract import Asked
+from corten.build.contract import Asked
 from corten.build.outputs.options import Attributes, Form, compression_of
 from corten.errors import Invalid, Unsupported
 from corten.spec import digest as digests

@@ -24,10 +24,9 @@ import msgspec
 
 from corten.aio.threads import to_disk_thread
 from corten.build import attributes as frontend
-from corten.build.contract import Event, Trace
+from corten.build.contract import Asked, Event, Trace
 from corten.build.history.log import BuildLog, events
 from corten.build.history.record import FAILURE, Attached, Blob, BuildRecord, Output, why
-from corten.build.outputs.contract import Asked
 from corten.errors import Conflict, CortenError, Invalid, NotFound, Unavailable
 from corten.spec import digest as digests
 from corten.store.table import Table

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from corten.build.attest import statement
+from corten.build.outputs import statements
 from corten.build.outputs.contract import ExtraFile, Made, Predicate, TreeReader, Written
 from corten.build.outputs.options import Form
 from corten.errors import Invalid
@@ -47,7 +47,10 @@ async def files(image: Made, prefix: str, reader: TreeReader) -> tuple[ExtraFile
         return ()
     subjects = sorted((await reader.digests(image.top)).items())
     return tuple(
-        [ExtraFile(prefix + each.file, await asyncio.to_thread(statement.statement, each, subjects)) for each in wanted]
+        [
+            ExtraFile(prefix + each.file, await asyncio.to_thread(statements.statement, each, subjects))
+            for each in wanted
+        ]
     )
 
 
@@ -56,7 +59,7 @@ def _wanted(image: Made, inline: bool) -> list[Predicate]:
 
 
 def _one(image: Written, predicates: Sequence[Predicate], names: Sequence[str]) -> Attested:
-    subjects = statement.of_image(names, image.manifest.digest, image.made.platform)
+    subjects = statements.of_image(names, image.manifest.digest, image.made.platform)
     documents: dict[str, bytes] = {}
 
     def document(body: bytes, kind: str) -> Descriptor:
@@ -64,7 +67,7 @@ def _one(image: Written, predicates: Sequence[Predicate], names: Sequence[str]) 
         documents[digest] = body
         return Descriptor(kind, digest, len(body))
 
-    layers = [document(statement.statement(each, subjects), statement.MEDIA_TYPE) for each in predicates]
+    layers = [document(statements.statement(each, subjects), statements.MEDIA_TYPE) for each in predicates]
     config = document(_config(layers), oci_image.OCI_CONFIG)
     described = [{**layer.to_json(), "annotations": {_PREDICATE: each.type}} for layer, each in zip(layers, predicates)]
     body = {"schemaVersion": 2, "mediaType": oci_image.OCI_MANIFEST, "config": config.to_json(), "layers": described}

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from corten.errors import Unsupported
@@ -35,14 +35,6 @@ from corten.spec.oci_image import Descriptor
 from corten.spec.platform import Platform
 
 IMAGES = ("image", "moby")  # types of outputs that are the image store, in the words of clients
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """An output as a client asks for it (BuildKit's words; the attributes are read by `options`)."""
-
-    type: str
-    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

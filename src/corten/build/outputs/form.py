@@ -8,7 +8,6 @@ from typing import Protocol
 
 import msgspec
 
-from corten.build.exchange.config import INLINE
 from corten.build.outputs import attestations
 from corten.build.outputs.contract import Content, Made, Result, Written
 from corten.build.outputs.options import Annotation, Form, annotated
@@ -16,7 +15,7 @@ from corten.errors import Invalid
 from corten.spec import digest as digests
 from corten.spec import oci_image
 from corten.spec.docker import times
-from corten.spec.image_config import ImageConfig, RootFS
+from corten.spec.image_config import INLINE_CACHE, ImageConfig, RootFS
 from corten.spec.json import Json
 from corten.spec.oci_image import Descriptor
 from corten.spec.platform import described
@@ -90,7 +89,7 @@ def entry(written: Written, annotations: Sequence[Annotation]) -> Json:
 
 def _with_cache(document: ImageConfig, cache: str) -> bytes:
     body = document.to_bytes()
-    return msgspec.json.encode({**msgspec.json.decode(body), INLINE: cache}) if cache else body
+    return msgspec.json.encode({**msgspec.json.decode(body), INLINE_CACHE: cache}) if cache else body
 
 
 def _document(body: bytes, kind: str, documents: dict[str, bytes]) -> Descriptor:

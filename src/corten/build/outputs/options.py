@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from corten.build.outputs.contract import Asked
+from corten.build.contract import Asked
 from corten.errors import Invalid, Unsupported
 from corten.spec.reference import parse
 from corten.units.booleans import FALSE, TRUE

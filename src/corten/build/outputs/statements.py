@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -27,8 +27,3 @@ def of_image(names: Sequence[str], digest: str, platform: Platform) -> list[tupl
     """The subjects for an image with these names."""
     named = [purl.of_image("docker", parse(name), platform) for name in names]
     return [(name, digest) for name in named or [_UNNAMED]]
-
-
-def of_files(files: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The subjects for a directory, by path."""
-    return sorted(files.items())
