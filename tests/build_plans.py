@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from corten.build.contract import BuildRequest, CopyStep, RunStep
-from corten.build.graph import Step
-from corten.build.plan import Planned, Planner
+from corten.build.plan.graph import Step
+from corten.build.plan.planner import Planned, Planner
 from corten.errors import NotFound
 from corten.images.images import Image
 from corten.spec import platform as platforms

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
-from corten.build.plan import Planned, Planner
+from corten.build.plan.planner import Planned, Planner
 from fakes.daemon import Connection, Daemon
 
 Lines = list[dict[str, Any]]
@@ -177,7 +177,7 @@ def test_nothing_is_left_of_a_context(http: Connection, daemon: Daemon) -> None:
 
 def test_the_cache_is_there_after_a_restart(http: Connection, daemon: Daemon) -> None:
     build(http, FILES)
-    from corten.build.cache import Cache
+    from corten.build.cache.cache import Cache
     from corten.store.records import Records
 
     read = Cache(Records(daemon.engine.store.database))

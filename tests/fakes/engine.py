@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
-from corten.build import policy
 from corten.build.builds import Builds
+from corten.build.cache import policy
 from corten.build.contexts import Contexts
 from corten.build.contract import CopyStep, Looks, Repositories, RunStep
 from corten.build.history.history import History

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from corten.build.cache import Cache
+from corten.build.cache.cache import Cache
 from corten.images.images import Images, no_users
 from corten.images.unpack import Workers
 from corten.registry.client.registry import Registry

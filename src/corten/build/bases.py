@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from corten.aio.sources import closing
 from corten.build.contract import BuildRequest, Client, Status, Trace
-from corten.build.keys import digest
+from corten.build.plan.keys import digest
 from corten.build.vertices import vertex
 from corten.errors import CortenError, Failed, Invalid, NotFound
 from corten.images.images import Image, Images

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from corten.aio.threads import DISK, run_uncancelled
-from corten.build import emulated, targets, variables
+from corten.build import emulated
 from corten.build import result as results
 from corten.build.attest import options as attest
 from corten.build.attest.attested import attested
 from corten.build.attest.provenance import Course
 from corten.build.bases import Bases
-from corten.build.cache_images import cache_images
+from corten.build.cache.images import cache_images
 from corten.build.classic import ClassicStream
 from corten.build.contexts import Contexts
 from corten.build.contract import BuildRequest, ClassicText, Client, Repositories, Terminals, Trace, Warning, Worker
@@ -24,14 +24,15 @@ from corten.build.definitions import copies
 from corten.build.downloads import Downloads
 from corten.build.exchange.exchange import Exchange
 from corten.build.exchange.records import Done, below
-from corten.build.graph import Plan
 from corten.build.outputs import options
 from corten.build.outputs.answers import CONFIG
 from corten.build.outputs.contract import Result, Sink, TreeReader
 from corten.build.outputs.options import Form, ImageOutput, Output
 from corten.build.outputs.outputs import Outputs
 from corten.build.parts import Parts
-from corten.build.plan import BaseFailed, Planned, Planner
+from corten.build.plan import targets, variables
+from corten.build.plan.graph import Plan
+from corten.build.plan.planner import BaseFailed, Planned, Planner
 from corten.build.result import Built
 from corten.build.solver import Solver, did_not_complete, returned
 from corten.errors import Invalid

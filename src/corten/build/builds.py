@@ -10,16 +10,16 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from corten.build import usage
-from corten.build.cache import Cache
+from corten.build.cache import usage
+from corten.build.cache.cache import Cache
+from corten.build.cache.policy import Policy
+from corten.build.cache.pruner import Mounts, Pruner
+from corten.build.cache.usage import CacheRow
 from corten.build.contexts import Contexts
 from corten.build.contract import BuildRequest, Client, Looks, Repositories, StageTree, Terminals, Trace, Worker
-from corten.build.kept import Kept, Mounts
 from corten.build.outputs.contract import NO_SINK, Sink, TreeReader
 from corten.build.parts import Parts
-from corten.build.policy import Policy
 from corten.build.trees import Trees
-from corten.build.usage import CacheRow
 from corten.errors import Conflict, Failed, Invalid, NotFound
 from corten.images.images import Images
 from corten.spec import digest as digests
@@ -66,7 +66,7 @@ class Builds:
         self._images = images
         self._cache = cache
         self.trees = trees
-        self._kept = Kept(images.store, cache, mounts, trees, policy)
+        self._pruner = Pruner(images.store, cache, mounts, trees, policy)
         self._workers = workers
         self._reader = reader
         self._past = past
@@ -240,7 +240,7 @@ class Builds:
 
     async def usage(self, filters: Filters | None = None) -> list[CacheRow]:
         """What the build cache has, steps first, newest use first. Walks the cache mounts."""
-        return await self._kept.usage(filters or Filters())
+        return await self._pruner.usage(filters or Filters())
 
     def past_usage(self) -> list[CacheRow]:
         """The row of the history, when there is one: no prune removes it."""
@@ -251,13 +251,13 @@ class Builds:
         """Remove what no build uses now: with `all` also what images have, and cache mounts, as far as `filters`
         choose it, until `keep` bytes are left. Ids and the bytes that were freed. Raises Invalid for a filter that is
         unknown."""
-        deleted, freed = await self._kept.prune(all, filters or Filters(), keep)
+        deleted, freed = await self._pruner.prune(all, filters or Filters(), keep)
         self._on_event("builder", "prune", "", {"reclaimed": str(freed)})
         return deleted, freed
 
     def _collect_later(self) -> None:
         if self._collecting is None or self._collecting.done():
-            self._collecting = asyncio.create_task(self._kept.collect(), name="build cache gc")
+            self._collecting = asyncio.create_task(self._pruner.collect(), name="build cache gc")
 
 
 async def _watched(task: asyncio.Task[Built]) -> None:

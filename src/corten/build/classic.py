@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from corten.build.contract import ClassicText, Event, Log, RunStep, Trace, Vertex
-from corten.build.graph import Line, Step
-from corten.build.keys import digest
+from corten.build.plan.graph import Line, Step
+from corten.build.plan.keys import digest
 
 MOST = 2 << 20  # bytes of what a step says that are kept until its turn
 

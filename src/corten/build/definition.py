@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from corten.build.contract import BuildFailed, BuildRequest, Client, Trace
-from corten.build.keys import digest
+from corten.build.plan.keys import digest
 from corten.build.vertices import vertex
 from corten.errors import NotFound
 from corten.spec.dockerfile import ignore

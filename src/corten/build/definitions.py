@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from corten.build import keys
 from corten.build.contract import Bind, CopyStep, Matched, RunStep, Tree
-from corten.build.graph import Base, Node, Plan, Settings, Step
+from corten.build.plan import keys
+from corten.build.plan.graph import Base, Node, Plan, Settings, Step
 from corten.errors import CortenError
 
 TreeOf = Callable[[Node | None], Awaitable[Tree | None]]

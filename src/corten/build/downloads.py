@@ -15,8 +15,8 @@ from corten.aio.threads import DISK, run_uncancelled
 from corten.aio.whole import to_the_end
 from corten.build.contexts import ALWAYS, Context, Contexts
 from corten.build.contract import Client, Commit, Received, Repositories, Said, SourceTree
-from corten.build.graph import Remote, Repository
-from corten.build.keys import digest
+from corten.build.plan.graph import Remote, Repository
+from corten.build.plan.keys import digest
 from corten.errors import CortenError, Invalid
 from corten.registry.client.archives import Download, shown
 

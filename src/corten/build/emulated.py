@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 
 from corten.build.contract import RunStep, Trace
-from corten.build.graph import Plan, Step
-from corten.build.keys import digest
+from corten.build.plan.graph import Plan, Step
+from corten.build.plan.keys import digest
 from corten.build.vertices import vertex
 from corten.spec import platform as platforms
 

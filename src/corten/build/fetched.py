@@ -12,8 +12,8 @@ from corten.aio.whole import to_the_end
 from corten.build.contexts import SMALL, Context, Contexts, archived
 from corten.build.contract import Client, Commit, Log, Repositories, Said, SourceTree, Trace, Vertex
 from corten.build.downloads import Downloads, Open
-from corten.build.graph import Remote
-from corten.build.keys import digest
+from corten.build.plan.graph import Remote
+from corten.build.plan.keys import digest
 from corten.build.vertices import vertex
 from corten.errors import Invalid
 from corten.registry.client.archives import shown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten.aio.keyed_locks import KeyedLocks
-from corten.build.cache import Cache
+from corten.build.cache.cache import Cache
 from corten.build.contract import Layer
 from corten.images.store import ImageStore
 from corten.store.leases import Lease

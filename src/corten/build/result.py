@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from corten.build.graph import COPIED, Node, Plan
 from corten.build.outputs.contract import Made, Predicate
+from corten.build.plan.graph import COPIED, Node, Plan
 from corten.spec.docker import times
 from corten.spec.image_config import History, ImageConfig, RootFS
 from corten.spec.oci_image import Descriptor

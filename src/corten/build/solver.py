@@ -17,9 +17,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from corten.aio.tasks import end
-from corten.build import keys
-from corten.build.cache import Record
-from corten.build.cache_images import CacheImages
+from corten.build.cache.cache import Record
+from corten.build.cache.images import CacheImages
 from corten.build.contract import (
     Bind,
     BuildFailed,
@@ -41,7 +40,9 @@ from corten.build.definitions import copies, define
 from corten.build.downloads import Downloads
 from corten.build.exchange.imported import Imported
 from corten.build.exchange.records import Done
-from corten.build.graph import (
+from corten.build.parts import Parts
+from corten.build.plan import keys
+from corten.build.plan.graph import (
     COPIED,
     Base,
     Fetched,
@@ -55,7 +56,6 @@ from corten.build.graph import (
     Work,
     with_trees,
 )
-from corten.build.parts import Parts
 from corten.build.state import State
 from corten.build.vertices import Progress
 from corten.errors import CortenError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from corten.build import keys
 from corten.build.contract import Layer
+from corten.build.plan import keys
 from corten.errors import Invalid
 from corten.spec.oci_image import MAX_LAYERS, Descriptor
 

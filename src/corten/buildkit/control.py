@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from corten.build import attributes
 from corten.build.builds import Builds
-from corten.build.usage import CacheRow
+from corten.build.cache.usage import CacheRow
 from corten.buildkit import failures
 from corten.buildkit.bridge import Bridge
 from corten.buildkit.jobs import Job, Jobs

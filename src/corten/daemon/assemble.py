@@ -17,9 +17,9 @@ import msgspec
 
 from corten.api.call import BuildKit
 from corten.api.server import Api
-from corten.build import policy as build_policy
 from corten.build.builds import Builds
-from corten.build.cache import Cache
+from corten.build.cache import policy as build_policy
+from corten.build.cache.cache import Cache
 from corten.build.contexts import Contexts
 from corten.build.contract import Repositories
 from corten.build.trees import Trees

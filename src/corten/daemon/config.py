@@ -17,7 +17,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from corten.build import policy as build_policy
+from corten.build.cache import policy as build_policy
 from corten.daemon import hosts, runtimes, without_effect
 from corten.engine.system import API_VERSION, MIN_API_VERSION
 from corten.errors import Invalid, Unsupported

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from corten.build.cache import KIND, Cache, Record, chosen
+from corten.build.cache.cache import KIND, Cache, Record, chosen
 from corten.build.contract import Layer
 from corten.spec.oci_image import Descriptor
 from fakes.table import MemoryTable

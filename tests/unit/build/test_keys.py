@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from corten.build import keys
 from corten.build.contract import (
     Bind,
     CacheMount,
@@ -19,6 +18,7 @@ from corten.build.contract import (
     SourceTree,
     StageTree,
 )
+from corten.build.plan import keys
 from corten.spec.dockerfile.mounts import SecretMount
 from corten.spec.oci_image import Descriptor
 

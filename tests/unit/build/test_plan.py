@@ -12,9 +12,9 @@ import pytest
 from build_plans import Images, copies, env, image_env, plan, runs, steps
 from corten.build.contract import Bind, BuildRequest, CacheMount, Client
 from corten.build.definition import load
-from corten.build.graph import Base, Local, Remote, Repository
-from corten.build.plan import BaseFailed
-from corten.build.remote import file_name
+from corten.build.plan.graph import Base, Local, Remote, Repository
+from corten.build.plan.planner import BaseFailed
+from corten.build.plan.remote import file_name
 from corten.errors import Invalid
 from corten.spec.dockerfile.errors import DockerfileError
 from corten.spec.dockerfile.mounts import SecretMount, SshMount, TmpfsMount

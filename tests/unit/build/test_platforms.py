@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from build_plans import image
-from corten.build import keys, targets
 from corten.build.contract import BuildRequest, RunStep
-from corten.build.graph import Local, Plan, Step
-from corten.build.plan import Planned, Planner
+from corten.build.plan import keys, targets
+from corten.build.plan.graph import Local, Plan, Step
+from corten.build.plan.planner import Planned, Planner
 from corten.build.solver import _once
 from corten.buildkit.results import named_by, several
 from corten.errors import Invalid

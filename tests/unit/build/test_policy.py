@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from corten.build.kept import Kept
-from corten.build.policy import Policy, Rule, default, parse
+from corten.build.cache.policy import Policy, Rule, default, parse
+from corten.build.cache.pruner import Pruner
 from corten.build.trees import Trees
 from corten.errors import Conflict, Invalid
 from corten.spec.docker.filters import Filters
@@ -58,8 +58,8 @@ async def store(tmp_path: Path) -> Any:
     await made.close()
 
 
-def kept(store: Store, trees: Trees, policy: Policy) -> Kept:
-    return Kept(store.images.store, store.cache, NoMounts(), trees, policy)
+def kept(store: Store, trees: Trees, policy: Policy) -> Pruner:
+    return Pruner(store.images.store, store.cache, NoMounts(), trees, policy)
 
 
 async def left(trees: Trees, root: Path, sizes: dict[str, int]) -> None:

@@ -13,9 +13,9 @@ from corten.build import attributes
 from corten.build.attest import options
 from corten.build.attest.provenance import Course, predicate
 from corten.build.contract import BuildRequest, Fetched, Layer
-from corten.build.graph import Base, Node, Remote, Repository, Step
 from corten.build.outputs import statements
 from corten.build.outputs.contract import Predicate
+from corten.build.plan.graph import Base, Node, Remote, Repository, Step
 from corten.build.state import State
 from corten.errors import Invalid
 from corten.spec import platform as platforms

@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 LATER = ("corten.buildkit", "corten.http2", "corten.spec.protobuf", "hpack")
-FIRST_BUILD = ("building", "context_url", "downloads", "fetched", "plan", "solver", "work.repositories", "work.reading")
+FIRST_BUILD = (
+    "building", "context_url", "downloads", "fetched", "plan.planner", "solver", "work.repositories", "work.reading"
+)  # fmt: skip
 PROGRAM = "import sys, corten.daemon.assemble, corten.daemon.main; print('\\n'.join(sys.modules))"
 
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import msgspec
 
-from corten.build import variables
 from corten.build.attest import provenance, sbom
 from corten.build.attest.options import Attestations
 from corten.build.attest.provenance import Course
 from corten.build.contract import Trace, Worker
-from corten.build.keys import digest
 from corten.build.outputs.contract import Predicate, Result
+from corten.build.plan import variables
+from corten.build.plan.keys import digest
 from corten.build.vertices import vertex
 from corten.spec import slsa, spdx
 from corten.spec.platform import Platform

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from corten.build.attributes import redacted
 from corten.build.contract import Bind, CacheMount, CopyStep, RunStep, StepMount
-from corten.build.graph import Base, Local, Node, Plan, Remote, Repository, Settings, Step, Work
+from corten.build.plan.graph import Base, Local, Node, Plan, Remote, Repository, Settings, Step, Work
 from corten.spec.dockerfile import places
 from corten.spec.dockerfile.mounts import SecretMount, SshMount, TmpfsMount
 from corten.spec.json import Json

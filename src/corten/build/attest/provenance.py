@@ -11,7 +11,7 @@ from corten.build.attest.definition import numbered, sources, steps
 from corten.build.attest.options import ProvenanceOptions
 from corten.build.attributes import redacted
 from corten.build.contract import BuildRequest, RunStep
-from corten.build.graph import Base, Local, Node, Plan, Remote, Repository, Step
+from corten.build.plan.graph import Base, Local, Node, Plan, Remote, Repository, Step
 from corten.build.state import State
 from corten.errors import Invalid
 from corten.images.images import Image

@@ -13,9 +13,9 @@ from corten.build.exchange.imported import Imported, Source
 from corten.build.exchange.options import CacheExport, CacheImport, InlineExport
 from corten.build.exchange.places import InRegistry, InStore, OfClient, Place
 from corten.build.exchange.records import Done
-from corten.build.keys import digest
 from corten.build.outputs.contract import Result, Sink
 from corten.build.outputs.layers import Recoding
+from corten.build.plan.keys import digest
 from corten.build.vertices import Row, vertex
 from corten.errors import CortenError, NotFound
 from corten.images.images import Images

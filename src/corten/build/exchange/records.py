@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from corten.build.exchange.config import CacheConfig, CacheLayer, CacheResult
-from corten.build.graph import Base, Step
+from corten.build.plan.graph import Base, Step
 from corten.spec.docker import times
 from corten.spec.oci_image import Descriptor
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from corten.aio.tasks import together
 from corten.build.contract import Client, Trace
-from corten.build.keys import digest
 from corten.build.outputs import answers, archives, registry, store, trees
 from corten.build.outputs import form as forms
 from corten.build.outputs.contract import Content, Result, Sink, TreeReader
 from corten.build.outputs.layers import Recoding
 from corten.build.outputs.options import ArchiveOutput, Form, ImageOutput, Output, TreeOutput
+from corten.build.plan.keys import digest
 from corten.build.vertices import Row, status, vertex
 from corten.images.images import Images
 from corten.spec.reference import familiar

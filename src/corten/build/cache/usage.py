@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from corten.build.cache import Record
+from corten.build.cache.cache import Record
 from corten.build.trees import KeptTree
 from corten.build.work.caches import CacheDirectory
 from corten.errors import Invalid

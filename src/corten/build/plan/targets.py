@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from corten.build.contract import BuildRequest
-from corten.build.plan import Planned
+from corten.build.plan.planner import Planned
 from corten.errors import Invalid
 from corten.spec import platform as platforms
 from corten.spec.dockerfile.check_rules import Finding

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from corten.aio.threads import to_disk_thread
-from corten.build import usage
-from corten.build.cache import Cache, Record, chosen
-from corten.build.policy import Policy, Rule
+from corten.build.cache import usage
+from corten.build.cache.cache import Cache, Record, chosen
+from corten.build.cache.policy import Policy, Rule
+from corten.build.cache.usage import CacheRow
 from corten.build.trees import KeptTree, Trees
-from corten.build.usage import CacheRow
 from corten.build.work.caches import CacheDirectory
 from corten.errors import Conflict, CortenError, NotFound
 from corten.images.store import ImageStore
@@ -49,7 +49,9 @@ class _Item:
         return 0 if self.row.shared else self.row.size
 
 
-class Kept:
+class Pruner:
+    """One for the daemon. `mounts` are the directories of cache mounts, `trees` those of clients."""
+
     def __init__(self, store: ImageStore, cache: Cache, mounts: Mounts, trees: Trees, policy: Policy) -> None:
         self._store = store
         self._cache = cache

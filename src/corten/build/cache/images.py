@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from corten.build.cache import Cache
+from corten.build.cache.cache import Cache
 from corten.build.contract import BuildRequest, Layer
 from corten.errors import CortenError
 from corten.images.images import Images

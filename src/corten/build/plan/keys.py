@@ -29,7 +29,7 @@ from corten.build.contract import (
     StageTree,
     StepMount,
 )
-from corten.build.graph import Settings, Work
+from corten.build.plan.graph import Settings, Work
 from corten.spec.dockerfile.mounts import SecretMount, SshMount, TmpfsMount
 
 _VERSION = 1  # of what is written here: another one makes every key another

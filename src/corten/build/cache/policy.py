@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from corten.build import usage
+from corten.build.cache import usage
 from corten.errors import Invalid
 from corten.spec.docker.filters import Filters
 from corten.units.durations import parse_age

@@ -6,8 +6,8 @@ import posixpath
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
-from corten.build.graph import Node, Remote, Repository
-from corten.build.keys import digest
+from corten.build.plan.graph import Node, Remote, Repository
+from corten.build.plan.keys import digest
 from corten.errors import Invalid
 from corten.registry.client import archives
 from corten.spec import git_url

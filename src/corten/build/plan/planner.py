@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corten.build import variables
 from corten.build.contract import BuildRequest
-from corten.build.graph import Base, Fetched, Line, Local, Node, Plan, Remote, Repository, Step
-from corten.build.keys import digest
-from corten.build.remote import is_git, is_web
-from corten.build.stage import Stage
-from corten.build.step_names import StepNames
+from corten.build.plan import variables
+from corten.build.plan.graph import Base, Fetched, Line, Local, Node, Plan, Remote, Repository, Step
+from corten.build.plan.keys import digest
+from corten.build.plan.remote import is_git, is_web
+from corten.build.plan.stage import Stage
+from corten.build.plan.step_names import StepNames
 from corten.errors import CortenError, Unsupported
 from corten.images.images import Image
 from corten.registry.client import archives

@@ -16,7 +16,6 @@ import posixpath
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from corten.build import keys, remote, variables
 from corten.build.contract import (
     Bind,
     BuildRequest,
@@ -27,9 +26,10 @@ from corten.build.contract import (
     StageTree,
     StepMount,
 )
-from corten.build.graph import COPIED, Base, Entry, Line, Node, Settings, Step
-from corten.build.keys import digest
-from corten.build.step_names import StepNames
+from corten.build.plan import keys, remote, variables
+from corten.build.plan.graph import COPIED, Base, Entry, Line, Node, Settings, Step
+from corten.build.plan.keys import digest
+from corten.build.plan.step_names import StepNames
 from corten.errors import Unsupported
 from corten.spec.default_path import PATH
 from corten.spec.docker.config import ImageConfig
