@@ -7,7 +7,7 @@ place of the rest (`runtime`, `networks`, `namespaces`) passes the suite of test
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cache
 from pathlib import Path
@@ -15,10 +15,12 @@ from typing import cast
 
 from corten.build.builds import Builds
 from corten.build.cache import policy
+from corten.build.cache.pruner import Pruner
 from corten.build.contexts import Contexts
 from corten.build.contract import CopyStep, Looks, Repositories, RunStep
 from corten.build.history.history import History
 from corten.build.outputs.contract import PlatformTree, Walk
+from corten.build.shared import Shared
 from corten.build.trees import Trees
 from corten.build.work.caches import CacheDirectory
 from corten.buildkit.faces import Faces
@@ -30,6 +32,7 @@ from corten.engine.events import Events
 from corten.engine.networks.networks import Networks
 from corten.engine.volumes import Volumes
 from corten.errors import NotFound, Unsupported
+from corten.images.store import ImageStore
 from corten.instance.contract import TreeRequest
 from corten.plan.facts import HostFacts
 from corten.plan.security import DEFAULT_CAPABILITIES
@@ -37,6 +40,7 @@ from corten.sandbox.sandboxes import Sandboxes
 from corten.spec.id_map import IdRange
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
+from corten.store.leases import Lease
 from corten.store.records import Records
 from fakes.images import keep_image
 from fakes.namespaces import FakeNamespaces, NoHolders
@@ -77,19 +81,13 @@ class PlainEngine(Engine):
             lambda profile, capabilities: None,
         )
         super().__init__(containers, NoTreeWork())
-        images = self.store.images
+        images, kept, cached = self.store.images, Trees(root / "build" / "trees"), self.store.cache
+        contexts = Contexts(root / "build" / "contexts", ForkWorkers())
         self.builds = Builds(
-            images,
-            self.store.cache,
-            lambda lease, allowed: FakeWorker(images.store, lease, self.steps),
-            Contexts(root / "build" / "contexts", ForkWorkers()),
-            NoMounts(),
-            Trees(root / "build" / "trees"),
-            NoReader,
-            policy.default(),
+            Shared(images, cached, contexts, FakeWorkers(images.store, self.steps)),
+            kept,
+            Pruner(images.store, cached, NoMounts(), kept, policy.default()),
             lambda: History(records, root / "build" / "history"),
-            no_repositories,
-            no_looks,
             events.publish,
         )
         self.builds.recover()
@@ -104,12 +102,24 @@ class PlainEngine(Engine):
         await self.store.close()
 
 
-def no_looks() -> Looks:
-    raise Unsupported("this engine cannot look into trees")
+class FakeWorkers:
+    """`corten.build.shared.Workers`: steps are done in memory, and nothing looks into trees."""
 
+    def __init__(self, store: ImageStore, steps: list[RunStep | CopyStep]) -> None:
+        self._store = store
+        self._steps = steps
 
-def no_repositories() -> Repositories:
-    raise Unsupported("this engine has no git")
+    def worker(self, lease: Lease, allowed: Collection[str] = ()) -> FakeWorker:
+        return FakeWorker(self._store, lease, self._steps)
+
+    def reader(self) -> NoReader:
+        return NoReader()
+
+    def looks(self) -> Looks:
+        raise Unsupported("this engine cannot look into trees")
+
+    def repositories(self) -> Repositories:
+        raise Unsupported("this engine has no git")
 
 
 class NoTreeWork:

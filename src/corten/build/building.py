@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -16,8 +16,7 @@ from corten.build.attest.provenance import Course
 from corten.build.bases import Bases
 from corten.build.cache.images import cache_images
 from corten.build.classic import ClassicStream
-from corten.build.contexts import Contexts
-from corten.build.contract import BuildRequest, ClassicText, Client, Repositories, Terminals, Trace, Warning, Worker
+from corten.build.contract import BuildRequest, ClassicText, Client, Terminals, Trace, Warning, Worker
 from corten.build.debugging import DebuggedWorker
 from corten.build.definition import DEFINITION, Definition, load
 from corten.build.definitions import copies
@@ -26,17 +25,16 @@ from corten.build.exchange.exchange import Exchange
 from corten.build.exchange.records import Done, below
 from corten.build.outputs import options
 from corten.build.outputs.answers import CONFIG
-from corten.build.outputs.contract import Result, Sink, TreeReader
+from corten.build.outputs.contract import Result, Sink
 from corten.build.outputs.options import Form, ImageOutput, Output
 from corten.build.outputs.outputs import Outputs
-from corten.build.parts import Parts
 from corten.build.plan import targets, variables
 from corten.build.plan.graph import Plan
 from corten.build.plan.planner import BaseFailed, Planned, Planner
 from corten.build.result import Built
+from corten.build.shared import Shared
 from corten.build.solver import Solver, did_not_complete, returned
 from corten.errors import Invalid
-from corten.images.images import Images
 from corten.spec.dockerfile import check_rules
 from corten.spec.dockerfile.check_rules import Finding, violation
 from corten.spec.dockerfile.errors import DockerfileError
@@ -45,26 +43,19 @@ from corten.store.leases import Lease
 
 
 class Building:
-    """`workers` is that of `Builds`. Raises Invalid for what no build does."""
+    """Raises Invalid for what no build does."""
 
     def __init__(
         self,
-        images: Images,
-        parts: Parts,
-        contexts: Contexts,
-        workers: Callable[[Lease, Collection[str]], Worker],
-        repositories: Callable[[], Repositories],
+        shared: Shared,
         request: BuildRequest,
         client: Client,
         trace: Trace,
         terminals: Terminals | None = None,
     ) -> None:
         _refuse(request)
-        self._images = images
-        self._parts = parts
-        self._contexts = contexts
-        self._workers = workers
-        self._repositories = repositories
+        self._shared = shared
+        self._images = shared.images
         self._request = request
         self._client = client
         self._trace = trace
@@ -73,7 +64,7 @@ class Building:
         self._attest = attest.read(request.attest)
         self._began = time.time()
 
-    async def run(self, reader: Callable[[], TreeReader], sink: Sink) -> Built:
+    async def run(self, sink: Sink) -> Built:
         """See `Builds.build`."""
         outputs, unknown = options.read(self._request.outputs, variables.epoch(self._request.arguments))
         definition = await load(self._request, self._client, self._trace)
@@ -83,14 +74,12 @@ class Building:
             )
         with self._images.store.leases.hold() as lease, _with_lines(definition):
             try:
-                return await self._built(definition, outputs, reader(), sink, lease)
+                return await self._built(definition, outputs, sink, lease)
             finally:  # what was made, and is neither the image's nor in the cache
                 lease.collect()
                 await run_uncancelled(lease.release, pool=DISK)
 
-    async def _built(
-        self, definition: Definition, outputs: Mapping[int, Output], reader: TreeReader, sink: Sink, lease: Lease
-    ) -> Built:
+    async def _built(self, definition: Definition, outputs: Mapping[int, Output], sink: Sink, lease: Lease) -> Built:
         exchange = Exchange(self._images, self._request, self._client, sink, self._trace, lease)
         planned = await self._planned(definition, lease)
         _say_findings(definition, targets.findings(planned), self._trace)
@@ -99,6 +88,7 @@ class Building:
         solver, found = await self._solve(definition, plans, lease, trace, exchange)
         done = await _named(solver) if exchange.exports else {}
         own = [each for plan in plans for step in below(plan.top) for each in done.get(step.digest, ())]
+        reader = self._shared.workers.reader()
         delivery = Outputs(self._images, reader, self._client, sink, trace, lease)
         built = await self._deliver(exchange.inline(found, own), outputs, delivery)
         every = [each for several in done.values() for each in several]
@@ -124,7 +114,7 @@ class Building:
         return planned
 
     def _worker(self, lease: Lease) -> Worker:
-        worker = self._workers(lease, ("network.host",) if self._request.network == "host" else ())
+        worker = self._shared.workers.worker(lease, ("network.host",) if self._request.network == "host" else ())
         return DebuggedWorker(worker, self._terminals) if self._terminals is not None else worker
 
     async def _solve(
@@ -134,7 +124,9 @@ class Building:
         if isinstance(trace, ClassicStream):
             trace.begin()
         await emulated.say(plans, trace)
-        downloads = Downloads(self._contexts, self._images.download, self._repositories, self._client)
+        downloads = Downloads(
+            self._shared.contexts, self._images.download, self._shared.workers.repositories, self._client
+        )
         worker = self._worker(lease)
         try:
             solver = Solver(
@@ -142,12 +134,12 @@ class Building:
                 self._client,
                 downloads,
                 worker,
-                self._parts,
+                self._shared,
                 lease,
                 trace,
                 definition.failed,
                 returned if request.classic else did_not_complete,
-                await cache_images(self._images, self._parts.cache, request, lease),
+                await cache_images(self._images, self._shared.cache, request, lease),
                 await exchange.imported(),
             )
             states = await solver.run()

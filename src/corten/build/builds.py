@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from corten.build.cache import usage
-from corten.build.cache.cache import Cache
-from corten.build.cache.policy import Policy
-from corten.build.cache.pruner import Mounts, Pruner
+from corten.build.cache.pruner import Pruner
 from corten.build.cache.usage import CacheRow
-from corten.build.contexts import Contexts
-from corten.build.contract import BuildRequest, Client, Looks, Repositories, StageTree, Terminals, Trace, Worker
-from corten.build.outputs.contract import NO_SINK, Sink, TreeReader
-from corten.build.parts import Parts
+from corten.build.contract import BuildRequest, Client, StageTree, Terminals, Trace
+from corten.build.outputs.contract import NO_SINK, Sink
+from corten.build.shared import Shared
 from corten.build.trees import Trees
 from corten.errors import Conflict, Failed, Invalid, NotFound
-from corten.images.images import Images
 from corten.spec import digest as digests
 from corten.spec.docker.filters import Filters
-from corten.store.leases import Lease
 
 if TYPE_CHECKING:
     from corten.build.building import Building
@@ -41,38 +36,25 @@ OnEvent = Callable[[str, str, str, dict[str, str]], None]  # type, action, id, a
 
 
 class Builds:
-    """`workers` makes a worker whose results are held by a lease, for a build with these entitlements; `reader` what
-    reads trees for outputs, `repositories` what asks git, `looks` what looks into trees; `trees` keeps clients'
-    directories, `policy` says what goes by itself, `past` gives the history of builds. `recover` once at the start,
-    before images are collected; `close` at the end."""
+    """`trees` keeps clients' directories, `pruner` what else builds left, `past` gives the history of builds. `recover`
+    once at the start, before images are collected; `close` at the end."""
 
     def __init__(
         self,
-        images: Images,
-        cache: Cache,
-        workers: Callable[[Lease, Collection[str]], Worker],
-        contexts: Contexts,
-        mounts: Mounts,
+        shared: Shared,
         trees: Trees,
-        reader: Callable[[], TreeReader],
-        policy: Policy,
+        pruner: Pruner,
         past: Callable[[], History],
-        repositories: Callable[[], Repositories],
-        looks: Callable[[], Looks],
         on_event: OnEvent = lambda *event: None,
     ) -> None:
-        self.contexts = contexts
-        self.looks = looks
-        self._images = images
-        self._cache = cache
+        self.contexts = shared.contexts
+        self.looks = shared.workers.looks
         self.trees = trees
-        self._pruner = Pruner(images.store, cache, mounts, trees, policy)
-        self._workers = workers
-        self._reader = reader
+        self._shared = shared
+        self._images = shared.images
+        self._pruner = pruner
         self._past = past
-        self._repositories = repositories
         self._on_event = on_event
-        self._parts = Parts(images.store, cache)
         self._running: dict[str, asyncio.Task[Built]] = {}
         self._collecting: asyncio.Task[None] | None = None
 
@@ -120,7 +102,7 @@ class Builds:
             await _watched(task)
         finally:
             del self._running[id]
-            self._cache.flush()
+            self._shared.cache.flush()
         self._collect_later()
         if task.cancelled():
             raise Failed("the build was cancelled: context canceled")
@@ -147,7 +129,7 @@ class Builds:
         self, request: BuildRequest, client: Client, trace: Trace, sink: Sink, terminals: Terminals | None
     ) -> Built:
         async with self._at_url(request, client, trace) as (request, client):
-            return await self._building(request, client, trace, terminals).run(self._reader, sink)
+            return await self._building(request, client, trace, terminals).run(sink)
 
     async def check(self, request: BuildRequest, client: Client, trace: Trace) -> tuple[Definition, Sequence[Finding]]:
         """What the Dockerfile's checks find. No step is done. Raises what `build` raises."""
@@ -179,24 +161,14 @@ class Builds:
         """For what is at an address, outside of a build."""
         from corten.build.fetched import Fetching
 
-        return Fetching(self.contexts, self._images.download, self._repositories, client, trace)
+        return Fetching(self._shared, client, trace)
 
     def _building(
         self, request: BuildRequest, client: Client, trace: Trace, terminals: Terminals | None = None
     ) -> Building:
         from corten.build.building import Building  # much of the builder is loaded with the first build
 
-        return Building(
-            self._images,
-            self._parts,
-            self.contexts,
-            self._workers,
-            self._repositories,
-            request,
-            client,
-            trace,
-            terminals,
-        )
+        return Building(self._shared, request, client, trace, terminals)
 
     async def image(self, ref: str, platform: str, pull: bool, client: Client, trace: Trace) -> tuple[str, bytes]:
         """The digest and the configuration of an image, pulled when it is not here (with `pull` in any case). Raises

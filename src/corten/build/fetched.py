@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from corten.aio.sources import closing
 from corten.aio.whole import to_the_end
-from corten.build.contexts import SMALL, Context, Contexts, archived
-from corten.build.contract import Client, Commit, Log, Repositories, Said, SourceTree, Trace, Vertex
-from corten.build.downloads import Downloads, Open
+from corten.build.contexts import SMALL, Context, archived
+from corten.build.contract import Client, Commit, Log, Said, SourceTree, Trace, Vertex
+from corten.build.downloads import Downloads
 from corten.build.plan.graph import Remote
 from corten.build.plan.keys import digest
+from corten.build.shared import Shared
 from corten.build.vertices import vertex
 from corten.errors import Invalid
 from corten.registry.client.archives import shown
@@ -42,19 +43,12 @@ Fetch = Repository | WebFile
 
 
 class Fetching:
-    """What it takes: rooms of the daemon, and for one build its client and where it says what is done."""
+    """For one build: its client, and where it says what is done."""
 
-    def __init__(
-        self,
-        contexts: Contexts,
-        download: Open,
-        repositories: Callable[[], Repositories],
-        client: Client,
-        trace: Trace,
-    ) -> None:
-        self._contexts = contexts
-        self._download = download
-        self._repositories = repositories
+    def __init__(self, shared: Shared, client: Client, trace: Trace) -> None:
+        self._contexts = shared.contexts
+        self._download = shared.images.download
+        self._repositories = shared.workers.repositories
         self._client = client
         self._trace = trace
 

@@ -1,6 +1,6 @@
 """Doing what a plan says: one task for each node, each beginning when what it needs is there.
 
-    solver = Solver(plans, client, downloads, worker, parts, lease, trace, failed)
+    solver = Solver(plans, client, downloads, worker, shared, lease, trace, failed)
     states = await solver.run()
 
 The first error cancels the other tasks, and is raised when all have ended. Steps of other builds with the same key are
@@ -40,7 +40,6 @@ from corten.build.definitions import copies, define
 from corten.build.downloads import Downloads
 from corten.build.exchange.imported import Imported
 from corten.build.exchange.records import Done
-from corten.build.parts import Parts
 from corten.build.plan import keys
 from corten.build.plan.graph import (
     COPIED,
@@ -56,6 +55,7 @@ from corten.build.plan.graph import (
     Work,
     with_trees,
 )
+from corten.build.shared import Shared
 from corten.build.state import State
 from corten.build.vertices import Progress
 from corten.errors import CortenError
@@ -95,7 +95,7 @@ class Solver:
         client: Client,
         downloads: Downloads,
         worker: Worker,
-        parts: Parts,
+        shared: Shared,
         lease: Lease,
         trace: Trace,
         failed: Failure,
@@ -108,7 +108,7 @@ class Solver:
         self._client = client
         self._downloads = downloads
         self._worker = worker
-        self._parts = parts
+        self._shared = shared
         self._lease = lease
         self._trace = trace
         self._failed = failed
@@ -249,7 +249,7 @@ class Solver:
         key = keys.of(parent.identity, work, sums)
         copied = f"{'file' if len(sums) == 1 else 'multi'}:{''.join(sums[:1]).removeprefix('sha256:')}"
         said = node.said.replace(COPIED, copied)
-        async with self._parts.locks.lock(key):
+        async with self._shared.locks.lock(key):
             found = None if node.fresh else await self._found(key, parent, said)
             if found is None:
                 begin()
@@ -277,7 +277,7 @@ class Solver:
         """What an earlier build has made, and when."""
         if self._earlier is not None:
             return self._earlier.find(parent.history, parent.diff_ids, said, self._here)
-        record = self._parts.cache.find(key, parent.top or "", self._here)
+        record = self._shared.cache.find(key, parent.top or "", self._here)
         if record is None and self._imported is not None:
             return await self._imported.find(key, parent.diff_ids)
         return (record.layer, record.created) if record is not None else None
@@ -308,11 +308,11 @@ class Solver:
             self._here(layer)
         timed = isinstance(node.work, CopyStep) and node.work.times is not None  # which an older layer has not
         if not node.fresh and not timed:
-            layer = self._parts.cache.same(parent.top or "", layer, self._here)
-        return self._parts.cache.put(key, parent.top or "", len(parent.diff_ids), layer, node.name, sources)
+            layer = self._shared.cache.same(parent.top or "", layer, self._here)
+        return self._shared.cache.put(key, parent.top or "", len(parent.diff_ids), layer, node.name, sources)
 
     def _here(self, layer: Layer) -> bool:
-        return self._parts.here(layer, self._lease)
+        return self._shared.here(layer, self._lease)
 
     async def _sums(self, work: Work) -> tuple[list[str], dict[str, str]]:
         """Checksums of its sources or mounts, in their order, and those among them that never change, by name."""
@@ -327,7 +327,7 @@ class Solver:
                 sums.append("")
                 continue
             name = keys.source(matched, exclude, parents)
-            known = self._parts.cache.sum(name) if name else None
+            known = self._shared.cache.sum(name) if name else None
             if not known:
                 matched = replace(matched, tree=await _brought(matched.tree))
             sums.append(known or await self._worker.checksum(matched, exclude, parents))

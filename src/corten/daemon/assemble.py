@@ -20,8 +20,9 @@ from corten.api.server import Api
 from corten.build.builds import Builds
 from corten.build.cache import policy as build_policy
 from corten.build.cache.cache import Cache
+from corten.build.cache.pruner import Pruner
 from corten.build.contexts import Contexts
-from corten.build.contract import Repositories
+from corten.build.shared import Shared
 from corten.build.trees import Trees
 from corten.build.work import recovery
 from corten.build.work.rooms import Rooms
@@ -205,6 +206,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         seccomp_profile(config.seccomp_profile),
     )
     engine = Engine(containers, launcher_trees(launcher))
+    contexts = Contexts(config.data_root / "build" / "contexts", LauncherWorkers(launcher.for_builds), spread.mkdir)
     work = Work(
         Rooms(
             root=config.data_root / "build",
@@ -220,11 +222,11 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
             facts=lambda: containers.configuration.facts,
             seccomp=containers.seccomp,
             cgroup_parent=config.cgroup_parent,
-        )
+        ),
+        contexts,
+        lambda: registry.proxies,
     )
     containers.watching.spawn(runtime.try_again(), "supervisors that could not be reached, and leftovers")
-    unpacking = LauncherWorkers(launcher.for_builds)
-    contexts = Contexts(config.data_root / "build" / "contexts", unpacking, spread.mkdir)
     collecting = build_policy.parse(config.builder)
     kept = Trees(config.data_root / "build" / "trees", lambda: collecting.most(_disk(config.data_root)))
 
@@ -233,26 +235,8 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
 
         return History(records, config.data_root / "build" / "history")
 
-    @once
-    def repositories() -> Repositories:
-        from corten.build.work.repositories import GitRepositories  # which most daemons never need
-
-        return GitRepositories(contexts, work.rooms.steps, memory, lambda: registry.proxies)
-
-    builds = Builds(
-        images,
-        cache,
-        work.worker,
-        contexts,
-        work.caches,
-        kept,
-        work.reader,
-        collecting,
-        history,
-        repositories,
-        work.looks,
-        events.publish,
-    )
+    pruner = Pruner(images.store, cache, work.caches, kept, collecting)
+    builds = Builds(Shared(images, cache, contexts, work), kept, pruner, history, events.publish)
     builds.recover()
 
     @once

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from corten.build.contexts import Contexts
 from corten.build.work.caches import Caches
 from corten.build.work.rooms import Rooms, view_of
 from corten.store.leases import Lease
@@ -13,16 +14,20 @@ from corten.store.leases import Lease
 if TYPE_CHECKING:
     from corten.build.work.outputs import Reader
     from corten.build.work.reading import TreeLooks
+    from corten.build.work.repositories import GitRepositories
     from corten.build.work.worker import StepWorker, Tools
+    from corten.registry.client.proxies import Proxies
 
 
 class Work:
-    """One for the daemon. `caches` are the directories of cache mounts."""
+    """`corten.build.shared.Workers`. `caches` are the directories of cache mounts; `proxies` are those for git."""
 
-    def __init__(self, rooms: Rooms) -> None:
+    def __init__(self, rooms: Rooms, contexts: Contexts, proxies: Callable[[], Proxies]) -> None:
         self.rooms = rooms
         self.caches = Caches(rooms.root / "cache", rooms.seed, partial(view_of, rooms))
         self.caches.recover()
+        self._contexts = contexts
+        self._proxies = proxies
 
     @cached_property
     def _tools(self) -> Tools:
@@ -36,18 +41,24 @@ class Work:
 
         return TreeLooks(self.rooms)
 
+    @cached_property
+    def _repositories(self) -> GitRepositories:
+        from corten.build.work.repositories import GitRepositories  # which most daemons never need
+
+        return GitRepositories(self._contexts, self.rooms.steps, self.rooms.memory, self._proxies)
+
     def looks(self) -> TreeLooks:
-        """Into trees."""
         return self._looks
 
+    def repositories(self) -> GitRepositories:
+        return self._repositories
+
     def worker(self, lease: Lease, allowed: Collection[str] = ()) -> StepWorker:
-        """See `StepWorker`."""
         from corten.build.work.worker import StepWorker
 
         return StepWorker(self._tools, lease, allowed)
 
     def reader(self) -> Reader:
-        """What reads trees for outputs."""
         from corten.build.work.outputs import Reader
 
         return Reader(self.rooms)
