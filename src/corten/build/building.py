@@ -23,6 +23,8 @@ from corten.build.definitions import copies
 from corten.build.downloads import Downloads
 from corten.build.exchange.exchange import Exchange
 from corten.build.exchange.records import Done, below
+from corten.build.failures import Failures
+from corten.build.known_steps import KnownSteps
 from corten.build.outputs import options
 from corten.build.outputs.answers import CONFIG
 from corten.build.outputs.contract import Result, Sink
@@ -33,7 +35,7 @@ from corten.build.plan.graph import Plan
 from corten.build.plan.planner import BaseFailed, Planned, Planner
 from corten.build.result import Built
 from corten.build.shared import Shared
-from corten.build.solver import Solver, did_not_complete, returned
+from corten.build.solver import Solver
 from corten.errors import Invalid
 from corten.spec.dockerfile import check_rules
 from corten.spec.dockerfile.check_rules import Finding, violation
@@ -129,19 +131,10 @@ class Building:
         )
         worker = self._worker(lease)
         try:
-            solver = Solver(
-                plans,
-                self._client,
-                downloads,
-                worker,
-                self._shared,
-                lease,
-                trace,
-                definition.failed,
-                returned if request.classic else did_not_complete,
-                await cache_images(self._images, self._shared.cache, request, lease),
-                await exchange.imported(),
-            )
+            earlier = await cache_images(self._images, self._shared.cache, request, lease)
+            known = KnownSteps(self._shared, lease, earlier, await exchange.imported())
+            failures = Failures(definition, request.classic)
+            solver = Solver(plans, self._client, downloads, worker, known, trace, failures)
             states = await solver.run()
         finally:
             await downloads.close()

@@ -1,6 +1,6 @@
 """Doing what a plan says: one task for each node, each beginning when what it needs is there.
 
-    solver = Solver(plans, client, downloads, worker, shared, lease, trace, failed)
+    solver = Solver(plans, client, downloads, worker, known, trace, failures)
     states = await solver.run()
 
 The first error cancels the other tasks, and is raised when all have ended. Steps of other builds with the same key are
@@ -17,8 +17,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from corten.aio.tasks import end
-from corten.build.cache.cache import Record
-from corten.build.cache.images import CacheImages
 from corten.build.contract import (
     Bind,
     BuildFailed,
@@ -38,8 +36,9 @@ from corten.build.contract import (
 )
 from corten.build.definitions import copies, define
 from corten.build.downloads import Downloads
-from corten.build.exchange.imported import Imported
 from corten.build.exchange.records import Done
+from corten.build.failures import Failures
+from corten.build.known_steps import KnownSteps
 from corten.build.plan import keys
 from corten.build.plan.graph import (
     COPIED,
@@ -55,12 +54,9 @@ from corten.build.plan.graph import (
     Work,
     with_trees,
 )
-from corten.build.shared import Shared
 from corten.build.state import State
 from corten.build.vertices import Progress
 from corten.errors import CortenError
-from corten.spec.dockerfile.texts import quoted
-from corten.store.leases import Lease
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -68,26 +64,11 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-Sentence = Callable[[Sequence[str], int], str]
 Begin = Callable[[], None]
-Failure = Callable[[str, tuple[int, int], str, int], BuildFailed]  # message, lines, the vertex's digest, status
-
-
-def did_not_complete(args: Sequence[str], status: int) -> str:
-    """BuildKit's sentence about a RUN that failed."""
-    return f"process {quoted(' '.join(args))} did not complete successfully: exit code: {status}"
-
-
-def returned(args: Sequence[str], status: int) -> str:
-    """The classic builder's."""
-    return f"The command '{' '.join(args)}' returned a non-zero code: {status}"
 
 
 class Solver:
-    """`plans` are of one platform each. `lease` keeps what the build needs; `failed` makes the error of a step,
-    `sentence` what it says of a RUN. `earlier`, where it is given, takes the place of the cache when it is asked what
-    earlier builds have made; `imported` is asked for what the cache has not. `done` has the steps that were done, or
-    were found, by their digests."""
+    """`plans` are of one platform each. `done` has the steps that were done, or were found, by their digests."""
 
     def __init__(
         self,
@@ -95,26 +76,18 @@ class Solver:
         client: Client,
         downloads: Downloads,
         worker: Worker,
-        shared: Shared,
-        lease: Lease,
+        known: KnownSteps,
         trace: Trace,
-        failed: Failure,
-        sentence: Sentence = did_not_complete,
-        earlier: CacheImages | None = None,
-        imported: Imported | None = None,
+        failures: Failures,
     ) -> None:
         self._plans = plans
         self._nodes = _once(node for plan in plans for node in plan.nodes)
         self._client = client
         self._downloads = downloads
         self._worker = worker
-        self._shared = shared
-        self._lease = lease
+        self._known = known
         self._trace = trace
-        self._failed = failed
-        self._sentence = sentence
-        self._earlier = earlier
-        self._imported = imported
+        self._failures = failures
         self.done: dict[str, Done] = {}
         self._tasks: dict[str, asyncio.Task[State | SourceTree]] = {}  # by the digests of nodes
         self._definitions: dict[Step, str] | None = None
@@ -125,7 +98,7 @@ class Solver:
         for node in self._nodes.values():
             self._trace(Vertex(node.digest, node.name, _inputs(node)))
         # With a cache from elsewhere stages are done that are asked for: a step that copies from one may be found.
-        wanted = [plan.top for plan in self._plans] if self._imported is not None else self._nodes.values()
+        wanted = [plan.top for plan in self._plans] if self._known.elsewhere else self._nodes.values()
         try:
             await asyncio.gather(*{self._demand(node) for node in wanted})
         finally:
@@ -187,19 +160,11 @@ class Solver:
         except BuildFailed:  # of what it needs
             raise
         except (CortenError, OSError, StepFailed) as error:
-            failure = self._failure(node, error)
+            failure = self._failures.of(node, error)
             end(str(failure))
             raise failure from error
         end()
         return result
-
-    def _failure(self, node: Local | Fetched | Step, error: Exception) -> Exception:
-        lines = (0, 0) if isinstance(node, Local) else node.lines
-        if isinstance(error, StepFailed) and isinstance(node, Step) and isinstance(node.work, RunStep):
-            return self._failed(self._sentence(node.work.args, error.status), lines, node.digest, error.status)
-        if isinstance(error, CortenError) and not isinstance(node, Local):
-            return self._failed(str(error), lines, node.digest, 0)
-        return error
 
     # ------------------------------------------------------------------------------------------------ what is needed
 
@@ -249,38 +214,28 @@ class Solver:
         key = keys.of(parent.identity, work, sums)
         copied = f"{'file' if len(sums) == 1 else 'multi'}:{''.join(sums[:1]).removeprefix('sha256:')}"
         said = node.said.replace(COPIED, copied)
-        async with self._shared.locks.lock(key):
-            found = None if node.fresh else await self._found(key, parent, said)
+        async with self._known.lock(key):
+            found = None if node.fresh else await self._known.find(key, parent, said)
             if found is None:
                 begin()
                 work = with_trees(node.work, tuple([await _brought(tree) for tree in trees]))
-                record = self._kept(node, key, parent, await self._do(node, parent, work), sources)
-                found = record.layer, record.created
+                found = self._known.keep(node, key, parent, await self._do(node, parent, work), sources)
             state = parent.over(*found, copied, said)
             self.done[node.digest] = Done(key, state.blobs, state.diff_ids, found[1])
             return state
 
     async def _by_definition(self, node: Step) -> State | None:
         """What a cache from elsewhere has, without the stages that the step copies from."""
-        if self._imported is None or node.fresh or not copies(node):
+        if not self._known.elsewhere or node.fresh or not copies(node):
             return None
         parent, definitions = await self._state(node.parent), await self.definitions()
         name = definitions.get(node, "")
-        found = await self._imported.find(name, parent.diff_ids) if name else None
+        found = await self._known.find_elsewhere(name, parent) if name else None
         if found is None:
             return None
         state = parent.over(*found, "", node.said)
         self.done[node.digest] = Done(name, state.blobs, state.diff_ids, found[1])
         return state
-
-    async def _found(self, key: str, parent: State, said: str) -> tuple[Layer, float] | None:
-        """What an earlier build has made, and when."""
-        if self._earlier is not None:
-            return self._earlier.find(parent.history, parent.diff_ids, said, self._here)
-        record = self._shared.cache.find(key, parent.top or "", self._here)
-        if record is None and self._imported is not None:
-            return await self._imported.find(key, parent.diff_ids)
-        return (record.layer, record.created) if record is not None else None
 
     async def _sources(self, node: Step) -> tuple[tuple[Tree | None, ...], list[str], dict[str, str]]:
         """The trees of its work, and their checksums, which need not wait for the parent."""
@@ -302,18 +257,6 @@ class Solver:
         work = replace(work, env=(*work.env, *node.unkeyed))
         return await self._worker.run(parent.diff_ids, work, self._client, output)
 
-    def _kept(self, node: Step, key: str, parent: State, layer: Layer, sources: dict[str, str]) -> Record:
-        """Recorded, with an older layer of the same content in its place where there is one."""
-        if layer.blob is not None:
-            self._here(layer)
-        timed = isinstance(node.work, CopyStep) and node.work.times is not None  # which an older layer has not
-        if not node.fresh and not timed:
-            layer = self._shared.cache.same(parent.top or "", layer, self._here)
-        return self._shared.cache.put(key, parent.top or "", len(parent.diff_ids), layer, node.name, sources)
-
-    def _here(self, layer: Layer) -> bool:
-        return self._shared.here(layer, self._lease)
-
     async def _sums(self, work: Work) -> tuple[list[str], dict[str, str]]:
         """Checksums of its sources or mounts, in their order, and those among them that never change, by name."""
         asked: list[tuple[Matched | None, Sequence[str], bool]] = []
@@ -327,7 +270,7 @@ class Solver:
                 sums.append("")
                 continue
             name = keys.source(matched, exclude, parents)
-            known = self._shared.cache.sum(name) if name else None
+            known = self._known.checksum(name)
             if not known:
                 matched = replace(matched, tree=await _brought(matched.tree))
             sums.append(known or await self._worker.checksum(matched, exclude, parents))
