@@ -18,8 +18,8 @@ from corten.build.cache.images import cache_images
 from corten.build.classic import ClassicStream
 from corten.build.contract import BuildRequest, ClassicText, Client, Terminals, Trace, Warning, Worker
 from corten.build.debugging import DebuggedWorker
-from corten.build.definition import DEFINITION, Definition, load
 from corten.build.definitions import copies
+from corten.build.dockerfile import DEFINITION, Definition, load
 from corten.build.downloads import Downloads
 from corten.build.exchange.exchange import Exchange
 from corten.build.exchange.records import Done, below

@@ -23,7 +23,7 @@ from corten.spec.docker.filters import Filters
 
 if TYPE_CHECKING:
     from corten.build.building import Building
-    from corten.build.definition import Definition
+    from corten.build.dockerfile import Definition
     from corten.build.fetched import Fetching
     from corten.build.history.history import History
     from corten.build.result import Built
@@ -138,7 +138,7 @@ class Builds:
 
     async def read(self, request: BuildRequest, client: Client, trace: Trace) -> Definition:
         """The Dockerfile. Raises BuildFailed for one that is missing, or wrong; what the client raises."""
-        from corten.build.definition import load
+        from corten.build.dockerfile import load
 
         async with self._at_url(request, client, trace) as (request, client):
             return await load(request, client, trace)

@@ -11,7 +11,7 @@ from corten.build.archive import ArchiveClient
 from corten.build.attributes import redacted
 from corten.build.contexts import Context
 from corten.build.contract import Agent, BuildRequest, Client, Fetched, Received, SourceTree
-from corten.build.fetched import Fetching, Repository
+from corten.build.fetched import Fetching, GitFiles
 from corten.errors import Unsupported
 from corten.spec.git_url import GitUrl, parse
 from corten.units.booleans import TRUE
@@ -33,7 +33,7 @@ async def opened(
     context, text, digest = None, b"", ""
     if (git := remote if isinstance(remote, GitUrl) else parse(remote, short=True)) is not None:
         keep = git.keep_git_dir or request.arguments.get(_KEEP_GIT) in TRUE
-        context, digest = await fetching.checkout(Repository(git, bool(keep)))
+        context, digest = await fetching.checkout(GitFiles(git, bool(keep)))
     elif str(remote).startswith(("http://", "https://")):
         context, text, digest = await fetching.web(str(remote))
     else:

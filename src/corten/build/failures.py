@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from corten.build.contract import RunStep, StepFailed
-from corten.build.definition import Definition
+from corten.build.dockerfile import Definition
 from corten.build.plan.graph import Fetched, Local, Step
 from corten.errors import CortenError
 from corten.spec.dockerfile.texts import quoted

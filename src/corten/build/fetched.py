@@ -24,7 +24,7 @@ _HEAD = 512  # bytes that say whether something is an archive
 
 
 @dataclass(frozen=True, slots=True)
-class Repository:
+class GitFiles:
     url: GitUrl
     keep_git_dir: bool
 
@@ -39,7 +39,7 @@ class WebFile:
     unpack: bool = False
 
 
-Fetch = Repository | WebFile
+Fetch = GitFiles | WebFile
 
 
 class Fetching:
@@ -58,7 +58,7 @@ class Fetching:
         downloads = Downloads(self._contexts, self._download, self._repositories, self._client)
         context: Context | None = None
         try:
-            if isinstance(wanted, Repository):
+            if isinstance(wanted, GitFiles):
                 context, _ = await self.checkout(wanted)
             elif wanted.unpack:
                 context, _, _ = await self.web(wanted.url)
@@ -76,7 +76,7 @@ class Fetching:
             if context is not None:
                 await to_the_end(context.remove())
 
-    async def checkout(self, wanted: Repository) -> tuple[Context, str]:
+    async def checkout(self, wanted: GitFiles) -> tuple[Context, str]:
         """For the caller to remove, and the digest of its commit."""
         git, repositories = wanted.url, self._repositories()
         async with vertex(self._trace, digest("remote", git.shown), f"[internal] load git source {git.shown}") as row:

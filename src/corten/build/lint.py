@@ -3,11 +3,11 @@ shape of lint.LintResults of BuildKit's frontend, and as text."""
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Sequence
 
 from corten.build.contract import BuildFailed
+from corten.spec.dockerfile import places
 from corten.spec.dockerfile.check_rules import Finding
 from corten.spec.json import Json
 
@@ -33,28 +33,20 @@ def found(filename: str, dockerfile: bytes, findings: Sequence[Finding]) -> Json
             "description": finding.description,
             "url": finding.url,
             "detail": finding.message,
-            "location": _location([(finding.span.line, finding.span.end)]),
+            "location": {"ranges": places.ranges([(finding.span.line, finding.span.end)])},
         }
         for finding in findings
     ]
-    return {"warnings": warnings, "sources": _sources(filename, dockerfile)}
+    return {"warnings": warnings, "sources": [places.source(filename, dockerfile)]}
 
 
 def refused(error: BuildFailed) -> Json:
     """The same of a Dockerfile that cannot be planned."""
-    said = {"message": str(error), "location": _location(error.ranges)}
-    return {"warnings": [], "sources": _sources(error.filename, error.dockerfile), "buildError": said}
+    said = {"message": str(error), "location": {"ranges": places.ranges(error.ranges)}}
+    return {"warnings": [], "sources": [places.source(error.filename, error.dockerfile)], "buildError": said}
 
 
 def _metadata(found: Json, text: str, failed: bool) -> dict[str, bytes]:
     status = b"1" if failed else b"0"
     named = {"result.json": json.dumps(found).encode(), "result.txt": text.encode()}
     return {**named, "result.statuscode": status, "version": _VERSION}
-
-
-def _sources(filename: str, dockerfile: bytes) -> list[Json]:
-    return [{"filename": filename, "data": base64.b64encode(dockerfile).decode(), "language": "Dockerfile"}]
-
-
-def _location(lines: Sequence[tuple[int, int]]) -> Json:
-    return {"ranges": [{"start": {"line": first}, "end": {"line": last}} for first, last in lines]}

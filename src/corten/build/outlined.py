@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten.build.contract import BuildRequest
-from corten.build.definition import Definition
+from corten.build.dockerfile import Definition
 from corten.errors import Invalid
 from corten.spec import platform as platforms
 from corten.spec.dockerfile import stages

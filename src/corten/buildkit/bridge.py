@@ -20,7 +20,7 @@ from corten.build.builds import Builds
 from corten.build.contexts import Context
 from corten.build.contract import BuildFailed, BuildRequest
 from corten.build.trees import Trees
-from corten.buildkit import definitions, failures, subrequests
+from corten.buildkit import failures, llb, subrequests
 from corten.buildkit.client import SessionClient
 from corten.buildkit.jobs import Job, Jobs
 from corten.buildkit.metadata import Metadata
@@ -213,7 +213,7 @@ class Bridge:
             return m.Result(m.Ref(named_by(wanted), wanted))
         if len(job.fetched) >= _FETCHED:
             raise Invalid(f"{_FETCHED} definitions are the most that a build can have")
-        source, id = definitions.source_of(wanted), secrets.token_hex(16)
+        source, id = llb.source_of(wanted), secrets.token_hex(16)
         async with self._client(job, BuildAsked(BuildRequest())) as client:
             fetching = self._builds.fetching(client, job.trace)
             self._references.add(id, await job.held.enter_async_context(fetching.tree(source)))
@@ -226,14 +226,14 @@ class Bridge:
         found = asked(attributes, solve, id, partial(self._input, inputs))
         if "context" not in inputs or found.request.remote:
             return found
-        return replace(found, request=replace(found.request, remote=definitions.address(inputs["context"])))
+        return replace(found, request=replace(found.request, remote=llb.address(inputs["context"])))
 
     def _input(self, inputs: Mapping[str, c.Definition], key: str) -> str | GitUrl:
         """What an input is as a named context: an image of ours, or an address."""
         if key not in inputs:
             raise Invalid(f"there is no input {key[:100]!r}")
         if not is_ours(inputs[key]):
-            return definitions.address(inputs[key])
+            return llb.address(inputs[key])
         return f"docker-image://{self._results.image(named_by(inputs[key]))}"
 
     @asynccontextmanager

@@ -10,8 +10,8 @@ from pathlib import Path
 from corten.aio.threads import to_walk_thread
 from corten.build.builds import Builds
 from corten.build.contract import Client, Trace
-from corten.build.fetched import Repository, WebFile
-from corten.buildkit import definitions
+from corten.build.fetched import GitFiles, WebFile
+from corten.buildkit import llb
 from corten.errors import Invalid
 from corten.spec.protobuf import gateway as m
 from corten.spec.protobuf.control import Platform, Timestamp
@@ -45,8 +45,8 @@ class Metadata:
             no_config = request.image is not None and request.image.no_config
             found.image = m.ResolvedImage(digest, b"" if no_config else config)
             return found
-        match definitions.of_source(request.source, _NAME):
-            case Repository() as repository:
+        match llb.of_source(request.source, _NAME):
+            case GitFiles() as repository:
                 found.git = await self._git(repository)
             case WebFile() as file:
                 found.http = await self._http(file)
@@ -56,7 +56,7 @@ class Metadata:
         wanted = "/".join(filter(None, (platform.os, platform.architecture, platform.variant))) if platform else ""
         return await self._builds.image(ref, wanted, mode == _PULL, self._client, self._trace)
 
-    async def _git(self, wanted: Repository) -> m.ResolvedGit:
+    async def _git(self, wanted: GitFiles) -> m.ResolvedGit:
         found = await self._builds.fetching(self._client, self._trace).commit(wanted.url)
         return m.ResolvedGit(found.tag or found.id, found.ref or found.id, found.id if found.tag else "")
 

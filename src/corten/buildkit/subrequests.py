@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 
 from corten.build import lint
-from corten.build.definition import Definition
+from corten.build.dockerfile import Definition
 from corten.spec.dockerfile.outline import Mounted, Outline
 from corten.spec.dockerfile.span import Span
 from corten.spec.json import Json

@@ -11,7 +11,7 @@ import pytest
 
 from build_plans import Images, copies, env, image_env, plan, runs, steps
 from corten.build.contract import Bind, BuildRequest, CacheMount, Client
-from corten.build.definition import load
+from corten.build.dockerfile import load
 from corten.build.plan.graph import Base, Local, Remote, Repository
 from corten.build.plan.planner import BaseFailed
 from corten.build.plan.remote import file_name

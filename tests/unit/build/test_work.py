@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corten.aio.whole import cancelled_once
 from corten.build.contract import Limits, RunStep
 from corten.build.work.output import Lines
 from corten.build.work.specification import specification, stubs
-from corten.build.work.whole import whole
 from corten.plan.facts import HostFacts
 
 FACTS = HostFacts(capabilities=())
@@ -74,7 +74,7 @@ async def _cancelled_twice() -> list[str]:
             await asyncio.sleep(0.05)
             said.append("released")
 
-    task = asyncio.ensure_future(whole(work()))
+    task = asyncio.ensure_future(cancelled_once(work()))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     task.cancel()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from corten.build.contract import BuildFailed, BuildRequest
-from corten.build.definition import Definition
+from corten.build.dockerfile import Definition
 from corten.build.outlined import outlined
 from corten.buildkit import subrequests
 from corten.spec.dockerfile.parse import parse

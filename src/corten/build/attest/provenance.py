@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from corten.build import attributes
-from corten.build.attest.definition import numbered, sources, steps
 from corten.build.attest.options import ProvenanceOptions
+from corten.build.attest.steps import numbered, sources, steps
 from corten.build.attributes import redacted
 from corten.build.contract import BuildRequest, RunStep
 from corten.build.plan.graph import Base, Local, Node, Plan, Remote, Repository, Step

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corten.aio.sources import closing
+from corten.aio.whole import cancelled_once
 from corten.build.contexts import ALWAYS, Context, Contexts
 from corten.build.contract import Client, Commit, Said
 from corten.build.work import memory as in_memory
 from corten.build.work.agents import serving
 from corten.build.work.rooms import TreeSteps
-from corten.build.work.whole import whole
 from corten.errors import Failed, Invalid
 from corten.registry.client.proxies import Proxies
 from corten.spec.git_url import GitUrl, is_commit
@@ -68,7 +68,7 @@ class GitRepositories:
     async def commit(self, url: GitUrl, client: Client, said: Said) -> Commit:
         if is_commit(url.ref):
             return _checked(url, Commit(url.ref))
-        return await whole(self._commit(url, client, said))
+        return await cancelled_once(self._commit(url, client, said))
 
     async def _commit(self, url: GitUrl, client: Client, said: Said) -> Commit:
         async with self._asked(url, client, said) as asked:
@@ -77,7 +77,7 @@ class GitRepositories:
         return _checked(url, Commit(found["commit"], found["ref"], found["tag"]))
 
     async def files(self, url: GitUrl, commit: Commit, keep_git_dir: bool, client: Client, said: Said) -> Context:
-        return await whole(self._files(url, commit, keep_git_dir, client, said))
+        return await cancelled_once(self._files(url, commit, keep_git_dir, client, said))
 
     async def _files(self, url: GitUrl, commit: Commit, keep_git_dir: bool, client: Client, said: Said) -> Context:
         wanted = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
+from corten.aio.whole import cancelled_once
 from corten.build.contract import Client, CopyStep, Layer, Matched, RunStep, StageTree, Terminal
 from corten.build.work.archives import unpacked
 from corten.build.work.caches import Caches
@@ -13,7 +14,6 @@ from corten.build.work.packages import packages
 from corten.build.work.rooms import Rooms
 from corten.build.work.run import Run
 from corten.build.work.sources import described
-from corten.build.work.whole import whole
 from corten.errors import Forbidden
 from corten.spec.json import Json
 from corten.spec.packages.package import Inventory
@@ -45,7 +45,7 @@ class StepWorker:
     async def run(
         self, parent: Sequence[str], step: RunStep, client: Client, output: Callable[[int, bytes], None]
     ) -> Layer:
-        return await whole(self._run(parent, step, client, output))
+        return await cancelled_once(self._run(parent, step, client, output))
 
     async def _run(
         self, parent: Sequence[str], step: RunStep, client: Client, output: Callable[[int, bytes], None]
@@ -66,7 +66,7 @@ class StepWorker:
         return Run(self._rooms, self._caches, parent, step, client)
 
     async def shell(self, parent: Sequence[str], step: RunStep, client: Client, terminal: Terminal) -> None:
-        await whole(self._shell(self._begun(parent, step, client), terminal))
+        await cancelled_once(self._shell(self._begun(parent, step, client), terminal))
 
     async def _shell(self, run: Run, terminal: Terminal) -> None:
         try:
@@ -75,7 +75,7 @@ class StepWorker:
             self._rooms.trees.remove(run.key)
 
     async def copy(self, parent: Sequence[str], step: CopyStep) -> Layer:
-        return await whole(self._copy(parent, step))
+        return await cancelled_once(self._copy(parent, step))
 
     async def _copy(self, parent: Sequence[str], step: CopyStep) -> Layer:
         with described(self._rooms, step.sources) as sources:

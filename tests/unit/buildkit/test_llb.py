@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from corten.build.fetched import Repository, WebFile
-from corten.buildkit.definitions import address, source_of
+from corten.build.fetched import GitFiles, WebFile
+from corten.buildkit.llb import address, source_of
 from corten.buildkit.results import definition, is_ours
 from corten.errors import CortenError, Invalid, Unsupported
 from corten.spec.git_url import GitUrl
@@ -39,12 +39,12 @@ def source(identifier: str, attributes: dict[str, str] | None = None) -> Op:
 def test_a_repository() -> None:
     attributes = {**GIT, "git.keepgitdir": "true", "git.checksum": "ABCD12", "git.skipsubmodules": "true"}
     found = source_of(made(source("git://host/x.git#v1:sub", attributes)))
-    assert found == Repository(GitUrl("https://host/x.git", "v1", "sub", "abcd12", None, False), True)
+    assert found == GitFiles(GitUrl("https://host/x.git", "v1", "sub", "abcd12", None, False), True)
     assert address(made(source("git://host/x.git", GIT))) == GitUrl("https://host/x.git", keep_git_dir=False)
     more = source_of(made(source("git://host/x.git#v1", {"git.fullurl": "https://host/x.git?ref=a#b"})))
-    assert more == Repository(GitUrl("https://host/x.git", "v1"), False)
+    assert more == GitFiles(GitUrl("https://host/x.git", "v1"), False)
     short = source_of(made(source("git://github.com/a/b", {"git.fullurl": "github.com/a/b"})))
-    assert isinstance(short, Repository) and short.url.remote == "https://github.com/a/b"
+    assert isinstance(short, GitFiles) and short.url.remote == "https://github.com/a/b"
 
 
 def test_a_file_and_what_is_in_it() -> None:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
-from corten.build.fetched import Fetch, Repository, WebFile
+from corten.build.fetched import Fetch, GitFiles, WebFile
 from corten.errors import Invalid, Unsupported
 from corten.spec import git_url
 from corten.spec.digest import is_digest
@@ -90,7 +90,7 @@ def _name(op: SourceOp) -> str:
     return name
 
 
-def _repository(op: SourceOp) -> Repository:
+def _repository(op: SourceOp) -> GitFiles:
     remote, _, fragment = op.identifier.removeprefix(_GIT).partition("#")
     ref, _, subdir = fragment.partition(":")
     full = op.attributes.get("git.fullurl", "") or f"https://{remote}"
@@ -102,4 +102,4 @@ def _repository(op: SourceOp) -> Repository:
         op.attributes.get("git.skipsubmodules") != "true",
         op.attributes.get("git.mtime") == "commit",
     )
-    return Repository(url, op.attributes.get("git.keepgitdir") == "true")
+    return GitFiles(url, op.attributes.get("git.keepgitdir") == "true")
