@@ -7,15 +7,15 @@ import socket
 import urllib.parse
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
-from corten.aio.threads import DISK, run_uncancelled, to_disk_thread
+from corten.aio.threads import DISK, run_uncancelled
 from corten.build.contexts import SMALL, Context
 from corten.build.contract import Agent, Received, SourceTree
 from corten.build.patience import patient
 from corten.build.transfer.sink import TreeSink
 from corten.build.transfer.small import Small
+from corten.build.transfer.taken import TakenTrees
 from corten.build.trees import Trees
 from corten.buildkit.packets import Packets
 from corten.buildkit.sessions import Session
@@ -52,17 +52,14 @@ class SessionClient:
         context: Context | None = None,
     ) -> None:
         self._session = session
-        self._trees = trees
+        self._taken = TakenTrees(trees)
         self._others = others or {}
         self._names = names or {}  # of sources, as the client calls them
         self.context = context
-        self._taken: dict[Path, int | None] = {}  # bytes of one that is to be kept
 
     async def close(self) -> None:
         """What was received is kept for the next build."""
-        for path, size in self._taken.items():
-            await self._trees.give(path, size is not None, size or 0)
-        self._taken.clear()
+        await self._taken.close()
 
     # --------------------------------------------------------------------------------------------------------- files
 
@@ -78,16 +75,13 @@ class SessionClient:
         if self.context is not None and source not in self._names:
             return SourceTree(self.context.id, self.context.directory)
         session = self._of(source)
-        path = await to_disk_thread(self._trees.take, f"{session.key}\0{source}" if session.key else session.id)
-        self._taken[path] = None
-        sink = TreeSink(path)
-        try:
-            filters = [("followpaths", follow), ("exclude-patterns", exclude)]
+        filters = [("followpaths", follow), ("exclude-patterns", exclude)]
+
+        async def transfer(sink: TreeSink) -> None:
             await self._transfer(source, Packets(sink), filters, received)
-        finally:
-            sink.close()
-        self._taken[path] = sink.bytes if session.key else None  # without one it would never be found again
-        return SourceTree(self._trees.name(path, sink.changed), path, bytes(sink.sums))
+
+        key = f"{session.key}\0{source}" if session.key else session.id
+        return await self._taken.receive(key, bool(session.key), transfer)
 
     def _of(self, source: str) -> Session:
         return self._others.get(source, self._session)

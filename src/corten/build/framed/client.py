@@ -7,9 +7,8 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
-from corten.aio.threads import DISK, run_uncancelled, to_disk_thread
+from corten.aio.threads import DISK, run_uncancelled
 from corten.build.contexts import SMALL, Context
 from corten.build.contract import Received, SourceTree
 from corten.build.framed.connection import Connection
@@ -19,6 +18,7 @@ from corten.build.patience import patient
 from corten.build.transfer.receiving import Receiver
 from corten.build.transfer.sink import TreeSink
 from corten.build.transfer.small import Small
+from corten.build.transfer.taken import TakenTrees
 from corten.build.trees import Trees
 from corten.errors import Failed, Invalid
 from corten.spec import build_frames as f
@@ -35,16 +35,13 @@ class FramedClient:
 
     def __init__(self, connection: Connection, trees: Trees, keys: Mapping[str, str]) -> None:
         self._connection = connection
-        self._trees = trees
+        self._taken = TakenTrees(trees)
         self._keys = keys
         self.context: Context | None = None  # where it came as a tar
-        self._taken: dict[Path, int | None] = {}  # bytes of one that is to be kept
 
     async def close(self) -> None:
         """What was received is kept for the next build."""
-        for path, size in self._taken.items():
-            await self._trees.give(path, size is not None, size or 0)
-        self._taken.clear()
+        await self._taken.close()
 
     # --------------------------------------------------------------------------------------------------------- files
 
@@ -60,15 +57,11 @@ class FramedClient:
         if source not in self._keys and self.context is not None:
             return SourceTree(self.context.id, self.context.directory, self.context.sums)
         key = self._keys.get(source, "")
-        path = await to_disk_thread(self._trees.take, key or os.urandom(16).hex())
-        self._taken[path] = None
-        sink = await to_disk_thread(TreeSink, path)
-        try:
+
+        async def transfer(sink: TreeSink) -> None:
             await self._transfer(source, Receiver(sink), follow, exclude, received)
-        finally:
-            sink.close()
-        self._taken[path] = sink.bytes if key else None  # without one it would never be found again
-        return SourceTree(self._trees.name(path, sink.changed), path, bytes(sink.sums))
+
+        return await self._taken.receive(key or os.urandom(16).hex(), bool(key), transfer)
 
     async def _transfer(
         self, source: str, receiver: Receiver, follow: Sequence[str], exclude: Sequence[str], received: Received
