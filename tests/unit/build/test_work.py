@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from corten.aio.whole import cancelled_once
 from corten.build.contract import Limits, RunStep
+from corten.build.work.mounts import StepMounts
 from corten.build.work.output import Lines
 from corten.build.work.specification import specification, stubs
 from corten.plan.facts import HostFacts
@@ -46,7 +47,7 @@ def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
 
 def spec(**options: object) -> dict[str, object]:
     step = RunStep(("/bin/sh", "-c", "x"), **options)  # type: ignore[arg-type]
-    return specification("ID", step, Path("/b"), {"network": "/n"}, None, "/p/ID", FACTS)
+    return specification("ID", step, Path("/b"), {"network": "/n"}, None, "/p/ID", FACTS, StepMounts())
 
 
 def test_a_step_is_a_container_with_few_rules_of_its_own() -> None:

@@ -152,7 +152,6 @@ class Run:
             seccomp = self._rooms.seccomp("", capabilities(self._host, self._facts))
         parent = self._host.cgroup_parent or self._rooms.cgroup_parent
         cgroup = f"{parent if parent.startswith('/') else '/' + parent}/{self.id}"
-        mounts = self._mounts
         return specification.specification(
             self.id,
             self._step,
@@ -161,10 +160,7 @@ class Run:
             seccomp,
             cgroup,
             self._facts,
-            mounts.points,
-            mounts.mounted,
-            mounts.files,
-            mounts.env,
+            self._mounts,
             console,
         )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from corten.build.contract import Limits, RunStep
+from corten.build.work.mounts import StepMounts
 from corten.plan.document import container_spec
-from corten.plan.facts import HostFacts, MountPoint, SpecInputs
+from corten.plan.facts import HostFacts, SpecInputs
 from corten.plan.merge import override_env
 from corten.plan.mounts import bundle_files
 from corten.plan.process import DEFAULT_PATH
@@ -16,7 +17,6 @@ from corten.plan.validate.resources import check_resources
 from corten.spec.docker.config import Config
 from corten.spec.docker.host_config import HostConfig, Ulimit
 from corten.spec.json import Json
-from corten.spec.mounts import Mount
 
 
 def network_of(step: RunStep) -> str:
@@ -58,14 +58,10 @@ def specification(
     seccomp: Json | None,
     cgroup: str,
     facts: HostFacts,
-    points: Sequence[MountPoint] = (),
-    mounted: Mapping[str, Mount] | None = None,
-    files: Mapping[str, str] | None = None,
-    env: Sequence[str] = (),
+    mounts: StepMounts,
     console: tuple[int, int] | None = None,
 ) -> Json:
-    """config.json. `points`, `mounted` and `files` are the step's own mounts, `env` variables that they bring;
-    `console` is the size of its terminal, where it has one."""
+    """config.json. `mounts` are the step's own; `console` is the size of its terminal, where it has one."""
     config = Config(
         cmd=list(step.args),
         env=list(step.env),
@@ -83,17 +79,17 @@ def specification(
         config=config,
         host_config=host,
         bundle=bundle,
-        files={**bundle_files(str(bundle)), **(files or {})},
-        mounts=points,
+        files={**bundle_files(str(bundle)), **mounts.files},
+        mounts=mounts.points,
         namespaces=namespaces,
         seccomp=seccomp,
         cgroup_path=cgroup,
-        mounted=mounted or {},
+        mounted=mounts.mounted,
     )
     spec = container_spec(inputs, facts)
     # As BuildKit's steps have it: a HOSTNAME that changes would be in every file that a build writes it to.
     shown = ["TERM=xterm"] if console is not None else []
-    spec["process"]["env"] = override_env([DEFAULT_PATH, *shown], [*step.env, *env])
+    spec["process"]["env"] = override_env([DEFAULT_PATH, *shown], [*step.env, *mounts.env])
     return spec
 
 
