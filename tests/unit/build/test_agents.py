@@ -14,7 +14,7 @@ from corten.build.work import agents
 
 
 class Holding:
-    """An agent that says nothing, and holds its connections until it is told to let one go."""
+    """An agent that says nothing, and holds its connections until the test lets one go."""
 
     def __init__(self) -> None:
         self.open = 0
