@@ -10,10 +10,12 @@ from corten.layers.timeless import Timeless
 from corten.layers.write import END
 from corten.spec import oci_image
 from corten.spec.oci_image import Descriptor
+from corten.store.beside import Beside, Piece
 from corten.store.blobs import Blobs, Ingest
 from corten.store.encoding import Encoder
-from corten.store.feed import Feed, Readers
+from corten.store.feed import Readers
 from corten.store.leases import Lease
+from corten.store.pipes import Pipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +43,40 @@ class Packing:
 
         Raises what `layer` does, Unavailable, Exhausted, Failed.
         """
-        return await self._readers.run(layer, lambda feed: self._take(feed, lease))
+        return await self._readers.run(layer, lambda feed: self._take(feed.pieces(), lease))
 
-    def _take(self, feed: Feed, lease: Lease) -> Packed:
+    async def drain(self, pipe: Pipe, lease: Lease) -> Packed:
+        """The same of a tar that another process sends. Raises what the pipe does too."""
+        return await self._readers.drain(pipe, lambda stream: self._take(stream.pieces(), lease))
+
+    def _take(self, tar: Iterable[Piece], lease: Lease) -> Packed:
         ingest = self._blobs.ingest()
         try:
-            return self._compress(feed, ingest, lease)
+            return self._compress(tar, ingest, lease)
         except BaseException:
             ingest.abort()
             raise
 
-    def _compress(self, feed: Feed, ingest: Ingest, lease: Lease) -> Packed:
+    def _compress(self, tar: Iterable[Piece], ingest: Ingest, lease: Lease) -> Packed:
         timeless = Timeless() if self._contents else None
-        diff_id, size = encoded(feed.pieces(), ingest, Encoder("gzip"), timeless)
+        diff_id, size = encoded(tar, ingest, Encoder("gzip"), timeless)
         blob = kept(self._blobs, ingest, "gzip", lease, size <= len(END))
         content = timeless.digest if timeless is not None else ""
         return Packed(blob, diff_id, content, size <= len(END))
 
 
 def encoded(
-    tar: Iterable[bytes], ingest: Ingest, encoder: Encoder, timeless: Timeless | None = None
+    tar: Iterable[Piece], ingest: Ingest, encoder: Encoder, timeless: Timeless | None = None
 ) -> tuple[str, int]:
-    """Write a layer's tar to `ingest`, compressed; its digest and its bytes."""
+    """Write a layer's tar to `ingest`, compressed by a thread beside; its digest and its bytes."""
     hash_, size = hashlib.sha256(), 0
-    for piece in tar:
-        hash_.update(piece)
-        if timeless is not None:
-            timeless.update(piece)
-        size += len(piece)
-        ingest.write(encoder.feed(piece))
+    with Beside(lambda piece: ingest.write(encoder.feed(piece))) as beside:
+        for piece in tar:
+            beside.put(piece)
+            hash_.update(piece)
+            if timeless is not None:
+                timeless.update(piece)
+            size += len(piece)
     ingest.write(encoder.finish())
     return "sha256:" + hash_.hexdigest(), size
 

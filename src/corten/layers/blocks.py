@@ -37,8 +37,8 @@ class Blocks:
     def content(self, data: memoryview) -> None:
         raise NotImplementedError
 
-    def update(self, piece: bytes) -> None:
-        piece, self._rest = self._rest + piece, b""
+    def update(self, more: bytes | bytearray) -> None:
+        piece, self._rest = self._rest + more, b""
         at, view = 0, memoryview(piece)
         while at < len(piece):
             whole = padded(self._records) or BLOCK

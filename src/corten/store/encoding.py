@@ -48,8 +48,8 @@ class Encoder:
             case _:
                 raise Unsupported(f"nothing is compressed by {kind!r} here")
 
-    def feed(self, data: bytes) -> bytes:
-        compressed: bytes = data if self._codec is None else self._codec.compress(data)
+    def feed(self, data: bytes | bytearray) -> bytes | bytearray:
+        compressed: bytes | bytearray = data if self._codec is None else self._codec.compress(data)
         return compressed
 
     def finish(self) -> bytes:

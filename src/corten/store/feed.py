@@ -13,15 +13,24 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from corten.aio.sources import run_until
 from corten.errors import Corrupt, Exhausted, Unavailable
 from corten.store.compression import Decoder, detect
+from corten.store.pipes import Pipe
 
 T = TypeVar("T")
+S = TypeVar("S", bound="Stream")
 _ROOM = 1 << 20  # bytes between the event loop and the thread; above that the sender waits
 _HEAD = 8  # bytes that say how a stream is compressed
+
+
+class Stream(Protocol):
+    """What a thread reads."""
+
+    def leave(self) -> None:
+        """The thread reads no more."""
 
 
 class Feed:
@@ -184,7 +193,24 @@ class Readers:
         finally:
             del first, feed, reader  # an error's traceback refers to this frame, and what was read would stay with it
 
-    def _start(self, feed: Feed, work: Callable[[Feed], T]) -> asyncio.Future[T]:
+    async def drain(self, pipe: Pipe, work: Callable[[Pipe], T]) -> T:
+        """Run `work` in a thread on what another process sends. Raises as `run` does."""
+        try:
+            reader = self._start(pipe, work)
+        except BaseException:
+            pipe.leave()
+            raise
+        try:
+            try:
+                await _ended(reader)
+            finally:
+                pipe.stop()
+                await asyncio.shield(_ended(reader))
+            return reader.result()
+        finally:
+            del reader  # as above
+
+    def _start(self, feed: S, work: Callable[[S], T]) -> asyncio.Future[T]:
         if self._running >= self._limit:
             raise Unavailable(f"{self._limit} {self._what} are under way already; try again when one has ended")
         result: Future[T] = Future()
@@ -201,7 +227,7 @@ class Readers:
         self._running -= 1
 
 
-def _read(feed: Feed, work: Callable[[Feed], T], result: Future[T]) -> None:
+def _read(feed: S, work: Callable[[S], T], result: Future[T]) -> None:
     try:
         found = work(feed)
     except BaseException as error:

@@ -16,7 +16,7 @@ _COPY = 3600.0  # seconds; nothing is heard of a copy before its end
 
 
 class Streamed:
-    """The tar that a child sends. `answer` is what it says at the end, once all pieces were taken."""
+    """The tar that a child sends on the pipe `reader`. `answer` is what it says at its end, once all was taken."""
 
     def __init__(self, reader: int, worker: Worker) -> None:
         self.reader = reader
@@ -26,6 +26,10 @@ class Streamed:
     async def pieces(self) -> AsyncIterator[bytes]:
         while piece := await answers.read(self.reader, _PIECE):
             yield piece
+        await self.ended()
+
+    async def ended(self) -> None:
+        """Wait for the answer, when all was read from `reader`. Raises what the child raised."""
         self.answer = await self.worker.answer()
 
 

@@ -15,6 +15,7 @@ from corten.snapshots.tree_store import Draft
 from corten.spec.json import Json
 from corten.spec.oci_image import chain_ids
 from corten.store.leases import Lease
+from corten.store.pipes import Pipe
 
 _AT_A_TIME = 64
 
@@ -96,7 +97,7 @@ class Layers:
             trees.discard(draft)  # nothing where it has become a tree
 
     async def _packed(self, streamed: Streamed, lease: Lease) -> tuple[Packed, int]:
-        packed = await self._packing.take(streamed.pieces(), lease)
+        packed = await self._packing.drain(Pipe(streamed.reader, streamed.ended), lease)
         return packed, int(streamed.answer["size"])
 
     def _named(self, parent: Sequence[str], packed: Packed, lease: Lease) -> str:

@@ -45,11 +45,15 @@ class Networks(Protocol):
 
 
 class Streamed(Protocol):
-    """The tar of a layer. `answer` is what is said at its end, once all pieces were taken."""
+    """The tar of a layer. `answer` is what is said at its end: once all pieces were taken, or all was read from
+    `reader`, a pipe's end that does not block, and `ended` has waited for it."""
 
     answer: Json
+    reader: int
 
     def pieces(self) -> AsyncIterator[bytes]: ...
+
+    async def ended(self) -> None: ...
 
 
 class AskedStream(Streamed, Protocol):
