@@ -21,6 +21,7 @@ from corten.layers.limits import LONGEST_PATH
 from corten.layers.owners import AS_THEY_ARE, CAPABILITY, Owners
 
 _FLUSH = 1 << 20
+_AT_ONCE = 1000  # pieces in one writev(2), which takes 1024
 _SMALL = 1 << 16  # bytes of a file that are worth a copy
 # Holes are sent as zeros, as dockerd sends them, up to so many bytes in one file and in one tar; a file with more is a
 # sparse entry. dockerd reads those, but cannot save or push an image that has one (tar-split), and busybox reads none.
@@ -43,7 +44,8 @@ class Packer:
         self._out = out
         self._owners = owners
         self._epoch = epoch
-        self._buffer = bytearray()
+        self._waiting: list[bytes] = []
+        self._size = 0
         self._links: dict[tuple[int, int], bytes] = {}
         self._zeros = 0
         self.left_out = 0
@@ -193,15 +195,19 @@ class Packer:
         return self._owners.attributes({key: value for key, value in attributes.items() if travels(key)})
 
     def _put(self, data: bytes) -> None:
-        self._buffer += data
-        if len(self._buffer) >= _FLUSH:
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size >= _FLUSH or len(self._waiting) >= _AT_ONCE:
             self._flush()
 
     def _flush(self) -> None:
-        view = memoryview(bytes(self._buffer))
-        self._buffer.clear()
-        while view:
-            view = view[os.write(self._out, view) :]
+        """Write what waits, without a copy of it."""
+        waiting, done = self._waiting, os.writev(self._out, self._waiting)
+        left, self._waiting, self._size = self._size - done, [], 0
+        if left:  # a signal came, or the disk is full: then the next call says so
+            view = memoryview(b"".join(waiting))[done:]
+            while view:
+                view = view[os.write(self._out, view) :]
 
 
 def travels(key: bytes) -> bool:
