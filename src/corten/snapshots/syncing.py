@@ -17,6 +17,7 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+from corten.aio.threads import DISK
 from corten.layers import tree
 
 # syncfs takes seconds: unlike the kernel room's library, this one gives the interpreter lock back meanwhile.
@@ -38,6 +39,19 @@ class Syncing:
                 self._error = ctypes.get_errno()
             if self._error:
                 raise OSError(self._error, f"{os.strerror(self._error)} in syncfs({str(self._root)!r})")
+
+    def ahead(self) -> None:
+        """What was written by now, in a thread that is not waited for: the call at the end has less to wait for, and
+        raises what this one met."""
+        DISK.submit(self._ahead, os.dup(self._fd))  # the same open file: an error is told once to both descriptors
+
+    def _ahead(self, fd: int) -> None:
+        try:
+            with self._lock:
+                if not self._error and _syncfs(fd):
+                    self._error = ctypes.get_errno()
+        finally:
+            os.close(fd)
 
     def __enter__(self) -> Syncing:
         return self

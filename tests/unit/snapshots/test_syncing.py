@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,41 @@ def test_the_kernel_is_called_with_the_descriptor(tmp_path: Path, monkeypatch: p
             with pytest.raises(OSError, match="syncfs") as raised:
                 sync()
         assert raised.value.errno == errno.EBADF
+
+
+def test_an_error_that_was_met_ahead_is_raised_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, calls = threading.Event(), threading.Event(), list[int]()
+
+    def syncfs(fd: int) -> int:
+        calls.append(fd)
+        if len(calls) > 1:
+            return 0  # the kernel has told it
+        begun.set()
+        assert go_on.wait(10)
+        ctypes.set_errno(errno.EIO)
+        return -1
+
+    monkeypatch.setattr(syncing, "_syncfs", syncfs)
+    with Syncing(tmp_path) as sync:
+        sync.ahead()
+        assert begun.wait(10)
+        threading.Timer(0.01, go_on.set).start()  # the call below waits for it
+        with pytest.raises(OSError, match="syncfs") as raised:
+            sync()
+    assert raised.value.errno == errno.EIO and calls == calls[:1]
+
+
+def test_what_is_synced_ahead_outlives_the_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, done, found = threading.Event(), threading.Event(), list[bool]()
+
+    def syncfs(fd: int) -> int:
+        assert left.wait(10)
+        found.append(os.path.samestat(os.fstat(fd), os.stat(tmp_path)))
+        done.set()
+        return 0
+
+    monkeypatch.setattr(syncing, "_syncfs", syncfs)
+    with Syncing(tmp_path) as sync:
+        sync.ahead()
+    left.set()
+    assert done.wait(10) and found == [True]

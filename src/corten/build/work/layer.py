@@ -11,6 +11,7 @@ from corten.build.contract import Layer
 from corten.build.work.rooms import Rooms, Streamed
 from corten.errors import Conflict
 from corten.images.packed import Packed, Packing
+from corten.snapshots.syncing import Syncing
 from corten.snapshots.tree_store import Draft
 from corten.spec.json import Json
 from corten.spec.oci_image import chain_ids
@@ -18,6 +19,7 @@ from corten.store.leases import Lease
 from corten.store.pipes import Pipe
 
 _AT_A_TIME = 64
+_LARGE = 0.2  # seconds of packing
 
 
 def top_of(diffs: Sequence[str]) -> str | None:
@@ -48,7 +50,7 @@ class Layers:
             )
             try:
                 async with self._room, self._rooms.steps.stream(request, [own]) as streamed:
-                    packed, size = await self._packed(streamed, lease)
+                    packed, size = await self._packed(streamed, lease, sync)
             finally:
                 os.close(own)
             if packed.empty:
@@ -76,7 +78,7 @@ class Layers:
                 own = os.open(draft.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
                     async with self._room, self._rooms.steps.stream(request, [own]) as streamed:
-                        packed, size = await self._packed(streamed, lease)
+                        packed, size = await self._packed(streamed, lease, sync)
                 finally:
                     os.close(own)
                 if packed.empty:
@@ -96,8 +98,13 @@ class Layers:
         finally:
             trees.discard(draft)  # nothing where it has become a tree
 
-    async def _packed(self, streamed: Streamed, lease: Lease) -> tuple[Packed, int]:
-        packed = await self._packing.drain(Pipe(streamed.reader, streamed.ended), lease)
+    async def _packed(self, streamed: Streamed, lease: Lease, sync: Syncing) -> tuple[Packed, int]:
+        """A large tree goes to the disk while it is packed."""
+        large = asyncio.get_running_loop().call_later(_LARGE, sync.ahead)
+        try:
+            packed = await self._packing.drain(Pipe(streamed.reader, streamed.ended), lease)
+        finally:
+            large.cancel()
         return packed, int(streamed.answer["size"])
 
     def _named(self, parent: Sequence[str], packed: Packed, lease: Lease) -> str:
