@@ -116,6 +116,34 @@ def test_hooks_get_the_state(runtime: Runtime) -> None:
     assert states[0]["status"] == "creating" and states[-1]["status"] == "stopped"
 
 
+def set_hooks(runtime: Runtime, kind: str, *scripts: str) -> None:
+    runtime.change(hooks={kind: [{"path": "/bin/sh", "args": ["sh", "-c", script]} for script in scripts]})
+
+
+def test_a_poststop_hook_that_fails_is_a_warning(runtime: Runtime) -> None:
+    runtime.configure("echo", "ran")
+    later = runtime.root / "later"
+    set_hooks(runtime, "poststop", "exit 3", f"echo ran > {later}")
+    done = runtime("run", "-b", str(runtime.bundle), "box")
+    assert (done.returncode, done.stdout) == (0, "ran\ncorten-oci: poststop hook /bin/sh exited with 3\n")
+    assert later.read_text() == "ran\n" and runtime("state", "box").returncode == 1
+
+
+@pytest.mark.parametrize("verb", ["start", "run"])
+def test_a_poststart_hook_that_fails_ends_the_program(runtime: Runtime, verb: str) -> None:
+    runtime.configure("sleep", "1000")
+    set_hooks(runtime, "poststart", "exit 3")
+    bundle = ("-b", str(runtime.bundle))
+    if verb == "start":
+        assert runtime("create", *bundle, "box").returncode == 0
+    done = runtime(verb, *(bundle if verb == "run" else ()), "box")
+    assert (done.returncode, done.stdout) == (1, f"corten-oci: {verb} failed: poststart hook /bin/sh exited with 3\n")
+    if verb == "start":
+        assert json.loads(runtime("state", "box").stdout)["status"] == "stopped"
+        assert runtime("delete", "box").returncode == 0
+    assert runtime("state", "box").returncode == 1  # run took it away
+
+
 def ask(runtime: Runtime, **changes: object) -> list[str]:
     """What a container says of its standard input and of /proc/keys, and an exec in it of the former."""
     look = "busybox stat -L -c '%d %t:%T' /proc/self/fd/0; busybox chmod 666 /proc/keys; busybox wc -c /proc/keys"

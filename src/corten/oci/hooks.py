@@ -1,8 +1,9 @@
 """The specification's hooks (runtime-spec, config.md, "POSIX-platform Hooks"): programs that get the state on stdin.
 
 prestart and createRuntime run once the namespaces exist; poststart after the program was started, poststop after the
-container was deleted. createContainer and startContainer would run inside and are refused: by the time there is
-something inside to run them in, this runtime has left the host's tree for good.
+container was deleted. One that fails is an error, but for poststop (runtime-spec, runtime.md, "Lifecycle").
+createContainer and startContainer would run inside and are refused: by the time there is something inside to run them
+in, this runtime has left the host's tree for good.
 """
 
 from __future__ import annotations
@@ -27,6 +28,17 @@ def run(spec: Json, kind: str, state: Json) -> None:
     """Run the hooks of this kind in order. Failed when one fails."""
     for hook in (spec.get("hooks") or {}).get(kind) or ():
         _run(hook, kind, json.dumps(state).encode())
+
+
+def run_all(spec: Json, kind: str, state: Json) -> list[str]:
+    """Run every hook of this kind in order; what is to be said of those that failed."""
+    warnings = []
+    for hook in (spec.get("hooks") or {}).get(kind) or ():
+        try:
+            _run(hook, kind, json.dumps(state).encode())
+        except Failed as error:
+            warnings.append(str(error))
+    return warnings
 
 
 def _run(hook: Json, kind: str, state: bytes) -> None:

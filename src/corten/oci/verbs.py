@@ -10,7 +10,7 @@ import sys
 import time
 from argparse import Namespace
 
-from corten.errors import Conflict, Invalid, NotFound
+from corten.errors import Conflict, Failed, Invalid, NotFound
 from corten.oci import hooks, root_mount, state
 from corten.oci.state import Container
 from corten.runtime import cgroups, spawn
@@ -23,8 +23,13 @@ def start(arguments: Namespace) -> int:
 
 
 def start_container(container: Container) -> None:
+    """Let the program run. Failed when a hook fails; the program is killed then."""
     spawn.start(container.connect())
-    hooks.run(container.spec(), "poststart", container.document())
+    try:
+        hooks.run(container.spec(), "poststart", container.document())
+    except Failed:
+        _signal(container.pid, signal.SIGKILL)
+        raise
 
 
 def show_state(arguments: Namespace) -> int:
@@ -94,7 +99,8 @@ def delete_container(container: Container, force: bool) -> None:
     cgroups.remove(cgroups.detect(), container.content["cgroup"])
     spec, document = container.spec(), {**container.document(), "status": "stopped"}
     container.remove()
-    hooks.run(spec, "poststop", document)
+    for warning in hooks.run_all(spec, "poststop", document):
+        print(f"corten-oci: {warning}", file=sys.stderr)
 
 
 def _await_end(container: Container) -> None:
