@@ -43,7 +43,7 @@ class Syncing:
     def ahead(self) -> None:
         """What was written by now, in a thread that is not waited for: the call at the end has less to wait for, and
         raises what this one met."""
-        DISK.submit(self._ahead, os.dup(self._fd))  # the same open file: an error is told once to both descriptors
+        DISK.submit(self._ahead, os.dup(self._fd))  # the same open file: an error is reported once for both descriptors
 
     def _ahead(self, fd: int) -> None:
         try:

@@ -62,7 +62,7 @@ def test_an_error_that_was_met_ahead_is_raised_at_the_end(tmp_path: Path, monkey
     def syncfs(fd: int) -> int:
         calls.append(fd)
         if len(calls) > 1:
-            return 0  # the kernel has told it
+            return 0  # the kernel has reported it
         begun.set()
         assert go_on.wait(10)
         ctypes.set_errno(errno.EIO)
