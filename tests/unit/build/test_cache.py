@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from corten.build.cache.cache import KIND, Cache, Record, chosen
+from corten.build.cache.usage import select
 from corten.build.contract import Layer
+from corten.errors import Invalid
+from corten.spec.docker.filters import Filters
 from corten.spec.oci_image import Descriptor
 from fakes.table import MemoryTable
 
@@ -86,3 +91,10 @@ def test_the_policy() -> None:
     assert names(chosen(records, size, 0)) == ["old", "child", "parent", "new"]
     free = replace(records[0], layer=replace(records[0].layer, size=0))
     assert names(chosen([free], size, 0)) == ["old"]
+
+
+@pytest.mark.parametrize("key", ["until", "unused-for"])
+def test_an_age_that_is_none_is_refused_though_nothing_is_there(key: str) -> None:
+    with pytest.raises(Invalid, match=f"invalid filter {key}=BAD: time: invalid duration"):
+        select([], Filters({key: ["BAD"]}))
+    assert select([], Filters({key: ["24h"]})) == []

@@ -18,7 +18,6 @@ from typing import Any
 from corten.build.cache import usage
 from corten.errors import Invalid
 from corten.spec.docker.filters import Filters
-from corten.units.durations import parse_age
 from corten.units.sizes import parse_bytes
 
 _GC = ("enabled", "defaultKeepStorage", "defaultReservedSpace", "defaultMaxUsedSpace", "policy")
@@ -86,12 +85,10 @@ def _filters(given: Any) -> Filters:
     elif given is not None:
         raise Invalid("builder.gc.policy: filter is no list of KEY=VALUE")
     filters = Filters(found)
-    filters.check(usage.KEYS)
-    for age in [age for key in ("until", "unused-for") for age in filters.get(key, ())]:
-        try:
-            parse_age(age)
-        except ValueError as error:
-            raise Invalid(f"builder.gc.policy: {error}") from None
+    try:
+        usage.check(filters)
+    except Invalid as error:
+        raise Invalid(f"builder.gc.policy: {error}") from None
     return filters
 
 

@@ -16,6 +16,7 @@ from corten.spec.docker.filters import Filters
 from corten.spec.json import Json
 from corten.units.durations import SECOND, parse_age
 
+AGES = ("until", "unused-for")  # filters by how long ago something was used
 MOUNT = "exec.cachemount"  # the type of a cache mount
 # `system prune --filter label=X` asks here as well: nothing of the cache has a label.
 KEYS = frozenset(
@@ -99,16 +100,31 @@ def of_history(bytes: int, created: float, used: float) -> CacheRow:
     return CacheRow("history", "internal", "history of builds", bytes, created, used, in_use=True)
 
 
-def select(rows: Iterable[CacheRow], filters: Filters) -> list[CacheRow]:
-    """Those that all filters choose. Raises Invalid for an unknown one."""
+def check(filters: Filters) -> None:
+    """Raises Invalid for an unknown filter, and for an age that is none."""
     filters.check(KEYS)
+    for key in AGES:
+        for age in filters.get(key, ()):
+            _nanoseconds(key, age)
+
+
+def select(rows: Iterable[CacheRow], filters: Filters) -> list[CacheRow]:
+    """Those that all filters choose. Raises what `check` does, also when there is nothing to choose from."""
+    check(filters)
     return [row for row in rows if all(_fits(row, key, values) for key, values in filters.items())]
+
+
+def _nanoseconds(key: str, age: str) -> int:
+    try:
+        return parse_age(age)
+    except ValueError as error:
+        raise Invalid(f"invalid filter {key}={age[:100]}: {error}") from None
 
 
 def _fits(row: CacheRow, key: str, values: Iterable[str]) -> bool:
     match key:
         case "until" | "unused-for":
-            return all((time.time() - row.used) * SECOND >= parse_age(age) for age in values)
+            return all((time.time() - row.used) * SECOND >= _nanoseconds(key, age) for age in values)
         case "id":
             return any(row.id.startswith(value) for value in values)
         case "parent":
