@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -48,12 +49,12 @@ def layer_of(root: Path) -> bytes:
     return out.getvalue()
 
 
-def docker_archive(root: Path, reference: str) -> bytes:
+def docker_archive(root: Path, reference: str, command: Sequence[str] = ("sh",)) -> bytes:
     """What `docker save` writes for an image of one layer (Docker image specification 1.2)."""
     layer = layer_of(root)
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     config = json.dumps({
-        "architecture": machine, "os": "linux", "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
+        "architecture": machine, "os": "linux", "config": {"Cmd": list(command), "Env": ["PATH=/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(layer).hexdigest()}"]},
     }).encode()  # fmt: skip
     name = f"{sha256(config).hexdigest()}.json"

@@ -64,20 +64,21 @@ def dockerd(place: Path) -> Daemon:
     """Debian's dockerd with everything under `place`. Raises Failed where it is missing or does not start."""
     need("dockerd")
     flags = [
-        "--data-root", str(place / "data"), "--exec-root", str(_state(place)), "--pidfile", str(place / "pid"),
-        "--bip", "172.29.1.1/24", "--cgroup-parent", f"/{_cgroup(place)}/dockerd",
+        "--data-root", str(place / "data"), "--exec-root", str(state(place)), "--pidfile", str(place / "pid"),
+        "--bip", "172.29.1.1/24", "--cgroup-parent", f"/{cgroup(place)}/dockerd",
     ]  # fmt: skip
     return _start("dockerd", ["dockerd", *flags], place)
 
 
-def cortend(place: Path) -> Daemon:
-    """This tree's daemon, the same way."""
+def cortend(place: Path, number: int = 2, *more: str) -> Daemon:
+    """This tree's daemon, the same way; `number` is in its bridge's name and address, `more` are flags of its own."""
     command = python().parent / "cortend"
     if not command.exists():
         raise Failed("not installed")
     flags = [
-        "--data-root", str(place / "data"), "--exec-root", str(_state(place)), "--pidfile", str(place / "pid"),
-        "--bridge", "cortenbench0", "--bip", "172.29.2.1/24", "--cgroup-parent", f"/{_cgroup(place)}/corten",
+        "--data-root", str(place / "data"), "--exec-root", str(state(place)), "--pidfile", str(place / "pid"),
+        "--bridge", f"cortenbench{number}", "--bip", f"172.29.{number}.1/24",
+        "--cgroup-parent", f"/{cgroup(place)}/corten", *more,
     ]  # fmt: skip
     return _start("Corten", [str(command), *flags], place)
 
@@ -151,14 +152,14 @@ def podman(place: Path) -> Podman:
     need("podman")
     place.mkdir(parents=True)
     command = (
-        "podman", "--root", str(place / "root"), "--runroot", str(_state(place) / "run"),
-        "--tmpdir", str(_state(place) / "tmp"),
+        "podman", "--root", str(place / "root"), "--runroot", str(state(place) / "run"),
+        "--tmpdir", str(state(place) / "tmp"),
         "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "runc",
     )  # fmt: skip
     tar = place / "image.tar"
     tar.write_bytes(_archive(place))
     commands.run([*command, "load", "-q", "-i", str(tar)])
-    return Podman(command, f"/{_cgroup(place)}/podman")
+    return Podman(command, f"/{cgroup(place)}/podman")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +184,9 @@ def runc(place: Path) -> Runc:
     spec = json.loads(config.read_text())
     spec["process"] |= {"terminal": False, "args": ["true"]}
     spec["root"]["path"] = str(place.parent / "rootfs")
-    spec["linux"]["cgroupsPath"] = f"/{_cgroup(place)}/runc"
+    spec["linux"]["cgroupsPath"] = f"/{cgroup(place)}/runc"
     config.write_text(json.dumps(spec))
-    return Runc(_state(place), bundle)
+    return Runc(state(place), bundle)
 
 
 def need(command: str) -> str:
@@ -200,10 +201,10 @@ def _archive(place: Path) -> bytes:
     return image.docker_archive(place.parent / "rootfs", f"{image.NAME}:latest")
 
 
-def _state(place: Path) -> Path:
+def state(place: Path) -> Path:
     """Where an engine keeps what a reboot may take: under /run, as by default."""
     return Path("/run/bench") / place.name
 
 
-def _cgroup(place: Path) -> str:
+def cgroup(place: Path) -> str:
     return sandbox.cgroup_name(place.parent)

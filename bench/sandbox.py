@@ -13,11 +13,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 INSIDE = "CORTEN_BENCH_SCRATCH"  # the scratch directory; set only inside
+COMPOSE = "CORTEN_BENCH_DOCKER_COMPOSE"  # Docker Compose 2, where it is not installed
 PYTHON = "CORTEN_BENCH_PYTHON"  # the interpreter that the program was called with
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -32,7 +34,9 @@ def outside(arguments: Sequence[str]) -> int:
     root = Path(__file__).parents[1]
     environ = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(scratch / "home"),
-        "LANG": "C.UTF-8", "PYTHONPATH": str(root), INSIDE: str(scratch), PYTHON: sys.executable,
+        "LANG": "C.UTF-8", "PYTHONPATH": f"{root}:{root / 'src'}:{sysconfig.get_path('purelib')}",
+        INSIDE: str(scratch), PYTHON: sys.executable,
+        COMPOSE: os.environ.get(COMPOSE, ""),
     }  # fmt: skip
     (scratch / "home").mkdir()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from corten.build.contract import Agent, CopyStep, Layer, Matched, Received, RunStep, SourceTree, StageTree
 from corten.build.work.layer import top_of
+from corten.build.work.work import Work
 from corten.build.work.worker import StepWorker
 from corten.daemon import assemble, directories
 from corten.daemon.config import load
@@ -61,7 +62,9 @@ class BuildWorld:
         self.launcher.start()
         self._runner = asyncio.Runner()
         self.daemon = self.do(assemble.assemble(config, self.launcher))
-        self.work = self.daemon.work
+        work = self.daemon.builds()._shared.workers
+        assert isinstance(work, Work)
+        self.work = work
         self.store = self.work.rooms.store
         self._held = self.store.leases.hold()
         self.worker: StepWorker = self.work.worker(self._held.__enter__())
@@ -84,7 +87,7 @@ class BuildWorld:
             ["ip", "link", "delete", self.name],
             ["nft", "delete", "table", "inet", f"corten-{self.name}"],
         ):
-            subprocess.run(command, capture_output=True, timeout=10)
+            subprocess.run(command, capture_output=True, timeout=60)
         for group in [*Path("/sys/fs/cgroup").glob(f"*/{self.name}"), Path("/sys/fs/cgroup") / self.name]:
             with suppress(FileNotFoundError):
                 group.rmdir()

@@ -13,11 +13,11 @@ _IFF_TAP, _IFF_NO_PI = 2, 0x1000
 
 
 @contextmanager
-def tap(name: str) -> Iterator[int]:
-    """Its descriptor. The network device goes with it."""
+def tap(name: str, flags: int = 0) -> Iterator[int]:
+    """Its descriptor. The network device goes with it. `flags` are further ones (linux/if_tun.h)."""
     device = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
     try:
-        fcntl.ioctl(device, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI))
+        fcntl.ioctl(device, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI | flags))
         yield device
     finally:
         os.close(device)

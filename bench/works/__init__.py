@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 from bench.stage import Work
-from bench.works import builds, cycle, execs, images, logs, many, memory, networks, ps, pull, run, streams, traffic
+from bench.works import (
+    builds,
+    compose,
+    cycle,
+    execs,
+    guest_run,
+    guest_traffic,
+    guests,
+    images,
+    logs,
+    machine_traffic,
+    machines,
+    many,
+    memory,
+    networks,
+    pods,
+    ps,
+    pull,
+    run,
+    streams,
+    traffic,
+)
 
 ALL: tuple[Work, ...] = (
     run.WORK, cycle.WORK, execs.WORK, many.WORK, memory.WORK, logs.WORK, streams.WORK, ps.WORK, pull.WORK, builds.WORK,
-    *images.ALL, *networks.ALL, traffic.NAMES, traffic.TRAFFIC,
+    compose.WORK, guests.WORK, guest_run.WORK, guest_traffic.WORK, machines.WORK, machine_traffic.WORK, *images.ALL,
+    *networks.ALL, traffic.NAMES, traffic.TRAFFIC, pods.WORK,
 )  # fmt: skip

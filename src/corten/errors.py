@@ -8,6 +8,7 @@
      ├── Forbidden        it is refused to every caller (predefined network)   403
      ├── Unauthorized     credentials are missing or wrong                     401
      ├── Unavailable      a part that is needed does not answer; try later     503
+     │    └── Silent         it is the guest of a container, which was asked all the same
      ├── Unsupported      this machine or this engine cannot do it             501
      ├── Exhausted        no space, no address, no process left                500
      ├── Corrupt          what is on disk or on the wire is not what it claims 500
@@ -52,6 +53,10 @@ class Unauthorized(CortenError):
 
 class Unavailable(CortenError):
     """A part that is needed does not answer."""
+
+
+class Silent(Unavailable):
+    """A guest does not answer. What it was asked it has, and may still do."""
 
 
 class Unsupported(CortenError):

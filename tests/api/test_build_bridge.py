@@ -98,6 +98,13 @@ async def test_definitions_that_are_refused(daemon: Daemon) -> None:
         described = m.BridgeSolveRequest(None, "dockerfile.v0", {"requestid": "frontend.subrequests.describe"})
         result = m.BridgeSolveResponse.decode(await asked(channel, "Solve", described)).result
         assert result is not None and b"frontend.outline" in result.metadata["result.json"]
+        gateway = {**described.attributes, "source": "docker/dockerfile:1"}
+        asked_of_it = m.BridgeSolveRequest(None, "gateway.v0", gateway)
+        result = m.BridgeSolveResponse.decode(await asked(channel, "Solve", asked_of_it)).result
+        assert result is not None and b"frontend.outline" in result.metadata["result.json"]
+        other = m.BridgeSolveRequest(None, "gateway.v0", {**gateway, "source": "other/frontend"})
+        with pytest.raises(Status, match="the frontend 'other/frontend' is not supported: docker/dockerfile is"):
+            await asked(channel, "Solve", other)
         await asked(channel, "Warn", m.WarnRequest("sha256:x", 1, b"short"))
         for large in (m.WarnRequest(url="x" * 100_000), m.WarnRequest("x" * 100_000)):
             with pytest.raises(Status, match="one of more than 65536 bytes"):

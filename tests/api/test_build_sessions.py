@@ -18,7 +18,7 @@ ANSWER = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h
 @pytest.fixture
 def raw(daemon: Daemon) -> socket.socket:
     made = socket.socket(socket.AF_UNIX)
-    made.settimeout(10)
+    made.settimeout(60)
     made.connect(daemon.socket)
     return made
 

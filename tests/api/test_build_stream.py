@@ -21,7 +21,7 @@ QUERY = "directories=" + quote('{"dockerfile":"","context":"key"}')
 @pytest.fixture
 def raw(daemon: Daemon) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX) as made:
-        made.settimeout(10)
+        made.settimeout(60)
         made.connect(daemon.socket)
         yield made
 

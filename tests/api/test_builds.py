@@ -112,6 +112,10 @@ def test_the_classic_stream(http: Connection, daemon: Daemon) -> None:
     first = build(http, FILES, "t=made:1")
     shown = re.fullmatch(STREAM, text(first))
     assert shown, text(first)
+    assert first[:2] == [{"stream": "Step 1/4 : FROM test"}, {"stream": "\n"}]
+    assert [line["stream"] for line in first if line.get("stream", "").startswith("Step ")] == re.findall(
+        "^Step .*", text(first), re.MULTILINE
+    )
     found = inspect(http, "made:1")
     assert found["Id"] == image_of(first) and found["Id"][7:19] == shown[1]
     assert first[-3:] == [
@@ -125,6 +129,14 @@ def test_the_classic_stream(http: Connection, daemon: Daemon) -> None:
     assert re.fullmatch(CACHED, text(second)), text(second)
     assert image_of(second) == image_of(first)
     assert len(daemon.engine.steps) == 2
+
+
+def test_a_stage_that_begins_with_another_one(http: Connection) -> None:
+    """Its FROM has the id of the other one's last line, as dockerd shows it, and not that of the image below both."""
+    shown = text(build(http, {"Dockerfile": "FROM test AS one\nENV A=b\nFROM one AS two\nFROM two\nLABEL x=y\n"}))
+    ids = re.findall("^ ---> ([0-9a-f]{12})$", shown, re.MULTILINE)
+    assert len(ids) == 5 and ids[0] == inspect(http, "test")["Id"][7:19]
+    assert ids[1] == ids[2] == ids[3] != ids[0]
 
 
 SETTINGS = "FROM test\nENV A=1\nLABEL l=1\nARG Q\nWORKDIR /w\nWORKDIR /\nCMD x\nRUN echo hello\nLABEL l=1\n"
@@ -415,7 +427,7 @@ def test_cancel_by_id(http: Connection, daemon: Daemon, tmp_path: Any) -> None:
     thread.start()
     _until(begun.exists)
     assert http.ask("POST", "/build/cancel?id=mine")[0] == 204
-    thread.join(10)
+    thread.join(60)
     assert "cancel" in found[0][-1]["error"]
     assert daemon.run(daemon.engine.builds.usage()) == []
 
@@ -587,7 +599,7 @@ def test_a_download_that_is_cancelled_leaves_nothing(http: Connection, daemon: D
         with connection:
             connection.recv(1 << 16)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npart")
-            _until(lambda: list((daemon.root / "build/contexts").glob("*/1/x")))
+            _until(lambda: list((daemon.root / "build/contexts").glob("*/files/1/x")))
             assert http.ask("POST", "/build/cancel?id=slow")[0] == 204
             client.join(20)
     assert lines[-1]["error"] == "the build was cancelled: context canceled"

@@ -125,6 +125,11 @@ def test_mac_address_that_is_for_no_endpoint(http: Connection, mode: str, endpoi
     assert status == 400 and text in answer["message"]
 
 
+def shown_mac(http: Connection, network: str) -> str:
+    networks = http.ask("GET", f"{OLD}/containers/box/json")[1]["NetworkSettings"]["Networks"]
+    return str(networks[network]["MacAddress"])
+
+
 @pytest.mark.parametrize("prefix", [OLD, NEW])
 def test_mac_address_of_a_network_that_is_left_and_connected_again(http: Connection, prefix: str) -> None:
     """As Compose 1.29 does with each network, to give it aliases."""
@@ -156,7 +161,20 @@ def test_mac_address_of_an_endpoint_counts_from_1_44_on(http: Connection) -> Non
         assert create(http, prefix)[0] == 201
         body = {"Container": "box", "EndpointConfig": {"MacAddress": OTHER}}
         assert http.ask("POST", f"{prefix}/networks/n2/connect", body)[0] == 200
+        assert shown_mac(http, "n2") == OTHER  # before the start, in every version
         assert (running(http)["n2"] == OTHER) is counts
+
+
+def test_mac_address_without_effect_is_gone_with_the_connection(http: Connection) -> None:
+    assert create(http, OLD)[0] == 201
+    for settings, shown in (({"MacAddress": OTHER}, OTHER), ({}, ""), ({"MacAddress": OTHER}, OTHER)):
+        http.ask("POST", f"{OLD}/networks/n2/disconnect", {"Container": "box"})
+        http.ask("POST", f"{OLD}/networks/n2/connect", {"Container": "box", "EndpointConfig": settings})
+        assert shown_mac(http, "n2") == shown
+    assert running(http)["n2"] not in ("", OTHER)
+    http.ask("POST", f"{OLD}/containers/box/kill")
+    http.ask("POST", f"{OLD}/containers/box/wait")
+    assert shown_mac(http, "n2") == ""
 
 
 def test_mac_address_that_no_device_can_have(http: Connection) -> None:

@@ -85,6 +85,7 @@ def test_versions_refused(http: Connection, version: str, text: str) -> None:
         ("POST", "/volumes/create", {}, 201, ""),
         ("POST", "/exec/none/start", None, 400, "got EOF while reading request body"),
         ("POST", "/volumes/create", {"Name": "a/b"}, 400, "includes invalid characters"),
+        ("POST", "/volumes/create", {"Name": "a"}, 400, "create a: volume name is too short"),
         ("POST", "/volumes/create", {"Name": "a" * 256}, 400, "at most 255 characters"),
         (
             "POST",
@@ -196,10 +197,19 @@ def test_conflicts(http: Connection) -> None:
     assert http.ask("DELETE", f"{V}/containers/{id}?force=1")[0] == 204
 
 
+def test_checkpoints_are_refused(http: Connection) -> None:
+    id = http.ask("POST", "/containers/create?name=box", {"Image": "test", "Cmd": ["sleep", "60"]})[1]["Id"]
+    for method in ("GET", "POST"):
+        status, answer = http.ask(method, f"/containers/{id}/checkpoints", {"CheckpointID": "c"})
+        assert (status, "checkpoints are not supported" in answer["message"]) == (501, True)
+    status, answer = http.ask("POST", "/containers/box/start?checkpoint=c")
+    assert (status, answer["message"]) == (400, "checkpoint is only supported in experimental mode")
+
+
 def test_wait_answers_its_head_at_once(daemon: Daemon, http: Connection) -> None:
     id = create(http, "true")
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
+        sock.settimeout(60)
         sock.connect(daemon.socket)
         sock.sendall(f"POST {V}/containers/{id}/wait?condition=removed HTTP/1.1\r\nHost: d\r\n\r\n".encode())
         assert sock.recv(4096).startswith(b"HTTP/1.1 200 OK")
@@ -241,6 +251,23 @@ def test_old_versions_get_their_shapes(http: Connection) -> None:
     assert "DNSNames" in new and "DNSNames" not in old
 
 
+@pytest.mark.parametrize("prefix", ["", "/v1.41"])
+@pytest.mark.parametrize(
+    ("what", "answer"),
+    [
+        ("containers", {"ContainersDeleted": None, "SpaceReclaimed": 0}),
+        ("images", {"ImagesDeleted": None, "SpaceReclaimed": 0}),
+        ("networks", {"NetworksDeleted": None}),
+        ("volumes", {"VolumesDeleted": [], "SpaceReclaimed": 0}),
+        ("build", {"CachesDeleted": None, "SpaceReclaimed": 0}),
+    ],
+)
+def test_nothing_to_prune(http: Connection, prefix: str, what: str, answer: Any) -> None:
+    """dockerd's answers: null everywhere but for volumes."""
+    for _ in range(2):
+        assert http.ask("POST", f"{prefix}/{what}/prune") == (200, answer)
+
+
 def test_browsers_are_refused(http: Connection) -> None:
     for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
         status, answer = http.ask("POST", "/containers/create", {"Image": "test"}, **headers)
@@ -268,7 +295,7 @@ def test_a_change_is_completed_when_its_client_goes(daemon: Daemon, http: Connec
 
     thread = threading.Thread(target=listen)
     thread.start()
-    thread.join(15)
+    thread.join(60)
     assert status == 200 and lines[0]["Action"] == "restart"
 
 
@@ -295,7 +322,7 @@ def test_a_fault_behind_the_head_of_an_answer_cuts_it(
     monkeypatch.setattr("corten.api.events.encode_line", fails)
     create(http, "true")
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
+        sock.settimeout(60)
         sock.connect(daemon.socket)
         sock.sendall(b"GET /events?since=1 HTTP/1.1\r\nHost: d\r\n\r\n")
         got = b""
@@ -314,7 +341,7 @@ def test_streams_of_clients_that_go_leave_nothing(daemon: Daemon, http: Connecti
     def vanish(rounds: int) -> int:
         for number in range(rounds):
             with socket.socket(socket.AF_UNIX) as sock:
-                sock.settimeout(10)
+                sock.settimeout(60)
                 sock.connect(daemon.socket)
                 sock.sendall(f"{paths[number % 3]} HTTP/1.1\r\nHost: d\r\n\r\n".encode())
                 sock.recv(100)
@@ -331,7 +358,7 @@ def test_a_client_that_waits_is_asked_for_its_body(daemon: Daemon, expect: str) 
     """As curl does with more than a megabyte: without an interim answer it waits a second."""
     body = b'{"Image":"test"}'
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
+        sock.settimeout(60)
         sock.connect(daemon.socket)
         sock.sendall(
             b"POST /containers/create HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n"
@@ -348,7 +375,7 @@ def test_a_client_that_waits_is_asked_for_its_body(daemon: Daemon, expect: str) 
 )
 def test_an_answer_without_the_body_is_the_last(daemon: Daemon, path: str, expect: str, status: int) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
+        sock.settimeout(60)
         sock.connect(daemon.socket)
         sock.sendall(f"PUT {path} HTTP/1.1\r\nHost: d\r\nExpect: {expect}\r\nContent-Length: 3000000\r\n\r\n".encode())
         answer = b""
@@ -364,7 +391,7 @@ def test_an_answer_without_the_body_is_the_last(daemon: Daemon, path: str, expec
 
 def test_malformed_requests_get_the_api_s_own_errors(daemon: Daemon) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
+        sock.settimeout(60)
         sock.connect(daemon.socket)
         sock.sendall(b"GET /info HTTP/1.1\r\nHost d\r\n\r\n")
         head, _, body = sock.recv(4096).partition(b"\r\n\r\n")

@@ -33,7 +33,7 @@ def test_a_body_that_stops_is_answered_and_its_connection_closed(
         made = http.ask("POST", "/containers/create?name=box", {"Image": "test", "Cmd": ["true"]})
         assert made[0] == 201
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
+        client.settimeout(60)
         client.connect(daemon.socket)
         head = f"{request_line} HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n"
         client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + begun)
@@ -72,13 +72,13 @@ def test_a_slow_body_is_taken(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(asyncio, "timeout", Slow)
     body = json.dumps({"Image": "test", "Cmd": ["true"]}).encode()
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
+        client.settimeout(60)
         client.connect(daemon.socket)
         client.sendall(b"POST /containers/create HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n")
         client.sendall(f"Content-Length: {len(body)}\r\n\r\n".encode())
         for at in range(len(body) - 1):
             client.sendall(body[at : at + 1])
-        assert waits.wait(10), "the daemon does not wait for the last byte"
+        assert waits.wait(60), "the daemon does not wait for the last byte"
         client.sendall(body[-1:])
         assert b" 201 " in client.recv(200)
     assert set(waited) == {call.PATIENCE}

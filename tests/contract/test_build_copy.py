@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import shutil
 import socket
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +241,27 @@ def test_things_that_are_no_files(world: BuildWorld) -> None:
         listening.bind(str(tree.directory / "d/socket"))
     found = copy(world, tree, "d", target="/t")
     assert found == ["t/", "t/a", "t/fifo", "t/null"]
+
+
+def test_files_of_a_context_that_goes_with_its_build_are_taken(world: BuildWorld) -> None:
+    held = context(world, "files/d/a", "files/d/s/b", "files/d/l -> a", "files/e")
+    tree = replace(held, directory=held.directory / "files", holder=held.directory)
+    first = world.copy(Matched(tree, ("d",)), target="/t/", parent=())
+    assert names(world, first) == ["t/", "t/a", "t/l -> a", "t/s/", "t/s/b"]
+    store = world.work.rooms.trees.tree_store
+    layers = {layer: store.files(store.get(layer.tree)) for layer in (
+        first,
+        world.copy(Matched(tree, ("d",)), target="/t/", parent=[first.diff_id]),
+        world.copy(Matched(tree, ("d",)), target="/t/", parent=(), owner="7"),
+    )}  # fmt: skip
+    with pytest.raises(Invalid, match="not a directory"):
+        world.copy(Matched(tree, ("d",)), target="/t/a/x", parent=[first.diff_id])
+    assert os.listdir(held.directory) == ["files"] and world.left() == []
+    files = [path / name for path in layers.values() for name in ("t/a", "t/s/b")]
+    assert len({path.stat().st_ino for path in files}) == len(files)  # no layer has another one's
+    shutil.rmtree(held.directory)
+    assert {path.stat().st_nlink for path in files} == {1}
+    assert [path.read_text() for path in files] == ["files/d/a", "files/d/s/b"] * 3
 
 
 def test_heredocs(world: BuildWorld) -> None:

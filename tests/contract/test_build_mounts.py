@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from build_world import BuildWorld, NoClient
 from corten.build.contract import Bind, CacheMount, Limits, RunStep, SourceTree, StageTree
-from corten.errors import Forbidden, Invalid, NotFound
+from corten.errors import Conflict, Forbidden, Invalid, NotFound
 from corten.spec.dockerfile.mounts import SecretMount, SshMount, TmpfsMount
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the runtime needs root")
@@ -97,8 +101,6 @@ def test_a_cache_outlives_its_step(world: BuildWorld) -> None:
 
 async def _beside(world: BuildWorld, sharing: Any) -> list[bool]:
     """Whether each of two steps saw the other's file in a cache of theirs."""
-    from contextlib import AsyncExitStack
-
     mount = CacheMount("/c", f"beside-{sharing}", sharing=sharing)
     async with AsyncExitStack() as first:
         one = await world.work.caches.hold(mount, first)
@@ -119,6 +121,52 @@ def test_how_steps_share_a_cache(world: BuildWorld) -> None:
     assert world.do(_beside(world, "shared")) == [True, True]
     assert world.do(_beside(world, "private")) == [True, False]
     assert world.do(_beside(world, "locked")) == [False, True]
+
+
+def test_caches_that_are_seeded(world: BuildWorld) -> None:
+    caches, mount = world.work.caches, CacheMount("/c", "seeded", uid=5, mode=0o700)
+
+    async def fill(directory: Path) -> None:
+        (directory / "f").write_text("seed")
+
+    async def broken(directory: Path) -> None:
+        await fill(directory)
+        raise Invalid("it breaks off")
+
+    async def race() -> None:
+        with pytest.raises(Invalid, match="breaks off"):
+            await caches.seed("seeded", broken, replace=False)
+        assert not list((world.data / "build/cache").iterdir())
+        await caches.seed("seeded", fill, replace=False)
+        with pytest.raises(Conflict, match="there already"):
+            await caches.seed("seeded", fill, replace=False)
+        async with AsyncExitStack() as held:
+            path = await caches.hold(mount, held)
+            status = path.stat()
+            assert (status.st_uid, status.st_mode & 0o7777, (path / "f").read_text()) == (5, 0o700, "seed")
+            (path / "f").write_text("of a step")
+            with pytest.raises(Conflict, match="in use"):
+                await caches.seed("seeded", fill, replace=True)
+            path.chmod(0o755)
+            with caches.held("seeded") as same:
+                assert (same / "f").read_text() == "of a step"
+        async with AsyncExitStack() as held:  # what a step has made of it stays
+            assert (await caches.hold(mount, held)).stat().st_mode & 0o7777 == 0o755
+        await caches.seed("seeded", fill, replace=True)
+        with caches.held("seeded") as replaced, pytest.raises(Conflict):
+            assert (replaced / "f").read_text() == "seed"
+            await caches.remove((await caches.every())[0].name)
+        (interrupted := replaced.parent.parent / "1234567890/fs").mkdir(parents=True)
+        caches.recover()
+        assert not interrupted.parent.exists() and [each.id for each in await caches.every()] == ["seeded"]
+        await caches.remove((await caches.every())[0].name)
+        with pytest.raises(NotFound, match="no such cache: seeded"), caches.held("seeded"):
+            pass
+
+    for cache in world.do(caches.every()):
+        world.do(caches.remove(cache.name))
+    world.do(race())
+    assert not list((world.data / "build/cache").iterdir())
 
 
 def test_locked_caches_in_any_order(world: BuildWorld) -> None:
@@ -236,6 +284,43 @@ def test_environment_and_files_of_a_step(world: BuildWorld) -> None:
     assert any(line.split() == ["192.0.2.7", "x"] for line in lines)
     assert "CapEff:\t00000000a80425fb" in lines
     assert [line.split()[-1] for line in world.files(layer)] == ["made/", "made/here/"]
+
+
+def test_a_step_can_write_to_nothing_in_the_memory_of_the_machine(world: BuildWorld) -> None:
+    """As much as it likes into /etc/hosts, say, which filled the host's /run or /dev/shm."""
+    files = {"/dev/pipes/EOF": b"#!/bin/sh\ncat /proc/self/mountinfo\n"}
+    said = world.run(
+        "/dev/pipes/EOF", files=files, mounts=(SecretMount("s1", "/run/s"),), client=NoClient({"s1": b"s"})
+    )[1]
+    device = os.stat(world.work.rooms.memory.parent).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    own = [line.split() for line in said.splitlines() if line.split()[2] == number]
+    assert [(fields[4], fields[5].split(",")[0]) for fields in own] == [("/run/s", "ro")]
+
+
+def test_output_that_waits_lies_on_the_disk(world: BuildWorld) -> None:
+    """Up to 1 GiB of what a step writes faster than it is read was in memory that the whole machine shares."""
+    found: list[str] = []
+
+    def slow(_stream: int, _data: bytes) -> None:
+        if not found:
+            found.append(_waiting())
+
+    step = RunStep(("/bin/sh", "-c", "head -c 8000000 /dev/zero"))
+    world.do(world.worker.run(world.base, step, NoClient(), slow))
+    assert found[0].startswith(f"{world.data}/")
+
+
+def _waiting() -> str:
+    """The file in which a supervisor keeps output."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for entry in Path("/proc").glob("[0-9]*/fd/*"):
+            with contextlib.suppress(OSError):
+                link = os.readlink(entry)
+                if "/#" in link and b"supervisor for" in (entry.parents[1] / "cmdline").read_bytes():
+                    return link
+    raise AssertionError("no supervisor keeps output in a file")
 
 
 def test_users(world: BuildWorld) -> None:

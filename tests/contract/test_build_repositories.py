@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import subprocess
 import time
@@ -20,6 +21,7 @@ import pytest
 from build_world import NoClient
 from corten.build.contexts import Context, Contexts
 from corten.build.contract import Commit
+from corten.build.trees import GIT, Trees
 from corten.build.work.repositories import GitRepositories
 from corten.errors import CortenError, Failed, Invalid, NotFound, Unavailable
 from corten.registry.client.proxies import Proxies
@@ -43,13 +45,14 @@ class World:
         self.srv.mkdir()
         self.launcher = launcher
         self.contexts = Contexts(root / "contexts", LauncherWorkers(self.launcher.for_builds))
+        self.kept = Trees(root / "kept", type=GIT)
         self.client = NoClient()
         self.said: list[bytes] = []
         self.git = self._made(20)
 
     def _made(self, patience: float) -> GitRepositories:
         steps = LauncherSteps(self.launcher.for_builds)
-        return GitRepositories(self.contexts, steps, self.root / "memory", Proxies, patience)
+        return GitRepositories(self.contexts, steps, self.root / "memory", Proxies, self.kept, patience)
 
     def impatient(self) -> GitRepositories:
         return self._made(0.5)
@@ -103,6 +106,13 @@ def world(tmp_path: Path, launcher: Launcher) -> Iterator[World]:
     assert not (tmp_path / "memory").exists()
 
 
+def sent(world: World) -> int:
+    """Objects that the server has sent, as git says them."""
+    said = b"".join(world.said).decode()
+    world.said.clear()
+    return sum(int(count) for count in re.findall(r"remote: Total ([0-9]+)", said))
+
+
 @pytest.fixture
 def base(world: World) -> Iterator[str]:
     with git_daemon(world.srv) as found:
@@ -117,6 +127,81 @@ def processes(launcher: Launcher) -> list[str]:
     while more := {pid for pid, parent, *_ in rows if parent in below} - below:
         below |= more
     return [row[3] for row in rows if row[0] in below and row[2] == str(USER) and not row[3].startswith("corten")]
+
+
+# --------------------------------------------------------------------------------------------------------------- kept
+
+
+@pytest.mark.parametrize("kind", ["daemon", "smart", "dumb"])
+async def test_only_what_is_new_is_fetched(world: World, kind: str) -> None:
+    repo = world.repository()
+    repo.commit({f"d/{number}": f"{number}" * 50 for number in range(200)})
+    with ExitStack() as held:
+        if kind == "daemon":
+            url = f"{held.enter_context(git_daemon(world.srv))}/x.git"
+        else:
+            server = held.enter_context(web(world.srv, dumb=kind == "dumb"))
+            url = f"{server.url}/x.git{'/.git' if kind == 'dumb' else ''}"
+        repo.git("update-server-info")
+        assert len(await world.files(url)) == 200
+        first = sent(world)
+        newer = repo.commit({"d/7": "new"})
+        repo.git("update-server-info")
+        assert (await world.files(url))["d/7"] == "new"
+        second = sent(world)
+        assert kind == "dumb" or (first > 200 and second < 10)
+        found = await world.files(f"{url}#{newer}")
+        assert len(found) == 200 and found["d/7"] == "new" and ".git" not in found
+        assert len(await world.files(f"{url}#{newer}", keep=True)) > 201  # with all of it in its own .git
+    (kept,) = world.kept.every()
+    assert not kept.in_use and kept.type == GIT
+    assert kept.size == 0 if kind == "dumb" else 10_000 < kept.size < 1_000_000
+    await world.kept.remove(kept.key)
+    assert not list((world.root / "kept").iterdir())
+
+
+async def test_what_is_damaged_is_fetched_again(world: World, base: str) -> None:
+    repo = world.repository()
+    repo.commit({"f": "1"})
+    assert await world.files(f"{base}/x.git") == {"f": "1"}
+    for pack in (world.root / "kept").rglob("*.pack"):
+        pack.write_bytes(b"PACK" + bytes(100))
+    assert await world.files(f"{base}/x.git") == {"f": "1"}
+    (commits,) = (world.root / "kept").rglob("commits")
+    commits.write_text("0" * 40 + "\n--upload-pack=x\n" + "x" * 10_000)
+    assert await world.files(f"{base}/x.git") == {"f": "1"}
+    assert len(commits.read_text().split()) == 1
+
+
+async def test_what_is_kept_is_for_who_may_have_it(world: World) -> None:
+    """A commit that is here is not given to a build that the server refuses."""
+    commit = world.repository().commit({"f": "1"})
+    with web(world.srv, password=TOKEN) as server:
+        address = f"{server.url}/x.git#{commit}"
+        world.client.secrets["GIT_AUTH_TOKEN"] = b"t0ken"
+        assert await world.files(address) == {"f": "1"}
+        world.client.secrets.clear()
+        with pytest.raises(Failed):
+            await world.files(address)
+
+
+async def test_two_builds_of_one_repository_at_a_time(world: World, base: str) -> None:
+    world.repository().commit({"f": "1"})
+    found = await asyncio.gather(*(world.files(f"{base}/x.git") for _ in range(3)))
+    assert found == [{"f": "1"}] * 3
+    assert len(list((world.root / "kept").glob("*/*/commits"))) == 1
+
+
+async def test_many_packs_are_one_again(world: World, base: str) -> None:
+    repo = world.repository()
+    repo.commit({"f": "0"})
+    await world.files(f"{base}/x.git")
+    (packs,) = (world.root / "kept").glob("*/*/objects/pack")
+    for number in range(100):
+        (packs / f"pack-{number}.keep").touch()
+    repo.commit({"f": "1"})
+    assert await world.files(f"{base}/x.git") == {"f": "1"}
+    assert world.kept.every() == []
 
 
 # ------------------------------------------------------------------------------------------------------------- servers

@@ -99,6 +99,13 @@ async def test_one_that_is_there_is_opened(namespaces: NetworkNamespaces) -> Non
             os.fstat(each)
 
 
+async def test_a_client_of_a_name_server(namespaces: NetworkNamespaces) -> None:
+    made = await namespaces.create()
+    with socket.socket(fileno=await namespaces.name_client(made)) as client:
+        assert (client.type, client.getpeername()) == (socket.SOCK_DGRAM, ("127.0.0.11", 53))
+    made.close()
+
+
 async def test_name_sockets_are_three_or_none(namespaces: NetworkNamespaces) -> None:
     made = await namespaces.create()
     opened = [socket.socket(fileno=fd) for fd in await namespaces.name_sockets(made)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import struct
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -14,13 +15,16 @@ import pytest
 
 from corten.errors import Conflict, Invalid, Unsupported
 from corten.kernel import rtnetlink
+from corten.kernel.rtnetlink import mac_bytes
 from corten.network import rate
 from corten.network.addresses import Addresses
 from corten.network.dataplane import Dataplane
 from corten.network.definition import Definition, Range
 from corten.network.driver import ActiveNetwork, Driver
 from corten.network.endpoint import Endpoint
+from corten.network.guest import GuestNamespace
 from corten.network.interface import InterfaceSpec
+from corten.tasks.answers import readable
 from netns import Net
 from network_world import host
 
@@ -29,6 +33,14 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces ne
 DRIVERS = ("bridge", "macvlan", "ipvlan", "host", "null")
 WITH_ADDRESSES = ("bridge", "macvlan", "ipvlan")
 GATEWAY = ipaddress.ip_address("10.9.0.1")
+
+
+def arp(kind: int, mac: str, address: str, other_mac: str, other: str) -> bytes:
+    """An ARP packet for Ethernet and IPv4 (RFC 826): kind 1 asks, 2 answers."""
+    pairs = [(mac, address), (other_mac, other)]
+    return struct.pack(">HHBBH", 1, 0x800, 6, 4, kind) + b"".join(
+        mac_bytes(hardware) + ipaddress.ip_address(text).packed for hardware, text in pairs
+    )
 
 
 class World:
@@ -201,6 +213,36 @@ async def test_an_attached_device_is_as_it_was_asked_for(addressed: World) -> No
     assert Endpoint.from_json(made.record) == made
 
 
+async def test_a_guest_gets_a_tap_or_nothing(addressed: World) -> None:
+    """Its frames are a port's of the network's bridge: the gateway answers them."""
+    addressed.ensure()
+    guest = GuestNamespace(addressed.box.fd, addressed.box.route.fileno())
+    before = addressed.links(addressed.box)
+    with addressed.host.entered():
+        try:
+            made = addressed.driver.attach(addressed.network, addressed.endpoint, addressed.spec, guest)
+        except Unsupported as error:
+            assert "a guest cannot be in a network of the driver" in str(error) and not guest.taps
+            return
+    (tap,) = guest.taps
+    assert tap.spec == addressed.spec and addressed.links(addressed.box) == before
+    assert addressed.links()[made.host_interface] == made.host_index
+    assert "mtu 1400" in addressed.host.run("ip", "link", "show", made.host_interface)
+    asked = arp(1, addressed.spec.mac, "10.9.0.2", "00:00:00:00:00:00", str(GATEWAY))
+    os.write(tap.fd, bytes(12) + bytes.fromhex("ffffffffffff") + mac_bytes(addressed.spec.mac) + b"\x08\x06" + asked)
+    while True:
+        await asyncio.wait_for(readable(tap.fd), 60)
+        frame = os.read(tap.fd, 2048)[12:]
+        if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\2":
+            break
+    assert frame[28:32] == GATEWAY.packed and frame[:6] == mac_bytes(addressed.spec.mac)
+    guest.close_taps()
+    assert not addressed.driver.attached(made)
+    addressed.detach(made, namespace=False)
+    await addressed.dataplane.settle()
+    assert addressed.released == 1
+
+
 async def test_a_device_that_cannot_be_attached_leaves_nothing(addressed: World) -> None:
     addressed.ensure()
     addressed.box.run("ip", "link", "add", "eth0", "type", "bridge")
@@ -265,7 +307,7 @@ async def test_a_lost_device_is_reported_where_this_host_can_see_it(addressed: W
     if made.host_interface:
         addressed.host.run("ip", "link", "delete", made.host_interface)
         assert not addressed.driver.attached(made)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await lost.get() == made
     for _ in range(2):
         addressed.driver.unwatch()

@@ -19,7 +19,7 @@ import pytest
 from corten.errors import Conflict, NotFound
 from corten.sandbox.sandboxes import Sandboxes
 from corten.supervisor.sockets import HOLDER
-from corten.tasks.contract import IdMap, Namespace, Task
+from corten.tasks.contract import IdMap, Namespace, Shared, Task
 from corten.tasks.holders import LauncherHolders
 from corten.tasks.launcher import Launcher
 from corten.tasks.namespaces import LauncherNamespaces
@@ -38,7 +38,7 @@ class World:
 
     def again(self) -> Sandboxes:
         """As a later daemon has them."""
-        self.holders = LauncherHolders(self.launcher, self.run)
+        self.holders = LauncherHolders(self.launcher.for_pods, self.run)
         return Sandboxes(self.namespaces, self.holders)
 
     def holder(self, id: str) -> int:
@@ -145,6 +145,18 @@ async def test_a_holder_keeps_it_without_members_and_without_the_daemon(world: W
     end(process)
 
 
+async def test_a_network_that_is_there_already_is_kept(world: World) -> None:
+    """It can be connected while its holder is made, and stays the caller's to close."""
+    network = await world.sandboxes.new()
+    mine = os.fstat(network.fd).st_ino
+    with contextlib.closing(network):
+        assert inode(await world.sandboxes.hold("pod", network=network)) == mine
+    assert os.stat(f"/proc/{world.holder('pod')}/ns/net").st_ino == mine
+    again = await world.again().open("pod")
+    with socket.socket(fileno=os.dup(again.route)) as route:
+        assert (route.family, inode(again)) == (socket.AF_NETLINK, mine)
+
+
 async def test_it_outlives_the_launcher(world: World) -> None:
     made = inode(await world.sandboxes.hold("pod"))
     os.kill(world.launcher.pid, signal.SIGKILL)
@@ -174,7 +186,7 @@ async def test_a_holder_that_is_killed_or_stopped(world: World, number: int, mon
         until(lambda: ended(pid))
         with pytest.raises(NotFound, match="has ended"):
             await world.sandboxes.open("pod")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await world.sandboxes.release("pod")
     until(lambda: ended(pid))
     assert not any(world.run.iterdir())
@@ -198,3 +210,29 @@ async def test_a_member_that_has_gone_to_another_namespace_leads_nowhere(world: 
         host.kill()
     end(process)
     end(elsewhere)
+
+
+@pytest.mark.parametrize("id_map", [None, MAP])
+async def test_what_a_pod_shares(world: World, id_map: IdMap | None) -> None:
+    """A host name, queues and memory, processes: they stay while nothing else is in them."""
+    asked = Shared(("ipc", "uts", "pid"), "pod-name", 1 << 20)
+    (await world.sandboxes.hold("pod", id_map, asked)).close()
+    with contextlib.closing(await world.again().open_shared("pod")) as found:
+        assert found.pid == world.holder("pod") and list(found.descriptors) == ["ipc", "uts", "pid"]
+        for kind, fd in found.descriptors.items():
+            assert os.fstat(fd).st_ino != os.stat(f"/proc/self/ns/{kind}").st_ino
+        fds = [*found.descriptors.values()]
+        paths = [f"--{kind}=/proc/self/fd/{fd}" for kind, fd in found.descriptors.items()]
+        command = ["nsenter", *paths, "sh", "-c", "uname -n; echo $$"]
+        name, number = subprocess.run(command, pass_fds=fds, capture_output=True, text=True, check=True).stdout.split()
+        assert name == "pod-name" and int(number) < 10
+        memory = found.memory
+        assert memory.stat().st_mode & 0o7777 == 0o1777 and os.statvfs(memory).f_blocks * 4096 == 1 << 20
+        assert [each.name for each in Path(f"/proc/{found.pid}/root").iterdir()] == ["dev"]
+        first = int(Path(f"/proc/{found.pid}/task/{found.pid}/children").read_text().split()[-1])
+        assert len(Path(f"/proc/{found.pid}/mountinfo").read_text().splitlines()) == 2
+    status = dict(line.split(":\t") for line in Path(f"/proc/{first}/status").read_text().splitlines())
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0, "the pod's containers see it"
+    assert len(list(Path(f"/proc/{first}/fd").iterdir())) == 1
+    await world.sandboxes.release("pod")
+    until(lambda: ended(first))

@@ -14,11 +14,14 @@ import pytest_asyncio
 from corten.errors import Failed, Unavailable
 from corten.instance.contract import Put
 from corten.tasks import answers, namespaces, outgoing, task, trees
+from corten.tasks import stopped as tasks_stopped
 from corten.tasks.contract import Bundle, LogFile
 from corten.tasks.launcher import Launcher
 from corten.tasks.namespaces import LauncherNamespaces
+from corten.tasks.stopped import Stopped, _helpers
 from corten.tasks.supervisors import Supervisors
 from corten.tasks.trees import launcher_trees
+from corten.tasks.workers import LauncherWorkers
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 SHORT = 0.5  # seconds
@@ -107,6 +110,47 @@ async def test_supervisors_that_are_kept_ready_and_stopped_are_no_ones_end(launc
         for pid in spares:
             os.kill(pid, signal.SIGCONT)
         supervisors.close()
+
+
+@pytest.mark.parametrize("builds", [False, True])
+async def test_a_stopped_helper_is_not_waited_for(
+    launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builds: bool
+) -> None:
+    """One that may work for an hour without a word, and one that does work beside it."""
+    workers = LauncherWorkers(launcher.for_builds if builds else launcher)
+    stopped, trees = Stopped(), [tmp_path / "one", tmp_path / "other"]
+    pipes = [os.pipe2(os.O_CLOEXEC) for _ in trees]
+    working = []
+    for tree, (reader, _) in zip(trees, pipes, strict=True):
+        tree.mkdir()
+        working.append(asyncio.ensure_future(workers.unpack(tree, reader)))
+    while len(helpers := [one.pid for one in _helpers(launcher.pid) if title(one.pid) == "corten: unpack"]) < 2:
+        await asyncio.sleep(0.01)
+    os.kill(helpers[0], signal.SIGSTOP)
+    while state(helpers[0]) != "T":
+        await asyncio.sleep(0.01)
+    assert stopped.kill(launcher.pid) == []  # not at first sight
+    monkeypatch.setattr(tasks_stopped, "PATIENCE", 0.0)
+    assert stopped.kill(launcher.pid) == [f"helper process {helpers[0]}, which was stopped, is killed"]
+    done, running = await asyncio.wait(working, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    with pytest.raises(Failed, match="ended without an answer"):
+        done.pop().result()
+    assert stopped.kill(launcher.pid) == []
+    for fd in sum(pipes, ()):
+        os.close(fd)
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+def title(pid: int) -> str:
+    """ "" for one that has ended: an earlier request's, which had its answer."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 async def test_a_worker_that_reads_nothing_ends_a_copy(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:

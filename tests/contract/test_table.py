@@ -76,3 +76,15 @@ def test_what_is_no_json_is_refused_and_changes_nothing(table: Table, value: obj
     with pytest.raises(TypeError):
         table.put("volume", "a", {"new": value})
     assert table.list("volume") == {"a": {"old": 1}}
+
+
+@pytest.mark.parametrize("body", ["{", "", "null", "[]", '"x"', "7", "\x00", '{"a":' * 5000, b"\xff", b'{"a": "\xff"}'])
+def test_a_body_that_cannot_be_read_hides_no_other(tmp_path: Path, body: str | bytes) -> None:
+    """And its id stays known: what is not is taken for left over, and removed."""
+    database = Database(tmp_path / "db")
+    table = Records(database)
+    table.put("volume", "a", {"name": "a"})
+    with database.write() as cursor:
+        cursor.execute("INSERT INTO records VALUES ('volume', 'b', CAST(? AS TEXT))", (body,))
+    assert table.list("volume") == {"a": {"name": "a"}, "b": {}}
+    database.close()

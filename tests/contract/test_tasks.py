@@ -21,6 +21,7 @@ import pytest
 from corten.errors import Conflict, NotFound, StartFailed
 from corten.tasks.contract import Bundle, ExecSpec, LogFile, Runtime, Stream, Task
 from corten.tasks.supervisors import Supervisors
+from e2e_parts.patience import PATIENCE
 from fakes.program import end_programs
 from fakes.runtime import FakeRuntime
 from runtime_world import BUSYBOX, RUNTIMES, RuntimeWorld
@@ -114,9 +115,9 @@ async def over(task: Task) -> int:
 
 
 def pair(**options: Any) -> tuple[socket.socket, Stream]:
-    """A client's end, which waits for ten seconds, and what is given to a task."""
+    """A client's end, which waits, and what is given to a task."""
     ours, theirs = socket.socketpair()
-    ours.settimeout(10)
+    ours.settimeout(PATIENCE)
     return ours, Stream(theirs.detach(), **options)
 
 
@@ -170,6 +171,18 @@ async def test_its_status_and_its_log(world: World) -> None:
     await task.delete()
     await task.delete()
     assert await task.wait() == ending
+
+
+async def test_its_log_until_now(world: World) -> None:
+    bundle = world.bundle("sh", "-c", "echo x; exec sleep 1000")
+    task = await world.runtime.create(bundle)
+    await task.start()
+    async with asyncio.timeout(60):
+        while not records(bundle):
+            await task.write_log()
+    await over(task)
+    with pytest.raises(Conflict):
+        await task.write_log()
 
 
 async def test_log_options(world: World) -> None:
@@ -245,6 +258,17 @@ async def test_destroyed(world: World) -> None:
     assert (await asyncio.wait_for(task.wait(), 1)).status == 137
     await task.destroy()
     await task.delete()
+
+
+async def test_ended_by_its_bundle_alone(world: World) -> None:
+    bundle = world.bundle("sleep", "1000")
+    await world.runtime.end(bundle.path)  # there is none yet
+    task = await world.runtime.create(bundle)
+    await task.start()
+    await world.runtime.end(bundle.path)
+    assert (await asyncio.wait_for(task.wait(), 60)).status == 137
+    await task.delete()
+    await world.runtime.end(bundle.path)
 
 
 async def test_one_that_has_ended_refuses_what_needs_a_process(world: World) -> None:
@@ -426,7 +450,7 @@ async def test_an_exec_that_cannot_be_executed(world: World) -> None:
             said = (await rest(ours)).decode()
         assert said.startswith("OCI runtime exec failed: ") and said.endswith("\r\n")
         assert said.strip().endswith("executable file not found in $PATH" if code == 127 else "permission denied")
-        assert not task.exec_runs("e1")
+        assert not await task.exec_runs("e1")
         with pytest.raises(NotFound):
             await task.wait_exec("e1")
     assert await over(task) == 137
@@ -436,13 +460,13 @@ async def test_an_exec_that_cannot_be_executed(world: World) -> None:
 async def test_an_exec_is_killed_alone(world: World) -> None:
     task = await world.started("sleep", "1000")
     pid = await task.exec(ExecSpec("e1", process("sleep", "1000")), None)
-    assert task.exec_runs("e1") and {*(await task.pids())} == {task.pid, pid}
+    assert await task.exec_runs("e1") and {*(await task.pids())} == {task.pid, pid}
     assert task.execs() == {"e1": pid}
     await task.signal_exec("e1", signal.SIGKILL)
     assert (await task.wait_exec("e1")).status == 137
     assert task.execs() == {}
     for unknown in ("e1", "e2"):
-        assert not task.exec_runs(unknown)
+        assert not await task.exec_runs(unknown)
         with pytest.raises(NotFound):
             await task.signal_exec(unknown, signal.SIGKILL)
         with pytest.raises(NotFound):
@@ -510,8 +534,8 @@ async def test_paused_nothing_goes_on(world: World) -> None:
             ours.setblocking(False)
             ours.recv(1)
         with pytest.raises(Conflict, match="paused"):  # in a frozen group it could not begin, and would never answer
-            await asyncio.wait_for(task.exec(ExecSpec("e1", process("true")), None), 5)
-        ours.settimeout(10)
+            await asyncio.wait_for(task.exec(ExecSpec("e1", process("true")), None), 60)
+        ours.settimeout(PATIENCE)
         await task.resume()
         assert not task.paused
         await until(ours, b"two\n")
@@ -520,7 +544,7 @@ async def test_paused_nothing_goes_on(world: World) -> None:
 
 async def until_stopped(pid: int) -> None:
     """By a signal (T), or by the freezer: D in version 1, a wait channel in version 2."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("T", "D"):
             await asyncio.sleep(0.01)
 
@@ -528,7 +552,7 @@ async def until_stopped(pid: int) -> None:
 async def test_limits_are_changed(world: World) -> None:
     task = await world.started("sleep", "1000")
     await task.update({"pids": {"limit": 33}})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (found := await task.stats())["pids"]["current"] > 1:  # threads of runc, until its execve
             await asyncio.sleep(0.01)
     assert (found["pids"]["limit"], found["pids"]["current"]) == (33, 1)

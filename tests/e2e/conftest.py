@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from e2e_parts import census, clients
+from e2e_parts import census, clients, guests
 from e2e_parts.clients import Client, available
 from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.others import dockerd, registry
+from e2e_parts.patience import LIMIT
 from e2e_parts.terminal import Terminal
 
 HERE = Path(__file__).parent
@@ -22,6 +23,10 @@ NEEDED = ("ip", "nft", "busybox")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = [item for item in items if not guests.repeats(item)]
+    for item in items:
+        if guests.in_guests(item):
+            item.add_marker(pytest.mark.timeout(LIMIT))
     missing = [program for program in NEEDED if not shutil.which(program)]
     why = "needs root" if os.geteuid() != 0 else f"needs {', '.join(missing)}" if missing else ""
     for item in items:
@@ -29,15 +34,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=why))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Some tests are run a second time with a daemon whose containers have guests."""
+    daemons = guests.daemons(metafunc.module.__name__.rpartition(".")[2], metafunc.function.__name__)
+    if "daemon" in metafunc.fixturenames and daemons:
+        metafunc.parametrize("daemon", daemons, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def daemon() -> Iterator[Cortend]:
+def run_s_own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for all workers of a run."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def daemon(request: pytest.FixtureRequest, run_s_own: Path) -> Iterator[Cortend]:
     """One for all tests of a worker: every test leaves it as it was, which is checked."""
+    in_guests = getattr(request, "param", "process") == "vm"
+    if in_guests and (why := guests.missing()):
+        pytest.skip(why)
     root = Path(tempfile.mkdtemp(prefix="ce-"))
     root.chmod(0o755)  # others may see that there is a socket, as below /run
-    running = Cortend(root)
+    running = Cortend(root, *(guests.FLAGS if in_guests else ()))
     try:
-        running.start()
-        running.warm_up()
+        if in_guests:
+            guests.begin(running, run_s_own)
+        else:
+            running.start()
+            running.warm_up()
         yield running
     finally:
         running.stop()
@@ -50,6 +75,8 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     if "daemon" not in request.fixturenames:
         yield
         return
+    if why := guests.refused(request.node):
+        pytest.skip(why)
     daemon: Cortend = request.getfixturevalue("daemon")
     before = census.settled(daemon)
     yield

@@ -63,6 +63,7 @@ LACKING = {
 FURTHER = {
     **LACKING,
     r"GET /containers/\S+\.Timing(\..*)?": "an addition",
+    r"GET /info\.Guests(\..*)?": "an addition",
     r".+\.SizeRw": "dockerd omits 0",
     r".+\.Labels\.com\.docker\.volume\.anonymous": "came with 1.42; `volume prune` asks for it",
     r"GET /networks\[\]\.\S+": "we have the default bridge there, this dockerd has none",

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker as docker_py
@@ -67,6 +67,28 @@ def test_stages_by_every_client(every: Client, files: Path) -> None:
     assert (again.out + again.err).count("CACHED" if every.name == "corten" else "Using cache") >= 6
     assert "Running in" not in again.out
     assert every.out("image", "inspect", "-f", "{{.Id}}", "made") == first
+
+
+def test_a_context_that_comes_again_and_again(docker: Client, daemon: Cortend, files: Path) -> None:
+    """Each image has what its context had, whatever is kept of earlier ones."""
+    (files / "Dockerfile").write_text(f"FROM {IMAGE}\nCOPY . /c\nCMD cd /c && find . | sort && cat src/main.txt\n")
+    (files / ".dockerignore").write_text("Dockerfile\n.dockerignore\n")
+    changes: list[tuple[str, Callable[[], object]]] = [
+        ("first", lambda: None),
+        ("second", lambda: (files / "src/new").write_text("n")),
+        ("third", lambda: (files / "src/new").unlink()),
+        ("other", lambda: (files / "src/lib").rename(files / "src/moved")),
+        ("other", lambda: None),
+    ]
+    for text, change in changes:
+        change()
+        (files / "src/main.txt").write_text(text)
+        build(docker, "-t", "made", str(files))
+        said = docker("run", "--rm", "--network", "none", "made").out.split()
+        there = sorted(f"./{path.relative_to(files)}" for path in files.rglob("*") if path.parent != files)
+        assert said == [".", "./src", *(name for name in there if name != "./src"), text]
+    rows = daemon.get("/system/df?type=build-cache")["BuildCache"]
+    assert [row["Type"] for row in rows].count("source.local") == 1
 
 
 def test_stages_by_docker_py(daemon: Cortend, files: Path) -> None:

@@ -166,6 +166,17 @@ def test_named_contexts(
     assert run(daemon, "made") == "first\ndata\n"
 
 
+@pytest.mark.parametrize("name", ["corten", "buildx"])
+def test_a_stage_that_begins_with_a_repository(name: str, daemon: Cortend, base: str, tmp_path: Path) -> None:
+    client = builder(name, daemon, tmp_path)
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context/Dockerfile").write_text(
+        f"FROM src AS files\nFROM {IMAGE}\nCOPY --from=files sub/f /f\nCMD cat /f\n"
+    )
+    client("-t", "made", "--build-context", f"src={base}/x.git#v1", str(tmp_path / "context"))
+    assert run(daemon, "made") == "first\n"
+
+
 def test_contexts_of_the_web(build: Builder, daemon: Cortend, repo: Repository, tmp_path: Path) -> None:
     place = repo.path.parent
     with tarfile.open(place / "context.tar.gz", "w:gz") as tar:

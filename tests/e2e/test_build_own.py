@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -123,6 +124,21 @@ def test_named_contexts(corten: Client, files: Path, tmp_path: Path) -> None:
     assert "expected key=value" in build(corten, "--build-context", "x", where, code=1).err
 
 
+def test_a_stage_that_begins_with_a_directory(corten: Client, files: Path, tmp_path: Path) -> None:
+    """`tree` is a directory of the client with all that a program needs."""
+    (tmp_path / "tree/bin").mkdir(parents=True)
+    shutil.copy(str(shutil.which("busybox")), tmp_path / "tree/bin/sh")
+    (tmp_path / "tree/o").write_text("of the directory\n")
+    (files / "Dockerfile").write_text("FROM tree AS one\nRUN read line < /o; echo $line; echo > /made\nFROM one\n")
+    named = ("--build-context", f"tree={tmp_path / 'tree'}", str(files))
+    first = build(corten, *named, "-t", "made").err
+    assert " of the directory\n" in first and "[one 1/2] FROM tree" in first
+    assert " of the directory\n" not in build(corten, *named).err  # which a step that is cached does not say
+    layers = json.loads(corten.out("image", "inspect", "made"))[0]["RootFS"]["Layers"]
+    assert len(layers) == 2
+    corten("rmi", "made")
+
+
 def test_a_dockerfile_on_standard_input(corten: Client, files: Path) -> None:
     text = f"FROM {IMAGE}\nCOPY a /a\nRUN cat /a; echo piped\n"
     assert "piped" in build(corten, "-f", "-", str(files), input=text).err
@@ -221,6 +237,51 @@ def test_caches_that_are_none(corten: Client, files: Path, cache: str) -> None:
     assert "cache" in build(corten, "--cache-to", cache, written(files), code=1).err
 
 
+# ------------------------------------------------------------------------------------------------------- cache mounts
+
+
+def tar_of(content: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, data in content.items():
+            (entry := tarfile.TarInfo(name)).size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
+
+
+def test_a_cache_mount_goes_to_another_place_and_comes_back(corten: Client, files: Path, tmp_path: Path) -> None:
+    mount = "--mount=type=cache,id=e2e/cache,target=/c,uid=5,mode=0750"
+    fill = "cd /c && mkdir d && echo kept > d/f && chown 7:8 d/f && chmod 4751 d/f && ln d/f hard && ln -s d/f soft"
+    build(corten, written(files, f"RUN {mount} {fill}"))
+    listed = corten("builder", "cache", "ls").out.splitlines()
+    assert listed[0].split() == ["ID", "SIZE", "LAST", "USED", "IN", "USE"] and "e2e/cache" in listed[1].split()[0]
+    assert corten.out("builder", "cache", "ls", "-q") == "e2e/cache"
+    archive = str(tmp_path / "cache.tar")
+    corten("builder", "cache", "export", "-o", archive, "e2e/cache")
+    assert "cache e2e/cache is there already" in corten("builder", "cache", "import", "e2e/cache", archive, code=1).err
+    corten("builder", "cache", "import", "--replace", "e2e/cache", archive)
+    corten("builder", "cache", "rm", "e2e/cache")
+    assert "no such cache: e2e/cache" in corten("builder", "cache", "rm", "e2e/cache", code=1).err
+    assert "no such cache: e2e/cache" in corten("builder", "cache", "export", "e2e/cache", code=1, input="").err
+    corten("builder", "cache", "import", "e2e/cache", input=Path(archive).read_bytes())
+    look = "stat -c '%n %a %u:%g %h' /c /c/d/f; cat /c/soft"
+    done = build(corten, "--no-cache", written(files, f"RUN {mount} {look}"))
+    assert [line for line in (" /c 750 5:0 3\n", " /c/d/f 4751 7:8 2\n", " kept\n") if line not in done.err] == []
+    assert "cached mount e2e/cache" in corten("builder", "du", "--verbose").out
+    corten("builder", "prune", "--all", "--force", "--filter", "type=exec.cachemount")
+    assert corten.out("builder", "cache", "ls", "-q") == ""
+
+
+@pytest.mark.parametrize(
+    "body", [b"no tar at all" * 100, b"", tar_of({"../out": b"x"})], ids=["text", "nothing", "above"]
+)
+def test_a_cache_that_is_no_archive(corten: Client, body: bytes) -> None:
+    done = corten("builder", "cache", "import", "e2e/bad", input=body, code=None)
+    assert corten.out("builder", "cache", "ls", "-q") == ("" if done.code else "e2e/bad")
+    assert bool(done.code) == bool(body)
+    corten("builder", "cache", "rm", "e2e/bad", code=None)
+
+
 # ----------------------------------------------------------------------------------------------------------- bake
 
 
@@ -262,6 +323,26 @@ def test_targets_side_by_side_one_in_two_others(corten: Client, daemon: Cortend,
     assert set(json.loads(metadata.read_text())) == {"base", "app", "tool"}
     names = [image["RepoTags"] for image in daemon.get("/images/json")]
     assert sorted(name for each in names for name in each) == ["app:latest", f"{IMAGE}:latest"] and [] not in names
+
+
+def test_annotations_limits_and_attestations_of_a_target(corten: Client, files: Path, tmp_path: Path) -> None:
+    (files / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN ulimit -n; ulimit -Hn\n")
+    target = {
+        "context": str(files),
+        "output": ["type=oci,dest=made.tar"],
+        "annotations": ["plain=1", "index,manifest:both=2"],
+        "attest": [{"type": "sbom"}],
+        "ulimits": ["nofile=1234:2345"],
+    }
+    done = baked(corten, tmp_path, {"target": {"default": target}})
+    assert " 1234\n" in done.err and " 2345\n" in done.err
+    with tarfile.open(tmp_path / "made.tar") as tar:
+        documents = {name: tar.extractfile(name) for name in tar.getnames() if "blobs/sha256/" in name}
+        found = [json.loads(data) for file in documents.values() if file and (data := file.read()).startswith(b"{")]
+    (index,) = [each for each in found if "manifests" in each]
+    (manifest,) = [each for each in found if "annotations" in each and "layers" in each]
+    assert index["annotations"] == {"both": "2"} and manifest["annotations"] == {"plain": "1", "both": "2"}
+    assert len(index["manifests"]) == 2  # the second is what was attested
 
 
 def test_the_first_error_ends_the_others(corten: Client, files: Path, tmp_path: Path) -> None:
@@ -399,7 +480,7 @@ def test_while_its_tar_comes(corten: Client, daemon: Cortend) -> None:
         tar.addfile(entry, io.BytesIO(bytes(entry.size)))
     process.stdin.write(packed.getvalue()[: 1 << 19])
     process.stdin.flush()
-    until(lambda: list((daemon.data / "build/contexts").glob("*/f")))
+    until(lambda: list((daemon.data / "build/contexts").glob("*/files/f")))
     process.kill()
     process.communicate(timeout=20)
     until(lambda: not list((daemon.data / "build/contexts").iterdir()))
@@ -412,3 +493,31 @@ def test_while_it_takes_the_output(corten: Client, files: Path) -> None:
     assert process.stdout.read(1000)
     process.kill()
     process.communicate(timeout=20)
+
+
+def test_services_of_a_compose_file_again_when_a_file_has_changed(corten: Client, files: Path, tmp_path: Path) -> None:
+    """The second build lays what has changed over the first one's tree; what is checked is checked of both."""
+    (files / "gone").write_text("gone")
+    (files / "Dockerfile").write_text(f"FROM {IMAGE}\nWORKDIR /src\nCOPY . .\nCMD cat a; ls\n")
+    build = {"context": str(files), "args": {"UNUSED": None}, "x-bake": {"tags": ["app", "app:${WHO:-them}"]}}
+    document = {"services": {"app": {"image": "never", "build": build}, "database": {"image": "none"}}}
+    (tmp_path / "compose.yaml").write_text(json.dumps(document))  # which is YAML
+
+    def bake() -> None:
+        done = execute([*corten.command, "bake", "-f", "compose.yaml"], env=corten.env, cwd=tmp_path)
+        assert done.code == 0, done
+
+    bake()
+    first = corten("run", "--rm", "--network", "none", "app:them").out.split()
+    assert first[0] == "a" and "gone" in first
+
+    (files / "gone").unlink()
+    (files / "a").write_text("changed\n")
+    bake()
+    assert corten("run", "--rm", "--network", "none", "app").out.split() == [
+        "changed", *(name for name in first[1:] if name != "gone"),
+    ]  # fmt: skip
+    assert "nothing is wrong" in corten("system", "check", "--deep").out
+    corten("rmi", "-f", "app", "app:them")
+    corten("builder", "prune", "-af")
+    assert "nothing is wrong" in corten("system", "check").out

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from e2e_parts.clients import Client, available
+from e2e_parts.clients import Client, available, execute
 from e2e_parts.cortend import IMAGE, Cortend
 
 NULL = {"path": "/dev/mine", "hostPath": "/dev/null", "permissions": "r"}
@@ -77,3 +78,41 @@ def test_what_is_recorded(cdi: Client) -> None:
     shown = json.loads(cdi.out("inspect", "-f", "{{json .HostConfig.DeviceRequests}}", id))
     assert [(each["Driver"], each["DeviceIDs"]) for each in shown] == [("cdi", ["vendor.com/class=first"])]
     assert json.loads(cdi.out("info", "--format", "{{json .CDISpecDirs}}")) == [str(Path(cdi.config) / "files")]
+
+
+def test_devices_of_a_step(cdi: Client, tmp_path: Path) -> None:
+    """docker without its plugin has no `--allow`."""
+    step = "echo $VENDOR $DEVICE; cat /usr/lib/vendor/it; stat -c %t:%T /dev/mine; id -G"
+    where = tmp_path / "Dockerfile"
+    where.write_text(
+        f"FROM {IMAGE}\nRUN --device=vendor.com/class=first,required {step}\nRUN ls /dev/mine || echo gone\n"
+    )
+    if cdi.name == "docker":
+        refused = execute([*cdi.command, "build", str(tmp_path)], env={**cdi.env, "DOCKER_BUILDKIT": "0"})
+        assert refused.code == 1 and "device vendor.com/class=first is not allowed" in refused.err
+    client = replace(cdi, command=available()["corten"])
+    flags = ("build", "--progress", "plain", "-t", "stepped")
+    assert "device vendor.com/class=first is not allowed" in client(*flags, str(tmp_path), code=1).err
+    assert "is not allowed" in client(*flags, "--allow", "device=vendor.com/class=other", str(tmp_path), code=1).err
+    for allowed in ("device", "device=vendor.com/class=first"):
+        done = client(*flags, "--no-cache", "--allow", allowed, str(tmp_path))
+        lines = [line.split(" ", 2)[2] for line in done.err.splitlines() if line.startswith("#5 0")]
+        assert lines[:3] == ["1 first", "by the vendor", "1:3"] and "4711" in lines[3].split()
+        assert "gone" in done.err
+    assert cdi.out("run", "--rm", "stepped", "sh", "-c", "ls /usr/lib/vendor /dev/mine; true") == ""
+    client("rmi", "stepped")
+
+
+def test_devices_of_a_step_that_are_not_there(cdi: Client, tmp_path: Path) -> None:
+    client = replace(cdi, command=available()["corten"])
+    flags = ("build", "--progress", "plain", "--allow", "device", str(tmp_path))
+    for text, error in (
+        ("vendor.com/class=none,required", "unresolvable CDI devices vendor.com/class=none"),
+        ("vendor.com/class=hooked", "has hooks (createContainer), which are not supported"),
+        ("mine", "mine"),
+    ):
+        (tmp_path / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN --device={text} true\n")
+        assert error in client(*flags, code=1).err
+    (tmp_path / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN --device=vendor.com/class=none echo went on\n")
+    done = client(*flags)
+    assert " went on\n" in done.err and "vendor.com/class=none is not here, and not required" in done.err

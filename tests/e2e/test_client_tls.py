@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
-import subprocess
+import ssl
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from grpclib.client import Channel, UnaryUnaryMethod
 
+from corten.spec.protobuf.session import SERVING, HealthCheckResponse
+from e2e_parts import certificates
 from e2e_parts.clients import Client, available, execute
 from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.others import need
 from free_ports import free_port
-
-KEY = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
-
-
-def _authority(root: Path) -> None:
-    """ca.pem; and what it signed for the server (server.pem, server-key.pem) and a client (cert.pem, key.pem)."""
-
-    def openssl(words: str) -> None:
-        subprocess.run(["openssl", *words.split()], cwd=root, check=True, capture_output=True)
-
-    openssl(f"req -x509 {KEY} -subj /CN=ca -keyout ca-key.pem -out ca.pem")
-    for use, key, cert in (("server", "server-key.pem", "server.pem"), ("client", "key.pem", "cert.pem")):
-        (root / "ext").write_text(f"extendedKeyUsage={use}Auth\nsubjectAltName=IP:127.0.0.1\n")
-        openssl(f"req {KEY} -subj /CN={use} -keyout {key} -out {use}.csr")
-        openssl(f"x509 -req -in {use}.csr -CA ca.pem -CAkey ca-key.pem -CAcreateserial -extfile ext -out {cert}")
+from grpc_bytes import Bytes
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +28,7 @@ def guarded() -> Iterator[tuple[Path, str]]:
     """The directory of the certificates, and the daemon's address."""
     need("openssl")
     root = Path(tempfile.mkdtemp(prefix="ce-"))
-    _authority(root)
+    certificates.make(root)
     address = f"tcp://127.0.0.1:{free_port()}"
     files = {"--tlscacert": "ca.pem", "--tlscert": "server.pem", "--tlskey": "server-key.pem"}
     flags = [word for flag, name in files.items() for word in (flag, str(root / name))]
@@ -126,3 +116,54 @@ def test_the_answer_to_a_client_without_tls(guarded: tuple[Path, str], request_l
 def test_what_a_client_without_tls_shows(bare: Client) -> None:
     done = execute([*bare.command, "ps"], env=bare.env)
     assert done.code == 1 and "Client sent an HTTP request to an HTTPS server" in done.err, done
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"), [([], None), (["http/1.1"], "http/1.1"), (["h2", "http/1.1"], "http/1.1"), (["h2"], "h2")]
+)
+def test_protocol_of_the_api(guarded: tuple[Path, str], offered: list[str], chosen: str | None) -> None:
+    root, address = guarded
+    context = _trust(root)
+    if offered:
+        context.set_alpn_protocols(offered)
+    host, port = address.removeprefix("tcp://").split(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname=host) as tls,
+    ):
+        assert tls.selected_alpn_protocol() == chosen
+        if chosen != "h2":
+            tls.sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n")
+            assert tls.recv(1 << 16).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_grpc(guarded: tuple[Path, str]) -> None:
+    root, address = guarded
+    host, port = address.removeprefix("tcp://").split(":")
+    context = _trust(root)
+    context.set_alpn_protocols(["h2"])
+    async with Channel(host, int(port), ssl=context, codec=Bytes()) as channel:
+        answer = await UnaryUnaryMethod(channel, "/grpc.health.v1.Health/Check", bytes, bytes)(b"", timeout=20)
+        assert HealthCheckResponse.decode(answer).status == SERVING
+        lost = _lost(channel)
+    await asyncio.wait_for(lost.wait(), 20)  # grpclib closes without waiting, and TLS has a last word
+
+
+def _lost(channel: Channel) -> asyncio.Event:
+    """Set when its connection is closed."""
+    lost, protocol = asyncio.Event(), channel._protocol
+    assert protocol is not None
+    before = protocol.connection_lost
+
+    def connection_lost(exc: BaseException | None) -> None:
+        before(exc)
+        lost.set()
+
+    protocol.connection_lost = connection_lost  # type: ignore[method-assign]
+    return lost
+
+
+def _trust(root: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=root / "ca.pem")
+    context.load_cert_chain(root / "cert.pem", root / "key.pem")
+    return context

@@ -63,7 +63,7 @@ def test_attach_socket_both_ways(engine: Any) -> None:
     sock = container.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1})
     container.start()
     sock._sock.sendall(b"over the wire\n")
-    sock._sock.settimeout(10)
+    sock._sock.settimeout(60)
     assert sock._sock.recv(100)[8:] == b"over the wire\n"
     sock._sock.close()
     sock.close()
@@ -82,10 +82,10 @@ def test_events(engine: Any) -> None:
 
     listener = threading.Thread(target=listen)
     listener.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "destroy" not in seen and time.monotonic() < deadline:
         engine.containers.run(IMAGE, "true", remove=True)
-    listener.join(10)
+    listener.join(60)
     stream.close()
     assert not listener.is_alive()
 
@@ -125,7 +125,7 @@ def test_ports_and_health(engine: Any) -> None:
         IMAGE, "sleep 1000", detach=True, ports={"80/tcp": ("127.0.0.1", None)},
         healthcheck={"test": ["CMD", "true"], "interval": 200_000_000, "retries": 1},
     )  # fmt: skip
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while container.attrs["State"].get("Health", {}).get("Status") != "healthy":
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
 import pytest
 
+from e2e_parts import guests
 from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.patience import PATIENCE, until
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_exec_into_a_container_that_is_just_ending(daemon: Cortend) -> None:
                 if status != 200:
                     return
 
-    for command in (["sleep", "1000"], ["sleep", "0.3"]) * 4:
+    for command in (["sleep", "1000"], ["sleep", "0.3"]) * guests.times(daemon, 4, 1):
         status, made = daemon.ask("POST", "/containers/create", {"Image": IMAGE, "Cmd": command})
         assert status == 201
         assert daemon.ask("POST", f"/containers/{made['Id']}/start")[0] == 204
@@ -103,11 +104,10 @@ def test_exec_by_the_api(docker: Client, daemon: Cortend, running: str) -> None:
         assert status == 201
         assert http.ask("GET", f"/exec/{made['Id']}/json")[1]["Running"] is False
         assert http.ask("POST", f"/exec/{made['Id']}/start", {"Detach": True})[0] == 200
-        for _ in range(500):
-            shown = http.ask("GET", f"/exec/{made['Id']}/json")[1]
-            if shown["ExitCode"] is not None and not shown["Running"]:
-                break
-            time.sleep(0.01)
+        shown = until(
+            lambda: http.ask("GET", f"/exec/{made['Id']}/json")[1],
+            lambda shown: shown["ExitCode"] is not None and not shown["Running"],
+        )
         assert shown["ExitCode"] == 4
         assert http.ask("POST", f"/exec/{made['Id']}/start", {"Detach": True})[0] == 409
         assert http.ask("POST", "/exec/nosuch/start", {})[0] == 404
@@ -117,13 +117,13 @@ def test_an_exec_ends_with_its_container(docker: Client, running: str) -> None:
     process = docker.popen("exec", running, "sh", "-c", "echo up; sleep 1000")
     assert process.stdout is not None and process.stdout.readline() == b"up\n"
     docker("kill", running)
-    assert process.wait(10) == 137
+    assert process.wait(PATIENCE) == 137
 
 
 def test_many_execs_at_once(corten: Client, running: str) -> None:
     processes = [corten.popen("exec", running, "sh", "-c", f"sleep 0.1; echo {number}") for number in range(12)]
     assert [process.stdout.read() for process in processes if process.stdout] == [b"%d\n" % n for n in range(12)]
-    assert [process.wait(10) for process in processes] == [0] * 12
+    assert [process.wait(PATIENCE) for process in processes] == [0] * 12
 
 
 def test_attach(cli: Client) -> None:
@@ -131,15 +131,17 @@ def test_attach(cli: Client) -> None:
     cli("run", "-d", "-i", "--name", "listener", IMAGE, "sh", "-c", script)
     first, second = cli.popen("attach", "listener"), cli.popen("attach", "--no-stdin", "listener")
     assert first.stdin is not None and first.stdout is not None and second.stdout is not None
-    deadline = time.monotonic() + 10
-    while json.loads(cli.out("inspect", "-f", "{{json .State.Running}}", "listener")) and time.monotonic() < deadline:
+
+    def both_are_there() -> bool:
+        assert first.stdin is not None and second.stdout is not None
         first.stdin.write(b"a\n")
         first.stdin.flush()
-        if second.stdout in _readable(second.stdout):
-            break
+        return second.stdout in _readable(second.stdout)
+
+    until(both_are_there)
     first.stdin.write(b"end\n")
     first.stdin.flush()
-    assert first.wait(10) == second.wait(10) == 8
+    assert first.wait(PATIENCE) == second.wait(PATIENCE) == 8
     assert first.stdout.read().endswith(b"got end\n") and second.stdout.read().endswith(b"got end\n")
     assert "stopped container" in cli("attach", "listener", code=1).err
     assert "nosuch" in cli("attach", "nosuch", code=1).err
@@ -198,7 +200,7 @@ def hijacked(daemon: Cortend, path: str, body: object) -> bytes:
     upgrade = "Connection: Upgrade\r\nUpgrade: tcp"
     head = f"POST {path} HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n{upgrade}\r\n"
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(20)
+        sock.settimeout(PATIENCE)
         sock.connect(str(daemon.socket))
         sock.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
         return b"".join(iter(lambda: sock.recv(65536), b""))

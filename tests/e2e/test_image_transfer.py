@@ -183,7 +183,7 @@ SetEnv CORTEN_HOST={engine} DOCKER_HOST={engine} PATH={path}
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 @pytest.fixture

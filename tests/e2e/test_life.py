@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
+import os
 
 import pytest
 
+from e2e_parts import guests
 from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.patience import until
 
 FOREVER = ("sleep", "1000")
 TRAPS = ("sh", "-c", "trap 'echo TERM; exit 3' TERM; trap 'echo USR1' USR1; echo up; while :; do sleep 0.02; done")
@@ -19,12 +21,12 @@ def state(client: Client, name: str) -> dict[str, object]:
     return found
 
 
+def status(client: Client, name: str) -> str:
+    return client.out("inspect", "-f", "{{.State.Status}} {{.RestartCount}}", name)
+
+
 def await_output(client: Client, name: str, text: str) -> None:
-    for _ in range(500):
-        if text in client("logs", name).out:
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"{text!r} is not in the log of {name}")
+    until(lambda: client("logs", name).out, lambda log: text in log)
 
 
 def test_a_whole_life(every: Client) -> None:
@@ -46,7 +48,7 @@ def test_a_whole_life(every: Client) -> None:
 def test_stop_sends_sigterm_first_and_its_signal_can_be_chosen(cli: Client) -> None:
     cli("run", "-d", "--name", "traps", IMAGE, *TRAPS)
     await_output(cli, "traps", "up")
-    cli("stop", "traps")
+    cli("stop", "-t", "60", "traps")  # it ends by itself, however slow its machine is
     assert state(cli, "traps")["ExitCode"] == 3
     assert cli.out("logs", "traps").split() == ["up", "TERM"]
     cli("run", "-d", "--name", "usr1", "--stop-signal", "USR1", "--stop-timeout", "1", IMAGE, *TRAPS)
@@ -105,7 +107,7 @@ def test_kill_answers_when_it_has_ended(docker: Client, daemon: Cortend, signal:
     """So the next command finds it ended: it can be removed, and a start is a start. dockerd waits as well."""
     query = f"?signal={signal}" if signal else ""
     docker("create", "--name", "kk", IMAGE, *FOREVER)
-    for _ in range(5):
+    for _ in range(guests.times(daemon, 5, 2)):
         assert daemon.ask("POST", "/containers/kk/start")[0] == 204
         assert daemon.ask("POST", f"/containers/kk/kill{query}")[0] == 204
         shown = daemon.get("/containers/kk/json")["State"]
@@ -131,9 +133,7 @@ def test_pause_holds_every_process(cli: Client) -> None:
     assert "paused" in cli("pause", "pp", code=1).err
     cli("unpause", "pp")
     assert state(cli, "pp")["Status"] == "running"
-    for _ in range(500):
-        if len(cli.out("logs", "pp")) > before:
-            break
+    until(lambda: len(cli.out("logs", "pp")) > before)
     assert "not paused" in cli("unpause", "pp", code=1).err
     cli("pause", "pp")
     cli("rm", "-f", "pp")
@@ -170,9 +170,7 @@ def test_wait_for_several(cli: Client) -> None:
 def test_wait_for_what_has_removed_itself(every: Client) -> None:
     """Its exit code is kept for a minute, by id and by name."""
     id = every.out("run", "-d", "--rm", "--name", "quick", IMAGE, "sh", "-c", "exit 9")
-    deadline = time.monotonic() + 10
-    while every("inspect", id, code=None).code == 0:
-        assert time.monotonic() < deadline
+    until(lambda: every("inspect", id, code=None).code != 0)
     assert every.out("wait", id, "quick", id[:12]).split() == ["9", "9", "9"]
     every("run", "-d", "--name", "other", IMAGE, "true")
     every("rm", "-f", "other")
@@ -187,7 +185,7 @@ def test_a_restart_of_what_removes_itself(every: Client) -> None:
     assert now["Running"] and now["Pid"] != before
     every("stop", "-t", "0", "again")
     assert every.out("wait", "again") == "137"
-    assert every.out("ps", "-aq") == every.out("volume", "ls", "-q") == ""
+    until(lambda: every.out("ps", "-aq") == every.out("volume", "ls", "-q") == "")  # it goes behind the answers
 
 
 def test_top(cli: Client) -> None:
@@ -227,13 +225,10 @@ def test_update_changes_what_runs(cli: Client) -> None:
 def test_restart_policies(cli: Client, daemon: Cortend) -> None:
     cli("run", "-d", "--name", "failing", "--restart", "on-failure:2", IMAGE, "sh", "-c", "echo run; exit 5")
     assert cli.out("wait", "failing") == "5"
-    deadline = time.monotonic() + 10
-    while cli.out("inspect", "-f", "{{.State.Status}} {{.RestartCount}}", "failing") != "exited 2":
-        assert time.monotonic() < deadline
+    until(lambda: status(cli, "failing"), lambda seen: seen == "exited 2")
     assert cli.out("logs", "failing").split() == ["run"] * 3
     cli("run", "-d", "--name", "always", "--restart", "always", IMAGE, "sleep", "0.01")
-    while int(cli.out("inspect", "-f", "{{.RestartCount}}", "always")) < 2:
-        assert time.monotonic() < deadline
+    until(lambda: int(cli.out("inspect", "-f", "{{.RestartCount}}", "always")) >= 2)
     cli("stop", "always")
     assert cli.out("inspect", "-f", "{{.State.Status}}", "always") == "exited"
     cli("run", "-d", "--name", "good", "--restart", "on-failure", IMAGE, "true")
@@ -246,12 +241,8 @@ def test_a_killed_container_is_restarted(docker: Client, daemon: Cortend) -> Non
     """`docker kill` ends a container for good; a process that is killed from outside is restarted."""
     docker("run", "-d", "--name", "rr", "--restart", "always", IMAGE, *FOREVER)
     pid = docker.out("inspect", "-f", "{{.State.Pid}}", "rr")
-    import os
-
     os.kill(int(pid), 9)
-    deadline = time.monotonic() + 10
-    while docker.out("inspect", "-f", "{{.State.Status}} {{.RestartCount}}", "rr") != "running 1":
-        assert time.monotonic() < deadline
+    until(lambda: status(docker, "rr"), lambda seen: seen == "running 1")
     docker("kill", "rr")
     docker("wait", "rr")
     assert docker.out("inspect", "-f", "{{.State.Status}}", "rr") == "exited"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import struct
-import time
 
 import pytest
 
 from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.http import hijack
+from e2e_parts.patience import PATIENCE, until
 
 
 def test_logs(every: Client) -> None:
@@ -25,7 +25,10 @@ def test_logs(every: Client) -> None:
 
 
 def test_logs_of_a_time(cli: Client) -> None:
-    cli("run", "--name", "timed", IMAGE, "sh", "-c", "echo early; sleep 0.3; echo late")
+    cli("run", "-d", "-i", "--name", "timed", IMAGE, "sh", "-c", "echo early; read word; echo late")
+    until(lambda: cli.out("logs", "timed"))
+    cli("attach", "timed", input="on\n")
+    cli("wait", "timed")
     stamps = [line.split()[0] for line in cli.out("logs", "-t", "timed").splitlines()]
     assert cli("logs", "--since", stamps[1], "timed").out == "late\n"
     assert cli("logs", "--until", stamps[0], "timed").out == "early\n"
@@ -45,13 +48,17 @@ def test_logs_follow_goes_on_over_a_restart(docker: Client) -> None:
     process = docker.popen("logs", "-f", "again")
     assert process.stdout is not None and process.stdout.readline() == b"run\n"
     docker("stop", "-t", "0", "again")
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
     docker("start", "again")
-    for _ in range(200):
-        if docker("logs", "again").out == "run\nrun\n":
-            break
-        time.sleep(0.02)
-    assert docker("logs", "again").out == "run\nrun\n"
+    until(lambda: docker("logs", "again").out, lambda log: log == "run\nrun\n")
+
+
+def test_logs_have_what_was_written_before(docker: Client) -> None:
+    """The program that writes has ended, so what it wrote is in the pipe: `logs` does not come before it."""
+    docker("run", "-d", "--name", "written", IMAGE, "sleep", "1000")
+    for number in range(20):
+        docker("exec", "written", "sh", "-c", f"echo {number} >/proc/1/fd/1")
+        assert docker("logs", "--tail", "1", "written").out == f"{number}\n"
 
 
 def test_logs_of_nothing(cli: Client) -> None:

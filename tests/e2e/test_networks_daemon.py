@@ -44,7 +44,7 @@ def test_names_and_ports_outlive_the_daemon(fragile: Fragile) -> None:
     port = fragile.get(f"/containers/{web}/json")["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"]
 
     def served() -> bool:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
             return bool(answer.read() == b"hello from web\n")
 
     def heard(since: float) -> bool:

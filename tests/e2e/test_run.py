@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from e2e_parts import guests
 from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.patience import PATIENCE
 
 
 def test_streams_are_apart_and_the_exit_code_is_the_programs(every: Client) -> None:
@@ -184,7 +186,7 @@ def test_signals_are_passed_on(cli: Client) -> None:
     assert process.stdout is not None and process.stdout.readline() == b"up\n"
     process.send_signal(10)
     assert process.stdout.readline() == b"got\n"
-    assert process.wait(10) == 5
+    assert process.wait(PATIENCE) == 5
 
 
 def test_signals_are_not_passed_on_without_sig_proxy(corten: Client) -> None:
@@ -192,18 +194,17 @@ def test_signals_are_not_passed_on_without_sig_proxy(corten: Client) -> None:
     process = corten.popen("run", "--sig-proxy=false", "--name", "calm", IMAGE, "sh", "-c", "echo up; sleep 100")
     assert process.stdout is not None and process.stdout.readline() == b"up\n"
     process.send_signal(15)
-    process.wait(10)
+    process.wait(PATIENCE)
     assert corten.out("inspect", "-f", "{{.State.Status}}", "calm") == "running"
 
 
-def test_nothing_is_lost_when_many_run(cli: Client) -> None:
+def test_nothing_is_lost_when_many_run(cli: Client, daemon: Cortend) -> None:
     """A quick program's whole output, and its exit code, also when eight are started at a time."""
-    for _ in range(5):
-        processes = [
-            cli.popen("run", "--rm", IMAGE, "sh", "-c", f"echo {number}; exit {number}") for number in range(8)
-        ]
-        assert [process.stdout.read() for process in processes if process.stdout] == [b"%d\n" % n for n in range(8)]
-        assert [process.wait(20) for process in processes] == list(range(8))
+    numbers = range(guests.times(daemon, 8, 4))
+    for _ in range(guests.times(daemon, 5, 1)):
+        processes = [cli.popen("run", "--rm", IMAGE, "sh", "-c", f"echo {number}; exit {number}") for number in numbers]
+        assert [process.stdout.read() for process in processes if process.stdout] == [b"%d\n" % n for n in numbers]
+        assert [process.wait(PATIENCE) for process in processes] == [*numbers]
 
 
 def test_timing_is_a_table(corten: Client) -> None:

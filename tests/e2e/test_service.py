@@ -114,7 +114,7 @@ def test_reload(system: Systemd) -> None:
     before = main_process(system)
     configure(system, '{"labels": ["of=a reload"]}')
     system.run("systemctl reload cortend")
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while "of=a reload" not in system.run("corten info").out:
         assert time.monotonic() < until
     assert main_process(system) == before

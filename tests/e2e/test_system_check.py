@@ -17,6 +17,10 @@ from typing import Any
 
 import pytest
 
+from corten.layers.erofs import image as erofs
+from corten.snapshots.guest_images import ImageFiles, uuid_of
+from corten.spec.oci_image import chain_ids
+from corten.supervisor import views
 from e2e_parts.clients import CORTEN, Client, Done, execute
 from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.others import archive, layer, registry
@@ -220,6 +224,67 @@ def test_layer_under_a_running_container(world: World) -> None:
     assert "container runs runs on it; stop it first" in problem["Remedy"]
     world.corten("rm", "-f", "runs")
     world.repaired(("corrupt", "layer"), flags=("--deep",))
+
+
+def guest_image(world: World) -> Path:
+    """The image that a guest would have of NAME, written where the daemon keeps it."""
+    found = json.loads(world.corten.out("inspect", NAME))[0]
+    chain, places = chain_ids(found["RootFS"]["Layers"])[-1], found["GraphDriver"]["Data"]
+    options = ["ro", f"lowerdir={places['UpperDir']}:{places['LowerDir']}", "index=off"]
+    top = views.of_mount({"type": "overlay", "source": "overlay", "destination": "/", "options": options})
+    files = ImageFiles(world.root / "vm" / "layers")
+    out = files.begin(chain)
+    erofs.write(top, out, uuid_of(chain), b"corten 1")
+    os.close(out)
+    os.close(top)
+    files.finish(chain)
+    return files.root / f"{chain.removeprefix('sha256:')}.erofs"
+
+
+def test_images_for_guests(world: World) -> None:
+    image = guest_image(world)
+    (world.root / "vm/kernels").mkdir()
+    (world.root / "vm/kernels/file").write_bytes(b"z" * 5000)
+    report = world.check("--deep", code=0)
+    assert report["Problems"] == [] and (report["Bytes"], report["Inodes"]) == on_disk(world.root)
+    (guests,) = [entry for entry in report["Usage"] if entry["Kind"] == "guests"]
+    assert guests["Count"] == 2 and guests["Bytes"] >= image.stat().st_blocks * 512 + 5000
+    size = world.daemon.get("/system/df?type=image")["LayersSize"]
+    assert size > image.stat().st_blocks * 512
+    with image.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x55")
+    assert world.problems() == []  # only reading all of it shows that
+    (problem,) = world.repaired(("corrupt", "guest"), flags=("--deep",))
+    assert "is damaged: it is not what is made of the layers" in problem["Message"] and not image.exists()
+    guest_image(world).write_bytes(b"short")
+    world.repaired(("corrupt", "guest"))
+    for name in ("layers/" + "9" * 64 + ".erofs", "disks/strange"):
+        (world.root / "vm" / name).parent.mkdir(exist_ok=True)
+        (world.root / "vm" / name).write_bytes(b"of nothing")
+    world.repaired(("unused", "guest"), ("unused", "guest"))
+    image = guest_image(world)
+    world.corten("rmi", NAME)
+    assert not image.exists(), "it goes with its image"
+    world.load()
+    shutil.rmtree(world.root / "vm")
+
+
+def test_the_disk_of_a_guest(world: World) -> None:
+    """It counts with what its container wrote, in blocks that it has, and goes with it."""
+    id = world.corten.out("create", "--name", "guest", NAME)
+    disk = world.root / "containers" / id / "disk.ext4"
+    disk.write_bytes(b"z" * 300_000)
+    os.truncate(disk, 10 << 30)
+    (found,) = [c for c in world.daemon.get("/system/df?type=container")["Containers"] if c["Id"] == id]
+    assert 300_000 <= found["SizeRw"] == disk.stat().st_blocks * 512 < 1 << 20
+    report = world.check("-v", code=0)
+    assert [item["Kind"] for item in report["Items"] if item["Path"].endswith("/disk.ext4")] == ["containers"]
+    world.corten("rm", "guest")
+    deadline = time.monotonic() + 20
+    while disk.exists():  # behind the answer
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_trees_without_a_record(world: World) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import foreign
 from e2e_parts import census, host_inodes
-from e2e_parts.clients import Client, available, execute
+from e2e_parts.clients import Client, Done, available, execute
 from e2e_parts.cortend import CORTEND, IMAGE, Cortend
 from e2e_parts.host_inodes import ITS_OWN, Box
 
@@ -90,7 +90,7 @@ def test_published_ports_and_limits(client: Client) -> None:
     client("run", "-d", "--name", "web", *flags, IMAGE, "sh", "-c", script)
     port = client.out("port", "web", "80").rpartition(":")[2]
     client("exec", "web", "sh", "-c", "until wget -q -O - http://127.0.0.1/; do sleep 0.02; done")
-    assert urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read() == b"hi\n"
+    assert urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30).read() == b"hi\n"
 
 
 def test_userns_host(client: Client) -> None:
@@ -158,6 +158,15 @@ def test_nothing_of_the_host_can_be_changed(client: Client) -> None:
             assert (how, box.exec(*how)) == (how, [])
 
 
+def test_a_device_at_another_path_is_that_device(client: Client, tmp_path: Path) -> None:
+    """And never what the host happens to have at the path: another device, or a file."""
+    (tmp_path / "file").write_text("the host's")
+    for path in ("/dev/other", "/dev/zero", f"{tmp_path}/file", f"{tmp_path}/device"):
+        flags = ["--rm", "--device", f"/dev/full:{path}", IMAGE]
+        assert client.out("run", *flags, "stat", "-c", "%F %t:%T", path) == "character special file 1:7"
+        assert "No space left" in client("run", *flags, "sh", "-c", f"echo x > {path}", code=1).err
+
+
 def test_another_container_s_network_can_be_shared(client: Client) -> None:
     """Its user namespace comes with it: that one owns the other."""
     client("run", "-d", "--name", "first", IMAGE, "sleep", "1000")
@@ -202,3 +211,75 @@ def test_programs_of_another_machine(client: Client, tmp_path: Path) -> None:
     finally:
         client("rm", "-f", "box")
         client("rmi", image)
+
+
+# --------------------------------------------------------------------------------------------------------------- builds
+
+STEPS = """
+FROM {image} AS first
+RUN --mount=type=cache,target=/cache --mount=type=secret,id=s,uid=7,gid=8 --mount=type=bind,target=/context \\
+    id -u > /who && cat /proc/self/uid_map > /map && touch /mine && chown 1000:1001 /mine && \\
+    touch /set && chmod 4755 /set && mkdir /d && ln /set /d/again && \\
+    stat -c %u:%g /run/secrets/s > /secret && stat -c %u:%g /context/given > /given && \\
+    touch /cache/made && chown 5 /cache/made && stat -c %u /cache >> /given
+FROM first AS base
+RUN --mount=type=cache,target=/cache --mount=type=bind,from=first,target=/base,rw \\
+    stat -c %u:%g:%a /mine /set /d /d/again /cache/made /base/mine > /seen && touch /base/x && rm /who
+FROM {image}
+COPY --from=base / /from
+COPY --chown=3:4 given /given
+RUN stat -c %u:%g:%a /from/mine /from/set /given > /copied && chown 9 /given
+"""
+
+
+@pytest.fixture
+def built(client: Client, tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "given").write_text("given")
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "Dockerfile").write_text(STEPS.format(image=IMAGE))
+    try:
+        own(client, "build", "-t", "mapped", "--secret", f"id=s,src={tmp_path}/secret", str(tmp_path))
+        yield tmp_path
+    finally:
+        own(client, "image", "rm", "-f", "mapped", code=None)
+        own(client, "builder", "prune", "--all", "--force")
+
+
+def own(client: Client, *arguments: str, code: int | None = 0) -> Done:
+    """By Corten's command line, which builds whatever the other one is."""
+    return Client("corten", available()["corten"], client.address, client.config)(*arguments, code=code)
+
+
+def test_a_build_in_a_user_namespace(client: Client, built: Path, remapped: Cortend) -> None:
+    text = inside_image(client, "cat /from/map /from/secret /from/given /from/seen /copied; stat -c %u:%g:%a /given")
+    first, *rest = text.splitlines()
+    assert first.split() == ["0", str(FIRST), "65536"]
+    assert rest[:3] == ["7:8", "0:0", "0"]
+    assert rest[3:9] == [
+        "1000:1001:644", "0:0:4755", "0:0:755", "0:0:4755", "5:0:644", "1000:1001:644",
+    ]  # fmt: skip
+    assert rest[9:] == ["1000:1001:644", "0:0:4755", "3:4:644", "9:4:644"]
+
+
+def inside_image(client: Client, script: str) -> str:
+    return client("run", "--rm", "mapped", "sh", "-c", script).out.strip()
+
+
+def test_layers_and_outputs_have_the_ids_inside(client: Client, built: Path, remapped: Cortend) -> None:
+    """As those of a build without a namespace have them: on the disk, in the archive, and in what is exported."""
+    snapshots = [path for path in (remapped.data / "snapshots").rglob("mine") if path.is_file()]
+    assert snapshots and {(path.stat().st_uid, path.stat().st_gid) for path in snapshots} == {(1000, 1001)}
+    (made,) = (remapped.data / "build/cache").rglob("made")
+    assert made.stat().st_uid == 5
+    own(client, "build", "--secret", f"id=s,src={built}/secret", "-o", f"type=tar,dest={built}/out.tar", str(built))
+    with tarfile.open(built / "out.tar") as tar:
+        members = {member.name.removeprefix("./"): member for member in tar}
+    assert (members["from/mine"].uid, members["from/mine"].gid, members["from/set"].mode) == (1000, 1001, 0o4755)
+    assert (members["given"].uid, members["given"].gid) == (9, 4)
+    assert not [name for name, member in members.items() if member.uid >= FIRST or member.gid >= FIRST]
+
+
+def test_a_step_asks_for_what_a_mapped_root_has_not(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN true\n")
+    done = own(client, "build", "--network", "host", str(tmp_path), code=None)
+    assert done.code and "cannot share the host's network namespace when user namespaces are enabled" in done.err

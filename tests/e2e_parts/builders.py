@@ -1,4 +1,4 @@
-"""Clients that speak BuildKit's protocols: docker 20.10's own, and the plugin buildx."""
+"""Clients that speak BuildKit's protocols: docker 20.10's own, and buildx by its drivers `docker` and `remote`."""
 
 from __future__ import annotations
 
@@ -34,9 +34,13 @@ def builder(name: str, daemon: Cortend, home: Path) -> Builder:
     env = {**os.environ, "DOCKER_HOST": daemon.address, "DOCKER_CONFIG": str(home), "HOME": str(home)}
     if name == "corten":
         return Builder(name, (*CORTEN, "build", "--progress", "plain"), env)
-    if name == "buildx":
+    if name.startswith("buildx"):
         if BUILDX is None:
             pytest.skip("needs docker-buildx in PATH")
+        if name == "buildx remote":
+            create = [BUILDX, "create", "--name", "over", "--driver", "remote", "--driver-opt", "default-load=true"]
+            assert execute([*create, daemon.address], env=env).code == 0
+            return Builder(name, (BUILDX, "build", "--builder", "over", "--progress", "plain"), env)
         return Builder(name, (BUILDX, "build", "--progress", "plain"), env)
     path = OLD_DOCKER if shutil.which(OLD_DOCKER) else DOCKER
     version = execute([path, "--version"]).out if shutil.which(path) else ""

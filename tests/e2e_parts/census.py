@@ -9,16 +9,16 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from corten.tasks.namespaces import SPARE
 from e2e_parts.cortend import Cortend
+from e2e_parts.patience import PATIENCE
 
-SETTLE = 10.0  # seconds that work behind an answer may take on a busy machine
+SETTLE = PATIENCE  # seconds that work behind an answer may take on a busy machine
 _LISTENING = "0A"
-_BUILDS = " corten:builds"  # the launcher for builds: there with the first
-_READY = (
-    " corten:spare",
-    " corten:netns",
-    _BUILDS,
-)  # a supervisor without a container, the process that makes network namespaces
+_STORE = 10.0  # seconds in which a process that has what to do for it fills the store of network namespaces
+_SECOND = (" corten:builds", " corten:pods")  # launchers for these: there with the first
+_NAMESPACES = " corten:netns"  # the process that makes network namespaces: there with the first
+_READY = (" corten:spare", _NAMESPACES, *_SECOND)  # the first is a supervisor without a container
 _KEPT = "/memfd:corten-seccomp"  # compiled filters: one for each profile that was ever asked for
 Census = dict[str, list[str]]
 
@@ -38,17 +38,37 @@ def take(daemon: Cortend) -> Census:
         "snapshots": _names(daemon.data / "snapshots") + _names(daemon.data / "snapshots" / ".trash"),
         "volumes": [name for name in _names(daemon.data / "volumes") if not name.startswith(".")],
         "records": _records(daemon),
-        "daemon's files": _without(_files(daemon.pid), "unix", sum(map(_is_for_builds, processes))),
+        "daemon's files": _without(_files(daemon.pid), "unix", sum(map(_is_second_launcher, processes))),
         "launcher's files": [f"{pid}: {line}" for pid in _children(daemon.pid) for line in _files(pid)],
     }
 
 
 def settled(daemon: Cortend) -> Census:
-    """`take`, once two in a row are the same: a daemon that has just answered may still be at work."""
-    last, deadline = take(daemon), time.monotonic() + SETTLE
-    while (now := take(daemon)) != last and time.monotonic() < deadline:
+    """`take`, once two in a row are the same: a daemon that has just answered may still be at work.
+
+    What is erased behind an answer may be there in both: so there are no more bundles than containers. What it keeps in
+    store for the next start is made beside that work, by a process that may be long in coming to it: two counts without
+    it would be the same as well, and one with it at the end of the test a difference.
+    """
+    begun, last = time.monotonic(), take(daemon)
+    while (
+        (now := take(daemon)) != last or _erases(now) or not (_stored(daemon, now) or time.monotonic() - begun > _STORE)
+    ):
+        if time.monotonic() - begun > SETTLE:
+            break
         last = now
+        time.sleep(0.02)
     return now
+
+
+def _erases(census: Census) -> bool:
+    return len(census["bundles"]) > sum(record.startswith("container ") for record in census["records"])
+
+
+def _stored(daemon: Cortend, census: Census) -> bool:
+    """Whether it is full, or nothing fills it: no container has had a namespace of its own yet."""
+    fills = any(process.endswith(_NAMESPACES) for process in _processes(daemon))
+    return not fills or census["network namespaces"].count("net") >= SPARE
 
 
 def difference(before: Census, daemon: Cortend) -> dict[str, tuple[list[str], list[str]]]:
@@ -103,12 +123,12 @@ def _processes(daemon: Cortend) -> list[str]:
     return sorted(named)
 
 
-def _is_for_builds(process: str) -> bool:
-    return process.endswith(_BUILDS)
+def _is_second_launcher(process: str) -> bool:
+    return process.endswith(_SECOND)
 
 
 def _without(lines: list[str], line: str, count: int) -> list[str]:
-    """Without so many of these lines: the daemon's connections to launchers for builds."""
+    """Without so many of these lines: the daemon's connections to further launchers."""
     for _ in range(count):
         lines.remove(line)
     return lines
@@ -137,15 +157,15 @@ def _firewall(daemon: Cortend) -> list[str]:
 
 
 def _nft(*what: str) -> str:
-    return subprocess.run(["nft", "list", *what], capture_output=True, text=True, timeout=10).stdout
+    return subprocess.run(["nft", "list", *what], capture_output=True, text=True, timeout=60).stdout
 
 
 def _cgroups(daemon: Cortend) -> list[str]:
     parents = [Path(line.split()[1]) for line in _text(Path("/proc/mounts")).splitlines() if " cgroup" in line]
     found = []
     for parent in parents:
-        top = Path(f"{parent}{daemon.cgroup}")
-        found += [str(child) for child in top.glob("**/") if child != top]
+        top = f"{parent}{daemon.cgroup}"
+        found += [path for path, _, _ in os.walk(top) if path != top]  # (a group may go while they are looked at)
     return sorted(found)
 
 
@@ -204,7 +224,10 @@ def _names(directory: Path) -> list[str]:
 
 
 def _below(directory: Path) -> list[str]:
-    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+    found = []
+    for place, directories, files in os.walk(directory):  # which passes over what goes meanwhile
+        found += [os.path.relpath(os.path.join(place, name), directory) for name in (*directories, *files)]
+    return sorted(found)
 
 
 def _text(path: Path) -> str:

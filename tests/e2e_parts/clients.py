@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2e_parts.cortend import PROJECT
+from e2e_parts.patience import PATIENCE
 
 DOCKER, OLD_DOCKER = "/usr/local/bin/docker", "/usr/bin/docker"
 CORTEN = (sys.executable, "-I", "-S", str(PROJECT / "scripts" / "corten.py"))
-TIMEOUT = 30.0
+TIMEOUT = PATIENCE
 
 
 def available() -> dict[str, Sequence[str]]:
@@ -53,7 +54,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     except ProcessLookupError:
         return
     finally:
-        process.wait(5)
+        process.wait(60)
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()

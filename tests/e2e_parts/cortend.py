@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from e2e_parts.http import Connection
+from e2e_parts.patience import PATIENCE
 
 PROJECT = Path(__file__).resolve().parents[2]
 CORTEND = Path(sys.executable).parent / "cortend"
@@ -53,7 +54,7 @@ class Cortend:
             self._process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
             )
-        deadline = time.monotonic() + 60  # of a machine that has much else to do
+        deadline = time.monotonic() + PATIENCE
         try:
             while not self._answers():
                 assert self._process.poll() is None, self.log.read_text()
@@ -61,8 +62,16 @@ class Cortend:
                 time.sleep(0.02)
         except BaseException:  # or `stop` would ask it for its containers
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
             raise
+
+    @property
+    def started(self) -> bool:
+        """And not stopped since, though it may have been killed."""
+        return self._process is not None
+
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def spent(self) -> float:
         """Seconds of a processor that the daemon has used: they say nothing of what else the machine has to do."""
@@ -86,27 +95,41 @@ class Cortend:
             if self._process.poll() is None:
                 self.remove_everything()
                 self._process.terminate()
-            self._process.wait(20)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(5)
+            self._process.wait(60)
             raise
         finally:
             self._process = None
             self._clear()
+
+    def restart_killed(self) -> None:
+        """Kill it, and start it again beside what it has left."""
+        self.kill()
+        self.start()
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(PATIENCE)
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def _clear(self) -> None:
         """What a daemon leaves to the next one on purpose: bridge, firewall table, control group."""
         for command in (
             ["ip", "link", "delete", self.bridge],
             ["nft", "delete", "table", "inet", f"corten-{self.name}"],
+            ["nft", "delete", "table", "netdev", f"corten-{self.name}"],
         ):
-            subprocess.run(command, capture_output=True, timeout=10)
+            subprocess.run(command, capture_output=True, timeout=60)
         for group in [*Path("/sys/fs/cgroup").glob(f"*/{self.name}"), Path("/sys/fs/cgroup") / self.name]:
             with contextlib.suppress(FileNotFoundError):
                 group.rmdir()
 
-    def warm_up(self, host_config: Mapping[str, Any] | None = None) -> None:
+    def warm_up(self, host_config: Mapping[str, Any] | None = None, timeout: float = PATIENCE) -> None:
         """One container and one network, so that what a daemon makes once and keeps is there: image, cgroup, namespace
         in store, name server, forwarder of ports."""
         assert self.ask("POST", "/networks/create", {"Name": "warm"})[0] == 201
@@ -121,7 +144,8 @@ class Cortend:
             },
         )
         assert status == 201, made
-        status, answer = self.ask("POST", f"/containers/{made['Id']}/start")
+        with Connection(self.socket, timeout) as connection:
+            status, answer = connection.ask("POST", f"/containers/{made['Id']}/start")
         assert status == 204, answer
         assert self.ask("POST", f"/containers/{made['Id']}/wait")[0] == 200
         self.remove_everything()

@@ -9,11 +9,13 @@ import urllib.parse
 from pathlib import Path
 from typing import Any, Self
 
+from e2e_parts.patience import PATIENCE
+
 
 class Connection(http.client.HTTPConnection):
     """One connection to the daemon's socket, kept alive between requests."""
 
-    def __init__(self, path: Path, timeout: float = 20) -> None:
+    def __init__(self, path: Path, timeout: float = PATIENCE) -> None:
         super().__init__("docker", timeout=timeout)
         self._path = str(path)
 
@@ -44,7 +46,7 @@ class Connection(http.client.HTTPConnection):
             return answer.status, text.decode(errors="replace")
 
 
-def hijack(path: Path, request: str, timeout: float = 20) -> socket.socket:
+def hijack(path: Path, request: str, timeout: float = PATIENCE) -> socket.socket:
     """The raw connection after a POST that upgrades; the answer's head has been read from it."""
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(timeout)

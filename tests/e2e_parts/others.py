@@ -50,7 +50,7 @@ def registry(root: Path) -> Iterator[str]:
         yield host
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 @contextmanager
@@ -74,10 +74,10 @@ def dockerd(root: Path, *flags: str) -> Iterator[Client]:
             client("rm", "-f", id, code=None)
         process.terminate()
         try:
-            process.wait(15)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(5)
+            process.wait(60)
         _unmount_below(root)
 
 

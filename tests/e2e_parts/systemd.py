@@ -190,7 +190,7 @@ class Systemd:
         """Everything in there ends with its first process."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
         if self._console >= 0:
             os.close(self._console)
         for tree in self._trees():
@@ -199,7 +199,7 @@ class Systemd:
 
 def _remove(group: Path) -> None:
     """A control group and those below it, once the kernel has taken their processes away."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     for directory, _, _ in os.walk(group, topdown=False):
         while True:
             try:

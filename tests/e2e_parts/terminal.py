@@ -16,6 +16,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Self
 
+from e2e_parts.patience import PATIENCE, until
+
 _WHERE = "\x1b[6n"  # "where is the cursor?", which terminals answer: busybox's shell asks with each prompt
 
 
@@ -44,7 +46,7 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(5)
+        self._process.wait(60)
         os.close(self.fd)
 
     def _set_size(self, rows: int, columns: int) -> None:
@@ -56,7 +58,7 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self.fd, keys.encode())
 
-    def expect(self, pattern: str, timeout: float = 15) -> re.Match[str]:
+    def expect(self, pattern: str, timeout: float = PATIENCE) -> re.Match[str]:
         """Read until `pattern` shows; what came before it, and it, are taken out of `seen`."""
         deadline = time.monotonic() + timeout
         while (match := re.search(pattern, self.seen)) is None:
@@ -67,14 +69,16 @@ class Terminal:
 
     def insist(self, key: str, pattern: str) -> None:
         """Type `key` until `pattern` shows: a shell that is just starting a program takes it for itself."""
-        for _ in range(30):
+
+        def shown() -> bool:
             self.type(key)
             try:
                 self.expect(pattern, 0.5)
-                return
             except AssertionError:
-                continue
-        raise AssertionError(f"no {pattern!r} after {key!r} in {self.seen!r}")
+                return False
+            return True
+
+        until(shown)
 
     def shows(self, text: str, timeout: float) -> bool:
         """Whether `text` comes to be seen in that time."""
@@ -105,7 +109,7 @@ class Terminal:
             self._read(0.05)
         return self._process.poll() is not None
 
-    def wait(self, timeout: float = 15) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """The exit code; what is still shown on the way goes to `seen`."""
         deadline = time.monotonic() + timeout
         while self._process.poll() is None:

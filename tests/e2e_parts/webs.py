@@ -47,7 +47,7 @@ def resolves(client: Client, container: str, name: str) -> bool:
 
 
 def fetched(place: str) -> str:
-    with urllib.request.urlopen(f"http://{place}/", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{place}/", timeout=30) as answer:
         return str(answer.read().decode().strip())
 
 

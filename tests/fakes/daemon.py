@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import http.client
 import json
 import socket
@@ -25,7 +24,8 @@ class Daemon:
         self.socket = str(root / "s")
         self.address = f"unix://{self.socket}"
         self.engine: PlainEngine
-        self._loop = asyncio.new_event_loop()
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._loop = self._runner.get_loop()
         self._thread = threading.Thread(target=self._run)
         self._ready = threading.Event()
         self._stop = asyncio.Event()
@@ -41,13 +41,13 @@ class Daemon:
         assert not self._thread.is_alive()
 
     def _run(self) -> None:
-        with contextlib.closing(self._loop):
-            self._loop.run_until_complete(self._serve())
+        with self._runner:  # which cancels what a busy machine has not ended in the time of `shutdown`
+            self._runner.run(self._serve())
 
     async def _serve(self) -> None:
         self.engine = PlainEngine(self.root)
         await self.engine.open()
-        api = Api(self.engine, self.engine.builds, self.engine.buildkit)
+        api = Api(self.engine, lambda: self.engine.builds, self.engine.buildkit)
         server = await self._loop.create_unix_server(api, self.socket)
         self._ready.set()
         await self._stop.wait()

@@ -20,7 +20,7 @@ from corten.build.contexts import Contexts
 from corten.build.contract import CopyStep, Looks, Repositories, RunStep
 from corten.build.history.history import History
 from corten.build.outputs.contract import PlatformTree, Walk
-from corten.build.shared import Shared
+from corten.build.shared import CacheMounts, Shared
 from corten.build.trees import Trees
 from corten.build.work.caches import CacheDirectory
 from corten.buildkit.faces import Faces
@@ -30,18 +30,24 @@ from corten.engine.containers.stores import Stores
 from corten.engine.engine import Engine
 from corten.engine.events import Events
 from corten.engine.networks.networks import Networks
+from corten.engine.secrets import Secrets
 from corten.engine.volumes import Volumes
 from corten.errors import NotFound, Unsupported
+from corten.guests.guests import Guests
+from corten.guests.guests import Settings as GuestSettings
 from corten.images.store import ImageStore
 from corten.instance.contract import TreeRequest
 from corten.plan.facts import HostFacts
 from corten.plan.security import DEFAULT_CAPABILITIES
 from corten.sandbox.sandboxes import Sandboxes
+from corten.snapshots.guest_disks import GuestDisks
+from corten.snapshots.guest_images import GuestImages
 from corten.spec.id_map import IdRange
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
 from corten.store.leases import Lease
 from corten.store.records import Records
+from fakes.guests import FakeMachines
 from fakes.images import keep_image
 from fakes.namespaces import FakeNamespaces, NoHolders
 from fakes.networks import FakeNetworks
@@ -72,21 +78,31 @@ class PlainEngine(Engine):
             Configuration(Settings(root, root / "run"), HostFacts(capabilities=tuple(DEFAULT_CAPABILITIES))),
             records,
             events,
-            Stores(root / "containers", self.store.images, self.store.trees, volumes, copy_nothing, make_nothing),
+            Stores(
+                root / "containers",
+                self.store.images,
+                self.store.trees,
+                GuestImages(self.store.image_files, self.store.trees, no_image),
+                GuestDisks(root / "vm" / "disks", no_disk),
+                volumes,
+                Secrets(records, events, root, None),
+                copy_nothing,
+                make_nothing,
+            ),
             networks,
             self.runtime,
             namespaces,
             Sandboxes(namespaces, NoHolders()),
             NoGroups(),
-            lambda profile, capabilities: None,
+            lambda profile, capabilities, machine: None,
         )
-        super().__init__(containers, NoTreeWork())
+        super().__init__(containers, NoTreeWork(), Guests(root / "vm", FakeMachines(), GuestSettings()))
         images, kept, cached = self.store.images, Trees(root / "build" / "trees"), self.store.cache
         contexts = Contexts(root / "build" / "contexts", ForkWorkers())
         self.builds = Builds(
             Shared(images, cached, contexts, FakeWorkers(images.store, self.steps)),
             kept,
-            Pruner(images.store, cached, NoMounts(), kept, policy.default()),
+            Pruner(images.store, cached, NoMounts(), (kept,), policy.default()),
             lambda: History(records, root / "build" / "history"),
             events.publish,
         )
@@ -120,6 +136,9 @@ class FakeWorkers:
 
     def repositories(self) -> Repositories:
         raise Unsupported("this engine has no git")
+
+    def cache_mounts(self) -> CacheMounts:
+        raise Unsupported("this engine has no cache mounts")
 
 
 class NoTreeWork:
@@ -172,8 +191,8 @@ class NoGroups:
     def missing(self, path: str) -> dict[str, str]:
         return {}
 
-    def remove(self, directory: str) -> None:
-        return
+    def remove(self, directory: str) -> bool:
+        return True
 
 
 async def copy_nothing(
@@ -185,3 +204,11 @@ async def copy_nothing(
 
 async def make_nothing(rootfs: Sequence[Mount], path: str, owner: tuple[int, int]) -> None:
     """The plain processes that are containers here have no tree of their own."""
+
+
+async def no_image(tree: Mount, out: int, uuid: bytes, label: bytes) -> None:
+    raise Unsupported("there are no guests here")
+
+
+async def no_disk(out: int) -> None:
+    raise Unsupported("there are no guests here")

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 from corten.errors import NotFound, Unsupported
-from corten.tasks.contract import IdMap, Namespace
+from corten.tasks.contract import IdMap, Namespace, Shared, SharedNamespaces
 
 
 class FakeNamespaces:
@@ -26,6 +27,14 @@ class FakeNamespaces:
         """As of a kernel that lacks what a name server needs."""
         return ()
 
+    async def name_client(self, namespace: Namespace) -> int:
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client.connect(("127.0.0.11", 53))
+        return client.detach()
+
+    async def dial_sockets(self, namespace: Namespace) -> tuple[int, ...]:
+        return (socket.socket(socket.AF_INET, socket.SOCK_STREAM).detach(),)
+
 
 class NoHolders:
     """No sandbox is held (`corten.tasks.contract.Holders`)."""
@@ -33,11 +42,19 @@ class NoHolders:
     def __init__(self) -> None:
         self.ids: set[str] = set()
 
-    async def start(self, id: str, id_map: IdMap | None = None) -> Namespace:
+    async def start(
+        self, id: str, id_map: IdMap | None = None, shared: Shared | None = None, network: Namespace | None = None
+    ) -> Namespace:
         raise Unsupported("this engine has no holders")
 
     async def open(self, id: str) -> Namespace:
         raise NotFound(f"sandbox {id} is not held")
+
+    async def open_shared(self, id: str) -> SharedNamespaces:
+        raise NotFound(f"sandbox {id} is not held")
+
+    async def ended(self, id: str) -> None:
+        return
 
     async def end(self, id: str) -> None:
         return

@@ -21,8 +21,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 from corten.errors import Conflict, NotFound, StartFailed, Unsupported
+from corten.instance.contract import NetworkChange
 from corten.spec.json import Json
 from corten.tasks.contract import Bundle, ExecSpec, Exit, LogFile, OnEvent, Stream, TreeWork
 from corten.tasks.host import HostTask
@@ -32,6 +34,7 @@ from fakes.program import Program
 class FakeTask(HostTask):
     def __init__(self, runtime: FakeRuntime, bundle: Bundle, process: Json, streams: Sequence[Stream]) -> None:
         self.id = bundle.id
+        self.bundle = bundle
         self.pid = 0
         self.paused = False
         self.updates: list[Json] = []
@@ -96,6 +99,14 @@ class FakeTask(HostTask):
         with self._running():
             return
 
+    async def write_log(self) -> None:
+        with self._running():
+            for _ in range(3):  # rounds of the loop: pipes are read in the first, and what waits for it goes on
+                await asyncio.sleep(0)
+
+    async def reopen_log(self) -> None:
+        raise Unsupported("this container's log is not reopened: it is rotated here")
+
     async def exec(self, spec: ExecSpec, stream: Stream | None) -> int:
         def ended(exit: Exit) -> None:
             if spec.id in self._execs:  # one that was not executed has no end
@@ -134,7 +145,7 @@ class FakeTask(HostTask):
     def execs(self) -> Mapping[str, int]:
         return {id: program.pid for id, program in self._execs.items()}
 
-    def exec_runs(self, exec_id: str) -> bool:
+    async def exec_runs(self, exec_id: str) -> bool:
         program = self._execs.get(exec_id)
         return program is not None and not program.exit.done()
 
@@ -182,6 +193,12 @@ class FakeTask(HostTask):
     async def detach_interface(self, name: str) -> None:
         raise Unsupported("these tasks are in the host's network")
 
+    async def change_network(self, change: NetworkChange, fds: Sequence[int] = ()) -> None:
+        raise Unsupported("these tasks are in the host's network")
+
+    async def dial(self, port: int, connection: int) -> None:
+        raise Unsupported("these tasks are in the host's network")
+
     async def wait(self) -> Exit:
         return await asyncio.shield(self.program.exit)
 
@@ -223,6 +240,10 @@ class FakeRuntime:
         self.exits.pop(bundle.id, None)
         self.tasks[bundle.id] = task
         return task
+
+    async def end(self, bundle: Path) -> None:
+        for task in [task for task in self.tasks.values() if task.bundle.path == bundle]:
+            await task.destroy()
 
     async def adopt(self, bundle: Bundle) -> FakeTask | None:
         if bundle.id in self.tasks or bundle.id not in self.exits:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import tarfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,40 @@ def test_on_a_full_disk(world: BuildWorld) -> None:
     assert world.left() == []
     assert world.run("echo works > /f")[0].blob is not None
     assert world.copy(Matched(tree, ("small",)), target="/f").blob is not None
+
+
+async def tar(name: str, size: int) -> AsyncIterator[bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    yield info.tobuf()
+    for at in range(0, size, 1 << 20):
+        yield os.urandom(min(1 << 20, size - at))
+    yield bytes(-size % 512 + 1024)
+
+
+def test_a_cache_mount_that_is_imported(world: BuildWorld) -> None:
+    """What is there stays, and nothing of what did not fit."""
+    archives, place = world.work.cache_mounts(), world.data / "build" / "cache"
+
+    def seed(id: str, size: int, replace: bool = False) -> None:
+        world.do(archives.seed(id, tar("file", size), replace))
+
+    def there() -> list[tuple[str, int]]:
+        return [(cache.id, cache.bytes) for cache in world.do(archives.every())]
+
+    seed("kept", 10_000)
+    before = sorted(path.relative_to(place) for path in place.rglob("*"))
+    for id in ("kept", "other"):
+        with pytest.raises(CortenError, match=r"(?i)no space left"):
+            seed(id, 60 << 20, replace=True)
+        assert there() == [("kept", 10_000)]
+        assert sorted(path.relative_to(place) for path in place.rglob("*")) == before
+    fill(world.data / "filling")
+    with pytest.raises(CortenError, match=r"(?i)no space left"):
+        seed("other", 10_000)
+    (world.data / "filling").unlink()
+    assert there() == [("kept", 10_000)]
+    assert sorted(path.relative_to(place) for path in place.rglob("*")) == before
+    seed("other", 20_000)
+    seed("kept", 30_000, replace=True)
+    assert sorted(there()) == [("kept", 30_000), ("other", 20_000)]

@@ -52,6 +52,7 @@ def daemon(tmp_path: Path) -> Iterator[Full]:
         try:
             full.create("true", name="warm")
             full.remove_everything()
+            until(lambda: not os.listdir(full.data / "containers"), "it is erased, behind the answer")
             yield full
         finally:
             (full.data / "filling").unlink(missing_ok=True)

@@ -13,15 +13,21 @@ import pytest
 from fault_parts.fragile import Fragile, until
 
 
-def refused(second: Fragile, seconds: float = 5) -> str:
-    """What a daemon says that ends at once with status 1; it is killed when it does not."""
+def refused(second: Fragile) -> str:
+    """What a daemon says that ends at once with status 1; it is killed when it does not.
+
+    "At once" is 5 s, or on a busy machine ten times what the same program takes to check its configuration.
+    """
     began = time.monotonic()
+    subprocess.run([*second.command, "--validate"], check=True, capture_output=True, timeout=60)
+    checked = time.monotonic()
     try:
-        done = subprocess.run(second.command, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(second.command, capture_output=True, text=True, timeout=60)
     finally:
-        subprocess.run(["ip", "link", "delete", second.bridge], capture_output=True, timeout=10)
+        took = time.monotonic() - checked
+        subprocess.run(["ip", "link", "delete", second.bridge], capture_output=True, timeout=60)
     assert done.returncode == 1, done
-    assert time.monotonic() - began < seconds
+    assert took < max(5, 10 * (checked - began))
     assert "Traceback" not in done.stderr
     return done.stderr
 
@@ -51,7 +57,7 @@ def test_second_daemon_on_the_same_bridge(daemon: Fragile, tmp_path: Path) -> No
     bridge, second.bridge = second.bridge, daemon.bridge
     command = second.command
     second.bridge = bridge  # what `refused` takes away
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done
     assert daemon.bridge in done.stderr
     assert daemon.inside(id, "true") == (0, "")
@@ -80,9 +86,10 @@ def test_ends_at_once_with_open_streams(daemon: Fragile, number: signal.Signals)
     assert daemon._process is not None
     began = time.monotonic()
     os.kill(daemon.pid, number)
-    assert daemon._process.wait(10) == 0
+    assert daemon._process.wait(60) == 0
     assert time.monotonic() - began < 3
     assert "Traceback" not in daemon.log.read_text()
+    assert not daemon.socket.exists()
     assert attached.recv(100), "an attached client is the supervisor's"
     for connection in streams:
         connection.close()
@@ -95,7 +102,7 @@ def test_two_sigterms(daemon: Fragile) -> None:
     assert daemon._process is not None
     daemon._process.terminate()
     daemon._process.terminate()
-    assert daemon._process.wait(10) == 0
+    assert daemon._process.wait(60) == 0
     daemon.start()
 
 
@@ -110,7 +117,7 @@ def test_killed_while_it_starts(daemon: Fragile) -> None:
             process.wait(moment)
         except subprocess.TimeoutExpired:
             process.kill()
-        process.wait(10)
+        process.wait(60)
     daemon.start()
     until(lambda: daemon.state(id)["Pid"] == pid, "it runs")
     assert daemon.inside(id, "true") == (0, "")

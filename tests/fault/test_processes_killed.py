@@ -51,7 +51,7 @@ def test_launcher_killed_again_and_again_between_starts(daemon: Fragile) -> None
             started += status == 204
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(60)
     assert started, "all of them failed"
     assert daemon.outcome("true") == (0, "")
 

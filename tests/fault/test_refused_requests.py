@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from corten.api.routes import Route
-from corten.api.server import _TABLES
+from corten.api.server import _TABLES, _builds, _secrets
 from corten.tasks import namespaces
 from e2e_parts.cortend import IMAGE
 from e2e_parts.http import Connection
 from fault_parts.fragile import Fragile, until
 
-ROUTES = [route for table in _TABLES for route in table]
+ROUTES = [route for table in (*_TABLES, _builds(), _secrets()) for route in table]
 TIMES = 3
 Held = Counter[str]
 Running = tuple[Fragile, str, Held]
@@ -37,7 +37,7 @@ def running(standing: Fragile) -> Iterator[Running]:
             http.request("GET", f"/containers/{id}/{what}")
             http.getresponse().read()
     standing.ask("POST", "/build", b"no tar")
-    until(lambda: held(standing)["net:"] == namespaces._SPARE, "network namespaces are kept ready")
+    until(lambda: held(standing)["net:"] == namespaces.SPARE, "network namespaces are kept ready")
     last = held(standing)
     while (now := held(standing)) != last:  # connections that are about to be closed
         last = now

@@ -24,7 +24,7 @@ _SUBNET = re.compile(r"\d+\.\d+\.\d+\.\d+/\d+")
 _VOLATILE = ("daemon's files", "launcher's files", "network namespaces", "processes")  # another daemon, other numbers
 
 
-def until(check: Callable[[], T | Literal[False]], what: str, seconds: float = 15) -> T:
+def until(check: Callable[[], T | Literal[False]], what: str, seconds: float = 60) -> T:
     """The first true answer of `check`; fails when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (answer := check()):
@@ -40,7 +40,7 @@ class Fragile(Cortend):
         """SIGKILL for the daemon alone."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
 
     @property
     def launcher(self) -> int:

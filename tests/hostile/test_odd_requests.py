@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from corten.api.server import _TABLES
+from corten.api.server import _TABLES, _builds, _secrets
 from corten.spec.docker.create import CreateRequest
 from corten.spec.docker.exec import ExecConfig
 from corten.spec.docker.host_config import UpdateConfig
@@ -71,9 +71,12 @@ BODIES: dict[str, tuple[Record, bytes]] = {
 }
 
 
+ROUTES = (*itertools.chain(*_TABLES), *_builds(), *_secrets())
+
+
 def paths() -> Iterator[tuple[str, str]]:
     """(method, path) of every route with each odd value in the places of its parameters."""
-    for route in itertools.chain(*_TABLES):
+    for route in ROUTES:
         if "{" in route.pattern and "distribution" not in route.pattern:
             for value in VALUES:
                 if route.method != "DELETE" or not value.isalnum():
@@ -82,7 +85,7 @@ def paths() -> Iterator[tuple[str, str]]:
 
 def queries() -> Iterator[tuple[str, str]]:
     """(method, path) of every route that is listed above with each odd value for each of its parameters."""
-    for route in itertools.chain(*_TABLES):
+    for route in ROUTES:
         path = route.pattern.replace("{id}", "odd").replace("{name:all}", "corten/busybox")
         for name in QUERIES.get(route.pattern, ()):
             for value in VALUES:

@@ -196,7 +196,7 @@ async def test_refusals_below_http_have_the_specification_s_form(
     host, _, port = own.host.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(request_)
-    head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+    head, _, body = (await asyncio.wait_for(reader.read(), 60)).partition(b"\r\n\r\n")
     writer.close()
     assert b" %d " % status in head and b"Server: Corten/" in head
     (error,) = json.loads(body)["errors"]

@@ -111,4 +111,4 @@ def held() -> Iterator[Held]:
         finally:
             registry.go.set()
             server.shutdown()
-            thread.join(10)
+            thread.join(60)

@@ -91,4 +91,4 @@ def proxy(routes: Mapping[str, str]) -> Iterator[Proxy]:
             yield running
         finally:
             server.shutdown()
-            thread.join(10)
+            thread.join(60)

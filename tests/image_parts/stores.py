@@ -16,6 +16,7 @@ from corten.images.images import Images, no_users
 from corten.images.unpack import Workers
 from corten.registry.client.registry import Registry
 from corten.registry.client.web import STALL
+from corten.snapshots.guest_images import ImageFiles
 from corten.snapshots.overlay import Overlay
 from corten.spec import oci_image, platform
 from corten.store.blobs import Blobs
@@ -37,7 +38,8 @@ class Store:
         self.root = root
         self.database = Database(root / "corten.db")
         self.blobs = Blobs(root / "content")
-        self.trees = Overlay(root / "snapshots", Records(self.database))
+        self.image_files = ImageFiles(root / "vm" / "layers")
+        self.trees = Overlay(root / "snapshots", Records(self.database), removed=self.image_files.remove)
         self.registry = Registry(self.blobs, pause=0.01, stall=stall)
         self.events: list[tuple[str, str, dict[str, str]]] = []
         below = (self.database, self.blobs, self.trees, workers or ForkWorkers(), self.registry)

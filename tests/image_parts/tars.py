@@ -37,5 +37,13 @@ def link(name: str, target: str) -> bytes:
     return write.header(name.encode(), tar.LINK, link=target.encode())
 
 
+def fifo(name: str) -> bytes:
+    return write.header(name.encode(), tar.FIFO)
+
+
+def block_device(name: str, major: int, minor: int) -> bytes:
+    return write.header(name.encode(), tar.BLOCK_DEVICE, major=major, minor=minor)
+
+
 def archive(*entries: bytes) -> bytes:
     return b"".join(entries) + write.END

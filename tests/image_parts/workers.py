@@ -19,7 +19,11 @@ from corten.layers.sums import Written
 from corten.layers.worker import unpack
 try:
     layer, written = sys.argv[4] == "layer", Written(int(sys.argv[6]))
-    answer = {"ok": unpack(int(sys.argv[2]), int(sys.argv[3]), layer=layer, written=None if layer else written)}
+    how = {"layer": layer, "written": None if layer else written, "owned": sys.argv[4] == "owned files"}
+    if sys.argv[4] == "files again":
+        from corten.layers.again import ApplyingAgain
+        how["kind"] = ApplyingAgain
+    answer = {"ok": unpack(int(sys.argv[2]), int(sys.argv[3]), **how)}
     if not layer:
         open(int(sys.argv[5]), "wb", closefd=False).write(written.data)
 except Exception as error:
@@ -32,8 +36,11 @@ class ForkWorkers:
     async def unpack(self, tree: Path, source_fd: int) -> dict[str, Any]:
         return await self._unpack(tree, source_fd, "layer")
 
-    async def unpack_files(self, tree: Path, source_fd: int, sums_fd: int, most: int) -> dict[str, Any]:
-        return await self._unpack(tree, source_fd, "files", sums_fd, most)
+    async def unpack_files(
+        self, tree: Path, source_fd: int, sums_fd: int, most: int, owned: bool = False, again: bool = False
+    ) -> dict[str, Any]:
+        what = "owned files" if owned else "files again" if again else "files"
+        return await self._unpack(tree, source_fd, what, sums_fd, most)
 
     async def _unpack(self, tree: Path, source_fd: int, what: str, sums_fd: int = -1, most: int = 0) -> dict[str, Any]:
         tree_fd = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)

@@ -53,7 +53,7 @@ def inside(made: Cgroup, work: Work) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(start(made, work), 0)[1])
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"

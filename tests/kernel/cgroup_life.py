@@ -135,6 +135,19 @@ def case_kill_all_processes(layout: Layout, path: str) -> None:
         wait_until(lambda: made.pids() == [])
 
 
+def case_kill_of_a_group_that_is_removed_meanwhile(layout: Layout, path: str) -> None:
+    with group(layout, path):
+        again = cgroups.open(layout, path)
+    seen = iter([[1], [1]])
+    pids, kind = type(again).pids, type(again)
+    kind.pids = lambda self: next(seen, [])  # type: ignore[method-assign]  # as they were a moment before
+    try:
+        again.kill()
+    finally:
+        kind.pids = pids  # type: ignore[method-assign]
+    again.close()
+
+
 def case_kill_without_cgroup_kill(layout: Layout, path: str) -> None:
     """As runc makes groups on a hybrid machine: no process is in the v2 tree; and as on kernels before 5.14."""
     if layout.mode == "v2":
@@ -248,6 +261,8 @@ def case_failure_leaves_nothing(layout: Layout, path: str) -> None:
 
 def case_quick(layout: Layout, path: str) -> None:
     """Making, entering and removing have to be a matter of milliseconds: they are on the path of every start."""
+    if os.environ.get("CORTEN_GUEST"):
+        raise Lacking("the time of an emulated processor says nothing of a start's")
     resources = {"memory": {"limit": 64 * MB}, "pids": {"limit": 100}, "devices": DOCKER_DEVICES}
     cgroups.create(layout, path, resources).remove()
     took = []
@@ -257,7 +272,7 @@ def case_quick(layout: Layout, path: str) -> None:
         took.append(time.perf_counter() - begin)
         assert inside(made, lambda: None) == 0
         made.remove()
-    assert min(took) < (0.05 if os.environ.get("CORTEN_GUEST") else 0.005), took
+    assert min(took) < 0.005, took
 
 
 def case_delegate(layout: Layout, path: str) -> None:

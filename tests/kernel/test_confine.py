@@ -13,12 +13,16 @@ import pytest
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 _IN_A_PROCESS_OF_ITS_OWN = """
-import json, os, socket, sys
+import ctypes, json, os, socket, sys
+from corten.kernel import process, syscall
 from corten.kernel import descriptors
 from corten.layers.confine import confine
 tree, status = os.open(sys.argv[1], os.O_RDONLY), os.open("/proc/self/status", os.O_RDONLY)
 above = os.open(sys.argv[1] + "/..", os.O_RDONLY)
 os.symlink(sys.argv[2], "link", dir_fd=tree)
+keyctl = ctypes.CDLL(None).syscall
+process.join_new_session_keyring()
+key = keyctl({"x86_64": 248}.get(os.uname().machine, 217), b"user", b"corten-test", b"private", 7, -3)  # add_key(2)
 had = confine(tree)
 def refused(work):
     try:
@@ -35,6 +39,7 @@ print(json.dumps({
     "owner through a link": refused(lambda: os.chown("link", 7, 7, dir_fd=tree)),
     "own mode": refused(lambda: os.chmod(descriptors.path(tree), 0o750)),
     "chroot": refused(lambda: os.chroot("/")),
+    "key": keyctl(syscall.SYS_keyctl, 11, key, None, 0, 0),
     "status": os.pread(status, 8192, 0).decode(),
 }))
 """
@@ -57,6 +62,7 @@ def test_confinement(tmp_path: Path) -> None:
     assert status["NoNewPrivs"] == "1"
     assert seen["inside"] == "done" and seen["chroot"] == "PermissionError"
     assert seen["network"] is True
+    assert seen["key"] == -1, "KEYCTL_READ"
     # Landlock says nothing about these, and nothing of the host is there to be led to
     assert seen["root"] is True and seen["proc"] == "FileNotFoundError"
     assert seen["outside"] == seen["mode through a link"] == seen["owner through a link"] == "FileNotFoundError"

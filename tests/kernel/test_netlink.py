@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from pyroute2 import IPRoute
 
 import netns
 from corten.kernel import rtnetlink
-from corten.kernel.netlink import Request, Socket
+from corten.kernel.netlink import NLM_F_ACK, Request, Socket, encode
 from network_world import host
 
 
@@ -156,6 +158,15 @@ def test_a_socket_made_elsewhere_stays_in_its_namespace(host: netns.Net, box: ne
         again.request(rtnetlink.bridge("inner0", "02:00:00:00:00:01"))
     assert "inner0" in [link.name for link in rtnetlink.links(box.route)]  # and closing it left the original open
     assert "inner0" not in [link.name for link in rtnetlink.links(host.route)]
+
+
+def test_answers_to_another_are_not_taken(host: netns.Net) -> None:
+    """Its first request had the number of ours, and it has not read what the kernel said."""
+    index = _bridge(host)
+    with socket.socket(fileno=os.dup(host.route.fileno())) as another:
+        another.send(encode([Request("nonsense", 4095, NLM_F_ACK, bytes(16))], 1))
+    with Socket(fd=host.route.fileno()) as ours:
+        ours.request(rtnetlink.up(index))
 
 
 def test_an_unknown_message_is_refused_and_not_waited_for(host: netns.Net) -> None:

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from corten.errors import Forbidden, Invalid, NotFound
+from corten.network.config import NetworkConfig
 from docker_json import network, port_map
 from netns import Net, passing
 from network_world import World, host, neighbour, world
@@ -137,3 +140,49 @@ async def test_a_network_from_a_configuration(world: World) -> None:
     await networks.disconnect(endpoint)
     assert (await networks.prune())["NetworksDeleted"] == ["real"]
     await networks.remove("plan")
+
+
+@pytest.fixture
+async def node(host: Net) -> AsyncIterator[World]:
+    made = World(host, NetworkConfig(bridge="ct0", cluster=[ipaddress.ip_network("192.0.2.8/29")]))
+    await made.networks.setup()
+    yield made
+    await made.networks.close()
+    for box in made.containers:
+        box.close()
+
+
+async def test_the_default_network_of_a_node(node: World, neighbour: Net) -> None:
+    """Other nodes reach every port there, and see who asks; what is no part of the cluster sees this host."""
+    neighbour.run("ip", "addr", "add", "192.0.2.99/24", "dev", "up0")
+    await node.networks.create(network({"Name": "own"}))
+    pod, endpoint = await node.run("pod")
+    other, hidden = await node.run("other", "own")
+    for box, address, open_ in ((pod, endpoint.address, True), (other, hidden.address, False)):
+        server = box.listen("0.0.0.0", 81)
+        assert passing([(neighbour, address, 81)]) == [open_]
+        server.close()
+    for box, to, seen in (
+        (pod, "192.0.2.9", endpoint.address),
+        (pod, "192.0.2.99", "192.0.2.1"),
+        (other, "192.0.2.9", "192.0.2.1"),
+    ):
+        server = neighbour.listen(to, 7000)
+        client = box.connect(to, 7000)
+        accepted, peer = server.accept()
+        assert peer[0] == seen
+        for one in (client, accepted, server):
+            one.close()
+    audited = {way["Via"]: way["From"] for way in node.networks.audit("bridge")}
+    assert "outside" in audited[endpoint.address]
+
+
+async def test_a_service_leads_back_to_the_pod_that_asks(node: World) -> None:
+    """As kube-proxy translates one, with frames that pass through the firewall."""
+    node.host.run("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
+    pod, endpoint = await node.run("pod", DriverOpts={"corten.endpoint.hairpin": "true"})
+    to = f"ip daddr 203.0.113.1 tcp dport 80 dnat to {endpoint.address}:81"
+    node.host.run("nft", f"table ip proxy {{ chain c {{ type nat hook prerouting priority dstnat; {to}; }}; }}")
+    server = pod.listen("0.0.0.0", 81)
+    pod.connect("203.0.113.1", 80, 4).close()
+    server.close()

@@ -148,7 +148,7 @@ async def test_a_flushed_ruleset_is_found_and_restored(host: Net, monkeypatch: p
     server = web.listen("0.0.0.0", 80)
     for _ in range(3):
         host.run("nft", "flush", "ruleset")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not host.run("nft", "list", "tables").strip():
                 await asyncio.sleep(0)
     assert host.reaches("127.0.0.1", 8080)

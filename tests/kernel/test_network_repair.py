@@ -29,7 +29,7 @@ async def kept(world: World) -> AsyncIterator[World]:
 
 
 async def soon(check: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not check():
             await asyncio.sleep(0.005)
 

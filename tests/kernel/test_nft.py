@@ -10,6 +10,7 @@ import pytest
 
 import netns
 from corten.kernel import nft
+from corten.kernel.netlink import Message, Request
 from corten.kernel.nft import Element, Set, Table
 from network_world import host
 
@@ -84,6 +85,26 @@ def test_more_elements_than_fit_one_message(transactions: nft.Transactions) -> N
     ]
     transactions.commit([nft.new_table(TABLE), nft.new_set(TABLE, ports, 1), *nft.add_elements(TABLE, "ports", every)])
     assert sorted(transactions.elements(TABLE, "ports")) == sorted(every)
+
+
+def test_a_set_that_is_rearranged_while_it_is_listed(
+    transactions: nft.Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Datagrams of one order and of another: what comes twice is not all."""
+    ports = Set("ports", (nft.INET_PROTO, nft.INET_SERVICE), (nft.IPV4_ADDR, nft.INET_SERVICE))
+    every = [
+        Element(nft.value(b"\x06", nft.port(n)), nft.value(bytes((10, 0, 0, 1)), nft.port(n))) for n in range(1, 3001)
+    ]
+    transactions.commit([nft.new_table(TABLE), nft.new_set(TABLE, ports, 1), *nft.add_elements(TABLE, "ports", every)])
+    dump, given = transactions.socket.dump, []
+
+    def rearranged(request: Request) -> list[Message]:
+        given.append(dump(request))
+        return given[-1] if len(given) > 1 else [given[0][0], *given[0][:-1]]
+
+    monkeypatch.setattr(transactions.socket, "dump", rearranged)
+    assert sorted(transactions.elements(TABLE, "ports")) == sorted(every)
+    assert len(given) > 1
     transactions.commit(nft.delete_elements(TABLE, "ports", every))
     assert transactions.elements(TABLE, "ports") == []
 

@@ -33,7 +33,9 @@ assert supervise.Supervisor.run.__code__ is not code and supervise.Supervisor.ru
 assert supervise.Supervisor.run is not method and clone.answer_of is not function, "it has not moved"
 assert native.clone.answer_of is clone.answer_of and clone.answer_of.__qualname__ == function.__qualname__
 log = requests.Log("path", 1, 2, "attrs")
-assert (log.path, log.max_size, log.max_file, log.attrs) == log == tuple(log), "its fields are mixed up"
+fields = (log.path, log.max_size, log.max_file, log.attrs, log.format)
+assert fields == log == ("path", 1, 2, "attrs", ""), "its fields are mixed up"
+assert supervise.__name__ == "corten.supervisor.supervise"
 assert 100_000 < sum(map(object.__sizeof__, warmup._kept)) < 8_000_000
 """
 

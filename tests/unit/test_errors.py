@@ -29,8 +29,8 @@ def sent(error: BaseException) -> Json:
     return body
 
 
-def test_there_are_twelve_classes() -> None:
-    assert len(NAMED) == 12
+def test_there_are_thirteen_classes() -> None:
+    assert len(NAMED) == 13
 
 
 @pytest.mark.parametrize("kind", NAMED)
@@ -172,3 +172,15 @@ def test_from_every_helper(kind: type[CortenError], helper: Callable[..., Json])
     with ours, theirs:
         arrived = answers.failure(helper(ours, theirs, kind("a text")))
     assert type(arrived) is kind and str(arrived) == "a text"
+
+
+@pytest.mark.parametrize("error", [Failed("a\ud800b"), OSError(errno.ENOENT, "gone", b"/a\xff"), ValueError("a\udcff")])
+def test_a_text_that_is_no_unicode_can_be_written_all_the_same(error: Exception) -> None:
+    """As a record, an answer, and a line for a client. A name of a file may be any bytes."""
+    assert "\N{REPLACEMENT CHARACTER}" in encode(error)["text"]
+    assert str(decode({"kind": "Failed", "text": "a\ud800\U0001f600"})) == "a\N{REPLACEMENT CHARACTER}\U0001f600"
+
+
+def test_an_exit_code_is_one() -> None:
+    failed = decode({"kind": "StartFailed", "text": "a text", "code": 256})
+    assert isinstance(failed, StartFailed) and failed.exit_code == 125

@@ -20,6 +20,7 @@ _NOBODY = {
     "src/corten/images/builtin.py",
     "src/corten/images/registry_image.py",
     "tests/e2e/test_debian.py",
+    "tests/e2e_parts/critest_images.py",
     "tests/hostile/test_profile.py",
     "tests/unit/plan/dockerd_cases.py",
     "tests/unit/plan/test_validate_dockerd.py",

@@ -1,6 +1,6 @@
 """A machine of its own for tests: Debian's cloud kernel in QEMU, our package, and a Python script to run as root.
 
-    guest = Guest(cache)                       # a directory for the kernel, kept between runs
+    guest = Guest(cache)                       # a directory for what does not change, kept between runs
     results = guest.run(script, files)         # boots, runs, powers off: about five seconds
     results[0] == {"name": "memory", ...}      # what the script gave to report(...)
 
@@ -13,41 +13,48 @@ Always emulated (tcg): an unmodified kernel does not boot under every host's nes
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vm.cpio import Archive
+from corten.errors import CortenError
+from corten.vm import kernels
+from corten.vm.architectures import architecture
+from corten.vm.cpio import Archive
+from corten.vm.kernels import Kernel
+from e2e_parts.patience import LIMIT
 
 Json = dict[str, Any]
 Source = str | bytes | Path  # content, or what to copy
 
-_KERNEL = "linux-image-cloud-amd64"
+KERNELS = (Path(sys.prefix) / "share/corten/kernel",)  # where scripts/guest-kernel puts one
 _MODULES = ("virtio_pci", "virtio_blk", "overlay", "bfq")  # always; `modules=` adds "veth", "bridge", "nf_tables" ...
 _PACKAGE = Path(__file__).parents[2] / "src" / "corten"
 _NOT_NEEDED = frozenset(
     ("test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "pydoc_data", "distutils", "unittest")
     + ("site-packages", "dist-packages", "lib-dynload", "venv", "curses", "dbm", "wsgiref")
+    + (os.path.basename(sysconfig.get_config_var("LIBPL")),)  # for those who compile against Python: 30 MB
 )
 _EXTENSIONS_NOT_NEEDED = ("_test", "_xx", "xx", "_tkinter", "_curses", "_dbm", "_gdbm", "nis", "ossaudio", "readline")
 
-# The initial file system cannot be left by pivot_root(2), so the first thing is a root of our own.
+# The initial file system cannot be left by pivot_root(2). The same one, mounted over it, can.
 _INIT = """#!/bin/busybox sh
 if [ ! -e /own-root ]; then
     /bin/busybox mkdir /own-root
-    /bin/busybox mount -t tmpfs -o size=80% root /own-root
-    for entry in /*; do [ "$entry" = /own-root ] || /bin/busybox cp -a "$entry" /own-root/; done
-    /bin/busybox mkdir /own-root/own-root
-    exec /bin/busybox switch_root /own-root /init
+    /bin/busybox mount --bind / /own-root
+    cd /own-root
+    /bin/busybox mount --move . /
+    exec /bin/busybox chroot . /init
 fi
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sys /sys
@@ -104,17 +111,19 @@ def missing() -> str:
     for program, package in (
         ("qemu-system-x86_64", "qemu-system-x86"),
         ("busybox", "busybox-static"),
-        ("dpkg-deb", "dpkg"),
-        ("apt-get", "apt"),
     ):
         if not shutil.which(program):
             return f"{program} is missing (Debian package {package})"
+    try:
+        kernels.find(KERNELS)
+    except CortenError as error:
+        return f"{error}; scripts/guest-kernel does that"
     return ""
 
 
 class Guest:
-    """`cache` keeps the kernel. `disks` are sizes in bytes; they appear as /dev/vda, /dev/vdb, empty. `modules` are
-    loaded beside those for the disks and overlay, with what they depend on."""
+    """`cache` keeps the interpreter's part. `disks` are files, or sizes in bytes of empty ones, as /dev/vda, /dev/vdb.
+    `modules` are loaded beside those for the disks and overlay, with what they depend on."""
 
     def __init__(
         self,
@@ -122,10 +131,10 @@ class Guest:
         *,
         memory: int = 512 << 20,
         processors: int = 2,
-        disks: Sequence[int] = (),
+        disks: Sequence[int | Path] = (),
         modules: Sequence[str] = (),
         kernel_arguments: str = "",
-        timeout: float = 100,
+        timeout: float = LIMIT / 2,
     ) -> None:
         self.cache = cache
         self.memory = memory
@@ -142,7 +151,8 @@ class Guest:
 
         GuestFailed when the machine did not get to the script's end in time.
         """
-        kernel = prepare_kernel(self.cache)
+        kernel = kernels.find(KERNELS)
+        self.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="corten-guest-") as name:
             work = Path(name)
             image = work / "initramfs"
@@ -153,11 +163,12 @@ class Guest:
                 archive.file("/guest/script.py", script.encode())
                 for path, source in (files or {}).items():
                     _put(archive, path, source)
-                archive.copy("/src/corten", _PACKAGE)
+                compileall.compile_dir(_PACKAGE, quiet=2)  # an emulated processor takes many seconds for that
+                _copy(archive, "/src/corten", _PACKAGE)
                 archive.end()
             return self._boot(kernel, image, work)
 
-    def _boot(self, kernel: Path, image: Path, work: Path) -> list[Json]:
+    def _boot(self, kernel: Kernel, image: Path, work: Path) -> list[Json]:
         console = work / "console"
         try:
             ended = subprocess.run(
@@ -175,98 +186,50 @@ class Guest:
             raise GuestFailed(f"{problem}\nreported: {results}\n{self.console[-3000:]}")
         return results
 
-    def _command(self, kernel: Path, image: Path, console: Path, work: Path) -> list[str]:
-        arguments = f"console=ttyS0 quiet panic=-1 random.trust_cpu=on tsc=reliable {self.kernel_arguments}"
-        command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(self.processors)]
+    def _command(self, kernel: Kernel, image: Path, console: Path, work: Path) -> list[str]:
+        words = "console=ttyS0 quiet panic=-1 random.trust_cpu=on tsc=reliable no_timer_check"
+        words += " cryptomgr.notests mitigations=off"
+        arguments = f"{words} {self.kernel_arguments}"
+        emulated = architecture("x86_64").emulated
+        command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", emulated, "-smp", str(self.processors)]
         command += ["-m", f"{self.memory >> 20}M", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-        command += ["-kernel", str(kernel), "-initrd", str(image), "-append", arguments]
+        command += ["-kernel", str(kernel.image), "-initrd", str(image), "-append", arguments]
         command += ["-serial", f"file:{console}", "-serial", "stdio"]
-        for index, size in enumerate(self.disks):
-            disk = work / f"disk{index}"
-            with disk.open("wb") as file:
-                file.truncate(size)
+        for index, given in enumerate(self.disks):
+            disk = work / f"disk{index}" if isinstance(given, int) else given
+            if isinstance(given, int):
+                with disk.open("wb") as file:
+                    file.truncate(given)
             command += ["-drive", f"file={disk},if=virtio,format=raw,cache=unsafe"]
         return command
 
 
 def _put(archive: Archive, path: str, source: Source) -> None:
     if isinstance(source, Path):
-        archive.copy(path, source)
+        _copy(archive, path, source)
     else:
         archive.file(path, source.encode() if isinstance(source, str) else source)
 
 
-# ---------------------------------------------------------------------------------------------------------- kernel
+def _copy(archive: Archive, path: str, source: Path, skip: frozenset[str] = frozenset()) -> None:
+    """A file, or a tree without what is named in `skip`; links are followed. Times are kept: Python compares a source's
+    with the one in its compiled file."""
+    if source.is_dir():
+        archive.directory(path)
+        for child in sorted(source.iterdir()):
+            if child.name not in skip:
+                _copy(archive, f"{path}/{child.name}", child, skip)
+    else:
+        status = source.stat()
+        archive.file(path, source.read_bytes(), stat.S_IMODE(status.st_mode), int(status.st_mtime))
 
 
-def prepare_kernel(cache: Path) -> Path:
-    """Debian's cloud kernel; its modules are beside it, in "modules". GuestFailed when apt cannot get it."""
-    ready = cache / "kernel"
-    if not ready.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as name:
-            fresh = Path(name) / "kernel"
-            _unpack(_download(Path(name)), fresh)
-            try:
-                fresh.rename(ready)
-            except OSError:  # another run was quicker
-                if not ready.exists():
-                    raise
-    return ready / "vmlinuz"
-
-
-def _download(directory: Path) -> Path:
-    depends = _output(["apt-cache", "depends", "--important", _KERNEL], directory)
-    names = [line.split()[-1] for line in depends.splitlines() if "Depends:" in line]
-    if not names:
-        raise GuestFailed(f"apt has no package {_KERNEL}; try apt-get update")
-    _output(["apt-get", "download", "-q", names[0]], directory)
-    return next(directory.glob("*.deb"))
-
-
-def _output(command: list[str], directory: Path) -> str:
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
-    if done.returncode:
-        raise GuestFailed(f"{' '.join(command)}: {done.stderr.strip()}")
-    return done.stdout
-
-
-def _unpack(package: Path, into: Path) -> None:
-    """vmlinuz, and all modules as flat files."""
-    modules = into / "modules"
-    modules.mkdir(parents=True)
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-            for member in archive:
-                name = Path(member.name).name
-                content = archive.extractfile(member) if member.isfile() else None
-                if content is not None and name.startswith("vmlinuz-"):
-                    (into / "vmlinuz").write_bytes(content.read())
-                elif content is not None and name.endswith(".ko"):
-                    (modules / name.replace("-", "_")).write_bytes(content.read())
-
-
-def _put_modules(archive: Archive, kernel: Path, names: Sequence[str]) -> None:
-    order: list[str] = []
-    for name in names:
-        _with_dependencies(kernel.parent / "modules", name, order)
-    for file in order:
-        archive.copy(f"/modules/{file}", kernel.parent / "modules" / file)
-    archive.file("/modules/order", "\n".join(order).encode())
-
-
-def _with_dependencies(modules: Path, name: str, order: list[str]) -> None:
-    """A module says in its own file what it depends on. One that is built in has no file."""
-    file = f"{name}.ko"
-    if file in order or not (modules / file).exists():
-        return
-    content = (modules / file).read_bytes()
-    start = content.index(b"depends=") + len(b"depends=")
-    for other in content[start : content.index(b"\0", start)].decode().split(","):
-        if other:
-            _with_dependencies(modules, other.replace("-", "_"), order)
-    order.append(file)
+def _put_modules(archive: Archive, kernel: Kernel, names: Sequence[str]) -> None:
+    files = kernels.module_files(kernel)
+    order = kernels.in_order(files, names)
+    for name in order:
+        archive.file(f"/modules/{name}.ko", kernels.content(files[name]))
+    archive.file("/modules/order", "".join(f"{name}.ko\n" for name in order).encode())
 
 
 # ------------------------------------------------------------------------------------------------------- initramfs
@@ -295,13 +258,13 @@ def _fill(archive: Archive) -> None:
     python = Path(os.path.realpath(sys.executable))
     busybox = shutil.which("busybox")
     assert busybox is not None
-    archive.copy("/bin/busybox", Path(busybox))
-    archive.copy(str(python), python)
+    _copy(archive, "/bin/busybox", Path(busybox))
+    _copy(archive, str(python), python)
     stdlib = Path(sysconfig.get_path("stdlib"))
-    archive.copy(str(stdlib), stdlib, _NOT_NEEDED)
+    _copy(archive, str(stdlib), stdlib, _NOT_NEEDED)
     for extension in sorted((stdlib / "lib-dynload").glob("*.so")):
         if not extension.name.startswith(_EXTENSIONS_NOT_NEEDED):
-            archive.copy(str(extension), extension)
+            _copy(archive, str(extension), extension)
             _libraries(archive, extension)
     _libraries(archive, python)
     archive.file("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
@@ -316,4 +279,4 @@ def _libraries(archive: Archive, binary: Path) -> None:
     listed = subprocess.run(["ldd", str(binary)], capture_output=True, text=True, check=True).stdout
     for word in listed.split():
         if word.startswith("/"):
-            archive.copy(word, Path(os.path.realpath(word)))
+            _copy(archive, word, Path(os.path.realpath(word)))

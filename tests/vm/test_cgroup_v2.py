@@ -37,10 +37,6 @@ def results() -> list[dict[str, Any]]:
     if lacking:
         pytest.skip(lacking)
     machine = guest.Guest(kept.directory() / "vm", disks=(16 << 20, 64 << 20))
-    try:
-        guest.prepare_kernel(machine.cache)
-    except guest.GuestFailed as failed:
-        pytest.skip(f"no kernel for the guest: {failed}")
     cases = Path(cgroup_cases.__file__).parent.glob("cgroup_*.py")
     return machine.run(SCRIPT, {f"/guest/kernel/{file.name}": file for file in cases})
 

@@ -5,6 +5,7 @@
     to_removal_thread     removal of trees of any size, after the response
     to_disk_thread        what the disk has to finish while a request waits: syncs, collections
     alone                 what a container or a mount that does not answer can block: a thread for each call
+    answered              the same for a file of this host that a client or an administrator has named
     store.feed            streams from clients: a thread for each
 
 A thread cannot be cancelled. Nothing that waits for another process or for the network may be done in one that is
@@ -21,8 +22,11 @@ from contextlib import suppress
 from functools import partial
 from typing import ParamSpec, TypeVar, cast
 
+from corten.errors import Unavailable
+
 P = ParamSpec("P")
 T = TypeVar("T")
+_LOOK = 10.0  # seconds
 _WALKS = ThreadPoolExecutor(2, "walk")
 _REMOVALS = ThreadPoolExecutor(1, "erase")
 DISK = ThreadPoolExecutor(4, "disk")
@@ -75,6 +79,15 @@ async def alone(
     threading.Thread(target=run, name="alone", daemon=True).start()
     async with asyncio.timeout(seconds):
         return await done
+
+
+async def answered(look: Callable[[], T], what: str, undo: Callable[[T], object] = lambda made: None) -> T:
+    """What `look` says of a file of this host, whose file system may not answer: Unavailable after ten seconds, with
+    `what` it is."""
+    try:
+        return await alone(look, _LOOK, undo)
+    except TimeoutError:
+        raise Unavailable(f"{what} is on a file system that does not answer") from None
 
 
 async def run_uncancelled(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 from aiohttp import web
@@ -64,9 +64,10 @@ async def build(call: Call) -> web.StreamResponse:
     request = builds.asked(call, classic=False)
     if outputs := outputs_of(call, request.tags):
         request = replace(request, outputs=outputs, store=False)
-    async with _client(call, request) as (client, request):
+    async with AsyncExitStack() as held:
+        client, request = await held.enter_async_context(_client(call, request))
         sink = await call.buildkit.sink(call.text("session")) if outputs else NO_SINK
-        return await builds.answer(call, request, client, _Trace(call.buildkit, request, call.flag("q")), sink)
+        return await builds.answer(call, request, client, _Trace(call.buildkit, request, call.flag("q")), held, sink)
 
 
 def outputs_of(call: Call, tags: Sequence[str]) -> tuple[Asked, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from corten.api.streams import begin
 from corten.api.traces import traced
 from corten.build.archive import ArchiveClient
 from corten.build.contexts import Context
-from corten.build.contract import BuildFailed, BuildRequest, ClassicText, Client, Event, Limits, Log
+from corten.build.contract import BuildFailed, BuildRequest, ClassicText, Client, Event, Limits, Log, SourceMissing
 from corten.build.outputs.contract import NO_SINK, Sink
 from corten.build.result import Built
 from corten.errors import CortenError, Failed, Invalid
@@ -44,9 +44,10 @@ _ARGUMENTS = 10_000  # of --build-arg, --label
 async def build(call: Call) -> web.StreamResponse:
     """POST /build: the body is the context as a tar."""
     request = asked(call, classic=not call.flag("trace"))
-    async with context_of(call, request, upload(call.request)) as context:
+    async with AsyncExitStack() as held:
+        context = await held.enter_async_context(context_of(call, request, upload(call.request)))
         client = ArchiveClient(context, credentials(call))
-        return await answer(call, request, client, Said(request.classic, call.flag("q")))
+        return await answer(call, request, client, Said(request.classic, call.flag("q")), held)
 
 
 @asynccontextmanager
@@ -55,11 +56,16 @@ async def context_of(call: Call, request: BuildRequest, body: AsyncIterator[byte
     if request.remote:
         yield None
         return
-    context = await call.builds.contexts.receive(body)
+    context = await call.builds.contexts.receive(body, _kept(request))
     try:
         yield context
     finally:
         await to_the_end(context.remove())
+
+
+def _kept(request: BuildRequest) -> str:
+    """By which a client's next context is known again: what it builds. "" for what has no name."""
+    return f"archive\0{request.tags[0]}\0{request.dockerfile}" if request.tags else ""
 
 
 def without_remote(request: BuildRequest) -> BuildRequest:
@@ -79,9 +85,13 @@ class Shown(Protocol):
 
 
 async def answer(
-    call: Call, request: BuildRequest, client: Client, shown: Shown, sink: Sink = NO_SINK
+    call: Call, request: BuildRequest, client: Client, shown: Shown, held: AsyncExitStack, sink: Sink = NO_SINK
 ) -> web.StreamResponse:
-    """Messages while it is built. An error before the first is a plain error; after it, it is a message."""
+    """Messages while it is built. An error before the first is a plain error; after it, it is a message.
+
+    What is `held` for the build is given back before the last message: files of a layer have no second name then, in a
+    context that is about to be removed.
+    """
     lines = shown.lines
     task = asyncio.create_task(call.builds.build(request, client, shown, sink))
     task.add_done_callback(lambda _: lines.end())
@@ -90,6 +100,7 @@ async def answer(
         while (line := await lines.next()) is not None:
             stream = stream or await begin(call, "application/json")
             await stream.write(line)
+        await held.aclose()
         failed = failure(task, request.classic)
         if failed is not None and stream is None and not isinstance(failed, OSError):
             raise failed
@@ -121,8 +132,9 @@ def failure(task: asyncio.Task[Any], classic: bool) -> Exception | None:
     if not isinstance(error, CortenError | OSError):
         log.error("a build failed", exc_info=error)
         return Failed(message(error))
-    if classic and isinstance(error, BuildFailed) and isinstance(error.__cause__, CortenError):
-        return error.__cause__
+    cause = error.__cause__
+    if classic and isinstance(error, BuildFailed) and isinstance(cause, CortenError):
+        return error if isinstance(cause, SourceMissing) else cause
     return error
 
 
@@ -219,6 +231,7 @@ def asked(call: Call, classic: bool) -> BuildRequest:
         cache_from=tuple(_list(call, "cachefrom")),
         network=call.text("networkmode") or "default",
         extra_hosts=_hosts(call),
+        devices=tuple(_list(call, "devices")),
         limits=_limits(call),
         attest=table(call, "attest"),
         classic=classic,

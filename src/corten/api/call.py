@@ -10,7 +10,7 @@ import re
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 from aiohttp import HttpVersion11, StreamReader, web
@@ -18,13 +18,9 @@ from aiohttp import HttpVersion11, StreamReader, web
 from corten import __version__
 from corten.api.errors import BodyTimeout, TooLarge
 from corten.api.versions import Version
-from corten.build.builds import Builds
-from corten.build.contexts import Context
-from corten.build.contract import Client, Event
-from corten.build.outputs.contract import Sink
 from corten.engine.engine import Engine
 from corten.engine.system import API_VERSION
-from corten.errors import Invalid
+from corten.errors import Invalid, Unsupported
 from corten.http.heads import invite
 from corten.plan.validate.counts import check_counts
 from corten.spec import go_json
@@ -35,6 +31,13 @@ from corten.spec.docker.filters import Filters
 from corten.spec.docker.struct import Struct
 from corten.spec.json import Json
 from corten.units.durations import in_go
+
+if TYPE_CHECKING:
+    from corten.build.builds import Builds
+    from corten.build.contexts import Context
+    from corten.build.contract import Client, Event
+    from corten.build.outputs.contract import Sink
+    from corten.machines.machines import Machines
 
 S = TypeVar("S", bound=Struct)
 MAX_BODY = 4 << 20
@@ -84,24 +87,36 @@ class BuildKit(Protocol):
 class Call:
     """A request that was routed. Everything that reads from it raises Invalid for nonsense."""
 
-    __slots__ = ("_buildkit", "builds", "engine", "path", "query", "request", "version")
+    __slots__ = ("_buildkit", "_builds", "_machines", "engine", "path", "query", "request", "version")
 
     def __init__(
         self,
         request: web.BaseRequest,
         engine: Engine,
-        builds: Builds,
+        builds: Callable[[], Builds],
         buildkit: Callable[[], BuildKit],
         version: Version,
         path: Mapping[str, str],
+        machines: Callable[[], Machines] | None = None,
     ) -> None:
+        self._machines = machines
         self.request = request
         self.engine = engine
-        self.builds = builds
+        self._builds = builds
         self._buildkit = buildkit
         self.version = version
         self.path = path
         self.query = request.rel_url.query
+
+    @property
+    def machines(self) -> Machines:
+        if self._machines is None:
+            raise Unsupported("this daemon has no virtual machines")
+        return self._machines()
+
+    @property
+    def builds(self) -> Builds:
+        return self._builds()
 
     @property
     def buildkit(self) -> BuildKit:

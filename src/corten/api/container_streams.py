@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from corten.aio.sources import closing
+from corten.aio.threads import answered
 from corten.api.call import Call, encode_line
 from corten.api.hijack import FRAMED, RAW, Hijacked, take
 from corten.api.routes import Route
@@ -17,7 +18,7 @@ from corten.engine.containers import logs
 from corten.engine.containers import stats as container_stats
 from corten.engine.containers import wait as container_wait
 from corten.engine.containers.container import Container
-from corten.errors import Invalid, Unsupported
+from corten.errors import Invalid, NotFound, Unsupported
 from corten.tasks.contract import Stream
 
 __all__ = ["ROUTES", "begin"]
@@ -52,12 +53,15 @@ async def container_logs(call: Call) -> web.StreamResponse:
     """Not hijacked: a chunked body of the same frames."""
     container = call.engine.containers.get(call.path["id"])
     wanted = _selection(call, container)
-    path = container.log_path
+    path = container.log_path or container.kubernetes_log
     if path is None:
         raise Unsupported("configured logging driver does not support reading")
+    if wanted.kubernetes and not await answered(path.parent.is_dir, "the log"):
+        raise NotFound(f"the log of container {container.id} was removed by its kubelet")
     kind = (FRAMED if wanted.mux else RAW) if call.version >= STREAM_TYPES else RAW
     ended = container_wait.future(container, "next-exit") if wanted.follow else None
     try:
+        await logs.catch_up(container.task)
         answer = await begin(call, kind)
         return await pieces(answer, logs.read(path, wanted, ended))
     finally:
@@ -80,6 +84,7 @@ def _selection(call: Call, container: Container) -> logs.Selection:
         timestamps=call.flag("timestamps"),
         details=call.flag("details"),
         mux=not container.record.tty or call.flag("frames"),
+        kubernetes=container.log_path is None,
     )
 
 

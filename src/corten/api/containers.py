@@ -26,7 +26,7 @@ from corten.engine.containers.attach import resize as resize_container
 from corten.engine.containers.container import Container
 from corten.engine.containers.held import held
 from corten.engine.containers.sizes import sizes
-from corten.errors import Invalid
+from corten.errors import Invalid, Unsupported
 from corten.spec.docker.create import CreateRequest
 from corten.spec.docker.host_config import UpdateConfig
 from corten.tasks.contract import Exit
@@ -82,8 +82,15 @@ async def start(call: Call) -> web.StreamResponse:
         raise Invalid(
             "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24"
         )
+    if call.text("checkpoint"):
+        raise Invalid("checkpoint is only supported in experimental mode")
     timing = await container_start.start(call.engine.containers, named(call))
     return empty(204, {TIMING: encode_line(timing).decode().strip()})
+
+
+async def checkpoints(call: Call) -> web.StreamResponse:
+    """Of whichever isolation."""
+    raise Unsupported(f"checkpoints are not supported: the state of container {named(call).record.name} is not saved")
 
 
 async def stop(call: Call) -> web.StreamResponse:
@@ -185,6 +192,8 @@ ROUTES = (
     Route("POST", "/containers/prune", prune),
     Route("GET", "/containers/{id:all}/json", inspect),
     Route("POST", "/containers/{id:all}/start", start),
+    Route("GET", "/containers/{id:all}/checkpoints", checkpoints),
+    Route("POST", "/containers/{id:all}/checkpoints", checkpoints),
     Route("POST", "/containers/{id:all}/stop", stop),
     Route("POST", "/containers/{id:all}/restart", restart),
     Route("POST", "/containers/{id:all}/kill", kill),

@@ -18,6 +18,7 @@ STATUS: dict[type[errors.CortenError], int] = {
     errors.Forbidden: 403,
     errors.Unauthorized: 401,
     errors.Unavailable: 503,
+    errors.Silent: 503,
     errors.Unsupported: 501,
     errors.Exhausted: 500,
     errors.Corrupt: 500,

@@ -40,14 +40,15 @@ async def remove(call: Call) -> web.StreamResponse:
 
 
 async def prune(call: Call) -> web.StreamResponse:
-    return json_answer(await call.engine.networks.prune(call.filters()))
+    answer = await call.engine.networks.prune(call.filters())
+    return json_answer({"NetworksDeleted": answer["NetworksDeleted"] or None})
 
 
 async def connect(call: Call) -> web.StreamResponse:
     body = await call.body(ConnectRequest)
     network, container = _both(call, body.container)
-    settings = connecting(body.endpoint_config or EndpointSettings(), call.version)
-    await container_network.connect(call.engine.containers, container, network, settings)
+    settings, shown_mac = connecting(body.endpoint_config or EndpointSettings(), call.version)
+    await container_network.connect(call.engine.containers, container, network, settings, shown_mac)
     return web.Response(status=200)
 
 

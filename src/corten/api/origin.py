@@ -24,8 +24,8 @@ def refuse_browsers(request: web.BaseRequest, trusted_hosts: tuple[str, ...] = (
     if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         raise Forbidden("cross-site requests are refused")
     transport = request.transport
-    sock = transport.get_extra_info("socket") if transport is not None else None
-    if sock is not None and sock.family != socket.AF_UNIX and not _known_host(headers.get("Host", ""), trusted_hosts):
+    local = transport is None or isinstance(transport.get_extra_info("sockname"), str | bytes)  # a path, or none
+    if not local and not _known_host(headers.get("Host", ""), trusted_hosts):
         raise Forbidden(f"this daemon is not known as {headers.get('Host', '')[:200]!r}: use its address or localhost")
 
 

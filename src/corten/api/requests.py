@@ -95,6 +95,8 @@ def updating(body: UpdateConfig, version: Version) -> UpdateConfig:
     return body if version >= _UPDATED_PIDS else body.replace(pids_limit=None)
 
 
-def connecting(settings: EndpointSettings, version: Version) -> EndpointSettings:
-    """The same for POST /networks/ID/connect."""
-    return settings if version >= ENDPOINTS else settings.replace(mac_address="")
+def connecting(settings: EndpointSettings, version: Version) -> tuple[EndpointSettings, str]:
+    """The same for POST /networks/ID/connect, and the MAC address that is only to be shown."""
+    if version >= ENDPOINTS:
+        return settings, ""
+    return settings.replace(mac_address=""), settings.mac_address

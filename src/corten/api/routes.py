@@ -12,6 +12,7 @@ from aiohttp import web
 from corten.api.call import Call
 
 Function = Callable[[Call], Awaitable[web.StreamResponse]]
+Later = Callable[[], "Iterable[Route]"]
 
 
 class Route(NamedTuple):
@@ -24,22 +25,39 @@ class Route(NamedTuple):
 
 
 class Router:
-    """Finds the route of a method and a path, by the path's first part and then in the order of the tables."""
+    """Finds the route of a method and a path, by the path's first part and then in the order of the tables.
 
-    def __init__(self, *tables: Iterable[Route]) -> None:
+    `later` are tables that are loaded with the first request whose path begins so: most daemons never get one. Of each,
+    those routes are taken that begin so.
+    """
+
+    def __init__(
+        self, *tables: Iterable[Route], later: Mapping[str, Callable[[], Iterable[Route]]] | None = None
+    ) -> None:
         self._routes: dict[tuple[str, str], list[tuple[re.Pattern[str], Route]]] = {}
+        self._later = dict(later or {})
         for table in tables:
-            for route in table:
-                key = (route.method, route.pattern.split("/")[1])
-                self._routes.setdefault(key, []).append((_compile(route.pattern), route))
+            self._add(table)
+
+    def _add(self, table: Iterable[Route]) -> None:
+        for route in table:
+            key = (route.method, _first(route))
+            self._routes.setdefault(key, []).append((_compile(route.pattern), route))
 
     def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
         """`path` is without version and still percent-encoded; parameters come decoded."""
         first = path.split("/", 2)[1] if path.startswith("/") else ""
+        if first in self._later:
+            table = self._later.pop(first)()
+            self._add(route for route in table if _first(route) == first)
         for pattern, route in self._routes.get((method, first), ()):
             if found := pattern.match(path):
                 return route, {key: urllib.parse.unquote(value) for key, value in found.groupdict().items()}
         return None
+
+
+def _first(route: Route) -> str:
+    return route.pattern.split("/")[1]
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from corten.aio.memory import Trimming
 from corten.api import (
-    build_history,
-    buildkit,
-    builds,
     containers,
     distribution,
     events,
@@ -26,14 +25,17 @@ from corten.api import (
 )
 from corten.api.call import HEADERS, BuildKit, Call, json_answer
 from corten.api.errors import message, status
-from corten.api.hijack import Connection
+from corten.api.hijack import Connection, Taken, tied
 from corten.api.origin import refuse_browsers
 from corten.api.routes import Route, Router
 from corten.api.streams import begun
-from corten.build.builds import Builds
 from corten.engine.engine import Engine
 from corten.errors import CortenError, Unavailable
 from corten.http.heads import awaits_invitation, unknown_expectation
+
+if TYPE_CHECKING:
+    from corten.build.builds import Builds
+    from corten.machines.machines import Machines
 
 log = logging.getLogger(__name__)
 MAX_LINE, MAX_FIELD = 1 << 16, 1 << 20  # docker build sends its whole registry configuration in one header
@@ -47,10 +49,41 @@ _TABLES = (
     websockets.ROUTES,
     events.ROUTES,
     distribution.ROUTES,
-    buildkit.ROUTES,
-    builds.ROUTES,
-    build_history.ROUTES,
 )
+
+
+def _machines() -> Iterable[Route]:
+    from corten.api import machines
+
+    return machines.ROUTES
+
+
+def _pods() -> Iterable[Route]:
+    from corten.api import pods
+
+    return pods.ROUTES
+
+
+def _secrets() -> Iterable[Route]:
+    from corten.api import secrets
+
+    return secrets.ROUTES
+
+
+def _builds() -> Iterable[Route]:
+    from corten.api import build_caches, build_history, buildkit, builds
+
+    return (*buildkit.ROUTES, *builds.ROUTES, *build_history.ROUTES, *build_caches.ROUTES)
+
+
+_LATER = {
+    "vms": _machines,
+    "pods": _pods,
+    "stored-secrets": _secrets,
+    "build": _builds,
+    "session": _builds,
+    "grpc": _builds,
+}
 _LAST_ANSWERS = 1.0  # seconds to write them, and as many for handlers that are cancelled
 _CANCELLATIONS = 10  # one can be lost: asyncio.wait_for drops it when what it waits for comes in the same moment
 
@@ -63,27 +96,30 @@ class Api(web.Server):
     ...
     server.close(); await api.shutdown(seconds)
 
-    `buildkit` gives what BuildKit's clients talk to, and is asked with the first of them.
+    `builds` and `buildkit` give what builds are asked of, and what BuildKit's clients talk to, with the first request.
     `trusted_hosts` are further names by which this daemon may be called over TCP.
     """
 
     def __init__(
         self,
         engine: Engine,
-        builds: Builds,
+        builds: Callable[[], Builds],
         buildkit: Callable[[], BuildKit],
         trusted_hosts: tuple[str, ...] = (),
+        machines: Callable[[], Machines] | None = None,
     ) -> None:
-        super().__init__(self._answer, handler_cancellation=True)
+        super().__init__(self._answer)
         self._engine = engine
         self._builds = builds
         self._buildkit = buildkit
+        self._machines = machines
         self._oldest = versions.parse(engine.configuration.settings.min_api_version)
         self._trusted_hosts = trusted_hosts
-        self._router = Router(*_TABLES)
+        self._router = Router(*_TABLES, later=_LATER)
         self._unfinished: set[asyncio.Task[Any]] = set()
         self._streams: set[asyncio.Task[Any]] = set()
         self._ending = False
+        self._memory = Trimming()
 
     def __call__(self) -> Connection:
         return Connection(
@@ -94,6 +130,7 @@ class Api(web.Server):
             access_log=None,
             keepalive_timeout=3600.0,
             tcp_keepalive=False,
+            on_http2=self._http2,
         )
 
     async def shutdown(self, timeout: float | None = None) -> None:
@@ -127,6 +164,8 @@ class Api(web.Server):
             if (cut := begun(request)) is not None:  # an answer within another would be content to its client
                 cut.cut()
                 raise ConnectionAbortedError(str(error)) from error
+        finally:
+            self._memory.after_work()
         if not answer.prepared:
             answer.headers.update(HEADERS)
             if awaits_invitation(request):
@@ -142,28 +181,42 @@ class Api(web.Server):
         if found is None:
             return json_answer({"message": "page not found"}, 404)
         route, parameters = found
-        call = Call(request, self._engine, self._builds, self._buildkit, version, parameters)
+        call = Call(request, self._engine, self._builds, self._buildkit, version, parameters, self._machines)
         return await (self._stream(route, call) if route.stream else self._complete(route, call))
 
     async def _stream(self, route: Route, call: Call) -> web.StreamResponse:
         """An answer that goes on ends with its client, or with the daemon; none begins when that is about to end."""
         if self._ending:
             raise Unavailable("the daemon is shutting down")
-        task = asyncio.current_task()
-        assert task is not None
+        with tied(call.request) as task:
+            self._streams.add(task)
+            try:
+                return await route.function(call)
+            finally:
+                self._streams.discard(task)
+
+    def _http2(self, taken: Taken) -> None:
+        """gRPC by HTTP/2's preface: what POST /grpc is after its answer."""
+        if self._ending:
+            os.close(taken.fd)
+            return
+        task = asyncio.ensure_future(self._grpc(taken))
         self._streams.add(task)
-        try:
-            return await route.function(call)
-        finally:
-            self._streams.discard(task)
+        task.add_done_callback(self._streams.discard)
+        task.add_done_callback(_seen)
+
+    async def _grpc(self, taken: Taken) -> None:
+        await self._buildkit().grpc(taken.fd, taken.early)
 
     async def _complete(self, route: Route, call: Call) -> web.StreamResponse:
         """A change that was begun is completed, even when the client goes meanwhile."""
-        task = asyncio.ensure_future(route.function(call))
+        task = asyncio.current_task()
+        assert task is not None
         self._unfinished.add(task)
-        task.add_done_callback(self._unfinished.discard)
-        task.add_done_callback(_seen)
-        return await asyncio.shield(task)
+        try:
+            return await route.function(call)
+        finally:
+            self._unfinished.discard(task)
 
 
 def _seen(task: asyncio.Task[Any]) -> None:

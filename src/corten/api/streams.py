@@ -45,17 +45,22 @@ def begun(request: web.BaseRequest) -> StartedResponse | None:
     return request.get(_BEGUN)
 
 
-async def pieces(answer: web.StreamResponse, source: AsyncIterator[bytes]) -> web.StreamResponse:
+async def pieces(
+    answer: web.StreamResponse, source: AsyncIterator[bytes], patience: float | None = None
+) -> web.StreamResponse:
     """Send all of `source`.
 
-    An error in it cuts the connection: the head is sent, so there is no other way to report it.
+    An error in it cuts the connection: the head is sent, so there is no other way to report it. So does a client that
+    takes nothing for `patience` seconds, where others wait for `source`.
     """
     try:
         async with closing(source):
             async for piece in source:
-                await answer.write(piece)
+                async with asyncio.timeout(patience):
+                    await answer.write(piece)
     except (CortenError, OSError) as error:
-        log.warning("an answer was cut short: %s", error)
+        if not isinstance(error, ConnectionError):  # clients leave when they have seen enough
+            log.warning("an answer was cut short: %s", str(error) or "nothing was taken of it for too long")
         if isinstance(answer, StartedResponse):
             answer.cut()
         raise ConnectionAbortedError(str(error)) from error

@@ -7,6 +7,7 @@ from aiohttp import web
 from corten.api.call import Call, empty, json_answer
 from corten.api.routes import Route
 from corten.api.versions import PRUNE_NAMED_VOLUMES
+from corten.engine.volumes import DISK
 from corten.errors import Unsupported
 from corten.spec.docker.filters import Filters
 from corten.spec.docker.volume import VolumeCreate
@@ -21,6 +22,9 @@ async def list_volumes(call: Call) -> web.StreamResponse:
 async def create(call: Call) -> web.StreamResponse:
     asked = await call.body(VolumeCreate)
     volumes = call.engine.volumes
+    if asked.driver == DISK:
+        made = await call.machines.disks.create(asked.name, asked.driver_opts or {}, asked.labels)
+        return json_answer(volumes.shown(made), 201)
     volume = volumes.create(asked.name, asked.driver, asked.driver_opts, asked.labels)
     return json_answer(volumes.shown(volume), 201)
 
@@ -44,7 +48,8 @@ async def prune(call: Call) -> web.StreamResponse:
     if call.version < PRUNE_NAMED_VOLUMES:  # these versions knew no other way
         filters = Filters({**filters, "all": ["true"]})
     removed, space = await call.engine.volumes.prune(filters)
-    return json_answer({"VolumesDeleted": removed or None, "SpaceReclaimed": space})
+    # The one prune whose list is never null: `for name in answer["VolumesDeleted"]` is common.
+    return json_answer({"VolumesDeleted": removed, "SpaceReclaimed": space})
 
 
 ROUTES = (

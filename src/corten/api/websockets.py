@@ -16,6 +16,7 @@ from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from corten.aio.turns import receive
 from corten.api.call import HEADERS, Call
 from corten.api.errors import message
 from corten.api.hijack import has_ended
@@ -94,8 +95,8 @@ async def _carry(
 
 
 async def _output(answer: web.WebSocketResponse, ours: socket.socket, text: bool) -> None:
-    loop, decoder = asyncio.get_running_loop(), codecs.getincrementaldecoder("utf-8")("replace")
-    while data := await loop.sock_recv(ours, _PIECE):
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    while data := await receive(ours, _PIECE):
         if answer.closed:
             return
         if not text:

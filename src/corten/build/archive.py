@@ -36,7 +36,7 @@ class ArchiveClient:
         if self._context is None:
             raise NotFound("there is no context: the Dockerfile was all that was sent")
         await asyncio.to_thread(_discard, self._context, sorted(self._read), Patterns(exclude))
-        return SourceTree(self._context.id, self._context.directory, self._context.sums)
+        return SourceTree(self._context.id, self._context.directory, self._context.sums, holder=self._context.holder)
 
     async def secret(self, id: str) -> bytes | None:
         return None

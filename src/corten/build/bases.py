@@ -57,6 +57,7 @@ class Bases:
     def _hold(self, image: Image) -> None:
         record = self._images.store.records.get(image.id)
         if record is not None:
+            record.must_be_whole()
             self._lease.add("blob", *record.blobs)
             self._lease.add("snapshot", *record.chain)
 

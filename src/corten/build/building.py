@@ -86,6 +86,8 @@ class Building:
         planned = await self._planned(definition, lease)
         _say_findings(definition, targets.findings(planned), self._trace)
         classic = ClassicStream(planned[0].lines, self._trace) if self._request.classic else None
+        if classic is not None:
+            classic.warn(definition.file.empty_continuations)
         trace, plans = classic or self._trace, [each.plan for each in planned]
         solver, found = await self._solve(definition, plans, lease, trace, exchange)
         done = await _named(solver) if exchange.exports else {}

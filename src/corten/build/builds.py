@@ -15,7 +15,7 @@ from corten.build.cache.pruner import Pruner
 from corten.build.cache.usage import CacheRow
 from corten.build.contract import BuildRequest, Client, StageTree, Terminals, Trace
 from corten.build.outputs.contract import NO_SINK, Sink
-from corten.build.shared import Shared
+from corten.build.shared import CacheMounts, Shared
 from corten.build.trees import Trees
 from corten.errors import Conflict, Failed, Invalid, NotFound
 from corten.spec import digest as digests
@@ -209,6 +209,10 @@ class Builds:
                 await self._images.remove(image)
 
     # ----------------------------------------------------------------------------------------------------- the cache
+
+    @property
+    def cache_mounts(self) -> CacheMounts:
+        return self._shared.workers.cache_mounts()
 
     async def usage(self, filters: Filters | None = None) -> list[CacheRow]:
         """What the build cache has, steps first, newest use first. Walks the cache mounts."""

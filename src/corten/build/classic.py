@@ -29,6 +29,7 @@ class ClassicStream:
         self._lines = lines
         self._trace = trace
         self._at = 0  # the line that is shown
+        self._ids: dict[int, str] = {}  # of the lines that were shown, by their identity
         self._begun = False
         self._running = False
         self._vertices: dict[str, Vertex] = {}
@@ -55,6 +56,13 @@ class ClassicStream:
             log = replace(log, data=f"[output clipped: more than {MOST} bytes before its turn]\n".encode())
         self._kept.setdefault(log.vertex, []).append(log)
 
+    def warn(self, empty: Sequence[tuple[int, str]]) -> None:
+        """Of instructions in whose midst an empty line stands: the last line of each, and its text."""
+        if empty:
+            found = "".join(f"[WARNING]: Empty continuation line found in:\n    {text}\n" for _, text in empty)
+            last = "[WARNING]: Empty continuation lines will become errors in a future release.\n"
+            self._say(_red(found + last))
+
     def begin(self) -> None:
         self._go_on()
 
@@ -63,15 +71,19 @@ class ClassicStream:
         while self._at < len(self._lines) and not self._failed:
             line = self._lines[self._at]
             if not self._begun:
-                self._say(f"Step {self._at + 1}/{len(self._lines)} : {line.text}\n")
+                self._say(f"Step {self._at + 1}/{len(self._lines)} : {line.text}")
+                self._say("\n")  # in a message of its own, as clients that look for the line expect (testcontainers)
                 self._begun = True
             if line.step is not None and not self._shown(line.step):
                 return
+            self._ids[id(line)] = self._id(line)
             if self._at + 1 < len(self._lines):
-                self._say(f" ---> {self._id(line)}\n")
+                self._say(f" ---> {self._ids[id(line)]}\n")
             self._at, self._begun, self._running = self._at + 1, False, False
 
     def _id(self, line: Line) -> str:
+        if line.below is not None:  # a stage begins with what the other one ended with
+            return self._ids[id(line.below)]
         if line.base is not None and line.base.image is not None:
             return line.base.image.id.removeprefix("sha256:")[:12]
         return _short(line.text, self._at)
@@ -92,7 +104,7 @@ class ClassicStream:
         self._sizes.pop(name, None)
         for log in self._kept.pop(name, ()):
             text = log.data.decode("utf-8", "replace")
-            self._say(f"\x1b[91m{text}\x1b[0m" if log.stream == 2 else text)
+            self._say(_red(text) if log.stream == 2 else text)
         if vertex.error:
             self._failed = True
             return False
@@ -110,6 +122,11 @@ class ClassicStream:
 
     def _say(self, text: str) -> None:
         self._trace(ClassicText(text))
+
+
+def _red(text: str) -> str:
+    """As standard error is shown."""
+    return f"\x1b[91m{text}\x1b[0m"
 
 
 def _short(*parts: object) -> str:

@@ -1,5 +1,11 @@
-"""Contexts of builds that come as a tar: unpacked by a confined worker into `data_root/build/contexts/ID`, removed with
-their build, and at the daemon's start whatever an earlier one left."""
+"""Contexts of builds that come as a tar: unpacked by a confined worker into `data_root/build/contexts/ID/files`, and
+removed with their build, or at the daemon's start where an earlier one left them.
+
+A context that comes again and again is kept between its builds as a client's directory is (`build.trees`): what is in
+the tar is compared with it, and only what was changed is written and, in a COPY, looked at (`layers.again`). As the
+files of one that goes with its build are given to the layer instead of copied, which costs less the first time, none
+is kept before its second build.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +14,16 @@ import errno
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from corten.aio.sources import closing
-from corten.aio.threads import to_removal_thread
+from corten.aio.threads import to_disk_thread, to_removal_thread
+from corten.build.trees import Trees
 from corten.errors import CortenError, Invalid, NotFound, Unavailable
 from corten.kernel import memfd, paths
 from corten.layers import tree as trees
@@ -26,40 +35,68 @@ from corten.tasks.trees import pipe
 
 log = logging.getLogger(__name__)
 _LIMIT = 64  # contexts at a time
+_KEYS = 1000  # of contexts that have come, which are known again
 ALWAYS = 10 << 30  # a context, or an archive of ADD, may unpack to this much in any case,
 RATIO = 200  # or to so many times what it measures compressed
-_SUMS = 16 << 20  # bytes of hashes: 64 for a file; those of others are made when they are needed
+_SUMS = 16 << 20  # bytes of hashes: 65 for a file; those of others are made when they are needed
+FILES = "files"  # a context in its holder
 SMALL = 4 << 20  # bytes of a Dockerfile or a .dockerignore
 
 
 class Workers(Protocol):
     """Confined processes: `unpack_files` applies a tar that is no layer. See `corten.images.unpack.Workers`."""
 
-    async def unpack_files(self, tree: Path, source_fd: int, sums_fd: int, most: int) -> Json: ...
+    async def unpack_files(
+        self, tree: Path, source_fd: int, sums_fd: int, most: int, owned: bool = False, again: bool = False
+    ) -> Json: ...
 
 
 class Contexts:
-    """`root` is made when there is something to keep; `mkdir` makes a directory in it."""
+    """`root` is made when there is something to keep; `mkdir` makes a directory in it. `kept` are contexts between
+    their builds; None: there are none."""
 
-    def __init__(self, root: Path, workers: Workers, mkdir: Callable[[Path, int], None] = os.mkdir) -> None:
+    def __init__(
+        self,
+        root: Path,
+        workers: Workers,
+        mkdir: Callable[[Path, int], None] = os.mkdir,
+        kept: Trees | None = None,
+    ) -> None:
         self._root = root
         self._workers = workers
         self._mkdir = mkdir
+        self._kept = kept
+        self._seen: OrderedDict[str, None] = OrderedDict()  # keys of contexts that have come
         self._held: set[str] = set()
 
-    def sweep(self) -> None:
-        """At start: remove what builds of an earlier daemon left."""
-        with suppress(FileNotFoundError):
-            for name in os.listdir(self._root):
-                _remove(self._root, name)
+    def sweep(self) -> threading.Thread | None:
+        """At start: remove what builds of an earlier daemon left, in a thread, which is the answer where there is
+        anything. What a daemon that ends leaves of it is the next one's to remove."""
+        try:
+            names = os.listdir(self._root)
+        except FileNotFoundError:
+            return None
+        if not names:
+            return None
+        thread = threading.Thread(target=self._remove, args=(names,), name="contexts", daemon=True)
+        thread.start()
+        return thread
 
-    async def receive(self, body: AsyncIterator[bytes]) -> Context:
-        """Unpack a tar, compressed or not. The directory is the caller's to `remove`.
+    def _remove(self, names: Sequence[str]) -> None:
+        for name in names:
+            try:
+                _remove(self._root, name)
+            except OSError as error:
+                log.warning("the context %s of an earlier daemon was not removed: %s", name, error)
+
+    async def receive(self, body: AsyncIterator[bytes], key: str = "") -> Context:
+        """Unpack a tar, compressed or not. The directory is the caller's to `remove`. `key`: what the same client's
+        next context will have too, whatever is in it; "" for one that does not come again.
 
         Raises Invalid for what is no tar or has an entry that is refused, Corrupt when it breaks off, Exhausted when
         the disk is full, Unavailable when there are as many contexts as there may be.
         """
-        context = await self.empty()
+        context = await (self._again(key) if key and self._comes_again(key) else self.empty())
         try:
             await self._unpack(context, body)
         except BaseException:
@@ -67,47 +104,90 @@ class Contexts:
             raise
         return context
 
-    async def empty(self) -> Context:
-        """A context without files, for the caller to `remove`. Raises Unavailable when there are as many as may be."""
+    def _comes_again(self, key: str) -> bool:
+        """Whether one of this key came before."""
+        seen = key in self._seen or (self._kept is not None and self._kept.has(key))
+        self._seen[key] = None
+        self._seen.move_to_end(key)
+        if len(self._seen) > _KEYS:
+            self._seen.popitem(last=False)
+        return seen and self._kept is not None
+
+    async def _again(self, key: str) -> Context:
+        """The context of this key, with what it had before."""
+        assert self._kept is not None
+        id = self._hold()
+        try:
+            directory = await to_disk_thread(self._kept.take, key)
+        except BaseException:
+            self._held.discard(id)
+            raise
+        return KeptContext(self, self._kept, directory, id)
+
+    def _hold(self) -> str:
         if len(self._held) >= _LIMIT:
             raise Unavailable(f"{_LIMIT} builds have their context here already; try again when one has ended")
-        context = Context(self, self._root, secrets.token_hex(16))
-        self._held.add(context.id)
+        id = secrets.token_hex(16)
+        self._held.add(id)
+        return id
+
+    async def empty(self) -> Context:
+        """A context without files, for the caller to `remove`. Raises Unavailable when there are as many as may be."""
+        context = Context(self, self._root, self._hold())
         try:
             self._root.mkdir(0o700, parents=True, exist_ok=True)
-            self._mkdir(context.directory, 0o700)
+            self._mkdir(self._root / context.id, 0o700)
+            os.mkdir(context.directory, 0o700)
             os.chmod(context.directory, 0o755)
         except BaseException:
             await context.remove()
             raise
         return context
 
-    async def _unpack(self, context: Context, body: AsyncIterator[bytes]) -> None:
+    async def fill(self, directory: Path, body: AsyncIterator[bytes], what: str) -> None:
+        """Unpack a tar, compressed or not, with its owners into an empty directory. Raises what `receive` raises."""
         sums = memfd.holding("corten-sums", ())
         try:
-            await self._unpacked(context.directory, body, sums)
-            context.sums = os.pread(sums, _SUMS, 0)
+            await self._unpacked(directory, body, sums, 0, what, owned=True)
         finally:
             os.close(sums)
 
-    async def _unpacked(self, directory: Path, body: AsyncIterator[bytes], sums: int) -> None:
+    async def _unpack(self, context: Context, body: AsyncIterator[bytes]) -> None:
+        sums = memfd.holding("corten-sums", ())
+        try:
+            found = await self._unpacked(context.directory, body, sums, again=context.holder is None)
+            context.has(os.pread(sums, _SUMS, 0), int(found["size"]))
+        finally:
+            os.close(sums)
+
+    async def _unpacked(
+        self,
+        directory: Path,
+        body: AsyncIterator[bytes],
+        sums: int,
+        most: int = _SUMS,
+        what: str = "context",
+        owned: bool = False,
+        again: bool = False,
+    ) -> Json:
         with pipe() as (reader, writer):
             os.set_blocking(reader.fd, True)  # the worker's
-            working = asyncio.ensure_future(self._workers.unpack_files(directory, reader.fd, sums, _SUMS))
+            working = asyncio.ensure_future(self._workers.unpack_files(directory, reader.fd, sums, most, owned, again))
             working.add_done_callback(lambda _: reader.close())  # or a write would wait for what nothing reads
             try:
                 with suppress(BrokenPipeError):  # the worker has ended: its answer says why
-                    async with closing(bounded(body, "context")) as pieces:
+                    async with closing(bounded(body, what)) as pieces:
                         async for piece in pieces:
                             await answers.write(writer.fd, piece)
             finally:
                 writer.close()  # which ends the worker, and it must have ended before the directory goes
                 await ended(working)
-            working.result()
+            return working.result()
 
-    async def forget(self, id: str) -> None:
+    async def forget(self, id: str, removed: Awaitable[None] | None = None) -> None:
+        """Remove it, unless the caller has a way of its own to do that."""
         try:
-            await to_removal_thread(_remove, self._root, id)
+            await (removed if removed is not None else to_removal_thread(_remove, self._root, id))
         except (CortenError, OSError) as error:
             log.warning("the context %s was not removed: %s", id, error)
         self._held.discard(id)
@@ -131,14 +211,19 @@ async def bounded(body: AsyncIterator[bytes], what: str) -> AsyncIterator[bytes]
 
 
 class Context:
-    """A directory with a client's files, which only the builder writes to. `sums` are hashes that are known of them
-    (`corten.layers.sums.entry`)."""
+    """A directory with a client's files, which only the builder writes to, in the directory `holder`, which has nothing
+    else. `sums` are hashes that are known of them (`corten.layers.sums.entry`)."""
 
     def __init__(self, contexts: Contexts, root: Path, id: str) -> None:
         self._contexts = contexts
         self.id = id
-        self.directory = root / id
+        self.holder: Path | None = root / id
+        self.directory = root / id / FILES
         self.sums = b""
+
+    def has(self, sums: bytes, size: int) -> None:
+        """What was sent is there: `size` bytes of files."""
+        self.sums = sums
 
     async def remove(self) -> None:
         await self._contexts.forget(self.id)
@@ -180,6 +265,26 @@ class Context:
                 os.unlink(last, dir_fd=there)
         finally:
             os.close(there)
+
+
+class KeptContext(Context):
+    """One that `trees` have between its builds. Its files stay its own: there is no `holder`."""
+
+    def __init__(self, contexts: Contexts, trees: Trees, directory: Path, id: str) -> None:
+        super().__init__(contexts, directory, id)
+        self._trees = trees
+        self._size: int | None = None
+        self.holder = None
+        self.directory = directory
+
+    def has(self, sums: bytes, size: int) -> None:
+        super().has(sums, size)
+        self._size = size
+
+    async def remove(self) -> None:
+        """Give it back; one that is not whole goes."""
+        whole = self._size is not None
+        await self._contexts.forget(self.id, self._trees.give(self.directory, whole, self._size or 0))
 
 
 async def ended(working: asyncio.Future[Json]) -> None:

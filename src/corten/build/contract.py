@@ -25,8 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from corten.errors import Failed
+from corten.errors import Failed, NotFound
 from corten.spec.dockerfile.mounts import SecretMount, Sharing, SshMount, TmpfsMount
+from corten.spec.dockerfile.run_devices import Device
 from corten.spec.oci_image import Descriptor
 from corten.spec.packages.package import Inventory
 
@@ -94,6 +95,7 @@ class BuildRequest:
     cache_exports: tuple[Asked, ...] = ()
     network: str = "default"  # or "none", "host", a network's name
     extra_hosts: tuple[str, ...] = ()  # NAME:ADDRESS
+    devices: tuple[str, ...] = ()  # names of CDI devices that a RUN may ask for; "*" is any
     limits: Limits = field(default_factory=Limits)
     contexts: Mapping[str, str | GitUrl] = field(
         default_factory=dict
@@ -114,13 +116,15 @@ class SourceTree:
     known of its files (`corten.layers.sums.entry`).
 
     `content` is a name of what it has where that never changes, as a commit, else "". `bring`, where it is given, has
-    to be called before its files are looked at: what it answers is here."""
+    to be called before its files are looked at: what it answers is here. `holder` is what the directory is in, and goes
+    at the build's end: until then its files may be a layer's as well."""
 
     id: str
     directory: Path
     sums: bytes = field(default=b"", compare=False, repr=False)
     content: str = ""
     bring: Callable[[], Awaitable[SourceTree]] | None = field(default=None, compare=False, repr=False)
+    holder: Path | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +323,7 @@ StepMount = Bind | CacheMount | TmpfsMount | SecretMount | SshMount
 @dataclass(frozen=True, slots=True)
 class RunStep:
     """A RUN. `args` is what is executed; `files` are heredocs that are given to it as files, by path. `platform` is its
-    programs', where this machine's processor cannot run them, else ""."""
+    programs', where this machine's processor cannot run them, else "". What it writes below `volumes` does not stay."""
 
     args: tuple[str, ...]
     env: tuple[str, ...] = ()
@@ -333,6 +337,8 @@ class RunStep:
     hostname: str = "buildkitsandbox"
     limits: Limits = field(default_factory=Limits)
     platform: str = ""
+    volumes: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +365,15 @@ class CopyStep:
     link: bool = False  # nothing of the parent's tree is looked at
     unpack: bool = False  # archives among the sources (ADD)
     times: int | None = None  # SOURCE_DATE_EPOCH
+    classic: str = ""  # the keyword, by the classic builder's rules: sources are there, and replace directories
+
+
+class SourceMissing(NotFound):
+    """What a step names in a tree is not there. `path` is as the Dockerfile has it."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class BuildFailed(Failed):

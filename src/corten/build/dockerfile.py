@@ -14,7 +14,9 @@ from corten.spec.dockerfile import ignore
 from corten.spec.dockerfile.errors import DockerfileError
 from corten.spec.dockerfile.instructions import Dockerfile
 from corten.spec.dockerfile.parse import parse
+from corten.spec.dockerfile.source import syntax
 
+_FRONTENDS = ("/docker/dockerfile", "/docker/dockerfile-upstream")
 _NAME, _IGNORE = "Dockerfile", ".dockerignore"
 DEFINITION = digest("definition")  # the vertex
 
@@ -39,6 +41,8 @@ async def load(request: BuildRequest, client: Client, trace: Trace) -> Definitio
     (name, text, beside), ignored = await asyncio.gather(
         _dockerfile(request, client, trace, wanted, shown), _ignored(client, trace)
     )
+    if not request.classic:
+        _check_frontend(request.arguments.get("BUILDKIT_SYNTAX") or syntax(text), name, text)
     try:
         file = await asyncio.to_thread(parse, text, name)  # up to half a second
     except DockerfileError as error:
@@ -46,6 +50,25 @@ async def load(request: BuildRequest, client: Client, trace: Trace) -> Definitio
     own = beside.get(f"{name}.dockerignore")
     chosen = ignored if own is None or request.classic else own
     return Definition(file, text, name, ignore.lines(chosen) if chosen is not None else ())
+
+
+def reads_for(frontend: str) -> bool:
+    """Whether this builder reads a Dockerfile in the place of this image: Docker's own frontend, at any registry and of
+    any tag. Others are programs, which are not run."""
+    path, _, last = frontend.partition("@")[0].rpartition("/")
+    return f"/{path}/{last.partition(':')[0]}".endswith(_FRONTENDS)
+
+
+def _check_frontend(image: str, name: str, text: bytes) -> None:
+    if image and not reads_for(image):
+        message = f"the frontend {image[:200]!r} is not supported: docker/dockerfile is"
+        raise BuildFailed(message, 0, _line_of(text), name, text)
+
+
+def _line_of(text: bytes) -> list[tuple[int, int]]:
+    """Of the directive, where there is one in the first lines."""
+    lines = text.split(b"\n", 20)[:20]
+    return [(at, at) for at, line in enumerate(lines, 1) if b"syntax" in line.lower()][:1]
 
 
 async def _dockerfile(

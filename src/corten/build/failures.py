@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from corten.build.contract import RunStep, StepFailed
+from corten.build.contract import CopyStep, RunStep, SourceMissing, StepFailed
 from corten.build.dockerfile import Definition
 from corten.build.plan.graph import Fetched, Local, Step
 from corten.errors import CortenError
@@ -25,6 +25,8 @@ class Failures:
         if isinstance(error, StepFailed) and isinstance(node, Step) and isinstance(node.work, RunStep):
             said = self._sentence(node.work.args, error.status)
             return self._definition.failed(said, node.lines, node.digest, error.status)
+        if isinstance(error, SourceMissing):
+            return self._definition.failed(_not_there(node, error), node.lines, node.digest)
         return self._definition.failed(str(error), node.lines, node.digest) if isinstance(error, CortenError) else error
 
 
@@ -34,3 +36,13 @@ def _did_not_complete(args: Sequence[str], status: int) -> str:
 
 def _returned(args: Sequence[str], status: int) -> str:
     return f"The command '{' '.join(args)}' returned a non-zero code: {status}"
+
+
+def _not_there(node: Fetched | Step, error: SourceMissing) -> str:
+    """The classic builder names the context where it looked there."""
+    work = node.work if isinstance(node, Step) else None
+    if not isinstance(work, CopyStep) or not work.classic:
+        return f"failed to compute cache key: {error}"
+    context = isinstance(node, Step) and any(isinstance(origin, Local) for origin in node.origins)
+    where = "file not found in build context or excluded by .dockerignore: " if context else ""
+    return f"{work.classic} failed: {where}stat {error.path}: file does not exist"

@@ -63,7 +63,7 @@ class Fetching:
             elif wanted.unpack:
                 context, _, _ = await self.web(wanted.url)
             if context is not None:
-                yield SourceTree(context.id, context.directory, context.sums)
+                yield SourceTree(context.id, context.directory, context.sums, holder=context.holder)
             else:
                 assert isinstance(wanted, WebFile)
                 id = digest("remote", wanted.url)

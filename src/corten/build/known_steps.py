@@ -10,7 +10,7 @@ from corten.build.contract import CopyStep, Layer
 from corten.build.exchange.imported import Imported
 from corten.build.plan.graph import Step
 from corten.build.shared import Shared
-from corten.build.state import State
+from corten.build.state import State, lines
 from corten.store.leases import Lease
 
 Known = tuple[Layer, float]  # and when it was made, seconds since the epoch
@@ -40,7 +40,7 @@ class KnownSteps:
     async def find(self, key: str, parent: State, said: str) -> Known | None:
         """What the step of this key has brought, whose line in the history is `said`."""
         if self._earlier is not None:
-            return self._earlier.find(parent.history, parent.diff_ids, said, self._here)
+            return self._earlier.find(lines(parent.history), parent.diff_ids, said, self._here)
         record = self._shared.cache.find(key, parent.top or "", self._here)
         if record is None and self._imported is not None:
             return await self._imported.find(key, parent.diff_ids)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from corten.aio.keyed_locks import KeyedLocks
@@ -10,8 +11,25 @@ from corten.build.cache.cache import Cache
 from corten.build.contexts import Contexts
 from corten.build.contract import Layer, Looks, Repositories, Worker
 from corten.build.outputs.contract import TreeReader
+from corten.build.work.caches import CacheDirectory
 from corten.images.images import Images
 from corten.store.leases import Lease
+
+
+class CacheMounts(Protocol):
+    """Directories of `RUN --mount=type=cache`, by the mounts' ids."""
+
+    async def every(self) -> Sequence[CacheDirectory]: ...
+
+    def export(self, id: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """As a tar, with owners. It stays meanwhile. Raises NotFound, what a helper process raises."""
+
+    async def seed(self, id: str, body: AsyncIterator[bytes], replace: bool) -> None:
+        """Make one of a tar, compressed or not. Raises Conflict where it is there and not to be replaced, or in use;
+        Invalid for what is no tar or has an entry that is refused."""
+
+    async def remove(self, directory: CacheDirectory) -> None:
+        """Raises NotFound, Conflict while a step has it."""
 
 
 class Workers(Protocol):
@@ -28,6 +46,9 @@ class Workers(Protocol):
 
     def repositories(self) -> Repositories:
         """What asks git."""
+
+    def cache_mounts(self) -> CacheMounts:
+        """What reads and fills directories of cache mounts."""
 
 
 class Shared:

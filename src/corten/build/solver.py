@@ -54,7 +54,7 @@ from corten.build.plan.graph import (
     Work,
     with_trees,
 )
-from corten.build.state import State
+from corten.build.state import State, history
 from corten.build.vertices import Progress
 from corten.errors import CortenError
 
@@ -185,8 +185,8 @@ class Solver:
         image = node.image
         if image is None:
             return State()
-        history = tuple(entry.created_by for entry in image.config.history)
-        return State(image.chain_id or "", image.config.diff_ids, image.layers, image.chain_id, history=history)
+        said = history(entry.created_by for entry in image.config.history)
+        return State(image.chain_id or "", image.config.diff_ids, image.layers, image.chain_id, history=said)
 
     async def _local(self, node: Local, begin: Begin) -> SourceTree:
         begin()

@@ -1,6 +1,7 @@
-"""The trees of clients' directories: below `root`, one for each shared key, brought up to date by each transfer.
+"""The trees of clients' directories, and what is kept of repositories: below `root`, one for each key, brought up to
+date by each transfer.
 
-    root/KEY/NUMBER     KEY is a digest of the client's shared key and the directory's name
+    root/KEY/NUMBER     KEY is a digest: of the client's shared key and the directory's name; of a repository's address
     root/KEY/size       bytes of its files, as its client says them
 
 A tree belongs to one build at a time; a second build of the same key at that time gets one of its own. Those that are
@@ -24,6 +25,7 @@ from corten.errors import Conflict, CortenError, NotFound
 from corten.layers import tree as trees
 
 log = logging.getLogger(__name__)
+LOCAL, GIT = "source.local", "source.git.checkout"
 KEPT = 16  # trees that are in no build
 _KEEP = 30 * 86400.0  # seconds
 _SIZE = "size"
@@ -31,21 +33,31 @@ _SIZE = "size"
 
 @dataclass(frozen=True, slots=True)
 class KeptTree:
-    """`key` is what `remove` takes; `size` in bytes; `used` seconds since the epoch."""
+    """`key` is what `remove` takes; `size` in bytes; `used` seconds since the epoch; `type` that of its row."""
 
     key: str
     size: int
     used: float
     in_use: bool
+    type: str
     depth: int = 0
 
 
 class Trees:
-    """`take` a tree for a build, `give` it back. `most` is how many bytes those may have that are in no build."""
+    """`take` a tree for a build, `give` it back. `most` is how many bytes those may have that are in no build, `type`
+    what a list of the cache calls them; `mkdir` makes the directory of one."""
 
-    def __init__(self, root: Path, most: Callable[[], int] = lambda: 1 << 62) -> None:
+    def __init__(
+        self,
+        root: Path,
+        most: Callable[[], int] = lambda: 1 << 62,
+        type: str = LOCAL,
+        mkdir: Callable[[Path, int], None] = os.mkdir,
+    ) -> None:
+        self.type = type
         self._root = root
         self._most = most
+        self._mkdir = mkdir
         self._idle: dict[str, list[Path]] | None = None  # by key
         self._taken: set[Path] = set()
         self._names: dict[Path, str] = {}
@@ -54,10 +66,20 @@ class Trees:
         """An old one of this key, or a new one, empty. Blocks for a moment."""
         digest = hashlib.sha256(key.encode()).hexdigest()
         idle = self._found()
-        path = idle[digest].pop() if idle.get(digest) else self._root / digest / secrets.token_hex(8)
-        os.makedirs(path, exist_ok=True)
+        path = idle[digest].pop() if idle.get(digest) else self._new(digest)
+        os.makedirs(path, exist_ok=True)  # where others have removed an old one
         os.chmod(path, 0o755)  # whatever the umask is: a step of any user reads what a bind mount shows of it
         self._taken.add(path)
+        return path
+
+    def has(self, key: str) -> bool:
+        """Whether there is one of this key that is in no build. Blocks for a moment, the first time."""
+        return bool(self._found().get(hashlib.sha256(key.encode()).hexdigest()))
+
+    def _new(self, digest: str) -> Path:
+        path = self._root / digest / secrets.token_hex(8)
+        os.makedirs(path.parent, exist_ok=True)
+        self._mkdir(path, 0o700)
         return path
 
     def name(self, path: Path, changed: bool) -> str:
@@ -125,7 +147,8 @@ class Trees:
         """Those that are in no build, and those of a build under way. Reads a small file for each."""
         keys = {key for key, found in self._found().items() if found}
         taken = {path.parent.name for path in self._taken}
-        return [KeptTree(key, self._size(key), self._used(key), key in taken) for key in sorted(keys | taken)]
+        every = sorted(keys | taken)
+        return [KeptTree(key, self._size(key), self._used(key), key in taken, self.type) for key in every]
 
     async def remove(self, key: str) -> None:
         """Raises NotFound, and Conflict while a build has it."""

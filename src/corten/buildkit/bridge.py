@@ -19,6 +19,7 @@ from corten.build import lint
 from corten.build.builds import Builds
 from corten.build.contexts import Context
 from corten.build.contract import BuildFailed, BuildRequest
+from corten.build.dockerfile import reads_for
 from corten.build.trees import Trees
 from corten.buildkit import failures, llb, subrequests
 from corten.buildkit.client import SessionClient
@@ -38,7 +39,7 @@ from corten.spec.protobuf import gateway as m
 
 _PREFIX = "/moby.buildkit.v1.frontend.LLBBridge/"
 _BUILD = "buildkit-controlapi-buildid"
-_FRONTEND = "dockerfile.v0"
+_FRONTEND, _GATEWAY = "dockerfile.v0", "gateway.v0"  # the second runs an image
 _FRONTEND_CAPABILITIES = (
     "solve.base solve.inlinereturn return returnmap proto.refarray reference.output frontend.caps frontend.inputs "
     "gateway.solve.metadata gateway.evaluate gateway.evaluate.dedup readfile readdir statfile "
@@ -146,7 +147,11 @@ class Bridge:
         self, job: Job, frontend: str, attributes: Mapping[str, str], inputs: Mapping[str, c.Definition]
     ) -> m.Result:
         """Raises what a build raises. It ends with its job, too."""
-        if frontend not in (_FRONTEND, ""):
+        if frontend == _GATEWAY:
+            if not reads_for(image := attributes.get("source", "")):
+                raise Unsupported(f"the frontend {image[:200]!r} is not supported: docker/dockerfile is")
+            attributes = {key: value for key, value in attributes.items() if key not in ("source", "cmdline")}
+        elif frontend not in (_FRONTEND, ""):
             raise Unsupported(f"the frontend {frontend[:100]!r} is not supported: dockerfile.v0 is")
         if not frontend:
             return m.Result(m.Ref(""))

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from corten.aio.threads import DISK, run_uncancelled
+from corten.aio.turns import receive
 from corten.build.contexts import SMALL, Context
 from corten.build.contract import Agent, Received, SourceTree
 from corten.build.patience import patient
@@ -73,7 +74,7 @@ class SessionClient:
 
     async def tree(self, source: str, follow: Sequence[str], exclude: Sequence[str], received: Received) -> SourceTree:
         if self.context is not None and source not in self._names:
-            return SourceTree(self.context.id, self.context.directory)
+            return SourceTree(self.context.id, self.context.directory, self.context.sums, holder=self.context.holder)
         session = self._of(source)
         filters = [("followpaths", follow), ("exclude-patterns", exclude)]
 
@@ -172,8 +173,7 @@ class _Agent:
 
 
 async def _to_agent(sock: socket.socket, call: grpc.Call) -> None:
-    loop = asyncio.get_running_loop()
-    while data := await loop.sock_recv(sock, _PIECE):
+    while data := await receive(sock, _PIECE):
         await call.send(m.BytesMessage(data).encode())
     await call.stream.write(b"", end=True)
 

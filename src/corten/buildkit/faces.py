@@ -17,11 +17,13 @@ from corten.buildkit.bridge import Bridge
 from corten.buildkit.client import SessionClient
 from corten.buildkit.content import ContentFace
 from corten.buildkit.control import Control
+from corten.buildkit.health import HealthFace
 from corten.buildkit.history import HistoryFace
 from corten.buildkit.jobs import Jobs
 from corten.buildkit.outputs import SessionSink
 from corten.buildkit.sessions import Sessions
 from corten.buildkit.trace import messages
+from corten.buildkit.traces import TraceFace
 from corten.errors import Unavailable
 from corten.http2.channel import over_socket
 from corten.http2.connection import Connection
@@ -37,10 +39,11 @@ class Faces:
         self._sessions = Sessions()
         self._trees = builds.trees
         jobs = Jobs()
-        self._bridge = Bridge(builds, self._sessions, self._trees, jobs)
-        self._control = Control(builds, self._sessions, jobs, self._bridge)
-        self._history = HistoryFace(builds)
-        self._content = ContentFace(builds)
+        bridge = Bridge(builds, self._sessions, self._trees, jobs)
+        control = Control(builds, self._sessions, jobs, bridge)
+        parts = (control, bridge, HistoryFace(builds), ContentFace(builds), TraceFace())
+        served = {name: function for part in parts for name, function in part.functions().items()}
+        self._functions = served | HealthFace(served).functions()
         self._uploads: Arrivals[Upload] = Arrivals("upload", _UPLOADS)
 
     async def session(self, fd: int, early: bytes, headers: Sequence[tuple[str, str]]) -> None:
@@ -48,10 +51,10 @@ class Faces:
         await self._sessions.serve(fd, early, headers)
 
     async def grpc(self, fd: int, early: bytes) -> None:
-        """POST /grpc, behind its answer: until the connection ends. `fd` is closed."""
+        """POST /grpc behind its answer, or a connection that is HTTP/2 from its first byte on: until it ends. `fd` is
+        closed."""
         ended = asyncio.Event()
-        parts = (self._control, self._bridge, self._history, self._content)
-        serving = Serving({name: function for part in parts for name, function in part.functions().items()})
+        serving = Serving(self._functions)
         try:
             channel = await over_socket(
                 fd, early, Connection(client=False, window=_WINDOW), serving.on_stream, ended.set

@@ -14,6 +14,9 @@ from corten.http2.grpc import Cut, framed
 from corten.spec.protobuf.codec import number, parts, varint
 from corten.spec.protobuf.session import DATA, ERROR, FINISH, STAT, Packet, Stat
 
+_PATH_TAG = 0x0A  # the field 1, bytes
+_NUMBERS = {0x10: "mode", 0x18: "uid", 0x20: "gid", 0x28: "size", 0x30: "modified"}  # the fields 2 to 6, numbers
+_BITS = 1 << 64
 _PACKET = 4 << 20  # bytes of a message; clients send 32 KiB of content
 
 
@@ -55,14 +58,14 @@ class Packets:
                 raise Invalid("the sender of the context ended before everything was there")
             self.finished = True
         elif kind == ERROR:
-            raise Failed(f"error from sender: {content[:1000].decode('utf-8', 'replace')}")
+            raise Failed(f"error from sender: {bytes(content[:1000]).decode('utf-8', 'replace')}")
         else:
             raise Invalid(f"the sender of the context sent a packet of the type {kind}")
 
     def _stat(self, data: bytes | None, out: list[bytes]) -> None:
         if data is None:
             self._receiver.walked()
-        elif (at := self._receiver.entry(Stat.decode(data), len(data))) is not None:
+        elif (at := self._receiver.entry(read_stat(data), len(data))) is not None:
             out.append(_request(at))
 
 
@@ -72,10 +75,11 @@ def _request(at: int) -> bytes:
     return framed(message)
 
 
-def _read(message: bytes) -> tuple[int, bytes | None, int, bytes]:
+def _read(message: bytes) -> tuple[int, bytes | None, int, bytes | memoryview]:
     """Type, stat, id and data of a packet: the fields that all clients send in one byte of a tag each, read directly as
     there are several packets for each file."""
-    kind, stat, id, content = STAT, None, 0, b""
+    kind, stat, id = STAT, None, 0
+    content: bytes | memoryview = b""
     at, size = 0, len(message)
     try:
         while at < size:
@@ -92,7 +96,7 @@ def _read(message: bytes) -> tuple[int, bytes | None, int, bytes]:
                 if tag == 0x12:
                     stat = message[at:end]
                 else:
-                    content = message[at:end]
+                    content = memoryview(message)[at:end]
                 at = end
             elif tag in (0x08, 0x18):
                 value, at = varint(message, at)
@@ -105,6 +109,28 @@ def _read(message: bytes) -> tuple[int, bytes | None, int, bytes]:
     except IndexError:
         raise Invalid("a packet of the context ends in a field") from None
     return kind, stat, id, content
+
+
+def read_stat(data: bytes) -> Stat:
+    """Stat.decode(data). What clients send of most files is read directly; all else, and what is wrong, as others."""
+    found, at, size = Stat(), 0, len(data)
+    try:
+        while at < size:
+            tag = data[at]
+            if tag == _PATH_TAG:
+                count, at = varint(data, at + 1)
+                if at + count > size:
+                    return Stat.decode(data)
+                found.path = str(data[at : at + count], "utf-8")
+                at += count
+            elif (name := _NUMBERS.get(tag)) is not None:
+                value, at = varint(data, at + 1)
+                setattr(found, name, value - _BITS if value >> 63 else value)
+            else:
+                return Stat.decode(data)
+    except UnicodeDecodeError:
+        return Stat.decode(data)
+    return found
 
 
 def _slowly(message: bytes) -> tuple[int, bytes | None, int, bytes]:

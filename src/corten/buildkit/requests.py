@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -19,7 +19,6 @@ _CAPABILITIES = frozenset(
     f"moby.buildkit.frontend.{name}" for name in ("inputs", "subrequests", "contexts", "gitquerystring")
 )
 _UPLOAD = "http://buildkit-session/"
-_ENTITLEMENTS = frozenset({"network.host"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,7 @@ def asked(
         no_cache_stages=tuple(name for name in (no_cache or "").split(",") if name),
         network=_network(attributes.get("force-network-mode", ""), solve.entitlements),
         extra_hosts=tuple(_hosts(attributes.get("add-hosts", ""))),
+        devices=tuple(_devices(solve.entitlements)),
         limits=_limits(attributes),
         contexts=_contexts(attributes, inputs),
         cache_imports=_cache_imports(attributes),
@@ -131,6 +131,14 @@ def _network(mode: str, entitlements: Iterable[str]) -> str:
     if mode == "host" and "network.host" not in set(entitlements):
         raise Invalid("network.host is not allowed")
     return "default" if mode in ("", "sandbox") else mode
+
+
+def _devices(entitlements: Iterable[str]) -> Iterator[str]:
+    """Of the entitlement `device`, for all, and `device=NAME[,...]`, for one."""
+    for entitlement in entitlements:
+        kind, equals, rest = entitlement.partition("=")
+        if kind == "device":
+            yield rest.partition(",")[0].removeprefix("name=") if equals else "*"
 
 
 def _hosts(text: str) -> list[str]:

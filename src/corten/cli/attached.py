@@ -11,7 +11,6 @@ from corten.cli.signals import NAMES, NUMBERS
 from corten.cli.terminal import SignalPipe, is_terminal, size
 from corten.client import containers
 from corten.client.errors import ApiError, Broken, Unreachable
-from corten.spec import detach_keys as keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ FORWARDED = tuple(number for number, name in NAMES.items() if name != "PIPE")
 JOB_CONTROL = tuple(NUMBERS[name] for name in ("TSTP", "TTIN", "TTOU"))
 ENDING = tuple(NUMBERS[name] for name in ("HUP", "INT", "QUIT", "TERM"))
 WINCH = NUMBERS["WINCH"]
+DETACH_KEYS = b"\x10\x11"  # ctrl-p,ctrl-q, the default
 
 
 class Interrupted(Exception):
@@ -52,8 +52,12 @@ def check_terminal(attach_stdin: bool, tty: bool) -> None:
 def detach_keys(session: Session, given: str) -> tuple[str, bytes]:
     """(spelling for the daemon, bytes for us): the flag's, the configuration's, or the default."""
     text = given or session.config.detach_keys
+    if not text:
+        return "", DETACH_KEYS
+    from corten.spec.detach_keys import parse
+
     try:
-        return text, keys.parse(text or keys.DEFAULT)
+        return text, parse(text)
     except ValueError as error:
         raise CommandError(f"invalid detach keys: unknown character: '{error}'") from None
 

@@ -1,4 +1,4 @@
-"""Bake files: docker-bake.json in buildx's schema, read, checked and merged.
+"""Bake files: docker-bake.json in buildx's schema, read, checked and merged; Compose files (`cli.bakecompose`).
 
     {"group": {NAME: {"targets": [NAME]}}, "target": {NAME: {"context": ..., "tags": [...], ...}}}
 
@@ -22,19 +22,28 @@ if TYPE_CHECKING:
     from corten.client.api import Json
 
 DEFAULTS = ("docker-bake.json", "docker-bake.override.json")
-_OTHERS = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml", "docker-bake.hcl",
-           "docker-bake.override.hcl")  # fmt: skip
+_OTHERS = ("docker-bake.hcl", "docker-bake.override.hcl")
 TEXT, TEXTS, FLAG, PAIRS, LINES, SHAPES = "a string", "a list of strings", "a boolean", "an object of strings", (
     "a list of strings or objects"
 ), "an object of lists"  # fmt: skip
 KINDS: Mapping[str, str] = {
-    "args": PAIRS, "cache-from": LINES, "cache-to": LINES, "context": TEXT, "contexts": PAIRS, "description": TEXT,
-    "dockerfile": TEXT, "dockerfile-inline": TEXT, "extra-hosts": PAIRS, "inherits": TEXTS, "labels": PAIRS,
-    "matrix": SHAPES, "name": TEXT, "network": TEXT, "no-cache": FLAG, "no-cache-filter": TEXTS, "output": LINES,
-    "platforms": TEXTS, "pull": FLAG, "secret": LINES, "shm-size": TEXT, "ssh": LINES, "tags": TEXTS, "target": TEXT,
+    "annotations": TEXTS, "args": PAIRS, "attest": LINES, "cache-from": LINES, "cache-to": LINES, "context": TEXT,
+    "contexts": PAIRS, "description": TEXT,
+    "dockerfile": TEXT, "dockerfile-inline": TEXT, "entitlements": TEXTS, "extra-hosts": PAIRS, "inherits": TEXTS,
+    "labels": PAIRS, "matrix": SHAPES, "name": TEXT, "network": TEXT, "no-cache": FLAG, "no-cache-filter": TEXTS,
+    "output": LINES, "platforms": TEXTS, "pull": FLAG, "secret": LINES, "shm-size": TEXT, "ssh": LINES, "tags": TEXTS,
+    "target": TEXT, "ulimits": TEXTS,
 }  # fmt: skip
-_UNSUPPORTED = ("annotations", "attest", "call", "entitlements", "policy", "ulimits")
-_ADDED = ("cache-from", "cache-to", "secret", "ssh")  # of which those of all files and parents count
+_UNSUPPORTED = ("call", "policy")
+_ADDED = (
+    "annotations",
+    "attest",
+    "cache-from",
+    "cache-to",
+    "entitlements",
+    "secret",
+    "ssh",
+)  # of which those of all files and parents count
 _SIZE = 4 << 20  # bytes
 _COMBINATIONS = 1000
 
@@ -50,23 +59,33 @@ class Bake:
 
 
 def read(paths: Sequence[str]) -> Bake:
-    """Files in their order, the later one winning; without any those that are there. Raises CommandError."""
-    found = Bake()
-    for path in paths or _present():
+    """Compose files, which are one project, and then the others in their order, the later one winning; without any
+    those that are there. Raises CommandError."""
+    from corten.cli import bakecompose
+
+    found, chosen = Bake(), paths or _present(bakecompose.NAMES)
+    composed = [path for path in chosen if bakecompose.is_compose(path)]
+    if composed:
+        bakecompose.add(found, composed)
+    for path in chosen:
+        if path in composed:
+            continue
         if path != "-" and not path.endswith(".json"):
-            raise CommandError(f"{path}: HCL and Compose files are not read yet by bake: write it as JSON (PATH.json)")
+            raise CommandError(
+                f"{path}: HCL is not read yet by bake: write it as JSON (PATH.json) or as YAML of Compose"
+            )
         _add(found, path, _document(path))
     return found
 
 
-def _present() -> list[str]:
-    here = [name for name in DEFAULTS if os.path.exists(name)]
+def _present(composed: Sequence[str]) -> list[str]:
+    here = [name for name in (*composed, *DEFAULTS) if os.path.exists(name)]
     others = [name for name in _OTHERS if os.path.exists(name)]
     if not here:
-        hint = f"; {others[0]} is here, but HCL and Compose files are not read yet" if others else ""
-        raise CommandError(f"couldn't find a bake definition: docker-bake.json is not here{hint}")
+        hint = f"; {others[0]} is here, but HCL is not read yet" if others else ""
+        raise CommandError(f"couldn't find a bake definition: no docker-bake.json and no Compose file is here{hint}")
     if others:
-        err(f"WARNING: HCL and Compose files are not read yet: {', '.join(others)}")
+        err(f"WARNING: HCL is not read yet: {', '.join(others)}")
     return here
 
 
@@ -99,7 +118,7 @@ def _add(found: Bake, path: str, document: Json) -> None:
         _check(f"{path}: group.{name}.targets", TEXTS, targets)
         found.groups[name] = targets
     for name, target in _objects(document, "target", path).items():
-        _check_target(f"{path}: target.{name}", target)
+        check_target(f"{path}: target.{name}", target)
         for own, each in _expanded(f"{path}: target.{name}", name, target, found.groups).items():
             found.targets[own] = merged(found.targets.get(own, {}), each)
 
@@ -111,7 +130,7 @@ def _objects(document: Json, key: str, path: str) -> dict[str, Json]:
     return found
 
 
-def _check_target(where: str, target: Json) -> None:
+def check_target(where: str, target: Json) -> None:
     for key, value in target.items():
         if key in _UNSUPPORTED:
             raise CommandError(f"{where}.{key} is not supported yet")

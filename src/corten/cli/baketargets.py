@@ -159,7 +159,7 @@ def words(name: str, target: Json, contexts: dict[str, str]) -> list[str]:
     for key, option in _OPTIONS.items():
         values = target.get(key, [])
         found += [f"--{option}={value}" for value in (values if isinstance(values, list) else [values])]
-    for key in ("output", "secret", "cache-from", "cache-to"):
+    for key in ("attest", "output", "secret", "cache-from", "cache-to"):
         found += [f"--{key}={_line(value)}" for value in target.get(key, [])]
     found += [f"--ssh={_agent(value)}" for value in target.get("ssh", [])]
     found += [f"--platform={','.join(target['platforms'])}"] if target.get("platforms") else []
@@ -171,7 +171,8 @@ def words(name: str, target: Json, contexts: dict[str, str]) -> list[str]:
 
 
 _OPTIONS = {"tags": "tag", "no-cache-filter": "no-cache-filter", "target": "target", "network": "network",
-            "shm-size": "shm-size"}  # fmt: skip
+            "shm-size": "shm-size", "annotations": "annotation", "entitlements": "allow",
+            "ulimits": "ulimit"}  # fmt: skip
 
 
 def _pair(name: str, value: Any) -> str:

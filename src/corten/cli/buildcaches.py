@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 
+from corten.cli import smallfiles
 from corten.cli.buildoutputs import File
 from corten.cli.buildsecrets import fields
 from corten.cli.errors import CommandError
@@ -138,10 +139,11 @@ class _Reading:
 
 def _index(directory: str) -> Json:
     try:
-        with open(os.path.join(directory, "index.json"), "rb") as file:
-            found = quickjson.loads(file.read())
+        found = quickjson.loads(smallfiles.content(os.path.join(directory, "index.json")))
     except FileNotFoundError:
         return {"schemaVersion": 2, "manifests": []}
+    except OSError as error:
+        raise CommandError(f"failed to read {error.filename}: {(error.strerror or '').lower()}") from None
     except ValueError:
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("manifests"), list):

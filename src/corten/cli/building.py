@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from corten.cli import buildsecrets
-from corten.cli.buildoutputs import outputs
+from corten.cli.buildoutputs import annotated, outputs
 from corten.cli.buildsources import PIPED, named, sources
 from corten.cli.errors import CommandError, UsageError
 from corten.client import builds, quickjson
@@ -13,7 +13,7 @@ from corten.client.conversation import Conversation, Said
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from corten.cli.buildcaches import Caches
     from corten.cli.buildoutputs import Output
@@ -103,6 +103,8 @@ def asked(session: Session, flags: Flags, inline: str | None = None) -> Asked:
 
         found.caches = Caches(flags.many("cache-from"), flags.many("cache-to"))
     found.outputs = outputs(flags.many("output"), flags.on("push"), flags.on("load"), flags.many("tag"))
+    if flags.many("annotation"):
+        found.outputs = annotated(found.outputs, flags.many("annotation"), flags.many("tag"))
     return found
 
 
@@ -118,6 +120,10 @@ def query(session: Session, flags: Flags) -> list[tuple[str, str]]:
     pairs += [("attest", quickjson.dumps(attested))] if attested else []
     stages = flags.many("no-cache-filter")
     pairs += [("nocachefilter", quickjson.dumps(stages))] if stages else []
+    devices = _allowed(flags.many("allow"))
+    pairs += [("devices", quickjson.dumps(devices))] if devices else []
+    limits = [{"Name": each.name, "Soft": each.soft, "Hard": each.hard} for each in flags.value("ulimit")]
+    pairs += [("ulimits", quickjson.dumps(limits))] if limits else []
     platforms = flags.many("platform")
     pairs += [("platform", ",".join(platforms))] if platforms else []
     for name, key in (("target", "target"), ("network", "networkmode")):
@@ -127,6 +133,18 @@ def query(session: Session, flags: Flags) -> list[tuple[str, str]]:
     for name, key in (("no-cache", "nocache"), ("pull", "pull"), ("check", "check")):
         pairs += [(key, "1")] if flags.on(name) else []
     return pairs
+
+
+def _allowed(given: Sequence[str]) -> list[str]:
+    """The CDI devices of --allow, "*" for all. A network of the host needs no leave of ours. Raises UsageError."""
+    found = []
+    for text in given:
+        kind, equals, name = text.partition("=")
+        if kind == "device":
+            found.append(name if equals else "*")
+        elif text != "network.host":
+            raise UsageError(f"invalid entitlement {text}: want device, device=NAME or network.host")
+    return found
 
 
 def _attested(flags: Flags) -> dict[str, str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from corten.client.api import Json
 
 _NAMED = ("image", "registry", "oci", "docker")  # types of which a name is part
+_LEVELS = ("manifest", "index", "manifest-descriptor", "index-descriptor")
 _FILES = ("tar", "oci", "docker")
 
 
@@ -57,6 +58,32 @@ def outputs(texts: Iterable[str], push: bool, load: bool, tags: Sequence[str]) -
     if sum(each.place == "-" for each in found) > 1:
         raise CommandError("only one output can be standard output")
     return found
+
+
+def annotated(found: list[Output], texts: Iterable[str], tags: Sequence[str]) -> list[Output]:
+    """These outputs with --annotation, [LEVEL[PLATFORM][,...]:]KEY=VALUE; the image store's, where there are none.
+    Raises CommandError."""
+    images = [each for each in found if each.type in _NAMED]
+    if found and not images:
+        raise CommandError(f"annotations are for images, and the output type={found[0].type} is none")
+    if not images:
+        found = images = [Output("image", {"name": ",".join(tags)} if tags else {})]
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise CommandError(f"invalid annotation {text}: expected KEY=VALUE")
+        for each in images:
+            each.attributes.update(dict.fromkeys(_levelled(key), value))
+    return found
+
+
+def _levelled(key: str) -> list[str]:
+    """As attributes of an output."""
+    before, colon, name = key.partition(":")
+    levels = before.split(",")
+    if not colon or not name or any(level.partition("[")[0] not in _LEVELS for level in levels):
+        return [f"annotation.{key}"]
+    return [f"annotation-{level}.{name}" for level in levels]
 
 
 def _output(text: str) -> Output:

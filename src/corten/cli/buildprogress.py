@@ -10,7 +10,7 @@ import time
 from binascii import a2b_base64  # `base64` brings re along
 
 from corten.cli.errors import CommandError, UsageError
-from corten.cli.output import err, out, write_all
+from corten.cli.output import err, out, visible, write_all
 from corten.cli.terminal import is_terminal, size
 from corten.client import quickjson
 from corten.units.sizes import human_size
@@ -202,7 +202,8 @@ class Plain:
         gap = "\n" if self._last not in (0, row.number) else ""
         name = f"#{row.number} {row.name}\n" if gap and text != row.name else ""
         self._last = row.number
-        write_all(self._fd, f"{gap}{name}#{row.number} {text}\n".encode("utf-8", "surrogateescape"))
+        shown = visible(f"{gap}{name}#{row.number} {text}\n", self._fd)
+        write_all(self._fd, shown.encode("utf-8", "surrogateescape"))
 
     def end(self) -> None:
         self._ended = True
@@ -243,7 +244,7 @@ class Terminal:
         if not final and height and len(lines) > height - 1:
             lines = [lines[0], *lines[-(height - 2) :]]
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        text = "".join(f"\x1b[2K{line[: width or None]}\n" for line in lines)
+        text = "".join(f"\x1b[2K{visible(line, self._fd)[: width or None]}\n" for line in lines)
         extra = self._drawn - len(lines)
         text += "\x1b[2K\n" * max(0, extra) + (f"\x1b[{extra}A" if extra > 0 else "")
         self._drawn = len(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from corten.cli import smallfiles
 from corten.cli.errors import CommandError
 from corten.client.walks import Directory, Given
 
@@ -104,8 +105,7 @@ def _dockerfile(directory: str, file: str) -> tuple[str, Given]:
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return smallfiles.content(path)
     except OSError as error:
         reason = (error.strerror or "").lower()
         raise CommandError(f"failed to solve: failed to read dockerfile: open {path}: {reason}") from None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import closing
 
 from corten.cli.packing import batched, entry
+from corten.client.beneath import Beneath
 from corten.layers import write
 from corten.layers.header import REGULAR
 
@@ -26,26 +28,29 @@ def _pieces(directory: str, patterns: Patterns | None, files: Mapping[str, bytes
         yield write.header(os.fsencode(name), REGULAR, size=len(data)) + data + write.padding(len(data))
     if not directory:
         return
+    with closing(Beneath(directory)) as beneath:
+        yield from _files(beneath, patterns, files)
+
+
+def _files(beneath: Beneath, patterns: Patterns | None, files: Mapping[str, bytes]) -> Iterator[bytes]:
     links: dict[tuple[int, int], str] = {}
-    waiting: list[tuple[str, str, list[tuple[str, str, os.stat_result]]]] = [(directory, "", [])]
+    waiting: list[tuple[str, list[tuple[str, os.stat_result]]]] = [("", [])]
     while waiting:
-        path, shown, held = waiting.pop()
+        path, held = waiting.pop()
         below = []
-        with os.scandir(path) as found:
-            inside = sorted(found, key=lambda each: each.name)
-        for each in inside:
-            name = f"{shown}/{each.name}" if shown else each.name
+        for each, status in beneath.scan(path):
+            name = f"{path}/{each}" if path else each
             if name in files:
                 continue
-            status = each.stat(follow_symlinks=False)
             is_directory = stat.S_ISDIR(status.st_mode)
             if patterns is not None and patterns.excludes(name):
                 if is_directory and patterns.take_back:
-                    below.append((each.path, name, [*held, (each.path, name, status)]))
+                    below.append((name, [*held, (name, status)]))
                 continue
             while held:  # excluded directories that something comes back in: each once, in front of it
-                yield from entry(*held.pop(0), links, whole_seconds=False)
-            yield from entry(each.path, name, status, links, whole_seconds=False)
+                above, of_it = held.pop(0)
+                yield from entry(beneath, above, above, of_it, links, whole_seconds=False)
+            yield from entry(beneath, name, name, status, links, whole_seconds=False)
             if is_directory:
-                below.append((each.path, name, []))
+                below.append((name, []))
         waiting += reversed(below)

@@ -62,24 +62,14 @@ def _create(session: Session, flags: Flags, body: CreateRequest, choice: str) ->
     try:
         return containers.create(client, name, body, asked)
     except ApiError as error:
-        if error.status != 404 or choice != "missing" or not _lacks_image(error, image):
-            raise
-    if not flags.on("quiet"):
         from corten.cli import pulling
 
-        # The tag is named even when the user left it to its default.
-        shown = image if pulling.split(image)[1] else f"{image}:{pulling.DEFAULT_TAG}"
-        err(f"Unable to find image '{shown}' locally")
+        if error.status != 404 or choice != "missing" or not pulling.lacks_image(error, image):
+            raise
+    if not flags.on("quiet"):
+        pulling.say_missing(image)
     _pull(session, flags, image, platform)
     return containers.create(client, name, body, asked)
-
-
-def _lacks_image(error: ApiError, image: str) -> bool:
-    """A 404 may also name a network or a container to join. The API has no field to distinguish them."""
-    text = str(error).lower()
-    if text.startswith("image with reference"):  # it is here for another platform
-        return True
-    return "no such image" in text or ("image" in text and image.lower() in text and "not found" in text)
 
 
 def _pull(session: Session, flags: Flags, image: str, platform: str) -> None:

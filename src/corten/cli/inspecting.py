@@ -7,7 +7,7 @@ import json
 from corten.cli.each import daemon_message
 from corten.cli.errors import CommandError
 from corten.cli.indent import indent
-from corten.cli.output import err, out
+from corten.cli.output import draw, err, out
 from corten.client.errors import ApiError
 from corten.errors import Invalid
 
@@ -36,7 +36,7 @@ def inspect(names: list[str], template: str, find: Find) -> int:
             failures.append(str(error))
             if shower.broken:
                 break
-    out(shower.text())
+    (draw if shower.templated else out)(shower.text())
     if failures:
         err("\n".join(failures))
         return 1
@@ -49,12 +49,13 @@ class _Shower:
     def __init__(self, template: str) -> None:
         self._plain = template == ""
         self._json = template == "json"
+        self.templated = not (self._plain or self._json)
         self._documents: list[str] = []
         self._source = template
         self.broken = False
         self._lenient: Template | None = None
         self._strict: Template | None = None
-        if not (self._plain or self._json):
+        if self.templated:
             self._lenient, self._strict = self._compiled()
 
     def _compiled(self) -> tuple[Template, Template]:

@@ -12,7 +12,7 @@ from corten.cli.flags import BOOL, LIST, STRING, HelpWanted, flag, parse
 from corten.cli.output import err, out
 from corten.cli.session import Session
 from corten.cli.terminal import die_by
-from corten.client.errors import ApiError, Unreachable
+from corten.client.errors import ApiError, BadAnswer, Unreachable
 from corten.errors import CortenError
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ GLOBAL_FLAGS = (
 )
 
 
-COLLECT_AFTER = 20_000  # new objects
+COLLECT_AFTER = 100_000  # new objects
 
 
 def entry() -> None:
@@ -110,13 +110,33 @@ def _perform(command: Command, session: Session, words: list[str]) -> int:
     except BrokenPipeError:
         raise
     except (CortenError, OSError) as error:
-        if session.debug:
-            import traceback
-
-            err(traceback.format_exc(), end="")
+        _trace(session)
         return _report(error, command, session.path)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if not session.asked:
+            raise
+        # Answers are read where they are shown. One without the fields or types of the API ends here, and not in a
+        # traceback, of which a user makes nothing.
+        _trace(session)
+        return _report(BadAnswer(f"cannot use the daemon's answer: {_place(error)}"), command, session.path)
     finally:
         session.close()
+
+
+def _trace(session: Session) -> None:
+    if session.debug:
+        import traceback
+
+        err(traceback.format_exc(), end="")
+
+
+def _place(error: Exception) -> str:
+    """What happened and where in these sources."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    where = "" if at is None else f"{'/'.join(at.tb_frame.f_code.co_filename.split('/')[-2:])}:{at.tb_lineno}: "
+    return f"{where}{type(error).__name__}: {error}; --debug shows more"
 
 
 def _report(error: CortenError | OSError, command: Command, path: str) -> int:

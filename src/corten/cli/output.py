@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 STDOUT, STDERR = 1, 2
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
@@ -24,12 +25,25 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
             _wait_writable(fd)
 
 
+def visible(text: str, fd: int = STDOUT) -> str:
+    """`text` as it may be shown at `fd`: on a terminal a control character is its number, for what an image, a
+    container, a registry or a daemon calls itself must not move the cursor or give the terminal orders."""
+    return text.translate(_CONTROLS) if os.isatty(fd) else text
+
+
 def out(text: str, end: str = "\n") -> None:
+    """Our words and the daemon's, see `visible`."""
+    draw(visible(text), end)
+
+
+def draw(text: str, end: str = "\n") -> None:
+    """As it is: what has control characters of ours, or of a template that the user wrote."""
     write_all(STDOUT, (text + end).encode("utf-8", "surrogateescape"))
 
 
 def err(text: str, end: str = "\n") -> None:
-    write_all(STDERR, (text + end).encode("utf-8", "surrogateescape"))
+    """As `out`, to STDERR."""
+    write_all(STDERR, (visible(text, STDERR) + end).encode("utf-8", "surrogateescape"))
 
 
 def show_frames(frames: Iterable[tuple[int, bytes | memoryview]]) -> None:

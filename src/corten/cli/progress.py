@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corten.cli.output import write_all
+from corten.cli.output import visible, write_all
 from corten.cli.terminal import is_terminal, size
 from corten.client.api import checked
 from corten.units.sizes import human_size
@@ -39,7 +39,7 @@ class Screen:
         self._lines: dict[str, int] = {}
 
     def show(self, document: Json) -> None:
-        name = document.get("id") or ""
+        name = visible(str(document.get("id") or ""), self._fd)
         moving = document.get("progressDetail") is not None or bool(document.get("progress"))
         text = ""
         up = 0
@@ -62,7 +62,7 @@ class Screen:
 
     def _line(self, document: Json, name: str) -> str | None:
         detail = document.get("progressDetail")
-        status = document.get("status") or ""
+        status = visible(str(document.get("status") or ""), self._fd)
         amount = bar(detail, size(self._fd)[1] if self._terminal else 0) if detail is not None else ""
         label = f"{name}: " if name else ""
         if self._terminal and not document.get("stream") and detail is not None:

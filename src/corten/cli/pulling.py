@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from corten.cli import progress
+from corten.cli.output import err
 from corten.client import images
 from corten.client.api import checked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corten.cli.session import Session
+    from corten.client.errors import ApiError
 
 DEFAULT_TAG = "latest"
 
@@ -45,3 +47,16 @@ def pull(
             progress.show(answer.documents(), fd)
     finally:
         answer.close()
+
+
+def say_missing(image: str) -> None:
+    """The tag is named even when the user left it to its default."""
+    err(f"Unable to find image '{image if split(image)[1] else f'{image}:{DEFAULT_TAG}'}' locally")
+
+
+def lacks_image(error: ApiError, image: str) -> bool:
+    """A 404 may also name a network or a container to join. The API has no field to distinguish them."""
+    text = str(error).lower()
+    if text.startswith("image with reference"):  # it is here for another platform
+        return True
+    return "no such image" in text or ("image" in text and image.lower() in text and "not found" in text)

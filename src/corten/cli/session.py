@@ -49,6 +49,17 @@ class Session:
                 _ = self._client.version
         return self._client
 
+    def other(self, host: str) -> Session:
+        """Of another daemon, with this one's certificates and no context."""
+        made = Session(self.path, host, self.debug, self._flags)
+        made._asked = True
+        return made
+
+    @property
+    def asked(self) -> bool:
+        """Whether a daemon has answered."""
+        return self._client is not None
+
     @property
     def host(self) -> str:
         """The URL of the daemon, as it was given. Raises CommandError for a context that is not there."""
@@ -104,6 +115,14 @@ class Session:
                 err(f"WARNING: {error}")
                 self._config = userconfig.UserConfig()
         return self._config
+
+    def beside(self) -> Session:
+        """The same for another thread, on connections of its own."""
+        import copy
+
+        made = copy.copy(self)
+        made._client = self.client.another()
+        return made
 
     def format(self, given: str, key: str) -> str:
         """A listing's template: the one given, else that of config.json."""

@@ -12,7 +12,6 @@ import select
 
 from corten.cli.output import STDOUT, show_frames, write_all
 from corten.client.stdcopy import Frames
-from corten.spec.detach_keys import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +19,10 @@ if TYPE_CHECKING:
 
     from corten.cli.terminal import SignalPipe
     from corten.client.api import Upgraded
+    from corten.spec.detach_keys import Watcher
 
 BLOCK = 1 << 18
+FIRST = 1 << 14  # bytes of room for output, until that is more: most often it is a line
 
 
 class Pump:
@@ -40,14 +41,14 @@ class Pump:
         self._early = upgraded.early
         self._stdin = stdin
         self._frames = None if tty else Frames()
-        self._keys = keys
-        self._watcher = Watcher(keys)
+        self._watcher = _watcher(keys) if keys else None
         self._signals = signals
         self._on_signal = on_signal
         self._pending = memoryview(b"")
         self._waiting = False  # for the daemon to take what is pending
-        # For input that is on its way, and for output: bytes of this size would be mapped anew each time.
-        self._typed, self._room = memoryview(bytearray(BLOCK)), memoryview(bytearray(BLOCK))
+        # For input that is on its way, and for output: bytes of BLOCK would be mapped anew each time.
+        self._typed = memoryview(bytearray(0 if stdin is None else BLOCK))
+        self._room = memoryview(bytearray(FIRST))
         self._poll = select.poll()
 
     def run(self) -> bool:
@@ -93,6 +94,8 @@ class Pump:
         if not count:
             return False
         self._show(self._room[:count])
+        if count == FIRST == len(self._room):
+            self._room = memoryview(bytearray(BLOCK))
         return True
 
     def _show(self, data: bytes | memoryview) -> None:
@@ -123,9 +126,9 @@ class Pump:
             self._half_close()
             return False
         data = self._typed[:count]
-        self._pending = memoryview(self._watcher.feed(bytes(data))) if self._keys else data
+        self._pending = memoryview(self._watcher.feed(bytes(data))) if self._watcher is not None else data
         self._flush()
-        return self._watcher.found
+        return self._watcher is not None and self._watcher.found
 
     def _flush(self) -> None:
         """Send what is pending; while some of it is, input is not read and the socket is watched for room."""
@@ -164,3 +167,9 @@ class Pump:
         except OSError:
             # Already closed by the other side: the reading side gets the error.
             pass
+
+
+def _watcher(keys: bytes) -> Watcher:
+    from corten.spec.detach_keys import Watcher
+
+    return Watcher(keys)

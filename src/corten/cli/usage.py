@@ -21,6 +21,10 @@ def show(path: str, global_flags: Sequence[Flag]) -> int:
         out(_program(global_flags))
     elif path in table.GROUPS:
         out(_group(path))
+    elif path == "compose" or path.startswith("compose "):
+        from corten.cli.compose import entry, usage
+
+        return usage.show(path.removeprefix("compose").strip(), entry.FLAGS)
     else:
         found = table.find(path)
         if found is None:
@@ -50,13 +54,13 @@ def _program(global_flags: Sequence[Flag]) -> str:
             "A container engine that speaks Docker's API",
             "",
             "Commands:",
-            *_pairs(plain),
+            *pairs_shown(plain),
             "",
             "Management commands:",
-            *_pairs(groups),
+            *pairs_shown(groups),
             "",
             "Options:",
-            *_flags(global_flags),
+            *flags_shown(global_flags),
             "",
             "Run 'corten COMMAND --help' for more about a command.",
         ]
@@ -64,7 +68,7 @@ def _program(global_flags: Sequence[Flag]) -> str:
 
 
 def _group(name: str) -> str:
-    lines = [f"Usage:  corten {name} COMMAND", "", table.GROUPS[name], "", "Commands:", *_pairs(_members(name))]
+    lines = [f"Usage:  corten {name} COMMAND", "", table.GROUPS[name], "", "Commands:", *pairs_shown(_members(name))]
     return "\n".join([*lines, "", f"Run 'corten {name} COMMAND --help' for more about a command."])
 
 
@@ -83,16 +87,16 @@ def _command(path: str, entry: table.Entry, command: Command) -> str:
     if len(entry.paths) > 1:
         lines += ["", "Aliases:", "  " + ", ".join(f"corten {one}" for one in entry.paths)]
     if visible := sorted((one for one in command.flags if not one.hidden), key=lambda one: one.name):
-        lines += ["", "Options:", *_flags(visible)]
+        lines += ["", "Options:", *flags_shown(visible)]
     return "\n".join(lines)
 
 
-def _pairs(pairs: Sequence[tuple[str, str]]) -> list[str]:
+def pairs_shown(pairs: Sequence[tuple[str, str]]) -> list[str]:
     width = max((len(name) for name, _ in pairs), default=0)
     return [f"  {name.ljust(width)}   {short}" for name, short in pairs]
 
 
-def _flags(flags: Sequence[Flag]) -> list[str]:
+def flags_shown(flags: Sequence[Flag]) -> list[str]:
     heads = [(_head(one), _described(one)) for one in flags if not one.hidden]
     width = max((len(head) for head, _ in heads), default=0)
     lines = []

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 HUB = "https://index.docker.io/v1/"
-FORMATS = ("psFormat", "imagesFormat", "networksFormat", "volumesFormat", "statsFormat")
+FORMATS = ("psFormat", "imagesFormat", "networksFormat", "volumesFormat", "statsFormat", "secretFormat")
 _JSON_TYPES = {str: "a string", bool: "a boolean", list: "an array", dict: "an object"}
 
 

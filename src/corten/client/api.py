@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_VERSION = "1.50"
 MIN_VERSION = "1.24"
+_OURS = "Corten/"
+MAX_LINE = 16 << 20  # bytes of one document of a stream
 # What a daemon speaks that does not say so (before negotiation existed).
 SILENT_VERSION = "1.24"
 USER_AGENT = "Corten-Client/0.1.0 (linux)"
@@ -57,14 +59,20 @@ class Answer:
         pending = b""
         for part in self.parts():
             *lines, pending = (pending + part).split(b"\n")
+            if len(pending) > MAX_LINE:
+                raise BadAnswer(f"the daemon's answer has a line of more than {MAX_LINE} bytes")
             for line in lines:
                 if line.strip():
-                    yield _loads(line)
+                    yield _object(line)
         if pending.strip():
-            yield _loads(pending)
+            yield _object(pending)
 
     def json(self) -> Any:
-        return _loads(self.connection.rest())
+        """The whole body; the connection is closed behind it."""
+        try:
+            return _loads(self.connection.rest())
+        finally:
+            self.close()
 
     def close(self) -> None:
         self.connection.close()
@@ -79,6 +87,19 @@ class Client:
         self._headers = {"Host": address.host or "corten", **(headers or {}), "User-Agent": USER_AGENT}
         self._kept: Connection | None = None
         self.ping: dict[str, str] = {}
+
+    def beside(self) -> Client:
+        """Another one to the same daemon, whose requests do not wait for this one's."""
+        made = Client(self.address, self.version)
+        made._headers = self._headers
+        return made
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is an engine of ours, by what it calls itself."""
+        if not self.ping:  # the version was given
+            self._negotiate()
+        return self.ping.get("server", "").startswith(_OURS)
 
     @property
     def version(self) -> str:
@@ -168,10 +189,21 @@ class Client:
         sock, early = answer.connection.detach()
         return Upgraded(sock, early, answer.head.headers.get("content-type", ""))
 
+    def another(self) -> Client:
+        """The same daemon on connections of its own, for another thread."""
+        found = Client(self.address, self.version)
+        found._headers, found.ping = self._headers, self.ping
+        return found
+
     def close(self) -> None:
         if self._kept is not None:
             self._kept.close()
             self._kept = None
+
+    def interrupt(self) -> None:
+        """From another thread: what waits for a short answer finds its connection ended."""
+        if (kept := self._kept) is not None:
+            kept.shutdown()
 
     def _negotiate(self) -> str:
         connection = self._short()
@@ -227,7 +259,8 @@ def checked(document: Json) -> Json:
     """A document of a progress stream, unless it carries an error. Raises StreamError then."""
     detail = document.get("errorDetail")
     if detail:
-        raise StreamError(str(detail.get("message") or document.get("error") or "unknown error"))
+        said = detail.get("message") if isinstance(detail, dict) else detail
+        raise StreamError(str(said or document.get("error") or "unknown error"))
     if document.get("error"):
         raise StreamError(str(document["error"]))
     return document
@@ -238,6 +271,13 @@ def _loads(data: bytes) -> Any:
         return quickjson.loads(data)
     except ValueError:
         raise BadAnswer(f"the daemon's answer is not JSON: {data[:80]!r}") from None
+
+
+def _object(data: bytes) -> Json:
+    document = _loads(data)
+    if not isinstance(document, dict):
+        raise BadAnswer(f"the daemon's answer has something that is no JSON object: {data[:80]!r}")
+    return document
 
 
 def _raise_for(head: http.Head, content: bytes) -> None:

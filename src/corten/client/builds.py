@@ -8,7 +8,10 @@ from corten.spec.build_frames import PROTOCOL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from corten.client.api import Answer, Client, Json, Upgraded
+    from corten.client.connection import Data
 
 
 def build(client: Client, query: list[tuple[str, str]]) -> Upgraded:
@@ -54,3 +57,23 @@ def attached(client: Client, ref: str, kind: str) -> bytes:
 
 def remove(client: Client, ref: str) -> None:
     client.call("DELETE", f"/build/history/{quote(ref)}")
+
+
+def caches(client: Client) -> list[Json]:
+    """Directories of cache mounts (an addition of Corten's, as what follows: see the engine's api.build_caches)."""
+    answer: list[Json] = client.call("GET", "/build/caches")
+    return answer
+
+
+def export_cache(client: Client, id: str) -> Answer:
+    """One as a tar."""
+    return client.stream("GET", "/build/caches/tar", {"id": id})
+
+
+def import_cache(client: Client, id: str, body: Iterable[Data], replace: bool) -> None:
+    """Make one of a tar."""
+    client.stream("PUT", "/build/caches/tar", {"id": id, "replace": truth(replace)}, body).close()
+
+
+def remove_cache(client: Client, id: str) -> None:
+    client.call("DELETE", "/build/caches", {"id": id})

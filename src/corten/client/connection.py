@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 READ = 1 << 16  # bytes; above 128 KiB malloc(3) maps and unmaps memory for each piece
 HEAD_SECONDS = 60.0  # from the first byte of an answer's head to its last; the first may take as long as it wants
+MAX_BODY = 1 << 28  # bytes of an answer that is kept whole: those about 100,000 containers are below
 MAX_INTERIM = 5  # answers before the answer (RFC 9110, 15.2), as Go's client
 
 
@@ -129,8 +130,13 @@ class Connection:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def rest(self) -> bytes:
-        """What is left of the body, whole."""
-        return b"".join(self.parts())
+        """What is left of the body, whole. Raises BadAnswer when it is larger than MAX_BODY."""
+        pieces, size = [], 0
+        for part in self.parts():
+            pieces.append(part)
+            if (size := size + len(part)) > MAX_BODY:
+                raise BadAnswer(f"the daemon's answer is larger than {MAX_BODY} bytes")
+        return b"".join(pieces)
 
     def parts(self) -> Iterator[bytes | memoryview]:
         """The body, part by part, as it comes."""
@@ -144,12 +150,23 @@ class Connection:
         """Whether bytes of the body were already received, so that a poll of the socket might say nothing."""
         return bool(self._buffer)
 
+    def ended(self) -> bool:
+        """Whether the whole body was read, so that no poll of the socket will say anything more."""
+        return self._body is not None and self._body.done
+
     def detach(self) -> tuple[_socket.socket, bytes]:
         """The socket itself and the bytes already read behind the head; both are the caller's now."""
         early = bytes(self._buffer)
         self._buffer = memoryview(b"")
         self._reusable = False
         return self._sock, early
+
+    def shutdown(self) -> None:
+        """End it while another thread reads: that one finds the end of the stream."""
+        try:
+            self._sock.shutdown(_socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has ended already
 
     def close(self) -> None:
         self._sock.close()

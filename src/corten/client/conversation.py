@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 18  # bytes that go out at once
 _READ = 1 << 16
+_MOST = 256  # questions at a time, as many as a daemon of ours asks
 _VECTORS = 512  # buffers of one call; the kernel takes 1024 (sendmsg(2), IOV_MAX)
 
 
@@ -76,6 +77,11 @@ class Last(Said):
 
     def __init__(self, kind: int, data: bytes) -> None:
         self._frames = [(kind, data)]
+
+    @property
+    def said(self) -> bool:
+        """Nothing is left of it: what comes to its question now is for nothing."""
+        return not self._frames
 
 
 class Refused(Last):
@@ -171,10 +177,13 @@ class Conversation:
         if answer is None:
             return None
         try:
-            return answer.next()
+            found = answer.next()
         except (OSError, CortenError) as error:
             self._drop(number)
             return Refused(error).next()
+        if isinstance(answer, Last) and answer.said:
+            self._drop(number)
+        return found
 
     def _send(self) -> None:
         try:
@@ -204,6 +213,8 @@ class Conversation:
                 self._heard(number, kind, payload)
 
     def _asked(self, number: int, question: Json) -> None:
+        if number in self._answers or len(self._answers) >= _MOST:
+            raise BadAnswer(f"the daemon asks more than {_MOST} questions at a time, or one twice")
         answering = self._answering.get(str(question.get("do")))
         try:
             answer: Answer = answering(question) if answering is not None else Said(None)

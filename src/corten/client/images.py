@@ -46,6 +46,14 @@ def push(client: Client, name: str, tag: str, platform: str = "", credentials: s
     return client.stream("POST", _at(name, "/push"), query, None, {"X-Registry-Auth": credentials or NO_CREDENTIALS})
 
 
+def distribution(client: Client, name: str, credentials: str = "") -> Json:
+    """What its registry has: {"Descriptor": {"digest": ...}, "Platforms": [...]}."""
+    headers = {"X-Registry-Auth": credentials or NO_CREDENTIALS}
+    path = f"/distribution/{named('image', name, b'/:@')}/json"
+    answer: Json = client.call("GET", path, None, None, headers)
+    return answer
+
+
 def search(client: Client, term: str, limit: int, wanted: dict[str, list[str]], credentials: str = "") -> list[Json]:
     query = {"term": term, "limit": str(limit) if limit else None, "filters": filters(wanted)}
     headers = {"X-Registry-Auth": credentials or NO_CREDENTIALS}

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 WHITE = " \t\n\r"
-CONSTANTS = {"-Infinity": float("-inf"), "Infinity": float("inf"), "NaN": float("nan")}
+
+
+def _finite(text: str) -> float:
+    """Raises ValueError for a number that is none of JSON's (RFC 8259), or beyond float's range, as Go's does."""
+    value = float(text)
+    if value - value != 0:
+        raise ValueError(f"{text[:40]} is no number of JSON")
+    return value
 
 
 class _Context:
@@ -20,9 +27,9 @@ class _Context:
     strict = True
     object_hook = None
     object_pairs_hook = None
-    parse_float = float
+    parse_float = staticmethod(_finite)
     parse_int = int
-    parse_constant = CONSTANTS.__getitem__
+    parse_constant = staticmethod(_finite)
     memo: dict[str, str] = {}
 
 
@@ -44,10 +51,32 @@ except (ImportError, AttributeError, TypeError):
 
 
 def loads(data: bytes | str) -> Any:
-    """One JSON document, blanks around it allowed. Raises ValueError for anything else."""
-    text = data.decode() if isinstance(data, bytes) else data
+    """One JSON document, blanks around it allowed; what is no Unicode becomes U+FFFD, as Go has it.
+
+    Raises ValueError for anything else.
+    """
+    text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+    try:
+        value = _loaded(text)
+        return _whole(value) if "\\u" in text and ("\\ud" in text or "\\uD" in text) else value
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _whole(value: Any) -> Any:
+    """Without lone surrogates, which cannot be printed."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    if isinstance(value, dict):
+        return {_whole(key): _whole(each) for key, each in value.items()}
+    return value
+
+
+def _loaded(text: str) -> Any:
     if _scan is None:
-        return json.loads(text)
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
     text = text.strip(WHITE)
     try:
         value, end = _scan(text, 0)

@@ -1,7 +1,7 @@
 """What a client says of its directories, and the contents that are asked for: answers to the question `walk`.
 
 A file that has not changed costs one stat(2). Names of a directory are said by their bytes, a directory before what is
-in it; nothing is looked at through a link.
+in it; nothing is looked at through a link, also where one takes a directory's place meanwhile.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import stat
 from collections import deque
 
+from corten.client.beneath import Beneath
 from corten.spec import build_frames as f
 
 TYPE_CHECKING = False
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     Rows = Iterator[tuple[bytes, str]]  # a row of ENTRIES, and the path
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _ATTRIBUTES = ("user.", "security.capability")
 
@@ -46,10 +45,8 @@ class Directory:
             from corten.spec.dockerfile.ignore import Patterns
 
             excludes = Patterns(exclude)
-        return Walk(_rows(self.path, wanted, excludes), self._open)
-
-    def _open(self, path: str) -> int:
-        return os.open(f"{self.path}/{path}", _FILE)
+        beneath = Beneath(self.path)
+        return Walk(_rows(beneath, wanted, excludes), beneath.open, beneath.close)
 
 
 class Given:
@@ -82,9 +79,9 @@ class Walk:
 
     fd = -1
 
-    def __init__(self, rows: Rows, open: Callable[[str], int]) -> None:
+    def __init__(self, rows: Rows, open: Callable[[str], int], closed: Callable[[], None] = lambda: None) -> None:
         self._rows: Rows | None = rows
-        self._open = open
+        self._open, self._closed = open, closed
         self._paths: list[str] = []
         self._wanted: deque[int] = deque()
         self._file = -1
@@ -135,6 +132,7 @@ class Walk:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+        self._closed()
 
 
 def _attributes(fd: int) -> bytes:
@@ -160,13 +158,13 @@ class _Level:
         self.inside = iter(inside)
 
 
-def _rows(top: str, wanted: Wanted, excludes: Patterns | None) -> Rows:
+def _rows(beneath: Beneath, wanted: Wanted, excludes: Patterns | None) -> Rows:
     links: dict[tuple[int, int], bytes] = {}
     held: list[tuple[bytes, str]] = []  # excluded directories: said once something in them is
-    levels = [_Level("", _inside(top, "", wanted, excludes))]
+    levels = [_Level("", _inside(beneath, "", wanted, excludes))]
     while levels:
         for path, status, excluded, below in levels[-1].inside:
-            row = _row(top, path, status, links)
+            row = _row(beneath, path, status, links)
             if row is None:
                 continue
             if excluded:
@@ -176,7 +174,7 @@ def _rows(top: str, wanted: Wanted, excludes: Patterns | None) -> Rows:
                 held.clear()
                 yield row, path
             if stat.S_ISDIR(status.st_mode):
-                levels.append(_Level(path, _inside(top, f"{path}/", below, excludes)))
+                levels.append(_Level(path, _inside(beneath, f"{path}/", below, excludes)))
                 break
         else:
             left = levels.pop()
@@ -185,10 +183,10 @@ def _rows(top: str, wanted: Wanted, excludes: Patterns | None) -> Rows:
 
 
 def _inside(
-    top: str, prefix: str, wanted: Wanted, excludes: Patterns | None
+    beneath: Beneath, prefix: str, wanted: Wanted, excludes: Patterns | None
 ) -> list[tuple[str, os.stat_result, bool, Wanted]]:
     try:
-        fd = os.open(f"{top}/{prefix}", _DIRECTORY)
+        fd = beneath.listing(prefix[:-1])
     except OSError as error:
         if prefix and error.errno in _GONE:
             return []
@@ -248,7 +246,7 @@ def _chosen(
     return found
 
 
-def _row(top: str, path: str, status: os.stat_result, links: dict[tuple[int, int], bytes]) -> bytes | None:
+def _row(beneath: Beneath, path: str, status: os.stat_result, links: dict[tuple[int, int], bytes]) -> bytes | None:
     """None for a socket, and for what is gone."""
     mode, name, link = status.st_mode, path.encode("utf-8", "surrogateescape"), b""
     if stat.S_ISREG(mode):
@@ -260,7 +258,7 @@ def _row(top: str, path: str, status: os.stat_result, links: dict[tuple[int, int
         return None
     if stat.S_ISLNK(mode):
         try:
-            link = os.fsencode(os.readlink(f"{top}/{path}"))
+            link = os.fsencode(beneath.readlink(path))
         except OSError as error:
             if error.errno in (*_GONE, errno.EINVAL):
                 return None

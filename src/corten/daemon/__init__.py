@@ -7,3 +7,5 @@ sockets     where clients connect
 assemble    the rooms, put together
 main        the life of the process
 """
+
+from corten.http import authorities as authorities  # before anything imports aiohttp

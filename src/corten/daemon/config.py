@@ -17,8 +17,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from corten.build.cache import policy as build_policy
-from corten.daemon import hosts, runtimes, without_effect
+from corten.daemon import cri, hosts, runtimes, without_effect
 from corten.engine.system import API_VERSION, MIN_API_VERSION
 from corten.errors import Invalid, Unsupported
 from corten.images import policy
@@ -90,6 +89,11 @@ class Config:
     init_path: str = ""
     no_new_privileges: bool = False
     seccomp_profile: str = ""
+    secrets_key_file: Path | None = None
+    cri: Mapping[str, Any] = field(default_factory=dict)
+    vm_kernel: str = ""
+    vm_memory: str = "1g"
+    vm_template: bool = True
     shutdown_timeout: int = 15
     tls: bool = False
     tlsverify: bool = False
@@ -131,7 +135,7 @@ _MAPS = {
     "default-network-opt": "default_network_opts",
 }
 _RELOADED_FILE_ONLY = ("registries", "proxies", "image_gc")
-_FILE_ONLY = (*_RELOADED_FILE_ONLY, "builder")
+_FILE_ONLY = (*_RELOADED_FILE_ONLY, "builder", "cri")
 #: What SIGHUP changes: the keys that dockerd reloads and that mean something here, and our own about registries.
 RELOADED = (
     "debug",
@@ -166,6 +170,10 @@ _HELP = {
     "no-proxy": "hosts that are reached without a proxy; NO_PROXY by default",
     "userns-remap": 'user namespace of containers: "default", or user[:group] of /etc/subuid',
     "add-runtime": "NAME=PATH of another OCI runtime",
+    "secrets-key-file": "file outside of the data root whose content is the key of stored secrets",
+    "vm-kernel": "directory with the kernel of guests: boot/vmlinuz-RELEASE and lib/modules/RELEASE",
+    "vm-memory": "memory of guests whose container has no limit (default 1g)",
+    "vm-template": "guests are clones of one that has booted (default true)",
 }
 
 
@@ -364,7 +372,7 @@ def _scalar(kind: Any) -> type:
 
 
 def _converted(given: Json) -> Json:
-    for name in ("data_root", "exec_root", "pidfile"):
+    for name in ("data_root", "exec_root", "pidfile", "secrets_key_file"):
         if name in given:
             given[name] = Path(given[name]).absolute()
     for name in _LISTS.values():
@@ -375,7 +383,11 @@ def _converted(given: Json) -> Json:
 
 def _checked(config: Config) -> Config:
     policy.parse(config.image_gc)
-    build_policy.parse(config.builder)
+    if config.builder:
+        from corten.build.cache import policy as of_builds  # which most configurations do not have
+
+        of_builds.parse(config.builder)
+    cri.check(config.cri)
     _check_pools(config.default_address_pools)
     for host in config.hosts:
         hosts.parse(host)
@@ -388,6 +400,8 @@ def _checked(config: Config) -> Config:
             raise Invalid(f"dns is not an address: {address!r}")
     if config.default_runtime not in names(config.runtimes):
         raise Invalid(f"default runtime {config.default_runtime!r} is not among the runtimes")
+    if not config.cgroup_parent:  # dockerd's way to say the default
+        config = replace(config, cgroup_parent=Config().cgroup_parent)
     if not config.cgroup_parent.startswith("/"):
         raise Invalid(f"cgroup-parent must be an absolute path: {config.cgroup_parent!r}")
     for name, choices in _CHOICES.items():
@@ -432,7 +446,7 @@ def _check_next_hop(key: str, address: str, needs: str, subnet: str) -> None:
 
 
 def _check_limits(config: Config) -> None:
-    """Sizes and ulimits that containers get by default."""
+    """Sizes and ulimits that containers and guests get by default."""
     from corten.plan.validate.resources import check_ulimits
     from corten.spec.docker.decode import decode
     from corten.spec.docker.host_config import Ulimit
@@ -442,6 +456,13 @@ def _check_limits(config: Config) -> None:
         parse_bytes(config.default_shm_size)
     except ValueError as error:
         raise Invalid(f"default-shm-size: {error}") from None
+    if config.vm_kernel and not config.vm_kernel.startswith("/"):
+        raise Invalid(f"vm-kernel must be an absolute path: {config.vm_kernel!r}")
+    try:
+        if parse_bytes(config.vm_memory) <= 0:
+            raise ValueError("it must be more than nothing")
+    except ValueError as error:
+        raise Invalid(f"vm-memory: {error}") from None
     try:
         check_ulimits([decode(Ulimit, limit) for limit in config.default_ulimits.values()])
     except Invalid as error:

@@ -25,8 +25,8 @@ log = logging.getLogger("cortend")
 
 UMASK = 0o077
 _OF_DATA = ("containers", "snapshots", "volumes", "content", "content/blobs", "content/ingest", "places", "quarantine",
-            "corten.db", "corten.db-wal", "corten.db-shm", "corten.db-journal", "lock")  # fmt: skip
-_OF_EXEC = ("containers", "builds", "launcher.log", "daemon.log", "lock", "names.sock", "forwarder.sock")
+            "machines", "corten.db", "corten.db-wal", "corten.db-shm", "corten.db-journal", "lock")  # fmt: skip
+_OF_EXEC = ("containers", "machines", "builds", "launcher.log", "daemon.log", "lock", "names.sock", "forwarder.sock")
 
 
 def make(settings: Config) -> None:

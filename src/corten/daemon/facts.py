@@ -80,6 +80,7 @@ def gather(config: Config, own_init: str) -> tuple[HostFacts, tuple[str, ...]]:
         thermal_paths=tuple(sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle"))),
         init_path=config.init_path or own_init or next((path for path in _INITS if os.path.exists(path)), ""),
         own_init=bool(own_init) and not config.init_path,
+        no_passthrough=no_passthrough(),
         devices=host_devices,
         runtimes=names(config.runtimes),
         default_runtime=config.default_runtime,
@@ -107,6 +108,19 @@ def _own_limits() -> dict[str, int]:
 
 def _own_score() -> int:
     return int(Path("/proc/self/oom_score_adj").read_text())
+
+
+def no_passthrough(root: str = "/") -> str:
+    """Why no guest can have a PCI device of this host: for what the host lacks, or for what this engine does."""
+    try:
+        groups = os.listdir(f"{root}sys/kernel/iommu_groups")
+    except FileNotFoundError:
+        groups = []
+    if not groups:
+        return "this host has no IOMMU (/sys/kernel/iommu_groups is empty)"
+    if not os.path.exists(f"{root}dev/vfio/vfio"):
+        return "this host's kernel has no VFIO (/dev/vfio/vfio does not exist; try modprobe vfio-pci)"
+    return "guests are given none"
 
 
 def host_devices(path: str) -> list[DeviceNode]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from corten.kernel.cgroupfs import Hierarchy
@@ -18,8 +19,13 @@ class HostGroups:
         places = {tree.mountpoint + one: one for tree in self._trees for one in above}
         return {directory: group for directory, group in places.items() if not os.path.isdir(directory)}
 
-    def remove(self, directory: str) -> None:
+    def remove(self, directory: str) -> bool:
         try:
             os.rmdir(directory)
-        except OSError:  # absent, or in use by others: then it is theirs from now on
-            return
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+        return True

@@ -15,18 +15,23 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from corten.aio import memory
+from corten.aio.logs import to_stderr
 from corten.api.tls import TlsFront
 from corten.daemon import assemble, config, directories, facts, registries, reload, sockets
 from corten.daemon.config import Config
 from corten.daemon.lock import lock
 from corten.errors import CortenError
 from corten.http.accepting import Accepting
+from corten.kernel.process import undumpable
 from corten.tasks.launcher import Launcher
 
-log = logging.getLogger("cortend")
+if TYPE_CHECKING:
+    from corten.daemon.kubernetes import Kubernetes
 
-_MALLOC = ((-3, 1 << 20), (-1, 4 << 20), (-8, 2))  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD in bytes; M_ARENA_MAX
+log = logging.getLogger("cortend")
 
 
 def entry() -> None:
@@ -39,6 +44,7 @@ def entry() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the daemon until SIGTERM or SIGINT. Exit status: 0, or 1 with one line on standard error."""
+    undumpable()
     try:
         settings, only_check = config.load(arguments)
         registries.settings(settings)
@@ -70,7 +76,7 @@ def _run(settings: Config, arguments: Sequence[str]) -> int:
         log.warning("%s", warning.removeprefix("WARNING: "))
     launcher = Launcher(settings.exec_root / "launcher.log")
     launcher.start()
-    give_memory_back()
+    memory.bound()
     try:
         if settings.pidfile:
             settings.pidfile.write_text(f"{os.getpid()}\n")
@@ -93,6 +99,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     listening = sockets.listeners(settings, passed)
+    face = _kubernetes(settings, launcher, listening)
     daemon = await assemble.assemble(settings, launcher)
     loop.add_signal_handler(signal.SIGHUP, reload.reload, daemon, arguments)
     servers = []
@@ -100,15 +107,29 @@ async def _serve(
         front = TlsFront(daemon.api, listener.tls) if listener.tls else daemon.api
         servers.append(Accepting([listener.socket], front))
         log.info("API listens on %s", listener.address)
+    if face is not None:
+        face.open()
     notify_ready()
     gc.collect()
     gc.freeze()  # what the start has made stays: later collections need not look at it
+    memory.trim()
     log.info("daemon is ready, process %d", os.getpid())
     await ended.wait()
     log.info("daemon ends; containers go on")
+    if face is not None:
+        await face.close()
+    sockets.remove_files(listening)
     for server in servers:
         server.close()
     await daemon.close(daemon.config.shutdown_timeout)
+
+
+def _kubernetes(settings: Config, launcher: Launcher, listening: list[sockets.Listener]) -> Kubernetes | None:
+    if not settings.cri.get("start"):
+        return None
+    from corten.daemon import kubernetes  # a daemon without pods does not carry it
+
+    return kubernetes.configured(settings, launcher, listening)
 
 
 def raise_file_limit() -> None:
@@ -117,23 +138,6 @@ def raise_file_limit() -> None:
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def give_memory_back() -> None:
-    """What is freed goes back to the kernel, but for a few megabytes (mallopt(3)), in as few heaps as two cores need.
-
-    By default glibc learns from the first megabyte that is freed to keep such ones, in a heap for each thread: a push
-    and a pull of a gigabyte left 79 MB resident instead of 54. Giving back every piece of a stream, on the other hand,
-    means to have a page fault for each of its pages: a third of the time of a pull.
-    """
-    import ctypes
-
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return  # another C library
-    for parameter, value in _MALLOC:
-        if not mallopt(parameter, value):
-            log.warning("memory that is freed may stay with the daemon: mallopt(%d) is refused", parameter)
 
 
 def notify_ready() -> None:
@@ -151,7 +155,5 @@ def notify_ready() -> None:
 
 
 def _log_to_stderr(settings: Config) -> None:
-    logging.basicConfig(
-        level=reload.level(settings), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    to_stderr(reload.level(settings), "%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("asyncio").setLevel(logging.WARNING)

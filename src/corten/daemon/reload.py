@@ -28,8 +28,8 @@ def reload(daemon: Daemon, arguments: Sequence[str]) -> None:
         return
     logging.getLogger().setLevel(level(wanted))
     said = attributes(wanted)
-    log.info("reload: %s", " ".join(f"{name}={value}" for name, value in said.items()))
     daemon.engine.events.publish("daemon", "reload", os.uname().nodename, {"name": os.uname().nodename, **said})
+    log.info("reload: %s", " ".join(f"{name}={value}" for name, value in said.items()))
 
 
 def level(settings: Config) -> int | str:

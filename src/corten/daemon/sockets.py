@@ -19,11 +19,13 @@ _FIRST_PASSED = 3  # sd_listen_fds(3)
 
 
 class Listener(NamedTuple):
-    """A socket that listens already; `tls` for those on which clients must show a certificate."""
+    """A socket that listens already; `tls` for those on which clients must show a certificate, `path` for those whose
+    file this daemon made."""
 
     address: str
     socket: socket.socket
     tls: ssl.SSLContext | None = None
+    path: Path | None = None
 
 
 def listeners(config: Config, passed: list[Listener]) -> list[Listener]:
@@ -37,6 +39,13 @@ def listeners(config: Config, passed: list[Listener]) -> list[Listener]:
             listener.socket.close()
         raise
     return opened
+
+
+def remove_files(opened: list[Listener]) -> None:
+    """Of unix sockets that this daemon made, before they are closed: afterwards the place may be another daemon's."""
+    for listener in opened:
+        if listener.path is not None:
+            listener.path.unlink(missing_ok=True)
 
 
 def check(config: Config, passed: list[Listener]) -> None:
@@ -55,7 +64,7 @@ def _default(config: Config, passed: list[Listener]) -> str:
 def _listen(text: str, config: Config, passed: list[Listener]) -> list[Listener]:
     match hosts.parse(text):
         case UnixHost(path):
-            return [Listener(text, _unix(path, config.group))]
+            return [Listener(text, _unix(path, config.group), path=path)]
         case TcpHost() as host:
             return [_tcp(text, host, config)]
         case PassedSockets():
@@ -110,6 +119,7 @@ def _tcp(text: str, host: TcpHost, config: Config) -> Listener:
     except OSError as error:
         raise Invalid(f"{text}: cannot read the certificates: {error}") from error
     context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["http/1.1", "h2"])  # gRPC's clients take h2 alone; who takes both is to ask by REST
     try:
         sock = socket.create_server(
             (host.name, host.port), family=socket.AF_INET6 if ":" in host.name else socket.AF_INET

@@ -63,7 +63,7 @@ def sweep(data_root: Path, exec_root: Path, cgroup_parent: str, table: Table, tr
 
 def _unacknowledged(running: set[str], known: Mapping[str, dict[str, Any]], runs: Path, bundles: Path) -> list[str]:
     """Starts that a daemon was killed before it recorded: no client had an answer, so they have not happened."""
-    started = {id for id in running if (known[id].get("state") or {}).get("status") not in _WITH_TASK}
+    started = {id for id in running if _object(known[id].get("state")).get("status") not in _WITH_TASK}
 
     def end(id: str) -> str:
         what = f"container {id}: a start that was not completed"
@@ -91,9 +91,14 @@ def _names(directory: Path) -> set[str]:
         return set()
 
 
+def _object(recorded: object) -> dict[str, Any]:
+    """{} for what is none, of a record that cannot be read."""
+    return recorded if isinstance(recorded, dict) else {}
+
+
 def _parents(known: Mapping[str, dict[str, Any]], default: str) -> set[str]:
     """Where containers of ours may have their control groups."""
-    chosen = {str((body.get("host_config") or {}).get("CgroupParent") or default) for body in known.values()}
+    chosen = {str(_object(body.get("host_config")).get("CgroupParent") or default) for body in known.values()}
     return {parent if parent.startswith("/") else "/" + parent for parent in chosen | {default}}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import msgspec
 
 from corten.errors import Conflict, CortenError, Invalid
 from corten.plan import cdi
-from corten.spec.cdi import DeviceName, Document, Edits, parse
+from corten.spec.cdi import DeviceName, Document, Edits, parse, parse_name
 from corten.spec.docker.devices import DeviceRequest
 from corten.spec.json import Json
 
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 _LARGEST = 4 << 20  # bytes of a file
+_MOST = 1 << 17  # values in one, each alias counted with all that it stands for
 
 
 class Devices:
@@ -80,6 +82,16 @@ def edits(directories: Sequence[str], requests: Sequence[DeviceRequest]) -> list
     return devices.edits(wanted)
 
 
+def edits_of_step(directories: Sequence[str], wanted: Sequence[tuple[str, bool]]) -> tuple[list[Edits], list[str]]:
+    """Of devices by their names, and whether each is required: one that is not, and is not here, is among the names
+    that are answered. Reads the files. Raises Invalid besides."""
+    devices = Devices(directories)
+    known = set(devices.names())
+    names = {parse_name(text): required for text, required in wanted}
+    absent = [name for name, required in names.items() if name not in known and not required]
+    return devices.edits(name for name in names if name not in absent), [str(name) for name in absent]
+
+
 def _files(directory: str) -> list[Path]:
     try:
         return sorted(path for path in Path(directory).iterdir() if path.suffix in (".json", ".yaml", ".yml"))
@@ -88,8 +100,7 @@ def _files(directory: str) -> list[Path]:
 
 
 def _content(path: Path) -> Json:
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
+    with open(_regular(path), "rb") as file:
         raw = file.read(_LARGEST + 1)
     if len(raw) > _LARGEST:
         raise Invalid(f"the file has more than {_LARGEST} bytes")
@@ -98,6 +109,17 @@ def _content(path: Path) -> Json:
     except (ValueError, RecursionError) as error:
         raise Invalid(str(error)) from None
     return content
+
+
+def _regular(path: Path) -> int:
+    """Open for reading; what a link leads to is looked at first: to open a device or a pipe may do anything."""
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(place).st_mode):
+            raise Invalid("it is no regular file")
+        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(place)
 
 
 def _yaml(raw: bytes) -> Json:
@@ -112,4 +134,17 @@ def _yaml(raw: bytes) -> Json:
         raise Invalid(" ".join(str(error).split())) from None
     except (LookupError, ArithmeticError, TypeError, AttributeError) as error:  # of its conversions, `!!bool x` say
         raise Invalid(f"it is no YAML: {error!r}") from None
+    _count(content)
     return content
+
+
+def _count(content: object) -> None:
+    """Raises Invalid when aliases make more of a file than `_MOST` values, or go in circles."""
+    count, waiting = 0, [content]
+    while waiting:
+        value = waiting.pop()
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        count += len(inner)
+        if count > _MOST:
+            raise Invalid(f"the file has more than {_MOST} values")
+        waiting += inner

@@ -38,6 +38,9 @@ class Settings:
     image_gc: Policy = field(default_factory=Policy)
     address_pools: tuple[tuple[str, int], ...] = ()
     min_api_version: str = "1.24"
+    cni_config: str = "/etc/cni/net.d"
+    cni_plugins: tuple[str, ...] = ("/opt/cni/bin",)
+    cni_gc: bool = False
 
 
 class Configuration:

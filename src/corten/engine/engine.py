@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 from corten.engine.containers import network as container_network
 from corten.engine.containers import pause, restore
 from corten.engine.containers.containers import Containers
+from corten.engine.containers.opened import opened
 from corten.engine.containers.tree import ContainerTrees
 from corten.engine.system import System
+from corten.guests.guests import Guests
 from corten.images.gc import Gc
 from corten.network.endpoint import Endpoint
 from corten.spec.json import Json
-from corten.tasks.contract import TreeWork
+from corten.tasks.contract import Plugins, TreeWork
+
+if TYPE_CHECKING:
+    from corten.engine.pods.pods import Pods
 
 
 class Engine:
     """One daemon's engine, without HTTP.
 
-    engine = Engine(Containers(configuration, table, ...), tree_work)
+    engine = Engine(Containers(configuration, table, ...), tree_work, guests)
     await engine.open()          # takes up what an earlier daemon left
     container, warnings = await create(engine.containers, "web", config, host_config, networking)
     await start(engine.containers, container)
     await engine.close()         # containers go on running
 
     The rooms below give their events to the `on_` methods; those do nothing that waits. `tree_work` are processes that
-    look into a container's tree for cp, diff, export and commit.
+    look into a container's tree for cp, diff, export and commit; `plugins` make pods' networks where that is asked for.
     """
 
-    def __init__(self, containers: Containers, tree_work: TreeWork) -> None:
+    def __init__(
+        self, containers: Containers, tree_work: TreeWork, guests: Guests, plugins: Plugins | None = None
+    ) -> None:
         configuration, stores = containers.configuration, containers.stores
         self.configuration = configuration
         self.containers = containers
@@ -35,13 +45,31 @@ class Engine:
         self.networks = containers.networks
         self.images = stores.images
         self.volumes = stores.volumes
-        self.trees = ContainerTrees(stores, tree_work, configuration, containers.events, containers.publish)
-        self.system = System(configuration, containers, self.images, self.volumes, self.networks, self.events)
+        self.secrets = stores.secrets
+        self.trees = ContainerTrees(
+            stores, tree_work, configuration, containers.events, containers.publish, partial(opened, containers)
+        )
+        self.guests = guests
+        self.system = System(configuration, containers, self.images, self.volumes, self.networks, self.events, guests)
+        self._pods: Pods | None = None
+        self._plugins = plugins
         self.image_gc = Gc(
             self.images, self._users, lambda: configuration.settings.image_gc, configuration.settings.data_root
         )
 
+    @property
+    def pods(self) -> Pods:
+        """Loaded with the first use: most daemons have none."""
+        if self._pods is None:
+            from corten.engine.pods.pods import Pods
+
+            self._pods = Pods(self.containers, self._plugins)
+        return self._pods
+
     async def open(self) -> None:
+        table = self.containers.table
+        if table.list("pod") or table.list("pod-network") or self.containers.sandboxes.held():
+            await self.pods.restore()
         await restore.restore(self.containers)
         self.containers.watching.spawn(self.image_gc.run_periodically(), "image gc")
 

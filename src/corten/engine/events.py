@@ -24,7 +24,7 @@ BYTES = 8 << 20  # of the history, and of each queue
 _TURN = 16  # messages that one listener looks at before others have their turn
 KEYS = frozenset(
     ("config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret")
-    + ("service", "type", "volume")
+    + ("service", "type", "vm", "volume")
 )
 
 
@@ -107,7 +107,7 @@ class Events:
 def _size(message: Json) -> int:
     """About how many bytes it keeps: an entry of a dictionary is some hundred, however short its texts are."""
     attributes: Mapping[str, str] = message["Actor"]["Attributes"]
-    texts = sum(len(key) + len(value) for key, value in attributes.items())
+    texts = sum(map(len, attributes)) + sum(map(len, attributes.values()))
     return 1000 + 200 * len(attributes) + texts + len(message["Action"])
 
 

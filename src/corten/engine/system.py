@@ -21,6 +21,7 @@ from corten.engine.events import Events
 from corten.engine.networks.networks import Networks
 from corten.engine.volumes import Volumes
 from corten.errors import Invalid
+from corten.guests.guests import Guests
 from corten.images.images import Images
 from corten.plan import runtimes
 from corten.spec.docker import times
@@ -39,6 +40,7 @@ class System:
         volumes: Volumes,
         networks: Networks,
         events: Events,
+        guests: Guests,
     ) -> None:
         self._configuration = configuration
         self._containers = containers
@@ -46,6 +48,7 @@ class System:
         self._volumes = volumes
         self._networks = networks
         self._events = events
+        self._guests = guests
         self._id = _identity()
         self.checking = asyncio.Lock()  # one `system check` at a time
 
@@ -81,8 +84,11 @@ class System:
     async def info(self) -> Json:
         """GET /info."""
         settings, facts = self._configuration.settings, self._configuration.facts
-        images, *versions = await asyncio.gather(
-            asyncio.to_thread(self._images.list), self._runtime_version(), self._init_version()
+        images, accelerator, *versions = await asyncio.gather(
+            asyncio.to_thread(self._images.list),
+            self._guests.accelerator(),
+            self._runtime_version(),
+            self._init_version(),
         )
         pools = [{"Base": base, "Size": size} for base, size in settings.address_pools]
         return {
@@ -125,6 +131,7 @@ class System:
             **dict(zip(("RuncCommit", "InitCommit"), map(_commit, versions))),
             "SecurityOptions": list(settings.security_options),
             "CDISpecDirs": list(settings.cdi_spec_dirs),
+            "Guests": {"Accelerator": accelerator.name, "Reason": accelerator.reason, "Hint": accelerator.hint},
             **({"DefaultAddressPools": pools} if pools else {}),
             "Warnings": [*settings.warnings, *self._networks.warnings] or None,
         }
@@ -135,7 +142,7 @@ class System:
             found = runtimes.find(self._configuration.facts.default_runtime, self._configuration.settings.runtimes)
         except Invalid:  # it is configured, and not there
             return ""
-        return _OURS if found.ours else await programs.version(found.path)
+        return await programs.version(found.path) if found.external else _OURS
 
     async def _init_version(self) -> str:
         facts = self._configuration.facts
@@ -186,10 +193,12 @@ class System:
         return shown
 
     async def _image_usage(self) -> tuple[int, list[Json]]:
-        """LayersSize and the images."""
+        """LayersSize, with what guests have of layers, and the images."""
         rows = await asyncio.to_thread(self._images.list, None, True, True)
         users = Counter(container.record.image_id for container in self._containers.by_id.values())
-        return self._images.layers_size(), [{**row, "Containers": users[row["Id"]]} for row in rows]
+        files, trees = self._containers.stores.guest_images.files, self._containers.stores.snapshots.tree_store
+        size = self._images.layers_size() + await to_walk_thread(files.size, trees.keys(committed=True))
+        return size, [{**row, "Containers": users[row["Id"]]} for row in rows]
 
 
 _NO_GO = f"none (Python {platform.python_version()})"

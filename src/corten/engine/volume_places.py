@@ -55,6 +55,11 @@ class VolumePlaces:
         if self._owner != (0, 0):
             os.chown(data, *self._owner)
 
+    def begun(self, name: str) -> Path:
+        """`_data` of a volume that `begin` has begun, wherever it is."""
+        moving = self._root / MOVING / name
+        return (moving if moving.is_dir() else self._root / name) / "_data"
+
     def settle(self, name: str) -> None:
         """Put what is in `.moving` to its place."""
         with suppress(FileNotFoundError):  # it never left it

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,8 @@ from corten.units.durations import SECOND
 log = logging.getLogger(__name__)
 
 KIND = "volume"
+DISK = "disk"  # the driver of machines' disks: a directory with one file
+MAKING = "what it is being made for"
 ANONYMOUS = "com.docker.volume.anonymous"
 _BIND = frozenset({"bind", "rbind"})
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
@@ -41,13 +43,15 @@ _PRUNE_KEYS = frozenset({"all", "label", "label!"})
 
 class Volume(msgspec.Struct, omit_defaults=True):
     """`options` are the local driver's: {"type": "none", "o": "bind", "device": "/srv"} binds a directory,
-    {"type": "nfs", "device": ":/srv", "o": "addr=10.0.0.1"} is mounted."""
+    {"type": "nfs", "device": ":/srv", "o": "addr=10.0.0.1"} is mounted. `unsettled`: what it is made for is not
+    recorded yet."""
 
     name: str
     created: int
     driver: str = "local"
     labels: dict[str, str] = {}
     options: dict[str, str] = {}
+    unsettled: bool = False
 
     @property
     def anonymous(self) -> bool:
@@ -61,7 +65,7 @@ class Volume(msgspec.Struct, omit_defaults=True):
     @property
     def mounted(self) -> bool:
         """Whether it is a file system that is mounted for its containers, and not a directory."""
-        return bool(self.options) and not _BIND & set(self.words)
+        return self.driver != DISK and bool(self.options) and not _BIND & set(self.words)
 
 
 class Place(NamedTuple):
@@ -69,6 +73,15 @@ class Place(NamedTuple):
 
     path: str
     mount: int
+
+
+def _loaded(listed: Mapping[str, Json]) -> Iterator[tuple[str, Volume]]:
+    """One broken record does not hide the others; what it is of stays on the disk."""
+    for id, body in listed.items():
+        try:
+            yield id, msgspec.convert(body, Volume)
+        except msgspec.ValidationError as error:
+            log.error("the record of volume %s cannot be read: %s", id, error)
 
 
 class Volumes:
@@ -81,10 +94,12 @@ class Volumes:
         self._table = table
         self._events = events
         self._users: dict[str, set[str]] = {}
+        self._making: set[str] = set()  # names of disks
         self._mounted: dict[str, dict[str, Place]] = {}
         self._locks: KeyedLocks[str] = KeyedLocks()
-        self._all = {id: msgspec.convert(body, Volume) for id, body in table.list(KIND).items()}
-        self._places.recover(self._all)
+        listed = table.list(KIND)
+        self._all = dict(_loaded(listed))
+        self._places.recover(listed)
 
     def create(
         self,
@@ -94,15 +109,14 @@ class Volumes:
         labels: Mapping[str, str] | None = None,
     ) -> Volume:
         """The volume `name`, made when there is none; with no name a new anonymous one. Invalid, Conflict, NotFound."""
+        if driver == DISK:
+            return self._known_disk(name)
         if driver not in ("", "local"):
             raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
-        if name and not _NAME.match(name):
-            raise Invalid(
-                f'create {name}: "{name}" includes invalid characters for a local volume name, only '
-                '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
-            )
-        if len(name) > _LONGEST:
-            raise Invalid(f"create {name[:32]}...: a volume's name has at most {_LONGEST} characters, not {len(name)}")
+        if name:
+            self._check_name(name)
+        if name in self._making:
+            raise Conflict(f"volume {name} is being made")
         if (known := self._all.get(name)) is not None:
             if options and dict(options) != known.options:
                 raise Conflict(f"volume {name} already exists with other options")
@@ -113,8 +127,86 @@ class Volumes:
             name, given = secrets.token_hex(32), {**given, ANONYMOUS: ""}
         return self._make(Volume(name, times.now(), labels=given, options=dict(options or {})))
 
+    def has_disks(self) -> bool:
+        return any(volume.driver == DISK for volume in self._all.values())
+
+    def _known_disk(self, name: str) -> Volume:
+        """Of containers' mounts and the like, which name a driver."""
+        if name in self._all:
+            return self._all[name]
+        raise NotFound(f"get {name}: no such volume: disks of machines are made by POST /volumes/create alone")
+
+    async def create_disk(
+        self,
+        name: str,
+        options: Mapping[str, str],
+        labels: Mapping[str, str] | None,
+        fill: Callable[[Path], Awaitable[None]],
+        unsettled: bool = False,
+    ) -> Volume:
+        """A volume of the driver `disk`, made when there is none of the name; `fill` puts its file into the directory.
+        Nothing is left when that raises. Conflict for a volume of that name with other options.
+
+        One that is `unsettled` has to be new (Conflict). Until `settle` or `discard` nothing else can take or remove
+        it, and the next daemon finds it among `unsettled` when this one is killed."""
+        self._check_name(name)
+        async with self._locks.lock(name):
+            if (known := self._all.get(name)) is not None:
+                if unsettled or known.driver != DISK or dict(options) != known.options:
+                    raise Conflict(f"volume {name} already exists{'' if unsettled else ' with other options'}")
+                return known
+            self._making.add(name)
+            try:
+                self._places.begin(name)
+                await fill(self._places.begun(name))
+            except BaseException:
+                self._places.throw_away(name)
+                raise
+            finally:
+                self._making.discard(name)
+            made = Volume(name, times.now(), DISK, dict(labels or {}), dict(options), unsettled)
+            return self._record(made)
+
+    @property
+    def unsettled(self) -> Sequence[str]:
+        return [volume.name for volume in self._all.values() if volume.unsettled]
+
+    def settle(self, name: str) -> None:
+        """What it was made for is recorded. Repeating it does nothing."""
+        if self.get(name).unsettled:
+            changed = msgspec.structs.replace(self.get(name), unsettled=False)
+            self._table.put(KIND, name, msgspec.to_builtins(changed))
+            self._all[name] = changed
+
+    def discard(self, name: str) -> None:
+        """What it was made for is not to be. Errors as of `remove`."""
+        self._all[name] = msgspec.structs.replace(self.get(name), unsettled=False)
+        self.remove(name)
+
+    def _check_name(self, name: str) -> None:
+        if len(name) == 1:
+            raise Invalid(
+                f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
+            )
+        if not _NAME.match(name):
+            raise Invalid(
+                f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+                '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
+            )
+        if len(name) > _LONGEST:
+            raise Invalid(f"create {name[:32]}...: a volume's name has at most {_LONGEST} characters, not {len(name)}")
+
+    def with_options(self, name: str, options: Mapping[str, str]) -> None:
+        """They have changed; on disk when this returns."""
+        changed = msgspec.structs.replace(self.get(name), options=dict(options))
+        self._table.put(KIND, name, msgspec.to_builtins(changed))
+        self._all[name] = changed
+
     def _make(self, volume: Volume) -> Volume:
         self._places.begin(volume.name)
+        return self._record(volume)
+
+    def _record(self, volume: Volume) -> Volume:
         try:
             self._table.put(KIND, volume.name, msgspec.to_builtins(volume))
         except BaseException:
@@ -144,8 +236,16 @@ class Volumes:
     def path(self, name: str) -> Path:
         """The directory that containers get: the volume's own, or what its options bind."""
         volume = self.get(name)
+        if volume.driver == DISK:
+            raise Conflict(f"volume {name} is the disk of a machine, and no container can mount it")
         if volume.options and not volume.mounted:
             return Path(volume.options["device"])
+        return self._places.data(name)
+
+    def disk(self, name: str) -> Path:
+        """The directory of a disk. NotFound, Conflict for another volume."""
+        if self.get(name).driver != DISK:
+            raise Conflict(f"volume {name} is no disk: its driver is {self.get(name).driver}")
         return self._places.data(name)
 
     def lock(self, name: str) -> AbstractAsyncContextManager[None]:
@@ -199,7 +299,13 @@ class Volumes:
             self._users.pop(name, None)
 
     def users(self, name: str) -> frozenset[str]:
-        return frozenset(self._users.get(name, ()))
+        """Containers and machines that refer to it, disks that are based on it, and MAKING while it is unsettled."""
+        found = {*self._users.get(name, ()), *(f"volume {other}" for other in self.based_on(name))}
+        return frozenset(found | {MAKING} if name in self._all and self._all[name].unsettled else found)
+
+    def based_on(self, name: str) -> Sequence[str]:
+        """Disks of which a part is in the disk `name`."""
+        return [v.name for v in self._all.values() if v.driver == DISK and v.options.get("backing") == name]
 
     def remove(self, name: str, force: bool = False) -> None:
         """NotFound (not with `force`), and Conflict while a container refers to it."""
@@ -207,7 +313,7 @@ class Volumes:
             if force:
                 return
             raise NotFound(f"get {name}: no such volume")
-        if users := self._users.get(name):
+        if users := self.users(name):
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(sorted(users))}]")
         volume = self._all[name]
         self._places.withdraw(name)
@@ -228,7 +334,7 @@ class Volumes:
         return [
             volume
             for name, volume in sorted(self._all.items())
-            if (dangling is None or dangling != bool(self._users.get(name)))
+            if (dangling is None or dangling != bool(self.users(name)))
             and named(name)
             and wanted.allows("driver", volume.driver)
             and wanted.match_labels("label", volume.labels)
@@ -242,10 +348,10 @@ class Volumes:
         for name, volume in sorted(self._all.items()):
             if not (every or volume.anonymous) or wanted.excludes_labels("label!", volume.labels):
                 continue
-            if name in self._users or not wanted.match_labels("label", volume.labels):
+            if self.users(name) or not wanted.match_labels("label", volume.labels):
                 continue
             size = max(0, await to_walk_thread(self.size, name))
-            if name in self._users or name not in self._all:  # taken, or removed, while we counted
+            if self.users(name) or name not in self._all:  # taken, or removed, while we counted
                 continue
             self.remove(name)
             removed.append(name)

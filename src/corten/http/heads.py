@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
+from collections.abc import Coroutine
 from typing import Any
 
 from aiohttp import web
@@ -30,9 +31,11 @@ _log = logging.getLogger(__name__)
 
 
 class BoundedHeads(RequestHandler):
-    """One client connection. `error_answer` is what its server says about a request that never became one."""
+    """One client connection. `error_answer` is what its server says about a request that never became one; `most` is
+    how many bytes a head may have."""
 
     __slots__ = ("_deadline", "_head_size", "_last_payload")
+    most = MAX_HEAD
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs, auto_decompress=False)  # a few bytes would stand for any number
@@ -81,8 +84,8 @@ class BoundedHeads(RequestHandler):
         self._head_size = size
         if self._deadline is None:
             self._deadline = self._loop.call_later(HEAD_SECONDS, self._too_slow)
-        if self._head_size > MAX_HEAD:
-            self._refuse(431, f"the head of the request is larger than {MAX_HEAD} bytes")
+        if self._head_size > self.most:
+            self._refuse(431, f"the head of the request is larger than {self.most} bytes")
 
     def _head_ended(self) -> None:
         self._head_size = 0
@@ -104,13 +107,15 @@ class BoundedHeads(RequestHandler):
             self._waiter.set_result(None)
         self._close = True
 
-    async def finish_response(self, request: Any, resp: Any, start_time: float | None) -> tuple[Any, bool]:
+    def finish_response(
+        self, request: Any, resp: Any, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[Any, bool]]:
         """To a request with `Upgrade` this is the last answer, because aiohttp loses what follows or takes it for the
         new protocol; only behind a whole request for a websocket it goes on with the next one."""
         upgrade = request.headers.get("Upgrade", "")
         if upgrade and (upgrade.lower() != "websocket" or not request.content.is_eof()):
             resp.force_close()
-        return await super().finish_response(request, resp, start_time)
+        return super().finish_response(request, resp, start_time)
 
     def handle_error(
         self,
@@ -140,8 +145,10 @@ def invite(request: web.BaseRequest) -> None:
 
 def awaits_invitation(request: web.BaseRequest) -> bool:
     """Whether the client has kept its body back until now."""
+    expected = request.headers.get("Expect")
     return (
-        request.headers.get("Expect", "").strip().lower() == "100-continue"
+        expected is not None
+        and expected.strip().lower() == "100-continue"
         and request.version >= (1, 1)
         and not request.content.is_eof()
         and _INVITED not in request

@@ -267,7 +267,7 @@ class Connection:
         if not size and not frame.flags & f.END_STREAM:
             self._brings_nothing()
         else:
-            self._brings(1)
+            self._brings(frame.frames)
         state = self._known(frame.stream)
         if state is None:
             return

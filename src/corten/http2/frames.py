@@ -42,10 +42,14 @@ class Http2Error(Exception):
 
 
 class Frame(NamedTuple):
+    """`frames`: so many DATA frames of one stream, without flags, that came one behind the other are one with their
+    data."""
+
     type: int
     flags: int
     stream: int
     payload: bytes
+    frames: int = 1
 
 
 class Cutter:
@@ -69,11 +73,27 @@ class Cutter:
                 end = at + 9 + length
                 if end > size:
                     break
-                frame = Frame(type, flags, stream & STREAM, data[at + 9 : end])
-                at = end
+                if type or flags or not length:
+                    frame = Frame(type, flags, stream & STREAM, data[at + 9 : end])
+                    at = end
+                else:
+                    frame, at = self._run(data, at, end, stream)
                 yield frame
         finally:
             self._rest = data[at:]
+
+    def _run(self, data: bytes, at: int, end: int, stream: int) -> tuple[Frame, int]:
+        """The DATA frame that is whole until `end`, with those behind it; and where the next frame begins."""
+        size, view = len(data), memoryview(data)
+        parts = [view[at + 9 : end]]
+        while size - end >= 9:
+            high, low, type, flags, other = _HEAD.unpack_from(data, end)
+            length = high << 8 | low
+            if type or flags or other != stream or not 0 < length <= self._limit or end + 9 + length > size:
+                break
+            parts.append(view[end + 9 : end + 9 + length])
+            end += 9 + length
+        return Frame(DATA, 0, stream & STREAM, b"".join(parts), len(parts)), end
 
 
 def frame(type: int, flags: int, stream: int, payload: bytes = b"") -> bytes:

@@ -14,6 +14,7 @@ import base64
 import binascii
 import logging
 import re
+import struct
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -43,6 +44,7 @@ _CODES: tuple[tuple[type[errors.CortenError], int], ...] = (
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])\Z")
 _TYPE = "application/grpc"
+_PREFIX = struct.Struct(">BI")  # of a message: whether it is compressed, and its length
 
 
 class Status(Exception):
@@ -60,23 +62,30 @@ class Cut:
     def __init__(self, limit: int = LARGEST) -> None:
         self._limit = limit
         self._rest = bytearray()
+        self._needed = 0  # bytes of it and what comes, before there is anything to cut
 
     def feed(self, data: bytes) -> list[bytes]:
-        found, at = [], 0
-        rest = self._rest
-        rest += data
-        size = len(rest)
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return []
+            data = bytes(self._rest)
+            self._rest.clear()
+        found, at, size, self._needed = [], 0, len(data), 5
         while size - at >= 5:
-            length = int.from_bytes(rest[at + 1 : at + 5], "big")
-            if rest[at]:
+            compressed, length = _PREFIX.unpack_from(data, at)
+            if compressed:
                 raise Status(UNIMPLEMENTED, "compressed messages are not supported")
             if length > self._limit:
                 raise Status(RESOURCE_EXHAUSTED, f"a message of {length} bytes: {self._limit} are allowed")
-            if size - at - 5 < length:
+            end = at + 5 + length
+            if end > size:
+                self._needed += length
                 break
-            found.append(bytes(rest[at + 5 : at + 5 + length]))
-            at += 5 + length
-        del rest[:at]
+            found.append(data[at + 5 : end])
+            at = end
+        if at < size:
+            self._rest += memoryview(data)[at:]
         return found
 
     @property
@@ -227,6 +236,9 @@ class Serving:
         code, message, details = OK, "", b""
         call = Call(stream)
         try:
+            if not call.metadata.get("content-type", ("",))[0].startswith(_TYPE):
+                await _refuse(stream)
+                return
             await self._answer(call)
         except asyncio.CancelledError:
             stream.reset()
@@ -250,9 +262,8 @@ class Serving:
 
     async def _answer(self, call: Call) -> None:
         path = call.metadata.get(":path", ("",))[0]
-        kind = call.metadata.get("content-type", ("",))[0]
         function = self._functions.get(path)
-        if function is None or not kind.startswith(_TYPE):
+        if function is None:
             raise Status(UNIMPLEMENTED, f"unknown method {path[:200]}")
         async with asyncio.timeout(_seconds(call.metadata)):
             answer = await function(call)
@@ -269,6 +280,13 @@ class Serving:
             trailers.append(("grpc-status-details-bin", base64.b64encode(details).decode().rstrip("=")))
         stream.head(trailers, end=True)
         stream.reset(f.NO_ERROR)  # the rest of the request, if there is one, is of no use
+
+
+async def _refuse(stream: Stream) -> None:
+    """What is asked for is no gRPC (its document PROTOCOL-HTTP2, "Requests")."""
+    stream.head([(":status", "415"), ("content-type", "text/plain; charset=utf-8")])
+    await stream.write(b"only gRPC is served by HTTP/2 here: the REST API is HTTP/1.1\n", end=True)
+    stream.reset(f.NO_ERROR)
 
 
 _CALLS = 100

@@ -1,7 +1,8 @@
 """Removes what no image, no container and no work in flight needs any more.
 
 Three modules remove things. This one handles parts, blobs and trees: it erases those that are unreferenced (after an
-image was removed, after a failed pull, in garbage collection), and never decides that an image is removed. `policy`
+image was removed, after a failed pull, in garbage collection), and never decides that an image is removed. While there
+is an image whose record cannot be read, it erases no tree and no blob: any of them may be that image's. `policy`
 decides that, from numbers alone: it touches no disk and no record. `gc` acts: it counts what there is, calls `policy`,
 removes images as `rmi` would, and then has this module erase what they leave.
 """
@@ -79,10 +80,18 @@ class Collector:
         return [name for name in reversed(record.chain) if name in gone]
 
     def _needed_blobs(self) -> set[str]:
-        return {digest for record in self.records.all() for digest in record.kept} | self.kept.blobs()
+        records = self.records.all()
+        needed = {digest for record in records for digest in record.kept} | self.kept.blobs()
+        return needed if all(record.whole for record in records) else needed | set(self._blobs.list())
 
     def trees(self) -> set[str]:
         """Remove every committed tree of no image, no container and no work in flight. Their names."""
+        gone: set[str] = set()
+        while more := self._idle_trees():  # an earlier form of a layer is idle when the later one is gone
+            gone |= more
+        return gone
+
+    def _idle_trees(self) -> set[str]:
         tree_store = self._trees.tree_store
         gone: set[str] = set()
         if not self._idle():
@@ -102,7 +111,7 @@ class Collector:
         needed, limit, trees = self._needed_blobs(), time.time() - older_than, self._trees.tree_store.all()
         old = {digest for digest in self._blobs.list() if digest not in needed and self._blobs.time(digest) <= limit}
         blobs, idle = old - self._leases.held("blob", old), self._idle() & trees.keys()
-        freed = sum(trees[name].size for name in idle - self._leases.held("snapshot", idle))
+        freed = sum(trees[name].bytes for name in idle - self._leases.held("snapshot", idle))
         for digest in blobs:
             with suppress(NotFound):  # removed meanwhile
                 freed += self._blobs.size(digest)
@@ -110,8 +119,10 @@ class Collector:
 
     def _idle(self) -> set[str]:
         """Committed trees that are part of no image and under no container."""
-        tree_store = self._trees.tree_store
-        keep = {name for record in self.records.all() for name in record.chain} | tree_store.ancestors_in_use()
+        tree_store, records = self._trees.tree_store, self.records.all()
+        if not all(record.whole for record in records):
+            return set()
+        keep = {name for record in records for name in record.chain} | tree_store.ancestors_in_use()
         keep |= self.kept.trees()
         return set(tree_store.keys(True)) - keep
 

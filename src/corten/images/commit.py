@@ -63,6 +63,8 @@ class Committer:
     ) -> str:
         """The id of the new image. `container` is its configuration, `command` what it ran; `settled` is called once
         its tree has been read."""
+        if parent is not None:
+            parent.must_be_whole()
         config = apply_changes(_config(container, wanted.config), wanted.changes)
         with self._store.leases.hold() as lease:
             if parent is not None:

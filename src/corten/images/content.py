@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from corten.aio.tasks import together
 from corten.errors import CortenError, Invalid
 from corten.images.progress import Emit, Meter, retrying, status
-from corten.registry.client.registry import Fetched, Registry
+from corten.registry.client.documents import Fetched
+from corten.registry.client.registry import Registry
 from corten.registry.client.repository import Repository
 from corten.spec import oci_image
 from corten.spec.digest import short

@@ -7,24 +7,17 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from corten.aio.threads import to_disk_thread
 from corten.errors import Conflict, Invalid, NotFound
 from corten.images import manifests as image_manifests
 from corten.images import variants
 from corten.images import view as image_view
-from corten.images.builtin import MADE_OF, Builtin
 from corten.images.collect import NOTHING_KEPT, RESUMABLE, Kept
 from corten.images.commit import Committer, Request
-from corten.images.importing import SENT, Importer
-from corten.images.load import Loader
 from corten.images.progress import Emit, status, stream
-from corten.images.pull import EVERY, Puller
-from corten.images.push import Pusher
-from corten.images.remote import Remote
 from corten.images.remove import Remover, Users
-from corten.images.save import Base, Saved, save
-from corten.images.source import Source
 from corten.images.store import ImageStore
 from corten.images.unpack import Workers
 from corten.images.uses import Uses
@@ -47,6 +40,15 @@ from corten.store.database import Database
 from corten.store.feed import Readers
 from corten.store.images import ImageRecord
 from corten.store.records import Records
+
+if TYPE_CHECKING:  # loaded with the first use: of most of these a daemon has none in its first days
+    from corten.images.builtin import Builtin
+    from corten.images.importing import Importer
+    from corten.images.load import Loader
+    from corten.images.pull import Puller
+    from corten.images.push import Pusher
+    from corten.images.remote import Remote
+    from corten.images.source import Source
 
 Rows = list[Json]  # a name of its own, because `list` is a method below
 _ID = re.compile(r"(?:sha256:)?[0-9a-f]{1,64}")
@@ -118,16 +120,46 @@ class Images:
         self._resolved_at = 0
         self._records = store.records
         self._registry = registry
-        self._remote = Remote(registry)
         self._driver = driver
-        self._builtin = Builtin(store)
-        readers = Readers(_UPLOADS, "loads and imports")
-        self._loader = Loader(store, readers, self._loaded)
-        self._importer = Importer(store, readers, self._imported)
-        self._pusher = Pusher(store, registry, self._pushed)
+        self._readers = Readers(_UPLOADS, "loads and imports")
         self._committer = Committer(store)
         self._remover = Remover(store, users, self.publish)
-        self._puller = Puller(store, registry, self._pulled)
+
+    @cached_property
+    def _remote(self) -> Remote:
+        from corten.images.remote import Remote
+
+        return Remote(self._registry)
+
+    @cached_property
+    def _builtin(self) -> Builtin:
+        from corten.images.builtin import Builtin
+
+        return Builtin(self.store)
+
+    @cached_property
+    def _loader(self) -> Loader:
+        from corten.images.load import Loader
+
+        return Loader(self.store, self._readers, self._loaded)
+
+    @cached_property
+    def _importer(self) -> Importer:
+        from corten.images.importing import Importer
+
+        return Importer(self.store, self._readers, self._imported)
+
+    @cached_property
+    def _pusher(self) -> Pusher:
+        from corten.images.push import Pusher
+
+        return Pusher(self.store, self._registry, self._pushed)
+
+    @cached_property
+    def _puller(self) -> Puller:
+        from corten.images.pull import Puller
+
+        return Puller(self.store, self._registry, self._pulled)
 
     def recover(self) -> None:
         """At start: remove what the work of an earlier daemon left, or keep it to be resumed."""
@@ -195,6 +227,8 @@ class Images:
         try:
             return self.resolve(ref)
         except NotFound:
+            from corten.images.builtin import MADE_OF
+
             try:
                 reference = parse(ref).tagged
             except Invalid:
@@ -326,6 +360,9 @@ class Images:
 
         Raises before the first message: Invalid, NotFound, Unauthorized, Unavailable, Failed.
         """
+        from corten.images.builtin import MADE_OF
+        from corten.images.pull import EVERY
+
         reference = named(ref, tag or "")
         if reference.tagged in MADE_OF:
             wanted = platforms.runnable(platform) if platform and platform != EVERY else None
@@ -335,6 +372,8 @@ class Images:
         return self._puller.pull(reference, platform, auth)
 
     async def _pull_builtin(self, reference: Reference, emit: Emit) -> None:
+        from corten.images.builtin import MADE_OF
+
         emit({"status": f"Pulling from {reference.path}", "id": reference.tag})
         id, new = await to_disk_thread(self._builtin.complete, reference)
         made_of = MADE_OF[reference]
@@ -375,6 +414,8 @@ class Images:
 
         Raises Invalid at once.
         """
+        from corten.images.importing import SENT
+
         name = named(repo, tag).tagged if repo else None
         if name is not None and name.digest:
             raise Invalid("cannot import digest reference")
@@ -401,6 +442,8 @@ class Images:
         Layers that the image `since` has, or that are among the chain ids `present`, are left out: the receiver's
         `load` has them.
         """
+        from corten.images.save import Base, Saved, save
+
         base = Base(frozenset(present))
         if since:
             base = Base(base.chains | set(self._find(since)[0].chain), _shown(since))
@@ -412,6 +455,8 @@ class Images:
                 chosen.setdefault(record.id, (record, {}))[1].update({tag: None} if tag else {})
         if not chosen:
             raise Invalid("no image was named")
+        for record, _ in chosen.values():
+            record.must_be_whole()
         for record, _ in chosen.values():
             self.publish("save", record.id, {"name": record.id})
         alone = wanted is not None or bool(base.chains)
@@ -490,6 +535,8 @@ class Images:
 
     def source(self, reference: Reference, auth: Json | None) -> Source:
         """What a registry has under a name."""
+        from corten.images.source import Source
+
         return Source(self._registry, reference, auth)
 
     def _pushed(self, reference: Reference) -> None:
@@ -512,9 +559,8 @@ class Images:
 
     def layers_size(self) -> int:
         """Bytes of all layers that images have, each counted once."""
-        tree_store = self.store.trees.tree_store
         names = {name for record in self._records.all() for name in record.chain}
-        return sum(tree_store.size(name) for name in names)
+        return sum(self.store.trees.tree_store.shares(names).values())
 
     async def commit(
         self, image: str, layer: AsyncIterator[bytes], wanted: Request, config: Config, settled: Callable[[], None]

@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from corten.aio.sources import closing
 from corten.layers import write
 from corten.layers.header import DIRECTORY, REGULAR
 from corten.spec import digest as digests
@@ -45,8 +46,9 @@ async def member(blobs: Blobs, digest: str) -> AsyncIterator[bytes]:
     """A blob under its path. Raises NotFound."""
     size = blobs.size(digest)
     yield write.header(path(digest).encode(), REGULAR, mode=0o644, size=size, mtime=_EPOCH)
-    async for piece in pieces(blobs, digest):
-        yield piece
+    async with closing(pieces(blobs, digest)) as body:
+        async for piece in body:
+            yield piece
     yield write.padding(size)
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
-from corten.layers.timeless import Timeless
+from corten.layers.timeless import Digests, Timeless
 from corten.layers.write import END
 from corten.spec import oci_image
 from corten.spec.oci_image import Descriptor
@@ -31,7 +31,7 @@ class Packed:
 
 class Packing:
     """Makes blobs of layers, so many at a time. `what` names what they are of in the error of one that is refused.
-    `contents`: with the digest without times, which is a second hash of everything."""
+    `contents`: with the digest without times, which is a second hash of all contents that are not known."""
 
     def __init__(self, blobs: Blobs, limit: int, what: str, contents: bool = False) -> None:
         self._blobs = blobs
@@ -45,20 +45,22 @@ class Packing:
         """
         return await self._readers.run(layer, lambda feed: self._take(feed.pieces(), lease))
 
-    async def drain(self, pipe: Pipe, lease: Lease) -> Packed:
-        """The same of a tar that another process sends. Raises what the pipe does too."""
-        return await self._readers.drain(pipe, lambda stream: self._take(stream.pieces(), lease))
+    async def drain(self, pipe: Pipe, lease: Lease, digests: int = -1) -> Packed:
+        """The same of a tar that another process sends; `digests` is a file of those of its contents that are known
+        (`layers.timeless.Digests`). Raises what the pipe does too."""
+        known = Digests(digests) if digests >= 0 else None
+        return await self._readers.drain(pipe, lambda stream: self._take(stream.pieces(), lease, known))
 
-    def _take(self, tar: Iterable[Piece], lease: Lease) -> Packed:
+    def _take(self, tar: Iterable[Piece], lease: Lease, known: Digests | None = None) -> Packed:
         ingest = self._blobs.ingest()
         try:
-            return self._compress(tar, ingest, lease)
+            return self._compress(tar, ingest, lease, known)
         except BaseException:
             ingest.abort()
             raise
 
-    def _compress(self, tar: Iterable[Piece], ingest: Ingest, lease: Lease) -> Packed:
-        timeless = Timeless() if self._contents else None
+    def _compress(self, tar: Iterable[Piece], ingest: Ingest, lease: Lease, known: Digests | None) -> Packed:
+        timeless = Timeless(known) if self._contents else None
         diff_id, size = encoded(tar, ingest, Encoder("gzip"), timeless)
         blob = kept(self._blobs, ingest, "gzip", lease, size <= len(END))
         content = timeless.digest if timeless is not None else ""

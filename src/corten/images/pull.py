@@ -15,7 +15,8 @@ from corten.images.content import NESTED, IndexFetch
 from corten.images.progress import Emit, Meter, retrying, status, stream
 from corten.images.store import ImageStore
 from corten.images.variants import Names
-from corten.registry.client.registry import Fetched, Registry
+from corten.registry.client.documents import Fetched
+from corten.registry.client.registry import Registry
 from corten.registry.client.repository import Repository, Waiting
 from corten.spec import oci_image
 from corten.spec import platform as platforms

@@ -108,6 +108,7 @@ class Pump:
         decoder.finish()
 
     def _put(self, data: bytes) -> None:
+        self._check()  # also where nothing comes out: a megabyte of gzip may be 50,000 members without content
         self._out += len(data)
         check_size(self._name, self._out, self._source.at)
         self._hash.update(data)

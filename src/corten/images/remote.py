@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from corten.errors import CortenError, Invalid
-from corten.registry.client.registry import Fetched, Registry
+from corten.registry.client.documents import Fetched
+from corten.registry.client.registry import Registry
 from corten.registry.client.repository import Repository
 from corten.spec import oci_image
 from corten.spec.docker.filters import Filters

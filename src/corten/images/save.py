@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from corten.aio.sources import closing
 from corten.errors import NotFound
 from corten.images import content, layout
 from corten.spec import digest as digests
@@ -66,8 +67,9 @@ async def save(blobs: Blobs, leases: Leases, images: Sequence[Saved], base: Base
         for name in ("blobs/", "blobs/sha256/"):
             yield layout.directory(name)
         for digest in wanted:
-            async for piece in layout.member(blobs, digest):
-                yield piece
+            async with closing(layout.member(blobs, digest)) as member:
+                async for piece in member:
+                    yield piece
         for name, document in _documents(blobs, images, base):
             yield layout.file(name, layout.json_of(document))
         yield layout.END

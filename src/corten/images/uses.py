@@ -24,7 +24,7 @@ class Uses:
 
     def __init__(self, records: Records) -> None:
         self._records = records
-        self._at: dict[str, float] = {id: float(body.get("at", 0)) for id, body in records.list(KIND).items()}
+        self._at = {id: _time(body.get("at")) for id, body in records.list(KIND).items()}
         self._fresh: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -57,3 +57,8 @@ class Uses:
         for id in [id for id in self._at if id not in ids]:
             del self._at[id]
             self._records.delete(KIND, id)
+
+
+def _time(recorded: object) -> float:
+    """Seconds since the epoch; 0 for what is no number, of a record that cannot be read."""
+    return float(recorded) if isinstance(recorded, int | float) else 0.0

@@ -25,14 +25,16 @@ A run, as the supervisor drives it:
     ending = instance.ending()                        # its status; nothing in it runs any more
     instance.delete()                                 # nothing of it is left
 
-Lifecycle: created, running, ended, deleted. Between created and running `signal`, `resize`, `pause`, `resume`, `update`
-and `delete` are in order; `enter`, `work`, `attach` and `detach` are from running on. After `ending` only `delete` is.
+Lifecycle: created, running, ended, deleted. Between created and running `signal`, `resize`, `pause`, `resume`,
+`update` and `delete` are in order, and `work` where the host does not see the tree; `enter`, `work`, `attach` and
+`detach` are from running on. After `ending` only `delete` is.
 
 Idempotent are `delete`, `pause`, `resume` and `resize`. `create`, `start` and `ending` are called once.
 
 Nothing here waits for longer than a kernel call or a runtime's binary takes: a supervisor has one thread, and drains
 the program's output with it. What takes longer has a descriptor that becomes readable (`created.ended`, `created.oom`,
 `process.ready`, `process.ended`, `work.ended`); such a descriptor is the instance's, and callers only watch it.
+An instance whose programs are another kernel's has work of its own meanwhile: `events` and `advance`.
 
 Errors are those of `corten.errors` and OSError. What an implementation lacks raises Unsupported with the reason, which
 a client gets to read. `corten.supervisor.requests` and docs/supervisor.md say how a daemon's requests come here.
@@ -67,10 +69,12 @@ class Created(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """`status` is the exit code, or 128 + the signal; `out_of_memory`: the kernel has killed for lack of memory."""
+    """`status` is the exit code, or 128 + the signal; `out_of_memory`: the kernel has killed for lack of memory.
+    `error`: why the status is none of the program's."""
 
     status: int
     out_of_memory: bool
+    error: str = ""
 
 
 class Execution(NamedTuple):
@@ -119,6 +123,35 @@ class Layer(NamedTuple):
 TreeRequest = Look | Fetch | Put | Export | Changes | Layer
 
 
+class Plug(NamedTuple):
+    """A further network interface, by one descriptor: a tap's. `mtu` 0 is the kernel's, `addresses` are as
+    "172.17.0.2/16", and default routes lead by `gateways`, where there are any, from now on."""
+
+    name: str
+    mac: str
+    mtu: int
+    addresses: tuple[str, ...]
+    gateways: tuple[str, ...]
+
+
+class Route(NamedTuple):
+    """Default routes lead by these gateways, which are behind the interface `name`, from now on."""
+
+    name: str
+    gateways: tuple[str, ...]
+
+
+class ServeNames(NamedTuple):
+    """One descriptor, a datagram socket that answers DNS questions: 127.0.0.11 asks it from now on."""
+
+
+class Refresh(NamedTuple):
+    """The engine's own files in it (hosts, resolv.conf ...) are as on the host once more."""
+
+
+NetworkChange = Plug | Route | ServeNames | Refresh
+
+
 class Work(Protocol):
     """What is done about an instance's tree, from its beginning to its end."""
 
@@ -162,6 +195,15 @@ class Process(Protocol):
 class Instance(Protocol):
     """See the module. Raises Failed, OSError, and what is said here."""
 
+    @property
+    def events(self) -> int:
+        """A descriptor that is readable when `advance` has something to do; -1 for an instance that never has. It is
+        there, and the same, from the making of the instance to its `delete`."""
+
+    def advance(self) -> None:
+        """Go on with what comes and goes: streams of a guest, which are no descriptors of its programs. Never blocks.
+        All other descriptors of such an instance become readable in here, or in another of its methods."""
+
     def create(self, stdio: ChildStdio, size: Size) -> Created:
         """All that comes before the program: StartFailed, Conflict, Invalid, Exhausted. `delete` takes away what there
         is then. The descriptors of `stdio` stay the caller's, `size` is the terminal's; (0, 0) leaves it."""
@@ -173,7 +215,7 @@ class Instance(Protocol):
         """Begin a further process. NotFound when the instance is gone, StartFailed."""
 
     def signal(self, number: int, all_processes: bool) -> None:
-        """To the first process, or to every process. ProcessLookupError when it has ended."""
+        """To the first process, or to every process. Conflict when it has ended."""
 
     def pause(self) -> None:
         """Stop all processes; returns when they are stopped. Signals reach them when they are resumed: SIGKILL too."""
@@ -189,6 +231,13 @@ class Instance(Protocol):
 
     def processes(self) -> list[int]:
         """All of its processes in the host's numbering. Unsupported where the host does not see them."""
+
+    def table(self) -> Sequence[Json]:
+        """The processes that its own kernel has, at most a thousand: "pid", "parent", "group", "session", "user"
+        and "gid" as numbers of that kernel, "cpu" and "started" in seconds (of processor time, since the epoch),
+        "terminal", "state" as ps(1) has it (but for L), "nice", "priority", "threads", "size" and "resident" in KiB,
+        "share" of the memory in percent, "name", "command". Unsupported where they are the host's: its ps shows
+        those."""
 
     def counters(self) -> Json:
         """{"cpu", "memory", "pids", "blkio"} in the shape of `runc events --stats`."""
@@ -208,6 +257,17 @@ class Instance(Protocol):
 
     def detach(self, name: str) -> None:
         """Take it away again. NotFound when there is none of this name, Unsupported as in `attach`."""
+
+    def change_network(self, change: NetworkChange, fds: Sequence[int] = ()) -> None:
+        """Of an instance whose network is another kernel's; the descriptors stay the caller's. Unsupported where it is
+        the host's: that is changed in its namespace. Of `Plug` Conflict for a name that there is, Invalid for what is
+        no tap; when it raises there is no such interface."""
+
+    def dial(self, port: int, connection: int) -> None:
+        """Of an instance whose network is another kernel's: what is written to the other side of `connection`, the
+        caller's descriptor of a stream socket, goes to what listens at that port of its own loopback (IPv4 first), and
+        back. Failed with the reason when nothing can be reached there, NotFound when it has ended, Conflict while it is
+        paused; Unsupported where the network is the host's: a socket of its namespace reaches the same."""
 
     def out_of_memory(self) -> bool:
         """To be called when `Created.oom` is readable: whether the kernel has killed for lack of memory."""

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-@contextmanager
-def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """An OSError of a full disk that names no file names this one."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL and error.filename is None:
-            error.filename = os.fspath(path)
-        raise
+def writing(path: str | os.PathLike[str]) -> _Writing:
+    """In its `with` block an OSError of a full disk that names no file names this one."""
+    return _Writing(path)
+
+
+class _Writing:
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+            error.filename = os.fspath(self._path)

@@ -162,5 +162,14 @@ def unmount(path: str, flags: int = 0) -> None:
     sys.syscall("umount2", sys.SYS_umount2, os.fsencode(path), flags)
 
 
+def sync(path: str) -> None:
+    """Write all that the file system at `path` has not written yet (syncfs(2))."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sys.syscall("syncfs", sys.SYS_syncfs, fd)
+    finally:
+        os.close(fd)
+
+
 def pivot_root(new_root: str, put_old: str) -> None:
     sys.syscall("pivot_root", sys.SYS_pivot_root, os.fsencode(new_root), os.fsencode(put_old))

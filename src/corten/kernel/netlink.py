@@ -188,6 +188,8 @@ class Socket:
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
         self._sequence = 1
         self.port: int = self._socket.getsockname()[0]  # what notifications call this socket
+        while fd is not None and self._receive() is not None:
+            pass  # answers to another's requests, which may have the numbers of ours
 
     def __enter__(self) -> Socket:
         return self
@@ -226,14 +228,13 @@ class Socket:
 
     def answers(self, requests: Sequence[Request]) -> list[Answer | None]:
         """Send them in one datagram; per request its answer, None where the kernel gave none."""
-        self._flush()
         first = self._sequence
         self._sequence += len(requests)
         self._socket.send(encode(requests, first))
         found: list[Answer | None] = [None] * len(requests)
-        while (data := self._receive()) is not None:
+        while None in found and (data := self._receive()) is not None:
             for message in messages(data):
-                index = message.sequence - first
+                index = message.sequence - first  # of an earlier call that was broken off: none of these
                 if message.kind == NLMSG_ERROR and 0 <= index < len(requests):
                     found[index] = answer(message)
         return found
@@ -248,7 +249,6 @@ class Socket:
 
     def ask(self, request: Request) -> tuple[Message | None, Answer | None]:
         """For one object: the message that describes it, or the kernel's answer why there is none."""
-        self._flush()
         sequence = self._sequence
         self._sequence += 1
         self._socket.send(encode([request], sequence))
@@ -268,7 +268,6 @@ class Socket:
         return found  # it changes all the time: what was read is as good as any
 
     def _dump_once(self, request: Request) -> tuple[list[Message], bool]:
-        self._flush()
         self._sequence += 1
         sequence = self._sequence
         self._socket.send(encode([request._replace(flags=request.flags | NLM_F_DUMP)], sequence))
@@ -290,11 +289,6 @@ class Socket:
             return self._socket.recv(_ANSWER, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
-
-    def _flush(self) -> None:
-        """Answers of an earlier call that was broken off must not be taken for this one's."""
-        while self._receive() is not None:
-            pass
 
 
 def raise_first(requests: Iterable[Request], answers: Iterable[Answer | None]) -> None:

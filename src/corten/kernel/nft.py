@@ -37,28 +37,30 @@ from corten.kernel.netlink import (
     text,
 )
 
-NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6 = 1, 2, 10
+NFPROTO_INET, NFPROTO_IPV4, NFPROTO_NETDEV, NFPROTO_IPV6 = 1, 2, 5, 10
 NFNLGRP_NFTABLES = 7
 
 _SUBSYSTEM = 10 << 8
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
+_TRIES = 10  # to list a set that is being rearranged, which takes milliseconds
 NFT_MSG_NEWTABLE, NFT_MSG_GETTABLE, NFT_MSG_DELTABLE = 0, 1, 2
-NFT_MSG_NEWCHAIN, NFT_MSG_GETCHAIN = 3, 4
-NFT_MSG_NEWRULE, NFT_MSG_GETRULE, NFT_MSG_NEWSET = 6, 7, 9
+NFT_MSG_NEWCHAIN, NFT_MSG_GETCHAIN, NFT_MSG_DELCHAIN = 3, 4, 5
+NFT_MSG_NEWRULE, NFT_MSG_GETRULE, NFT_MSG_DELRULE, NFT_MSG_NEWSET = 6, 7, 8, 9
 NFT_MSG_NEWSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_DELSETELEM = 12, 13, 14
 
 NFT_TABLE_F_OWNER = 2  # Linux 5.12: no other process can change or flush the table
 NFT_TABLE_F_PERSIST = 4  # Linux 6.9: and it stays when its owner's socket is closed
 
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = range(5)
+INGRESS = 0  # of a table of the family NFPROTO_NETDEV
 DROP, ACCEPT, JUMP, GOTO, RETURN = 0, 1, -3, -4, -5
 
 NFT_SET_INTERVAL, NFT_SET_MAP = 0x4, 0x8
 NFT_SET_ELEM_INTERVAL_END = 1
 
 # nft's own numbers for data types: the kernel stores them, `nft list` needs them to print values.
-IPV4_ADDR, IPV6_ADDR, INET_PROTO, INET_SERVICE, IFNAME = 7, 8, 12, 13, 41
-_LENGTHS = {IPV4_ADDR: 4, IPV6_ADDR: 16, INET_PROTO: 1, INET_SERVICE: 2, IFNAME: 16}
+IPV4_ADDR, IPV6_ADDR, INET_PROTO, INET_SERVICE, NUMBER, IFNAME = 7, 8, 12, 13, 19, 41
+_LENGTHS = {IPV4_ADDR: 4, IPV6_ADDR: 16, INET_PROTO: 1, INET_SERVICE: 2, NUMBER: 4, IFNAME: 16}
 _BIG_ENDIAN, _HOST_ENDIAN = 2, 1
 
 # meta keys, and ct keys
@@ -130,6 +132,22 @@ def base_chain(table: Table, name: str, kind: str, hook: int, priority: int) -> 
     return _message(NFT_MSG_NEWCHAIN, table, NLM_F_CREATE, f"add chain {name}", body)
 
 
+def ingress_chain(table: Table, name: str, device: str) -> Request:
+    """A chain of a NETDEV table that every frame which comes by that device enters, before a bridge or any other part
+    of the kernel has it; what no rule accepts is dropped. ENOENT when there is no such device (before Linux 6.16, where
+    it comes when the device does). Up to then it goes with its device."""
+    where = nest(4, be32(1, INGRESS), be32(2, 0), string(3, device))
+    body = string(1, table.name) + string(3, name) + where + be32(5, DROP) + string(7, "filter")
+    return _message(NFT_MSG_NEWCHAIN, table, NLM_F_CREATE, f"add chain {name}", body)
+
+
+def delete_chain(table: Table, name: str) -> list[Request]:
+    """With its rules. Fails with ENOENT when there is none."""
+    rules = _message(NFT_MSG_DELRULE, table, 0, f"flush chain {name}", string(1, table.name) + string(2, name))
+    body = string(1, table.name) + string(3, name)
+    return [rules, _message(NFT_MSG_DELCHAIN, table, 0, f"delete chain {name}", body)]
+
+
 def chain(table: Table, name: str) -> Request:
     """A chain that is only jumped to."""
     body = string(1, table.name) + string(3, name)
@@ -180,6 +198,10 @@ def ifname(name: str) -> bytes:
 
 def port(number: int) -> bytes:
     return struct.pack(">H", number)
+
+
+def number(value: int) -> bytes:
+    return struct.pack("=I", value)
 
 
 def add_elements(table: Table, name: str, elements: Sequence[Element]) -> list[Request]:
@@ -243,12 +265,22 @@ def fib_daddr_type(register: int) -> bytes:
     return _expression("fib", _register(1, register), be32(2, 3), be32(3, 2))
 
 
+def link_header(offset: int, length: int, register: int) -> bytes:
+    """Of Ethernet, with the tags of VLANs as they were on the wire."""
+    return _expression("payload", _register(1, register), be32(2, 0), be32(3, offset), be32(4, length))
+
+
 def network_header(offset: int, length: int, register: int) -> bytes:
     return _expression("payload", _register(1, register), be32(2, 1), be32(3, offset), be32(4, length))
 
 
 def transport_header(offset: int, length: int, register: int) -> bytes:
     return _expression("payload", _register(1, register), be32(2, 2), be32(3, offset), be32(4, length))
+
+
+def random(register: int, below: int) -> bytes:
+    """Another number from 0 on for each packet, a u32 of this machine's order (nft calls it a mark)."""
+    return _expression("numgen", _register(1, register), be32(2, below), be32(3, 1))
 
 
 def compare(register: int, data: bytes, operator: int = EQ) -> bytes:
@@ -352,10 +384,19 @@ class Transactions:
         return bool(own) and _refuses(own[-1].get(4, b""))
 
     def elements(self, table: Table, name: str) -> list[Element]:
-        """The elements of a set, of which the kernel may list one twice while the set grows.
+        """The elements of a set. Raises ENOENT without it.
 
-        Raises ENOENT without it.
+        The kernel lists some a datagram, and goes on at the place that it has come to. A set that grows is rearranged
+        behind its back: as many elements then come twice as are left out, and the list is asked for again.
         """
+        for _ in range(_TRIES):
+            found = self._elements_once(table, name)
+            whole = list(dict.fromkeys(found))
+            if len(whole) == len(found):
+                break
+        return whole
+
+    def _elements_once(self, table: Table, name: str) -> list[Element]:
         body = string(1, table.name) + string(2, name)
         found = []
         for message in self._list(NFT_MSG_GETSETELEM, table.family, body, f"list set {name}"):
@@ -363,7 +404,7 @@ class Transactions:
                 values = attributes(raw)
                 data = attributes(values[2]).get(1, b"") if 2 in values else b""
                 found.append(Element(attributes(values[1])[1], data, bool(values.get(3, b"\0\0\0\0")[-1] & 1)))
-        return list(dict.fromkeys(found))
+        return found
 
     def _list(self, kind: int, family: int, body: bytes, name: str) -> list[Message]:
         request = Request(f"nft {name}", _SUBSYSTEM | kind, 0, struct.pack(">BBH", family, 0, 0) + body)

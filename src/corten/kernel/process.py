@@ -75,6 +75,12 @@ def prctl(option: int, value: int = 0, more: int = 0) -> int:
     return sys.syscall("prctl", sys.SYS_prctl, option, value, more, 0, 0)
 
 
+def undumpable() -> None:
+    """What this process has in memory (credentials, secrets, keys) gets into no core file, also where cores go to a
+    program, and to look at it takes CAP_SYS_PTRACE. A child has it as well, until its execve(2)."""
+    prctl(PR_SET_DUMPABLE, 0)
+
+
 _arguments = (0, 0)  # address and length of what execve(2) was given; 0 until `own_arguments`
 _subject = ""
 
@@ -127,6 +133,13 @@ def is_refused_execve() -> bool:
     """Whether a filter of this process's system calls keeps execve(2) from the kernel, which would say EFAULT."""
     sys.attempt(sys.SYS_execve, None, None, None)
     return ctypes.get_errno() != errno.EFAULT
+
+
+def set_oom_score(value: int, pid: int = 0) -> None:
+    """How readily the kernel ends `pid`, 0 for this process, when memory is lacking: -1000 never, 1000 first
+    (oom_score_adj, proc(5))."""
+    with open(f"/proc/{pid or 'self'}/oom_score_adj", "w") as file:
+        file.write(str(value))
 
 
 def join_new_session_keyring() -> None:

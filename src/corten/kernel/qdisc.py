@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Sequence
 
 from corten.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, Request, attribute, nest, string, u32
 
@@ -19,6 +20,8 @@ TCA_KIND, TCA_OPTIONS = 1, 2
 TCA_TBF_PARMS, TCA_TBF_RATE64, TCA_TBF_BURST = 1, 4, 6
 TCA_NETEM_RATE, TCA_NETEM_RATE64, TCA_NETEM_LATENCY64, TCA_NETEM_JITTER64 = 6, 8, 10, 11
 TC_LINKLAYER_ETHERNET = 1
+_ETH_P_ALL, _ETH_P_IP, _ETH_P_IPV6 = 3, 0x0800, 0x86DD
+_ALL = b"\xff\xff\xff\xff"
 _NETEM_LIMIT = 10_000  # packets that may wait: 5 ms at 25 Gbit/s
 _HANDLE, _OTHER_HANDLE = 0x10000, 0x20000  # 1: and 2:, because the kind of one that is there cannot change
 _LARGEST = 0xFFFFFFFF
@@ -75,13 +78,51 @@ def no_ingress(index: int) -> Request:
 
 def redirect(index: int, to: int) -> Request:
     """All that arrives at a device with `ingress` goes through another (an ifb), and on from there. tc-mirred(8)."""
-    everything = struct.pack("=BBBxHHhhI", 1, 0, 1, 0, 0, 0, 0, 0) + bytes(16)  # terminal, one key whose mask is 0
+    return _redirect(index, to, _ETH_P_ALL, [(0, bytes(4), bytes(4))])
+
+
+def stay(index: int, address: bytes) -> Request:
+    """UDP to port 53 of this IPv4 address takes no such way, whatever follows."""
+    keys = [
+        (16, address, _ALL),
+        (8, bytes((0, socket.IPPROTO_UDP, 0, 0)), b"\0\xff\0\0"),
+        (20, b"\0\0\0\x35", b"\0\0\xff\xff"),
+    ]
+    options = attribute(5, _selector(keys)) + u32(1, 0x10001)  # TCA_U32_CLASSID, of a class that is none: no action
+    body = _TCMSG.pack(socket.AF_UNSPEC, index, 0, TC_H_INGRESS & 0xFFFF0000, 1 << 16 | socket.htons(_ETH_P_IP))
+    body += string(TCA_KIND, "u32") + nest(TCA_OPTIONS, options)
+    return Request(f"let questions that arrive at {index} stay", RTM_NEWTFILTER, NLM_F_CREATE, body)
+
+
+def redirect_own(index: int, to: int, mac: bytes, address: bytes) -> list[Request]:
+    """The same for IP packets that are sent from these alone; of IPv6 those of TCP and UDP. All others take no detour:
+    what arrives again behind one passes no chains of nftables at that device (netdev, ingress)."""
+    four = len(address) == 4
+    kind = _ETH_P_IP if four else _ETH_P_IPV6
+    sent = [(-8, mac[:4], _ALL), (-4, mac[4:] + struct.pack("!H", kind), _ALL)]  # of the Ethernet header
+    start = 12 if four else 8
+    sent += [(start + at, address[at : at + 4], _ALL) for at in range(0, len(address), 4)]
+    if four:
+        return [_redirect(index, to, kind, sent)]
+    protocols = (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
+    return [
+        _redirect(index, to, kind, [*sent, (4, bytes((0, 0, protocol, 0)), b"\0\0\xff\0")]) for protocol in protocols
+    ]
+
+
+def _redirect(index: int, to: int, kind: int, keys: Sequence[tuple[int, bytes, bytes]]) -> Request:
+    """`keys`: offset from the network header, four bytes that are there, and the mask of those that count."""
     mirred = struct.pack("=IIiiiiI", 0, 0, TC_ACT_STOLEN, 0, 0, TCA_EGRESS_REDIR, to)
     action = nest(1, string(1, "mirred"), nest(2, attribute(2, mirred)))
-    options = nest(TCA_OPTIONS, attribute(5, everything), nest(7, action))  # TCA_U32_SEL, TCA_U32_ACT
-    info = 1 << 16 | socket.htons(3)  # priority, ETH_P_ALL
+    options = nest(TCA_OPTIONS, attribute(5, _selector(keys)), nest(7, action))  # TCA_U32_SEL, TCA_U32_ACT
+    info = (2 if kind != _ETH_P_IPV6 else 3) << 16 | socket.htons(kind)  # priority, one for each protocol
     body = _TCMSG.pack(socket.AF_UNSPEC, index, 0, TC_H_INGRESS & 0xFFFF0000, info) + string(TCA_KIND, "u32") + options
     return Request(f"redirect what arrives at {index} to {to}", RTM_NEWTFILTER, NLM_F_CREATE, body)
+
+
+def _selector(keys: Sequence[tuple[int, bytes, bytes]]) -> bytes:
+    head = struct.pack("=BBBxHHhhI", 1, 0, len(keys), 0, 0, 0, 0, 0)  # terminal
+    return head + b"".join(mask + data + struct.pack("=ii", offset, 0) for offset, data, mask in keys)
 
 
 def no_queue(index: int) -> Request:

@@ -66,7 +66,7 @@ IFA_F_NODAD = 0x02
 
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE = 1, 4, 5, 6, 7, 15
 RT_TABLE_MAIN = 254
-RTPROT_BOOT, RTPROT_STATIC = 3, 4
+RTPROT_KERNEL, RTPROT_BOOT, RTPROT_STATIC = 2, 3, 4
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 RTN_UNICAST = 1
 
@@ -93,13 +93,18 @@ class Link(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What a notification says of a device. `master` is None where it was not looked at."""
+    """What a notification says of a device. `described` is its attributes, in the kernel's form."""
 
     ifindex: int
     gone: bool = False
     down: bool = False
     readdressed: bool = False
-    master: int | None = None
+    described: bytes = b""
+
+    @property
+    def master(self) -> int:
+        """The index of the bridge that it is a port of, or 0."""
+        return _number(attributes(self.described).get(IFLA_MASTER))
 
 
 class Address(NamedTuple):
@@ -230,6 +235,17 @@ def move(index: int, name: str, netns: int) -> Request:
     return Request(f"move link {index} as {name}", RTM_NEWLINK, 0, body)
 
 
+def rename(index: int, name: str, mtu: int = 0) -> Request:
+    """Give a device that is down another name, and with `mtu` that size of packets."""
+    body = _ifinfo(index) + string(IFLA_IFNAME, name) + (u32(IFLA_MTU, mtu) if mtu else b"")
+    return Request(f"rename link {index} to {name}", RTM_SETLINK, 0, body)
+
+
+def set_mac(index: int, mac: str) -> Request:
+    """Give a device another hardware address."""
+    return Request(f"set address of {index}", RTM_SETLINK, 0, _ifinfo(index) + attribute(IFLA_ADDRESS, mac_bytes(mac)))
+
+
 def group(index: int, number: int) -> Request:
     """Put a device into a group; `delete_group` then takes many away in the time of one."""
     return Request(f"set group of {index}", RTM_SETLINK, 0, _ifinfo(index) + u32(IFLA_GROUP, number))
@@ -238,6 +254,10 @@ def group(index: int, number: int) -> Request:
 def delete_group(number: int) -> Request:
     """Delete every device of the group. Fails with ENODEV when it is empty."""
     return Request(f"delete link group {number}", RTM_DELLINK, 0, _ifinfo() + u32(IFLA_GROUP, number))
+
+
+def mtu(index: int, size: int) -> Request:
+    return Request(f"set mtu of {index} to {size}", RTM_SETLINK, 0, _ifinfo(index) + u32(IFLA_MTU, size))
 
 
 def enslave(index: int, master: int) -> Request:
@@ -353,8 +373,7 @@ def change(message: Message, known: Sequence[Container[int]]) -> Change | None:
         return None
     if message.kind == RTM_DELLINK:
         return Change(index, gone=True)
-    master = _number(attributes(message.body, _IFINFOMSG.size).get(IFLA_MASTER))
-    return Change(index, down=not flags & IFF_UP, master=master)
+    return Change(index, down=not flags & IFF_UP, described=message.body[_IFINFOMSG.size :])
 
 
 def _in(index: int, known: Sequence[Container[int]]) -> bool:

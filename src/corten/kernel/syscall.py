@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 
 _call = ctypes.PyDLL(None, use_errno=True).syscall
 _call.restype = ctypes.c_long
 _call.argtypes = (ctypes.c_long, *[ctypes.c_void_p] * 6)
 _UNUSED = tuple((0,) * (6 - given) for given in range(7))
 
-_X86 = platform.machine() == "x86_64"
+_X86 = os.uname().machine == "x86_64"
 
 # Numbers from 424 on are the same on every architecture (Linux 5.1 unified them).
 SYS_fstatfs = 138 if _X86 else 44
 SYS_prctl = 157 if _X86 else 167
+SYS_finit_module = 313 if _X86 else 273
+SYS_reboot = 169 if _X86 else 142
 SYS_sethostname = 170 if _X86 else 161
 SYS_setdomainname = 171 if _X86 else 162
 SYS_mount = 165 if _X86 else 40
@@ -31,7 +32,11 @@ SYS_inotify_init1 = 294 if _X86 else 26
 SYS_inotify_add_watch = 254 if _X86 else 27
 SYS_seccomp = 317 if _X86 else 277
 SYS_bpf = 321 if _X86 else 280
+SYS_fallocate = 285 if _X86 else 47
+SYS_syncfs = 306 if _X86 else 267
 SYS_execve = 59 if _X86 else 221
+SYS_timerfd_create = 283 if _X86 else 85
+SYS_timerfd_settime = 286 if _X86 else 86
 SYS_execveat = 322 if _X86 else 281
 SYS_rt_sigaction = 13 if _X86 else 134
 SYS_keyctl = 250 if _X86 else 219

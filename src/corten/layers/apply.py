@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LINKS = 40
+Taken = Callable[[memoryview], object]
 _REFUSED = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EINVAL, errno.EXDEV, errno.ENOENT, errno.EISDIR,
             errno.E2BIG, errno.ERANGE, errno.EFBIG)  # fmt: skip
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -57,18 +58,22 @@ def apply(
     umask: int | None = None,
     layer: bool = True,
     written: Written | None = None,
+    owned: bool = False,
+    kind: type[Applying] | None = None,
 ) -> Applied:
-    """Apply the uncompressed tar stream `source` to the empty directory `root`. The stream is read to its end.
+    """Apply the uncompressed tar stream `source` to the empty directory `root`. The stream is read to its end. `kind`
+    is who does it: `layers.again` for a directory that is not empty.
 
     `umask` is the calling process's, None to look it up. Without `layer` the stream is no layer but plain files, as the
-    context of a build: a name of a whiteout is a name like any other, everything belongs to root, and a hard link has
-    to lead to what came before it. `written` gets the hashes of its files.
+    context of a build: a name of a whiteout is a name like any other, everything belongs to root unless it is `owned`
+    as the stream says, and a hard link has to lead to what came before it. `written` gets the hashes of its files.
 
     Raises Invalid for an entry that is refused and a stream that is no tar, Exhausted when the disk is full,
     OSError for other errors of the kernel. The tree is then incomplete, to be removed.
     """
-    work = _Layer(root, source, limits, _umask() if umask is None else umask, layer, written)
+    work = (kind or Applying)(root, source, limits, _umask() if umask is None else umask, layer, written, owned)
     try:
+        work.begin()
         for entry in entries(source, limits):
             work.add(entry)
         work.finish()
@@ -95,9 +100,18 @@ def clean(name: bytes, longest: int) -> list[bytes]:
     return parts
 
 
-class _Layer:
+class Applying:
+    """One tar on its way into a tree: `begin`, `add` each entry, `finish`, and `close` in any case."""
+
     def __init__(
-        self, root: int, source: Source, limits: Limits, umask: int, whiteouts: bool, written: Written | None
+        self,
+        root: int,
+        source: Source,
+        limits: Limits,
+        umask: int,
+        whiteouts: bool,
+        written: Written | None,
+        owned: bool,
     ) -> None:
         self._root = root
         self._source = source
@@ -106,6 +120,7 @@ class _Layer:
         self._times: dict[bytes, int] = {}
         self._umask = umask
         self._whiteouts = whiteouts
+        self._owned = owned or whiteouts
         self._written = written
         self._links = 0
         self.size = 0
@@ -116,10 +131,13 @@ class _Layer:
         self._opaque: set[bytes] = set()
         self._hiding: set[bytes] = set()  # directories with whiteouts in them
 
+    def begin(self) -> None:
+        """Before the first entry."""
+
     def add(self, entry: Entry) -> None:
         """One entry; errors name it."""
         try:
-            self._add(entry if self._whiteouts else entry._replace(uid=0, gid=0))
+            self._add(entry if self._owned or not (entry.uid or entry.gid) else entry._replace(uid=0, gid=0))
         except OSError as error:
             shown, reason = entry.name[:200].decode(errors="backslashreplace"), os.strerror(error.errno or 0)
             if error.errno in _FULL:
@@ -175,7 +193,7 @@ class _Layer:
         try:
             if entry.parts is None:
                 if entry.size:
-                    self._source.copy(fd, entry.size, hash_.update if hash_ is not None else None)
+                    self._fill(fd, entry, hash_.update if hash_ is not None else None)
             else:
                 self._copy_parts(fd, entry)
             os.fchown(fd, entry.uid, entry.gid)
@@ -188,6 +206,10 @@ class _Layer:
         finally:
             os.close(fd)
         self.size += entry.real
+
+    def _fill(self, fd: int, entry: Entry, taken: Taken | None) -> None:
+        """The content of a file without holes. `taken` gets what was written."""
+        self._source.copy(fd, entry.size, taken)
 
     def _copy_parts(self, fd: int, entry: Entry) -> None:
         for offset, length in entry.parts or ():
@@ -399,7 +421,8 @@ class _Layer:
             fd = plain(self._root, path, os.O_RDONLY)
             if fd is not None:  # else it was replaced by a later entry
                 try:
-                    os.utime(fd, ns=(mtime, mtime))
+                    if os.fstat(fd).st_mtime_ns != mtime:
+                        os.utime(fd, ns=(mtime, mtime))
                 finally:
                     os.close(fd)
 

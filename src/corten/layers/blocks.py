@@ -26,6 +26,7 @@ class Blocks:
         self._head = b""  # the block of a PAX header whose records come next
         self._records = 0  # their bytes
         self._size: int | None = None  # of the next entry, when a record has it
+        self.size = 0  # bytes of the content behind the last header, without its padding
 
     def header(self, block: bytes, found: Header | None) -> None:
         """`found` None: one of the blocks at the end."""
@@ -38,21 +39,21 @@ class Blocks:
         raise NotImplementedError
 
     def update(self, more: bytes | bytearray) -> None:
-        piece, self._rest = self._rest + more, b""
-        at, view = 0, memoryview(piece)
-        while at < len(piece):
-            whole = padded(self._records) or BLOCK
+        piece, self._rest = (self._rest + more if self._rest else more), b""
+        at, end, view = 0, len(piece), memoryview(piece)
+        while at < end:
             if self._left:
                 data = view[at : at + self._left]
                 self.content(data)
                 self._left -= len(data)
                 at += len(data)
-            elif len(piece) - at < whole:
-                self._rest = piece[at:]
+                continue
+            whole = padded(self._records) if self._records else BLOCK
+            if end - at < whole:
+                self._rest = bytes(view[at:])
                 return
-            else:
-                (self._extended if self._records else self._header)(piece[at : at + whole])
-                at += whole
+            (self._extended if self._records else self._header)(bytes(view[at : at + whole]))
+            at += whole
 
     def _header(self, block: bytes) -> None:
         found = tar.parse_header(block)
@@ -61,10 +62,11 @@ class Blocks:
                 raise Invalid(f"a tar has a PAX header of {found.size} bytes")
             self._head, self._records = block, found.size
             return
-        self.header(block, found)
         if found is not None:
             size, self._size = found.size if self._size is None else self._size, None
-            self._left = 0 if found.type in _WITHOUT_CONTENT else padded(size)
+            self.size = 0 if found.type in _WITHOUT_CONTENT else size
+            self._left = padded(self.size)
+        self.header(block, found)
 
     def _extended(self, block: bytes) -> None:
         data, self._records = block[: self._records], 0

@@ -4,8 +4,9 @@
     bringing.one(tree, b"src", b"/app/")          # what is at `src` in the tree, to /app/
     bringing.size                                 # bytes of its files
 
-A directory's content is merged into the target; a file that is named replaces what is there, but no directory. Sources
-may be hostile: what is opened was looked at first, and depth and number of things are theirs: nothing recurses.
+A directory's content is merged into the target; a file replaces what is there, but no directory unless `How.replace`
+says so. Sources may be hostile: what is opened was looked at first, and depth and number of things are theirs: nothing
+recurses.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import NamedTuple
 
 from corten.errors import Invalid
 from corten.kernel import paths, xattr
-from corten.layers import attributes, leaf
+from corten.layers import attributes, leaf, tree
 from corten.layers.limits import quoted
-from corten.layers.sources import Level, base, opened, walk
+from corten.layers.sources import Level, Step, base, opened, walk
 from corten.layers.union import Directory, Owner, find
 from corten.layers.whiteout import is_whiteout
 from corten.spec.dockerfile.ignore import Patterns
@@ -32,12 +33,13 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.ENAM
 
 class How(NamedTuple):
     """`owner` None: as in the source; `mode` None too. `times` are seconds since the epoch for everything that is made;
-    None: those of the source."""
+    None: those of the source. `replace`: a file takes the place of a directory."""
 
     owner: Owner | None = (0, 0)
     mode: Mode | None = None
     times: int | None = None
     exclude: Patterns = Patterns(())
+    replace: bool = False
 
 
 class Bringing:
@@ -88,11 +90,15 @@ class Bringing:
     # ------------------------------------------------------------------------------------------------- directories
 
     def _content(self, seen: int, target: bytes) -> None:
+        self._walk(seen, None, target, self._target(target))
+
+    def _target(self, target: bytes) -> Directory:
+        """What a directory's content comes into."""
         _, missing = find(self._top, target)
         place = self.directory(target)
         if missing and self._how.mode is not None and self._how.mode.fixed is not None:
             os.fchmod(place.own, self._how.mode.fixed)
-        self._walk(seen, None, target, place)
+        return place
 
     def _walk(self, seen: int, wanted: Patterns | None, target: bytes, place: Directory | None) -> bool:
         """`place` is the copy of the top, which is made when something comes into it where it is None."""
@@ -101,16 +107,20 @@ class Bringing:
             if level.above is None and level.place is None:
                 level.place = place
             if step.what == "thing":
-                self._leaf(self._copy(level, target), step.name, step.seen, step.status)
+                self._thing(self._copy(level, target), step)
             elif step.what == "in":
                 self._copy(level, target)
             elif level.place is not None:
                 place = place or level.place
+                self._leave(level)
                 if level.above is None:
                     self._touch(level.place)
                 else:
                     self._describe(level.place.have(), level.fd, level.status)
         return place is not None
+
+    def _thing(self, above: Directory, step: Step) -> None:
+        self._leaf(above, step.name, step.seen, step.status)
 
     def _copy(self, level: Level, target: bytes) -> Directory:
         """The copy of a directory, made when it is needed."""
@@ -120,9 +130,19 @@ class Bringing:
             waiting.append(here)
             here = here.above
         for each in reversed(waiting):
-            each.place = self.directory(target) if each.above is None else self._entered(each.above.place, each.name)
+            if each.above is None:
+                each.place = self.directory(target)
+            else:
+                each.place = self._entered(each.above.place, each.name)
+                self._made_copy(each, each.above)
         found: Directory = level.place
         return found
+
+    def _leave(self, level: Level) -> None:
+        """Everything of a directory is in its copy."""
+
+    def _made_copy(self, level: Level, above: Level) -> None:
+        """Of a directory in `above`: it gets its looks when all is in it."""
 
     def _entered(self, above: Directory, name: bytes) -> Directory:
         there = above.status(name)
@@ -149,14 +169,11 @@ class Bringing:
         if kind == stat.S_IFSOCK or is_whiteout(status):
             return  # layers have none of the first; the second would say that something below is gone
         there = above.status(name)
-        if there is not None and stat.S_ISDIR(there.st_mode):
+        if there is not None and stat.S_ISDIR(there.st_mode) and not self._how.replace:
             raise Invalid(f"cannot replace to directory {quoted(_joined(above, name))} with file")
         into = above.have()
         if there is not None:
-            try:
-                os.unlink(name, dir_fd=into)
-            except FileNotFoundError:
-                pass  # it is below
+            tree.remove(into, name)  # what is below is hidden by what comes
         regular = kind == stat.S_IFREG
         if regular and status.st_nlink > 1 and self._linked(above, name, status):
             return
@@ -187,11 +204,16 @@ class Bringing:
 
     def _describe(self, made: int | bytes, model: int | bytes, status: os.stat_result) -> None:
         """Owner, mode, attributes and times of a copy."""
-        how = self._how
-        mode = how.mode.of(stat.S_IMODE(status.st_mode), stat.S_ISDIR(status.st_mode)) if how.mode is not None else None
-        owner = how.owner or (status.st_uid, status.st_gid)
-        times = None if how.times is None else (how.times * 10**9,) * 2
-        attributes.describe(made, status, owner, xattr.all_of(model), mode, times)
+        times = None if self._how.times is None else (self._how.times * 10**9,) * 2
+        attributes.describe(made, status, self._owner(status), xattr.all_of(model), self._mode(status), times)
+
+    def _owner(self, status: os.stat_result) -> Owner:
+        return self._how.owner or (status.st_uid, status.st_gid)
+
+    def _mode(self, status: os.stat_result) -> int | None:
+        """None: as in the source."""
+        mode = self._how.mode
+        return mode.of(stat.S_IMODE(status.st_mode), stat.S_ISDIR(status.st_mode)) if mode is not None else None
 
     def _touch(self, place: Directory) -> None:
         """A directory that was made, or that something was put into, when times are given."""

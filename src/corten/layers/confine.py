@@ -3,9 +3,9 @@
 Its root becomes an empty file system that is mounted nowhere, so that a link resolves to nothing even where a mistake
 follows it: what is left are the trees, by the descriptors that are held. Landlock takes away every file outside of them
 (and, as a landlocked task, mount(2) and its relatives altogether; it does not cover chmod and chown, against which the
-empty root is), a network namespace of its own every socket's other end, resource limits the rest. What the process
-keeps of root is what making files of any owner and kind needs. Not to be undone: for a process that ends after its
-work.
+empty root is), a network namespace of its own every socket's other end, a session of its own root's keys, resource
+limits the rest. What the process keeps of root is what making files of any owner and kind needs. Not to be undone: for
+a process that ends after its work.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def confine(*trees: int, user: int = -1, memory: int = 1 << 30, files: int = 204
     work must not fail, so anything else raises OSError.
     """
     network = _unshare()
+    _leave_keys()
     root = _leave_root()
     if user >= 0:
         p.setns(user, p.CLONE_NEWUSER)
@@ -80,6 +81,15 @@ def _unshare() -> bool:
             return False
         raise
     return True
+
+
+def _leave_keys() -> None:
+    """What root has in its session (keyrings(7)). A filter that refuses this refuses the rest of keyctl(2) as well."""
+    try:
+        p.join_new_session_keyring()
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOSYS):
+            raise
 
 
 def _leave_root() -> bool:

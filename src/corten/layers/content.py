@@ -28,6 +28,13 @@ def copy(source: int, target: int) -> None:
             at, length = at + done, length - done
 
 
+def write(fd: int, data: bytes) -> None:
+    """All of it, at the file's position."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
 def _small(source: int, target: int, size: int) -> None:
     at = 0
     while at < size and (done := os.sendfile(target, source, at, size - at)):

@@ -5,8 +5,10 @@ Every number and length is checked here, because a layer is hostile input. Raise
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
+from zlib import adler32
 
 from corten.errors import Invalid
 
@@ -68,7 +70,7 @@ def parse_header(block: bytes) -> Header | None:
     device = type in (CHAR, BLOCK_DEVICE)
     return Header(
         name,
-        _octal(mode) & 0o7777,
+        number(mode) & 0o7777,
         number(uid),
         number(gid),
         _size(size),
@@ -80,18 +82,24 @@ def parse_header(block: bytes) -> Header | None:
     )
 
 
+def checksum(block: bytes | bytearray) -> int:
+    """The sum of the bytes of a header block, whose halves have less than what adler32 sums modulo (65521)."""
+    return (adler32(block[:256], 0) & 0xFFFF) + (adler32(block[256:], 0) & 0xFFFF)
+
+
 def _sum_matches(block: bytes, stated: bytes) -> bool:
     try:
         wanted = int(stated, 8)
     except ValueError:
         return False
-    unsigned = sum(block) - sum(block[148:156]) + 256
+    unsigned = checksum(block) - sum(block[148:156]) + 256
     if unsigned == wanted:
         return True
     signed = sum(b - 256 if b > 127 else b for b in block[:148] + block[156:]) + 256
     return signed == wanted
 
 
+@lru_cache(1024)  # modes, owners and most times are those of thousands of entries
 def number(field: bytes) -> int:
     """Octal digits, or GNU's base-256 when the first bit is set (then it may be negative)."""
     if field[0] & 0x80:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from corten.kernel import descriptors, paths
 from corten.layers import attributes, content
 
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # The copy and its model, each a descriptor or a path of `kernel.descriptors`; the status of the model.
 Describe = Callable[[int | bytes, int | bytes, os.stat_result], None]
@@ -39,7 +39,7 @@ def copy(into: int, name: bytes, seen: int, status: os.stat_result, describe: De
 def _file(into: int, name: bytes, seen: int, status: os.stat_result, describe: Describe) -> None:
     data = paths.reopen(seen, os.O_RDONLY)
     try:
-        made = os.open(name, _NEW_FILE, 0o600, dir_fd=into)
+        made = os.open(name, NEW_FILE, 0o600, dir_fd=into)
         try:
             content.copy(data, made)
             describe(made, data, status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 LONGEST_PATH = 4095  # bytes, PATH_MAX without its NUL: what lies deeper has no path that a system call takes
+UNKNOWN_DIGEST = bytes(32)  # in place of the SHA-256 of a content: it was not hashed
 _SHOWN = 200  # bytes
 
 

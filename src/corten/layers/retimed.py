@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from corten.errors import Invalid
 from corten.layers import write
 from corten.layers.blocks import Blocks
-from corten.layers.header import BLOCK, Header, Pax, seconds
+from corten.layers.header import BLOCK, Header, Pax, checksum, seconds
 
 _SIZE, _TIME, _SUM = slice(124, 136), slice(136, 148), slice(148, 156)  # of a header block
 _TIMES = (b"mtime", b"atime", b"ctime")
@@ -72,6 +72,6 @@ def _changed(block: bytes, field: slice, value: int) -> bytes:
     changed = bytearray(block)
     changed[field] = b"%011o\0" % value
     changed[_SUM] = b" " * 8
-    changed[_SUM] = b"%06o\0 " % sum(changed)
+    changed[_SUM] = b"%06o\0 " % checksum(changed)
     assert len(changed) == BLOCK
     return bytes(changed)

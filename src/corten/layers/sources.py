@@ -11,7 +11,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from corten.errors import Invalid, NotFound
 from corten.kernel import paths
@@ -114,15 +114,38 @@ class Level:
         self.place: Any = None
 
 
-class Step(NamedTuple):
-    """ "thing": one that is no directory, `seen` by O_PATH, in `level`. "in" and "out": of the directory `level`."""
+What = Literal["thing", "in", "out"]
 
-    what: Literal["thing", "in", "out"]
-    level: Level
-    name: bytes
-    seen: int
-    status: os.stat_result
-    path: str  # relative to where the walk began
+
+class Step:
+    """ "thing": one that is no directory, in `level`. "in" and "out": of the directory `level`. `path` is relative to
+    where the walk began."""
+
+    __slots__ = ("_held", "level", "name", "path", "status", "what")  # no dataclass: see tests/unit/supervisor
+
+    def __init__(self, what: What, level: Level, name: bytes, status: os.stat_result, path: str) -> None:
+        self.what = what
+        self.level = level
+        self.name = name
+        self.status = status
+        self.path = path
+        self._held = -1
+
+    @property
+    def seen(self) -> int:
+        """A descriptor of it, the walk's; of a thing by O_PATH. Raises Invalid for what was exchanged meanwhile."""
+        if self.what != "thing":
+            return self.level.fd
+        if self._held < 0:
+            self._held = os.open(self.name, _SEEN, dir_fd=self.level.fd)
+            if stat.S_IFMT(os.fstat(self._held).st_mode) != stat.S_IFMT(self.status.st_mode):
+                raise Invalid(f"changed while it was read: {quoted(os.fsencode(self.path))}")
+        return self._held
+
+    def close(self) -> None:
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
 
 
 def walk(top: int, exclude: Patterns, wanted: Patterns | None = None) -> Iterator[Step]:
@@ -131,33 +154,35 @@ def walk(top: int, exclude: Patterns, wanted: Patterns | None = None) -> Iterato
     Of a directory that is left out there is no "in", but an "out" when there may be something in it that is not.
     Descriptors are the walk's. Raises Invalid for paths that are too long.
     """
-    levels = [_level(top, os.fstat(top), None, b"", "")]
+    levels = [_level(os.open(".", _DIRECTORY | os.O_CLOEXEC, dir_fd=top), None, b"", "")]
     try:
         while levels:
             level = levels[-1]
             name = next(level.names, None)
             if name is None:
-                yield Step("out", level, level.name, level.fd, level.status, level.prefix.rstrip("/"))
+                yield Step("out", level, level.name, level.status, level.prefix.rstrip("/"))
                 os.close(levels.pop().fd)
                 continue
             try:
-                seen = os.open(name, _SEEN, dir_fd=level.fd)
+                status = os.stat(name, dir_fd=level.fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue  # removed since it was listed
-            try:
-                status, path = os.fstat(seen), level.prefix + os.fsdecode(name)
-                if len(path) > LONGEST_PATH:
-                    raise Invalid(f"path is too long: {quoted(os.fsencode(path))}")
-                left_out = exclude.excludes(path) or (wanted is not None and not wanted.excludes(path))
-                if not stat.S_ISDIR(status.st_mode):
-                    if not left_out:
-                        yield Step("thing", level, name, seen, status, path)
-                elif not left_out or _may_hold(path, exclude, wanted):
-                    levels.append(_level(seen, status, level, name, path + "/"))
-                    if not left_out:
-                        yield Step("in", levels[-1], name, seen, status, path)
-            finally:
-                os.close(seen)
+            path = level.prefix + os.fsdecode(name)
+            if len(path) > LONGEST_PATH:
+                raise Invalid(f"path is too long: {quoted(os.fsencode(path))}")
+            left_out = exclude.excludes(path) or (wanted is not None and not wanted.excludes(path))
+            if not stat.S_ISDIR(status.st_mode):
+                if not left_out:
+                    step = Step("thing", level, name, status, path)
+                    try:
+                        yield step
+                    finally:
+                        step.close()
+            elif not left_out or _may_hold(path, exclude, wanted):
+                below = os.open(name, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=level.fd)
+                levels.append(_level(below, level, name, path + "/"))
+                if not left_out:
+                    yield Step("in", levels[-1], name, levels[-1].status, path)
     finally:
         for level in levels:
             os.close(level.fd)
@@ -168,6 +193,10 @@ def _may_hold(path: str, exclude: Patterns, wanted: Patterns | None) -> bool:
     return exclude.take_back if exclude.excludes(path) else wanted is not None
 
 
-def _level(seen: int, status: os.stat_result, above: Level | None, name: bytes, prefix: str) -> Level:
-    fd = os.open(".", _DIRECTORY | os.O_CLOEXEC, dir_fd=seen)
-    return Level(fd, status, above, name, prefix, iter(tree.names(fd)))
+def _level(fd: int, above: Level | None, name: bytes, prefix: str) -> Level:
+    """Of a directory that was opened, which is closed on an error."""
+    try:
+        return Level(fd, os.fstat(fd), above, name, prefix, iter(tree.names(fd)))
+    except BaseException:
+        os.close(fd)
+        raise

@@ -1,6 +1,7 @@
 """Places that were made in a tree for mounts, and that nothing was put into: they are no part of what a step added.
 
-What was there before is seen in the tree below, which is what the mounts' maker found when it made them.
+What was there before is seen in the tree below, which is what the mounts' maker found when it made them. By the classic
+builder's rules what a step writes to a volume is no part of it either.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 
 from corten.errors import Invalid
 from corten.kernel import paths, xattr
+from corten.layers import tree
 from corten.layers.union import Directory, find
 
 _BENEATH = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS
@@ -39,6 +41,52 @@ def _remove(own: int, base: int | None, target: bytes, whole: bool) -> None:
             return
     if not whole:
         _forget(own, there, names)
+
+
+def take_back(own: int, base: int | None, targets: Iterable[bytes]) -> None:
+    """Undo what was changed in the upper directory `own` at `targets`: they are as below, or empty directories where
+    nothing is below. The descriptors stay the caller's."""
+    for target in targets:
+        below = Directory(-1, os.dup(base)) if base is not None else None
+        try:
+            there, made = find(below, target) if below is not None else (None, [p for p in target.split(b"/") if p])
+        except Invalid:
+            continue
+        names = [name for name in (there.path if there is not None else b"/").split(b"/") if name]
+        if there is not None and there.above is not None and not made:
+            _restored(own, names)
+            _forget(own, there.above, names[:-1])
+        elif made:
+            _emptied(own, [*names, *made])
+
+
+def _restored(own: int, names: list[bytes]) -> None:
+    try:
+        parent = _open(own, names[:-1])
+    except OSError as error:
+        if error.errno in _OTHERS:
+            return
+        raise
+    try:
+        before = os.fstat(parent)
+        tree.remove(parent, names[-1])
+        os.utime(parent, ns=(before.st_atime_ns, before.st_mtime_ns))
+    finally:
+        os.close(parent)
+
+
+def _emptied(own: int, names: list[bytes]) -> None:
+    try:
+        held = _open(own, names)
+    except OSError as error:
+        if error.errno in _OTHERS:
+            return
+        raise
+    try:
+        for name in tree.names(held):
+            tree.remove(held, name)
+    finally:
+        os.close(held)
 
 
 def _taken_away(own: int, above: list[bytes], name: bytes) -> bool:

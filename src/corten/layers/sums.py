@@ -11,7 +11,7 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from corten.kernel import descriptors, paths, xattr
 from corten.layers import attributes
@@ -19,16 +19,21 @@ from corten.layers.sources import Level, base, opened, walk
 from corten.layers.whiteout import is_whiteout
 from corten.spec.dockerfile.ignore import Patterns
 
-_ENTRY = struct.Struct("=QQqq32s")  # inode, size, mtime and ctime in nanoseconds, SHA-256
+# Inode, size, mtime and ctime in nanoseconds, SHA-256, and whether it has no attributes that travel.
+_ENTRY = struct.Struct("=QQqq32s?")
 _TICK = 50_000_000  # nanoseconds
 _PIECE = 1 << 20
 
 _Known = tuple[int, int, int, int]
 
 
-def entry(status: os.stat_result, digest: bytes) -> bytes:
-    """What `Memory` keeps of a file whose content is known."""
-    return _ENTRY.pack(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, digest)
+def entry(status: os.stat_result, digest: bytes, plain: bool = False) -> bytes:
+    """What `Memory` keeps of a file whose content is known; `plain`: it has no attributes."""
+    return _ENTRY.pack(*_key(status), digest, plain)
+
+
+def _key(status: os.stat_result) -> _Known:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class Written:
@@ -44,7 +49,7 @@ class Written:
 
     def end(self, fd: int, hash_: hashlib._Hash) -> None:
         """The file is as it stays."""
-        self.data += entry(os.fstat(fd), hash_.digest())
+        self.data += entry(os.fstat(fd), hash_.digest(), not xattr.all_of(fd))
 
     def forget(self) -> None:
         """Something was removed: its inode may be another file's within the same tick."""
@@ -56,24 +61,50 @@ class Memory:
 
     def __init__(self, data: bytes = b"") -> None:
         whole = len(data) - len(data) % _ENTRY.size
-        self._known: dict[_Known, bytes] = {entry[:4]: entry[4] for entry in _ENTRY.iter_unpack(data[:whole])}
-        self._seen: dict[_Known, bytes] = {}
+        self._known: dict[_Known, tuple[bytes, bool]] = {
+            entry[:4]: entry[4:] for entry in _ENTRY.iter_unpack(data[:whole])
+        }
+        self._seen: dict[_Known, tuple[bytes, bool]] = {}
 
     def packed(self, most: int) -> bytes:
         """What was seen in this run, and what was known before, up to so many bytes."""
-        both = {**self._seen, **self._known}
-        return b"".join(_ENTRY.pack(*key, both[key]) for key in list(both)[: most // _ENTRY.size])
+        both = {**self._seen, **{key: value for key, value in self._known.items() if key not in self._seen}}
+        return b"".join(_ENTRY.pack(*key, *both[key]) for key in list(both)[: most // _ENTRY.size])
+
+    def known(self, status: os.stat_result) -> bytes:
+        """SHA-256 of a regular file that looks so; b"" where it was never hashed."""
+        found = self._known.get(_key(status))
+        return found[0] if found is not None else b""
+
+    def plain(self, status: os.stat_result) -> bytes:
+        """The same of one that is known to have no attributes that travel: to set one changes its ctime."""
+        found = self._known.get(_key(status))
+        if found is None or not found[1]:
+            return b""
+        self._seen[_key(status)] = found
+        return found[0]
+
+    def is_plain(self, status: os.stat_result) -> None:
+        """A file whose `digest` was asked for has none: it was `settled` before that was looked at."""
+        key = _key(status)
+        if key in self._seen:
+            self._seen[key] = self._seen[key][0], True
 
     def digest(self, seen: int, status: os.stat_result) -> bytes:
         """SHA-256 of the regular file held by `seen`, an O_PATH descriptor."""
-        key = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        found = self._known.get(key)
+        found = self._known.get(_key(status))
         if found is None:
-            found = _hash(seen)
-            if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _TICK:
-                return found
-        self._seen[key] = found
-        return found
+            remembered = settled(status)
+            found = _hash(seen), False
+            if not remembered:
+                return found[0]
+        self._seen[_key(status)] = found
+        return found[0]
+
+
+def settled(status: os.stat_result) -> bool:
+    """Whether a change that comes from now on has another time."""
+    return time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) >= _TICK
 
 
 def _hash(seen: int) -> bytes:
@@ -106,10 +137,10 @@ class Sum:
         try:
             status = os.fstat(seen)
             if stat.S_ISDIR(status.st_mode):
-                self._add(b"", seen, status)
+                self._add(b"", status, lambda: seen)
                 self._walk(seen, None)
             elif not self._exclude.excludes(os.fsdecode(base(name))):
-                self._add(base(name), seen, status)
+                self._add(base(name), status, lambda: seen)
         finally:
             os.close(seen)
 
@@ -135,7 +166,7 @@ class Sum:
                 self._levels(step.level.above if step.what == "in" else step.level)
             if step.what == "in":
                 step.level.place = True
-            self._add(os.fsencode(step.path), step.seen, step.status)
+            self._add(os.fsencode(step.path), step.status, lambda step=step: step.seen)  # type: ignore[misc]
         return found
 
     def _levels(self, level: Level | None) -> None:
@@ -146,15 +177,19 @@ class Sum:
             level = level.above
         for each in reversed(waiting):
             each.place = True
-            self._add(os.fsencode(each.prefix), each.fd, each.status)
+            self._add(os.fsencode(each.prefix), each.status, lambda fd=each.fd: fd)  # type: ignore[misc]
 
-    def _add(self, path: bytes, seen: int, status: os.stat_result) -> None:
+    def _add(self, path: bytes, status: os.stat_result, held: Callable[[], int]) -> None:
+        """`held` gives a descriptor, which few files need."""
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFSOCK or is_whiteout(status):
             return  # not copied
         owner = (status.st_uid, status.st_gid) if self._owned else (0, 0)
         look = b"%d %d %d" % (status.st_mode, *owner)
-        content = b""
+        if kind == stat.S_IFREG and (known := self._memory.plain(status)):
+            self._record(path, (look, known))
+            return
+        seen, content, old = held(), b"", settled(status)
         if kind == stat.S_IFREG:
             content = self._memory.digest(seen, status)
         elif kind == stat.S_IFLNK:
@@ -163,9 +198,9 @@ class Sum:
             content = b"%d" % status.st_rdev
         kept = xattr.all_of(descriptors.path(seen)) if kind != stat.S_IFLNK else {}
         values = [part for item in sorted(attributes.travelling(kept).items()) for part in item]
+        if kind == stat.S_IFREG and old and not values:
+            self._memory.is_plain(status)
         self._record(path, (look, content, *values))
 
     def _record(self, path: bytes, fields: Sequence[bytes]) -> None:
-        for field in (path, *fields):
-            self._hash.update(b"%d:%s" % (len(field), field))
-        self._hash.update(b"\n")
+        self._hash.update(b"".join([b"%d:%s" % (len(field), field) for field in (path, *fields)]) + b"\n")

@@ -51,6 +51,10 @@ class Directory:
     def status(self, name: bytes) -> os.stat_result | None:
         return _status(self.own, name) or _status(self.base, name)
 
+    def own_status(self, name: bytes) -> os.stat_result | None:
+        """In the layer alone."""
+        return _status(self.own, name)
+
     def link(self, name: bytes) -> bytes:
         """Where the link `name` leads."""
         return os.readlink(name, dir_fd=self.own if _status(self.own, name) is not None else self.base)

@@ -10,7 +10,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, Any
 
-from corten.layers.apply import apply
+from corten.layers.apply import Applying, apply
 from corten.layers.confine import confine
 from corten.layers.entries import Limits
 from corten.layers.source import Source
@@ -23,19 +23,26 @@ PIPE = 1 << 20  # bytes; the default of 64 KiB costs a wake-up for every 64 KiB
 
 
 def unpack(
-    tree_fd: int, source_fd: int, limits: Limits | None = None, layer: bool = True, written: Written | None = None
+    tree_fd: int,
+    source_fd: int,
+    limits: Limits | None = None,
+    layer: bool = True,
+    written: Written | None = None,
+    owned: bool = False,
+    kind: type[Applying] | None = None,
 ) -> dict[str, Any]:
     """Apply the uncompressed tar stream at `source_fd` to the empty directory at `tree_fd`. Blocks until its end.
 
     Returns {"size": bytes, "inodes": count, "implied": [path], "links": [[path, target]], "landlock": abi,
     "network": bool}; paths are strings with surrogate escapes. Raises Invalid, Exhausted or OSError, whose
     text names the entry; the tree is then to be thrown away. Both descriptors stay the caller's.
-    `layer`, `written`: see `apply`.
+    `layer`, `written`, `owned`, `kind`: see `apply`.
     """
     confined = confine(tree_fd)
     os.umask(0)
     _widen(source_fd)
-    applied = apply(tree_fd, Source(source_fd), limits or Limits(), umask=0, layer=layer, written=written)
+    source, limits = Source(source_fd), limits or Limits()
+    applied = apply(tree_fd, source, limits, umask=0, layer=layer, written=written, owned=owned, kind=kind)
     return {
         "size": applied.size,
         "inodes": applied.inodes,

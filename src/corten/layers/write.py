@@ -7,9 +7,11 @@ follows it, `END` ends an archive.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from struct import Struct
+from zlib import adler32
 
-from corten.layers.header import BLOCK, LINK, PAX, REGULAR, SYMLINK
+from corten.layers.header import BLOCK, LINK, PAX, REGULAR, SYMLINK, checksum
 
 _FIELDS = Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12s")
 END = bytes(2 * BLOCK)
@@ -57,6 +59,25 @@ def header(
     shown = name if real is None else _sparse_name(name)
     block = _block(shown, type, mode, uid, gid, size, max(0, seconds), link, major, minor)
     return _pax(name, records) + block if records else block
+
+
+def regular(name: bytes, mode: int, uid: int, gid: int, size: int, seconds: int) -> bytes:
+    """`header` of a file without attributes, of which a tar has thousands; its mtime in whole seconds."""
+    if (
+        len(name) > 100
+        or not name.isascii()
+        or size > _MAX_OCTAL_11
+        or not 0 <= seconds <= _MAX_OCTAL_11
+        or max(uid, gid) > _MAX_OCTAL_7
+    ):
+        return header(name, mode=mode, uid=uid, gid=gid, size=size, mtime=seconds * 10**9)
+    head = b"%b%b%011o\0%011o\0" % (name.ljust(100, b"\0"), _owned(mode, uid, gid), size, seconds)
+    return b"%b%06o\0 %b" % (head, (adler32(head, 0) & 0xFFFF) + _REST, _TAIL)
+
+
+@lru_cache(1024)
+def _owned(mode: int, uid: int, gid: int) -> bytes:
+    return b"%07o\0%07o\0%07o\0" % (mode & 0o7777, uid, gid)
 
 
 def _sparse_name(name: bytes) -> bytes:
@@ -116,9 +137,13 @@ def _block(
         b"",
     )
     block = _FIELDS.pack(*fields)
-    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+    return block[:148] + b"%06o\0 " % checksum(block) + block[156:]
 
 
 def padding(size: int) -> bytes:
     """Zeros up to the next block."""
     return bytes(-size % BLOCK)
+
+
+_TAIL = _block(b"", REGULAR, 0, 0, 0, 0, 0, b"", 0, 0)[156:]  # what is behind the checksum of a regular file's header
+_REST = sum(_TAIL) + sum(b" " * 8)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import random
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from corten.errors import Conflict, Failed, Unsupported
-from corten.kernel import rtnetlink
+from corten.kernel import rtnetlink, tap
 from corten.kernel.netlink import Request, Socket
 from corten.kernel.rtnetlink import Link
 from corten.network import sysctls
@@ -25,11 +27,11 @@ class BridgeGone(Failed):
 
 
 class Port(NamedTuple):
-    """A host end in its bridge. `isolated`: no frames from or to another such port."""
+    """A host end in its bridge. `isolated`: no frames from or to another such port. `hairpin`: its own may return."""
 
     ifindex: int
     isolated: bool = False
-    publishes: bool = False
+    hairpin: bool = False
 
 
 class Bridges:
@@ -108,7 +110,7 @@ class Bridges:
                 continue
             requests = [rtnetlink.down(port.ifindex), rtnetlink.enslave(port.ifindex, master)]
             requests += [rtnetlink.isolate_port(port.ifindex)] if port.isolated else []
-            requests += [rtnetlink.hairpin_port(port.ifindex)] if port.publishes and _hairpins() else []
+            requests += [rtnetlink.hairpin_port(port.ifindex)] if port.hairpin and _hairpins() else []
             try:
                 self._route.request(*requests, rtnetlink.up(port.ifindex))
                 joined.append(rtnetlink.link_name(self._route, port.ifindex))
@@ -160,6 +162,33 @@ class Bridges:
             raise
         return index, host_index
 
+    def attach_guest(
+        self, bridge: str, host_name: str, port: Port, spec: InterfaceSpec, pin: Callable[[], None]
+    ) -> tuple[int, int]:
+        """Make a tap. Returns the descriptor of its other side, and the index of the device, which is a port of the
+        bridge. `pin` is called before it is one. BridgeGone, Conflict, Unsupported."""
+        try:
+            fd = tap.make(host_name)
+        except OSError as error:
+            raise Unsupported(f"this kernel cannot make taps: {error.strerror}") from error
+        try:
+            index = socket.if_nametoindex(host_name)
+            pin()
+            self._route.request(
+                *([rtnetlink.mtu(index, spec.mtu)] if spec.mtu else []),
+                *([rtnetlink.no_link_local(index)] if self._links.has_ipv6 else []),
+                rtnetlink.enslave(index, self._masters[bridge]),
+                *([rtnetlink.isolate_port(index)] if port.isolated else []),
+                *([rtnetlink.hairpin_port(index)] if port.hairpin and _hairpins() else []),
+                rtnetlink.up(index),
+            )
+            rtnetlink.settle_carrier(self._route, host_name)
+            rtnetlink.settle_carrier(self._route, bridge)
+        except BaseException as error:
+            os.close(fd)
+            raise (self._refused(bridge, spec, error) if isinstance(error, OSError) else error) from error
+        return fd, index
+
     def _pair(self, bridge: str, host_name: str, port: Port, netns: int, spec: InterfaceSpec) -> int:
         """The host end's index; the inner end has the next one."""
         master = self._masters[bridge]
@@ -170,7 +199,7 @@ class Bridges:
                     rtnetlink.veth(host_name, index, master, spec.name, index + 1, spec.mac, netns, spec.mtu),
                     *([rtnetlink.no_link_local(index)] if self._links.has_ipv6 else []),
                     *([rtnetlink.isolate_port(index)] if port.isolated else []),
-                    *([rtnetlink.hairpin_port(index)] if port.publishes and _hairpins() else []),
+                    *([rtnetlink.hairpin_port(index)] if port.hairpin and _hairpins() else []),
                     rtnetlink.up(index),
                 )
             except OSError as error:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from corten.network.ipam import DEFAULT_POOLS, Pool
+from corten.network.ipam import DEFAULT_POOLS, IPNetwork, Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class NetworkConfig:
     host_ip                what an empty HostIp of a published port means (empty: every address)
     mtu                    0 is the kernel's
     default_options        options of new networks, by driver
+    cluster                where pods of all nodes have their addresses: default network and these know the way to one
+                           another, so nothing is translated and every port is reached
     dns, dns_search, dns_options   for containers that bring none of their own
     """
 
@@ -33,6 +35,7 @@ class NetworkConfig:
     default_gateway6: str = ""
     host_gateway: str = ""
     default_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    cluster: Sequence[IPNetwork] = ()
     pools: Sequence[Pool] = DEFAULT_POOLS
     mtu: int = 0
     icc: bool = True

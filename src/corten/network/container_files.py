@@ -57,7 +57,7 @@ class ContainerFiles:
         servers, search = servers or config.dns, search or config.dns_search
         options = options or config.dns_options
         try:
-            host = config.resolv_conf.read_text(errors="replace")
+            host = config.resolv_conf.read_bytes().decode(errors="replace")
         except FileNotFoundError:
             host = ""
         if self._has_host_files(endpoints) and not (servers or search or options):

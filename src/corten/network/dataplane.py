@@ -19,8 +19,9 @@ from corten.network.drivers.table import drivers
 from corten.network.endpoint import Endpoint
 from corten.network.firewall import Published
 from corten.network.flows import Flows
+from corten.network.guest import GuestNamespace, Routes
 from corten.network.host_firewall import HostFirewall
-from corten.network.links import HostLinks, delete_all
+from corten.network.links import HostLinks, beside, delete_all
 from corten.network.rate import Rate
 from corten.network.reaper import Reaper
 
@@ -45,7 +46,6 @@ class Dataplane:
         """Everything in the kernel stays, for the next daemon."""
         self.unwatch()
         self.firewall.close()
-        self._flows.close()
         self.reaper.close()
         self.links.close()
 
@@ -62,7 +62,8 @@ class Dataplane:
         self.reconciled = True
         self.firewall.replace()
         known = {network.device for network in networks()}
-        known |= {e.host_interface for network in networks() for e in network.endpoints.values()}
+        ends = {e.host_interface for network in networks() for e in network.endpoints.values()}
+        known |= ends | {beside(name) for name in ends if name}
         stale = [link.ifindex for link in self.links.leftovers(known)]
         if stale:
             await asyncio.to_thread(delete_all, stale)
@@ -83,6 +84,14 @@ class Dataplane:
 
     # -------------------------------------------------------------------------------------------------- endpoints
 
+    def shape_taps(self, endpoints: Sequence[Endpoint], limits: Rate) -> None:
+        """The same for a machine's: both ways on this host, where the machine cannot take it away. Unsupported."""
+        for endpoint in endpoints:
+            if endpoint.host_index is not None and (pin := endpoint.pin) is not None:
+                other = beside(endpoint.host_interface)
+                rate.hold_back(self.links.route, endpoint.host_index, other, limits, pin.mac, pin.addresses, pin.names)
+                rate.apply(self.links.route, endpoint.host_index, limits.ingress)
+
     def shape(self, endpoints: Sequence[Endpoint], limits: Rate, namespace: Namespace) -> None:
         """Limit what goes in and out of all of a container's devices. Unsupported."""
         with Socket(fd=namespace.route) as inside:
@@ -97,6 +106,9 @@ class Dataplane:
     def set_default_routes(self, network: ActiveNetwork, endpoint: Endpoint, namespace: Namespace) -> None:
         """Let this endpoint give its container the default route."""
         gateways = [ipaddress.ip_address(text) for text in (endpoint.gateway, endpoint.gateway6) if text]
+        if isinstance(namespace, GuestNamespace):
+            namespace.routes.append(Routes(endpoint.interface, tuple(gateways)))
+            return
         with Socket(fd=namespace.route) as inside:
             inside.request(*network.driver.default_routes(network.definition, endpoint.index, gateways))
 

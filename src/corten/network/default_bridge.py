@@ -18,9 +18,8 @@ from corten.kernel.netlink import Socket
 from corten.kernel.rtnetlink import Link
 from corten.network import options, subnets
 from corten.network.config import NetworkConfig
-from corten.network.definition import Definition
 from corten.network.links import alias_of
-from corten.network.store import KIND
+from corten.network.store import definitions
 from corten.store.table import Table
 
 _NAMES = [f"corten{number}" for number in range(1000)]
@@ -61,8 +60,7 @@ def _available(name: str, link: Link | None, owner: str, has_table: bool, record
 
 def _recorded(records: Table) -> list[str]:
     """The bridge that this daemon chose before. One that `--bridge` gave is not its choice."""
-    made = [Definition.from_json(body) for body in records.list(KIND).values()]
-    names = [one.options.get(options.BRIDGE_NAME, "") for one in made if one.default_bridge]
+    names = [one.options.get(options.BRIDGE_NAME, "") for one in definitions(records) if one.default_bridge]
     return [name for name in names if _CHOSEN.fullmatch(name)]
 
 

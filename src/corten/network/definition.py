@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
+
+import msgspec
 
 from corten.errors import Invalid
 from corten.network import options
@@ -83,10 +85,8 @@ class Definition:
 
     @classmethod
     def from_json(cls, record: Json) -> Definition:
-        known = {f.name for f in fields(cls)}
-        values = {key: value for key, value in record.items() if key in known}
-        values["ranges"] = tuple(Range(**r) for r in record.get("ranges", ()))
-        return cls(**values)
+        """Raises msgspec.ValidationError."""
+        return msgspec.convert(record, cls)
 
     @property
     def predefined(self) -> bool:

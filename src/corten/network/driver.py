@@ -111,7 +111,8 @@ class Driver(Protocol):
 
     def attach(self, network: ActiveNetwork, endpoint: Endpoint, spec: InterfaceSpec, namespace: Namespace) -> Endpoint:
         """Put a device into the namespace, configured and up. Returns the endpoint with what is known of the device:
-        its `index`, its `mac`, `host_interface` and `host_index` when it has an end on this host.
+        its `index`, its `mac`, `host_interface` and `host_index` when it has an end on this host. For a
+        `guest.GuestNamespace` a tap is added to that instead, or Unsupported raised.
 
         Nothing is left when it fails: Conflict for a name that is in use there, Unsupported, Failed.
         """

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field, fields, replace
 
 import msgspec
 
+from corten.network.interface import link_local_of
+from corten.network.options import HAIRPIN, truth
+from corten.network.pins import Pin
 from corten.spec.docker.decode import decode
-from corten.spec.docker.networking import EndpointSettings
+from corten.spec.docker.networking import EndpointIPAMConfig, EndpointSettings
 from corten.spec.json import Json
 
 
@@ -17,8 +21,9 @@ class Endpoint:
 
     `interface` is the device in the container and `index` its index there. `host_interface` and `host_index` are those
     of its end on this host, for drivers that have one. `ports` is Docker's NetworkSettings.Ports: {"80/tcp":
-    [{"HostIp", "HostPort"}], "81/tcp": None}. `settings_in` is the EndpointSettings that the client asked with. Empty
-    strings and zeros where a network has none.
+    [{"HostIp", "HostPort"}], "81/tcp": None}. `settings_in` is the EndpointSettings that the client asked with.
+    `names_at` is where a machine asks for names: its bridge's address, where its supervisor answers. Empty strings and
+    zeros where a network has none.
     """
 
     network_id: str
@@ -41,11 +46,8 @@ class Endpoint:
     aliases: list[str] = field(default_factory=list)
     dns_names: list[str] = field(default_factory=list)
     gw_priority: int = 0
+    names_at: str = ""
     settings_in: EndpointSettings = field(default_factory=EndpointSettings)
-
-    def to_json(self) -> Json:
-        found: Json = msgspec.to_builtins(self, enc_hook=EndpointSettings.to_json)
-        return found
 
     @classmethod
     def from_json(cls, record: Json) -> Endpoint:
@@ -64,7 +66,9 @@ class Endpoint:
 
     @property
     def record(self) -> Json:
-        return self.to_json()
+        """As it is stored; of `settings_in` what was set."""
+        found: Json = msgspec.to_builtins(self, enc_hook=EndpointSettings.given_json)
+        return found
 
     @property
     def settings(self) -> Json:
@@ -81,6 +85,23 @@ class Endpoint:
             "GlobalIPv6PrefixLen": self.prefix6,
             "DNSNames": self.dns_names or None,
         }
+
+    @property
+    def pin(self) -> Pin | None:
+        """What a guest's tap lets through; None for a container's, whose device is a pair with an end inside."""
+        if self.index or not self.host_interface:
+            return None
+        asked = (self.settings_in.ipam_config or EndpointIPAMConfig()).link_local_ips or ()
+        addresses = [ipaddress.ip_address(text) for text in (self.address, self.address6, *asked) if text]
+        if self.address6:
+            addresses.append(link_local_of(self.mac).ip)
+        beside = ipaddress.ip_address(self.names_at) if self.names_at else None
+        return Pin(self.host_interface, self.mac, tuple(dict.fromkeys(addresses)), beside)
+
+    @property
+    def hairpin(self) -> bool:
+        """What it sends may lead back to itself: by a port that it publishes, or as its options say."""
+        return any(self.ports.values()) or truth(self.settings_in.driver_opts or {}, HAIRPIN, False)
 
     @property
     def attached(self) -> Json:

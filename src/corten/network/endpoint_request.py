@@ -25,6 +25,8 @@ class EndpointRequest:
     `network` is its name or id. `settings` is Docker's EndpointSettings. `names` are what the container is called in
     the network, its own name first. `port_bindings`, `exposed` and `publish_all` are HostConfig.PortBindings,
     Config.ExposedPorts and HostConfig.PublishAllPorts. `index` numbers the container's interfaces: eth0, eth1.
+    `previous` are addresses that it had before, and gets again where they are free and nothing else is asked for.
+    `asks_bridge`: in a user-defined network it asks the bridge's address for names (`Endpoint.names_at`).
     """
 
     network: str
@@ -36,6 +38,8 @@ class EndpointRequest:
     exposed: Sequence[str] = ()
     publish_all: bool = False
     index: int = 0
+    previous: Sequence[str] = ()
+    asks_bridge: bool = False
 
     @property
     def name(self) -> str:
@@ -59,6 +63,17 @@ def address_request(network: ActiveNetwork, settings: EndpointSettings) -> Addre
     if not all(address.is_link_local for address in local):
         raise Invalid(f"invalid link-local address: {next(a for a in local if not a.is_link_local)}")
     return AddressRequest(v4, v6, local, _mac(settings.mac_address))
+
+
+def as_before(network: ActiveNetwork, wanted: AddressRequest, previous: Sequence[str]) -> AddressRequest:
+    """The same with addresses of an earlier run, where none are asked for and the network still has them."""
+    pools = {4: network.addresses.v4, 6: network.addresses.v6}
+    for text in previous:
+        address = ipaddress.ip_address(text)
+        pool, field = pools[address.version], f"v{address.version}"
+        if pool is not None and getattr(wanted, field) is None and address in pool.network:
+            wanted = wanted._replace(v4=address) if address.version == 4 else wanted._replace(v6=address)
+    return wanted
 
 
 def _mac(text: str) -> str:
@@ -107,6 +122,7 @@ def new_endpoint(network: ActiveNetwork, lease: Lease, mac: str, request: Endpoi
         aliases=aliases,
         dns_names=[] if made.default_bridge else list(dict.fromkeys(names)),
         gw_priority=int(settings.gw_priority),
+        names_at=str(pools.v4.next_hop) if request.asks_bridge and not made.predefined and pools.v4 is not None else "",
         settings_in=settings,
     )
 

@@ -13,16 +13,19 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
 from corten.errors import Conflict, Failed, Forbidden, NotFound, Unavailable
 from corten.network import rate
 from corten.network.addresses import AddressRequest, Lease
+from corten.network.balancer import Balancer, Shared
 from corten.network.dataplane import Dataplane
 from corten.network.driver import ActiveNetwork, Namespace
 from corten.network.endpoint import Endpoint
 from corten.network.endpoint_request import (
     EndpointRequest,
     address_request,
+    as_before,
     bare_endpoint,
     interface_spec,
     new_endpoint,
@@ -61,6 +64,7 @@ class Endpoints:
         self._store, self._dataplane = store, dataplane
         self._reservations, self._resolver, self._forwarder = reservations, resolver, forwarder
         self._reconcile = reconcile
+        self.balancer = Balancer(dataplane.firewall, reservations, forwarder, self._forward)
 
     # ----------------------------------------------------------------------------------------------------- connect
 
@@ -78,8 +82,11 @@ class Endpoints:
         if not self._dataplane.reconciled:
             await self._reconcile()
         wanted = address_request(network, request.settings)
-        if network.addresses.occupied(wanted):  # a container that restarts asks for what its last run still has
+        before = as_before(network, wanted, request.previous)
+        if network.addresses.occupied(before):  # a container that restarts asks for what its last run still has
             await self._dataplane.settle()
+        if not network.addresses.occupied(before):
+            wanted = before
         endpoint = self._add(network, await self._acquire(network, wanted, request))
         await self._forward_lost(endpoint)  # the process was killed meanwhile, when this one was not known yet
         return endpoint
@@ -93,7 +100,8 @@ class Endpoints:
             undo.callback(network.addresses.release, lease)
             endpoint = new_endpoint(network, lease, wanted.mac, request)
             taken = await self._publish(network, endpoint, ports, undo)
-            endpoint = replace(endpoint, ports=report(request.exposed, taken))
+            if shown := report(request.exposed, taken):
+                endpoint = replace(endpoint, ports=shown)
             endpoint = await self._attach(network, endpoint, wanted, request.namespace)
             undo.callback(network.driver.detach, endpoint, lambda: None, request.namespace)
             await self._dataplane.forget_flows(taken)
@@ -173,12 +181,15 @@ class Endpoints:
         network.addresses.adopt(endpoint)
         network.add(endpoint)
         self._resolver.put(network, endpoint)
-        if ports := published(endpoint):
+        ports, pin = published(endpoint), endpoint.pin
+        if ports:
             name, elsewhere = endpoint.container_name, self._forwarder
             self._warn(name, self._reservations.retake(ports, name, elsewhere))
             self._dataplane.firewall.expect(ports)
-            if self._dataplane.reconciled:
-                self._dataplane.firewall.replace()
+        if pin is not None:
+            self._dataplane.firewall.expect_pin(pin)
+        if (ports or pin) and self._dataplane.reconciled:
+            self._dataplane.firewall.replace()
         return endpoint
 
     def release_ports(self) -> None:
@@ -186,6 +197,7 @@ class Endpoints:
         for network in self._store.values():
             for endpoint in network.endpoints.values():
                 self._reservations.release(published(endpoint))
+        self.balancer.release()
 
     def lacks_device(self, endpoint: Endpoint) -> bool:
         """It is connected, and the device that it was connected by is gone."""
@@ -217,6 +229,10 @@ class Endpoints:
         """Limit the rate of all of a container's devices, see `network.rate`. Invalid, Unsupported."""
         self._dataplane.shape(self._store.of_container(container_id), rate.parse(limits), namespace)
 
+    def shape_taps(self, container_id: str, limits: str) -> None:
+        """The same of all of a machine's."""
+        self._dataplane.shape_taps(self._store.of_container(container_id), rate.parse(limits))
+
     async def republish(self, container_id: str, adds: PortMap, removes: PortMap, exposed: Sequence[str]) -> Endpoint:
         """Publish other ports of a connected container; both are PortMaps, `removes` goes first. All or nothing.
 
@@ -244,6 +260,17 @@ class Endpoints:
         if not able:
             raise Conflict(f"container {container_id} has no network that can publish ports")
         return next((pair for pair in able if any(pair[1].ports.values())), able[0])
+
+    # ------------------------------------------------------------------------------------------------- shared ports
+
+    async def share(self, shared: Shared, container_id: str) -> None:
+        """See `Balancer.join`; Conflict without a network that can publish."""
+        await self.balancer.join(shared, container_id, _target(self._publisher(container_id)[1]))
+
+    def adopt_shared(self, shared: Shared, container_id: str) -> None:
+        """See `Balancer.adopt`; Conflict without a network that can publish."""
+        target = _target(self._publisher(container_id)[1])
+        self._warn(target.name, self.balancer.adopt(shared, container_id, target, self._dataplane.reconciled))
 
     # ------------------------------------------------------------------------------------------------------- ports
 
@@ -288,36 +315,57 @@ class Endpoints:
     async def forward_adopted(self) -> None:
         """After the last `adopt`: the process has what it is to have, and nothing else."""
         every = [endpoint for network in self._store.values() for endpoint in network.endpoints.values()]
-        self._forwarder.keep([port for endpoint in every for port in published(endpoint)])
+        balanced = list(self.balancer.published())
+        kept = [port for endpoint in every for port in published(endpoint)]
+        self._forwarder.keep([*kept, *(one for _, ports in balanced for one in ports)])
         for endpoint in every:
             await self._forward_adopted(endpoint)
+        for container_id, ports in balanced:
+            await self._forward_balanced(container_id, ports)
 
     async def forward_again(self) -> None:
         """The process was killed: another one gets all ports that it had, those that no other program took
         meanwhile."""
         for endpoint in [e for network in self._store.values() for e in network.endpoints.values()]:
             await self._forward_lost(endpoint)
+        for container_id, ports in list(self.balancer.published()):
+            lost = [one for one in ports if self._is_lost(one)]
+            self._reservations.release(lost)
+            for one in lost:
+                await self._retake(container_id[:12], one, partial(self._is_lost, one))
+            await self._forward_balanced(container_id, lost)
+
+    def _is_lost(self, port: Published) -> bool:
+        """A process has to carry it, and none has it."""
+        return self._reservations.forwards and port.forwarded and port not in self._forwarder
+
+    async def _forward_balanced(self, container_id: str, ports: Sequence[Published]) -> None:
+        try:
+            await self._forward(ports, container_id)
+        except Unavailable as error:
+            self._warn(container_id[:12], [f"balanced ports on IPv6: {error}"])
 
     async def _forward_lost(self, endpoint: Endpoint) -> None:
         lost = self._lost(endpoint)
         self._reservations.release(lost)
         for port in lost:
-            await self._retake(endpoint, port)
+            await self._retake(endpoint.container_name, port, partial(self._has_lost, endpoint, port))
         if lost:
             await self._forward_adopted(endpoint)
+
+    def _has_lost(self, endpoint: Endpoint, port: Published) -> bool:
+        return port in self._lost(endpoint)
 
     def _lost(self, endpoint: Endpoint) -> list[Published]:
         """Ports of an endpoint that a process has to carry and that none has."""
         network = self._store.get(endpoint.network_id)
         now = network.endpoints.get(endpoint.endpoint_id) if network is not None else None
-        if now is None or not self._reservations.forwards:
-            return []
-        return [port for port in published(now) if port.forwarded and port not in self._forwarder]
+        return [] if now is None else [port for port in published(now) if self._is_lost(port)]
 
-    async def _retake(self, endpoint: Endpoint, port: Published) -> None:
+    async def _retake(self, owner: str, port: Published, lost: Callable[[], bool]) -> None:
         """A process that ends closes its connection to us before its ports, or behind: this waits for both."""
-        deadline, owner = time.monotonic() + _GOING, endpoint.container_name
-        while port in self._lost(endpoint) and (refusals := self._reservations.retake([port], owner)):
+        deadline = time.monotonic() + _GOING
+        while lost() and (refusals := self._reservations.retake([port], owner)):
             if time.monotonic() > deadline:
                 self._warn(owner, refusals)
                 return
@@ -337,6 +385,10 @@ class Endpoints:
 def published(endpoint: Endpoint) -> list[Published]:
     """The ports of this host that lead to an endpoint."""
     return published_again(endpoint.ports, *_lease(endpoint))
+
+
+def _target(endpoint: Endpoint) -> Target:
+    return Target(endpoint.container_name, endpoint.endpoint_id, *_lease(endpoint))
 
 
 def _lease(endpoint: Endpoint) -> Lease:

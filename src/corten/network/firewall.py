@@ -8,6 +8,9 @@
 
 The table is inet, named after the daemon's bridge, and owned by the daemon's socket where the kernel has that (Linux
 6.9): then no other program can flush it, and a killed daemon's stays. Elsewhere a flush is noticed and repaired.
+Guests have a table of the same name in the family netdev, in which their taps are pinned (`pins`): the inet family sees
+neither ARP nor what a bridge learns from a frame.
+
 Accepting a packet here does not overrule another table's drop: on a host whose own FORWARD policy is drop, its
 administrator has to let the bridge pass there (`foreign_drops` finds such chains).
 """
@@ -18,14 +21,18 @@ import errno
 import ipaddress
 import socket
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from corten.errors import Conflict
+from corten.errors import Conflict, Unsupported
 from corten.kernel import nft
 from corten.kernel.netlink import NETLINK_NETFILTER, Request, Socket
 from corten.kernel.nft import Element, Set, Table
+from corten.network import balance
+from corten.network.balance import Place, Targets
+from corten.network.pins import Pin, pinned
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -34,6 +41,7 @@ Verb = Callable[[Table, str, Sequence[Element]], list[Request]]
 
 PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": 132}
 FORWARDED = ("tcp", "udp")  # what a process can carry in place of the kernel
+_TRIES = 5  # while devices go
 _LOOPBACK6 = ipaddress.IPv6Address("::1")
 
 
@@ -42,7 +50,8 @@ class Bridge:
     """What the firewall has of a network. `icc`: its containers may talk; `masquerade`: they leave as the host.
 
     Of its `subnets`, those in `routed` are not translated: other machines have routes to them, and reach what is
-    published there by the container's own address. In `unprotected` they reach every port that way.
+    published there by the container's own address. In `unprotected` they reach every port that way. To `cluster` its
+    packets keep their address also where it is translated elsewhere.
     """
 
     name: str
@@ -52,6 +61,7 @@ class Bridge:
     masquerade: bool = True
     routed: tuple[IPNetwork, ...] = ()
     unprotected: tuple[IPNetwork, ...] = ()
+    cluster: tuple[IPNetwork, ...] = ()
 
 
 class Published(NamedTuple):
@@ -93,6 +103,9 @@ _SETS = (
     Set("routed6", (nft.IPV6_ADDR,), interval=True),
     Set("unprotected4", (nft.IPV4_ADDR,), interval=True),
     Set("unprotected6", (nft.IPV6_ADDR,), interval=True),
+    Set("cluster", (nft.IFNAME,)),
+    Set("cluster4", (nft.IPV4_ADDR,), interval=True),
+    Set("cluster6", (nft.IPV6_ADDR,), interval=True),
     Set("open4", (nft.INET_PROTO, nft.IPV4_ADDR, nft.INET_SERVICE)),
     Set("open6", (nft.INET_PROTO, nft.IPV6_ADDR, nft.INET_SERVICE)),
     Set("ports4", (nft.INET_PROTO, nft.IPV4_ADDR, nft.INET_SERVICE), (nft.IPV4_ADDR, nft.INET_SERVICE)),
@@ -102,15 +115,22 @@ _SETS = (
 )
 
 
-def ruleset(table: Table, flags: int, bridges: Iterable[Bridge], published: Iterable[Published]) -> list[Request]:
+def ruleset(
+    table: Table,
+    flags: int,
+    bridges: Iterable[Bridge],
+    published: Iterable[Published],
+    balanced: Mapping[Place, Targets] | None = None,
+) -> list[Request]:
     """The whole table, to be made where none is."""
     requests = [nft.new_table(table, flags)]
-    requests += [nft.new_set(table, definition, number) for number, definition in enumerate(_SETS, 1)]
+    sets = (*_SETS, *(balance.SETS if balanced else ()))
+    requests += [nft.new_set(table, definition, number) for number, definition in enumerate(sets, 1)]
     requests += _chains(table)
-    requests += _rules(table)
+    requests += _rules(table, bool(balanced))
     for name, elements in _bridge_elements(list(bridges)).items():
         requests += nft.add_elements(table, name, elements)
-    for name, elements in port_elements(published).items():
+    for name, elements in {**port_elements(published), **balance.elements(balanced or {})}.items():
         requests += nft.add_elements(table, name, elements)
     return requests
 
@@ -126,7 +146,7 @@ def _chains(table: Table) -> list[Request]:
     ]
 
 
-def _rules(table: Table) -> list[Request]:
+def _rules(table: Table, balanced: bool) -> list[Request]:
     from_us = nft.meta(nft.IIFNAME, 0) + nft.lookup("bridges", 0)
     to_us = nft.meta(nft.OIFNAME, 0) + nft.lookup("bridges", 0)
     not_from_us = nft.meta(nft.IIFNAME, 0) + nft.lookup("bridges", 0, inverted=True)
@@ -140,6 +160,7 @@ def _rules(table: Table) -> list[Request]:
     to_loopback6 = ipv6 + nft.network_header(24, 16, 0) + nft.compare(0, _LOOPBACK6.packed)
     not_lo = nft.meta(nft.IIFNAME, 0) + nft.compare(0, nft.ifname("lo"), nft.NEQ)
     to_this_host = nft.fib_daddr_type(0) + nft.compare(0, nft.ADDRTYPE_LOCAL.to_bytes(4, sys.byteorder))
+    in_cluster, returned = nft.meta(nft.IIFNAME, 0) + nft.lookup("cluster", 0), nft.verdict(nft.RETURN)
     accept, drop, masquerade = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP), nft.masquerade()
     to_ports = to_this_host + nft.verdict(nft.JUMP, "ports")
     rows: list[tuple[str, bytes]] = [
@@ -150,6 +171,7 @@ def _rules(table: Table) -> list[Request]:
         # the kernel drops what comes back to ::1 from outside: the forwarder listens there
         ("output", to_loopback6 + nft.verdict(nft.RETURN)),
         ("output", to_ports),
+        *(("ports", row) for row in (balance.rules(ipv4, ipv6) if balanced else ())),
         *(("ports", row) for row in _port_rules(ipv4, ipv6)),
         ("postrouting", from_loopback + to_us + masquerade),
         # Hairpin: the answer has to come back through this host. With br_netfilter a frame that stays on its bridge
@@ -164,6 +186,8 @@ def _rules(table: Table) -> list[Request]:
             "postrouting",
             ipv6 + nft.network_header(8, 16, 0) + nft.lookup("local6", 0) + to_us + translated + masquerade,
         ),
+        ("postrouting", ipv4 + in_cluster + nft.network_header(16, 4, 0) + nft.lookup("cluster4", 0) + returned),
+        ("postrouting", ipv6 + in_cluster + nft.network_header(24, 16, 0) + nft.lookup("cluster6", 0) + returned),
         ("postrouting", ipv4 + nft.network_header(12, 4, 0) + nft.lookup("masquerade4", 0) + not_to_us + masquerade),
         ("postrouting", ipv6 + nft.network_header(8, 16, 0) + nft.lookup("masquerade6", 0) + not_to_us + masquerade),
         # what was published must not leave by another way while its bridge is gone
@@ -233,12 +257,14 @@ def _bridge_elements(bridges: Sequence[Bridge]) -> dict[str, list[Element]]:
     hidden = [s for b in bridges if b.masquerade and not b.internal for s in b.subnets if s not in b.routed]
     routed = [s for b in bridges for s in b.routed]
     bare = [s for b in bridges for s in b.unprotected]
-    families = {"local": every, "masquerade": hidden, "routed": routed, "unprotected": bare}
+    cluster = [s for b in bridges for s in b.cluster]
+    families = {"local": every, "masquerade": hidden, "routed": routed, "unprotected": bare, "cluster": cluster}
     return {
         "bridges": names(bridges),
         "internal": names(b for b in bridges if b.internal),
         "same": pairs(bridges),
         "icc": pairs(b for b in bridges if b.icc),
+        "cluster": names(b for b in bridges if b.cluster),
         **{
             f"{name}{version}": [e for s in subnets if s.version == version for e in _interval(s)]
             for name, subnets in families.items()
@@ -275,6 +301,14 @@ def port_elements(published: Iterable[Published]) -> dict[str, list[Element]]:
     return found
 
 
+def _exists(device: str) -> bool:
+    try:
+        socket.if_nametoindex(device)
+    except OSError:
+        return False
+    return True
+
+
 class Firewall:
     """The table in the kernel. Methods are synchronous: 0.2 ms for ports, some ms for a whole replacement."""
 
@@ -283,6 +317,9 @@ class Firewall:
         self.table = Table(nft.NFPROTO_INET, name)
         self.bridges: dict[str, Bridge] = {}
         self.published: set[Published] = set()
+        self.balanced: dict[Place, Targets] = {}
+        self.pins: dict[str, Pin] = {}  # by device
+        self._guests = Table(nft.NFPROTO_NETDEV, name)
         self._flags = nft.NFT_TABLE_F_OWNER | nft.NFT_TABLE_F_PERSIST
         self._transactions = nft.Transactions()
         self.watch = Socket(NETLINK_NETFILTER)
@@ -322,8 +359,49 @@ class Firewall:
     def replace(self) -> None:
         """Put the desired state in place of whatever the table holds, in one step."""
         self.claim()
-        whole = ruleset(self.table, self._flags, self.bridges.values(), self.published)
+        whole = ruleset(self.table, self._flags, self.bridges.values(), self.published, self.balanced)
         self._transactions.commit([nft.delete_table(self.table), *whole])
+        self._replace_pins()
+
+    def _replace_pins(self) -> None:
+        """Of devices that are gone there is nothing to pin; one may go between this look and the kernel's."""
+        before = [nft.delete_table(self._guests)] if self._guests in self._transactions.tables() else []
+        for tries in range(_TRIES, 0, -1):
+            here = [pin for pin in self.pins.values() if _exists(pin.device)]
+            requests = [nft.new_table(self._guests, self._flags)] if here else []
+            try:
+                self._transactions.commit([*before, *requests, *(r for pin in here for r in pinned(self._guests, pin))])
+                return
+            except FileNotFoundError:
+                if tries == 1:
+                    raise
+
+    def pin(self, pin: Pin) -> None:
+        """From now on nothing else passes. Unsupported where the kernel has no such chains."""
+        self.unpin(pin.device)
+        table = nft.new_table(self._guests, self._flags)
+        try:
+            self._transactions.commit([table, *pinned(self._guests, pin)])
+        except OSError as error:
+            if nft.unsupported(error):
+                raise Unsupported(
+                    "this kernel cannot keep a guest to its own addresses: nftables has no family netdev "
+                    "(CONFIG_NF_TABLES_NETDEV, CONFIG_NETFILTER_INGRESS)"
+                ) from error
+            raise
+        self.pins[pin.device] = pin
+
+    def expect_pin(self, pin: Pin) -> None:
+        """The kernel has it already, or gets it at the next `replace`."""
+        self.pins[pin.device] = pin
+
+    def unpin(self, device: str) -> None:
+        """Idempotent. To be called when the device is gone. A kernel before 6.16 has removed the chain itself."""
+        if self.pins.pop(device, None) is None:
+            return
+        gone = nft.delete_chain(self._guests, device) if self.pins else [nft.delete_table(self._guests)]
+        with suppress(FileNotFoundError):
+            self._transactions.commit(gone)
 
     def add_bridge(self, bridge: Bridge) -> None:
         """A network's part of the table alone, in place of the whole: with hundreds of networks that takes 30 ms."""
@@ -354,6 +432,8 @@ class Firewall:
         """Take the table away."""
         self.claim()
         self._transactions.commit([nft.delete_table(self.table)])
+        self.pins = {}
+        self._replace_pins()
 
     def publish(self, ports: Sequence[Published]) -> None:
         """Add ports; all of them or none."""
@@ -375,6 +455,35 @@ class Firewall:
         try:
             self._change(nft.delete_elements, gone)
         except FileNotFoundError:
+            self.replace()
+
+    def balance(self, changes: Mapping[Place, Targets], now: bool = True) -> None:
+        """What these ports lead to from now on; a place without targets stays, and refuses. Connections that there are
+        go on. Without `now` it comes with the next `replace`."""
+        before = {place: self.balanced[place] for place in changes if place in self.balanced}
+        first = not self.balanced
+        self.balanced.update(changes)
+        if now:
+            self._rebalance(before, {place: self.balanced[place] for place in changes}, first)
+
+    def unbalance(self, places: Iterable[Place]) -> None:
+        """Idempotent."""
+        gone = {place: self.balanced.pop(place) for place in list(places) if place in self.balanced}
+        if gone:
+            self._rebalance(gone, {}, not self.balanced)
+
+    def _rebalance(self, before: Mapping[Place, Targets], after: Mapping[Place, Targets], whole: bool) -> None:
+        """In one step. `whole`: the sets and rules come or go as well."""
+        requests: list[Request] = []
+        for verb, balanced in ((nft.delete_elements, before), (nft.add_elements, after)):
+            for name, elements in balance.elements(balanced).items():
+                requests += verb(self.table, name, elements)
+        try:
+            if not whole:
+                self._transactions.commit(requests)
+        except FileNotFoundError:  # the table was flushed meanwhile
+            whole = True
+        if whole:
             self.replace()
 
     def _change(self, verb: Verb, ports: Sequence[Published]) -> None:

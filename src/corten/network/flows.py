@@ -16,14 +16,8 @@ class Flows:
 
     def __init__(self, warnings: list[str]) -> None:
         self._warnings = warnings
-        self._socket: Socket | None = None  # opened when first needed: a kernel may have no netfilter
         self._able = True
         self._lock: asyncio.Lock | None = None
-
-    def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
 
     async def forget(self, what: Callable[..., None], *which: object) -> None:
         """`what` is a function of `kernel.conntrack`, `which` its arguments behind the socket."""
@@ -34,8 +28,8 @@ class Flows:
 
     def _forget(self, what: Callable[..., None], which: tuple[object, ...]) -> None:
         try:
-            self._socket = self._socket or Socket(NETLINK_NETFILTER)
-            what(self._socket, *which)
+            with Socket(NETLINK_NETFILTER) as conntrack:  # a kernel may have no netfilter
+                what(conntrack, *which)
         except OSError as error:
             self._warnings.append(f"flows of containers that ended cannot be forgotten: {error}")
             self._able = False
@@ -44,6 +38,6 @@ class Flows:
 def _any_flow() -> bool:
     """There is any flow in this network namespace."""
     try:
-        return _COUNT.read_text().strip() != "0"
+        return _COUNT.read_bytes().strip() != b"0"
     except FileNotFoundError:
         return False

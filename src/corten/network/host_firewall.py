@@ -6,10 +6,12 @@ A daemon without such networks changes nothing on its host.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from corten.network import sysctls
+from corten.network.balance import Place, Targets
 from corten.network.firewall import Bridge, Firewall, Published
+from corten.network.pins import Pin
 
 _RESTORE_PAUSE = 0.2  # seconds between two repairs: a program that flushes in a loop must not take the daemon's time
 
@@ -89,6 +91,29 @@ class HostFirewall:
         """Idempotent."""
         if ports:
             self.open().unpublish(ports)
+
+    def balance(self, changes: Mapping[Place, Targets], now: bool = True) -> None:
+        """See `Firewall.balance`."""
+        if changes:
+            self.open().balance(changes, now)
+
+    def unbalance(self, places: Iterable[Place]) -> None:
+        """Idempotent."""
+        if self._firewall is not None:
+            self._firewall.unbalance(places)
+
+    def pin(self, pin: Pin) -> None:
+        """Nothing else passes by that guest's tap, see `Firewall.pin`."""
+        self.open().pin(pin)
+
+    def expect_pin(self, pin: Pin) -> None:
+        """The kernel has it already, see `Firewall.expect_pin`."""
+        self.open().expect_pin(pin)
+
+    def unpin(self, device: str) -> None:
+        """Idempotent."""
+        if self._firewall is not None:
+            self._firewall.unpin(device)
 
     def replace(self) -> None:
         """The kernel holds what is wanted, in place of whatever the table holds."""

@@ -70,8 +70,17 @@ class HostLinks:
             link
             for link in rtnetlink.links(self.route)
             if link.name not in known
-            and ((link.kind == "veth" and link.name.startswith(self.prefix)) or self.made(link))
+            and (
+                (link.kind in ("veth", "tun") and link.name.startswith(self.prefix))
+                or (link.kind == "ifb" and link.name.startswith(beside(self.prefix)))
+                or self.made(link)
+            )
         ]
+
+
+def beside(name: str) -> str:
+    """The device (ifb) by way of which comes what arrives at an endpoint's device on this host, where it is limited."""
+    return "i" + name[1:]
 
 
 def alias_of(tag: str, owner: str) -> str:

@@ -17,7 +17,9 @@ GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv"  # and the family's 
 MTU = "com.docker.network.driver.mtu"
 INTERFACE_PREFIX = "com.docker.network.container_iface_prefix"
 INTERFACE_NAME = "com.docker.network.endpoint.ifname"  # of an endpoint
+HAIRPIN = "corten.endpoint.hairpin"  # of an endpoint; ours
 PARENT = "parent"
+CLUSTER = "corten.bridge.cluster"  # of the default network; ours
 
 
 def truth(options: Mapping[str, str], key: str, default: bool) -> bool:

@@ -100,8 +100,7 @@ def port_requests(bindings: PortMap, exposed: Iterable[str], publish_all: bool) 
     for key, rows in bindings.items():
         port, protocol = parse_port(key)
         for row in rows or [PortBinding()]:
-            asked = row.host_port or "0"
-            first, last = _range(asked, asked)
+            first, last = _range(row.host_range or "0", row.host_port)
             found.append(PortRequest(port, protocol, _host_ip(row.host_ip), first, last))
     if publish_all:
         bound = {request.name for request in found}
@@ -195,6 +194,11 @@ class Reservations:
                 self.release(taken)
             raise
         return [one for number in sorted(found) for one in found[number]]
+
+    def wanted(self, request: PortRequest, target: Target) -> list[Published]:
+        """What `take` would answer for a fixed port, without taking it. Invalid."""
+        ips = self._host_addresses(request, request.host_ip or self._host_ip, target)
+        return [Published(request.protocol, ip, request.first, _address_for(target, ip), request.port) for ip in ips]
 
     def retake(self, published: Iterable[Published], owner: str, elsewhere: Container[Published] = ()) -> list[str]:
         """Hold ports of an earlier daemon again; those `elsewhere` are in the hands of a process. Returns one line for

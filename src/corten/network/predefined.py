@@ -41,6 +41,9 @@ def _bridge(store: NetworkStore, config: NetworkConfig, route: Socket, old: Defi
         options.BRIDGE_NAME: config.bridge,
         options.MTU: str(config.mtu or 1500),
     }
+    if config.cluster:
+        chosen[options.CLUSTER] = ",".join(map(str, config.cluster))
+        chosen |= {f"{options.GATEWAY_MODE}{subnet.version}": "nat-unprotected" for subnet in config.cluster}
     made = Definition(
         id=old.id if old is not None else secrets.token_hex(32),
         name="bridge",

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from corten.errors import Invalid, Unsupported
 from corten.kernel import rtnetlink
 from corten.kernel.netlink import Request, Socket
-from corten.kernel.qdisc import delay, ingress, no_ingress, no_queue, redirect, token_bucket
+from corten.kernel.qdisc import delay, ingress, no_ingress, no_queue, redirect, redirect_own, stay, token_bucket
+from corten.kernel.rtnetlink import IPAddress
 
 _RATE = re.compile(r"(\d{1,12})(k|m|g|t)?bit(?:/s)?", re.ASCII)
 _UNITS = {None: 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -90,16 +92,51 @@ def receive(inside: Socket, index: int, name: str, bits: int) -> None:
     """Limit what arrives at a device without another end on this host (macvlan, ipvlan): it takes the way through an
     ifb beside it, which can hold it back. 0 takes the limit away. Unsupported where the kernel lacks a part of that.
     """
-    other = f"ifb-{name}"[:15]
-    found = next((link.ifindex for link in rtnetlink.links(inside) if link.name == other), 0)
+    _led_by(
+        inside, index, f"ifb-{name}"[:15], Rate(egress=bits) if bits else None, lambda made: [redirect(index, made)]
+    )
+
+
+def hold_back(
+    route: Socket,
+    index: int,
+    other: str,
+    limits: Rate,
+    mac: str,
+    addresses: Sequence[IPAddress],
+    names: IPAddress | None = None,
+) -> None:
+    """What a machine sends arrives at its tap on this host: from these addresses of its own it takes the way through
+    the ifb `other`, which limits and delays it; all else is left to what pins it (`pins`), and so is what it asks at
+    `names`. Without such a limit that goes. Unsupported where the kernel lacks a part."""
+    source = rtnetlink.mac_bytes(mac)
+    staying = [] if names is None else [stay(index, names.packed)]
+    _led_by(
+        route,
+        index,
+        other,
+        limits if limits.egress or limits.delay else None,
+        lambda made: [
+            *staying,
+            *(one for address in addresses for one in redirect_own(index, made, source, address.packed)),
+        ],
+    )
+
+
+def _led_by(
+    route: Socket, index: int, other: str, limits: Rate | None, leading: Callable[[int], Sequence[Request]]
+) -> None:
+    found = next((link.ifindex for link in rtnetlink.links(route) if link.name == other), 0)
     if found:
-        inside.request(no_ingress(index), rtnetlink.delete_link(found))
-    if not bits:
+        route.request(no_ingress(index), rtnetlink.delete_link(found))
+    if limits is None:
         return
     try:
-        inside.request(rtnetlink.plain(other, "ifb"))
-        made = next(link.ifindex for link in rtnetlink.links(inside) if link.name == other)
-        inside.request(rtnetlink.up(made), bucket(made, bits), ingress(index), redirect(index, made))
+        route.request(rtnetlink.plain(other, "ifb"))
+        made = next(link.ifindex for link in rtnetlink.links(route) if link.name == other)
+        route.request(rtnetlink.up(made))
+        send(route, made, limits)
+        route.request(ingress(index), *leading(made))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.EOPNOTSUPP):
             raise Unsupported(

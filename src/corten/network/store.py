@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+
+import msgspec
 
 from corten.errors import Forbidden, Invalid, NotFound
 from corten.network.addresses import Addresses
@@ -13,6 +16,16 @@ from corten.network.endpoint import Endpoint
 from corten.store.table import Table
 
 KIND = "network"
+log = logging.getLogger(__name__)
+
+
+def definitions(table: Table) -> Iterator[Definition]:
+    """Of all networks. One record that is broken does not hide the others."""
+    for id, body in table.list(KIND).items():
+        try:
+            yield Definition.from_json(body)
+        except msgspec.ValidationError as error:
+            log.error("the record of network %s cannot be read: %s", id, error)
 
 
 class NetworkStore(dict[str, ActiveNetwork]):
@@ -25,7 +38,7 @@ class NetworkStore(dict[str, ActiveNetwork]):
 
     def load(self) -> None:
         """What an earlier daemon stored, in the order in which it was made: lists do not change with the daemon."""
-        for definition in sorted(map(Definition.from_json, self._table.list(KIND).values()), key=_age):
+        for definition in sorted(definitions(self._table), key=_age):
             self[definition.id] = self.activate(definition)
 
     def activate(self, definition: Definition) -> ActiveNetwork:

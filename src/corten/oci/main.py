@@ -13,7 +13,7 @@ from typing import Any
 
 from corten import __version__
 from corten.errors import CortenError, Invalid
-from corten.oci import create, enter, state, template, verbs
+from corten.oci import state, verbs
 from corten.runtime.messages import ChildFailed
 
 _DEFAULT_ROOT = Path("/run/corten-oci")
@@ -62,6 +62,35 @@ class _Parser(argparse.ArgumentParser):
         raise Invalid(f"{message}; see '{self.prog} --help'")
 
 
+# What makes processes is loaded by the verbs that do: `state` and `kill` are called for every container, and would
+# spend a third of their time on it.
+
+
+def _create(arguments: argparse.Namespace) -> int:
+    from corten.oci import create
+
+    create.create(arguments)
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from corten.oci import create
+
+    return create.run(arguments)
+
+
+def _exec(arguments: argparse.Namespace) -> int:
+    from corten.oci import enter
+
+    return enter.exec_(arguments)
+
+
+def _spec(arguments: argparse.Namespace) -> int:
+    from corten.oci import template
+
+    return template.spec(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="corten-oci",
@@ -96,15 +125,15 @@ def _parser() -> argparse.ArgumentParser:
             child.add_argument(ignored, action="store_true", help=argparse.SUPPRESS)
         return child
 
-    make("create", lambda arguments: create.create(arguments) and 0, "make a container; `start` lets it run")
-    make("run", create.run, "create, start, wait and delete").add_argument("-d", "--detach", action="store_true")
+    make("create", _create, "make a container; `start` lets it run")
+    make("run", _run, "create, start, wait and delete").add_argument("-d", "--detach", action="store_true")
     verb("start", verbs.start, "let a created container run its program")
     verb("state", verbs.show_state, "print the state of a container")
     child = verb("kill", verbs.kill, "send a signal")
     child.add_argument("signal", nargs="?", default="SIGTERM")
     child.add_argument("-a", "--all", action="store_true")
     verb("delete", verbs.delete, "take a container away").add_argument("-f", "--force", action="store_true")
-    _exec_flags(verb("exec", enter.exec_, "run a further process in a container"))
+    _exec_flags(verb("exec", _exec, "run a further process in a container"))
     child = verb("list", verbs.list_all, "list containers", id=False)
     child.add_argument("-f", "--format", choices=("table", "json"), default="table")
     child.add_argument("-q", "--quiet", action="store_true")
@@ -118,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     child.add_argument("--stats", action="store_true", help="once")
     child.add_argument("--interval", type=lambda text: float(text.rstrip("s")), default=5.0)
     verb("features", verbs.features, "print what this runtime can do", id=False)
-    child = verb("spec", template.spec, "write a config.json to begin with", id=False)
+    child = verb("spec", _spec, "write a config.json to begin with", id=False)
     child.add_argument("-b", "--bundle", default=".")
     return parser
 

@@ -11,9 +11,9 @@ import time
 from argparse import Namespace
 
 from corten.errors import Conflict, Failed, Invalid, NotFound
-from corten.oci import hooks, root_mount, state
+from corten.oci import hooks, state
 from corten.oci.state import Container
-from corten.runtime import cgroups, spawn
+from corten.runtime import cgroups
 from corten.spec.json import Json
 
 
@@ -24,6 +24,8 @@ def start(arguments: Namespace) -> int:
 
 def start_container(container: Container) -> None:
     """Let the program run. Failed when a hook fails; the program is killed then."""
+    from corten.runtime import spawn  # as below: most verbs need none of it
+
     spawn.start(container.connect())
     try:
         hooks.run(container.spec(), "poststart", container.document())
@@ -84,6 +86,8 @@ def delete(arguments: Namespace) -> int:
 
 
 def delete_container(container: Container, force: bool) -> None:
+    from corten.oci import root_mount
+
     status = container.status()
     if status in ("running", "paused") and not force:
         raise Conflict(f"cannot delete container {container.id} that is not stopped: {status}")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from corten.errors import Invalid
 from corten.plan.facts import DeviceNode, HostFacts
+from corten.plan.isolation import in_guest
+from corten.spec.default_devices import RULES, allow
 from corten.spec.docker.devices import DeviceMapping
 from corten.spec.docker.host_config import HostConfig
 from corten.spec.json import Json
@@ -15,21 +18,6 @@ from corten.spec.json import Json
 _RULE = re.compile(r"([acb]) ([0-9]{1,10}|\*):([0-9]{1,10}|\*) ([rwm]{1,3})", re.ASCII)
 
 
-def _allow(kind: str, major: int, minor: int) -> Json:
-    return {"allow": True, "type": kind, "major": major, "minor": minor, "access": "rwm"}
-
-
-#: Deny everything, then null, zero, full, random, urandom, tty, console; fuse is refused even to images that ask.
-DEFAULT_RULES: tuple[Json, ...] = (
-    {"allow": False, "access": "rwm"},
-    _allow("c", 1, 5),
-    _allow("c", 1, 3),
-    _allow("c", 1, 9),
-    _allow("c", 1, 8),
-    _allow("c", 5, 0),
-    _allow("c", 5, 1),
-    {"allow": False, "type": "c", "major": 10, "minor": 229, "access": "rwm"},
-)
 PRIVILEGED_RULES: tuple[Json, ...] = ({"allow": True, "access": "rwm"},)
 
 
@@ -37,13 +25,34 @@ def device_rules_and_nodes(host: HostConfig, facts: HostFacts) -> tuple[list[Jso
     """(linux.resources.devices, linux.devices). Raises Invalid when a requested device does not exist."""
     if host.privileged:
         return [dict(rule) for rule in PRIVILEGED_RULES], _privileged_nodes(host, facts)
-    rules, nodes = [dict(rule) for rule in DEFAULT_RULES], []
+    rules, nodes = [dict(rule) for rule in RULES], []
+    if in_guest(host, facts):  # its numbers are its kernel's: see `block_devices`
+        return rules, []
     for mapping in host.devices or ():
         for node, inside in _mapped(mapping, facts):
             nodes.append(_node(node, inside))
-            rules.append({**_allow(node.type, node.major, node.minor), "access": permissions(mapping)})
+            rules.append({**allow(node.type, node.major, node.minor), "access": permissions(mapping)})
     rules.extend(cgroup_rule(text) for text in host.device_cgroup_rules or ())
     return rules, nodes
+
+
+class BlockDevice(NamedTuple):
+    """A device of the host that a container in a guest has at `path`, with the access of --device ("rwm")."""
+
+    node: DeviceNode
+    path: str
+    access: str
+
+
+def block_devices(host: HostConfig, facts: HostFacts) -> list[BlockDevice]:
+    """Those of --device for a guest, which gets a disk for each. Raises Invalid when one does not exist, or is none."""
+    found = []
+    for mapping in host.devices or ():
+        for node, inside in _mapped(mapping, facts):
+            if node.type != "b":
+                raise Invalid(f"conflicting options: isolation vm and {node.path}, which is no block device")
+            found.append(BlockDevice(node, inside, permissions(mapping)))
+    return found
 
 
 def cgroup_rule(text: str) -> Json:
@@ -65,7 +74,10 @@ def permissions(mapping: DeviceMapping) -> str:
 
 
 def _privileged_nodes(host: HostConfig, facts: HostFacts) -> list[Json]:
-    """Every device of the host, and those of --device once more where they are to have another place."""
+    """Every device of the host, and those of --device once more where they are to have another place. In a guest they
+    are another kernel's."""
+    if in_guest(host, facts):
+        return []
     nodes = [_node(node, node.path) for node in _devices("/dev", facts)]
     for mapping in host.devices or ():
         if mapping.path_in_container not in ("", mapping.path_on_host):

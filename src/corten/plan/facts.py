@@ -70,6 +70,7 @@ class HostFacts:
     thermal_paths  existing /sys/devices/system/cpu/cpuN/thermal_throttle, masked beside Docker's fixed list
     init_path      the init binary of `--init` on the host; "" when there is none
     own_init       whether that is ours
+    no_passthrough why no guest can have a PCI device of this host
     bounds         the daemon's own hard limits by ulimit (-1: none) where it may not go beyond; empty with
                    CAP_SYS_RESOURCE, as is `lowest_oom_score_adj` the lowest that there is
     """
@@ -89,6 +90,7 @@ class HostFacts:
     thermal_paths: tuple[str, ...] = ()
     init_path: str = ""
     own_init: bool = False
+    no_passthrough: str = "guests are given none"
     init_args: tuple[str, ...] = ()
     devices: Callable[[str], Sequence[DeviceNode]] = no_devices
     runtimes: frozenset[str] = runtimes.names({})
@@ -120,6 +122,7 @@ class MountPoint:
     rro          "if-possible", "no" or "required": whether read-only holds for the mounts below the source
     options      tmpfs: mount options as text, "size=64m,mode=1777"
     subpath      volumes and images: directory inside
+    idmapped     binds: owners are seen, and set, as the container's user namespace maps them
     """
 
     type: str
@@ -137,6 +140,7 @@ class MountPoint:
     rro: str = "if-possible"
     options: str = ""
     subpath: str = ""
+    idmapped: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     driver_options: Mapping[str, str] = field(default_factory=dict)
 
@@ -156,6 +160,8 @@ class SpecInputs:
     mounted      what the engine has mounted by the runtime at a place: destination -> mount
     shm_path     a host directory to bind on /dev/shm, for ipc modes that share it; None makes a private one
     linked_env   variables of legacy --link, before the container's own
+    ambient      capabilities that also a user other than root has
+    strict_groups  the user's groups are those that are named, whatever the container's group file says
     """
 
     id: str
@@ -172,3 +178,5 @@ class SpecInputs:
     linked_env: Sequence[str] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
     mounted: Mapping[str, Mount] = field(default_factory=dict)
+    ambient: Sequence[str] = ()
+    strict_groups: bool = False

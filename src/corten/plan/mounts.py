@@ -112,6 +112,8 @@ def _point(point: MountPoint, facts: HostFacts) -> Json:
         options.append(_read_only(point, facts))
     if point.propagation:
         options.append(point.propagation)
+    if point.idmapped:
+        options.append("idmap")
     return _bind(point.source, point.destination, options)
 
 

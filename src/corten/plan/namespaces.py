@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from corten.plan.facts import HostFacts, SpecInputs
+from corten.plan.runtimes import VM
 from corten.spec.docker.host_config import HostConfig
 from corten.spec.id_map import IdRange
 from corten.spec.json import Json
@@ -28,8 +29,9 @@ def own_network(host_config: HostConfig) -> bool:
 
 
 def remapped(host_config: HostConfig, facts: HostFacts) -> bool:
-    """True when the container runs in a user namespace: the daemon remaps, and --userns=host was not said."""
-    return bool(facts.uid_map) and host_config.userns_mode != "host"
+    """True when the container runs in a user namespace of this host: the daemon remaps, and neither --userns=host nor
+    --isolation vm was said."""
+    return bool(facts.uid_map) and host_config.userns_mode != "host" and host_config.isolation != VM
 
 
 def namespaces(inputs: SpecInputs, facts: HostFacts) -> list[Json]:

@@ -26,11 +26,11 @@ def container_process(inputs: SpecInputs, facts: HostFacts) -> Json:
     security = parse_security_options(host.security_opt, facts.default_no_new_privileges)
     process: Json = {
         "terminal": config.tty,
-        "user": user(config.user, host.group_add or ()),
+        "user": user(config.user, host.group_add or (), inputs.strict_groups),
         "args": _arguments(config, host, facts),
         "env": environment(config, inputs.linked_env),
         "cwd": config.working_dir or "/",
-        "capabilities": capability_sets(capabilities(host, facts), _may_be_root(config.user)),
+        "capabilities": _capabilities(inputs, facts),
         "noNewPrivileges": security.no_new_privileges,
         "oomScoreAdj": host.oom_score_adj,
     }
@@ -43,6 +43,17 @@ def container_process(inputs: SpecInputs, facts: HostFacts) -> Json:
     return process
 
 
+def _capabilities(inputs: SpecInputs, facts: HostFacts) -> dict[str, list[str]]:
+    """With ambient ones, which execve(2) keeps for every user, and which have to be inheritable and permitted."""
+    names = capabilities(inputs.host_config, facts)
+    sets = capability_sets(names, _may_be_root(inputs.config.user))
+    ambient = [name for name in names if name in inputs.ambient]
+    if not ambient:
+        return sets
+    held = [*dict.fromkeys([*sets.get("permitted", ()), *ambient])]
+    return {**sets, "permitted": held, "effective": held, "inheritable": ambient, "ambient": ambient}
+
+
 def environment(config: Config, linked: Sequence[str] = (), tty: bool | None = None) -> list[str]:
     """PATH, HOSTNAME, TERM with a terminal, what links add; then the container's own, each in its key's place."""
     base = [DEFAULT_PATH, "HOSTNAME=" + config.hostname]
@@ -51,17 +62,19 @@ def environment(config: Config, linked: Sequence[str] = (), tty: bool | None = N
     return override_env([*base, *linked], config.env or ())
 
 
-def user(text: str, group_add: Sequence[str]) -> Json:
+def user(text: str, group_add: Sequence[str], strict: bool = False) -> Json:
     """Docker's USER text for the runtime to look up, with the numbers where it has numbers.
 
     The runtime resolves `username` in the container's own files; `uid` and `gid` serve runtimes that do not. Names in
-    `group_add` travel in an annotation, see `named_groups`.
+    `group_add` travel in an annotation, see `named_groups`. `strict`: the group file adds none.
     """
     name, _, group = text.partition(":")
     result: Json = {"uid": _number(name), "gid": _number(group), "username": text or "0"}
     extra = [int(entry) for entry in group_add if _is_id(entry)]
     if extra:
         result["additionalGids"] = extra
+    if strict:
+        result["strictGroups"] = True
     return result
 
 
@@ -105,7 +118,7 @@ def exec_process(
     names = facts.capabilities if exec_config.privileged else spec["process"]["capabilities"]["bounding"]
     process: Json = {
         "terminal": tty,
-        "user": user(account, host_config.group_add or ()),
+        "user": user(account, host_config.group_add or (), bool(spec["process"]["user"].get("strictGroups"))),
         "args": list(exec_config.cmd or ()),
         "env": override_env(environment(config, linked_env, tty), exec_config.env or ()),
         "cwd": exec_config.working_dir or config.working_dir or "/",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from corten.errors import Conflict, Invalid
 from corten.plan.facts import HostFacts
+from corten.plan.isolation import guest_of
 from corten.plan.resources import resources
+from corten.plan.validate.guest import check_options
 from corten.plan.validate.resources import check_resources, check_restart_policy
 from corten.spec.docker.host_config import HostConfig, Resources, RestartPolicy, UpdateConfig
 from corten.spec.json import Json
@@ -48,6 +50,9 @@ def update_resources(
     warnings = check_resources(Resources(**asked), facts, update=True)
     # without what this machine cannot do: the warnings have said so
     changes = Resources(**{name: value for name, value in asked.items() if _CONTROL[name] in facts.controls})
+    if guest_of(host_config):  # what it has already stays, as there is no way to take it away
+        new = HostConfig(isolation=host_config.isolation, net_rate=body.net_rate or "")
+        check_options(new.replace(**vars(changes)), facts)
     try:
         _check_conflicts(host_config, changes, body.restart_policy)
     except Conflict as error:

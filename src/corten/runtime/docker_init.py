@@ -25,7 +25,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
-import platform
 import struct
 from pathlib import Path
 
@@ -74,7 +73,7 @@ def put(directory: Path) -> str:
 
     A file that is right already stays; another is replaced as a whole, since containers may be running the old one.
     """
-    content = executable(platform.machine())
+    content = executable(os.uname().machine)
     if content is None:
         return ""
     path = directory / NAME

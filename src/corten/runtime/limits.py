@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from corten.kernel import process as p
+
 
 def apply_limits(process: dict[str, Any]) -> list[str]:
     """The rlimits, for this process.
@@ -42,16 +44,17 @@ def make_room(pid: int, process: dict[str, Any]) -> None:
 
 
 def set_oom_score(pid: int, process: dict[str, Any]) -> list[str]:
-    """oom_score_adj of `pid`, 0 for this process, by the host's /proc. Warnings as above."""
+    """oom_score_adj of `pid`, 0 for this process, by the host's /proc. Warnings as above; none for 0, which nothing has
+    asked for, but which is set: a service is spared by what it has of its own, and a container is not to be."""
     adjust = process.get("oomScoreAdj")
-    if adjust:
-        try:
-            with open(f"/proc/{pid or 'self'}/oom_score_adj", "w") as file:
-                file.write(str(adjust))
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EPERM):
-                raise
-            return [f"oom_score_adj could not be set to {adjust}: no CAP_SYS_RESOURCE"]
+    if adjust is None:
+        return []
+    try:
+        p.set_oom_score(adjust, pid)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM):
+            raise
+        return [f"oom_score_adj could not be set to {adjust}: no CAP_SYS_RESOURCE"] if adjust else []
     return []
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from typing import NamedTuple
 
 from corten.kernel import mount as m
@@ -22,6 +23,7 @@ from corten.runtime.plan import Plan
 _ELSEWHERE = re.compile(r"/proc/([0-9]+)/root(/.+)")
 _VIEWS = "/sys"  # a directory that every host has and a supervisor does not need
 
+_KINDS = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
 DEFAULT_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 
 
@@ -68,7 +70,7 @@ def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...], later: bool = False) -
     try:
         namespaces = {kind: keep(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for kind, path in plan.joins}
         binds = {
-            i: keep(bind(mount))
+            i: keep(_mapped(bind(mount), mount, namespaces.get("user", -1)))
             for i, mount in enumerate(plan.mounts)
             if mount.kind == "bind" and not (later and made_later(plan, mount))
         }
@@ -76,7 +78,7 @@ def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...], later: bool = False) -
         hierarchies = tuple((cgroup, keep(m.clone(sys.AT_FDCWD, cgroup.path))) for cgroup in cgroups) if shown else ()
         # Only where it may be needed: to close a mount that was put nowhere takes milliseconds of the kernel's time.
         instead = -1 if plan.own_null else keep(null.stand_in())
-        devices = {path: keep(_device(path)) for path in _bound_devices(plan)}
+        devices = {path: keep(_device(path, *which)) for path, which in _bound_devices(plan).items()}
         # Last: those below may go on in a copy of the mounts, where a path by /proc to what others hold is of no use.
         userns = namespaces.get("user", -1)
         root = keep(_root(plan.root, userns))
@@ -91,6 +93,8 @@ def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...], later: bool = False) -
 def of_host(mount: MountPlan, userns: int = -1) -> int:
     """A detached mount of what is mounted by the host's root (`host_mounts`). The process may be in a mount namespace
     of its own afterwards."""
+    if any(word.startswith(host_mounts.CONTENT) for word in mount.data):
+        return host_mounts.filled(mount.data)
     if host_mounts.TREE not in mount.data:
         return host_mounts.mount(mount.fstype, mount.source, mount.data)
     words = [word for word in mount.data if word != host_mounts.TREE]
@@ -117,13 +121,22 @@ def _root(mounts: tuple[MountPlan, ...], userns: int) -> int:
     namespace they are shown with that namespace's."""
     (mount,) = mounts
     if mount.kind == "bind":
-        fd = bind(mount)
-        if userns >= 0 and mount.idmap:
-            m.set_attributes(fd, m.MOUNT_ATTR_IDMAP, recursive=True, userns=userns)
-        return fd
+        return _mapped(bind(mount), mount, userns)
     if userns >= 0 and mount.fstype == "overlay":
         return _mapped_overlay(mount, userns)
     return m.new(mount.fstype, mount.data, mount.add, mount.source)
+
+
+def _mapped(fd: int, mount: MountPlan, userns: int) -> int:
+    """With the owners of a user namespace, where the mount asks for that. OSError, also where the file system of the
+    source, or of what is mounted below it, cannot (EINVAL)."""
+    if userns >= 0 and mount.idmap:
+        try:
+            m.set_attributes(fd, m.MOUNT_ATTR_IDMAP, recursive=mount.recursive, userns=userns)
+        except OSError:
+            os.close(fd)
+            raise
+    return fd
 
 
 def _mapped_overlay(mount: MountPlan, userns: int) -> int:
@@ -221,13 +234,45 @@ def _foreign(pid: str, path: str, recursive: bool, mount: int) -> int:
             os.close(fd)
 
 
-def _device(path: str) -> int:
-    """Read-only: a process that may write to a device may also set the times of its node, which is the host's."""
-    return null.read_only(m.clone(sys.AT_FDCWD, path))
+def _device(path: str, kind: str, number: int) -> int:
+    """Read-only: a process that may write to a device may also set the times of its node, which is the host's.
+
+    `path` is where the container has it. What the host has there may be anything else, which the container gets
+    nothing of: then it is the node of that kind and number that the kernel names. Raises OSError where there is none.
+    """
+    for at in (path, _node(kind, number)):
+        try:
+            fd = os.open(at, os.O_PATH | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        try:
+            status = os.fstat(fd)
+            if _KINDS.get(stat.S_IFMT(status.st_mode)) == kind and status.st_rdev == number:
+                return null.read_only(m.clone(fd))
+        finally:
+            os.close(fd)
+    raise OSError(errno.ENODEV, f"no node of device {kind} {os.major(number)}:{os.minor(number)}", path)
 
 
-def _bound_devices(plan: Plan) -> list[str]:
+def _node(kind: str, number: int) -> str:
+    """Where the kernel has the node of a device (sysfs(5), DEVNAME); "" when it knows none."""
+    kinds = "block" if kind == "b" else "char"
+    try:
+        with open(f"/sys/dev/{kinds}/{os.major(number)}:{os.minor(number)}/uevent", "rb") as file:
+            lines = file.read().split(b"\n")
+    except OSError:
+        return ""
+    name = next((line.removeprefix(b"DEVNAME=") for line in lines if line.startswith(b"DEVNAME=")), b"")
+    return f"/dev/{os.fsdecode(name)}" if name else ""
+
+
+def _bound_devices(plan: Plan) -> dict[str, tuple[str, int]]:
+    """By path: kind and number. A pipe can be made in there."""
     if not plan.userns:
-        return []
-    listed = [device["path"] for device in (plan.spec.get("linux") or {}).get("devices") or ()]
-    return list(dict.fromkeys([f"/dev/{name}" for name, _, _ in DEFAULT_DEVICES] + listed))
+        return {}
+    found = {f"/dev/{name}": ("c", os.makedev(major, minor)) for name, major, minor in DEFAULT_DEVICES}
+    for device in (plan.spec.get("linux") or {}).get("devices") or ():
+        if device["type"] in ("b", "c", "u"):
+            kind = "b" if device["type"] == "b" else "c"
+            found[device["path"]] = kind, os.makedev(device.get("major", 0), device.get("minor", 0))
+    return found

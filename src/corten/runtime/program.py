@@ -60,6 +60,8 @@ class Program:
             text = f"{user.get('uid', 0)}:{user.get('gid', 0)}" if text is None else text
             self._identity = identity.resolve(root, text, extra)
             os.close(root)
+            if user.get("strictGroups"):  # whatever the group file says of the user
+                self._identity = self._identity._replace(groups=tuple(user.get("additionalGids") or ()))
         if not self._environment.get(b"HOME"):  # also when it is empty, as runc does
             self._environment[b"HOME"] = os.fsencode(self._identity.home)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable
@@ -203,6 +204,8 @@ def _discard(pid: int, pidfd: int, channel: socket.socket, siblings: list[int] |
         pass
     if siblings is None:
         os.waitpid(pid, 0)
+    else:
+        select.select((pidfd,), (), ())  # what removes its control group next has to find it ended
     os.close(pidfd)
     channel.close()
 

@@ -19,9 +19,10 @@ A pod:
 
     namespace = await sandboxes.hold(pod)                     # Conflict when it is held already
     namespace = await sandboxes.open(pod)                     # the same one; also by a later daemon
+    others = await sandboxes.open_shared(pod)                 # its IPC, UTS and PID namespaces, as `hold` was asked
     await sandboxes.release(pod)                              # idempotent; it lives on while members are in it
 
-Who gets a `Namespace` closes it.
+Who gets a `Namespace`, or `SharedNamespaces`, closes it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import os
 from collections.abc import Iterable
 
 from corten.errors import NotFound
-from corten.tasks.contract import Holders, IdMap, Namespace, NetworkNamespaces, Task
+from corten.tasks.contract import Holders, IdMap, Namespace, NetworkNamespaces, Shared, SharedNamespaces, Task
 
 
 def open_network(task: Task, inode: int) -> int:
@@ -67,10 +68,28 @@ class Sandboxes:
                 continue
         return await self._namespaces.create(id_map)
 
-    async def hold(self, id: str, id_map: IdMap | None = None) -> Namespace:
-        """Make a sandbox that stays until it is released, also without this daemon. Raises Conflict when there is one
-        of this id, Failed, Unavailable."""
-        return await self._holders.start(id, id_map)
+    async def hold(
+        self, id: str, id_map: IdMap | None = None, shared: Shared | None = None, network: Namespace | None = None
+    ) -> Namespace:
+        """Make a sandbox that stays until it is released, also without this daemon. `network` is that of `new`, still
+        the caller's. Raises Conflict when there is one of this id, Failed, Unavailable."""
+        return await self._holders.start(id, id_map, shared, network)
+
+    async def new(self) -> Namespace:
+        """A network for a sandbox that is not held yet: it can be connected while its holder is made."""
+        return await self._namespaces.create()
+
+    async def open_shared(self, id: str) -> SharedNamespaces:
+        """What a sandbox that is held has beside its network. Raises NotFound, Unavailable."""
+        return await self._holders.open_shared(id)
+
+    async def ended(self, id: str) -> None:
+        """Return when a sandbox that is held is held no more, whatever the reason."""
+        await self._holders.ended(id)
+
+    def held(self) -> set[str]:
+        """Ids of those that are held, as far as is known without asking their holders."""
+        return set(self._holders.ids)
 
     async def release(self, id: str) -> None:
         """End its holder. Idempotent. Raises Unavailable when that does not end."""

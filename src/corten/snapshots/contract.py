@@ -1,7 +1,8 @@
-"""The protocol of drivers of trees; overlay and copy implement it."""
+"""The protocol of drivers of trees, which overlay and copy implement, and of what guests have instead: disks."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from corten.snapshots.tree_store import TreeStore, Usage
@@ -44,3 +45,31 @@ class Snapshots(Protocol):
 
     def remove(self, key: str) -> None:
         """Remove an active tree. It is renamed away when this returns; its bytes may be freed a little later."""
+
+
+class GuestImages(Protocol):
+    """Trees as disks of guests, which see none of the host's directories: EROFS images, each of a committed tree with
+    all that it stands on, shared by all guests.
+
+        fd = await images.image(chain)     # the top layer's tree; made now, when there is none
+        machine.plug_disk(Disk("layers", fd, read_only=True))
+        os.close(fd)
+
+    The tree has to stay meanwhile: a writable one stands on it, or a lease is held. The descriptor stays good when the
+    image is removed, which it is with its tree.
+    """
+
+    async def image(self, name: str) -> int:
+        """A descriptor of the image of the tree `name`, open for reading, the caller's. Calls at the same time share
+        one making. Raises NotFound for a tree that is absent or writable, Unsupported for one that has what EROFS
+        lacks, and Failed, Exhausted, Unavailable when none can be made: nothing is left of it then."""
+
+
+class GuestDisks(Protocol):
+    """What guests write to: a sparse file for each, with a file system that the host never mounts."""
+
+    async def disk(self, directory: Path, size: int = ...) -> int:
+        """A descriptor of the disk in a container's `directory`, to read and write by, the caller's. It is made when it
+        is not there: an empty ext4 of `size` bytes, rounded up to MiB, 10 GiB by default. Raises Invalid for fewer
+        than 16 MiB and for 16 TiB, Unsupported without e2fsprogs, Failed, Unavailable, and the disk's OSError:
+        nothing is left of it then. It is removed with the directory."""

@@ -25,7 +25,7 @@ class InodeSpread:
     """Parent directories below `root`, which exists only on a file system that needs it. Thread-safe."""
 
     def __init__(self, root: Path) -> None:
-        self._parents: list[Path] = []
+        self._parents: list[str] = []
         self._next = itertools.count()
         try:
             self._make(root)
@@ -42,14 +42,14 @@ class InodeSpread:
             parent.mkdir(mode=0o700, exist_ok=True)
             for name in os.listdir(parent):  # left by a daemon that was killed within `mkdir`
                 os.rmdir(parent / name)
-            self._parents.append(parent)
+            self._parents.append(str(parent))
 
-    def mkdir(self, path: Path, mode: int) -> None:
+    def mkdir(self, path: Path | str, mode: int) -> None:
         """mkdir(2). No other thread may make `path` meanwhile."""
         if not self._parents:
             os.mkdir(path, mode)
             return
-        made = self._parents[next(self._next) % len(self._parents)] / path.name
+        made = f"{self._parents[next(self._next) % len(self._parents)]}/{os.path.basename(path)}"
         os.mkdir(made, mode)
         try:
             os.rename(made, path)

@@ -20,11 +20,13 @@ from corten.snapshots.stored import Links, StoredTrees
 from corten.snapshots.tree_store import Draft, Tree
 from corten.spec.mounts import Mount
 
-_OFF = ("index=off", "redirect_dir=off", "metacopy=off")
+SETTINGS = ("index=off", "redirect_dir=off", "metacopy=off")
 
 
 class Overlay(StoredTrees):
     """`Snapshots`, and the import of layers."""
+
+    overlays = True
 
     # ---------------------------------------------------------------------------------------------- trees to use
 
@@ -46,7 +48,7 @@ class Overlay(StoredTrees):
         if tree.parent is None:
             return (Mount("bind", upper, "/", ("rbind", "rw")),)
         lower = self._lower(self._store.lineage(tree.parent))
-        options = (f"lowerdir={lower}", f"upperdir={upper}", f"workdir={self._store.place(tree, 'work')}", *_OFF)
+        options = (f"lowerdir={lower}", f"upperdir={upper}", f"workdir={self._store.place(tree, 'work')}", *SETTINGS)
         return (Mount("overlay", "overlay", "/", options),)
 
     def view(self, name: str) -> tuple[Mount, ...]:
@@ -54,7 +56,7 @@ class Overlay(StoredTrees):
         lower = [top, *(self._store.lineage(top.parent) if top.parent is not None else ())]
         if len(lower) == 1:  # overlay needs two at least
             return (Mount("bind", self._store.place(lower[0], "fs"), "/", ("rbind", "ro")),)
-        return (Mount("overlay", "overlay", "/", ("ro", f"lowerdir={self._lower(lower)}", *_OFF)),)
+        return (Mount("overlay", "overlay", "/", ("ro", f"lowerdir={self._lower(lower)}", *SETTINGS)),)
 
     def places(self, name: str) -> dict[str, str]:
         tree = self._store.get(name)

@@ -7,16 +7,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
-from corten.snapshots.tree_store import Draft, Mkdir, Table, Tree, TreeStore, Usage
+from corten.snapshots.tree_store import Draft, Mkdir, Removed, Table, Tree, TreeStore, Usage
 
 Links = Sequence[tuple[bytes, bytes]]
 
 
 class StoredTrees(ABC):
-    """Part of `Snapshots`, and the import of layers: `receive`, unpack into the draft, `commit` or `discard`."""
+    """Part of `Snapshots`, and the import of layers: `receive`, unpack into the draft, `commit` or `discard`.
 
-    def __init__(self, root: Path, table: Table, mkdir: Mkdir = os.mkdir) -> None:
-        self._store = TreeStore(root, table, mkdir)
+    `overlays`: a tree can be what differs from an earlier form of the same layer."""
+
+    overlays = False
+
+    def __init__(self, root: Path, table: Table, mkdir: Mkdir = os.mkdir, removed: Removed = lambda name: None) -> None:
+        self._store = TreeStore(root, table, mkdir, removed)
 
     @property
     def tree_store(self) -> TreeStore:
@@ -45,8 +49,12 @@ class StoredTrees(ABC):
         size: int,
         implied: Sequence[bytes] = (),
         links: Links = (),
+        earlier: bool = False,
+        own: int = 0,
     ) -> None:
         """Make the unpacked draft the tree `name`. The caller has synced its files to disk.
+
+        `earlier`, where `overlays`: `parent` is an earlier form of the layer, and the draft what differs, `own` bytes.
 
         `implied` and `links` are the unpacker's result: what is done about them is synced here. Raises Conflict when
         `name` exists; then the draft is discarded.
@@ -56,7 +64,7 @@ class StoredTrees(ABC):
             try:
                 if self._writes(implied, links):
                     sync()
-                self._store.add(name, Tree(whole.directory, parent, True, size))
+                self._store.add(name, Tree(whole.directory, parent, True, size, earlier, own))
             except BaseException:
                 self._store.discard(whole)
                 raise

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 
@@ -40,10 +41,12 @@ class Syncing:
             if self._error:
                 raise OSError(self._error, f"{os.strerror(self._error)} in syncfs({str(self._root)!r})")
 
-    def ahead(self) -> None:
-        """What was written by now, in a thread that is not waited for: the call at the end has less to wait for, and
-        raises what this one met."""
-        DISK.submit(self._ahead, os.dup(self._fd))  # the same open file: an error is reported once for both descriptors
+    def ahead(self) -> Future[None]:
+        """What was written by now, in a thread that need not be waited for: the call at the end has less to wait for,
+        and raises what this one met."""
+        return DISK.submit(
+            self._ahead, os.dup(self._fd)
+        )  # the same open file: an error is reported once for both descriptors
 
     def _ahead(self, fd: int) -> None:
         try:

@@ -37,11 +37,11 @@ class Trash:
         for name in os.listdir(path) if path.is_dir() else ():
             self._later(name)
 
-    def take(self, victim: Path) -> None:
+    def take(self, victim: Path | str) -> None:
         """Rename `victim`, which is on the same file system, into the trash. Does nothing when it is absent."""
         name = secrets.token_hex(8)  # no number: one process after a crash may have the id of the one before
         try:
-            os.rename(victim, self.path / name)
+            os.rename(victim, f"{self.path}/{name}")
         except FileNotFoundError:
             if not self.path.is_dir():  # it is made when it is needed: on a full disk, a daemon has to start
                 self.path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -4,16 +4,20 @@
     <root>/ID/work   overlay's scratch directory, for writable trees
     <root>/.trash    pending deletion
 
-A tree without a record does not exist: `sweep` removes it. The record is written after the tree is on disk.
+A tree without a record does not exist: `sweep` removes it. The record is written after the tree is on disk. While
+there is a record that cannot be read, any directory may be its tree's, and any tree below it: neither is removed.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from corten.errors import Conflict, NotFound
 from corten.layers import tree as trees
@@ -22,7 +26,9 @@ from corten.snapshots.syncing import Syncing
 from corten.snapshots.trash import Trash
 from corten.spec.json import Json
 
-Mkdir = Callable[[Path, int], None]
+log = logging.getLogger(__name__)
+Mkdir = Callable[[str, int], None]
+Removed = Callable[[str], None]
 KIND = "snapshot"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -40,12 +46,21 @@ class Table(Protocol):
 
 
 class Tree(NamedTuple):
-    """`size` is the apparent size of its files in bytes, for committed trees."""
+    """`size` is the apparent size of its files in bytes, for committed trees. `earlier`: its parent is no layer below,
+    but an earlier form of this one, which has the files that are the same in both, and counts in `size` as well; `own`
+    is then what is in this one alone."""
 
     directory: str
     parent: str | None
     committed: bool
     size: int
+    earlier: bool = False
+    own: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """On the disk."""
+        return self.own if self.earlier else self.size
 
 
 class Usage(NamedTuple):
@@ -63,18 +78,20 @@ class Draft(NamedTuple):
 
 
 class TreeStore:
-    """The trees below `root`; all records are in memory. Thread-safe. `mkdir` makes directories of writable trees."""
+    """The trees below `root`; all records are in memory. Thread-safe. `mkdir` makes directories of writable trees;
+    `removed` gets the name of each committed one that is gone, and of each one that has another content."""
 
-    def __init__(self, root: Path, table: Table, mkdir: Mkdir = os.mkdir) -> None:
+    def __init__(self, root: Path, table: Table, mkdir: Mkdir = os.mkdir, removed: Removed = lambda name: None) -> None:
         self.root = root
         self._top = str(root)
         self._mkdir = mkdir
+        self._removed = removed
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._groups = BlockGroups(root)
         self._table = table
         self._lock = threading.RLock()
         self.trash = Trash(root / ".trash")
-        self._trees = {key: Tree(*body["tree"]) for key, body in table.list(KIND).items()}
+        self._trees, self._unreadable = _loaded(table.list(KIND))
         self._children: dict[str, int] = {}
         self._drafts: set[str] = set()
         for tree in self._trees.values():
@@ -128,13 +145,12 @@ class TreeStore:
             name = _base36(self._next)
             self._next += 1
             self._drafts.add(name)
-        path = self.root / name
-        draft = Draft(name, path / "fs")
-        (self._mkdir if work else os.mkdir)(path, 0o700)  # a tree has the modes of what writes there
+        top = f"{self._top}/{name}"
+        (self._mkdir if work else os.mkdir)(top, 0o700)  # a tree has the modes of what writes there
         for part in ("fs", "work") if work else ("fs",):
-            os.mkdir(self.place(draft, part), 0o755)
-        os.chmod(self.place(draft, "fs"), 0o755)
-        return draft
+            os.mkdir(f"{top}/{part}", 0o755)
+        os.chmod(f"{top}/fs", 0o755)
+        return Draft(name, Path(f"{top}/fs"))
 
     def _unmake(self, draft: Draft) -> None:
         """An empty one, as `_make` made it."""
@@ -150,21 +166,35 @@ class TreeStore:
                 raise Conflict(f"snapshot {key} already exists")
             self._table.put(KIND, key, {"tree": list(tree)})
             self._trees[key] = tree
+            self._unreadable.discard(key)
             self._drafts.discard(tree.directory)
             self._count(tree.parent, 1)
 
-    def replace(self, key: str, draft: Draft) -> None:
-        """Make `draft` the content of the tree `key` and remove the old content. Durable when it returns.
-
-        Raises NotFound when there is no tree `key`.
+    def replace(self, key: str, draft: Draft, parent: str | None) -> None:
+        """Make `draft` the content of the tree `key`, all that it has above `parent`, and remove the old content.
+        Durable when it returns. Raises NotFound when there is no tree `key`.
         """
         with self._lock:
             old = self.get(key)
-            new = old._replace(directory=draft.directory)
+            new = old._replace(directory=draft.directory, parent=parent, earlier=False, own=0)
             self._table.put(KIND, key, {"tree": list(new)})
             self._trees[key] = new
+            self._count(old.parent, -1)
+            self._count(parent, 1)
             self._drafts.discard(draft.directory)
+            above = [name for name in self._trees if key in self._below(name)]
+        for name in above:
+            self._removed(name)
         self.trash.take(self.root / old.directory)
+
+    def _below(self, key: str) -> list[str]:
+        """The tree `key` and all that it stands on."""
+        found = list[str]()
+        current: str | None = key
+        while current is not None and current in self._trees:
+            found.append(current)
+            current = self._trees[current].parent
+        return found
 
     def keep(self, key: str, name: str, size: int) -> Tree:
         """Make the writable tree `key` the committed tree `name`. Durable when it returns.
@@ -181,6 +211,7 @@ class TreeStore:
             self._table.rename(KIND, key, name, {"tree": list(kept)})
             del self._trees[key]
             self._trees[name] = kept
+            self._unreadable.discard(name)
         return kept
 
     def all(self) -> dict[str, Tree]:
@@ -194,9 +225,9 @@ class TreeStore:
             return dict.fromkeys(self._drafts, "") | {tree.directory: key for key, tree in self._trees.items()}
 
     def remove_unrecorded(self, directory: str) -> bool:
-        """Remove a directory that belongs to no tree. False when it belongs to one."""
+        """Remove a directory that belongs to no tree. False when it belongs to one, or may."""
         with self._lock:
-            if directory in self.owners() or directory.startswith("."):
+            if self._unreadable or directory in self.owners() or directory.startswith("."):
                 return False
             self.trash.take(self.root / directory)
             return True
@@ -206,13 +237,15 @@ class TreeStore:
         with self._lock:
             tree = self._trees.get(key)
             if tree is None:
+                self._forget_unreadable(key)
                 return
             if self._children.get(key):
                 raise Conflict(f"snapshot {key} is the parent of {self._children[key]} others")
             self._forget(key)
         if tree.committed:
+            self._removed(key)
             self._groups.emptied(self.files(tree))
-        self.trash.take(self.root / tree.directory)
+        self.trash.take(f"{self._top}/{tree.directory}")
 
     def discard(self, draft: Draft) -> None:
         """Remove a draft. Does nothing to one that is removed or has become a tree: its user may fail after `add`."""
@@ -228,6 +261,8 @@ class TreeStore:
         with self._lock:
             for key in [key for key, tree in self._trees.items() if not self.files(tree).is_dir()]:
                 self._forget(key)
+            if self._unreadable:
+                return
             known = {tree.directory for tree in self._trees.values()}
             for name in os.listdir(self.root):
                 if name not in known and set(name) <= set(_DIGITS):  # lost+found, say, is no tree
@@ -246,10 +281,35 @@ class TreeStore:
         self._table.delete(KIND, key)
         self._count(tree.parent, -1)
 
+    def _forget_unreadable(self, key: str) -> None:
+        """What it was of is gone; its directory is for a later `sweep`."""
+        if key in self._unreadable:
+            self._table.delete(KIND, key)
+            self._unreadable.discard(key)
+
     def size(self, key: str) -> int:
         """Bytes of a committed tree; 0 when it is absent."""
         tree = self._trees.get(key)
         return tree.size if tree is not None else 0
+
+    def shares(self, names: Iterable[str]) -> dict[str, int]:
+        """Bytes on the disk of those of these layers that are here. What several stand on, an earlier form of them,
+        counts once: for itself where it is among them, else for the first of them."""
+        wanted, counted, found = dict.fromkeys(names), set[str](), dict[str, int]()
+        with self._lock:
+            for name in wanted:
+                tree = self._trees.get(name)
+                if tree is None:
+                    continue
+                found[name] = tree.bytes
+                while tree.earlier and tree.parent not in wanted and tree.parent not in counted:
+                    below = self._trees.get(tree.parent or "")
+                    if below is None:
+                        break
+                    counted.add(tree.parent or "")
+                    tree = below
+                    found[name] += tree.bytes
+        return found
 
     def usage(self, key: str) -> Usage:
         """Walk the tree `key` alone. Raises NotFound, or FileNotFoundError when its directory is missing."""
@@ -259,12 +319,30 @@ class TreeStore:
         finally:
             os.close(top)
 
+    def layer(self, name: str) -> list[Tree]:
+        """The committed tree `name` and the earlier forms that it stands on, topmost first. Raises as `lineage`."""
+        found = list[Tree]()
+        for tree in self.lineage(name):
+            found.append(tree)
+            if not tree.earlier:
+                break
+        return found
+
+    def whole(self, name: str) -> bool:
+        """Whether all directories are there that the layer `name` is in."""
+        try:
+            return all(self.files(tree).is_dir() for tree in self.layer(name))
+        except NotFound:
+            return False
+
     def ancestors_in_use(self) -> set[str]:
-        """Every committed tree that is an ancestor of a writable one."""
+        """Every committed tree that is an ancestor of a writable one, or an earlier form of another; or may be."""
         used: set[str] = set()
         with self._lock:
+            if self._unreadable:
+                return {key for key, tree in self._trees.items() if tree.committed}
             for tree in self._trees.values():
-                current = None if tree.committed else tree.parent
+                current = None if tree.committed and not tree.earlier else tree.parent
                 while current is not None and current not in used:
                     used.add(current)
                     below = self._trees.get(current)
@@ -285,6 +363,18 @@ class TreeStore:
     def _count(self, parent: str | None, change: int) -> None:
         if parent is not None:
             self._children[parent] = self._children.get(parent, 0) + change
+
+
+def _loaded(listed: Mapping[str, Json]) -> tuple[dict[str, Tree], set[str]]:
+    """The trees, and the keys of those whose records cannot be read. These do not hide the others."""
+    trees, unreadable = dict[str, Tree](), set[str]()
+    for key, body in listed.items():
+        try:
+            trees[key] = msgspec.convert(body.get("tree"), Tree)
+        except msgspec.ValidationError as error:
+            log.error("the record of snapshot %s cannot be read, and no tree is removed for now: %s", key, error)
+            unreadable.add(key)
+    return trees, unreadable
 
 
 def _base36(number: int) -> str:

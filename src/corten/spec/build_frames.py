@@ -50,23 +50,42 @@ class Frames:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._buffer = b""
+        self._begun = bytearray()  # of a frame whose end has not come
 
     def feed(self, data: bytes) -> list[Frame]:
         """Raises Invalid for what is no frame."""
-        buffer = self._buffer + data if self._buffer else data
-        found, at, end = [], 0, len(buffer) - _HEADER.size
-        while at <= end:
-            kind, channel, length = _HEADER.unpack_from(buffer, at)
-            if kind not in _KINDS or length > self._most:
-                raise Invalid(f"a frame of the kind {kind} and of {length} bytes is none of a build's connection")
+        found: list[Frame] = []
+        at = self._go_on(data, found) if self._begun else 0
+        while len(data) - at >= _HEADER.size:
+            kind, channel, length = self._head(data, at)
             begin = at + _HEADER.size
-            if begin + length > len(buffer):
+            if begin + length > len(data):
                 break
             at = begin + length
-            found.append((kind, channel, buffer[begin:at]))
-        self._buffer = buffer[at:]
+            found.append((kind, channel, data[begin:at]))
+        self._begun += data[at:]
         return found
+
+    def _go_on(self, data: bytes, found: list[Frame]) -> int:
+        """The frame that has begun, where its end is in `data`; how much of that it takes."""
+        begun = self._begun
+        at = max(0, _HEADER.size - len(begun))
+        begun += data[:at]
+        if len(begun) < _HEADER.size:
+            return at
+        kind, channel, length = self._head(begun, 0)
+        left = _HEADER.size + length - len(begun)
+        begun += data[at : at + left]
+        if at + left <= len(data):
+            found.append((kind, channel, bytes(memoryview(begun)[_HEADER.size :])))
+            self._begun = bytearray()
+        return at + left
+
+    def _head(self, data: bytes | bytearray, at: int) -> tuple[int, int, int]:
+        kind, channel, length = _HEADER.unpack_from(data, at)
+        if kind not in _KINDS or length > self._most:
+            raise Invalid(f"a frame of the kind {kind} and of {length} bytes is none of a build's connection")
+        return kind, channel, length
 
 
 def head(kind: int, channel: int, length: int) -> bytes:
@@ -118,11 +137,11 @@ def numbered(number: int, data: bytes = b"") -> bytes:
     return _NUMBER.pack(number) + data
 
 
-def split(data: bytes) -> tuple[int, bytes]:
+def split(data: bytes) -> tuple[int, memoryview]:
     """The number of an entry, and what is behind it. Raises Invalid."""
     if len(data) < _NUMBER.size:
         raise Invalid("a piece of the context has no number")
-    return _NUMBER.unpack_from(data)[0], data[_NUMBER.size :]
+    return _NUMBER.unpack_from(data)[0], memoryview(data)[_NUMBER.size :]
 
 
 def attribute(name: bytes, value: bytes) -> bytes:

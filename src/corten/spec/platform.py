@@ -5,10 +5,11 @@ Names are Go's GOOS and GOARCH (OCI image specification, image-index.md, "platfo
 
 from __future__ import annotations
 
-import platform as machine
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from corten.errors import Invalid
@@ -48,8 +49,9 @@ class Platform:
         return "/".join(p for p in (self.os, self.architecture, self.variant) if p)
 
 
+@cache
 def host() -> Platform:
-    return normal("linux", machine.machine())
+    return normal("linux", os.uname().machine)
 
 
 def foreign(platform: Platform | None, here: Platform | None = None) -> bool:

@@ -6,7 +6,7 @@ container gets EPERM where it should get ENOSYS or the call.
 
 from __future__ import annotations
 
-import platform
+import os
 from functools import cache
 from importlib import import_module
 from typing import NamedTuple
@@ -39,9 +39,10 @@ ARCHITECTURES: dict[str, Architecture] = {
 _MACHINES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 
 
+@cache
 def native() -> str:
     """This machine's architecture. Raises KeyError on one that Corten does not run on."""
-    return _MACHINES[platform.machine()]
+    return _MACHINES[os.uname().machine]
 
 
 def parse(text: str) -> dict[str, int]:

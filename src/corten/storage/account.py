@@ -9,6 +9,8 @@ its kind and its owner from the engine's records, so that what was made during t
     layers       unpacked, shared by images            trash        pending deletion
     quarantine   what a repair put aside               engine       its directories, its lock
     builds       what only the cache of builds has, and directories of its clients
+    machines     of whole machines: what they are, their consoles' logs, what firmware keeps; disks are volumes
+    guests       what containers with kernels of their own share: made again at need
     other        of other owners: data roots of        unknown      everything else
                  daemons with another id map, and the
                  file system's own lost+found
@@ -28,8 +30,8 @@ from corten.layers.measure import Measure, measure
 from corten.layers.tree import open_directory
 
 KINDS = (
-    "blobs layers containers logs volumes builds database partial trash quarantine engine other unknown".split()
-)  # as they are listed
+    "blobs layers containers logs volumes machines builds guests database partial trash quarantine engine other unknown"
+).split()  # as they are listed
 QUARANTINE = "quarantine"
 _OTHER_ROOT = re.compile(r"[0-9]+\.[0-9]+\Z")  # see daemon.facts.data_root
 _LOST = "lost+found"  # of the file system, when one begins here (mklost+found(8)): fsck needs it where it is
@@ -42,9 +44,12 @@ _DIRECTORIES = {
     "content/ingest": "part",
     "snapshots": "tree",
     "volumes": "volume",
+    "machines": "machine",
+    "vm/layers": "guest image",
+    "vm/disks": "guest disk",
     QUARANTINE: "quarantine",
 }
-_OPENED = ("", "content", "content/blobs", *_DIRECTORIES, "containers")
+_OPENED = ("", "content", "content/blobs", "vm", *_DIRECTORIES, "containers")
 
 
 @dataclass(slots=True)
@@ -139,11 +144,15 @@ def _place(directory: str, name: str) -> str:
             return "engine"
         if name == "build":
             return "builds"
+        if name == "vm":
+            return "guests"
         return "other" if _OTHER_ROOT.match(name) else "unknown"
-    if (directory, name) in (("snapshots", ".trash"), ("volumes", ".removed")):
+    if (directory, name) in (("snapshots", ".trash"), ("volumes", ".removed"), ("vm/layers", ".trash")):
         return "trash"
     if (directory, name) == ("volumes", ".moving"):
         return "engine"
+    if directory == "vm":
+        return "guests"
     if directory == "snapshots" and name.startswith("."):
         return "unknown"
     return _DIRECTORIES.get(directory, "unknown")

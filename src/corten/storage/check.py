@@ -54,6 +54,7 @@ class Check:
             emit(status("Comparing every layer with its blob"))
             damaged |= await verify.layers(store, damaged, emit)
             await to_disk_thread(store.trees.tree_store.drain)  # its drafts are removed before anything is counted
+        damaged |= await verify.guest_images(store, self._containers.stores.guest_images, deep, emit)
         emit(status("Counting"))
         walked, faults = await self._look(store, damaged)
         if any(fault.kind in _PASSING for fault in faults):
@@ -63,6 +64,7 @@ class Check:
             for fault in faults:
                 await repairing.repair(fault)
             await to_disk_thread(store.trees.tree_store.drain)
+            await to_disk_thread(self._containers.stores.guest_images.files.trash.drain)
             walked, _ = await self._look(store, {})
         return self._shown(walked, faults, items, read)
 

@@ -15,7 +15,7 @@ from corten.spec.json import Json
 from corten.storage.account import Item
 from corten.storage.known import Known
 
-What = Literal["blob", "layer", "tree", "part", "container", "volume", "file", "database"]
+What = Literal["blob", "layer", "tree", "part", "container", "volume", "file", "database", "guest", "disk"]
 _CONTAINER = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -58,9 +58,9 @@ class Fault:
 
 def find(root: Path, store: ImageStore, items: Sequence[Item], now: Known, damaged: Mapping[str, str]) -> list[Fault]:
     """In the event loop, in one go with `known`. `damaged` says what was read and found wrong: blobs by digest, layers
-    by chain id, each with how."""
+    and images for guests by chain id, each with how."""
     faults = [
-        *(fault for item in items if os.path.lexists(root / item.path) for fault in _of_item(item, now)),
+        *(fault for item in items if os.path.lexists(root / item.path) for fault in _of_item(item, now, damaged)),
         *_blobs(store, now, damaged),
         *_layers(store, now, damaged),
         *_containers(root, store, now),
@@ -75,7 +75,7 @@ def pull_again(now: Known, images: Sequence[str]) -> str:
     return "; ".join(f"pull or load {now.images.get(id, id)} again" for id in images)
 
 
-def _of_item(item: Item, now: Known) -> Iterator[Fault]:
+def _of_item(item: Item, now: Known, damaged: Mapping[str, str]) -> Iterator[Fault]:
     """What is on the disk, and ought not to be, or cannot be read."""
     if item.error:
         text = f"{item.path} cannot be read: {item.error}"
@@ -107,6 +107,13 @@ def _of_item(item: Item, now: Known) -> Iterator[Fault]:
     elif item.place == "volume" and item.kind == "unknown":
         text = f"directory {item.path} is that of no volume"
         yield Fault("orphaned", "volume", item.name, item.path, text, "make a volume of it again", bytes=item.bytes)
+    elif item.place in ("guest image", "guest disk") and item.kind == "unknown":
+        text = f"{item.path} is of no layer and no version of ours: no guest needs it"
+        yield Fault("unused", "guest", item.name, item.path, text, "delete it", bytes=item.bytes)
+    elif item.kind == "guests" and item.place == "guest image" and (what := damaged.get(f"guest {item.owner}")):
+        text = f"image for guests of layer {short(item.owner)} is damaged: {what}"
+        remedy = "delete it: it is made again when a guest needs it"
+        yield Fault("corrupt", "guest", item.name, item.path, text, remedy, bytes=item.bytes)
     elif item.kind == "unknown" and item.place != "log":
         text = f"{item.path} is nothing that the engine put there"
         yield Fault("unknown", "file", "", item.path, text, "put it into quarantine", bytes=item.bytes)
@@ -127,7 +134,7 @@ def _blobs(store: ImageStore, now: Known, damaged: Mapping[str, str]) -> Iterato
             remedy = f"put it into quarantine; then {pull_again(now, images)}"
             yield Fault("corrupt", "blob", digest, path, text, remedy, bytes=store.blobs.size(digest))
     for digest in sorted(damaged.keys() - now.needed.keys()):
-        if not digest.startswith("chain ") and store.blobs.has(digest):
+        if not digest.startswith(("chain ", "guest ")) and store.blobs.has(digest):
             text = f"blob {digest} {damaged[digest]}; no image has it"
             yield Fault("corrupt", "blob", digest, _path(digest), text, "delete it", bytes=store.blobs.size(digest))
 
@@ -148,7 +155,7 @@ def _layers(store: ImageStore, now: Known, damaged: Mapping[str, str]) -> Iterat
             tree = trees.get(name)
             path = f"snapshots/{tree.directory}" if tree else ""
             shown = f"layer {short(layer.digest)} of {now.images[record.id]}"
-            if tree is None or not tree_store.files(tree).is_dir():
+            if tree is None or not tree_store.whole(name):
                 yield Fault("missing", "layer", name, path, f"{shown} is not unpacked", "unpack it again")
             elif f"chain {name}" in damaged:
                 text = f"{shown} is not what was unpacked: {damaged[f'chain {name}']}"
@@ -191,6 +198,12 @@ def _containers(root: Path, store: ImageStore, now: Known) -> Iterator[Fault]:
 def _volumes(root: Path, now: Known) -> Iterator[Fault]:
     for name in sorted(now.volumes):
         path = f"volumes/{name}/_data"
+        if name in now.disks:
+            if not (root / path / now.disks[name]).is_file():
+                text = f"disk {name} has lost its file: what was on it is lost"
+                remedy = f"put a copy at {path}/{now.disks[name]}, or remove it: corten volume rm {name}"
+                yield Fault("missing", "disk", name, f"{path}/{now.disks[name]}", text, remedy, repairable=False)
+            continue
         if not (root / path).is_dir():
             text = f"volume {name} has no directory: what was in it is lost"
             yield Fault("missing", "volume", name, path, text, "make an empty one")

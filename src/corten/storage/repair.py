@@ -14,10 +14,10 @@ from corten.engine.volumes import Volumes
 from corten.errors import Conflict, CortenError, NotFound
 from corten.images.chain import Layer, layers_of
 from corten.images.store import ImageStore
+from corten.kernel.sync import sync_directory
 from corten.storage import verify
 from corten.storage.account import QUARANTINE
 from corten.storage.faults import Fault
-from corten.store.blobs import sync_directory
 
 
 class Repair:
@@ -62,6 +62,10 @@ class Repair:
             case "missing", "volume":
                 self._volumes.restore(fault.name)
                 return "an empty directory was made"
+            case "unused" | "corrupt", "guest":
+                trash = self._containers.stores.guest_images.files.trash
+                await to_disk_thread(trash.take, self._root / fault.path)
+                return "deleted"
             case "unused", "file":
                 return await to_removal_thread(self._erase, fault.path)
             case _:
@@ -93,7 +97,8 @@ class Repair:
 
     def _erase(self, path: str) -> str:
         directory, _, name = path.rpartition("/")
-        for trash in (self._store.trees.tree_store.trash, self._volumes.trash):
+        guests = self._containers.stores.guest_images.files
+        for trash in (self._store.trees.tree_store.trash, self._volumes.trash, guests.trash):
             if trash.path == self._root / directory and (error := trash.retry(name)):
                 raise Conflict(error)
         return "deleted"
@@ -123,7 +128,7 @@ class Repair:
                 try:
                     await run_uncancelled(sync, pool=DISK)
                     self._refuse_running(name)
-                    tree_store.replace(name, whole)
+                    tree_store.replace(name, whole, layer.parent)
                 except BaseException:
                     tree_store.discard(whole)
                     raise

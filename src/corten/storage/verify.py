@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 
 from corten.aio.threads import run_uncancelled, to_walk_thread
 from corten.errors import CortenError
 from corten.images.chain import Layer, layers_of
 from corten.images.progress import Emit, status
 from corten.images.store import ImageStore
+from corten.kernel import mount as m
 from corten.layers import compare, tree
+from corten.snapshots.guest_images import GuestImages
+from corten.snapshots.overlay import SETTINGS
 from corten.snapshots.tree_store import Draft
 from corten.spec.digest import short
 from corten.store.leases import Lease
@@ -50,10 +54,27 @@ async def layers(store: ImageStore, damaged: dict[str, str], emit: Emit) -> dict
     return found
 
 
+async def guest_images(store: ImageStore, images: GuestImages, deep: bool, emit: Emit) -> dict[str, str]:
+    """ "guest CHAIN" to what is wrong, for each image for guests that is not what it has to be. `deep`: each is
+    made once more and compared."""
+    found: dict[str, str] = {}
+    for name in sorted(store.trees.tree_store.keys(committed=True)):
+        with store.leases.hold() as lease:
+            lease.add("snapshot", name)
+            try:
+                what = await images.fault(name, deep)
+            except CortenError as error:
+                what = "" if not store.trees.tree_store.has(name) else str(error)
+            if what:
+                found[f"guest {name}"] = what
+                emit(status("Damaged", f"image for guests of {short(name)}"))
+    return found
+
+
 def _there(store: ImageStore, layer: Layer) -> bool:
     tree_store = store.trees.tree_store
     parents = [layer.chain_id, *([layer.parent] if layer.parent else [])]
-    return all(tree_store.has(name) and tree_store.files(tree_store.get(name)).is_dir() for name in parents)
+    return all(tree_store.has(name) and tree_store.whole(name) for name in parents)
 
 
 async def _compared(store: ImageStore, layer: Layer, lease: Lease) -> str | None:
@@ -80,11 +101,18 @@ async def unpack_again(store: ImageStore, layer: Layer) -> Draft:
     )
 
 
+def _opened(places: Sequence[str]) -> int:
+    """A descriptor of a layer's tree, which may be a few in one another."""
+    if len(places) == 1:
+        return tree.open_directory(os.fsencode(places[0]))
+    return m.new("overlay", (f"lowerdir={':'.join(places)}", *SETTINGS), m.MOUNT_ATTR_RDONLY | m.MOUNT_ATTR_NODEV)
+
+
 def _difference(store: ImageStore, layer: Layer, whole: Draft) -> str | None:
     tree_store = store.trees.tree_store
     model = tree.open_directory(os.fsencode(tree_store.files(whole)))
     try:
-        other = tree.open_directory(os.fsencode(tree_store.files(tree_store.get(layer.chain_id))))
+        other = _opened([str(tree_store.files(each)) for each in tree_store.layer(layer.chain_id)])
         try:
             return compare.difference(model, other)
         finally:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from corten.errors import Corrupt, CortenError, Exhausted, Failed, NotFound
+from corten.kernel.sync import sync_directory
 from corten.spec import digest as digests
 
 _CHUNK = 1 << 20
@@ -345,15 +346,6 @@ def _swept(part: Path, limit: float) -> bool:
         return True
     except BlockingIOError:
         return False
-    finally:
-        os.close(fd)
-
-
-def sync_directory(path: Path) -> None:
-    """fsync(2) of a directory: makes a rename in it durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
     finally:
         os.close(fd)
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from corten.errors import Corrupt, Exhausted, Unavailable
+from corten.errors import Corrupt, CortenError, Exhausted, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,9 @@ class Database:
         self._lock = threading.RLock()
         self._depth = 0
         _create(path)
-        with _translated(path):
+        with _translating(path):
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+            self._connection.text_factory = _text
             try:
                 for pragma in (
                     "journal_mode=WAL",
@@ -100,33 +101,31 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sqlite3.Cursor]:
         """One transaction: committed when the block ends, rolled back when it raises. Nested blocks join the outer."""
-        with self._lock, _translated(self.path):
-            cursor = self._connection.cursor()
-            if self._depth == 0:
-                cursor.execute("BEGIN IMMEDIATE")
+        with self._lock:
             self._depth += 1
+            outermost = self._depth == 1
             try:
+                cursor = self._connection.cursor()
+                if outermost:
+                    cursor.execute("BEGIN IMMEDIATE")
                 yield cursor
-            except BaseException:
-                self._depth -= 1
-                if self._depth == 0 and self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-            self._depth -= 1
-            if self._depth == 0:
-                try:
+                if outermost:
                     cursor.execute("COMMIT")
-                except sqlite3.Error:
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
-                    raise
+            except BaseException as error:
+                if outermost and self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                if (ours := _translated(self.path, error)) is not None:
+                    raise ours from error
+                raise
+            finally:
+                self._depth -= 1
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._lock, _translated(self.path):
+        with self._lock, _translating(self.path):
             return self._connection.execute(sql, parameters).fetchall()
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
-        with self._lock, _translated(self.path):
+        with self._lock, _translating(self.path):
             found: tuple[Any, ...] | None = self._connection.execute(sql, parameters).fetchone()
             return found
 
@@ -142,6 +141,11 @@ class Database:
             self._connection.close()
 
 
+def _text(value: bytes) -> str:
+    """A text of a damaged disk is shown as well as it can be: an error would hide all others of its table."""
+    return value.decode(errors="replace")
+
+
 def _create(path: Path) -> None:
     """Root's alone, from the first byte on: containers' environments are in it. SQLite gives the files beside it the
     same mode (findCreateFileMode in os_unix.c). Nothing of it may be open by now, see above."""
@@ -149,18 +153,25 @@ def _create(path: Path) -> None:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """SQLite's errors as ours, by what a caller can do about them."""
+def _translating(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
+        if (ours := _translated(path, error)) is not None:
+            raise ours from error
+        raise
+
+
+def _translated(path: Path, error: BaseException) -> CortenError | None:
+    """SQLite's errors as ours, by what a caller can do about them; None for others, and for mistakes of our own."""
+    if isinstance(error, sqlite3.OperationalError):
         name = getattr(error, "sqlite_errorname", "")
         if name == "SQLITE_FULL":
-            raise Exhausted(f"no space left for {path}; remove images or containers, or free some disk") from error
+            return Exhausted(f"no space left for {path}; remove images or containers, or free some disk")
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            raise Unavailable(f"{path} is locked by another process") from error
-        raise Unavailable(f"cannot use {path}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InterfaceError):
-            raise
-        raise Corrupt(f"{path} is damaged: {error}") from error
+            return Unavailable(f"{path} is locked by another process")
+        return Unavailable(f"cannot use {path}: {error}")
+    mistakes = sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InterfaceError
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, mistakes):
+        return Corrupt(f"{path} is damaged: {error}")
+    return None

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
-from corten.aio.sources import run_until
+from corten.aio.sources import closing, run_until
 from corten.errors import Corrupt, Exhausted, Unavailable
 from corten.store.compression import Decoder, detect
 from corten.store.pipes import Pipe
@@ -173,11 +173,15 @@ class Readers:
         self._running = 0
 
     async def run(self, body: AsyncIterator[bytes], work: Callable[[Feed], T]) -> T:
-        """Run `work` in a thread on the body. When the body raises, `work` is made to fail, and that error goes on.
+        """Run `work` in a thread on the body, which is closed at the end. When the body raises, `work` is made to fail,
+        and that error goes on.
 
         Raises Unavailable when there are as many threads as there may be, Exhausted when the machine has none left.
         """
-        pieces = aiter(body)
+        async with closing(aiter(body)) as pieces:
+            return await self._run(pieces, work)
+
+    async def _run(self, pieces: AsyncIterator[bytes], work: Callable[[Feed], T]) -> T:
         first = await anext(pieces, None)  # until it comes there is nothing to read, and no thread
         feed = Feed()
         reader = self._start(feed, work)

@@ -11,9 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from corten.errors import Corrupt
+from corten.spec.digest import is_digest
 from corten.spec.image_config import ImageConfig, recorded
 from corten.spec.oci_image import Descriptor, chain_ids
 from corten.store.database import Database
+from corten.store.descriptors import Recorded
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +30,8 @@ class ImageRecord:
     `size` is bytes of all layers unpacked; `added` seconds since the epoch of when it came here. `others` are digests
     of blobs that are kept with it: first the index that it came in, then what that has for other platforms. `parent` is
     the id of the image that it was committed on, which may be gone; "" for none.
+
+    Of a record that cannot be read (another version's, a damaged disk's) there is what can be: see `whole`.
     """
 
     id: str
@@ -36,10 +43,21 @@ class ImageRecord:
     added: float
     others: tuple[str, ...] = ()
     parent: str = ""
+    readable: bool = True
 
     @property
     def chain(self) -> tuple[str, ...]:
         return chain_ids(self.config.diff_ids)
+
+    @property
+    def whole(self) -> bool:
+        """Every blob and tree that is here for its sake is known."""
+        return self.readable and len(self.layers) == len(self.config.diff_ids)
+
+    def must_be_whole(self) -> None:
+        """Raises Corrupt."""
+        if not self.whole:
+            raise Corrupt(f"the record of image {self.id} cannot be read: pull or load the image again")
 
     @property
     def blobs(self) -> tuple[str, ...]:
@@ -70,7 +88,8 @@ class ImageRecords:
         with self._write() as cursor:
             cursor.execute(
                 "INSERT INTO images VALUES (?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET"
-                " manifest=excluded.manifest, layers=excluded.layers, size=excluded.size",
+                " manifest=excluded.manifest, config=excluded.config, layers=excluded.layers, size=excluded.size,"
+                " created=excluded.created",
                 (*values, record.added or time.time()),
             )
             cursor.executemany("INSERT OR REPLACE INTO tags VALUES (?,?)", [(tag, record.id) for tag in tags])
@@ -142,11 +161,18 @@ class ImageRecords:
         """An image whose configuration only an earlier version accepted is shown with the valid part of it."""
         id, manifest, body, layers, size, created, added = row
         config, error = recorded(body)
-        if error is not None and id not in self._faulty:
+        stored, broken = _stored(layers)
+        if id not in self._faulty and (error or broken):
             self._faulty.add(id)
-            _log.warning("the configuration of image %s is faulty, and shown without its faults: %s", id, error)
-        descriptors, others, parent = _stored(layers)
-        return ImageRecord(id, manifest, config, descriptors, size, created, added, others, parent)
+            if error is not None:
+                _log.warning("the configuration of image %s is faulty, and shown without its faults: %s", id, error)
+            if broken is not None:
+                _log.error("the record of image %s cannot be read: %s; pull or load the image again", id, broken)
+        descriptors = tuple(layer.descriptor() for layer in stored.layers)
+        size, added = size if isinstance(size, int) else 0, added if isinstance(added, int | float) else 0.0
+        named = (manifest, *(layer.digest for layer in descriptors), *stored.others)
+        above, readable = (stored.others, stored.parent), broken is None and all(map(is_digest, named))
+        return ImageRecord(id, manifest, config, descriptors, size, created, added, *above, readable)
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Cursor]:
@@ -162,10 +188,19 @@ class ImageRecords:
         )
 
 
-def _stored(text: str) -> tuple[tuple[Descriptor, ...], tuple[str, ...], str]:
-    """(layers, others, parent)"""
-    stored = json.loads(text)
-    if isinstance(stored, list):  # as the first version kept them
-        stored = {"layers": stored, "others": []}
-    layers = tuple(Descriptor(e["mediaType"], e["digest"], e["size"]) for e in stored["layers"])
-    return layers, tuple(stored["others"]), stored.get("parent", "")
+class _Stored(msgspec.Struct, frozen=True):
+    """What `put` makes of an image's parts."""
+
+    layers: tuple[Recorded, ...] = ()
+    others: tuple[str, ...] = ()
+    parent: str = ""
+
+
+def _stored(text: str) -> tuple[_Stored, msgspec.MsgspecError | None]:
+    """What is recorded, and why it cannot be read."""
+    try:
+        if text.startswith("["):  # as the first version kept them
+            return _Stored(msgspec.json.decode(text, type=tuple[Recorded, ...])), None
+        return msgspec.json.decode(text, type=_Stored), None
+    except msgspec.MsgspecError as error:
+        return _Stored(), error

@@ -13,7 +13,7 @@ from typing import Any
 from corten.errors import Corrupt, Unavailable
 from corten.units.durations import in_go
 
-_PIECE = 1 << 20
+_PIECE = 1 << 19  # bytes; a megabyte is memory that the daemon gives back each time (M_MMAP_THRESHOLD)
 SILENCE = 600.0  # seconds without a byte: who walks a large tree may find nothing to send for long
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 import msgspec
 
 from corten.spec.json import Json
 from corten.store.database import Database
+
+_log = logging.getLogger(__name__)
 
 
 class Records:
@@ -38,6 +43,17 @@ class Records:
             cursor.execute("DELETE FROM records WHERE kind=? AND id=?", (kind, id))
 
     def list(self, kind: str) -> dict[str, Json]:
-        """id to body, in the order of ids."""
-        rows = self._database.rows("SELECT id, body FROM records WHERE kind=? ORDER BY id", (kind,))
-        return {id: msgspec.json.decode(body) for id, body in rows}
+        """id to body, in the order of ids. The body is {} where no JSON object can be read: the id stays known, so that
+        nothing of it is taken for what is left over, and the others are there."""
+        rows = self._database.rows("SELECT id, CAST(body AS BLOB) FROM records WHERE kind=? ORDER BY id", (kind,))
+        return {id: _body(kind, id, body) for id, body in rows}
+
+
+def _body(kind: str, id: str, text: bytes) -> Json:
+    """Of bytes, which need not be UTF-8."""
+    try:
+        found: Json = msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError) as error:
+        _log.error("the record of %s %s cannot be read: %s", kind, id, error)
+        return {}
+    return found

@@ -18,7 +18,7 @@ from corten.errors import Failed, Invalid, NotFound
 from corten.kernel import paths
 from corten.layers.limits import LONGEST_PATH
 from corten.spec import git_url
-from corten.supervisor import jail
+from corten.supervisor import git_kept, jail
 from corten.supervisor.git_program import Git
 
 _TREE = f"{jail.WORK}/tree"
@@ -64,10 +64,11 @@ def resolve(git: Git, ref: str) -> dict[str, str]:
     raise NotFound(f"repository does not contain ref {ref or 'HEAD'}")
 
 
-def checkout(git: Git, wanted: Wanted) -> int:
-    """A descriptor of the directory that is wanted. Raises NotFound, Invalid, Failed, Unavailable."""
+def checkout(git: Git, wanted: Wanted, kept: bool) -> int:
+    """A descriptor of the directory that is wanted. What is `kept` of the repository is not fetched again, and is more
+    afterwards. Raises NotFound, Invalid, Failed, Unavailable."""
     os.mkdir(_TREE, 0o755)
-    _Checkout(git, wanted).run()
+    _Checkout(git, wanted, kept).run()
     if wanted.keep_git_dir and not wanted.subdir:
         _leave_repository(git, wanted.remote)
     else:
@@ -77,9 +78,10 @@ def checkout(git: Git, wanted: Wanted) -> int:
 
 
 class _Checkout:
-    def __init__(self, git: Git, wanted: Wanted) -> None:
+    def __init__(self, git: Git, wanted: Wanted, kept: bool) -> None:
         self._git = git
         self._wanted = wanted
+        self._kept = kept
         self._entries = self._size = self._fetched = self._modules = 0
 
     def run(self) -> None:
@@ -93,7 +95,12 @@ class _Checkout:
         git = self._git
         kind = ["--object-format=sha256"] if len(commit) == 64 else []
         git.run("init", "-q", "--template=", *kind, repository=repository)
+        kept = self._kept and not depth
+        if kept:
+            git_kept.borrow(git, repository, len(commit))
         self._fetch(repository, commit, ref, remote if depth else "origin")
+        if kept:
+            git_kept.keep(repository, commit)
         links = self._measured(repository, commit)
         git.run("checkout", "--progress", "-f", "--detach", commit, repository=repository, tree=tree)
         if links:

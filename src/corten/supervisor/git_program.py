@@ -31,6 +31,7 @@ _SETTINGS = {
     "index.threads": "2",
     "core.askPass": "/bin/false",
     "credential.helper": "",
+    "fetch.unpackLimit": "1",  # a pack, however small, is what is counted and kept
     "init.defaultBranch": "master",
     "advice.detachedHead": "false",
     "gc.auto": "0",
@@ -46,6 +47,7 @@ _REMOTE = ("fetch", "ls-remote")  # commands that wait for a server; others wait
 _LOCAL = 600.0  # seconds without a word of these
 _PIECE = 1 << 16
 _SAID = 4096  # bytes of its last words
+_MOST_SAID = 4 << 20  # bytes of words altogether: progress for hours is less, and a server's words are among them
 _ERRORS = ("fatal:", "error:", "remote:", "ssh:", "Permission")
 _PROGRESS = ("remote: Enumerating", "remote: Counting", "remote: Compressing", "remote: Total")
 
@@ -118,7 +120,7 @@ class Git:
 
     def _heard(self, process: subprocess.Popen[bytes], take: Callable[[bytes], None], what: str) -> bytes:
         """Give what it writes to `take` until it ends; its last words."""
-        said = b""
+        said, count = b"", 0
         with selectors.DefaultSelector() as selector:
             for file in (process.stdout, process.stderr):
                 assert file is not None
@@ -135,6 +137,9 @@ class Git:
                     elif key.data:
                         take(piece)
                     else:
+                        count += len(piece)
+                        if count > _MOST_SAID:
+                            raise Failed(f"git {what} has more than {_MOST_SAID} bytes of messages")
                         said = (said + piece)[-_SAID:]
                         with suppress(OSError):
                             os.write(self._said, piece)
@@ -149,9 +154,13 @@ def _configured(settings: dict[str, str]) -> dict[str, str]:
     return found
 
 
+def _lines(said: bytes) -> list[str]:
+    return said.decode("utf-8", "replace").expandtabs(1).replace("\r", "\n").splitlines()
+
+
 def _last(said: bytes, status: int) -> str:
     """Its error in one line: what it says of progress is none."""
-    lines = said.decode("utf-8", "replace").replace("\r", "\n").splitlines()
+    lines = ["".join(letter if letter.isprintable() else "?" for letter in line) for line in _lines(said)]
     errors = [line.strip() for line in lines if line.startswith(_ERRORS) and not line.startswith(_PROGRESS)]
     words = errors or [line.strip() for line in lines if line.strip()][-3:]
     if not words:

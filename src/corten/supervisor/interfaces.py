@@ -1,7 +1,7 @@
 """A tap as a network interface of a container: its network device is moved into the container's namespace.
 
 To be called in a process of its own, which ends afterwards: it changes its network namespace.
-Source: include/uapi/linux/if_tun.h (TUNGETIFF, TUNGETDEVNETNS), rtnetlink(7).
+Source: include/uapi/linux/if_tun.h (TUNGETDEVNETNS), rtnetlink(7).
 """
 
 from __future__ import annotations
@@ -10,30 +10,27 @@ import errno
 import fcntl
 import os
 import socket
-import struct
 
 from corten.errors import Conflict, Invalid, NotFound, Unsupported
 from corten.kernel import process as p
-from corten.kernel import rtnetlink
+from corten.kernel import rtnetlink, tap
 from corten.kernel.netlink import Socket
 from corten.supervisor.procfs import open_process
 
-_TUNGETIFF, _TUNGETDEVNETNS = 0x800454D2, 0x54E3
-_IFF_TAP = 2
-_IFREQ = struct.Struct("16sH22x")
+_TUNGETDEVNETNS = 0x54E3
 
 
 def attach(pid: int, name: str, device: int) -> None:
     """See `Instance.attach`; `pid` is a process of the container's."""
     inside = _network_of(pid, f"attach interface {name}")
-    tap = _tap(device)
+    known_as = tap_name(device)
     where = fcntl.ioctl(device, _TUNGETDEVNETNS)
     p.setns(inside, p.CLONE_NEWNET)
     if name in (known for _, known in socket.if_nameindex()):
         raise Conflict(f"the container has an interface {name}")
     p.setns(where, p.CLONE_NEWNET)
     with Socket() as route:
-        route.request(rtnetlink.move(socket.if_nametoindex(tap), name, inside))
+        route.request(rtnetlink.move(socket.if_nametoindex(known_as), name, inside))
     p.setns(inside, p.CLONE_NEWNET)
     with Socket() as route:
         route.request(rtnetlink.up(socket.if_nametoindex(name)))
@@ -62,12 +59,11 @@ def _network_of(pid: int, what: str) -> int:
     return inside
 
 
-def _tap(device: int) -> str:
-    """The name of its network device, where that is now."""
+def tap_name(device: int) -> str:
+    """The name of a tap's network device, where that is now. Invalid when the descriptor is none of a tap."""
     try:
-        name, flags = _IFREQ.unpack(fcntl.ioctl(device, _TUNGETIFF, bytes(_IFREQ.size)))
+        return tap.name_of(device)
     except OSError as error:
         raise Invalid(f"the descriptor is not a tap's: {error.strerror}") from None
-    if not flags & _IFF_TAP:
-        raise Invalid("the descriptor is a tun's, and an interface wants a tap's")
-    return os.fsdecode(name.rstrip(b"\0"))
+    except ValueError:
+        raise Invalid("the descriptor is a tun's, and an interface wants a tap's") from None

@@ -25,7 +25,7 @@ from corten.supervisor import loaded, supervise, wire
 from corten.supervisor.failures import print_exception
 from corten.supervisor.forked import inherit
 from corten.supervisor.namespaces import make_namespaces, serve_namespaces
-from corten.supervisor.warmup import fill_pools, warm_up
+from corten.supervisor.warmup import fill, warm_up
 
 Json = dict[str, Any]
 
@@ -39,15 +39,21 @@ _AT_HAND: dict[str, Callable[[Json, list[int]], None]] = {
 # Loaded by who is forked for it: what a start does not need would be in every supervisor's way.
 _SERVERS = {
     "hold": ("corten.supervisor.holder", "hold"),
+    "own machine": ("corten.supervisor.machine_owner", "main"),
     "serve names": ("corten.supervisor.names.server", "main"),
     "forward ports": ("corten.supervisor.forwarder.server", "main"),
     "fork for builds": ("corten.supervisor.building", "main"),
+    "fork for pods": ("corten.supervisor.of_pods", "main"),
+    "execute": ("corten.supervisor.program", "execute"),
 }
 _HELPERS = {  # these end with the request's own socket
     "unpack": ("corten.supervisor.workers", "unpack"),
     "unpack files": ("corten.supervisor.workers", "unpack_files"),
     "make directory": ("corten.supervisor.workers", "make_directory"),
     "copy up": ("corten.supervisor.workers", "copy_up"),
+    "make image": ("corten.supervisor.block_images", "image"),
+    "cni": ("corten.supervisor.cni", "run"),
+    "make disk": ("corten.supervisor.block_images", "disk"),
     "step layer": ("corten.supervisor.steps", "layer"),
     "step sum": ("corten.supervisor.copies", "sum"),
     "step user": ("corten.supervisor.copies", "user"),
@@ -68,6 +74,12 @@ _HELPERS = {  # these end with the request's own socket
     "tree export": ("corten.supervisor.trees", "export"),
     "tree changes": ("corten.supervisor.trees", "changes"),
     "tree layer": ("corten.supervisor.trees", "layer"),
+    "convert disk": ("corten.supervisor.disk_work", "convert"),
+    "fill disk": ("corten.supervisor.block_images", "filled_disk"),
+    "boot files": ("corten.supervisor.boot_files", "take"),
+    "guest parts": ("corten.supervisor.machines", "parts"),
+    "guest boot": ("corten.supervisor.machines", "boot"),
+    "guest keep": ("corten.supervisor.machines", "keep"),
 }
 
 
@@ -92,7 +104,7 @@ def serve(fd: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     sys.path_importer_cache.clear()  # or each first process does it, in pages of its own
     gc.collect()
-    fill_pools()
+    fill()
     gc.freeze()  # what is there now is never visited again, so its pages stay shared with the children
     for request, fds in wire.frames(socket.socket(fileno=fd)):
         if _wanted(fds[0]):

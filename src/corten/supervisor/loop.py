@@ -113,5 +113,9 @@ class Loop:
             print_exception()
             self.forget(fd)
 
+    def fileno(self) -> int:
+        """Readable when `step` has something to do; timers are not among that."""
+        return self._epoll.fileno()
+
     def close(self) -> None:
         self._epoll.close()

@@ -103,7 +103,31 @@ def _names(given: list[int]) -> Iterator[int]:
     yield netfilter.detach()
 
 
-_DO: dict[str, Callable[[list[int]], Iterator[int]]] = {"new": new, "route": _route, "names": _names}
+def _name_client(given: list[int]) -> Iterator[int]:
+    """UDP, for questions to the name server in a namespace."""
+    p.setns(given[0], p.CLONE_NEWNET)
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    udp.connect((_NAME_SERVER, 53))
+    yield udp.detach()
+
+
+def _dial(given: list[int]) -> Iterator[int]:
+    """Sockets for a connection to what listens in it: IPv4, and IPv6 where the kernel has that."""
+    p.setns(given[0], p.CLONE_NEWNET)
+    yield socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC).detach()
+    try:
+        yield socket.socket(socket.AF_INET6, socket.SOCK_STREAM | socket.SOCK_CLOEXEC).detach()
+    except OSError:
+        return
+
+
+_DO: dict[str, Callable[[list[int]], Iterator[int]]] = {
+    "new": new,
+    "route": _route,
+    "names": _names,
+    "name client": _name_client,
+    "dial": _dial,
+}
 
 
 def _enter_new_userns(id_map: Json) -> int:

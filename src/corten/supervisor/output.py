@@ -62,7 +62,7 @@ class Stdio:
         self.child = ()  # type: ignore[assignment]
 
 
-def _capacity(fd: int) -> int:
+def capacity(fd: int) -> int:
     """How many bytes can wait to be read: what holds the other end of a pipe may have made that larger."""
     try:
         return fcntl.fcntl(fd, _F_GETPIPE_SZ)
@@ -138,23 +138,29 @@ class Output:
         self._end(fd)
 
     def _deliver(self, stream: int, data: bytes) -> None:
-        for client in tuple(self.clients):
-            client.output(stream, data)
+        """The log first: what an attached client has seen is in it."""
         if self._log:
             self._log.write(_NAMES[stream], data)
+        for client in tuple(self.clients):
+            client.output(stream, data)
 
     def _end(self, fd: int) -> None:
         self._loop.forget(fd)
         del self._open[fd]
 
     def drain(self) -> None:
-        """Take what is in the pipes now, and stop: the process has ended, and others may hold them open for ever. They
-        may write as quickly as this reads, so no more is read than what there can be."""
+        """Take what is in the pipes now, and stop: the process has ended, and others may hold them open for ever."""
+        self.catch_up()
         for fd in tuple(self._open):
-            left = _capacity(fd)
+            self._end(fd)
+
+    def catch_up(self) -> None:
+        """Take what is in the pipes now. Processes may write as quickly as this reads, so no more is read than what
+        there can be."""
+        for fd in tuple(self._open):
+            left = capacity(fd)
             while left > 0 and (taken := self._take(fd)):
                 left -= taken
-            self._end(fd)
 
     def _take(self, fd: int) -> int:
         """How many bytes were there; 0 at the end, and when there are none now."""

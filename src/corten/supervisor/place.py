@@ -10,7 +10,8 @@ from corten.supervisor import endings, sockets
 
 
 def prepare(directory: str, bundle: str) -> None:
-    """The directory, and room for the end of this run."""
+    """The directory, and room for the end of this run. Root's alone, whatever the umask is."""
+    os.makedirs(os.path.dirname(directory), 0o700, exist_ok=True)  # this mode is the last one's alone
     os.makedirs(directory, 0o700, exist_ok=True)
     endings.reserve_exit(bundle)
 

@@ -11,8 +11,8 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from corten.errors import Failed, NotFound
-from corten.instance.contract import Ending, Size, TreeRequest
+from corten.errors import Conflict, Failed, NotFound, Unsupported
+from corten.instance.contract import Ending, NetworkChange, Size, TreeRequest
 from corten.kernel import process as p
 from corten.kernel import pty
 from corten.runtime import cgroups, messages
@@ -30,6 +30,8 @@ class HostProcesses:
     """`create` of a subclass sets `_pid` and all that follows it. Subclasses are an `Instance`, and say so nowhere: a
     protocol among a class's bases costs each supervisor some pages."""
 
+    events = -1  # all that comes and goes is the processes' own
+
     def __init__(self, request: Create, layout: Callable[[], cgroups.Layout]) -> None:
         self._request = request
         self._layout = layout
@@ -40,6 +42,9 @@ class HostProcesses:
         self._path = ""  # of the control group
         self._group: Cgroup | None = None
         self._own_pids = True  # the kernel kills the other processes with the first one
+
+    def advance(self) -> None:
+        pass
 
     @property
     def _cgroup(self) -> Cgroup | None:
@@ -60,7 +65,10 @@ class HostProcesses:
     def signal(self, number: int, all_processes: bool) -> None:
         group = self._cgroup if all_processes else None
         if group is None:
-            signal.pidfd_send_signal(self._pidfd, number)
+            try:
+                signal.pidfd_send_signal(self._pidfd, number)
+            except ProcessLookupError:
+                raise Conflict("the container is not running") from None
             return
         for pid in group.pids():
             try:
@@ -82,6 +90,9 @@ class HostProcesses:
 
     def processes(self) -> list[int]:
         return self._own_group.pids()
+
+    def table(self) -> Sequence[Json]:
+        raise Unsupported("the processes are the host's: ps shows them")
 
     def counters(self) -> Json:
         return self._own_group.stats()
@@ -106,6 +117,12 @@ class HostProcesses:
             return clone.NOTHING
 
         clone.in_child(work)
+
+    def change_network(self, change: NetworkChange, fds: Sequence[int] = ()) -> None:
+        raise Unsupported("the container's network is the host's: it is changed in its namespace")
+
+    def dial(self, port: int, connection: int) -> None:
+        raise Unsupported("the container's network is the host's: what listens is reached in its namespace")
 
     def out_of_memory(self) -> bool:
         try:

@@ -10,7 +10,23 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from corten.instance.contract import Changes, Execution, Export, Fetch, Layer, Look, Put, Size, TreeRequest
+from corten.instance.contract import (
+    Changes,
+    Execution,
+    Export,
+    Fetch,
+    Layer,
+    Look,
+    NetworkChange,
+    Plug,
+    Put,
+    Refresh,
+    Route,
+    ServeNames,
+    Size,
+    TreeRequest,
+)
+from corten.vm.contract import GuestSection, Shape
 
 Json = dict[str, Any]
 
@@ -18,6 +34,12 @@ Json = dict[str, Any]
 SIGNALS_EXECS = 2  # `SignalExec`
 OPENS_INSTANCES = 3  # the requests about a tree, `AttachInterface` and `DetachInterface`
 HOLDS_WAITS = 4  # `Hold` and `Release`
+WRITES_LOG = 5  # `WriteLog`
+HAS_GUESTS = 5  # `Table`
+CHANGES_NETWORKS = 6  # `NetworkChange`
+REOPENS_LOG = 6  # `ReopenLog`, and logs as Kubernetes reads them
+SHOWS_COLUMNS = 6  # `Table` with what all columns of ps take
+DIALS = 7  # `Dial`
 
 
 class Attachment(NamedTuple):
@@ -33,12 +55,28 @@ class Attachment(NamedTuple):
 
 
 class Log(NamedTuple):
-    """Docker's json-file. `path` is empty when nothing is kept, `max_size` in bytes, 0 for any size."""
+    """Docker's json-file, or in the `format` "cri" (`supervisor.cri_log`). `path` is empty when nothing is kept,
+    `max_size` in bytes, 0 for any size."""
 
     path: str = ""
     max_size: int = 0
     max_file: int = 1
     attrs: str = ""  # JSON, for each record
+    format: str = ""
+
+
+class Guest(NamedTuple):
+    """The guest of a container that has one. Its descriptors are behind all others: those of the section, and where
+    `names`, a datagram socket that answers DNS questions."""
+
+    section: GuestSection | None = None
+    disks: tuple[Json, ...] = ()  # see `guest.disks`
+    interfaces: tuple[Json, ...] = ()  # see `guest.network.Interface`
+    names: bool = False
+    devices: tuple[Json, ...] = ()  # see `guest.devices.of_container`
+
+
+NO_GUEST = Guest()
 
 
 class Create(NamedTuple):
@@ -46,6 +84,7 @@ class Create(NamedTuple):
 
     run: str  # directory of the socket
     bundle: str  # directory of config.json and exit.json
+    spill: str  # directory of what waits for slow clients
     id: str
     runtime: str  # "corten", or an OCI binary's path
     runtime_args: tuple[str, ...]
@@ -61,6 +100,7 @@ class Create(NamedTuple):
     clients: tuple[Attachment, ...]
     emulators: tuple[str, ...] = ()  # this and the next: see `tasks.contract.Bundle`
     userns: str = ""
+    guest: Guest = NO_GUEST  # with the runtime "vm"
 
 
 class Start(NamedTuple):
@@ -107,6 +147,14 @@ class Release(NamedTuple):
     answer: bool
 
 
+class WriteLog(NamedTuple):
+    """Since `WRITES_LOG`. Answered when the log has what the container has written until now."""
+
+
+class ReopenLog(NamedTuple):
+    """Since `REOPENS_LOG`. Another program has renamed the log's file."""
+
+
 class Pause(NamedTuple):
     pass
 
@@ -134,6 +182,10 @@ class Counters(NamedTuple):
     pass
 
 
+class Table(NamedTuple):
+    """Since `HAS_GUESTS`."""
+
+
 class AttachInterface(NamedTuple):
     """Since `OPENS_INSTANCES`. One descriptor: a tap's."""
 
@@ -144,6 +196,12 @@ class DetachInterface(NamedTuple):
     """Since `OPENS_INSTANCES`."""
 
     name: str
+
+
+class Dial(NamedTuple):
+    """Since `DIALS`. One descriptor: a socket that is connected to that port of the instance's own loopback."""
+
+    port: int
 
 
 # What `decode` makes. Those about a tree have two descriptors: the socket for the answers, and a pipe (`Look`: none).
@@ -160,12 +218,18 @@ Request = (
     | Update
     | Processes
     | Counters
+    | Table
     | TreeRequest
+    | NetworkChange
     | AttachInterface
     | DetachInterface
     | Release
+    | WriteLog
+    | ReopenLog
+    | Dial
 )
 ABOUT_TREES = (Look, Fetch, Put, Export, Changes, Layer)
+ABOUT_NETWORKS = (Plug, Route, ServeNames, Refresh)
 
 
 _START = Start()  # made before the fork, so that its class is not written to
@@ -181,9 +245,9 @@ def decode(message: Json) -> Request:
         case "stats":
             return Counters()
         case "exec":
-            return Exec(_execution(message["exec"]), _attachment(message["stream"]) if "stream" in message else None)
+            return Exec(_execution(message["exec"]), attachment(message["stream"]) if "stream" in message else None)
         case "attach":
-            return Attach(_attachment(message["stream"]))
+            return Attach(attachment(message["stream"]))
         case "signal":
             return Signal(int(message["signal"]), bool(message.get("all")))
         case "signal exec":
@@ -198,17 +262,34 @@ def decode(message: Json) -> Request:
             return Update(message["resources"])
         case "pids":
             return Processes()
+        case "table":
+            return Table()
         case "release":
             return Release(str(message["key"]), bool(message["answer"]))
+        case "write log":
+            return WriteLog()
+        case "plug interface":
+            return _plug(message)
+        case "route":
+            return Route(message["name"], tuple(message["gateways"]))
+        case "serve names":
+            return ServeNames()
+        case "refresh files":
+            return Refresh()
+        case "reopen log":
+            return ReopenLog()
+        case "dial":
+            return Dial(int(message["port"]))
         case "attach interface":
             return AttachInterface(message["name"])
         case "detach interface":
             return DetachInterface(message["name"])
         case _:
-            return _decode_tree(message)
+            return decode_tree(message)
 
 
-def _decode_tree(message: Json) -> TreeRequest:
+def decode_tree(message: Json) -> TreeRequest:
+    """What `encode_tree` makes. KeyError, ValueError."""
     match do := message.get("do", ""):
         case "tree look":
             return Look(message["path"])
@@ -231,28 +312,71 @@ def encode_tree(request: TreeRequest) -> Json:
     return {"do": f"tree {type(request).__name__.lower()}", **request._asdict()}
 
 
+_VERBS: dict[type[NetworkChange], str] = {
+    Plug: "plug interface",
+    Route: "route",
+    ServeNames: "serve names",
+    Refresh: "refresh files",
+}
+
+
+def encode_network(change: NetworkChange) -> Json:
+    """As a daemon sends it. Since `CHANGES_NETWORKS`."""
+    return {"do": _VERBS[type(change)], **change._asdict()}
+
+
+def _plug(message: Json) -> Plug:
+    addresses, gateways = tuple(message["addresses"]), tuple(message["gateways"])
+    return Plug(message["name"], message["mac"], int(message["mtu"]), addresses, gateways)
+
+
 def decode_create(message: Json) -> Create:
     log = message.get("log") or {}
     namespaces = message.get("clone_namespaces")
     return Create(
         run=message["run"],
         bundle=message["bundle"],
+        spill=message.get("spill") or message["bundle"],
         id=message.get("id", ""),
         runtime=message.get("runtime", "corten"),
         runtime_args=tuple(message.get("runtime_args") or ()),
         rootfs=tuple(message.get("rootfs") or ()),
         cgroup=message.get("cgroup", ""),
         clone_namespaces=None if namespaces is None else tuple(namespaces),
-        log=Log(log.get("path") or "", log.get("max_size") or 0, log.get("max_file") or 1, log.get("attrs") or ""),
+        log=Log(
+            log.get("path") or "",
+            log.get("max_size") or 0,
+            log.get("max_file") or 1,
+            log.get("attrs") or "",
+            log.get("format") or "",
+        ),
         terminal=bool(message.get("terminal")),
         open_stdin=bool(message.get("open_stdin")),
         stdin_once=bool(message.get("stdin_once")),
         size=_size(message.get("console_size")),
         has_filter=bool(message.get("filter")),
-        clients=tuple(map(_attachment, message.get("streams") or ())),
+        clients=tuple(map(attachment, message.get("streams") or ())),
         emulators=tuple(message.get("emulators") or ()),
         userns=message.get("userns", ""),
+        guest=_guest(message["guest"]) if "guest" in message else NO_GUEST,
     )
+
+
+def encode_guest(guest: Guest) -> Json:
+    """That part of a request to create, as `decode_create` reads it."""
+    assert guest.section is not None
+    section = {**guest.section._asdict(), "shape": guest.section.shape._asdict()}
+    return {**guest._asdict(), "section": section}
+
+
+def _guest(body: Json) -> Guest:
+    section = body["section"]
+    shape = Shape(**section["shape"])
+    disks = tuple((serial, bool(read_only)) for serial, read_only in section.get("disks") or ())
+    interfaces = tuple((name, mac) for name, mac in section.get("interfaces") or ())
+    made = GuestSection(shape, bool(section["cloned"]), section["memory"], section["cpus"], disks, interfaces)
+    disks_of_guest, interfaces_of_guest = tuple(body.get("disks") or ()), tuple(body.get("interfaces") or ())
+    return Guest(made, disks_of_guest, interfaces_of_guest, bool(body.get("names")), tuple(body.get("devices") or ()))
 
 
 def _execution(body: Json) -> Execution:
@@ -265,7 +389,7 @@ def _size(pair: list[int] | None) -> Size:
     return rows, columns
 
 
-def _attachment(body: Json) -> Attachment:
+def attachment(body: Json) -> Attachment:
     return Attachment(
         bool(body.get("stdin")),
         bool(body.get("stdout", True)),

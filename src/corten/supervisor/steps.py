@@ -14,10 +14,12 @@ from contextlib import suppress
 from typing import Any
 
 from corten.kernel import mount as m
-from corten.layers import delta, stubs
+from corten.layers import delta, stubs, tree
 from corten.layers.confine import confine
 from corten.layers.limits import LONGEST_PATH
+from corten.layers.owners import Owners
 from corten.layers.pack import Packer
+from corten.layers.reowned import reown
 from corten.supervisor import views, wire
 from corten.supervisor.failures import tried
 
@@ -26,13 +28,19 @@ Json = dict[str, Any]
 
 def layer(request: Json, fds: list[int]) -> None:
     """What was changed in the tree fds[2] (request["whole"]: it is no upper directory, but all files), to fds[1]. The
-    places request["stubs"] that were made for mounts, and were not used, are taken away first."""
+    places request["stubs"] that were made for mounts, and were not used, are taken away first, as is what was written
+    to request["volumes"] of an upper directory. request["ids"]: it was written in a user namespace with these maps, and
+    gets the ids that are inside."""
     found: list[Iterator[delta.Change]] = []
 
     def work() -> Json:
         own, below = m.view(fds[2]), base_of(request)
         confine(own, *below)
+        if request["ids"] is not None:
+            reown(tree.open_directory(b".", own), Owners(request["ids"]["uids"], request["ids"]["gids"]))
         base, whole = next(iter(below), None), bool(request["whole"])
+        if not whole:
+            stubs.take_back(own, base, map(os.fsencode, request["volumes"]))
         stubs.remove(own, base, map(os.fsencode, request["stubs"]), whole)
         found.append(delta.changes(own, base, whole, longest=LONGEST_PATH))
         return {}

@@ -19,16 +19,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar, assert_never
 
 from corten.error_codec import encode
-from corten.errors import Conflict, CortenError, StartFailed
-from corten.instance.contract import Created, Instance, Look, Size, TreeRequest, Work
+from corten.errors import Conflict, CortenError, StartFailed, Unsupported
+from corten.instance.contract import Created, Instance, Look, NetworkChange, Size, TreeRequest, Work
 from corten.kernel import process as p
 from corten.supervisor import clone, emulation, endings, failures, requests, wire
 from corten.supervisor.clone import timed
 from corten.supervisor.connection import Connection
+from corten.supervisor.cri_log import CriLog, log_of
 from corten.supervisor.execs import LINGER, Execs, refuse
 from corten.supervisor.external import External
 from corten.supervisor.failures import print_exception
-from corten.supervisor.logfile import LogFile
 from corten.supervisor.loop import READ, Loop
 from corten.supervisor.native import Native
 from corten.supervisor.output import Output, Stdio
@@ -38,6 +38,8 @@ Json = dict[str, Any]
 Reply = Callable[[Json], None]
 T = TypeVar("T")
 
+_OOM_REST = 1.0  # seconds between two reports that memory was lacking
+
 
 class Supervisor:
     def __init__(self, request: requests.Create, fds: list[int], become: clone.Become = clone.become) -> None:
@@ -45,7 +47,7 @@ class Supervisor:
         self._become = become
         self._loop = Loop()
         self._directory = request.run
-        self._execs = Execs(self._loop, request.bundle, self._send_event, self._why)
+        self._execs = Execs(self._loop, request.spill, self._send_event, self._why)
         self._connections: list[Connection] = []
         self._waits = Waits()
         self._pid = 0
@@ -55,11 +57,14 @@ class Supervisor:
         self._started = False
         self._paused = False
         self._works: list[Work] = []  # about its tree
+        self._oom_fd = -1
         self._oom_reported = False
+        self._oom_rests = self._oom_again = False  # since the last report; whether there is something to be reported
         control, *rest = fds
         self._control = socket.socket(fileno=control)
         self._filter_fd = rest.pop(0) if request.has_filter else -1
         self._first_clients = list(zip(rest, request.clients))
+        self._of_guest = rest[len(request.clients) :]
         self._listener: socket.socket | None = None
 
     # -------------------------------------------------------------------------------------------------- begin
@@ -85,7 +90,7 @@ class Supervisor:
         self._linger()
 
     def _create(self) -> Created:
-        self._instance = _instance(self._request, self._filter_fd, self._become)
+        self._instance = _instance(self._request, self._filter_fd, self._become, self._of_guest)
         if self._request.emulators:  # to the end of this process
             emulation.hold(self._request.emulators, self._request.userns)
         stdio = Stdio(self._request.terminal, self._request.open_stdin)
@@ -101,17 +106,20 @@ class Supervisor:
     def _listen_to(self, created: Created, stdio: Stdio) -> None:
         request = self._request
         stdio.started(created.console)
-        self._log = LogFile(*request.log)
+        self._log = log_of(*request.log)
         self._output = Output(
-            self._loop, stdio, self._log, request.bundle, request.open_stdin, request.stdin_once, self._detached
+            self._loop, stdio, self._log, request.spill, request.open_stdin, request.stdin_once, self._detached
         )
         for fd, options in self._first_clients:
             self._output.attach(socket.socket(fileno=fd), options)
         self._first_clients = []
         self._pid, self._first = created.pid, created.ended
         self._loop.watch(created.ended, READ, lambda _: self._end(created.ended))
+        self._oom_fd = created.oom
         if created.oom >= 0:
             self._loop.watch(created.oom, READ, self._oom)
+        if self._instance.events >= 0:
+            self._loop.watch(self._instance.events, READ, lambda _: self._instance.advance())
         self._listener = created.listener
         self._loop.accept(self._listener, self._came)
 
@@ -191,6 +199,8 @@ class Supervisor:
             return self._pause()
         if isinstance(request, requests.Resume):
             return self._resume()
+        if isinstance(request, requests.Table):
+            return {"processes": list(self._instance.table())}
         if isinstance(request, requests.Update):
             return {"warnings": list(self._instance.update(request.resources))}
         if isinstance(request, requests.ABOUT_TREES):
@@ -199,8 +209,16 @@ class Supervisor:
             return self._attach_interface(request.name, fds)
         if isinstance(request, requests.DetachInterface):
             return self._detach_interface(request.name)
+        if isinstance(request, requests.ABOUT_NETWORKS):
+            return self._change_network(request, fds)
+        if isinstance(request, requests.Dial):
+            return self._dial(request.port, fds)
         if isinstance(request, requests.Release):
             return self._release(request)
+        if isinstance(request, requests.WriteLog):
+            return self._write_log()
+        if isinstance(request, requests.ReopenLog):
+            return self._reopen_log()
         assert_never(request)
 
     def _hold(self, request: requests.Hold, fds: list[int], owner: Connection) -> Json:
@@ -214,6 +232,17 @@ class Supervisor:
 
     def _release(self, request: requests.Release) -> Json:
         self._waits.release(request.key, request.answer)
+        return {}
+
+    def _write_log(self) -> Json:
+        assert self._output is not None
+        self._output.catch_up()
+        return {}
+
+    def _reopen_log(self) -> Json:
+        if not isinstance(self._log, CriLog):
+            raise Unsupported("this container's log is not reopened: it is rotated here")
+        self._log.reopen()
         return {}
 
     def _start(self, hold: tuple[str, ...], fds: list[int], owner: Connection) -> Json:
@@ -286,7 +315,8 @@ class Supervisor:
         return error
 
     def _work(self, request: TreeRequest, fds: list[int]) -> Json:
-        self._check_started()
+        if self._request.guest is requests.NO_GUEST:  # the files of one that does not run are seen by its guest alone
+            self._check_started()
         reply, data = (*fds, -1) if isinstance(request, Look) else fds
         work = self._instance.work(request, reply, data)
         self._works.append(work)
@@ -309,6 +339,17 @@ class Supervisor:
         self._instance.detach(name)
         return {}
 
+    def _change_network(self, change: NetworkChange, fds: list[int]) -> Json:
+        self._check_started()
+        self._instance.change_network(change, fds)
+        return {}
+
+    def _dial(self, port: int, fds: list[int]) -> Json:
+        self._check_started()
+        (connection,) = fds
+        self._instance.dial(port, connection)
+        return {}
+
     def _check_started(self) -> None:
         if not self._started:
             raise Conflict("the container has not been started")
@@ -316,28 +357,46 @@ class Supervisor:
     # ---------------------------------------------------------------------------------------------------- end
 
     def _oom(self, _: int) -> None:
-        if self._instance.out_of_memory() and not self._ended:
-            self._oom_reported = True
+        """What comes within a second of the last report is one report at its end: a guest can say it without an end,
+        and a program that is killed and begun again and again brings it about as often."""
+        if not self._instance.out_of_memory() or self._ended:
+            return
+        if self._oom_rests:
+            self._oom_again = True
+            return
+        self._oom_reported = self._oom_rests = True
+        self._send_event({"event": "oom"})
+        self._loop.after(_OOM_REST, self._oom_rested)
+
+    def _oom_rested(self) -> None:
+        self._oom_rests = False
+        if self._oom_again and not self._ended:
+            self._oom_again, self._oom_rests = False, True
             self._send_event({"event": "oom"})
+            self._loop.after(_OOM_REST, self._oom_rested)
 
     def _end(self, ended: int) -> None:
         """The container's first process has exited."""
         assert self._output is not None
         self._ended = True
         self._loop.forget(ended)
-        status, out_of_memory = self._instance.ending()
+        if self._oom_fd >= 0:  # it goes with the instance, and both may be ready at once
+            self._loop.forget(self._oom_fd)
+        status, out_of_memory, error = self._instance.ending()
         _tried(self._output.drain)
         _tried(self._log.close)
-        ending = {"status": status, "at": time.time(), "oom_killed": out_of_memory, "error": ""}
+        ending = {"status": status, "at": time.time(), "oom_killed": out_of_memory, "error": error}
         if self._started:
             self._write_exit(ending)
-        if out_of_memory and not self._oom_reported:
+        if self._oom_again or (out_of_memory and not self._oom_reported):
             self._send_event({"event": "oom"})
         self._send_event({"event": "exit", **ending})
         for work in self._works:  # not waited for: the kernel may hold one back
             _tried(work.end)
         _tried(self._execs.end_all)  # after that: one that the kernel holds back would hold the message back too
         self._output.finish()
+        if self._instance.events >= 0:
+            self._loop.forget(self._instance.events)
         self._delete()  # before the clients are done: with it goes what holds the container's file systems
         if self._listener:
             self._loop.forget(self._listener.fileno())
@@ -372,9 +431,15 @@ class Supervisor:
             output.close()
 
 
-def _instance(request: requests.Create, filter_fd: int, become: clone.Become) -> Instance:
-    """The one place that chooses an implementation."""
-    return Native(request, filter_fd, become) if request.runtime == "corten" else External(request)
+def _instance(request: requests.Create, filter_fd: int, become: clone.Become, of_guest: list[int]) -> Instance:
+    """The one place that chooses an implementation. `of_guest`: descriptors of a guest, which has them as long."""
+    if request.runtime == "corten":
+        return Native(request, filter_fd, become)
+    if request.runtime == "vm":
+        from corten.supervisor import guests  # which no other supervisor needs
+
+        return guests.virtual(request, filter_fd, of_guest)
+    return External(request)
 
 
 def _tried(step: Callable[[], T]) -> T | None:

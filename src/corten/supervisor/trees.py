@@ -278,7 +278,7 @@ def _send(path: str, dirfd: int, name: bytes, status: os.stat_result, packer: Pa
             _send_tree(tree.open_directory(name, dirfd), name + b"/", packer, root)
     else:
         last = path.rstrip("/").rpartition("/")[2]
-        base = b"" if not last else b"." if last == "." else os.fsencode(last)
+        base = b"" if last in ("", "..") else os.fsencode(last)
         packer.add(dirfd, b".", base + b"/", status)
         _send_tree(dirfd, base + b"/", packer, root)
     return _ended(packer)

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 import sys
 from collections import _tuplegetter  # type: ignore[attr-defined]
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import CodeType, FunctionType
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from corten.kernel import mount
+from corten.kernel import process as p
 from corten.kernel.cgroupfs import Hierarchy
 from corten.runtime import cgroups, messages
 from corten.supervisor import place, wire
@@ -26,10 +28,15 @@ from corten.supervisor.forked import inherit
 from corten.supervisor.requests import Create
 from corten.supervisor.supervise import live
 
+T = TypeVar("T")
+
 _ROUNDS = 20  # specialisation waits for 16 executions (PEP 659)
 # CPython keeps small objects of one size in pools of 16 KiB, each with a header (Objects/obmalloc.c).
 _POOL = 16 << 10
 _HEADER = 48
+_LARGEST, _SMALLEST = 96 << 10, 512  # bytes of what is made at once from the C library's heap, and not from a pool
+_CACHED = 1088  # bytes at most of what is not merged with its neighbours when it is freed (malloc(3): tcache)
+_PAGE = 4096
 _MOST = 4  # pools of one size that are filled at most
 _WITH_REQUESTS = ("corten.instance.", "corten.supervisor.")
 _DESCRIPTORS = 100  # more than the launcher has
@@ -65,16 +72,60 @@ def _executed(work: Callable[[], None]) -> list[CodeType]:
 
 
 def _lay_together(executed: list[CodeType]) -> None:
-    """Move this code, its functions and the fields of typed requests to pages of their own. What lay between them is
-    not used, and stays shared."""
+    """Move this code, its constants, its functions and the fields of typed requests to pages of their own. What lay
+    between them is not used, and stays shared."""
     functions = {found.__code__: found for found in gc.get_objects() if type(found) is FunctionType}
     gc.collect()
-    fill_pools()
+    fill()
     used = [functions[code] for code in executed if code in functions]
+    constants = Constants(frozenset(executed))
     for function in used:
-        function.__code__ = function.__code__.replace()
+        function.__code__ = constants.moved(function.__code__, function.__doc__)
     _put_in_place({function: _copy(function) for function in used})
-    _kept.extend((executed, used))  # or something new would get their places
+    _put_values_in_place(executed, constants)
+    _kept.extend((executed, used, constants))  # or something new would get their places
+
+
+class Constants:
+    """Copies of what code loads, each once, and of the code within it that was executed, too."""
+
+    def __init__(self, executed: Collection[CodeType]) -> None:
+        self._executed = executed
+        self._copies: dict[tuple[type, object], Any] = {}
+
+    def moved(self, code: CodeType, doc: str | None = None) -> CodeType:
+        """The same code, made anew with copies of its constants, but for `doc`, which is not loaded."""
+        return code.replace(co_consts=tuple(value if value is doc else self.copy(value) for value in code.co_consts))
+
+    def copy(self, value: T) -> T:
+        """An equal object; `value` itself of a kind that has one object for all."""
+        kind = type(value)
+        key = (kind, value if kind in (str, bytes, int) else id(value))  # 0.0 equals -0.0, and (1,) equals (True,)
+        if key not in self._copies:
+            self._copies[key] = self._code(value) if isinstance(value, CodeType) else _constant(value)
+        found: T = self._copies[key]
+        return found
+
+    def _code(self, code: CodeType) -> CodeType:
+        """Of a closure: each function that is made of it has references to its names."""
+        if code not in self._executed:
+            return code
+        return self.moved(code).replace(co_name=self.copy(code.co_name), co_qualname=self.copy(code.co_qualname))
+
+
+def _constant(value: object) -> object:
+    match value:
+        case str():
+            return value[:1] + value[1:]
+        case bytes():
+            return value[:1] + value[1:]
+        case bool():
+            return value
+        case int() | float():
+            return type(value)(repr(value))
+        case tuple():
+            return (*value,)  # of the same members: names of arguments are looked for by their identity
+    return value
 
 
 def _copy(function: FunctionType) -> FunctionType:
@@ -89,13 +140,14 @@ def _copy(function: FunctionType) -> FunctionType:
 def _put_in_place(copies: dict[FunctionType, FunctionType]) -> None:
     """Functions where modules and classes have them, and the descriptors of NamedTuples' fields. A reference that is
     somewhere else keeps the old function, which does the same."""
-    modules = [module for name, module in sys.modules.items() if name.startswith("corten.")]
-    found = (value for module in modules for value in vars(module).values())
-    classes = dict.fromkeys(c for c in found if isinstance(c, type) and c.__module__.startswith("corten."))
+    modules = [module for name, module in sys.modules.items() if name != "__main__"]
+    classes = dict.fromkeys(c for module in modules for c in list(vars(module).values()) if isinstance(c, type))
     for owner in (*modules, *classes):
         for name, value in list(vars(owner).items()):
             if type(value) is FunctionType and value in copies:
                 setattr(owner, name, copies[value])
+            elif type(value) is staticmethod and value.__func__ in copies:
+                setattr(owner, name, staticmethod(copies[value.__func__]))
     for kind in classes:
         if issubclass(kind, tuple) and kind.__module__.startswith(_WITH_REQUESTS):
             fields: tuple[str, ...] = getattr(kind, "_fields", ())
@@ -104,7 +156,33 @@ def _put_in_place(copies: dict[FunctionType, FunctionType]) -> None:
                 setattr(kind, name, _tuplegetter(number, ""))
 
 
-def fill_pools() -> None:
+def _put_values_in_place(executed: Collection[CodeType], constants: Constants) -> None:
+    """Numbers and texts of modules that this code looks up, and the modules' names, to which each closure refers."""
+    names = {name for code in executed for name in code.co_names}
+    for module in [module for name, module in sys.modules.items() if name.startswith("corten.")]:
+        for name, value in list(vars(module).items()):
+            if name == "__name__" or (name in names and type(value) in (int, float, str, bytes)):
+                setattr(module, name, constants.copy(value))
+
+
+def fill() -> None:
+    """Keep objects in all room that is free between others, in the pools and in the heap."""
+    _fill_pools()
+    _fill_heap()
+
+
+def _fill_heap() -> None:
+    """Objects that are too large for pools, wherever the C library has a free piece below the end of its heap."""
+    last = bytes(_LARGEST)
+    for size in (*range(_LARGEST, _PAGE, -_PAGE), *range(_PAGE, _SMALLEST, -16)):
+        while id(filler := bytes(size - b"".__sizeof__())) < id(last):
+            _kept.append(filler)
+        if size <= _CACHED:
+            _kept.append(filler)
+        del filler
+
+
+def _fill_pools() -> None:
     """Keep small objects in every place that is free in a pool which is partly used.
 
     What a supervisor makes then begins new pools: it lies together, and no page is copied for the sake of one object.
@@ -159,7 +237,11 @@ def _group(place_: str) -> None:
 
 
 def _become(request: Create, inputs: Inputs, reply: socket.socket) -> NoReturn:
-    """In place of `clone.become`."""
+    """In place of `clone.become`. It has the launcher's ends of all that it waits for, so no end of a connection says
+    that the launcher was killed."""
+    p.prctl(p.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != inputs.supervisor:  # killed before that
+        os._exit(1)
     ours, theirs = messages.pair()
     place.prepare(request.run, request.bundle)
     listener = place.settle(request.run, os.getpid(), inputs.supervisor)

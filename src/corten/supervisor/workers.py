@@ -30,14 +30,18 @@ def unpack(request: Json, fds: list[int]) -> None:
 
 def unpack_files(request: Json, fds: list[int]) -> None:
     """The same for a tar that is no layer, but a build's context, to fds[3]. What a `Memory` needs of its files is
-    written to fds[2], request["memory"] bytes at most."""
-    from corten.layers.sums import Written  # which layers of images do not need
+    written to fds[2], request["memory"] bytes at most. request["owned"]: owners are the tar's. request["again"]: an
+    earlier context is in the directory."""
+    from corten.layers.again import ApplyingAgain  # which layers of images do not need
+    from corten.layers.sums import Written
 
     reply = socket.socket(fileno=fds[0])
     written = Written(request["memory"])
 
     def unpack() -> Json:
-        found = worker.unpack(fds[3], fds[1], _CONTEXT, layer=False, written=written)
+        kind = ApplyingAgain if request["again"] else None
+        how = {"layer": False, "written": written, "owned": request["owned"], "kind": kind}
+        found = worker.unpack(fds[3], fds[1], _CONTEXT, **how)
         with open(fds[2], "wb", closefd=False) as file:
             file.write(written.data)
         return found

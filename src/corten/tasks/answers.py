@@ -76,7 +76,11 @@ async def writable(fd: int) -> None:
 
 
 async def read(fd: int, count: int) -> bytes:
-    """At most `count` bytes of what a process sends on a pipe. Unavailable when it sends nothing for `SILENCE`."""
+    """At most `count` bytes of what a process sends on a pipe. Unavailable when it sends nothing for `SILENCE`.
+
+    Others have their turn first: a process may send more quickly than what it sends is used up, and without an end.
+    """
+    await asyncio.sleep(0)
     while True:
         try:
             return os.read(fd, count)

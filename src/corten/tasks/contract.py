@@ -28,9 +28,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from corten.instance.contract import TreeRequest
+from corten.instance.contract import NetworkChange, TreeRequest
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
+from corten.supervisor.requests import Guest
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,23 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """Where output is kept, in Docker's json-file format. `path` None keeps nothing (log driver "none")."""
+    """Where output is kept, in Docker's json-file format, or in Kubernetes' ("cri"), which is not rotated here. `path`
+    None keeps nothing (log driver "none")."""
 
     path: Path | None
     max_size: int = 50 * 1024 * 1024
     max_file: int = 3
     labels: Mapping[str, str] = field(default_factory=dict)  # goes into each record's "attrs"
+    format: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestPart:
+    """What makes a bundle's container one in a guest. The descriptors are those of `Guest`, in its order, and stay the
+    caller's."""
+
+    guest: Guest
+    descriptors: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,7 @@ class Bundle:
     open_stdin: bool = False
     stdin_once: bool = False
     console_size: tuple[int, int] = (0, 0)  # rows, columns
-    runtime: str = "corten"  # or the path of another OCI runtime binary
+    runtime: str = "corten"  # or "vm", or the path of another OCI runtime binary
     runtime_args: tuple[str, ...] = ()  # of that one, before its verb
     cgroup: str = ""  # the specification's cgroupsPath
     # Namespaces that the first process may be cloned into before the specification is read. None when it cannot: it
@@ -83,6 +95,9 @@ class Bundle:
     # What is registered with binfmt_misc while the task runs: in the user namespace at this path, or ("") on the host.
     emulators: tuple[str, ...] = ()
     userns: str = ""
+    guest: GuestPart | None = None  # with the runtime "vm", when it is created
+    # The directory for output that waits for slow clients, up to 1 GiB for each, when `path` is in memory.
+    spill: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +124,23 @@ class ExecSpec:
     terminal: bool = False
     stdin: bool = False
     console_size: tuple[int, int] = (0, 0)
+
+
+class Credentials(NamedTuple):
+    """Of a process, in the host's numbering; `groups` are its supplementary ones."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
+class Held(NamedTuple):
+    """What the processes of a task are and hold, counted; None is not known."""
+
+    processes: int
+    threads: int
+    descriptors: int | None
+    sockets: int | None
 
 
 class ProcessTable(NamedTuple):
@@ -152,6 +184,13 @@ class Task(Protocol):
     async def release(self, key: str, answer: bool) -> None:
         """The copy is closed; or, with `answer`, kept and answered at the end whether or not this daemon is there."""
 
+    async def write_log(self) -> None:
+        """Returns when its log has what it has written until now; at once where its supervisor is older than that."""
+
+    async def reopen_log(self) -> None:
+        """Go on in the file that has the log's path now: another program has renamed the one before. Unsupported where
+        the log is not of the format "cri"."""
+
     async def exec(self, spec: ExecSpec, stream: Stream | None) -> int:
         """Start a process; returns its pid (in the host's numbering). StartFailed as in `start`."""
 
@@ -164,7 +203,7 @@ class Task(Protocol):
         """The pids of execs by their ids: those that this daemon has started and not waited for, and an earlier one's
         that run, or ended while there was no daemon. `wait_exec` has how they end."""
 
-    def exec_runs(self, exec_id: str) -> bool:
+    async def exec_runs(self, exec_id: str) -> bool:
         """False when an exec's process has ended, also while its supervisor has not said so yet: then `wait_exec` is
         about to answer. True where this cannot be seen."""
 
@@ -195,6 +234,12 @@ class Task(Protocol):
     def open_namespace(self, kind: str) -> int:
         """A descriptor of one of its namespaces, the caller's to close. Raises NotFound when the task has ended."""
 
+    async def held(self) -> Held:
+        """Of those that are there now. NotFound, Unsupported where the host has no such processes."""
+
+    def credentials(self) -> Credentials:
+        """Of its first process now. NotFound when it has ended, Unsupported where the host has no such process."""
+
     def root(self) -> Path:
         """Where its root directory is found by a runtime that binds something of it, such as /dev/shm."""
 
@@ -218,6 +263,14 @@ class Task(Protocol):
     async def detach_interface(self, name: str) -> None:
         """Take it away again. NotFound when it has none of this name."""
 
+    async def change_network(self, change: NetworkChange, fds: Sequence[int] = ()) -> None:
+        """Of one in a guest, see `Instance.change_network`; the descriptors stay the caller's. Unsupported for others,
+        and when its supervisor is of an older version."""
+
+    async def dial(self, port: int, connection: int) -> None:
+        """Of one in a guest, see `Instance.dial`; the descriptor stays the caller's. Unsupported for others, and when
+        its supervisor is of an older version."""
+
     async def stats(self) -> Json:
         """Counters in runc's `events --stats` shape: {"cpu": .., "memory": .., "pids": .., "blkio": ..}."""
 
@@ -230,6 +283,23 @@ class Task(Protocol):
 
     async def delete(self) -> None:
         """Take away what is left of an ended task: cgroups, socket, supervisor. Idempotent."""
+
+
+class PluginAnswer(NamedTuple):
+    """What a plugin of the Container Network Interface ended with, and wrote."""
+
+    status: int
+    output: str
+
+
+class Plugins(Protocol):
+    """Runs plugins of the Container Network Interface, which are programs of this host's."""
+
+    async def run(
+        self, plugin: str, environment: Mapping[str, str], config: str, namespace: int, seconds: float
+    ) -> PluginAnswer:
+        """`namespace` is the descriptor of a network namespace, below 0 for none. Failed when it cannot be executed,
+        does not end within `seconds`, or writes too much; Unavailable."""
 
 
 OnEvent = Callable[[str, str, Json], None]
@@ -247,6 +317,10 @@ class Runtime(Protocol):
         One whose supervisor does not answer is a task too: its methods raise Unavailable, `destroy` ends it. When its
         supervisor was killed before it wrote an exit, `wait` answers status 137 with an error that says so.
         """
+
+    async def end(self, bundle: Path) -> None:
+        """SIGKILL to all processes of the task with this bundle, one that is only being made among them: its `create`
+        fails then. Nothing happens where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +366,39 @@ class NetworkNamespaces(Protocol):
         """Three sockets in it for a name server: UDP and listening TCP at 127.0.0.11, any port, and NETLINK_NETFILTER.
         The caller closes them. None at all where the kernel has no such thing."""
 
+    async def name_client(self, namespace: Namespace) -> int:
+        """A UDP socket in it that asks the name server there, if there is one. The caller closes it."""
+
+    async def dial_sockets(self, namespace: Namespace) -> tuple[int, ...]:
+        """TCP sockets in it, not connected: IPv4, and IPv6 where the kernel has it. The caller closes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a holder keeps beside a network namespace: "ipc" with a /dev/shm of `shm_size` bytes, "uts" with `hostname`,
+    "pid" with a first process."""
+
+    kinds: tuple[str, ...] = ()
+    hostname: str = ""
+    shm_size: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SharedNamespaces:
+    """Descriptors by kind, of a holder's process `pid`, whose /dev/shm is the pod's where it has an "ipc"."""
+
+    pid: int
+    descriptors: Mapping[str, int]
+
+    @property
+    def memory(self) -> Path:
+        """Where that is found by a runtime that binds it."""
+        return Path(f"/proc/{self.pid}/root/dev/shm")
+
+    def close(self) -> None:
+        for fd in self.descriptors.values():
+            os.close(fd)
+
 
 class Holders(Protocol):
     """Processes that keep namespaces while no other process is in them; they outlive the daemon. `ids` are those there
@@ -299,11 +406,20 @@ class Holders(Protocol):
 
     ids: set[str]
 
-    async def start(self, id: str, id_map: IdMap | None = None) -> Namespace:
-        """New namespaces, kept from now on. Raises Conflict when there is a holder of this id, Failed, Unavailable."""
+    async def start(
+        self, id: str, id_map: IdMap | None = None, shared: Shared | None = None, network: Namespace | None = None
+    ) -> Namespace:
+        """New namespaces, kept from now on; `network` is one to keep instead of a new one, without an `id_map`, and
+        stays the caller's. Raises Conflict when there is a holder of this id, Failed, Unavailable."""
 
     async def open(self, id: str) -> Namespace:
-        """The namespaces of a holder, also one that an earlier daemon started. Raises NotFound, Unavailable."""
+        """The network of a holder, also one that an earlier daemon started. Raises NotFound, Unavailable."""
+
+    async def open_shared(self, id: str) -> SharedNamespaces:
+        """What it keeps beside that, the caller's to close. Raises NotFound, Unavailable."""
+
+    async def ended(self, id: str) -> None:
+        """Return when the holder's process is gone; at once where it is, or cannot be reached."""
 
     async def end(self, id: str) -> None:
         """The holder ends; the namespaces live on while processes are in them. Idempotent."""

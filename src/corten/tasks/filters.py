@@ -44,7 +44,8 @@ class Filters:
     def descriptor(self, bundle: Path) -> int | None:
         """The program for the bundle's configuration, None when it asks for none. It stays ours to close. Failed."""
         try:
-            linux = _read((bundle / "config.json").read_bytes()).linux
+            with open(f"{bundle}/config.json", "rb", buffering=0) as file:
+                linux = _read(file.readall()).linux
         except (OSError, msgspec.DecodeError) as error:
             raise Failed(f"cannot read the configuration of bundle {bundle}: {error}") from error
         key = bytes(linux.seccomp) if linux else b"null"

@@ -20,7 +20,7 @@ from corten.errors import Invalid, NotFound, Unavailable, Unsupported
 from corten.kernel import mount, paths
 from corten.spec.json import Json
 from corten.supervisor.procfs import open_process, open_tree
-from corten.tasks.contract import ProcessTable
+from corten.tasks.contract import Credentials, Held, ProcessTable
 from corten.units.durations import in_go
 
 _NAMES = {"network": "net", "mount": "mnt"}  # OCI's words for namespaces, where /proc has others
@@ -51,6 +51,19 @@ class HostTask(Protocol):
         except (FileNotFoundError, ProcessLookupError):
             pass
         raise NotFound(f"container {self.id} is not running")
+
+    async def held(self) -> Held:
+        pids = await self.pids()
+        return await alone(lambda: _held(pids))
+
+    def credentials(self) -> Credentials:
+        try:
+            text = Path(f"/proc/{self.pid}/status").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            raise NotFound(f"container {self.id} has ended") from None
+        fields = dict(line.partition(":\t")[::2] for line in text.splitlines())
+        uid, gid = (int(fields[name].split("\t")[1]) for name in ("Uid", "Gid"))
+        return Credentials(uid, gid, tuple(map(int, fields["Groups"].split())))
 
     def root(self) -> Path:
         return Path(f"/proc/{self.pid}/root")
@@ -169,3 +182,18 @@ def table(text: str, pids: set[str]) -> ProcessTable:
     column, width = titles.index("PID"), len(titles)
     rows = [line.split(None, width - 1) for line in lines[1:]]
     return ProcessTable(titles, [row for row in rows if len(row) > column and row[column] in pids])
+
+
+def _held(pids: Sequence[int]) -> Held:
+    """Processes that end meanwhile are left out."""
+    processes = threads = descriptors = sockets = 0
+    for pid in pids:
+        try:
+            threads += len(os.listdir(f"/proc/{pid}/task"))
+            opened = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        processes += 1
+        descriptors += len(opened)
+        sockets += sum(link.startswith("socket:") for link in opened)
+    return Held(processes, threads, descriptors, sockets)

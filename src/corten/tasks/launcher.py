@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _BOOT = """\
 import sys
 sys.path.insert(0, sys.argv[2])
+import corten.supervisor.requests  # first: names of fields, of which there is one object each, lie together so
 from corten.supervisor.launcher import main
 sys.dont_write_bytecode = True  # whatever is loaded from here on may be loaded in a container
 main(int(sys.argv[1]))
@@ -61,7 +62,7 @@ class Asked:
 class Launcher(Asked):
     """One launcher, and another when it was killed: it has no state, and what it forked does not need it.
 
-    `for_builds` is asked for helpers of builds.
+    `for_builds` is asked for helpers of builds, `for_pods` for what pods stand on and are connected by.
 
     `start` it before this process has threads, databases and connections: later it is only a second choice.
     """
@@ -71,7 +72,8 @@ class Launcher(Asked):
         self._out: Outgoing | None = None
         self.pid = 0
         self._sent = 0
-        self.for_builds = ForBuilds(self)
+        self.for_builds = Second(self, "builds")
+        self.for_pods = Second(self, "pods")
 
     def start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -126,8 +128,9 @@ class Launcher(Asked):
             raise Unavailable(f"the launcher process is gone and cannot be started again: {error}") from error
 
     def close(self) -> None:
-        """End the launcher and that for builds. What they forked lives on."""
+        """End the launcher and the second ones. What they forked lives on."""
         self.for_builds.close()
+        self.for_pods.close()
         if self._out:
             self._out.close()
             self._out.socket.close()
@@ -137,11 +140,13 @@ class Launcher(Asked):
             self.pid = 0
 
 
-class ForBuilds(Asked):
-    """A second one, which the first forks with the first request, and again when it is gone (`supervisor.building`)."""
+class Second(Asked):
+    """Another one, which the first forks with the first request, and again when it is gone (`supervisor.building`,
+    `supervisor.of_pods`)."""
 
-    def __init__(self, launcher: Launcher) -> None:
+    def __init__(self, launcher: Launcher, what: str) -> None:
         self._launcher = launcher
+        self._what = what
         self._out: Outgoing | None = None
 
     def send(self, request: Json, fds: list[int]) -> None:
@@ -155,10 +160,10 @@ class ForBuilds(Asked):
             self._out.send(request, fds)
 
     def _forked(self) -> Outgoing:
-        return Outgoing(self._launcher.connect({"do": "fork for builds"}), late=self._late)
+        return Outgoing(self._launcher.connect({"do": f"fork for {self._what}"}), late=self._late)
 
     def _late(self) -> None:
-        log.warning("the launcher process for builds does not read what it is asked")
+        log.warning("the launcher process for %s does not read what it is asked", self._what)
 
     def close(self) -> None:
         if self._out is not None:

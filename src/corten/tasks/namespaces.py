@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _NETLINK_NETFILTER = 12
 _NS_GET_USERNS = 0xB701
 _MAKING = "make a network namespace"
-_SPARE = 2  # namespaces kept ready once one was used: making one takes 3 ms, a start altogether some 20
+SPARE = 2  # namespaces kept ready once one was used: making one takes 3 ms, a start altogether some 20
 
 
 class LauncherNamespaces:
@@ -75,7 +75,7 @@ class LauncherNamespaces:
 
     async def _fill(self) -> None:
         try:
-            while len(self._spare) < _SPARE:
+            while len(self._spare) < SPARE:
                 self._spare.append(await self._new())
         except (
             CortenError,
@@ -100,6 +100,13 @@ class LauncherNamespaces:
         if not self._has_netfilter:
             return ()
         return tuple(descriptors(await self._ask_process("names", [namespace.fd]), "listen for questions about names"))
+
+    async def name_client(self, namespace: Namespace) -> int:
+        (client,) = descriptors(await self._ask_process("name client", [namespace.fd]), "ask questions about names")
+        return client
+
+    async def dial_sockets(self, namespace: Namespace) -> tuple[int, ...]:
+        return tuple(descriptors(await self._ask_process("dial", [namespace.fd]), "connect in a network namespace"))
 
     async def close(self) -> None:
         """Close the spare namespaces."""

@@ -16,11 +16,13 @@ _COPY = 3600.0  # seconds; nothing is heard of a copy before its end
 
 
 class Streamed:
-    """The tar that a child sends on the pipe `reader`. `answer` is what it says at its end, once all was taken."""
+    """The tar that a child sends on the pipe `reader`. `begun` is what it says before it, `answer` at its end, once all
+    was taken."""
 
-    def __init__(self, reader: int, worker: Worker) -> None:
+    def __init__(self, reader: int, worker: Worker, begun: Json) -> None:
         self.reader = reader
         self.worker = worker
+        self.begun = begun
         self.answer: Json = {}
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -36,8 +38,8 @@ class Streamed:
 class AskedStream(Streamed):
     """A stream whose child is asked meanwhile for what to send."""
 
-    def __init__(self, reader: int, worker: Worker, asked: End) -> None:
-        super().__init__(reader, worker)
+    def __init__(self, streamed: Streamed, asked: End) -> None:
+        super().__init__(streamed.reader, streamed.worker, streamed.begun)
         self._asked = asked
 
     async def ask(self, numbers: Sequence[int]) -> None:
@@ -73,8 +75,7 @@ class LauncherSteps:
             with self._launcher.connect(request, [writer.fd, *fds]) as connection:
                 writer.close()
                 worker = Worker(connection, request)
-                await worker.answer(_COPY)
-                yield Streamed(reader.fd, worker)
+                yield Streamed(reader.fd, worker, await worker.answer(_COPY))
 
     @asynccontextmanager
     async def asked(self, request: Json, fds: Sequence[int]) -> AsyncIterator[AskedStream]:
@@ -82,4 +83,4 @@ class LauncherSteps:
         with pipe() as (reader, writer):
             async with self.stream(request, [*fds, reader.fd]) as streamed:
                 reader.close()
-                yield AskedStream(streamed.reader, streamed.worker, writer)
+                yield AskedStream(streamed, writer)

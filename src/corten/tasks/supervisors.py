@@ -8,24 +8,27 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from corten.aio.threads import alone
 from corten.errors import CortenError, Unavailable
 from corten.spec.json import Json
-from corten.supervisor import endings, sockets
+from corten.supervisor import endings, requests, sockets
 from corten.tasks import leftovers
 from corten.tasks.contract import Bundle, OnEvent, Stream
 from corten.tasks.filters import Filters
+from corten.tasks.guest_task import GuestTask
 from corten.tasks.launcher import Launcher
+from corten.tasks.stopped import Stopped
 from corten.tasks.task import SupervisedTask, stream_options
 
 log = logging.getLogger(__name__)
 
 _RETRY = 10.0  # seconds
 _ENDED = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)  # of a connection: there is no supervisor
+_OURS = ("corten", "vm")  # runtimes that filter system calls by a program of ours
 _SPARE = 2  # supervisors kept ready once one was needed: making one takes 3 ms, a start altogether some 20
 
 
@@ -37,15 +40,21 @@ class Supervisors:
         self._on_event = on_event
         self._run = run  # <exec-root>/containers, with a directory for each task that lives
         self._filters = Filters()
+        self._stopped = Stopped()
         self._spare: deque[socket.socket] = deque()
+        self._closed = False
         self._unreached: set[SupervisedTask] = set()
 
     async def create(self, bundle: Bundle, streams: Sequence[Stream] = ()) -> SupervisedTask:
         try:
-            filter_ = self._filters.descriptor(bundle.path) if bundle.runtime == "corten" else None
+            filter_ = self._filters.descriptor(bundle.path) if bundle.runtime in _OURS else None
             request = {**self._request(bundle, streams), "filter": filter_ is not None}
             optional = [] if filter_ is None else [filter_]
-            task = self._entrusted(bundle, request, [*optional, *(s.fd for s in streams)])
+            of_guest: tuple[int, ...] = ()
+            if bundle.guest is not None:
+                request["guest"] = requests.encode_guest(bundle.guest.guest)
+                of_guest = bundle.guest.descriptors
+            task = self._entrusted(bundle, request, [*optional, *(s.fd for s in streams), *of_guest])
         finally:
             for stream in streams:
                 os.close(stream.fd)
@@ -58,33 +67,35 @@ class Supervisors:
         except CortenError:
             await task.take_away()
             raise
-        finally:
-            self._keep_ready()
         return task
 
     def _entrusted(self, bundle: Bundle, request: Json, fds: list[int]) -> SupervisedTask:
         """A task whose supervisor has been given this request."""
         while self._spare:
-            task = self._task(bundle, self._spare.popleft())
+            task = self._task(bundle, self._spare.popleft(), self._keep_ready)
             try:
                 task.entrust(request, fds)
             except (BrokenPipeError, ConnectionResetError):  # it has been killed
                 continue
             return task
-        task = self._task(bundle, self._launcher.connect({"do": "supervise"}))
+        task = self._task(bundle, self._launcher.connect({"do": "supervise"}), self._keep_ready)
         task.entrust(request, fds)
         return task
 
     def _keep_ready(self) -> None:
-        while len(self._spare) < _SPARE:
+        """Behind a start: beside it, what it waits for would share the processors with a fork."""
+        while len(self._spare) < _SPARE and not self._closed:
             try:
                 self._spare.append(self._launcher.connect({"do": "supervise"}))
             except (CortenError, OSError) as error:  # the next container has one made, or says why there is none
                 log.warning("cannot keep a supervisor ready: %s", error)
                 return
 
-    def _task(self, bundle: Bundle, connection: socket.socket | None) -> SupervisedTask:
-        return SupervisedTask(bundle, self._run / bundle.id, connection, self._on_event)
+    def _task(
+        self, bundle: Bundle, connection: socket.socket | None, behind_start: Callable[[], None] = lambda: None
+    ) -> SupervisedTask:
+        kind = GuestTask if bundle.runtime == "vm" else SupervisedTask
+        return kind(bundle, self._run / bundle.id, connection, self._on_event, behind_start)
 
     def _request(self, bundle: Bundle, streams: Sequence[Stream]) -> Json:
         log = bundle.log
@@ -92,13 +103,15 @@ class Supervisors:
             "do": "create",
             "id": bundle.id,
             "bundle": str(bundle.path),
-            "run": str(self._run / bundle.id),
+            "spill": str(bundle.spill or bundle.path),
+            "run": f"{self._run}/{bundle.id}",
             "rootfs": [mount.entry() for mount in bundle.rootfs],
             "log": {
                 "path": str(log.path) if log.path else "",
                 "max_size": log.max_size,
                 "max_file": log.max_file,
                 "attrs": _attrs(log.labels),
+                **({"format": log.format} if log.format else {}),
             },
             "terminal": bundle.terminal,
             "open_stdin": bundle.open_stdin,
@@ -126,6 +139,9 @@ class Supervisors:
             self._unreached.add(task)
         await task.adopted()
         return self._ended(bundle) if task.ended else task  # between our connecting and its greeting
+
+    async def end(self, bundle: Path) -> None:
+        await alone(partial(leftovers.kill, bundle))  # a group that is being frozen takes its time
 
     def _ended(self, bundle: Bundle) -> SupervisedTask | None:
         """A task whose supervisor is gone, with the exit that is on disk; None when there is no trace of it."""
@@ -164,15 +180,18 @@ class Supervisors:
 
     async def try_again(self) -> None:
         """Try again and again what could not be done: to reach supervisors, and to remove control groups with processes
-        that the kernel holds, in an uninterruptible system call perhaps. Until cancelled."""
+        that the kernel holds, in an uninterruptible system call perhaps. And end helpers that are stopped. Until
+        cancelled."""
         while True:
             await asyncio.sleep(_RETRY)
             self._reach()
-            for text in await alone(partial(leftovers.retry, self._run)):
+            said = await alone(partial(leftovers.retry, self._run))
+            for text in said + await alone(partial(self._stopped.kill, self._launcher.pid)):
                 log.warning("%s", text)
 
     def close(self) -> None:
         """Close the spare supervisors, which end. Those with a container go on."""
+        self._closed = True
         self._filters.close()
         while self._spare:
             self._spare.popleft().close()

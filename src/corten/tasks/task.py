@@ -7,13 +7,14 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from corten.aio.threads import alone
 from corten.errors import Conflict, Failed, NotFound, StartFailed, Unavailable, Unsupported
+from corten.instance.contract import NetworkChange
 from corten.spec.json import Json
 from corten.supervisor import endings, requests, wire
 from corten.tasks import answers, leftovers
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 _GREETING = 3.0  # seconds that a supervisor gets to say who it is
 _MALFORMED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)  # what reading such a frame raises
 _LONG = ("create", "start", "exec")  # what waits for another program: mounts, hooks, another runtime
+_OF_GUESTS = ("plug interface", "detach interface", "route", "serve names", "refresh files", "dial")  # they may be slow
 _LONG_PATIENCE = 120.0  # seconds for these, once they are read
 _TEARDOWN = 60.0  # seconds for a supervisor to take everything away
 _LAST_WORDS = 2.0  # seconds for a supervisor to notice that its container has ended
@@ -37,12 +39,21 @@ class SupervisedTask(HostTask):
     """`corten.tasks.contract.Task`. `run` is the directory of its supervisor.
 
     Without a connection its supervisor cannot be reached: what it is asked is Unavailable, until `reach` or `close`.
+    `behind_start` is called once: when a start has ended, one way or the other, or there is none any more.
     """
 
-    def __init__(self, bundle: Bundle, run: Path, connection: socket.socket | None, on_event: OnEvent) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        run: Path,
+        connection: socket.socket | None,
+        on_event: OnEvent,
+        behind_start: Callable[[], None] = lambda: None,
+    ) -> None:
         self._bundle = bundle
         self._run = run
         self._on_event = on_event
+        self._behind_start: Callable[[], None] | None = behind_start
         self.id = bundle.id
         self.pid = 0
         self.started = False
@@ -148,8 +159,15 @@ class SupervisedTask(HostTask):
         if not self._first.done():
             self._first.set_exception(Failed("the container's supervisor ended without a word; see launcher.log"))
             self._first.exception()  # or asyncio logs it as never retrieved
-        ending = endings.read_exit(str(self._bundle.path))
-        self.end(_exit_of(ending) if ending else _lost())
+        if not self._exit.done():
+            ending = endings.read_exit(str(self._bundle.path))
+            self.end(_exit_of(ending) if ending else _lost())
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._behind_start is not None:
+            self._loop.call_soon(self._behind_start)  # an answer goes first
+        self._behind_start = None
 
     def end(self, ending: Exit) -> None:
         if not self._exit.done():
@@ -174,12 +192,22 @@ class SupervisedTask(HostTask):
 
     async def _within_patience(self, future: asyncio.Future[Json], do: str) -> Json:
         """What the supervisor says. Unavailable when it reads nothing, or is not done with what it has read."""
-        done, _ = await asyncio.wait({future}, timeout=PATIENCE)
-        if not done and do in _LONG and self._out is not None and self._out.read():
-            done, _ = await asyncio.wait({future}, timeout=_LONG_PATIENCE)
-        if not done:
-            raise Unavailable(f"cannot reach the supervisor of container {self.id}: it does not answer")
-        return future.result()
+        timer = self._loop.call_later(PATIENCE, self._lose_patience, future, do)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def _lose_patience(self, future: asyncio.Future[Json], do: str) -> None:
+        if do in (*_LONG, *_OF_GUESTS) and self._out is not None and self._out.read():
+            self._loop.call_later(_LONG_PATIENCE, self._give_up, future)
+        else:
+            self._give_up(future)
+
+    def _give_up(self, future: asyncio.Future[Json]) -> None:
+        if not future.done():
+            text = f"cannot reach the supervisor of container {self.id}: it does not answer"
+            future.set_exception(Unavailable(text))
 
     # ------------------------------------------------------------------------------------------------ begin
 
@@ -230,10 +258,13 @@ class SupervisedTask(HostTask):
                 future.set_result(Exit(int(state["status"]), time.time()))
 
     async def start(self, hold: Mapping[str, int] | None = None) -> Mapping[str, float]:
-        if hold and self._version >= requests.HOLDS_WAITS:
-            answer = await self._ask("start", [*hold.values()], hold=[*hold])
-        else:
-            answer = await self._ask("start")
+        try:
+            if hold and self._version >= requests.HOLDS_WAITS:
+                answer = await self._ask("start", [*hold.values()], hold=[*hold])
+            else:
+                answer = await self._ask("start")
+        finally:
+            self._go_on()
         self.started = True
         self.timing.update(answer["timing"])
         return self.timing
@@ -250,12 +281,21 @@ class SupervisedTask(HostTask):
             os.close(stream.fd)
 
     async def hold(self, key: str, fd: int) -> None:
-        if self._version >= requests.HOLDS_WAITS:
+        if self._version >= requests.HOLDS_WAITS and not self._exit.done():
             await self._ask("hold", [fd], key=key)
 
     async def release(self, key: str, answer: bool) -> None:
         if self._version >= requests.HOLDS_WAITS:
             await self._ask("release", key=key, answer=answer)
+
+    async def write_log(self) -> None:
+        if self._version >= requests.WRITES_LOG:
+            await self._ask("write log")
+
+    async def reopen_log(self) -> None:
+        if self._version < requests.REOPENS_LOG:
+            raise Unsupported(f"the supervisor of container {self.id} is older than logs that are reopened")
+        await self._ask("reopen log")
 
     async def exec(self, spec: ExecSpec, stream: Stream | None) -> int:
         request = {
@@ -307,7 +347,7 @@ class SupervisedTask(HostTask):
     def execs(self) -> Mapping[str, int]:
         return dict(self._exec_pids)
 
-    def exec_runs(self, exec_id: str) -> bool:
+    async def exec_runs(self, exec_id: str) -> bool:
         pid = self._exec_pids.get(exec_id)
         return pid is not None and runs(pid)
 
@@ -360,6 +400,14 @@ class SupervisedTask(HostTask):
     async def detach_interface(self, name: str) -> None:
         self._check_version(requests.OPENS_INSTANCES, "detach an interface")
         await self._ask("detach interface", name=name)
+
+    async def change_network(self, change: NetworkChange, fds: Sequence[int] = ()) -> None:
+        self._check_version(requests.CHANGES_NETWORKS, "change its networks")
+        await self._ask(fds=fds, **requests.encode_network(change))
+
+    async def dial(self, port: int, connection: int) -> None:
+        self._check_version(requests.DIALS, "connect to its ports")
+        await self._ask("dial", [connection], port=port)
 
     def _check_version(self, wanted: int, what: str) -> None:
         if self._version < wanted:

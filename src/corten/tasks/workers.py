@@ -14,6 +14,7 @@ from corten.tasks.answers import content
 from corten.tasks.launcher import Asked
 
 _MAKE = 60.0  # seconds
+_DISK = 660.0  # seconds: mke2fs may have 600
 _COPY = 3600.0  # seconds; nothing is heard of a copy before its end
 
 
@@ -27,10 +28,14 @@ class LauncherWorkers:
         """Apply the uncompressed tar stream of `source_fd` to the directory `tree`, for as long as that comes."""
         return await self._in_directory({"do": "unpack"}, tree, [source_fd], None)
 
-    async def unpack_files(self, tree: Path, source_fd: int, sums_fd: int, most: int) -> Json:
-        """The same for a tar that is no layer: all of it belongs to root, and there are no whiteouts. Hashes of its
-        files (`corten.layers.sums.entry`) are written to `sums_fd`, so many bytes at `most`."""
-        return await self._in_directory({"do": "unpack files", "memory": most}, tree, [source_fd, sums_fd], None)
+    async def unpack_files(
+        self, tree: Path, source_fd: int, sums_fd: int, most: int, owned: bool = False, again: bool = False
+    ) -> Json:
+        """The same for a tar that is no layer: all of it belongs to root unless it is `owned` as the tar says, and
+        there are no whiteouts. Hashes of its files (`corten.layers.sums.entry`) are written to `sums_fd`, so many bytes
+        at `most`. `again`: the directory has what an earlier one brought (`corten.layers.again`)."""
+        request = {"do": "unpack files", "memory": most, "owned": owned, "again": again}
+        return await self._in_directory(request, tree, [source_fd, sums_fd], None)
 
     async def copy_up(
         self,
@@ -60,6 +65,18 @@ class LauncherWorkers:
         entries = [mount.entry() for mount in rootfs]
         request = {"do": "make directory", "path": path, "rootfs": entries, "owner": list(owner)}
         answer, _ = await self._launcher.ask(request, [], _MAKE)
+        content(answer)
+
+    async def make_image(self, tree: Mount, out: int, uuid: bytes, label: bytes) -> None:
+        """Write an EROFS image of a tree to the empty file `out`, and sync it. Raises Unsupported for a tree that has
+        what the format lacks."""
+        request = {"do": "make image", "tree": tree.entry(), "uuid": uuid.hex(), "label": label.decode()}
+        answer, _ = await self._launcher.ask(request, [out], _COPY)
+        content(answer)
+
+    async def make_disk(self, out: int) -> None:
+        """Make an empty ext4 file system in the file `out`, as large as that. Unsupported without e2fsprogs."""
+        answer, _ = await self._launcher.ask({"do": "make disk"}, [out], _DISK)
         content(answer)
 
     async def _in_directory(self, request: Json, directory: Path, fds: list[int], seconds: float | None) -> Json:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import socket
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,10 +16,12 @@ from corten.errors import Forbidden, Invalid
 from corten.spec.docker.signals import number
 from corten.tasks.host import table
 
+TCP, UNIX = ("127.0.0.1", 2375), "/run/corten/corten.sock"
 
-def request(family: int = socket.AF_INET, **headers: str) -> web.BaseRequest:
+
+def request(address: object = TCP, **headers: str) -> web.BaseRequest:
     fields = {key.replace("_", "-"): value for key, value in headers.items()}
-    transport = SimpleNamespace(get_extra_info=lambda name: SimpleNamespace(family=family))
+    transport = SimpleNamespace(get_extra_info={"sockname": address}.__getitem__)
     return cast(web.BaseRequest, SimpleNamespace(headers=fields, transport=transport))
 
 
@@ -38,7 +39,7 @@ def request(family: int = socket.AF_INET, **headers: str) -> web.BaseRequest:
     ],
 )
 def test_allowed(headers: dict[str, str]) -> None:
-    refuse_browsers(request(socket.AF_INET, **headers), ("named.example",))
+    refuse_browsers(request(TCP, **headers), ("named.example",))
 
 
 @pytest.mark.parametrize(
@@ -54,13 +55,13 @@ def test_allowed(headers: dict[str, str]) -> None:
 )
 def test_refused(headers: dict[str, str]) -> None:
     with pytest.raises(Forbidden):
-        refuse_browsers(request(socket.AF_INET, **headers), ("named.example",))
+        refuse_browsers(request(TCP, **headers), ("named.example",))
 
 
 def test_any_host_on_a_unix_socket() -> None:
-    refuse_browsers(request(socket.AF_UNIX, Host="docker.sock"))
+    refuse_browsers(request(UNIX, Host="docker.sock"))
     with pytest.raises(Forbidden):
-        refuse_browsers(request(socket.AF_UNIX, Host="docker", Origin="http://evil.example"))
+        refuse_browsers(request(UNIX, Host="docker", Origin="http://evil.example"))
 
 
 async def nothing(call: Any) -> web.StreamResponse:
@@ -125,3 +126,15 @@ def test_table_of_ps() -> None:
     assert table(text, {"20"}) == (["USER", "PID", "COMMAND"], [["root", "20", "sh -c  'a b'"]])
     with pytest.raises(Invalid):
         table("A B\n1 2\n", {"1"})
+
+
+def test_tables_that_are_loaded_with_the_first_request() -> None:
+    loaded = []
+
+    def later() -> list[Route]:
+        loaded.append(1)
+        return [Route("GET", "/vms/{id}/json", nothing)]
+
+    router = Router([Route("GET", "/info", nothing)], later={"vms": later})
+    assert router.find("GET", "/info") and router.find("GET", "/vmsx/a/json") is None and not loaded
+    assert router.find("GET", "/vms/a/json") and router.find("GET", "/vms/a") is None and loaded == [1]

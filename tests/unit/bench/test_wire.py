@@ -45,7 +45,7 @@ def test_answers_follow_one_another_on_one_connection(tmp_path: Path) -> None:
     with Connection(tmp_path / "s", timeout=5) as api:
         for _, decoded in ANSWERS:
             assert api.ask("GET", "/x") == decoded
-    thread.join(5)
+    thread.join(60)
     assert requests[0] == b"GET /x HTTP/1.1\r\nHost: docker\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -55,7 +55,7 @@ def test_bodies_say_what_they_are(tmp_path: Path) -> None:
     with Connection(tmp_path / "s", timeout=5) as api:
         api.ask("POST", "/json", {"a": 1})
         api.ask("POST", "/tar", b"tar")
-    thread.join(5)
+    thread.join(60)
     assert requests[0].endswith(b'Content-Type: application/json\r\n\r\n{"a": 1}')
     assert requests[1].endswith(b"Content-Type: application/x-tar\r\n\r\ntar")
 
@@ -65,11 +65,11 @@ def test_a_refusal_is_one_line(tmp_path: Path) -> None:
     thread, _ = serve(tmp_path / "s", [answer])
     with Connection(tmp_path / "s", timeout=5) as api, pytest.raises(Failed, match=r'POST /x: 409 {"message": "no"}'):
         api.ask("POST", "/x?name=y")
-    thread.join(5)
+    thread.join(60)
 
 
 def test_a_closed_connection_is_reported(tmp_path: Path) -> None:
     thread, _ = serve(tmp_path / "s", [b""])
     with Connection(tmp_path / "s", timeout=5) as api, pytest.raises(Failed, match="closed the connection"):
         api.ask("GET", "/x")
-    thread.join(5)
+    thread.join(60)

@@ -11,6 +11,7 @@ from corten.build.cache.usage import select
 from corten.build.contract import Layer
 from corten.errors import Invalid
 from corten.spec.docker.filters import Filters
+from corten.spec.json import Json
 from corten.spec.oci_image import Descriptor
 from fakes.table import MemoryTable
 
@@ -98,3 +99,15 @@ def test_an_age_that_is_none_is_refused_though_nothing_is_there(key: str) -> Non
     with pytest.raises(Invalid, match=f"invalid filter {key}=BAD: time: invalid duration"):
         select([], Filters({key: ["BAD"]}))
     assert select([], Filters({key: ["24h"]})) == []
+
+
+@pytest.mark.parametrize("body", [{}, {"parent": 1}, {"parent": "p", "blob": {"mediaType": "m"}}])
+def test_a_record_that_cannot_be_read_is_no_record(body: Json) -> None:
+    """The step is done again."""
+    table = MemoryTable()
+    cache = Cache(table)
+    for key in ("good", "bad"):
+        cache.put(key, "p", 1, layer(key), "RUN", {})
+    table.put(KIND, "bad", body)
+    assert [record.key for record in Cache(table).all()] == ["good"]
+    assert list(table.list(KIND)) == ["good"]

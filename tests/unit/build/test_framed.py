@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from corten.cli.buildoutputs import File
 from corten.cli.buildsecrets import AgentConnection
 from corten.client.api import Upgraded
 from corten.client.conversation import Conversation, Last, Said
+from corten.client.errors import BadAnswer
 from corten.client.walks import Directory, Given
 from corten.errors import CortenError, Failed, Invalid, Unavailable
 from corten.spec import build_frames as f
@@ -91,6 +92,39 @@ async def test_what_a_client_does_not_keep_is_removed(tmp_path: Path) -> None:
     assert not tree.directory.exists()
 
 
+@pytest.mark.parametrize("numbers", [range(1, 300), [1, 1]], ids=["many", "twice"])
+def test_a_daemon_that_asks_without_end(numbers: Iterable[int]) -> None:
+    """It reads nothing: no answer may be kept for each of its questions."""
+    ours, theirs = socket.socketpair()
+    closed: list[None] = []
+
+    class Held(Said):
+        def close(self) -> None:
+            closed.append(None)
+
+    talk = Conversation(Upgraded(theirs, b"", ""), {"secret": lambda question: Held(b"x")})
+    with ours:
+        ours.sendall(b"".join(f.frame(f.CALL, number, b'{"do": "secret", "id": "a"}') for number in numbers))
+        with pytest.raises(BadAnswer, match="more than 256 questions at a time"):
+            list(talk.documents())
+    assert len(closed) in (1, 256)
+
+
+def test_questions_that_have_ended_are_not_counted() -> None:
+    ours, theirs = socket.socketpair()
+    talk = Conversation(Upgraded(theirs, b"", ""), {"secret": lambda question: Said(b"x")})
+    for _ in talk._said(b""):
+        raise AssertionError
+    for number in range(1, 1000):
+        asked = f.frame(f.CALL, number, b'{"do": "secret", "id": "a"}') + f.frame(f.END, number)
+        assert list(talk._said(asked)) == []
+        talk._fill()
+        talk._out.clear()
+    assert not talk._answers
+    talk.close()
+    ours.close()
+
+
 async def test_small_answers(tmp_path: Path) -> None:
     large = os.urandom(f.PIECE * 2)
     known = {"s": b"secret", "empty": b"", "large": large}
@@ -145,7 +179,7 @@ async def test_a_connection_to_an_agent(tmp_path: Path) -> None:
         with near:
             await loop.sock_sendall(near, b"question")
             assert await loop.sock_recv(near, 100) == b"noitseuq"
-        await asyncio.wait_for(carrying, 10)
+        await asyncio.wait_for(carrying, 60)
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -166,13 +200,13 @@ async def test_outputs(tmp_path: Path) -> None:
         sink = FramedSink(client._connection)
         for size in (0, 10, 3 * f.PIECE):
             place = File(str(tmp_path / "out"))
-            await asyncio.wait_for(sink.file(0, {}, _piece(bytes(size))), 10)
+            await asyncio.wait_for(sink.file(0, {}, _piece(bytes(size))), 60)
             assert (tmp_path / "out").read_bytes() == bytes(size)
             with pytest.raises(Failed, match="open /out: permission denied"):
-                await asyncio.wait_for(sink.file(1, {}, _piece(bytes(size))), 10)
+                await asyncio.wait_for(sink.file(1, {}, _piece(bytes(size))), 60)
             with pytest.raises(Invalid, match="given no destination"):
-                await asyncio.wait_for(sink.file(2, {}, _piece(bytes(size))), 10)
-            await asyncio.wait_for(sink.file(3, {}, _piece(bytes(size))), 10)
+                await asyncio.wait_for(sink.file(2, {}, _piece(bytes(size))), 60)
+            await asyncio.wait_for(sink.file(3, {}, _piece(bytes(size))), 60)
         place = File(str(tmp_path / "other"))
         with pytest.raises(ZeroDivisionError):
             await sink.file(0, {}, _breaking())
@@ -247,7 +281,7 @@ async def test_what_is_refused(tmp_path: Path, what: str) -> None:
         await asyncio.get_running_loop().sock_recv(theirs, 1000)
         await asyncio.get_running_loop().sock_sendall(theirs, data)
         with pytest.raises(CortenError, match=message):
-            await asyncio.wait_for(work, 10)
+            await asyncio.wait_for(work, 60)
         await client.close()
     assert not list((tmp_path / "trees").glob("*/*"))
 
@@ -290,7 +324,7 @@ async def test_a_channel_that_is_not_read_holds_up_no_other() -> None:
         with connection.call({}, bounded=True) as deaf, connection.call({}) as other:
             data = f.frame(f.DATA, 1, bytes(f.PIECE)) * 40 + f.frame(f.DATA, 2, b"heard")
             sending = asyncio.ensure_future(asyncio.get_running_loop().sock_sendall(theirs, data))
-            assert await asyncio.wait_for(other.receive(), 10) == (f.DATA, b"heard")
+            assert await asyncio.wait_for(other.receive(), 60) == (f.DATA, b"heard")
             await sending
             await deaf.receive_all()
             with pytest.raises(Unavailable, match="not read for too long"):
@@ -305,7 +339,7 @@ async def test_a_client_that_goes(tmp_path: Path, ask: Callable[[FramedClient], 
         await asyncio.get_running_loop().sock_recv(theirs, 1000)
         theirs.shutdown(socket.SHUT_RDWR)
         with pytest.raises(Unavailable, match="has gone"):
-            await asyncio.wait_for(work, 10)
+            await asyncio.wait_for(work, 60)
         with pytest.raises(Unavailable, match="has gone"):
             connection.call({})
 

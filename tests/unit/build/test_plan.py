@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
-from build_plans import Images, copies, env, image_env, plan, runs, steps
-from corten.build.contract import Bind, BuildRequest, CacheMount, Client
+from build_plans import PATH, Images, copies, env, image_env, plan, runs, steps
+from corten.build.contract import Bind, BuildFailed, BuildRequest, CacheMount, Client, CopyStep
 from corten.build.dockerfile import load
-from corten.build.plan.graph import Base, Local, Remote, Repository
+from corten.build.plan import keys
+from corten.build.plan.graph import Base, Local, Remote, Repository, Step
 from corten.build.plan.planner import BaseFailed
 from corten.build.plan.remote import file_name
 from corten.errors import Invalid
@@ -383,6 +385,32 @@ async def test_files_and_addresses_in_one_add() -> None:
     assert not packed.unpack and not any(source.packed for source in packed.sources)
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("local:mine", "[context files] load from client"),
+        ("https://host/x.git#v1", "[context files] https://host/x.git#v1"),
+        ("https://host/data.bin", "[context files] https://host/data.bin"),
+    ],
+)
+async def test_a_stage_that_begins_with_a_context_of_files(value: str, shown: str) -> None:
+    text = "FROM files AS one\nENV A=1\nRUN x\nFROM one\nCOPY --from=files a /\n"
+    planned = await plan(text, contexts={"files": value})
+    first, run, copy = steps(planned)
+    assert isinstance(first.work, CopyStep) and first.work.sources[0].paths == ("/",) and first.work.target == "/"
+    assert [first.name, run.name, copy.name] == [
+        "[one 1/2] FROM files",
+        "[one 2/2] RUN x",
+        "[stage-1 1/1] COPY --from=files a /",
+    ]
+    (files,) = first.origins
+    assert files is copy.origins[0] and files is not None and files.name == shown
+    assert not isinstance(files, Local) or files.wanted == ()
+    assert planned.plan.base.image is None and run.parent is first and copy.parent is run
+    assert planned.plan.config == {"Env": [PATH, "A=1"], "WorkingDir": "/"}
+    assert planned.plan.entries[0].history.created_by == shown
+
+
 async def test_named_contexts_at_addresses() -> None:
     contexts = {"src": "https://host/x.git#v1", "file": "https://host/data.bin"}
     planned = await plan(
@@ -479,8 +507,9 @@ async def test_too_many_triggers(image: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("line", ["ENV a{}=b\n", "ARG a{}=b\n", "LABEL a{}=b\n", "VOLUME /a{}\n"])
 async def test_the_event_loop_goes_on_while_there_is_much_to_plan(line: str) -> None:
-    text = F + "".join(line.format(i) for i in range(5000))
-    turns = 0
+    """A turn for each line, of which there are as many as show it: what they cost grows with their square."""
+    lines, turns = 1000, 0
+    text = F + "".join(line.format(i) for i in range(lines))
 
     async def count() -> None:
         nonlocal turns
@@ -491,14 +520,17 @@ async def test_the_event_loop_goes_on_while_there_is_much_to_plan(line: str) -> 
     counting = asyncio.create_task(count())
     await plan(text, classic=True)
     counting.cancel()
-    assert turns > 5000
+    assert turns > lines
+
+
+class Silent:
+    """A client that has no .dockerignore."""
+
+    async def files(self, source: str, names: Sequence[str]) -> Mapping[str, bytes]:
+        return {}
 
 
 async def test_the_event_loop_goes_on_while_a_dockerfile_is_read() -> None:
-    class Silent:
-        async def files(self, source: str, names: Sequence[str]) -> Mapping[str, bytes]:
-            return {}
-
     text = "".join(f"FROM a AS s{i}\n" + "RUN x\n" * 9 for i in range(1000)).encode()
     turns = 0
 
@@ -514,6 +546,55 @@ async def test_the_event_loop_goes_on_while_a_dockerfile_is_read() -> None:
     assert len(definition.file.stages) == 1000 and turns > 5
 
 
+@pytest.mark.parametrize(
+    "image",
+    [
+        *("docker/dockerfile", "docker/dockerfile:1.7-labs", "docker.io/docker/dockerfile-upstream:master"),
+        *("mirror:5000/docker/dockerfile:1@sha256:" + "0" * 64, "mirror/cache/docker/dockerfile"),
+    ],
+)
+async def test_frontends_that_are_this_one(image: str) -> None:
+    text = f"# syntax={image}\nFROM scratch\n".encode()
+    assert (await load(BuildRequest(text=text), cast(Client, Silent()), lambda event: None)).file.stages
+
+
+@pytest.mark.parametrize(
+    ("image", "arguments"),
+    [
+        *((image, {}) for image in ("localhost:1/nosuch", "dockerfile", "notdocker/dockerfile", "docker/dockerfile2")),
+        ("docker/dockerfile", {"BUILDKIT_SYNTAX": "other/frontend:1"}),
+    ],
+)
+async def test_frontends_that_are_programs(image: str, arguments: dict[str, str]) -> None:
+    text = f"# check=skip=all\n# syntax={image}\nFROM scratch\n".encode()
+    asked = BuildRequest(text=text, arguments=arguments)
+    with pytest.raises(BuildFailed, match="is not supported: docker/dockerfile is") as raised:
+        await load(asked, cast(Client, Silent()), lambda event: None)
+    assert raised.value.ranges == ((2, 2),)
+    await load(replace(asked, classic=True), cast(Client, Silent()), lambda event: None)
+
+
 async def test_too_many_stages() -> None:
     with pytest.raises(DockerfileError, match="more than 1000 stages"):
         await plan("FROM busybox\n" * 1001)
+
+
+async def test_what_is_hashed_of_settings_grows_with_their_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with their square: a Dockerfile may have thousands. Two lines that say something else are distinguished."""
+
+    async def hashed(count: int) -> int:
+        sizes: list[int] = []
+        digest = keys.digest
+
+        def measured(*parts: Any) -> str:
+            sizes.append(len(repr(parts)))
+            return digest(*parts)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(keys, "digest", measured)
+            text = "".join(f"ENV V{i:03}={i:03}\nLABEL l{i:03}={i:03}\n" for i in range(count))
+            planned = await plan(F + text, classic=True)
+        assert len({step.work for step in planned.plan.nodes if isinstance(step, Step)}) == 2 * count
+        return sum(sizes)
+
+    assert await hashed(200) < 2.5 * await hashed(100)

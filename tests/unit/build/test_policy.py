@@ -59,7 +59,7 @@ async def store(tmp_path: Path) -> Any:
 
 
 def kept(store: Store, trees: Trees, policy: Policy) -> Pruner:
-    return Pruner(store.images.store, store.cache, NoMounts(), trees, policy)
+    return Pruner(store.images.store, store.cache, NoMounts(), (trees,), policy)
 
 
 async def left(trees: Trees, root: Path, sizes: dict[str, int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 
 from corten.aio.whole import cancelled_once
 from corten.build.contract import Limits, RunStep
+from corten.build.work import layer
 from corten.build.work.mounts import StepMounts
 from corten.build.work.output import Lines
 from corten.build.work.specification import specification, stubs
 from corten.plan.facts import HostFacts
+from corten.snapshots import syncing
 
 FACTS = HostFacts(capabilities=())
 
@@ -47,7 +50,7 @@ def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
 
 def spec(**options: object) -> dict[str, object]:
     step = RunStep(("/bin/sh", "-c", "x"), **options)  # type: ignore[arg-type]
-    return specification("ID", step, Path("/b"), {"network": "/n"}, None, "/p/ID", FACTS, StepMounts())
+    return specification("ID", step, Path("/b"), Path("/d"), {"network": "/n"}, None, "/p/ID", FACTS, StepMounts())
 
 
 def test_a_step_is_a_container_with_few_rules_of_its_own() -> None:
@@ -88,3 +91,29 @@ async def _cancelled_twice() -> list[str]:
 
 def test_what_is_cancelled_twice_is_seen_to_its_end() -> None:
     assert asyncio.run(_cancelled_twice()) == ["released"]
+
+
+async def test_a_large_tree_goes_to_the_disk_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sync after the other's end, until nothing more is written."""
+    monkeypatch.setattr(layer, "_LARGE", 0.001)
+    monkeypatch.setattr(syncing, "_syncfs", lambda fd: 0)
+    third, under_way, syncs = asyncio.Event(), list[Future[None]](), 0
+
+    class Watched(syncing.Syncing):
+        def ahead(self) -> Future[None]:
+            nonlocal syncs
+            assert all(each.done() for each in under_way)
+            under_way.append(super().ahead())
+            syncs += 1
+            if syncs == 3:
+                third.set()
+            return under_way[-1]
+
+    with Watched(tmp_path) as sync:
+        going = asyncio.ensure_future(layer._ahead(sync))
+        async with asyncio.timeout(60):
+            await third.wait()
+        going.cancel()
+        await asyncio.wait({going})
+        await asyncio.to_thread(wait, under_way)
+    assert going.cancelled() and not any(each.cancelled() for each in under_way)

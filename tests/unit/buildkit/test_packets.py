@@ -17,7 +17,7 @@ from corten.build.transfer import walk as r
 from corten.build.transfer.sink import TreeSink
 from corten.build.transfer.small import Small
 from corten.build.trees import Trees
-from corten.buildkit.packets import Packets
+from corten.buildkit.packets import Packets, read_stat
 from corten.errors import CortenError, Failed, Invalid
 from corten.http2.grpc import Cut, Status, framed
 from corten.layers.sums import entry
@@ -139,7 +139,7 @@ def test_a_tree_arrives_as_it_is(place: Path, size: int) -> None:
 
 def test_hashes_are_known_of_what_has_come(place: Path) -> None:
     _, sink = receive(place, file("f", b"content"))
-    assert bytes(sink.sums) == entry((place / "f").stat(), hashlib.sha256(b"content").digest())
+    assert bytes(sink.sums) == entry((place / "f").stat(), hashlib.sha256(b"content").digest(), True)
 
 
 def test_what_has_not_changed_is_not_asked_for_and_what_is_not_said_is_removed(place: Path) -> None:
@@ -344,3 +344,34 @@ def test_names_change_with_what_is_in_them(kept: Trees) -> None:
     first = kept.name(path, changed=True)
     assert kept.name(path, changed=False) == first
     assert kept.name(path, changed=True) != first
+
+
+# ------------------------------------------------------------------------------------------------------ reading quickly
+
+NUMBERS = st.integers(-(1 << 63), (1 << 63) - 1)
+
+
+def decoded(read: Callable[[bytes], Stat], data: bytes) -> Stat | str:
+    try:
+        return read(data)
+    except Invalid as error:
+        return str(error)
+
+
+@given(
+    st.builds(
+        Stat, st.text(max_size=9), NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.text(max_size=3),
+        attributes=st.dictionaries(st.text(max_size=3), st.binary(max_size=3), max_size=2),
+    ),
+    st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=3),
+    st.integers(0, 60),
+)  # fmt: skip
+def test_a_stat_is_read_as_the_table_reads_it(stat: Stat, changes: list[tuple[int, int]], cut: int) -> None:
+    """Also one that is damaged."""
+    data = bytearray(stat.encode())
+    assert read_stat(bytes(data)) == stat
+    for at, value in changes:
+        if at < len(data):
+            data[at] = value
+    damaged = bytes(data[: len(data) - cut] if changes else data)
+    assert decoded(read_stat, damaged) == decoded(Stat.decode, damaged)

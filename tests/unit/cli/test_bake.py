@@ -51,6 +51,16 @@ def test_what_is_inherited() -> None:
     }  # fmt: skip
 
 
+def test_what_targets_add_to_their_parents() -> None:
+    one = {"annotations": ["a=1"], "attest": ["type=sbom"], "entitlements": ["device"], "ulimits": ["nofile=1"]}
+    own = {"annotations": ["b=2"], "attest": [{"type": "provenance", "mode": "max"}], "ulimits": ["core=0"]}
+    target = choose(targets(default={"inherits": ["one"], **own}, one=one)).targets["default"]
+    assert baketargets.words("default", target, {}) == [
+        *("--annotation=a=1", "--annotation=b=2", "--allow=device", "--ulimit=core=0", "--attest=type=sbom"),
+        *("--attest=type=provenance,mode=max", "--", "."),
+    ]
+
+
 def test_the_file_of_overrides_wins() -> None:
     found = choose(targets(default={"tags": ["a"], "args": {"A": "1"}}), more=targets(default={"tags": ["b"]}))
     assert found.targets["default"] == {"tags": ["b"], "args": {"A": "1"}}
@@ -101,7 +111,7 @@ def test_changes_that_are_none(change: str) -> None:
         ({"foo": {}}, "unknown attribute foo"),
         ({"target": []}, "target is no object of objects"),
         (targets(default={"foo": 1}), "target.default: unknown attribute foo"),
-        (targets(default={"attest": []}), "target.default.attest is not supported yet"),
+        (targets(default={"policy": []}), "target.default.policy is not supported yet"),
         (targets(default={"tags": "x"}), "target.default.tags is not a list of strings"),
         (targets(default={"pull": "true"}), "target.default.pull is not a boolean"),
         (targets(default={"args": {"A": {}}}), "target.default.args is not an object of strings"),
@@ -127,8 +137,8 @@ def test_what_is_refused(document: Json, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("docker-bake.hcl", "docker-bake.hcl is here, but HCL and Compose files are not read yet"),
-     ("compose.yaml", "compose.yaml is here"), ("other", "couldn't find a bake definition")],
+    [("docker-bake.hcl", "docker-bake.hcl is here, but HCL is not read yet"),
+     ("other", "couldn't find a bake definition")],
 )  # fmt: skip
 def test_files_that_are_not_read(name: str, message: str) -> None:
     Path(name).write_text("")

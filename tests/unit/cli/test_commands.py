@@ -380,6 +380,16 @@ def test_version_and_info(daemon: Daemon, corten: Corten) -> None:
     assert "can't evaluate field Foo in type system.dockerInfo" in corten("info", "-f", "{{.Foo}}")[2]
 
 
+def test_info_says_how_guests_run(daemon: Daemon, corten: Corten) -> None:
+    info = {"Guests": {"Accelerator": "tcg", "Reason": "KVM by PVM", "Hint": "guests are emulated"}}
+    daemon.on("GET /info", reply(200, info))
+    assert " Guests: emulation (KVM by PVM)\n  guests are emulated\n" in corten("info")[1]
+    daemon.on("GET /info", reply(200, {"Guests": {"Accelerator": "kvm", "Reason": "KVM by VMX", "Hint": ""}}))
+    assert " Guests: kvm (KVM by VMX)\n" in corten("info")[1]
+    daemon.on("GET /info", reply(200, {"ServerVersion": "9"}))
+    assert "Guests" not in corten("info")[1]
+
+
 def test_networks(daemon: Daemon, corten: Corten) -> None:
     listed = [
         {"Id": "f" * 64, "Name": "n10", "Driver": "bridge", "Scope": "local", "Created": "2026-11-23T05:04:33.97Z"},

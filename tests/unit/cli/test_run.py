@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from corten.cli import waiting
 from unit.cli.scripted import UPGRADED, Daemon, Request, frame, reply, stream
 
 Corten = Callable[..., tuple[int, str, str]]
@@ -50,6 +52,27 @@ def test_in_the_background_the_id_is_printed(daemon: Daemon, corten: Corten) -> 
     script(daemon)
     assert corten("run", "-d", "busybox") == (0, ID + "\n", "")
     assert daemon.named() == ["POST /containers/create", f"POST /containers/{ID}/start"]
+
+
+def test_what_a_long_start_waits_for_is_said(daemon: Daemon, corten: Corten, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a start that is quick, or waits for nothing that the daemon knows of, is as before."""
+    monkeypatch.setattr(waiting, "SILENCE", 0.01)
+    script(daemon)
+    asked = threading.Event()
+
+    def inspect(_request: Request, connection: socket.socket) -> None:
+        connection.sendall(reply(200, {"Id": ID, "Waiting": "a guest boots"} if asked.is_set() else {"Id": ID}))
+        asked.set() if not asked.is_set() else said.set()
+
+    def start(_request: Request, connection: socket.socket) -> None:
+        assert said.wait(20)
+        connection.sendall(reply(204))
+
+    said = threading.Event()
+    daemon.on(f"GET /containers/{ID}/json", inspect)
+    daemon.on(f"POST /containers/{ID}/start", start)
+    code, out, err = corten("run", "-d", "busybox")
+    assert (code, out) == (0, ID + "\n") and err == f"corten: {ID[:12]} waits: a guest boots\n"
 
 
 def test_a_missing_image_is_pulled_once(daemon: Daemon, corten: Corten) -> None:

@@ -47,7 +47,7 @@ def test_both_directions_carry_everything(tmp_path: Path, tty: str) -> None:
         ) as process:
             theirs.close()
             _, said = process.communicate(timeout=30)
-    thread.join(10)
+    thread.join(60)
     assert (process.returncode, said) == (0, b"False\n")
     assert hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(source.read_bytes()).digest()
 

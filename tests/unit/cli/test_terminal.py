@@ -15,12 +15,14 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from corten.cli import attached, progress
 from corten.cli.errors import CommandError
 from corten.cli.session import Session
+from corten.spec.detach_keys import DEFAULT, parse
 from unit.cli.scripted import UPGRADED, Daemon, Request, reply
 from unit.cli.test_main import LAUNCH, SOURCE
 
@@ -160,7 +162,7 @@ def test_detach_keys_leave_the_container(
         terminal.type(bytes([byte]))
     terminal.type(typed[-1:])
     assert terminal.end() == 0
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while box.received != passed and time.monotonic() < deadline:  # it reads in a thread of its own
         time.sleep(0.01)
     assert box.received == passed
@@ -279,6 +281,11 @@ def test_a_signal_that_is_not_forwarded_ends_us_with_the_mode_put_back(daemon: D
     assert termios.tcgetattr(kept)[3] & termios.ICANON
     os.close(kept)
     os.close(terminal.fd)
+
+
+def test_default_detach_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CORTEN_CONFIG", str(tmp_path))
+    assert attached.detach_keys(Session("attach"), "") == ("", parse(DEFAULT))
 
 
 def test_bad_detach_keys() -> None:

@@ -125,7 +125,7 @@ def test_headers_that_cannot_be_sent_are_refused(
 
 
 def test_formats_of_listings(daemon: Daemon, corten: Corten, configure: Callable[[Any], Path]) -> None:
-    keys = ("psFormat", "imagesFormat", "networksFormat", "volumesFormat", "statsFormat")
+    keys = ("psFormat", "imagesFormat", "networksFormat", "volumesFormat", "statsFormat", "secretFormat")
     configure({key: f"{key}: {{{{.ID}}}}{{{{.Name}}}}".replace("{{.ID}}", "") for key in keys[2:]} | {
         "psFormat": "psFormat: {{.Names}}",
         "imagesFormat": "imagesFormat: {{.Tag}}",
@@ -135,7 +135,10 @@ def test_formats_of_listings(daemon: Daemon, corten: Corten, configure: Callable
     daemon.on("GET /networks", reply(200, [{"Id": ID, "Name": "n"}]))
     daemon.on("GET /volumes", reply(200, {"Volumes": [{"Name": "n"}]}))
     daemon.on("GET /containers/n/stats", reply(200, {"name": "/n", "id": ID}))
-    commands = (["ps"], ["images"], ["network", "ls"], ["volume", "ls"], ["stats", "--no-stream", "n"])
+    daemon.on("GET /stored-secrets", reply(200, [{"ID": ID, "Name": "n"}]))
+    commands = (
+        ["ps"], ["images"], ["network", "ls"], ["volume", "ls"], ["stats", "--no-stream", "n"], ["secret", "ls"],
+    )  # fmt: skip
     for key, words in zip(keys, commands, strict=True):
         assert corten(*words)[1] == f"{key}: n\n"
         assert corten(*words, "--format", "x")[1] == "x\n", "the flag goes before the file"

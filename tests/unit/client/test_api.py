@@ -47,7 +47,7 @@ def test_a_connection_that_was_closed_is_replaced(daemon: Daemon, client: Client
 
     daemon.on("GET /containers/json", answer_and_close)
     assert containers.listing(client) == []
-    assert closed.wait(10)
+    assert closed.wait(60)
     assert containers.listing(client) == []
     assert daemon.connections == 2
 
@@ -81,7 +81,7 @@ def test_a_head_that_does_not_end_is_given_up(daemon: Daemon, client: Client, mo
 
     def begin(_request: Request, sock: socket.socket) -> None:
         sock.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-        given_up.wait(10)
+        given_up.wait(60)
 
     daemon.on("GET /containers/x/json", begin)
     with pytest.raises(BadAnswer, match="did not end its answer's headers within"):

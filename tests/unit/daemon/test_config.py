@@ -238,3 +238,10 @@ def test_sizes_have_one_grammar(load: Any, text: str, size: int | None) -> None:
             load(content)
     if size is not None:
         assert (facts._shm_size(text), max_size(text)) == (size, size)
+
+
+def test_an_empty_control_group_is_the_default(load: Any) -> None:
+    """As dockerd has it, and people's files say it."""
+    assert load({"cgroup-parent": ""}).cgroup_parent == load({}).cgroup_parent == "/corten"
+    with pytest.raises(Invalid, match="must be an absolute path"):
+        load({"cgroup-parent": "a/b"})

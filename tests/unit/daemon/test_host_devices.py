@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from corten.daemon.facts import host_devices
+from corten.daemon.facts import host_devices, no_passthrough
 from corten.layers import tree
 
 
@@ -48,3 +48,15 @@ def test_devices_of_a_directory(tmp_path: Path) -> None:
     assert [(node.path, node.type, node.major, node.minor) for node in host_devices(str(tmp_path))] == [
         (f"{tmp_path}/below/zero", "c", 1, 5)
     ]
+
+
+def test_what_the_host_lacks_for_passing_a_device_to_a_guest(tmp_path: Path) -> None:
+    root = f"{tmp_path}/"
+    assert "no IOMMU" in no_passthrough(root)
+    (tmp_path / "sys/kernel/iommu_groups").mkdir(parents=True)
+    assert "no IOMMU" in no_passthrough(root)
+    (tmp_path / "sys/kernel/iommu_groups/0").mkdir()
+    assert "no VFIO" in no_passthrough(root)
+    (tmp_path / "dev/vfio").mkdir(parents=True)
+    (tmp_path / "dev/vfio/vfio").touch()
+    assert no_passthrough(root) == "guests are given none"

@@ -60,9 +60,9 @@ def test_flags(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", OWN_NAMES)
 def test_our_own_by_dockerd_s_names(tmp_path: Path, name: str) -> None:
     assert loaded(tmp_path, {"default-runtime": name}).default_runtime == name
-    assert find(name, {}).ours
+    assert not find(name, {}).external
     other = {name: OciRuntime("/usr/sbin/runc")}
-    assert find(name, other) == other[name] and not find(name, other).ours
+    assert find(name, other) == other[name] and find(name, other).external
     assert name in names({}) and shown({})[name] == {"path": "corten-oci"}
 
 

@@ -13,6 +13,7 @@ import pytest
 from corten.daemon import sockets
 from corten.daemon.config import Config
 from corten.errors import Invalid
+from e2e_parts.patience import PATIENCE
 
 PASSED = [sockets.Listener("fd://3", socket.socket())]
 PASSED[0].socket.close()
@@ -50,7 +51,7 @@ def given(tmp_path: Path, other: int, count: str = "2") -> list[str]:
             capture_output=True,
             text=True,
             env={**os.environ, "LISTEN_FDS": count, "LISTEN_FDNAMES": "a:b"},
-            timeout=20,
+            timeout=PATIENCE,
         )
     finally:
         for each in listening:
@@ -88,3 +89,12 @@ def test_fd_without_any_and_by_name() -> None:
         sockets.listeners(Config(hosts=("fd://",)), [])
     with pytest.raises(Invalid, match="there is only fd://"):
         sockets.listeners(Config(hosts=("fd://cortend.socket",)), PASSED)
+
+
+def test_files_that_this_daemon_made_go_with_its_end(tmp_path: Path) -> None:
+    opened = sockets.listeners(Config(hosts=(f"unix://{tmp_path}/s",)), [])
+    assert (tmp_path / "s").is_socket()
+    sockets.remove_files([*opened, sockets.Listener("fd://3", opened[0].socket)])
+    assert list(tmp_path.iterdir()) == []
+    sockets.remove_files(opened)
+    opened[0].socket.close()

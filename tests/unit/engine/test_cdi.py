@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,41 @@ def test_yaml_that_means_nothing_hides_no_other_file(tmp_path: Path, annotations
     assert found([tmp_path], f"{KIND}=x") == [[], ["A=1"]]
     with pytest.raises(Invalid, match=r"bad\.yaml: "):
         found([tmp_path], f"{KIND}=nope")
+
+
+HEAD = "cdiVersion: 0.8.0\nkind: v.com/c\ndevices:\n"
+NODES = f"deviceNodes: [&n {{path: /dev/null}}{', *n' * 2000}]"
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [
+        f"- &d\n  name: a\n  containerEdits:\n    {NODES}\n" + "- *d\n" * 2000,
+        f"- name: a\n  containerEdits: {{intelRdt: &a {{k: [{'x, ' * 1000}*a]}}}}\n",
+    ],
+    ids=["many", "circle"],
+)
+def test_aliases_are_counted_with_what_they_stand_for(tmp_path: Path, devices: str) -> None:
+    """Some KiB would be gigabytes."""
+    (tmp_path / "a.yaml").write_text(HEAD + devices)
+    with pytest.raises(Invalid, match="more than 131072 values"):
+        found([tmp_path], "v.com/c=a")
+
+
+def test_an_alias_means_what_it_names(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        HEAD + "- name: a\n  containerEdits: &e {env: [A=1]}\n- {name: b, containerEdits: *e}\n"
+    )
+    assert found([tmp_path], "v.com/c=b") == [[], ["A=1"]]
+
+
+def test_nothing_but_files_is_opened(tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere", "it", ("one", env("A=1")))
+    (tmp_path / "link.json").symlink_to("elsewhere/it")
+    (tmp_path / "device.json").symlink_to("/dev/zero")
+    (tmp_path / "directory.json").mkdir()
+    os.mkfifo(tmp_path / "pipe.json")
+    assert found([tmp_path], f"{KIND}=one") == [[], ["A=1"]]
+    with pytest.raises(Invalid) as failed:
+        found([tmp_path], f"{KIND}=two")
+    assert str(failed.value).count("it is no regular file") == 3

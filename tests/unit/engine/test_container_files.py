@@ -124,7 +124,7 @@ async def test_what_is_held_up_ends_with_the_daemon(world: World, monkeypatch: p
     held = Held(monkeypatch, "first")
     try:
         await files.rewrite_network(cast(Any, world), [first])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await world.watching.cancel()
     finally:
         held.free.set()

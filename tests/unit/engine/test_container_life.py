@@ -1,21 +1,19 @@
-"""Containers over the fake runtime: states, policies, waiting, removal, and what a restart of the daemon keeps."""
+"""Containers over the fake runtime: states, policies, waiting, and what a restart of the daemon keeps."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from corten.engine.containers import attach as container_attach
 from corten.engine.containers import inspect as container_inspect
-from corten.engine.containers import network as container_network
 from corten.engine.containers import pause as container_pause
 from corten.engine.containers import remove as container_remove
-from corten.engine.containers import removed as container_removed
 from corten.engine.containers import rename as container_rename
 from corten.engine.containers import restart as container_restart
 from corten.engine.containers import start as container_start
@@ -26,51 +24,14 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.records import State
 from corten.engine.engine import Engine
 from corten.errors import Conflict, Failed, Invalid, NotFound, NotModified, StartFailed
-from corten.network.endpoint import Endpoint
+from corten.spec.docker import times
 from corten.spec.docker.filters import Filters
 from corten.spec.docker.host_config import UpdateConfig
-from corten.tasks.contract import Bundle, Exit, Namespace, Stream, Task
+from corten.tasks.contract import Bundle, Stream, Task
 from docker_json import create
+from fakes.containers import ended, make, run, status
 from fakes.engine import PlainEngine
-from fakes.runtime import FakeRuntime, FakeTask
-
-
-@pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[PlainEngine]:
-    engine = PlainEngine(tmp_path)
-    await engine.open()
-    yield engine
-    for container in list(engine.containers.by_id.values()):
-        if container.record.state.status != "removing":
-            await container_remove.remove(engine.containers, container, force=True)
-    await engine.settle()
-    assert engine.store.trees.tree_store.keys(committed=False) == []
-    assert not any(engine.fake_networks.connected.values())
-    assert not engine.runtime.tasks
-    assert list(tmp_path.glob("containers/*")) == []
-    assert engine.containers.table.list("container") == {}
-    await engine.close()
-
-
-async def make(engine: Engine, *command: str, name: str = "", **host: Any) -> Container:
-    config = {"Image": "test", "Cmd": list(command) or ["true"]}
-    container, _ = await create(engine, config, host, name)
-    return container
-
-
-async def run(engine: Engine, *command: str, **host: Any) -> Container:
-    container = await make(engine, *command, **host)
-    await container_start.start(engine.containers, container)
-    return container
-
-
-async def ended(container: Container) -> int:
-    async with asyncio.timeout(10):
-        return (await container_wait.future(container, "not-running")).status
-
-
-def status(container: Container) -> str:
-    return container.record.state.status
+from fakes.runtime import FakeRuntime
 
 
 async def test_whole_life(engine: Engine) -> None:
@@ -85,6 +46,16 @@ async def test_whole_life(engine: Engine) -> None:
         engine.containers.get("box")
     actions = [e["Action"] for e in engine.events.history if e["Type"] == "container"]
     assert actions == ["create", "start", "die", "destroy"]
+
+
+async def test_what_ends_before_its_start_is_noted(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not before it was started, for those who subtract."""
+    container = await make(engine, "true")
+    late = time.time_ns() + 10**12
+    monkeypatch.setattr(times, "now", lambda: late)
+    await container_start.start(engine.containers, container)
+    assert await ended(container) == 0
+    assert container.record.state.finished_at == container.record.state.started_at == late
 
 
 async def test_create_takes_from_the_image(engine: Engine) -> None:
@@ -161,7 +132,7 @@ async def test_a_stop_without_patience_waits_for_kill_to_work(engine: Engine, ve
 async def output(container: Container) -> None:
     """Wait until the container has written something."""
     assert container.log_path is not None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not container.log_path.exists() or not container.log_path.stat().st_size:
             await asyncio.sleep(0.01)
 
@@ -174,72 +145,6 @@ async def test_program_that_cannot_start(engine: PlainEngine) -> None:
     assert "not found" in container.record.state.error
     await engine.settle()
     assert not engine.runtime.tasks
-
-
-async def test_automatic_removal(engine: Engine) -> None:
-    container = await make(engine, "sh", "-c", "exit 4", AutoRemove=True, Binds=["/anonymous"])
-    removed = container_wait.future(container, "removed")
-    await container_start.start(engine.containers, container)
-    async with asyncio.timeout(10):
-        assert (await removed).status == 4
-    assert not engine.containers.by_id
-    assert not engine.volumes.list()
-
-
-async def test_the_code_of_what_removed_itself_is_kept_for_a_minute(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By id, the start of it, and name; of no other removal, and of no more than the last ones."""
-    containers = engine.containers
-    container = await make(engine, "sh", "-c", "exit 9", name="short", AutoRemove=True)
-    removed = container_wait.future(container, "removed")
-    await container_start.start(containers, container)
-    assert (await asyncio.wait_for(removed, 10)).status == 9
-    for reference in (container.id, container.id[:12], "short", "/short"):
-        found = containers.get_ended(reference)
-        assert isinstance(found, Exit) and found.status == 9
-    other = await run(engine, "sh", "-c", "exit 4")
-    await ended(other)
-    assert containers.get_ended(other.id) is other
-    await container_remove.remove(containers, other)
-    for reference in (other.id, "", "unknown"):
-        with pytest.raises((NotFound, Invalid)):
-            containers.get_ended(reference)
-    monkeypatch.setattr(container_removed, "MOST", 1)
-    containers.removed.note("f" * 64, "youngest", Exit(3, 0.0))
-    with pytest.raises(NotFound):
-        containers.get_ended("short")
-    monkeypatch.setattr(container_removed, "KEPT", 0.0)
-    with pytest.raises(NotFound):
-        containers.get_ended("youngest")
-
-
-async def test_a_restart_is_no_end_to_automatic_removal(engine: Engine) -> None:
-    """dockerd's: it is removed at its next end."""
-    container = await run(engine, "sleep", "1000", AutoRemove=True)
-    removed = container_wait.future(container, "removed")
-    for _ in range(2):
-        await container_restart.restart(engine.containers, container, 0)
-        assert status(container) == "running" and not removed.done()
-    await container_stop.stop(engine.containers, container, 0)
-    assert (await asyncio.wait_for(removed, 10)).status == 143
-    assert engine.events.history[-1]["Action"] == "destroy"
-
-
-async def test_a_restart_that_cannot_start_it_again_removes_it(
-    engine: PlainEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    container = await run(engine, "sleep", "1000", AutoRemove=True)
-
-    async def refuse(bundle: Bundle, streams: Sequence[Stream] = ()) -> Task:
-        raise Failed("no more tasks")
-
-    with monkeypatch.context() as refusing:
-        refusing.setattr(engine.runtime, "create", refuse)
-        with pytest.raises(Failed, match="no more tasks"):
-            await container_restart.restart(engine.containers, container, 0)
-    with pytest.raises(NotFound):
-        engine.containers.get(container.id)
 
 
 async def test_an_update_of_what_has_just_ended(engine: Engine) -> None:
@@ -255,12 +160,6 @@ async def test_an_update_of_what_has_just_ended(engine: Engine) -> None:
     await updating
     assert container.record.host_config.cpu_shares == 512
     assert await ended(container) == 137
-
-
-async def test_forced_removal_of_what_removes_itself(engine: Engine) -> None:
-    container = await run(engine, "sleep", "60", AutoRemove=True)
-    await container_remove.remove(engine.containers, container, force=True)
-    assert container.gone
 
 
 async def test_wait_conditions(engine: Engine) -> None:
@@ -339,7 +238,7 @@ async def test_health(engine: Engine) -> None:
     await container_start.start(engine.containers, container)
     assert container_inspect.state(container)["Health"]["Status"] == "starting"
     source = engine.events.listen(since=1, filters=Filters({"event": ["health_status"]}))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert (await anext(source))["Action"] == "health_status: unhealthy"
         mark.touch()
         assert (await anext(source))["Action"] == "health_status: healthy"
@@ -364,7 +263,7 @@ async def test_a_client_that_attaches_during_a_start(engine: Engine, monkeypatch
     assert not container.queued
     await container_stop.kill(engine.containers, container)
     with ours:
-        ours.settimeout(10)
+        ours.settimeout(60)
         assert await asyncio.to_thread(ours.recv, 1) == b""
 
 
@@ -385,7 +284,7 @@ async def test_an_end_is_reported_whatever_fails(engine: Engine, remove: bool, m
         patch.setattr(engine.containers.table, "put", fail)
         assert container.task is not None
         await container.task.signal(9)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert (await waiting).status == 137
     assert status(container) == "exited"  # and it can be removed
 
@@ -422,7 +321,7 @@ async def test_an_earlier_daemons_containers(tmp_path: Path) -> None:
         with pytest.raises(NotFound):
             new.containers.get(removed)
     assert status(new.containers.get(unused.id)) == "created"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for event in new.events.listen(since=1):
             if event["Action"] == "start":
                 break
@@ -440,7 +339,7 @@ async def due(engine: Engine, name: str = "") -> Container:
     """A container whose restart is due, and waits for its lock, which the caller holds."""
     container = await make(engine, "false", name=name, RestartPolicy={"Name": "always"})
     await container_start.start(engine.containers, container)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while status(container) != "restarting":
             await asyncio.sleep(0)
         await container.lock.acquire()
@@ -462,12 +361,29 @@ async def test_a_stop_while_a_restart_is_due_is_the_last_word(engine: Engine, ve
     stopping = asyncio.ensure_future(verbs[verb]())
     await asyncio.sleep(0)
     container.lock.release()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await asyncio.wait({stopping})
         assert verb != "remove" or (stopping.result() is None and container.gone)
         while container.record.state.running:
             await asyncio.sleep(0.01)
     assert container.record.stopped and container.restart is None and status(container) in ("exited", "removing")
+
+
+async def test_the_code_of_a_start_that_fails(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """128, unless a run before has left another one: as dockerd."""
+    new, old = await make(engine, "true"), await run(engine, "sh", "-c", "exit 3")
+    assert await ended(old) == 3
+
+    async def fail(bundle: Bundle, streams: Sequence[Stream] = ()) -> Task:
+        raise Conflict("no such namespace")
+
+    monkeypatch.setattr(engine.containers.runtime, "create", fail)
+    for container, code in ((new, 128), (old, 3)):
+        next_end = container_wait.future(container, "next-exit")
+        with pytest.raises(Conflict):
+            await container_start.start(engine.containers, container)
+        assert ((await next_end).status, (await next_end).error) == (code, "")  # the error is the answer to the start
+        assert (container.record.state.exit_code, container.record.state.error) == (code, "no such namespace")
 
 
 @pytest.mark.parametrize("client", [False, True])
@@ -485,83 +401,10 @@ async def test_a_restart_that_fails_answers_those_that_wait(
         starting = asyncio.ensure_future(container_start.start(engine.containers, container))
         container.end_restart()
     container.lock.release()
-    async with asyncio.timeout(10):
-        assert [(await future).status for future in waiting] == [128, 128]
+    async with asyncio.timeout(60):
+        assert [(await future).status for future in waiting] == [1, 1]  # the code of the run before stays
+        assert ["cannot join" in future.result().error for future in waiting] == [True, True]
         if client:
             with pytest.raises(Conflict, match="cannot join"):
                 await starting
     assert status(container) == "exited" and (client or "cannot join network" in caplog.text)
-
-
-async def test_a_member_starts_again_behind_the_one_whose_network_it_is_in(engine: Engine) -> None:
-    always = {"Name": "always"}
-    owner = await make(engine, "sleep", "60", name="owner", RestartPolicy=always)
-    member = await make(engine, "sleep", "60", NetworkMode="container:owner", RestartPolicy=always)
-    for container in (owner, member):
-        await container_start.start(engine.containers, container)
-    first = {container: container.task for container in (owner, member)}
-    ended = [container_wait.future(container, "next-exit") for container in first]
-    for task in first.values():
-        assert task is not None
-        await task.signal(9)
-    async with asyncio.timeout(10):
-        await asyncio.wait(ended)
-        while any(c.record.state.status != "running" or c.task in (None, first[c]) for c in first):
-            await asyncio.sleep(0.01)
-    assert member.record.restart_count == owner.record.restart_count == 1
-
-
-async def test_a_member_has_the_names_of_the_one_whose_network_it_is_in(engine: Engine) -> None:
-    owner, _ = await create(engine, {"Image": "test", "Cmd": ["sleep", "60"], "Hostname": "a", "Domainname": "b.c"})
-    member = await make(engine, "sleep", "60", NetworkMode=f"container:{owner.id}")
-    for container in (owner, member):
-        await container_start.start(engine.containers, container)
-    assert (member.record.config.hostname, member.record.config.domainname) == ("a", "b.c")
-
-
-async def test_an_owner_s_end_waits_for_who_is_joining_its_network(
-    engine: PlainEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is only in the namespace, a macvlan device, has to be removed from there when another one keeps it."""
-    owner = await make(engine, "sleep", "60", name="owner")
-    await container_start.start(engine.containers, owner)
-    member = await make(engine, "sleep", "60", NetworkMode="container:owner")
-    joining, go_on = asyncio.Event(), asyncio.Event()
-    create_task, disconnect = engine.runtime.create, engine.fake_networks.disconnect
-    removed_from: list[bool] = []
-
-    async def slow(bundle: Bundle, streams: Sequence[Stream] = ()) -> FakeTask:
-        joining.set()
-        await go_on.wait()
-        return await create_task(bundle, streams)
-
-    async def noted(endpoint: Endpoint, namespace: Namespace | None = None) -> None:
-        removed_from.append(namespace is not None)
-        await disconnect(endpoint, namespace)
-
-    monkeypatch.setattr(engine.runtime, "create", slow)
-    monkeypatch.setattr(engine.fake_networks, "disconnect", noted)
-    starting = asyncio.ensure_future(container_start.start(engine.containers, member))
-    await joining.wait()
-    assert owner.task is not None
-    over = container_wait.future(owner, "not-running")
-    await owner.task.signal(9)
-    await owner.task.wait()
-    done, _ = await asyncio.wait({over}, timeout=0.05)
-    go_on.set()
-    assert not done
-    async with asyncio.timeout(10):
-        await asyncio.gather(starting, over)
-    assert removed_from == [True] and status(member) == "running"
-
-
-async def test_an_owner_s_end_waits_no_longer_than_a_while(
-    engine: PlainEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    owner = await make(engine, "sleep", "60", name="owner")
-    await container_start.start(engine.containers, owner)
-    member = await make(engine, "sleep", "60", NetworkMode="container:owner")
-    member.record.sandbox = owner.id
-    monkeypatch.setattr(container_network, "_JOIN", 0.01)
-    async with member.lock, asyncio.timeout(10):
-        await container_stop.kill(engine.containers, owner)

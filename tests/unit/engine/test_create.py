@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from corten.aio import threads
 from corten.engine.containers import create as container_create
 from corten.engine.containers import inspect as container_inspect
 from corten.engine.containers import list as container_list
 from corten.engine.containers import remove as container_remove
 from corten.engine.containers import rename as container_rename
+from corten.engine.containers import run as container_run
 from corten.engine.engine import Engine
-from corten.errors import Conflict, Exhausted, Invalid, NotFound
+from corten.errors import Conflict, Exhausted, Invalid, NotFound, Unavailable
+from corten.spec.docker.devices import DeviceMapping, ThrottleDevice
 from corten.spec.docker.filters import Filters
+from corten.spec.docker.host_config import HostConfig
 from corten.spec.id_map import IdRange
 from corten.spec.mounts import Mount
 from corten.storage.faults import find
@@ -138,12 +145,12 @@ async def test_a_container_that_is_being_made_is_no_fault(engine: Engine, monkey
     """`system check` sees it before it has a directory and a tree."""
     begun, go_on = asyncio.Event(), asyncio.Event()
 
-    async def held(work: Callable[[], object], seconds: float) -> object:
+    async def held(work: Callable[[], object], what: str) -> object:
         begun.set()
         await go_on.wait()
         return work()
 
-    monkeypatch.setattr(container_create, "alone", held)
+    monkeypatch.setattr(container_create, "answered", held)
     making = asyncio.create_task(create(engine, {"Image": "test"}, {"Binds": ["/etc:/data"]}, "box"))
     await begun.wait()
     store = engine.images.store
@@ -152,3 +159,25 @@ async def test_a_container_that_is_being_made_is_no_fault(engine: Engine, monkey
     assert find(root, store, [], known(root, engine.containers, engine.volumes, store), {}) == []
     go_on.set()
     await making
+
+
+async def test_a_device_that_does_not_answer(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked at outside of the event loop, and the request ends."""
+    stuck, loop = threading.Event(), threading.get_ident()
+
+    def hangs(*_: object) -> dict[str, Any]:
+        assert threading.get_ident() != loop
+        stuck.wait(30)
+        return {}
+
+    facts = engine.configuration.facts
+    monkeypatch.setattr(container_run, "container_spec", hangs)
+    monkeypatch.setattr(threads, "_LOOK", 0.05)
+    device = DeviceMapping(path_on_host="/dead/sdz", path_in_container="/dev/sdz", cgroup_permissions="rwm")
+    throttle = ThrottleDevice(path="/dead/sdz", rate=1)
+    try:
+        for host in (HostConfig(devices=[device]), HostConfig(blkio_device_read_bps=[throttle])):
+            with pytest.raises(Unavailable, match="a device is on a file system that does not answer"):
+                await container_run._specified(cast(Any, SimpleNamespace(host_config=host)), facts, host)
+    finally:
+        stuck.set()

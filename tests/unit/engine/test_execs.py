@@ -10,7 +10,7 @@ import pytest
 from corten.engine.containers import execs
 from corten.engine.containers import start as container_start
 from corten.engine.containers.container import Container
-from corten.errors import Conflict, CortenError, NotFound, StartFailed
+from corten.errors import Conflict, Corrupt, CortenError, NotFound, StartFailed
 from corten.spec.docker.exec import ExecConfig
 from corten.tasks.contract import ExecSpec, Stream
 from docker_json import create
@@ -40,7 +40,7 @@ async def test_what_never_reaches_the_task_is_closed(
     again = engine.execs.create(running, ExecConfig(cmd=["true"]))
     unread = engine.execs.create(running, ExecConfig(cmd=["true"]))
     (running.bundle / "config.json").rename(running.bundle / "kept.json")
-    for started, error in ((exec, Conflict), (unread, OSError)):
+    for started, error in ((exec, Conflict), (unread, Corrupt)):
         ours, theirs = stream()
         with pytest.raises(error):
             await engine.execs.start(started, theirs)

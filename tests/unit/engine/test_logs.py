@@ -131,13 +131,13 @@ class Following:
         self.seen = b""
 
     async def until(self, text: bytes) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not self.seen.endswith(text):
                 self.seen += await anext(self._source)
 
     async def end(self) -> bytes:
         self.ended.set_result(Exit(0, 0))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async for piece in self._source:
                 self.seen += piece
         return self.seen
@@ -198,7 +198,7 @@ async def test_follow_stops_at_until(tmp_path: Path) -> None:
     path = tmp_path / "log"
     append(path, numbers([0]))
     following = Following(path, until=times.now() + SECOND // 50)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert [piece async for piece in following._source] == [b"0\n"]
 
 
@@ -218,3 +218,18 @@ async def test_the_end_of_a_large_log_is_not_looked_for_in_the_event_loop(
     wanted = Selection(mux=False, tail=3, follow=follow)
     assert b"".join([piece async for piece in logs.read(path, wanted, ended)]) == expected(range(27, 30))
     assert threads and threading.main_thread() not in threads
+
+
+async def test_the_format_of_kubernetes(tmp_path: Path) -> None:
+    path = tmp_path / "0.log"
+    path.write_bytes(
+        b"2026-01-01T00:00:01Z stdout F one\n"
+        b"2026-01-01T00:00:02.5Z stderr P tw\n2026-01-01T00:00:02.6Z stderr F o \xff x\n"
+        b"\nnonsense\n2026-01-01T00:00:03Z stdout F \n2026-01-01T00:00:04Z stdout F torn"
+    )
+    assert await read(path, kubernetes=True) == "one\ntwo \ufffd x\n\n".encode()
+    assert await read(path, kubernetes=True, stdout=False, tail=5) == "o \ufffd x\n".encode()
+    since = START + 2 * SECOND
+    assert await read(path, kubernetes=True, since=since, timestamps=True, stderr=False) == (
+        b"2026-01-01T00:00:03.000000000Z \n"
+    )

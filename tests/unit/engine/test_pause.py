@@ -19,7 +19,7 @@ from corten.engine.containers import update as container_update
 from corten.engine.containers.container import Container
 from corten.engine.containers.list import ImageNames, summary
 from corten.engine.engine import Engine
-from corten.errors import Conflict, Failed, Unavailable
+from corten.errors import Conflict, Failed, Silent, Unavailable
 from corten.spec.docker.host_config import UpdateConfig
 from corten.spec.json import Json
 from corten.store.records import Records
@@ -187,7 +187,7 @@ async def test_a_commit_of_what_ends_meanwhile(engine: Engine, end: str) -> None
             await task.wait()
         if end == "recorded":
             await lifecycle.end_run_locked(engine.containers, container, await task.wait())
-    await asyncio.wait_for(before, 10)
+    await asyncio.wait_for(before, 60)
     assert "pause" not in [event["Action"] for event in engine.events.history]
     if end == "of a pause by a client":
         container.record.state.status = "running"
@@ -204,7 +204,7 @@ async def test_a_stop_reaches_a_paused_container_whatever_can_be_recorded(engine
     container.record.stopped = True
     await container_pause.pause(engine.containers, container)
     table.broken = True
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await container_stop.kill(engine.containers, container)
     assert container.record.state.status == "exited"
 
@@ -259,3 +259,21 @@ async def test_kill_has_a_limit(engine: Engine, monkeypatch: pytest.MonkeyPatch)
             await container_stop.kill(engine.containers, container)
         await container_stop.kill(engine.containers, container, "TERM")  # is not waited for
     assert sent == [signal.SIGKILL, signal.SIGTERM] and container.record.state.status == "running"
+
+
+async def test_what_is_silent_is_stopped(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest does not answer the stop signal, which it may have got: it has its time, and then KILL."""
+    container, task = await running(engine)
+    signal_of_task, sent = task.signal, list[int]()
+
+    async def heard_late(number: int, all_processes: bool = False) -> None:
+        sent.append(number)
+        if number == signal.SIGTERM:
+            raise Silent("the guest does not answer: signal")
+        await signal_of_task(number, all_processes)
+
+    monkeypatch.setattr(task, "signal", heard_late)
+    with pytest.raises(Silent):
+        await container_stop.kill(engine.containers, container, "TERM")
+    await container_stop.stop(engine.containers, container, 0)
+    assert sent == [signal.SIGTERM, signal.SIGTERM, signal.SIGKILL] and container.record.state.exit_code == 137

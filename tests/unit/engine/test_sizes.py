@@ -62,7 +62,7 @@ async def test_one_that_is_removed_while_all_are_counted(tmp_path: Path, monkeyp
     def usage(key: str) -> Usage:
         if key == bad.id:
             removal = container_remove.remove(engine.containers, bad)
-            asyncio.run_coroutine_threadsafe(removal, loop).result(10)
+            asyncio.run_coroutine_threadsafe(removal, loop).result(60)
         return counted(key)
 
     monkeypatch.setattr(engine.containers.stores.snapshots, "usage", usage)

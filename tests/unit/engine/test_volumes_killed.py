@@ -175,13 +175,13 @@ async def test_fill_of_one_waits_for_no_other(tmp_path: Path) -> None:
 
     first = asyncio.create_task(found.fill("slow", "first", slow))
     await asyncio.sleep(0)
-    await asyncio.wait_for(found.fill("data", "second", two_files), 5)
+    await asyncio.wait_for(found.fill("data", "second", two_files), 60)
     assert contents(found)[1]
     waiting = asyncio.create_task(found.filled("slow"))
     await asyncio.sleep(0)
     assert not waiting.done() and os.listdir(found.path("slow")) == []
     go.set()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 60)
     assert len(os.listdir(found.path("slow"))) == 2
     await first
 

@@ -56,6 +56,34 @@ def test_what_is_sent_arrives_in_any_pieces(pieces: list[bytes], size: int) -> N
     assert [event.end for event in data] == [False] * (len(data) - 1) + [True]
 
 
+def test_data_that_comes_at_once_is_one_event_where_nothing_is_between() -> None:
+    _, server = pair()
+    for stream in (1, 3):
+        list(server.receive(f.frame(f.HEADERS, f.END_HEADERS, stream, block())))
+    padded = f.frame(f.DATA, f.PADDED, 1, b"\1d\0")
+    data = [f.frame(f.DATA, 0, stream, piece) for stream, piece in ((1, b"a"), (1, b"b"), (3, b"c"), (1, b"e"))]
+    ping, end = f.frame(f.PING, 0, 0, bytes(8)), f.frame(f.DATA, f.END_STREAM, 1, b"f")
+    events = list(server.receive(b"".join((*data[:3], padded, data[3], ping, data[3], data[0], end, data[2][:9]))))
+    assert events == [
+        Data(1, b"ab", 2, False), Data(3, b"c", 1, False), Data(1, b"d", 3, False), Data(1, b"e", 1, False),
+        Data(1, b"ea", 2, False), Data(1, b"f", 1, True),
+    ]  # fmt: skip
+    assert list(server.receive(data[2][9:])) == [Data(3, b"c", 1, False)]
+
+
+def test_each_frame_of_several_is_bounded() -> None:
+    plain = f.frame(f.DATA, 0, 1, b"a")
+    for data, code in (
+        (f.frame(f.DATA, 0, 1, bytes(c.FRAME + 1)), f.FRAME_SIZE_ERROR),
+        (f.frame(f.DATA, 0, 1, bytes(c.FRAME)) * 64 + plain, f.FLOW_CONTROL_ERROR),
+        (f.frame(f.DATA, 0, 1) * 11_000, f.ENHANCE_YOUR_CALM),
+        (f.frame(f.DATA, 0, 3, b"a"), f.PROTOCOL_ERROR),
+    ):
+        _, server = pair()
+        list(server.receive(f.frame(f.HEADERS, f.END_HEADERS, 1, block())))
+        assert ended_with(server, plain + data) == code
+
+
 def test_room_is_what_the_peer_has_allowed_and_comes_back_with_what_it_consumed() -> None:
     client, server = pair()
     stream = client.open(HEAD)

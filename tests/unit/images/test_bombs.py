@@ -52,6 +52,17 @@ async def test_a_bomb(store: Store, server: Scripted, codec: Any, kind: str) -> 
     assert store.images.list() == [] and store.leftovers() == []
 
 
+def test_members_without_content_are_given_up_with_their_reader(tmp_path: Path) -> None:
+    """They write nothing, and so find no pipe broken."""
+    (tmp_path / "blob").write_bytes(gzip.compress(b"", mtime=0) * 1000)
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    running = pump.Pump("x", pump.Stored(os.open(tmp_path / "blob", os.O_RDONLY)), writer, lambda at: None)
+    running.end()
+    with pytest.raises(BrokenPipeError):
+        running.run()
+    os.close(reader)
+
+
 async def test_what_only_compresses_well(store: Store, server: Scripted) -> None:
     last = await pull(store, server, TEXT, gzip.compress, "gzip")
     assert str(last.get("status")).startswith("Status: Downloaded newer image"), last

@@ -205,6 +205,24 @@ async def test_mounts(store: Store, server: Scripted) -> None:
     assert server.uploads.parts == {}  # what was begun for nothing was given up
 
 
+async def test_what_is_given_up_elsewhere_is_left_there(store: Store, server: Scripted) -> None:
+    """A registry would choose which server of a private network is sent a DELETE, and of what."""
+    name = await pulled(store, server, Made([SMALL]))
+    store.images.tag(f"{name}:1", f"{server.host}/other", "1")
+    async with scripted() as elsewhere:
+
+        async def before(request: web.Request) -> web.StreamResponse | None:
+            if request.method == "HEAD":
+                return web.Response(status=404)
+            if "mount" in request.query:
+                return web.Response(status=202, headers={"Location": f"http://{elsewhere.host}/v2/a/manifests/1"})
+            return None
+
+        server.before = before
+        assert "Pushed" in await push(store, f"{server.host}/other")
+        assert elsewhere.requests == []
+
+
 async def test_mounts_with_tokens(store: Store, server: Scripted) -> None:
     """The token says from the beginning what is to be mounted from: a registry need not ask for that."""
     name = await pulled(store, server, Made([SMALL]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import stat
 import tempfile
 import threading
@@ -44,13 +43,20 @@ def change(top: Path, chance: random.Random) -> None:
             (top / place(chance)).rename(path)
         case 6:
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+                erase(path, top.with_name(f"{top.name}-erased"))
             else:
                 path.unlink()
         case 7:
             os.mkfifo(path) if chance.random() < 0.5 else os.mknod(path, stat.S_IFCHR | 0o600, 0)
         case _:
             os.truncate(path, chance.choice((0, 5, 1 << 20)))
+
+
+def erase(path: Path, aside: Path) -> None:
+    """Where nothing else changes it: a pipe in the place of a directory would be opened, and its writer waited for."""
+    aside.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=aside) as own:
+        path.rename(Path(own) / "tree")
 
 
 def write(path: Path, size: int) -> None:

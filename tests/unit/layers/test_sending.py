@@ -59,7 +59,7 @@ class Sender:
     def close(self) -> None:
         self.finish()
         os.close(self.out)
-        self.thread.join(10)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 

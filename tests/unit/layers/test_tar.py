@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corten.errors import CortenError, Invalid
@@ -108,6 +108,14 @@ def test_the_end() -> None:
     assert read(b"") == []
 
 
+@pytest.mark.parametrize("name", [b"a/b", b"x" * 100, b"x" * 101, "é".encode()])
+@pytest.mark.parametrize("size", [0, 25600, 1 << 33])
+def test_a_header_of_a_plain_file_is_a_header(name: bytes, size: int) -> None:
+    for mode, uid, gid, seconds in ((0o100644, 0, 0, 0), (0o4755, 1000, 0o7777777, 1 << 32), (0, 1 << 21, 3, -1)):
+        whole = write.header(name, mode=mode, uid=uid, gid=gid, size=size, mtime=seconds * 10**9)
+        assert write.regular(name, mode, uid, gid, size, seconds) == whole
+
+
 def header(**fields: bytes) -> bytes:
     """A header block with raw fields, its checksum right."""
     offsets = {"mode": 100, "uid": 108, "size": 124, "mtime": 136, "type": 156}
@@ -175,3 +183,10 @@ def test_limits() -> None:
         read(tars.file("a", b"x" * 2000), Limits(bytes=1000))
     with pytest.raises(Invalid, match="larger"):
         read(header(size=b"77777777777"), Limits(file=1 << 20))
+
+
+@given(st.binary(min_size=512, max_size=512))
+@example(b"\xff" * 512)
+@example(b"\xff" * 256 + bytes(256))
+def test_a_checksum_is_the_sum_of_all_bytes(block: bytes) -> None:
+    assert tar.checksum(block) == sum(block)

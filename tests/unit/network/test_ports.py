@@ -50,8 +50,24 @@ def test_port_requests() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "first", "last"), [("8125/udp", 8125, 8125), ("90-95/tcp/", 90, 95), ("80/", 80, 80), ("/81", 0, 0)]
+)
+def test_a_port_of_the_host_with_a_protocol(text: str, first: int, last: int) -> None:
+    """What testcontainers writes. The protocol is the container's port's, as in dockerd."""
+    asked = port_requests(port_map({"80/tcp": [{"HostPort": text}]}), [], False)
+    assert asked == [PortRequest(80, "tcp", "", first, last)]
+
+
+@pytest.mark.parametrize(
     "row",
-    [{"HostPort": "70000"}, {"HostPort": "90-80"}, {"HostPort": "x"}, {"HostIp": "localhost"}, {"HostPort": "1-"}],
+    [
+        {"HostPort": "70000"},
+        {"HostPort": "90-80"},
+        {"HostPort": "x"},
+        {"HostIp": "localhost"},
+        {"HostPort": "1-"},
+        {"HostPort": "udp/1"},
+    ],
 )
 def test_bad_bindings(row: dict[str, str]) -> None:
     with pytest.raises(Invalid):

@@ -24,6 +24,7 @@ ID = "{id}"
 
 #: Refused by both, in other words.
 OTHER_WORDS = {
+    "isolation": "it knows one, we know two",
     "mems unavailable": "the set is written as a set",
     "no command": "newer: lower case",
     "storage opt": "dockerd asks the file system; we keep no quotas at all",

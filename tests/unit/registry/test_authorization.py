@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from aiohttp import web
 
 from corten.errors import CortenError, Failed, Invalid, NotFound, Unauthorized, Unavailable
-from corten.registry.client.auth import challenges, check_realm, credentials
+from corten.registry.client.auth import challenges, check_realm, credentials, joined
 from corten.registry.client.endpoints import Endpoints
 from corten.registry.client.registry import Registry
 from image_parts.asking import blob, manifest
@@ -20,6 +22,24 @@ async def test_tokens(client: Registry, server: Scripted) -> None:
     assert token.query["scope"] == "repository:a/b:pull"
     assert token.query["service"] == "s"
     await blob(client, server)  # anonymous tokens too
+
+
+@pytest.mark.parametrize(
+    "blanks",
+    ['Bearer{}"', "Bearer a=b{}!", "x{}\u00e9", "Bearer a{}b", "Bearer{}a{}=b"],
+    ids=lambda text: text.encode().hex(),
+)
+def test_blanks_in_a_challenge_are_read_in_linear_time(blanks: str) -> None:
+    """8,000 of them took half a second of the event loop, and an answer may have a hundred such headers."""
+    began = time.thread_time()
+    assert len(challenges([blanks.replace("{}", " " * 100_000)])) <= 3
+    assert time.thread_time() - began < 1
+
+
+@pytest.mark.parametrize("location", ["/v2/a\x01b", "http://h/\x7f", "http://h/a?b\x1b"])
+def test_control_characters_in_a_location(location: str) -> None:
+    with pytest.raises(Failed, match="malformed address"):
+        joined("http://registry/v2/", location)
 
 
 async def test_refused(client: Registry, server: Scripted) -> None:

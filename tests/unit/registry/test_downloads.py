@@ -75,7 +75,7 @@ async def test_a_waiter_that_is_cancelled_in_the_moment_in_which_a_slot_becomes_
         given_up.cancel()  # it has not run yet when the slot is handed on
     with pytest.raises(asyncio.CancelledError):
         await given_up
-    await asyncio.wait_for(patient, 10)
+    await asyncio.wait_for(patient, 60)
     assert entered.is_set()
     assert not slots.full()
 

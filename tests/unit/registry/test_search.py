@@ -12,7 +12,8 @@ from aiohttp import web
 
 from corten.errors import Corrupt, Failed, Invalid, NotFound, Unauthorized, Unsupported
 from corten.images.remote import Remote
-from corten.registry.client.registry import Registry
+from corten.registry.client.registry import Registry, Settings
+from corten.registry.client.sources import Rule
 from corten.spec.docker.filters import Filters
 from corten.spec.oci_image import DOCKER_LIST
 from corten.store.blobs import Blobs
@@ -159,3 +160,20 @@ async def test_distribution(remote: Remote, server: Scripted) -> None:
     server.blobs[digest(image.config)] = b"{}"
     with pytest.raises(Corrupt):
         await remote.distribution(f"{ref}:1", {})
+
+
+@pytest.mark.parametrize("status", [0, 404, 500])
+async def test_distribution_beside_a_broken_mirror(tmp_path: Path, server: Scripted, status: int) -> None:
+    async with scripted() as mirror:
+
+        async def fails(request: web.Request) -> web.StreamResponse:
+            return web.Response(status=status)
+
+        mirror.before = fails
+        place = f"http://{mirror.host}" if status else "http://127.0.0.1:1"
+        registry = Registry(Blobs(tmp_path), pause=0.01)
+        registry.configure(Settings(rules=(Rule(server.host, (place,)),)))
+        top = server.add("1", Made([b"layer"]))
+        found = await Remote(registry).distribution(f"{server.host}/a/b:1", {})
+        assert found["Descriptor"]["digest"] == top
+        await registry.close()

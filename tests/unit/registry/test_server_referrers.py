@@ -132,7 +132,7 @@ async def test_large_annotations_take_the_memory_of_a_page(tmp_path: Path) -> No
             Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): the peak begins anew
             before, path, bodies, sizes = peak(pid), f"/v2/a/referrers/{SUBJECT}", b"", []
             ended = threading.Event()
-            other = asyncio.create_task(asyncio.to_thread(longest_wait, host, ended))
+            other = asyncio.create_task(asyncio.to_thread(longest_work, host, pid, ended))
             while path:
                 answer = await own.ask("GET", path)
                 link = re.fullmatch(r'<([^>]+)>; rel="next"', answer.headers.get("Link", ""))
@@ -142,7 +142,7 @@ async def test_large_annotations_take_the_memory_of_a_page(tmp_path: Path) -> No
             assert re.findall(r'"digest": "([^"]+)"', bodies.decode()) == sorted(known)
             assert max(sizes) < 5 * MB
             assert peak(pid) - before < 50 * MB
-            assert await other < 0.5, "seconds that another client has waited"  # 0.1 on an idle machine
+            assert await other < 0.5, "seconds of a processor before another client was answered"  # 0.1
 
 
 def peak(pid: int) -> int:
@@ -151,13 +151,14 @@ def peak(pid: int) -> int:
     return int(lines["VmHWM"].split()[0]) << 10
 
 
-def longest_wait(host: str, ended: threading.Event) -> float:
-    """Seconds, of a client that asks all the time."""
+def longest_work(host: str, pid: int, ended: threading.Event) -> float:
+    """What the registry did at most before it had answered a client that asks all the time: seconds of a processor."""
+    clock = ~pid << 3 | 2  # its processor time, as clock_getcpuclockid(3) makes it
     longest = 0.0
-    with closing(http.client.HTTPConnection(host, timeout=20)) as client:
+    with closing(http.client.HTTPConnection(host, timeout=60)) as client:
         while not ended.is_set():
-            began = time.monotonic()
+            began = time.clock_gettime(clock)
             client.request("GET", "/v2/")
             assert client.getresponse().read() is not None
-            longest = max(longest, time.monotonic() - began)
+            longest = max(longest, time.clock_gettime(clock) - began)
     return longest

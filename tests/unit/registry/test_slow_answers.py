@@ -13,6 +13,7 @@ from aiohttp import web
 
 from corten.errors import Failed, Unavailable
 from corten.registry.client import pace
+from corten.registry.client import repository as repository_
 from corten.registry.client import web as web_
 from corten.registry.client.registry import Registry, Settings
 from corten.spec.reference import parse
@@ -121,3 +122,54 @@ async def test_what_is_no_answer_is_reported(client: Registry, answer: bytes) ->
         reference = parse(f"{host}/a/b:1")
         with pytest.raises(Failed, match="malformed HTTP response"):
             await client.manifest(client.repository(reference, None), reference)
+
+
+async def test_a_byte_for_each_connection_is_no_progress(
+    client: Registry, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt got further, so that none counted: one blob held one of the few downloads until its last byte."""
+    monkeypatch.setattr(repository_, "LEAST", 1e9)
+
+    async def one_byte(request: web.Request) -> web.StreamResponse:
+        start = int(request.headers.get("Range", "bytes=0-")[6:-1])
+        answer = web.StreamResponse(status=206 if start else 200)
+        answer.headers["Content-Range"] = f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"
+        answer.headers["Content-Length"] = str(len(DATA) - start)
+        await answer.prepare(request)
+        await answer.write(DATA[start : start + 1])
+        assert request.transport is not None
+        request.transport.close()
+        return answer
+
+    server.before = one_byte
+    with pytest.raises((Failed, Unavailable)):
+        await blob(client, server)
+    assert len([request for request in server.requests if "blobs" in request.path]) == 5
+
+
+async def test_interim_answers_without_end(tmp_path: Path) -> None:
+    """aiohttp reads them for as long as they come; they kept the event loop busy for a minute and a half."""
+    given_up = asyncio.Event()
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+                await writer.drain()
+        except ConnectionError:
+            given_up.set()
+        finally:
+            writer.close()
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0)
+    host = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    asked = Registry(Blobs(tmp_path), Settings(attempts=1), pause=0.01)
+    try:
+        with pytest.raises((Failed, Unavailable), match="interim answers without end"):
+            await asyncio.wait_for(
+                asked.tags(asked.repository(parse(f"{host}/a/b:1"), None), parse(f"{host}/a/b:1")), 30
+            )
+        await asyncio.wait_for(given_up.wait(), 30)
+    finally:
+        await asked.close()
+        listener.close()

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from corten.errors import CortenError, Failed, Unavailable
+from corten.http import authorities
 from corten.registry.client.proxies import Proxies
 from corten.registry.client.registry import Registry, Settings
 from corten.registry.client.sources import Rule
@@ -116,6 +117,22 @@ async def test_tls_through_a_proxy(tmp_path: Path, authority: tuple[ssl.SSLConte
                 await fetch(client(tmp_path / "other", proxies=proxies), "registry.invalid")
 
 
+async def test_the_authorities_of_the_system(
+    tmp_path: Path, authority: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are loaded with the first session (`http.authorities`)."""
+    async with scripted(authority[0]) as behind:
+        filled(behind)
+        with proxy({"registry.invalid:443": behind.host}) as between:
+            proxies = Proxies("", f"http://{between.address}")
+            authorities.verifying.cache_clear()
+            monkeypatch.setenv("SSL_CERT_FILE", str(authority[1]))
+            try:
+                await fetch(client(tmp_path, proxies=proxies), "registry.invalid")
+            finally:
+                authorities.verifying.cache_clear()
+
+
 async def test_a_proxy_that_refuses(tmp_path: Path) -> None:
     with proxy({}) as between, pytest.raises(Failed, match="403"):
         proxies = Proxies("", f"http://{between.address}")
@@ -150,7 +167,7 @@ def recorder() -> Iterator[tuple[str, list[bytes]]]:
             yield f"127.0.0.1:{listener.getsockname()[1]}", seen
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
+            thread.join(60)
 
 
 async def test_no_way_back_to_plain_text(tmp_path: Path, recorder: tuple[str, list[bytes]]) -> None:
@@ -400,4 +417,4 @@ async def test_endless_headers(tmp_path: Path) -> None:
                 await fetch(client(tmp_path), f"127.0.0.1:{listener.getsockname()[1]}")
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
+            thread.join(60)

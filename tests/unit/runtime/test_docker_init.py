@@ -214,7 +214,7 @@ def test_every_signal_is_handed_on(own: Command) -> None:
             assert process.stdout.readline() == f"{int(signal.SIGUSR1)}\n"  # and those two are not
         finally:
             os.kill(child_of(process.pid), signal.SIGKILL)
-        assert process.wait(10) == 137
+        assert process.wait(60) == 137
 
 
 def child_of(pid: int) -> int:
@@ -252,7 +252,7 @@ def test_orphans_are_waited_for(init: Command) -> None:
             assert process.poll() is None
         process.stdin.write(b"\n")
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_a_terminal_is_the_programs(init: Command) -> None:
@@ -274,8 +274,8 @@ def test_a_terminal_is_the_programs(init: Command) -> None:
             os.write(leader, b"\x03")  # again: a shell that was about to read goes on to wait for a line
             while select.select([leader], [], [], 1)[0] and b"interrupted" not in said:
                 said += os.read(leader, 1000)
-        assert process.wait(10) == 9
+        assert process.wait(60) == 9
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         os.close(leader)

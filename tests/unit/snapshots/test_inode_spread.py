@@ -26,8 +26,8 @@ def test_directories_get_their_path_from_many_parents(
     made_in: set[Path] = set()
     rename = os.rename
 
-    def noted(old: Path, new: Path) -> None:
-        made_in.add(old.parent)
+    def noted(old: str, new: Path) -> None:
+        made_in.add(Path(old).parent)
         rename(old, new)
 
     monkeypatch.setattr(os, "rename", noted)
@@ -55,7 +55,7 @@ def test_what_cannot_be_moved_is_removed(tmp_path: Path, flagged: None) -> None:
 def test_another_file_system_at_the_path_is_used_directly(
     tmp_path: Path, flagged: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def other_disk(old: Path, new: Path) -> None:
+    def other_disk(old: str, new: Path) -> None:
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
     some = InodeSpread(tmp_path / "places")

@@ -64,14 +64,14 @@ def test_an_error_that_was_met_ahead_is_raised_at_the_end(tmp_path: Path, monkey
         if len(calls) > 1:
             return 0  # the kernel has reported it
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         ctypes.set_errno(errno.EIO)
         return -1
 
     monkeypatch.setattr(syncing, "_syncfs", syncfs)
     with Syncing(tmp_path) as sync:
         sync.ahead()
-        assert begun.wait(10)
+        assert begun.wait(60)
         threading.Timer(0.01, go_on.set).start()  # the call below waits for it
         with pytest.raises(OSError, match="syncfs") as raised:
             sync()
@@ -82,7 +82,7 @@ def test_what_is_synced_ahead_outlives_the_block(tmp_path: Path, monkeypatch: py
     left, done, found = threading.Event(), threading.Event(), list[bool]()
 
     def syncfs(fd: int) -> int:
-        assert left.wait(10)
+        assert left.wait(60)
         found.append(os.path.samestat(os.fstat(fd), os.stat(tmp_path)))
         done.set()
         return 0
@@ -91,4 +91,4 @@ def test_what_is_synced_ahead_outlives_the_block(tmp_path: Path, monkeypatch: py
     with Syncing(tmp_path) as sync:
         sync.ahead()
     left.set()
-    assert done.wait(10) and found == [True]
+    assert done.wait(60) and found == [True]

@@ -82,7 +82,7 @@ def test_a_large_tree_gives_way_to_others(tmp_path: Path, monkeypatch: pytest.Mo
     remove, begin, pieces, ended = tree.remove, threading.Event(), list[bytes](), list[bytes]()
 
     def watched(dirfd: int, name: bytes, enough: Callable[[], bool] | None = None) -> bool:
-        assert begin.wait(10)
+        assert begin.wait(60)
         whole = remove(dirfd, name, enough)
         (ended if whole else pieces).append(name)
         return whole
@@ -121,6 +121,6 @@ def test_what_is_stuck_is_tried_again_by_itself(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(trash_module, "_RETRY", (0.001, 0.002))
     trash = Trash(tmp_path / ".trash")
     trash.take(deep(tmp_path / "one", 3))
-    assert gone.wait(10)
+    assert gone.wait(60)
     trash.close()
     assert len(tried) == 4 and not trash.stuck and os.listdir(trash.path) == []

@@ -25,6 +25,16 @@ def test_frames_arrive_whatever_the_pieces(frames: list[f.Frame], size: int) -> 
     assert found == frames
 
 
+def test_a_large_frame_arrives_in_small_pieces_and_others_behind_it() -> None:
+    large, behind = (f.PART, 1, bytes(range(256)) * 400), [(f.END, 1, b""), (f.DATA, 2, b"x")]
+    data = b"".join(f.frame(*each) for each in [large, *behind])
+    for size in (1, 7, 4096, len(data) - 15, len(data) - 1, len(data)):
+        codec, found = f.Frames(), list[f.Frame]()
+        for at in range(0, len(data), size):
+            found += codec.feed(data[at : at + size])
+        assert found == [large, *behind]
+
+
 @given(st.lists(st.binary(max_size=100)))
 def test_no_bytes_are_more_than_refused(pieces: list[bytes]) -> None:
     codec = f.Frames()
@@ -80,5 +90,6 @@ def test_payloads_that_are_cut_off(read: object) -> None:
 
 
 def test_a_piece_of_a_file_and_the_size_of_a_terminal() -> None:
-    assert f.split(f.numbered(7, b"x")) == (7, b"x")
+    number, data = f.split(f.numbered(7, b"x"))
+    assert (number, bytes(data)) == (7, b"x")
     assert f.size_of(f.size(24, 80)) == (24, 80)

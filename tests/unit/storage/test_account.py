@@ -25,6 +25,14 @@ def test_what_is_removed_under_way_is_left_out(tmp_path: Path) -> None:
     assert f"containers/{'2' * 64}/hostname" in seen and f"containers/{'1' * 64}/hostname" not in seen
 
 
+def test_what_guests_begin_from_is_one_thing(tmp_path: Path) -> None:
+    (tmp_path / "vm/templates").mkdir(parents=True)
+    (tmp_path / "vm/templates/key.memory").write_bytes(b"x" * 8192)
+    (item,) = [item for item in account.Walk(tmp_path).items() if item.path == "vm/templates"]
+    assert item.place == "guests" and item.place in account.KINDS
+    assert item.bytes >= 8192 and item.inodes == 2
+
+
 def test_one_thing_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its item says so, and the others are there."""
     for name in ("bad", "good"):

@@ -36,7 +36,7 @@ def sender(data: bytes, end: bool = True) -> Iterator[int]:
     try:
         yield reader
     finally:
-        thread.join(10)
+        thread.join(60)
         os.close(reader)
         if not end:
             os.close(writer)
@@ -86,7 +86,7 @@ async def cancelled(pipe: Pipe, reading: threading.Event, begun: threading.Event
             raise
 
     task = asyncio.ensure_future(Readers(1, "layers").drain(pipe, read))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not begun.is_set():
             await asyncio.sleep(0)
         task.cancel()

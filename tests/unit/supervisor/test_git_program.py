@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,15 @@ import pytest
 from corten.errors import Failed, Unavailable, Unsupported
 from corten.supervisor import jail
 from corten.supervisor.git_program import Git
+from e2e_parts.patience import until
 
 Run = Callable[[str], Git]
 
 
 @pytest.fixture
-def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """A Git whose program is this script, "" for none."""
+    opened = []
     (tmp_path / "bin").mkdir()
     monkeypatch.setattr(jail, "WORK", str(tmp_path))
     path = f"{tmp_path}/bin"
@@ -29,9 +31,12 @@ def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             (tmp_path / "bin/git").write_text(f"#!/bin/sh\nPATH={os.environ['PATH']}\n{script}\n")
             (tmp_path / "bin/git").chmod(0o755)
         said = os.open(tmp_path / "said", os.O_WRONLY | os.O_CREAT, 0o600)
+        opened.append(said)
         return Git({"remote.origin.url": "https://host/x"}, {"http_proxy": "http://p"}, False, 2, said)
 
-    return made
+    yield made
+    for fd in opened:
+        os.close(fd)
 
 
 def test_a_machine_without_git(git: Run) -> None:
@@ -57,8 +62,14 @@ def test_one_that_stalls_is_ended_with_what_it_has_begun(git: Run, tmp_path: Pat
         git(f"sleep 60 & echo $! > {tmp_path}/pid; wait").run("fetch")
     assert time.monotonic() - began < 20
     child = (tmp_path / "pid").read_text().strip()
-    state = Path(f"/proc/{child}/stat")
-    assert not state.exists() or state.read_text().split(") ")[1][0] in "ZX"
+    until(lambda: has_ended(child))  # it was killed, and is still to die
+
+
+def has_ended(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_one_that_goes_on_does_not_stall(git: Run, tmp_path: Path) -> None:
@@ -71,9 +82,16 @@ def test_one_that_says_too_much(git: Run) -> None:
         git("exec yes").run("ls-remote", most=1000)
 
 
+def test_messages_without_end(git: Run) -> None:
+    """A server's are among them, and each is said to the build's client."""
+    with pytest.raises(Failed, match="git fetch has more than 4194304 bytes of messages"):
+        git("exec yes remote: words >&2").run("fetch")
+
+
 @pytest.mark.parametrize(
     ("script", "message"),
     [
+        ("printf 'fatal: \\033[2J\\033]0;x\\007no\\n' >&2; exit 1", "fatal: ?[2J?]0;x?no"),
         ("echo 'remote: Counting objects: 3' >&2; echo 'fatal: no' >&2; exit 128", "fatal: no"),
         ("printf 'x 1%%\\rremote: go away\\nfatal: no\\n' >&2; exit 1", "remote: go away; fatal: no"),
         ("echo 'something else' >&2; exit 3", "something else"),

@@ -40,7 +40,7 @@ class Server:
         self.udp, self.tcp = _bound(address, port)
         self.port = self.udp.getsockname()[1]
         for one in (self.udp, self.tcp):
-            one.settimeout(10)
+            one.settimeout(60)
         self._accepted: list[socket.socket] = []
         self._reply: Callable[[bytes], object] = lambda reply: None
         self.query = b""

@@ -55,6 +55,17 @@ def test_all_that_was_written_is_taken(loop: Loop, tmp_path: Path) -> None:
     pumped.close()
 
 
+def test_what_was_written_until_now_is_taken_and_more_may_come(loop: Loop, tmp_path: Path) -> None:
+    stdio, log = Stdio(terminal=False, stdin=False), Log()
+    assert stdio.child is not None
+    pumped = output(loop, stdio, log, tmp_path)
+    for written in (1000, 2000):
+        os.write(stdio.child[1], bytes(1000))
+        pumped.catch_up()
+        assert (log.size, pumped.draining) == (written, True)
+    pumped.close()
+
+
 @pytest.mark.parametrize("size", [1 << 16, LARGE])
 def test_one_that_goes_on_writing_is_not_read_for_ever(loop: Loop, tmp_path: Path, size: int) -> None:
     """Another container may have been given the pipe, and have made it larger."""

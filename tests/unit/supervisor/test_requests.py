@@ -7,7 +7,21 @@ from typing import Any
 
 import pytest
 
-from corten.instance.contract import Changes, Execution, Export, Fetch, Layer, Look, Put, TreeRequest
+from corten.instance.contract import (
+    Changes,
+    Execution,
+    Export,
+    Fetch,
+    Layer,
+    Look,
+    NetworkChange,
+    Plug,
+    Put,
+    Refresh,
+    Route,
+    ServeNames,
+    TreeRequest,
+)
 from corten.supervisor import requests
 from corten.supervisor.requests import Attachment
 
@@ -50,6 +64,18 @@ def test_a_signal_to_an_exec_is_a_verb_that_version_1_refuses() -> None:
     assert requests.decode({"do": "signal exec", "exec": "e1", "signal": 9}) == requests.SignalExec("e1", 9)
 
 
+def test_write_log_is_of_version_5() -> None:
+    assert requests.decode({"do": "write log"}) == requests.WriteLog()
+
+
+def test_reopening_a_log_and_its_format_are_of_version_6() -> None:
+    assert requests.decode({"do": "reopen log"}) == requests.ReopenLog()
+
+
+def test_connecting_to_a_port_is_of_version_7() -> None:
+    assert requests.decode({"do": "dial", "port": 80}) == requests.Dial(80)
+
+
 # As since version 3.
 TREES: list[tuple[Json, TreeRequest]] = [
     ({"do": "tree look", "path": "/a"}, Look("/a")),
@@ -75,6 +101,26 @@ def test_interfaces() -> None:
     assert detach == requests.DetachInterface("eth0") and type(detach) is requests.DetachInterface
 
 
+# As since version 6.
+NETWORKS: list[tuple[Json, NetworkChange]] = [
+    (
+        {"do": "plug interface", "name": "eth1", "mac": "02:42:0a:00:00:02", "mtu": 0, "addresses": ["10.0.0.2/8"],
+         "gateways": ["10.0.0.1"]},
+        Plug("eth1", "02:42:0a:00:00:02", 0, ("10.0.0.2/8",), ("10.0.0.1",)),
+    ),
+    ({"do": "route", "name": "eth1", "gateways": ["fe80::1"]}, Route("eth1", ("fe80::1",))),
+    ({"do": "serve names"}, ServeNames()),
+    ({"do": "refresh files"}, Refresh()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "change"), NETWORKS)
+def test_changes_of_a_network(message: Json, change: NetworkChange) -> None:
+    assert json.loads(json.dumps(requests.encode_network(change))) == message
+    decoded = requests.decode({"id": 1, **message, "fds": 1})
+    assert decoded == change and type(decoded) is type(change)
+
+
 @pytest.mark.parametrize("message", [{}, {"do": "dance"}, {"do": ["start"]}, {"do": "signal", "signal": "x"}])
 def test_what_is_no_request_is_refused(message: Json) -> None:
     with pytest.raises(ValueError):
@@ -91,15 +137,16 @@ def test_what_lacks_a_key_is_refused(message: Json) -> None:
 
 def test_an_instance_to_be_made() -> None:
     message = {
-        "do": "create", "id": "c1", "bundle": "/b", "run": "/r", "rootfs": [{"type": "overlay"}],
+        "do": "create", "id": "c1", "bundle": "/b", "spill": "/s", "run": "/r", "rootfs": [{"type": "overlay"}],
         "log": {"path": "/b/log", "max_size": 1000, "max_file": 3, "attrs": '{"a": 1}'},
         "terminal": True, "open_stdin": True, "stdin_once": False, "console_size": [24, 80],
         "runtime": "/sbin/runc", "runtime_args": ["-x"],
         "cgroup": "/a/c1", "clone_namespaces": ["pid"], "streams": [_STREAM], "filter": True, "fds": 2,
     }  # fmt: skip
     assert requests.decode_create(message) == requests.Create(
-        run="/r", bundle="/b", id="c1", runtime="/sbin/runc", runtime_args=("-x",), rootfs=({"type": "overlay"},),
-        cgroup="/a/c1", clone_namespaces=("pid",), log=requests.Log("/b/log", 1000, 3, '{"a": 1}'), terminal=True,
+        run="/r", bundle="/b", spill="/s", id="c1", runtime="/sbin/runc", runtime_args=("-x",),
+        rootfs=({"type": "overlay"},), cgroup="/a/c1", clone_namespaces=("pid",), terminal=True,
+        log=requests.Log("/b/log", 1000, 3, '{"a": 1}'),
         open_stdin=True, stdin_once=False, size=(24, 80), has_filter=True, clients=(_CLIENT,),
     )  # fmt: skip
 
@@ -107,6 +154,7 @@ def test_an_instance_to_be_made() -> None:
 def test_what_is_left_out_of_it() -> None:
     made = requests.decode_create({"do": "create", "bundle": "/b", "run": "/r"})
     assert (made.runtime, made.rootfs, made.clone_namespaces, made.clients) == ("corten", (), None, ())
+    assert made.spill == "/b"
     assert made.log == requests.Log("", 0, 1, "") and made.size == (0, 0)
     assert not (made.terminal or made.open_stdin or made.stdin_once or made.has_filter)
     empty = requests.decode_create({"bundle": "/b", "run": "/r", "clone_namespaces": [], "log": None, "streams": None})

@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from corten.errors import Conflict, Failed, NotFound, StartFailed, Unsupported
+from corten.instance.contract import Refresh
 from corten.supervisor import endings, wire
 from corten.tasks import task as tasks
 from corten.tasks.answers import readable
-from corten.tasks.contract import Bundle, ExecSpec, LogFile
+from corten.tasks.contract import Bundle, ExecSpec, Exit, LogFile
 from corten.tasks.task import SupervisedTask
 
 Json = dict[str, Any]
@@ -178,10 +179,10 @@ async def test_an_exec_is_killed_without_its_help(tmp_path: Path, child: tuple[s
     process, group = child
     execs = {"e1": {"pid": process.pid, "status": None}}
     async with task(tmp_path, group, 1, execs) as (made, supervisor):
-        assert made.exec_runs("e1")
+        assert await made.exec_runs("e1")
         await made.signal_exec("e1", signal.SIGKILL)
-        assert process.wait(10) == -signal.SIGKILL
-        assert not made.exec_runs("e1")
+        assert process.wait(60) == -signal.SIGKILL
+        assert not await made.exec_runs("e1")
         with pytest.raises(NotFound):
             await made.signal_exec("e1", signal.SIGKILL)
         with pytest.raises(NotFound):
@@ -237,3 +238,59 @@ async def test_since_version_4_it_keeps_connections(tmp_path: Path) -> None:
         request = await supervisor.answer({"ok": {}})
         await asking
         assert (request["do"], request["key"], request["answer"]) == ("release", "a", True)
+        await made.write_log()  # of version 5
+        with pytest.raises(BlockingIOError):
+            supervisor.connection.recv(1)
+
+
+async def test_behind_the_end_of_a_run_no_connection_is_kept(tmp_path: Path) -> None:
+    """The daemon knows the end, and answers itself."""
+    async with task(tmp_path, "c1", 4, {}) as (made, supervisor):
+        made.end(Exit(0, 0.0))
+        await made.hold("a", supervisor.connection.fileno())
+        with pytest.raises(BlockingIOError):
+            supervisor.connection.recv(1)
+
+
+async def test_since_version_5_it_writes_the_log(tmp_path: Path) -> None:
+    async with task(tmp_path, "c1", 5, {}) as (made, supervisor):
+        asking = asyncio.ensure_future(made.write_log())
+        assert (await supervisor.answer({"ok": {}}))["do"] == "write log"
+        await asking
+
+
+async def test_before_version_6_it_changes_no_networks(tmp_path: Path) -> None:
+    async with task(tmp_path, "c1", 5, {}) as (made, supervisor):
+        with pytest.raises(Unsupported, match="cannot change its networks: restart it"):
+            await made.change_network(Refresh())
+        with pytest.raises(BlockingIOError):
+            supervisor.connection.recv(1)
+    async with task(tmp_path, "c1", 6, {}) as (made, supervisor):
+        asking = asyncio.ensure_future(made.change_network(Refresh()))
+        assert (await supervisor.answer({"ok": {}}))["do"] == "refresh files"
+        await asking
+
+
+async def test_since_version_6_it_reopens_the_log(tmp_path: Path) -> None:
+    async with task(tmp_path, "c1", 6, {}) as (made, supervisor):
+        asking = asyncio.ensure_future(made.reopen_log())
+        assert (await supervisor.answer({"ok": {}}))["do"] == "reopen log"
+        await asking
+    async with task(tmp_path, "c2", 5, {}) as (made, _):
+        with pytest.raises(Unsupported, match="older"):
+            await made.reopen_log()
+
+
+async def test_before_version_7_it_connects_to_no_port(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        async with task(tmp_path, "c1", 6, {}) as (made, supervisor):
+            with pytest.raises(Unsupported, match="cannot connect to its ports: restart it"):
+                await made.dial(80, theirs.fileno())
+            with pytest.raises(BlockingIOError):
+                supervisor.connection.recv(1)
+        async with task(tmp_path, "c1", 7, {}) as (made, supervisor):
+            asking = asyncio.ensure_future(made.dial(80, theirs.fileno()))
+            request = await supervisor.answer({"ok": {}})
+            assert (request["do"], request["port"]) == ("dial", 80)
+            await asking

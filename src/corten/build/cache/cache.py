@@ -13,13 +13,17 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from corten.build.contract import Layer
+import msgspec
+
 from corten.errors import CortenError
 from corten.spec.json import Json
-from corten.spec.oci_image import Descriptor
+from corten.store.descriptors import Recorded
 from corten.store.table import Table
+
+if TYPE_CHECKING:
+    from corten.build.contract import Layer
 
 log = logging.getLogger(__name__)
 KIND = "build-cache"
@@ -58,7 +62,11 @@ class Cache:
         self._sums: dict[str, str] = {}
         self._noted: set[str] = set()
         for key, body in table.list(KIND).items():
-            self._hold(_record(key, body))
+            try:
+                self._hold(_record(key, body))
+            except msgspec.ValidationError as error:  # a step is done again, and what was kept of it collected
+                log.warning("the record of cached step %s cannot be read, and is removed: %s", key, error)
+                table.delete(KIND, key)
 
     def _hold(self, record: Record) -> None:
         self._records[record.key] = record
@@ -161,6 +169,23 @@ def chosen(found: Collection[U], size: Callable[[U], int], most: int, other: int
     return gone
 
 
+class _Stored(msgspec.Struct):
+    """What `_body` makes."""
+
+    parent: str
+    depth: int
+    diff_id: str
+    tree: str
+    content: str
+    size: int
+    blob: Recorded | None
+    description: str
+    created: float
+    used: float
+    count: int
+    sums: dict[str, str]
+
+
 def _body(record: Record) -> Json:
     layer, blob = record.layer, record.layer.blob
     return {
@@ -180,8 +205,10 @@ def _body(record: Record) -> Json:
 
 
 def _record(key: str, body: Mapping[str, Any]) -> Record:
-    entry = body["blob"]
-    blob = Descriptor(entry["mediaType"], entry["digest"], entry["size"]) if entry else None
-    layer = Layer(body["diff_id"], body["tree"], body["content"], body["size"], blob)
-    times = (body["created"], body["used"], body["count"])
-    return Record(key, body["parent"], body["depth"], layer, body["description"], *times, body["sums"])
+    from corten.build.contract import Layer  # a daemon that has never built does not carry it
+
+    found = msgspec.convert(body, _Stored)
+    blob = found.blob.descriptor() if found.blob is not None else None
+    layer = Layer(found.diff_id, found.tree, found.content, found.size, blob)
+    times = (found.created, found.used, found.count)
+    return Record(key, found.parent, found.depth, layer, found.description, *times, found.sums)

@@ -33,7 +33,7 @@ async def cache_images(images: Images, cache: Cache, request: BuildRequest, leas
         except CortenError as error:
             log.info("cache from %s: %s", name[:200], error)
             continue
-        if record is not None:
+        if record is not None and record.whole:
             lease.add("blob", *record.blobs)
             lease.add("snapshot", *record.chain)
             found.append(record)

@@ -50,13 +50,14 @@ class _Item:
 
 
 class Pruner:
-    """One for the daemon. `mounts` are the directories of cache mounts, `trees` those of clients."""
+    """One for the daemon. `mounts` are the directories of cache mounts, `trees` those of clients and
+    of repositories."""
 
-    def __init__(self, store: ImageStore, cache: Cache, mounts: Mounts, trees: Trees, policy: Policy) -> None:
+    def __init__(self, store: ImageStore, cache: Cache, mounts: Mounts, trees: Sequence[Trees], policy: Policy) -> None:
         self._store = store
         self._cache = cache
         self._mounts = mounts
-        self._trees = trees
+        self._trees = {each.type: each for each in trees}
         self._policy = policy
 
     async def usage(self, filters: Filters) -> list[CacheRow]:
@@ -68,7 +69,7 @@ class Pruner:
         rows = usage.of_records(records.values(), self._store)
         items = [_Item(row, records[row.id], records[row.id].depth) for row in rows]
         items += [_Item(usage.of_mount(each), each) for each in (await self._mounts.every() if mounts else ())]
-        return items + [_Item(usage.of_tree(each), each) for each in self._trees.every()]
+        return items + [_Item(usage.of_tree(each), each) for kept in self._trees.values() for each in kept.every()]
 
     async def prune(self, all: bool, filters: Filters, keep: int) -> tuple[list[str], int]:
         """See `Builds.prune`."""
@@ -100,7 +101,7 @@ class Pruner:
                 if isinstance(item.what, CacheDirectory):
                     await self._mounts.remove(item.what.name)
                 elif isinstance(item.what, KeptTree):
-                    await self._trees.remove(item.what.key)
+                    await self._trees[item.what.type].remove(item.what.key)
                 else:
                     continue
                 freed += item.row.size
@@ -111,9 +112,9 @@ class Pruner:
         if not records:
             return 0
         self._cache.remove(record.key for record in records)
-        collector = self._store.collector
+        collector, sizes = self._store.collector, self._store.trees.tree_store.all()
         trees = await to_disk_thread(collector.trees)
-        freed = sum(record.layer.size for record in records if record.layer.tree in trees)
+        freed = sum(sizes[name].bytes for name in trees if name in sizes)
         blobs = {record.layer.blob.digest for record in records if record.layer.blob is not None}
         return freed + await to_disk_thread(collector.discard, blobs)
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from corten.build.cache.cache import Record
-from corten.build.trees import KeptTree
+from corten.build.trees import GIT, LOCAL, KeptTree
 from corten.build.work.caches import CacheDirectory
 from corten.errors import Invalid
 from corten.images.store import ImageStore
@@ -17,6 +17,7 @@ from corten.spec.json import Json
 from corten.units.durations import SECOND, parse_age
 
 AGES = ("until", "unused-for")  # filters by how long ago something was used
+_OF_TREES = {LOCAL: "local source", GIT: "git repository"}
 MOUNT = "exec.cachemount"  # the type of a cache mount
 # `system prune --filter label=X` asks here as well: nothing of the cache has a label.
 KEYS = frozenset(
@@ -65,13 +66,14 @@ def of_records(records: Collection[Record], store: ImageStore) -> list[CacheRow]
     """Newest use first. Of one without a layer that is shared which it has left as it was."""
     shared = {name for image in store.records.all() for name in image.chain}
     leased = store.leases.held("snapshot", {record.layer.tree for record in records})
+    sizes = store.trees.tree_store.shares(record.layer.tree for record in records)
     ids = {record.layer.tree: id_of(record) for record in records if record.layer.tree}
     return [
         CacheRow(
             id_of(record),
             "regular",
             record.description,
-            record.layer.size,
+            sizes.get(record.layer.tree, record.layer.size),
             record.created,
             record.used,
             parent=ids.get(record.parent, ""),
@@ -91,8 +93,8 @@ def of_mount(directory: CacheDirectory) -> CacheRow:
 
 
 def of_tree(tree: KeptTree) -> CacheRow:
-    """The same of a client's directory."""
-    return CacheRow(tree.key[:25], "source.local", "local source", tree.size, tree.used, tree.used, in_use=tree.in_use)
+    """The same of a client's directory, or of what is kept of a repository."""
+    return CacheRow(tree.key[:25], tree.type, _OF_TREES[tree.type], tree.size, tree.used, tree.used, in_use=tree.in_use)
 
 
 def of_history(bytes: int, created: float, used: float) -> CacheRow:

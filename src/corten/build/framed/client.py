@@ -55,7 +55,7 @@ class FramedClient:
 
     async def tree(self, source: str, follow: Sequence[str], exclude: Sequence[str], received: Received) -> SourceTree:
         if source not in self._keys and self.context is not None:
-            return SourceTree(self.context.id, self.context.directory, self.context.sums)
+            return SourceTree(self.context.id, self.context.directory, self.context.sums, holder=self.context.holder)
         key = self._keys.get(source, "")
 
         async def transfer(sink: TreeSink) -> None:

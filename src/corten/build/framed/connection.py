@@ -19,6 +19,7 @@ import socket
 from collections import deque
 from contextlib import suppress
 
+from corten.aio.turns import receive
 from corten.errors import Invalid, Unavailable
 from corten.spec import build_frames as f
 from corten.spec.json import Json
@@ -132,16 +133,15 @@ class Connection:
     # ---------------------------------------------------------------------------------------------------- receiving
 
     async def _read(self, early: bytes) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            data = early or await loop.sock_recv(self._sock, _READ)
+            data = early or await receive(self._sock, _READ)
             while data:
                 for kind, channel, payload in self._frames.feed(data):
                     self._arrived(kind, channel, payload)
                 while self._kept > _KEPT:
                     self._room.clear()
                     await self._room.wait()
-                data = await loop.sock_recv(self._sock, _READ)
+                data = await receive(self._sock, _READ)
             self._end(GONE)
         except OSError:
             self._end(GONE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from corten.aio.sources import closing
 from corten.build.framed.connection import Connection
 from corten.build.framed.sink import sent
 from corten.build.patience import patient
@@ -24,21 +25,23 @@ class FramedStore:
 
     async def size(self, digest: str) -> int:
         found = b""
-        async for piece in self._pieces("blob size", digest):
-            found += piece
-            if len(found) > _DIGITS:
-                break
+        async with closing(self._pieces("blob size", digest)) as pieces:
+            async for piece in pieces:
+                found += piece
+                if len(found) > _DIGITS:
+                    break
         if not found.isdigit() or len(found) > _DIGITS:
             raise Invalid(f"the client's store {self._name[:200]} has no number for the size of {digest}")
         return int(found)
 
     async def read(self, blob: Descriptor) -> AsyncIterator[bytes]:
         left = blob.size
-        async for piece in self._pieces("blob read", blob.digest):
-            left -= len(piece)
-            if left < 0:
-                break
-            yield piece
+        async with closing(self._pieces("blob read", blob.digest)) as pieces:
+            async for piece in pieces:
+                left -= len(piece)
+                if left < 0:
+                    break
+                yield piece
         if left:
             raise Corrupt(f"blob {blob.digest} of the client's store {self._name[:200]} has another size")
 

@@ -41,7 +41,7 @@ class Listing:
                 receiver.walked()
             case f.ATTRIBUTES:
                 number, given = f.split(data)
-                receiver.attributes(number, f.attributes(given))
+                receiver.attributes(number, f.attributes(bytes(given)))
             case f.ERROR:
                 raise Failed(f"error from sender: {data[:1000].decode('utf-8', 'replace')}")
             case _:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from corten.aio.turns import receive
 from corten.build.framed.connection import Channel, Connection
 from corten.build.patience import patient
 from corten.spec import build_frames as f
@@ -66,8 +67,7 @@ async def _carry(sock: socket.socket, channel: Channel, resize: Resize | None = 
 
 
 async def _to_client(sock: socket.socket, channel: Channel) -> None:
-    loop = asyncio.get_running_loop()
-    while data := await loop.sock_recv(sock, _PIECE):
+    while data := await receive(sock, _PIECE):
         await channel.send_slowly(f.DATA, data)
 
 

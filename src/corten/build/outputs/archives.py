@@ -42,8 +42,9 @@ async def _tar(output: ArchiveOutput, found: Content, blobs: Blobs) -> AsyncIter
         if digest in found.documents:
             yield layout.file(layout.path(digest), found.documents[digest])
             continue
-        async for piece in layout.member(blobs, digest):
-            yield piece
+        async with closing(layout.member(blobs, digest)) as member:
+            async for piece in member:
+                yield piece
     for name, document in _indexes(output, found):
         yield layout.file(name, layout.json_of(document))
     yield layout.END
@@ -84,5 +85,6 @@ class StoredContent:
         if blob.digest in self._found.documents:
             yield self._found.documents[blob.digest]
             return
-        async for piece in layout.pieces(self._blobs, blob.digest):
-            yield piece
+        async with closing(layout.pieces(self._blobs, blob.digest)) as pieces:
+            async for piece in pieces:
+                yield piece

@@ -129,11 +129,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An instruction as the classic builder's stream counts it. `base` for a FROM."""
+    """An instruction as the classic builder's stream counts it. `base` for a FROM, and `below` for one of a stage: the
+    last line of that."""
 
     text: str
     step: Step | None
     base: Base | None = None
+    below: Line | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """The key of a step: a digest of everything that its result depends on, by content. Pure.
 
-In the key of a RUN are its parent, arguments, variables, directory, user, network, security, heredocs and mounts; not
-its limits, hosts, proxies, nor the content of secrets and of cache mounts; and a platform only where its programs are
-emulated: what this machine's processor runs is distinguished by content. In that of a COPY are its parent, target,
-owner, mode and switches, and the checksum of its sources: names, contents, modes, owners, links and attributes, no
-times.
+In the key of a RUN are its parent, arguments, variables, directory, user, network, security, heredocs, names of devices
+and mounts; not its limits, hosts, proxies, nor the content of secrets and of cache mounts; and a platform only where
+its programs are emulated: what this machine's processor runs is distinguished by content. In that of a COPY are its
+parent, target, owner, mode and switches, and the checksum of its sources: names, contents, modes, owners, links and
+attributes, no times.
 
 A parent's part is its `identity`: the base image's tree, and the content of each layer above. Two parents that were
 made on other days and have the same content have the same identity.
@@ -61,9 +61,10 @@ def run(parent: str, step: RunStep, sums: Sequence[str]) -> str:
     """`sums` are the checksums of what its bind mounts show, in their order; "" for other mounts."""
     mounts = [_mount(mount, sum) for mount, sum in zip(step.mounts, sums)]
     files = {name: _text(data) for name, data in sorted(step.files.items())}
+    devices = {"devices": [device.name for device in step.devices]} if step.devices else None
     return digest(
         "run", parent, _texts(step.args), _texts(step.env), step.cwd, step.user, step.network, step.insecure, mounts,
-        files, *filter(None, [step.platform])
+        files, *filter(None, [step.platform, step.volumes, devices])
     )  # fmt: skip
 
 
@@ -87,7 +88,8 @@ def copy(parent: str, step: CopyStep, sums: Sequence[str]) -> str:
     and the layer is put on top of another one's all the same: the parent is in the key."""
     how = [step.owner, step.mode, list(step.exclude), step.parents, step.link, step.unpack, step.times]
     packed = [source.packed for source in step.sources] if any(source.packed for source in step.sources) else []
-    return digest("copy", parent, step.target, how, list(sums), *([packed] if packed else []))
+    more = [*([packed] if packed else []), *filter(None, [step.classic])]
+    return digest("copy", parent, step.target, how, list(sums), *more)
 
 
 def planned(work: RunStep | CopyStep) -> str:
@@ -103,9 +105,15 @@ def settings(parent: str, digest_: str) -> str:
     return digest("settings", parent, digest_)
 
 
-def said(history: Sequence[str], config: Any, author: str) -> str:
-    """A digest of all that an image says."""
-    return digest("said", _texts(history), config, author)
+def said(before: str, line: str) -> str:
+    """A digest of all that an image says: of what it said `before`, "" for nothing, and one more line of its history,
+    which has what that changes."""
+    return digest("said", before, *_texts((line,)))
+
+
+def base(config: Any) -> str:
+    """The same of what an image says that a stage begins with: its configuration."""
+    return digest("said", config)
 
 
 def source(matched: Matched, exclude: Sequence[str], parents: bool) -> str | None:

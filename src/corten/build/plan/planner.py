@@ -20,7 +20,7 @@ from corten.build.plan.keys import digest
 from corten.build.plan.remote import is_git, is_web
 from corten.build.plan.stage import Stage
 from corten.build.plan.step_names import StepNames
-from corten.errors import CortenError, Unsupported
+from corten.errors import CortenError, Invalid, Unsupported
 from corten.images.images import Image
 from corten.registry.client import archives
 from corten.spec import git_url
@@ -91,6 +91,8 @@ class Planner:
         options = PlanOptions(request.target, request.arguments, self._automatic, tuple(request.contexts))
         self._plan = stages.plan(file, options)
         self._target = self._plan.target.index
+        if request.classic:
+            _check_names(self._plan.stages)
         self._stages: dict[int, asyncio.Task[Stage]] = {}
         self._images: dict[tuple[str, str], asyncio.Task[Base]] = {}
         self._locals: dict[str, Local] = {}
@@ -109,6 +111,8 @@ class Planner:
         planned = [self._stages[number].result() for number in sorted(self._stages)]
         if self._request.classic:
             target.label_flags()
+            if target.base.image is None and not target.entries:
+                raise Invalid("No image was generated. Is your Dockerfile empty?")
         tops = [stage.node for stage in planned] if self._request.classic else [target.node]
         config = self._labelled(target.final_config())
         plan = Plan(target.node, target.base, config, tuple(target.entries), _ordered(tops), target.author)
@@ -160,9 +164,14 @@ class Planner:
             self._plan = self._plan.with_triggers(number, triggers)
         work = self._plan.stages[number].text.instructions
         image = stage.base if stage.node is stage.base and stage.base.image is not None else None
-        stage.names.expect(work, image is not None)
+        origin = self._plan.stages[number].origin
+        files = self._files(origin.name) if isinstance(origin, ContextSource) else None
+        stage.names.expect(work, image is not None or files is not None)
         if image is not None:
             image.name = stage.names.next(image.name)
+        elif files is not None:
+            self._followed(files, "/")
+            stage.begin_with(files, self._plan.stages[number].base)
         for need in self._plan.stages[number].needs:  # so that what it needs is looked up meanwhile
             self._begin(need)
         for instruction in work:
@@ -191,7 +200,7 @@ class Planner:
                 base = await self._base(planned.origin, planned.base.platform, number)
             except CortenError as error:
                 raise BaseFailed(error, planned.base.written.span) from error
-            settings = ImageSettings(_defaults(base))
+            settings = ImageSettings(_defaults(base, self._request.classic))
             scope, platform = self._scope(settings.config), self._platform_of(base, planned.base.platform)
             names = self._names(planned, platform)
             stage = Stage(planned, self._request, base, settings, scope, names, platform)
@@ -228,7 +237,7 @@ class Planner:
         match origin:
             case ImageSource():
                 found = await self._image(origin.name, platform)
-            case ContextSource():
+            case ContextSource() if self._files(origin.name) is None:
                 found = await self._image(str(self._request.contexts[origin.name]), platform)
             case _:
                 return Base(digest("scratch", number), "scratch", "scratch", None)
@@ -252,7 +261,8 @@ class Planner:
                 if found.sources:
                     named = self._plan.names.copied(found.source, found) if found.source else None
                     node = await self._node(named)
-                return tuple(self._followed(node, path) for path in found.sources)
+                parents = found.parents
+                return tuple(self._followed(node, _above_any(path) if parents else path) for path in found.sources)
             case d.Add():
                 own = [None if self._fetched(path) else self._local("context") for path in found.sources]
                 return tuple(self._followed(node, path) for node, path in zip(own, found.sources))
@@ -286,13 +296,14 @@ class Planner:
             case ImageSource():
                 return await self._image(origin.name, "")
             case ContextSource():
-                return await self._context(origin.name, self._request.contexts[origin.name])
+                return self._files(origin.name) or await self._image(str(self._request.contexts[origin.name]), "")
             case _:
                 return Base(digest("scratch"), "scratch", "scratch", None)
 
-    async def _context(self, name: str, value: str | GitUrl) -> Node:
-        """A named context: a directory of the client, a repository, a file of the web (called `context`, as BuildKit
-        calls it), or an image."""
+    def _files(self, name: str) -> Local | Fetched | None:
+        """A named context that is a directory of the client, a repository or a file of the web (called `context`, as
+        BuildKit calls it); None for an image."""
+        value = self._request.contexts[name]
         if (git := value if isinstance(value, GitUrl) else git_url.parse(value)) is not None:
             id, keep = digest("context", name, git.remote, git.ref), bool(git.keep_git_dir)
             return self._at_urls.setdefault(name, Repository(id, f"[context {name}] {git.shown}", git, keep, (0, 0)))
@@ -303,7 +314,7 @@ class Planner:
             shown = f"[context {name}] {archives.shown(value)}"
             node = Remote(digest("context", name, value), shown, value, "context", "", (0, 0))
             return self._at_urls.setdefault(name, node)
-        return await self._image(value, "")
+        return None
 
     def _fetched(self, source: str) -> bool:
         """Whether a source of an ADD is at a URL, as far as it can be seen without its variables."""
@@ -330,13 +341,30 @@ class Planner:
         return Base(digest("image", ref, platform, image.id), f"FROM {shown}", ref, image)
 
 
+def _above_any(path: str) -> str:
+    """The part of a path before `**`: any depth for --parents, one level for the clients that send files."""
+    parts = path.split("/")
+    return "/".join(parts[: parts.index("**")]) if "**" in parts else path
+
+
+def _check_names(planned: Sequence[stages.Stage]) -> None:
+    """The classic builder's: BuildKit takes the later one of two."""
+    seen = set()
+    for stage in planned:
+        if (name := stage.text.name.lower()) and name in seen:
+            raise DockerfileError(f"{name} stage name already used", stage.base.written.span)
+        seen.add(name)
+
+
 def _checked_base(base: Base) -> checks.Base:
     config = _defaults(base)
     return checks.Base(environment_of(config), bool(config.shell))
 
 
-def _defaults(base: Base) -> ImageConfig:
-    return base.image.defaults if base.image is not None else ImageConfig()
+def _defaults(base: Base, classic: bool = False) -> ImageConfig:
+    if base.image is not None:
+        return base.image.defaults
+    return ImageConfig() if classic else ImageConfig(working_dir="/")
 
 
 def _ordered(tops: Sequence[Node]) -> tuple[Node, ...]:

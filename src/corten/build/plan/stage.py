@@ -8,6 +8,11 @@ BuildKit's rules; the classic builder's, where they are other ones, for a `class
     ARG of a stage in FROM it   is known                          is not
     CMD, when ENTRYPOINT comes  an inherited one is dropped       one of a stage is kept
     WORKDIR makes it            for USER                          for root
+    --chown=NAME                NAME and its group                NAME and the group NAME
+    sources above the context   are the context's root            are refused
+    a pattern without a hit     brings nothing                    is refused
+    a file over a directory     is refused                        replaces it
+    RUN writes to a VOLUME      it stays                          it is discarded
 """
 
 from __future__ import annotations
@@ -30,7 +35,6 @@ from corten.build.plan import keys, remote, variables
 from corten.build.plan.graph import COPIED, Base, Entry, Line, Node, Settings, Step
 from corten.build.plan.keys import digest
 from corten.build.plan.step_names import StepNames
-from corten.errors import Unsupported
 from corten.spec.default_path import PATH
 from corten.spec.docker.config import ImageConfig
 from corten.spec.dockerfile import commands as c
@@ -39,11 +43,13 @@ from corten.spec.dockerfile import mounts as m
 from corten.spec.dockerfile.errors import DockerfileError
 from corten.spec.dockerfile.image_settings import ImageSettings, environment_of
 from corten.spec.dockerfile.scope import Scope
+from corten.spec.dockerfile.span import Span
 from corten.spec.dockerfile.stages import Stage as Planned
 from corten.spec.image_config import History
 from corten.spec.json import Json
 from corten.spec.platform import Platform, emulated
 
+_FILES = "buildkit.exporter.image.v0"  # in a history: what no instruction has made
 _TEXT = 64  # bytes that a text takes beside its characters
 _NONE = Base("", "", "", None)
 
@@ -71,11 +77,16 @@ class Stage:
         self.base: Base = below.base if below is not None else node if isinstance(node, Base) else _NONE
         self.entries: list[Entry] = list(below.entries) if below is not None else []
         self.author: str = below.author if below is not None else ""
-        self.lines = [Line(planned.base.written.text, None, self.base)]
+        last = below.lines[-1] if below is not None else None
+        self.lines: list[Line] = [Line(planned.base.written.text, None, self.base, last)]
         self._name = planned.text.name
         self._scope = scope
         self._request = request
         self._env_set = False
+        # A digest of what the image says with the first so many entries: to make it of all for each would take their
+        # square.
+        self._said: str = below._said if below is not None else keys.base(settings.config.given_json())
+        self._counted: int = below._counted if below is not None else 0
         self.size = _size(scope.variables)
         if below is None and "PATH" not in environment_of(settings.config):
             settings.add_variable("PATH", PATH)
@@ -94,6 +105,12 @@ class Stage:
     def final_config(self) -> Json:
         self._settle()
         return self.settings.document()
+
+    def begin_with(self, files: Node, base: d.From) -> None:
+        """FROM of a context that is no image: its files are the first layer."""
+        work = CopyStep((Matched(None, ("/",)),), "/", times=variables.epoch(self._request.arguments))
+        step = self._step(self.names.next(f"FROM {base.image}"), work, (files,), base.written.span)
+        self.entries.append(Entry(History("", files.name, "", _FILES), step))
 
     # ------------------------------------------------------------------------------------------------- instructions
 
@@ -195,15 +212,27 @@ class Stage:
     ) -> None:
         secrets = [mount for mount in self.mounts(found) if isinstance(mount, m.SecretMount)]
         name = self.names.next_of(found, self._scope.variables, secrets)
-        span = found.written.span
+        self._step(name, work, origins, found.written.span, unkeyed)
+
+    def _step(
+        self,
+        name: str,
+        work: RunStep | CopyStep,
+        origins: tuple[Node | None, ...],
+        span: Span,
+        unkeyed: tuple[str, ...] = (),
+    ) -> Step:
         inputs = [node.digest if node is not None else "" for node in (self.node, *origins)]
         id = digest("vertex", self.number, self.names.count, len(self.entries), name, keys.planned(work), inputs)
         self.node = Step(id, name, self.node, work, origins, (span.line, span.end), unkeyed, self._fresh)
+        return self.node
 
     def _settings(self, text: str, said: str, lines: tuple[int, int] = (0, 0)) -> Step:
         """The step of an instruction that only changes the configuration, as it is behind it."""
-        history = [*(entry.history.created_by for entry in self.entries), said]
-        work = Settings(keys.said(history, self.settings.config.given_json(), self.author))
+        for entry in self.entries[self._counted :]:
+            self._said = keys.said(self._said, entry.history.created_by)
+        self._counted = len(self.entries)
+        work = Settings(keys.said(self._said, said))
         id = digest("vertex", self.number, self.names.count, len(self.entries), text)
         self.node = Step(id, text, self.node, work, (), lines, (), self._fresh, said)
         return self.node
@@ -215,8 +244,9 @@ class Stage:
     def _run(self, found: d.Run, origins: tuple[Node | None, ...], mounts: tuple[m.Mount, ...]) -> None:
         if found.security == "insecure":
             raise DockerfileError("security.insecure is not allowed", found.written.span)
-        if found.devices:
-            raise Unsupported("RUN --device is not supported yet")
+        for device in found.devices:
+            if not {"*", device.name} & set(self._request.devices):
+                raise DockerfileError(f"device {device.name} is not allowed", found.written.span)
         if found.network == "host" and self._request.network != "host":
             raise DockerfileError("network.host is not allowed", found.written.span)
         program = self._executed(found)
@@ -235,6 +265,8 @@ class Stage:
             hostname=self._request.arguments.get("BUILDKIT_SANDBOX_HOSTNAME", "buildkitsandbox"),
             limits=self._request.limits,
             platform=emulated(self.platform),
+            devices=found.devices,
+            volumes=tuple(self.settings.config.volumes or ()) if self._request.classic else (),
         )
         self.size += _size(work.env)
         self._add(found, work, origins, tuple(unkeyed))
@@ -268,6 +300,9 @@ class Stage:
         return joined + "/" if slash and joined != "/" else joined
 
     def _copy(self, found: d.Copy | d.Add, origins: tuple[Node | None, ...]) -> None:
+        keyword = found.written.keyword.upper() if self._request.classic else ""
+        if keyword and not (isinstance(found, d.Copy) and found.source):
+            _check_within(found, keyword)
         origins = remote.fetched(found, origins, (self.number, len(self.entries)), self._request.classic)
         unpacked = [isinstance(found, d.Add) and remote.unpacks(found, node) for node in origins]
         add, some = isinstance(found, d.Add), any(unpacked)
@@ -280,17 +315,18 @@ class Stage:
         work = CopyStep(
             sources=sources,
             target=self._absolute(found.target) + ("/" if several and not self._request.classic else ""),
-            owner=found.owner,
+            owner=_classic_owner(found.owner) if keyword else found.owner,
             mode=found.mode,
             exclude=found.exclude,
             parents=isinstance(found, d.Copy) and found.parents,
             link=found.link,
             unpack=some,
             times=variables.epoch(self._request.arguments),
+            classic=keyword,
         )
-        if several and self._request.classic:
+        if several and keyword:
             text = "with more than one source file, the destination must be a directory and end with a /"
-            raise DockerfileError(f"When using {found.written.keyword.upper()} {text}", found.written.span)
+            raise DockerfileError(f"When using {keyword} {text}", found.written.span)
         self._add(found, work, (*origins, *(None for _ in found.heredocs)))
 
     def _workdir(self, found: d.Workdir) -> None:
@@ -302,6 +338,20 @@ class Stage:
         owner = "" if self._request.classic else self.settings.config.user
         work = CopyStep((), directory + "/", owner=owner, times=variables.epoch(self._request.arguments))
         self._add(found, work, ())
+
+
+def _check_within(found: d.Copy | d.Add, keyword: str) -> None:
+    """The classic builder refuses what BuildKit takes for the context's root."""
+    for path in found.sources:
+        if not remote.is_web(path) and posixpath.normpath(path.lstrip("/")).split("/")[0] == "..":
+            raise DockerfileError(
+                f"{keyword} failed: forbidden path outside the build context: {path} ()", found.written.span
+            )
+
+
+def _classic_owner(owner: str) -> str:
+    """Without a group it is the one of the user's name, not the user's own."""
+    return f"{owner}:{owner}" if owner and ":" not in owner else owner
 
 
 def _all_said(found: d.Instruction) -> bool:

@@ -28,7 +28,7 @@ class Sink(Protocol):
     def attributes(self, number: int, given: Mapping[str, bytes]) -> None:
         """Of a file whose content comes, before it has ended."""
 
-    def data(self, number: int, piece: bytes) -> None: ...
+    def data(self, number: int, piece: bytes | memoryview) -> None: ...
 
     def end(self, number: int) -> None: ...
 
@@ -77,7 +77,7 @@ class Receiver:
         if self._stats_left < 0:
             raise Invalid("the context has too much of names, links and attributes")
 
-    def data(self, at: int, content: bytes) -> None:
+    def data(self, at: int, content: bytes | memoryview) -> None:
         if at not in self._wanted:
             raise Invalid(f"the sender of the context sent the file {at}, which was not asked for")
         if at not in self._open:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from corten.build.transfer import walk as w
 from corten.errors import Invalid, Unsupported
-from corten.kernel import paths
+from corten.kernel import paths, xattr
 from corten.layers import tree as trees
 from corten.layers.sums import entry as sum_entry
 from corten.spec.protobuf.session import Stat
@@ -188,7 +188,7 @@ class TreeSink:
 
     # ---------------------------------------------------------------------------------------------------- the content
 
-    def data(self, number: int, piece: bytes) -> None:
+    def data(self, number: int, piece: bytes | memoryview) -> None:
         pending = self._files[number]
         if pending.fd < 0:
             self._create(pending)
@@ -211,7 +211,7 @@ class TreeSink:
         os.fchmod(fd, pending.mode)
         if pending.written == pending.size:  # of another size: it changed meanwhile, and is asked for the next time
             os.utime(fd, ns=(pending.modified, pending.modified))
-        self.sums += sum_entry(os.fstat(fd), pending.hash.digest())
+        self.sums += sum_entry(os.fstat(fd), pending.hash.digest(), not xattr.all_of(fd))
         os.close(fd)
         del self._files[number]
 
@@ -222,7 +222,10 @@ class TreeSink:
             self._link(path, target)
         for path, modified in reversed(self._directories):
             prefix, _, name = path.rpartition("/")
-            _set_time(self._at(prefix), name, modified)
+            fd = self._at(prefix)
+            # One that was not changed keeps its ctime, by which a COPY knows that it is what it was.
+            if os.stat(name, dir_fd=fd, follow_symlinks=False).st_mtime_ns != modified:
+                _set_time(fd, name, modified)
 
     def _link(self, path: str, target: str) -> None:
         try:

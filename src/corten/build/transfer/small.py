@@ -33,7 +33,7 @@ class Small:
     def attributes(self, number: int, given: Mapping[str, bytes]) -> None:
         return
 
-    def data(self, number: int, piece: bytes) -> None:
+    def data(self, number: int, piece: bytes | memoryview) -> None:
         content = self._contents[self._paths[number]]
         content += piece
         if len(content) > self._limit:

@@ -3,16 +3,19 @@
     <root>/HASH/N/id    the mount's id, as text        HASH is of the id, which is never part of a path
     <root>/HASH/N/fs    what steps put there           N above 0 are those of "private" mounts in use at one time
 
-A directory without `id` is one that a daemon was killed while it made it.
+    <root>/HASH/N/seeded    it was filled with an archive: the first mount says what it is like
+
+A directory without `id` is one that a daemon was killed while it made it, or that is being filled.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +26,8 @@ from corten.build.contract import CacheMount, SourceTree, StageTree
 from corten.errors import Conflict, NotFound
 from corten.layers import tree as trees
 from corten.spec.mounts import Mount
+
+_FILLING = 10**9  # numbers of directories that have no other yet
 
 
 class Seeds(Protocol):
@@ -65,7 +70,7 @@ class Caches:
     async def hold(self, mount: CacheMount, held: AsyncExitStack) -> Path:
         """The mount's directory, made where it is not there yet, until `held` ends. Waits where only one step may have
         it at a time."""
-        key = hashlib.sha256(mount.id.encode("utf-8", "surrogateescape")).hexdigest()
+        key = _key(mount.id)
         if mount.sharing == "locked":
             await held.enter_async_context(self._locked.lock(key))
         async with self._making.lock(key):
@@ -76,6 +81,8 @@ class Caches:
             path = self._root / name
             if not (path / "id").exists():
                 await self._make(path, mount)
+            elif (path / "seeded").exists():
+                _like(path, mount)
             self._used[name] += 1
             held.callback(self._release, name)
         os.utime(path)
@@ -93,9 +100,53 @@ class Caches:
         directory.mkdir(mode=0o700)
         if mount.tree is not None and not (isinstance(mount.tree, StageTree) and mount.tree.top is None):
             await self._seed(directory, [self._view(mount.tree)], mount.path)
-        os.chown(directory, mount.uid, mount.gid)
-        os.chmod(directory, mount.mode)
-        (path / "id").write_text(mount.id, errors="surrogateescape")
+        _like(path, mount)
+        _name(path, mount.id)
+
+    # ------------------------------------------------------------------------------------------------- from outside
+
+    @contextmanager
+    def held(self, id: str) -> Iterator[Path]:
+        """The directory of an id, which stays meanwhile. Raises NotFound."""
+        name = f"{_key(id)}/0"
+        if not (self._root / name / "id").exists():
+            raise NotFound(f"no such cache: {id}")
+        self._used[name] += 1
+        try:
+            yield self._root / name / "fs"
+        finally:
+            self._release(name)
+
+    async def seed(self, id: str, fill: Callable[[Path], Awaitable[None]], replace: bool) -> None:
+        """Make the directory of an id of what `fill` puts into an empty one; builds go on meanwhile.
+
+        Raises Conflict where there is one that is not to be replaced, or that a step has; what `fill` raises.
+        """
+        key = _key(id)
+        filled = self._root / key / f"{_FILLING + secrets.randbelow(_FILLING)}"
+        (filled / "fs").mkdir(mode=0o700, parents=True)
+        try:
+            await fill(filled / "fs")
+            (filled / "seeded").touch()
+            async with self._making.lock(key):
+                await self._put(key, id, filled, replace)
+        finally:
+            await to_removal_thread(trees.erase, filled)
+            with suppress(OSError):  # there are others
+                filled.parent.rmdir()
+
+    async def _put(self, key: str, id: str, filled: Path, replace: bool) -> None:
+        path = self._root / key / "0"
+        if self._used[f"{key}/0"]:
+            raise Conflict(f"cache {id} is in use")
+        if (path / "id").exists():
+            if not replace:
+                raise Conflict(f"cache {id} is there already")
+            (path / "id").unlink()
+        if path.exists():
+            await to_removal_thread(trees.erase, path)
+        filled.rename(path)
+        _name(path, id)
 
     # ------------------------------------------------------------------------------------------------ all there are
 
@@ -135,6 +186,20 @@ class Caches:
             await to_removal_thread(trees.erase, path)
             if not os.listdir(path.parent):
                 path.parent.rmdir()
+
+
+def _key(id: str) -> str:
+    return hashlib.sha256(id.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _like(path: Path, mount: CacheMount) -> None:
+    os.chown(path / "fs", mount.uid, mount.gid)
+    os.chmod(path / "fs", mount.mode)
+    (path / "seeded").unlink(missing_ok=True)
+
+
+def _name(path: Path, id: str) -> None:
+    (path / "id").write_text(id, errors="surrogateescape")
 
 
 def _directories(path: Path) -> list[Path]:

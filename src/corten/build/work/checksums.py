@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from corten.build.contract import Matched, SourceTree
+from corten.build.contract import Matched, SourceMissing, SourceTree, StageTree
 from corten.build.work.rooms import Rooms
 from corten.build.work.sources import described
 from corten.errors import NotFound
@@ -15,7 +15,7 @@ from corten.kernel import memfd
 from corten.spec.json import Json
 
 _ANSWERS = 4096
-_MEMORY = 16 << 20  # bytes for the files of one directory: 64 each
+_MEMORY = 16 << 20  # bytes for the files of one directory: 65 each
 _MEMORIES = 4  # directories
 
 _Key = tuple[Any, ...]
@@ -30,7 +30,7 @@ class Checksums:
         self._files: OrderedDict[str, bytes] = OrderedDict()
 
     async def of(self, source: Matched, exclude: Sequence[str], parents: bool, owned: bool) -> str:
-        """`owned`: owners count. NotFound in BuildKit's words."""
+        """`owned`: owners count. Raises SourceMissing in BuildKit's words."""
         key = _key(source, exclude, parents, owned)
         if key in self._answers:
             self._answers.move_to_end(key)
@@ -41,12 +41,18 @@ class Checksums:
             try:
                 answer = await self._ask(request, source)
             except NotFound as error:
-                raise NotFound(f"failed to calculate checksum of ref {_name(source)}: {error}") from None
+                text = f"failed to calculate checksum of ref {_name(source)}: {error}"
+                raise SourceMissing(text, next(iter(source.paths), "")) from None
         _put(self._answers, key, str(answer["digest"]), _ANSWERS)
         return self._answers[key]
 
+    def known(self, source: Matched) -> bytes:
+        """What is known of the files of its tree, for a `layers.sums.Memory`."""
+        known = source.tree.sums if isinstance(source.tree, SourceTree) else b""
+        return self._files.get(_place(source), known)
+
     async def _ask(self, request: Json, source: Matched) -> Json:
-        place = str(source.tree.directory) if isinstance(source.tree, SourceTree) else ""
+        place = _place(source)
         known = source.tree.sums if isinstance(source.tree, SourceTree) else b""
         before, after = _memory(self._files.get(place, b""), known), _memory()
         try:
@@ -58,6 +64,16 @@ class Checksums:
         finally:
             os.close(before)
             os.close(after)
+
+
+def _place(source: Matched) -> str:
+    """A name for the files of its tree, which is the same in the next build where they are; "" for no tree."""
+    match source.tree:
+        case SourceTree(directory=directory):
+            return str(directory)
+        case StageTree(top=str() as top):
+            return top
+    return ""
 
 
 def _memory(*known: bytes) -> int:

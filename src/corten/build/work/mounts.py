@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from corten.build.contract import (
@@ -25,6 +25,7 @@ from corten.build.work.caches import Caches
 from corten.build.work.rooms import Rooms, view_of
 from corten.errors import Invalid, NotFound
 from corten.kernel import paths
+from corten.layers.owners import AS_THEY_ARE, Owners
 from corten.plan.facts import MountPoint
 from corten.runtime.host_mounts import SUBPATH, TREE
 from corten.spec.dockerfile.mounts import SecretMount, SshMount, TmpfsMount
@@ -44,12 +45,21 @@ class StepMounts:
 
 
 class Mounting:
-    """`memory` and `disk` are the step's own directories; the second is made when it is needed. What `held` gets is
-    released when the step has ended."""
+    """`memory` and `disk` are the step's own directories: what the step can write to is in the second. What `held` gets
+    is released when the step has ended. `owners` are those of the step's user namespace."""
 
     def __init__(
-        self, rooms: Rooms, caches: Caches, client: Client, memory: Path, disk: Path, held: AsyncExitStack
+        self,
+        rooms: Rooms,
+        caches: Caches,
+        client: Client,
+        memory: Path,
+        disk: Path,
+        held: AsyncExitStack,
+        owners: Owners = AS_THEY_ARE,
     ) -> None:
+        self._owners = owners
+        self._mapped = owners is not AS_THEY_ARE  # what lies on the disk has the ids inside
         self._rooms = rooms
         self._caches = caches
         self._client = client
@@ -68,7 +78,8 @@ class Mounting:
         for mount in step.mounts:
             await self._mount(mount)
         for path, data in step.files.items():
-            self.made.files[path] = str(self._file(data, 0o755))
+            # On the disk: the step may write to it, and would fill the memory that all programs of the machine share.
+            self.made.files[path] = str(self._file(self._disk, data, 0o755))
         return self.made
 
     async def _hold_caches(self, mounts: Sequence[CacheMount]) -> None:
@@ -84,7 +95,7 @@ class Mounting:
             case CacheMount():
                 directory = str(self._directories[mount.id])
                 point = MountPoint("bind", mount.target, directory, rw=not mount.read_only, recursive=False)
-                self.made.points.append(point)
+                self.made.points.append(replace(point, idmapped=self._mapped))
             case TmpfsMount():
                 size = f",size={mount.size}" if mount.size else ""
                 self.made.points.append(MountPoint("tmpfs", mount.target, options=f"exec{size}"))
@@ -99,7 +110,7 @@ class Mounting:
         point = MountPoint("bind", mount.target, rw=mount.writable, recursive=False)
         if isinstance(mount.tree, StageTree) and mount.tree.top is None:
             empty = self._own("empty")
-            self.made.points.append(MountPoint("bind", mount.target, str(empty), rw=mount.writable, recursive=False))
+            self.made.points.append(replace(point, source=str(empty), idmapped=self._mapped))
             return
         view = view_of(self._rooms, mount.tree)
         inside = (SUBPATH + mount.path,) if mount.path.strip("/") else ()
@@ -113,7 +124,7 @@ class Mounting:
             fd = _inside(view.source, mount)
             self._held.callback(os.close, fd)
             source = f"/proc/{os.getpid()}/fd/{fd}"
-            point = MountPoint("bind", mount.target, source, rw=False, recursive=False)
+            point = replace(point, source=source, idmapped=self._mapped)
         self.made.points.append(point)
 
     def _over(self, view: Mount) -> Sequence[str]:
@@ -134,13 +145,13 @@ class Mounting:
 
     # --------------------------------------------------------------------------------------------- secrets, sockets
 
-    def _file(self, data: bytes, mode: int, uid: int = 0, gid: int = 0) -> Path:
+    def _file(self, directory: Path, data: bytes, mode: int, uid: int = 0, gid: int = 0) -> Path:
         self._number += 1
-        path = self._memory / f"{self._number}"
+        path = directory / f"{self._number}"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
             file.write(data)
-            os.fchown(fd, uid, gid)
+            os.fchown(fd, *self._owners.outside(uid, gid))
             os.fchmod(fd, mode)
         return path
 
@@ -155,7 +166,7 @@ class Mounting:
                 raise Invalid(f"secret {mount.id} cannot be a variable: it has a NUL")
             self.made.env.append(f"{mount.variable}={os.fsdecode(data)}")
         if mount.target:
-            path = self._file(data, mount.mode, mount.uid, mount.gid)
+            path = self._file(self._memory, data, mount.mode, mount.uid, mount.gid)
             self.made.points.append(MountPoint("bind", mount.target, str(path), rw=False, recursive=False))
 
     async def _ssh(self, mount: SshMount) -> None:
@@ -166,7 +177,9 @@ class Mounting:
             return
         self._number += 1
         path = self._memory / f"{self._number}"
-        await self._held.enter_async_context(serving(agent, path, mount.uid, mount.gid, mount.mode))
+        await self._held.enter_async_context(
+            serving(agent, path, *self._owners.outside(mount.uid, mount.gid), mount.mode)
+        )
         self.made.points.append(MountPoint("bind", mount.target, str(path), recursive=False))
         if not any(entry.startswith("SSH_AUTH_SOCK=") for entry in self.made.env):
             self.made.env.append(f"SSH_AUTH_SOCK={mount.target}")

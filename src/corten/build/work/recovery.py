@@ -7,13 +7,13 @@ import logging
 from pathlib import Path
 
 from corten.build.work import memory
-from corten.build.work.rooms import TREES
 from corten.errors import CortenError, Forbidden
 from corten.layers import tree
 from corten.snapshots.tree_store import TreeStore
 from corten.tasks import leftovers
 
 log = logging.getLogger(__name__)
+TREES = "build-"  # the keys of steps' writable trees begin so
 
 
 def _bundles(top: Path) -> list[Path]:

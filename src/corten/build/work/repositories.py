@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corten.aio.sources import closing
-from corten.aio.whole import cancelled_once
+from corten.aio.threads import to_walk_thread
+from corten.aio.whole import cancelled_once, to_the_end
 from corten.build.contexts import ALWAYS, Context, Contexts
 from corten.build.contract import Client, Commit, Said
+from corten.build.trees import Trees
 from corten.build.work import memory as in_memory
 from corten.build.work.agents import serving
 from corten.build.work.rooms import TreeSteps
 from corten.errors import Failed, Invalid
+from corten.layers import tree as trees
 from corten.registry.client.proxies import Proxies
 from corten.spec.git_url import GitUrl, is_commit
 from corten.spec.json import Json
@@ -36,6 +39,7 @@ _PATIENCE = 60.0  # seconds without a word of the other side
 _WITHOUT_AGENT = 2  # descriptors
 _REDIRECTED = re.compile(r"returned error: 30[1278]\b")
 _MOVED = " (a redirect is not followed where a token or password would go with it: build from the new address)"
+_PACKS = 100  # files of packs that are kept: more are thrown away, and fetched as one
 _NEAR = "localhost,127.0.0.1,::1"  # which no proxy is asked for
 
 
@@ -49,7 +53,7 @@ class _Asked:
 
 class GitRepositories:
     """`memory` is a directory in memory, for sockets; `proxies` are asked for each request, as they may be replaced.
-    `patience` is how many seconds a server may be silent."""
+    `kept` has what was fetched before, by address. `patience` is how many seconds a server may be silent."""
 
     def __init__(
         self,
@@ -57,12 +61,14 @@ class GitRepositories:
         steps: TreeSteps,
         memory: Path,
         proxies: Callable[[], Proxies],
+        kept: Trees,
         patience: float = _PATIENCE,
     ) -> None:
         self._contexts = contexts
         self._steps = steps
         self._memory = memory
         self._proxies = proxies
+        self._kept = kept
         self._patience = patience
 
     async def commit(self, url: GitUrl, client: Client, said: Said) -> Commit:
@@ -90,10 +96,26 @@ class GitRepositories:
             "commit_times": url.commit_times,
             "most": ALWAYS,
         }
-        async with self._asked(url, client, said) as asked:
-            request = {"do": "git files", "wanted": wanted, **asked.request}
+        async with self._asked(url, client, said) as asked, AsyncExitStack() as stack:
+            kept = [] if keep_git_dir else [await stack.enter_async_context(self._known(url.address[0]))]
+            request = {"do": "git files", "wanted": wanted, "kept": bool(kept), **asked.request}
             with _explained(url, asked):
-                return await self._received(request, asked.fds)
+                work, said_to, *agent = asked.fds
+                return await self._received(request, [work, said_to, *kept, *agent])
+
+    @asynccontextmanager
+    async def _known(self, address: str) -> AsyncIterator[int]:
+        """A descriptor of what is kept of a repository, which stays where nothing fails. The server is asked each
+        time all the same, with the build's own rights."""
+        path = await asyncio.to_thread(self._kept.take, address)
+        fd, whole, size = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), False, 0
+        try:
+            yield fd
+            size = (await to_walk_thread(trees.usage, fd))[0]
+            whole = len(os.listdir(path / "objects/pack")) < _PACKS
+        finally:
+            os.close(fd)
+            await to_the_end(self._kept.give(path, whole, size))
 
     async def _received(self, request: Json, fds: list[int]) -> Context:
         async with self._steps.stream(request, fds) as streamed, closing(streamed.pieces()) as pieces:
@@ -157,6 +179,7 @@ async def _heard(fd: int, said: Said) -> None:
 
 
 async def _piece(fd: int) -> bytes:
+    await asyncio.sleep(0)  # others have their turn first: a server may have more to say than what is read
     while True:
         try:
             return os.read(fd, _PIECE)

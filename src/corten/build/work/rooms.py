@@ -19,11 +19,11 @@ from corten.network.resolver import Sockets
 from corten.plan.facts import HostFacts
 from corten.snapshots.contract import Snapshots
 from corten.snapshots.tree_store import Draft
+from corten.spec.cdi import Edits
+from corten.spec.dockerfile.run_devices import Device
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
 from corten.tasks.contract import Namespace, NetworkNamespaces, Runtime
-
-TREES = "build-"  # the keys of steps' writable trees begin so
 
 
 class Networks(Protocol):
@@ -45,9 +45,10 @@ class Networks(Protocol):
 
 
 class Streamed(Protocol):
-    """The tar of a layer. `answer` is what is said at its end: once all pieces were taken, or all was read from
-    `reader`, a pipe's end that does not block, and `ended` has waited for it."""
+    """The tar of a layer. `begun` is what is said before it, `answer` what at its end: once all pieces were taken, or
+    all was read from `reader`, a pipe's end that does not block, and `ended` has waited for it."""
 
+    begun: Json
     answer: Json
     reader: int
 
@@ -96,17 +97,30 @@ class Unpack(Protocol):
 class Trees(Snapshots, Protocol):
     """A driver of trees (`corten.snapshots.stored.StoredTrees`): those of containers, and those of layers."""
 
+    @property
+    def overlays(self) -> bool: ...
+
     def receive(self) -> Draft: ...
 
-    def commit(self, draft: Draft, name: str, parent: str | None, size: int) -> None: ...
+    def commit(
+        self, draft: Draft, name: str, parent: str | None, size: int, *, earlier: bool = False, own: int = 0
+    ) -> None: ...
 
     def discard(self, draft: Draft) -> None: ...
+
+
+class Devices(Protocol):
+    """See `Rooms`."""
+
+    async def __call__(self, wanted: Sequence[Device]) -> tuple[Sequence[Edits], Sequence[str]]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
     """`root` is a directory of the data root, `memory` one in memory, for secrets. `facts` are asked for each step, as
-    they may be replaced. `seccomp` gives a profile ("": the daemon's own) for capabilities."""
+    they may be replaced. `seccomp` gives a profile ("": the daemon's own) for capabilities, `devices` what
+    CDI devices change in a specification, and the names of those that are neither here nor required (Invalid: of one
+    that is)."""
 
     root: Path
     memory: Path
@@ -121,6 +135,7 @@ class Rooms:
     facts: Callable[[], HostFacts]
     seccomp: Callable[[str, Sequence[str]], Json | None]
     cgroup_parent: str
+    devices: Devices
 
 
 def view_of(rooms: Rooms, tree: Tree | None) -> Mount:

@@ -24,16 +24,23 @@ from corten.build.work.caches import Caches
 from corten.build.work.layer import top_of
 from corten.build.work.mounts import Mounting, StepMounts
 from corten.build.work.output import Output
-from corten.build.work.rooms import TREES, Rooms
-from corten.errors import StartFailed, Unsupported
+from corten.build.work.recovery import TREES
+from corten.build.work.rooms import Rooms
+from corten.errors import Exhausted, StartFailed
+from corten.kernel.full_disk import FULL
 from corten.layers import tree
+from corten.layers.owners import AS_THEY_ARE, Owners
 from corten.network.endpoint import Endpoint
 from corten.network.endpoint_request import EndpointRequest
 from corten.network.resolver import Sockets
 from corten.plan import bundle
+from corten.plan.cdi import apply
+from corten.plan.facts import HostFacts
 from corten.plan.namespaces import remapped
 from corten.plan.security import capabilities
+from corten.plan.validate.security import check_remapped
 from corten.spec import platform as platforms
+from corten.spec.cdi import Edits
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
 from corten.tasks.contract import Bundle, LogFile, Namespace, Stream, Task
@@ -41,7 +48,7 @@ from corten.tasks.emulation import Emulation, emulation
 
 HOST = Namespace(Path("/proc/1/ns/net"), -1, -1)  # nothing is ever done in it
 _LAST = 5.0  # seconds for the last output of a shell that has ended
-_FILES = ("hostname", "hosts", "resolv.conf")
+_FILES = ("hostname", "hosts", "resolv.conf")  # on the disk: a step may write to them, as much as it likes
 
 
 class Run:
@@ -62,16 +69,21 @@ class Run:
         self._facts = rooms.facts()
         self._host = specification.host_config(step, self._facts)
         self._emulation: Emulation | None = None  # for programs of another machine
-        if remapped(self._host, self._facts):
-            raise Unsupported("builds are not supported by a daemon that runs containers in a user namespace")
+        self._edits: Sequence[Edits] = ()
+        self._left_out: Sequence[str] = ()  # devices
+        self.ids: Json | None = None  # the maps of its user namespace, where its tree has the ids of the host
+        self._mapped = remapped(self._host, self._facts)
+        check_remapped(self._host, self._facts)
 
     async def run(self, write: Callable[[int, bytes], None]) -> None:
         """Until its process has ended; its tree is then an active one. StepFailed: with another status than 0."""
         async with AsyncExitStack() as stack:
             if self._step.platform:
                 self._emulation = await asyncio.to_thread(emulation, platforms.parse(self._step.platform))
-            rootfs = self._rooms.trees.prepare(self.key, top_of(self._parent))
+            rootfs = self._tree()
             await self._prepare(stack)
+            for name in self._left_out:
+                write(2, f"CDI device {name} is not here, and not required: the step has none\n".encode())
             output = Output(write)
             task = None
             try:
@@ -93,22 +105,38 @@ class Run:
     async def shell(self, terminal: Terminal) -> None:
         """The same at a terminal, until the program or the client ends it. Raises StartFailed."""
         async with AsyncExitStack() as stack:
-            rootfs = self._rooms.trees.prepare(self.key, top_of(self._parent))
+            rootfs = self._tree()
             await self._prepare(stack)
             ours, theirs = socket.socketpair()
             with ours, theirs:
                 task = await self._task(stack, rootfs, Stream(theirs.detach(), mux=False), terminal.size)
                 await _at_terminal(task, terminal, ours.detach())
 
+    def _tree(self) -> tuple[Mount, ...]:
+        """The step's own. In a user namespace an overlay has what is written with the ids of the host, and a bind shows
+        those of the disk as the namespace's."""
+        rootfs = self._rooms.trees.prepare(self.key, top_of(self._parent))
+        if self._mapped:
+            (mount,) = rootfs
+            if mount.type == "bind":
+                return (mount._replace(options=(*mount.options, "idmap")),)
+            self.ids = dict(_maps(self._facts))
+        return rootfs
+
     async def _prepare(self, stack: AsyncExitStack) -> None:
         memory.make(self._rooms.memory, self.id)
         stack.callback(memory.leave, self._rooms.memory)
         stack.push_async_callback(to_removal_thread, _remove, self._bundle, self._disk)
         texts = {"hostname": f"{self._step.hostname}\n"}
+        self._disk.mkdir(mode=0o700, parents=True)
         for name in _FILES:
-            _write(self._bundle / name, texts.get(name, "").encode())
-        mounting = Mounting(self._rooms, self._caches, self._client, self._bundle, self._disk, stack)
+            _write(self._disk / name, texts.get(name, "").encode())
+            os.chown(self._disk / name, *bundle.root_owner(self._host, self._facts))
+        owners = Owners(**_maps(self._facts)) if self._mapped else AS_THEY_ARE
+        mounting = Mounting(self._rooms, self._caches, self._client, self._bundle, self._disk, stack, owners)
         self._mounts = await mounting.mount(self._step)
+        if self._step.devices:
+            self._edits, self._left_out = await self._rooms.devices(self._step.devices)
 
     async def _task(
         self, stack: AsyncExitStack, rootfs: tuple[Mount, ...], stream: Stream, console: tuple[int, int] | None = None
@@ -118,12 +146,14 @@ class Run:
             namespaces: dict[str, str] = {}
             namespace = HOST
             if self._host.network_mode != "host":
-                namespace = await self._rooms.namespaces.create()
+                namespace = await self._rooms.namespaces.create(bundle.id_map(self._host, self._facts))
                 until_made.callback(namespace.close)
                 namespaces["network"] = str(namespace.path)
+                if namespace.user is not None:
+                    namespaces["user"] = str(namespace.user)
             spec = self._specification(namespaces, console)
             self.stubs = specification.stubs(spec)
-            (self._bundle / "config.json").write_bytes(msgspec.json.encode(spec))
+            _write(self._bundle / "config.json", msgspec.json.encode(spec), 0o600)
             made = Bundle(
                 id=self.id,
                 emulators=self._emulation.lines if self._emulation is not None else (),
@@ -135,6 +165,8 @@ class Run:
                 console_size=console or (0, 0),
                 cgroup=spec["linux"]["cgroupsPath"],
                 clone_namespaces=bundle.clone_namespaces(spec),
+                spill=self._disk,
+                userns=namespaces.get("user", "") if self._emulation is not None else "",
             )
             task, endpoint = await self._side_by_side(stack, made, stream, namespace)
         self._write_network(endpoint)
@@ -152,10 +184,11 @@ class Run:
             seccomp = self._rooms.seccomp("", capabilities(self._host, self._facts))
         parent = self._host.cgroup_parent or self._rooms.cgroup_parent
         cgroup = f"{parent if parent.startswith('/') else '/' + parent}/{self.id}"
-        return specification.specification(
+        spec = specification.specification(
             self.id,
             self._step,
             self._bundle,
+            self._disk,
             namespaces,
             seccomp,
             cgroup,
@@ -163,6 +196,8 @@ class Run:
             self._mounts,
             console,
         )
+        apply(spec, self._edits, self._facts)
+        return spec
 
     async def _side_by_side(
         self, stack: AsyncExitStack, made: Bundle, stream: Stream, namespace: Namespace
@@ -201,8 +236,8 @@ class Run:
     def _write_network(self, endpoint: Endpoint) -> None:
         networks, step = self._rooms.networks, self._step
         hosts = networks.hosts_file([endpoint], step.hostname, extra=step.hosts)
-        _write(self._bundle / "hosts", hosts.encode())
-        _write(self._bundle / "resolv.conf", networks.resolv_conf([endpoint]).encode())
+        _write(self._disk / "hosts", hosts.encode())
+        _write(self._disk / "resolv.conf", networks.resolv_conf([endpoint]).encode())
 
 
 async def _at_terminal(task: Task, terminal: Terminal, fd: int) -> None:
@@ -234,7 +269,18 @@ def _remove(bundle: Path, disk: Path) -> None:
         tree.erase(disk)
 
 
-def _write(path: Path, data: bytes) -> None:
-    """A file that users of the step read; the daemon's umask is private."""
-    path.write_bytes(data)
-    os.chmod(path, 0o644)
+def _maps(facts: HostFacts) -> dict[str, list[list[int]]]:
+    """The ids of the daemon's user namespaces, as `layers.owners.Owners` has them."""
+    maps = {"uids": facts.uid_map, "gids": facts.gid_map}
+    return {name: [[line.container, line.host, line.size] for line in lines] for name, lines in maps.items()}
+
+
+def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """A file that users of the step read; the daemon's umask is private. Exhausted on a full disk."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        if error.errno in FULL:
+            raise Exhausted(f"{path}: {os.strerror(error.errno or 0).lower()}") from error
+        raise
+    os.chmod(path, mode)

@@ -54,6 +54,7 @@ def specification(
     id: str,
     step: RunStep,
     bundle: Path,
+    disk: Path,
     namespaces: Mapping[str, str],
     seccomp: Json | None,
     cgroup: str,
@@ -61,7 +62,8 @@ def specification(
     mounts: StepMounts,
     console: tuple[int, int] | None = None,
 ) -> Json:
-    """config.json. `mounts` are the step's own; `console` is the size of its terminal, where it has one."""
+    """config.json. `bundle` and `disk` are the step's directories in memory and on the disk, `mounts` its own mounts;
+    `console` is the size of its terminal, where it has one."""
     config = Config(
         cmd=list(step.args),
         env=list(step.env),
@@ -79,7 +81,7 @@ def specification(
         config=config,
         host_config=host,
         bundle=bundle,
-        files={**bundle_files(str(bundle)), **mounts.files},
+        files={**bundle_files(str(disk)), **mounts.files},
         mounts=mounts.points,
         namespaces=namespaces,
         seccomp=seccomp,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 
 from corten.aio.whole import cancelled_once
-from corten.build.contract import Client, CopyStep, Layer, Matched, RunStep, StageTree, Terminal
+from corten.build.contract import Client, CopyStep, Layer, Matched, RunStep, SourceTree, StageTree, Terminal
 from corten.build.work.archives import unpacked
 from corten.build.work.caches import Caches
 from corten.build.work.checksums import Checksums
@@ -53,7 +54,7 @@ class StepWorker:
         run = self._begun(parent, step, client)
         try:
             await run.run(output)
-            return await self._layers.of_active(run.key, parent, run.stubs, self.lease)
+            return await self._layers.of_active(run.key, parent, run.stubs, step.volumes, self.lease, run.ids)
         except BaseException:
             self._rooms.trees.remove(run.key)
             raise
@@ -95,12 +96,23 @@ class StepWorker:
             "exclude": list(step.exclude),
             "parents": step.parents,
             "times": step.times,
+            "classic": step.classic,
         }
         draft = self._rooms.trees.receive()
-        return await self._layers.of_draft(draft, request, parent, self.lease)
+        known = self._checksums.known(step.sources[0]) if len(step.sources) == 1 else b""
+        copying = self._layers.copies.of(parent, step)
+        return await self._layers.of_draft(draft, request, parent, self.lease, _holder(step), known, copying)
 
     async def checksum(self, source: Matched, exclude: Sequence[str] = (), parents: bool = False) -> str:
         return await self._checksums.of(source, exclude, parents, isinstance(source.tree, StageTree))
 
     async def packages(self, parent: Sequence[str]) -> Inventory:
         return await packages(self._rooms, top_of(parent))
+
+
+def _holder(step: CopyStep) -> Path | None:
+    """Where the files are that come, when they are those of one directory that goes with the build."""
+    if len(step.sources) != 1 or step.sources[0].content:
+        return None
+    tree = step.sources[0].tree
+    return tree.holder if isinstance(tree, SourceTree) else None

@@ -46,7 +46,7 @@ COMMAND = Command(
     "[OPTIONS] [TARGET...]",
     "Make the images that a bake file describes",
     (
-        flag("file", LIST, "The bake file (docker-bake.json without this; - is standard input)", "f"),
+        flag("file", LIST, "A bake or Compose file (without this those that are here; - is standard input)", "f"),
         flag("load", BOOL, "The same as --set=*.output=type=image"),
         flag("metadata-file", STRING, "Write what is known of the results to a file, as JSON"),
         flag("no-cache", BOOL, "Do not use what was made before"),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from corten.cli.session import Session
 
 HOSTS = lazy("list", (), "cli.options.texts", "parse_extra_host", many=True)
+ULIMIT = lazy("ulimit", (), "cli.options.resources", "parse_ulimit", many=True)
 
 
 def run(session: Session, flags: Flags) -> int:
@@ -43,6 +44,8 @@ COMMAND = Command(
     "Make an image of a Dockerfile",
     (
         flag("add-host", HOSTS, "Add a host for RUN (NAME:ADDRESS)"),
+        flag("allow", LIST, "What steps may do (device, device=NAME, network.host)"),
+        flag("annotation", LIST, "Annotate the image ([manifest|index|...[PLATFORM]:]KEY=VALUE)"),
         flag("attest", LIST, "What to attest of the image (type=sbom; type=provenance,mode=min)"),
         flag("build-context", LIST, "A further context (NAME=PATH, NAME=URL or NAME=docker-image://IMAGE)"),
         flag("build-arg", LIST, "Set a variable of the Dockerfile (NAME=VALUE, or NAME for ours)"),
@@ -72,6 +75,7 @@ COMMAND = Command(
         flag("ssh", LIST, "An SSH agent that steps may use (default, or ID[=SOCKET])"),
         flag("tag", LIST, "Name the image (NAME:TAG)", "t"),
         flag("target", STRING, "The stage to make"),
+        flag("ulimit", ULIMIT, "Limit of a resource in each RUN (nofile=1024:2048)"),
     ),
     least=1,
     most=1,

@@ -12,9 +12,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corten.cli.flags import Flags
     from corten.cli.session import Session
+    from corten.client.api import Client
 
 
 def run(session: Session, flags: Flags) -> int:
+    out(committed(session.client, flags))
+    return 0
+
+
+def committed(client: Client, flags: Flags) -> str:
+    """The id of the new image."""
     repository, tag = pulling.split(flags.words[1]) if len(flags.words) > 1 else ("", "")
     pause = flags.on("pause") and not flags.on("no-pause")
     query: dict[str, str | None] = {
@@ -26,8 +33,7 @@ def run(session: Session, flags: Flags) -> int:
         "pause": None if pause else "0",
         "changes": "\n".join(flags.many("change")) or None,
     }
-    out(containers.commit(session.client, query)["Id"])
-    return 0
+    return str(containers.commit(client, query)["Id"])
 
 
 COMMAND = Command(

@@ -6,7 +6,7 @@ from corten.cli import about
 from corten.cli.command import Command
 from corten.cli.errors import CommandError
 from corten.cli.flags import STRING, flag
-from corten.cli.output import err, out
+from corten.cli.output import draw, err, out
 from corten.client import system
 from corten.client.errors import ApiError, Unreachable
 
@@ -37,7 +37,7 @@ def run(session: Session, flags: Flags) -> int:
 
         shown = struct({**server, "ClientInfo": client}, "system.dockerInfo", dict.fromkeys(OPTIONAL, None))
         try:
-            out(one(flags.text("format"), shown))
+            draw(one(flags.text("format"), shown))
         except CommandError:
             if failure is None:
                 raise  # and otherwise what the template asks for is missing because there is no daemon

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
 
 def run(session: Session, flags: Flags) -> int:
+    return show(session, flags, flags.words[0], flags.on("details"))
+
+
+def show(session: Session, flags: Flags, ref: str, details: bool = False) -> int:
+    """The container's output as the other flags say."""
     from corten.cli.times import timestamp
 
-    ref = flags.words[0]
     tty = bool(containers.inspect(session.client, ref)["Config"].get("Tty"))
     query = {
-        "details": containers.truth(flags.on("details")),
+        "details": containers.truth(details),
         "follow": containers.truth(flags.on("follow")),
         "since": timestamp(flags.text("since"), "since") if flags.text("since") else None,
         "stderr": "1",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from corten.cli import attached, creating
+from corten.cli import attached, creating, waiting
 from corten.cli.attached import STDIN, STDOUT, Interrupted
 from corten.cli.command import Command
 from corten.cli.errors import CommandError
@@ -80,7 +80,7 @@ class _Run:
         try:
             self._id = creating.create(self._session, self._flags, self._body)
         except ApiError as error:
-            raise _refusal(error) from error
+            raise refusal(error) from error
         self._phases.done("create")
         try:
             code = self._in_background() if self._detached else self._in_foreground(keys)
@@ -138,7 +138,8 @@ class _Run:
 
     def _start(self, upgraded: Upgraded | None = None, watch: ExitWatch | None = None) -> None:
         try:
-            head = containers.start(self._session.client, self._id, self._flags.text("detach-keys"))
+            with waiting.Explained(self._session.client, self._id):
+                head = containers.start(self._session.client, self._id, self._flags.text("detach-keys"))
         except ApiError as error:
             if upgraded is not None:
                 upgraded.sock.close()
@@ -147,7 +148,7 @@ class _Run:
                     # The daemon removes what did not start; its name is free again when we return.
                     watch.result()
                 watch.close()
-            raise _refusal(error) from error
+            raise refusal(error) from error
         self._phases.done("start")
         timing = head.headers.get("x-corten-timing")
         if timing:
@@ -169,7 +170,7 @@ class _Run:
         err(table(self._phases.seconds, self._daemon))
 
 
-def _refusal(error: ApiError) -> CommandError:
+def refusal(error: ApiError) -> CommandError:
     """Docker's exit codes for a refused start: the API has no field for them, so the words decide, as they do there."""
     text = str(error).lower()
     code = 125

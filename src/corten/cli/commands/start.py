@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corten.cli import attached
+from corten.cli import attached, waiting
 from corten.cli.attached import STDIN, STDOUT, Interrupted
 from corten.cli.command import Command
 from corten.cli.each import daemon_message
@@ -37,7 +37,8 @@ def _each(session: Session, names: list[str]) -> int:
     failed = []
     for name in names:
         try:
-            containers.start(session.client, name)
+            with waiting.Explained(session.client, name):
+                containers.start(session.client, name)
         except ApiError as error:
             err(daemon_message(error))
             failed.append(name)
@@ -69,7 +70,8 @@ def _attached(session: Session, flags: Flags, name: str, keys: tuple[str, bytes]
         upgraded = containers.attach(client, ref, stdin, True, True, keys[0])
         watch.registered()
         with Raw(raw):
-            containers.start(client, ref, keys[0])
+            with waiting.Explained(client, ref):
+                containers.start(client, ref, keys[0])
             if resize is not None:
                 resize()
             typed = keys[1] if raw is not None else b""

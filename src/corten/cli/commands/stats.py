@@ -11,7 +11,7 @@ from corten.cli.errors import CommandError
 from corten.cli.flags import BOOL, STRING, flag
 from corten.cli.formats import listing
 from corten.cli.formats.stats import COLUMNS, STATS
-from corten.cli.output import err, out
+from corten.cli.output import draw, err, out
 from corten.client import containers, quickjson
 from corten.client.errors import ApiError
 
@@ -158,7 +158,7 @@ class _Show:
     def _show(self) -> None:
         """Over the last picture: nothing is cleared first, so that nothing flickers."""
         lines = _picture(list(self._watched.values()), self._flags, self._template).split("\n")
-        out(_HOME + "".join(f"{line}{_REST_OF_LINE}\n" for line in lines) + _REST, end="")
+        draw(_HOME + "".join(f"{line}{_REST_OF_LINE}\n" for line in lines) + _REST, end="")
 
 
 COMMAND = Command(

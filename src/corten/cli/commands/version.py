@@ -108,8 +108,10 @@ def _component(component: dict[str, Any]) -> list[str]:
 
 def ansic(moment: str) -> str:
     """2026-05-07T21:09:36.000000000+00:00 as Thu May  7 21:09:36 2026; other texts stay as they are."""
+    from corten.cli.times import utc
+
     try:
-        return time.asctime(time.strptime(moment[:19], "%Y-%m-%dT%H:%M:%S"))
+        return time.asctime(time.gmtime(utc(f"{moment[:19]}Z")))
     except ValueError:
         return moment
 

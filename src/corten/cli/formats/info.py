@@ -42,6 +42,7 @@ def _server(info: Json) -> list[str]:
     lines += _plugins(info)
     lines += _swarm(info)
     lines += _runtimes(info)
+    lines += _guests(info)
     lines += _security(info)
     return lines + _machine(info) + _daemon(info)
 
@@ -59,6 +60,15 @@ def _plugins(info: Json) -> list[str]:
     if directories := info.get("CDISpecDirs"):
         lines += [" CDI spec directories:", *(f"  {directory}" for directory in directories)]
     return lines
+
+
+def _guests(info: Json) -> list[str]:
+    """A daemon of another maker has none."""
+    if not (guests := info.get("Guests")):
+        return []
+    accelerator = "emulation" if guests.get("Accelerator") == "tcg" else guests.get("Accelerator", "")
+    lines = [f" Guests: {accelerator} ({guests.get('Reason', '')})"]
+    return [*lines, f"  {guests['Hint']}"] if guests.get("Hint") else lines
 
 
 def _swarm(info: Json) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten.cli.columns import align
-from corten.cli.output import out
+from corten.cli.output import draw, out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +89,12 @@ def show(shape: Shape, rows: Iterable[Row], template: str, columns: Sequence[str
     """Print rows. `template` is --format's text; empty or "table" is the table of `columns`; `quiet` one field only."""
     text = render(shape, rows, template, columns, quiet)
     if text:
-        out(text)
+        (draw if _is_template(template) else out)(text)
+
+
+def _is_template(template: str) -> bool:
+    """Rather than the name of a form; its values are made `visible` where they are put in."""
+    return template.strip() not in ("", "table", "raw", "json")
 
 
 def render(shape: Shape, rows: Iterable[Row], template: str, columns: Sequence[str], quiet: str = "") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from corten.cli.gotemplate import functions, lexer, nodes, printing
 from corten.cli.gotemplate.errors import CallError, ExecError
 from corten.cli.gotemplate.printing import MISSING, type_name
+from corten.cli.output import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class _Run:
             elif isinstance(node, nodes.Action):
                 value = self._pipeline(dot, node.pipe)
                 if not node.pipe.variables:
-                    self.out.append(printing.text(value))
+                    self.out.append(visible(printing.text(value)))
             elif isinstance(node, nodes.Branch):
                 self._branch(dot, node)
             elif isinstance(node, nodes.Template):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corten.cli.errors import CommandError
 from corten.cli.terminal import is_terminal, size
-from corten.spec.docker.host_config import HostConfig, LogConfig, RestartPolicy
+from corten.spec.docker.host_config import HostConfig, LogConfig, RestartPolicy, StartAfter
 from corten.spec.docker.struct import UNSET
 
 TYPE_CHECKING = False
@@ -110,6 +110,8 @@ def host_config(flags: Flags, mode: str, binds: list[str], bindings: dict[str, l
         device_requests=requests,
         binds=binds or UNSET,
         tmpfs={path: options for path, _, options in (spec.partition(":") for spec in flags.many("tmpfs"))} or UNSET,
+        start_after=[_start_after(text) for text in flags.many("start-after")] or UNSET,
+        stored_secrets=flags.value("secret") or UNSET,
         mounts=flags.value("mount") or UNSET,
         port_bindings=bindings or UNSET,
         network_mode=mode,
@@ -139,6 +141,12 @@ def _restart(flags: Flags) -> RestartPolicy:
     if flags.on("rm") and policy.name not in ("no", ""):
         raise CommandError("conflicting options: cannot specify both --restart and --rm", 125)
     return policy
+
+
+def _start_after(text: str) -> StartAfter:
+    """NAME[:CONDITION]. What is wrong with it the daemon says."""
+    name, _, condition = text.partition(":")
+    return StartAfter(container=name, condition=condition)
 
 
 def _capability(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from corten.cli import smallfiles
 from corten.cli.errors import CommandError
 
 TYPE_CHECKING = False
@@ -40,8 +41,7 @@ def _option(spec: str) -> str:
 def _profile(path: str) -> str:
     """The profile's JSON without its blanks."""
     try:
-        with open(path, "rb") as file:
-            text = file.read()
+        text = smallfiles.content(path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CommandError(f"opening seccomp profile ({path}) failed: open {path}: {reason}", 125) from None

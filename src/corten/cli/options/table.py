@@ -28,6 +28,7 @@ MOUNT = lazy("mount", (), "cli.options.mounts", "parse_mount", many=True)
 NETWORK = lazy("network", (), "cli.options.networks", "parse_network", many=True)
 ATTACH = lazy("list", (), "cli.options.texts", "parse_attach", many=True)
 SYSCTL = lazy("map", (), "cli.options.texts", "parse_sysctl", many=True)
+SECRET = lazy("secret", (), "cli.options.secrets", "parse_secret", many=True)
 CGROUP_RULE = lazy("list", (), "cli.options.devices", "parse_cgroup_rule", many=True)
 WEIGHT = lazy("list", (), "cli.options.devices", "parse_weight", many=True)
 BPS = lazy("list", (), "cli.options.devices", "parse_bps", many=True)
@@ -123,8 +124,10 @@ CONTAINER_FLAGS = (
     flag("restart", STRING, "Restart policy", default="no"),
     flag("rm", BOOL, "Remove the container and its anonymous volumes when it ends"),
     flag("runtime", STRING, "Runtime to use"),
+    flag("secret", SECRET, "Stored secret, as a file in /run/secrets (NAME, or source=NAME,target=FILE,mode=0400)"),
     flag("security-opt", LIST, "Security option"),
     flag("shm-size", BYTES, "Size of /dev/shm"),
+    flag("start-after", LIST, "Container that a new daemon starts first: NAME[:started|healthy|completed]"),
     flag("stop-signal", STRING, "Signal that asks it to stop"),
     flag("stop-timeout", INT, "Seconds it has for stopping"),
     flag("storage-opt", LIST, "Option of the storage driver"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from corten.cli import smallfiles
 from corten.cli.errors import CommandError
 from corten.cli.flags import pairs
 from corten.client import quickjson
@@ -153,8 +154,7 @@ def labels(files: Iterable[str], values: Iterable[str]) -> dict[str, str]:
 def read_lines(path: str, lookup: Callable[[str], str | None] | None) -> list[str]:
     """The entries of an env or label file: # comments, no quoting; a bare NAME is looked up, or kept for labels."""
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = smallfiles.content(path)
     except OSError as error:
         raise CommandError(f"open {path}: {(error.strerror or str(error)).lower()}", 125) from None
     try:

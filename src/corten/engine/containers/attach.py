@@ -43,6 +43,7 @@ async def attach(containers: Containers, container: Container, stream: Stream, l
     given = False
     try:
         if replay and container.log_path is not None:
+            await logs.catch_up(container.task)
             async with closing(logs.replay(container.log_path, stream.mux)) as past:
                 async for piece in past:
                     await send(stream.fd, piece)

@@ -6,28 +6,31 @@ import asyncio
 import os
 import select
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
 from corten.engine.containers.probe import Probe
 from corten.engine.containers.records import Record, Status
 from corten.engine.containers.restarts import Restart
+from corten.errors import Conflict
 from corten.network.endpoint import Endpoint
 from corten.tasks.contract import Exit, Stream, Task
 
 Condition = Literal["not-running", "next-exit", "removed"]
+_RETURN = 30.0  # seconds
 
 
 class Container:
     """Everything that the engine has of one container in this run of the daemon.
 
     lock           held while the container changes; reading never takes it
+    lent           what holds the lock for as long as a client or a guest likes (see `lend`)
     task           the present run, None between runs
     release        gives back what the present run acquired, in reverse order
     started        CLOCK_MONOTONIC, of the present run
-    starts_again   a client restarts it: --rm does not remove it at the end of this run
+    returning      clients' restarts under way: --rm does not remove it at the end of this run
     restart        the restart that its keeper waits for (see `lifecycle`), None when there is none
     restart_delay  seconds that the last start by its policy was put off for
     attaching      attaches under way: the client may already have its answer, and ask for the start
@@ -38,6 +41,7 @@ class Container:
     execs          ids of the execs that were created in it
     rewriting      the newest texts of its files that are being written while it runs
     standing       what it stands still for though its record says that it runs (see `pause.still`)
+    waiting        what its start waits for, where that takes long; "" for nothing
     gone           it was removed
     """
 
@@ -50,25 +54,28 @@ class Container:
         "gone",
         "health",
         "held",
+        "lent",
         "lock",
         "queued",
         "record",
         "release",
         "restart",
         "restart_delay",
+        "returning",
         "rewriting",
         "standing",
         "started",
-        "starts_again",
         "task",
         "teardown",
         "waiters",
+        "waiting",
     )
 
     def __init__(self, record: Record, bundle: Path) -> None:
         self.record = record
         self.bundle = bundle
         self.lock = asyncio.Lock()
+        self.lent: set[asyncio.Timeout] = set()
         self.task: Task | None = None
         self.release: AsyncExitStack | None = None
         self.attaching: set[asyncio.Future[None]] = set()
@@ -86,7 +93,8 @@ class Container:
         self._restart_ended = asyncio.Event()
         self.health: Probe | None = None
         self.started = 0.0
-        self.starts_again = False
+        self.returning: set[asyncio.Future[None]] = set()
+        self.waiting = ""
         self.gone = False
 
     @property
@@ -100,10 +108,23 @@ class Container:
         return "paused" if status == "running" and self.standing else status
 
     @property
+    def ready(self) -> bool:
+        """It runs, and is healthy where it has a check: time to send it connections."""
+        if self.status != "running":
+            return False
+        return self.health is None or self.health.status == "healthy" or self.health.taken_for_healthy
+
+    @property
     def log_path(self) -> Path | None:
-        """None when the container keeps no log."""
+        """None when the container keeps no log, or one that is Kubernetes' (`Membership.log`)."""
         kind = self.record.host_config.log_config.type
         return self.bundle / f"{self.id}-json.log" if kind != "none" else None
+
+    @property
+    def kubernetes_log(self) -> Path | None:
+        """None for a container that is in no pod, or has no log there."""
+        member = self.record.pod
+        return Path(member.log) if member is not None and member.log else None
 
     def attributes(self, **more: str) -> dict[str, str]:
         """Docker's attributes of a container's events."""
@@ -114,6 +135,26 @@ class Container:
         """`task` is its present run from now on."""
         self.task, self.started = task, time.monotonic()
         self.standing.clear()
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[None]:
+        """Around work that waits for another process or client while the lock is held: `take_back` ends it, with
+        Conflict."""
+        try:
+            async with asyncio.timeout(None) as limit:
+                self.lent.add(limit)
+                try:
+                    yield
+                finally:
+                    self.lent.discard(limit)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise Conflict(f"container {self.id} is being removed") from None
+
+    def take_back(self) -> None:
+        for limit in self.lent:
+            limit.reschedule(asyncio.get_running_loop().time())
 
     # ---------------------------------------------------------------------------------------------------- restarts
 
@@ -132,6 +173,30 @@ class Container:
             with suppress(TimeoutError):
                 async with asyncio.timeout(restart.delay):
                     await self._restart_ended.wait()
+
+    async def settled(self) -> None:
+        """Wait until no start of it is put off or under way."""
+        while (restart := self.restart) is not None:
+            await self.restart_due(restart)
+            await asyncio.sleep(0)  # its keeper comes next
+        async with self.lock:  # held until it has started, or could not
+            pass
+
+    @contextmanager
+    def restart_by_a_client(self) -> Iterator[None]:
+        """From before its stop until it has started, or could not."""
+        returning = asyncio.get_running_loop().create_future()
+        self.returning.add(returning)
+        try:
+            yield
+        finally:
+            self.returning.discard(returning)
+            returning.set_result(None)
+
+    async def returned(self) -> None:
+        """Wait for the restarts by clients that are under way, but not for ever: a stop may take any time."""
+        if self.returning:
+            await asyncio.wait(set(self.returning), timeout=_RETURN)
 
     async def restart_begun(self) -> None:
         """Wait for a restart whose time has come: it has then started, or could not."""

@@ -5,8 +5,9 @@ The verbs are functions in this package that take this object and a `Container`;
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from corten.aio.background import Background, Forever
 from corten.engine.configuration import Configuration
@@ -25,8 +26,9 @@ from corten.spec.json import Json
 from corten.store.table import Table
 from corten.tasks.contract import Exit, NetworkNamespaces, Runtime
 
-# (profile, capabilities) -> OCI's linux.seccomp; a profile is "" for the daemon's own, "builtin", or text
-Seccomp = Callable[[str, Sequence[str]], Json | None]
+# (profile, capabilities, machine) -> OCI's linux.seccomp; a profile is "" for the daemon's own, "builtin", or text; a
+# machine is in uname's words, "" for this one
+Seccomp = Callable[[str, Sequence[str], str], Json | None]
 
 
 class Containers:
@@ -69,7 +71,9 @@ class Containers:
         self.creating: dict[str, Container] = {}  # by name, which is theirs; no verb finds them yet
         self.with_links: dict[str, Container] = {}  # by id: those that were made with --link
         self.joining: dict[str, Container] = {}  # by id: those in the network of another one
+        self.in_pods: dict[str, str] = {}  # of pods in guests: the container that runs, by the pod's id
         self.removed = Removed()
+        self.emptying: asyncio.Task[None] | None = None  # what tries to remove control groups, see `parents`
 
     def add(self, container: Container) -> None:
         self.by_id[container.id] = container
@@ -107,6 +111,8 @@ class Containers:
     def publish(self, container: Container, action: str, **more: str) -> None:
         """An event of it, with Docker's attributes and `more`."""
         self.events.publish("container", action, container.id, container.attributes(**more))
+        if container.record.host_config.balanced_ports:
+            self.networks.ready(container.id, container.ready)
 
     def get(self, reference: str) -> Container:
         """By id, name, link, or the start of an id. NotFound; Invalid when the start is that of several."""
@@ -159,6 +165,15 @@ class Containers:
                 f'Conflict. The container name "/{name}" is already in use by container "{holder.id}". '
                 "You have to remove (or rename) that container to be able to reuse that name."
             )
+
+    def owners(self, container: Container) -> list[Container]:
+        """Those whose namespaces it shares. One that is gone is left out: the start says so."""
+        host = container.record.host_config
+        found = []
+        for name in filter(None, map(joins, (host.network_mode, host.pid_mode, host.ipc_mode))):
+            with suppress(NotFound, Invalid):
+                found.append(self.get(name))
+        return found
 
     def members(self, container: Container) -> list[Container]:
         """Other containers that run in this one's network."""

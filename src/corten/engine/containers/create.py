@@ -8,9 +8,11 @@ import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
-from corten.aio.threads import alone
-from corten.engine.containers import emulated, links, names, records, work_directory
+from corten.aio.threads import answered
+from corten.engine.containers import boot_order, emulated, guests, links, names, records, work_directory
+from corten.engine.containers import secrets as secrets_of
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.names import check_name
@@ -18,13 +20,15 @@ from corten.engine.containers.removal import release_volumes
 from corten.engine.containers.stores import Stores
 from corten.engine.containers.wanted import networks_of, with_ids
 from corten.engine.volume_content import fill_volumes
-from corten.errors import Invalid, NotFound, Unavailable
+from corten.errors import Invalid, NotFound
 from corten.images.images import Image
 from corten.plan.facts import MountPoint
+from corten.plan.isolation import facts_for, guest_of, in_guest
 from corten.plan.merge import merge_config
 from corten.plan.mount_points import mount_points, volumes_from
 from corten.plan.validate.create import check_create
 from corten.plan.validate.defaults import normalize_host_config
+from corten.plan.validate.guest import check_points
 from corten.spec import platform as platforms
 from corten.spec.docker import times
 from corten.spec.docker.config import Config, NetworkingConfig
@@ -32,7 +36,6 @@ from corten.spec.docker.host_config import HostConfig
 
 MOST_MOUNTS = 1000
 _AT_ONCE = 10  # volumes that are made before others have a turn
-_LOOK = 10.0  # seconds
 
 
 async def create(
@@ -43,28 +46,37 @@ async def create(
     networking: NetworkingConfig,
     platform: str = "",
     recursive_readonly: bool = True,
+    pod: records.Membership | None = None,
 ) -> tuple[Container, list[str]]:
     """A new container in state "created", and warnings. Invalid, NotFound (image), Conflict (name).
 
-    `recursive_readonly`: a read-only bind is so for what is mounted below its source as well, where it does not say."""
-    stores, facts = containers.stores, containers.configuration.facts
+    `recursive_readonly`: a read-only bind is so for what is mounted below its source as well, where it does not say.
+    `pod`: the one that it belongs to."""
+    stores, facts = containers.stores, facts_for(host_config, containers.configuration.facts)
+    if pod is not None:
+        facts = replace(facts, uid_map=tuple(pod.uids), gid_map=tuple(pod.gids))
     checked_name = check_name(name) if name else ""
     image = await stores.images.provide(config.image, platforms.parse(platform) if platform else None)
     config = merge_config(image.defaults, config)
-    warnings = check_create(config, host_config, networking, facts)
-    warnings += await emulated.warnings(image.config.platform, asked=bool(platform))
+    check = partial(check_create, config, host_config, networking, facts)
+    warnings = await answered(check, "a device") if host_config.devices else check()
+    await guests.check(stores, host_config, facts, emulated.machine(image.config.platform))
+    warnings += await emulated.warnings(image.config.platform, bool(platform), in_guest(host_config, facts))
     host_config = with_ids(containers, normalize_host_config(host_config, facts))
     if checked_name:
         containers.check_free(checked_name)
     linked = links.resolve(containers, host_config)
+    warnings += boot_order.warnings(containers, host_config)
+    secrets_of.check(containers, host_config)
     record = _record(containers, checked_name, image, config, host_config.replace(links=None), networking)
-    record.links = linked
+    record.links, record.pod = linked, pod
     warnings += links.unused(host_config, record.networks)
     container = Container(record, stores.bundle(record.id))
     with containers.reserved(container):
         try:
             await _prepare(containers, container, host_config, recursive_readonly)
-            await work_directory.make(stores, facts, container)
+            if not guest_of(host_config):  # whose own disk nothing of this host mounts: its runtime makes it there
+                await work_directory.make(stores, facts, container)
             await fill_volumes(stores, facts, container)
             containers.save(container)
         except BaseException:
@@ -119,6 +131,8 @@ async def _prepare(
             raise Invalid(str(error)) from error
     data_root = str(containers.configuration.settings.data_root)
     points = await _mount_points(record.config, host_config, borrowed, recursive_readonly, data_root)
+    if guest_of(host_config):
+        check_points(points)
     for number, point in enumerate(points, 1):  # one by one: what was held when one fails is released by `unprepare`
         record.mounts.append(_with_source(stores, container, point))
         if number % _AT_ONCE == 0:
@@ -140,10 +154,7 @@ async def _mount_points(
     def find() -> list[MountPoint]:
         return mount_points(config, host_config, borrowed, os.path.exists, recursive_readonly, data_root)
 
-    try:
-        points = await alone(find, _LOOK) if host_config.binds or host_config.mounts else find()
-    except TimeoutError:
-        raise Unavailable("the source of a bind mount is on a file system that does not answer") from None
+    points = await answered(find, "the source of a bind mount") if host_config.binds or host_config.mounts else find()
     if len(points) > MOST_MOUNTS:
         raise Invalid(f"a container can have {MOST_MOUNTS} mounts and volumes, not {len(points)}")
     return points
@@ -153,8 +164,9 @@ def _with_source(stores: Stores, container: Container, point: MountPoint) -> Mou
     """Volumes are made now, and held. NotFound for an image that is not there."""
     if point.type == "volume":
         volume = stores.volumes.create(point.name, point.driver, point.driver_options, point.labels)
+        source = str(stores.volumes.path(volume.name))  # Conflict for one that cannot be mounted, which is not held
         stores.volumes.hold(volume.name, container.id)
-        return replace(point, name=volume.name, source=str(stores.volumes.path(volume.name)))
+        return replace(point, name=volume.name, source=source)
     if point.type == "image":
         return replace(point, source=stores.images.resolve(point.name).id)
     return point

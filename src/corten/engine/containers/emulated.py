@@ -35,8 +35,9 @@ async def _emulation(platform: Platform | None) -> Emulation:
     return await asyncio.to_thread(emulation, platform)
 
 
-async def warnings(platform: Platform | None, asked: bool) -> list[str]:
-    """For the client that makes a container of an image of this platform; `asked`: it is the one that was asked for."""
+async def warnings(platform: Platform | None, asked: bool, in_guest: bool = False) -> list[str]:
+    """For the client that makes a container of an image of this platform; `asked`: it is the one that was asked for;
+    `in_guest`: its programs run in a guest of that platform."""
     if not platforms.foreign(platform):
         return []
     said = []
@@ -45,6 +46,8 @@ async def warnings(platform: Platform | None, asked: bool) -> list[str]:
             f"The requested image's platform ({str(platform)[:_MOST]}) does not match the detected host platform "
             f"({platforms.host()}) and no specific platform was requested"
         )
+    if in_guest:
+        return said
     found = await _emulation(platform)
     if found.missing:
         said.append(found.missing)

@@ -16,10 +16,13 @@ from typing import Literal
 import msgspec
 
 from corten.aio.background import Forever
+from corten.aio.turns import receive
 from corten.engine.configuration import Configuration
 from corten.engine.containers.container import Container
+from corten.engine.containers.damage import whole
 from corten.engine.events import Events
 from corten.errors import Conflict, CortenError, Invalid, NotFound, StartFailed
+from corten.plan.isolation import facts_for
 from corten.plan.process import exec_process
 from corten.spec.docker.exec import ExecConfig
 from corten.spec.json import Json
@@ -42,7 +45,7 @@ class Exec:
     container: Container
     config: ExecConfig
     state: Literal["created", "running", "ended"] = "created"
-    pid: int = 0
+    pid: int | None = None  # once its program runs; 0 where it has no number on this host
     exit_code: int | None = None
     size: tuple[int, int] | None = None  # rows and columns, the newest that a client sent
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -126,9 +129,11 @@ class Execs:
 
     def _process(self, exec: Exec) -> Json:
         container = exec.container
-        spec = msgspec.json.decode((container.bundle / "config.json").read_bytes())
+        with whole(container):
+            spec = msgspec.json.decode((container.bundle / "config.json").read_bytes())
         record = container.record
-        return exec_process(exec.config, record.config, record.host_config, spec, self._configuration.facts)
+        facts = facts_for(record.host_config, self._configuration.facts)
+        return exec_process(exec.config, record.config, record.host_config, spec, facts)
 
     async def _watch(self, exec: Exec) -> None:
         task = exec.container.task
@@ -144,6 +149,10 @@ class Execs:
     def _end(self, exec: Exec, status: int) -> None:
         exec.state, exec.exit_code, exec.ended_at = "ended", status, time.monotonic()
         exec.ended.set()
+
+    async def kill(self, exec: Exec) -> None:
+        """SIGKILL to its process; nothing when it has ended."""
+        await _kill(exec)
 
     async def capture(self, container: Container, config: ExecConfig, seconds: float) -> tuple[int, str]:
         """Run to the end and give exit code and the first output; past `seconds` it is killed and the code is -1."""
@@ -170,14 +179,15 @@ class Execs:
         if exec.state != "running" or task is None:
             raise Conflict(f"exec {exec.id} is not running")
         exec.size = (rows, columns)
-        if exec.pid:
+        if exec.pid is not None:
             await task.resize(rows, columns, exec.id)
         self._publish(exec, "resize", height=str(rows), width=str(columns))
 
     async def inspect(self, exec: Exec) -> Json:
         """Docker's shape. The client's stream can end before its supervisor says so: then we wait for that."""
         task = exec.container.task
-        if exec.state == "running" and exec.pid and (task is None or not task.exec_runs(exec.id)):
+        runs = exec.state != "running" or exec.pid is None or (task is not None and await task.exec_runs(exec.id))
+        if not runs:
             try:
                 async with asyncio.timeout(_CATCH_UP):
                     await exec.ended.wait()
@@ -237,7 +247,7 @@ async def _first_size(exec: Exec, task: Task) -> None:
 
 
 async def _kill(exec: Exec) -> None:
-    if exec.state != "running" or not exec.pid or (task := exec.container.task) is None:
+    if exec.state != "running" or exec.pid is None or (task := exec.container.task) is None:
         return
     try:
         await task.signal_exec(exec.id, signal.SIGKILL)
@@ -247,8 +257,8 @@ async def _kill(exec: Exec) -> None:
 
 async def _read_all(sock: socket.socket) -> bytes:
     """Up to the end; only the first bytes are kept."""
-    loop, kept = asyncio.get_running_loop(), b""
-    while data := await loop.sock_recv(sock, 65536):
+    kept = b""
+    while data := await receive(sock, 65536):
         kept = (kept + data)[:_CAPTURED]
     return kept
 
@@ -275,5 +285,5 @@ def _shown(exec: Exec) -> Json:
         "CanRemove": exec.state == "ended",
         "ContainerID": exec.container.id,
         "DetachKeys": config.detach_keys,
-        "Pid": exec.pid,
+        "Pid": exec.pid or 0,
     }

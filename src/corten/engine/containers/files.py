@@ -16,9 +16,12 @@ from functools import partial
 from corten.aio.threads import alone
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
+from corten.engine.containers.damage import whole
 from corten.engine.containers.links import host_rows
-from corten.errors import Unavailable
+from corten.errors import CortenError, Unavailable
+from corten.instance.contract import Refresh
 from corten.kernel.full_disk import writing
+from corten.plan.isolation import guest_of
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +42,15 @@ async def prepare(container: Container, owner: tuple[int, int] = (0, 0)) -> None
     """
 
     def write() -> None:
+        for name in NAMES:
+            fd = _open(container, name)
+            try:
+                os.fchmod(fd, 0o644)  # users of the container read them; the daemon's umask is private
+                if owner != (0, 0):
+                    os.fchown(fd, *owner)
+            finally:
+                os.close(fd)
         _write(container, {"hostname": f"{container.record.config.hostname}\n".encode()})
-        for name in ("hosts", "resolv.conf"):
-            os.close(_open(container, name))
-        for name in NAMES:  # users of the container read them; the daemon's umask is private
-            os.chmod(container.bundle / name, 0o644)
-        if owner != (0, 0):
-            for name in NAMES:
-                os.chown(container.bundle / name, *owner, follow_symlinks=False)
 
     await _at_start(container, write)
 
@@ -59,11 +63,12 @@ async def write_network(containers: Containers, container: Container) -> None:
 
 async def _at_start(container: Container, write: Callable[[], None]) -> None:
     """No process has had a container's files before its first start."""
-    if not container.record.state.started_at:
-        write()
-        return
     try:
-        await alone(write, _AT_START)
+        with whole(container):
+            if not container.record.state.started_at:
+                write()
+            else:
+                await alone(write, _AT_START)
     except TimeoutError:
         raise Unavailable(f"the files of container {container.id} cannot be written: processes hold them up") from None
 
@@ -94,9 +99,11 @@ async def _rewrite(container: Container, texts: Texts) -> None:
         while True:
             texts = container.rewriting
             await alone(partial(_write, container, texts))
+            if guest_of(container.record.host_config) and container.task is not None:
+                await container.task.change_network(Refresh())
             if container.rewriting is texts:
                 return
-    except OSError as error:
+    except (OSError, CortenError) as error:
         log.warning("container %s keeps its hosts and resolv.conf as they were: %s", container.id, error)
     finally:
         container.rewriting = None
@@ -130,13 +137,21 @@ def _put(container: Container, name: str, data: bytes) -> None:
 
     Truncated behind, not emptied before: ext4 takes that for a replacement and waits with its close for the disk.
     """
-    with writing(container.bundle / name), open(_open(container, name), "wb", buffering=0) as file:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[file.write(rest) :]
-        if os.fstat(file.fileno()).st_size > len(data):
-            file.truncate(len(data))
+    fd = _open(container, name)
+    try:
+        with writing(_path(container, name)):
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+            if os.fstat(fd).st_size > len(data):
+                os.ftruncate(fd, len(data))
+    finally:
+        os.close(fd)
 
 
 def _open(container: Container, name: str) -> int:
-    return os.open(f"{container.bundle}/{name}", os.O_WRONLY | os.O_CREAT | _NOW, 0o644)
+    return os.open(_path(container, name), os.O_WRONLY | os.O_CREAT | _NOW, 0o644)
+
+
+def _path(container: Container, name: str) -> str:
+    return f"{container.bundle}/{name}"

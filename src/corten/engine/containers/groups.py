@@ -12,6 +12,6 @@ class Groups(Protocol):
         """Directories that are not there of the group `path` and of those above it, in every tree: each's group."""
         ...
 
-    def remove(self, directory: str) -> None:
-        """Unless something is in it; absent is fine."""
+    def remove(self, directory: str) -> bool:
+        """Whether it is not there any more: False while processes or groups are in it. OSError otherwise."""
         ...

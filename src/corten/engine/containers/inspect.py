@@ -8,17 +8,20 @@ from corten.engine.containers import links
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.errors import Conflict, NotFound
+from corten.plan.isolation import guest_of
 from corten.plan.mount_points import inspect_mount
+from corten.snapshots.guest_disks import DISK_FILE
 from corten.spec.docker import times
 from corten.spec.docker.networking import EndpointSettings
 from corten.spec.json import Json
 
+_NOTHING = EndpointSettings()
 _DEFAULT_FIELDS = ("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen")
 
 
 def inspect(containers: Containers, container: Container, version: tuple[int, int] | None = None) -> Json:
-    """The whole of it but SizeRw and SizeRootFs, which walk the disk; `Timing` is ours. `version` is that of the API,
-    None for the newest: it says which fields of the two configurations are shown."""
+    """The whole of it but SizeRw and SizeRootFs, which walk the disk; `Timing` and `Waiting` are ours. `version` is
+    that of the API, None for the newest: it says which fields of the two configurations are shown."""
     record, bundle = container.record, str(container.bundle)
     settings = containers.configuration.settings
     shown: Json = {
@@ -40,7 +43,7 @@ def inspect(containers: Containers, container: Container, version: tuple[int, in
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": containers.execs.running_in(container) or None,
-        "HostConfig": record.host_config.replace(links=links.shown(containers, container)).to_json(version),
+        "HostConfig": {**record.host_config.to_json(version), "Links": links.shown(containers, container)},
         "GraphDriver": {"Data": _places(containers, container), "Name": settings.driver},
         "Mounts": [inspect_mount(point) for point in record.mounts],
         "Config": record.config.to_json(version),
@@ -48,12 +51,17 @@ def inspect(containers: Containers, container: Container, version: tuple[int, in
     }
     if record.timing:
         shown["Timing"] = record.timing
+    if container.waiting:
+        shown["Waiting"] = container.waiting
     return shown
 
 
 def _places(containers: Containers, container: Container) -> dict[str, str]:
-    """Where the container's tree lies. Nothing is mounted on the host: merged it is seen by way of its program."""
+    """Where the container's tree lies. Nothing is mounted on the host: merged it is seen by way of its program, and not
+    at all when that is a guest's."""
     found = {"ID": container.id}
+    if guest_of(container.record.host_config):
+        return found | {"Disk": str(container.bundle / DISK_FILE)}
     with suppress(NotFound, Conflict):  # its tree, or an image's below it, is lost
         found |= containers.stores.snapshots.places(container.id)
     if container.task is not None and container.record.state.has_task:
@@ -92,7 +100,7 @@ def network_settings(containers: Containers, container: Container) -> Json:
     record = container.record
     networks = {name: endpoint_settings(containers, container, name) for name in record.networks}
     own = record.state.has_task and record.host_config.network_mode != "host"
-    task = container.task if own else None
+    task = container.task if own and not guest_of(record.host_config) else None  # a guest's is in its kernel
     shown: Json = {
         "Bridge": "",
         "SandboxID": record.id if own else "",
@@ -114,7 +122,9 @@ def endpoint_settings(containers: Containers, container: Container, network: str
     """What it is now while it is connected, and otherwise what the client has asked for, with the network's id."""
     if (endpoint := container.endpoints.get(network)) is not None:
         return endpoint.settings
-    wanted = container.record.networks.get(network, EndpointSettings())
+    wanted = container.record.networks.get(network, _NOTHING)
+    if mac := container.record.shown_macs.get(network):
+        wanted = wanted.replace(mac_address=mac)
     return {
         **wanted.to_json(),
         "NetworkID": network_id(containers, container, network),

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import os
 import time
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Coroutine
 from typing import TypeVar
 
-from corten.engine.containers import records, removal, restarts, run
+from corten.engine.containers import records, removal, restarts, run, wait
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.records import Record
 from corten.engine.containers.restarts import Decision, Remove, Rest, Restart
-from corten.errors import Conflict, CortenError, Invalid, NotFound, NotModified
-from corten.plan.namespaces import joins
+from corten.errors import Conflict, CortenError, NotFound, NotModified
 from corten.tasks.contract import Exit, Task
 from corten.units.durations import SECOND
 
@@ -46,6 +46,27 @@ def start_soon(containers: Containers, container: Container) -> None:
     keep_ended(containers, container, now)
 
 
+def hold(container: Container) -> Restart:
+    """Put a start off until `start_behind`; the caller holds its lock."""
+    held = Restart(math.inf)
+    container.put_off(held)
+    return held
+
+
+def start_behind(containers: Containers, container: Container, held: Restart, before: Awaitable[None]) -> None:
+    """Start a container that is held when `before` is done, unless a client has started, stopped or removed it."""
+
+    async def start() -> None:
+        await before
+        if container.restart is held:
+            container.end_restart()
+            now = Restart(0.0)
+            container.put_off(now)
+            await _keep(containers, container, now)
+
+    _spawn(containers, container, start())
+
+
 def _spawn(containers: Containers, container: Container, work: Coroutine[object, object, None]) -> None:
     containers.watching.spawn(work, f"keeping container {container.id}")
 
@@ -66,26 +87,32 @@ async def _keep(containers: Containers, container: Container, decision: Decision
                 return
             case Restart():
                 await container.restart_due(decision)
-                await _owner_is_back(containers, container)
+                await _owners_are_back(containers, container)
                 task = await _completed(containers, container, _run_again(containers, container, decision))
                 if task is None:
                     return
                 decision = await _end_of(containers, container, task)
 
 
-async def _owner_is_back(containers: Containers, container: Container) -> None:
-    """A container can only join one that runs: where the one whose network it is in is to be started again as well, at
+async def _owners_are_back(containers: Containers, container: Container) -> None:
+    """A container can only join one that runs: where one whose namespace it shares is to be started again as well, at
     the daemon's start for instance, that goes first."""
-    name = joins(container.record.host_config.network_mode)
-    if not name:
+    for owner in containers.owners(container):
+        await _end_recorded(owner)
+        await owner.settled()
+
+
+async def _end_recorded(container: Container) -> None:
+    """Wait for the record of an end that has not been heard of yet, though its process is gone."""
+    if container.task is None or not container.record.state.has_task:
         return
-    with suppress(NotFound, Invalid):  # the start says what is wrong
-        owner = containers.get(name)
-        restart = owner.restart
-        while restart is not None and owner.restart is restart:
-            await owner.restart_due(restart)
-        async with owner.lock:  # held until it has started, or could not
-            pass
+    over = wait.future(container, "next-exit")
+    try:
+        os.close(container.task.open_namespace("pid"))
+    except NotFound:
+        await over
+    finally:
+        over.cancel()
 
 
 async def _end_of(containers: Containers, container: Container, task: Task) -> Decision:
@@ -110,7 +137,7 @@ async def end_run_locked(containers: Containers, container: Container, exit: Exi
     lasted = time.monotonic() - container.started
     await run.release(container)
     decision = restarts.decide(record, exit.status, lasted, container.restart_delay)
-    if isinstance(decision, Remove) and container.starts_again:
+    if isinstance(decision, Remove) and container.returning:
         decision = Rest()
     _note_exit(container, exit, decision)
     try:
@@ -130,7 +157,7 @@ def _note_exit(container: Container, exit: Exit, decision: Decision) -> None:
         error=exit.error,
         oom_killed=exit.oom_killed or record.state.oom_killed,
         started_at=record.state.started_at,
-        finished_at=int(exit.at * SECOND),
+        finished_at=max(int(exit.at * SECOND), record.state.started_at),  # it may have ended before its start was noted
     )
     record.endpoints = {}
     container.standing.clear()

@@ -259,16 +259,14 @@ def _summary_ports(container: Container) -> list[Json]:
 
 def status(container: Container) -> str:
     """In people's words, as `docker ps` prints it."""
-    state, now = container.record.state, times.now()
-    up = human_duration((now - state.started_at) / SECOND)
-    ago = human_duration((now - state.finished_at) / SECOND)
+    state = container.record.state
     match container.status:
         case "running":
-            return f"Up {up}" + (container.health.suffix() if container.health is not None else "")
+            return f"Up {_age(state.started_at)}" + (container.health.suffix() if container.health is not None else "")
         case "paused":
-            return f"Up {up} (Paused)"
+            return f"Up {_age(state.started_at)} (Paused)"
         case "restarting":
-            return f"Restarting ({state.exit_code}) {ago} ago"
+            return f"Restarting ({state.exit_code}) {_age(state.finished_at)} ago"
         case "removing":
             return "Removal In Progress"
         case "dead":
@@ -276,4 +274,8 @@ def status(container: Container) -> str:
         case "created":
             return "Created"
         case "exited":
-            return f"Exited ({state.exit_code}) {ago} ago"
+            return f"Exited ({state.exit_code}) {_age(state.finished_at)} ago"
+
+
+def _age(moment: int) -> str:
+    return human_duration((times.now() - moment) / SECOND)

@@ -1,4 +1,5 @@
-"""Reading a container's log: Docker's json-file format, rotated as NAME, NAME.1 (younger), NAME.2 (older) ...
+"""Reading a container's log: Docker's json-file format, rotated as NAME, NAME.1 (younger), NAME.2 (older) ..., or
+Kubernetes' of a container in a pod (`supervisor.cri_log`), of which the file is read that has the path now.
 
 Each line of a file is one JSON object {"log": text, "stream": "stdout" | "stderr", "time": RFC 3339} and sometimes
 "attrs". Files are read in large pieces and decoded many lines at once, because a log of 100 MB has a million lines.
@@ -18,14 +19,17 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from corten.aio.sources import closing
 from corten.aio.threads import run_uncancelled
 from corten.engine.containers.watch import DirectoryWatch
+from corten.errors import Conflict, Unavailable
 from corten.spec.docker import times
-from corten.tasks.contract import Exit
+from corten.tasks.contract import Exit, Task
 from corten.units.durations import SECOND
 
 PIECE = 1 << 20
 _LONGEST_LINE = 64 << 20  # a line that is longer is damage, not a log
+_CATCH_UP = 1.0  # seconds
 _KEPT_HEADS = 1 << 14  # as many as there are lengths: a longer line is written in pieces of 16 KiB
 
 T = TypeVar("T")
@@ -45,7 +49,8 @@ class Entry(Line):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a client asks for. Times are nanoseconds since the epoch, 0 for no bound; `tail` None is everything."""
+    """What a client asks for. Times are nanoseconds since the epoch, 0 for no bound; `tail` None is everything.
+    `kubernetes` is the format of the file."""
 
     stdout: bool = True
     stderr: bool = True
@@ -56,6 +61,7 @@ class Selection:
     timestamps: bool = False
     details: bool = False
     mux: bool = True
+    kubernetes: bool = False
 
 
 class _File(NamedTuple):
@@ -81,17 +87,31 @@ _entries = msgspec.json.Decoder(Entry)
 _heads = {"stdout": _Heads(1), "stderr": _Heads(2)}
 
 
+async def catch_up(task: Task | None) -> None:
+    """Returns when a running container's log has what it has written until now. A supervisor that does not say so
+    within a second keeps nothing back of what is there."""
+    if task is None:
+        return
+    try:
+        async with asyncio.timeout(_CATCH_UP):
+            await task.write_log()
+    except (Conflict, Unavailable, TimeoutError):  # it has just ended, with all of its log written; or is stopped
+        return
+
+
 async def read(path: Path, wanted: Selection, ended: asyncio.Future[Exit] | None = None) -> AsyncIterator[bytes]:
     """Pieces of output as the client gets them, framed when `wanted.mux`. Following stops when `ended` is done."""
     if not wanted.follow or ended is None:
-        async for piece in _present(path, wanted):
-            yield piece
+        async with closing(_present(path, wanted)) as present:
+            async for piece in present:
+                yield piece
         return
     with DirectoryWatch(path.parent) as watch:
         follower = _Follower(path, wanted, watch, ended)
         try:
-            async for piece in follower.run():
-                yield piece
+            async with closing(follower.run()) as pieces:
+                async for piece in pieces:
+                    yield piece
         finally:
             follower.close()
 
@@ -205,12 +225,14 @@ def render(data: bytes, wanted: Selection) -> tuple[bytes, bool]:
     past = False
     lines: Sequence[Line]
     if wanted.since or wanted.until or wanted.timestamps or wanted.details:
-        entries = _decode(_entries, data)
+        entries = list(_of_kubernetes(data)) if wanted.kubernetes else _decode(_entries, data)
         if wanted.since or wanted.until:
             entries, past = _within(entries, wanted)
         if wanted.timestamps or wanted.details:
             entries = [_decorated(entry, wanted) for entry in entries]
         lines = entries
+    elif wanted.kubernetes:
+        lines = list(_of_kubernetes(data))
     else:
         lines = _decode(_lines, data)
     if not (wanted.stdout and wanted.stderr):
@@ -234,6 +256,16 @@ def _decode_each(decoder: msgspec.json.Decoder[T], data: bytes) -> Iterator[T]:
             yield decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
+
+
+def _of_kubernetes(data: bytes) -> Iterator[Entry]:
+    """TIME STREAM F TEXT for each line, P for a piece of one: then the next goes on with it."""
+    for line in data.split(b"\n"):
+        time, stream, kind, text = (*line.split(b" ", 3), b"", b"", b"")[:4]
+        if stream in (b"stdout", b"stderr") and kind in (b"F", b"P"):
+            end = "\n" if kind == b"F" else ""
+            name: Literal["stdout", "stderr"] = "stderr" if stream == b"stderr" else "stdout"
+            yield Entry(text.decode(errors="replace") + end, name, time.decode(errors="replace"))
 
 
 def _within(entries: list[Entry], wanted: Selection) -> tuple[list[Entry], bool]:
@@ -297,8 +329,9 @@ class _Follower:
 
     async def run(self) -> AsyncIterator[bytes]:
         """The tail of the present log, then what is new. The watch is older than the first look: nothing is missed."""
-        async for piece in self._begin():
-            yield piece
+        async with closing(self._begin()) as pieces:
+            async for piece in pieces:
+                yield piece
         while True:
             last_round = self._ended.done()
             async for piece in self._drain():
@@ -375,5 +408,6 @@ class _Follower:
 
 async def replay(path: Path, mux: bool) -> AsyncIterator[bytes]:
     """The whole log, for a client that attaches with logs=1."""
-    async for piece in read(path, replace(Selection(), mux=mux)):
-        yield piece
+    async with closing(read(path, replace(Selection(), mux=mux))) as pieces:
+        async for piece in pieces:
+            yield piece

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from corten.engine.containers import files as container_files
+from corten.engine.containers import guest_network
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.records import Record
 from corten.errors import Conflict, CortenError, Forbidden, Invalid, NotFound
+from corten.instance.contract import ServeNames
 from corten.network import rate
+from corten.network.driver import Namespace as AnyNamespace
 from corten.network.endpoint_request import EndpointRequest
+from corten.network.guest import GuestNamespace, Tap
+from corten.network.lent import lend
 from corten.network.resolver import Sockets
+from corten.plan.isolation import guest_of
 from corten.plan.namespaces import own_network
 from corten.plan.validate.network import check_endpoint
 from corten.sandbox.sandboxes import open_network
@@ -43,14 +49,35 @@ def names_of(container: Container, settings: EndpointSettings) -> list[str]:
 
 async def connect_all(
     containers: Containers, container: Container, namespace: Namespace | None, stack: AsyncExitStack
-) -> None:
-    """Every wanted network, in order. Without a namespace of its own only "host" can be wanted."""
-    for index, (network, settings) in enumerate(container.record.networks.items()):
-        await _connect(containers, container, namespace or HOST, network, settings, index)
-        stack.push_async_callback(_leave, containers, container, network)
-    if namespace is not None:
-        _shape(containers, container, namespace)
-        await _serve_names(containers, container, namespace)
+) -> Sequence[Tap]:
+    """Every wanted network, in order. Without a namespace of its own only "host" can be wanted. Returns what a guest
+    gets in the place of devices in its namespace, the caller's to close."""
+    given: AnyNamespace = namespace or HOST
+    taps: list[Tap] = []
+    container.record.shown_macs.clear()
+    if guest_of(container.record.host_config):
+        given = GuestNamespace(given.fd, given.route, taps)  # its machine is made with them
+    try:
+        for index, (network, settings) in enumerate(container.record.networks.items()):
+            await _connect(containers, container, given, network, settings, index)
+            stack.push_async_callback(_leave, containers, container, network)
+        if namespace is not None:
+            _shape(containers, container, namespace)
+            await _serve_names(containers, container, namespace)
+            if container.record.pod is not None and guest_of(container.record.host_config):
+                taps += await asyncio.to_thread(lend, namespace)  # moving a device takes the kernel its time
+    except BaseException:
+        for tap in taps:
+            os.close(tap.fd)
+        raise
+    return taps
+
+
+async def name_client(containers: Containers, container: Container, namespace: Namespace) -> int:
+    """A socket that asks the container's name server; -1 when it has none. The caller closes it."""
+    if container.id not in containers.networks.resolver:
+        return -1
+    return await containers.namespaces.name_client(namespace)
 
 
 def _shape(containers: Containers, container: Container, namespace: Namespace) -> None:
@@ -76,12 +103,18 @@ async def _serve_names(containers: Containers, container: Container, namespace: 
     if made := await containers.namespaces.name_sockets(namespace):
         servers = container.record.host_config.dns or ()
         await containers.networks.start_resolver(container.id, Sockets(*made), servers)
+    task = container.task if guest_of(container.record.host_config) else None
+    if task is not None and (asks := await name_client(containers, container, namespace)) >= 0:
+        try:
+            await task.change_network(ServeNames(), [asks])
+        finally:
+            os.close(asks)
 
 
 async def _connect(
     containers: Containers,
     container: Container,
-    namespace: Namespace,
+    namespace: AnyNamespace,
     network: str,
     settings: EndpointSettings,
     index: int,
@@ -183,7 +216,9 @@ async def _reconnect(containers: Containers, container: Container) -> None:
         return
     async with _opened(containers, container) as namespace:
         for name, endpoint in lost.items():
-            container.endpoints[name] = networks.reconnect(endpoint, namespace)
+            await guest_network.take_away(container, endpoint)
+            async with guest_network.given(container, namespace) as given:
+                container.endpoints[name] = networks.reconnect(endpoint, given)
             log.warning("container %s: its device in network %s was taken away and is back", container.id, name)
         _shape(containers, container, namespace)
     await _changed(containers, container)
@@ -207,15 +242,20 @@ async def _leave(containers: Containers, container: Container, network: str) -> 
 
 
 async def disconnect_endpoint(
-    containers: Containers, container: Container, network: str, namespace: Namespace | None = None
+    containers: Containers, container: Container, network: str, namespace: AnyNamespace | None = None
 ) -> None:
     """Does nothing when a client disconnected it before."""
     if (endpoint := container.endpoints.pop(network, None)) is not None:
         await containers.networks.disconnect(endpoint, namespace)
 
 
-async def connect(containers: Containers, container: Container, network: str, settings: EndpointSettings) -> None:
-    """POST /networks/ID/connect; `network` is a name. Forbidden without a namespace of its own."""
+async def connect(
+    containers: Containers, container: Container, network: str, settings: EndpointSettings, shown_mac: str = ""
+) -> None:
+    """POST /networks/ID/connect; `network` is a name. Forbidden without a namespace of its own.
+
+    `shown_mac` is what a container that does not run shows until it starts, and nothing else comes of it.
+    """
     check_endpoint(settings)
     async with container.lock:
         record = container.record
@@ -224,13 +264,36 @@ async def connect(containers: Containers, container: Container, network: str, se
             raise Forbidden(f"endpoint with name {record.name} already exists in network {network}")
         if record.state.has_task:
             async with _opened(containers, container) as namespace:
-                await _connect(containers, container, namespace, network, settings, _free_index(container))
+                await _connect_running(containers, container, namespace, network, settings)
                 _shape(containers, container, namespace)
                 await _serve_names(containers, container, namespace)
             assert container.release is not None
             container.release.push_async_callback(_leave, containers, container, network)
         record.networks[network] = settings
+        record.shown_macs.pop(network, None)
+        if shown_mac and not record.state.has_task:
+            record.shown_macs[network] = shown_mac
         await _changed(containers, container)
+
+
+async def _connect_running(
+    containers: Containers, container: Container, namespace: Namespace, network: str, settings: EndpointSettings
+) -> None:
+    try:
+        async with guest_network.given(container, namespace) as given:
+            await _connect(containers, container, given, network, settings, _free_index(container))
+    except BaseException:  # also when its guest has no room for it
+        await _disconnect_running(containers, container, network, namespace)
+        raise
+
+
+async def _disconnect_running(containers: Containers, container: Container, network: str, namespace: Namespace) -> None:
+    """Does nothing when it is not connected."""
+    if (endpoint := container.endpoints.get(network)) is None:
+        return
+    await guest_network.take_away(container, endpoint)
+    async with guest_network.given(container, namespace) as given:
+        await disconnect_endpoint(containers, container, network, given)
 
 
 def _check_connectable(containers: Containers, container: Container, network: str, settings: EndpointSettings) -> None:
@@ -266,6 +329,7 @@ async def disconnect(containers: Containers, container: Container, network: str)
             raise NotFound(f"container {container.id} is not connected to network {network}")
         if record.host_config.network_mode == "host":
             raise Conflict("cannot disconnect a container from the host's network")
+        record.shown_macs.pop(network, None)
         if network not in container.endpoints:
             del record.networks[network]
             await _changed(containers, container)
@@ -276,7 +340,7 @@ async def disconnect(containers: Containers, container: Container, network: str)
             del record.networks[network]
             record.endpoints.pop(network, None)
             containers.save(container)
-            await disconnect_endpoint(containers, container, network, namespace)
+            await _disconnect_running(containers, container, network, namespace)
         if published:
             await _publish_elsewhere(containers, container)
         await _changed(containers, container)

@@ -61,8 +61,8 @@ def _without(container: Container, removes: Bindings) -> dict[str, list[PortBind
 
 def _names(row: PortBinding, binding: PortBinding, places: list[dict[str, str]]) -> bool:
     """Whether the row of a removal means this binding. One whose port was our choice is known by where it led."""
-    port, ip = row.host_port, row.host_ip
-    own_port, own_ip = binding.host_port or "0", binding.host_ip
+    port, ip = row.host_range, row.host_ip
+    own_port, own_ip = binding.host_range or "0", binding.host_ip
     if own_port == "0" and port:
         return any(p["HostPort"] == port and own_ip in ("", p["HostIp"]) and ip in ("", p["HostIp"]) for p in places)
     return port in ("", own_port) and ip in ("", own_ip)

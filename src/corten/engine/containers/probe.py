@@ -35,12 +35,18 @@ class Probe:
         self.retries = check.retries or 3
         self.command = _command(check.test or [], shell or _DEFAULT_SHELL)
         self.task: asyncio.Task[None] | None = None
+        self.adopted = False
         self._begun = time.monotonic()
 
     def stop(self) -> None:
         if self.task is not None:
             self.task.cancel()
             self.task = None
+
+    @property
+    def taken_for_healthy(self) -> bool:
+        """Of a run that an earlier daemon has begun, until its check says something."""
+        return self.adopted and self.status == "starting"
 
     @property
     def starting(self) -> bool:

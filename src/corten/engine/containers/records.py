@@ -17,6 +17,7 @@ from corten.spec.docker.decode import decode
 from corten.spec.docker.host_config import HostConfig
 from corten.spec.docker.networking import EndpointSettings
 from corten.spec.docker.struct import Struct
+from corten.spec.id_map import IdRange
 from corten.spec.json import Json
 from corten.store.table import Table
 
@@ -45,6 +46,32 @@ class State(msgspec.Struct, omit_defaults=True):
         return self.status in ("running", "paused")
 
 
+class Membership(msgspec.Struct, omit_defaults=True):
+    """What makes a container one of a pod's.
+
+    pod      the pod's id, which is its sandbox's
+    shares   kinds of namespaces that it has with the others: "network", "ipc", "uts", "pid"
+    target   the container whose processes it is among instead, or ""
+    log      where its output is kept, as Kubernetes reads it; "" for nowhere
+    uids, gids  of the pod's user namespace; empty for the daemon's own rule
+    ambient  capabilities that also a user other than root has
+    idmapped destinations of binds whose owners are the pod's ids
+    strict   its groups are those that it was given, whatever the image's group file says
+    config   runtime.v1.ContainerConfig, as it was asked for
+    """
+
+    pod: str
+    shares: list[str] = []
+    target: str = ""
+    log: str = ""
+    uids: list[IdRange] = []
+    gids: list[IdRange] = []
+    ambient: list[str] = []
+    idmapped: list[str] = []
+    strict: bool = False
+    config: Json = {}
+
+
 class Record(msgspec.Struct, omit_defaults=True):
     """One container.
 
@@ -57,9 +84,11 @@ class Record(msgspec.Struct, omit_defaults=True):
     volume_mounts for volumes that are file systems, the number of the mount that the present run has, by name
     timing        seconds that the phases of the last start took
     stopped       a client stopped it: the policies "always" and "unless-stopped" look at this
+    shown_macs    MAC addresses, by network, that clients below API 1.44 asked for: shown until it starts, no more
     network_namespace  inode of the namespace that the present run, or the last one, was put into; 0 is not known
     machine       the image's platform, when this machine's processor cannot run it; "" otherwise
     sandbox       the container in whose network the present run, or the last one, is; "" for its own
+    pod           of a container in a pod
     """
 
     id: str
@@ -73,6 +102,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     config: Config
     host_config: HostConfig
     networks: dict[str, EndpointSettings] = {}
+    shown_macs: dict[str, str] = {}
     links: dict[str, str] = {}
     endpoints: dict[str, Json] = {}
     mounts: list[MountPoint] = []
@@ -85,6 +115,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     sandbox: str = ""
     network_namespace: int = 0
     timing: dict[str, float] = {}
+    pod: Membership | None = None
 
     @property
     def tty(self) -> bool:
@@ -101,7 +132,8 @@ class Record(msgspec.Struct, omit_defaults=True):
 
 
 def save(table: Table, record: Record) -> None:
-    table.put(KIND, record.id, msgspec.to_builtins(record, enc_hook=Struct.to_json))
+    """Of Docker's structures what was set: a zero value that nothing has set is read as one again."""
+    table.put(KIND, record.id, msgspec.to_builtins(record, enc_hook=Struct.given_json))
 
 
 def forget(table: Table, id: str) -> None:

@@ -16,21 +16,21 @@ _PRUNE_KEYS = frozenset({"until", "label", "label!"})
 
 async def remove(containers: Containers, container: Container, force: bool = False, volumes: bool = False) -> None:
     """Conflict while it runs (unless `force`) or while another removal is under way."""
-    state = container.record.state
-    if state.status == "removing":
+    if container.record.state.status == "removing":
         raise Conflict(f"removal of container {container.record.name} is already in progress")
-    if state.running:
-        if not force:
-            raise Conflict(_still_runs(container))
-        await stop.kill_for_removal(containers, container)
-    async with container.lock:
-        if container.gone and force:  # --rm has removed it, once it was killed
-            return
-        if container.gone:
-            raise NotFound(f"No such container: {container.id}")
+    while True:
         if container.record.state.running:
-            raise Conflict(_still_runs(container))
-        await removal.remove_locked(containers, container, volumes)
+            if not force:
+                raise Conflict(_still_runs(container))
+            await stop.kill_for_removal(containers, container)
+        async with stop.lock_for_removal(containers, container) if force else container.lock:
+            if container.gone and force:  # --rm has removed it, once it was killed
+                return
+            if container.gone:
+                raise NotFound(f"No such container: {container.id}")
+            if not container.record.state.running:  # or its start was completed meanwhile
+                await removal.remove_locked(containers, container, volumes)
+                return
 
 
 async def remove_link(containers: Containers, reference: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.engine.containers.start import start
@@ -16,13 +18,9 @@ async def restart(
 
     With --rm it is removed at the next end, or when it cannot be started.
     """
-    container.starts_again = True
-    try:
-        await stop(containers, container, seconds, signal_text)
-    except NotModified:
-        pass
-    finally:
-        container.starts_again = False
-    timing = await start(containers, container)
+    with container.restart_by_a_client():
+        with suppress(NotModified):
+            await stop(containers, container, seconds, signal_text)
+        timing = await start(containers, container)
     containers.publish(container, "restart")
     return timing

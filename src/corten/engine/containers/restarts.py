@@ -25,7 +25,7 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Start it again after `delay` seconds."""
+    """Start it again after `delay` seconds; `math.inf`: when what it waits for is there."""
 
     delay: float
 

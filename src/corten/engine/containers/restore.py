@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
-from corten.engine.containers import lifecycle, links, parents, pause, records, removal, restarts, run
+from corten.engine.containers import boot_order, lifecycle, links, parents, pause, records, removal, restarts, run
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
+from corten.engine.containers.restarts import Restart
 from corten.errors import CortenError, Invalid, NotFound
 from corten.plan.namespaces import joins
 from corten.tasks.contract import Exit
@@ -39,7 +40,16 @@ async def restore(containers: Containers) -> None:
     with_task = [container for container in every if container.record.state.has_task]
     await asyncio.gather(*(_one(container, partial(_adopt, containers, container, adopted)) for container in with_task))
     # Only now: what an end or a start does in a network depends on which other containers are in it.
-    await asyncio.gather(*(_one(container, partial(_go_on, containers, container, adopted)) for container in every))
+    starting: dict[Container, Restart | None] = {}
+    await asyncio.gather(
+        *(_one(container, partial(_go_on, containers, container, adopted, starting)) for container in every)
+    )
+    order = boot_order.order(containers, list(starting))
+    for container, held in starting.items():
+        if held is not None:
+            lifecycle.start_behind(
+                containers, container, held, boot_order.reached(containers, container, order[container])
+            )
     parents.remove_unused(containers)
 
 
@@ -84,8 +94,14 @@ async def _adopt(containers: Containers, container: Container, adopted: dict[Con
         await pause.thaw_unrecorded(container)
 
 
-async def _go_on(containers: Containers, container: Container, adopted: dict[Container, bool]) -> None:
-    """A running task is kept; one that ended meanwhile is ended here, with what its supervisor wrote down."""
+async def _go_on(
+    containers: Containers,
+    container: Container,
+    adopted: dict[Container, bool],
+    starting: dict[Container, Restart | None],
+) -> None:
+    """A running task is kept; one that ended meanwhile is ended here, with what its supervisor wrote down. `starting`
+    gets what is started, and what holds it back if others go first."""
     if container in adopted:
         if adopted[container]:
             lifecycle.keep(containers, container)  # first: nothing that goes wrong now leaves it without its end
@@ -93,6 +109,11 @@ async def _go_on(containers: Containers, container: Container, adopted: dict[Con
             containers.execs.adopt(container)
         else:
             decision = await lifecycle.end_run_locked(containers, container, _lost())
+            if isinstance(decision, Restart) and container.record.host_config.start_after:
+                starting[container] = lifecycle.hold(container)
+                return
+            if isinstance(decision, Restart):
+                starting[container] = None
             lifecycle.keep_ended(containers, container, decision)
         return
     status = container.record.state.status
@@ -101,7 +122,16 @@ async def _go_on(containers: Containers, container: Container, adopted: dict[Con
     elif status == "exited" and container.record.host_config.auto_remove:  # its removal failed, or its restart
         await removal.remove_locked(containers, container, volumes=True)
     elif status == "restarting" or restarts.starts_with_daemon(container.record):
+        starting[container] = _start(containers, container)
+
+
+def _start(containers: Containers, container: Container) -> Restart | None:
+    if not container.record.host_config.start_after:
         lifecycle.start_soon(containers, container)
+        return None
+    container.record.state.status = "restarting"  # what it is, and what a client can stop
+    containers.save(container)
+    return lifecycle.hold(container)
 
 
 def _lost() -> Exit:

@@ -11,43 +11,58 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, KeysView, Sequence
+from collections.abc import Awaitable, Callable, KeysView, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 
 import msgspec
 
-from corten.aio.threads import alone
+from corten.aio.threads import answered
 from corten.engine import cdi
 from corten.engine.configuration import Configuration, Settings
-from corten.engine.containers import emulated, health, held, links, mounts, parents, records
+from corten.engine.containers import (
+    balance,
+    emulated,
+    guests,
+    health,
+    held,
+    links,
+    membership,
+    mounts,
+    parents,
+    records,
+    secrets,
+)
 from corten.engine.containers import files as container_files
 from corten.engine.containers import network as container_network
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
+from corten.engine.containers.damage import whole
 from corten.engine.containers.links import linked, linking
 from corten.engine.containers.phases import Phases
 from corten.engine.containers.volume_events import MountedVolumes
 from corten.engine.subpaths import with_subpaths
-from corten.errors import Conflict, CortenError, Invalid, NotFound, NotModified, StartFailed, Unavailable
+from corten.errors import Conflict, CortenError, Invalid, NotFound, NotModified, StartFailed
 from corten.kernel import paths
 from corten.kernel.full_disk import writing
+from corten.network.guest import Tap
 from corten.plan import bundle, runtimes
 from corten.plan.cdi import apply
+from corten.plan.devices import block_devices
 from corten.plan.document import container_spec
 from corten.plan.facts import HostFacts, MountPoint, SpecInputs
+from corten.plan.isolation import guest_of
 from corten.plan.mounts import bundle_files
 from corten.plan.namespaces import joins, remapped
-from corten.plan.security import capabilities, parse_security_options, unfiltered
+from corten.plan.security import capabilities, normalize_capabilities, parse_security_options, unfiltered
 from corten.spec.docker import times
 from corten.spec.docker.host_config import HostConfig
 from corten.spec.json import Json
 from corten.spec.mounts import Mount
-from corten.tasks.contract import Bundle, Exit, Namespace, Task
+from corten.tasks.contract import Bundle, Exit, LogFile, Namespace, Task
 
 log = logging.getLogger(__name__)
-_LOOK = 10.0  # seconds
 
 
 def check_startable(container: Container) -> None:
@@ -82,8 +97,8 @@ async def start(containers: Containers, container: Container) -> dict[str, float
         raise
     container.run(task)
     held.hold_others(containers.changing, container, task, waiting)
-    containers.publish(container, "start")
     health.begin(containers, container)
+    containers.publish(container, "start")
     await container_files.rewrite_network(containers, [*linking(containers, container), *containers.members(container)])
     await _serve_late(container, task)
     return record.timing
@@ -130,7 +145,10 @@ async def adopt(containers: Containers, container: Container) -> bool:
         MountedVolumes(containers.events, container, stack).adopted()
         await container_network.adopt_all(containers, container, stack)
         if task is not None:
+            balance.adopt(containers, container, stack)
             _push_background(containers, container, stack, task.delete, "task")
+        if record.pod is not None:
+            membership.alone(containers, record, stack)
         container.release = stack.pop_all()
         if task is not None:
             mounts.note(containers.stores.volumes, container, task, container.release)
@@ -144,6 +162,8 @@ async def complete_adoption(containers: Containers, container: Container) -> Non
     """What an adopted run has lost of its network is restored, and its health is checked again."""
     await container_network.serve_again(containers, container)
     health.begin(containers, container)
+    if container.health is not None:
+        container.health.adopted = True
 
 
 def _record_failure(containers: Containers, container: Container, error: BaseException) -> None:
@@ -152,12 +172,13 @@ def _record_failure(containers: Containers, container: Container, error: BaseExc
     container.close_queued()
     if not isinstance(error, (CortenError, OSError)):
         return
-    code = error.exit_code if isinstance(error, StartFailed) else 128
+    code = error.exit_code if isinstance(error, StartFailed) else state.exit_code or 128  # as dockerd
     status: records.Status = "exited" if state.started_at else "created"
     container.record.state = records.State(
         status, exit_code=code, error=str(error), started_at=state.started_at, finished_at=state.finished_at
     )
-    container.wake(Exit(code, time.time(), error=str(error)), "not-running", "next-exit")
+    shown = str(error) if state.status == "restarting" else ""  # else it is the answer to the start
+    container.wake(Exit(code, time.time(), error=shown), "not-running", "next-exit")
     containers.save(container)
 
 
@@ -165,34 +186,40 @@ async def _acquire(
     containers: Containers, container: Container, stack: AsyncExitStack, phases: Phases
 ) -> tuple[Task, KeysView[str]]:
     """Its task, started, and the keys of the clients that the supervisor knows to wait for its end."""
-    record, facts = container.record, containers.configuration.facts
+    record = container.record
+    facts = membership.facts_of(record, containers.configuration.facts)
     async with AsyncExitStack() as until_made:
         with phases.phase("prepare"):
             namespaces = _joined(containers, container, until_made)
+            shared = _shared_memory(containers, record.host_config)
+            if record.pod is not None:
+                membership.alone(containers, record, stack)
+                shared = await membership.join(containers, record.pod, namespaces, until_made)
             linked(containers, container)
             await _make_sources(container)
             parents.record_missing(containers, container)
-            rootfs = containers.stores.snapshots.mounts(record.id)
+            in_guest = guest_of(record.host_config)
+            rootfs = guests.rootfs() if in_guest else containers.stores.snapshots.mounts(record.id)
             await container_files.prepare(container, bundle.root_owner(record.host_config, facts))
         namespace = await _network_namespace(containers, container, until_made, phases)
-        if namespace is not None:
+        if namespace is not None and not (in_guest and record.pod is not None):  # a pod's is not QEMU's to be in
             namespaces["network"] = str(namespace.path)
             if namespace.user is not None:
                 namespaces["user"] = str(namespace.user)
         with phases.phase("specification"):
-            shared = _shared_memory(containers, record.host_config)
             mounted = await mounts.mounted(containers.stores, record.mounts, until_made)
             others = [point for point in record.mounts if point.destination not in mounted]
+            if record.pod is not None:
+                others = membership.with_ids(others, record.pod)
             points = await with_subpaths(others, until_made)
             points += mounts.those(record.mounts, mounted)
-            inputs = _inputs(containers, container, namespaces, shared, points)
-            inputs = replace(inputs, mounted=mounted, linked_env=links.environment(containers, container))
-            spec = container_spec(inputs, _facts(containers.configuration, record.host_config))
+            asked = inputs(containers, container, namespaces, shared, points, mounted)
+            spec = await _specified(asked, _facts(containers.configuration, record), record.host_config)
             if record.host_config.device_requests:
                 await _add_devices(containers.configuration, spec, record.host_config)
-            with writing(container.bundle / "config.json"):
-                (container.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
-        needed = await emulated.needed(record)
+            spec["mounts"] += await secrets.mount(containers, container, until_made)
+            write_spec(container, spec)
+        needed = None if in_guest else await emulated.needed(record)
         made = replace(
             make_bundle(container, containers.configuration.settings, rootfs=rootfs),
             cgroup=spec["linux"]["cgroupsPath"],
@@ -203,13 +230,17 @@ async def _acquire(
         volumes = MountedVolumes(containers.events, container, stack)
         try:
             with emulated.explained(needed):
-                task = await _side_by_side(containers, container, stack, phases, made, namespace)
+                task = await _side_by_side(containers, container, stack, phases, made, namespace, spec)
         except StartFailed:
             volumes.mounted()  # they were, before its program turned out to be none
             raise
-        await mounts.number(containers.stores.volumes, container, task)
+        if in_guest:
+            record.volume_mounts = {}  # no other container finds them in its machine
+        else:
+            await mounts.number(containers.stores.volumes, container, task)
         mounts.note(containers.stores.volumes, container, task, stack)
         volumes.mounted()
+    await balance.share(containers, container, stack)
     with phases.phase("hosts"):
         await container_files.write_network(containers, container)
     with phases.phase("start"):
@@ -229,6 +260,10 @@ async def _network_namespace(
     if not container_network.own_namespace(record):
         return None
     with phases.phase("namespace"):
+        if record.pod is not None:
+            namespace = await membership.network_of(containers, record.pod)
+            stack.callback(namespace.close)
+            return namespace
         members = [member.task for member in containers.members(container) if member.task is not None]
         id_map = bundle.id_map(record.host_config, containers.configuration.facts)
         number = record.network_namespace if members else 0
@@ -245,23 +280,54 @@ async def _side_by_side(
     phases: Phases,
     made: Bundle,
     namespace: Namespace | None,
+    spec: Json,
 ) -> Task:
-    """The task and the network are made at the same time; each that came about is on the stack before an error is."""
+    """The task and the network are made at the same time; each that came about is on the stack before an error is. Of a
+    guest the interfaces are part of its machine: it comes behind them."""
 
     async def create() -> Task:
         await container.attached()
+        if guest_of(container.record.host_config):
+            return await create_guest()
         with phases.phase("create"):
             return await containers.runtime.create(made, container.take_queued())
 
-    async def connect() -> None:
-        with phases.phase("network"):
-            await container_network.connect_all(containers, container, namespace, stack)
+    async def create_guest() -> Task:
+        assert namespace is not None
+        taps = await connecting
+        await container_files.write_network(containers, container)
+        async with AsyncExitStack() as held:
+            with phases.phase("guest"):
+                names = await container_network.name_client(containers, container, namespace)
+                if names >= 0:
+                    held.callback(os.close, names)
+                try:
+                    async with container.lend():  # a boot may be waited for
+                        said = partial(_boots, containers, container)
+                        facts = containers.configuration.facts
+                        blocks = await answered(partial(block_devices, container.record.host_config, facts), "a device")
+                        guest = await guests.guest(
+                            containers.stores, container, spec, taps, names, held, said, blocks, of_image=True
+                        )
+                finally:
+                    container.waiting = ""
+            with phases.phase("create"):
+                return await containers.runtime.create(replace(made, guest=guest), container.take_queued())
 
-    both = asyncio.gather(create(), connect(), return_exceptions=True)
+    async def connect() -> Sequence[Tap]:
+        with phases.phase("network"):
+            return await container_network.connect_all(containers, container, namespace, stack)
+
+    creating = asyncio.ensure_future(create())  # first: the launcher works while the network is made here
+    connecting = asyncio.ensure_future(connect())
+    both = asyncio.gather(creating, connecting, return_exceptions=True)
     try:
         await asyncio.shield(both)
     finally:  # also when this is cancelled
         task, connected = await both
+        if not isinstance(connected, BaseException):
+            for tap in connected:
+                os.close(tap.fd)  # the device is kept by the machine, or goes
         if not isinstance(task, BaseException):
             _push_background(containers, container, stack, task.delete, "task")
     if isinstance(connected, BaseException):
@@ -269,6 +335,12 @@ async def _side_by_side(
     if isinstance(task, BaseException):
         raise task
     return task
+
+
+def _boots(containers: Containers, container: Container) -> None:
+    """Half a minute without a word, where guests are emulated."""
+    container.waiting = "the first guest of this daemon boots, and later ones are cloned from it"
+    containers.publish(container, "boot")
 
 
 def _push_background(
@@ -340,12 +412,20 @@ def _shared_memory(containers: Containers, host_config: HostConfig) -> str | Non
     return f"{other.task.root()}/dev/shm"
 
 
-def _inputs(
+def write_spec(container: Container, spec: Json) -> None:
+    """Its config.json. The disk's OSError, and Corrupt as of `damage.whole`."""
+    path = f"{container.bundle}/config.json"
+    with whole(container), writing(path), open(path, "wb") as file:
+        file.write(msgspec.json.encode(spec))
+
+
+def inputs(
     containers: Containers,
     container: Container,
     namespaces: dict[str, str],
     shm: str | None,
     mounts: Sequence[MountPoint],
+    mounted: Mapping[str, Mount],
 ) -> SpecInputs:
     record = container.record
     return SpecInputs(
@@ -357,32 +437,48 @@ def _inputs(
         files=bundle_files(str(container.bundle)),
         mounts=mounts,
         namespaces=namespaces,
-        seccomp=_seccomp(containers, record.host_config),
+        seccomp=_seccomp(containers, record),
         shm_path=shm,
         cgroup_path=f"{parents.parent_of(containers, record.host_config)}/{record.id}",
+        mounted=mounted,
+        linked_env=links.environment(containers, container),
+        ambient=normalize_capabilities("AmbientCapabilities", record.pod.ambient) if record.pod else (),
+        strict_groups=record.pod is not None and record.pod.strict,
     )
 
 
-def _facts(configuration: Configuration, host_config: HostConfig) -> HostFacts:
+def _facts(configuration: Configuration, record: records.Record) -> HostFacts:
     """runc before 1.2 refuses a namespace that it has not heard of."""
-    ours = runtimes.find(host_config.runtime, configuration.settings.runtimes).ours
-    return configuration.facts if ours else replace(configuration.facts, time_namespace=False)
+    facts = membership.facts_of(record, configuration.facts)
+    external = runtimes.find(record.host_config.runtime, configuration.settings.runtimes).external
+    return replace(facts, time_namespace=False) if external else facts
+
+
+async def _specified(asked: SpecInputs, facts: HostFacts, host_config: HostConfig) -> Json:
+    """The runtime specification. What it says of devices is looked at: Invalid, Unavailable."""
+    named = host_config.devices or host_config.blkio_weight_device or host_config.blkio_device_read_bps
+    named = named or host_config.blkio_device_write_bps or host_config.blkio_device_read_iops
+    if not (named or host_config.blkio_device_write_iops):
+        return container_spec(asked, facts)
+    return await answered(partial(container_spec, asked, facts), "a device")
 
 
 async def _add_devices(configuration: Configuration, spec: Json, host_config: HostConfig) -> None:
     """What its CDI devices need. Raises Invalid, Conflict, Unsupported, Unavailable."""
     read = partial(cdi.edits, configuration.settings.cdi_spec_dirs, host_config.device_requests or ())
-    try:
-        apply(spec, await alone(read, _LOOK), configuration.facts)
-    except TimeoutError:
-        raise Unavailable("a directory of CDI files is on a file system that does not answer") from None
+    edits = await answered(read, "a directory of CDI files")
+    await answered(partial(apply, spec, edits, configuration.facts), "a device")
 
 
-def _seccomp(containers: Containers, host_config: HostConfig) -> Json | None:
+def _seccomp(containers: Containers, record: records.Record) -> Json | None:
+    """In a guest the system calls are those of its own machine."""
+    host_config = record.host_config
     profile = parse_security_options(host_config.security_opt).seccomp
     if unfiltered(host_config, profile):
         return None
-    return containers.seccomp(profile, capabilities(host_config, containers.configuration.facts))
+    facts = containers.configuration.facts
+    machine = guests.architecture(record.machine) if guest_of(host_config) else ""
+    return containers.seccomp(profile, capabilities(host_config, facts), machine)
 
 
 def make_bundle(container: Container, settings: Settings, rootfs: tuple[Mount, ...] = ()) -> Bundle:
@@ -394,7 +490,7 @@ def make_bundle(container: Container, settings: Settings, rootfs: tuple[Mount, .
         id=container.id,
         path=container.bundle,
         rootfs=rootfs,
-        log=bundle.log_file(container.log_path, config, host, settings.log_defaults),
+        log=_log_file(container, settings),
         terminal=config.tty,
         open_stdin=config.open_stdin,
         stdin_once=config.stdin_once,
@@ -402,6 +498,13 @@ def make_bundle(container: Container, settings: Settings, rootfs: tuple[Mount, .
         runtime=runtime.path,
         runtime_args=runtime.args,
     )
+
+
+def _log_file(container: Container, settings: Settings) -> LogFile:
+    record = container.record
+    if record.pod is not None:
+        return membership.log_file(record.pod)
+    return bundle.log_file(container.log_path, record.config, record.host_config, settings.log_defaults)
 
 
 async def _make_sources(container: Container) -> None:
@@ -419,7 +522,4 @@ async def _make_sources(container: Container) -> None:
                     raise Invalid(f"error while creating mount source path '{source}': {text}") from error
 
     if sources:
-        try:
-            await alone(make, _LOOK)
-        except TimeoutError:
-            raise Unavailable("the source of a bind mount is on a file system that does not answer") from None
+        await answered(make, "the source of a bind mount")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from corten.aio.threads import to_walk_thread
@@ -9,6 +10,7 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.stores import Stores
 from corten.errors import NotFound
 from corten.snapshots.contract import Snapshots
+from corten.snapshots.guest_disks import allocated
 from corten.spec.json import Json
 
 log = logging.getLogger(__name__)
@@ -18,6 +20,8 @@ async def sizes(stores: Stores, container: Container) -> Json:
     """SizeRw and SizeRootFs, bytes. What cannot be counted is -1, as in dockerd: one container's tree must not fail an
     answer about all."""
     own = await tree_size(stores.snapshots, container)
+    if own >= 0:
+        own += await asyncio.to_thread(allocated, stores.bundle(container.id))
     return {"SizeRw": own, "SizeRootFs": max(0, own) + _image_size(stores, container.record.image_id)}
 
 

@@ -10,8 +10,12 @@ from corten.engine.containers.containers import Containers
 async def start(containers: Containers, container: Container) -> dict[str, float]:
     """Seconds by phase. Raises NotModified when it runs, Conflict in a state that cannot start, StartFailed.
 
-    The counts of its restart policy begin anew.
+    The counts of its restart policy begin anew. What it needs to be running and a client restarts is waited for:
+    Compose restarts a project's containers side by side.
     """
+    for other in (*containers.owners(container), *map(containers.by_id.get, container.record.links.values())):
+        if other is not None:
+            await other.returned()
     async with container.lock:
         run.check_startable(container)
         container.end_restart()

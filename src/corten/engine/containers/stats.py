@@ -57,7 +57,8 @@ async def sample(containers: Containers, container: Container, before: Json | No
             counters = await task.stats()
             empty = _counters(counters)
             shown["read"] = times.rfc3339(times.now())
-            if container.endpoints and (counted := await task.interface_counters()):
+            of_pod = record.pod is not None and "network" in record.pod.shares
+            if (container.endpoints or of_pod) and (counted := await task.interface_counters()):
                 shown["networks"] = counted
         except Unavailable:
             raise

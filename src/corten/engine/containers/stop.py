@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from corten.engine.containers import lifecycle, pause
 from corten.engine.containers import wait as container_wait
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
-from corten.errors import Conflict, CortenError, Failed, NotFound, NotModified, Unavailable
+from corten.errors import Conflict, CortenError, Failed, NotFound, NotModified, Silent, Unavailable
 from corten.spec.docker import signals
 from corten.tasks.contract import Exit
 
@@ -77,8 +78,15 @@ async def _end(containers: Containers, container: Container, number: int, patien
     if number == signal.SIGKILL and patience is not None:
         patience = max(patience, _KILL_PATIENCE)
     ending = container_wait.future(container, "next-exit")
+    begun = asyncio.get_running_loop().time()
     try:
-        await _send(containers, container, number)
+        try:
+            await _send(containers, container, number)
+        except Silent:  # a guest, whose machine is ended by a KILL that it does not answer either
+            if number == signal.SIGKILL:
+                raise
+            if patience is not None:
+                patience = max(patience - (asyncio.get_running_loop().time() - begun), 0.0)
         if await _within(ending, patience):
             return
         if number != signal.SIGKILL:
@@ -116,6 +124,24 @@ async def kill_for_removal(containers: Containers, container: Container) -> None
         await ending
     finally:
         ending.cancel()
+
+
+@asynccontextmanager
+async def lock_for_removal(containers: Containers, container: Container) -> AsyncIterator[None]:
+    """rm -f: the lock, also where it is held for as long as a guest that is being started, or a client of `cp`, likes.
+    What such work waits for is ended."""
+    while True:
+        try:
+            async with asyncio.timeout(_REMOVAL_PATIENCE):
+                await container.lock.acquire()
+            break
+        except TimeoutError:
+            container.take_back()
+            await containers.runtime.end(container.bundle)
+    try:
+        yield
+    finally:
+        container.lock.release()
 
 
 def _record_stop(containers: Containers, container: Container) -> None:

@@ -7,6 +7,7 @@ from corten.engine.containers.containers import Containers
 from corten.engine.containers.execs import check_running
 from corten.errors import Invalid
 from corten.spec.json import Json
+from corten.tasks.guest_ps import check_titles
 
 _FORBIDDEN = set(";|&`$<>\n\0")
 
@@ -19,6 +20,7 @@ async def top(containers: Containers, container: Container, arguments: str) -> J
     words = arguments.split() or ["-ef"]
     if _FORBIDDEN & set(arguments):
         raise Invalid(f"ps arguments may not contain shell characters: {arguments}")
+    check_titles(arguments)
     shown = await container.task.processes(words)
     containers.publish(container, "top")
     return {"Titles": shown.titles, "Processes": shown.rows}

@@ -5,22 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from corten.engine.configuration import Configuration
 from corten.engine.containers import mounts
 from corten.engine.containers.container import Container
+from corten.engine.containers.damage import whole
 from corten.engine.containers.stores import Stores
 from corten.engine.containers.volume_events import MountedVolumes
 from corten.engine.events import Events
 from corten.engine.subpaths import with_subpaths
 from corten.errors import Conflict, CortenError, Invalid, NotFound, Unsupported
 from corten.instance.contract import Changes, Export, Fetch, Layer, Look, Put
+from corten.layers.checked import Checked, base_of
+from corten.plan.isolation import guest_of
 from corten.plan.mounts import bundle_files
 from corten.plan.namespaces import remapped
 from corten.spec.json import Json
 from corten.store.feed import decoded
-from corten.tasks.contract import TreeWork
+from corten.tasks.contract import Task, TreeWork
+
+Opened = Callable[[Container], AbstractAsyncContextManager[Task]]
 
 
 class ContainerTrees:
@@ -33,14 +39,16 @@ class ContainerTrees:
         configuration: Configuration,
         events: Events,
         publish: Callable[[Container, str], None],
+        opened: Opened,
     ) -> None:
-        """`publish` is for a container's events."""
+        """`publish` is for a container's events, `opened` for the files of one in a guest that does not run."""
         self._stores = stores
         self._trees = stores.snapshots
         self._work = work
         self._configuration = configuration
         self._events = events
         self._publish = publish
+        self._opened = opened
 
     async def look(self, container: Container, path: str) -> Json:
         """{"name", "size", "mode" (Go's), "mtime" (nanoseconds), "linkTarget"} of a path."""
@@ -52,9 +60,9 @@ class ContainerTrees:
     async def fetch(self, container: Container, path: str) -> AsyncIterator[tuple[Json, AsyncIterator[bytes]]]:
         """The same, and the tar of what is there, named by its last component."""
         request = Fetch(check(path))
-        async with self._tree(container) as (work, where, fds), work.stream(request, where, fds) as answer:
+        async with self._tree(container) as (work, where, fds), work.stream(request, where, fds) as (found, data):
             self._publish(container, "archive-path")
-            yield answer
+            yield found, _of_tree(container, data, base_of(path))
 
     async def put(
         self, container: Container, path: str, body: AsyncIterator[bytes], strict: bool, owners: bool
@@ -77,7 +85,7 @@ class ContainerTrees:
             work.stream(Export(), where, fds) as (_, data),
         ):
             self._publish(container, "export")
-            yield data
+            yield _of_tree(container, data)
 
     def changes(self, container: Container) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Docker's list as JSON: {"Path", "Kind"}, kind 0 changed, 1 added, 2 deleted."""
@@ -90,23 +98,43 @@ class ContainerTrees:
     @asynccontextmanager
     async def _own(self, container: Container, request: Changes | Layer) -> AsyncIterator[AsyncIterator[bytes]]:
         """A stream about the container's own tree and the one below it."""
+        if guest_of(container.record.host_config):
+            async with self._of_guest(container) as work, work.stream(request, {}, ()) as (_, data):
+                yield data
+            return
         tree = self._snapshot(container)
         base = self._trees.view(tree.parent) if tree.parent is not None else ()
         (root,) = self._trees.mounts(container.id)
-        whole = root.type == "bind" and tree.parent is not None
-        where: Json = {"container": container.id, "whole": whole, **self._ids(container)}
+        copied = root.type == "bind" and tree.parent is not None
+        where: Json = {"container": container.id, "whole": copied, **self._ids(container)}
         if base:
             where["base"] = base[0].entry()
-        own = os.open(self._trees.tree_store.files(tree), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with whole(container, "tree"):
+            own = os.open(self._trees.tree_store.files(tree), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             async with self._work.stream(request, where, [own]) as (_, data):
                 yield data
         finally:
             os.close(own)
 
+    @asynccontextmanager
+    async def _of_guest(self, container: Container) -> AsyncIterator[TreeWork]:
+        """A guest's disk is one guest's: the lock keeps a start away from one that does not run."""
+        if container.task is not None and container.record.state.running:
+            yield container.task.trees()
+            return
+        async with container.lock:
+            if container.task is None or not container.record.state.running:
+                async with self._opened(container) as task:
+                    yield task.trees()
+                return
+        yield container.task.trees()
+
     def _ids(self, container: Container) -> Json:
         """The id maps of a container in a user namespace: what it wrote has the host's ids."""
-        facts = self._configuration.facts
+        facts, pod = self._configuration.facts, container.record.pod
+        if pod is not None:
+            facts = replace(facts, uid_map=tuple(pod.uids), gid_map=tuple(pod.gids))
         if not remapped(container.record.host_config, facts):
             return {}
         maps = {"uids": facts.uid_map, "gids": facts.gid_map}
@@ -127,6 +155,11 @@ class ContainerTrees:
         A writable tree is mounted once at a time (overlayfs.rst: "upperdir is in-use"), so who writes to that of a
         stopped container holds its lock, and a start waits. To read it needs no lock: it is mounted as layers alone.
         """
+        if guest_of(container.record.host_config):
+            async with self._of_guest(container) as work:
+                with _named(container):
+                    yield work, {}, ()
+            return
         where: Json = {"container": container.id, "bare": bare, **self._ids(container)}
         async with AsyncExitStack() as held:
             fds = await _lock_stopped(container, held) if write else _running(container)
@@ -149,12 +182,26 @@ class ContainerTrees:
                 yield self._work, where, fds
 
 
+def _of_tree(container: Container, data: AsyncIterator[bytes], base: bytes = b"") -> AsyncIterator[bytes]:
+    """As it is where it comes from a process of ours. A guest's agent may have been replaced."""
+    return _checked(data, base) if guest_of(container.record.host_config) else data
+
+
+async def _checked(data: AsyncIterator[bytes], base: bytes) -> AsyncIterator[bytes]:
+    archive = Checked(base)
+    async for piece in data:
+        if sent := archive.feed(piece):
+            yield sent
+    archive.end()
+
+
 async def _lock_stopped(container: Container, held: AsyncExitStack) -> tuple[int, ...] | None:
     """As `_running`; when that is nothing, `held` holds the container's lock."""
     if (fds := _running(container)) != ():
         return fds
     async with AsyncExitStack() as locked:
         await locked.enter_async_context(container.lock)
+        await locked.enter_async_context(container.lend())
         fds = _running(container)
         if fds == ():
             held.push_async_exit(locked.pop_all())
@@ -198,7 +245,9 @@ def _running(container: Container) -> tuple[int, ...] | None:
     host has none of it: then it is its supervisor's to work on."""
     task = container.task
     try:
-        return task.open_tree() if task is not None and container.record.state.running else ()
+        if task is not None and container.record.state.running:
+            return task.open_tree()
+        return ()
     except Unsupported:
         return None
 

@@ -22,6 +22,7 @@ from corten.engine.networks.filters import chosen, prunable
 from corten.engine.networks.requests import definition_of
 from corten.errors import Conflict, Forbidden, NotFound
 from corten.network import audit, predefined, subnets
+from corten.network.balancer import Shared
 from corten.network.config import NetworkConfig
 from corten.network.container_files import ContainerFiles
 from corten.network.dataplane import Dataplane
@@ -146,9 +147,30 @@ class Networks:
         """Publish other ports of a connected container. Raises as `Endpoints.republish`, and then nothing changed."""
         return await self._endpoints.republish(container_id, adds, removes, exposed)
 
+    async def share(self, shared: Shared, container_id: str) -> None:
+        """A connected container shares a port of this host, and is sent nothing yet, see `Balancer.join`. Raises
+        Invalid, Conflict, Failed."""
+        await self._endpoints.share(shared, container_id)
+
+    def adopt_shared(self, shared: Shared, container_id: str) -> None:
+        """See `Balancer.adopt`. Raises Conflict."""
+        self._endpoints.adopt_shared(shared, container_id)
+
+    def ready(self, container_id: str, ready: bool) -> None:
+        """Whether it is sent connections to the ports that it shares. Idempotent."""
+        self._endpoints.balancer.ready(container_id, ready)
+
+    def unshare(self, container_id: str) -> None:
+        """Of all ports that it shares. Idempotent."""
+        self._endpoints.balancer.leave(container_id)
+
     def shape(self, container_id: str, limits: str, namespace: Namespace) -> None:
         """Limit the rate of all of a container's devices, see `network.rate`. Raises Invalid, Unsupported."""
         self._endpoints.shape(container_id, limits, namespace)
+
+    def shape_taps(self, machine_id: str, limits: str) -> None:
+        """The same of a machine's. Raises Invalid, Unsupported."""
+        self._endpoints.shape_taps(machine_id, limits)
 
     def rename(self, container_id: str, name: str, hostname: str = "") -> None:
         """See `Endpoints.rename`."""

@@ -23,9 +23,10 @@ from corten.network.drivers.bridge_options import bridge_name, gateway_mode, icc
 from corten.network.drivers.link_watcher import LinkWatcher
 from corten.network.endpoint import Endpoint
 from corten.network.flows import Flows
+from corten.network.guest import GuestNamespace, Tap
 from corten.network.host_firewall import HostFirewall
 from corten.network.interface import InterfaceSpec, mac_of
-from corten.network.links import HostLinks, Listing, delete_all
+from corten.network.links import HostLinks, Listing, beside, delete_all
 from corten.network.reaper import Reaper
 
 
@@ -79,14 +80,29 @@ class BridgeDriver:
         """A bridge that another program deleted is made again, with the ports that it had."""
         bridge = bridge_name(network.definition)
         host_interface = self._links.prefix + endpoint.endpoint_id[:9]
-        port = Port(0, not icc(network.definition), any(endpoint.ports.values()))
-        with Socket(fd=namespace.route) as inside:
-            try:
-                made = self.bridges.attach(bridge, host_interface, port, namespace.fd, inside, spec)
-            except BridgeGone:
-                self.repair(network)
-                made = self.bridges.attach(bridge, host_interface, port, namespace.fd, inside, spec)
-        index, host_index = made
+        port = Port(0, not icc(network.definition), endpoint.hairpin)
+
+        def attach() -> tuple[int, int]:
+            if isinstance(namespace, GuestNamespace):
+                pinned = replace(endpoint, host_interface=host_interface, index=0).pin
+                assert pinned is not None, "it is a guest's"
+                try:
+                    fd, host_index = self.bridges.attach_guest(
+                        bridge, host_interface, port, spec, lambda: self._firewall.pin(pinned)
+                    )
+                except BaseException:
+                    self._firewall.unpin(host_interface)
+                    raise
+                namespace.taps.append(Tap(fd, spec))
+                return 0, host_index
+            with Socket(fd=namespace.route) as inside:
+                return self.bridges.attach(bridge, host_interface, port, namespace.fd, inside, spec)
+
+        try:
+            index, host_index = attach()
+        except BridgeGone:
+            self.repair(network)
+            index, host_index = attach()
         return replace(endpoint, index=index, host_interface=host_interface, host_index=host_index)
 
     def detach(self, endpoint: Endpoint, release: Callable[[], None], namespace: Namespace | None) -> None:
@@ -96,6 +112,9 @@ class BridgeDriver:
             for text in (endpoint.address, endpoint.address6):
                 if text:
                     await self._flows.forget(conntrack.forget_address, ipaddress.ip_address(text))
+            self._firewall.unpin(endpoint.host_interface)
+            if (other := self._links.find(beside(endpoint.host_interface))) is not None and other.kind == "ifb":
+                await asyncio.to_thread(delete_all, [other.ifindex])
             release()
 
         self._reaper.add(endpoint.host_interface, endpoint.host_index or 0, gone)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corten.network.bridges import Port
 from corten.network.driver import ActiveNetwork
-from corten.network.drivers.bridge_options import bridge_name, gateway_mode, icc, masquerade, on_bridge
+from corten.network.drivers.bridge_options import bridge_name, cluster, gateway_mode, icc, masquerade, on_bridge
 from corten.network.firewall import Bridge
 from corten.network.interface import Interface
 
@@ -17,11 +17,7 @@ def gateways(network: ActiveNetwork) -> list[Interface]:
 def ports(network: ActiveNetwork) -> list[Port]:
     """What belongs into its bridge."""
     isolated = not icc(network.definition)
-    return [
-        Port(e.host_index, isolated, any(e.ports.values()))
-        for e in network.endpoints.values()
-        if e.host_index is not None
-    ]
+    return [Port(e.host_index, isolated, e.hairpin) for e in network.endpoints.values() if e.host_index is not None]
 
 
 def rules(network: ActiveNetwork) -> Bridge:
@@ -31,4 +27,6 @@ def rules(network: ActiveNetwork) -> Bridge:
     routed, unprotected = (
         tuple(s for s in subnets if gateway_mode(made, s.version) == mode) for mode in ("routed", "nat-unprotected")
     )
-    return Bridge(bridge_name(made), subnets, made.internal, icc(made), masquerade(made), routed, unprotected)
+    return Bridge(
+        bridge_name(made), subnets, made.internal, icc(made), masquerade(made), routed, unprotected, cluster(made)
+    )

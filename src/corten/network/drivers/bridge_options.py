@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from corten.errors import Invalid
 from corten.network import options
 from corten.network.definition import Definition
+from corten.network.ipam import IPNetwork
 from corten.network.options import truth
 
 GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
@@ -45,6 +48,12 @@ def host_binding(made: Definition) -> str:
     """What an empty HostIp means on this network; empty for every address."""
     text = made.options.get(options.HOST_BINDING, "")
     return "" if text == "0.0.0.0" else text
+
+
+def cluster(made: Definition) -> tuple[IPNetwork, ...]:
+    """Where its packets keep their own address to. The daemon's configuration says so, no request can."""
+    text = made.options.get(options.CLUSTER, "") if made.default_bridge else ""
+    return tuple(map(ipaddress.ip_network, filter(None, text.split(","))))
 
 
 def on_bridge(made: Definition, version: int) -> bool:

@@ -25,6 +25,7 @@ from corten.network.definition import Definition
 from corten.network.driver import OUTSIDE, ActiveNetwork, Namespace, Reachability
 from corten.network.drivers.unwatched import UnwatchedDriver
 from corten.network.endpoint import Endpoint
+from corten.network.guest import GuestNamespace
 from corten.network.interface import InterfaceSpec, configured
 from corten.network.links import HostLinks, delete_all
 
@@ -128,6 +129,8 @@ class ParentedDriver(UnwatchedDriver, ABC):
 
     def attach(self, network: ActiveNetwork, endpoint: Endpoint, spec: InterfaceSpec, namespace: Namespace) -> Endpoint:
         made = network.definition
+        if isinstance(namespace, GuestNamespace):
+            raise Unsupported(f"a guest cannot be in a network of the driver {self.kind}")
         parent = self._parent(made)
         with Socket(fd=namespace.route) as inside:
             index = self._make_device(made, parent.ifindex, namespace.fd, inside, spec)

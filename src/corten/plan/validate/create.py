@@ -11,11 +11,16 @@ from collections.abc import Sequence
 
 from corten.errors import Invalid, Unsupported
 from corten.plan.facts import HostFacts
+from corten.plan.isolation import disk_size, in_guest
 from corten.plan.mount_parse import check_tmpfs
 from corten.plan.mount_points import mount_points, volumes_from
+from corten.plan.validate.balance import check_balanced_ports
+from corten.plan.validate.guest import check_isolation
 from corten.plan.validate.logging import check_logging
 from corten.plan.validate.network import check_mac, check_network, parse_link
+from corten.plan.validate.order import check_start_after
 from corten.plan.validate.resources import check_resources, check_restart_policy, check_ulimits, unreachable
+from corten.plan.validate.secrets import check_secrets
 from corten.plan.validate.security import check_security
 from corten.plan.validate.text import check_line, check_word, one_line
 from corten.spec.docker import signals
@@ -60,11 +65,15 @@ def _check_all(config: Config, host: HostConfig, networks: NetworkingConfig, fac
     _check_healthcheck(config.healthcheck or HealthConfig())
     check_restart_policy(host.restart_policy)
     _check_host(host, facts)
+    check_isolation(host, facts)
     warnings = check_network(config, host, networks)
     warnings += check_security(host, facts)
     warnings += check_resources(host, facts)
     check_ulimits(host.ulimits or ())
     warnings += unreachable(host, facts)
+    warnings += check_start_after(host)
+    check_balanced_ports(host)
+    check_secrets(host)
     _check_places(config, host)
     return warnings
 
@@ -149,12 +158,12 @@ def _check_host(host: HostConfig, facts: HostFacts) -> None:
 
 
 def _check_engine(host: HostConfig, facts: HostFacts) -> None:
-    runtime, isolation = host.runtime or facts.default_runtime, host.isolation
+    runtime = host.runtime or facts.default_runtime
     if runtime not in facts.runtimes:
         raise Invalid(f"Unknown runtime specified {runtime}")
-    if isolation.lower() not in ("", "default"):
-        raise Invalid(f"Invalid isolation: \"{isolation}\" - linux only supports 'default'")
-    if host.storage_opt:
+    if in_guest(host, facts):
+        disk_size(host)
+    elif host.storage_opt:
         raise Unsupported("storage-opt is not supported: this engine keeps no quotas for a container's files")
     if host.init and not facts.init_path:
         raise Unsupported("--init is not supported: this daemon has no init binary (install tini, or set init-path)")

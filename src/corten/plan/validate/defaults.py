@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from corten.plan.facts import HostFacts
+from corten.plan.isolation import in_guest
 from corten.plan.namespaces import cgroup_namespace
 from corten.plan.resources import memory_swap
+from corten.plan.runtimes import OWN_NAMES, VM
 from corten.plan.security import MASKED_PATHS, READONLY_PATHS
 from corten.plan.validate.controls import missing_controls
 from corten.spec.docker.host_config import HostConfig, LogConfig, RestartPolicy
@@ -30,8 +32,15 @@ def _modes(host: HostConfig, facts: HostFacts) -> dict[str, Any]:
         "network_mode": host.network_mode or "default",
         "ipc_mode": host.ipc_mode or facts.default_ipc_mode,
         "cgroupns_mode": host.cgroupns_mode or ("host" if privileged_v1 else cgroup_namespace(host, facts)),
-        "runtime": host.runtime or facts.default_runtime,
+        **_isolation(host, facts),
     }
+
+
+def _isolation(host: HostConfig, facts: HostFacts) -> dict[str, str]:
+    if in_guest(host, facts):
+        return {"runtime": VM, "isolation": VM}
+    runtime = host.runtime or facts.default_runtime
+    return {"runtime": OWN_NAMES[0] if runtime == VM else runtime}
 
 
 def _limits(host: HostConfig, facts: HostFacts) -> dict[str, Any]:

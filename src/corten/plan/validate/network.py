@@ -84,11 +84,12 @@ def parse_port(text: str) -> tuple[int, int, str]:
     return *port_range(ports), protocol
 
 
-def port_range(text: str) -> tuple[int, int]:
+def port_range(text: str, written: str = "") -> tuple[int, int]:
+    """(first, last) of a number or a range; `written` is what the client calls it."""
     match = _PORTS.fullmatch(text)
     first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
     if not first <= last <= 65535:
-        raise Invalid(f'invalid port specification: "{text}"')
+        raise Invalid(f'invalid port specification: "{written or text}"')
     return first, last
 
 
@@ -109,9 +110,9 @@ def check_bindings(bindings: Mapping[str, Sequence[PortBinding]]) -> None:
 
 
 def _check_binding(place: PortBinding) -> None:
-    text, address = place.host_port, place.host_ip
-    if text:
-        port_range(text)
+    ports, address = place.host_range, place.host_ip
+    if ports:
+        port_range(ports, place.host_port)
     if address and not _ip_version(address.strip("[]")):
         raise Invalid(f'invalid IP address in port binding: "{address}"')
 

@@ -21,7 +21,7 @@ _PERMISSIONS = re.compile(r"[rwm]{1,3}", re.ASCII)
 def check_security(host: HostConfig, facts: HostFacts) -> list[str]:
     """Warnings. Raises Invalid when a mode, an option or a name is unknown, or does not go with another."""
     _check_modes(host)
-    _check_remapped(host, facts)
+    check_remapped(host, facts)
     normalize_capabilities("CapAdd", host.cap_add)
     normalize_capabilities("CapDrop", host.cap_drop)
     options = _check_options(host, facts)
@@ -50,7 +50,7 @@ def _check_modes(host: HostConfig) -> None:
         raise Invalid(f"invalid cgroup namespace mode: {cgroupns}")
 
 
-def _check_remapped(host: HostConfig, facts: HostFacts) -> None:
+def check_remapped(host: HostConfig, facts: HostFacts) -> None:
     """The host's namespaces belong to the host's user namespace: a remapped root has no say in them."""
     if not remapped(host, facts):
         return

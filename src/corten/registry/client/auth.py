@@ -14,8 +14,9 @@ from corten.errors import Failed, Invalid
 from corten.registry.client.endpoints import Endpoint, host_name, is_loopback
 from corten.spec.reference import DEFAULT_DOMAIN
 
-_CHALLENGE = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9_-]*)(?=\s|$)")
-_PARAMETER = re.compile(r'\s*,?\s*([A-Za-z][A-Za-z0-9_-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+# Blanks and commas are one class: `\s*,?\s*` would try each way to share n blanks.
+_CHALLENGE = re.compile(r"[\s,]*([A-Za-z][A-Za-z0-9_-]*)(?=\s|$)")
+_PARAMETER = re.compile(r'[\s,]*([A-Za-z][A-Za-z0-9_-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
 
@@ -136,5 +137,7 @@ def joined(url: str, location: str) -> str:
         target = urljoin(url, location)
     except ValueError as error:
         raise Failed(f"registry sends to a malformed address: {location[:200]!r}") from error
+    if any(char < " " or char == "\x7f" for char in target):  # aiohttp raises a bare ValueError
+        raise Failed(f"registry sends to a malformed address: {location[:200]!r}")
     origin(target)
     return target

@@ -11,6 +11,9 @@ from typing import Any, cast
 
 import aiohttp
 
+from corten.http import authorities
+from corten.registry.client.interim import Connection
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _threads = ThreadPoolExecutor(16, "lookup")
 
@@ -32,7 +35,10 @@ class _Lookups:
 
 def connector() -> aiohttp.TCPConnector:
     """For a session of aiohttp's."""
-    return aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver(cast(asyncio.AbstractEventLoop, _Lookups())))
+    resolver = aiohttp.ThreadedResolver(cast(asyncio.AbstractEventLoop, _Lookups()))
+    made = aiohttp.TCPConnector(resolver=resolver, ssl=authorities.verifying())
+    made._factory = cast(Any, partial(Connection, loop=asyncio.get_running_loop()))  # as BaseConnector makes its own
+    return made
 
 
 async def addresses(name: str) -> tuple[Address, ...]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import quote
 
 import aiohttp
@@ -22,7 +24,6 @@ from corten.registry.client.repository import Repository, Waiting
 from corten.registry.client.web import STALL
 from corten.spec import digest as digests
 from corten.spec.oci_image import Descriptor
-from corten.store.blobs import Blobs
 
 _PIECE = 1 << 20
 _CLOSING = 600.0  # seconds that a registry may take to verify and keep what it got
@@ -43,8 +44,13 @@ class _Upload:
     broken: CortenError | None = None
 
 
+class Contents(Protocol):
+    def open(self, digest: str) -> int:
+        """A descriptor of a blob's bytes, which the caller closes. Raises a CortenError when it is not there."""
+
+
 class Push:
-    def __init__(self, repository: Repository, blobs: Blobs, stall: float = STALL) -> None:
+    def __init__(self, repository: Repository, blobs: Contents, stall: float = STALL) -> None:
         self._repository = repository
         self._blobs = blobs
         self._stall = stall
@@ -59,16 +65,28 @@ class Push:
         THERE, PUSHED, or the one of `sources` that it was mounted from.
         """
         try:
-            if await self._there(f"blobs/{blob.digest}", waiting):
-                return THERE
-            for source in sources:
-                if await self._mount(blob.digest, source):
-                    return source
+            if (found := await self._found(blob, sources, waiting)) is not None:
+                return found
             upload = _Upload()
             await self._repository.retry(lambda: self._upload(blob, upload, progress), waiting, lambda: upload.offset)
         except Refused as error:
             raise push_error(error.refusal, self._repository.name) from error
         return PUSHED
+
+    async def found(self, blob: Descriptor, sources: Iterable[str], waiting: Waiting) -> str | None:
+        """As `blob`, without a byte of it: None when it has to be sent."""
+        try:
+            return await self._found(blob, sources, waiting)
+        except Refused as error:
+            raise push_error(error.refusal, self._repository.name) from error
+
+    async def _found(self, blob: Descriptor, sources: Iterable[str], waiting: Waiting) -> str | None:
+        if await self._there(f"blobs/{blob.digest}", waiting):
+            return THERE
+        for source in sources:
+            if await self._mount(blob.digest, source):
+                return source
+        return None
 
     async def manifest(self, body: bytes, media_type: str, reference: str, waiting: Waiting) -> None:
         """Put a manifest under a tag or its digest."""
@@ -106,7 +124,8 @@ class Push:
                 if response.status == 201:
                     return True
                 location = response.headers.get("Location", "")
-            if location:
+            # Elsewhere it is left to its own time limit: a registry does not choose what else is sent a DELETE.
+            if location and self._repository.is_ours(joined(url, location)):
                 async with self._repository.send("DELETE", joined(url, location), {}):
                     return False
         except (Refused, CortenError, aiohttp.ClientError, TimeoutError):
@@ -168,8 +187,11 @@ class Push:
                 progress(done)
                 upload.offset = max(upload.offset, done)
 
+            bodies: list[AsyncGenerator[bytes, None]] = []
+
             def pieces() -> AsyncIterator[bytes]:
-                return self._pieces(blob, upload, start, sent)
+                bodies.append(self._pieces(blob, upload, start, sent))
+                return bodies[-1]
 
             try:
                 async with self._repository.send("PATCH", upload.url, headers, pieces) as response:
@@ -178,6 +200,10 @@ class Push:
                 if upload.broken is not None:
                     raise upload.broken from error
                 raise
+            finally:
+                for body in bodies:
+                    with suppress(RuntimeError):  # aiohttp still reads it, and has cancelled that
+                        await body.aclose()
 
     def _location(self, url: str, response: aiohttp.ClientResponse, known: str = "") -> str:
         location = response.headers.get("Location", "")
@@ -185,7 +211,9 @@ class Push:
             raise Failed(f"registry begins no upload to {self._repository.name}: it names no place")
         return joined(url, location) if location else known
 
-    async def _pieces(self, blob: Descriptor, upload: _Upload, start: int, sent: Progress) -> AsyncIterator[bytes]:
+    async def _pieces(
+        self, blob: Descriptor, upload: _Upload, start: int, sent: Progress
+    ) -> AsyncGenerator[bytes, None]:
         try:
             fd = self._blobs.open(blob.digest)
             done = start

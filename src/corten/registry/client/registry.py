@@ -7,11 +7,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from corten.errors import Corrupt, Failed, Invalid, Unauthorized
-from corten.registry.client import archives
+from corten.errors import Failed, Invalid, Unauthorized
+from corten.registry.client import archives, documents
 from corten.registry.client.auth import HUB_NAMES, Credentials, credentials
 from corten.registry.client.bodies import next_page
+from corten.registry.client.documents import Fetched
 from corten.registry.client.downloads import DOWNLOADS, Downloads, Progress
 from corten.registry.client.endpoints import CERTIFICATES, Endpoints
 from corten.registry.client.errors import Refused
@@ -22,7 +24,6 @@ from corten.registry.client.search import INDEX, Found, search
 from corten.registry.client.slots import Slots
 from corten.registry.client.sources import Rule, Source, Sources
 from corten.registry.client.web import STALL, Web
-from corten.spec import digest as digests
 from corten.spec import go_json, oci_image
 from corten.spec.oci_image import Descriptor
 from corten.spec.reference import DEFAULT_DOMAIN, Reference, check_domain
@@ -30,17 +31,7 @@ from corten.store.blobs import Blobs
 
 MIRROR_STALL = 15.0  # seconds without a byte
 UPLOADS = 5  # as dockerd's max-concurrent-uploads
-_ACCEPT = ", ".join(oci_image.MANIFESTS + oci_image.INDEXES)
 _MAX_REFERRERS = 8 << 20  # bytes of a page
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A manifest or index as it was served; `digest` is what its bytes hash to."""
-
-    body: bytes
-    content_type: str
-    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,35 +138,12 @@ class Registry:
         return await search(at, "" if hub else domain, term, limit)
 
     async def small_blob(self, repository: Repository, blob: Descriptor, limit: int) -> bytes:
-        """A blob that is not to be kept, verified."""
-        try:
-            body, _ = await repository.small(f"blobs/{blob.digest}", {}, limit, as_sent=True)
-        except Refused as error:
-            raise translate(error, blob.digest, repository.name) from error
-        if digests.of(body, digests.split(blob.digest)[0]) != blob.digest:
-            raise Corrupt(f"digest mismatch: registry serves something else as {blob.digest}")
-        return body
+        """See `documents.small_blob`."""
+        return await documents.small_blob(repository, blob, limit)
 
     async def manifest(self, repository: Repository, reference: Reference, waiting: Waiting | None = None) -> Fetched:
-        """What a tag or digest names.
-
-        Raises NotFound; Unauthorized when access is refused; Unavailable or Failed when the registry does not serve it;
-        Corrupt for a wrong digest.
-        """
-        wanted = reference.digest or reference.tag
-        try:
-            body, headers = await repository.small(
-                f"manifests/{wanted}", {"Accept": _ACCEPT}, oci_image.MAX_MANIFEST, waiting
-            )
-        except Refused as error:
-            raise translate(error, reference.familiar, repository.name) from error
-        digest = digests.of(body, digests.split(reference.digest)[0] if reference.digest else "sha256")
-        if reference.digest and digest != reference.digest:
-            raise Corrupt(f"manifest verification failed for digest {reference.digest}: got {digest}")
-        claimed = headers.get("Docker-Content-Digest", "")
-        if digests.is_digest(claimed) and claimed != digests.of(body, digests.split(claimed)[0]):
-            raise Corrupt(f"registry says that {reference.familiar} is {claimed}, but it is {digest}")
-        return Fetched(body, headers.get("Content-Type", ""), digest)
+        """See `documents.manifest`."""
+        return await documents.manifest(repository, reference, waiting)
 
     async def tags(self, repository: Repository, reference: Reference) -> list[str]:
         """Every tag of the repository, over all pages (at most 100,000)."""
@@ -190,7 +158,7 @@ class Registry:
         return tags
 
     async def _page(self, repository: Repository, reference: Reference, last: str) -> list[str]:
-        query = "tags/list?n=1000" + (f"&last={last}" if last else "")
+        query = "tags/list?n=1000" + (f"&last={quote(last, safe='')}" if last else "")
         try:
             body, _ = await repository.small(query, {"Accept": "application/json"}, oci_image.MAX_MANIFEST)
         except Refused as error:

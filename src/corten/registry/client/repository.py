@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -21,6 +22,7 @@ from corten.registry.client.auth import Challenge, Credentials, challenges, chec
 from corten.registry.client.bodies import read_at_most, refusal_of
 from corten.registry.client.endpoints import is_loopback, settled
 from corten.registry.client.errors import MAX_WAIT, Refusal, Refused
+from corten.registry.client.pace import LEAST
 from corten.registry.client.sources import Source
 from corten.registry.client.web import Tls, Web
 
@@ -109,15 +111,18 @@ class Repository:
     ) -> T:
         """Call `once` until it succeeds, as often as is configured. An error that is not temporary is raised at once.
 
-        An attempt that got further, by `progressed`, does not count: counting begins anew.
+        An attempt that got further, by `progressed` (in bytes), does not count: counting begins anew. It has to have
+        got as far as the least pace allows for its time, or a byte an attempt would hold a download for ever.
         """
         failures = before = 0
+        began = time.monotonic()
         while True:
             try:
                 return await once()
             except (Refused, aiohttp.ClientError, TimeoutError, OSError) as error:
                 now = progressed() if progressed is not None else 0
-                further = now > before
+                seconds, began = time.monotonic() - began, time.monotonic()
+                further = now - before > LEAST * seconds
                 failures, before = (1 if further else failures + 1), max(now, before)
                 wait = self._wait(error, failures, last=failures >= self._attempts and not further)
             if waiting is not None:
@@ -146,7 +151,7 @@ class Repository:
         response = await self._follow(self.url(rest), headers, used)
         try:
             # What another origin asks for is not ours to give: it would name a realm of its own.
-            if response.status == 401 and self._is_ours(str(response.url)):
+            if response.status == 401 and self.is_ours(str(response.url)):
                 asked = challenges(response.headers.getall("WWW-Authenticate", []))
                 refused = await refusal_of(response)
                 await self._authorize(asked, refused, used)
@@ -178,7 +183,7 @@ class Repository:
         used = self._authorization
         response = await self._request(method, url, headers, body, used, patience)
         try:
-            if response.status == 401 and self._is_ours(url):
+            if response.status == 401 and self.is_ours(url):
                 asked = challenges(response.headers.getall("WWW-Authenticate", []))
                 refused = await refusal_of(response)
                 await self._authorize(asked, refused, used, "pull,push")
@@ -203,7 +208,7 @@ class Repository:
         if home[0] == "https" and there[0] != "https":
             raise Failed(f"registry {self._endpoint.host} sends an upload to where it must not: {url[:200]!r}")
         sent = dict(headers)
-        if authorization and self._is_ours(url):
+        if authorization and self.is_ours(url):
             sent["Authorization"] = authorization
         tls = self._tls() if there == home else True
         data = body() if body is not None else None
@@ -246,7 +251,7 @@ class Repository:
             self._scheme = scheme
             break
 
-    def _is_ours(self, url: str) -> bool:
+    def is_ours(self, url: str) -> bool:
         """Whether credentials may go there: to the registry's API. What else is on its host and port may be a store of
         another program, which they mean nothing to, or which refuses them beside a signature (as dockerd has it)."""
         return origin(url) == origin(self.url("")) and urlsplit(url).path.startswith(_API)
@@ -259,7 +264,7 @@ class Repository:
         for _ in range(MAX_REDIRECTS):
             same = origin(url) == home
             sent = dict(headers)
-            if authorization and self._is_ours(url):
+            if authorization and self.is_ours(url):
                 sent["Authorization"] = authorization
             tls = self._tls() if same else True
             response = await self._web.request("GET", url, sent, tls, patience=self._patience)

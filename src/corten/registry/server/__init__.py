@@ -11,3 +11,5 @@ collect, retention   removing what nothing needs while pushes go on
 upstreams, downloads other registries, cached here as they are pulled
 quotas, webhooks, metrics
 """
+
+from corten.http import authorities as authorities  # before anything imports aiohttp

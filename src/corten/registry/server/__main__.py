@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from corten.errors import CortenError
+from corten.kernel.process import undumpable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,5 +34,6 @@ def _failed(message: str) -> int:
 
 
 if __name__ == "__main__":
+    undumpable()  # it has passwords and the key of its tokens
     os.umask(0o077)  # what is kept is for no other user of the machine
     sys.exit(main())

@@ -10,6 +10,7 @@ from functools import partial
 
 from aiohttp import web
 
+from corten.aio.sources import closing
 from corten.aio.threads import run_uncancelled
 from corten.errors import Conflict, CortenError, Forbidden, NotFound
 from corten.registry.server.answers import HEADERS, MoreScope, Refusal, created, where
@@ -150,8 +151,9 @@ async def _passed_on(request: web.Request, download: Download, headers: dict[str
     response = web.StreamResponse(headers={**headers, "Content-Length": str(download.size)})
     await response.prepare(request)
     try:
-        async for piece in download.pieces():
-            await response.write(piece)
+        async with closing(download.pieces()) as found:
+            async for piece in found:
+                await response.write(piece)
         await response.write_eof()
     except CortenError:
         if request.transport is not None:

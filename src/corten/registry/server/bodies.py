@@ -7,7 +7,8 @@ says that one is encoded is refused (RFC 9110, 15.5.16).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
@@ -31,16 +32,44 @@ async def pieces(request: web.Request) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def whole(request: web.Request, what: str, limit: int) -> bytes:
-    """A small body. Raises Refusal when it is larger than `limit` bytes, or nothing comes for `IDLE` seconds."""
+async def whole(request: web.Request, what: str, limit: int, held: Callable[[int], None] | None = None) -> bytes:
+    """A small body. Raises Refusal when it is larger than `limit` bytes, or nothing comes for `IDLE` seconds.
+
+    It is in memory until it is whole: `held` gets the size of each piece, and at the end that of all, negative.
+    """
     found: list[bytes] = []
     size = 0
-    async for piece in pieces(request):
-        size += len(piece)
-        if size > limit:
-            raise Refusal(413, "SIZE_INVALID", f"{what} is at most {limit} bytes")
-        found.append(piece)
+    try:
+        async for piece in pieces(request):
+            size += len(piece)
+            if held is not None:
+                held(len(piece))
+            if size > limit:
+                raise Refusal(413, "SIZE_INVALID", f"{what} is at most {limit} bytes")
+            found.append(piece)
+    finally:
+        if held is not None:
+            held(-size)
     return b"".join(found)
+
+
+class Held:
+    """Bytes of bodies in memory: so many for each account, whatever the number of its connections."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._held = most, Counter[str]()
+
+    def of(self, account: str) -> Callable[[int], None]:
+        """For `whole`. Raises Refusal for more than the account may have."""
+
+        def count(size: int) -> None:
+            self._held[account] += size
+            if not self._held[account]:
+                del self._held[account]
+            elif size > 0 and self._held[account] > self._most:
+                raise Refusal(429, "TOOMANYREQUESTS", f"{self._most} bytes of one account's are on their way already")
+
+        return count
 
 
 async def _in_time(reading: Awaitable[bytes]) -> bytes:

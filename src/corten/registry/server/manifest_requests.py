@@ -14,7 +14,7 @@ from corten.registry.server.access import Actor
 from corten.registry.server.answers import HEADERS, Refusal, page
 from corten.registry.server.asked import Asked
 from corten.registry.server.blob_requests import check_no_cache
-from corten.registry.server.bodies import whole
+from corten.registry.server.bodies import Held, whole
 from corten.registry.server.manifests import check_pushed
 from corten.registry.server.names import TAG, check_tag
 from corten.registry.server.parts import Parts
@@ -26,6 +26,7 @@ from corten.spec import digest as digests
 from corten.spec.oci_image import MAX_MANIFEST, OCI_INDEX
 
 _QUERY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]{1,4096}")  # RFC 3986: it becomes part of a request's first line
+_COMING = 64 << 20  # bytes of manifests for each account, until they are whole
 _PAGES = 2  # of referrers that are made at a time: each may take some 20 MB
 
 
@@ -34,6 +35,7 @@ class ManifestRequests:
         self._parts = parts
         self._store = parts.store
         self._pages = asyncio.Semaphore(_PAGES)
+        self._held = Held(_COMING)
 
     async def get(self, asked: Asked) -> web.StreamResponse:
         found = await self._find(asked)
@@ -53,7 +55,7 @@ class ManifestRequests:
         check_no_cache(self._parts, asked.name)
         by_digest = digests.is_digest(asked.what)
         tag = "" if by_digest else check_tag(asked.what)
-        body = await whole(asked.request, "a manifest", MAX_MANIFEST)
+        body = await whole(asked.request, "a manifest", MAX_MANIFEST, self._held.of(asked.actor.user))
         digest = digests.of(body, digests.split(asked.what)[0] if by_digest else "sha256")
         if by_digest and digest != asked.what:
             raise Refusal(400, "DIGEST_INVALID", "provided digest did not match uploaded content")

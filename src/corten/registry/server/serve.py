@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from corten.aio.logs import to_stderr
 from corten.errors import CortenError, Failed, Invalid
 from corten.registry.server.access import Access
 from corten.registry.server.app import Registry, start
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 def main(arguments: Sequence[str]) -> None:
     """Run `corten registry serve`. Raises CortenError or OSError when it cannot start."""
     given = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="corten registry: %(message)s")
+    to_stderr(logging.INFO, "corten registry: %(message)s")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection and a file for each client
     with asyncio.Runner(loop_factory=SendingLoop) as runner:

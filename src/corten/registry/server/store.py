@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Protocol
 
 from corten.errors import Corrupt, Invalid, NotFound
+from corten.kernel.sync import sync_directory
 from corten.registry.server.layout import Guard, Layout, full_disk, mark, place, stage, used
 from corten.registry.server.names import check_tag
 from corten.registry.server.uploads import UNKNOWN, Upload, Uploads, new_id
 from corten.spec import digest as digests
 from corten.spec import go_json
-from corten.store.blobs import sync_directory
 
 NO_BLOB = "blob unknown to registry"
 NO_MANIFEST = "manifest unknown"

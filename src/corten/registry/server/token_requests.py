@@ -17,7 +17,7 @@ from corten.registry.server.tokens import Tokens
 
 PATH = "/token"
 _FORM = "application/x-www-form-urlencoded"
-_MAX_FORM = 1 << 20
+_MAX_FORM = 128 << 10  # bytes: no account is needed to send one
 
 
 class TokenRequests:

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corten.errors import Unauthorized
+from corten.kernel.sync import sync_directory
 from corten.spec.json import Json
-from corten.store.blobs import sync_directory
 
 LIFETIME = 300  # seconds
 REFRESH_LIFETIME = 90 * 24 * 3600

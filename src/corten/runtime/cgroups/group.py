@@ -212,11 +212,16 @@ class Cgroup:
 
     def kill(self) -> None:
         """SIGKILL to all processes, also to those that fork meanwhile or are frozen. Returns when all have got
-        it; they may still have to be reaped. Failed when some are left after ten seconds."""
+        it; they may still have to be reaped. Failed when some are left after ten seconds. What is removed meanwhile
+        had none any more."""
         if not self._directories:
             return
-        if self.fd is None or not self._kill_at_once(self.fd) or set(self.pids()) - set(cgroupfs.pids(self.fd)):
-            self._kill_each()  # also when a process is in v1's trees only
+        try:
+            if self.fd is None or not self._kill_at_once(self.fd) or set(self.pids()) - set(cgroupfs.pids(self.fd)):
+                self._kill_each()  # also when a process is in v1's trees only
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
 
     def _kill_at_once(self, unified: int) -> bool:
         """v2's cgroup.kill. False when the kernel (before 5.14) has none."""

@@ -19,6 +19,7 @@ from corten.runtime.cgroups.knobs import put
 Json = dict[str, Any]
 
 _NO_LIMIT = "max"
+_kept: dict[bytes, int] = {}  # descriptors of programs that are loaded already
 
 
 def cpu_weight(shares: int) -> int:
@@ -153,17 +154,27 @@ def net_prio(_: int, resources: Json, warnings: list[str]) -> None:
 
 def devices(directory: int, rules: tuple[device_rules.Rule, ...]) -> None:
     """Attach the program for `rules`. On a group that has one it is exchanged in one step, so no open slips through."""
-    new = bpf.load(device_rules.program(rules))
+    code = device_rules.program(rules)
+    kept = _kept.get(code)
+    new = bpf.load(code) if kept is None else os.dup(kept)
     old: tuple[int, ...] = ()
     try:
         old = bpf.query(directory)
         bpf.attach(directory, new, old[0] if len(old) == 1 else None)
         if len(old) > 1:  # others are attached too; ours cannot be recognized, and all must agree anyway
-            for program in old:
-                bpf.detach(directory, program)
+            for fd in old:
+                bpf.detach(directory, fd)
     finally:
         for fd in (new, *old):
             os.close(fd)
+
+
+def keep_program(rules: tuple[device_rules.Rule, ...]) -> None:
+    """Have the kernel check the program for `rules` now: in this process, and in those that are forked from it, it is
+    only attached from here on."""
+    program = device_rules.program(rules)
+    if program not in _kept:
+        _kept[program] = bpf.load(program)
 
 
 def unified(directory: int, resources: Json, warnings: list[str]) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         UTSMode,
     )
     from corten.spec.docker.mount import Mount
+    from corten.spec.docker.secrets import StoredSecretMount
 
 
 class Ulimit(Struct, go="units.Ulimit", pointer=True):
@@ -44,10 +45,19 @@ class LogConfig(Struct, go="container.LogConfig"):
 
 
 class PortBinding(Struct, go="nat.PortBinding"):
-    """`host_port` is a number, a range, or "" for any that is free."""
+    """`host_port` is a number, a range, or "" for any that is free.
+
+    Clients write "53/udp" there too (testcontainers does). The protocol is the container's port's: what stands behind
+    the slash means nothing to dockerd, not even when it is another one (nat.SplitProtoPort).
+    """
 
     host_ip: str = ""
     host_port: str = ""
+
+    @property
+    def host_range(self) -> str:
+        """`host_port` without what means nothing."""
+        return self.host_port.partition("/")[0]
 
 
 class Resources(Struct, go="container.Resources"):
@@ -86,8 +96,26 @@ class Resources(Struct, go="container.Resources"):
     io_maximum_bandwidth: Uint64 = field(default=0, key="IOMaximumBandwidth")
 
 
+class StartAfter(Struct, go="container.StartAfter"):
+    """Ours: `container` is a name or an id, `condition` "started" (also ""), "healthy" or "completed"."""
+
+    container: str = ""
+    condition: str = ""
+
+
+class BalancedPort(Struct, go="container.BalancedPort"):
+    """Ours: `port` is the container's ("80/tcp"), `host_port` that of the host, which all of one `group` share."""
+
+    group: str = ""
+    port: str = ""
+    host_ip: str = ""
+    host_port: str = ""
+
+
 class HostConfig(Resources, go="container.HostConfig"):
-    """`net_rate` is ours: limits of the container's traffic (docs/networks.md)."""
+    """Ours are `net_rate`, limits of the container's traffic (docs/networks.md), `start_after`, what a daemon waits for
+    before its own start starts the container, `stored_secrets` (docs/containers.md), and `balanced_ports`, which it
+    shares with others (docs/networks.md)."""
 
     binds: list[str] | None = None
     container_id_file: str = field(default="", key="ContainerIDFile")
@@ -126,6 +154,9 @@ class HostConfig(Resources, go="container.HostConfig"):
     runtime: str = ""
     isolation: Isolation = ""
     net_rate: str = field(default="", omitempty=True)
+    start_after: list[StartAfter] | None = field(default=None, omitempty=True)
+    balanced_ports: list[BalancedPort] | None = field(default=None, omitempty=True)
+    stored_secrets: list[StoredSecretMount] | None = field(default=None, omitempty=True)
     mounts: list[Mount] | None = field(default=None, omitempty=True)
     masked_paths: list[str] | None = None
     readonly_paths: list[str] | None = None

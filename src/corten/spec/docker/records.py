@@ -7,7 +7,19 @@ only, because the command line imports no more of them than a request has.
 
 from __future__ import annotations
 
-from corten.spec.docker import auth, config, create, devices, exec, host_config, mount, networking, volume
+from corten.spec.docker import (
+    auth,
+    config,
+    create,
+    devices,
+    exec,
+    host_config,
+    machine,
+    mount,
+    networking,
+    secrets,
+    volume,
+)
 from corten.spec.docker.struct import Struct
 from corten.spec.go_types import (
     BOOL,
@@ -54,7 +66,7 @@ _TABLES = {"map[string][]nat.PortBinding": "nat.PortMap"}
 
 _STRUCTS: dict[str, type[Struct]] = {
     name: value
-    for module in (auth, config, create, devices, exec, host_config, mount, networking, volume)
+    for module in (auth, config, create, devices, exec, host_config, machine, mount, networking, secrets, volume)
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, Struct)
 }

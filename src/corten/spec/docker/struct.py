@@ -64,9 +64,9 @@ class Field:
         since = self.omitempty
         return version is None or version >= since if isinstance(since, tuple) else since
 
-    def omitted(self, value: object, version: Version | None) -> bool:
-        """Go's omitempty: zero values, and empty lists and maps; a pointer to a zero value is none."""
-        return self.omits(version) and (value == self.zero or value in ([], {}))
+    def empty(self, value: object) -> bool:
+        """What Go's omitempty leaves out: zero values, and empty lists and maps; a pointer to a zero value is none."""
+        return value == self.zero or value in ([], {})
 
 
 class _UnsetJson:
@@ -74,22 +74,20 @@ class _UnsetJson:
 
     shown   key to zero value, UNSET for what is omitted, in Docker's order: all keys that the version has
     nested  attribute and key of the zero values that are structures, lists or maps, which are made anew each time
-    omits   whether any field can be omitted
+    omits   keys of the fields that can be omitted
     """
 
     __slots__ = ("nested", "omits", "shown")
 
     def __init__(self, fields: dict[str, Field], version: Version | None) -> None:
         known = {attribute: field for attribute, field in fields.items() if field.known(version)}
-        self.shown = {
-            field.key: UNSET if field.omitted(field.zero, version) else field.zero for field in known.values()
-        }
+        self.shown = {field.key: UNSET if field.omits(version) else field.zero for field in known.values()}
         self.nested = [
             (attribute, field.key)
             for attribute, field in known.items()
             if not field.omits(version) and type(field.zero) not in _SCALARS
         ]
-        self.omits = any(field.omits(version) for field in known.values())
+        self.omits = {field.key for field in known.values() if field.omits(version)}
 
 
 def field(
@@ -127,6 +125,7 @@ class Struct:
     GO: ClassVar[str] = ""
     NAME: ClassVar[str] = ""
     POINTER: ClassVar[bool] = False
+    _KEYS: ClassVar[dict[str, str]] = {}
     _UNSET_JSON: ClassVar[dict[Version | None, _UnsetJson]] = {}
 
     def __init_subclass__(cls, go: str = "", name: str = "", pointer: bool = False) -> None:
@@ -135,7 +134,7 @@ class Struct:
         embedded = {name: type for base in cls.__bases__ for name, type in vars(base).get("TYPES", {}).items()}
         cls.TYPES = {**cls.__annotations__, **embedded}  # Go prints embedded structures behind
         cls.FIELDS = _FIELDS
-        cls._UNSET_JSON = {}
+        cls._KEYS, cls._UNSET_JSON = {}, {}
 
     def __init__(self, **values: Any) -> None:
         if not self.TYPES.keys() >= values.keys():
@@ -161,16 +160,20 @@ class Struct:
             return struct.to_json(version)
 
         unset = self._UNSET_JSON.get(version) or self._unset_json(version)
-        values, fields = self.__dict__, self.FIELDS
+        values, fields, omits = self.__dict__, self.FIELDS, unset.omits
         shown = unset.shown.copy()
         for attribute, key in unset.nested:
             if attribute not in values:
                 shown[key] = _plain(fields[attribute].zero, show)
         for attribute, value in values.items():
             field = fields[attribute]
-            if field.key in shown:
-                shown[field.key] = UNSET if field.omitted(value, version) else _plain(value, show)
-        return {key: value for key, value in shown.items() if value is not UNSET} if unset.omits else shown
+            key = field.key
+            if key in shown and not (key in omits and field.empty(value)):
+                shown[key] = value if type(value) in _SCALARS else _plain(value, show)
+        for key in omits:
+            if shown[key] is UNSET:
+                del shown[key]
+        return shown
 
     @classmethod
     def _unset_json(cls, version: Version | None) -> _UnsetJson:
@@ -180,8 +183,17 @@ class Struct:
 
     def given_json(self) -> dict[str, Any]:
         """What a client sends of it: only the fields that were set, zero values among them, all the way down."""
-        lines = type(self)._line
-        return {_key(lines(name), name): _plain(value, Struct.given_json) for name, value in self.__dict__.items()}
+        keys = self._KEYS
+        return {
+            keys.get(name) or self._key_of(name): value if type(value) in _SCALARS else _plain(value, Struct.given_json)
+            for name, value in self.__dict__.items()
+        }
+
+    @classmethod
+    def _key_of(cls, name: str) -> str:
+        """Of a field in JSON. Looked up once: it needs no `FIELDS`."""
+        found = cls._KEYS[name] = _key(cls._line(name), name)
+        return found
 
     @classmethod
     def _line(cls, name: str) -> Any:
@@ -216,7 +228,7 @@ def _plain(value: Any, show: Callable[[Struct], dict[str, Any]]) -> Any:
     if isinstance(value, Struct):
         return show(value)
     if isinstance(value, (list, tuple)):
-        return [_plain(each, show) for each in value]
+        return [each if type(each) in _SCALARS else _plain(each, show) for each in value]
     if isinstance(value, dict):
-        return {key: _plain(each, show) for key, each in value.items()}
+        return {key: each if type(each) in _SCALARS else _plain(each, show) for key, each in value.items()}
     return value

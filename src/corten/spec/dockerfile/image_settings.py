@@ -6,6 +6,8 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
+from corten.errors import Invalid
+from corten.spec.docker import signals
 from corten.spec.docker.config import HealthConfig, ImageConfig
 from corten.spec.docker.struct import UNSET
 from corten.spec.dockerfile import instructions as d
@@ -45,6 +47,10 @@ class ImageSettings:
     def set_environment(self, variables: Mapping[str, str]) -> None:
         self._set(env=[f"{name}={value}" for name, value in variables.items()])
 
+    def set_variables(self, variables: Mapping[str, str]) -> None:
+        """These beside those that it has."""
+        self.set_environment({**environment_of(self.config), **variables})
+
     def enter(self, path: str) -> None:
         """WORKDIR, in the one before where it is not absolute."""
         joined = posixpath.normpath(posixpath.join("/", self.directory, path))
@@ -68,7 +74,7 @@ class ImageSettings:
             case d.User():
                 self._set(user=found.user)
             case d.StopSignal():
-                self._set(stop_signal=found.signal)
+                self._set(stop_signal=_signal(found))
             case d.Healthcheck():
                 self._set(healthcheck=_health(found))
             case d.Shell():
@@ -113,6 +119,14 @@ def _exposed(found: d.Expose) -> tuple[str, ...]:
         return exposed(found.ports)
     except ValueError as error:
         raise DockerfileError(str(error), found.written.span) from None
+
+
+def _signal(found: d.StopSignal) -> str:
+    try:
+        signals.number(found.signal)
+    except Invalid as error:
+        raise DockerfileError(str(error), found.written.span) from None
+    return found.signal
 
 
 def _health(found: d.Healthcheck) -> HealthConfig:

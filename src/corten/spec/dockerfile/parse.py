@@ -48,6 +48,14 @@ def parse(data: bytes, filename: str = "Dockerfile") -> Dockerfile:
     return Dockerfile(reader.lines, reader.directives, tuple(arguments), texts, tuple(empty), filename)
 
 
+def single(text: str) -> Instruction:
+    """The one instruction of a text. Raises DockerfileError."""
+    found = list(_instructions(Reader(text.encode("utf-8", "replace"))))
+    if len(found) != 1:
+        raise DockerfileError("it should be a single instruction", Span(1))
+    return found[0][1]
+
+
 def trigger(text: str, base: From) -> Instruction:
     """The instruction of an ONBUILD trigger, as an image's configuration has it, for the stage that begins with `base`,
     whose place it has. Raises DockerfileError."""

@@ -23,7 +23,7 @@ MOST_INSTRUCTIONS, MOST_STAGES = 10_000, 1000
 
 _BOM = b"\xef\xbb\xbf"
 _DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[ \t\n\f\r]*=(.*)", re.DOTALL)
-_HEREDOC = re.compile(r"(\d*)<<(-?)\s*([^<]+)")
+_HEREDOC = re.compile(r"(\d*)<<(-?)([^<]+)")  # blanks in front are `process_words` to leave out
 _TABS = re.compile(r"^\t+", re.MULTILINE)
 _WITH_HEREDOCS = ("add", "copy", "run")
 _WORD = re.compile(r"""\s*(?:'[^']*'|"(?:[^"\\]|\\.)*"|<<[ \t\r]*|\\.?|[^\s'"\\])""", re.DOTALL)

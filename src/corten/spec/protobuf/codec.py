@@ -9,7 +9,8 @@
 
     Ref.decode(data).encode()
 
-str, bytes, int (64 bits, signed, as varint), bool, messages, lists of them, and dicts from str. Fields that are not
+str, bytes, int (64 bits, signed, as varint), bool, messages, lists of them, and dicts from str. Lists of int are read
+packed or not, and written one by one, which every reader takes. Fields that are not
 declared are skipped; zero values are not written. What is decoded is any bytes of anyone: bounded in depth and in the
 number of values, and refused with Invalid.
 
@@ -45,21 +46,25 @@ class Message:
         return _decode(cls, data, _DEPTH, [_VALUES])
 
     def encode(self) -> bytes:
-        out = bytearray()
+        out: list[bytes] = []
         for each in _table(type(self)).values():
-            _write(out, each, getattr(self, each.name))
-        return bytes(out)
+            value = getattr(self, each.name)
+            if value or isinstance(value, Message):
+                _write(out, each, value)
+        return b"".join(out)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`kind` is str, bytes, int, bool or a message; `many` a list of those, `keyed` a dict from str."""
+    """`kind` is str, bytes, int, bool or a message; `many` a list of those, `keyed` a dict from str. `head` is what is
+    written before a value."""
 
     name: str
     number: int
     kind: type[Any]
     many: bool
     keyed: bool
+    head: bytes
 
 
 _tables: dict[type[Message], dict[int, Field]] = {}
@@ -81,7 +86,8 @@ def _declared(cls: type[Message]) -> dict[int, Field]:
             kind = typing.get_args(kind)[-1]
         elif isinstance(kind, types.UnionType):
             kind = typing.get_args(kind)[0]
-        table[number] = Field(each.name, number, kind, many, keyed)
+        numeric = issubclass(kind, int) and not keyed
+        table[number] = Field(each.name, number, kind, many, keyed, _head(number, VARINT if numeric else BYTES))
     return table
 
 
@@ -142,11 +148,22 @@ def _decode(cls: type[M], data: bytes, depth: int, left: list[int]) -> M:
         if field.keyed:
             key, value = _entry(field, wire, value, depth, left)
             getattr(found, field.name)[key] = value
+        elif field.many and wire == BYTES and field.kind is int:
+            getattr(found, field.name).extend(_packed(value, left))
         elif field.many:
             getattr(found, field.name).append(_value(field, wire, value, depth, left))
         else:
             setattr(found, field.name, _value(field, wire, value, depth, left))
     return found
+
+
+def _packed(data: bytes, left: list[int]) -> Iterator[int]:
+    """Numbers of a list in one field, as proto3 writes them."""
+    at = 0
+    while at < len(data):
+        _count(left)
+        value, at = varint(data, at)
+        yield value - _BITS if value >> 63 else value
 
 
 def _count(left: list[int]) -> None:
@@ -197,10 +214,14 @@ def _wrong(field: Field) -> Invalid:
 # ------------------------------------------------------------------------------------------------------------ encoding
 
 
+_SHORT = tuple(bytes((value,)) for value in range(0x80))
+_KEY, _VALUE, _NUMBER = b"\x0a", b"\x12", b"\x10"  # heads of the two fields of a dict's entry
+
+
 def number(value: int) -> bytes:
     """A varint."""
     if 0 <= value < 0x80:
-        return bytes((value,))
+        return _SHORT[value]
     value %= _BITS
     out = bytearray()
     while value >= 0x80:
@@ -210,29 +231,33 @@ def number(value: int) -> bytes:
     return bytes(out)
 
 
-def _write(out: bytearray, field: Field, value: Any) -> None:
+def _head(at: int, wire: int) -> bytes:
+    return number(at << 3 | wire)
+
+
+def _write(out: list[bytes], field: Field, value: Any) -> None:
     if field.keyed:
         for key, each in value.items():
-            entry = bytearray()
-            _one(entry, 1, key)
-            _one(entry, 2, each)
-            _one(out, field.number, bytes(entry))
+            name, entry = _data(key), [_KEY]
+            entry += (number(len(name)), name)
+            _one(entry, _NUMBER if isinstance(each, int) else _VALUE, each)
+            out += (field.head, number(sum(map(len, entry))), *entry)
     elif field.many:
         for each in value:
-            _one(out, field.number, each)
-    elif value is not None and (isinstance(value, Message) or value):
-        _one(out, field.number, value)
-
-
-def _one(out: bytearray, at: int, value: Any) -> None:
-    if isinstance(value, int):
-        out += number(at << 3 | VARINT)
-        out += number(value)
-        return
-    if isinstance(value, str):
-        data = value.encode("utf-8", "replace")  # names of files may be any bytes; a message's texts are UTF-8
+            _one(out, field.head, each)
     else:
-        data = value.encode() if isinstance(value, Message) else value
-    out += number(at << 3 | BYTES)
-    out += number(len(data))
-    out += data
+        _one(out, field.head, value)
+
+
+def _one(out: list[bytes], head: bytes, value: Any) -> None:
+    if isinstance(value, int):
+        out += (head, number(value))
+    else:
+        data = _data(value)
+        out += (head, number(len(data)), data)
+
+
+def _data(value: str | bytes | Message) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace")  # names of files may be any bytes; a message's texts are UTF-8
+    return value.encode() if isinstance(value, Message) else value

@@ -69,8 +69,13 @@ class CheckAgentRequest(Message):
 
 
 @dataclass(slots=True)
+class HealthCheckRequest(Message):
+    service: Annotated[str, 1] = ""
+
+
+@dataclass(slots=True)
 class HealthCheckResponse(Message):
     status: Annotated[int, 1] = 0
 
 
-SERVING = 1
+SERVING, SERVICE_UNKNOWN = 1, 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -210,3 +211,13 @@ def _least(data: bytes) -> float:
             pass
         taken.append(time.process_time() - begin)
     return min(taken)
+
+
+@pytest.mark.parametrize("behind", [b"<x", b"EOF", b""], ids=["no-heredoc", "heredoc", "blanks"])
+def test_blanks_behind_a_heredoc_s_sign_are_read_in_linear_time(behind: bytes) -> None:
+    """DOS-04: the work grew with their square; 300 KB of them kept the interpreter, and the daemon, for hours."""
+    blanks = b"\\\n".join([b" " * 60_000] * 10)
+    began = time.thread_time()
+    with contextlib.suppress(DockerfileError):
+        parse(b"FROM x\nRUN <<" + blanks + behind + b"\n")
+    assert time.thread_time() - began < 5

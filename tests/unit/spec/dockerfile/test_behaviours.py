@@ -3,15 +3,19 @@ expansion and planning. The others are what a step does to a tree: tests of the 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from corten.errors import Invalid
+from corten.spec.docker.config import ImageConfig
 from corten.spec.dockerfile.check_rules import Checks
 from corten.spec.dockerfile.checks import CheckOptions, check
 from corten.spec.dockerfile.commands import created_by, executed, with_shell
 from corten.spec.dockerfile.errors import DockerfileError
 from corten.spec.dockerfile.expand import expand, mounts
 from corten.spec.dockerfile.ignore import Patterns, lines
+from corten.spec.dockerfile.image_settings import ImageSettings
 from corten.spec.dockerfile.instructions import (
     Add,
     Arg,
@@ -380,6 +384,12 @@ def test_58_healthcheck() -> None:
 
 def test_59_stop_signal() -> None:
     assert expand(one(StopSignal, "STOPSIGNAL $S"), {"S": "9"}).instruction.signal == "9"
+
+
+@pytest.mark.parametrize("signal", ["FOO", "0", "65", "SIG", ""])
+def test_59_no_signal(signal: str) -> None:
+    with pytest.raises(DockerfileError, match=f"invalid signal: {signal}"):
+        ImageSettings(ImageConfig()).take(replace(one(StopSignal, "STOPSIGNAL x"), signal=signal))
 
 
 def test_60_labels() -> None:

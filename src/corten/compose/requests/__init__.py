@@ -1,0 +1,1 @@
+"""Services, networks and volumes of a model as bodies of Docker's requests; pure."""

@@ -1,0 +1,1 @@
+"""Variables: interpolation of texts, files of variables."""

@@ -1,0 +1,1 @@
+"""The noun "pods": what Kubernetes runs containers in. Loaded with the first of them."""

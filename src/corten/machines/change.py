@@ -1,0 +1,352 @@
+"""Changes of a machine: memory, processors, sizes of disks, and devices that come and go, while it runs where that can
+be, and otherwise with its next start."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack, ExitStack, suppress
+from typing import Any
+
+from corten.errors import Conflict, CortenError, Failed, Invalid, NotFound
+from corten.machines import agent, blocks, create, limits, run
+from corten.machines.machine import Machine
+from corten.machines.machines import Machines
+from corten.machines.processors import plug_cpus
+from corten.machines.records import Disk
+from corten.network import rate
+from corten.network.endpoint_request import EndpointRequest
+from corten.network.guest import GuestNamespace
+from corten.plan.validate.network import check_endpoint
+from corten.spec.docker.machine import MachineDisk, MachineLimits, MachineUpdate
+from corten.spec.docker.networking import EndpointSettings
+from corten.spec.json import Json
+from corten.tasks.machine_tasks import MachineTask
+from corten.units.durations import in_go
+from corten.units.sizes import human_size, parse_bytes
+from corten.vm import board
+from corten.vm.board import BoardDisk, BoardInterface
+
+LIVE, LATER = "live", "next start"
+_SETS = 1000  # the first number of descriptors' sets for what is plugged in
+_GOES = 60.0  # seconds for a guest to give up a device
+_AGAIN = 8.0
+_LOOK = 0.1
+
+
+async def update(machines: Machines, machine: Machine, asked: MachineUpdate) -> Json:
+    """What of it holds now, and what with the next start: {"Memory": "live"}. Invalid, Conflict; what came before an
+    error holds."""
+    done: Json = {}
+    async with machine.lock:
+        if asked.memory:
+            done["Memory"] = await _memory(machines, machine, asked.memory)
+        if asked.cpus:
+            done["CPUs"] = await _cpus(machines, machine, asked.cpus)
+        for volume, size in (asked.disks or {}).items():
+            done[volume] = await _grow(machines, machine, volume, size)
+        for volume, wanted in (asked.limits or {}).items():
+            done[f"{volume} limits"] = await _limit(machines, machine, volume, wanted)
+        if asked.net_rate is not None:
+            done["NetRate"] = _net_rate(machines, machine, asked.net_rate)
+        if machine.task is not None and machine.task.agent and LIVE in (done.get("Memory"), done.get("CPUs")):
+            await agent.take_into_use(machine, asked.cpus if done.get("CPUs") == LIVE else 0)
+    machines.publish(machine, "update")
+    return done
+
+
+async def _memory(machines: Machines, machine: Machine, size: int) -> str:
+    record, config = machine.record, machine.record.config
+    size = -(-size // board.BLOCK) * board.BLOCK
+    if size < create.SMALLEST:
+        raise Invalid(f"a machine has at least {human_size(create.SMALLEST)} of memory")
+    how = LATER
+    if record.state.running:
+        if size > config.max_memory:
+            most = human_size(config.max_memory)
+            raise Invalid(f"machine {machine.name} can have at most {most} of memory (--max-memory), until it is off")
+        assert machine.task is not None
+        if size >= record.begun.memory and config.max_memory > record.begun.memory:
+            more = size - record.begun.memory
+            path = "/machine/peripheral/memory"
+            await machine.task.ask("qom-set", (), path=path, property="requested-size", value=more)
+            how = LIVE
+    record.config = config.replace(memory=size, max_memory=max(size, config.max_memory))
+    machines.save(machine)
+    return how
+
+
+async def _cpus(machines: Machines, machine: Machine, count: int) -> str:
+    record, config = machine.record, machine.record.config
+    if count < 1 or (record.state.running and count > config.max_cpus):
+        raise Invalid(f"machine {machine.name} can have 1 to {config.max_cpus} processors (--max-cpus)")
+    how = LATER
+    if record.state.running and count >= record.begun.cpus:
+        assert machine.task is not None
+        await plug_cpus(machine.task, record.begun.cpus, count)
+        how = LIVE
+    record.config = config.replace(cpus=count, max_cpus=max(count, config.max_cpus))
+    machines.save(machine)
+    return how
+
+
+def _net_rate(machines: Machines, machine: Machine, limits: str) -> str:
+    """Of all interfaces; "": none."""
+    rate.parse(limits)
+    record = machine.record
+    if record.state.running:
+        machines.networks.shape_taps(record.id, limits)
+    record.config = record.config.replace(net_rate=limits)
+    machines.save(machine)
+    return LIVE
+
+
+async def _limit(machines: Machines, machine: Machine, name: str, asked: MachineLimits) -> str:
+    disk = next((one for one in machine.record.disks if name in (one.serial, one.volume)), None)
+    if disk is None:
+        raise NotFound(f"machine {machine.name} has no disk {name}")
+    before, disk.limits = disk.limits, limits.merged(disk.limits, asked)
+    try:
+        if machine.record.state.running:
+            await limits.apply(machine, disk)
+        machines.save(machine)
+    except BaseException:
+        disk.limits = before
+        raise
+    return LIVE
+
+
+async def _grow(machines: Machines, machine: Machine, volume: str, text: str) -> str:
+    """A disk becomes larger; its guest sees that at once."""
+    disk = next((one for one in machine.record.disks if volume in (one.volume, one.serial)), None)
+    if disk is None or not disk.volume:
+        raise NotFound(f"machine {machine.name} has no disk {volume}")
+    try:
+        size = -(-parse_bytes(text) // (1 << 20)) * (1 << 20)
+    except ValueError as error:
+        raise Invalid(str(error)) from None
+    now = machines.disks.size(disk.volume)
+    if size < now:
+        raise Invalid(f"disk {disk.volume} has {human_size(now)}, and does not become smaller: its end would be lost")
+    if disk.read_only:
+        raise Conflict(f"disk {disk.volume} is read-only")
+    if machine.record.state.running:
+        assert machine.task is not None
+        node = await blocks.written(machine.task, machine, disk)
+        await machine.task.ask("block_resize", (), node_name=node, size=size)
+        return LIVE
+    async with run.standing(machines, machine) as task:
+        node = await blocks.written(task, machine, disk)
+        await task.ask("block_resize", (), node_name=node, size=size)
+    return LIVE
+
+
+# ------------------------------------------------------------------------------------------------------------- disks
+
+
+async def add_disk(machines: Machines, machine: Machine, asked: MachineDisk) -> str:
+    """Its name; plugged into a machine that runs. The volume is made when there is none, and goes when it fails."""
+    async with machine.lock:
+        record = machine.record
+        if record.state.running and (asked.cdrom or asked.bus not in ("", "virtio")):
+            raise Conflict("only disks of the bus virtio can be added while a machine runs: stop it first")
+        made: list[str] = []
+        taken = {disk.serial for disk in record.disks}
+        index = next(n for n in range(len(taken) + 1) if f"disk{n}" not in taken)
+        try:
+            create.check_disk(asked)
+            disk = await create.make_disk(machines, machine.name, index, asked, made)
+            create.check_number([*record.disks, disk], record.networks)
+            if not disk.read_only:
+                create.check_free(machines, disk.volume, made=made)
+            if record.state.running:
+                await _plug_disk(machines, machine, disk)
+        except BaseException:
+            machines.disks.discard(made)
+            raise
+        record.disks.append(disk)
+        machines.volumes.hold(disk.volume, machine.id)
+        machines.save(machine)
+        machines.disks.keep(made)
+    machines.publish(machine, "device-add", device=disk.serial)
+    return disk.serial
+
+
+def _free_slot(machine: Machine) -> int:
+    """Conflict when there is none."""
+    begun = machine.record.begun
+    free = set(range(begun.ports)) - set(begun.places.values())
+    if not free:
+        raise Conflict(f"machine {machine.name} has {begun.ports} disks and networks, and room for more when it is off")
+    return min(free)
+
+
+async def _plug_disk(machines: Machines, machine: Machine, disk: Disk) -> None:
+    task, slot = machine.task, _free_slot(machine)
+    assert task is not None
+    with ExitStack() as held:
+        layers, fds = machines.disks.open(disk.volume, disk.read_only, held)
+        sets = [_SETS + slot * 64 + level for level in range(len(layers))]
+        async with AsyncExitStack() as undo:
+            for number, fd in zip(sets, fds, strict=True):
+                await task.ask("add-fd", [fd], fdset_id=number)
+                undo.push_async_callback(_quietly, task, "remove-fd", fdset_id=number)
+            names = [f"/dev/fdset/{number}" for number in sets]
+            for node in board.disk_nodes(slot, layers, names):
+                await task.ask_json("blockdev-add", node)
+                undo.push_async_callback(_quietly, task, "blockdev-del", node_name=node["node-name"])
+            made = BoardDisk(disk.serial, layers, slot, "virtio", disk.read_only)
+            await task.ask_json("device_add", board.disk_device(made))
+            undo.pop_all()
+    machine.record.begun.places[disk.serial] = slot
+
+
+async def _quietly(task: MachineTask, command: str, **arguments: Any) -> None:
+    with suppress(CortenError):
+        await task.ask(command, (), **arguments)
+
+
+async def _unplug(machine: Machine, device: str) -> None:
+    """The guest has given it up when this returns. Conflict when it does not.
+
+    It is asked again every few seconds: a guest that has just begun to run again may miss a press of the slot's button
+    (QEMU refuses a second one while the first may still be seen, five seconds).
+    """
+    task = machine.task
+    assert task is not None
+    deadline = time.monotonic() + _GOES
+    await task.ask("device_del", (), id=device)
+    while time.monotonic() < deadline:
+        if await _deleted(task, device, min(_AGAIN, deadline - time.monotonic())):
+            return
+        with suppress(Failed):  # it has gone just now, or may still be seen
+            await task.ask("device_del", (), id=device)
+    raise Conflict(f"the guest does not give up the device within {in_go(_GOES)}")
+
+
+async def _deleted(task: MachineTask, device: str, seconds: float) -> bool:
+    """Whether it goes within this time. QEMU's list says so: an event may come before its waiter."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        seen = task.events
+        if all(one["name"] != device for one in await task.ask("qom-list", (), path="/machine/peripheral")):
+            return True
+        await task.happens(seen, _LOOK)
+    return False
+
+
+async def _delete_node(task: MachineTask, node: str) -> None:
+    """QEMU keeps it for a moment behind the end of its device. Failed with its words when it does not end."""
+    deadline = time.monotonic() + _AGAIN
+    while True:
+        try:
+            await task.ask("blockdev-del", (), node_name=node)
+            return
+        except Failed:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_LOOK)
+
+
+async def remove_disk(machines: Machines, machine: Machine, name: str) -> None:
+    """By its name or its volume; the volume stays. Conflict for what cannot leave a machine that runs."""
+    async with machine.lock:
+        record = machine.record
+        disk = next((one for one in record.disks if name in (one.serial, one.volume)), None)
+        if disk is None:
+            raise NotFound(f"machine {machine.name} has no disk {name}")
+        if record.state.running:
+            if disk.bus != "virtio":
+                raise Conflict(f"disk {name} is on the bus {disk.bus}, and cannot be removed while the machine runs")
+            slot = record.begun.places[disk.serial]
+            await _unplug(machine, f"disk{slot}")
+            assert machine.task is not None
+            for node in reversed(await blocks.of(machine.task, slot)):
+                number = await blocks.fd_set(machine.task, node)
+                await _delete_node(machine.task, node)
+                await _quietly(machine.task, "remove-fd", fdset_id=number)
+            del record.begun.places[disk.serial]
+        record.disks.remove(disk)
+        if disk.volume:
+            machines.volumes.release(disk.volume, machine.id)
+        machines.save(machine)
+    machines.publish(machine, "device-remove", device=disk.serial)
+
+
+# -------------------------------------------------------------------------------------------------------- interfaces
+
+
+async def connect(machines: Machines, machine: Machine, reference: str, settings: EndpointSettings) -> None:
+    """One more interface, in this network."""
+    check_endpoint(settings)
+    network = machines.networks.find(reference).definition.name
+    async with machine.lock:
+        record = machine.record
+        if network in record.networks:
+            raise Conflict(f"machine {machine.name} is in network {network} already")
+        if network in ("none", "host"):
+            raise Invalid(f"a machine has interfaces in networks with bridges, not in {network}")
+        create.check_number(record.disks, [*record.networks, network])
+        if record.state.running:
+            await _plug_interface(machines, machine, network, settings)
+        record.networks[network] = settings
+        machines.save(machine)
+    machines.publish(machine, "connect", network=network)
+
+
+async def _plug_interface(machines: Machines, machine: Machine, network: str, settings: EndpointSettings) -> None:
+    record, task, slot, taps = machine.record, machine.task, _free_slot(machine), GuestNamespace(-1, -1)
+    assert task is not None and machine.release is not None
+    names = list(dict.fromkeys([record.name, *(settings.aliases or ()), record.id[:12]]))
+    request = EndpointRequest(network, record.id, taps, settings, names=names, index=slot,
+                              previous=record.addresses.get(network, ()), asks_bridge=True)  # fmt: skip
+    endpoint = machine.endpoints[network] = await machines.networks.connect(request)
+    try:
+        if not taps.taps:
+            raise Failed(f"network {network} has given no device")
+        await task.ask("getfd", [taps.taps[0].fd], fdname=board.network(slot))
+        made = {"type": "tap", "id": board.network(slot), "fd": board.network(slot), "vhost": False}
+        await task.ask_json("netdev_add", made)
+        try:
+            model = create.MODELS[record.config.network_model]
+            device = board.interface_device(BoardInterface(endpoint.mac, slot, model))
+            if record.config.net_rate:
+                machines.networks.shape_taps(record.id, record.config.net_rate)
+            await task.ask_json("device_add", device)
+        except BaseException:
+            await _quietly(task, "netdev_del", id=board.network(slot))
+            raise
+    except BaseException:
+        await run.leave(machines, machine, network)
+        raise
+    finally:
+        taps.close_taps()
+    machine.release.push_async_callback(run.leave, machines, machine, network)
+    record.begun.places[network] = slot
+    record.endpoints[network] = endpoint.record
+    record.macs[network] = endpoint.mac
+    record.addresses[network] = run.addresses(endpoint)
+
+
+async def disconnect(machines: Machines, machine: Machine, reference: str) -> None:
+    async with machine.lock:
+        record = machine.record
+        try:
+            network = machines.networks.find(reference).definition.name
+        except NotFound:
+            network = reference
+        if network not in record.networks:
+            raise NotFound(f"machine {machine.name} is not in network {reference}")
+        if record.state.running and network in record.begun.places:
+            slot = record.begun.places[network]
+            await _unplug(machine, f"interface{slot}")
+            assert machine.task is not None
+            await machine.task.ask("netdev_del", (), id=board.network(slot))
+            await run.leave(machines, machine, network)
+            del record.begun.places[network]
+        record.endpoints.pop(network, None)
+        record.macs.pop(network, None)
+        record.addresses.pop(network, None)
+        del record.networks[network]
+        machines.save(machine)
+    machines.publish(machine, "disconnect", network=network)

@@ -1,0 +1,167 @@
+"""Snapshots of machines: all their disks, and the memory of one that runs, kept in the qcow2 files by QEMU.
+
+One of a machine that is off is taken by a QEMU that stands still, and its revert leaves it off. One with memory goes on
+where it was, whatever the machine does at that time. Everything is done by jobs (`snapshot-save`, `-load`, `-delete`).
+External ones, in files beneath the disks, are `external`.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import NamedTuple
+
+from corten.errors import Conflict, Invalid, NotFound
+from corten.machines import blocks, external, run
+from corten.machines.jobs import finished
+from corten.machines.life import halt
+from corten.machines.machine import Machine
+from corten.machines.machines import Machines
+from corten.machines.records import Snapshot
+from corten.spec.docker import times
+from corten.spec.json import Json
+from corten.tasks.machine_tasks import MachineTask
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}\Z")
+_LIMIT = 128  # of one machine
+
+
+class Kind(NamedTuple):
+    """`external`: see there. `disk_only`, of those: without memory. `quiesce`: QEMU's agent has the guest's file
+    systems written out for that moment."""
+
+    external: bool = False
+    disk_only: bool = False
+    quiesce: bool = False
+
+
+async def create(machines: Machines, machine: Machine, name: str, kind: Kind) -> Snapshot:
+    """Of all disks, with the memory when it runs. Invalid, Conflict; Exhausted and Failed with QEMU's words."""
+    record = machine.record
+    name = name or f"snapshot-{len(record.snapshots) + 1}"
+    if not _NAME.match(name):
+        raise Invalid(f"Invalid snapshot name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    async with machine.lock:
+        if find(machine, name, missing=True) is not None:
+            raise Conflict(f"machine {machine.name} has a snapshot {name} already")
+        if len(record.snapshots) >= _LIMIT:
+            raise Conflict(f"machine {machine.name} has {_LIMIT} snapshots: remove one first")
+        runs, memory, bases = record.state.running, record.state.running, dict[str, str]()
+        if record.saved:
+            raise Conflict(f"machine {machine.name} is saved: start it first")
+        _check(machines, machine, kind.external)
+        if kind.external:
+            memory = runs and not kind.disk_only
+            bases = await external.take(machines, machine, name, memory, kind.quiesce)
+        elif runs:
+            assert machine.task is not None
+            await _job(machine, machine.task, "snapshot-save", name)
+        else:
+            async with run.standing(machines, machine) as task:
+                await _job(machine, task, "snapshot-save", name)
+        made = Snapshot(
+            name,
+            times.now(),
+            record.config,
+            list(record.disks),
+            dict(record.networks),
+            record.begun,
+            dict(record.addresses),
+            memory,
+            bases,
+        )
+        record.snapshots.append(made)
+        for base in bases.values():
+            machines.volumes.hold(base, machine.id)
+        machines.save(machine)
+    machines.publish(machine, "snapshot", snapshot=name)
+    return made
+
+
+async def revert(machines: Machines, machine: Machine, name: str) -> None:
+    """The machine is as it was then; what it has done since is lost, its snapshots are not. One that runs is ended."""
+    snapshot = find(machine, name)
+    assert snapshot is not None
+    await halt(machines, machine)
+    if snapshot.external:
+        async with machine.lock:
+            await external.revert(machines, machine, snapshot)
+        if snapshot.memory:
+            await run.start(machines, machine)
+        machines.publish(machine, "revert", snapshot=name)
+        return
+    async with machine.lock:
+        record = machine.record
+        before = record.config, record.disks, record.networks, record.addresses, record.saved
+        now = record.config
+        record.config = snapshot.config.replace(restart_policy=now.restart_policy, labels=now.labels)
+        record.disks, record.networks, record.saved = list(snapshot.disks), dict(snapshot.networks), False
+        record.addresses = dict(snapshot.addresses) or record.addresses
+        try:
+            if snapshot.memory:
+                await run.start_locked(
+                    machines, machine, lambda task: _job(machine, task, "snapshot-load", name), snapshot.begun
+                )
+            else:
+                async with run.standing(machines, machine) as task:
+                    await _job(machine, task, "snapshot-load", name)
+        except BaseException:
+            record.config, record.disks, record.networks, record.addresses, record.saved = before
+            raise
+        machines.save(machine)
+    machines.publish(machine, "revert", snapshot=name)
+
+
+async def remove(machines: Machines, machine: Machine, name: str) -> None:
+    snapshot = find(machine, name)
+    assert snapshot is not None
+    async with machine.lock:
+        if snapshot.external:
+            await external.remove(machines, machine, snapshot)
+        elif machine.record.state.running:
+            assert machine.task is not None
+            await _job(machine, machine.task, "snapshot-delete", name)
+        else:
+            async with run.standing(machines, machine) as task:
+                await _job(machine, task, "snapshot-delete", name)
+        machine.record.snapshots = [one for one in machine.record.snapshots if one.name != name]
+        machines.save(machine)
+    machines.publish(machine, "snapshot-remove", snapshot=name)
+
+
+def find(machine: Machine, name: str, missing: bool = False) -> Snapshot | None:
+    """NotFound, unless it may be `missing`."""
+    found = next((one for one in machine.record.snapshots if one.name == name), None)
+    if found is None and not missing:
+        raise NotFound(f"machine {machine.name} has no snapshot {name}")
+    return found
+
+
+def _check(machines: Machines, machine: Machine, apart: bool) -> None:
+    if any(one.external != apart for one in machine.record.snapshots):
+        kind = "in its disks" if apart else "external ones, which --external makes one more of"
+        raise Conflict(f"machine {machine.name} has snapshots already, {kind}: it has one kind at a time")
+    written = [disk for disk in machine.record.disks if disk.volume and not disk.read_only]
+    raw = [] if apart else [disk.volume for disk in written if machines.disks.file(disk.volume).format != "qcow2"]
+    if raw:
+        raise Conflict(f"disk {raw[0]} is raw, which keeps no snapshots: take it with --external")
+    if not written:
+        raise Conflict(f"machine {machine.name} has no disk that could keep a snapshot")
+
+
+async def nodes(machine: Machine, task: MachineTask) -> list[str]:
+    """Of QEMU's block layer, those that are written to: the first one keeps the memory."""
+    record = machine.record
+    disks = [disk for disk in record.disks if disk.volume and not disk.read_only]
+    found = [await blocks.written(task, machine, disk) for disk in disks]
+    return [*found, "variables"] if record.config.firmware == "uefi" else found
+
+
+async def _job(machine: Machine, task: MachineTask, command: str, tag: str) -> None:
+    devices = await nodes(machine, task)
+    job = f"snapshot{secrets.token_hex(4)}"
+    arguments: Json = {"job-id": job, "tag": tag, "devices": devices}
+    if command != "snapshot-delete":
+        arguments["vmstate"] = devices[0]
+    await task.ask_json(command, arguments)
+    await finished(task, job, command)

@@ -1,0 +1,118 @@
+"""A machine's questions about names: what it sends to the address of its network's bridge, by UDP, is asked of the name
+server that has its networks (`supervisor.names`), and answered on its own tap.
+
+    guest ── UDP to BRIDGE:53 ──▶ tap ──▶ this ──▶ `asks`, a socket in a namespace of its name server's ──▶ names
+
+The host sees nothing of it: a chain at the tap drops what goes there behind this look (`network.pins`). An answer that
+does not fit one frame is cut, as RFC 1035 has it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from corten.kernel import tap
+from corten.spec import udp
+from corten.spec.udp import Datagram
+from corten.supervisor.loop import READ, Loop
+from corten.supervisor.machine_leases import OTHERS, listen
+
+PORT = 53
+_UNDER_WAY = 256  # questions; the oldest is forgotten for one more
+_LARGEST = 4096
+_HEADER = 12  # bytes of DNS
+_CUT = 0x02  # of its third byte
+
+
+class Asked(NamedTuple):
+    """`id` is the guest's own."""
+
+    by: socket.socket
+    id: bytes
+    question: Datagram
+
+
+class Names:
+    """`taps` are the descriptors of the interfaces, with the address of each one's bridge, "" where it asks nothing.
+    Takes `asks`."""
+
+    def __init__(self, loop: Loop, taps: Sequence[int], servers: Sequence[str], asks: int) -> None:
+        self._loop = loop
+        self._listening: list[socket.socket] = []
+        self._asked: dict[int, Asked] = {}
+        self._number = 0
+        self._asks: socket.socket | None = None
+        self.ask_by(asks)
+        for device, server in zip(taps, servers, strict=True):
+            if server:
+                listening = listen(tap.name_of(device), PORT)
+                self._listening.append(listening)
+                loop.watch(listening.fileno(), READ, self._came(listening, ipaddress.IPv4Address(server).packed))
+
+    def ask_by(self, asks: int) -> None:
+        """By this socket, which is taken, from now on."""
+        self._forget()
+        self._asks = socket.socket(fileno=asks)
+        self._asks.setblocking(False)
+        self._loop.watch(asks, READ, self._answered)
+
+    def _forget(self) -> None:
+        asks, self._asks = self._asks, None
+        if asks is not None:
+            self._loop.forget(asks.fileno())
+            asks.close()
+        self._asked.clear()
+
+    def _came(self, listening: socket.socket, server: bytes) -> Callable[[int], None]:
+        def ask(_: int) -> None:
+            try:
+                frame, (_, _, kind, *_) = listening.recvfrom(2048)
+                question = udp.parse(frame)
+                if kind == OTHERS or question is None or question.target != server:
+                    return
+                if len(question.content) <= _HEADER or self._asks is None:
+                    return
+                self._number = (self._number + 1) & 0xFFFF
+                if len(self._asked) >= _UNDER_WAY:
+                    del self._asked[next(iter(self._asked))]
+                self._asked[self._number] = Asked(listening, question.content[:2], question)
+                self._asks.send(struct.pack("!H", self._number) + question.content[2:])
+            except OSError:  # the device is down, or the server gone: the guest asks again
+                return
+
+        return ask
+
+    def _answered(self, _: int) -> None:
+        assert self._asks is not None
+        try:
+            answer = self._asks.recv(_LARGEST)
+            asked = self._asked.pop(int.from_bytes(answer[:2], "big"), None)
+            if asked is None or len(answer) < _HEADER:
+                return
+            one = asked.question
+            content = asked.id + (answer[2:] if len(answer) <= udp.MOST else _cut(answer, one.content))
+            back = Datagram(
+                b"\x02\x42" + one.target, one.source_mac, one.target, one.source, PORT, one.source_port, content
+            )
+            asked.by.send(udp.made(back))
+        except OSError:
+            return
+
+    def close(self) -> None:
+        self._forget()
+        for one in self._listening:
+            self._loop.forget(one.fileno())
+            one.close()
+        self._listening = []
+
+
+def _cut(answer: bytes, question: bytes) -> bytes:
+    """The head, which says that there is more, and the question; both behind the id."""
+    at = _HEADER
+    while at < len(question) and question[at]:
+        at += question[at] + 1
+    return bytes((answer[2] | _CUT, answer[3])) + b"\0\1" + bytes(6) + question[_HEADER : at + 5]

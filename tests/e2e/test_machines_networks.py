@@ -1,0 +1,87 @@
+"""corten vm: names in networks, and limits of interfaces."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from e2e_parts.machines import LIMIT, MARKS, Vm, console, serving
+
+pytestmark = MARKS
+
+
+@pytest.fixture(scope="module")
+def vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vm]:
+    yield from serving(tmp_path_factory.mktemp("machines"))
+
+
+def test_names(vm: Vm) -> None:
+    """A machine finds others of its network by their names, with a limit of what it sends as well; by nothing of the
+    host's, and not in the default network."""
+    vm.run("network", "create", "named")
+    vm.create("beta", "--network", "named", "--start")
+    vm.run("vm", "pause", "beta")  # it is asked for, and says nothing
+    vm.create("alpha", "--network", "named", "--start")
+    address = vm.inspect("beta")["NetworkSettings"]["Networks"]["named"]["IPAddress"]  # type: ignore[index]
+    vm.ready("alpha")
+    ask = "echo nameserver $(cut -d' ' -f2 /names) >/etc/resolv.conf; nslookup -type=a %s; echo as''ked"
+    for name in ("beta", str(vm.inspect("beta")["Id"])[:12]):
+        assert str(address) in console(vm, "alpha", ask % name, "asked")
+    vm.run("vm", "update", "alpha", "--net-rate", "egress=1mbit")
+    assert str(address) in console(vm, "alpha", ask % "beta", "asked"), "limited"
+    vm.daemon.restart_killed()
+    assert str(address) in console(vm, "alpha", ask % "beta", "asked"), "the next daemon"
+    vm.run("vm", "rm", "-f", "beta")
+    assert str(address) not in console(vm, "alpha", ask % "beta", "asked")
+    vm.run("vm", "rm", "-f", "alpha")
+    vm.run("network", "rm", "named")
+
+
+def test_limits_of_networks(vm: Vm) -> None:
+    """What it sends and what it receives, from the start on and while it runs; nothing of that is left."""
+    assert "invalid net rate" in vm.run("vm", "create", "wrong", "--net-rate", "much", code=1)
+    vm.create("slow", "--net-rate", "egress=8mbit", "--start")
+    vm.ready("slow")
+    gateway = "$(ip route | sed -n 's/default via \\([^ ]*\\).*/\\1/p')"
+    command = f"dd if=/dev/zero bs=64k count=%d | nc {gateway} %d; echo se''nt"
+
+    def sent(pieces: int) -> float:
+        with socket.socket() as listener:
+            listener.bind(("", 0))
+            listener.listen()
+            listener.settimeout(LIMIT)
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                typed = pool.submit(console, vm, "slow", command % (pieces, listener.getsockname()[1]), "sent")
+                connection = listener.accept()[0]
+                with connection:
+                    begin, left = time.monotonic(), pieces << 16
+                    connection.settimeout(LIMIT)
+                    while left:
+                        left -= len(connection.recv(min(left, 1 << 16)))
+                    seconds = time.monotonic() - begin
+                typed.result()
+        return seconds
+
+    assert sent(48) > 2.0, "3 MiB at one MB a second"
+    assert len(limited()) == 1
+    assert vm.run("vm", "update", "slow", "--net-rate", "ingress=8mbit") == "slow: NetRate: done\n"
+    assert vm.run("vm", "inspect", "-f", "{{.Config.NetRate}}", "slow") == "ingress=8mbit\n"
+    sent(48)
+    assert limited() == []
+    vm.run("vm", "update", "slow", "--net-rate", "8mbit")
+    assert sent(48) > 2.0 and len(limited()) == 1
+    vm.run("vm", "rm", "-f", "slow")
+    vm.until(lambda: limited() == [])
+
+
+def limited() -> list[dict[str, object]]:
+    """Devices by which what machines send is held back."""
+    shown = subprocess.run(["ip", "-j", "link", "show", "type", "ifb"], capture_output=True, check=True).stdout
+    found: list[dict[str, object]] = json.loads(shown or b"[]")
+    return [one for one in found if not str(one["ifname"]).startswith("ifb")]

@@ -1,0 +1,194 @@
+"""Exec, attach and port-forward as Kubernetes' clients do them: over WebSockets and over SPDY."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+from corten.spec.protobuf import cri
+from e2e_parts.cortend import Cortend
+from e2e_parts.patience import PATIENCE
+from e2e_parts.pods import Face, container_config, own_network, pod_config
+from spdy_client import Client, Frame
+
+_HANDSHAKE = (
+    "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
+    "X-Stream-Protocol-Version: {protocol}\r\n\r\n"
+)
+
+
+@pytest.fixture(scope="module")
+def face() -> Iterator[Face]:
+    root = Path(tempfile.mkdtemp(prefix="ce-"))
+    daemon = Cortend(root, "--config-file", str(own_network(root)))
+    made = Face(daemon, root)
+    try:
+        daemon.start()
+        made.start()
+        yield made
+        for pod in daemon.get("/pods/json"):
+            daemon.ask("DELETE", f"/pods/{pod['id']}")
+        made.stop()
+    finally:
+        daemon.stop()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+class Spdy:
+    """A connection, and what came on it by stream."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer, self.client = reader, writer, Client()
+        self.data: dict[int, bytes] = {}
+        self.ended: set[int] = set()
+
+    def open(self, **headers: str) -> int:
+        stream, frame = self.client.open(headers)
+        self.writer.write(frame)
+        return stream
+
+    def send(self, stream: int, data: bytes, end: bool = False) -> None:
+        self.writer.write(self.client.data(stream, data, end))
+
+    async def until_ended(self, *streams: int) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not self.ended.issuperset(streams):
+                received = await self.reader.read(65536)
+                assert received, "it was closed before its end"
+                for frame in self.client.receive(received):
+                    self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        assert frame.kind in (0, 2), frame
+        if frame.kind == 0:
+            self.data[frame.stream] = self.data.get(frame.stream, b"") + frame.body
+            if frame.flags:
+                self.ended.add(frame.stream)
+
+
+@asynccontextmanager
+async def spdy(url: str, protocol: str = "v4.channel.k8s.io") -> AsyncIterator[Spdy]:
+    where = urlsplit(url)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    try:
+        writer.write(_HANDSHAKE.format(path=where.path, protocol=protocol).encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 "), head + await reader.read(500)
+        assert f"X-Stream-Protocol-Version: {protocol}".encode() in head
+        yield Spdy(reader, writer)
+    finally:
+        writer.close()
+
+
+async def running(face: Face, name: str, *words: str, **more: Any) -> tuple[str, str]:
+    pod = await face.pod(pod_config(face, name))
+    asked = container_config(*words)
+    for key, value in more.items():
+        setattr(asked, key, value)
+    return pod, await face.container(pod, asked)
+
+
+async def exec_url(face: Face, container: str, *words: str, **flags: bool) -> str:
+    request = cri.ExecRequest(container, list(words), **flags)
+    return (await face.ask("Exec", request, cri.ExecResponse)).url
+
+
+async def test_exec_over_spdy(face: Face) -> None:
+    pod, container = await running(face, "spdy", "sleep", "1000")
+    script = "cat; echo err >&2; exit 3"
+    url = await exec_url(face, container, "sh", "-c", script, stdin=True, stdout=True, stderr=True)
+    async with spdy(url) as connection:
+        error, into = connection.open(streamtype="error"), connection.open(streamtype="stdin")
+        out, err = connection.open(streamtype="stdout"), connection.open(streamtype="stderr")
+        sent = b"0123456789" * 20_000
+        connection.send(into, sent[:100_000])
+        connection.send(into, sent[100_000:], end=True)
+        await connection.until_ended(error, out, err)
+        assert connection.data[out] == sent and connection.data[err] == b"err\n"
+        status = json.loads(connection.data[error])
+        assert status["reason"] == "NonZeroExitCode" and status["details"]["causes"][0]["message"] == "3"
+    async with aiohttp.ClientSession() as session, session.get(url) as again:
+        assert again.status == 404, "an address is used once"
+    await face.remove(pod)
+
+
+@pytest.mark.parametrize("protocol", ["v5.channel.k8s.io", "v4.channel.k8s.io"])
+async def test_a_terminal_over_a_websocket(face: Face, protocol: str) -> None:
+    pod, container = await running(face, protocol[:2], "sleep", "1000")
+    script = "while ! stty size | grep -q '40 100'; do sleep 0.02; done; stty size; read x; echo got $x; exit 0"
+    url = await exec_url(face, container, "sh", "-c", script, tty=True, stdin=True, stdout=True)
+    async with aiohttp.ClientSession() as session, session.ws_connect(url, protocols=[protocol]) as socket:
+        assert socket.protocol == protocol
+        await socket.send_bytes(b"\x04" + json.dumps({"Width": 100, "Height": 40}).encode())
+        await socket.send_bytes(b"\x00hello\r")
+        seen = dict.fromkeys(range(5), b"")
+        async for message in socket:
+            assert message.type is aiohttp.WSMsgType.BINARY
+            seen[message.data[0]] += message.data[1:]
+        assert b"40 100" in seen[1] and b"got hello" in seen[1]
+        assert json.loads(seen[3])["status"] == "Success"
+    await face.remove(pod)
+
+
+async def test_attaching(face: Face) -> None:
+    script = "read x; echo got $x; read y; echo then $y >&2; sleep 1000"
+    pod, container = await running(face, "attach", "sh", "-c", script, stdin=True)
+    request = cri.AttachRequest(container, stdin=True, stdout=True, stderr=True)
+    url = (await face.ask("Attach", request, cri.AttachResponse)).url
+    async with aiohttp.ClientSession() as session, session.ws_connect(url, protocols=["v5.channel.k8s.io"]) as socket:
+        await socket.send_bytes(b"\x00one\n")
+        assert (await socket.receive()).data == b"\x01got one\n"
+        await socket.send_bytes(b"\x00two\n")
+        assert (await socket.receive()).data == b"\x02then two\n"
+    assert (await face.status(container)).state == cri.State.RUNNING, "it goes on without its client"
+    await face.remove(pod)
+
+
+async def test_ports_over_spdy(face: Face) -> None:
+    script = "while true; do printf 'seen' | nc -l -p 8080; done"
+    pod, container = await running(face, "ports", "sh", "-c", script)
+    await face.run(container, "sh", "-c", "until cat /proc/net/tcp* | grep -q ':1F90 .* 0A '; do sleep 0.02; done")
+    url = (await face.ask("PortForward", cri.PortForwardRequest(pod, [8080]), cri.PortForwardResponse)).url
+    async with spdy(url, "portforward.k8s.io") as connection:
+        error = connection.open(streamtype="error", port="8080", requestid="0")
+        data = connection.open(streamtype="data", port="8080", requestid="0")
+        connection.send(data, b"hello", end=True)
+        await connection.until_ended(data, error)
+        assert connection.data[data] == b"seen" and connection.data[error] == b""
+    url = (await face.ask("PortForward", cri.PortForwardRequest(pod, [1]), cri.PortForwardResponse)).url
+    async with spdy(url, "portforward.k8s.io") as connection:
+        error = connection.open(streamtype="error", port="1", requestid="0")
+        data = connection.open(streamtype="data", port="1", requestid="0")
+        await connection.until_ended(data, error)
+        assert b"cannot connect to port 1" in connection.data[error]
+    await face.remove(pod)
+
+
+async def test_what_is_no_request_for_a_stream(face: Face) -> None:
+    pod, container = await running(face, "bad", "sleep", "1000")
+    async with aiohttp.ClientSession() as session:
+        base = (await exec_url(face, container, "true", stdout=True)).rpartition("/")[0]
+        async with session.get(f"{base}/stolen") as answer:
+            assert answer.status == 404
+        async with session.get(await exec_url(face, container, "true", stdout=True)) as answer:
+            assert answer.status == 400 and "SPDY/3.1" in await answer.text()
+        url = await exec_url(face, container, "true", stdout=True)
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await session.ws_connect(url, protocols=["other.example"])
+    where = urlsplit(await exec_url(face, container, "true", stdout=True))
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    writer.write(b"x" * 100_000)
+    assert b"HTTP/1.1" in await reader.read() or reader.at_eof()
+    writer.close()
+    assert (await face.run(container, "echo", "still"))[0] == b"still\n"
+    await face.remove(pod)

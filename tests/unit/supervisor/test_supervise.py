@@ -1,0 +1,108 @@
+"""A supervisor whose instance is a few descriptors: what happens at once at its end."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from corten.instance.contract import ChildStdio, Created, Ending, Size
+from corten.supervisor import supervise, wire
+from corten.supervisor.requests import decode_create
+from corten.supervisor.supervise import Supervisor
+
+
+class Instant:
+    """Ends in the moment in which it was created, for lack of memory. What says so is closed with it."""
+
+    events = -1
+
+    def __init__(self) -> None:
+        self._fds: list[int] = []
+
+    def create(self, stdio: ChildStdio, size: Size) -> Created:
+        ended, oom = self._fds = [os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(2)]
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind("")
+        listener.listen()
+        listener.setblocking(False)
+        return Created(1, ended, -1, listener, oom, {}, ())
+
+    def out_of_memory(self) -> bool:
+        os.eventfd_read(self._fds[1])
+        return True
+
+    def ending(self) -> Ending:
+        return Ending(137, True)
+
+    def delete(self) -> None:
+        for fd in self._fds:
+            os.close(fd)
+
+
+def test_it_ends_in_order_when_memory_runs_out_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(supervise, "_instance", lambda *_: Instant())
+    events = _events(tmp_path)
+    assert events[0] == "created" and events[-1] == "exit" and set(events) == {"created", "oom", "exit"}
+    assert "Traceback" not in capfd.readouterr().err
+
+
+class Hungry(Instant):
+    """Lacks memory again and again, `times`, and then ends."""
+
+    def __init__(self, times: int, ends: bool) -> None:
+        super().__init__()
+        self._times, self._ends = times, ends
+
+    def create(self, stdio: ChildStdio, size: Size) -> Created:
+        made = super().create(stdio, size)
+        os.eventfd_read(made.ended)
+        return made
+
+    def out_of_memory(self) -> bool:
+        os.eventfd_read(self._fds[1])
+        self._times -= 1
+        if self._times:
+            os.eventfd_write(self._fds[1], 1)
+        elif self._ends:
+            self.end()
+        return True
+
+    def end(self) -> None:
+        os.eventfd_write(self._fds[0], 1)
+
+
+def test_that_memory_is_lacking_is_said_once_in_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest may say it without an end. What has not been said by then is said at the end."""
+    monkeypatch.setattr(supervise, "_OOM_REST", 3600.0)
+    monkeypatch.setattr(supervise, "_instance", lambda *_: Hungry(1000, True))
+    assert _events(tmp_path) == ["created", "oom", "oom", "exit"]
+
+
+def test_what_comes_meanwhile_is_said_at_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = Hungry(3, False)
+    said: list[str] = []
+
+    def sends(supervisor: Supervisor, event: dict[str, object]) -> None:
+        said.append(str(event["event"]))
+        if said.count("oom") == 2:
+            instance.end()
+        send(supervisor, event)
+
+    send = Supervisor._send_event
+    monkeypatch.setattr(Supervisor, "_send_event", sends)
+    monkeypatch.setattr(supervise, "_OOM_REST", 0.05)
+    monkeypatch.setattr(supervise, "_instance", lambda *_: instance)
+    assert _events(tmp_path) == ["created", "oom", "oom", "exit"]
+
+
+def _events(directory: Path) -> list[str]:
+    request = decode_create({"id": "c1", "run": str(directory / "run"), "bundle": str(directory)})
+    ours, theirs = socket.socketpair()
+    with ours:
+        Supervisor(request, [theirs.detach()]).run()
+        return [message["event"] for message, _ in wire.frames(ours)]
