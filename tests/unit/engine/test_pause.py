@@ -96,6 +96,7 @@ async def test_an_unpause_that_cannot_thaw_leaves_the_record(
 
 @pytest.mark.parametrize("fails", ["at once", "while it stands still"])
 async def test_a_commit_never_leaves_it_frozen(engine: Engine, table: FailingTable, fails: str) -> None:
+    """It goes on before the commit has ended: the answer finds it running."""
     container, task = await running(engine)
     table.broken = fails == "at once"
     async with container_pause.still(engine.containers, container, True):
@@ -104,7 +105,6 @@ async def test_a_commit_never_leaves_it_frozen(engine: Engine, table: FailingTab
         with pytest.raises(Conflict, match="is already paused"):
             await container_pause.pause(engine.containers, container)
         table.broken = True
-    await engine.settle()
     assert (container.record.state.status, task.paused, recorded(table, container)) == ("running", False, "running")
 
 
@@ -116,7 +116,6 @@ async def test_what_is_stored_during_a_standstill_does_not_say_paused(engine: En
         await container_update.update(engine.containers, container, UpdateConfig(cpu_shares=3))
         assert (recorded(table, container), container.status, task.paused) == ("running", "paused", True)
         assert summary(engine.containers, ImageNames(engine.images), container)["State"] == "paused"
-    await engine.settle()
     assert (recorded(table, container), container.status, task.paused) == ("running", "running", False)
 
 
@@ -127,7 +126,6 @@ async def test_two_commits_at_a_time_share_a_standstill(engine: Engine) -> None:
             first_goes_on()
             await engine.settle()
             assert task.paused and container.status == "paused"
-        await engine.settle()
         assert not task.paused and container.status == "running"
     actions = [event["Action"] for event in engine.events.history]
     assert (actions.count("pause"), actions.count("unpause")) == (1, 1)

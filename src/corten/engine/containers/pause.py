@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -47,24 +48,28 @@ async def unpause(containers: Containers, container: Container) -> None:
 
 @asynccontextmanager
 async def still(containers: Containers, container: Container, wanted: bool) -> AsyncIterator[Callable[[], None]]:
-    """For a commit: the container stands still until the context ends, or until what it yields is called.
+    """For a commit: the container stands still until the context ends, or until what it yields is called. It goes on
+    before the context has ended: no answer finds it frozen.
 
     Its record says "running" meanwhile, whatever else of it is stored, so nothing can leave it frozen: a daemon that
     is killed leaves a frozen container, and the next one thaws it. A container that is not running, or ends at this
     moment, stands still by itself.
     """
-    token = object()
+    token, ending = object(), set[asyncio.Task[None]]()
     if wanted:
         await _begin_standstill(containers, container, token)
 
     def go_on() -> None:
-        if token in container.standing:
-            containers.changing.spawn(_end_standstill(containers, container, token), "going on after a commit")
+        if token in container.standing and not ending:
+            work = _end_standstill(containers, container, token)
+            ending.add(containers.changing.spawn(work, "going on after a commit"))
 
     try:
         yield go_on
     finally:
         go_on()
+        if ending:
+            await asyncio.wait(ending)
 
 
 async def _begin_standstill(containers: Containers, container: Container, token: object) -> None:
