@@ -159,14 +159,15 @@ def _copy(builders: dict[str, Build | str], place: Path, size: Size) -> list[Sub
     source = _context(place, "many", f"FROM {image.NAME}", "COPY src /src")
     (source / "src").mkdir()
     _fill(source / "src", size)
-    context = _context(place, "copy", f"FROM {MANY} AS many", f"FROM {image.NAME}", "COPY --from=many /src /src")
-    made: set[Build] = set()
+    lines = ("ARG MANY", "FROM $MANY AS many", f"FROM {image.NAME}", "COPY --from=many /src /src")
+    context = _context(place, "copy", *lines)
+    made: dict[Build, str] = {}  # each client copies from the image that it has built: two share a daemon
 
     def act(build: Build) -> None:
         if build not in made:  # in the turn that does not count
-            build(["-t", MANY], source)
-            made.add(build)
-        build(["--no-cache"], context)
+            made[build] = f"{MANY}{len(made)}"
+            build(["-t", made[build]], source)
+        build(["--no-cache", "--build-arg", f"MANY={made[build]}"], context)
 
     return _each(builders, act)
 
