@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import stat
+from importlib import import_module
 from typing import NamedTuple
 
 from corten.kernel import mount as m
@@ -61,6 +62,8 @@ def prepare(plan: Plan, cgroups: tuple[CgroupMount, ...], later: bool = False) -
     With `later` the first process makes those binds itself that it can (`made_later`): then the kernel lists all mounts
     of the container in the specification's order.
     """
+    if any(mount.copy_up for mount in plan.mounts):
+        import_module("corten.layers.copy")  # which few need; the first process has another root when it does
     opened: list[int] = []
 
     def keep(fd: int) -> int:

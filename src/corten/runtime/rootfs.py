@@ -12,7 +12,6 @@ from typing import Any
 
 from corten.kernel import descriptors, paths, pty
 from corten.kernel import mount as m
-from corten.layers import copy
 from corten.runtime import null
 from corten.runtime.mountplan import MountPlan
 from corten.runtime.plan import Plan
@@ -136,6 +135,8 @@ class Rootfs:
 
     def _copy_up(self, source: int, target: int) -> None:
         """Before `target` is put over it. Containers may be at work in `source`, when it is in a volume."""
+        from corten.layers import copy  # loaded by `prepare`
+
         view = m.view(source)
         try:
             with descriptors.through(self._own):

@@ -8,7 +8,7 @@ KeyError for what is no request. docs/supervisor.md has all of it as a table.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from corten.instance.contract import (
     Changes,
@@ -26,7 +26,9 @@ from corten.instance.contract import (
     Size,
     TreeRequest,
 )
-from corten.vm.contract import GuestSection, Shape
+
+if TYPE_CHECKING:
+    from corten.vm.contract import GuestSection
 
 Json = dict[str, Any]
 
@@ -370,6 +372,8 @@ def encode_guest(guest: Guest) -> Json:
 
 
 def _guest(body: Json) -> Guest:
+    from corten.vm.contract import GuestSection, Shape  # which is not loaded for containers without a guest
+
     section = body["section"]
     shape = Shape(**section["shape"])
     disks = tuple((serial, bool(read_only)) for serial, read_only in section.get("disks") or ())
